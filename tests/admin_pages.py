@@ -26,6 +26,7 @@ __all__ = [
     "flag_url",
     "form_data",
     "kill",
+    "listed_keys",
     "messages_of",
     "notes_of",
     "page",
@@ -74,6 +75,12 @@ def column(html: str, name: str) -> list[str]:
     """Returns the texts of a column of the list, from top to bottom."""
     cells = re.findall(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
     return [" ".join(strip_tags(cell).split()) for cell in cells]
+
+
+def listed_keys(html: str) -> list[str]:
+    """Returns the keys in a list of flags, from top to bottom."""
+    keys = re.findall(r'<span class="flagstaff-key"[^>]*>([^<]*)<', html)
+    return [unescape(key) for key in keys]
 
 
 def errors(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[str]]:

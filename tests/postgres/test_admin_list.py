@@ -16,7 +16,7 @@ from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
 from flagstaff.models import Change, FeatureFlag
-from tests.admin_pages import FLAGS, column, page, staff
+from tests.admin_pages import FLAGS, column, listed_keys, page, staff
 from tests.stale_flags import collect_usage, evaluate, make_flag
 from tests.terminals import delete_usage
 
@@ -38,7 +38,7 @@ def alice() -> User:
 
 def keys(client: Client, query: str) -> list[str]:
     """Returns the keys that the list shows for a query."""
-    return re.findall(r'class="flagstaff-key"[^>]*>([^<]*)<', page(client, FLAGS + query))
+    return listed_keys(page(client, FLAGS + query))
 
 
 def shortcuts(client: Client, query: str = "") -> dict[str, str]:

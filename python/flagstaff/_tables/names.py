@@ -177,7 +177,15 @@ def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, st
         "user_table": connection.ops.quote_name(field.model._meta.db_table),
         "user_pk": connection.ops.quote_name(_own_column(field)),
         "user_pk_type": _pk_type(column_type),
+        "user_name": connection.ops.quote_name(_username_column(field)),
     }
+
+
+def _username_column(pk: AnyField) -> str:
+    """Returns the column of the USERNAME_FIELD, or the primary key's without such a column."""
+    name = getattr(pk.model, "USERNAME_FIELD", "")
+    found = find_field(pk.model, name) if name else None
+    return str(getattr(found, "column", None) or _own_column(pk))
 
 
 def user_field(model: type[Model]) -> AnyField:

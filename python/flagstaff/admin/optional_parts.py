@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff.admin.attempts import attempt
+from flagstaff.admin.environment import extend_template
 from flagstaff.admin.rule_pages import request_of
 
 __all__ = ["FLAG_LIST", "OptionalPartsMixin", "notes_about", "notes_of"]
@@ -48,12 +49,15 @@ class _NotesMixin(_ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        found = [
-            _show(app, partial(app.flag_notes, self.result_list), _NO_NOTES)
-            for app in _apps_with("flag_notes")
-        ]
+        apps = _apps_with("flag_notes")
+        # Those first that say which flags they are about to change: others can use that.
+        first = sorted(apps, key=lambda app: app not in _apps_with("planned_flags"))
+        found = {
+            app.label: _show(app, partial(app.flag_notes, self.result_list), _NO_NOTES)
+            for app in first
+        }
         for flag in self.result_list:
-            notes = (one.get(str(flag.pk), "") for one in found)
+            notes = (found[app.label].get(str(flag.pk), "") for app in apps)
             vars(flag)[_NOTES] = format_html_join(" ", "{}", ((one,) for one in notes if one))
 
 
@@ -85,8 +89,8 @@ class OptionalPartsMixin(_ModelAdmin):
         # A subclass may have a template of its own, and an action may have a page.
         if self.change_list_template is None and context is not None and "cl" in context:
             context["flagstaff_links"] = links
-            context["flagstaff_parent"] = response.resolve_template(response.template_name)
-            response.template_name = FLAG_LIST
+            if response.template_name != FLAG_LIST:
+                extend_template(response, FLAG_LIST)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""

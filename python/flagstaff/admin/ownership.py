@@ -21,7 +21,14 @@ from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.validators import tags_problem, validate_tags
 
-__all__ = ["OWNERSHIP", "OwnerFilter", "OwnershipMixin", "TagFilter", "keep_missing_ownership"]
+__all__ = [
+    "OWNERSHIP",
+    "OwnerFilter",
+    "OwnershipMixin",
+    "TagFilter",
+    "keep_missing_ownership",
+    "keep_ownership",
+]
 
 #: The fields, in the order of the page.
 OWNERSHIP = (OWNER, TAGS, REVIEW_ON)
@@ -162,16 +169,24 @@ def _stored(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Stored
     return found
 
 
+def keep_ownership(request: HttpRequest, owners: Iterable[object], tags: Iterable[object]) -> None:
+    """Keeps owners and lists of tags that were read already, for the filters of the request."""
+    vars(request)[_STORED] = _as_stored(owners, tags)
+
+
 def _read(model_admin: admin.ModelAdmin[Any]) -> _Stored:
     present = ownership_fields(model_admin.model)
     names = [name for name in (OWNER, TAGS) if name in present]
-    owners: set[str] = set()
-    tags: set[str] = set()
-    for row in all_rows(model_admin.model).order_by().values(*names):
-        owners.add(str(row.get(OWNER) or ""))
-        found = row.get(TAGS)
-        tags.update(found if found is not None and not tags_problem(found) else ())
-    return _Stored(_sorted(owners - {""}), _sorted(tags))
+    rows = list(all_rows(model_admin.model).order_by().values(*names))
+    return _as_stored((row.get(OWNER) for row in rows), (row.get(TAGS) for row in rows))
+
+
+def _as_stored(owners: Iterable[object], tags: Iterable[object]) -> _Stored:
+    every: set[str] = set()
+    for found in tags:
+        # SQL may have written anything.
+        every.update(found if isinstance(found, list) and not tags_problem(found) else ())
+    return _Stored(_sorted({str(owner or "") for owner in owners} - {""}), _sorted(every))
 
 
 def _sorted(texts: Iterable[str]) -> list[str]:

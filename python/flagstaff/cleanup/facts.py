@@ -29,7 +29,7 @@ _TABLES = ("change_table", "usage_table", "usage_worker_table")
 def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:
     """Yields what is known about the selected flags, by key."""
     flags = read_flags(selection)
-    is_readable = _are_readable()
+    is_readable = selection.is_readable or _are_readable()
     since = now - timedelta(days=days)
     evaluations = evaluations_of(
         [flag.key for flag in flags], since=since, now=now, is_readable=is_readable
@@ -37,7 +37,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
     last = evaluations.last
     unused = {flag.pk for flag in flags if flag.key not in last or last[flag.key] <= since}
     problem = past.history_problem(is_readable=is_readable)
-    periods = Periods() if problem else periods_of(flags, unused, since)
+    periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
     snoozes = _snoozes(flags)
     for flag in flags:
         columns, snooze = flag.columns, snoozes.get(flag.pk)

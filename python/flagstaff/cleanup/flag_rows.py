@@ -31,6 +31,10 @@ class Selection:
     pks: Collection[object] | None = None
     #: Flags that were read already; nothing else is looked at.
     rows: Sequence[CountedRow] | None = None
+    #: The primary keys of those that an app is about to change; None if that is not known.
+    planned: Collection[str] | None = None
+    #: Whether the tables of the evidence are known to be readable.
+    is_readable: bool = False
 
 
 ALL_FLAGS = Selection(Q())

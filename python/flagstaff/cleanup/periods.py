@@ -27,11 +27,16 @@ class Periods:
     keys_since: Mapping[str, datetime] = field(default_factory=dict)
 
 
-def periods_of(flags: Sequence[FlagRow], unused: Collection[str], since: datetime) -> Periods:
+def periods_of(
+    flags: Sequence[FlagRow],
+    unused: Collection[str],
+    since: datetime,
+    planned: Collection[str] | None = None,
+) -> Periods:
     """Returns the periods of flags. Makes one or two queries, and more for long histories.
 
     `unused` are the primary keys of flags that were not evaluated since a time: a new key explains
-    that.
+    that. `planned` are those of flags that an app is about to change, if they are known.
     """
     constant = [flag for flag in flags if flag.result is not None]
     # Of most flags that were created since, the row itself says so.
@@ -45,7 +50,7 @@ def periods_of(flags: Sequence[FlagRow], unused: Collection[str], since: datetim
         found |= _read_constant(longer, past.changes_of(past.WantedEntries(*_pks_of(longer))))[0]
     keys, unread = _read_keys(recent, entries, since)
     keys |= past.keys_since(unread, since) if unread else {}
-    return Periods(_without_plans(found), keys)
+    return Periods(_without_plans(found, planned), keys)
 
 
 def _pks_of(constant: Sequence[FlagRow]) -> tuple[list[str], list[str]]:
@@ -101,7 +106,10 @@ def _read_keys(
     return {pk: at for pk, at in found.items() if at is not None}, unread
 
 
-def _without_plans(found: dict[str, Constant]) -> dict[str, Constant]:
+def _without_plans(
+    found: dict[str, Constant], planned: Collection[str] | None
+) -> dict[str, Constant]:
     """Returns the periods of flags that no app is about to change."""
-    planned = {pk for app in optional_apps() for pk in app.planned_flags()} if found else set()
+    if planned is None:
+        planned = {pk for app in optional_apps() for pk in app.planned_flags()} if found else set()
     return {pk: period for pk, period in found.items() if pk not in planned}

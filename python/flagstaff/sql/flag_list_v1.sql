@@ -6,6 +6,11 @@ SELECT
     last.at,
     coalesce(recent.true_count, 0)::bigint,
     coalesce(recent.false_count, 0)::bigint,
+    -- Only for integer primary keys: another comparison would read all users.
+    CASE WHEN entry.actor OPERATOR(pg_catalog.~) '^[1-9][0-9]{0,17}$' THEN (
+        SELECT u.{user_name}::text FROM {user_table} AS u
+        WHERE u.{user_pk} OPERATOR(pg_catalog.=) entry.actor::int8
+    ) END,
     entry.id, entry.at, entry.transaction_id, entry.relation, entry.key, entry.action,
     entry.old, entry.new, entry.removed, entry.added,
     entry.actor, entry.source, entry.reason, entry."session_user", entry.role,

@@ -18,6 +18,7 @@ from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.flag_list.change_text import change_text
 from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
 from flagstaff.history.describe import and_more, describe_actor
+from flagstaff.validators import tags_problem
 
 __all__ = ["allowed_cell", "changed_cell", "evaluated_cell", "flag_cell"]
 
@@ -48,7 +49,8 @@ def changed_cell(flag: Any) -> SafeString:
     """Returns the newest change, its actor and its time; without a history, the time only."""
     facts = facts_of(flag)
     if facts.event is None:
-        return _labelled(_("changed"), cells.changed_cell(flag))
+        time = cells.changed_cell(flag)
+        return _labelled(_("changed"), time) if time else SafeString()
     shown = format_html(
         '<span class="flagstaff-what">{}</span> <span class="flagstaff-note">{} · {}</span>',
         change_text(facts.event),
@@ -72,7 +74,8 @@ def _owner_and_tags(flag: Any) -> str:
     present = ownership_fields(type(flag))
     owner = getattr(flag, OWNER) if OWNER in present else ""
     tags = getattr(flag, TAGS) if TAGS in present else None
-    texts = join_some(tags, _MAX_TAGS, more=and_more) if isinstance(tags, list) else ""
+    is_usable = isinstance(tags, list) and tags_problem(tags) is None
+    texts = join_some(tags, _MAX_TAGS, more=and_more) if is_usable and tags else ""
     return " · ".join(filter(None, (owner, texts)))
 
 

@@ -13,7 +13,7 @@ from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.columns import EVALUATED_ORDER, STATE_ORDER
 from flagstaff.admin.flag_list.conditions import last_evaluation, state_rank
 from flagstaff.admin.flag_list.overview import overview_of
-from flagstaff.admin.flag_list.page_facts import Button, keep_button, read_facts
+from flagstaff.admin.flag_list.page_facts import IS_READABLE, Button, keep_button, read_facts
 from flagstaff.admin.flag_permissions import may_toggle
 
 __all__ = ["FlagChangeListMixin"]
@@ -48,6 +48,7 @@ class FlagChangeListMixin(_ChangeList):
         self.show_admin_actions = overview.total > 0
         for flag in self.result_list:
             is_allowed = may_toggle(self.model_admin, request, flag)
+            vars(flag)[IS_READABLE] = overview.is_readable
             keep_button(flag, Button(is_allowed, request.get_full_path()))
         # Iterating keeps the rows, to which the facts are added.
         read = partial(read_facts, list(self.result_list), overview.usage_since)

@@ -42,6 +42,7 @@ __all__ = [
     "STATES",
     "allowed_count",
     "changed_since",
+    "hidden_tables",
     "in_state",
     "last_evaluation",
     "not_evaluated_since",
@@ -63,6 +64,10 @@ _LAST = (
     "%(expressions)s ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1)"
 )
 _FIRST = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
+_HIDDEN = (
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.unnest(ARRAY[%(expressions)s]::text[]) AS t "
+    "WHERE pg_catalog.row_security_active(t))"
+)
 
 
 def in_state(model: type[Model], state: str) -> Q:
@@ -128,6 +133,13 @@ def last_evaluation() -> Func:
 def usage_since() -> Func:
     """Returns the oldest hour in which an evaluation was counted. Only on PostgreSQL."""
     return Func(template=_of_usage(_FIRST), output_field=DateTimeField())
+
+
+def hidden_tables() -> Func:
+    """Returns how many of our tables may hide rows from this role. Fails if one is missing."""
+    names = own_names(connections[conf.database])
+    tables = (names[one] for one in ("change_table", "usage_table", "usage_worker_table"))
+    return Func(*map(Value, tables), template=_HIDDEN, output_field=IntegerField())
 
 
 def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
-    """The list of flags. Put it before OptionalPartsMixin and OwnFieldsMixin."""
+    """The list of flags. Put it after OptionalPartsMixin and before OwnFieldsMixin."""
 
     # The button comes early: a narrow screen shows it without scrolling.
     list_display: _ListDisplayT[FeatureFlag] = (
@@ -83,6 +83,11 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
         columns = super().get_list_display(request)
         return columns if has_usage() else [one for one in columns if one != "evaluated"]
 
+    def get_list_filter(self, request: HttpRequest) -> _ListOrTuple[_ListFilterT]:
+        """The filters. Their choices are read together with the numbers of the shortcuts."""
+        overview_of(request, self)
+        return super().get_list_filter(request)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""
         base = super().get_changelist(request, **kwargs)
@@ -114,8 +119,7 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
         context["flagstaff_shortcuts"] = shortcuts(request, overview, context["cl"].list_filter)
         context["flagstaff_total"] = overview.total
         context["flagstaff_why_not"] = "" if may_toggle(self, request) else why_not_toggle(self)
-        if response.template_name != FLAG_LIST:
-            extend_template(response, FLAG_LIST)
+        extend_template(response, FLAG_LIST)
 
 
 def _is_whole(flags: QuerySet[Any], every: QuerySet[Any]) -> bool:

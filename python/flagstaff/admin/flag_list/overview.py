@@ -8,21 +8,26 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, Max, Q
+from django.db import connections
+from django.db.models import Aggregate, Count, Max, Model, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff._tables.model_fields import OWNER, ownership_fields
+from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
 from flagstaff._tables.states import State
 from flagstaff._text.times import aware
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.conditions import (
     changed_since,
+    hidden_tables,
     in_state,
     not_evaluated_since,
     usage_since,
 )
 from flagstaff.admin.flag_list.filters import LONG, has_usage, owned_by
+from flagstaff.admin.ownership import keep_ownership
+from flagstaff.base_models import RulesField
+from flagstaff.conf import conf
 
 __all__ = ["ALL", "CHANGED", "MINE", "ROLLOUT", "UNUSED", "Overview", "overview_of"]
 
@@ -41,6 +46,8 @@ class Overview:
     counts: Mapping[str, int] = field(default_factory=dict)
     #: Since when evaluations are counted; None if none was.
     usage_since: datetime | None = None
+    #: Whether the history and the usage are there, and no row of them is hidden.
+    is_readable: bool = False
 
 
 def overview_of(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
@@ -57,12 +64,17 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     conditions = _conditions(request, model_admin)
     counts = {f"flagstaff_{name}": Count("pk", filter=one) for name, one in conditions.items()}
     total = Count("pk")
+    stored = _stored(model_admin.model)
     # Without a table of the history or of the usage, a person must still reach the list.
     found = attempt(
         "the list of flags has no shortcuts",
-        lambda: flags.aggregate(flagstaff_total=total, **counts, **_since()),
+        lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),
         None,
     ) or flags.aggregate(flagstaff_total=total)
+    lists = [found.get(name) or [] for name in ("flagstaff_owners", "flagstaff_tags")]
+    # Python may not be able to decode them; the filters then look at each flag.
+    if stored and stored.keys() <= found.keys() and all(isinstance(one, list) for one in lists):
+        keep_ownership(request, *lists)
     numbers = {name: found.get(f"flagstaff_{name}", 0) for name in conditions}
     since = found.get("flagstaff_since")
     if since is None or aware(since) > timezone.now() - timedelta(days=LONG):
@@ -72,11 +84,34 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
         total=found["flagstaff_total"],
         counts=numbers,
         usage_since=None if since is None else aware(since),
+        is_readable=found.get("flagstaff_hidden") == 0,
     )
 
 
+class _Distinct(Aggregate):
+    """The different values of a column. Only on PostgreSQL."""
+
+    function = "pg_catalog.jsonb_agg"
+    allow_distinct = True
+
+
+def _stored(model: type[Model]) -> dict[str, Aggregate]:
+    """The owners and the lists of tags, for the filters."""
+    present = ownership_fields(model)
+    if not present or connections[conf.database].vendor != "postgresql":
+        return {}
+    columns = {"flagstaff_owners": OWNER, "flagstaff_tags": TAGS}
+    return {
+        name: _Distinct(field, distinct=True, output_field=RulesField())
+        for name, field in columns.items()
+        if field in present
+    }
+
+
 def _since() -> dict[str, Max]:
-    return {"flagstaff_since": Max(usage_since())} if has_usage() else {}
+    if not has_usage():
+        return {}
+    return {"flagstaff_since": Max(usage_since()), "flagstaff_hidden": Max(hidden_tables())}
 
 
 def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dict[str, Q]:

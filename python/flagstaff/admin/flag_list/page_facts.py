@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import IntegerField
 from django.utils import timezone
 
-from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._tables.names import fill, own_names, sql, user_names
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.json_text import read_columns
 from flagstaff._text.times import aware
 from flagstaff.conf import conf
@@ -22,6 +25,8 @@ from flagstaff.history.reading import events_in
 from flagstaff.history.user_names import names_of_actors
 
 __all__ = [
+    "IS_PLANNED",
+    "IS_READABLE",
     "RECENT",
     "Button",
     "PageFacts",
@@ -39,6 +44,16 @@ _COLUMNS = (
     *("removed", "added", "actor", "source", "reason", "session_user", "role"),
     "application_name",
 )
+#: The attribute of a flag of the list: whether an app is about to change it by itself.
+IS_PLANNED = "flagstaff_is_planned"
+#: The attribute of a flag of the list: whether the history and the usage can be read.
+IS_READABLE = "flagstaff_is_readable"
+# In the place of the users.
+_NO_USERS = {
+    "user_table": "(SELECT NULL::int8 AS pk, NULL::text AS name)",
+    "user_pk": "pk",
+    "user_name": "name",
+}
 # Attributes of a flag in the list.
 _FACTS, _BUTTON = "flagstaff_facts", "flagstaff_button"
 
@@ -92,28 +107,49 @@ def facts_of(flag: Any) -> PageFacts:
 
 
 def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
-    """Reads the facts of all these flags in two queries, and keeps them with the flags."""
+    """Reads the facts of all these flags, and keeps them with the flags.
+
+    One query; two if the primary keys of users are no integers.
+    """
     connection = connections[conf.database]
     if connection.vendor != "postgresql" or not flags:
         return
-    quoted = flag_names(connection, conf.flag_model)
-    table = connection.ops.quote_name(conf.flag_model._meta.db_table)
-    statement = fill(sql("flag_list_v1"), {**own_names(connection), **quoted})
     by_pk = {str(flag.pk): flag for flag in flags}
-    keys = [flag.key for flag in flags]
+    table = connection.ops.quote_name(conf.flag_model._meta.db_table)
+    since = timezone.now() - RECENT
     with connection.cursor() as cursor:
-        cursor.execute(statement, [list(by_pk), keys, timezone.now() - RECENT, table, table])
+        keys = [flag.key for flag in flags]
+        cursor.execute(_statement(connection), [list(by_pk), keys, since, table, table])
         rows = cursor.fetchall()
-    usage = {pk: (last, yes, no) for pk, last, yes, no, *_entry in rows}
+    usage: dict[str, tuple[datetime | None, int, int]] = {}
+    names: dict[str, str] = {}
     entries: dict[str, list[Entry]] = defaultdict(list)
-    for pk, _last, _yes, _no, *entry in rows:
-        if entry[0] is not None:
-            entries[pk].append(_entry(pk, entry))
+    for pk, last, yes, no, name, *values in rows:
+        usage[pk] = None if last is None else aware(last), yes, no
+        if values[0] is not None:
+            entry = _entry(pk, values)
+            entries[pk].append(entry)
+            names |= {entry["actor"]: name} if name else {}
     events = {pk: next(iter(events_in(Kind.FLAG, found)), None) for pk, found in entries.items()}
-    names = names_of_actors([event for event in events.values() if event is not None])
-    for pk, (last, yes, no) in usage.items():
-        at = None if last is None else aware(last)
-        vars(by_pk[pk])[_FACTS] = PageFacts(at, yes, no, counted_since, events.get(pk), names)
+    if not _reads_users():
+        names = names_of_actors([event for event in events.values() if event is not None])
+    for pk, counted in usage.items():
+        facts = PageFacts(*counted, counted_since, events.get(pk), names)
+        vars(by_pk[pk])[_FACTS] = facts
+
+
+def _statement(connection: BaseDatabaseWrapper) -> str:
+    places = own_names(connection) | _NO_USERS
+    if _reads_users():
+        places |= user_names(connection, actor_table().field)
+    return fill(sql("flag_list_v1"), places)
+
+
+def _reads_users() -> bool:
+    """Whether the statement can read the names of actors."""
+    table = actor_table()
+    is_integer = isinstance(table.field, IntegerField)
+    return is_integer and table.database == conf.database
 
 
 def _entry(pk: str, values: Sequence[Any]) -> Entry:

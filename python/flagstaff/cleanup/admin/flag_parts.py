@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model, Q
@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.flag_list.page_facts import IS_PLANNED, IS_READABLE
 from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
@@ -70,7 +71,19 @@ def _selection(flags: Sequence[Model]) -> Selection:
     """Returns the flags as the list has read them, if it has read all columns."""
     if any(flag.get_deferred_fields() or ALLOWED_COUNT not in vars(flag) for flag in flags):
         return Selection(Q(), pks=[flag.pk for flag in flags])
-    return Selection(Q(), rows=[(flag, vars(flag)[ALLOWED_COUNT]) for flag in flags])
+    return Selection(
+        Q(),
+        rows=[(flag, vars(flag)[ALLOWED_COUNT]) for flag in flags],
+        planned=_planned(flags),
+        is_readable=all(vars(flag).get(IS_READABLE) for flag in flags),
+    )
+
+
+def _planned(flags: Sequence[Model]) -> Collection[str] | None:
+    """Returns the flags that an app is about to change; None if the list does not know that."""
+    if any(IS_PLANNED not in vars(flag) for flag in flags):
+        return None
+    return {str(flag.pk) for flag in flags if vars(flag)[IS_PLANNED]}
 
 
 def _note(flag: Assessment) -> str:

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.flag_list.page_facts import IS_PLANNED
 from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
@@ -39,7 +40,10 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
     active = Plan.objects.using(conf.database).filter(
         flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES
     )
-    return {plan.flag_pk: _note(plan, time_of(plan)) for plan in with_time(active)}
+    found = {plan.flag_pk: _note(plan, time_of(plan)) for plan in with_time(active)}
+    for flag in flags:
+        vars(flag)[IS_PLANNED] = str(flag.pk) in found
+    return found
 
 
 def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
