@@ -107,6 +107,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
+        "allowed_users_flag_type": str(cast("AnyField", flag).db_type(connection)),
         "allowed_users_type": _pk_type(user.db_type(connection)),
     }
 

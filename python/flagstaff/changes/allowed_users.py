@@ -33,6 +33,7 @@ __all__ = [
     "change_allowed_users",
     "count_allowed_users",
     "in_order",
+    "link_targets",
     "links_of",
     "remove_allowed_users",
     "users_to_change",
@@ -173,6 +174,12 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
             found[flag_ids[flag_id]].add(user_id)
     return found
+
+
+def link_targets(flags: Iterable[Row]) -> list[str]:
+    """Returns, as text, what the table of allowed users has of each flag: its primary key."""
+    _through, to_flag, _to_user = _links()
+    return [str(getattr(flag, to_flag.target_field.attname)) for flag in flags]
 
 
 def _links() -> tuple[type[Model], _ToModel, _ToModel]:

@@ -1,8 +1,12 @@
--- What the list shows of each flag besides its row: its last evaluation, its evaluations since a
+-- What the list shows of each flag besides its row: the number of its allowed users, its last evaluation, its evaluations since a
 -- time by result, and the entries of its newest transaction, newest first. Looks at the newest 20
 -- entries of its row and of its allowed users, because a transaction can have any number of them.
 SELECT
     flag.pk,
+    (
+        SELECT pg_catalog.count(*) FROM {allowed_users_table} AS l
+        WHERE l.{allowed_users_flag} OPERATOR(pg_catalog.=) flag.target::{allowed_users_flag_type}
+    ),
     last.at,
     coalesce(recent.true_count, 0)::bigint,
     coalesce(recent.false_count, 0)::bigint,
@@ -15,7 +19,9 @@ SELECT
     entry.old, entry.new, entry.removed, entry.added,
     entry.actor, entry.source, entry.reason, entry."session_user", entry.role,
     entry.application_name
-FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) AS flag (pk, key)
+FROM ROWS FROM (
+    pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])
+) AS flag (pk, key, target)
 LEFT JOIN LATERAL (
     SELECT u.last_evaluated_at AS at FROM {usage_table} AS u
     WHERE u.key OPERATOR(pg_catalog.=) flag.key

@@ -13,7 +13,13 @@ from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.columns import EVALUATED_ORDER, STATE_ORDER
 from flagstaff.admin.flag_list.conditions import last_evaluation, state_rank
 from flagstaff.admin.flag_list.overview import overview_of
-from flagstaff.admin.flag_list.page_facts import IS_READABLE, Button, keep_button, read_facts
+from flagstaff.admin.flag_list.page_facts import (
+    IS_READABLE,
+    Button,
+    count_missing,
+    keep_button,
+    read_facts,
+)
 from flagstaff.admin.flag_permissions import may_toggle
 
 __all__ = ["FlagChangeListMixin"]
@@ -53,3 +59,4 @@ class FlagChangeListMixin(_ChangeList):
         # Iterating keeps the rows, to which the facts are added.
         read = partial(read_facts, list(self.result_list), overview.usage_since)
         attempt("the list of flags shows no evaluations and no changes", read, None)
+        count_missing(list(self.result_list))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import cast
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from django.db import connections
 from django.db.models import (
+    BooleanField,
     Case,
     Count,
     DateTimeField,
@@ -25,10 +26,10 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Cast, Coalesce
-from django.db.models.lookups import In, IsNull, LessThan
+from django.db.models.lookups import In
 
-from flagstaff._tables.model_fields import find_field, rules_field, through_model
-from flagstaff._tables.names import own_names
+from flagstaff._tables.model_fields import column_of, find_field, rules_field, through_model
+from flagstaff._tables.names import fill, flag_names, own_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State
 from flagstaff.changes.allowed_users import ALLOWED
@@ -47,6 +48,7 @@ __all__ = [
     "last_evaluation",
     "not_evaluated_since",
     "state_rank",
+    "stored_values",
     "usage_since",
     "with_rules",
 ]
@@ -62,6 +64,16 @@ _ALL_USERS = 100
 _LAST = (
     "(SELECT u.last_evaluated_at FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) "
     "%(expressions)s ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1)"
+)
+# Of the key and, where there is a time, of the time before the first hour, and the time itself.
+_EVALUATED = (
+    "EXISTS (SELECT FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) ",
+    " AND u.hour OPERATOR(pg_catalog.>) ",
+    " AND u.last_evaluated_at OPERATOR(pg_catalog.>=) ",
+)
+_DISTINCT = (
+    "(SELECT pg_catalog.jsonb_agg(t.found)::text FROM "
+    "(SELECT DISTINCT {column} AS found FROM {flag_table}) AS t)"
 )
 _FIRST = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
 _HIDDEN = (
@@ -125,6 +137,38 @@ def changed_since(model: type[Model], since: datetime) -> Q:
     return found | Q(In(pk, changed.values("object_pk").query))
 
 
+class _WasEvaluated(Func):
+    """Whether a flag was evaluated since a time, or ever. Only on PostgreSQL."""
+
+    conditional = True
+
+    def __init__(self, since: datetime | None) -> None:
+        times = () if since is None else (since - timedelta(hours=1), since)
+        super().__init__(F("key"), *map(Value, times), output_field=BooleanField())
+
+    def as_sql(  # type: ignore[override]
+        self, compiler: Any, connection: Any, **_context: Any
+    ) -> tuple[str, tuple[Any, ...]]:
+        """Returns the statement and its parameters."""
+        text = ""
+        parameters: tuple[Any, ...] = ()
+        for before, expression in zip(_EVALUATED, self.source_expressions, strict=False):
+            one, values = compiler.compile(expression)
+            text += _of_usage(before) + one
+            parameters += tuple(values)
+        return f"{text})", parameters
+
+
+def stored_values(model: type[Model], name: str) -> Func:
+    """Returns the different values of a field of all flags, as the text of a list in JSON."""
+    connection = connections[conf.database]
+    places = flag_names(connection, model) | {
+        "column": connection.ops.quote_name(column_of(model, name))
+    }
+    template = fill(_DISTINCT, {name: text.replace("%", "%%") for name, text in places.items()})
+    return Func(template=template, output_field=TextField())
+
+
 def last_evaluation() -> Func:
     """Returns the time of a flag's last evaluation; NULL without one. Only on PostgreSQL."""
     return Func(F("key"), template=_of_usage(_LAST), output_field=DateTimeField())
@@ -148,9 +192,7 @@ def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
     Flags for browsers are left out, because those evaluations are not counted, and flags that
     were created since.
     """
-    last = last_evaluation()
-    never = Q(IsNull(last, True))  # noqa: FBT003 (IS NULL)
-    found = never if since is None else never | Q(LessThan(last, since))
+    found = ~Q(_WasEvaluated(since))
     if find_field(model, "client_side"):
         found &= Q(client_side=False)
     if since is not None and find_field(model, "created_at"):

@@ -36,6 +36,9 @@ from flagstaff.models import FeatureFlag
 
 __all__ = ["FlagListMixin"]
 
+# The attribute of a request for the list.
+_IS_LIST = "flagstaff_is_list"
+
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
@@ -74,9 +77,13 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
             vars(self)["search_fields"] = searched
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
-        """All flags, with the number of their allowed users."""
+        """All flags, with the number of their allowed users.
+
+        The list counts those of its page only, but can be sorted by the number.
+        """
         flags: QuerySet[FeatureFlag] = super().get_queryset(request)
-        return flags.annotate(**{ALLOWED_COUNT: allowed_count(self.model)})
+        counted = {ALLOWED_COUNT: allowed_count(self.model)}
+        return flags.alias(**counted) if _IS_LIST in vars(request) else flags.annotate(**counted)
 
     def get_list_display(self, request: HttpRequest) -> _ListDisplayT[FeatureFlag]:
         """The columns that have something to show."""
@@ -106,6 +113,7 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The list, with shortcuts above it."""
+        vars(request)[_IS_LIST] = True
         response = super().changelist_view(request, extra_context)
         if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
             self._add_shortcuts(request, response)

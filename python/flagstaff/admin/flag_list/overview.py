@@ -9,12 +9,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import connections
-from django.db.models import Aggregate, Count, Max, Model, Q
+from django.db.models import Count, Max, Model, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
 from flagstaff._tables.states import State
+from flagstaff._text.json_text import read_json
 from flagstaff._text.times import aware
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.conditions import (
@@ -22,11 +23,11 @@ from flagstaff.admin.flag_list.conditions import (
     hidden_tables,
     in_state,
     not_evaluated_since,
+    stored_values,
     usage_since,
 )
 from flagstaff.admin.flag_list.filters import LONG, has_usage, owned_by
 from flagstaff.admin.ownership import keep_ownership
-from flagstaff.base_models import RulesField
 from flagstaff.conf import conf
 
 __all__ = ["ALL", "CHANGED", "MINE", "ROLLOUT", "UNUSED", "Overview", "overview_of"]
@@ -71,7 +72,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
         lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),
         None,
     ) or flags.aggregate(flagstaff_total=total)
-    lists = [found.get(name) or [] for name in ("flagstaff_owners", "flagstaff_tags")]
+    lists = [read_json(found.get(name) or "[]") for name in ("flagstaff_owners", "flagstaff_tags")]
     # Python may not be able to decode them; the filters then look at each flag.
     if stored and stored.keys() <= found.keys() and all(isinstance(one, list) for one in lists):
         keep_ownership(request, *lists)
@@ -88,21 +89,14 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     )
 
 
-class _Distinct(Aggregate):
-    """The different values of a column. Only on PostgreSQL."""
-
-    function = "pg_catalog.jsonb_agg"
-    allow_distinct = True
-
-
-def _stored(model: type[Model]) -> dict[str, Aggregate]:
+def _stored(model: type[Model]) -> dict[str, Max]:
     """The owners and the lists of tags, for the filters."""
     present = ownership_fields(model)
     if not present or connections[conf.database].vendor != "postgresql":
         return {}
     columns = {"flagstaff_owners": OWNER, "flagstaff_tags": TAGS}
     return {
-        name: _Distinct(field, distinct=True, output_field=RulesField())
+        name: Max(stored_values(model, field))
         for name, field in columns.items()
         if field in present
     }

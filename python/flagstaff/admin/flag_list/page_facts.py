@@ -13,10 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField
 from django.utils import timezone
 
-from flagstaff._tables.names import fill, own_names, sql, user_names
+from flagstaff._tables.names import fill, flag_names, own_names, sql, user_names
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.json_text import read_columns
 from flagstaff._text.times import aware
+from flagstaff.admin.flag_list.conditions import allowed_count
+from flagstaff.admin.flag_state import ALLOWED_COUNT
+from flagstaff.changes.allowed_users import link_targets
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.grouping import Entry
@@ -31,6 +35,7 @@ __all__ = [
     "Button",
     "PageFacts",
     "button_of",
+    "count_missing",
     "facts_of",
     "keep_button",
     "read_facts",
@@ -118,13 +123,14 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
     table = connection.ops.quote_name(conf.flag_model._meta.db_table)
     since = timezone.now() - RECENT
     with connection.cursor() as cursor:
-        keys = [flag.key for flag in flags]
-        cursor.execute(_statement(connection), [list(by_pk), keys, since, table, table])
+        keys, targets = [flag.key for flag in flags], link_targets(flags)
+        cursor.execute(_statement(connection), [list(by_pk), keys, targets, since, table, table])
         rows = cursor.fetchall()
     usage: dict[str, tuple[datetime | None, int, int]] = {}
     names: dict[str, str] = {}
     entries: dict[str, list[Entry]] = defaultdict(list)
-    for pk, last, yes, no, name, *values in rows:
+    for pk, allowed, last, yes, no, name, *values in rows:
+        vars(by_pk[pk])[ALLOWED_COUNT] = allowed
         usage[pk] = None if last is None else aware(last), yes, no
         if values[0] is not None:
             entry = _entry(pk, values)
@@ -138,8 +144,22 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
         vars(by_pk[pk])[_FACTS] = facts
 
 
+def count_missing(flags: Sequence[Any]) -> None:
+    """Counts the allowed users of flags of which they were not read. No query if all were."""
+    missing = {flag.pk: flag for flag in flags if ALLOWED_COUNT not in vars(flag)}
+    if not missing:
+        return
+    model = conf.flag_model
+    rows = all_rows(model).filter(pk__in=missing).annotate(**{ALLOWED_COUNT: allowed_count(model)})
+    for pk, allowed in rows.order_by().values_list("pk", ALLOWED_COUNT):
+        vars(missing[pk])[ALLOWED_COUNT] = allowed
+    for flag in missing.values():
+        # The flag was deleted meanwhile.
+        vars(flag).setdefault(ALLOWED_COUNT, 0)
+
+
 def _statement(connection: BaseDatabaseWrapper) -> str:
-    places = own_names(connection) | _NO_USERS
+    places = own_names(connection) | flag_names(connection, conf.flag_model) | _NO_USERS
     if _reads_users():
         places |= user_names(connection, actor_table().field)
     return fill(sql("flag_list_v1"), places)

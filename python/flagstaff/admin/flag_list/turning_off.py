@@ -19,6 +19,7 @@ from flagstaff._tables.rows import Row
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, PreviewRow, problems_of
+from flagstaff.admin.flag_list.page_facts import count_missing
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import class_and_label
 from flagstaff.admin.propagation import applied_by_workers
@@ -57,6 +58,7 @@ class TurningOffMixin(ConfirmationMixin, _ModelAdmin):
     ) -> HttpResponse | None:
         """Asks for a confirmation, and then turns the flags off in one transaction."""
         flags = list(queryset.order_by("key")[: MAX_FLAGS + 1])
+        count_missing(flags)
         if len(flags) > MAX_FLAGS:
             text = _("Nothing was changed: select at most %(count)s flags.")
             self.message_user(request, text % {"count": local_number(MAX_FLAGS)}, messages.ERROR)
