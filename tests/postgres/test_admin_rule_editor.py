@@ -352,6 +352,19 @@ def test_user_who_may_not_change_flags_has_no_buttons(flag: FeatureFlag) -> None
     assert viewer.post(url_of(flag), {"_rule_edit": "add-rule"}).status_code == 403
 
 
+def test_rows_are_kept_on_the_way_back_from_a_confirmation(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.enable("new_checkout")
+    data = browser_form(operator, flag, rules_1_percent="50")
+    asked = operator.post(url_of(flag), data).content.decode()
+    assert inputs_of(asked, "rules-") == ROWS | {"rules-1-percent": "50"}
+    back = operator.post(url_of(flag), inputs_of(asked, "") | {"_edit": "1"})
+    assert rows(back.content.decode()) == ROWS | {"rules-1-percent": "50"}
+    flag.refresh_from_db()
+    assert flag.rules == RULES
+
+
 # JSON and back.
 
 
