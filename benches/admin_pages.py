@@ -126,7 +126,7 @@ def _pages() -> dict[str, Any]:
         urlpatterns = [path("admin/", site.urls), path("stock/", stock.urls)]
 
     settings.DATABASES["default"]["CONN_MAX_AGE"] = None
-    settings.ROOT_URLCONF = Urls  # type: ignore[assignment]
+    settings.ROOT_URLCONF = Urls
     users: Any = get_user_model()
     client = Client()
     client.force_login(users.objects.create_superuser("bench"))

@@ -29,7 +29,7 @@ TIMEOUT = 30.0
 READY = """
   The shop    {address}/
   The crowd   {address}/crowd/
-  The admin   {address}/admin/   log in as admin, password flagstaff
+  The admin   {address}/admin/   log in as admin or release, password flagstaff
 
   Try this:
   1. Open the crowd and the admin side by side. The crowd shows which users have a flag, per worker.

@@ -64,6 +64,8 @@ WSGI_APPLICATION = "shop.wsgi.application"
 ASGI_APPLICATION = "shop.asgi.application"
 
 FLAGSTAFF = {
+    # With "production": True, changes of most users need the key of the flag to be typed.
+    "ENVIRONMENT": {"name": "Demo", "color": "green", "production": False},
     # Seconds between two reports of a worker to plans and experiments. A demo cannot wait for long.
     "MEASURE_INTERVAL": float(os.environ.get("MEASURE_INTERVAL", "1")),
     "METRICS": {

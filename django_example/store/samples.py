@@ -10,6 +10,9 @@ from store.experiments import CHECKOUT_BUTTON
 from store.flag_panel import BETA_REVIEWS, GIFT_WRAPPING, NEW_CHECKOUT, SUMMER_BANNER
 
 ADMIN = ("admin", "flagstaff")
+# May turn flags on and off and roll them out, but not change anything else.
+RELEASE = ("release", "flagstaff")
+RELEASE_PERMISSIONS = ("view_featureflag", "toggle_featureflag")
 
 # username, first name, last name
 CUSTOMERS = (

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         seed_users()
         seed_admin()
+        seed_release()
         Product.objects.bulk_create(
             [Product(**product) for product in samples.PRODUCTS], ignore_conflicts=True
         )
@@ -47,6 +49,16 @@ def seed_admin() -> None:
     users = get_user_model().objects
     if not users.filter(username=username).exists():
         users.create_superuser(username=username, password=password)
+
+
+def seed_release() -> None:
+    """Creates a staff user who releases features, but does not write rules."""
+    username, password = samples.RELEASE
+    users = get_user_model().objects
+    if not users.filter(username=username).exists():
+        user = users.create_user(username=username, password=password, is_staff=True)
+        permissions = Permission.objects.filter(codename__in=samples.RELEASE_PERMISSIONS)
+        user.user_permissions.set(permissions)
 
 
 def seed_segments() -> None:
