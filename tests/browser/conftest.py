@@ -64,6 +64,8 @@ class Visitor:
     def __init__(self, driver: webdriver.Chrome, address: str) -> None:
         self.driver = driver
         self.address = address
+        #: The user of the admin.
+        self.username = ""
 
     def visit(self, path: str) -> None:
         self.driver.get(self.address + path)
@@ -147,6 +149,7 @@ class Visitor:
         self.write("#id_password", "flagstaff")
         self.follow("input[type=submit]")
         self.wait_for_text("h1", "Shop administration")
+        self.username = username
 
     def set_width(self, width: int) -> None:
         """Resizes the page, as on a phone or on a desktop. A phone has no scroll bars."""

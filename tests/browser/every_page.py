@@ -28,16 +28,26 @@ class Page(NamedTuple):
     buttons: tuple[str, ...] = ()
     #: What is clicked on the first page before them.
     clicks: tuple[str, ...] = ()
+    user: str = "admin"
 
 
 PAGES = {
     "index": Page("/admin/"),
     "flag-list": Page(FLAGS),
+    "flag-list-as-release": Page(FLAGS, user="release"),
+    "flag-list-changed": Page(f"{FLAGS}?changed=1d"),
+    "flag-list-turn-off": Page(
+        FLAGS,
+        ("#changelist .actions button",),
+        ("#action-toggle", "select[name=action] option[value=turn_off]"),
+    ),
     "flag-list-no-match": Page(f"{FLAGS}?q=no-such-flag"),
     "flag-add": Page(f"{FLAGS}add/"),
     "flag-add-errors": Page(f"{FLAGS}add/", ("[name=_save]",)),
     "flag": Page(f"{FLAGS}{{flag}}/change/"),
     "flag-with-rules": Page(f"{FLAGS}{{ruled}}/change/"),
+    "flag-as-release": Page(f"{FLAGS}{{ruled}}/change/", user="release"),
+    "flag-rules-as-json": Page(f"{FLAGS}{{ruled}}/change/", ("button[value=json]",)),
     "flag-off": Page(f"{FLAGS}{{off}}/change/"),
     "flag-who-has-it": Page(f"{FLAGS}{{ruled}}/change/?user=alice&context=country%3DDE"),
     "flag-who-errors": Page(f"{FLAGS}{{flag}}/change/?user=alcie&context=country"),
@@ -149,6 +159,8 @@ def fill(shop: Shop) -> Rows:
 
 def open_page(visitor: Visitor, page: Page, rows: Rows) -> None:
     """Opens a page, by its buttons if it has any."""
+    if page.user != "admin":
+        visitor.log_in_to_admin(page.user)
     visitor.visit(page.path.format(**rows))
     for element in page.clicks:
         visitor.click(element)

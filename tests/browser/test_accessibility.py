@@ -41,6 +41,8 @@ def admin(logged_in: Visitor) -> Iterator[Visitor]:
     yield logged_in
     logged_in.reset_width()
     logged_in.set_scheme("light")
+    if logged_in.username != "admin":
+        logged_in.log_in_to_admin("admin")
 
 
 @pytest.mark.parametrize("name", PAGES)
