@@ -35,7 +35,7 @@ PAGES = {
     "index": Page("/admin/"),
     "flag-list": Page(FLAGS),
     "flag-list-as-release": Page(FLAGS, user="release"),
-    "flag-list-changed": Page(f"{FLAGS}?changed=1d"),
+    "flag-list-changed": Page(f"{FLAGS}?changed=24h"),
     "flag-list-turn-off": Page(
         FLAGS,
         ("#changelist .actions button",),

@@ -153,6 +153,14 @@ def test_flag_without_evaluations_says_so(request_of_admin: HttpRequest, flag: F
     assert "No evaluation in the last 30 days." in text(evaluations_of(request_of_admin, flag))
 
 
+def test_usage_that_was_not_counted_for_long_is_no_evidence_of_a_month(
+    request_of_admin: HttpRequest, flag: FeatureFlag
+) -> None:
+    count(2, 1, 1, key="another_flag")
+    shown = text(evaluations_of(request_of_admin, flag))
+    assert "No evaluation since usage is counted." in shown
+
+
 def test_usage_that_is_turned_off_is_named(
     request_of_admin: HttpRequest, flag: FeatureFlag, settings: Any
 ) -> None:

@@ -46,6 +46,8 @@ class Evaluations:
     last_evaluated_at: datetime | None
     #: The workers that were lost in these hours.
     lost_workers: int
+    #: Whether usage has been counted for less than STALE_DAYS days.
+    is_since_begin: bool
     #: Of all flags; see `Usage`.
     since: datetime | None
     until: datetime | None
@@ -75,6 +77,7 @@ def evaluations_of(request: HttpRequest, key: str) -> Evaluations | None:
         hours=tuple(_hours(found.hours, first)),
         last_evaluated_at=max((one.last_evaluated_at for one in found.hours), default=None),
         lost_workers=found.lost,
+        is_since_begin=found.since is None or aware(found.since) > oldest,
         since=found.since,
         until=found.until,
         interval=found.interval,

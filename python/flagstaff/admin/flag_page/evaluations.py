@@ -67,6 +67,8 @@ def _sentence(found: Evaluations) -> str:
     if found.last_evaluated_at is not None:
         text = _("No evaluation in the last 24 hours, last {time}.")
         return format_html(text, time=time_cell(found.last_evaluated_at))
+    if found.is_since_begin:
+        return _("No evaluation since usage is counted.")
     return _("No evaluation in the last %(days)s.") % {"days": local_days(conf.stale_days)}
 
 
