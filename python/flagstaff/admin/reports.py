@@ -64,7 +64,9 @@ class ReportMixin(_ModelAdmin):
 
     def _undo_url(self, changed: Changed) -> str:
         """The page that undoes the change; empty if it cannot be undone."""
-        if changed.undo is None or not changed.version or changed.old is None or changed.secret:
+        # A deleted row has no page, and the undo of a creation would delete the row.
+        is_of_row = not changed.field and (changed.old is None or changed.new is None)
+        if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
         pk = self.row_kind.row(changed.key).pk
         url = page_url(self.admin_site, self.model, "history", pk)
