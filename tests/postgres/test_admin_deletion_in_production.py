@@ -169,13 +169,14 @@ def test_deletion_of_one_selected_row_types_its_key(operator: Client, settings: 
     assert list(FeatureFlag.objects.values_list("key", flat=True)) == ["b"]
 
 
-def test_selection_of_all_pages_needs_the_text_too(operator: Client, settings: Any) -> None:
+def test_deletion_is_of_the_rows_that_were_listed(operator: Client, settings: Any) -> None:
     production(settings)
     rows = make(FLAGS, "a", "b", "c")
     response = delete_many(operator, FLAGS, rows[:1], select_across="1")
+    assert "Delete “a”?" in response.content.decode()
     assert count(FLAGS) == 3
-    operator.post(FLAGS, confirmed(response, _typed_key="a"))
-    assert count(FLAGS) == 3
+    operator.post(FLAGS, {**confirmed(response, _typed_key="a"), "select_across": "1"})
+    assert list(FeatureFlag.objects.values_list("key", flat=True)) == ["b", "c"]
 
 
 def test_question_about_many_rows_names_some(operator: Client, settings: Any) -> None:

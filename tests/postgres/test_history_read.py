@@ -318,7 +318,7 @@ def site(settings: Any) -> None:
 
 
 def write_in_the_admin(client: Client, flag: FeatureFlag) -> None:
-    client.post(FLAGS, {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"})
+    client.post(f"{FLAGS}{flag.pk}/turn-on/", {"_confirmed": "1"})
 
 
 def write_in_a_view(client: Client, flag: FeatureFlag) -> None:

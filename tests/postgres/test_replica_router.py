@@ -98,11 +98,11 @@ def history_page(key: str) -> list[Any]:
     return [response.status_code, "7" in strip_tags(response.content.decode())]
 
 
-def button(word: str) -> str:
-    """The text of the page that follows a click on the button in the list."""
-    flag = FeatureFlag.objects.using("default").get(key="new_checkout")
-    data = {"_set_enabled": f"{word}:{flag.pk}"}
-    return " ".join(strip_tags(client().post(FLAGS, data, follow=True).content.decode()).split())
+def toggle(view: str) -> str:
+    """The text of the page that kills a flag or turns it on, or of the page after it."""
+    address, boss = url("new_checkout", view), client()
+    page = boss.get(address, follow=True) if view == "turn-on" else boss.post(address, follow=True)
+    return " ".join(strip_tags(page.content.decode()).split())
 
 
 def address_after_undo() -> str:
@@ -141,9 +141,9 @@ def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> No
     assert see(primary, "address_after_undo") == "the same"
 
 
-def test_buttons_describe_the_primary(primary: Worker) -> None:
-    assert "“new_checkout” is now off. Off for all users." in see(primary, "button", "off")
-    assert "On for 33 % of all users and 1 allowed user." in see(primary, "button", "on")
+def test_pages_that_toggle_describe_the_primary(primary: Worker) -> None:
+    assert "“new_checkout” is now off. Off for all users." in see(primary, "toggle", "kill")
+    assert "On for 33 % of all users and 1 allowed user." in see(primary, "toggle", "turn-on")
 
 
 def test_command_shows_allowed_users_of_the_primary(primary: Worker) -> None:

@@ -284,15 +284,15 @@ def test_pause_and_rollback_of_a_plan_need_no_reason(
         f"allow {KEY} 1",
         "create banner",
         f"delete {KEY} --yes",
-        f"undo {KEY} --yes",
-        f"plan {KEY} create 50:4h 100",
+        f"undo {KEY}",
+        f"plan {KEY} create --step 50:4h --step 100",
         "value set gateway 1",
     ],
 )
 def test_verb_without_a_reason_is_refused(line: str, flag: FeatureFlag) -> None:
     version = flag_version(KEY)
     status, out, err = run(line)
-    assert (status, out) == (2, "")
+    assert (status, out) == (2, ""), err
     assert "a reason is required by the setting REQUIRE_REASON: pass --reason" in err
     assert flag_version(KEY) == version
     assert not KeyValueStore.objects.exists()

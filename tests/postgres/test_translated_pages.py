@@ -227,13 +227,12 @@ def test_confirmation_of_a_plan_is_translated(
         assert words(html, element) == set()
 
 
-@pytest.mark.parametrize("word", ["on", "off"])
-def test_message_after_a_button_is_translated(
-    word: str, admin_client: Client, flag: FeatureFlag
+@pytest.mark.parametrize("view", ["turn-on", "kill"])
+def test_message_after_a_toggle_is_translated(
+    view: str, admin_client: Client, flag: FeatureFlag
 ) -> None:
-    data = {"_set_enabled": f"{word}:{flag.pk}", "_confirmed": "1"}
     for _ in "once", "again":
-        response = admin_client.post(FLAGS, data, follow=True)
+        response = admin_client.post(f"{FLAGS}{flag.pk}/{view}/", {"_confirmed": "1"}, follow=True)
         [message] = messages_of(response)
         assert lower_case(message) == set()
 

@@ -50,10 +50,9 @@ class Shop:
         client.force_login(User.objects.create_superuser("boss"))
         assert client.post(address, form).status_code == 302
 
-    def toggle_in_admin(self) -> None:
-        self.post(
-            reverse("admin:flagstaff_featureflag_changelist"), _set_enabled=f"off:{self.flag.pk}"
-        )
+    def kill_in_admin(self) -> None:
+        address = reverse("admin:flagstaff_featureflag_kill", args=[self.flag.pk])
+        self.post(address, _confirmed="1")
 
     def save_in_admin(self) -> None:
         """Disables the flag: the form has no "enabled"."""
@@ -144,7 +143,7 @@ ALICE_LOSES_THE_FLAG: dict[str, Change] = {
     "clear": lambda shop: shop.flag.allowed_users.clear(),
     "clear from the user": lambda shop: shop.alice.flagstaff_flags.clear(),
     "deletion of the user": lambda shop: shop.alice.delete(),
-    "button in the admin": Shop.toggle_in_admin,
+    "kill in the admin": Shop.kill_in_admin,
     "form in the admin": Shop.save_in_admin,
     "UPDATE": lambda shop: shop.sql(f"UPDATE {FLAGS} SET enabled = false"),
     "UPDATE of the key": lambda shop: shop.sql(f"UPDATE {FLAGS} SET key = 'checkout'"),

@@ -59,6 +59,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
     ) -> HttpResponse:
         """The list, with the action that deletes rows."""
         if request.POST.get("action") == _ACTION and _CONFIRMED in request.POST:
+            _select_listed(request)
             pks = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
             rows = list(self.get_queryset(request).filter(pk__in=pks).order_by("key"))
             page = self._confirm_deletion(request, rows) if rows else None
@@ -96,3 +97,10 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
                 "flagstaff_danger": True,
             },
         )
+
+
+def _select_listed(request: HttpRequest) -> None:
+    """Selects the rows that Django's page has listed, and not all rows of the list."""
+    posted = request.POST.copy()
+    posted.pop("select_across", None)
+    request.POST = posted  # type: ignore[assignment]

@@ -73,7 +73,7 @@ flag.refresh_from_db()
 seen["columns"] = re.findall(r'class="(?:sortable )?column-(\w+)', listed)
 seen["filters"] = re.findall(r"data-filter-title=\"([^\"]*)\"", listed)
 seen["fields"] = fields(change)
-seen["presets"] = change.count('class="button flagstaff-button"')
+seen["presets"] = change.count('<button type="button" class="button flagstaff-button" value=')
 seen["asked"] = "Turn on “added”?" in question
 seen["flag"] = [flag.enabled, flag.rollout_percent]
 seen["undo buttons"] = history.count('name="_undo"')
