@@ -36,6 +36,8 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
     if len(flags) == 1:
         plan = _plan_of(flags[0])
         is_active = plan is not None and plan.state in ACTIVE_STATES
+        for flag in (flags[0], stored_flag(flags[0])):
+            vars(flag)[IS_PLANNED] = is_active
         return {plan.flag_pk: _note(plan, time_of(plan))} if plan and is_active else {}
     active = Plan.objects.using(conf.database).filter(
         flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES
