@@ -50,6 +50,8 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
         "presets": 6,
         "asked": True,
         "flag": [True, 5],
+        "allowed": ["operator", 0],
+        "result": ["Off for operator (primary key 1)."],
         "undo buttons": 2,
         "actors": [True],
         "reasons": ["wider"],
@@ -66,8 +68,8 @@ def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
     use_flagstaffs_admin_with(article, MORE_FIELDS)
     seen = article.script("admin_walk")
     assert seen["fields"] == [
-        *("key", "enabled", "rollout_percent", "allowed_users_panel"),
-        *("team", "priority", "_reason"),
+        *("enabled", "rollout_percent", "allowed_users_panel"),
+        *("key", "team", "priority", "_reason"),
     ]
     # Only the rollout has buttons.
     assert seen["presets"] == 6
