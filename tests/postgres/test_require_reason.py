@@ -62,7 +62,7 @@ def state(flag: FeatureFlag) -> tuple[bool, int]:
     return flag.enabled, flag.rollout_percent
 
 
-def newest_reason() -> str:
+def newest_reason() -> str | None:
     return flag_history(KEY)[0].reason
 
 
