@@ -39,6 +39,7 @@ from tests.admin_pages import (
     page,
     post_confirmed,
     staff,
+    turn_on,
 )
 
 # Each change is a transaction of its own, as in production.
@@ -445,6 +446,16 @@ def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureF
         assert post_confirmed(operator, url(flag, "change"), data).status_code == 302
     flag.refresh_from_db()
     assert flag.rollout_percent == 50
+
+
+def test_toggles_with_disabled_triggers_are_written(operator: Client, flag: FeatureFlag) -> None:
+    with disabled_triggers():
+        kill(operator, flag)
+        flag.refresh_from_db()
+        assert flag.enabled is False
+        turn_on(operator, flag)
+    flag.refresh_from_db()
+    assert flag.enabled is True
 
 
 def test_save_sent_twice_is_one_change(operator: Client, flag: FeatureFlag) -> None:

@@ -417,6 +417,13 @@ def test_key_is_escaped(view: str, enabled: bool, operator: Client) -> None:
     assert "&lt;b&gt;" in html
 
 
+def test_message_escapes_the_key(operator: Client) -> None:
+    flag = FeatureFlag.objects.create(key="<b>", enabled=True)
+    html = kill(operator, flag).content.decode()
+    assert "The flag “&lt;b&gt;” is now off." in html
+    assert "<b>" not in html
+
+
 @BOTH
 @pytest.mark.parametrize("version", ["x", "-1", "9" * 5000])
 def test_invalid_version_is_not_found_unless_the_page_kills(
