@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import Shop, Visitor
@@ -136,7 +137,9 @@ def test_new_row_has_the_focus(script: bool, flag: str, visitor: Visitor) -> Non
 def test_enter_in_an_input_saves(script: bool, flag: str, visitor: Visitor, shop: Shop) -> None:
     open_page(visitor, flag)
     with visitor.leaving_page():
-        visitor.find(".flagstaff-rule-name input").send_keys("!", Keys.ENTER)
+        name = visitor.find(".flagstaff-rule-name input")
+        visitor.driver.execute_script("arguments[0].focus()", name)
+        ActionChains(visitor.driver).send_keys(Keys.END, "!", Keys.ENTER).perform()
     visitor.wait_for_text(".messagelist", "new_checkout")
     assert stored(shop) == [{**RULES[0], "name": "beta!"}, RULES[1]]
 
