@@ -12,8 +12,7 @@ from django.utils.text import Truncator
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from flagstaff._text.local_formats import local_time_text
-from flagstaff._text.times import aware
+from flagstaff._text.times import aware, full_time
 
 __all__ = ["changed_cell", "key_cell", "time_cell"]
 
@@ -42,7 +41,7 @@ def time_cell(time: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         time.isoformat(),
-        local_time_text(time),
+        full_time(time),
         _ago(time),
     )
 

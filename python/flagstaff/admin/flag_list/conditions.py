@@ -26,7 +26,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Cast, Coalesce
-from django.db.models.lookups import In
+from django.db.models.lookups import In, LessThan
 
 from flagstaff._tables.model_fields import column_of, find_field, rules_field, through_model
 from flagstaff._tables.names import fill, flag_names, own_names
@@ -49,6 +49,7 @@ __all__ = [
     "not_evaluated_since",
     "state_rank",
     "stored_values",
+    "usage_is_older_than",
     "usage_since",
     "with_rules",
 ]
@@ -73,7 +74,8 @@ _EVALUATED = (
 )
 _DISTINCT = (
     "(SELECT pg_catalog.jsonb_agg(t.found)::text FROM "
-    "(SELECT DISTINCT {column} AS found FROM {flag_table}) AS t)"
+    "(SELECT DISTINCT {column} AS found FROM {flag_table} "
+    "WHERE {column}::text OPERATOR(pg_catalog.<>) ALL ('{{\"\",[]}}')) AS t)"
 )
 _FIRST = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
 _HIDDEN = (
@@ -192,12 +194,18 @@ def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
     Flags for browsers are left out, because those evaluations are not counted, and flags that
     were created since.
     """
-    found = ~Q(_WasEvaluated(since))
+    found = Q()
     if find_field(model, "client_side"):
         found &= Q(client_side=False)
     if since is not None and find_field(model, "created_at"):
         found &= Q(created_at__lt=since)
-    return found
+    # Last, because PostgreSQL evaluates the cheap conditions first.
+    return found & ~Q(_WasEvaluated(since))
+
+
+def usage_is_older_than(time: datetime) -> Q:
+    """Returns the condition, the same for all flags, that usage was counted before a time."""
+    return Q(LessThan(usage_since(), Value(time)))
 
 
 def _of_usage(template: str) -> str:

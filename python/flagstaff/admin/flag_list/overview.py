@@ -24,6 +24,7 @@ from flagstaff.admin.flag_list.conditions import (
     in_state,
     not_evaluated_since,
     stored_values,
+    usage_is_older_than,
     usage_since,
 )
 from flagstaff.admin.flag_list.filters import LONG, has_usage, owned_by
@@ -120,5 +121,6 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
         found[MINE] = owned_by(request)
     found[ALL] = in_state(model, State.ALL.value) & ~changed_since(model, long_ago)
     if has_usage():
-        found[UNUSED] = not_evaluated_since(model, long_ago)
+        # Without old usage, no flag is looked up: the shortcut is left out.
+        found[UNUSED] = usage_is_older_than(long_ago) & not_evaluated_since(model, long_ago)
     return found
