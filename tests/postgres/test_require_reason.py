@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from flagstaff import rollouts
+from flagstaff import experiments, rollouts
 from flagstaff.changes import create, disable, enable, set_rollout, set_value
 from flagstaff.history import flag_history, flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
@@ -27,7 +28,8 @@ from tests.admin_pages import (
     toggle_url,
     turn_on,
 )
-from tests.plan_pages import plan_url, press
+from tests.experiment_pages import EXPERIMENTS
+from tests.plan_pages import PLANS, plan_url, press
 from tests.rollouts import drive_recently, plan_of
 from tests.terminals import run
 
@@ -271,6 +273,16 @@ def test_pause_and_rollback_of_a_plan_need_no_reason(
     plan = rollouts.start(KEY, STEPS)
     operator.post(plan_url(plan), {"_plan": button})
     assert plan_of().state == after
+
+
+def test_pages_that_change_no_flag_need_no_reason(operator: Client, flag: FeatureFlag) -> None:
+    plan = rollouts.create(KEY, STEPS)
+    experiment = experiments.create("button")
+    for url in (f"{PLANS}{plan.pk}/delete/", f"{EXPERIMENTS}{experiment.pk}/delete/"):
+        response = operator.get(url)
+        [reason] = re.findall(r'<input [^>]*id="id_reason"[^>]*>', response.content.decode())
+        assert "required" not in reason
+        assert operator.post(url, confirmed(response)).status_code == 302
 
 
 # The terminal.

@@ -91,6 +91,8 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
             "original": row.key,
             "has_view_permission": True,
             "media": self.media,
+            # REQUIRE_REASON is about flags, values and segments.
+            "flagstaff_needs_reason": False,
             **context,
         }
         response = super().confirmation(request, row, page)

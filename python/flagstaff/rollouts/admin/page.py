@@ -166,6 +166,8 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         )
         context = {
             "title": _("Delete a rollout plan"),
+            # The flag stays as it is.
+            "flagstaff_needs_reason": False,
             "flagstaff_question": question % {"key": plan.key},
             "flagstaff_rows": [
                 PreviewRow(_("plan"), str(State(plan.state).label), _("deleted")),
