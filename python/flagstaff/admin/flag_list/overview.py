@@ -79,7 +79,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
         keep_ownership(request, *lists)
     numbers = {name: found.get(f"flagstaff_{name}", 0) for name in conditions}
     since = found.get("flagstaff_since")
-    if since is None or aware(since) > timezone.now() - timedelta(days=LONG):
+    if since is None or aware(since) > aware(timezone.now()) - timedelta(days=LONG):
         # Flags without an evaluation may have had some before.
         numbers.pop(UNUSED, None)
     return Overview(
