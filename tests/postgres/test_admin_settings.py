@@ -149,6 +149,7 @@ def test_evaluations_of_a_flag_are_shown(
         )
     try:
         assert 'class="flagstaff-true"' in page(operator, f"{FLAGS}{rows[FLAGS].pk}/change/")
+        assert key in page(operator)
     finally:
         with transaction.atomic():
             delete_usage()

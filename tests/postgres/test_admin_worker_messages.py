@@ -171,7 +171,8 @@ def test_page_in_a_transaction_of_the_request_does_not_wait(
 def process(flag: FeatureFlag) -> Iterator[Process]:
     """A worker in a process of its own, which has loaded the flag."""
     url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
-    with Process(url, POLL_INTERVAL=60) as process:
+    # Without usage, which it would leave to the other tests of this database.
+    with Process(url, POLL_INTERVAL=60, USAGE_INTERVAL=0) as process:
         assert process.ask("ready", 10) is True
         yield process
 
