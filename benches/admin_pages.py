@@ -3,7 +3,8 @@
     python -m benches.admin_pages     (beside a DATABASE_URL; `make bench` runs all)
 
 There are 10,000 flags and 1,000,000 allowed users, 100,000 of them on one flag, whose page is the
-one that is opened. The pages alternate, so that all run under the same load; the medians are
+one that is opened. The stock list has the same fields of the table, and is measured with four
+columns, too. The pages alternate, so that all run under the same load; the medians are
 compared. Exits with 1 if a page takes more than twice as long as the stock list.
 """
 
@@ -52,6 +53,18 @@ LINKS = (
         (SELECT id FROM auth_user WHERE username LIKE 'guest %%' ORDER BY id LIMIT 1000) AS u
     """,
 )
+# Nine of ten flags are old, and so is the usage: the list has to look at each flag.
+AGE = """
+    UPDATE flagstaff_featureflag
+    SET created_at = now() - interval '60 days', changed_at = now() - interval '45 days'
+    WHERE mod(id, 10) > 0
+"""
+OLD_USAGE = """
+    INSERT INTO flagstaff_usage
+    SELECT date_trunc('hour', now()) - interval '40 days', key, true, 10, 5,
+        now() - interval '40 days'
+    FROM flagstaff_featureflag
+"""
 USAGE = """
     INSERT INTO flagstaff_usage
     SELECT date_trunc('hour', now()) - h * interval '1 hour', key, true, 10, 5, now()
@@ -96,7 +109,13 @@ def _fill() -> None:
             cursor.execute(statement, [count])
         cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
         cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER flagstaff_token_v1")
-        cursor.execute(USAGE)
+        cursor.execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
+        cursor.execute(AGE)
+        cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
+        cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER flagstaff_token_v1")
+        cursor.execute("UPDATE flagstaff_change SET at = at - interval '45 days'")
+        for usage in (USAGE, OLD_USAGE):
+            cursor.execute(usage)
         cursor.execute("VACUUM ANALYZE")
 
 
@@ -115,15 +134,28 @@ def _pages() -> dict[str, Any]:
     class StockAdmin(base):  # type: ignore[misc]
         """What a project would write without this package's admin."""
 
-        list_display = ("key", "enabled", "rollout_percent", "changed_at")
-        list_filter = ("enabled", "kind")
+        list_display = (
+            *("key", "description", "enabled", "rollout_percent", "owner", "tags", "changed_at"),
+        )
+        list_filter = ("enabled", "kind", "owner")
         search_fields = ("key", "description")
 
-    stock = AdminSite(name="stock")
+    class ShortAdmin(StockAdmin):
+        """The least that a project would show."""
+
+        list_display = ("key", "enabled", "rollout_percent", "changed_at")
+        list_filter = ("enabled", "kind")
+
+    stock, short = AdminSite(name="stock"), AdminSite(name="short")
     stock.register(FeatureFlag, StockAdmin)
+    short.register(FeatureFlag, ShortAdmin)
 
     class Urls:
-        urlpatterns = [path("admin/", site.urls), path("stock/", stock.urls)]
+        urlpatterns = [
+            path("admin/", site.urls),
+            path("stock/", stock.urls),
+            path("short/", short.urls),
+        ]
 
     settings.DATABASES["default"]["CONN_MAX_AGE"] = None
     settings.ROOT_URLCONF = Urls
@@ -133,6 +165,7 @@ def _pages() -> dict[str, Any]:
     pk = FeatureFlag.objects.get(key=LARGE).pk
     urls = {
         "stock list": "/stock/flagstaff/featureflag/",
+        "stock list, 4 columns": "/short/flagstaff/featureflag/",
         "list": PREFIX,
         "list, second page, by rollout": f"{PREFIX}?p=2&o=-3",
         "page of a flag": f"{PREFIX}{pk}/change/",

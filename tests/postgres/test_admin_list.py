@@ -232,6 +232,16 @@ def test_shortcuts_have_the_numbers_of_flags(admin_client: Client) -> None:
     }
 
 
+def test_shortcut_of_unused_flags_has_no_number_for_very_many_flags(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect_usage()
+    make_flag("old")
+    make_flag("older")
+    monkeypatch.setattr("flagstaff.admin.flag_list.overview._MAX_LOOKED_UP", 1)
+    assert shortcuts(admin_client)["Not evaluated for 30 days"] == "?evaluated=not-30d"
+
+
 def test_numbers_of_shortcuts_are_those_of_their_lists(admin_client: Client, alice: User) -> None:
     one_of_each_state(alice)
     collect_usage()
@@ -289,7 +299,7 @@ def test_empty_list_says_what_to_do(admin_client: Client) -> None:
 def test_filter_counts_and_pages_are_those_of_the_filter(admin_client: Client) -> None:
     FeatureFlag.objects.bulk_create(FeatureFlag(key=f"f{n:03}") for n in range(120))
     FeatureFlag.objects.filter(key__gte="f115").update(enabled=True)
-    assert len(keys(admin_client, "?p=3")) == 20
+    assert len(keys(admin_client, "?p=3")) == 40
     html = page(admin_client, f"{FLAGS}?enabled__exact=1")
     assert len(column(html, "flag")) == 5
     assert "120 total" in html

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from django.db import connections
 from django.db.models import (
+    Aggregate,
     BooleanField,
     Case,
     Count,
@@ -28,8 +29,8 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import In, LessThan
 
-from flagstaff._tables.model_fields import column_of, find_field, rules_field, through_model
-from flagstaff._tables.names import fill, flag_names, own_names
+from flagstaff._tables.model_fields import find_field, rules_field, through_model
+from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State
 from flagstaff.changes.allowed_users import ALLOWED
@@ -42,6 +43,7 @@ __all__ = [
     "BY_RULES",
     "STATES",
     "allowed_count",
+    "are_at_most",
     "changed_since",
     "hidden_tables",
     "in_state",
@@ -72,11 +74,7 @@ _EVALUATED = (
     " AND u.hour OPERATOR(pg_catalog.>) ",
     " AND u.last_evaluated_at OPERATOR(pg_catalog.>=) ",
 )
-_DISTINCT = (
-    "(SELECT pg_catalog.jsonb_agg(t.found)::text FROM "
-    "(SELECT DISTINCT {column} AS found FROM {flag_table} "
-    "WHERE {column}::text OPERATOR(pg_catalog.<>) ALL ('{{\"\",[]}}')) AS t)"
-)
+_COUNT = "(SELECT pg_catalog.count(*) FROM {})"
 _FIRST = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
 _HIDDEN = (
     "(SELECT pg_catalog.count(*) FROM pg_catalog.unnest(ARRAY[%(expressions)s]::text[]) AS t "
@@ -161,14 +159,19 @@ class _WasEvaluated(Func):
         return f"{text})", parameters
 
 
-def stored_values(model: type[Model], name: str) -> Func:
-    """Returns the different values of a field of all flags, as the text of a list in JSON."""
-    connection = connections[conf.database]
-    places = flag_names(connection, model) | {
-        "column": connection.ops.quote_name(column_of(model, name))
-    }
-    template = fill(_DISTINCT, {name: text.replace("%", "%%") for name, text in places.items()})
-    return Func(template=template, output_field=TextField())
+class _DifferentValues(Aggregate):
+    """The different values of all flags as a list in JSON. Only on PostgreSQL."""
+
+    function = "pg_catalog.jsonb_agg"
+    allow_distinct = True
+
+
+def stored_values(name: str, empty: object) -> Aggregate:
+    """Returns the different values of a field of all flags, except one, as the text of JSON."""
+    # Read with the counts, in one pass over the flags.
+    return _DifferentValues(
+        F(name), distinct=True, filter=~Q(**{name: empty}), output_field=TextField()
+    )
 
 
 def last_evaluation() -> Func:
@@ -201,6 +204,13 @@ def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
         found &= Q(created_at__lt=since)
     # Last, because PostgreSQL evaluates the cheap conditions first.
     return found & ~Q(_WasEvaluated(since))
+
+
+def are_at_most(model: type[Model], count: int) -> Q:
+    """Returns the condition, the same for all flags, that there are no more than this number."""
+    table = connections[conf.database].ops.quote_name(model._meta.db_table)
+    number = Func(template=_COUNT.format(table.replace("%", "%%")), output_field=IntegerField())
+    return Q(LessThan(number, Value(count + 1)))
 
 
 def usage_is_older_than(time: datetime) -> Q:

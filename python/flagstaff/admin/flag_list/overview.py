@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import connections
-from django.db.models import Count, Max, Model, Q
+from django.db.models import Aggregate, Count, Max, Model, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -19,6 +19,7 @@ from flagstaff._text.json_text import read_json
 from flagstaff._text.times import aware
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.conditions import (
+    are_at_most,
     changed_since,
     hidden_tables,
     in_state,
@@ -35,6 +36,8 @@ __all__ = ["ALL", "CHANGED", "MINE", "ROLLOUT", "UNUSED", "Overview", "overview_
 
 #: The names of the shortcuts.
 CHANGED, ROLLOUT, MINE, ALL, UNUSED = "changed", "rollout", "mine", "all", "unused"
+# Of more flags, those without an evaluation are not counted: it needs a look-up for each flag.
+_MAX_LOOKED_UP = 2_000
 # The attribute of a request.
 _FOUND = "flagstaff_overview"
 
@@ -44,8 +47,9 @@ class Overview:
     """What one query says about all flags."""
 
     total: int
-    #: The counts of the shortcuts that the project's flags can have, by name.
-    counts: Mapping[str, int] = field(default_factory=dict)
+    #: The counts of the shortcuts that the project's flags can have, by name; None for a count
+    #: that would take too long.
+    counts: Mapping[str, int | None] = field(default_factory=dict)
     #: Since when evaluations are counted; None if none was.
     usage_since: datetime | None = None
     #: Whether the history and the usage are there, and no row of them is hidden.
@@ -77,7 +81,11 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     # Python may not be able to decode them; the filters then look at each flag.
     if stored and stored.keys() <= found.keys() and all(isinstance(one, list) for one in lists):
         keep_ownership(request, *lists)
-    numbers = {name: found.get(f"flagstaff_{name}", 0) for name in conditions}
+    numbers: dict[str, int | None] = {
+        name: found.get(f"flagstaff_{name}", 0) for name in conditions
+    }
+    if UNUSED in numbers and found["flagstaff_total"] > _MAX_LOOKED_UP:
+        numbers[UNUSED] = None
     since = found.get("flagstaff_since")
     if since is None or aware(since) > aware(timezone.now()) - timedelta(days=LONG):
         # Flags without an evaluation may have had some before.
@@ -90,15 +98,15 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     )
 
 
-def _stored(model: type[Model]) -> dict[str, Max]:
+def _stored(model: type[Model]) -> dict[str, Aggregate]:
     """The owners and the lists of tags, for the filters."""
     present = ownership_fields(model)
     if not present or connections[conf.database].vendor != "postgresql":
         return {}
-    columns = {"flagstaff_owners": OWNER, "flagstaff_tags": TAGS}
+    columns = {"flagstaff_owners": (OWNER, ""), "flagstaff_tags": (TAGS, [])}
     return {
-        name: Max(stored_values(model, field))
-        for name, field in columns.items()
+        name: stored_values(field, empty)
+        for name, (field, empty) in columns.items()
         if field in present
     }
 
@@ -121,6 +129,7 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
         found[MINE] = owned_by(request)
     found[ALL] = in_state(model, State.ALL.value) & ~changed_since(model, long_ago)
     if has_usage():
-        # Without old usage, no flag is looked up: the shortcut is left out.
-        found[UNUSED] = usage_is_older_than(long_ago) & not_evaluated_since(model, long_ago)
+        # In a look-up for each flag: not where it is left out, and not for too many flags.
+        may_count = usage_is_older_than(long_ago) & are_at_most(model, _MAX_LOOKED_UP)
+        found[UNUSED] = may_count & not_evaluated_since(model, long_ago)
     return found

@@ -39,7 +39,7 @@ class Shortcut:
     """A link above the list."""
 
     label: str
-    #: The number of flags, in the format of the language.
+    #: The number of flags, in the format of the language; empty if they were not counted.
     count: str
     query: str
     #: Whether the list shows these flags now.
@@ -56,10 +56,14 @@ def shortcuts(
     labels, given = _labels(), dict(request.GET.items())
     present = {getattr(one, "parameter_name", None) for one in filters}
     return [
-        Shortcut(labels[name], local_number(count), f"?{urlencode(query)}", given == dict(query))
+        Shortcut(labels[name], _number(count), f"?{urlencode(query)}", given == dict(query))
         for name, count in overview.counts.items()
-        if (query := _PARAMETERS[name]).keys() <= present and (count or name == CHANGED)
+        if (query := _PARAMETERS[name]).keys() <= present and (count != 0 or name == CHANGED)
     ]
+
+
+def _number(count: int | None) -> str:
+    return "" if count is None else local_number(count)
 
 
 def _labels() -> dict[str, str]:
