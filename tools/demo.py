@@ -33,8 +33,8 @@ READY = """
 
   Try this:
   1. Open the crowd and the admin side by side. The crowd shows which users have a flag, per worker.
-  2. In the admin, set the rollout of new_checkout to 50 and save. Half of the users get it.
-  3. In the list of flags, turn it off. All users get the old checkout again, from every worker.
+  2. In the admin, set the rollout of new_checkout to 50, and confirm. Half of the users get it.
+  3. In the list of flags, kill it. All users get the old checkout again, from every worker.
   4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
   5. Start the experiment checkout_button in the admin: then the cart of Alice says "Buy now".
   6. To see a rollout plan stop a fault: make demo-rollout
