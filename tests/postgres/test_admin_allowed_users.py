@@ -338,7 +338,7 @@ def test_page_without_change_permission_has_disabled_controls(flag: FeatureFlag)
     flag.allowed_users.set(make_users("alice"))
     html = page(staff("view_featureflag", "view_user"), url(flag))
     assert listed(html) == ["alice"]
-    assert "You may not change this flag" in html
+    assert "you need the permission to change this flag" in html
     content = html.split('id="users_form"')[1].split("</form>")[0]
     controls = re.findall(r'<(?:textarea|button|input type="(?:text|checkbox)").*?>', content)
     assert len(controls) == 6

@@ -35,6 +35,7 @@ from tests.models_of_others import flag_fields, model_of
 pytestmark = pytest.mark.django_db
 
 ADD = f"{FLAGS}add/"
+COUNTED = "users with the flag"
 REASSIGNS = "A change of the unit reassigns every user at once."
 
 
@@ -279,7 +280,7 @@ def test_confirmation_counts_users_by_a_column(admin_client: Client, flag: Featu
     User.objects.bulk_create(User(username=str(n), last_name="Bell") for n in range(9))
     set_unit("last_name")
     # The administrator has no last name, and the others have the same.
-    assert preview(admin_client, flag)["users"] in [("0 of 10", "0 of 10"), ("0 of 10", "9 of 10")]
+    assert preview(admin_client, flag)[COUNTED] in [("0 of 10", "0 of 10"), ("0 of 10", "9 of 10")]
 
 
 def test_confirmation_counts_users_by_rules_that_read_columns(
@@ -289,7 +290,7 @@ def test_confirmation_counts_users_by_rules_that_read_columns(
     condition = {"attribute": "is_staff", "operator": "in", "values": [True]}
     FeatureFlag.objects.update(rules=[{"conditions": [condition]}], rollout_percent=0)
     # The administrator is the fifth.
-    assert preview(admin_client, flag)["users"] == ("0 of 10", "5 of 10")
+    assert preview(admin_client, flag)[COUNTED] == ("0 of 10", "5 of 10")
 
 
 def test_message_about_a_flag_that_was_turned_on_says_what_its_rollout_counts(

@@ -146,7 +146,7 @@ def test_page_shows_the_present_state_and_the_new_one(operator: Client, flag: Fe
     shown = preview_of(response)
     assert shown["state"] == ["rollout 25 %", "on for all"]
     assert shown["rollout"] == ["25 %", "100 %"]
-    [before, after] = shown["users"]
+    [before, after] = shown["users with the flag"]
     count = int(before.removesuffix(" of 200"))
     assert after == "200 of 200"
     assert notes_of(response) == [
@@ -383,5 +383,5 @@ def test_save_without_edits_says_that_nothing_was_changed(
 ) -> None:
     response = operator.post(flag_url(flag), browser_form(operator, flag), follow=True)
     [message] = messages_of(response)
-    assert message == "Nothing was changed: “new_checkout” has these values already."
+    assert message == "Nothing was changed: “new_checkout” already has these values."
     assert undo_urls(response) == []

@@ -184,7 +184,7 @@ def test_question_about_many_rows_names_some(operator: Client, settings: Any) ->
     response = delete_many(operator, FLAGS, make(FLAGS, *(f"flag{n:02}" for n in range(40))))
     html = response.content.decode()
     assert "“flag00”" in html
-    assert "Delete 40" in html
+    assert "Delete all 40" in html
     assert len(html) < 40_000
 
 

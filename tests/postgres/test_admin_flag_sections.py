@@ -158,7 +158,7 @@ def test_usage_that_was_not_counted_for_long_is_no_evidence_of_a_month(
 ) -> None:
     count(2, 1, 1, key="another_flag")
     shown = text(evaluations_of(request_of_admin, flag))
-    assert "No evaluation since usage is counted." in shown
+    assert "No evaluation since counting began." in shown
 
 
 def test_usage_that_is_turned_off_is_named(
@@ -183,8 +183,8 @@ def test_missing_table_of_usage_is_one_sentence(
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE flagstaff_usage RENAME TO moved")
     assert text(evaluations_of(request_of_admin, flag)) == (
-        "Evaluations per hour Evaluations are not counted: this needs PostgreSQL, the migrations "
-        "of flagstaff, and the right to read its tables."
+        "Evaluations per hour The evaluations cannot be shown. This needs PostgreSQL, the "
+        "migrations of flagstaff, and the permission to read its tables."
     )
 
 

@@ -187,7 +187,7 @@ def test_second_undo_changes_nothing(operator: Client, flag: FeatureFlag) -> Non
     version = flag_version("new_checkout")
     response = operator.post(url(flag), data, follow=True)
     assert (
-        messages_of(response)[-1] == "“new_checkout” already has these values. Nothing was changed."
+        messages_of(response)[-1] == "Nothing was changed: “new_checkout” already has these values."
     )
     assert flag_version("new_checkout") == version
 
@@ -311,7 +311,7 @@ def test_restore_of_present_state_asks_nothing(operator: Client, flag: FeatureFl
     set_rollout("new_checkout", 25)
     response = operator.post(url(flag), {"_restore": version}, follow=True)
     assert messages_of(response) == [
-        "“new_checkout” already has these values. Nothing was changed."
+        "Nothing was changed: “new_checkout” already has these values."
     ]
 
 

@@ -226,7 +226,7 @@ def test_shortcuts_have_the_numbers_of_flags(admin_client: Client) -> None:
     assert shortcuts(admin_client) == {
         "Changed in 24 hours 1": "?changed=24h",
         "In rollout 1": "?state=rollout",
-        "Mine 1": "?mine=yes",
+        "Owned by me 1": "?mine=yes",
         "On for all, unchanged for 30 days 1": "?state=all&changed=not-30d",
         "Not evaluated for 30 days 1": "?evaluated=not-30d",
     }

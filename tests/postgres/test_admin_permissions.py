@@ -42,7 +42,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 WHY_NOT = "To turn flags on or off, you need the permission “flagstaff.toggle_featureflag”."
 HIDDEN = re.compile(r'type="(hidden|submit)"')
-READ_ONLY = "These pages are read-only: the setting READ_ONLY is on."
+READ_ONLY = "These pages are read-only: the setting READ_ONLY is True."
 
 
 @pytest.fixture(autouse=True)

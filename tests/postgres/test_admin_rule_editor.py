@@ -335,7 +335,7 @@ def test_change_of_another_user_is_still_a_conflict_after_a_button(
 def test_form_has_room_for_a_limited_number_of_rows(operator: Client, flag: FeatureFlag) -> None:
     changes.update("new_checkout", {"rules": [{"conditions": [COUNTRY]}] * 60})
     html = press(operator, flag, "add-rule")
-    assert "A form can have no more rows." in html
+    assert "The form has its maximum number of rows." in html
     assert "rules-60-name" not in rows(html)
 
 

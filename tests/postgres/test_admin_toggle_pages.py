@@ -231,7 +231,7 @@ def test_turn_on_page_asks_and_writes_nothing(operator: Client, off: FeatureFlag
             "Off for all users.",
             "On for 60 % of all users and 2 allowed users.",
         ],
-        "users": ["0 of 3", f"{users_with(off)} of 3"],
+        "users with the flag": ["0 of 3", f"{users_with(off)} of 3"],
     }
     assert not is_enabled(off)
 

@@ -147,7 +147,7 @@ def test_second_undo_changes_nothing(operator: Client) -> None:
     response = operator.post(
         history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}, follow=True
     )
-    assert messages_of(response) == ["Nothing to undo."]
+    assert messages_of(response) == ["Nothing was changed: there is nothing to undo."]
     assert Change.objects.count() == entries
 
 

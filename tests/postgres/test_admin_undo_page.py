@@ -139,7 +139,7 @@ def test_page_of_an_undone_change_says_so(operator: Client, flag: FeatureFlag) -
     set_rollout(KEY, 25)
     response = operator.get(undo_url(flag, version), follow=True)
     assert messages_of(response) == [
-        "“new_checkout” already has these values. Nothing was changed."
+        "Nothing was changed: “new_checkout” already has these values."
     ]
     assert response.redirect_chain == [(flag_url(flag, "history"), 302)]
 

@@ -24,6 +24,7 @@ from tests.forced_off import forced_off
 
 pytestmark = pytest.mark.django_db
 
+BUILT_IN = "is built in: the user decides it. Type another user, or use another name."
 GERMAN = {"attribute": "country", "operator": "in", "values": ["DE"]}
 
 
@@ -213,9 +214,9 @@ def test_unused_primary_key_is_evaluated_with_a_note(operator: Client, flag: Fea
     [
         ("country", "Expected name=value, such as country=DE, not “country”."),
         ("=DE", "Expected name=value, such as country=DE, not “=DE”."),
-        ("a=1\na=2", "“a” is there twice."),
-        ("is_staff=true", "“is_staff” is built in: the user decides it."),
-        ("groups=beta", "“groups” is built in: the user decides it."),
+        ("a=1\na=2", "“a” is there twice; remove one."),
+        ("is_staff=true", f"“is_staff” {BUILT_IN}"),
+        ("groups=beta", f"“groups” {BUILT_IN}"),
         ('{"country": }', "The JSON has an error at line 1, column 13."),
         ('{"a": 1, "a": 2}', 'The JSON cannot be read: an object has the name "a" twice.'),
         ('{"a": {"b": 1}}', "“a” must be a text, a number, true, false, null or a list."),
@@ -293,7 +294,7 @@ def test_process_that_is_not_live_says_so(
 
 def test_section_needs_the_permission_to_view_users(flag: FeatureFlag, alice: User) -> None:
     html = section(staff("change_featureflag"), flag, user="alice")
-    assert "you need the permission auth.view_user" in html
+    assert "you need the permission “auth.view_user”" in html
     assert "<form" not in html
     assert "alice" not in html
 

@@ -96,7 +96,7 @@ def test_message_warns_of_workers_that_have_not_applied_it(
     replace_wait(monkeypatch, Propagation(**{**vars(late), "polling_deadline": BY}))
     response = kill(admin_client, flag)
     [message] = messages_of(response)
-    assert "1 of 2 workers have applied it after 5.00 s. Not yet: " in message
+    assert "1 of 2 workers have applied it after 5.00 s. Not applied yet: " in message
     assert "web-2" in message
     assert levels_of(response) == ["warning"]
     flag.refresh_from_db()

@@ -65,8 +65,7 @@ def test_no_group_is_missing_where_groups_cannot_be_read(beta: Group, settings: 
 WARNING = "groups that do not exist: 'bta' (did you mean 'beta'?), 'unlike'; create them, or"
 
 MESSAGE = (
-    "No user is in these groups, because they do not exist: “bta”. Create them, or correct their "
-    "names."
+    "No user is in this group, because it does not exist: “bta”. Create it, or correct its name."
 )
 
 

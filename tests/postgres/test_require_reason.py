@@ -37,7 +37,7 @@ from tests.terminals import run
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "new_checkout"
-REQUIRED = "A reason is required: say why, for the history."
+REQUIRED = "A reason is required. Write why you make this change: the history shows it."
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 STEPS = ["50:4h", "100"]
 

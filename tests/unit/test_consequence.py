@@ -94,7 +94,7 @@ def test_consequence_of_counted_users(
 
 @pytest.mark.parametrize("impact", [None, counted(0, 0, 0), counted(0, 0, 0, users=0)])
 def test_raised_rollout_widens_although_no_counted_user_gains(impact: ChangeImpact | None) -> None:
-    """Visitors are in no count."""
+    """Visitors are not counted."""
     assert consequence(ON, on(rollout_percent=26), impact) is WIDENS
 
 

@@ -1,4 +1,4 @@
-"""Parts of a page that may fail: without their tables, a person must still reach a flag."""
+"""Parts of a page that may fail: the page must work without their tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attribution of the admin's writes: the actor is the request's user, the reason is optional."""
+"""Attribution of the admin's writes: the user of the request is the actor, and gives the reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ else:
 
 
 def reason_problem(request: HttpRequest) -> str:
-    """Returns why the posted reason is not enough, or an empty text."""
+    """Returns the error of a posted reason; empty if there is none."""
     if not conf.require_reason or _reason(request).strip():
         return ""
     return reason_required()
@@ -45,7 +45,7 @@ def reason_problem(request: HttpRequest) -> str:
 
 def reason_required() -> str:
     """Returns the error of a reason that is missing."""
-    return _("A reason is required: say why, for the history.")
+    return _("A reason is required. Write why you make this change: the history shows it.")
 
 
 class AttributionMixin(_ModelAdmin):

@@ -96,9 +96,9 @@ class ConfirmationMixin(_ModelAdmin):
 
 
 def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:
-    """Returns why a confirmation is not complete, as sentences; None before the page was shown.
+    """Returns the problems of a confirmation as sentences; None before the page was shown.
 
-    `typed` is what the person has to type; empty for nothing.
+    `typed` is the text that the person has to type; empty if there is none.
     """
     if CONFIRMED not in request.POST:
         return None

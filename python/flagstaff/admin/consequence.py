@@ -1,4 +1,4 @@
-"""How much a change of a flag needs to be confirmed: by its consequence for the users."""
+"""The consequence of a change of a flag for the users: it decides how the change is confirmed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FlagState(NamedTuple):
 def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None) -> Consequence:
     """Returns the consequence of a change. `impact` is None if the users cannot be counted.
 
-    Anonymous users are in no count: 100 % and other units are judged by the fields.
+    Anonymous users are not counted, so the fields decide for 100 % and for other units.
     """
     if before == after or not (before.enabled or after.enabled):
         return Consequence.NONE

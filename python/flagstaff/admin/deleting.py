@@ -1,4 +1,4 @@
-"""A deletion in production needs the key to be typed, after Django's page that lists the rows."""
+"""The page after Django's page for a deletion: it asks for the key, and for a reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ else:
 def text_for_many(keys: Sequence[str]) -> str:
     """Returns what a person types before a change of several rows; empty outside production.
 
-    It is the key of a single row, and else the name of the environment.
+    It is the key of a single row, or the name of the environment for several rows.
     """
     environment = conf.environment
     if environment is None or not environment.production:
@@ -68,7 +68,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         return super().changelist_view(request, extra_context)
 
     def _confirm_deletion(self, request: HttpRequest, rows: Sequence[Any]) -> HttpResponse | None:
-        """Returns the page that asks; None if there is nothing to ask, or no right to delete."""
+        """Returns the confirmation page; None if none is needed, or without permission."""
         keys = [row.key for row in rows]
         typed = text_for_many(keys)
         if not (typed or conf.require_reason):
@@ -78,7 +78,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         problems = problems_of(request, typed)
         if problems is not None and not problems:
             return None
-        label = ngettext("Delete %(key)s", "Delete %(count)s", len(keys))
+        label = ngettext("Delete %(key)s", "Delete all %(count)s", len(keys))
         question = _("Delete %(keys)s?") % {
             "keys": join_some((f"“{key}”" for key in keys), more=and_more)
         }

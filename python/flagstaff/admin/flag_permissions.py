@@ -1,4 +1,4 @@
-"""Who may see, toggle and change flags, and the parts of flags that optional apps add."""
+"""The permissions to see, toggle and change flags, and what optional apps add to them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def may_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: A
 def why_not_toggle(model_admin: admin.ModelAdmin[Any]) -> str:
     """Returns the sentence beside controls that are disabled."""
     if conf.read_only:
-        return _("These pages are read-only: the setting READ_ONLY is on.")
+        return _("These pages are read-only: the setting READ_ONLY is True.")
     text = _("To turn flags on or off, you need the permission “%(permission)s”.")
     return text % {"permission": _toggle_permission(model_admin)}
 
@@ -98,7 +98,7 @@ def _toggle_permission(model_admin: admin.ModelAdmin[Any]) -> str:
 
 
 class ReadOnlyMixin(_ModelAdmin):
-    """Takes away all rights to write while READ_ONLY is on. Put it before ModelAdmin."""
+    """Removes all permissions to write while READ_ONLY is True. Put it before ModelAdmin."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
@@ -150,7 +150,7 @@ class ToggleMixin(ReadOnlyMixin):
 class FlagPermissionsMixin(_ModelAdmin):
     """The permissions for flags decide. Put it before ModelAdmin."""
 
-    #: What users need the right to do with flags, to write rows of this model.
+    #: The permission for flags that a user needs to write rows of this model.
     flag_action: ClassVar[Action] = "change"
 
     def has_module_permission(self, request: HttpRequest) -> bool:

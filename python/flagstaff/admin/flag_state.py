@@ -57,7 +57,7 @@ def preview(
         *([_row(field_label(BUCKET_BY), [one.unit for one in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
         _row(_("who has the flag"), [_summary(one, allowed) for one in both]),
-        *([] if impact is None else [_row(_("users"), _counts(impact))]),
+        *([] if impact is None else [_row(_("users with the flag"), _counts(impact))]),
     ]
 
 

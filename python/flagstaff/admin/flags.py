@@ -1,4 +1,4 @@
-"""The admin of flags: state and on/off button in the list, rollout steps on the page."""
+"""The admin of flags: combines the list, the page of a flag, its history and its permissions."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         return self._restore(request, row, parse_version(request.POST.get(_RESTORE)))
 
     def undo_page(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
-        """Undoes a change, after a page that shows what that means if users would gain the flag."""
+        """Undoes a change. Asks first if users would gain the flag, or if a reason is needed."""
         # Read first, so that a newer change of the shown values is a conflict.
         version = version_of(self.row_kind, row.pk)
         preview = preview_undo(self.row_kind, row.key, change)
@@ -194,7 +194,7 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         return self.confirmation(request, row, page)
 
     def _plan(self, row: Row, changed: changes.Changed) -> Planned | None:
-        """What a change means for users; None for anything but an existing flag."""
+        """The effect of a change on users; None if the row is not an existing flag."""
         if self.row_kind is not Kind.FLAG or not changed.new or changed.field:
             return None
         plan = planned_edit(row, changed.new)
@@ -243,7 +243,7 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         plan: Planned | None = None,
     ) -> None:
         if not changed.written:
-            text = _("“%(key)s” already has these values. Nothing was changed.") % {"key": row.key}
+            text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
             self.message_user(request, text, messages.WARNING)
             return
         text += _skipped(changed.missing)
@@ -253,7 +253,9 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
     def _report_all(self, request: HttpRequest, done: list[changes.Changed]) -> None:
         keys = [changed.key for changed in done if changed.written]
         if not keys:
-            self.message_user(request, _("Nothing to undo."), messages.WARNING)
+            self.message_user(
+                request, _("Nothing was changed: there is nothing to undo."), messages.WARNING
+            )
             return
         shown = join_some((f"“{key}”" for key in keys), more=and_more)
         text = _("Undone: %(keys)s.") % {"keys": shown}

@@ -45,7 +45,7 @@ _PANELS, _NOTES = "panels", "flagstaff_notes"
 
 
 class _NotesMixin(_ChangeList):
-    """A list that asks each app once for the whole page."""
+    """A list that calls each app once for the whole page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -151,7 +151,7 @@ def notes_of(flag: Any) -> str:
 
 
 def _show(app: OptionalApp, show: Callable[[], _Shown], instead: _Shown) -> _Shown:
-    """Returns what an app shows. Without its table, a person must still reach the flag's switch."""
+    """Returns what an app shows. The page must work without the tables of the app."""
     return attempt(f"the app {app.label} cannot show its part of the flags", show, instead)
 
 

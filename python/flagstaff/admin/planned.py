@@ -28,7 +28,7 @@ _STATE_NAMES = {
     BUCKET_BY: "unit",
 }
 
-# A page waits so long for the count of users, in seconds.
+# Seconds for which a page waits for the count of users.
 _COUNT_TIMEOUT = 1.0
 
 
@@ -85,15 +85,21 @@ def impact_text(change: Planned) -> str:
         *([lose] if found.lose else []),
         *([gain] if found.gain else []),
         *([] if found.gain or found.lose else [_("No user gains or loses the flag.")]),
-        _("Afterwards %(after)s of %(users)s users have it."),
+        ngettext(
+            "Afterwards %(after)s of %(users)s user has it.",
+            "Afterwards %(after)s of %(users)s users have it.",
+            found.users,
+        ),
     ]
     text = " ".join(sentences) % {**texts, "users": local_number(found.users)}
-    return f"{_percentages(change)}{text}"
+    return _with_percentages(change, text)
 
 
-def _percentages(change: Planned) -> str:
-    before, after = change.before.rollout_percent, change.after.rollout_percent
-    return "" if before == after else f"{before} → {after} %: "
+def _with_percentages(change: Planned, text: str) -> str:
+    old, new = change.before.rollout_percent, change.after.rollout_percent
+    if old == new:
+        return text
+    return _("%(old)s → %(new)s %%: %(text)s") % {"old": old, "new": new, "text": text}
 
 
 def _count(key: str, before: FlagState, after: FlagState) -> ChangeImpact | None:

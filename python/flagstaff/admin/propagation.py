@@ -1,4 +1,4 @@
-"""Says after a change which workers have applied it."""
+"""The sentences after a change about the workers that have applied it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _sentences(propagation: Propagation) -> Iterator[str]:
     deadline = clock_time(propagation.polling_deadline)
     yield _counts(propagation)
     lists = (
-        (_("Not yet: %(workers)s."), propagation.pending),
+        (_("Not applied yet: %(workers)s."), propagation.pending),
         (_("These workers poll, and apply it by %(time)s: %(workers)s."), propagation.polling),
         (_("Disconnected: %(workers)s."), propagation.disconnected),
     )

@@ -76,9 +76,12 @@ class RulePagesMixin(_ModelAdmin):
         rules = form.cleaned_data[self.rule_field]
         if missing := missing_groups(groups_of(rules), conf.database):
             names = join_some((f"“{name}”" for name in missing), _MAX_GROUPS, more=and_more)
-            text = _(
+            text = ngettext(
+                "No user is in this group, because it does not exist: %(names)s. Create it, or "
+                "correct its name.",
                 "No user is in these groups, because they do not exist: %(names)s. Create them, or "
-                "correct their names."
+                "correct their names.",
+                len(missing),
             )
             self.message_user(request, text % {"names": names}, messages.WARNING)
 

@@ -141,7 +141,7 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
         if changed is None:
             return
         if not changed.written:
-            text = _("Nothing was changed: “%(key)s” has these values already.")
+            text = _("Nothing was changed: “%(key)s” already has these values.")
             self.message_user(request, text % {"key": changed.key}, messages.INFO)
             return
         self.report_change(request, changed, users=self.users_text(request))

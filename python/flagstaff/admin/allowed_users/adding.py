@@ -1,4 +1,4 @@
-"""Users as text, such as a column of a CSV file → who of them can be added, and who is unknown."""
+"""Adds users that are typed as text, such as a column of a CSV file. Finds the unknown ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Added", "add_named_users", "parse_names"]
 
 @dataclass(frozen=True)
 class Added:
-    """What came of the users that a person has typed."""
+    """The outcome for the users that a person has typed."""
 
     #: The number of users that were added.
     added: int

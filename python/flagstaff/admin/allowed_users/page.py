@@ -42,7 +42,7 @@ _SEARCH, _AFTER = "q", "after"
 
 @dataclass
 class _Typed:
-    """What the page shows in its fields: what was typed, until it is done."""
+    """The content of the page's fields: what was typed and is not saved yet."""
 
     names: str = ""
     first_column: bool = False
@@ -113,7 +113,9 @@ class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
         try:
             names = parse_names(typed.names, first_column=typed.first_column)
         except csv.Error:
-            typed.problems[_NAMES] = _("This text cannot be read. Is there a single quote mark?")
+            typed.problems[_NAMES] = _(
+                "This text cannot be read as CSV. Remove each double quote that is not closed."
+            )
             return "", None
         if not names:
             typed.problems[_NAMES] = _("Write at least one user.")
@@ -208,5 +210,5 @@ def _keep_unknown(typed: _Typed, done: Added) -> None:
     typed.names = done.unknown_text
     if done.problem:
         typed.problems[_NAMES] = done.problem
-        # The box has names only.
+        # The field now has one name on each line.
         typed.first_column = False

@@ -1,4 +1,4 @@
-"""Who may see, add and remove the allowed users of a flag."""
+"""The permissions to see, add and remove the allowed users of a flag."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def why_not_change_users(
     if not may_see_users(request.user):
         return needs_view_user_text()
     if conf.read_only:
-        return _("These pages are read-only: the setting READ_ONLY is on.")
-    # On its page, a user who may only toggle a flag has the right to change it.
+        return _("These pages are read-only: the setting READ_ONLY is True.")
+    # On the page of a flag, Django sees a user who may only toggle it as one who may change it.
     if not model_admin.has_change_permission(request, flag) or is_toggle_page(request):
-        return _("You may not change this flag, so you cannot add or remove users.")
+        return _("To add or remove users, you need the permission to change this flag.")
     return ""
 
 
 def needs_view_user_text() -> str:
     """Returns the sentence that names the permission to see users."""
-    text = _("To see users, you need the permission %(name)s.")
+    text = _("To see users, you need the permission “%(name)s”.")
     return text % {"name": permission_to_see_users()}

@@ -1,4 +1,4 @@
-"""The list of flags: what is read once for its page, and how columns are sorted."""
+"""The list of flags: reads once what its page shows, and sorts its columns."""
 
 from __future__ import annotations
 

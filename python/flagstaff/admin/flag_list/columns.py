@@ -81,7 +81,7 @@ class FlagColumnsMixin(_ModelAdmin):
                 WHY_NOT,
                 label,
             )
-        # The person comes back to this row of the same list.
+        # Afterwards the browser returns to this row of the same list.
         back = urlencode({BACK: f"{button.list_path}#{anchor(flag)}"})
         url = page_url(self.admin_site, self.model, page, flag.pk)
         return format_html(
@@ -114,7 +114,7 @@ class FlagColumnsMixin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, flag: FeatureFlag) -> SafeString:
-        """The newest change in a few words, who made it, and when."""
+        """The newest change in a few words, its actor and its time."""
         return changed_cell(flag)
 
 

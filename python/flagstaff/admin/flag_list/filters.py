@@ -145,9 +145,9 @@ class StaleFilter(admin.SimpleListFilter):
 
 
 class MineFilter(admin.SimpleListFilter):
-    """Flags of the user who looks at the list."""
+    """Flags whose owner is the user of the request."""
 
-    title = gettext_lazy("mine")
+    title = gettext_lazy("ownership")
     parameter_name = "mine"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:

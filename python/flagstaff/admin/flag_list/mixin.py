@@ -58,7 +58,7 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
     )
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", OWNER)
     ordering = ("key",)
-    # A row has more in it than that of a stock list, and a longer page takes longer than that.
+    # A row shows more than one of Django's lists, so a page of 100 would take too long.
     list_per_page = 40
     # The list counts all flags together with the shortcuts.
     show_full_result_count = False

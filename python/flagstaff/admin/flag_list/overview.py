@@ -1,4 +1,4 @@
-"""Numbers about all flags: their count, those of the shortcuts, owners and tags. One query."""
+"""Counts of all flags and of the shortcuts, with the owners and tags, read by one query."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Overview:
     counts: Mapping[str, int | None] = field(default_factory=dict)
     #: Since when evaluations are counted; None if none was.
     usage_since: datetime | None = None
-    #: Whether the history and the usage are there, and no row of them is hidden.
+    #: Whether the tables of the history and the usage exist, and hide no rows.
     is_readable: bool = False
 
 
@@ -71,7 +71,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     counts = {f"flagstaff_{name}": Count("pk", filter=one) for name, one in conditions.items()}
     total = Count("pk")
     stored = _stored(model_admin.model)
-    # Without a table of the history or of the usage, a person must still reach the list.
+    # The list must work without a table of the history or of the usage.
     found = attempt(
         "the list of flags has no shortcuts",
         lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),

@@ -1,4 +1,4 @@
-"""What the list shows of the flags on its page besides their rows: their usage, the last change."""
+"""The usage and the last change of the flags on a page of the list."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
     "read_facts",
 ]
 
-#: The share of true results is that of this time.
+#: The period of the share of true results.
 RECENT = timedelta(hours=24)
 # The columns of an entry, in the order of the statement.
 _COLUMNS = (
@@ -49,7 +49,7 @@ _COLUMNS = (
     *("removed", "added", "actor", "source", "reason", "session_user", "role"),
     "application_name",
 )
-#: The attribute of a flag of the list: whether an app is about to change it by itself.
+#: The attribute of a flag of the list: whether an app will soon change it.
 IS_PLANNED = "flagstaff_is_planned"
 #: The attribute of a flag of the list: whether the history and the usage can be read.
 IS_READABLE = "flagstaff_is_readable"
@@ -129,9 +129,9 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
     usage: dict[str, tuple[datetime | None, int, int]] = {}
     names: dict[str, str] = {}
     entries: dict[str, list[Entry]] = defaultdict(list)
-    for pk, allowed, last, yes, no, name, *values in rows:
+    for pk, allowed, last, true, false, name, *values in rows:
         vars(by_pk[pk])[ALLOWED_COUNT] = allowed
-        usage[pk] = None if last is None else aware(last), yes, no
+        usage[pk] = None if last is None else aware(last), true, false
         if values[0] is not None:
             entry = _entry(pk, values)
             entries[pk].append(entry)

@@ -73,7 +73,7 @@ def _labels() -> dict[str, str]:
     return {
         CHANGED: changed % {"count": hours},
         ROLLOUT: _("In rollout"),
-        MINE: _("Mine"),
+        MINE: _("Owned by me"),
         ALL: _("On for all, unchanged for %(days)s") % days,
         UNUSED: _("Not evaluated for %(days)s") % days,
     }

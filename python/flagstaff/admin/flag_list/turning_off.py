@@ -29,7 +29,7 @@ from flagstaff.models import FeatureFlag
 
 __all__ = ["TurningOffMixin"]
 
-#: More flags than a person reads on one page.
+#: A person cannot check more flags on one page.
 MAX_FLAGS = 100
 # Seconds for which the action waits for the workers.
 _TIMEOUT = 5.0
@@ -60,12 +60,19 @@ class TurningOffMixin(ConfirmationMixin, _ModelAdmin):
         flags = list(queryset.order_by("key")[: MAX_FLAGS + 1])
         count_missing(flags)
         if len(flags) > MAX_FLAGS:
-            text = _("Nothing was changed: select at most %(count)s flags.")
+            text = ngettext(
+                "Nothing was changed: select at most %(count)s flag.",
+                "Nothing was changed: select at most %(count)s flags.",
+                MAX_FLAGS,
+            )
             self.message_user(request, text % {"count": local_number(MAX_FLAGS)}, messages.ERROR)
             return None
         # Checks object permissions.
         if not all(may_toggle(self, request, flag) for flag in flags):
-            text = _("Nothing was changed: you may not turn off all of these flags.")
+            text = _(
+                "Nothing was changed: you may not turn off some of the selected flags. Select only "
+                "flags that you may turn off."
+            )
             self.message_user(request, text, messages.ERROR)
             return None
         if not any(flag.enabled for flag in flags):
@@ -101,7 +108,7 @@ class TurningOffMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_danger": True,
             "flagstaff_typed": typed,
             "flagstaff_problems": problems,
-            # A way to turn flags off never waits for a text.
+            # Turning flags off never needs a reason.
             "flagstaff_needs_reason": False,
         }
         page = self.confirmation(request, cast("Row", flags[0]), context)
@@ -110,7 +117,7 @@ class TurningOffMixin(ConfirmationMixin, _ModelAdmin):
 
     def _turn_off(self, request: HttpRequest, flags: Sequence[FeatureFlag]) -> None:
         with transaction.atomic(using=conf.database):
-            # In one order, so that two people who do this do not wait for each other.
+            # Always in the same order, so that two such transactions cannot deadlock.
             written = [changes.disable(flag.key).written for flag in flags]
         done = [flag for flag, is_new in zip(flags, written, strict=True) if is_new]
         already = [flag for flag, is_new in zip(flags, written, strict=True) if not is_new]

@@ -1,4 +1,4 @@
-"""The page of a flag: what stands above and below the form."""
+"""The page of a flag: the parts above and below the form."""
 
 from __future__ import annotations
 

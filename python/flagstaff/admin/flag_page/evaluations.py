@@ -46,8 +46,8 @@ def evaluations(
 
 def _unknown() -> str:
     return _(
-        "Evaluations are not counted: this needs PostgreSQL, the migrations of flagstaff, and the "
-        "right to read its tables."
+        "The evaluations cannot be shown. This needs PostgreSQL, the migrations of flagstaff, and "
+        "the permission to read its tables."
     )
 
 
@@ -68,7 +68,7 @@ def _sentence(found: Evaluations) -> str:
         text = _("No evaluation in the last 24 hours, last {time}.")
         return format_html(text, time=time_cell(found.last_evaluated_at))
     if found.is_since_begin:
-        return _("No evaluation since usage is counted.")
+        return _("No evaluation since counting began.")
     return _("No evaluation in the last %(days)s.") % {"days": local_days(conf.stale_days)}
 
 

@@ -1,4 +1,4 @@
-"""The chart of evaluations: a column for each hour, True below and False above."""
+"""The chart of evaluations: a column for each hour, true results below false ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of the page of a flag: which users have it, and the way to turn it off."""
+"""The head of the page of a flag: which users have it, and the button *Kill…* or *Turn on…*."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url
-from flagstaff.admin.planned import impact_text, planned, planned_edit
+from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.admin.rollout import RolloutInput
 
 __all__ = ["COUNT", "ImpactMixin"]
@@ -35,7 +37,7 @@ class ImpactMixin(_ModelAdmin):
     """Put it before ModelAdmin."""
 
     def get_urls(self) -> list[URLPattern]:
-        """The page that a script asks."""
+        """The URLs of the admin, with the one that a script requests."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_impact"
         view = self.admin_site.admin_view(self.impact_view)
         return [path("<path:object_id>/impact/", view, name=name), *super().get_urls()]
@@ -60,7 +62,7 @@ class ImpactMixin(_ModelAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """The page. The rollout's input says where a script counts users."""
+        """The page. The input of the rollout has the URL from which a script gets the count."""
         form = context["adminform"].form
         rollout = form.fields.get("rollout_percent")
         if obj is not None and rollout is not None and isinstance(rollout.widget, RolloutInput):
@@ -84,16 +86,32 @@ def form_impact(flag: Any, form: Any) -> str:
     after = now if change is None else change.after
     if not after.enabled and not now.enabled:
         on = planned(flag.key, now, after._replace(enabled=True))
-        text = _("If the flag were on, %(count)s of %(users)s users would have it.")
-        return _counted(on, text)
+        return _counted(on, _if_on)
     if change is None or change.before == change.after:
         present = planned(flag.key, now._replace(enabled=False), now)
-        return _counted(present, _("%(count)s of %(users)s users have the flag now."))
+        return _counted(present, _now)
     return impact_text(change)
 
 
-def _counted(change: Any, text: str) -> str:
+def _counted(change: Planned, text: Callable[[int], str]) -> str:
     if change.impact is None:
         return _("The users cannot be counted.")
     counts = {"count": change.impact.after, "users": change.impact.users}
-    return text % {name: local_number(count) for name, count in counts.items()}
+    numbers = {name: local_number(count) for name, count in counts.items()}
+    return text(change.impact.users) % numbers
+
+
+def _if_on(users: int) -> str:
+    return ngettext(
+        "If the flag were on, %(count)s of %(users)s user would have it.",
+        "If the flag were on, %(count)s of %(users)s users would have it.",
+        users,
+    )
+
+
+def _now(users: int) -> str:
+    return ngettext(
+        "%(count)s of %(users)s user has the flag now.",
+        "%(count)s of %(users)s users have the flag now.",
+        users,
+    )

@@ -1,4 +1,4 @@
-"""A save of a flag that gives it to users is shown first, with its impact, and confirmed."""
+"""The page that confirms a save which gives a flag to users: it shows the impact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else:
 
 
 class _ConfirmationNeededError(Exception):
-    """The change must be confirmed. Ends the transaction, in which nothing was written."""
+    """The change must be confirmed. Rolls back the transaction, which has written nothing."""
 
     def __init__(self, change: Planned, problems: list[str] | None) -> None:
         super().__init__()
@@ -112,5 +112,5 @@ def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
         after = FlagState.of(flag)
         return planned(flag.key, after._replace(enabled=False), after)
     stored = all_rows(type(flag)).filter(pk=flag.pk).first()
-    # The write finds that a flag was deleted meanwhile.
+    # If the flag was deleted meanwhile, the write reports it.
     return None if stored is None else planned_edit(stored, form.changed_fields)

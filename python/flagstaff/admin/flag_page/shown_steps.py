@@ -1,4 +1,4 @@
-"""The steps of an evaluation as lines of a table: what was checked, and what came of it."""
+"""The steps of an evaluation as lines of a table: what was checked, and the outcome."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ShownStep:
 
     @property
     def outcome(self) -> str:
-        """What came of the step, in words."""
+        """The outcome of the step, in words."""
         if self.met is None:
             return _("not reached")
         return _("passed") if self.met else _("failed")
@@ -59,7 +59,7 @@ def shown_steps(explanation: Explanation, user: str | None) -> list[ShownStep]:
         [override] = steps
         later = [Step(name, met=None, decides=False, why="") for name in _NOT_REACHED]
         return [_override(explanation, override.why), *map(_shown, later)]
-    # That the flag exists is not worth a line.
+    # The page of a flag need not say that the flag exists.
     others = [step for step in steps if step.name != "exists" or step.decides]
     not_forced = _("no environment variable turns the flag off in this process")
     first = ShownStep(_("Not forced off"), met=True, decides=False, why=not_forced)

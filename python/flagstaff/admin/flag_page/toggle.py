@@ -1,4 +1,4 @@
-"""The pages that turn a flag on, or kill it: each asks once, and then says what the workers did."""
+"""The pages that turn a flag on, or kill it: one question, and a message about the workers."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
                 "flagstaff_rows": [row for row in rows if row.now != row.after],
                 "flagstaff_label": _("Kill %(key)s") % {"key": flag.key},
                 "flagstaff_danger": True,
-                # A kill never waits for a text.
+                # A kill never needs a reason.
                 "flagstaff_needs_reason": False,
             }
             return self._ask_first(request, flag, context)

@@ -60,9 +60,13 @@ def _problems_of(pairs: list[tuple[str, object]]) -> Iterator[str]:
     for name, value in pairs:
         texts = {"name": name}
         if name in seen:
-            yield _("“%(name)s” is there twice.") % texts
+            yield _("“%(name)s” is there twice; remove one.") % texts
         elif name in BUILT_IN:
-            yield _("“%(name)s” is built in: the user decides it.") % texts
+            text = _(
+                "“%(name)s” is built in: the user decides it. Type another user, or use another "
+                "name."
+            )
+            yield text % texts
         elif not _is_usable(value) or not is_storable(name):
             yield _("“%(name)s” must be a text, a number, true, false, null or a list.") % texts
         seen.add(name)

@@ -127,7 +127,7 @@ def _of_row(
     """The problem of each input of a row or None, with the id of its text."""
     texts = {part: problems.get((place, part)) for part in PARTS}
     return {
-        # Each name is there: a template would find the method "values" of a dict without it.
+        # Every name is a key: without "values", a template would find the method of the dict.
         part: None if text is None else Label(text, f"{editor.id}-{token}-{part}-problem")
         for part, text in texts.items()
     }

@@ -1,6 +1,6 @@
 """The labels of an editor's inputs and buttons, with the numbers of their rows.
 
-A script that adds or moves rows writes the new numbers into the pattern.
+A script that adds or moves rows fills the pattern with the new numbers.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from flagstaff.admin.rule_editor.rows import IS_MISSING, IS_PRESENT
 
 __all__ = ["OPERATORS"]
 
-#: In the order of the menu. A condition is true for one of its values.
+#: In the order of the menu. A condition is true if one of its values matches.
 OPERATORS = {
     "in": _("is one of"),
     "contains": _("contains"),

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of an editor, each problem at its input."""
+"""The problems of an editor's rows, each with the input that it is about."""
 
 from __future__ import annotations
 
@@ -100,6 +100,6 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
 
 
 def _own_text(problem: str | None) -> str:
-    """The message as a sentence, without the place at which it stands."""
+    """The message as a sentence, without the numbers of the rule and the condition."""
     text = _PLACE.sub("", problem or "", count=1)
     return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -89,7 +89,7 @@ def _decoded(quoted: str) -> str:
         text: str = json.loads(quoted, strict=False)
         text.encode()  # Raises UnicodeEncodeError for half of a surrogate pair.
     except ValueError as error:
-        message = _("%(value)s has an escape that is no character; write \\\\ for one \\")
+        message = _("%(value)s has an escape that is not a character; write \\\\ for one \\")
         raise ValuesError(message % {"value": quoted[:_MAX_SHOWN]}) from error
     return text
 

@@ -32,7 +32,7 @@ _NO_HELP = SafeString("")
 
 
 class RefusedText(InvalidJSONInput):
-    """A JSON text that the user wants as rows, and rows cannot show."""
+    """A JSON text that was to be edited as rows, which cannot show it."""
 
 
 class RulesWidget(AdminTextareaWidget):

@@ -112,7 +112,8 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
         return
     if conf.require_reason and options["needs_reason"] and not options["reason"].strip():
         raise CommandError(
-            "a reason is required by the setting REQUIRE_REASON: pass --reason", returncode=USAGE
+            "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",
+            returncode=USAGE,
         )
     actor, source = _actor(options["actor"], options["actor_name"]), "command"
     if actor is None and out.is_interactive and (shell_user := _shell_user()):
