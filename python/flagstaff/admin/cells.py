@@ -12,7 +12,8 @@ from django.utils.text import Truncator
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from flagstaff._text.times import aware, full_time
+from flagstaff._text.local_formats import local_time_text
+from flagstaff._text.times import aware
 
 __all__ = ["changed_cell", "key_cell", "time_cell"]
 
@@ -41,7 +42,7 @@ def time_cell(time: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         time.isoformat(),
-        full_time(time),
+        local_time_text(time),
         _ago(time),
     )
 
