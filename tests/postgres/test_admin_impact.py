@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
+from flagstaff._engine import impact
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.admin_pages import (
     FLAGS,
     asks,
     browser_form,
+    confirmed,
     flag_url,
     form_data,
     page,
@@ -285,3 +288,22 @@ def test_page_with_errors_shows_the_stored_state_above(operator: Client, flag: F
     html = operator.post(flag_url(flag), data).content.decode()
     [summary] = re.findall(r'<p class="flagstaff-summary">(.*?)</p>', html)
     assert summary == "On for 25 % of all users."
+
+
+# What cannot be counted.
+
+
+def test_database_that_cannot_count_does_not_prevent_a_save(
+    operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+
+    monkeypatch.setattr(impact, "_users", fail)
+    data = browser_form(operator, flag, **CUSTOMERS)
+    response = operator.post(flag_url(flag), data)
+    assert asks(response)
+    assert operator.post(flag_url(flag), confirmed(response)).status_code == 302
+    flag.refresh_from_db()
+    assert flag.rules == [{"conditions": [CUSTOMER]}]

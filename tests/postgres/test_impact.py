@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest.mock import patch
@@ -635,6 +636,28 @@ def test_locked_table_raises_instead_of_blocking() -> None:
         cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)}")
         with pytest.raises(FlagstaffError, match="locked"):
             impact("new_checkout", 100)
+
+
+@ONLY_POSTGRESQL
+def test_locked_table_raises_within_the_timeout_without_an_engine() -> None:
+    make_users(1)
+    make_flag(enabled=True)
+    locker = connection.copy()
+    started = time.monotonic()
+    try:
+        with transaction.atomic(), closing(locker), locker.cursor() as cursor:
+            locker.set_autocommit(False)
+            cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)}")
+            with pytest.raises(FlagstaffError, match="statement timeout"):
+                impact("new_checkout", 100, timeout=0.2)
+            # The transaction goes on, without the limit.
+            assert FeatureFlag.objects.count() == 1
+            with connection.cursor() as own:
+                own.execute("SHOW statement_timeout")
+                assert own.fetchone() == ("0",)
+    finally:
+        locker.close()
+    assert time.monotonic() - started < 2
 
 
 @ONLY_POSTGRESQL

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 from django.db.models import ForeignKey
 
 from flagstaff import _core
@@ -239,6 +240,36 @@ def _count_through_django(
 
     `compared` returns the two states to compare, given the present one.
     """
+    with _limited(deadline):
+        return _count_users(key, sample, deadline, compared)
+
+
+@contextmanager
+def _limited(deadline: float) -> Iterator[None]:
+    """Ends a statement that waits or takes too long; an open transaction can go on.
+
+    Raises FlagstaffError for all errors of the database.
+    """
+    connection = connections[conf.database]
+    milliseconds = max(1, int((deadline - monotonic()) * 1000))
+    try:
+        with transaction.atomic(using=connection.alias):
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+            yield
+            # Nothing was written, and this takes back the limit.
+            transaction.set_rollback(True, using=connection.alias)
+    except DatabaseError as error:
+        raise FlagstaffError(f"the users cannot be counted: {error}") from error
+
+
+def _count_users(
+    key: str,
+    sample: int,
+    deadline: float,
+    compared: Callable[[_FullState], tuple[_FullState, _FullState]],
+) -> _Counts:
     _require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
     pk = flag_row(key).pk
     found = direct.read_flag(key)
