@@ -84,6 +84,17 @@ def test_wrong_text_deletes_nothing(typed: str, operator: Client, settings: Any)
     assert count(FLAGS) == 1
 
 
+@pytest.mark.parametrize("typed", ["padded key", " padded  key "])
+def test_blanks_that_a_page_does_not_show_need_not_be_typed(
+    typed: str, operator: Client, settings: Any
+) -> None:
+    production(settings)
+    [row] = make(FLAGS, " padded  key ")
+    url = f"{FLAGS}{row.pk}/delete/"
+    operator.post(url, confirmed(operator.post(url, {"post": "yes"}), _typed_key=typed))
+    assert count(FLAGS) == 0
+
+
 def test_confirmed_deletion_records_the_reason(operator: Client, settings: Any) -> None:
     production(settings)
     [row] = make(FLAGS, "new_checkout")

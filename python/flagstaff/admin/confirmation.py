@@ -103,7 +103,8 @@ def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) 
     if CONFIRMED not in request.POST:
         return None
     problems = []
-    if typed and request.POST.get(TYPED_KEY, "").strip() != typed:
+    # An input of one line has no line breaks, and a page shows several blanks as one.
+    if typed and request.POST.get(TYPED_KEY, "").split() != typed.split():
         problems.append(_("Not confirmed: type “%(text)s” exactly.") % {"text": typed})
     if needs_reason and (problem := reason_problem(request)):
         problems.append(problem)
