@@ -48,7 +48,7 @@ def make(models: str, *keys: str) -> list[Any]:
     return [MODELS[models](key) for key in keys]
 
 
-def delete_many(client: Client, models: str, rows: list[Any], **data: str) -> Any:
+def delete_many(client: Client, models: str, rows: list[Any], **data: Any) -> Any:
     """Posts Django's page that lists the selected rows."""
     pks = [row.pk for row in rows]
     action = {"action": "delete_selected", "_selected_action": pks, "post": "yes"}
@@ -188,6 +188,15 @@ def test_deletion_is_of_the_rows_that_were_listed(operator: Client, settings: An
     assert count(FLAGS) == 3
     operator.post(FLAGS, {**confirmed(response, _typed_key="a"), "select_across": "1"})
     assert list(FeatureFlag.objects.values_list("key", flat=True)) == ["b", "c"]
+
+
+def test_second_list_of_actions_is_no_way_round_the_question(
+    operator: Client, settings: Any
+) -> None:
+    production(settings)
+    actions = {"action": ["delete_selected", "turn_off"], "index": "0"}
+    assert asks(delete_many(operator, FLAGS, make(FLAGS, "a"), **actions))
+    assert count(FLAGS) == 1
 
 
 def test_question_about_many_rows_names_some(operator: Client, settings: Any) -> None:

@@ -58,7 +58,8 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The list, with the action that deletes rows."""
-        if request.POST.get("action") == _ACTION and _CONFIRMED in request.POST:
+        # With two lists of actions, Django uses the one of the pressed button.
+        if _ACTION in request.POST.getlist("action") and _CONFIRMED in request.POST:
             _select_listed(request)
             pks = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
             rows = list(self.get_queryset(request).filter(pk__in=pks).order_by("key"))
