@@ -133,6 +133,22 @@ def test_new_flag_that_is_on_asks(operator: Client) -> None:
     assert state(FeatureFlag.objects.get()) == (True, 5)
 
 
+@pytest.mark.parametrize(("count", "typed"), [(3, ""), (150, "a")])
+def test_new_flag_for_allowed_users_asks(
+    count: int, typed: str, operator: Client, settings: Any
+) -> None:
+    production(settings)
+    pks = list(User.objects.values_list("pk", flat=True)[:count])
+    data = form_data(operator.get(ADD)) | {"key": "a", "enabled": "on", "rollout_percent": 0}
+    data["allowed_users"] = pks
+    response = operator.post(ADD, data)
+    assert asks(response)
+    assert preview_of(response)["allowed users"] == [str(count), str(count)]
+    assert text_to_type(response) == typed
+    operator.post(ADD, confirmed(response, _typed_key=typed))
+    assert FeatureFlag.objects.get().allowed_users.count() == count
+
+
 def test_new_flag_that_is_off_asks_nothing(operator: Client) -> None:
     data = form_data(operator.get(ADD)) | {"key": "a", "rollout_percent": 100}
     assert operator.post(ADD, data).status_code == 302

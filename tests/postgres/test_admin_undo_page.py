@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client
 
 from flagstaff.changes import (
@@ -370,3 +371,40 @@ def test_editor_without_permission_for_users_sees_no_names(flag: FeatureFlag) ->
     version = remove_allowed_users(KEY, alice).version
     html = page(staff("change_featureflag"), undo_url(flag, version))
     assert "alice" not in html
+
+
+# An undo that adds allowed users.
+
+
+# By itself, the undo of 25 → 30 % takes the flag away.
+@pytest.mark.parametrize(
+    ("count", "percent", "typed"), [(3, 25, ""), (80, 25, KEY), (3, 30, ""), (80, 30, KEY)]
+)
+def test_undo_that_adds_allowed_users_asks(  # noqa: PLR0913, PLR0917
+    count: int, percent: int, typed: str, operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    production(settings)
+    pks = list(User.objects.values_list("pk", flat=True)[:count])
+    add_allowed_users(KEY, pks)
+    with transaction.atomic():
+        remove_allowed_users(KEY, pks)
+        set_rollout(KEY, percent)
+    url = flag_url(flag, "history")
+    response = operator.post(url, {"_undo": str(flag_version(KEY))})
+    assert asks(response)
+    assert text_to_type(response) == typed
+    assert flag.allowed_users.count() == 0
+    operator.post(url, confirmed(response, _typed_key=typed))
+    assert flag.allowed_users.count() == count
+
+
+def test_undo_that_adds_allowed_users_of_a_disabled_flag_asks_nothing(
+    operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    production(settings)
+    disable(KEY)
+    pks = list(User.objects.values_list("pk", flat=True))
+    add_allowed_users(KEY, pks)
+    remove_allowed_users(KEY, pks)
+    operator.post(flag_url(flag, "history"), {"_undo": str(flag_version(KEY))})
+    assert flag.allowed_users.count() == len(pks)

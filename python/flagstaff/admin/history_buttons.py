@@ -29,7 +29,7 @@ from flagstaff.admin.confirmation import (
     problems_of,
     version_text,
 )
-from flagstaff.admin.consequence import Consequence
+from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
 from flagstaff.admin.links import page_url
 from flagstaff.admin.planned import Planned, impact_text, planned_edit
@@ -198,8 +198,12 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         if self.row_kind is not Kind.FLAG or not changed.new or changed.field:
             return None
         plan = planned_edit(row, changed.new)
+        if ALLOWED not in changed.new:
+            return plan
+        state = FlagState.of(row)
         # A count compares two states of a flag with the same allowed users.
-        return replace(plan, impact=None) if plan and ALLOWED in changed.new else plan
+        plan = plan or Planned(row.key, state, state, None)
+        return replace(plan, impact=None, added=len(changed.new[ALLOWED]))
 
     def _undo_all(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
         """Undoes the whole transaction of a change of this row, after a confirmation page."""

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import Consequence, FlagState, consequence
 from flagstaff.changes.segment_use import RULES
@@ -41,11 +42,14 @@ class Planned:
     after: FlagState
     #: None if the users cannot be counted in time, or at all.
     impact: ChangeImpact | None
+    #: How many users become allowed users, which no count includes.
+    added: int = 0
 
     @property
     def consequence(self) -> Consequence:
-        """What the change means for the users."""
-        return consequence(self.before, self.after, self.impact)
+        """What the change means for the users. Queries if there are added users."""
+        found = consequence(self.before, self.after, self.impact)
+        return max(found, _of_added(self.added)) if self.added and self.after.enabled else found
 
     @property
     def text_to_type(self) -> str:
@@ -93,6 +97,12 @@ def impact_text(change: Planned) -> str:
     ]
     text = " ".join(sentences) % {**texts, "users": local_number(found.users)}
     return _with_percentages(change, text)
+
+
+def _of_added(count: int) -> Consequence:
+    most = 2 * count
+    is_most = allowed_user_table().rows.order_by()[:most].count() < most
+    return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
 
 
 def _with_percentages(change: Planned, text: str) -> str:

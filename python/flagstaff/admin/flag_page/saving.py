@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -15,7 +16,7 @@ from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
-from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 
 __all__ = ["ConfirmedSavingMixin"]
 
@@ -79,7 +80,7 @@ class ConfirmedSavingMixin(ConfirmationMixin, _ModelAdmin):
         self, request: HttpRequest, change: Planned, problems: list[str] | None
     ) -> HttpResponse:
         flag = all_rows(self.model).filter(key=change.key).first()
-        allowed = 0 if flag is None else count_allowed_users(flag)
+        allowed = change.added if flag is None else count_allowed_users(flag)
         is_reassigned = change.before.enabled and change.before.unit != change.after.unit
         return self.confirmation(
             request,
@@ -110,7 +111,8 @@ def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
     """Returns what a save would do; None if it edits no field that decides about results."""
     if is_new:
         after = FlagState.of(flag)
-        return planned(flag.key, after._replace(enabled=False), after)
+        plan = planned(flag.key, after._replace(enabled=False), after)
+        return replace(plan, added=len(form.cleaned_data.get(ALLOWED) or ()))
     stored = all_rows(type(flag)).filter(pk=flag.pk).first()
     # If the flag was deleted meanwhile, the write reports it.
     return None if stored is None else planned_edit(stored, form.changed_fields)
