@@ -597,6 +597,14 @@ def test_form_keeps_the_guardrails_of_a_started_experiment(
     assert experiment_of().guardrails == {"complaints": 0.0123456789, "revenue": 1.0}
 
 
+def test_stop_never_insists_on_a_reason(
+    operator: Client, running: Experiment, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+    html = confirm_page(operator, running, "stop")
+    assert not re.search(r'<input [^>]*name="_reason"[^>]* required', html)
+
+
 def test_delete_removes_the_experiment(operator: Client, draft: Experiment) -> None:
     url = f"{EXPERIMENTS}{draft.pk}/delete/"
     assert "Delete the experiment" in page(operator, url)
