@@ -25,11 +25,18 @@ from tools.messages import POT, messages
 SAME_IN_DJANGO = {
     "Delete",
     "Description",
+    "Enabled",
     "Field",
+    "Filters",
     "Home",
     "No, take me back",
+    "Save",
+    "Search",
+    "Show all",
     "Tags",
     "Time",
+    "User",
+    "and",
     "users",
 }
 

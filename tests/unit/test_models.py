@@ -178,6 +178,7 @@ def test_names_are_read_from_the_models() -> None:
         "flag_bucket_by": '"bucket_by"',
         "allowed_users_table": '"flagstaff_featureflag_allowed_users"',
         "allowed_users_flag": '"featureflag_id"',
+        "allowed_users_flag_type": "bigint",
         "allowed_users_user": '"user_id"',
         "allowed_users_type": "int8",
         "value_table": '"flagstaff_keyvaluestore"',

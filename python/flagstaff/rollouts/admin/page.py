@@ -178,8 +178,6 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_label": _("Delete"),
             "flagstaff_back": self._url("change", plan.pk),
             "flagstaff_version": None,
-            # The flag stays as it is.
-            "flagstaff_needs_reason": False,
         }
         return self.confirmation(request, cast("Row", plan), context)
 
