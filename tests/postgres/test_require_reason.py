@@ -13,7 +13,7 @@ from flagstaff import experiments, rollouts
 from flagstaff.changes import create, disable, enable, set_rollout, set_value
 from flagstaff.history import flag_history, flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from flagstaff.rollouts.models import State
+from flagstaff.rollouts.models import Plan, State
 from tests.admin_pages import (
     FLAGS,
     SEGMENTS,
@@ -273,6 +273,19 @@ def test_pause_and_rollback_of_a_plan_need_no_reason(
     plan = rollouts.start(KEY, STEPS)
     operator.post(plan_url(plan), {"_plan": button})
     assert plan_of().state == after
+
+
+def test_plan_with_a_time_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
+    drive_recently()
+    url = plan_url(Plan(pk="add")).removesuffix("change/")
+    context = operator.get(f"{url}?flag={KEY}").context
+    forms = (context["form"], context["steps"].management_form, *context["steps"])
+    fields = [field for one in (*forms, context["guards"].management_form) for field in one]
+    data = {field.html_name: field.value() or "" for field in fields}
+    data |= {"guards-TOTAL_FORMS": "0", "starts_at": "2031-05-01T14:30", "_reason": " "}
+    assert operator.post(url, data).context["form"].errors == {"_reason": [REQUIRED]}
+    assert operator.post(url, data | {"_reason": "release"}).status_code == 302
+    assert plan_of().starts_at is not None
 
 
 def test_pages_that_change_no_flag_need_no_reason(operator: Client, flag: FeatureFlag) -> None:

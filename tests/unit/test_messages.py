@@ -37,7 +37,6 @@ SAME_IN_DJANGO = {
     "Time",
     "User",
     "and",
-    "users",
 }
 
 

@@ -10,7 +10,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff.admin.attribution import MAX_REASON_LENGTH
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, reason_required
+from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.guards import CALLABLE, ERRORS, LATENCY, Guard, valid_guards
 from flagstaff.rollouts.plans import REQUIRED_USERS
@@ -84,7 +85,9 @@ class PlanForm(forms.Form):
         self.fields["key"].widget = KeyInput(keys)
         self.fields["_reason"] = forms.CharField(
             label=gettext_lazy("Reason"),
-            required=False,
+            # As in the terminal: with a time, nobody is asked again before the start.
+            required=conf.require_reason,
+            error_messages={"required": reason_required()},
             max_length=MAX_REASON_LENGTH,
             widget=forms.TextInput({"class": "vTextField"}),
         )
