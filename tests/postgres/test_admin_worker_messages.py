@@ -63,6 +63,19 @@ def levels_of(response: Any) -> list[str]:
     return [message.level_tag for message in response.context["messages"]]
 
 
+def test_flag_deleted_while_the_page_waits_was_killed_before(
+    admin_client: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_workers(_timeout: float) -> Propagation:
+        FeatureFlag.objects.all().delete()
+        return ALL
+
+    monkeypatch.setattr(propagation, "wait_for_workers", wait_for_workers)
+    [killed, gone] = messages_of(kill(admin_client, flag))
+    assert killed.startswith("The flag “new_checkout” is now off.")
+    assert "doesn’t exist" in gone
+
+
 def test_message_after_a_kill_counts_the_workers(
     admin_client: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.links import page_url
 from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.changes import Changed
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 
 __all__ = ["SAVE_TIMEOUT", "UNDO", "ReportMixin"]
@@ -68,6 +69,10 @@ class ReportMixin(_ModelAdmin):
         is_of_row = not changed.field and (changed.old is None or changed.new is None)
         if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
-        pk = self.row_kind.row(changed.key).pk
+        try:
+            pk = self.row_kind.row(changed.key).pk
+        except FlagstaffError:
+            # Deleted while this page waited for the workers.
+            return ""
         url = page_url(self.admin_site, self.model, "history", pk)
         return f"{url}?{urlencode({UNDO: changed.version})}"
