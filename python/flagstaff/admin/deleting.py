@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.utils import unquote
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff import changes
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
+from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
+from flagstaff.history.kinds import Kind
 
 __all__ = ["ConfirmedDeletionMixin", "text_for_many"]
 
 # What Django's page posts, and the action of the list.
 _CONFIRMED, _ACTION = "post", "delete_selected"
+
+_DELETE = {
+    Kind.FLAG: changes.delete,
+    Kind.VALUE: changes.delete_value,
+    Kind.SEGMENT: changes.delete_segment,
+}
+# The deleted keys that a message lists.
+_MAX_LISTED = 5
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -42,6 +55,8 @@ def text_for_many(keys: Sequence[str]) -> str:
 
 class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before SavingMixin."""
+
+    row_kind = Kind.FLAG
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
@@ -67,6 +82,28 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
             if page is not None:
                 return page
         return super().changelist_view(request, extra_context)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Deletes one row."""
+        changed = _DELETE[self.row_kind](obj.key)
+        self._show_undo_command(request, [changed], changed.undo)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Deletes all rows, or none if one fails."""
+        with transaction.atomic(using=conf.database):
+            keys = queryset.order_by("pk").values_list("key", flat=True)
+            deleted = [_DELETE[self.row_kind](key) for key in keys]
+        self._show_undo_command(request, deleted, combined_undo(deleted))
+
+    def _show_undo_command(
+        self, request: HttpRequest, deleted: Iterable[changes.Changed], undo: changes.Undo | None
+    ) -> None:
+        """Says how to create rows again: a deleted row has no page with an undo button."""
+        if undo is None:
+            return
+        keys = join_some((f"“{changed.key}”" for changed in deleted), _MAX_LISTED, more=and_more)
+        text = _("To create %(keys)s again, run: %(command)s")
+        self.message_user(request, text % {"keys": keys, "command": undo.command}, messages.INFO)
 
     def _confirm_deletion(self, request: HttpRequest, rows: Sequence[Any]) -> HttpResponse | None:
         """Returns the confirmation page; None if none is needed, or without permission."""

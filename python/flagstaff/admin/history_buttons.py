@@ -1,28 +1,23 @@
-"""The buttons of a history: undo a change, restore an earlier state, undo a whole transaction."""
+"""The buttons of a history: undo a change, or restore an earlier state."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.rows import Row, all_rows, model_of
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._tables.rows import Row
+from flagstaff._text.local_formats import local_time_text
 from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import (
-    MAX_TEXT,
-    ConfirmationMixin,
-    describe_changed,
     parse_version,
     posted_version,
     preview_rows,
@@ -31,25 +26,21 @@ from flagstaff.admin.confirmation import (
 )
 from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
-from flagstaff.admin.links import page_url
+from flagstaff.admin.history_texts import change_texts, skipped_text, undone_text
+from flagstaff.admin.history_undo_all import UNDO_ALL, UndoAllMixin
 from flagstaff.admin.planned import Planned, impact_text, planned_edit
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.transactions import described_parts, may_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.changes.undo_event import UNDO_BY_KIND, preview_undo
-from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more
 from flagstaff.history.kinds import Kind
-from flagstaff.history.transactions import parts_of
-from flagstaff.history.user_names import may_see_users
 from flagstaff.history.versions import entries, version_of
 
 __all__ = ["HistoryButtonsMixin"]
 
 # Names of submit buttons.
-_UNDO, _UNDO_ALL, _RESTORE = "_undo", "_undo_all", "_restore"
+_UNDO, _RESTORE = "_undo", "_restore"
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -57,7 +48,7 @@ else:
     _ModelAdmin = object
 
 
-class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
+class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
     """Put it before ModelAdmin."""
 
     row_kind = Kind.FLAG
@@ -72,8 +63,8 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
             return self.undo_page(request, row, parse_version(request.POST[_UNDO]))
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        if _UNDO_ALL in request.POST:
-            return self._undo_all(request, row, parse_version(request.POST[_UNDO_ALL]))
+        if UNDO_ALL in request.POST:
+            return self.undo_all(request, row, parse_version(request.POST[UNDO_ALL]))
         return self._restore(request, row, parse_version(request.POST.get(_RESTORE)))
 
     def undo_page(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
@@ -114,10 +105,10 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
             if changed.written:
                 self._require_undo(request, row, changed)
         plan = self._plan(row, changed)
-        self._report(request, row, changed, _undone(request, changed), plan)
+        self._report(request, row, changed, undone_text(request, changed), plan)
         if _has_new_unit(changed):
             self.message_user(request, reassigned_text(), messages.WARNING)
-        return HttpResponseRedirect(self._next_url(request, row))
+        return HttpResponseRedirect(self.next_url(request, row))
 
     def _require_undo(self, request: HttpRequest, row: Row, changed: changes.Changed) -> None:
         """Raises PermissionDenied. To undo a creation is to delete."""
@@ -140,9 +131,9 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         changed = RESTORE_BY_KIND[self.row_kind](
             row.key, to=to, expect_version=posted_version(request)
         )
-        text = _("“%(key)s” was restored: %(change)s.") % _texts(request, changed)
+        text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
         self._report(request, row, changed, text, self._plan(row, changed))
-        return HttpResponseRedirect(self._next_url(request, row))
+        return HttpResponseRedirect(self.next_url(request, row))
 
     def _preview_restore(
         self, request: HttpRequest, row: Row, to: int, typed: str, problems: list[str] | None
@@ -205,39 +196,6 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         plan = plan or Planned(row.key, state, state, None)
         return replace(plan, impact=None, added=len(changed.new[ALLOWED]))
 
-    def _undo_all(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
-        """Undoes the whole transaction of a change of this row, after a confirmation page."""
-        parts = parts_of(change)
-        if (self.row_kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
-            raise Http404
-        if not may_undo(self.admin_site, request, parts):
-            raise PermissionDenied
-        typed = row.key if conf.is_production else ""
-        problems = problems_of(request, typed)
-        if problems is None or problems:
-            require_values(parts)
-            with_users = may_see_users(request.user)
-            label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
-            context = {
-                "title": _("Undo all changes of a transaction"),
-                "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
-                "flagstaff_version": None,
-                "flagstaff_button": _UNDO_ALL,
-                "flagstaff_target": str(change),
-                "flagstaff_label": label % {"count": local_number(len(parts))},
-                "flagstaff_typed": typed,
-                "flagstaff_problems": problems,
-            }
-            page = self.confirmation(request, row, context)
-            page.template_name = "flagstaff/undo_all.html"
-            return page
-        done = changes.undo_transaction(change)
-        for changed in done:
-            if changed.written and changed.key == row.key:
-                self.log_change(request, row, _undone(request, changed))
-        self._report_all(request, done)
-        return HttpResponseRedirect(self._next_url(request, row))
-
     def _report(
         self,
         request: HttpRequest,
@@ -250,27 +208,9 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
             text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
             self.message_user(request, text, messages.WARNING)
             return
-        text += _skipped(changed.missing)
+        text += skipped_text(changed.missing)
         self.log_change(request, row, text)
         self.report_change(request, changed, text, users="" if plan is None else impact_text(plan))
-
-    def _report_all(self, request: HttpRequest, done: list[changes.Changed]) -> None:
-        keys = [changed.key for changed in done if changed.written]
-        if not keys:
-            self.message_user(
-                request, _("Nothing was changed: there is nothing to undo."), messages.WARNING
-            )
-            return
-        shown = join_some((f"“{key}”" for key in keys), more=and_more)
-        text = _("Undone: %(keys)s.") % {"keys": shown}
-        missing = {pk for changed in done for pk in changed.missing}
-        self.message_user(request, text + _skipped(missing), messages.SUCCESS)
-
-    def _next_url(self, request: HttpRequest, row: Row) -> str:
-        """The same page, or the list if the row is deleted."""
-        if all_rows(model_of(row)).filter(pk=row.pk).exists():
-            return request.path
-        return page_url(self.admin_site, self.model, "changelist")
 
 
 def _text_to_type(row: Row, preview: changes.Changed, plan: Planned | None) -> str:
@@ -293,24 +233,3 @@ def _has_new_unit(changed: changes.Changed) -> bool:
     """Whether the bucketing unit of an existing flag was written."""
     is_update = not changed.field and changed.old is not None and changed.new is not None
     return changed.written and is_update and BUCKET_BY in changed.new
-
-
-def _undone(request: HttpRequest, changed: changes.Changed) -> str:
-    if changed.new is None:  # the change was the creation
-        return _("“%(key)s” was deleted.") % {"key": changed.key}
-    return _("The change of “%(key)s” was undone: %(change)s.") % _texts(request, changed)
-
-
-def _texts(request: HttpRequest, changed: changes.Changed) -> dict[str, str]:
-    return {"key": changed.key, "change": describe_changed(request, changed)}
-
-
-def _skipped(missing: Collection[object]) -> str:
-    if not (count := len(missing)):
-        return ""
-    text = ngettext(
-        "%(count)s user no longer exists and was skipped.",
-        "%(count)s users no longer exist and were skipped.",
-        count,
-    )
-    return f" {text % {'count': local_number(count)}}"

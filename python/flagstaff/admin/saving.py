@@ -1,4 +1,4 @@
-"""The admin saves and deletes through `flagstaff.changes`, as commands and code do."""
+"""The admin saves through `flagstaff.changes`, as commands and code do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import CharField, Field, QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
@@ -17,16 +16,14 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff._tables.rows import uncached
-from flagstaff._text.lists import join_some
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.shown import SHOWN
-from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.history.describe import and_more, describe_actor, describe_change
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -51,11 +48,6 @@ _UPDATE = {
     Kind.VALUE: changes.update_value,
     Kind.SEGMENT: changes.update_segment,
 }
-_DELETE = {
-    Kind.FLAG: changes.delete,
-    Kind.VALUE: changes.delete_value,
-    Kind.SEGMENT: changes.delete_segment,
-}
 _KEY_HELP = {
     Kind.FLAG: gettext_lazy(
         "Your code uses this key, and the key decides which users a rollout includes. "
@@ -66,7 +58,7 @@ _KEY_HELP = {
 }
 #: The buttons that show the page again, with what was typed and without saving.
 REVIEW_BUTTONS = ("_rule_edit", "_count", "_edit")
-# The newer changes or the deleted keys that a message lists.
+# The newer changes that a message lists.
 _MAX_LISTED = 5
 # The length of each value in it.
 _MAX_VALUE = 120
@@ -248,25 +240,3 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
         """Saves the formsets only: `save_model` has written the allowed users."""
         for formset in formsets:
             self.save_formset(request, form, formset, change=change)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Deletes one row."""
-        changed = _DELETE[self.row_kind](obj.key)
-        self._show_undo_command(request, [changed], changed.undo)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Deletes all rows, or none if one fails."""
-        with transaction.atomic(using=conf.database):
-            keys = queryset.order_by("pk").values_list("key", flat=True)
-            deleted = [_DELETE[self.row_kind](key) for key in keys]
-        self._show_undo_command(request, deleted, combined_undo(deleted))
-
-    def _show_undo_command(
-        self, request: HttpRequest, deleted: Iterable[changes.Changed], undo: changes.Undo | None
-    ) -> None:
-        """Says how to create rows again: a deleted row has no page with an undo button."""
-        if undo is None:
-            return
-        keys = join_some((f"“{changed.key}”" for changed in deleted), _MAX_LISTED, more=and_more)
-        text = _("To create %(keys)s again, run: %(command)s")
-        self.message_user(request, text % {"keys": keys, "command": undo.command}, messages.INFO)
