@@ -142,6 +142,14 @@ def test_list_can_be_sorted_by_number_of_allowed_users(operator: Client) -> None
     assert column(page(operator, f"{FLAGS}?o=-5"), "flag") == ["c", "a", "b"]
 
 
+def test_list_whose_rows_can_be_edited_is_refused() -> None:
+    class Own(FeatureFlagAdmin):
+        list_display = ("key", "enabled", "rollout_percent")
+        list_editable = ("rollout_percent",)
+
+    assert [found.id for found in Own(FeatureFlag, AdminSite()).check()] == ["flagstaff.E048"]
+
+
 def test_list_query_count_does_not_grow_with_flags(operator: Client) -> None:
     make_flag(True, 25, allowed=3)
     FeatureFlag.objects.create(key="off")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.checks import CheckMessage, Error
 from django.db.models import CharField, Field, QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
@@ -78,6 +79,15 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
     """Put it before ModelAdmin. Its form must be a MergingForm."""
 
     row_kind = Kind.FLAG
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Returns what is wrong with the options. A list cannot merge or confirm edits."""
+        found = super().check(**kwargs)
+        if self.list_editable:
+            text = "list_editable cannot be used: a list neither merges nor confirms edits"
+            hint = "remove it, and edit rows on their pages"
+            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
+        return found
 
     def changeform_view(
         self,
