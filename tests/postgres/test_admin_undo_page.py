@@ -21,6 +21,7 @@ from flagstaff.changes import (
     set_value,
     update,
 )
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import flag_history, flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import (
@@ -408,3 +409,21 @@ def test_undo_that_adds_allowed_users_of_a_disabled_flag_asks_nothing(
     remove_allowed_users(KEY, pks)
     operator.post(flag_url(flag, "history"), {"_undo": str(flag_version(KEY))})
     assert flag.allowed_users.count() == len(pks)
+
+
+def test_undo_counts_the_users_once(
+    operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+
+    def count(key: str, *_states: object, **_options: object) -> None:
+        counted.append(key)
+        raise FlagstaffError("the users could not be counted within the timeout")
+
+    version = set_rollout(KEY, 5).version
+    url = undo_url(flag, version)
+    data = confirmed(operator.get(url))
+    monkeypatch.setattr("flagstaff.admin.planned.impact_of_change", count)
+    operator.post(url, data)
+    assert state(flag) == (True, 25)
+    assert counted == [KEY]

@@ -79,7 +79,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         problems = problems_of(request, typed, needs_reason=needs_reason)
         needs_page = needs_reason or preview.new is None or _is_widening(plan)
         if request.method == "POST" and not problems and (problems is not None or not needs_page):
-            return self._undo(request, row, change)
+            return self._undo(request, row, change, preview, plan)
         if preview.new == {}:
             self._report(request, row, preview, "")
             return HttpResponseRedirect(request.path)
@@ -96,7 +96,14 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         }
         return self._ask(request, row, preview, plan, context)
 
-    def _undo(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
+    def _undo(
+        self,
+        request: HttpRequest,
+        row: Row,
+        change: int,
+        preview: changes.Changed,
+        plan: Planned | None,
+    ) -> HttpResponse:
         with transaction.atomic(using=conf.database):
             changed = UNDO_BY_KIND[self.row_kind](
                 row.key, change, expect_version=posted_version(request)
@@ -104,7 +111,8 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             # Checked again: another change may have been written since the page was shown.
             if changed.written:
                 self._require_undo(request, row, changed)
-        plan = self._plan(row, changed)
+        if changed.new != preview.new:
+            plan = self._plan(row, changed)
         self._report(request, row, changed, undone_text(request, changed), plan)
         if _has_new_unit(changed):
             self.message_user(request, reassigned_text(), messages.WARNING)
