@@ -113,11 +113,11 @@ def test_rollout_of_all_is_most_whatever_is_counted(before: FlagState) -> None:
         (OFF, ON, WIDENS),
         (off(rollout_percent=60), on(rollout_percent=60), TO_MOST),
         (off(rollout_percent=0), on(rollout_percent=0), NARROWS),
-        (off(rollout_percent=0, **RULES), on(rollout_percent=0, **RULES), WIDENS),
-        (ON, on(**RULES), WIDENS),
-        (on(**RULES), ON, WIDENS),
+        (off(rollout_percent=0, **RULES), on(rollout_percent=0, **RULES), TO_MOST),
+        (ON, on(**RULES), TO_MOST),
+        (on(**RULES), ON, TO_MOST),
         (on(**RULES), on(rollout_percent=5, **RULES), NARROWS),
-        (on(rollout_percent=60), on(rollout_percent=60, **RULES), WIDENS),
+        (on(rollout_percent=60), on(rollout_percent=60, **RULES), TO_MOST),
     ],
 )
 @pytest.mark.parametrize("impact", [None, counted(0, 0, 0, users=0)])

@@ -69,7 +69,8 @@ def _by_users(impact: ChangeImpact, *, is_raised: bool) -> Consequence:
 
 
 def _by_fields(before: FlagState, after: FlagState, *, is_raised: bool) -> Consequence:
-    if is_raised and after.rollout_percent > _HALF:
-        return Consequence.WIDENS_TO_MOST
+    # Rules whose users are unknown may give the flag to all.
     has_other_rules = before.rules != after.rules or (after.rules and not before.enabled)
-    return Consequence.WIDENS if is_raised or has_other_rules else Consequence.NARROWS
+    if has_other_rules or (is_raised and after.rollout_percent > _HALF):
+        return Consequence.WIDENS_TO_MOST
+    return Consequence.WIDENS if is_raised else Consequence.NARROWS
