@@ -238,7 +238,7 @@ def confirm_delete(admin: Admin, kind: str) -> None:
 
 def leave_empty(admin: Admin, kind: str) -> None:
     admin.visitor.visit(f"{PREFIXES[kind]}add/")
-    admin.visitor.follow("[name=_save]")
+    admin.visitor.follow(".submit-row [name=_save]")
 
 
 CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {

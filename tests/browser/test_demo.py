@@ -69,12 +69,13 @@ def test_on_off_button_reaches_every_worker(visitor: Visitor, shop: Shop) -> Non
     open_crowd_page(visitor, shop)
     wait_for_panels(visitor, shop, 5, "rollout 5 %")
     visitor.switch_to_tab(0)
-    visitor.follow("[aria-label='Turn off new_checkout']")
+    visitor.follow("[aria-label='Kill… new_checkout']")
+    visitor.follow(".flagstaff-confirm")
     visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now off.")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 0, "off")
     visitor.switch_to_tab(0)
-    visitor.follow("[aria-label='Turn on new_checkout']")
+    visitor.follow("[aria-label='Turn on… new_checkout']")
     visitor.wait_for_text("h1", "Turn on a flag")
     visitor.follow(".flagstaff-confirm")
     visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now on.")
@@ -89,8 +90,9 @@ def test_rollout_step_reaches_every_worker(visitor: Visitor, shop: Shop) -> None
     visitor.follow_link("new_checkout")
     visitor.click("[data-flagstaff-steps] button[value='50']")
     assert visitor.find("#id_rollout_percent").get_attribute("value") == "50"
-    visitor.follow("[name=_save]")
-    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed successfully")
+    visitor.follow(".flagstaff-save")
+    visitor.follow(".flagstaff-confirm")
+    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: rollout_percent 5 → 50")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 50, "rollout 50 %")
     visitor.wait_for_text(PROGRESS, f"changed in {WORKERS} of {WORKERS} workers")
@@ -131,7 +133,7 @@ def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) ->
     visitor.follow_link("payment_gateway")
     visitor.write("#id_value", '"paypal"')
     visitor.follow("[name=_save]")
-    visitor.wait_for_text(MESSAGE, "“payment_gateway” was changed successfully")
+    visitor.wait_for_text(MESSAGE, "“payment_gateway” was changed: value")
     visitor.switch_to_tab(0)
     visitor.follow(".bill button")
     visitor.wait_for_text("h1", "Paid with PayPal")
@@ -152,7 +154,7 @@ def test_on_off_button_is_visible_on_narrow_screen(visitor: Visitor) -> None:
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         visitor.visit(FLAGS)
-        place = visitor.find("[aria-label='Turn off new_checkout']").rect
+        place = visitor.find("[aria-label='Kill… new_checkout']").rect
         assert (
             place["x"] + place["width"]
             <= visitor.find("#changelist .results").rect["x"]

@@ -144,7 +144,7 @@ def test_evaluations_of_a_flag_are_shown(
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO flagstaff_usage SELECT date_trunc('hour', now(), 'UTC'), %s, true, 1, 2, "
-            "now()",
+            "now() ON CONFLICT DO NOTHING",
             [key],
         )
     try:

@@ -12,7 +12,7 @@ from django.test import Client
 from flagstaff import changes
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, errors, form_data, page
+from tests.admin_pages import FLAGS, errors, form_data, page, post_confirmed
 
 pytestmark = pytest.mark.django_db
 
@@ -92,7 +92,8 @@ def url_of(flag: FeatureFlag) -> str:
 
 
 def post(client: Client, flag: FeatureFlag, **fields: Any) -> None:
-    response = client.post(url_of(flag), form_data(client.get(url_of(flag))) | fields)
+    data = form_data(client.get(url_of(flag))) | fields
+    response = post_confirmed(client, url_of(flag), data)
     assert response.status_code == 302
 
 
