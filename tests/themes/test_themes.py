@@ -17,6 +17,7 @@ MIN_CONTRAST = 4.5
 OWN_PAGES = {
     "allowed-users": "Allowed users of new_checkout",
     "history": "Change history: new_checkout",
+    "kill": "Kill a flag",
     "turn-on": "Turn on a flag",
     "restore": "Restore an earlier state",
     "undo-all": "Undo all changes of a transaction",
