@@ -26,11 +26,16 @@ from tests.models_of_others import flag_fields, model_of, value_fields
 HERE = Path(__file__).resolve().parent
 PACKAGE = Path(flagstaff.__path__[0])
 # The checks of the core, and those of optional apps.
-CODE = [*sorted(PACKAGE.glob("checks/*.py")), *sorted(PACKAGE.glob("*/checks.py"))]
+CODE = [
+    *sorted(PACKAGE.glob("checks/*.py")),
+    *sorted(PACKAGE.glob("*/checks.py")),
+    PACKAGE / "admin" / "saving.py",
+]
 TESTS = [
     HERE / "test_checks.py",
     *HERE.parent.glob("postgres/test_*checks.py"),
     HERE.parent / "postgres" / "test_experiment_upkeep.py",
+    HERE.parent / "postgres" / "test_admin.py",
 ]
 PAGE = HERE.parent.parent / "docs" / "reference" / "checks.md"
 
