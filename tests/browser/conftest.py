@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, final
 import psycopg
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import ElementNotInteractableException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -91,12 +92,25 @@ class Visitor:
         return " ".join(self.find(selector).text.split())
 
     def write(self, selector: str, text: str) -> None:
-        field = self.find(selector)
-        field.clear()
-        field.send_keys(text)
+        def write() -> None:
+            field = self.find(selector)
+            field.clear()
+            field.send_keys(text)
+
+        self.when_interactable(write)
 
     def click(self, selector: str) -> None:
-        self.find(selector).click()
+        self.when_interactable(lambda: self.find(selector).click())
+
+    def when_interactable(self, act: Callable[[], object]) -> None:
+        """Acts as soon as the element can be used: the layout of the page may not be ready."""
+
+        def has_acted(_driver: object) -> bool:
+            act()
+            return True
+
+        ignored = [ElementNotInteractableException]
+        WebDriverWait(self.driver, TIMEOUT, 0.02, ignored).until(has_acted)
 
     @contextmanager
     def leaving_page(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tests.browser.conftest import Visitor
 
-__all__ = ["OVERFLOW", "assert_fits", "without_scripts"]
+__all__ = ["OVERFLOW", "assert_fits", "enable_scripts", "without_scripts"]
 
 OVERFLOW = """
     const width = document.documentElement.clientWidth;
@@ -33,5 +33,18 @@ def without_scripts(visitor: Visitor, width: int) -> Iterator[None]:
     visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     visitor.set_width(width)
     yield
-    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    enable_scripts(visitor)
     visitor.reset_width()
+
+
+def enable_scripts(visitor: Visitor) -> None:
+    """Enables scripts again, and waits until a page runs them: the browser does so a bit later."""
+
+    def runs_scripts() -> bool:
+        visitor.visit("/admin/")
+        # A script of Django's admin sets it.
+        script = "return 'theme' in document.documentElement.dataset"
+        return bool(visitor.driver.execute_script(script))
+
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    visitor.wait_until(runs_scripts, expected=True)
