@@ -18,9 +18,10 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.ownership import keep_missing_ownership
+from flagstaff.admin.page_row import request_of
 from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.widget import RulesWidget
-from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
+from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
 from flagstaff.changes.segment_use import RULES, missing_segment
 from flagstaff.history.describe import describe_value

@@ -16,6 +16,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
+from flagstaff.admin.page_row import request_of
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
 from flagstaff.changes.old_workers import old_worker_problem
@@ -93,7 +94,7 @@ class MergingForm(_ModelForm):
             self.initial[SHOWN] = self._present.as_json()
 
     def _version(self) -> int | None:
-        request = vars(self.instance).get("flagstaff_request")
+        request = request_of(self.instance)
         if request is not None and can_read(request, "change_table"):
             return newest_version(self.kind, self.instance.pk)
         return version_of(self.kind, self.instance.pk)

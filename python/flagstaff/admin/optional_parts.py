@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.environment import extend_template
-from flagstaff.admin.rule_pages import request_of
+from flagstaff.admin.page_row import PageRowMixin, request_of
 
 __all__ = ["FLAG_LIST", "OptionalPartsMixin", "notes_about", "notes_of"]
 
@@ -61,7 +61,7 @@ class _NotesMixin(_ChangeList):
             vars(flag)[_NOTES] = format_html_join(" ", "{}", ((one,) for one in notes if one))
 
 
-class OptionalPartsMixin(_ModelAdmin):
+class OptionalPartsMixin(PageRowMixin):
     """Put it before SavingMixin."""
 
     @property
@@ -96,15 +96,6 @@ class OptionalPartsMixin(_ModelAdmin):
         """The list. Its base class may be a theme's."""
         base = super().get_changelist(request, **kwargs)
         return type("FlagList", (_NotesMixin, base), {})
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """The flag, with the request that the panels are for."""
-        flag = super().get_object(request, object_id, from_field)
-        if flag is not None:
-            flag.flagstaff_request = request
-        return flag
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields, with the panels."""

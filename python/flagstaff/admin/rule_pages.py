@@ -22,6 +22,7 @@ from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.json_fields import as_json_area
+from flagstaff.admin.page_row import PageRowMixin, stored_row
 from flagstaff.admin.rule_editor.suggestions import known_attributes, segment_keys
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
@@ -29,7 +30,7 @@ from flagstaff.admin.shown import was_shown
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
 
-__all__ = ["RulePagesMixin", "request_of", "stored_in", "too_large_text"]
+__all__ = ["RulePagesMixin", "stored_in", "too_large_text"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -49,7 +50,7 @@ _OPERATORS = """
 _NEGATE = format_html("<code>{}</code>", '"negate": true')
 
 
-class RulePagesMixin(_ModelAdmin):
+class RulePagesMixin(PageRowMixin):
     """Put it before SavingMixin."""
 
     #: The field: "rules" of a flag, or "conditions" of a segment.
@@ -88,16 +89,6 @@ class RulePagesMixin(_ModelAdmin):
     def has_rule_field(self) -> bool:
         """Whether the model has the field."""
         return True
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """The row. Keeps what is stored: a form sets the field, also to what is not valid."""
-        row = super().get_object(request, object_id, from_field)
-        if row is not None and self.has_rule_field():
-            row.flagstaff_stored = getattr(row, self.rule_field)
-            row.flagstaff_request = request
-        return row
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields, also for a subclass that sets others."""
@@ -166,13 +157,7 @@ class RulePagesMixin(_ModelAdmin):
 
 def stored_in(row: Any, field: str) -> Any:
     """Returns what is stored in the field of a row, whatever a form has set it to."""
-    return vars(row).get("flagstaff_stored", getattr(row, field))
-
-
-def request_of(row: Any) -> HttpRequest | None:
-    """Returns the request of the page that shows a row; None in a list."""
-    request: HttpRequest | None = vars(row).get("flagstaff_request")
-    return request
+    return getattr(stored_row(row), field)
 
 
 def too_large_text(value: object, advice: str) -> str:

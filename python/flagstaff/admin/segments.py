@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_text import conditions_text
-from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.cells import changed_cell, key_cell
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
@@ -27,9 +26,10 @@ from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.page_row import request_of
 from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
-from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
+from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.admin.sentences import conditions_html
 from flagstaff.changes.segment_use import flags_by_segment
@@ -86,7 +86,6 @@ class _UseMixin(_ChangeList):
 
 class SegmentAdmin(
     EnvironmentMixin,
-    AttributionMixin,
     ConfirmedDeletionMixin,
     HistoryMixin,
     RulePagesMixin,

@@ -22,7 +22,6 @@ from flagstaff._tables.rows import readable
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
-from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.forms import MergingForm
@@ -79,7 +78,6 @@ class ValueForm(MergingForm):
 
 class KeyValueStoreAdmin(
     EnvironmentMixin,
-    AttributionMixin,
     ConfirmedDeletionMixin,
     HistoryMixin,
     SavingMixin,

@@ -19,7 +19,7 @@ from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import page_url
-from flagstaff.admin.rule_pages import request_of
+from flagstaff.admin.page_row import request_of
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.history.describe import and_more
 from flagstaff.history.user_names import may_see_users

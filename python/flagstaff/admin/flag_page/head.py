@@ -10,7 +10,6 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_permissions import may_toggle, why_not_toggle
 from flagstaff.admin.flag_state import (
     ALLOWED_COUNT,
@@ -20,6 +19,7 @@ from flagstaff.admin.flag_state import (
 )
 from flagstaff.admin.links import page_url
 from flagstaff.admin.optional_parts import notes_about
+from flagstaff.admin.page_row import stored_row
 
 __all__ = ["head"]
 
@@ -28,7 +28,7 @@ _MAX_NOTICES = 2
 
 def head(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
     """Returns the head of the page. Makes the queries of the notes of optional apps."""
-    flag = stored_flag(flag)
+    flag = stored_row(flag)
     allowed: int = getattr(flag, ALLOWED_COUNT)
     css_class, label = class_and_label(flag)
     may = may_toggle(model_admin, request, flag)

@@ -16,13 +16,13 @@ from django.utils.translation import ngettext
 
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import FlagState
-from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url
+from flagstaff.admin.page_row import stored_row
 from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.admin.rollout import RolloutInput
 
-__all__ = ["COUNT", "ImpactMixin"]
+__all__ = ["COUNT", "ImpactMixin", "show_impact"]
 
 #: The button that counts without a script.
 COUNT = "_count"
@@ -51,28 +51,24 @@ class ImpactMixin(_ModelAdmin):
             raise PermissionDenied
         mark_toggle_page(self, request)
         form = self.get_form(request, flag, change=True)(request.POST, instance=flag)
-        return JsonResponse({"text": form_impact(stored_flag(flag), form)})
+        return JsonResponse({"text": form_impact(stored_row(flag), form)})
 
-    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,  # noqa: FBT001, FBT002
-        change: bool = False,  # noqa: FBT001, FBT002
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """The page. The input of the rollout has the URL from which a script gets the count."""
-        form = context["adminform"].form
-        rollout = form.fields.get("rollout_percent")
-        if obj is not None and rollout is not None and isinstance(rollout.widget, RolloutInput):
-            rollout.widget.impact_url = page_url(self.admin_site, self.model, "impact", obj.pk)
-            if COUNT in request.POST:
-                # The form of the page is shown again unchecked.
-                checked = type(form)(request.POST, instance=copy(stored_flag(obj)))
-                checked.is_review = False
-                rollout.widget.impact_text = form_impact(stored_flag(obj), checked)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+
+def show_impact(
+    model_admin: admin.ModelAdmin[Any], request: HttpRequest, form: Any, flag: Any
+) -> None:
+    """Makes the rollout's input of a form say where a script counts users, or what was counted."""
+    rollout = form.fields.get("rollout_percent")
+    if rollout is None or not isinstance(rollout.widget, RolloutInput):
+        return
+    rollout.widget.impact_url = page_url(
+        model_admin.admin_site, model_admin.model, "impact", flag.pk
+    )
+    if COUNT in request.POST:
+        # The form of the page is shown again unchecked.
+        checked = type(form)(request.POST, instance=copy(stored_row(flag)))
+        checked.is_review = False
+        rollout.widget.impact_text = form_impact(stored_row(flag), checked)
 
 
 def form_impact(flag: Any, form: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -13,16 +13,12 @@ from django.utils.safestring import SafeString
 from flagstaff.admin.environment import extend_template
 from flagstaff.admin.flag_page.evaluations import evaluations
 from flagstaff.admin.flag_page.head import head
+from flagstaff.admin.flag_page.impact import show_impact
 from flagstaff.admin.flag_page.recent_changes import recent_changes
-from flagstaff.admin.flag_page.stored import keep_stored
 from flagstaff.admin.flag_page.who_has_it import who_has_it
+from flagstaff.admin.page_row import PageRowMixin
 
 __all__ = ["FlagPageMixin"]
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 #: Returns a part of the page of a flag; empty if there is nothing to show.
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
@@ -31,17 +27,8 @@ Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeSt
 _SECTIONS: tuple[Section, ...] = (who_has_it, evaluations, recent_changes)
 
 
-class FlagPageMixin(_ModelAdmin):
+class FlagPageMixin(PageRowMixin):
     """Put it before ModelAdmin."""
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """The flag. Keeps it as it is stored: a form writes what was posted into the other one."""
-        flag = super().get_object(request, object_id, from_field)
-        if flag is not None:
-            keep_stored(flag)
-        return flag
 
     def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
         self,
@@ -53,6 +40,8 @@ class FlagPageMixin(_ModelAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         """The page, with the parts above and below the form."""
+        if obj is not None:
+            show_impact(self, request, context["adminform"].form, obj)
         response = super().render_change_form(request, context, add, change, form_url, obj)
         # A subclass may have a template of its own.
         if isinstance(response, TemplateResponse) and self.change_form_template is None:

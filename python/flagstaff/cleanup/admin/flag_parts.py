@@ -13,9 +13,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.flag_list.page_facts import IS_PLANNED, IS_READABLE
-from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.page_row import stored_row
 from flagstaff.cleanup.admin.rows import evidence_of, labels_of, unknown_lines
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.models import Snooze
@@ -60,7 +60,7 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
 def _assess(flag: Model) -> list[Assessment]:
     """Returns the signals of one flag: the head and the panel of its page show them."""
     # The form may have changed the object.
-    stored: Model = stored_flag(flag)
+    stored: Model = stored_row(flag)
     if _ASSESSED not in vars(stored):
         vars(stored)[_ASSESSED] = assess_flags(selection=_selection([stored]))
     found: list[Assessment] = vars(stored)[_ASSESSED]

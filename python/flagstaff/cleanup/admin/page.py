@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row, find_row
 from flagstaff._text.times import aware, local_time
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, AttributionMixin
+from flagstaff.admin.attribution import MAX_REASON_LENGTH
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin, may
 from flagstaff.admin.links import may_view, page_url
@@ -115,9 +115,7 @@ class _PageMixin(_ModelAdmin):
         self.message_user(request, text, messages.SUCCESS)
 
 
-class StaleFlagsAdmin(
-    EnvironmentMixin, AttributionMixin, FlagPermissionsMixin, _PageMixin, _ModelAdmin
-):
+class StaleFlagsAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelAdmin):
     """One page: users who may view flags see it, and those who may change flags can snooze."""
 
     class Media:

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import uncached
-from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
@@ -37,7 +36,6 @@ else:
 
 class ExperimentAdmin(
     EnvironmentMixin,
-    AttributionMixin,
     AddPageMixin,
     ReportPageMixin,
     ReadOnlyMixin,

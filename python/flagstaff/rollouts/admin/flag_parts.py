@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.flag_list.page_facts import IS_PLANNED
-from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.page_row import stored_row
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.steps_svg import steps_chart
@@ -36,7 +36,7 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
     if len(flags) == 1:
         plan = _plan_of(flags[0])
         is_active = plan is not None and plan.state in ACTIVE_STATES
-        for flag in (flags[0], stored_flag(flags[0])):
+        for flag in (flags[0], stored_row(flags[0])):
             vars(flag)[IS_PLANNED] = is_active
         return {plan.flag_pk: _note(plan, time_of(plan))} if plan and is_active else {}
     active = Plan.objects.using(conf.database).filter(
@@ -76,7 +76,7 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
 
 def _plan_of(flag: Model) -> Plan | None:
     """Returns the active plan of a flag, or else its last one. One query for a page."""
-    stored = stored_flag(flag)
+    stored = stored_row(flag)
     if _PLAN not in vars(stored):
         is_active = When(state__in=ACTIVE_STATES, then=Value(0))
         of_flag = Plan.objects.using(conf.database).filter(flag_pk=str(flag.pk))

@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.conf import conf
@@ -56,7 +55,6 @@ class _ActorsMixin(_ChangeList):
 
 class PlanAdmin(
     EnvironmentMixin,
-    AttributionMixin,
     FlagPermissionsMixin,
     AddPageMixin,
     PlanPageMixin,

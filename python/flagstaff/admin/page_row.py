@@ -1,0 +1,44 @@
+"""The row of a page: as it is stored, whatever a form has set its fields to, and its request."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+__all__ = ["PageRowMixin", "request_of", "stored_row"]
+
+# The attributes of the row.
+_STORED, _REQUEST = "flagstaff_stored", "flagstaff_request"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class PageRowMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row. Keeps what is stored: a form sets the fields, also to what is not valid."""
+        row: Any = super().get_object(request, object_id, from_field)
+        if row is not None:
+            vars(row)[_STORED] = copy(row)
+            vars(row)[_REQUEST] = request
+        return row
+
+
+def stored_row(row: Any) -> Any:
+    """Returns the row of a page as it was read."""
+    return vars(row).get(_STORED, row)
+
+
+def request_of(row: Any) -> HttpRequest | None:
+    """Returns the request of the page that shows a row; None in a list."""
+    request: HttpRequest | None = vars(row).get(_REQUEST)
+    return request
