@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from flagstaff import refresh
 from flagstaff.models import Change
@@ -28,6 +29,12 @@ Load = Callable[[], None]
 
 # The engine has its own connection and sees committed rows only.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+
+
+@pytest.fixture
+def operator(admin_client: Client) -> Client:
+    """A browser with a superuser who is logged in."""
+    return admin_client
 
 
 @pytest.fixture

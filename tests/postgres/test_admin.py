@@ -33,11 +33,6 @@ FORCED_OFF = "Forced off in this process by FLAGSTAFF_FORCE_OFF."
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def viewer() -> Client:
     return staff("view_featureflag")
 

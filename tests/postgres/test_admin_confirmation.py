@@ -41,11 +41,6 @@ ADD = f"{FLAGS}add/"
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def flag() -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
 

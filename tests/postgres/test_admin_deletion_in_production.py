@@ -34,11 +34,6 @@ MODELS: dict[str, Callable[[str], Any]] = {
 EACH = pytest.mark.parametrize("models", list(MODELS))
 
 
-@pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
 def count(models: str) -> int:
     model: Any = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}[models]
     return int(model.objects.count())

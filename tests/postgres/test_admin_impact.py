@@ -36,11 +36,6 @@ USERS = 40
 CUSTOMERS = {"rules-rows": None, "rules": json.dumps([{"conditions": [CUSTOMER]}])}
 
 
-@pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
 @pytest.fixture(autouse=True)
 def users(operator: Client) -> None:
     User.objects.bulk_create([User(username=f"user{number}") for number in range(USERS - 1)])

@@ -35,11 +35,6 @@ def empty_history() -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def flag() -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
 

@@ -32,11 +32,6 @@ def empty_history() -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def rows() -> dict[str, Any]:
     """A flag with an allowed user, and a large value; both have a history."""
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=False, rollout_percent=25)

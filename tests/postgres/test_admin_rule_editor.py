@@ -47,11 +47,6 @@ ROWS = {
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def enterprise() -> Segment:
     return Segment.objects.create(key="enterprise", conditions=[COUNTRY])
 

@@ -49,11 +49,6 @@ OTHER_JSON = {"x": "<b>"}
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def enterprise() -> Segment:
     return Segment.objects.create(key="enterprise", conditions=[COUNTRY])
 

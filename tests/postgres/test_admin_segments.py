@@ -44,11 +44,6 @@ def no_history(db: None) -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def segment() -> Segment:
     with acting_as("ana"):
         changes.create_segment("enterprise", LARGE, description="With a contract")

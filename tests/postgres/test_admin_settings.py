@@ -86,11 +86,6 @@ def rows() -> dict[str, Any]:
     return {FLAGS: flag, VALUES: value, SEGMENTS: Segment.objects.get()}
 
 
-@pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
 class _Html(HTMLParser):
     """The elements that a browser acts on: forms, their fields and buttons, links and anchors."""
 

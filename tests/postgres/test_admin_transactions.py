@@ -41,11 +41,6 @@ def shop() -> None:
     Change.objects.all().delete()
 
 
-@pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
 def history_url(key: str) -> str:
     return f"{FLAGS}{FeatureFlag.objects.get(key=key).pk}/history/"
 

@@ -58,11 +58,6 @@ def empty_history() -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def flag(operator: Client) -> FeatureFlag:
     User.objects.bulk_create([User(username=f"user{number}") for number in range(USERS - 1)])
     return FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=25)

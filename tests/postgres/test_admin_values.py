@@ -13,11 +13,6 @@ from tests.admin_pages import VALUES, column, errors, page, staff
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
 def form(value: str) -> dict[str, str]:
     """Returns the data of a value's form."""
     return {"key": "payment_gateway", "value": value, "description": ""}

@@ -29,11 +29,6 @@ GERMAN = {"attribute": "country", "operator": "in", "values": ["DE"]}
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def flag() -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
 

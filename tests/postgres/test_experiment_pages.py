@@ -62,11 +62,6 @@ def metrics(settings: Any) -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def draft() -> Experiment:
     experiments.create(KEY, description="Is a green button better?", owner="shop")
     return experiments.set_metrics(KEY, primary="orders", planned_users=4000)

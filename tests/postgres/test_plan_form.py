@@ -32,11 +32,6 @@ def flag(db: None) -> FeatureFlag:
     return make_flag()
 
 
-@pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
 def form(url: str, operator: Client, **changes: Any) -> dict[str, Any]:
     """Returns what a browser would post for the form of the page, with changes."""
     context = operator.get(url).context

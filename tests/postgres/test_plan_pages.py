@@ -47,11 +47,6 @@ def driver(db: None) -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def flag() -> FeatureFlag:
     return make_flag()
 

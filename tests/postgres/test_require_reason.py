@@ -50,11 +50,6 @@ def required(settings: Any) -> None:
 
 
 @pytest.fixture
-def operator(admin_client: Client) -> Client:
-    return admin_client
-
-
-@pytest.fixture
 def flag() -> FeatureFlag:
     return FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=25)
 

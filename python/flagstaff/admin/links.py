@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.utils import quote
 from django.db.models import Model
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path, reverse
 
-__all__ = ["admin_of", "may_view", "page_url"]
+__all__ = ["admin_of", "may_view", "page_url", "row_path"]
 
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Model] | None:
@@ -34,3 +35,15 @@ def page_url(site: AdminSite, model: type[Model], page: str, *arguments: Any) ->
     name = f"{site.name}:{meta.app_label}_{meta.model_name}_{page}"
     # A primary key may be any text.
     return reverse(name, args=[quote(one) for one in arguments])
+
+
+def row_path(
+    model_admin: ModelAdmin[Any], page: str, view: Callable[..., HttpResponseBase]
+) -> URLPattern:
+    """Returns the URL pattern of a page of one row, such as "turn_on"."""
+    meta = model_admin.opts
+    return path(
+        f"<path:object_id>/{page.replace('_', '-')}/",
+        model_admin.admin_site.admin_view(view),
+        name=f"{meta.app_label}_{meta.model_name}_{page}",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -45,7 +46,7 @@ class Planned:
     #: How many users become allowed users, which no count includes.
     added: int = 0
 
-    @property
+    @cached_property
     def consequence(self) -> Consequence:
         """What the change means for the users. Queries if there are added users."""
         found = consequence(self.before, self.after, self.impact)

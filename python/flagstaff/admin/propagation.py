@@ -41,8 +41,9 @@ def applied_by_workers(timeout: float) -> Applied:
         return Applied("", complete=True)
     try:
         propagation = wait_for_workers(timeout)
-    except PropagationError:
-        return Applied("", complete=True)
+    except PropagationError as error:
+        text = _("Whether the workers have applied it is not known: %(problem)s.")
+        return Applied(text % {"problem": error}, complete=False)
     return Applied(" ".join(_sentences(propagation)), complete=propagation.complete)
 
 

@@ -49,13 +49,20 @@ class ReportMixin(_ModelAdmin):
 
         `text` replaces the description of the change; `users` says how many of them it is about.
         """
+        text = text or self.changed_text(request, changed)
+        sentences = " ".join(filter(None, (text, users)))
+        self.report_applied(request, sentences, timeout=timeout, undo_url=self._undo_url(changed))
+
+    def report_applied(
+        self, request: HttpRequest, text: str, *, timeout: float, undo_url: str = ""
+    ) -> None:
+        """Shows a message about what is committed, and which workers have applied it. Waits."""
         applied = applied_by_workers(timeout)
         level = messages.SUCCESS if applied.complete else messages.WARNING
-        text = text or self.changed_text(request, changed)
-        message = format_html("{}", " ".join(filter(None, (text, users, applied.text))))
-        if url := self._undo_url(changed):
+        message = format_html("{}", " ".join(filter(None, (text, applied.text))))
+        if undo_url:
             link = '<a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
-            message = format_html("{} " + link, message, url, _("Undo"))
+            message = format_html("{} " + link, message, undo_url, _("Undo"))
         self.message_user(request, message, level)
 
     def changed_text(self, request: HttpRequest, changed: Changed) -> str:

@@ -12,7 +12,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -26,7 +26,7 @@ from flagstaff.admin.allowed_users.listing import UserPage, user_page
 from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin, reason_problem
 from flagstaff.admin.environment import environment_context
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import may_view, page_url, row_path
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.exceptions import FlagstaffError
@@ -62,12 +62,7 @@ class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
 
     def get_urls(self) -> list[URLPattern]:
         """The URLs of the admin, with that of the page."""
-        meta = self.opts
-        page = path(
-            "<path:object_id>/allowed-users/",
-            self.admin_site.admin_view(self.allowed_users_view),
-            name=f"{meta.app_label}_{meta.model_name}_allowed_users",
-        )
+        page = row_path(self, "allowed_users", self.allowed_users_view)
         return [page, *super().get_urls()]
 
     def allowed_users_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

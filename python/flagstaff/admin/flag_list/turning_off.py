@@ -22,7 +22,7 @@ from flagstaff.admin.confirmation import ConfirmationMixin, PreviewRow, problems
 from flagstaff.admin.flag_list.page_facts import count_missing
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import class_and_label
-from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin.reports import ReportMixin
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
 from flagstaff.models import FeatureFlag
@@ -40,7 +40,7 @@ else:
     _ModelAdmin = object
 
 
-class TurningOffMixin(ConfirmationMixin, _ModelAdmin):
+class TurningOffMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
     """Put it before ModelAdmin."""
 
     actions = ("turn_off",)
@@ -124,15 +124,12 @@ class TurningOffMixin(ConfirmationMixin, _ModelAdmin):
         for flag in done:
             self.log_change(request, flag, _("The flag “%(key)s” is now off.") % {"key": flag.key})
         if done:
-            applied = applied_by_workers(_TIMEOUT)
             text = ngettext(
                 "%(count)s flag is now off: %(keys)s.",
                 "%(count)s flags are now off: %(keys)s.",
                 len(done),
             )
-            level = messages.SUCCESS if applied.complete else messages.WARNING
-            message = " ".join(filter(None, (_named(text, done), applied.text)))
-            self.message_user(request, message, level)
+            self.report_applied(request, _named(text, done), timeout=_TIMEOUT)
         if already:
             text = ngettext(
                 "%(count)s flag was already off: %(keys)s.",

@@ -10,14 +10,14 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import mark_toggle_page
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.page_row import stored_row
 from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.admin.rollout import RolloutInput
@@ -38,9 +38,7 @@ class ImpactMixin(_ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """The URLs of the admin, with the one that a script requests."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_impact"
-        view = self.admin_site.admin_view(self.impact_view)
-        return [path("<path:object_id>/impact/", view, name=name), *super().get_urls()]
+        return [row_path(self, "impact", self.impact_view), *super().get_urls()]
 
     def impact_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Returns the sentence about what the form has posted, as JSON. Writes nothing."""

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
@@ -25,7 +25,7 @@ from flagstaff.admin.confirmation import (
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import preview, summary
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.planned import planned
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -52,13 +52,11 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
 
     def get_urls(self) -> list[URLPattern]:
         """The pages of flags."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}"
-        view = self.admin_site.admin_view
-        return [
-            path("<path:object_id>/kill/", view(self.kill_view), name=f"{name}_kill"),
-            path("<path:object_id>/turn-on/", view(self.turn_on_view), name=f"{name}_turn_on"),
-            *super().get_urls(),
-        ]
+        pages = (
+            row_path(self, "kill", self.kill_view),
+            row_path(self, "turn_on", self.turn_on_view),
+        )
+        return [*pages, *super().get_urls()]
 
     def kill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Turns a flag off for all users, after one question."""
