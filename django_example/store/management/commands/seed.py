@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from flagstaff import experiments
+from flagstaff import acting_as, experiments
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store import samples
@@ -19,6 +19,7 @@ class Command(BaseCommand):
     help = "Adds the missing sample data of the demo. Keeps existing rows."
 
     @transaction.atomic
+    @acting_as("seed", reason="sample data")
     def handle(self, *args: Any, **options: Any) -> None:
         seed_users()
         seed_admin()
