@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from flagstaff.history.events import Difference, Event, Users
 from flagstaff.history.export import as_csv, as_dicts
+from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import flag_history, segment_history, value_history
+from flagstaff.history.recent import recent_events, unreadable_kinds
 from flagstaff.history.retention import forget_user, prune
 from flagstaff.history.versions import flag_version, segment_version, value_version
 
 __all__ = [
     "Difference",
     "Event",
+    "Kind",
     "Users",
     "as_csv",
     "as_dicts",
@@ -18,8 +21,10 @@ __all__ = [
     "flag_version",
     "forget_user",
     "prune",
+    "recent_events",
     "segment_history",
     "segment_version",
+    "unreadable_kinds",
     "value_history",
     "value_version",
 ]
