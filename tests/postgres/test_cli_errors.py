@@ -10,7 +10,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from flagstaff.cli.support.topics import Topic
 from flagstaff.management.commands.flags import Command
+from tests.conftest import ROOT
 from tests.terminals import flags
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop")]
@@ -149,7 +151,37 @@ def test_command_without_a_verb_prints_the_help(line: str, verb: str) -> None:
     status, out, err = flags(*line.split())
     assert (status, err) == (2, "CommandError: no verb: pass one of the verbs above\n")
     assert out.startswith("usage: ")
-    assert f"\n    {verb} " in out
+    assert re.search(rf"^ +{verb} ", out, re.MULTILINE)
+
+
+def test_help_has_the_verbs_under_the_headings_of_the_documentation() -> None:
+    shown = flags().out
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text().partition("\n## ")[0]
+    topics = re.findall(r"^\*\*(.+)\*\*$", page, re.MULTILINE)
+    assert topics == [topic.value for topic in Topic]
+    assert re.findall(r"^([A-Z].+):$", shown, re.MULTILINE) == topics
+    listed = re.findall(r"^  ([a-z-]+) ", shown, re.MULTILINE)
+    in_page = re.findall(r"^\| \[`([a-z-]+)", page, re.MULTILINE)
+    assert listed[: len(set(in_page))] == list(dict.fromkeys(in_page))
+
+
+def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert all(len(line) <= 60 for line in flags().out.splitlines()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("plan strat", "; write the key first: manage.py flags plan KEY start"),
+        ("plan status", "; write the key first: manage.py flags plan KEY status"),
+        ("experiment shwo", "; write the key first: manage.py flags experiment KEY show"),
+    ],
+)
+def test_verb_in_the_place_of_a_key_is_an_error_with_advice(line: str, advice: str) -> None:
+    status, _, err = flags(*line.split())
+    assert status == 5
+    assert err.endswith(f"{advice}\n")
 
 
 def test_missing_table_is_an_error_that_names_migrate() -> None:

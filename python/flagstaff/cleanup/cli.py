@@ -21,6 +21,7 @@ from flagstaff.cli.support.change_arguments import add_attribution, add_key
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.ownership import add_ownership_filters, ownership_filter
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
@@ -107,6 +108,7 @@ STALE = Verb(
     examples=("stale", "stale --days 60 --owner web", "stale --fail", "stale --json"),
     add_arguments=_add_stale,
     run=_stale,
+    topic=Topic.UPKEEP,
 )
 SNOOZE = Verb(
     name="snooze",
@@ -117,4 +119,5 @@ SNOOZE = Verb(
     ),
     add_arguments=_add_snooze,
     run=_snooze,
+    topic=Topic.UPKEEP,
 )

@@ -19,6 +19,7 @@ from flagstaff.cleanup.progress import progress_bar
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
@@ -257,4 +258,5 @@ REFERENCES = Verb(
     ),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.UPKEEP,
 )

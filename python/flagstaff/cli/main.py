@@ -8,6 +8,7 @@ from flagstaff._extensions import optional_apps
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, print_help
 from flagstaff.cli.support.wait import check_wait
 from flagstaff.cli.verbs import (
@@ -31,25 +32,26 @@ __all__ = ["VERBS", "all_verbs", "run"]
 
 #: In the order of the help, without those of optional apps.
 VERBS: Final[tuple[Verb, ...]] = (
+    flags.KILL,
+    history.HISTORY,
+    history.WATCH,
+    undo.UNDO,
+    undo.RESTORE,
+    evaluation.EXPLAIN,
+    workers.WORKERS,
+    workers.STATUS,
     flags.LIST,
     flags.SHOW,
     flags.ON,
     flags.OFF,
-    flags.KILL,
     flags.ROLLOUT,
     allowed_users.ALLOW,
     segments.SET_RULES,
     flags.CREATE,
     flags.UPDATE,
     flags.DELETE,
-    evaluation.EXPLAIN,
     evaluation.TEST,
     impact.IMPACT,
-    history.HISTORY,
-    history.WATCH,
-    undo.UNDO,
-    undo.RESTORE,
-    privacy.FORGET_USER,
     values.VALUE,
     segments.SEGMENT,
     serialization.EXPORT,
@@ -57,15 +59,16 @@ VERBS: Final[tuple[Verb, ...]] = (
     jobs.RUN_JOBS,
     usage.USAGE,
     usage.UNKNOWN,
-    workers.STATUS,
-    workers.WORKERS,
+    privacy.FORGET_USER,
     reader_role.READER_ROLE,
 )
 
 
 def all_verbs() -> tuple[Verb, ...]:
-    """Returns all verbs, and after them those of the optional apps that are installed."""
-    return (*VERBS, *(verb for app in optional_apps() for verb in app.verbs()))
+    """Returns all verbs, also of the optional apps that are installed, by topic."""
+    verbs = (*VERBS, *(verb for app in optional_apps() for verb in app.verbs()))
+    order = list(Topic)
+    return tuple(sorted(verbs, key=lambda verb: order.index(verb.topic)))
 
 
 def run(options: Options, out: Output) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.rows import FlagRow, find_row
@@ -18,11 +18,13 @@ from flagstaff.cli.support.change_arguments import (
     add_yes,
     require_confirmation,
 )
+from flagstaff.cli.support.errors import UNKNOWN
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.verb import Options, Verb, add_verbs
+from flagstaff.cli.support.topics import Topic
+from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError, UnknownPlanError
+from flagstaff.exceptions import InvalidPlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
@@ -283,7 +285,12 @@ def _add_arguments(parser: CommandParser) -> None:
 
 
 def _run(options: Options, out: Output) -> None:
-    _BY_NAME[options["action"] or _STATUS].run(options, out)
+    try:
+        _BY_NAME[options["action"] or _STATUS].run(options, out)
+    except (UnknownFlagError, UnknownPlanError) as error:
+        if advice := missing_key(options, _ACTIONS):
+            raise CommandError(f"{error}{advice}", returncode=UNKNOWN) from error
+        raise
 
 
 PLAN = Verb(
@@ -292,4 +299,5 @@ PLAN = Verb(
     examples=("plan new_checkout", *(line for action in _ACTIONS for line in action.examples)),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.ROLLOUTS,
 )

@@ -13,8 +13,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output, error_as_json
+from flagstaff.cli.support.topics import Topic
 
-__all__ = ["Options", "Verb", "VerbParser", "add_verbs", "print_help", "verb_group"]
+__all__ = ["Options", "Verb", "VerbParser", "add_verbs", "missing_key", "print_help", "verb_group"]
 
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
@@ -63,9 +64,16 @@ class Verb:
     add_arguments: Callable[[CommandParser], None] = _no_arguments
     #: The verbs below this one, such as `set` below `value`.
     verbs: tuple[Verb, ...] = ()
+    #: The heading of the help that the verb stands under.
+    topic: Topic = Topic.EVERYDAY
 
 
-def verb_group(name: str, help: str, *verbs: Verb) -> Verb:  # noqa: A002 (as in argparse)
+def verb_group(
+    name: str,
+    help: str,  # noqa: A002 (as in argparse)
+    *verbs: Verb,
+    topic: Topic = Topic.EVERYDAY,
+) -> Verb:
     """Returns a verb that has verbs of its own, such as `value`."""
     by_name = {verb.name: verb for verb in verbs}
 
@@ -78,24 +86,39 @@ def verb_group(name: str, help: str, *verbs: Verb) -> Verb:  # noqa: A002 (as in
         by_name[options["action"]].run(options, out)
 
     examples = tuple(line for verb in verbs for line in verb.examples)
-    return Verb(name, help, examples, run, add_arguments, verbs)
+    return Verb(name, help, examples, run, add_arguments, verbs, topic)
 
 
-def add_verbs(parser: CommandParser, verbs: Sequence[Verb], *, dest: str) -> None:
-    """Adds a parser for each verb: its help, its examples, and the options of all verbs."""
-    subparsers = parser.add_subparsers(title=f"{dest}s", metavar=dest.upper(), dest=dest)
+def add_verbs(
+    parser: CommandParser, verbs: Sequence[Verb], *, dest: str, is_listed: bool = True
+) -> None:
+    """Adds a parser for each verb: its help, its examples, and the options of all verbs.
+
+    Pass False for `is_listed` if the description of the parser lists the verbs.
+    """
+    title, text = (f"{dest}s", None) if is_listed else ("verb", f"one of the {dest}s above")
+    subparsers = parser.add_subparsers(title=title, help=text, metavar=dest.upper(), dest=dest)
     parser.set_defaults(**{_HELP: parser.format_help})
     for verb in verbs:
         lines = (f"  manage.py flags {line}" for line in verb.examples)
         subparser = subparsers.add_parser(
             verb.name,
+            # A parser with a help is listed, even if the help is None.
+            **({"help": verb.help.replace("%", "%%")} if is_listed else {}),  # type: ignore[arg-type]
             parents=[_common_options()],
-            help=verb.help.replace("%", "%%"),
             description=f"{verb.help[0].upper()}{verb.help[1:]}.",
             epilog="\n".join(["examples:", *lines]),
             formatter_class=RawDescriptionHelpFormatter,
         )
         verb.add_arguments(subparser)
+
+
+def missing_key(options: Options, verbs: Sequence[Verb]) -> str:
+    """Returns what to write if the key looks like a verb, as in `plan strat`; otherwise ""."""
+    similar = get_close_matches(options["key"], [verb.name for verb in verbs], n=1, cutoff=0.75)
+    if options["action"] is not None or not similar:
+        return ""
+    return f"; write the key first: manage.py flags {options['verb']} KEY {similar[0]}"
 
 
 def print_help(options: Options, out: Output) -> NoReturn:

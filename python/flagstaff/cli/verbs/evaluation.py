@@ -20,6 +20,7 @@ from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.steps import STEPS, steps_of, unit_text
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.user_arguments import label
 from flagstaff.cli.support.verb import Options, Verb
 
@@ -163,6 +164,7 @@ EXPLAIN = Verb(
     ),
     add_arguments=_add_explain,
     run=_explain,
+    topic=Topic.INCIDENT,
 )
 TEST = Verb(
     name="test",

@@ -47,6 +47,7 @@ from flagstaff.cli.support.ownership import (
     ownership_filter,
 )
 from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -301,6 +302,7 @@ KILL = Verb(
     examples=('kill new_checkout --reason "orders fail"',),
     add_arguments=_add_off,
     run=_off,
+    topic=Topic.INCIDENT,
 )
 ROLLOUT = Verb(
     name="rollout",

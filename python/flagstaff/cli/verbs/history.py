@@ -20,6 +20,7 @@ from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownSegmentError, UnknownValueError
@@ -209,6 +210,7 @@ HISTORY = Verb(
     ),
     add_arguments=_add_history,
     run=_history,
+    topic=Topic.INCIDENT,
 )
 WATCH = Verb(
     name="watch",
@@ -216,4 +218,5 @@ WATCH = Verb(
     examples=("watch", "watch --seconds 60 --json"),
     add_arguments=_add_watch,
     run=_watch,
+    topic=Topic.INCIDENT,
 )

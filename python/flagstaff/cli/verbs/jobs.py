@@ -17,6 +17,7 @@ from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.stopping import stop_on_signals
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
@@ -218,4 +219,5 @@ RUN_JOBS = Verb(
     examples=("run-jobs", "run-jobs --loop 5", "run-jobs --retry-failed --json"),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.UPKEEP,
 )

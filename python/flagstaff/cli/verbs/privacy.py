@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 
 from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history import forget_user
 
@@ -33,4 +34,5 @@ FORGET_USER = Verb(
     examples=("forget-user 42 --yes",),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.UPKEEP,
 )

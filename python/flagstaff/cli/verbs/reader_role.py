@@ -12,6 +12,7 @@ from flagstaff._tables.catalog import find_table
 from flagstaff._tables.names import fill, names, sql
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
@@ -94,4 +95,5 @@ READER_ROLE = Verb(
     examples=("reader-role flagstaff_reader", "reader-role flagstaff_reader --connections 500"),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.UPKEEP,
 )

@@ -27,6 +27,7 @@ from flagstaff.cli.support.report import (
     warn_of_case_variants,
     warn_of_missing_groups,
 )
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -194,6 +195,7 @@ SEGMENT = verb_group(
         add_arguments=_add_delete,
         run=_delete,
     ),
+    topic=Topic.VALUES,
 )
 SET_RULES = Verb(
     name="set-rules",

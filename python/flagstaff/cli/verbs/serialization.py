@@ -22,6 +22,7 @@ from flagstaff.cli.support.formats import add_format, format_of
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_undo
 from flagstaff.cli.support.standard_input import standard_input
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.serialization import Plan
@@ -227,6 +228,7 @@ EXPORT = Verb(
     ),
     add_arguments=_add_export,
     run=_export,
+    topic=Topic.FILES,
 )
 IMPORT = Verb(
     name="import",
@@ -239,4 +241,5 @@ IMPORT = Verb(
     ),
     add_arguments=_add_import,
     run=_import,
+    topic=Topic.FILES,
 )

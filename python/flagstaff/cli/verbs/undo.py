@@ -13,6 +13,7 @@ from flagstaff.cli.support.change_arguments import add_change_arguments, add_for
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_change, report_changes, report_flag_change
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
@@ -134,6 +135,7 @@ UNDO = Verb(
     ),
     add_arguments=_add_undo,
     run=_undo,
+    topic=Topic.INCIDENT,
 )
 RESTORE = Verb(
     name="restore",
@@ -141,4 +143,5 @@ RESTORE = Verb(
     examples=("restore new_checkout 17", "restore payment_gateway 18 --value"),
     add_arguments=_add_restore,
     run=_restore,
+    topic=Topic.INCIDENT,
 )

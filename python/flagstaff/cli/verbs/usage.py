@@ -16,6 +16,7 @@ from flagstaff.cli.support.argument_types import days
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
@@ -137,6 +138,7 @@ USAGE = Verb(
     ),
     add_arguments=_add_usage,
     run=_usage,
+    topic=Topic.UPKEEP,
 )
 UNKNOWN = Verb(
     name="unknown",
@@ -144,4 +146,5 @@ UNKNOWN = Verb(
     examples=("unknown", "unknown --days 1 --json"),
     add_arguments=_add_days,
     run=_unknown,
+    topic=Topic.UPKEEP,
 )

@@ -26,6 +26,7 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_change, warn_of_case_variants
 from flagstaff.cli.support.standard_input import standard_input
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
@@ -222,4 +223,5 @@ VALUE = verb_group(
         examples=("value list",),
         run=_list,
     ),
+    topic=Topic.VALUES,
 )

@@ -16,6 +16,7 @@ from flagstaff._workers.sessions import ConnectedWorkers, Worker, list_workers
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
@@ -165,10 +166,12 @@ STATUS = Verb(
     examples=("status", "status --timeout 30 --json"),
     add_arguments=_add_status,
     run=_status,
+    topic=Topic.INCIDENT,
 )
 WORKERS = Verb(
     name="workers",
     help="list the connected workers, and show which are behind",
     examples=("workers", "workers --json"),
     run=_workers,
+    topic=Topic.INCIDENT,
 )

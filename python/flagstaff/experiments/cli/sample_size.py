@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff.cli.support.cells import Column
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.experiments.statistics import (
     Design,
@@ -114,4 +115,5 @@ SAMPLE_SIZE = Verb(
     ),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.ROLLOUTS,
 )

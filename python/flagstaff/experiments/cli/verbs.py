@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cli.support.change_arguments import add_key
+from flagstaff.cli.support.errors import UNKNOWN
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
-from flagstaff.cli.support.verb import Options, Verb, add_verbs
+from flagstaff.cli.support.topics import Topic
+from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key
 from flagstaff.conf import conf
+from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import assigning, lifecycle
 from flagstaff.experiments.cli.actions import (
     changing,
@@ -147,7 +150,12 @@ def _add_arguments(parser: CommandParser) -> None:
 
 
 def _run(options: Options, out: Output) -> None:
-    _BY_NAME[options["action"] or _SHOW].run(options, out)
+    try:
+        _BY_NAME[options["action"] or _SHOW].run(options, out)
+    except UnknownExperimentError as error:
+        if advice := missing_key(options, _ACTIONS):
+            raise CommandError(f"{error}{advice}", returncode=UNKNOWN) from error
+        raise
 
 
 EXPERIMENT = Verb(
@@ -159,6 +167,7 @@ EXPERIMENT = Verb(
     ),
     add_arguments=_add_arguments,
     run=_run,
+    topic=Topic.ROLLOUTS,
 )
 EXPERIMENTS = Verb(
     name="experiments",
@@ -166,4 +175,5 @@ EXPERIMENTS = Verb(
     examples=("experiments", "experiments --json", "experiments --prune --older-than 365"),
     add_arguments=_add_list,
     run=_list,
+    topic=Topic.ROLLOUTS,
 )
