@@ -136,7 +136,7 @@ format: env ## Format the code
 	cargo fmt --all
 	$(BIN)/ruff check --quiet --select I --fix && $(BIN)/ruff format --quiet
 
-messages: env ## Update the catalogue for translators; needs GNU gettext
+messages: env ## Update the catalogue for translators and the translations; needs GNU gettext
 	$(BIN)/python -m tools.messages
 
 bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run

@@ -1,8 +1,9 @@
-"""Writes the catalogue of messages that translators start from.
+"""Writes the catalogue of messages that translators start from, and updates the translations.
 
     python -m tools.messages
 
-Needs GNU gettext.
+Keeps what is translated, and drops messages that no longer exist. A message that is like an old one
+gets the old translation, marked as fuzzy. Needs GNU gettext.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["POT", "messages"]
+__all__ = ["POT", "merged", "messages", "translations", "write_binary"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent / "python" / "flagstaff"
 POT = _PACKAGE / "locale" / "django.pot"
@@ -58,6 +59,40 @@ def messages() -> str:
     return f"{_HEADER}\n{entries}"
 
 
-if __name__ == "__main__":
+def translations() -> list[Path]:
+    """Returns the file of each language in the package."""
+    return sorted(POT.parent.glob("*/LC_MESSAGES/django.po"))
+
+
+def merged(translation: Path, catalogue: Path) -> str:
+    """Returns the text of a translation with the messages of the catalogue, in its order."""
+    # Locations are in the catalogue only: they would change each language's file with the code.
+    options = ("--quiet", "--previous", "--no-location", "--no-wrap")
+    text = _output("msgmerge", *options, str(translation), str(catalogue))
+    return _output("msgattrib", "--no-obsolete", "--no-wrap", "-", text=text)
+
+
+def write_binary(translation: Path) -> None:
+    """Compiles a translation into the file beside it that Django reads.
+
+    Raises CalledProcessError if a placeholder of a translation is not in its message.
+    """
+    _output("msgfmt", "--check-format", "-o", str(translation.with_suffix(".mo")), str(translation))
+
+
+def _output(*command: str, text: str = "") -> str:
+    return subprocess.run(
+        command, input=text, encoding="utf-8", stdout=subprocess.PIPE, check=True
+    ).stdout
+
+
+def _write() -> None:
     POT.parent.mkdir(exist_ok=True)
     POT.write_text(messages(), encoding="utf-8")
+    for translation in translations():
+        translation.write_text(merged(translation, POT), encoding="utf-8")
+        write_binary(translation)
+
+
+if __name__ == "__main__":
+    _write()

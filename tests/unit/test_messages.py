@@ -18,8 +18,9 @@ from flagstaff.history.events import Difference
 from flagstaff.models import FeatureFlag
 from flagstaff.serialization.plan import Step
 from tests.conftest import RunIsolated
+from tests.po_files import compiled, expected, read_po
 from tests.translations import entries, german
-from tools.messages import POT, messages
+from tools.messages import POT, merged, messages, translations, write_binary
 
 # In Django's catalogues, these words have the same meaning.
 SAME_IN_DJANGO = {
@@ -49,6 +50,64 @@ needs_gettext = pytest.mark.skipif(
 @needs_gettext
 def test_catalogue_has_the_messages_of_the_code() -> None:
     assert entries(POT.read_text()) == entries(messages()), "run make messages"
+
+
+@needs_gettext
+def test_translations_are_updated() -> None:
+    assert translations()
+    for translation in translations():
+        assert translation.read_text() == merged(translation, POT), "run make messages"
+
+
+HEADER = """\
+msgid ""
+msgstr ""
+"Language: de\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=UTF-8\\n"
+"Plural-Forms: nplurals=2; plural=(n != 1);\\n"
+"""
+
+
+def catalogue_of(path: Path, *texts: tuple[str, str]) -> Path:
+    messages = [f'#, python-format\nmsgid "{text}"\nmsgstr "{german}"\n' for text, german in texts]
+    path.write_text("\n".join([HEADER, *messages]), encoding="utf-8")
+    return path
+
+
+@needs_gettext
+def test_merged_translation_keeps_what_is_translated(tmp_path: Path) -> None:
+    german = catalogue_of(tmp_path / "de.po", ("owner", "zuständig"), ("gone", "weg"))
+    code = catalogue_of(tmp_path / "django.pot", ("Copy %(key)s", ""), ("owner", ""))
+    german.write_text(merged(german, code))
+    texts = [(message.text, message.translated) for message in read_po(german)]
+    assert texts == [("Copy %(key)s", ("",)), ("owner", ("zuständig",))]
+    assert "gone" not in german.read_text()
+
+
+@needs_gettext
+def test_merged_translation_of_a_changed_message_is_fuzzy(tmp_path: Path) -> None:
+    german = catalogue_of(tmp_path / "de.po", ("The flag is now off.", "Flag ist jetzt aus."))
+    code = catalogue_of(tmp_path / "django.pot", ("The flag is off.", ""))
+    german.write_text(merged(german, code))
+    [message] = read_po(german)
+    assert message.translated == ("Flag ist jetzt aus.",)
+    assert "fuzzy" in message.flags
+    assert '#| msgid "The flag is now off."' in german.read_text()
+
+
+@needs_gettext
+def test_compiled_translation_has_what_is_translated(tmp_path: Path) -> None:
+    german = catalogue_of(tmp_path / "de.po", ("owner", "zuständig"), ("tags", ""))
+    write_binary(german)
+    assert compiled(tmp_path / "de.mo") == {"owner": "zuständig"} == expected(read_po(german))
+
+
+@needs_gettext
+def test_translation_with_a_wrong_placeholder_is_not_compiled(tmp_path: Path) -> None:
+    german = catalogue_of(tmp_path / "de.po", ("Copy %(key)s", "%(name)s kopieren"))
+    with pytest.raises(subprocess.CalledProcessError):
+        write_binary(german)
 
 
 TRANSLATED = """
