@@ -268,6 +268,14 @@ def test_turn_on_after_a_newer_change_is_a_conflict_that_asks_again(operator: Cl
     assert not is_enabled(off)
 
 
+def test_reason_of_a_change_that_was_not_saved_is_in_the_message(operator: Client) -> None:
+    url = toggle_url(make_off(5), "turn-on")
+    data = confirmed(operator.get(url)) | {"_reason": "release 42"}
+    set_rollout("a", 100)
+    [message] = messages_of(operator.post(url, data, follow=True))
+    assert message.endswith("press the button again. The reason that you typed: “release 42”.")
+
+
 def test_turn_on_posted_twice_changes_nothing_more(operator: Client, off: FeatureFlag) -> None:
     url = toggle_url(off, "turn-on")
     data = confirmed(operator.get(url))

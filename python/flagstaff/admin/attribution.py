@@ -101,6 +101,9 @@ class AttributionMixin(_ModelAdmin):
                 raise
             # Django capitalises the first letter of a message: a key must not be the first word.
             text = _("Not saved: %(why)s") % {"why": _problem(request, error)}
+            # The page that follows has an empty form.
+            if reason := _reason(request).strip():
+                text += " " + _("The reason that you typed: “%(reason)s”.") % {"reason": reason}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
