@@ -12,12 +12,14 @@ from flagstaff.changes.flags import create, delete, disable, enable, set_rollout
 from flagstaff.changes.restore_version import restore, restore_segment, restore_value
 from flagstaff.changes.segments import create_segment, delete_segment, update_segment
 from flagstaff.changes.undo_event import undo, undo_segment, undo_value
+from flagstaff.changes.undo_events import UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.undo_transactions import undo_transaction
 from flagstaff.changes.values import create_value, delete_value, set_value, update_value
 
 __all__ = [
     "Changed",
     "Undo",
+    "UndoneEvents",
     "add_allowed_users",
     "combined_undo",
     "create",
@@ -28,6 +30,7 @@ __all__ = [
     "delete_value",
     "disable",
     "enable",
+    "preview_undo_events",
     "remove_allowed_users",
     "restore",
     "restore_segment",
@@ -35,6 +38,7 @@ __all__ = [
     "set_rollout",
     "set_value",
     "undo",
+    "undo_events",
     "undo_segment",
     "undo_transaction",
     "undo_value",

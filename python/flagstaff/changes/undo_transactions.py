@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,7 +27,7 @@ from flagstaff.history.reading import EntryRange
 from flagstaff.history.transactions import Part, parts_of
 from flagstaff.history.versions import all_entries, require_history, version_of
 
-__all__ = ["parts_without_value", "require_values", "undo_transaction"]
+__all__ = ["lock_rows", "parts_without_value", "require_values", "undo_transaction"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def undo_transaction(change: int, *, force: bool = False) -> list[Changed]:
             raise InvalidChangeError(
                 f'the history has no version {change}; see "manage.py flags history"'
             )
-        _lock_all(parts)
+        lock_rows((part.kind, part.pk) for part in parts)
         locked = [_read(part) for part in parts]
         raise_conflicts(error for one in locked if (error := _conflict(one, locked)))
         with checked_together():
@@ -121,12 +121,16 @@ def parts_without_value(parts: Collection[Part]) -> set[Part]:
     return lost
 
 
-def _lock_all(parts: list[Part]) -> None:
-    """Locks in the same order as an import does, so that the two cannot deadlock."""
+def lock_rows(wanted: Iterable[tuple[Kind, str]]) -> None:
+    """Locks rows, by kind and primary key, until the surrounding transaction ends.
+
+    In the same order as an import does, so that the two cannot deadlock.
+    """
+    pairs = list(wanted)
     for kind in Kind:
         # The database's order of keys, which may differ from Python's.
         rows = all_rows(kind.model).select_for_update().order_by("key")
-        for pks in batches(part.pk for part in parts if part.kind is kind):
+        for pks in batches(pk for one, pk in pairs if one is kind):
             list(rows.filter(pk__in=pks).values_list("pk"))
 
 
