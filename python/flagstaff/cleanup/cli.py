@@ -23,6 +23,7 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.ownership import add_ownership_filters, ownership_filter
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
 
@@ -98,8 +99,7 @@ def _snooze(options: Options, out: Output) -> None:
         text = f"snoozed until {row.until}"
         document = {"key": key, "snoozed_until": row.until, "reason": row.reason}
     out.message(f"{key}: {text}")
-    if out.is_json:
-        out.document(document)
+    finish(document, out, options, written=True)
 
 
 STALE = Verb(

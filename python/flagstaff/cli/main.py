@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+
+from django.db import connections, transaction
 
 from flagstaff._extensions import optional_apps
 from flagstaff.cli.support.change_arguments import attributed_to_actor
@@ -27,6 +31,7 @@ from flagstaff.cli.verbs import (
     values,
     workers,
 )
+from flagstaff.conf import conf
 
 __all__ = ["VERBS", "all_verbs", "run"]
 
@@ -78,4 +83,23 @@ def run(options: Options, out: Output) -> None:
     with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
         by_name = {verb.name: verb for verb in all_verbs()}
-        by_name[options["verb"]].run(options, out)
+        with _rolled_back(out):
+            by_name[options["verb"]].run(options, out)
+
+
+@contextmanager
+def _rolled_back(out: Output) -> Iterator[None]:
+    """Rolls back what the block writes, if it is a dry run. Triggers and constraints run.
+
+    Workers are not notified: PostgreSQL sends notifications at the commit.
+    """
+    if not out.is_dry_run:
+        yield
+        return
+    with transaction.atomic(using=conf.database):
+        yield
+        if connections[conf.database].vendor == "postgresql":
+            # What a commit would check.
+            connections[conf.database].check_constraints()
+        transaction.set_rollback(True, using=conf.database)
+    out.message("dry run: nothing was written")

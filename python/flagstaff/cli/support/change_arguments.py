@@ -24,6 +24,9 @@ from flagstaff.exceptions import FlagstaffError
 __all__ = [
     "add_attribution",
     "add_change_arguments",
+    "add_changes_arguments",
+    "add_dry_run",
+    "add_expected_version",
     "add_force",
     "add_key",
     "add_value_change_arguments",
@@ -49,6 +52,19 @@ def add_change_arguments(
     add_key(parser, thing, optional=optional_key)
     add_attribution(parser)
     add_wait(parser)
+    add_expected_version(parser)
+
+
+def add_changes_arguments(parser: CommandParser, *, waits: bool = False) -> None:
+    """Adds the arguments of a change of one or several flags. `waits` is whether it waits."""
+    parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
+    add_attribution(parser)
+    add_wait(parser, by_default=waits)
+    add_expected_version(parser)
+
+
+def add_expected_version(parser: CommandParser) -> None:
+    """Adds --expect-version."""
     parser.add_argument(
         "--expect-version",
         type=int,
@@ -62,8 +78,17 @@ def add_value_change_arguments(parser: CommandParser) -> None:
     add_change_arguments(parser, "value")
 
 
-def add_attribution(parser: CommandParser, record: str = "history") -> None:
-    """Adds --reason, --as and --as-name. `record` is what stores them.
+def add_dry_run(parser: CommandParser) -> None:
+    """Adds --dry-run. `flagstaff.cli.main` rolls back everything that the verb writes."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would change, and write nothing"
+    )
+
+
+def add_attribution(
+    parser: CommandParser, record: str = "history", *, dry_run: bool = True
+) -> None:
+    """Adds --reason, --as, --as-name and --dry-run. `record` is what stores the first three.
 
     With REQUIRE_REASON, the history needs a reason, unless the parser has another default.
     """
@@ -84,6 +109,8 @@ def add_attribution(parser: CommandParser, record: str = "history") -> None:
         metavar="NAME",
         help='an actor that is not a user, such as "deploy"',
     )
+    if dry_run:
+        add_dry_run(parser)
 
 
 def add_yes(parser: CommandParser) -> None:
@@ -110,7 +137,8 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
     if "actor" not in options:
         yield
         return
-    if conf.require_reason and options["needs_reason"] and not options["reason"].strip():
+    needs_reason = options["needs_reason"] and not out.is_dry_run
+    if conf.require_reason and needs_reason and not options["reason"].strip():
         raise CommandError(
             "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",
             returncode=USAGE,
@@ -124,11 +152,11 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
 
 
 def require_confirmation(question: str, options: Options, out: Output) -> None:
-    """Asks on the terminal, unless --yes is given. Blocks until the answer.
+    """Asks on the terminal, unless --yes or --dry-run is given. Blocks until the answer.
 
     Raises CommandError if the answer is no, or if there is no terminal.
     """
-    if options["yes"]:
+    if options["yes"] or out.is_dry_run:
         return
     if not is_terminal():
         raise CommandError("not a terminal: pass --yes to confirm", returncode=USAGE)

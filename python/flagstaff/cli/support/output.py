@@ -17,12 +17,20 @@ class Output:
     """Prints data to the standard output and messages to the standard error."""
 
     def __init__(
-        self, stdout: OutputWrapper, stderr: OutputWrapper, style: Style, *, is_json: bool
+        self,
+        stdout: OutputWrapper,
+        stderr: OutputWrapper,
+        style: Style,
+        *,
+        is_json: bool,
+        is_dry_run: bool = False,
     ) -> None:
         self._stdout = stdout
         self._stderr = stderr
         self._style = style
         self.is_json = is_json
+        #: True if everything is rolled back at the end.
+        self.is_dry_run = is_dry_run
         self.is_terminal = not is_json and stdout.isatty()
         #: True if a person reads the output.
         self.is_interactive = stdout.isatty() or stderr.isatty()

@@ -8,21 +8,23 @@ from datetime import timedelta
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cli.support.argument_types import age
-from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
+from flagstaff.cli.support.change_arguments import add_dry_run, add_yes, require_confirmation
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
+from flagstaff.cli.support.wait import finish
 
 __all__ = ["add_prune", "run_prune"]
 
 
 def add_prune(parser: CommandParser) -> None:
-    """Adds --prune, --older-than and --yes."""
+    """Adds --prune, --older-than, --yes and --dry-run."""
     parser.add_argument(
         "--prune", action="store_true", help="delete the entries that are older than DAYS days"
     )
     parser.add_argument("--older-than", type=age, metavar="DAYS", help="the age for --prune")
     add_yes(parser)
+    add_dry_run(parser)
 
 
 def run_prune(options: Options, out: Output, prune: Callable[[timedelta], int], name: str) -> None:
@@ -34,5 +36,4 @@ def run_prune(options: Options, out: Output, prune: Callable[[timedelta], int], 
     require_confirmation(question, options, out)
     count = prune(options["older_than"])
     out.message(f"deleted {count:,} {name} {'entry' if count == 1 else 'entries'}")
-    if out.is_json:
-        out.document({"deleted": count})
+    finish({"deleted": count}, out, options, written=count > 0)

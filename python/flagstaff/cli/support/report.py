@@ -17,6 +17,7 @@ from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
 from flagstaff.cli.support.change_messages import VALUE, Names, change_messages
+from flagstaff.cli.support.dry_run_impact import impact_of, impact_sentence
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
@@ -45,7 +46,8 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     flag = find_row(conf.flag_model, changed.key)
     no_flag = f"{changed.key}: the flag no longer exists"
     out.message(no_flag if flag is None else flag_summary(flag_record(flag)))
-    finish(_document(changed), out, options, written=changed.written)
+    impact = _print_impact(changed, out) if out.is_dry_run else {}
+    finish({**_document(changed), **impact}, out, options, written=changed.written)
 
 
 def report_change(changed: Changed, out: Output, options: Options) -> None:
@@ -70,7 +72,8 @@ def report_changes(changes: Sequence[Changed], out: Output, options: Options) ->
 
 def report_undo(undo: Undo | None, out: Output) -> None:
     """Prints the command that undoes a change, if there is one."""
-    if undo:
+    # There is nothing to undo after a dry run.
+    if undo and not out.is_dry_run:
         out.message(f"undo: {undo.command}")
 
 
@@ -91,6 +94,17 @@ def warn_of_missing_groups(rules: object, out: Output) -> None:
 
 def _with_similar(name: str, similar: str | None) -> str:
     return repr(name) + (f" (did you mean {similar!r}?)" if similar else "")
+
+
+def _print_impact(changed: Changed, out: Output) -> Record:
+    """Prints how many users gain or lose the flag. Returns the members of the document."""
+    impact = impact_of(changed)
+    if impact is None or isinstance(impact, str):
+        if impact:
+            out.message(impact)
+        return {"impact": None}
+    out.message(impact_sentence(impact))
+    return {"impact": vars(impact)}
 
 
 def _print_change(changed: Changed, out: Output) -> None:

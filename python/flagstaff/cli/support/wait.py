@@ -11,7 +11,7 @@ from flagstaff._text.lists import join_some
 from flagstaff._text.times import clock_time
 from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
 from flagstaff.cli.support.argument_types import count, seconds
-from flagstaff.cli.support.errors import UNCONFIRMED
+from flagstaff.cli.support.errors import UNCONFIRMED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.exceptions import PropagationError
@@ -36,9 +36,15 @@ class _Waited:
     problem: str | None
 
 
-def add_wait(parser: CommandParser) -> None:
-    """Adds --wait and --expect."""
-    parser.add_argument(
+def add_wait(parser: CommandParser, *, by_default: bool = False) -> None:
+    """Adds --wait and --expect, and --no-wait if the verb waits by default."""
+    waits = parser.add_mutually_exclusive_group() if by_default else parser
+    if by_default:
+        parser.set_defaults(waits=True)
+        waits.add_argument(
+            "--no-wait", action="store_true", help="do not wait until the workers have applied it"
+        )
+    waits.add_argument(
         "--wait",
         nargs="?",
         type=seconds(_MAX_SECONDS, hint="; write KEY before --wait, or write --wait=5"),
@@ -60,7 +66,9 @@ def check_wait(options: Options) -> None:
 
     Inside a transaction the workers would never see the change.
     """
-    if _is_wanted(options):
+    if options.get("no_wait") and options["expect"] is not None:
+        raise CommandError("--no-wait cannot be combined with --expect", returncode=USAGE)
+    if _is_wanted(options) and not options.get("dry_run"):
         forbid_transaction()
 
 
@@ -70,6 +78,10 @@ def finish(document: Mapping[str, object], out: Output, options: Options, *, wri
     `written` is False if there was nothing to change. Blocks up to the seconds of --wait. Raises
     CommandError if not every worker has confirmed the change, or the present state.
     """
+    if out.is_dry_run:
+        if out.is_json:
+            out.document({**document, **_rolled_back(document), "dry_run": True})
+        return
     waited = _wait(options, out.message, written=written)
     if out.is_json:
         out.document({**document, **({"propagation": waited.document} if waited else {})})
@@ -77,13 +89,33 @@ def finish(document: Mapping[str, object], out: Output, options: Options, *, wri
         raise CommandError(waited.problem, returncode=UNCONFIRMED)
 
 
+def _rolled_back(document: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns the members of the document that only a change that stays has."""
+    gone: dict[str, object] = {name: None for name in ("version", "undo") if name in document}
+    changes = document.get("changes")
+    if isinstance(changes, list):
+        gone["changes"] = [{**change, **_rolled_back(change)} for change in changes]
+    return gone
+
+
 def _is_wanted(options: Options) -> bool:
     return options.get("wait") is not None or options.get("expect") is not None
 
 
+def _is_default(options: Options) -> bool:
+    """Whether the verb waits without being told to."""
+    return options.get("waits", False) and not options["no_wait"]
+
+
 def _wait(options: Options, message: Callable[[str], None], *, written: bool) -> _Waited | None:
     if not _is_wanted(options):
-        return None
+        if not _is_default(options):
+            return None
+        try:
+            forbid_transaction()
+        except PropagationError:
+            message("not waiting for the workers: they see the change after the commit")
+            return None
     timeout = _DEFAULT_SECONDS if options["wait"] is None else options["wait"]
     try:
         propagation = wait_for_workers(timeout, expect=options["expect"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
-from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
+from flagstaff.cli.support.change_arguments import add_dry_run, add_yes, require_confirmation
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.support.wait import finish
 from flagstaff.history import forget_user
 
 __all__ = ["FORGET_USER"]
@@ -16,6 +17,7 @@ __all__ = ["FORGET_USER"]
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("pk", metavar="PK", help="the primary key of the deleted user")
     add_yes(parser)
+    add_dry_run(parser)
 
 
 def _run(options: Options, out: Output) -> None:
@@ -24,8 +26,7 @@ def _run(options: Options, out: Output) -> None:
     require_confirmation(question, options, out)
     count = forget_user(pk)
     out.message(f"removed user {pk} from {count:,} history {'entry' if count == 1 else 'entries'}")
-    if out.is_json:
-        out.document({"pk": pk, "entries": count})
+    finish({"pk": pk, "entries": count}, out, options, written=count > 0)
 
 
 FORGET_USER = Verb(

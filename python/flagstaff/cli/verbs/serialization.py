@@ -98,6 +98,7 @@ def _add_import(parser: CommandParser) -> None:
     add_format(parser)
     parser.add_argument(
         "--dry-run",
+        dest="only_diff",
         action="store_true",
         help="show the differences and write nothing; the exit status is 6 if there are any",
     )
@@ -124,7 +125,8 @@ def _add_import(parser: CommandParser) -> None:
         help="the id that --dry-run printed; refuse if the differences have changed since then",
     )
     add_force(parser)
-    add_attribution(parser)
+    # Its own --dry-run computes the differences, and has an exit status of its own.
+    add_attribution(parser, dry_run=False)
     add_wait(parser)
     add_yes(parser)
 
@@ -133,7 +135,7 @@ def _import(options: Options, out: Output) -> None:
     path = options["path"]
     document = serialization.read(_read(path), format_of(options, path))
     choices = {name: bool(options[name]) for name in _PLAN_OPTIONS}
-    if options["dry_run"]:
+    if options["only_diff"]:
         _dry_run(serialization.diff(document, **choices), options, out)
         return
     expected = options["expect_plan"]

@@ -78,7 +78,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs the verb."""
         is_json = options.get("json", False)
-        out = Output(self.stdout, self.stderr, self.style, is_json=is_json)
+        is_dry_run = options.get("dry_run", False)
+        out = Output(self.stdout, self.stderr, self.style, is_json=is_json, is_dry_run=is_dry_run)
         try:
             run(options, out)
         except CommandError as error:
