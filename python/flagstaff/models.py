@@ -20,7 +20,7 @@ from flagstaff.base_models import (
 )
 from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
 
-__all__ = ["Change", "FeatureFlag", "KeyValueStore", "Segment"]
+__all__ = ["Change", "ConnectedWorker", "FeatureFlag", "KeyValueStore", "Segment", "UnknownKey"]
 
 
 class FeatureFlag(AbstractFeatureFlag):
@@ -143,3 +143,23 @@ class Change(models.Model):
     def __str__(self) -> str:
         relation = self.get_relation_display()
         return f"{self.action} of {relation} {self.key} by {self.actor or self.session_user}"
+
+
+class UnknownKey(Change):
+    """The page of unknown keys in the admin. Not rows: the admin lists its pages by model."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("unknown key")
+        verbose_name_plural = _("unknown keys")
+
+
+class ConnectedWorker(Change):
+    """The page of workers in the admin. Not rows, as in UnknownKey."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")

@@ -10,10 +10,12 @@ from django.db.models import Model
 from flagstaff._tables.model_fields import rules_field
 from flagstaff.admin.flags import FeatureFlagAdmin
 from flagstaff.admin.segments import SegmentAdmin
+from flagstaff.admin.unknown_keys import UnknownKeysAdmin
 from flagstaff.admin.values import KeyValueStoreAdmin
+from flagstaff.admin.workers import WorkersAdmin
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import ConnectedWorker, FeatureFlag, KeyValueStore, Segment, UnknownKey
 
 __all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "SegmentAdmin"]
 
@@ -40,3 +42,7 @@ _register(KeyValueStore, "value_model", KeyValueStoreAdmin)
 # Without a column for rules, no rule can use a segment.
 if _have_rules():
     admin.site.register(Segment, SegmentAdmin)
+
+# Pages, whichever models the project uses.
+admin.site.register(UnknownKey, UnknownKeysAdmin)
+admin.site.register(ConnectedWorker, WorkersAdmin)

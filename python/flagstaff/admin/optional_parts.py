@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff.admin.attempts import attempt
+from flagstaff.admin.core_links import core_links
 from flagstaff.admin.environment import extend_template
 from flagstaff.admin.page_row import PageRowMixin, request_of
 
@@ -73,12 +74,12 @@ class OptionalPartsMixin(PageRowMixin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        """The list, with links to the pages of the apps."""
+        """The list, with links to flagstaff's own pages and to those of the apps."""
         found = (
             _show(app, partial(app.flag_links, self.admin_site, request), _NO_LINKS)
             for app in _apps_with("flag_links")
         )
-        links = [link for some in found for link in some]
+        links = [*core_links(self.admin_site, request), *(one for some in found for one in some)]
         response = super().changelist_view(request, extra_context)
         if links and isinstance(response, TemplateResponse):
             self._add_links(response, links)

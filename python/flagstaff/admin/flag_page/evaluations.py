@@ -13,11 +13,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.local_formats import local_days, local_number, local_time_text
+from flagstaff._text.local_formats import local_days, local_number
 from flagstaff._text.times import local_time
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.flag_page.evaluation_hours import Evaluations, Hour, evaluations_of
 from flagstaff.admin.flag_page.evaluations_svg import hours_chart
+from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
 
 __all__ = ["evaluations"]
@@ -32,7 +33,7 @@ def evaluations(
 ) -> SafeString:
     """Returns the section. Makes one query, beside the one that finds the tables."""
     found = evaluations_of(request, flag.key)
-    context: dict[str, object] = {"sentence": _unknown()}
+    context: dict[str, object] = {"sentence": no_usage()}
     if found is not None:
         context = {"sentence": _sentence(found), "notes": [*_notes(found)]}
         if found.count:
@@ -42,13 +43,6 @@ def evaluations(
                 "zone": date_format(local_time(found.hours[-1].start), "T"),
             }
     return render_to_string("flagstaff/flag_page/evaluations.html", context)
-
-
-def _unknown() -> str:
-    return _(
-        "The evaluations cannot be shown. This needs PostgreSQL, the migrations of flagstaff, and "
-        "the permission to read its tables."
-    )
 
 
 def _sentence(found: Evaluations) -> str:
@@ -83,7 +77,7 @@ def _share(part: int, whole: int) -> str:
 
 def _notes(found: Evaluations) -> list[str]:
     """Which time the counts cover, and what may be missing."""
-    notes = [_period(found), _reports(found)]
+    notes = [period_text(found), reports_text(found)]
     if found.lost_workers:
         text = ngettext(
             "%(count)s worker did not shut down cleanly: some evaluations may be missing.",
@@ -92,28 +86,6 @@ def _notes(found: Evaluations) -> list[str]:
         )
         notes.append(text % {"count": local_number(found.lost_workers)})
     return [note for note in notes if note]
-
-
-def _period(found: Evaluations) -> str:
-    if found.since is None:
-        return ""
-    times = {
-        "since": local_time_text(found.since),
-        "until": "" if found.until is None else local_time_text(found.until),
-    }
-    if found.until is None:
-        return _("Counted since %(since)s.") % times
-    return _("Counted since %(since)s, and until %(until)s.") % times
-
-
-def _reports(found: Evaluations) -> str:
-    if found.interval:
-        seconds = int(found.interval) if found.interval == int(found.interval) else found.interval
-        text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
-        return text % {"seconds": seconds}
-    if not conf.usage_interval:
-        return _("Usage is turned off: USAGE_INTERVAL is 0.")
-    return _("No worker is reporting now.")
 
 
 def _row(hour: Hour) -> dict[str, str]:

@@ -1,0 +1,71 @@
+"""Keys that were evaluated although they have no flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connections
+from django.utils import timezone
+
+from flagstaff._tables.catalog import why_unavailable
+from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoUsageError
+
+__all__ = ["OTHER_KEYS", "UnknownKey", "UnknownKeys", "unknown_keys"]
+
+#: The name under which workers count unknown keys that look generated, or are too many.
+OTHER_KEYS = "(other keys)"
+
+
+@dataclass(frozen=True)
+class UnknownKey:
+    """A key without a flag."""
+
+    key: str
+    evaluations: int
+    #: The start of the first hour with an evaluation.
+    first_hour: datetime
+    last_evaluated_at: datetime
+
+
+@dataclass(frozen=True)
+class UnknownKeys:
+    """Some of the unknown keys, the last evaluated first, and which time the counts cover."""
+
+    keys: tuple[UnknownKey, ...]
+    #: The number of all unknown keys; 0 if none of them is in `keys`.
+    total: int
+    #: As in `Usage`.
+    since: datetime | None
+    until: datetime | None
+    interval: float | None
+    #: The hosts of the workers that have reported. The counts are not kept by host.
+    hosts: tuple[str, ...]
+
+
+def unknown_keys(
+    *, age: timedelta | None = None, limit: int | None = None, offset: int = 0
+) -> UnknownKeys:
+    """Returns the keys that were evaluated without a flag in the last `age`, or ever.
+
+    Makes four queries. Raises NoUsageError on databases other than PostgreSQL, and before the
+    migration.
+    """
+    connection = connections[conf.database]
+    names = {**own_names(connection), **flag_names(connection, conf.flag_model)}
+    if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
+        raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
+    first = None if age is None else timezone.now() - age
+    with connection.cursor() as cursor:
+        # Before the keys, which include at least what was reported until then.
+        cursor.execute(fill(sql("usage_period_v1"), names))
+        since, until, interval = cursor.fetchone()
+        cursor.execute(fill(sql("unknown_keys_v1"), names), [first, limit, offset])
+        rows = cursor.fetchall()
+        cursor.execute(fill(sql("reporting_hosts_v1"), names), [first or "-infinity"])
+        [hosts] = cursor.fetchone()
+    keys = tuple(UnknownKey(*row[:4]) for row in rows)
+    total = rows[0][4] if rows else 0
+    return UnknownKeys(keys, total, since, until, interval, tuple(hosts or ()))

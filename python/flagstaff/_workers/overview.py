@@ -1,0 +1,103 @@
+"""The connected workers with their state: which are behind, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flagstaff import _core
+from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._workers.sessions import Worker, list_workers
+
+__all__ = ["WorkerOverview", "WorkerState", "worker_overview"]
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """A worker, and how it compares with the newest change."""
+
+    worker: Worker
+    #: None if it is not known: the worker reloads, its name is not readable, or no change is known.
+    is_behind: bool | None
+    #: How long ago the oldest change was made that it lacks; None if it is not behind.
+    behind_seconds: float | None
+    #: The time since its last query, which a worker makes for each load and poll. None if the role
+    #: may not see sessions of another role.
+    idle_seconds: float | None
+    #: When it connected; None as above.
+    connected_at: datetime | None
+
+    @property
+    def is_older(self) -> bool:
+        """Whether it runs an older version, which cannot read all rules."""
+        rule_format = self.worker.rule_format
+        return rule_format is not None and rule_format < _core.RULE_FORMAT
+
+
+@dataclass(frozen=True)
+class WorkerOverview:
+    """The workers of this project: those that are behind first, the longest behind before others.
+
+    The two numbers are those of `ConnectedWorkers`.
+    """
+
+    workers: tuple[WorkerState, ...]
+    unnamed: int
+    of_other_projects: int
+
+    @property
+    def behind(self) -> tuple[WorkerState, ...]:
+        """The workers that are behind."""
+        return tuple(one for one in self.workers if one.is_behind)
+
+    @property
+    def unknown(self) -> tuple[WorkerState, ...]:
+        """The workers of which the state is not known."""
+        return tuple(one for one in self.workers if one.is_behind is None)
+
+    @property
+    def older(self) -> tuple[WorkerState, ...]:
+        """The workers of an older version."""
+        return tuple(one for one in self.workers if one.is_older)
+
+
+class _Times(NamedTuple):
+    connected_at: datetime | None
+    idle: float | None
+    lacking: float | None
+    has_tokens: bool
+
+
+_NO_TIMES = _Times(None, None, None, has_tokens=False)
+
+
+def worker_overview(connection: BaseDatabaseWrapper) -> WorkerOverview:
+    """Returns the workers that this server can list. Makes two queries. Needs PostgreSQL.
+
+    The database raises an error before the migration, and without the right to read the tokens.
+    """
+    found = list_workers(connection)
+    # Read after the workers, so that an up-to-date worker may look behind, but not vice versa.
+    times = _times(connection, found.workers)
+    states = [_state(one, times.get(one.session, _NO_TIMES)) for one in found.workers]
+    states.sort(key=lambda one: (-(one.behind_seconds or -1.0), one.worker.host))
+    return WorkerOverview(tuple(states), found.unnamed, found.of_other_projects)
+
+
+def _times(connection: BaseDatabaseWrapper, workers: tuple[Worker, ...]) -> Mapping[int, _Times]:
+    sessions, tokens = [one.session for one in workers], [one.token for one in workers]
+    with connection.cursor() as cursor:
+        query = fill(sql("worker_times_v1"), own_names(connection))
+        cursor.execute(query, [sessions, tokens])
+        return {session: _Times(*times) for session, *times in cursor.fetchall()}
+
+
+def _state(worker: Worker, times: _Times) -> WorkerState:
+    is_known = times.has_tokens and worker.pid is not None and worker.mode != "reload"
+    lacking = times.lacking if is_known else None
+    is_behind = lacking is not None if is_known else None
+    return WorkerState(worker, is_behind, lacking, times.idle, times.connected_at)

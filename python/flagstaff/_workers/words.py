@@ -1,0 +1,130 @@
+"""The words about workers, for terminals and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
+
+from flagstaff import _core
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff._workers.overview import WorkerOverview, WorkerState
+from flagstaff.history.describe import and_more
+
+__all__ = ["MODE_TEXTS", "duration", "notes", "state_label", "summary"]
+
+#: What each refresh mode means, by its name.
+MODE_TEXTS = {
+    "starting": gettext_lazy("the first load has not finished"),
+    "live": gettext_lazy("notified of each change, and polls as well"),
+    "poll": gettext_lazy("polls for changes"),
+    "reload": gettext_lazy(
+        "cannot see which table has changed: loads all flags and values at each poll, "
+        "and allowed users once a minute"
+    ),
+    "down": gettext_lazy("cannot load the flags"),
+    "direct": gettext_lazy("evaluations query the database"),
+    "unreadable": gettext_lazy("the name of its session is not readable"),
+}
+_STATES = {
+    True: pgettext_lazy("worker", "behind"),
+    False: pgettext_lazy("worker", "up to date"),
+    None: pgettext_lazy("worker", "unknown"),
+}
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+# The workers that a sentence names.
+_MAX_NAMED = 5
+
+
+def state_label(is_behind: bool | None) -> str:  # noqa: FBT001 (a state, not an option)
+    """Returns "behind", "up to date" or "unknown"."""
+    return str(_STATES[is_behind])
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration such as "12 s" or "3 min"."""
+    whole = int(seconds)
+    if whole < 1:
+        return _("less than 1 s")
+    if whole < 2 * _MINUTE:
+        return _("%(count)s s") % {"count": whole}
+    if whole < 2 * _HOUR:
+        return _("%(count)s min") % {"count": whole // _MINUTE}
+    if whole < 2 * _DAY:
+        return _("%(count)s h") % {"count": whole // _HOUR}
+    return ngettext("%(count)s day", "%(count)s days", whole // _DAY) % {
+        "count": local_number(whole // _DAY)
+    }
+
+
+def summary(found: WorkerOverview) -> str:
+    """Returns one sentence: how many workers there are, and which are behind for how long."""
+    count, behind = len(found.workers), found.behind
+    if not count:
+        return _("No worker is connected.")
+    if behind:
+        text = ngettext(
+            "%(behind)s of %(count)s worker is behind: %(workers)s.",
+            "%(behind)s of %(count)s workers are behind: %(workers)s.",
+            count,
+        )
+        if count > 1 and len(behind) == 1:
+            text = _("1 of %(count)s workers is behind: %(workers)s.")
+        return text % {
+            "behind": local_number(len(behind)),
+            "count": local_number(count),
+            "workers": join_some(map(_late, behind), _MAX_NAMED, more=and_more),
+        }
+    if found.unknown:
+        text = ngettext(
+            "%(count)s worker; it is not known whether it is up to date: %(workers)s.",
+            "%(count)s workers; it is not known whether all are up to date: %(workers)s.",
+            count,
+        )
+        names = join_some((one.worker for one in found.unknown), _MAX_NAMED, more=and_more)
+        return text % {"count": local_number(count), "workers": names}
+    text = ngettext(
+        "%(count)s worker is connected and up to date: it has applied the newest change.",
+        "%(count)s workers are connected, all up to date: all have applied the newest change.",
+        count,
+    )
+    return text % {"count": local_number(count)}
+
+
+def notes(found: WorkerOverview) -> Iterator[str]:
+    """Yields what else there is to say: older versions, and sessions that are not listed."""
+    if older := found.older:
+        text = ngettext(
+            "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
+            "Deploy this version to it.",
+            "%(workers)s run an older version, which cannot read format %(format)s of rules. "
+            "Deploy this version to them.",
+            len(older),
+        )
+        names = join_some((one.worker for one in older), _MAX_NAMED, more=and_more)
+        yield text % {"workers": names, "format": _core.RULE_FORMAT}
+    if found.unnamed:
+        text = ngettext(
+            "%(count)s session has no worker name: a worker that starts, or a connection of "
+            "PgBouncer.",
+            "%(count)s sessions have no worker name: workers that start, or connections of "
+            "PgBouncer.",
+            found.unnamed,
+        )
+        yield text % {"count": local_number(found.unnamed)}
+    if found.of_other_projects:
+        text = ngettext(
+            "%(count)s worker of another project is not listed: it uses flagstaff_token in "
+            "another schema.",
+            "%(count)s workers of other projects are not listed: they use flagstaff_token in "
+            "another schema.",
+            found.of_other_projects,
+        )
+        yield text % {"count": local_number(found.of_other_projects)}
+
+
+def _late(state: WorkerState) -> str:
+    text = pgettext("worker", "%(worker)s for %(time)s")
+    return text % {"worker": state.worker, "time": duration(state.behind_seconds or 0.0)}

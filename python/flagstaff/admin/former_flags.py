@@ -1,0 +1,81 @@
+"""Sentences about flags that had a key before, with a link to their history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._text.local_formats import local_time_text
+from flagstaff.admin.attempts import attempt
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.conf import conf
+from flagstaff.history.former_rows import FormerRow, former_rows
+from flagstaff.history.kinds import Kind
+
+__all__ = ["FormerText", "former_texts"]
+
+_NO_ROWS: dict[str, FormerRow] = {}
+_NO_NAMES: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class FormerText:
+    """A sentence about the flag that had a key."""
+
+    text: str
+    #: Its history; empty if the user may not open it, or if it has no page.
+    url: str
+
+
+def former_texts(
+    site: AdminSite, request: HttpRequest, keys: Collection[str]
+) -> dict[str, FormerText]:
+    """Returns a sentence for each key that a flag had before. Makes up to five queries."""
+    rows = attempt(
+        "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), _NO_ROWS
+    )
+    if not rows:
+        return {}
+    actors = {row.actor for row in rows.values() if row.actor}
+    names = attempt(
+        "the names of actors cannot be read", lambda: actor_table().names(actors), _NO_NAMES
+    )
+    renamed = [row.object_pk for row in rows.values() if not row.was_deleted]
+    present = _present_keys(renamed) if renamed else {}
+    has_link = may_view(site, request, conf.flag_model)
+    return {
+        key: FormerText(
+            _text(row, names, present.get(row.object_pk, "")),
+            _url(site, row, exists=row.object_pk in present) if has_link else "",
+        )
+        for key, row in rows.items()
+    }
+
+
+def _text(row: FormerRow, names: dict[str, str], present: str) -> str:
+    if present:
+        text = _("The flag “%(flag)s” had this key before.")
+        return text % {"flag": present}
+    if not row.was_deleted:
+        return _("A flag had this key before.")
+    actor = row.actor and names.get(row.actor, row.actor)
+    by = actor or _("%(user)s (database user)") % {"user": row.session_user}
+    text = _("A flag with this key was deleted on %(time)s by %(actor)s.")
+    return text % {"time": local_time_text(row.at), "actor": by}
+
+
+def _url(site: AdminSite, row: FormerRow, *, exists: bool) -> str:
+    if not exists:
+        return ""
+    return page_url(site, conf.flag_model, "history", row.object_pk)
+
+
+def _present_keys(pks: Collection[str]) -> dict[str, str]:
+    rows = all_rows(conf.flag_model).filter(pk__in=pks).values_list("pk", "key")
+    return {str(pk): key for pk, key in rows}

@@ -1,0 +1,96 @@
+"""A page of flagstaff's own in the place of a list: the admin lists it under its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.text import capfirst
+
+from flagstaff.admin.environment import EnvironmentMixin
+from flagstaff.admin.flag_permissions import FlagPermissionsMixin
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.conf import conf
+
+__all__ = ["PlainPageAdmin", "is_postgresql"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+def is_postgresql() -> bool:
+    """Whether the flags are in PostgreSQL. On others, there are no workers and no counts."""
+    return bool(connections[conf.database].vendor == "postgresql")
+
+
+class _PageMixin(_ModelAdmin):
+    """The page in the place of the list."""
+
+    #: The template, which extends flagstaff/plain_page.html.
+    page_template: ClassVar[str]
+
+    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+        """Returns what the template shows. Each page has its own."""
+        raise NotImplementedError
+
+    def post_page(self, request: HttpRequest) -> HttpResponse:
+        """Answers a POST, which most pages do not have."""
+        raise PermissionDenied
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self.post_page(request)
+        site, flags = self.admin_site, conf.flag_model
+        context = {
+            **site.each_context(request),
+            **(extra_context or {}),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+            "media": self.media,
+            "flags_title": flags._meta.verbose_name_plural,
+            "flags_url": page_url(site, flags, "changelist")
+            if may_view(site, request, flags)
+            else "",
+            **self.page_context(request),
+        }
+        request.current_app = site.name
+        return TemplateResponse(request, self.page_template, context)
+
+
+class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelAdmin):
+    """A page for users who may view flags. It has no rows to add, change or delete."""
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/pages.css")}
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page, and nothing else. It may wait for workers, which cannot see a transaction."""
+        view = self.admin_site.admin_view(self.changelist_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+        outside = transaction.non_atomic_requests(using=conf.database)
+        return [path("", outside(cast("Any", view)), name=name)]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """There is nothing to add."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """There is nothing to change."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """There is nothing to delete."""
+        return False

@@ -1,0 +1,56 @@
+"""The sentences about the time that counts of evaluations cover, and how late they are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from django.utils.translation import gettext as _
+
+from flagstaff._text.local_formats import local_time_text
+from flagstaff.conf import conf
+
+__all__ = ["no_usage", "period_text", "reports_text"]
+
+
+class _Period(Protocol):
+    """When evaluations were counted; see `Usage`."""
+
+    @property
+    def since(self) -> datetime | None: ...
+    @property
+    def until(self) -> datetime | None: ...
+    @property
+    def interval(self) -> float | None: ...
+
+
+def no_usage() -> str:
+    """Returns the sentence where evaluations are not counted or cannot be read."""
+    return _(
+        "The evaluations cannot be shown. This needs PostgreSQL, the migrations of flagstaff, and "
+        "the permission to read its tables."
+    )
+
+
+def period_text(found: _Period) -> str:
+    """Returns which time the counts cover; empty if nothing was counted."""
+    if found.since is None:
+        return ""
+    times = {
+        "since": local_time_text(found.since),
+        "until": "" if found.until is None else local_time_text(found.until),
+    }
+    if found.until is None:
+        return _("Counted since %(since)s.") % times
+    return _("Counted since %(since)s, and until %(until)s.") % times
+
+
+def reports_text(found: _Period) -> str:
+    """Returns how often workers report, or why they do not."""
+    if found.interval:
+        seconds = int(found.interval) if found.interval == int(found.interval) else found.interval
+        text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
+        return text % {"seconds": seconds}
+    if not conf.usage_interval:
+        return _("Usage is turned off: USAGE_INTERVAL is 0.")
+    return _("No worker is reporting now.")

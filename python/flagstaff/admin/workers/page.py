@@ -1,0 +1,85 @@
+"""The page of workers: one sentence, a table, and a button that waits for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.contrib import messages
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from flagstaff._text.local_formats import local_number
+from flagstaff._text.times import aware, clock_time
+from flagstaff._workers.overview import WorkerOverview, worker_overview
+from flagstaff._workers.words import notes, summary
+from flagstaff.admin.attempts import attempt
+from flagstaff.admin.plain_page import PlainPageAdmin, is_postgresql
+from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin.workers.rows import worker_rows
+from flagstaff.conf import conf
+
+__all__ = ["WorkersAdmin"]
+
+# Seconds for which the button waits.
+_CHECK_TIMEOUT = 2.0
+
+
+class WorkersAdmin(PlainPageAdmin):
+    """Users who may view flags see the workers, and can check them."""
+
+    page_template = "flagstaff/workers.html"
+
+    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+        """The workers. Makes two queries, whatever their number."""
+        if not is_postgresql():
+            text = _(
+                "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
+                "database."
+            )
+            return {"problem": text}
+        found = attempt(
+            "the page of workers cannot list them",
+            lambda: worker_overview(connections[conf.database]),
+            None,
+        )
+        if found is None:
+            text = _(
+                "The workers cannot be listed. This needs the migrations of flagstaff, and the "
+                "permission to read its tables: run “manage.py check --database %(database)s”."
+            )
+            return {"problem": text % {"database": conf.database}}
+        return _context(found)
+
+    def post_page(self, request: HttpRequest) -> HttpResponse:
+        """Writes a barrier, and reports which workers have applied it. Blocks for 2 seconds."""
+        if not conf.read_only:
+            self._check(request)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _check(self, request: HttpRequest) -> None:
+        asked_at = clock_time(aware(timezone.now()))
+        applied = applied_by_workers(_CHECK_TIMEOUT)
+        if not applied.text:
+            text = _("There is nothing to check: evaluations query the database.")
+            self.message_user(request, text, messages.INFO)
+            return
+        text = _("Checked at %(time)s with a test change, which changes no flag. %(result)s")
+        level = messages.SUCCESS if applied.complete else messages.WARNING
+        self.message_user(request, text % {"time": asked_at, "result": applied.text}, level)
+
+
+def _context(found: WorkerOverview) -> Mapping[str, object]:
+    behind = len(found.behind)
+    return {
+        "summary": summary(found),
+        "is_behind": bool(behind),
+        "is_unknown": bool(found.unknown) or not found.workers,
+        "notes": [*notes(found)],
+        "rows": worker_rows(found.workers),
+        "count": local_number(len(found.workers)),
+        "at": clock_time(aware(timezone.now())),
+        "poll_interval": f"{conf.poll_interval:g}",
+        "may_check": not conf.read_only,
+    }

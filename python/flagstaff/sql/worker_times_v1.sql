@@ -1,0 +1,24 @@
+-- For each session of a worker and the token that it has: when it connected, for how many seconds
+-- it has been idle, and for how many seconds the oldest token that it lacks has existed. The first
+-- two are NULL if the role may not see the session of another role, and the last if it lacks none.
+-- The last column is whether there are tokens at all.
+SELECT
+    given.session,
+    activity.backend_start,
+    EXTRACT(epoch FROM
+        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) activity.state_change
+    )::double precision,
+    EXTRACT(epoch FROM
+        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) lacking.at
+    )::double precision,
+    EXISTS (SELECT FROM {token_table})
+FROM ROWS FROM (
+    pg_catalog.unnest(%s::integer[]), pg_catalog.unnest(%s::bigint[])
+) AS given (session, token)
+LEFT JOIN pg_catalog.pg_stat_activity AS activity
+    ON activity.pid OPERATOR(pg_catalog.=) given.session
+LEFT JOIN LATERAL (
+    SELECT t.at FROM {token_table} AS t
+    WHERE t.id OPERATOR(pg_catalog.>) given.token
+    ORDER BY t.id LIMIT 1
+) AS lacking ON true
