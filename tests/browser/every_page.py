@@ -18,6 +18,8 @@ SEGMENTS = "/admin/flagstaff/segment/"
 PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
+UNKNOWN = "/admin/flagstaff/unknownkey/"
+WORKERS = "/admin/flagstaff/connectedworker/"
 
 
 class Page(NamedTuple):
@@ -86,6 +88,11 @@ PAGES = {
     "experiment-ship": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=ship]",)),
     "experiment-delete": Page(f"{EXPERIMENTS}{{draft}}/delete/"),
     "stale-flags": Page(STALE),
+    "unknown-keys": Page(UNKNOWN),
+    "unknown-keys-as-release": Page(UNKNOWN, user="release"),
+    "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
+    "workers": Page(WORKERS),
+    "workers-check": Page(WORKERS, ("[name=_check]",)),
 }
 
 # Each is a transaction: the history has something to undo, to restore, and to undo together.
@@ -120,6 +127,17 @@ _PAST = (
         now() - interval '18 days' + n * interval '10 days' / 4000
     FROM flagstaff_experiments_experiment AS e, generate_series(1, 4000) AS n
     WHERE e.key = 'checkout_button'
+    """,
+    # Keys without a flag: misspelt, long, of a flag that was deleted, and not valid.
+    f"""
+    INSERT INTO flagstaff_usage
+    SELECT date_trunc('hour', now()), key, false, 1, n * n * 977, now() - n * interval '7 minutes'
+    FROM unnest(ARRAY['new_chekout', 'old_banner', '{"payment_retry_policy_" * 4}',
+        'cart:badge', '(other keys)']) WITH ORDINALITY AS keys (key, n)
+    ON CONFLICT DO NOTHING;
+    INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
+    VALUES ('old_banner', true, 5);
+    DELETE FROM flagstaff_featureflag WHERE key = 'old_banner'
     """,
     """
     UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'

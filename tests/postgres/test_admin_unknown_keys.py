@@ -16,12 +16,13 @@ from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes, experiments
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, page, staff
+from tests.admin_pages import FLAGS, messages_of, page, staff
 from tests.terminals import delete_usage
 
 pytestmark = pytest.mark.django_db
 
 UNKNOWN = "/admin/flagstaff/unknownkey/"
+FORM = {"kind": "release", "bucket_by": "user", "tags": "", "review_on": "", "owner": ""}
 
 
 def text(html: str) -> str:
@@ -125,7 +126,7 @@ def test_key_creates_a_flag_that_is_off(admin_client: Client) -> None:
     html = page(admin_client, UNKNOWN)
     url = f"{FLAGS}add/?key=last_seen"
     assert f'href="{url}"' in html
-    assert 'aria-label="Create last_seen, off"' in html
+    assert 'aria-label="Create, off: last_seen"' in html
     form = admin_client.get(url).context["adminform"].form
     assert form.initial["key"] == "last_seen"
     assert (form["enabled"].value(), form["rollout_percent"].value()) == (False, 0)
@@ -250,3 +251,43 @@ def test_page_makes_the_same_queries_for_many_keys(admin_client: Client) -> None
     assert len(many) == len(few)
     own = [one for one in many if "SAVEPOINT" not in one["sql"]]
     assert len(own) <= 13
+
+
+# The page that adds a flag.
+
+
+def add_flag(client: Client, key: str) -> list[str]:
+    """Adds a flag that is off, and returns the messages."""
+    url = f"{FLAGS}add/"
+    return messages_of(client.post(url, {"key": key, "rollout_percent": 0, **FORM}, follow=True))
+
+
+def test_add_page_counts_the_evaluations_of_the_key(admin_client: Client) -> None:
+    evaluate_unknown("last_seen", count=1_234)
+    [message] = messages_of(admin_client.get(f"{FLAGS}add/?key=last_seen"))
+    assert message == (
+        "In the last 30 days, the key was evaluated 1,234 times. Without a flag, a call returns "
+        "its default; while the new flag is off, it returns False."
+    )
+    assert messages_of(admin_client.get(f"{FLAGS}add/")) == []
+
+
+def test_add_page_names_the_flag_that_had_the_key(admin_client: Client) -> None:
+    changes.create("old_banner")
+    changes.delete("old_banner")
+    [message] = messages_of(admin_client.get(f"{FLAGS}add/?key=old_banner"))
+    assert message.startswith("A flag with this key was deleted on ")
+
+
+def test_new_flag_names_the_flag_that_had_the_key(admin_client: Client) -> None:
+    changes.create("old_banner", rollout_percent=50, enabled=True)
+    changes.delete("old_banner")
+    added, former = add_flag(admin_client, "old_banner")
+    assert "was added successfully" in added or "was added successfully" in former
+    assert any(one.startswith("A flag with this key was deleted on ") for one in (added, former))
+    flag = FeatureFlag.objects.get(key="old_banner")
+    assert (flag.enabled, flag.rollout_percent) == (False, 0)
+
+
+def test_new_flag_of_a_new_key_has_no_further_message(admin_client: Client) -> None:
+    assert len(add_flag(admin_client, "brand_new")) == 1

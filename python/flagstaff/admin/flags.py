@@ -39,6 +39,7 @@ from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.ownership import OWNERSHIP, OwnershipMixin
 from flagstaff.admin.rollout import RolloutInput
 from flagstaff.admin.saving import SavingMixin, set_widget
+from flagstaff.admin.unknown_keys.adding import NewKeyMixin
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history.user_names import may_see_users
@@ -71,6 +72,7 @@ class FeatureFlagAdmin(
     TogglePagesMixin,
     FlagPageMixin,
     ImpactMixin,
+    NewKeyMixin,
     ConfirmedSavingMixin,
     HistoryMixin,
     FlagRulesMixin,

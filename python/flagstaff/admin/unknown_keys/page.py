@@ -77,12 +77,19 @@ def _url(days: int, page: int = 0) -> str:
 
 
 def _link(days: int, current: int) -> Mapping[str, object]:
-    label = _("Last %(days)s") % {"days": local_days(days)}
+    label = _("Last %(days)s") % {"days": _duration(days)}
     return {"label": label, "url": _url(days), "is_current": days == current}
 
 
+def _duration(days: int) -> str:
+    if days > 1:
+        return local_days(days)
+    hours = 24
+    return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": hours}
+
+
 def _sentence(found: UnknownKeys, days: int) -> str:
-    period = {"days": local_days(days)}
+    period = {"days": _duration(days)}
     if found.total:
         text = ngettext(
             "In the last %(days)s, your code evaluated %(count)s key that has no flag.",

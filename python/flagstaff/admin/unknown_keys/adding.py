@@ -1,0 +1,72 @@
+"""What the page that adds a flag says of its key: evaluations without a flag, and earlier flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
+from flagstaff._text.local_formats import local_days, local_number
+from flagstaff.admin.former_flags import FormerText, former_texts
+
+__all__ = ["NewKeyMixin"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class NewKeyMixin(_ModelAdmin):
+    """Put it before SavingMixin."""
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The values of an empty form. Messages tell what is known about the key of the URL."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        if key := initial.get("key"):
+            for text in self._texts(request, str(key)):
+                self.message_user(request, text, messages.INFO)
+        return initial
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: Any,
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Saves the flag. A message names the flag that had the key of a new one before."""
+        former = {} if change else former_texts(self.admin_site, request, [obj.key])
+        super().save_model(request, obj, form, change)
+        for one in former.values():
+            self.message_user(request, _message(one), messages.INFO)
+
+    def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
+        usage = recent_usage([key])
+        if usage is not None and key in usage.evaluations:
+            yield _evaluated(usage.evaluations[key], local_days(usage.days))
+        for one in former_texts(self.admin_site, request, [key]).values():
+            yield _message(one)
+
+
+def _evaluated(found: RecentEvaluations, days: str) -> str:
+    text = ngettext(
+        "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a call "
+        "returns its default; while the new flag is off, it returns False.",
+        "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a call "
+        "returns its default; while the new flag is off, it returns False.",
+        found.count,
+    )
+    return text % {"days": days, "count": local_number(found.count)}
+
+
+def _message(former: FormerText) -> str:
+    if not former.url:
+        return former.text
+    return format_html('{} <a href="{}">{}</a>', former.text, former.url, _("History"))
