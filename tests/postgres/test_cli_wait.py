@@ -77,6 +77,51 @@ def test_wait_passes_timeout_and_expected_workers(
     assert calls == [call]
 
 
+def test_kill_waits_without_an_option(calls: list[Any]) -> None:
+    ran = flags("kill", "new_checkout")
+    assert (ran.status, calls) == (0, [(5.0, None)])
+    assert ran.err.splitlines()[-1] == "applied by all 4 connected workers after 0.03 s"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("kill new_checkout --no-wait", []),
+        ("kill new_checkout --wait 30", [(30.0, None)]),
+        ("kill new_checkout --expect 3", [(5.0, 3)]),
+    ],
+)
+def test_wait_of_a_kill_has_options(line: str, expected: list[Any], calls: list[Any]) -> None:
+    assert flags(*line.split()).status == 0
+    assert calls == expected
+
+
+def test_kill_refuses_to_expect_workers_without_a_wait(calls: list[Any]) -> None:
+    ran = flags("kill", "new_checkout", "--no-wait", "--expect", "3")
+    assert (ran.status, calls) == (2, [])
+    assert FeatureFlag.objects.get().enabled is True
+
+
+def test_kill_that_cannot_wait_says_that_the_change_is_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace_wait(monkeypatch, PropagationError("the role web has no right to wait for workers"))
+    ran = flags("kill", "new_checkout")
+    assert (ran.status, FeatureFlag.objects.get().enabled) == (3, False)
+    assert "CommandError: the change is committed, but the wait failed: the role web" in ran.err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_kill_in_a_transaction_does_not_wait(calls: list[Any]) -> None:
+    with transaction.atomic():
+        ran = flags("kill", "new_checkout")
+    assert (ran.status, calls) == (0, [])
+    assert ran.err.splitlines()[-1] == (
+        "not waiting for the workers: they see the change after the commit"
+    )
+    assert FeatureFlag.objects.get().enabled is False
+
+
 def test_verb_without_wait_does_not_wait(calls: list[Any]) -> None:
     assert flags("off", "new_checkout").status == 0
     assert calls == []

@@ -28,6 +28,7 @@ __all__ = [
     "report_change",
     "report_changes",
     "report_flag_change",
+    "report_flag_changes",
     "report_undo",
     "warn_of_case_variants",
     "warn_of_missing_groups",
@@ -43,11 +44,32 @@ _ALLOW = "allow"
 def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     """Prints a change of a flag, and which users have the flag now. Reads the flag."""
     _print_change(changed, out)
+    document = _print_flag(changed, out)
+    finish(document, out, options, written=changed.written)
+
+
+def report_flag_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
+    """Prints the changes of several flags in one transaction, as `report_flag_change` does."""
+    names, documents = _names(changes), []
+    undo = combined_undo(changes)
+    for changed in changes:
+        for text in change_messages(changed, names):
+            out.message(text)
+        if undo is None:
+            # Without a history, each change is undone by itself.
+            report_undo(changed.undo, out)
+        documents.append(_print_flag(changed, out, prefix=f"{changed.key}: "))
+    report_undo(undo, out)
+    _finish_all(documents, undo, out, options)
+
+
+def _print_flag(changed: Changed, out: Output, prefix: str = "") -> Record:
+    """Prints which users have the flag now. Returns the document of the change."""
     flag = find_row(conf.flag_model, changed.key)
     no_flag = f"{changed.key}: the flag no longer exists"
-    out.message(no_flag if flag is None else flag_summary(flag_record(flag)))
-    impact = _print_impact(changed, out) if out.is_dry_run else {}
-    finish({**_document(changed), **impact}, out, options, written=changed.written)
+    out.message(no_flag if flag is None else f"{prefix}{flag_summary(flag_record(flag))}")
+    impact = _print_impact(changed, out, prefix) if out.is_dry_run else {}
+    return {**_document(changed), **impact}
 
 
 def report_change(changed: Changed, out: Output, options: Options) -> None:
@@ -64,9 +86,14 @@ def report_changes(changes: Sequence[Changed], out: Output, options: Options) ->
             out.message(text)
     undo = combined_undo(changes)
     report_undo(undo, out)
+    _finish_all([_document(changed) for changed in changes], undo, out, options)
+
+
+def _finish_all(
+    documents: Sequence[Record], undo: Undo | None, out: Output, options: Options
+) -> None:
     arguments = None if undo is None else undo.arguments
-    documents = [_document(changed) for changed in changes]
-    written = any(changed.written for changed in changes)
+    written = any(document["changed"] for document in documents)
     finish({"changes": documents, "undo": arguments}, out, options, written=written)
 
 
@@ -96,14 +123,14 @@ def _with_similar(name: str, similar: str | None) -> str:
     return repr(name) + (f" (did you mean {similar!r}?)" if similar else "")
 
 
-def _print_impact(changed: Changed, out: Output) -> Record:
+def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
     """Prints how many users gain or lose the flag. Returns the members of the document."""
     impact = impact_of(changed)
     if impact is None or isinstance(impact, str):
         if impact:
-            out.message(impact)
+            out.message(f"{prefix}{impact}")
         return {"impact": None}
-    out.message(impact_sentence(impact))
+    out.message(f"{prefix}{impact_sentence(impact)}")
     return {"impact": vars(impact)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -12,7 +13,7 @@ from flagstaff._engine.forced_off import NOTICE
 from flagstaff._engine.recent_usage import recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import bucket_field
-from flagstaff._tables.rows import find_row, flag_row
+from flagstaff._tables.rows import find_row
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import MAX_SHOWN, join_some
@@ -24,6 +25,7 @@ from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,
+    add_changes_arguments,
     add_key,
     add_yes,
     require_confirmation,
@@ -47,6 +49,7 @@ from flagstaff.cli.support.ownership import (
     ownership_filter,
 )
 from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
+from flagstaff.cli.support.several_flags import change_flags, flag_rows, keys_of
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
@@ -120,16 +123,31 @@ def _kinds(model: type[Model]) -> list[str]:
     return [str(value) for field in fields for value, _label in field.flatchoices]
 
 
+def _add_show(parser: CommandParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
+
+
 def _show(options: Options, out: Output) -> None:
-    flag = flag_row(options["key"])
+    shown = [_shown_flag(flag, out) for flag in flag_rows(keys_of(options))]
+    if out.is_json:
+        records = [record for _columns, record in shown]
+        out.document(records if len(shown) > 1 else records[0])
+        return
+    for number, (columns, record) in enumerate(shown):
+        if number:
+            out.line("")
+        out.headline("summary", record["summary"])
+        out.record(columns, record)
+
+
+def _shown_flag(flag: Any, out: Output) -> tuple[list[Column], Record]:
     record = flag_record(flag)
     summary = flag_summary(record)
     # A terminal shows the first users, a program gets all of them.
     rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
     users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
     columns = [*flag_columns(record), Column("allowed_users", _user_names)]
-    out.headline("summary", summary)
-    out.record(columns, {"summary": summary, **record, "allowed_users": users})
+    return columns, {"summary": summary, **record, "allowed_users": users}
 
 
 def _user_names(record: Record) -> str:
@@ -138,32 +156,32 @@ def _user_names(record: Record) -> str:
 
 
 def _on(options: Options, out: Output) -> None:
-    changed = changes.enable(options["key"], expect_version=options["expect_version"])
-    report_flag_change(changed, out, options)
+    change_flags(changes.enable, options, out)
 
 
-def _add_off(parser: CommandParser) -> None:
-    add_change_arguments(parser)
+def _add_kill(parser: CommandParser) -> None:
+    _add_off(parser, waits=True)
+
+
+def _add_off(parser: CommandParser, *, waits: bool = False) -> None:
+    add_changes_arguments(parser, waits=waits)
     # Nothing may delay a kill.
     parser.set_defaults(needs_reason=False)
 
 
 def _off(options: Options, out: Output) -> None:
-    changed = changes.disable(options["key"], expect_version=options["expect_version"])
-    report_flag_change(changed, out, options)
+    change_flags(changes.disable, options, out)
 
 
 def _add_rollout(parser: CommandParser) -> None:
-    add_change_arguments(parser)
+    add_changes_arguments(parser)
     parser.add_argument(
         "percent", metavar="PERCENT", type=percent, help="a whole number from 0 to 100"
     )
 
 
 def _rollout(options: Options, out: Output) -> None:
-    version = options["expect_version"]
-    changed = changes.set_rollout(options["key"], options["percent"], expect_version=version)
-    report_flag_change(changed, out, options)
+    change_flags(partial(changes.set_rollout, percent=options["percent"]), options, out)
 
 
 def _add_create(parser: CommandParser) -> None:
@@ -225,21 +243,32 @@ def _update(options: Options, out: Output) -> None:
 
 
 def _add_delete(parser: CommandParser) -> None:
-    add_change_arguments(parser)
+    add_changes_arguments(parser)
     add_yes(parser)
 
 
 def _delete(options: Options, out: Output) -> None:
-    key = options["key"]
-    flag = find_row(conf.flag_model, key)
+    keys = keys_of(options)
     # Without a row, `changes.delete` knows whether it was deleted before.
-    if flag is not None:
-        summary, recent = flag_summary(flag_record(flag)), _recent_usage(key)
-        if options["yes"] and recent:
-            out.message(f"{key}:{recent}")
-        require_confirmation(f"Delete {key}? {summary}{recent}", options, out)
-    changed = changes.delete(key, expect_version=options["expect_version"])
-    report_flag_change(changed, out, options)
+    facts = {key: text for key in keys if (text := _facts(key, options, out))}
+    if len(keys) > 1 and not options["yes"]:
+        for key, text in facts.items():
+            out.message(f"{key}: {text}")
+    if facts:
+        text = " ".join(facts.values()) if len(keys) == 1 else ""
+        require_confirmation(f"Delete {join_some(facts)}? {text}".rstrip(), options, out)
+    change_flags(changes.delete, options, out, allow_deleted=True)
+
+
+def _facts(key: str, options: Options, out: Output) -> str:
+    """Returns what is to be known before a deletion; "" if there is no flag."""
+    flag = find_row(conf.flag_model, key)
+    if flag is None:
+        return ""
+    recent = _recent_usage(key)
+    if options["yes"] and recent:
+        out.message(f"{key}:{recent}")
+    return f"{flag_summary(flag_record(flag))}{recent}"
 
 
 def _recent_usage(key: str) -> str:
@@ -274,22 +303,23 @@ LIST = Verb(
 SHOW = Verb(
     name="show",
     help="show which users have a flag, and its fields",
-    examples=("show new_checkout", "show new_checkout --json"),
-    add_arguments=add_key,
+    examples=("show new_checkout", "show new_checkout dark_mode", "show new_checkout --json"),
+    add_arguments=_add_show,
     run=_show,
 )
 ON = Verb(
     name="on",
-    help="enable a flag (its rollout and allowed users apply)",
-    examples=("on new_checkout",),
-    add_arguments=add_change_arguments,
+    help="enable flags (their rollout and allowed users apply)",
+    examples=("on new_checkout", "on new_checkout dark_mode --dry-run"),
+    add_arguments=add_changes_arguments,
     run=_on,
 )
 OFF = Verb(
     name="off",
-    help="disable a flag for all users",
+    help="disable flags for all users",
     examples=(
         "off new_checkout",
+        "off new_checkout dark_mode",
         "off new_checkout --wait",
         "off new_checkout --wait 30 --expect 12",
     ),
@@ -298,16 +328,20 @@ OFF = Verb(
 )
 KILL = Verb(
     name="kill",
-    help="alias of `off`, for incidents",
-    examples=('kill new_checkout --reason "orders fail"',),
-    add_arguments=_add_off,
+    help="disable flags for all users, and wait until the workers have applied it",
+    examples=(
+        'kill new_checkout --reason "orders fail"',
+        "kill new_checkout dark_mode",
+        "kill new_checkout --no-wait",
+    ),
+    add_arguments=_add_kill,
     run=_off,
     topic=Topic.INCIDENT,
 )
 ROLLOUT = Verb(
     name="rollout",
     help="set the percentage of users who have a flag",
-    examples=("rollout new_checkout 5", "rollout new_checkout 25%"),
+    examples=("rollout new_checkout 5", "rollout new_checkout dark_mode 25% --dry-run"),
     add_arguments=_add_rollout,
     run=_rollout,
 )
@@ -336,8 +370,8 @@ UPDATE = Verb(
 )
 DELETE = Verb(
     name="delete",
-    help="delete a flag and its allowed users",
-    examples=("delete new_checkout --yes",),
+    help="delete flags and their allowed users",
+    examples=("delete new_checkout --yes", "delete new_checkout dark_mode --dry-run"),
     add_arguments=_add_delete,
     run=_delete,
 )

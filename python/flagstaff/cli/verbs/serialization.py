@@ -183,7 +183,7 @@ def _confirmed_plan(plan: Plan, options: Options, out: Output) -> str | None:
 def _dry_run(plan: Plan, options: Options, out: Output) -> None:
     _print_plan(plan, out)
     if out.is_json:
-        out.document(_plan_document(plan))
+        out.document({**_plan_document(plan), "dry_run": True})
     if not plan.steps:
         return
     if not out.is_json:

@@ -1,0 +1,79 @@
+"""The same change of one flag or of several, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from django.core.management.base import CommandError
+from django.db import transaction
+
+from flagstaff._tables.rows import Row, all_rows, find_row
+from flagstaff._text.storable import is_storable
+from flagstaff.changes import Changed
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.report import report_flag_change, report_flag_changes
+from flagstaff.cli.support.verb import Options
+from flagstaff.conf import conf
+from flagstaff.exceptions import UnknownFlagError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import deleted_pk
+
+__all__ = ["change_flags", "flag_rows", "keys_of"]
+
+
+def keys_of(options: Options) -> list[str]:
+    """Returns the keys without repetitions. Raises CommandError if only one key is possible."""
+    keys = list(dict.fromkeys(options["keys"]))
+    if len(keys) > 1 and options.get("expect_version") is not None:
+        raise CommandError("--expect-version needs one KEY", returncode=USAGE)
+    return keys
+
+
+def change_flags(
+    change: Callable[..., Changed], options: Options, out: Output, *, allow_deleted: bool = False
+) -> None:
+    """Changes and reports the flags: all of them, or none.
+
+    `change` gets a key and `expect_version`. Raises UnknownFlagError, which names all unknown
+    keys. `allow_deleted` accepts the keys of flags that were deleted.
+    """
+    keys = keys_of(options)
+    if len(keys) == 1:
+        changed = change(keys[0], expect_version=options["expect_version"])
+        report_flag_change(changed, out, options)
+        return
+    with transaction.atomic(using=conf.database):
+        _lock(keys, allow_deleted=allow_deleted)
+        changes = [change(key, expect_version=None) for key in keys]
+    report_flag_changes(changes, out, options)
+
+
+def flag_rows(keys: Sequence[str]) -> list[Row]:
+    """Returns the flags of these keys. Raises UnknownFlagError, which names all unknown keys."""
+    found = {key: find_row(conf.flag_model, key) for key in keys}
+    _require(key for key, row in found.items() if row is None)
+    return [row for row in found.values() if row is not None]
+
+
+def _lock(keys: Sequence[str], *, allow_deleted: bool) -> None:
+    """Locks the flags in the order of an import and an undo, so that no two can deadlock."""
+    storable = [key for key in keys if is_storable(key)]
+    rows = all_rows(conf.flag_model).select_for_update().filter(key__in=storable).order_by("key")
+    found = set(rows.values_list("key", flat=True))
+    unknown = (key for key in keys if key not in found)
+    if allow_deleted:
+        unknown = (key for key in unknown if deleted_pk(Kind.FLAG, key) is None)
+    _require(unknown)
+
+
+def _require(unknown: Iterable[str]) -> None:
+    if errors := [error for key in unknown for error in _error(key)]:
+        raise UnknownFlagError("\n".join(errors))
+
+
+def _error(key: str) -> Iterator[str]:
+    try:
+        Kind.FLAG.row(key)
+    except UnknownFlagError as error:
+        yield str(error)
