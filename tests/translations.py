@@ -1,4 +1,4 @@
-"""Translations that exist during a test only: flagstaff itself has no translations."""
+"""Translations that exist during a test only, beside those of the package."""
 
 from __future__ import annotations
 

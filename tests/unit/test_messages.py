@@ -34,7 +34,6 @@ SAME_IN_DJANGO = {
     "Save",
     "Search",
     "Show all",
-    "Tags",
     "Time",
     "User",
     "and",
@@ -123,7 +122,9 @@ with override("de"):
 
 
 @needs_gettext
-def test_translation_in_a_locale_path_is_used(tmp_path: Path, run_isolated: RunIsolated) -> None:
+def test_translation_in_a_locale_path_replaces_that_of_the_package(
+    tmp_path: Path, run_isolated: RunIsolated
+) -> None:
     folder = tmp_path / "de" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     po = folder / "django.po"
@@ -132,7 +133,7 @@ def test_translation_in_a_locale_path_is_used(tmp_path: Path, run_isolated: RunI
     po.write_text(re.sub('(msgid "permission"\nmsgstr ")', r"\1Rechte", po.read_text()))
     subprocess.run(["msgfmt", po, "--check", "--output-file", folder / "django.mo"], check=True)
     printed = run_isolated(TRANSLATED, str(tmp_path), DJANGO_SETTINGS_MODULE="tests.settings")
-    assert printed == "Rechte operations\n"
+    assert printed == "Rechte Betrieb\n"
 
 
 def test_message_that_django_translates_has_a_context_or_the_same_meaning() -> None:
@@ -150,7 +151,8 @@ def test_entry_with_a_percent_sign_has_named_placeholders() -> None:
 
 
 def test_kinds_are_not_translated_by_other_catalogues() -> None:
-    with override("de"):
+    # Django is in French, flagstaff is not.
+    with override("fr"):
         kinds = [str(label) for label in FeatureFlag.Kind.labels]
     assert kinds == ["release", "operations", "permission"]
 
@@ -177,9 +179,9 @@ def test_field_names_and_booleans_are_translated() -> None:
 
 
 def test_column_of_the_project_keeps_its_name() -> None:
-    step = Step("flag", "a", "change", (Difference("owner", "ana", "bob"),))
+    step = Step("flag", "a", "change", (Difference("team", "ana", "bob"),))
     with german(HISTORY):
-        assert describe_change(step) == 'owner "ana" → "bob"'
+        assert describe_change(step) == 'team "ana" → "bob"'
 
 
 def test_json_of_a_value_is_not_translated() -> None:
@@ -203,7 +205,7 @@ def test_length_of_a_shortened_value_is_translated() -> None:
         ("%(shown)s… (%(count)s more character)", 1): "%(shown)s… (%(count)s weitere Zeichen)",
     }
     with german(more):
-        assert describe_change(step, limit=5) == 'value "xxxx… (17 weitere Zeichen) → "y"'
+        assert describe_change(step, limit=5) == 'Wert "xxxx… (17 weitere Zeichen) → "y"'
 
 
 def test_state_is_translated_as_a_whole_sentence() -> None:

@@ -116,7 +116,6 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         problems = problems_of(request, typed)
         if problems is not None and not problems:
             return None
-        label = ngettext("Delete %(key)s", "Delete all %(count)s", len(keys))
         question = _("Delete %(keys)s?") % {
             "keys": join_some((f"“{key}”" for key in keys), more=and_more)
         }
@@ -131,7 +130,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
                 "flagstaff_posted": posted_fields(request),
                 "flagstaff_typed": typed,
                 "flagstaff_problems": problems,
-                "flagstaff_label": label % {"key": keys[0], "count": local_number(len(keys))},
+                "flagstaff_label": _label(keys),
                 "flagstaff_danger": True,
             },
         )
@@ -142,3 +141,11 @@ def _select_listed(request: HttpRequest) -> None:
     posted = request.POST.copy()
     posted.pop("select_across", None)
     request.POST = posted  # type: ignore[assignment]
+
+
+def _label(keys: Sequence[str]) -> str:
+    if len(keys) == 1:
+        return _("Delete %(key)s") % {"key": keys[0]}
+    # Some languages have more than one form for several.
+    text = ngettext("Delete all %(count)s", "Delete all %(count)s", len(keys))
+    return text % {"count": local_number(len(keys))}
