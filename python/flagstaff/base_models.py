@@ -18,6 +18,7 @@ from django.utils.translation import pgettext_lazy
 
 from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._text.json_text import UnreadableJson, read_json
+from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -221,7 +222,7 @@ class AbstractFeatureFlag(models.Model):
                 continue
             may_be_empty = value or (value is None and field.null)
             if not may_be_empty and (problem := problem_of(value)):
-                errors[name] = [ValidationError(problem, code=f"invalid_{name}")]
+                errors[name] = [ValidationError(rule_problem_text(problem), code=f"invalid_{name}")]
         if errors:
             raise ValidationError(errors)
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff._text.storable import is_storable
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
@@ -199,7 +200,7 @@ def condition_problem(conditions: object) -> str | None:
 def _refuse(problem: str | None, code: str) -> None:
     if problem is not None:
         # The message is complete: a "%" in it is no placeholder.
-        raise ValidationError(problem, code=code)
+        raise ValidationError(rule_problem_text(problem), code=code)
 
 
 def _problem(check: str, value: object) -> str | None:

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import attributed, attribution
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
@@ -100,20 +101,23 @@ class AttributionMixin(_ModelAdmin):
             if request.method != "POST":
                 raise
             # Django capitalises the first letter of a message: a key must not be the first word.
-            text = _("Not saved: %(why)s") % {"why": _problem(request, error)}
+            text = _("Not saved: %(why)s") % {"why": self._problem(request, error)}
             # The page that follows has an empty form.
             if reason := _reason(request).strip():
                 text += " " + _("The reason that you typed: “%(reason)s”.") % {"reason": reason}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
+    def translate_refusal(self, text: str) -> str:
+        """Returns the message of a FlagstaffError in the active language."""
+        return refusal_text(text)
 
-def _problem(request: HttpRequest, error: FlagstaffError) -> str:
-    """What happened, and what to do next on the page that is shown then."""
-    if not isinstance(error, ConflictError) or str(error.expected) != request.POST.get(VERSION):
-        return str(error)
-    text = _("%(problem)s. The page now shows the present state; press the button again.")
-    return text % {"problem": error.problem}
+    def _problem(self, request: HttpRequest, error: FlagstaffError) -> str:
+        """What happened, and what to do next on the page that is shown then."""
+        if not isinstance(error, ConflictError) or str(error.expected) != request.POST.get(VERSION):
+            return self.translate_refusal(str(error))
+        text = _("%(problem)s. The page now shows the present state; press the button again.")
+        return text % {"problem": self.translate_refusal(error.problem)}
 
 
 def _reason(request: HttpRequest) -> str:

@@ -16,6 +16,7 @@ from flagstaff.admin.flag_permissions import TOGGLE_FIELDS
 from flagstaff.admin.history_buttons import HistoryButtonsMixin
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.restore_version import versions_without_value
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import Event, as_csv
@@ -55,7 +56,8 @@ class HistoryMixin(HistoryButtonsMixin):
         try:
             return self.undo_page(request, row, parse_version(request.GET[UNDO]))
         except FlagstaffError as error:
-            self.message_user(request, _("Not undone: %(why)s") % {"why": error}, messages.ERROR)
+            text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
+            self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.path)
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:

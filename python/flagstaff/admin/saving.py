@@ -22,6 +22,7 @@ from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.shown import SHOWN
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -117,7 +118,7 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
             if request.method != "POST":
                 raise
             # As an error of the form, which keeps what was typed.
-            vars(request)[_REFUSAL] = str(error)
+            vars(request)[_REFUSAL] = refusal_text(str(error))
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:

@@ -14,6 +14,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.rule_parts import named_segments
+from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff._text.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.history.describe import describe_value
@@ -89,5 +90,5 @@ def _other_json(value: object, field: str) -> str:
 def _with_problem(notice: str, problem: str | None, shown: str) -> SafeString:
     if problem is None:
         return format_html("{}", shown)
-    text = notice % {"problem": problem}
+    text = notice % {"problem": rule_problem_text(problem)}
     return format_html('<p class="flagstaff-problem">{}</p>{}', text, shown)

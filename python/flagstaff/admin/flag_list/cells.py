@@ -107,6 +107,6 @@ def _share(facts: PageFacts) -> SafeString:
         '<span class="flagstaff-note" title="{}">{}</span>'
         '<progress class="flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress>',
         text % {"count": local_number(count), "hours": hours},
-        _("%(percent)s %% true in %(hours)s\xa0h") % {"percent": percent, "hours": hours},
+        _("%(percent)s %% true in %(hours)s h") % {"percent": percent, "hours": hours},
         percent,
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
+from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff.admin.rule_editor.posted import Place
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
@@ -101,5 +102,5 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
 
 def _own_text(problem: str | None) -> str:
     """The message as a sentence, without the numbers of the rule and the condition."""
-    text = _PLACE.sub("", problem or "", count=1)
+    text = rule_problem_text(_PLACE.sub("", problem or "", count=1))
     return f"{text[0].upper()}{text[1:]}." if text else ""

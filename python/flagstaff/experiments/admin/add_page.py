@@ -16,6 +16,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import analysis, lifecycle
 from flagstaff.experiments.admin.forms import ExperimentForm
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment
 
 __all__ = ["AddPageMixin"]
@@ -88,5 +89,5 @@ def _create(form: ExperimentForm) -> Experiment | None:
             )
             return analysis.set_metrics(experiment.key, **form.metrics())
     except ExperimentError as error:
-        form.add_error(None, str(error))
+        form.add_error(None, EXPERIMENT_TEXTS.translate(str(error)))
     return None

@@ -15,6 +15,7 @@ from flagstaff.admin.json_fields import RulesField, as_json_area
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.admin.metrics_form import AREA, MetricsForm, lines_of
 from flagstaff.experiments.conditions import require_valid
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.variants import Variant, valid_variants
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
@@ -120,7 +121,7 @@ class ExperimentForm(MetricsForm):
         try:
             return valid_variants(lines_of(self.cleaned_data["variants"]))
         except InvalidExperimentError as error:
-            raise ValidationError(str(error)) from error
+            raise ValidationError(EXPERIMENT_TEXTS.translate(str(error))) from error
 
     def clean_bucket_by(self) -> str:
         """Refuses a unit that cannot be used."""
@@ -135,5 +136,5 @@ class ExperimentForm(MetricsForm):
         try:
             require_valid("key", MAX_PERCENT, "user", rules)
         except InvalidExperimentError as error:
-            raise ValidationError(str(error)) from error
+            raise ValidationError(EXPERIMENT_TEXTS.translate(str(error))) from error
         return rules

@@ -20,6 +20,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import lifecycle
 from flagstaff.experiments.admin.buttons import STOP, Asked, Button, buttons_of
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 
 __all__ = ["BUTTON", "PressingMixin"]
@@ -54,9 +55,9 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
             button.press(experiment.key, asked.form)
         except ExperimentError as error:
             if asked.form is None:
-                self.message_user(request, str(error), messages.ERROR)
+                self.message_user(request, EXPERIMENT_TEXTS.translate(str(error)), messages.ERROR)
                 return HttpResponseRedirect(request.get_full_path())
-            asked.form.add_error(None, str(error))
+            asked.form.add_error(None, EXPERIMENT_TEXTS.translate(str(error)))
             return self._confirm(request, experiment, button, asked)
         self._tell(request, experiment, button)
         return HttpResponseRedirect(request.get_full_path())

@@ -9,6 +9,7 @@ from django.db import DatabaseError, transaction
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment
@@ -58,4 +59,4 @@ def _try(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
 
 def _first_line(error: Exception) -> str:
     # The other lines of a database error quote the query.
-    return str(error).partition("\n")[0]
+    return EXPERIMENT_TEXTS.translate(str(error).partition("\n")[0])

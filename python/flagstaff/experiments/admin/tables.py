@@ -19,6 +19,7 @@ from flagstaff.experiments.admin.texts import (
     time_text,
 )
 from flagstaff.experiments.allocation import shares
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
 from flagstaff.experiments.reporting import Role
 
@@ -170,7 +171,7 @@ def event_rows(experiment: Experiment) -> list[dict[str, object]]:
             "at": event.at,
             "time": local_time_text(event.at),
             "kind": ExperimentEvent.Kind(event.kind).label,
-            "text": event.text,
+            "text": EXPERIMENT_TEXTS.translate(event.text),
             "reason": event.reason,
             "actor": names.get(event.actor, event.actor),
         }

@@ -19,6 +19,7 @@ from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.forms import GuardRows, PlanForm, StepRows, guard_rows, step_rows
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan
 
 __all__ = ["AddPageMixin"]
@@ -84,9 +85,9 @@ class AddPageMixin(_ModelAdmin):
                 starts_at=form.cleaned_data["starts_at"],
             )
         except InvalidPlanError as error:
-            form.add_error(None, str(error))
+            form.add_error(None, PLAN_TEXTS.translate(str(error)))
         except FlagstaffError as error:
-            form.add_error("key", str(error))
+            form.add_error("key", PLAN_TEXTS.translate(str(error)))
         return None
 
     def _with_more_rows(self, request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from flagstaff.admin.attribution import MAX_REASON_LENGTH, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.guards import CALLABLE, ERRORS, LATENCY, Guard, valid_guards
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.plans import REQUIRED_USERS
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.validators import KEY_MAX_LENGTH
@@ -158,7 +159,7 @@ class GuardRow(forms.Form):
             try:
                 valid_guards([guard])
             except InvalidPlanError as error:
-                self.add_error(None, str(error))
+                self.add_error(None, PLAN_TEXTS.translate(str(error)))
         return cleaned
 
 
@@ -172,7 +173,7 @@ class StepRows(_Rows):
         try:
             valid_steps(self.steps())
         except InvalidPlanError as error:
-            raise forms.ValidationError(str(error)) from error
+            raise forms.ValidationError(PLAN_TEXTS.translate(str(error))) from error
 
     def steps(self) -> list[Step]:
         """Returns the steps, without empty rows."""
@@ -189,7 +190,7 @@ class GuardRows(_Rows):
         try:
             valid_guards(self.guards())
         except InvalidPlanError as error:
-            raise forms.ValidationError(str(error)) from error
+            raise forms.ValidationError(PLAN_TEXTS.translate(str(error))) from error
 
     def guards(self) -> list[Guard]:
         """Returns the guards, without empty rows."""

@@ -35,6 +35,7 @@ from flagstaff.rollouts.admin.texts import (
 )
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
 
 __all__ = ["PlanPageMixin"]
@@ -53,6 +54,10 @@ else:
 
 class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before ModelAdmin, and after AttributionMixin."""
+
+    def translate_refusal(self, text: str) -> str:
+        """Returns why a plan cannot be changed, in the active language."""
+        return PLAN_TEXTS.translate(text)
 
     def changeform_view(
         self,
@@ -233,7 +238,9 @@ def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
         "figures": figures,
         "measured_at": f"{figures.run.percent} %",
         "measured_from": local_time_text(figures.run.started_at),
-        "verdict": capitalized(figures.verdict.why) if figures.verdict else "",
+        "verdict": capitalized(PLAN_TEXTS.translate(figures.verdict.why))
+        if figures.verdict
+        else "",
         "smallest_harm": None if harm is None else ratio_text(harm),
         "problems": problems(figures.evidence) if plan.run_id else [],
         "forecasts": forecasts,
@@ -250,7 +257,7 @@ def _event_rows(plan: Plan) -> list[dict[str, object]]:
             "at": event.at,
             "time": local_time_text(event.at),
             "kind": PlanEvent.Kind(event.kind).label,
-            "text": event.text,
+            "text": PLAN_TEXTS.translate(event.text),
             "actor": names.get(event.actor, event.actor),
         }
         for event in events

@@ -24,6 +24,7 @@ from flagstaff.rollouts.admin.page import PlanPageMixin
 from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
 from flagstaff.rollouts.admin.warnings import unguarded_label
 from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
@@ -109,7 +110,7 @@ class PlanAdmin(
             warning = unguarded_label()
         return format_html(
             '{} {} <span class="flagstaff-note">{}</span>',
-            *(state_label(plan), warning, plan.reason),
+            *(state_label(plan), warning, PLAN_TEXTS.translate(plan.reason)),
         )
 
     @admin.display(description=gettext_lazy("step"))

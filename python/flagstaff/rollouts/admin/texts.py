@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.rollouts.guards import CALLABLE, LATENCY, Guard
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
 
@@ -77,7 +78,10 @@ def state_sentence(plan: Plan, now: datetime) -> str:
     """Returns the state and its reason as one sentence."""
     text = _state_text(plan, now)
     if plan.reason:
-        return _("%(state)s — %(reason)s") % {"state": text, "reason": plan.reason}
+        return _("%(state)s — %(reason)s") % {
+            "state": text,
+            "reason": PLAN_TEXTS.translate(plan.reason),
+        }
     return _("%(sentence)s.") % {"sentence": text}
 
 

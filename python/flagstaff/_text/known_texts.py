@@ -1,0 +1,91 @@
+"""Texts that arrive in English, such as the problems of the rule parser, translated for a page.
+
+Rust, the exceptions and the stored events have English texts. A page finds the message that made
+one of them, and shows its translation. A text that no message has made stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, final
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext
+
+__all__ = ["KnownTexts"]
+
+_PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s|(%%)")
+# A number as English messages write it.
+_NUMBER: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?")
+# Longer texts are documents that a message quotes: matching them would take long.
+_MAX_LENGTH: Final = 20_000
+
+
+@final
+class KnownTexts:
+    """Messages, each marked with `gettext_noop`, and the texts that they can contain.
+
+    >>> KnownTexts(["rollout %(old)s → %(new)s"]).translate("rollout 5 → 25")
+    'rollout 5 → 25'
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[str],
+        *,
+        parts: Mapping[str, Sequence[str] | Callable[[str], str]] | None = None,
+        others: Sequence[KnownTexts] = (),
+    ) -> None:
+        """`parts` are the messages of a placeholder, or a function that translates its text.
+
+        Texts of other placeholders are translated by all messages. `others` come after these.
+        """
+        self._patterns = [_compiled(message) for message in messages]
+        self._parts = {
+            name: found if callable(found) else KnownTexts(found).translate
+            for name, found in (parts or {}).items()
+        }
+        self._others = others
+
+    def translate(self, text: str) -> str:
+        """Returns the text in the active language; unchanged if no message has made it."""
+        found = self.find(text)
+        return text if found is None else found
+
+    def find(self, text: str) -> str | None:
+        """Returns the text in the active language; None if no message has made it."""
+        if len(text) > _MAX_LENGTH:
+            return None
+        return next((found for found in self._all(text) if found is not None), None)
+
+    def _all(self, text: str) -> Iterator[str | None]:
+        for pattern, message in self._patterns:
+            if match := pattern.fullmatch(text):
+                yield gettext(message) % {
+                    name: self._part(name, value) for name, value in match.groupdict().items()
+                }
+        for other in self._others:
+            yield other.find(text)
+
+    def _part(self, name: str, value: str) -> str:
+        if _NUMBER.fullmatch(value):
+            return _local(value)
+        return self._parts.get(name, self.translate)(value)
+
+
+def _compiled(message: str) -> tuple[re.Pattern[str], str]:
+    pattern, end = "", 0
+    for found in _PLACEHOLDER.finditer(message):
+        pattern += re.escape(message[end : found.start()])
+        pattern += "%" if found[2] else f"(?P<{found[1]}>.+?)"
+        end = found.end()
+    return re.compile(pattern + re.escape(message[end:]), re.DOTALL), message
+
+
+def _local(number: str) -> str:
+    """The number with the separators of the language; short ones may be identifiers."""
+    plain = number.replace(",", "")
+    decimals = len(plain.partition(".")[2])
+    is_grouped = "," in number
+    return number_format(plain, decimals or None, use_l10n=True, force_grouping=is_grouped)
