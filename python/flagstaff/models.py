@@ -20,7 +20,15 @@ from flagstaff.base_models import (
 )
 from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
 
-__all__ = ["Change", "ConnectedWorker", "FeatureFlag", "KeyValueStore", "Segment", "UnknownKey"]
+__all__ = [
+    "Change",
+    "ConnectedWorker",
+    "FeatureFlag",
+    "KeyValueStore",
+    "RecentChange",
+    "Segment",
+    "UnknownKey",
+]
 
 
 class FeatureFlag(AbstractFeatureFlag):
@@ -163,3 +171,14 @@ class ConnectedWorker(Change):
         default_permissions = ()
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
+
+
+class RecentChange(Change):
+    """The name under which the admin lists its page of recent changes."""
+
+    class Meta:
+        proxy = True
+        # Who may view flags, values or segments sees their changes.
+        default_permissions = ()
+        verbose_name = _("recent change")
+        verbose_name_plural = _("recent changes")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 
 from flagstaff._extensions.jobs import Job
+from flagstaff._extensions.other_events import OtherEvent, OtherEvents
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -58,6 +59,16 @@ class OptionalApp:
 
     def flag_links(self, site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
         """Returns links above the list of flags in the admin, each with its URL and its text."""
+        return ()
+
+    def event_kind(self) -> tuple[str, str] | None:
+        """Returns a name for URLs and a label of what `recent_events` is about, or None."""
+        return None
+
+    def recent_events(
+        self, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+    ) -> Sequence[OtherEvent]:
+        """Returns the newest events of the app that the user may see, newest first. Few queries."""
         return ()
 
     def planned_flags(self) -> Collection[str]:

@@ -9,15 +9,23 @@ from django.db.models import Model
 
 from flagstaff._tables.model_fields import rules_field
 from flagstaff.admin.flags import FeatureFlagAdmin
+from flagstaff.admin.recent_changes.page import RecentChangesAdmin
 from flagstaff.admin.segments import SegmentAdmin
 from flagstaff.admin.unknown_keys import UnknownKeysAdmin
 from flagstaff.admin.values import KeyValueStoreAdmin
 from flagstaff.admin.workers import WorkersAdmin
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.models import ConnectedWorker, FeatureFlag, KeyValueStore, Segment, UnknownKey
+from flagstaff.models import (
+    ConnectedWorker,
+    FeatureFlag,
+    KeyValueStore,
+    RecentChange,
+    Segment,
+    UnknownKey,
+)
 
-__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "SegmentAdmin"]
+__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "RecentChangesAdmin", "SegmentAdmin"]
 
 
 def _register(own: type[Model], setting: str, model_admin: type[admin.ModelAdmin[Any]]) -> None:
@@ -46,3 +54,4 @@ if _have_rules():
 # Pages, whichever models the project uses.
 admin.site.register(UnknownKey, UnknownKeysAdmin)
 admin.site.register(ConnectedWorker, WorkersAdmin)
+admin.site.register(RecentChange, RecentChangesAdmin)

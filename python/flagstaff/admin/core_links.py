@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.models import ConnectedWorker, UnknownKey
+from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
 
 __all__ = ["core_links"]
 
-_PAGES = (UnknownKey, ConnectedWorker)
+_PAGES = (RecentChange, UnknownKey, ConnectedWorker)
 
 
 def core_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:

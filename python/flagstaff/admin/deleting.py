@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -11,6 +11,7 @@ from django.contrib.admin.utils import unquote
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -18,6 +19,7 @@ from flagstaff import changes
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
+from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
@@ -96,14 +98,18 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         self._show_undo_command(request, deleted, combined_undo(deleted))
 
     def _show_undo_command(
-        self, request: HttpRequest, deleted: Iterable[changes.Changed], undo: changes.Undo | None
+        self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None
     ) -> None:
-        """Says how to create rows again: a deleted row has no page with an undo button."""
+        """Says how to create rows again, in a terminal or by a button."""
         if undo is None:
             return
         keys = join_some((f"“{changed.key}”" for changed in deleted), _MAX_LISTED, more=and_more)
         text = _("To create %(keys)s again, run: %(command)s")
-        self.message_user(request, text % {"keys": keys, "command": undo.command}, messages.INFO)
+        message = format_html("{}", text % {"keys": keys, "command": undo.command})
+        if url := undo_url(self.admin_site, (one.version for one in deleted if one.version)):
+            link = '<a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
+            message = format_html("{} " + link, message, url, _("Bring back…"))
+        self.message_user(request, message, messages.INFO)
 
     def _confirm_deletion(self, request: HttpRequest, rows: Sequence[Any]) -> HttpResponse | None:
         """Returns the confirmation page; None if none is needed, or without permission."""

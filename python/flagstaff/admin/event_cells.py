@@ -16,7 +16,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
 
-__all__ = ["event_cells", "visible_events"]
+__all__ = ["event_cells", "visible_events", "without_users"]
 
 
 def visible_events(  # noqa: PLR0913 (which row, which events, and how much of them)
@@ -30,7 +30,7 @@ def visible_events(  # noqa: PLR0913 (which row, which events, and how much of t
 ) -> list[Event]:
     """Returns the events of a row, newest first, without users who may not be seen."""
     events = events_of(kind, pk, before=before, limit=limit, shorten=shorten)
-    return events if may_see_users(request.user) else [_without_users(event) for event in events]
+    return events if may_see_users(request.user) else [without_users(event) for event in events]
 
 
 def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
@@ -52,6 +52,6 @@ def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str,
     ]
 
 
-def _without_users(event: Event) -> Event:
+def without_users(event: Event) -> Event:
     """The event with the number of added and removed users, without their primary keys."""
     return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.contrib import messages
+from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
+from flagstaff._text.storable import is_storable
 from flagstaff.admin.confirmation import parse_version, version_text
 from flagstaff.admin.event_cells import event_cells, visible_events
 from flagstaff.admin.flag_permissions import TOGGLE_FIELDS
 from flagstaff.admin.history_buttons import HistoryButtonsMixin
+from flagstaff.admin.recent_changes.urls import key_url
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
 from flagstaff.changes.known_texts import refusal_text
@@ -21,7 +24,7 @@ from flagstaff.changes.restore_version import versions_without_value
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import Event, as_csv
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import has_history, version_of
+from flagstaff.history.versions import entries, has_history, version_of
 
 __all__ = ["HistoryMixin"]
 
@@ -39,8 +42,10 @@ class HistoryMixin(HistoryButtonsMixin):
         """The history as a page, or as CSV. A POST undoes or restores."""
         # Checks that the object exists, and that the user may view it.
         response = super().history_view(request, object_id, extra_context)
-        if not (isinstance(response, TemplateResponse) and has_history()):
+        if not has_history():
             return response
+        if not isinstance(response, TemplateResponse):
+            return self._of_deleted(request, object_id) or response
         row = (response.context_data or {})["object"]
         if request.method == "POST":
             return self.post_button(request, row)
@@ -50,6 +55,15 @@ class HistoryMixin(HistoryButtonsMixin):
             return _csv_response(self._events(request, row, None, shorten=False))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
+
+    def _of_deleted(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
+        """The page with the history of a deleted row; None if there was no such row."""
+        pk = unquote(object_id)
+        newest = entries(self.row_kind, pk).order_by("-id").first() if is_storable(pk) else None
+        if newest is None or not self.has_view_permission(request):
+            return None
+        url = key_url(self.admin_site, self.row_kind, newest.key)
+        return HttpResponseRedirect(url) if url else None
 
     def _open_undo(self, request: HttpRequest, row: Row) -> HttpResponse:
         """The page of an undo. A change that cannot be undone is a message in the history."""

@@ -9,10 +9,13 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import DatabaseError, transaction
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import EndedKey, OptionalApp
+from flagstaff._extensions import EndedKey, OptionalApp, OtherEvent, OtherEvents
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.http import HttpRequest
+
     from flagstaff.cli.support.verb import Verb
 
 __all__ = ["ExperimentsConfig"]
@@ -53,6 +56,20 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         )
 
         return (EXPERIMENT, EXPERIMENTS, SAMPLE_SIZE)
+
+    def event_kind(self) -> tuple[str, str]:
+        """Returns the name and the label of experiments."""
+        return "experiment", str(_("experiment"))
+
+    def recent_events(
+        self, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+    ) -> Sequence[OtherEvent]:
+        """Returns the newest events of experiments. Makes one query."""
+        from flagstaff.experiments.admin.recent_events import (  # noqa: PLC0415 (models first)
+            recent_events,
+        )
+
+        return recent_events(site, request, wanted)
 
     def keys(self) -> Mapping[str, Collection[str]]:
         """Returns the keys of all experiments. Makes one query."""

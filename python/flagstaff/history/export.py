@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from io import StringIO
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from flagstaff._text.times import aware
 from flagstaff.history.events import Event
 
-__all__ = ["as_csv", "as_dicts"]
+__all__ = ["as_csv", "as_dicts", "csv_lines"]
 
 _COLUMNS = (
     *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),
@@ -32,12 +32,21 @@ def as_csv(events: Iterable[Event]) -> str:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
+    return "".join(csv_lines(events))
+
+
+def csv_lines(events: Iterable[Event]) -> Iterator[str]:
+    """Yields the lines of `as_csv` as the events are read, for a response of any length."""
     out = StringIO()
     writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    for record in as_dicts(events):
+    yield out.getvalue()
+    for event in events:
+        out.seek(0)
+        out.truncate()
+        [record] = as_dicts([event])
         writer.writerow({name: _cell(value) for name, value in record.items()})
-    return out.getvalue()
+        yield out.getvalue()
 
 
 def _cell(value: object) -> object:

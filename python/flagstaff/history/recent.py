@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
 from django.db import connections
-from django.db.models import QuerySet
 
 from flagstaff._tables.catalog import find_tables
 from flagstaff.conf import conf
@@ -15,7 +16,7 @@ from flagstaff.history.events import Event
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
-from flagstaff.history.selection import Selection, selected_entries
+from flagstaff.history.selection import Selection, selected_entries, stored_actors
 from flagstaff.history.versions import all_entries, require_history
 from flagstaff.models import Change
 
@@ -50,29 +51,35 @@ def recent_events(  # noqa: PLR0913 (the filters of a search)
     Returns an empty list for an unknown key or actor. Queries the database. Raises NoHistoryError
     on other databases than PostgreSQL.
     """
-    wanted = Selection(tuple(Kind if kinds is None else kinds), key, since, until, actor)
-    return read_recent(wanted, limit=limit, before=before, all_users=all_users)
+    wanted = Selection(
+        kinds=tuple(Kind if kinds is None else kinds),
+        key=key,
+        since=since,
+        until=until,
+        actors=None if actor is None else stored_actors(actor),
+    )
+    return list(islice(read_recent(wanted, limit, before=before, all_users=all_users), limit))
 
 
 def read_recent(
     selection: Selection,
+    limit: int | None = None,
     *,
-    limit: int | None = _MAX_EVENTS,
     before: int | None = None,
     all_users: bool = False,
     shorten: bool = False,
-) -> list[Event]:
-    """Returns the selected events as `recent_events` does.
+) -> Iterator[Event]:
+    """Yields the selected events, newest first, in batches as the caller iterates.
 
-    `shorten` reads only the start of long values, as LongJson.
+    The caller reads about `limit` events; None reads larger batches. `shorten` reads only the start
+    of long values, as LongJson. Raises NoHistoryError.
     """
     require_history()
     hidden = unreadable_kinds()
     kinds = tuple(kind for kind in selection.kinds if kind not in hidden)
-    found = selected_entries(Selection(**{**vars(selection), "kinds": kinds}))
+    wanted = replace(selection, kinds=kinds)
     batch = _FIRST_BATCH if limit is None else max(min(limit, _FIRST_BATCH), _MIN_BATCH)
-    events = _read(found, before, batch, all_users=all_users, shorten=shorten)
-    return list(islice(events, limit))
+    return _read(wanted, before, batch, all_users=all_users, shorten=shorten)
 
 
 def unreadable_kinds() -> list[Kind]:
@@ -84,19 +91,40 @@ def unreadable_kinds() -> list[Kind]:
 
 
 def _read(
-    found: QuerySet[Change], before: int | None, batch: int, *, all_users: bool, shorten: bool
+    selection: Selection, below: int | None, batch: int, *, all_users: bool, shorten: bool
 ) -> Iterator[Event]:
-    """Yields the events whose newest entry was found, in the order of their versions."""
-    newest_first = found.order_by("-id")
+    """Yields the events that one of the entries selects, in the order of these entries."""
+    newest_first = selected_entries(selection).order_by("-id")
+    before = below
     while True:
-        older = newest_first if before is None else newest_first.filter(id__lt=before)
+        older = newest_first if below is None else newest_first.filter(id__lt=below)
         entries = list(older.only("id", "at", "transaction_id", "relation", "object_pk")[:batch])
-        versions = {entry.pk for entry in entries}
         events = _events_of(entries, all_users=all_users, shorten=shorten)
-        yield from (event for event in events if event.version in versions)
+        for event in _selected(events, entries, selection.action):
+            if before is None or event.version < before:
+                yield event
         if len(entries) < batch:
             return
-        before, batch = entries[-1].pk, min(batch * 2, _MAX_BATCH)
+        below, batch = entries[-1].pk, min(batch * 2, _MAX_BATCH)
+
+
+def _selected(
+    events: Iterable[Event], entries: Iterable[Change], action: str | None
+) -> Iterator[Event]:
+    """The events whose newest entry was found; those of an action if one of their entries was."""
+    if action in {"create", "delete"}:
+        found = defaultdict(list)
+        for entry in entries:
+            found[entry.object_pk].append(entry.pk)
+        for event in events:
+            is_found = any(event.first <= pk <= event.version for pk in found[event.object_pk])
+            if is_found and event.action == action:
+                yield event
+        return
+    versions = {entry.pk for entry in entries}
+    for event in events:
+        if event.version in versions and action in {None, event.action}:
+            yield event
 
 
 def _events_of(entries: list[Change], *, all_users: bool, shorten: bool) -> list[Event]:

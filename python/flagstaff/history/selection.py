@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from django.db import Error, transaction
+from django.db import Error, connections, transaction
 from django.db.models import Q, QuerySet
 
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.storable import is_storable
 from flagstaff._text.times import aware
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
 __all__ = ["Selection", "selected_entries", "stored_actors"]
+
+# The entries that say what happened to a row.
+_ACTIONS = {"create": ("insert",), "delete": ("delete", "truncate")}
+# So many keys that contain a text are searched for.
+_MAX_KEYS = 1_000
 
 
 @dataclass(frozen=True)
@@ -26,25 +34,39 @@ class Selection:
     kinds: Collection[Kind] = tuple(Kind)
     #: The present key of a row or an earlier one: a renamed row has its whole history.
     key: str | None = None
+    #: A part of the key, in any case.
+    key_part: str | None = None
     #: From this time on, and before that time. Naive times are in TIME_ZONE.
     since: datetime | None = None
     until: datetime | None = None
-    #: The actor as it is stored, or the username of the user that is stored.
-    actor: str | None = None
+    #: One of these is the actor as it is stored.
+    actors: Collection[str] | None = None
+    #: Or there is no actor, and this is the database user or the source.
+    without_actor: str | None = None
+    action: Literal["create", "change", "delete"] | None = None
 
 
 def selected_entries(selection: Selection) -> QuerySet[Change]:
-    """Returns the entries that meet the conditions, unordered. Queries the row and the actor."""
+    """Returns the entries that meet the conditions, unordered. Queries the rows of the key.
+
+    Those of an action are the entries of the row itself. Whether an event is a change, only the
+    whole event says.
+    """
     relations = [relation for kind in selection.kinds for relation in kind.relations]
     found = all_entries().filter(relation__in=relations)
     if selection.key is not None:
         found = found.filter(_about(selection.kinds, selection.key))
+    if selection.key_part:
+        found = found.filter(key__in=_keys_with(selection.key_part))
     if selection.since is not None:
         found = found.filter(at__gte=aware(selection.since))
     if selection.until is not None:
         found = found.filter(at__lt=aware(selection.until))
-    if selection.actor is not None:
-        found = found.filter(actor__in=stored_actors(selection.actor))
+    if selection.actors is not None:
+        found = found.filter(_by(selection.actors, selection.without_actor))
+    if actions := _ACTIONS.get(selection.action or ""):
+        rows = [kind.row_relation for kind in selection.kinds]
+        found = found.filter(action__in=actions, relation__in=rows)
     return found.order_by()
 
 
@@ -53,10 +75,12 @@ def stored_actors(name: str) -> set[str]:
 
     Only `name` if the role may not read users.
     """
+    if not is_storable(name):
+        return set()
     users = actor_table()
     username = users.username_field
-    if username is None or not is_storable(name):
-        return {name} if is_storable(name) else set()
+    if username is None:
+        return {name}
     try:
         with transaction.atomic(using=users.database):
             found = users.rows.filter(**{username.name: name})
@@ -64,6 +88,14 @@ def stored_actors(name: str) -> set[str]:
     except Error:
         pks = []
     return {name, *map(str, pks)}
+
+
+def _by(actors: Collection[str], without_actor: str | None) -> Q:
+    by = Q(actor__in=actors)
+    if without_actor is None or not is_storable(without_actor):
+        return by
+    unknown = Q(session_user=without_actor) | Q(source=without_actor)
+    return by | (Q(actor__isnull=True) & unknown)
 
 
 def _about(kinds: Collection[Kind], key: str) -> Q:
@@ -76,3 +108,13 @@ def _about(kinds: Collection[Kind], key: str) -> Q:
         if row is not None:
             about |= Q(relation__in=kind.relations, object_pk=str(row.pk))
     return about
+
+
+def _keys_with(part: str) -> list[str]:
+    if not is_storable(part):
+        return []
+    connection = connections[conf.database]
+    with connection.cursor() as cursor:
+        statement = fill(sql("history_keys_v1"), own_names(connection))
+        cursor.execute(statement, [part, _MAX_KEYS])
+        return [key for [key] in cursor.fetchall()]

@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flagstaff", "0011_toggle_permission")]
+    dependencies = [("flagstaff", "0013_recent_changes")]
 
     # Pages of the admin: neither a table nor a permission.
     operations = [

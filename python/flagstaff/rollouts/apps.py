@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import Job, OptionalApp
+from flagstaff._extensions import Job, OptionalApp, OtherEvent, OtherEvents
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -77,6 +77,20 @@ class RolloutsConfig(OptionalApp, AppConfig):
         from flagstaff.rollouts.admin.flag_parts import flag_notes  # noqa: PLC0415 (models first)
 
         return flag_notes(flags)
+
+    def event_kind(self) -> tuple[str, str]:
+        """Returns the name and the label of plans."""
+        return "plan", str(_("rollout plan"))
+
+    def recent_events(
+        self, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+    ) -> Sequence[OtherEvent]:
+        """Returns the newest events of plans. Makes one query."""
+        from flagstaff.rollouts.admin.recent_events import (  # noqa: PLC0415 (models first)
+            recent_events,
+        )
+
+        return recent_events(site, request, wanted)
 
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys of flags with an active plan. Makes one query."""

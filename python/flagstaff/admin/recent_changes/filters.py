@@ -1,0 +1,175 @@
+"""The filters of the page, which are the parameters of its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, cast
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+from flagstaff._extensions import OtherEvents
+from flagstaff._text.times import aware
+from flagstaff.admin.recent_changes.persons import stored_persons
+from flagstaff.history.kinds import Kind
+from flagstaff.history.selection import Selection
+
+__all__ = ["KIND_LABELS", "Choice", "Filters", "choices", "filters_of"]
+
+#: The names of the parameters.
+WHO, KEY, EXACT, KIND, ACTION = "who", "key", "exact", "kind", "action"
+TIME, FROM, TO = "time", "from", "to"
+_NAMES = (WHO, KEY, EXACT, KIND, ACTION, TIME, FROM, TO)
+_RANGE = "range"
+
+KIND_LABELS = {
+    Kind.FLAG: gettext_lazy("flag"),
+    Kind.VALUE: gettext_lazy("value"),
+    Kind.SEGMENT: gettext_lazy("segment"),
+}
+_ACTIONS = {
+    "create": pgettext_lazy("action", "created"),
+    "change": pgettext_lazy("action", "changed"),
+    "delete": pgettext_lazy("action", "deleted"),
+}
+_HOURS = {"1h": 1, "24h": 24, "7d": 7 * 24}
+_TIMES = {
+    "1h": gettext_lazy("last hour"),
+    "24h": gettext_lazy("last 24 hours"),
+    "7d": gettext_lazy("last 7 days"),
+    _RANGE: gettext_lazy("from … to …"),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An option of a select."""
+
+    value: str
+    label: str
+    is_selected: bool
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a person has asked for. Texts that cannot be understood stay as they were typed."""
+
+    who: str
+    key: str
+    is_exact: bool
+    kind: str
+    action: str
+    time: str
+    since_text: str
+    until_text: str
+    since: datetime | None
+    until: datetime | None
+    #: Sentences about texts that cannot be understood.
+    problems: tuple[str, ...]
+    #: The parameters for links.
+    query: str
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the events are those of a person or a time, which may be undone together."""
+        return bool(self.who or self.since or self.until)
+
+    def selection(self, kinds: Collection[Kind]) -> Selection:
+        """Returns the conditions for the history. Queries the users."""
+        chosen = [kind for kind in kinds if self.kind in {"", kind.value}]
+        return Selection(
+            kinds=chosen,
+            key=self.key if self.key and self.is_exact else None,
+            key_part=self.key if self.key and not self.is_exact else None,
+            since=self.since,
+            until=self.until,
+            actors=self._actors(),
+            without_actor=self.who or None,
+            action=cast("Literal['create', 'change', 'delete'] | None", self.action or None),
+        )
+
+    def others(self, since: datetime | None, until: datetime | None) -> OtherEvents:
+        """Returns the conditions for optional apps, between two times. Queries the users."""
+        return OtherEvents(
+            key=self.key if self.key and self.is_exact else None,
+            key_part=self.key if self.key and not self.is_exact else None,
+            since=_latest(since, self.since),
+            until=_earliest(until, self.until),
+            actors=self._actors(),
+        )
+
+    def _actors(self) -> set[str] | None:
+        return stored_persons(self.who) if self.who else None
+
+
+def filters_of(given: QueryDict) -> Filters:
+    """Reads the parameters of a URL."""
+    texts = {name: given.get(name, "").replace("\0", "").strip() for name in _NAMES}
+    problems: list[str] = []
+    since = until = None
+    if texts[TIME] in _HOURS:
+        since = timezone.now() - timedelta(hours=_HOURS[texts[TIME]])
+    elif texts[TIME] == _RANGE or texts[FROM] or texts[TO]:
+        texts[TIME] = _RANGE
+        since, until = (_time(texts[name], problems, end=name == TO) for name in (FROM, TO))
+    return Filters(
+        who=texts[WHO],
+        key=texts[KEY],
+        is_exact=texts[EXACT] == "1",
+        kind=texts[KIND],
+        action=texts[ACTION] if texts[ACTION] in _ACTIONS else "",
+        time=texts[TIME] if texts[TIME] in _TIMES else "",
+        since_text=texts[FROM],
+        until_text=texts[TO],
+        since=since,
+        until=until,
+        problems=tuple(problems),
+        query=urlencode([(name, text) for name, text in texts.items() if text]),
+    )
+
+
+def choices(filters: Filters, kinds: Mapping[str, str]) -> dict[str, Sequence[Choice]]:
+    """Returns the options of the selects, by their name. `kinds` are labels by name."""
+    return {
+        KIND: _options(kinds, filters.kind, _("all kinds")),
+        ACTION: _options(_ACTIONS, filters.action, _("all actions")),
+        TIME: _options(_TIMES, filters.time, _("any time")),
+    }
+
+
+def _options(labels: Mapping[str, object], selected: str, everything: str) -> list[Choice]:
+    pairs = {"": everything, **labels}
+    return [Choice(value, str(label), value == selected) for value, label in pairs.items()]
+
+
+def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
+    """A time as a browser writes it, in the present time zone; a date is a whole day."""
+    if not text:
+        return None
+    try:
+        found = parse_datetime(text)
+        day = parse_date(text) if found is None else None
+    except ValueError:
+        found = day = None
+    if len(text) == len("2026-11-22") and (day or found):
+        moment = datetime(*(day or found).timetuple()[:3])  # type: ignore[union-attr]  # noqa: DTZ001
+        found = moment + timedelta(days=1) if end else moment
+    if found is None:
+        text_ = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
+        problems.append(text_ % {"text": text})
+        return None
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((aware(one) for one in times if one is not None), default=None)
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((aware(one) for one in times if one is not None), default=None)

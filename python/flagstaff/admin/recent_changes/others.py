@@ -1,0 +1,94 @@
+"""Events of optional apps among the rows of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from django.contrib.admin import AdminSite
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from flagstaff._extensions import OptionalApp, OtherEvent, OtherEvents, optional_apps
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._text.local_formats import local_time_text
+from flagstaff._text.times import aware
+from flagstaff.admin.attempts import attempt
+from flagstaff.admin.recent_changes.filters import Filters
+from flagstaff.admin.recent_changes.rows import Row
+
+__all__ = ["filter_events", "other_kinds", "other_rows"]
+
+_Event = TypeVar("_Event", bound=Model)
+
+_NO_EVENTS: Sequence[OtherEvent] = ()
+
+
+def other_kinds() -> dict[str, str]:
+    """Returns the labels of the apps that have events, by name."""
+    return dict(kind for app in optional_apps() if (kind := app.event_kind()) is not None)
+
+
+def other_rows(
+    site: AdminSite,
+    request: HttpRequest,
+    filters: Filters,
+    since: datetime | None,
+    until: datetime | None,
+) -> list[Row]:
+    """Returns the events of the apps between two times, newest first. Few queries."""
+    if filters.action == "delete":
+        return []
+    wanted = filters.others(since, until)
+    rows: list[tuple[str, OtherEvent]] = []
+    for app in optional_apps():
+        kind = app.event_kind()
+        if kind is not None and filters.kind in {"", kind[0]}:
+            rows += [(kind[1], event) for event in _events(app, site, request, wanted)]
+    if filters.action:
+        is_creation = filters.action == "create"
+        rows = [(label, one) for label, one in rows if one.is_creation is is_creation]
+    actors = {event.actor for _label, event in rows if event.actor}
+    names = actor_table().names(actors) if actors else {}
+    found = [_row(label, event, names.get(event.actor, event.actor)) for label, event in rows]
+    return sorted(found, key=lambda row: aware(row.at), reverse=True)
+
+
+def filter_events(events: QuerySet[_Event], parent: str, wanted: OtherEvents) -> QuerySet[_Event]:
+    """Returns the newest of these events of an app. `parent` refers to the row with the key."""
+    if wanted.key is not None:
+        events = events.filter(**{f"{parent}__key": wanted.key})
+    if wanted.key_part:
+        events = events.filter(**{f"{parent}__key__icontains": wanted.key_part})
+    if wanted.since is not None:
+        events = events.filter(at__gte=aware(wanted.since))
+    if wanted.until is not None:
+        events = events.filter(at__lt=aware(wanted.until))
+    if wanted.actors is not None:
+        events = events.filter(actor__in=wanted.actors)
+    return events.select_related(parent).order_by("-at", "-pk")[: wanted.limit]
+
+
+def _events(
+    app: OptionalApp, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+) -> Sequence[OtherEvent]:
+    show = partial(app.recent_events, site, request, wanted)
+    return attempt(f"the app {app.label} cannot show its events", show, _NO_EVENTS)
+
+
+def _row(kind: str, event: OtherEvent, actor: str) -> Row:
+    return Row(
+        at=event.at,
+        time=local_time_text(event.at),
+        kind=kind,
+        key=event.key,
+        url=event.url,
+        is_deleted=False,
+        change=event.text,
+        actor=actor or _("not known"),
+        source="",
+        reason=event.reason,
+    )

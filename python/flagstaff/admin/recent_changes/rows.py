@@ -1,0 +1,132 @@
+"""The rows of the page: one for each event, with links and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.admin import AdminSite
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import all_rows
+from flagstaff.admin.event_cells import event_cells
+from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
+from flagstaff.admin.links import admin_of, page_url
+from flagstaff.admin.recent_changes.filters import KIND_LABELS
+from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
+from flagstaff.admin.transactions import related_changes
+from flagstaff.history import Event
+from flagstaff.history.kinds import Kind
+
+__all__ = ["Row", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An event as the page shows it."""
+
+    at: datetime
+    time: str
+    kind: str
+    key: str
+    #: The page of the row, or the whole history of a deleted one.
+    url: str
+    is_deleted: bool
+    change: str | SafeString
+    actor: str
+    source: str
+    reason: str
+    #: What a tooltip says about the actor.
+    database_user: str = ""
+    #: The version as a text; empty for events of optional apps.
+    version: str = ""
+    history_url: str = ""
+    #: The other keys of the transaction.
+    related: SafeString | str = ""
+    undo_url: str = ""
+    undo_label: str = ""
+    undo_all_url: str = ""
+    undo_all_count: int = 0
+
+
+def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back: str) -> list[Row]:
+    """Returns the rows of events. The number of queries does not depend on that of events."""
+    existing = _existing(events)
+    related = related_changes(site, request, events)
+    rows = []
+    for event, cells in zip(events, event_cells(request, events), strict=True):
+        kind = Kind(event.kind)
+        is_deleted = (event.kind, event.object_pk) not in existing
+        has_page = admin_of(site, kind.model) is not None and not is_deleted
+        together = related.get(event.version)
+        may_undo = _may_undo(site, request, event, is_deleted=is_deleted)
+        history = page_url(site, kind.model, "history", event.object_pk) if has_page else ""
+        rows.append(
+            Row(
+                at=event.at,
+                time=cells["time"],
+                kind=str(KIND_LABELS[kind]),
+                key=event.key,
+                url=page_url(site, kind.model, "change", event.object_pk)
+                if has_page
+                else key_url(site, kind, event.key),
+                is_deleted=is_deleted,
+                change=cells["change"],
+                actor=cells["actor"],
+                source=cells["source"],
+                reason=event.reason or "",
+                database_user=event.session_user,
+                version=str(event.version),
+                history_url=f"{history}#version-{event.version}" if history else "",
+                related=together.sentence if together else "",
+                undo_url=undo_url(site, [event.version], back) if may_undo else "",
+                undo_label=_("Bring back…") if event.action == "delete" else _("Undo…"),
+                undo_all_url=transaction_url(site, event.version, back)
+                if together and together.may_undo
+                else "",
+                undo_all_count=together.count if together else 0,
+            )
+        )
+    return rows
+
+
+def _existing(events: Sequence[Event]) -> set[tuple[str, str]]:
+    """The rows of these events that exist, by kind and the text of their primary key."""
+    found: set[tuple[str, str]] = set()
+    for kind in Kind:
+        pks = {event.object_pk for event in events if event.kind == kind.value}
+        readable = [pk for pk in pks if _is_readable(kind, pk)]
+        if readable:
+            rows = all_rows(kind.model).filter(pk__in=readable).order_by()
+            found |= {(kind.value, str(pk)) for pk in rows.values_list("pk", flat=True)}
+    return found
+
+
+def _is_readable(kind: Kind, pk: str) -> bool:
+    """Whether the table may have this primary key. Its type may have changed since."""
+    try:
+        kind.model._meta.pk.to_python(pk)
+    except (ValidationError, ValueError):
+        return False
+    return True
+
+
+def _may_undo(site: AdminSite, request: HttpRequest, event: Event, *, is_deleted: bool) -> bool:
+    """Whether the user may undo an event. The page of the undo also checks the row itself."""
+    admin = admin_of(site, Kind(event.kind).model)
+    is_lost = event.action != "create" and any(one.secret for one in event.differences)
+    if admin is None or is_lost or is_deleted is not (event.action == "delete"):
+        return False
+    if event.action == "delete":
+        return admin.has_add_permission(request)
+    if event.action == "create":
+        return admin.has_delete_permission(request)
+    if admin.has_change_permission(request):
+        return True
+    fields = {one.field for one in event.differences}
+    is_toggle = fields <= TOGGLE_FIELDS and not (event.added.count or event.removed.count)
+    return event.kind == Kind.FLAG.value and is_toggle and may_toggle(admin, request)

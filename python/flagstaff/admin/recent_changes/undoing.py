@@ -1,0 +1,282 @@
+"""The page that undoes chosen events: what each would become, and what is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._tables.rows import all_rows
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.confirmation import (
+    MAX_TEXT,
+    ConfirmationMixin,
+    describe_changed,
+    parse_version,
+    problems_of,
+)
+from flagstaff.admin.deleting import text_for_many
+from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
+from flagstaff.admin.history_texts import skipped_text, undone_text
+from flagstaff.admin.links import admin_of, page_url
+from flagstaff.admin.planned import Planned, impact_text, planned_edit
+from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin.recent_changes.filters import KIND_LABELS
+from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
+from flagstaff.admin.reports import SAVE_TIMEOUT
+from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.describe import and_more, describe_change
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_of
+from flagstaff.history.user_names import may_see_users, names_of_users
+from flagstaff.models import RecentChange
+
+__all__ = ["UndoingMixin"]
+
+if TYPE_CHECKING:
+    _Admin = ModelAdmin[RecentChange]
+else:
+    _Admin = object
+
+# An undo reads the newer history of each row.
+_MAX_EVENTS = 200
+_BUTTON = "_undo_events"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row of the page."""
+
+    kind: str
+    key: str
+    change: str
+    after: str
+    problem: str
+    is_deletion: bool
+
+
+class UndoingMixin(ConfirmationMixin, _Admin):
+    """Put it before ModelAdmin."""
+
+    def undo_page(self, request: HttpRequest) -> HttpResponse:
+        """Shows what an undo of the events in the URL would do. A POST undoes them."""
+        versions = {parse_version(text) for text in request.GET.getlist(UNDO_EVENTS)}
+        if len(versions) > _MAX_EVENTS:
+            text = _("Not undone: choose at most %(count)s changes at once.")
+            count = local_number(_MAX_EVENTS)
+            self.message_user(request, text % {"count": count}, messages.ERROR)
+            return HttpResponseRedirect(self._list_url(request))
+        try:
+            planned = preview_undo_events(versions)
+        except FlagstaffError as error:
+            self.message_user(request, _("Not undone: %(why)s") % {"why": error}, messages.ERROR)
+            return HttpResponseRedirect(self._list_url(request))
+        for one in planned:
+            self._require(request, one)
+        possible = [one for one in planned if one.changed is not None]
+        plan = _plan(possible)
+        typed = _text_to_type(possible, plan)
+        problems = problems_of(request, typed)
+        if request.method == "POST" and problems is not None and not problems and possible:
+            return self._undo(request, possible)
+        return self._ask(request, planned, plan, typed, problems)
+
+    def _undo(self, request: HttpRequest, possible: Sequence[UndoneEvents]) -> HttpResponse:
+        versions = {version for one in possible for version in one.versions}
+        shown = {parse_version(text) for text in request.POST.getlist(UNDO_EVENTS)}
+        # Only what the page has shown as possible; a conflict since then refuses all.
+        with transaction.atomic(using=conf.database):
+            done = undo_events(versions & shown if shown else versions)
+            for one in done:
+                self._require(request, one)
+        written = [one for one in done if one.changed is not None and one.changed.written]
+        for one in written:
+            self._log(request, one)
+        self._report_undone(request, written)
+        return HttpResponseRedirect(self._list_url(request))
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        planned: Sequence[UndoneEvents],
+        plan: Planned | None,
+        typed: str,
+        problems: list[str] | None,
+    ) -> HttpResponse:
+        possible = [one for one in planned if one.changed is not None]
+        count = sum(len(one.events) for one in possible)
+        blocked = sum(len(one.events) for one in planned) - count
+        impact = "" if plan is None else impact_text(plan)
+        label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
+        if [_brings_back(one) for one in planned] == [True]:
+            label = _("Bring back")
+        context = {
+            "title": _("Undo changes"),
+            "flagstaff_parent": "admin/base_site.html",
+            "flagstaff_question": _question(planned, possible),
+            "flagstaff_notes": [
+                *([impact] if impact else []),
+                *([_blocked_text(blocked)] if blocked else []),
+            ],
+            "flagstaff_parts": [_line(request, one) for one in planned],
+            "flagstaff_posted": [
+                (UNDO_EVENTS, str(version)) for one in possible for version in one.versions
+            ],
+            "flagstaff_version": None,
+            "flagstaff_button": _BUTTON,
+            "flagstaff_target": "1",
+            "flagstaff_label": label % {"count": local_number(count)},
+            "flagstaff_danger": any(_deletes(one) for one in possible),
+            "flagstaff_typed": typed,
+            "flagstaff_problems": problems,
+            "flagstaff_back": self._list_url(request),
+            "flagstaff_nothing": not possible,
+        }
+        page = self.confirmation(request, RecentChange(), context)
+        page.template_name = "flagstaff/recent_changes/undo.html"
+        return page
+
+    def _require(self, request: HttpRequest, one: UndoneEvents) -> None:
+        """Raises PermissionDenied. To undo a creation is to delete, to undo a deletion to add."""
+        admin = admin_of(self.admin_site, one.kind.model)
+        if admin is None or not admin.has_view_permission(request):
+            raise PermissionDenied
+        if not _may_write(admin, request, one):
+            raise PermissionDenied
+
+    def _log(self, request: HttpRequest, one: UndoneEvents) -> None:
+        """Writes into Django's log of the row, if it exists."""
+        admin = admin_of(self.admin_site, one.kind.model)
+        row = all_rows(one.kind.model).filter(pk=one.pk).first()
+        if admin is not None and row is not None and one.changed is not None:
+            admin.log_change(request, row, _undone_text(request, one.changed))
+
+    def _report_undone(self, request: HttpRequest, written: Sequence[UndoneEvents]) -> None:
+        if not written:
+            text = _("Nothing was changed: there is nothing to undo.")
+            self.message_user(request, text, messages.WARNING)
+            return
+        if len(written) == 1 and written[0].changed is not None:
+            text = _undone_text(request, written[0].changed)
+        else:
+            keys = join_some((f"“{one.key}”" for one in written), more=and_more)
+            text = _("Undone: %(keys)s.") % {"keys": keys}
+        missing = {pk for one in written if one.changed for pk in one.changed.missing}
+        applied = applied_by_workers(SAVE_TIMEOUT)
+        text = " ".join(filter(None, (text + skipped_text(missing), applied.text)))
+        level = messages.SUCCESS if applied.complete else messages.WARNING
+        self.message_user(request, text, level)
+
+    def _list_url(self, request: HttpRequest) -> str:
+        """The list with the filters that it had."""
+        back = request.GET.get(BACK, "")
+        url = page_url(self.admin_site, RecentChange, "changelist")
+        return f"{url}?{back}" if back else url
+
+
+def _line(request: HttpRequest, one: UndoneEvents) -> _Line:
+    first, last = one.entries
+    found = events_of(one.kind, one.pk, after=first - 1, before=last + 1, shorten=True)
+    names = names_of_users(found) if may_see_users(request.user) else None
+    change = "; ".join(describe_change(event, names, limit=MAX_TEXT) for event in reversed(found))
+    return _Line(
+        str(KIND_LABELS[one.kind]),
+        one.key,
+        change,
+        "" if one.changed is None else _after(request, one.changed),
+        one.problem,
+        _deletes(one),
+    )
+
+
+def _after(request: HttpRequest, changed: Changed) -> str:
+    if changed.new is None:
+        return _("will be deleted")
+    if changed.old is None and changed.written:
+        return _("will be created again, with everything that it had") + skipped_text(
+            changed.missing
+        )
+    if not changed.written:
+        return _("will not change: it has its earlier state already")
+    return describe_changed(request, changed) + skipped_text(changed.missing)
+
+
+def _undone_text(request: HttpRequest, changed: Changed) -> str:
+    if changed.old is None and changed.new is not None:
+        return _("“%(key)s” was created again, with everything that it had.") % {"key": changed.key}
+    return undone_text(request, changed)
+
+
+def _deletes(one: UndoneEvents) -> bool:
+    return one.changed is not None and one.changed.written and one.changed.new is None
+
+
+def _brings_back(one: UndoneEvents) -> bool:
+    changed = one.changed
+    return changed is not None and changed.written and changed.old is None
+
+
+def _may_write(admin: ModelAdmin[Any], request: HttpRequest, one: UndoneEvents) -> bool:
+    row = all_rows(one.kind.model).filter(pk=one.pk).first()
+    changed = one.changed
+    if changed is None or not changed.written:
+        return True
+    if changed.new is None:
+        return admin.has_delete_permission(request, row)
+    if changed.old is None:
+        return admin.has_add_permission(request)
+    if admin.has_change_permission(request, row):
+        return True
+    is_toggle = one.kind is Kind.FLAG and TOGGLE_FIELDS.issuperset(changed.new)
+    return is_toggle and may_toggle(admin, request, row)
+
+
+def _plan(possible: Sequence[UndoneEvents]) -> Planned | None:
+    """The effect on users, if one existing flag changes."""
+    if len(possible) != 1 or possible[0].kind is not Kind.FLAG:
+        return None
+    changed = possible[0].changed
+    if changed is None or not changed.written or not changed.new or changed.old is None:
+        return None
+    row = all_rows(Kind.FLAG.model).filter(pk=possible[0].pk).first()
+    return None if row is None else planned_edit(row, changed.new)
+
+
+def _text_to_type(possible: Sequence[UndoneEvents], plan: Planned | None) -> str:
+    """What a person has to type: as on the page of one undo, or as for several rows."""
+    if len(possible) == 1 and not _deletes(possible[0]):
+        return "" if plan is None else plan.text_to_type
+    return text_for_many([one.key for one in possible]) if possible else ""
+
+
+def _question(planned: Sequence[UndoneEvents], possible: Sequence[UndoneEvents]) -> str:
+    if not possible:
+        return _("None of these changes can be undone.")
+    if len(planned) == 1:
+        text = (
+            _("Bring back “%(key)s”?")
+            if _brings_back(planned[0])
+            else _("Undo this change of “%(key)s”?")
+        )
+        return text % {"key": planned[0].key}
+    return _("Undo these changes? They are undone in one transaction: all of them, or none.")
+
+
+def _blocked_text(count: int) -> str:
+    text = ngettext(
+        "%(count)s change cannot be undone and is left out.",
+        "%(count)s changes cannot be undone and are left out.",
+        count,
+    )
+    return text % {"count": local_number(count)}

@@ -1,0 +1,33 @@
+"""The events of experiments on the page of recent changes."""
+
+from __future__ import annotations
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+
+from flagstaff._extensions import OtherEvent, OtherEvents
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.recent_changes.others import filter_events
+from flagstaff.conf import conf
+from flagstaff.experiments.models import Experiment, ExperimentEvent
+
+__all__ = ["recent_events"]
+
+
+def recent_events(site: AdminSite, request: HttpRequest, wanted: OtherEvents) -> list[OtherEvent]:
+    """Returns the newest events, if the user may see them. One query."""
+    if not may_view(site, request, Experiment):
+        return []
+    found = filter_events(ExperimentEvent.objects.using(conf.database).all(), "experiment", wanted)
+    return [
+        OtherEvent(
+            at=event.at,
+            key=event.experiment.key,
+            url=page_url(site, Experiment, "change", event.experiment_id),
+            text=f"{ExperimentEvent.Kind(event.kind).label}: {event.text}",
+            actor=event.actor,
+            reason=event.reason,
+            is_creation=event.kind == ExperimentEvent.Kind.CREATED,
+        )
+        for event in found
+    ]

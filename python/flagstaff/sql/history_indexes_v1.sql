@@ -1,0 +1,6 @@
+-- Finds recent changes of one person, of a time, and creations and deletions among many changes.
+CREATE INDEX IF NOT EXISTS flagstaff_change_actor ON {change_table} (actor, id)
+    WHERE actor IS NOT NULL;
+CREATE INDEX IF NOT EXISTS flagstaff_change_at ON {change_table} (at);
+CREATE INDEX IF NOT EXISTS flagstaff_change_action ON {change_table} (action, id)
+    WHERE relation <> 'm' AND action <> 'update';
