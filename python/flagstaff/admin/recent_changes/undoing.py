@@ -89,15 +89,19 @@ class UndoingMixin(ConfirmationMixin, _Admin):
         typed = _text_to_type(possible, plan)
         problems = problems_of(request, typed)
         if request.method == "POST" and problems is not None and not problems and possible:
-            return self._undo(request, possible)
+            shown = {parse_version(text) for text in request.POST.getlist(UNDO_EVENTS)}
+            if shown <= {version for one in possible for version in one.versions}:
+                return self._undo(request, possible, shown)
+            problems = [_("Not undone: there was another change since this page was shown.")]
         return self._ask(request, planned, plan, typed, problems)
 
-    def _undo(self, request: HttpRequest, possible: Sequence[UndoneEvents]) -> HttpResponse:
-        versions = {version for one in possible for version in one.versions}
-        shown = {parse_version(text) for text in request.POST.getlist(UNDO_EVENTS)}
-        # Only what the page has shown as possible; a conflict since then refuses all.
+    def _undo(
+        self, request: HttpRequest, possible: Sequence[UndoneEvents], shown: set[int]
+    ) -> HttpResponse:
+        """Undoes what the page has shown as possible. A conflict since then refuses all."""
+        versions = shown or {version for one in possible for version in one.versions}
         with transaction.atomic(using=conf.database):
-            done = undo_events(versions & shown if shown else versions)
+            done = undo_events(versions)
             for one in done:
                 self._require(request, one)
         written = [one for one in done if one.changed is not None and one.changed.written]
