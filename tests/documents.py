@@ -60,10 +60,14 @@ values:
     value: ••••••
     description: ''
     secret: true
+    type: ''
+    choices: []
   page_size:
     value: 20
     description: ''
     secret: false
+    type: ''
+    choices: []
 """
 
 # A file that changes and creates flags and values of the shop.

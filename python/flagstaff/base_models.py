@@ -19,6 +19,7 @@ from django.utils.translation import pgettext_lazy
 from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._text.json_text import UnreadableJson, read_json
 from flagstaff._text.rule_problems import rule_problem_text
+from flagstaff.constraints import ValueRuleConstraint, rule_problems
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -26,6 +27,7 @@ from flagstaff.validators import (
     rule_problem,
     tags_problem,
     validate_bucket_by,
+    validate_choices,
     validate_flag_key,
     validate_rules,
     validate_tags,
@@ -237,6 +239,15 @@ class AbstractFeatureFlag(models.Model):
 class AbstractKeyValueStore(models.Model):
     """A value that can be changed without a deploy."""
 
+    class Type(models.TextChoices):
+        ANY = "", _("any type")
+        STRING = "string", pgettext_lazy("type of JSON", "string")
+        NUMBER = "number", pgettext_lazy("type of JSON", "number")
+        INTEGER = "integer", pgettext_lazy("type of JSON", "integer")
+        BOOLEAN = "boolean", pgettext_lazy("type of JSON", "boolean")
+        OBJECT = "object", pgettext_lazy("type of JSON", "object")
+        ARRAY = "array", pgettext_lazy("type of JSON", "array")
+
     key: models.Field[str | Combinable, str] = models.CharField(
         _("key"), max_length=KEY_MAX_LENGTH, unique=True
     )
@@ -252,6 +263,23 @@ class AbstractKeyValueStore(models.Model):
         db_default=False,
         help_text=_("The history stores a digest of a secret value instead of the value."),
     )
+    type: models.Field[str | Combinable, str] = models.CharField(
+        _("type"),
+        max_length=10,
+        choices=Type.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("A value of another type is refused."),
+    )
+    choices: models.Field[Any, Any] = RulesField(
+        _("choices"),
+        default=list,
+        db_default=[],
+        blank=True,
+        validators=[validate_choices],
+        help_text=_('A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'),
+    )
     changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
@@ -261,6 +289,7 @@ class AbstractKeyValueStore(models.Model):
         verbose_name = _("value")
         verbose_name_plural = _("values")
         ordering = ("key",)
+        constraints = (ValueRuleConstraint(name="%(app_label)s_%(class)s_value_rule"),)
 
     def __str__(self) -> str:
         return self.key
@@ -274,6 +303,9 @@ class AbstractKeyValueStore(models.Model):
                 validate_flag_key(self.key)
             except ValidationError as error:
                 errors["key"] = error.error_list
+        for name, problem in rule_problems(self).items():
+            if name not in {*(exclude or ()), *errors}:
+                errors[name] = [ValidationError(problem, code="value_rule")]
         if errors:
             raise ValidationError(errors)
 

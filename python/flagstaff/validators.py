@@ -1,4 +1,4 @@
-"""Validation of keys, rollouts, bucketing units, rules, conditions of segments, and tags."""
+"""Validation of keys, rollouts, units, rules, conditions of segments, tags, and choices."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff._text.storable import is_storable
+from flagstaff._text.value_rules import choices_problem
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 
@@ -20,6 +21,7 @@ from flagstaff.exceptions import InvalidChangeError
 __all__ = [
     "KEY_MAX_LENGTH",
     "validate_bucket_by",
+    "validate_choices",
     "validate_conditions",
     "validate_flag_key",
     "validate_rules",
@@ -175,6 +177,14 @@ def _validate_tag(tag: object, number: int, earlier: list[object]) -> None:
     length = len(tag) if isinstance(tag, str) else 0
     params = {"number": number, "tag": tag, "length": length}
     raise ValidationError(text, code=code, params=params)
+
+
+def validate_choices(choices: object) -> None:
+    """Raises ValidationError unless these can be the choices of a value.
+
+    Choices are a list of strings, numbers and booleans, without one that is there twice.
+    """
+    _refuse(choices_problem(choices), "invalid_choices")
 
 
 def validate_rules(rules: object) -> None:

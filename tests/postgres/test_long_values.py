@@ -124,7 +124,7 @@ def test_value_list_in_a_pipe_has_the_whole_value() -> None:
 
 def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     ran = run("value set terms 1")
-    message, undo = ran.err.splitlines()
+    message, undo, _new_type = ran.err.splitlines()
     assert len(message) < SHORT
     assert message.endswith(" → 1")
     assert undo.startswith("undo: manage.py flags undo terms ")

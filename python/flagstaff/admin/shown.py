@@ -68,7 +68,7 @@ def digest(name: str, value: object) -> str:
     """Returns the same text for equal values, whether read from the row or from the form."""
     if name == "value":
         text = canonical(value, allow_nan=True)
-    elif name in ("rules", "conditions"):
+    elif name in ("rules", "conditions", "choices"):
         text = canonical_json(value, allow_nan=True)
     elif name == TAGS and value is None:
         # A project's own column may be NULL, and its form has no tags then.

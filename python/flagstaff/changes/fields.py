@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import date, datetime
 from decimal import Decimal
 from typing import cast
@@ -27,6 +28,8 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.lists import join_some
+from flagstaff._text.value_rules import TYPES, choices_problem
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.old_workers import require_workers
 from flagstaff.changes.segment_use import (
@@ -36,6 +39,7 @@ from flagstaff.changes.segment_use import (
     require_unused,
 )
 from flagstaff.conf import conf
+from flagstaff.constraints import CHOICES, TYPE, VALUE, has_rule, rule_problems
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import (
     condition_problem,
@@ -53,6 +57,7 @@ __all__ = [
     "insert_together",
     "may_insert_together",
     "require_readable",
+    "rule_problems_of",
     "touch",
     "validate",
     "validate_new",
@@ -77,6 +82,8 @@ def write(row: Row, fields: Fields) -> None:
     """
     for name, new in fields.items():
         validate(row, name, new)
+    for problem in rule_problems_of(row, fields).values():
+        raise InvalidChangeError(f"{row.key}: {problem}")
     if RULES in fields:
         require_segments(row, fields[RULES])
     if (name := _targeting_field(row)) in fields:
@@ -155,6 +162,18 @@ def validate(row: Row, name: str, new: object) -> None:
         raise InvalidChangeError(f"{name}: {' '.join(error.messages)}") from error
 
 
+def rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:
+    """Returns how a value would break its rule after a change, a sentence by field; or {}."""
+    if not {VALUE, TYPE, CHOICES}.intersection(fields) or not has_rule(model_of(row)):
+        return {}
+    changed = copy(cast("Model", row))
+    for name, new in fields.items():
+        setattr(changed, name, new)
+    if is_secret(row):
+        changed.__dict__["secret"] = True  # Else the problem would contain the value.
+    return rule_problems(changed)
+
+
 def validate_new(row: Model) -> None:
     """Raises ValidationError if the model does not accept a new row."""
     fields = row._meta.local_concrete_fields
@@ -165,6 +184,7 @@ def validate_new(row: Model) -> None:
         for field, value in values.items()
         if (problem := _problem(row, field, value))
     }
+    problems |= {name: text for name, text in _new_rule_problems(row).items() if not problems}
     empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
     try:
         row.full_clean(
@@ -194,7 +214,24 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> str | None:
     if new is None and field.null:
         # The field of a project: NULL means no rules, no tags, and the unit "user".
         return None
-    return _targeting_problem(row, field, new) or _ownership_problem(row, field, new)
+    return (
+        _targeting_problem(row, field, new)
+        or _ownership_problem(row, field, new)
+        or _rule_field_problem(row, field, new)
+    )
+
+
+def _rule_field_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    """Returns why a value cannot have this type or these choices; None for other fields."""
+    if field.name not in (TYPE, CHOICES) or not has_rule(cast("type[Model]", type(row))):
+        return None
+    if field.name == CHOICES:
+        return choices_problem(new)
+    return None if new in ("", *TYPES) else f"use one of {join_some(TYPES)}"
+
+
+def _new_rule_problems(row: Model) -> dict[str, str]:
+    return rule_problems(row) if isinstance(row, conf.value_model) else {}
 
 
 def _ownership_problem(row: Row | Model, field: AnyField, new: object) -> str | None:

@@ -51,6 +51,8 @@ _FIELDS = {
     "changed_at": pgettext_lazy("field", "changed_at"),
     "value": pgettext_lazy("field", "value"),
     "secret": pgettext_lazy("field", "secret"),
+    "type": pgettext_lazy("field", "type"),
+    "choices": pgettext_lazy("field", "choices"),
     "bucket_by": pgettext_lazy("field", "bucketed by"),
     "rules": pgettext_lazy("field", "rules"),
     "conditions": pgettext_lazy("field", "conditions"),

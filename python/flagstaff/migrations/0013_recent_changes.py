@@ -6,7 +6,7 @@ from flagstaff.operations import IndexHistory
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flagstaff", "0011_toggle_permission")]
+    dependencies = [("flagstaff", "0012_value_rules")]
 
     operations = [
         migrations.CreateModel(

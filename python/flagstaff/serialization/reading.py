@@ -10,6 +10,7 @@ from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
 from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.segment_use import RULES
+from flagstaff.constraints import CHOICES, TYPE
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
@@ -29,9 +30,13 @@ def _lacking(things: str, name: str) -> str:
     )
 
 
-# Optional fields of a flag model: what a flag of a model without the field has, and the problem of
-# any other value.
-_OPTIONAL: dict[str, tuple[object, str]] = {
+_NO_RULES = (
+    "the value model of this project has no column for types and choices; add the fields, or "
+    "remove type and choices from the file"
+)
+# Optional fields of a model: what a row of a model without the field has, and the problem of any
+# other value.
+_OPTIONAL_OF_FLAGS: dict[str, tuple[object, str]] = {
     RULES: (
         [],
         (
@@ -49,6 +54,11 @@ _OPTIONAL: dict[str, tuple[object, str]] = {
     OWNER: ("", _lacking("owners", OWNER)),
     TAGS: ([], _lacking("tags", TAGS)),
     REVIEW_ON: (None, _lacking("review dates", REVIEW_ON)),
+}
+_OPTIONAL: dict[Kind, dict[str, tuple[object, str]]] = {
+    Kind.FLAG: _OPTIONAL_OF_FLAGS,
+    Kind.VALUE: {TYPE: ("", _NO_RULES), CHOICES: ([], _NO_RULES)},
+    Kind.SEGMENT: {},
 }
 
 _Mapping = dict[str, Any]
@@ -120,9 +130,9 @@ def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
                 problems.add((*path, name), str(error))
             else:
                 fields[name] = value
-        elif name in _OPTIONAL and kind is Kind.FLAG:
+        elif name in _OPTIONAL[kind]:
             # The file of a project with the field: its default is the same here.
-            default, problem = _OPTIONAL[name]
+            default, problem = _OPTIONAL[kind][name]
             if value != default:
                 problems.add((*path, name), problem)
         elif name != _VERSION and not (name == ALLOWED and kind is Kind.FLAG):

@@ -1,4 +1,4 @@
-"""Values: value get, set, create, delete, list."""
+"""Values: value get, set, create, update, delete, list."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_change, warn_of_case_variants
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.topics import Topic
+from flagstaff.cli.support.value_fields import add_value_fields, value_fields, warn_of_new_type
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
@@ -96,28 +97,50 @@ def _set(options: Options, out: Output) -> None:
     changed = changes.set_value(key, value, expect_version=options["expect_version"])
     stored = replace(changed, old=as_stored(changed.old), new=as_stored(changed.new))
     report_change(stored, out, options)
+    if changed.written and not secret:
+        warn_of_new_type(key, stored.old, stored.new, out)
 
 
 def _add_create(parser: CommandParser) -> None:
     _add_value_key(parser)
     _add_json(parser)
     add_attribution(parser)
-    parser.add_argument("--description", metavar="TEXT", help="what the value is for")
-    parser.add_argument(
-        "--secret",
-        action="store_true",
-        help="mask the value in lists, and store only a digest of it in the history",
-    )
+    add_value_fields(parser)
 
 
 def _create(options: Options, out: Output) -> None:
-    given = {"description": options["description"], "secret": options["secret"] or None}
-    fields = {name: field for name, field in given.items() if field is not None}
-    value = _parsed(options, verb="create", secret=options["secret"])
+    fields = value_fields(options)
+    value = _parsed(options, verb="create", secret=bool(options["secret"]))
     changed = changes.create_value(options["key"], value, **fields)
     report_change(changed, out, options)
     if changed.written:
         warn_of_case_variants(conf.value_model, options["key"], out)
+
+
+def _add_update(parser: CommandParser) -> None:
+    add_value_change_arguments(parser)
+    add_value_fields(parser)
+    parser.add_argument(
+        "--value",
+        dest="text",
+        metavar="JSON",
+        help='the new value, for a rule that the present one breaks; "-" is the standard input',
+    )
+
+
+def _update(options: Options, out: Output) -> None:
+    key, fields = options["key"], value_fields(options)
+    if not fields and options["text"] is None:
+        raise CommandError(
+            "pass --description, --secret, --no-secret, --type, --choices or --value",
+            returncode=USAGE,
+        )
+    # An unknown key is an error before the standard input is read.
+    secret = is_secret(value_row(key)) or bool(fields.get("secret"))
+    if options["text"] is not None:
+        fields["value"] = _parsed(options, verb="set", secret=secret)
+    changed = changes.update_value(key, fields, expect_version=options["expect_version"])
+    report_change(changed, out, options)
 
 
 def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
@@ -181,7 +204,7 @@ def _list_record(row: Any, *, is_json: bool) -> Record:
 
 VALUE = verb_group(
     "value",
-    "get, set, create, delete or list values",
+    "get, set, create, update, delete or list values",
     Verb(
         name="get",
         help="print a value as JSON; a secret value is masked",
@@ -206,9 +229,21 @@ VALUE = verb_group(
         examples=(
             "value create page_size 20",
             "value create mail_password - --secret < password.json",
+            'value create payment_gateway \'"stripe"\' --choices \'["stripe", "paypal"]\'',
         ),
         add_arguments=_add_create,
         run=_create,
+    ),
+    Verb(
+        name="update",
+        help="change the description, secrecy, type or choices of a value",
+        examples=(
+            "value update page_size --type integer",
+            "value update page_size --type any",
+            'value update payment_gateway --choices \'["stripe", "paypal"]\'',
+        ),
+        add_arguments=_add_update,
+        run=_update,
     ),
     Verb(
         name="delete",

@@ -1,0 +1,138 @@
+"""The rule of a value: its type and its choices. Says what breaks it. Pure: no database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
+
+from flagstaff._text.json_text import scalar_of
+from flagstaff._text.lists import join_some
+
+__all__ = [
+    "ANY",
+    "TYPES",
+    "TYPE_LABELS",
+    "ValueRule",
+    "choices_problem",
+    "type_of",
+    "value_problem",
+]
+
+#: The types that a rule can name. Each integer is also a number.
+TYPES = ("string", "number", "integer", "boolean", "object", "array")
+# With articles, for sentences.
+TYPE_LABELS = {
+    "string": pgettext_lazy("type of JSON", "a string"),
+    "number": pgettext_lazy("type of JSON", "a number"),
+    "integer": pgettext_lazy("type of JSON", "an integer"),
+    "boolean": pgettext_lazy("type of JSON", "true or false"),
+    "object": pgettext_lazy("type of JSON", "an object"),
+    "array": pgettext_lazy("type of JSON", "an array"),
+    "null": pgettext_lazy("type of JSON", "null"),
+}
+_MAX_NAMED = 10
+_MAX_LENGTH = 80
+
+
+class ValueRule(NamedTuple):
+    """What a value may be."""
+
+    #: One of TYPES; empty for any type.
+    type: str = ""
+    #: Strings, numbers or booleans; empty for any value of the type.
+    choices: Sequence[object] = ()
+
+
+ANY = ValueRule()
+
+
+def type_of(value: object) -> str:
+    """Returns the JSON type of a value, as `jsonb_typeof` names it."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    names = {str: "string", dict: "object", list: "array", type(None): "null"}
+    return names.get(type(value), "object")
+
+
+def value_problem(value: object, rule: ValueRule, *, secret: bool = False) -> str | None:
+    """Returns how a value breaks the rule, or None. Does not contain a secret value."""
+    if rule.type and not _has_type(value, rule.type):
+        return _type_problem(value, rule.type, secret=secret)
+    if rule.choices and not any(_is_same(value, choice) for choice in rule.choices):
+        return _choice_problem(value, rule.choices, secret=secret)
+    return None
+
+
+def choices_problem(choices: object, value_type: str = "") -> str | None:
+    """Returns why this cannot be the choices of values of a type, or None."""
+    if not isinstance(choices, list):
+        return _('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
+    for number, choice in enumerate(choices, start=1):
+        texts = {"number": number, "choice": _text(choice)}
+        if not isinstance(choice, str | int | float):
+            return _("choice %(number)d is not a string, a number, true or false") % texts
+        if value_type and not _has_type(choice, value_type):
+            texts["type"] = str(TYPE_LABELS[value_type])
+            return _("the choice %(choice)s is not %(type)s, which is the type") % texts
+        if any(_is_same(choice, other) for other in choices[: number - 1]):
+            return _("the choice %(choice)s is there twice; remove one") % texts
+    return None
+
+
+def _has_type(value: object, name: str) -> bool:
+    if name == "integer":
+        return isinstance(value, int) and not isinstance(value, bool)
+    return type_of(value) == name
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether PostgreSQL finds both equal: 1 and 1.0 are, 1 and true are not."""
+    return type_of(one) == type_of(other) and one == other
+
+
+def _type_problem(value: object, name: str, *, secret: bool) -> str:
+    texts = {"type": str(TYPE_LABELS[name]), "present": str(TYPE_LABELS[type_of(value)])}
+    if name == "integer" and type_of(value) == "number" and not secret:
+        return _("%(value)s is not an integer") % {"value": _text(value)}
+    # "25" where 25 is needed.
+    meant = scalar_of(value) if isinstance(value, str) and not secret else value
+    if type_of(meant) != "string" and meant is not value and _has_type(meant, name):
+        texts["meant"] = _text(meant)
+        return (
+            _("the value must be %(type)s, not %(present)s; did you mean %(meant)s without quotes?")
+            % texts
+        )
+    return _("the value must be %(type)s, not %(present)s") % texts
+
+
+def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> str:
+    allowed = join_some(map(_text, choices), limit=_MAX_NAMED)
+    if secret:
+        return _("the value is not one of %(allowed)s") % {"allowed": allowed}
+    texts = {"value": _text(value), "allowed": allowed, "meant": _nearest(value, choices)}
+    if texts["meant"]:
+        return _("%(value)s is not one of %(allowed)s; did you mean %(meant)s?") % texts
+    return _("%(value)s is not one of %(allowed)s") % texts
+
+
+def _nearest(value: object, choices: Iterable[object]) -> str:
+    """Returns the most similar choice as JSON, or an empty text."""
+    by_text = {_plain(choice): choice for choice in reversed(list(choices))}
+    nearest = get_close_matches(_plain(value)[:_MAX_LENGTH], by_text, n=1)
+    return _text(by_text[nearest[0]]) if nearest else ""
+
+
+def _plain(value: object) -> str:
+    return value.casefold() if isinstance(value, str) else _text(value)
+
+
+def _text(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
