@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,14 +10,25 @@ from typing import Any
 from django.http import HttpRequest
 
 from flagstaff._text.local_formats import local_time_text
+from flagstaff._text.truncated import truncated
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.history import Event, Users
-from flagstaff.history.describe import describe_actor, describe_change, source_label
+from flagstaff.history.describe import (
+    describe_actor,
+    describe_change,
+    describe_json_change,
+    more_characters,
+    source_label,
+)
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
+from flagstaff.history.whole_values import with_whole_values
 
 __all__ = ["event_cells", "visible_events", "without_users"]
+
+# Characters of a whole value, which is folded: a page has up to 100 of them.
+_MAX_WHOLE = 4_000
 
 
 def visible_events(  # noqa: PLR0913 (which row, which events, and how much of them)
@@ -34,7 +46,8 @@ def visible_events(  # noqa: PLR0913 (which row, which events, and how much of t
 
 
 def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Returns the texts of each event. Queries the names of actors and users."""
+    """Returns the texts of each event. Queries the names of actors and users, and long values."""
+    events = with_whole_values(events)
     may_see = may_see_users(request.user)
     actors: dict[str, str]
     users: dict[str, str] | None
@@ -47,9 +60,23 @@ def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str,
             "actor": describe_actor(event, actors),
             "source": source_label(event.source),
             "change": describe_change(event, users, limit=MAX_TEXT),
+            "whole": _whole_values(event),
         }
         for event in events
     ]
+
+
+def _whole_values(event: Event) -> tuple[str, str] | None:
+    """Returns the old and the new value if the change shows only what differs, or None."""
+    for one in event.differences if event.action == "change" else ():
+        if one.field == "value" and describe_json_change(one.old, one.new) is not None:
+            return _indented(one.old), _indented(one.new)
+    return None
+
+
+def _indented(value: object) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return truncated(text, _MAX_WHOLE, more=more_characters)
 
 
 def without_users(event: Event) -> Event:

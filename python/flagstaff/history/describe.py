@@ -17,6 +17,7 @@ from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_text import Style, conditions_text, rules_text
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
+from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 
 __all__ = [
     "SECRET",
@@ -24,6 +25,7 @@ __all__ = [
     "and_more",
     "describe_actor",
     "describe_change",
+    "describe_json_change",
     "describe_value",
     "field_label",
     "more_characters",
@@ -63,6 +65,8 @@ _SENTENCES: dict[str, Callable[[object, Style], str | None]] = {
     "conditions": conditions_text,
 }
 _BY_USER = (BUCKET_BY, USER)
+# How much of a changed JSON document is shown: parts, and characters of each.
+_MAX_PARTS, _MAX_PART = 5, 80
 # The number of values of a condition in a text of limited length.
 _MAX_VALUES = 5
 _SOURCES = {
@@ -122,7 +126,8 @@ def describe_change(
 ) -> str:
     """Returns what was changed, such as "rollout_percent 25 → 50". Users are named by `names`.
 
-    `limit` is the length of each value, in characters; None shows whole values.
+    `limit` is the length of each value, in characters, and of an object or an array the parts that
+    differ are shown; None shows whole values.
     """
     parts = _row(change, limit)
     if count := change.added.count:
@@ -159,6 +164,32 @@ def describe_value(
     return truncated(text, limit, more=more_characters)
 
 
+def describe_json_change(old: object, new: object) -> str | None:
+    """Returns the parts of an object or an array that differ, such as "retries.max: 3 → 5".
+
+    None if they do not differ, or are not both objects or both arrays.
+    """
+    is_same_type = any(isinstance(old, one) and isinstance(new, one) for one in (dict, list))
+    if not is_same_type:
+        return None
+    parts = list(json_differences(old, new))
+    shown = "; ".join(map(_part_text, parts[:_MAX_PARTS]))
+    if count := len(parts) - min(len(parts), _MAX_PARTS):
+        more = ngettext("%(parts)s; and %(count)s more", "%(parts)s; and %(count)s more", count)
+        return more % {"parts": shown, "count": local_number(count)}
+    return shown or None
+
+
+def _part_text(part: JsonDifference) -> str:
+    old, new = (describe_value(one, limit=_MAX_PART) for one in (part.old, part.new))
+    texts = {"path": path_text(part.path), "old": old, "new": new}
+    if part.action == "added":
+        return _("%(path)s: added %(new)s") % texts
+    if part.action == "removed":
+        return _("%(path)s: removed %(old)s") % texts
+    return f"{texts['path']}: {old} → {new}"
+
+
 def more_characters(count: int) -> str:
     """Returns the translated text that `truncated` adds for `count` more characters."""
     return ngettext(
@@ -191,6 +222,10 @@ def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int |
 
 
 def _change(difference: Difference, limit: int | None) -> str:
+    is_value = difference.field == "value" and not difference.secret and limit is not None
+    parts = describe_json_change(difference.old, difference.new) if is_value else None
+    if parts is not None:
+        return f"{field_label(difference.field)} {parts}"
     old, new = (_text(difference, value, limit) for value in (difference.old, difference.new))
     return f"{field_label(difference.field)} {old} → {new}"
 

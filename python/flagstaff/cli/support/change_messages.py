@@ -16,7 +16,7 @@ from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import as_json
 from flagstaff.conf import conf
-from flagstaff.history.describe import SECRET, describe_value
+from flagstaff.history.describe import SECRET, describe_json_change, describe_value
 
 __all__ = ["VALUE", "Names", "change_messages"]
 
@@ -81,6 +81,10 @@ def _up_to_date(changed: Changed) -> str:
 def _field(changed: Changed, name: str, old: object, new: object, names: Names) -> str:
     if name == ALLOWED:
         return _allowed(new, old, names)
+    is_value = name == VALUE and not changed.secret
+    parts = describe_json_change(old, new) if is_value else None
+    if parts is not None:
+        return f"{name} {parts}"
     return f"{name} {_text(changed, name, old)} → {_text(changed, name, new)}"
 
 

@@ -1,0 +1,119 @@
+"""The places at which two JSON documents differ. Pure: no database."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["JsonDifference", "Path", "json_differences", "path_text"]
+
+#: Names of members and indices of elements, from the outside in.
+Path: TypeAlias = "tuple[str | int, ...]"
+
+# A name that needs no quotes in a path.
+_PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
+# Deeper parts are compared as a whole.
+_MAX_DEPTH = 30
+# The elements of longer lists are compared by their index: aligning them takes too long.
+_MAX_ALIGNED = 300
+
+
+@dataclass(frozen=True)
+class JsonDifference:
+    """A part of a document that was added, removed or replaced."""
+
+    action: Literal["added", "removed", "changed"]
+    #: Where the part is in the new document; of a removed part, where it was in the old one.
+    path: Path
+    #: None if it was added.
+    old: Any
+    #: None if it was removed.
+    new: Any
+
+
+def json_differences(old: object, new: object) -> Iterator[JsonDifference]:
+    """Yields the differences of two JSON documents, as small as possible.
+
+    Elements of lists are aligned, so that an element in the middle can be added or removed. Numbers
+    and booleans differ: 1 is not true, and 1 is not 1.0.
+
+    >>> [path_text(one.path) for one in json_differences({"a": [1, 2]}, {"a": [1, 3], "b": 4})]
+    ['a[1]', 'b']
+    """
+    return _differences(old, new, (), (), 0)
+
+
+def path_text(path: Path) -> str:
+    """Returns a path as text, such as `hosts[2].name`. A name with other characters is quoted."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif _PLAIN_NAME.fullmatch(part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return text
+
+
+def _differences(
+    old: object, new: object, before: Path, after: Path, depth: int
+) -> Iterator[JsonDifference]:
+    """Yields the differences of two parts, which are at `before` and `after`."""
+    if depth < _MAX_DEPTH and isinstance(old, dict) and isinstance(new, dict):
+        yield from _of_objects(old, new, before, after, depth + 1)
+    elif depth < _MAX_DEPTH and isinstance(old, list) and isinstance(new, list):
+        yield from _of_lists(old, new, before, after, depth + 1)
+    elif _canonical(old) != _canonical(new):
+        yield JsonDifference("changed", after, old, new)
+
+
+def _of_objects(
+    old: Mapping[str, Any], new: Mapping[str, Any], before: Path, after: Path, depth: int
+) -> Iterator[JsonDifference]:
+    for name in dict.fromkeys([*old, *new]):
+        if name not in new:
+            yield JsonDifference("removed", (*before, name), old[name], None)
+        elif name not in old:
+            yield JsonDifference("added", (*after, name), None, new[name])
+        else:
+            places = (*before, name), (*after, name)
+            yield from _differences(old[name], new[name], *places, depth)
+
+
+def _of_lists(
+    old: list[Any], new: list[Any], before: Path, after: Path, depth: int
+) -> Iterator[JsonDifference]:
+    for start, end, other_start, other_end in _unequal(old, new):
+        gone, come = range(start, end), range(other_start, other_end)
+        for index, other in zip_longest(gone, come):
+            if index is None:
+                yield JsonDifference("added", (*after, other), None, new[other])
+            elif other is None:
+                yield JsonDifference("removed", (*before, index), old[index], None)
+            else:
+                places = (*before, index), (*after, other)
+                yield from _differences(old[index], new[other], *places, depth)
+
+
+def _unequal(old: list[Any], new: list[Any]) -> Iterator[tuple[int, int, int, int]]:
+    """Yields the ranges of both lists that replace each other."""
+    if max(len(old), len(new)) > _MAX_ALIGNED:
+        yield 0, len(old), 0, len(new)
+        return
+    texts = list(map(_canonical, old)), list(map(_canonical, new))
+    matcher = SequenceMatcher(None, *texts, autojunk=False)
+    for tag, *ranges in matcher.get_opcodes():
+        if tag != "equal":
+            start, end, other_start, other_end = ranges
+            yield start, end, other_start, other_end
+
+
+def _canonical(value: object) -> str:
+    """Returns the same text for the same JSON, whatever the order of its members."""
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,72 @@
+"""Reads the long values of events again, as a whole, so that a page can show what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flagstaff._tables.model_fields import column_of
+from flagstaff._text.json_text import LongJson
+from flagstaff.conf import conf
+from flagstaff.history.events import Difference, Event
+from flagstaff.models import Change
+
+__all__ = ["with_whole_values"]
+
+_VALUE = "value"
+# Characters of one value, and of all values of a page.
+_MAX_LENGTH, _MAX_TOTAL = 100_000, 1_000_000
+
+
+def with_whole_values(events: Sequence[Event]) -> list[Event]:
+    """Returns the events with whole values in the place of each LongJson that is not too long.
+
+    One query. The first events come first: the others keep the start of their values when there
+    are too many characters. Secret values are not read.
+    """
+    wanted: dict[int, Difference] = {}
+    left = _MAX_TOTAL
+    for event in events:
+        difference = _long_value(event)
+        length = 0 if difference is None else _length(difference)
+        if difference is not None and length <= left:
+            wanted[event.version] = difference
+            left -= length
+    chosen = [event for event in events if event.version in wanted]
+    rows = _rows({id_ for event in chosen for id_ in (event.first, event.version)})
+    return [_with_value(one, rows) if one.version in wanted else one for one in events]
+
+
+def _long_value(event: Event) -> Difference | None:
+    """Returns the difference to complete, or None."""
+    if event.kind != "value" or event.action != "change":
+        return None
+    for one in event.differences:
+        sides = [side for side in (one.old, one.new) if isinstance(side, LongJson)]
+        if one.field == _VALUE and sides and all(side.length <= _MAX_LENGTH for side in sides):
+            return one
+    return None
+
+
+def _length(difference: Difference) -> int:
+    sides = (difference.old, difference.new)
+    return sum(side.length for side in sides if isinstance(side, LongJson))
+
+
+def _rows(ids: Iterable[int]) -> dict[int, tuple[Any, Any]]:
+    entries = Change.objects.using(conf.database).filter(id__in=ids)
+    found = entries.values_list("id", "old", "new") if ids else []
+    return {id_: (old, new) for id_, old, new in found}
+
+
+def _with_value(event: Event, rows: Mapping[int, tuple[Any, Any]]) -> Event:
+    column = column_of(conf.value_model, _VALUE)
+    old, new = rows.get(event.first, (None, None))[0], rows.get(event.version, (None, None))[1]
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return event
+    differences = (
+        replace(one, old=old.get(column), new=new.get(column)) if one.field == _VALUE else one
+        for one in event.differences
+    )
+    return replace(event, differences=tuple(differences))
