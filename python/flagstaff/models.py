@@ -20,15 +20,8 @@ from flagstaff.base_models import (
 )
 from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
 
-__all__ = [
-    "Change",
-    "ConnectedWorker",
-    "FeatureFlag",
-    "KeyValueStore",
-    "RecentChange",
-    "Segment",
-    "UnknownKey",
-]
+# The other models are internal.
+__all__ = ["Change", "FeatureFlag", "KeyValueStore", "Segment"]
 
 
 class FeatureFlag(AbstractFeatureFlag):

@@ -29,6 +29,26 @@ def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
     assert {row[4] for row in rows("workers")} == {"false"}
 
 
+def test_workers_says_which_are_behind_and_for_how_long(join: Join) -> None:
+    slow, quick = join("web-2", pid=7), join("web-1", pid=8)
+    slow.load()
+    FeatureFlag.objects.update(enabled=False)
+    slow.query("UPDATE flagstaff_token SET at = at - interval '12.5 seconds'")
+    quick.load()
+    ran = flags("workers", "--json")
+    assert ran.err == "1 of 2 workers is behind: web-2 (pid 7) for 12 s.\n"
+    late, current = json.loads(ran.out)
+    assert 12 < late["behind_seconds"] < 60
+    assert (current["behind_seconds"], current["behind"]) == (None, False)
+    assert late["connected_at"]
+    assert "behind for 12 s" in typed("flags workers")
+
+
+def test_workers_names_older_versions(join: Join) -> None:
+    join("web-1", pid=7, rule_format=None).load()
+    assert "web-1 (pid 7) runs an older version, which cannot" in flags("workers").err
+
+
 def test_workers_that_reload_or_have_unreadable_names_have_no_state(join: Join) -> None:
     join("web-1", mode="R")
     join("web-2").set_name("fs2 what is this")
@@ -67,7 +87,7 @@ def test_workers_counts_those_of_another_project(join: Join, other_token_table: 
 
 
 def test_workers_without_workers_prints_a_message() -> None:
-    assert "no worker is connected" in flags("workers").err
+    assert "No worker is connected." in flags("workers").err
 
 
 def test_workers_fails_on_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:

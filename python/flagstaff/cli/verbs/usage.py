@@ -9,8 +9,8 @@ from datetime import timedelta
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
 from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage, prune_usage, usage
-from flagstaff._tables.rows import all_rows
 from flagstaff._text.times import full_time
 from flagstaff.cli.support.argument_types import days
 from flagstaff.cli.support.cells import Column, Record
@@ -57,7 +57,7 @@ def _usage(options: Options, out: Output) -> None:
         out.message(_lost_worker(worker))
 
 
-def _period(found: Usage, age: timedelta | None) -> str:
+def _period(found: Usage | UnknownKeys, age: timedelta | None) -> str:
     """Says which time the counts cover."""
     since, until = found.since, found.until
     if since is None and until is None:
@@ -90,18 +90,16 @@ def _lost_worker(worker: LostWorker) -> str:
 
 
 def _unknown(options: Options, out: Output) -> None:
-    found = usage(since=options["days"])
-    existing = set(all_rows(conf.flag_model).values_list("key", flat=True))
-    unknown = [hour for hour in found.hours if not hour.defined and hour.key not in existing]
-    if not unknown:
+    found = unknown_keys(age=options["days"])
+    if not found.keys:
         out.message("no unknown keys were evaluated")
     records = [
         {
-            "key": total["key"],
-            "evaluations": total["true_count"] + total["false_count"],
-            "last_evaluated_at": total["last_evaluated_at"],
+            "key": one.key,
+            "evaluations": one.evaluations,
+            "last_evaluated_at": one.last_evaluated_at,
         }
-        for total in _totals(unknown)
+        for one in sorted(found.keys, key=lambda one: one.key)
     ]
     out.records(_UNKNOWN_COLUMNS, records)
     out.message(_period(found, options["days"]))

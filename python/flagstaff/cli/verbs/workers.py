@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
 from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import status
-from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.lists import join_some
-from flagstaff._workers.sessions import ConnectedWorkers, Worker, list_workers
+from flagstaff._workers.overview import WorkerState, worker_overview
+from flagstaff._workers.words import MODE_TEXTS, duration, notes, state_label, summary
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
@@ -22,17 +20,7 @@ from flagstaff.conf import conf
 
 __all__ = ["STATUS", "WORKERS"]
 
-_MODES = {
-    "starting": "the first load has not finished",
-    "live": "notified of each change, and polls as well",
-    "poll": "polls for changes",
-    "reload": "cannot see which table has changed: loads all flags and values at each poll, "
-    "and allowed users once a minute",
-    "down": "cannot load the flags",
-    "direct": "evaluations query the database",
-}
 _LATE = "the first load takes longer than --timeout; increase --timeout or check the database"
-_STATES = {True: "behind", False: "up to date", None: "unknown"}
 
 
 def _add_status(parser: CommandParser) -> None:
@@ -65,7 +53,7 @@ def _status_record() -> Record:
 
 
 def _mode(record: Record) -> str:
-    return f"{record['mode']} ({_MODES[record['mode']]})"
+    return f"{record['mode']} ({MODE_TEXTS[record['mode']]})"
 
 
 def _age(record: Record) -> str:
@@ -95,55 +83,26 @@ def _workers(_options: Options, out: Output) -> None:
             "workers can be listed only on PostgreSQL; here every evaluation queries the database",
             returncode=FAILED,
         )
-    found = list_workers(connection)
-    # Read after the workers, so that an up-to-date worker may look behind, but not vice versa.
-    records = sorted(
-        _worker_records(found, _newest_token()), key=lambda record: record["behind"] is not True
-    )
-    if not records:
-        out.message("no worker is connected")
-    if found.unnamed:
-        out.message(_unnamed_sessions(found.unnamed))
-    if found.of_other_projects:
-        out.message(_workers_of_others(found.of_other_projects))
-    out.records(_WORKER_COLUMNS, records)
+    found = worker_overview(connection)
+    out.message(summary(found))
+    for note in notes(found):
+        out.message(note)
+    out.records(_WORKER_COLUMNS, [_worker_record(one) for one in found.workers])
 
 
-def _worker_records(found: ConnectedWorkers, newest: int | None) -> Iterator[Record]:
-    for worker in found.workers:
-        yield {**worker.as_dict(), "behind": _is_behind(worker, newest)}
-
-
-def _is_behind(worker: Worker, newest: int | None) -> bool | None:
-    """Returns None if it is unknown: there are no tokens, or the session's name is unreadable."""
-    if newest is None or worker.pid is None or worker.mode == "reload":
-        return None
-    return worker.token < newest
-
-
-def _newest_token() -> int | None:
-    connection = connections[conf.database]
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_catalog.max(id) FROM {own_names(connection)['token_table']}")  # noqa: S608 (quoted)
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
-def _unnamed_sessions(count: int) -> str:
-    sessions = "1 session has" if count == 1 else f"{count} sessions have"
-    return f"{sessions} no worker name: a worker that starts, or a connection of PgBouncer"
-
-
-def _workers_of_others(count: int) -> str:
-    if count == 1:
-        workers, uses = "1 worker of another project is", "it uses"
-    else:
-        workers, uses = f"{count} workers of other projects are", "they use"
-    return f"{workers} not listed: {uses} flagstaff_token in another schema"
+def _worker_record(state: WorkerState) -> Record:
+    return {
+        **state.worker.as_dict(),
+        "behind": state.is_behind,
+        "behind_seconds": state.behind_seconds,
+        "connected_at": state.connected_at,
+    }
 
 
 def _state(record: Record) -> str:
-    return _STATES[record["behind"]]
+    label = state_label(record["behind"])
+    seconds = record["behind_seconds"]
+    return label if seconds is None else f"{label} for {duration(seconds)}"
 
 
 def _state_style(record: Record) -> str | None:
