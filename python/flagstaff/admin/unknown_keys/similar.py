@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,12 +14,15 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 
-__all__ = ["SimilarFlag", "similar_flags"]
+__all__ = ["SimilarFlag", "similar_flags", "similar_keys"]
 
-# Of more flags, only keys in another case are found: comparing texts takes long.
-_MAX_COMPARED = 1_000
 # As similar as "new_chekout" and "new_checkout" are, and not only of one prefix.
 _CUTOFF = 0.8
+# The number of flags with the most parts in common that are compared in full, which takes long.
+_MAX_COMPARED = 5
+# A part that so many flags have, such as a prefix, tells nothing.
+_MAX_COMMON = 100
+_PART = 3
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,47 @@ def similar_flags(
     """Returns the most similar flag of each key that has one. Makes one query."""
     model = conf.flag_model
     pks = dict(all_rows(model).exclude(key=None).order_by("key").values_list("key", "pk"))
-    folded = {key.casefold(): key for key in pks}
-    candidates = list(folded) if len(folded) <= _MAX_COMPARED else []
     has_link = may_view(site, request, model)
-    found: dict[str, SimilarFlag] = {}
+    return {
+        key: SimilarFlag(name, page_url(site, model, "change", pks[name]) if has_link else "")
+        for key, name in similar_keys(keys, pks).items()
+    }
+
+
+def similar_keys(keys: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Returns the most similar known key of each key that has one. Ignores case."""
+    folded = {one.casefold(): one for one in known}
+    by_part = _by_part(folded)
+    found: dict[str, str] = {}
     for key in keys:
-        near = [key.casefold()] if key.casefold() in folded else []
-        near = near or get_close_matches(key.casefold(), candidates, n=1, cutoff=_CUTOFF)
+        name = key.casefold()
+        near = [name] if name in folded else _nearest(name, by_part)
         if near:
-            name = folded[near[0]]
-            url = page_url(site, model, "change", pks[name]) if has_link else ""
-            found[key] = SimilarFlag(name, url)
+            found[key] = folded[near[0]]
     return found
+
+
+def _nearest(name: str, by_part: Mapping[str, list[str]]) -> list[str]:
+    counts = Counter(
+        one
+        for part in _parts(name)
+        if len(those := by_part.get(part, ())) <= _MAX_COMMON
+        for one in those
+    )
+    most = [one for one, _count in counts.most_common(_MAX_COMPARED)]
+    return get_close_matches(name, most, n=1, cutoff=_CUTOFF)
+
+
+def _by_part(names: Iterable[str]) -> Mapping[str, list[str]]:
+    """The names that have each part of three characters."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for part in _parts(name):
+            found[part].append(name)
+    return found
+
+
+def _parts(name: str) -> set[str]:
+    # Short names have parts, too.
+    padded = f"  {name} "
+    return {padded[start : start + _PART] for start in range(len(padded) - _PART + 1)}
