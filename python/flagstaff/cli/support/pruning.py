@@ -29,7 +29,7 @@ def add_prune(parser: CommandParser) -> None:
 
 def run_prune(options: Options, out: Output, prune: Callable[[timedelta], int], name: str) -> None:
     """Asks for confirmation and deletes. `name` is what the entries are of, such as "history"."""
-    if options["older_than"] is None or options["key"]:
+    if options["older_than"] is None or (options.get("key") or options.get("keys")):
         raise CommandError("use --prune with --older-than DAYS and without KEY", returncode=USAGE)
     days = options["older_than"].days
     question = f"Delete all {name} entries older than {days} days? This cannot be undone."

@@ -25,6 +25,7 @@ from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 
 __all__ = [
+    "print_changes",
     "report_change",
     "report_changes",
     "report_flag_change",
@@ -78,23 +79,37 @@ def report_change(changed: Changed, out: Output, options: Options) -> None:
     finish(_document(changed), out, options, written=changed.written)
 
 
-def report_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
-    """Prints the changes of one transaction, and the command that undoes all of them."""
+def report_changes(
+    changes: Sequence[Changed], out: Output, options: Options, *, more: Record | None = None
+) -> None:
+    """Prints the changes of one transaction, and the command that undoes all of them.
+
+    `more` are further members of the document.
+    """
+    print_changes(changes, out)
+    undo = combined_undo(changes)
+    report_undo(undo, out)
+    _finish_all([_document(changed) for changed in changes], undo, out, options, more)
+
+
+def print_changes(changes: Sequence[Changed], out: Output) -> None:
+    """Prints the old and the new values."""
     names = _names(changes)
     for changed in changes:
         for text in change_messages(changed, names):
             out.message(text)
-    undo = combined_undo(changes)
-    report_undo(undo, out)
-    _finish_all([_document(changed) for changed in changes], undo, out, options)
 
 
 def _finish_all(
-    documents: Sequence[Record], undo: Undo | None, out: Output, options: Options
+    documents: Sequence[Record],
+    undo: Undo | None,
+    out: Output,
+    options: Options,
+    more: Record | None = None,
 ) -> None:
     arguments = None if undo is None else undo.arguments
     written = any(document["changed"] for document in documents)
-    finish({"changes": documents, "undo": arguments}, out, options, written=written)
+    finish({"changes": documents, "undo": arguments, **(more or {})}, out, options, written=written)
 
 
 def report_undo(undo: Undo | None, out: Output) -> None:

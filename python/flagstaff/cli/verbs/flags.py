@@ -31,6 +31,7 @@ from flagstaff.cli.support.change_arguments import (
     require_confirmation,
 )
 from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.flag_order import EVALUATED, add_order, in_order, order_filter
 from flagstaff.cli.support.flag_records import (
     STATE,
     flag_columns,
@@ -89,13 +90,16 @@ def _add_filters(parser: CommandParser) -> None:
     )
     parser.add_argument("--kind", help='only flags of this kind, such as "release" or "ops"')
     add_ownership_filters(parser)
+    add_order(parser)
 
 
 def _list(options: Options, out: Output) -> None:
-    condition = _kind_filter(options["kind"]) & ownership_filter(options)
+    condition = _kind_filter(options["kind"]) & ownership_filter(options) & order_filter(options)
     records = list(flag_records(condition))
     if options["state"]:
         records = [record for record in records if record["state"] in options["state"]]
+    found = len(records)
+    records = in_order(records, options)
     if not records:
         out.message("no matching flags" if options["state"] or condition else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
@@ -104,7 +108,10 @@ def _list(options: Options, out: Output) -> None:
     has_units = out.is_terminal and any(record_unit(record) != USER for record in records)
     units = [_UNIT] if has_units else []
     owners = [OWNER_COLUMN] if out.is_terminal and has_owner(records) else []
-    out.records((*_FIRST_COLUMNS, *units, *_LAST_COLUMNS[:2], *owners, *_LAST_COLUMNS[2:]), records)
+    last = (*_LAST_COLUMNS[:2], *owners, EVALUATED, *_LAST_COLUMNS[2:])
+    out.records((*_FIRST_COLUMNS, *units, *last), records)
+    if out.is_terminal and len(records) < found:
+        out.message(f"{len(records):,} of {found:,} flags; a larger --limit shows more")
 
 
 def _kind_filter(kind: str | None) -> Q:
@@ -296,6 +303,8 @@ LIST = Verb(
         "list --state rollout --state no-users",
         "list --kind ops --json",
         "list --owner payments --tag checkout",
+        "list --sort changed --limit 10",
+        "list --search checkout --changed-since 1h",
     ),
     add_arguments=_add_filters,
     run=_list,

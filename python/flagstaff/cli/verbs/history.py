@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from heapq import merge
-from itertools import islice
+from collections.abc import Iterator
 
 from django.core.management.base import CommandParser
-from django.db import ProgrammingError, transaction
 
 from flagstaff._core import monotonic
-from flagstaff._tables.rows import unknown_key
-from flagstaff._tables.sqlstate import NO_PRIVILEGE, sqlstate
 from flagstaff._text.times import aware, clock_time
 from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
+from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
+from flagstaff.cli.support.time_argument import add_since
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownFlagError, UnknownSegmentError, UnknownValueError
 from flagstaff.history import (
     Event,
+    Kind,
     as_csv,
     as_dicts,
-    flag_history,
     prune,
-    segment_history,
-    value_history,
+    recent_events,
+    unreadable_kinds,
 )
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.following import Following
 from flagstaff.history.user_names import names_of_actors, names_of_users
+from flagstaff.history.versions import has_history
 
 __all__ = ["HISTORY", "WATCH"]
 
@@ -53,10 +48,12 @@ _MAX_SECONDS = 31_536_000.0
 
 
 def _add_history(parser: CommandParser) -> None:
-    parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all keys")
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="the keys; by default all keys")
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--value", action="store_true", help="only the history of values")
     kinds.add_argument("--segment", action="store_true", help="only the history of segments")
+    add_since(parser, "events")
+    add_actor_filter(parser)
     parser.add_argument(
         "--limit",
         type=count(1),
@@ -78,7 +75,8 @@ def _history(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, prune, "history")
         return
-    events = _events(options, out)
+    found = _events(options, out)
+    events = found[: options["limit"]]
     if options["csv"]:
         out.line(as_csv(events).rstrip("\r\n"))
         return
@@ -88,53 +86,42 @@ def _history(options: Options, out: Output) -> None:
         out.document(as_dicts(events))
         return
     out.records(_COLUMNS, list(_records(events, users=options["users"])))
+    if out.is_terminal and len(found) > len(events):
+        out.message(f"older events: --before {events[-1].version}, or a larger --limit")
 
 
 def _events(options: Options, out: Output) -> list[Event]:
-    key, limit, before = options["key"], options["limit"], options["before"]
-    # A program gets all users, a person the first ones.
-    all_users = options["csv"] or options.get("json", False)
-    if options["value"]:
-        return value_history(key, limit=limit, before=before)
-    if options["segment"]:
-        return segment_history(key, limit=limit, before=before)
-    found = list(_of_all(key, limit, before, out, all_users=all_users))
+    """Returns the newest events, at least one more than the limit if there are more."""
+    keys, before, kinds = list(dict.fromkeys(options["keys"])), options["before"], _kinds(options)
+    hidden = set(unreadable_kinds()).intersection(kinds) if has_history() else set()
+    if hidden:
+        names = " and ".join(f"{kind.value}s" for kind in kinds if kind in hidden)
+        out.message(f"{names} are left out: this database user may not read them")
+    found: dict[tuple[str, int], Event] = {}
+    for key in keys or [None]:
+        events = recent_events(
+            key=key,
+            kinds=kinds,
+            since=options["since"],
+            until=options["until"],
+            actor=options["by"],
+            limit=options["limit"] + 1,
+            before=before,
+            # A program gets all users, a person the first ones.
+            all_users=options["csv"] or out.is_json,
+        )
+        if key is not None and not events and before is None:
+            require_key(key, [kind for kind in kinds if kind not in hidden])
+        found |= {(event.kind, event.version): event for event in events}
     if not found:
-        raise unknown_key(key)
-    newest_first = merge(*found, key=lambda event: event.version, reverse=True)
-    return list(islice(newest_first, limit))
+        print_similar_actor(options["by"], out)
+    return sorted(found.values(), key=lambda event: event.version, reverse=True)
 
 
-def _of_all(
-    key: str | None, limit: int, before: int | None, out: Output, *, all_users: bool
-) -> Iterator[list[Event]]:
-    """Yields the events of flags, values and segments; not of those that never had the key."""
-    with suppress(UnknownFlagError):
-        yield flag_history(key, limit=limit, before=before, all_users=all_users)
-    for read, things in ((value_history, "values"), (segment_history, "segments")):
-        with suppress(UnknownValueError, UnknownSegmentError):
-            events = _of_table(read, things, key, limit, before, out)
-            if events is not None:
-                yield events
-
-
-def _of_table(  # noqa: PLR0913, PLR0917 (which table, and the arguments of its history)
-    read: Callable[..., list[Event]],
-    things: str,
-    key: str | None,
-    limit: int,
-    before: int | None,
-    out: Output,
-) -> list[Event] | None:
-    """Returns None, with a message, if the role may not read the table: values may be secret."""
-    try:
-        with transaction.atomic(using=conf.database):
-            return read(key, limit=limit, before=before)
-    except ProgrammingError as error:
-        if sqlstate(error) != NO_PRIVILEGE:
-            raise
-    out.message(f"{things} are left out: this database user may not read them")
-    return None
+def _kinds(options: Options) -> tuple[Kind, ...]:
+    if options["value"]:
+        return (Kind.VALUE,)
+    return (Kind.SEGMENT,) if options["segment"] else tuple(Kind)
 
 
 def _records(events: list[Event], *, users: bool) -> Iterator[Record]:
@@ -205,6 +192,8 @@ HISTORY = Verb(
     examples=(
         "history new_checkout",
         "history --limit 5 --json",
+        "history --since 1h --by ana",
+        "history new_checkout payment_gateway --since 10:00",
         "history payment_gateway --value --csv",
         "history --prune --older-than 365",
     ),

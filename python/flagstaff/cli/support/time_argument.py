@@ -1,0 +1,71 @@
+"""A time as an argument: "1h" ago, "10:00", or "2026-11-22T10:00"."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from datetime import date, datetime, timedelta
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime, parse_time
+
+__all__ = ["add_since", "point_in_time"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
+_EXAMPLES = 'such as "30m", "1h", "2d", "10:00" or "2026-11-22T10:00"'
+
+
+def add_since(parser: CommandParser, things: str) -> None:
+    """Adds --since and --until. `things` is what they select, such as "events"."""
+    for name, text in (("--since", "from"), ("--until", "before")):
+        parser.add_argument(
+            name, type=point_in_time, metavar="TIME", help=f"only {things} {text} TIME, {_EXAMPLES}"
+        )
+
+
+def point_in_time(text: str) -> datetime:
+    """Parses a time; without a UTC offset, in the current time zone. Raises ArgumentTypeError.
+
+    A time of day is the last one that has passed.
+    """
+    try:
+        found = _ago(text) or _time_of_day(text) or _date_and_time(text)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f"expected a time {_EXAMPLES}, not {text!r}")
+    return found
+
+
+def _ago(text: str) -> datetime | None:
+    parts = _AGO.fullmatch(text.strip())
+    if parts is None:
+        return None
+    return _now() - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+
+
+def _time_of_day(text: str) -> datetime | None:
+    time = parse_time(text) if ":" in text and len(text) <= len("10:00:00") else None
+    if time is None:
+        return None
+    now = _now()
+    found = _aware(datetime.combine(timezone.localdate(now), time))
+    return found if found <= now else _aware(found.replace(tzinfo=None) - timedelta(days=1))
+
+
+def _date_and_time(text: str) -> datetime | None:
+    if len(text) == len("2026-11-22"):
+        return _aware(datetime.combine(date.fromisoformat(text), datetime.min.time()))
+    found = parse_datetime(text)
+    return found if found is None or timezone.is_aware(found) else _aware(found)
+
+
+def _now() -> datetime:
+    # Aware also with USE_TZ = False.
+    return datetime.now(timezone.get_current_timezone())
+
+
+def _aware(at: datetime) -> datetime:
+    return timezone.make_aware(at)
