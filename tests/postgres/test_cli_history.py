@@ -110,7 +110,7 @@ def test_history_of_a_key_shows_the_flag_and_the_value_of_this_key() -> None:
 def test_history_on_a_terminal_has_seconds_and_time_zone() -> None:
     run("off new_checkout")
     shown = typed("flags history new_checkout --limit 1")
-    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +flag  new_checkout ", shown)
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +flag  new_checkout\b", shown)
 
 
 def test_history_of_an_unknown_key_is_an_error() -> None:

@@ -33,6 +33,8 @@ class Column:
     header: str | None = None
     #: The text may be truncated if the terminal is too narrow.
     truncate: bool = False
+    #: If the terminal is too narrow for the whole table, the text is printed below its row.
+    below: bool = False
     align_right: bool = False
     #: The name of the cell's style in Django's terminal colours, or None.
     style: Callable[[Record], str | None] = _no_style

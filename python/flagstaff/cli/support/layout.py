@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Sequence
 from unicodedata import combining, east_asian_width
 
 from flagstaff.cli.support.cells import Column
 
-__all__ = ["column_widths", "format_row", "truncate"]
+__all__ = ["column_widths", "format_row", "is_too_wide", "lines_below", "truncate"]
 
 _GAP = "  "
 # Columns are not made narrower than this.
 _MIN_WIDTH = 12
+# Of the lines below a row.
+_INDENT = " " * 4
+
+
+def is_too_wide(rows: Sequence[Sequence[str]]) -> bool:
+    """Returns True if a table of these rows does not fit the terminal."""
+    widths = [max(map(_width, cells)) for cells in zip(*rows, strict=True)]
+    return sum(widths) + len(_GAP) * (len(widths) - 1) > shutil.get_terminal_size().columns
+
+
+def lines_below(cells: Sequence[str]) -> list[str]:
+    """Returns what stands below a row, in lines that fit the terminal."""
+    text = " · ".join(cell for cell in cells if cell)
+    width = max(shutil.get_terminal_size().columns, _MIN_WIDTH + len(_INDENT))
+    return textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 
 def column_widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:

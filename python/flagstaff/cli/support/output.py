@@ -8,7 +8,13 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
 from flagstaff.cli.support.cells import Column, Record, as_json, printable
-from flagstaff.cli.support.layout import column_widths, format_row, truncate
+from flagstaff.cli.support.layout import (
+    column_widths,
+    format_row,
+    is_too_wide,
+    lines_below,
+    truncate,
+)
 
 __all__ = ["Output", "error_as_json"]
 
@@ -89,8 +95,12 @@ class Output:
         self._stdout.flush()
 
     def _table(self, columns: Sequence[Column], records: Sequence[Record]) -> None:
-        rows = [[column.for_terminal(record) for column in columns] for record in records]
-        titles = [column.title for column in columns]
+        below = [column for column in columns if column.below]
+        if below and is_too_wide(_cells(columns, records)):
+            columns = [column for column in columns if not column.below]
+        else:
+            below = []
+        titles, *rows = _cells(columns, records)
         widths = column_widths(columns, [titles, *rows])
         header = format_row(columns, widths, titles, titles)
         self.line(self._in_style("MIGRATE_LABEL", header))
@@ -101,6 +111,8 @@ class Output:
                 for column, cell in zip(columns, cells, strict=True)
             ]
             self.line(format_row(columns, widths, cells, styled))
+            for line in lines_below([column.for_terminal(record) for column in below]):
+                self.line(line)
 
     def _styled(self, column: Column, record: Record, text: str) -> str:
         style = column.style(record)
@@ -112,6 +124,12 @@ class Output:
     def _tabs(self, rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             self.line("\t".join(row))
+
+
+def _cells(columns: Sequence[Column], records: Sequence[Record]) -> list[list[str]]:
+    """Returns the header and the rows of a table."""
+    rows = [[column.for_terminal(record) for column in columns] for record in records]
+    return [[column.title for column in columns], *rows]
 
 
 def error_as_json(message: str, status: int, *, ascii_only: bool = True) -> str:

@@ -39,10 +39,10 @@ _COLUMNS = (
     Column("at", header="WHEN"),
     Column("kind"),
     Column("key"),
-    Column("summary", header="CHANGE", truncate=True),
-    Column("actor", truncate=True),
-    Column("source"),
-    Column("reason", truncate=True),
+    Column("summary", header="CHANGE", below=True),
+    Column("actor", below=True),
+    Column("source", below=True),
+    Column("reason", below=True),
 )
 _MAX_SECONDS = 31_536_000.0
 
