@@ -19,6 +19,7 @@ MESSAGES = read_po(GERMAN)
 
 # %(name)s and {name}; a double percent sign is one of the text.
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w*\}|%%")
+NUMBERS = {"%(count)s", "{count}"}
 
 
 def placeholders(text: str) -> Counter[str]:
@@ -38,7 +39,11 @@ def problems(message: Message) -> list[str]:
     if len(message.translated) != len(originals):
         found.append("has another number of plural forms")
     for original, text in zip(originals, message.translated, strict=False):
-        if text and placeholders(text) != placeholders(original):
+        missing = placeholders(original) - placeholders(text)
+        more = placeholders(text) - placeholders(original)
+        # The form for one may say it without the number: "in der letzten Stunde".
+        is_singular = bool(message.plural) and text is message.translated[0]
+        if text and (more or (set(missing) - NUMBERS if is_singular else missing)):
             found.append(f"has other placeholders: {text}")
     return found
 
@@ -69,6 +74,17 @@ def test_wrong_translation_is_reported(text: str, problem: str) -> None:
 def test_fuzzy_translation_is_reported() -> None:
     message = Message("", "The flag", "", ("Das Flag",), frozenset({"fuzzy"}))
     assert problems(message) == ["is fuzzy"]
+
+
+def test_singular_may_say_one_without_its_number() -> None:
+    texts = ("in der letzten Stunde", "in den letzten %(count)s Stunden")
+    assert (
+        problems(Message("", "in %(count)s hour", "in %(count)s hours", texts, frozenset())) == []
+    )
+    [problem] = problems(
+        Message("", "in %(count)s hour", "in %(count)s hours", texts[::-1], frozenset())
+    )
+    assert problem == "has other placeholders: in der letzten Stunde"
 
 
 def test_message_without_its_plural_is_reported() -> None:

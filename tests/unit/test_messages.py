@@ -150,6 +150,12 @@ def test_entry_with_a_percent_sign_has_named_placeholders() -> None:
             assert not re.search(r"%[sdr]", text)
 
 
+def test_message_has_no_escape_that_gettext_reads_in_another_way() -> None:
+    call = re.compile(r'(?:\b_|gettext(?:_lazy)?)\(\s*"[^"\n]*\\[xuN]')
+    files = POT.parent.parent.rglob("*.py")
+    assert [path.name for path in files if call.search(path.read_text())] == []
+
+
 def test_kinds_are_not_translated_by_other_catalogues() -> None:
     # Django is in French, flagstaff is not.
     with override("fr"):

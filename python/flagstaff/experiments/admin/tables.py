@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.user_lookup import actor_table
@@ -118,7 +119,7 @@ def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             _("any") if smallest is None else number_text(smallest),
         ),
         (_("Significance level"), percent_text(found["alpha"])),
-        (_("Shuffle"), str(found["shuffle"])),
+        (capfirst(_("shuffle")), str(found["shuffle"])),
     ]
 
 
