@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import pytest
+
 from tests.browser.conftest import WORKERS, Shop, Visitor
+from tests.browser.layout import assert_fits
 
 FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
 PANEL = ".panel footer"
 PROGRESS = "[data-progress]"
+LONG_KEY = "checkout." * 28
 ALICE, BOB = "alice", "bob"
 
 
@@ -96,6 +100,18 @@ def test_rollout_step_reaches_every_worker(visitor: Visitor, shop: Shop) -> None
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 50, "rollout 50 %")
     visitor.wait_for_text(PROGRESS, f"changed in {WORKERS} of {WORKERS} workers")
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_crowd_page_fits_with_a_long_key(width: int, visitor: Visitor, shop: Shop) -> None:
+    shop.query(f"INSERT INTO flagstaff_featureflag (key) VALUES ('{LONG_KEY}')")
+    visitor.set_width(width)
+    try:
+        visitor.visit("/crowd/")
+        assert_fits(visitor)
+    finally:
+        visitor.reset_width()
+        shop.query(f"DELETE FROM flagstaff_featureflag WHERE key = '{LONG_KEY}'")
 
 
 def test_checkout_depends_on_user(visitor: Visitor) -> None:

@@ -12,6 +12,7 @@ from django.test import TestCase
 from django.urls import reverse
 
 from crowd import stream
+from crowd.observer import Observer
 from flagstaff.models import FeatureFlag
 
 
@@ -39,6 +40,19 @@ class StreamTests(TestCase):
         next(events)
         FeatureFlag.objects.update(rollout_percent=100)
         self.assertEqual(next(events)["enabled"], "11")
+
+    def test_change_during_evaluations_is_in_next_event(self) -> None:
+        class Pks(list[int]):
+            def __iter__(self) -> Iterator[int]:
+                for pk in super().__iter__():
+                    yield pk
+                    FeatureFlag.objects.update(rollout_percent=100)
+
+        users = User.objects.order_by("pk").values_list("pk", flat=True)
+        observer = Observer("new_checkout", Pks(users))
+        events = [observer.next_event() or "" for _ in range(2)]
+        results = [json.loads(event.removeprefix("data: "))["enabled"] for event in events]
+        self.assertEqual(results, ["10", "11"])
 
     def test_allowed_users_are_not_in_the_chance_of_a_rollout(self) -> None:
         FeatureFlag.objects.update(rollout_percent=50)
