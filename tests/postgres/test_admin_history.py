@@ -104,6 +104,15 @@ def test_page_shows_change_actor_source_and_reason(operator: Client, flag: Featu
     assert "(database user)" in oldest
 
 
+def test_address_of_a_ticket_in_a_reason_is_a_link(operator: Client, flag: FeatureFlag) -> None:
+    ticket = "https://tickets.example.com/OPS-7"
+    with acting_as("ana", reason=f"see {ticket}"):
+        set_rollout("new_checkout", 50)
+    for view in ("history", "change"):
+        html = page(operator, url(flag, view))
+        assert f'see <a href="{ticket}" rel="noreferrer">{ticket}</a></td>' in html
+
+
 def test_texts_of_history_are_escaped(operator: Client, flag: FeatureFlag) -> None:
     with acting_as("<b>ana</b>", reason="<script>alert(1)</script>", source="<i>"):
         FeatureFlag.objects.update(description="<img src=x>")

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from flagstaff._text.local_formats import local_time_text
 from flagstaff._text.truncated import truncated
+from flagstaff.admin.addresses import with_links
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.history import Event, Users
 from flagstaff.history.describe import (
@@ -46,7 +47,10 @@ def visible_events(  # noqa: PLR0913 (which row, which events, and how much of t
 
 
 def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Returns the texts of each event. Queries the names of actors and users, and long values."""
+    """Returns the texts of each event, its reason as HTML.
+
+    Queries the names of actors and users, and long values.
+    """
     events = with_whole_values(events)
     may_see = may_see_users(request.user)
     actors: dict[str, str]
@@ -59,6 +63,7 @@ def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str,
             "time": local_time_text(event.at),
             "actor": describe_actor(event, actors),
             "source": source_label(event.source),
+            "reason": with_links(event.reason or ""),
             "change": describe_change(event, users, limit=MAX_TEXT),
             "whole": _whole_values(event),
         }
