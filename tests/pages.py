@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["code_of"]
+__all__ = ["DOCS", "code_of"]
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from django.test import RequestFactory, override_settings
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
-from tests.pages import code_of
+from tests import terminals
+from tests.pages import DOCS, code_of
 
 pytestmark = pytest.mark.django_db
 
@@ -68,6 +70,22 @@ def test_quickstart_view_depends_on_the_flag(alice: User) -> None:
     FeatureFlag.objects.update(enabled=True)
     assert checkout(request_of(alice)).content == b"one page"
     assert checkout(request_of(AnonymousUser())).content == b"three pages"
+
+
+def test_quickstart_works_from_top_to_bottom(admin_user: User) -> None:
+    assert admin_user.username == "admin"
+    page = (DOCS / "quickstart.md").read_text()
+    shown: list[str] = []
+    blocks = re.findall(r"^```(console|pycon)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for language, code in blocks:
+        if language == "pycon":
+            session = doctest.DocTestParser().get_doctest(code, {}, "quickstart", None, 0)
+            assert doctest.DocTestRunner().run(session, out=shown.append).failed == 0, shown
+        for line in re.findall(r"^\$ python manage.py flags (.+)$", code, re.MULTILINE):
+            ran = terminals.run(line)
+            assert ran.status == 0, ran.err
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    assert (flag.enabled, flag.rollout_percent) == (False, 50)
 
 
 def test_task_evaluates_by_primary_key(alice: User) -> None:
