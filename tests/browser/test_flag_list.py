@@ -100,6 +100,31 @@ def test_kill_needs_only_the_keyboard(visitor: Visitor, pk: int) -> None:
     assert visitor.text(ROW.format(pk=pk) + " .flagstaff-state") == "off"
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_message_of_a_kill_is_in_the_window_beside_its_row(
+    width: int, visitor: Visitor, shop: Shop
+) -> None:
+    [[pk]] = shop.query("""
+        WITH flags AS (
+            INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
+            SELECT 'last_' || n, true, 5 FROM generate_series(10, 35) AS n RETURNING key, id
+        ) SELECT id FROM flags WHERE key = 'last_35'
+    """)
+    try:
+        visitor.set_width(width)
+        visitor.visit(FLAGS)
+        visitor.press(BUTTON.format(pk=pk))
+        visitor.press(".flagstaff-confirm")
+        visitor.wait_until(lambda: visitor.driver.execute_script("return scrollY > 0"), True)
+        for selector in (".messagelist", ROW.format(pk=pk)):
+            box = visitor.find(selector).rect
+            top = box["y"] - visitor.driver.execute_script("return scrollY")
+            assert 0 <= top < visitor.driver.execute_script("return innerHeight"), selector
+    finally:
+        visitor.reset_width()
+        shop.query("DELETE FROM flagstaff_featureflag WHERE key LIKE 'last_%'")
+
+
 def test_shortcut_shows_its_flags(visitor: Visitor) -> None:
     visitor.visit(FLAGS)
     [text] = [

@@ -34,7 +34,7 @@ MIGRATION = (
     "    dependencies = [\n"
     "        ...,\n"
     '        ("auth", "0012_alter_user_first_name_max_length"),\n'
-    '        ("flagstaff", "0011_toggle_permission"),\n'
+    '        ("flagstaff", "0014_pages"),\n'
     "    ]\n"
     "    operations = [WatchGroups()]"
 )

@@ -41,7 +41,7 @@ TABLES_OF_0001 = [
 TABLES = [*TABLES_OF_0001, "flagstaff_segment"]
 # The migration before rules and segments.
 BEFORE_RULES = "0004_separate_tables"
-NEWEST = ("flagstaff", "0011_toggle_permission")
+NEWEST = ("flagstaff", "0014_pages")
 OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'

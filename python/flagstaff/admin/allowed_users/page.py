@@ -102,6 +102,9 @@ class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
             self.report_change(request, changed, text)
         elif text:
             self.message_user(request, text, messages.WARNING)
+        # Its place in the form may be below the window.
+        if problem := typed.problems.get(_NAMES):
+            self.message_user(request, problem, messages.WARNING)
 
     def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
         """Adds the typed users. Returns what was done, in words and as the change."""

@@ -112,7 +112,8 @@ class FlagColumnsMixin(_ModelAdmin):
         """The time of the last evaluation, and the share of true results in 24 hours."""
         return evaluated_cell(flag)
 
-    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    # The first click shows the newest changes.
+    @admin.display(description=gettext_lazy("changed"), ordering="-changed_at")
     def changed(self, flag: FeatureFlag) -> SafeString:
         """The newest change in a few words, its actor and its time."""
         return changed_cell(flag)
