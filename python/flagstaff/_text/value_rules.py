@@ -57,8 +57,11 @@ def type_of(value: object) -> str:
         return "boolean"
     if isinstance(value, int | float):
         return "number"
-    names = {str: "string", dict: "object", list: "array", type(None): "null"}
-    return names.get(type(value), "object")
+    if isinstance(value, str):  # Forms have a subclass.
+        return "string"
+    if isinstance(value, list | tuple):
+        return "array"
+    return "null" if value is None else "object"
 
 
 def value_problem(value: object, rule: ValueRule, *, secret: bool = False) -> str | None:

@@ -21,8 +21,17 @@ from flagstaff._text.json_text import (
 from flagstaff._text.rule_json import conditions_json, rules_json
 from flagstaff.admin.saving import set_widget
 
-__all__ = ["ConditionsField", "RulesField", "ValueField", "as_json_area"]
+__all__ = [
+    "ChoicesField",
+    "ConditionsField",
+    "IndentedField",
+    "RulesField",
+    "ValueField",
+    "as_json_area",
+]
 
+# A longer text makes the page slow.
+_MAX_INDENTED = 64_000
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -82,6 +91,30 @@ class ValueField(forms.JSONField):
         super().validate(value)
         if not _is_storable(value):
             raise ValidationError(self.error_messages["unstorable"], code="unstorable")
+
+
+class IndentedField(ValueField):
+    """The JSON of a value, with objects and arrays over several lines."""
+
+    def prepare_value(self, value: object) -> Any:
+        """The text in the form: as it was typed, or indented unless that is too long."""
+        if not isinstance(value, dict | list):
+            return super().prepare_value(value)
+        text = json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
+        return text if len(text) <= _MAX_INDENTED else super().prepare_value(value)
+
+
+class ChoicesField(ValueField):
+    """The JSON list of the choices of a value. An empty text means any value."""
+
+    def prepare_value(self, value: object) -> Any:
+        """The text in the form."""
+        return "" if value == [] else super().prepare_value(value)
+
+    def to_python(self, value: object) -> Any:
+        """Parses the text."""
+        parsed = super().to_python(value)
+        return [] if parsed is None else parsed
 
 
 class RulesField(ValueField):

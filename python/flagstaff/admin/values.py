@@ -24,13 +24,15 @@ from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
-from flagstaff.admin.json_fields import ValueField, as_json_area
+from flagstaff.admin.json_fields import ChoicesField, IndentedField, as_json_area
+from flagstaff.admin.json_input import JsonInput
 from flagstaff.admin.own_fields import OwnFieldsMixin
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
+from flagstaff.admin.value_form import ValueForm
 from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.constraints import CHOICES, TYPE, VALUE, has_rule
 from flagstaff.history.describe import SECRET, describe_value, more_characters
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
@@ -55,25 +57,6 @@ _MAX_EDITABLE = 64_000
 _VALUE_HELP = _('JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].')
 # How much of such a value the page shows.
 _MAX_START = 1_000
-
-
-class ValueForm(MergingForm):
-    """The form of a value."""
-
-    kind = Kind.VALUE
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if isinstance(value := self.initial.get("value"), UnreadableJson):
-            text = _("The stored value is %(value)s. Write another one, or delete this row.")
-            self.fields["value"].help_text = text % {"value": describe_value(value)}
-
-    def clean(self) -> dict[str, Any] | None:
-        """Validates the form."""
-        if "value" in self.errors:
-            # Else the model would add a second error, about a missing value.
-            self.instance.value = ""
-        return super().clean()
 
 
 class KeyValueStoreAdmin(
@@ -110,12 +93,20 @@ class KeyValueStoreAdmin(
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field. The value is a text area with the attributes of the theme's."""
-        if db_field.name != "value":
-            return super().formfield_for_dbfield(db_field, request, **kwargs)
-        options = {"form_class": ValueField, "help_text": _VALUE_HELP}
+        """The form field. JSON is a text area with the attributes of the theme's."""
+        options: dict[str, Any] = {}
+        if db_field.name == VALUE:
+            options = {"form_class": IndentedField, "help_text": _VALUE_HELP}
+        elif db_field.name == CHOICES and has_rule(self.model):
+            options = {"form_class": ChoicesField}
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        return None if field is None else as_json_area(field)
+        if field is None or not options:
+            return field
+        if db_field.name == CHOICES:
+            return as_json_area(field, 2)
+        as_json_area(field, css_class="flagstaff-value")
+        set_widget(field, JsonInput(field.widget.attrs))
+        return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
@@ -130,7 +121,16 @@ class KeyValueStoreAdmin(
         """The fields. A secret value is masked for users who may not change it."""
         value = "value" if obj is None else self._value_field(request, obj)
         times = ["changed_at"] if obj else []  # set by the database at creation
-        fields = ("key", value, "description", "secret", *self.other_fields(), *times)
+        fields = (
+            "key",
+            value,
+            TYPE,
+            CHOICES,
+            "description",
+            "secret",
+            *self.other_fields(),
+            *times,
+        )
         return self.present(fields)
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
