@@ -17,6 +17,7 @@ __all__ = [
     "ANY",
     "TYPES",
     "TYPE_LABELS",
+    "TYPE_NAMES",
     "ValueRule",
     "choices_problem",
     "type_of",
@@ -25,6 +26,15 @@ __all__ = [
 
 #: The types that a rule can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
+TYPE_NAMES = {
+    "string": pgettext_lazy("type of JSON", "string"),
+    "number": pgettext_lazy("type of JSON", "number"),
+    "integer": pgettext_lazy("type of JSON", "integer"),
+    "boolean": pgettext_lazy("type of JSON", "boolean"),
+    "object": pgettext_lazy("type of JSON", "object"),
+    "array": pgettext_lazy("type of JSON", "array"),
+    "null": "null",
+}
 # With articles, for sentences.
 TYPE_LABELS = {
     "string": pgettext_lazy("type of JSON", "a string"),

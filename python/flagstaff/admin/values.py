@@ -31,9 +31,10 @@ from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.admin.value_form import ValueForm
+from flagstaff.admin.value_list import ValueListMixin
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.constraints import CHOICES, TYPE, VALUE, has_rule
-from flagstaff.history.describe import SECRET, describe_value, more_characters
+from flagstaff.history.describe import SECRET, more_characters
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
@@ -64,6 +65,7 @@ class KeyValueStoreAdmin(
     ConfirmedDeletionMixin,
     HistoryMixin,
     SavingMixin,
+    ValueListMixin,
     OwnFieldsMixin,
     _ModelAdmin,
 ):
@@ -77,18 +79,19 @@ class KeyValueStoreAdmin(
     row_kind = Kind.VALUE
     form = ValueForm
     list_display: _ListDisplayT[KeyValueStore] = (
-        "key",
+        "value_key",
         "shown_value",
-        "short_description",
-        "changed_at",
+        "value_type",
+        "changed",
     )
+    list_display_links = ("value_key",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
     readonly_fields: ClassVar[_ListOrTuple[str]] = ("changed_at", "shown_value", "large_value")
 
     class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/values.css")}
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -143,13 +146,6 @@ class KeyValueStoreAdmin(
             is_short = len(_as_text(row.value)) <= _MAX_EDITABLE
             listed = is_short or isinstance(row.value, UnreadableJson)
         return "value" if listed else "large_value"
-
-    @admin.display(description=_("value"))
-    def shown_value(self, row: KeyValueStore) -> SafeString:
-        """The value as JSON, truncated. A secret value is masked."""
-        text = describe_value(row.value, secret=is_secret(row))
-        shown = Truncator(text).chars(_MAX_LENGTH_SHOWN)
-        return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=_("value"))
     def large_value(self, row: KeyValueStore) -> SafeString:

@@ -1,0 +1,149 @@
+"""The list of values: the key, the value with its type, and the newest change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._tables.decoding import is_secret
+from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.local_formats import local_number
+from flagstaff._text.value_rules import TYPE_NAMES, ValueRule, type_of
+from flagstaff.admin import cells
+from flagstaff.admin.attempts import attempt
+from flagstaff.admin.cells import key_cell, time_cell
+from flagstaff.admin.readable_tables import can_read
+from flagstaff.constraints import rule_of
+from flagstaff.history.describe import (
+    SECRET,
+    describe_actor,
+    describe_json_change,
+    describe_value,
+    field_label,
+)
+from flagstaff.history.events import Event
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_among
+from flagstaff.history.user_names import names_of_actors
+from flagstaff.history.versions import all_entries, has_history, versions_of
+
+__all__ = ["ValueListMixin"]
+
+_MAX_VALUE, _MAX_SIDE, _MAX_ACTOR = 80, 30, 40
+# The attribute of a row in the list.
+_NEWEST = "flagstaff_newest"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class _Newest(NamedTuple):
+    """The newest event of a value, and the names of actors."""
+
+    event: Event
+    names: Mapping[str, str]
+
+
+class _ChangeList(ChangeList):
+    """Reads the newest changes of a page in a fixed number of queries."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Reads the values of the page, and their newest changes."""
+        super().get_results(request)
+        if has_history() and can_read(request, "change_table"):
+            # Iterating keeps the rows, to which the changes are added.
+            read = partial(_read_newest, list(self.result_list))
+            attempt("the list of values shows no changes", read, None)
+
+
+class ValueListMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list, which reads the newest changes."""
+        return _ChangeList
+
+    @admin.display(description=gettext_lazy("key"), ordering="key")
+    def value_key(self, row: Any) -> SafeString:
+        """The key and the description."""
+        return key_cell(row)
+
+    @admin.display(description=gettext_lazy("value"))
+    def shown_value(self, row: Any) -> SafeString:
+        """The value as JSON, truncated. A secret value is masked."""
+        text = describe_value(row.value, secret=is_secret(row))
+        shown = Truncator(text).chars(_MAX_VALUE)
+        return format_html('<span class="flagstaff-json">{}</span>', shown)
+
+    @admin.display(description=gettext_lazy("type"))
+    def value_type(self, row: Any) -> SafeString:
+        """The type that the value has to have, or else has, and the number of its choices."""
+        return format_html('<span class="flagstaff-note">{}</span>', _rule_text(row))
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, row: Any) -> SafeString:
+        """The newest change in a few words, its actor and its time."""
+        newest: _Newest | None = vars(row).get(_NEWEST)
+        if newest is None:
+            shown: str = cells.changed_cell(row) if getattr(row, "changed_at", None) else ""
+        else:
+            event, names = newest
+            shown = format_html(
+                '<span class="flagstaff-what">{}</span> '
+                '<span class="flagstaff-note">{} · {}</span>',
+                _("created") if event.action == "create" else ", ".join(_parts(event)),
+                Truncator(describe_actor(event, names)).chars(_MAX_ACTOR),
+                time_cell(event.at),
+            )
+        label = capfirst(_("changed"))
+        return (
+            format_html('<span data-label="{}">{}</span>', label, shown) if shown else SafeString()
+        )
+
+
+def _read_newest(rows: Sequence[Any]) -> None:
+    versions = versions_of(Kind.VALUE, [row.pk for row in rows])
+    newest = all_entries().filter(id__in=list(versions.values()))
+    events = events_among(Kind.VALUE, newest, shorten=True)
+    names = names_of_actors(events)
+    by_pk = {event.object_pk: event for event in events}
+    for row in rows:
+        if event := by_pk.get(str(row.pk)):
+            vars(row)[_NEWEST] = _Newest(event, names)
+
+
+def _parts(event: Event) -> Iterator[str]:
+    for one in event.differences:
+        if one.field != "value":
+            yield field_label(one.field)
+        elif one.secret:
+            yield f"{SECRET} → {SECRET}"
+        elif parts := describe_json_change(one.old, one.new):
+            yield Truncator(parts).chars(2 * _MAX_SIDE)
+        else:
+            sides = (Truncator(describe_value(side)) for side in (one.old, one.new))
+            yield " → ".join(side.chars(_MAX_SIDE) for side in sides)
+
+
+def _rule_text(row: Any) -> str:
+    """Returns the type of a value, and how many choices there are."""
+    rule: ValueRule = rule_of(row)
+    is_hidden = is_secret(row) or isinstance(row.value, UnreadableJson)
+    name = rule.type or ("" if is_hidden else type_of(row.value))
+    parts = [str(TYPE_NAMES[name])] if name else []
+    if count := len(rule.choices):
+        text = ngettext("%(count)s choice", "%(count)s choices", count)
+        parts.append(text % {"count": local_number(count)})
+    return " · ".join(parts)
