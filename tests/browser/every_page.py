@@ -66,6 +66,9 @@ PAGES = {
     "value-add": Page(f"{VALUES}add/"),
     "value-add-errors": Page(f"{VALUES}add/", ("[name=_save]",)),
     "value": Page(f"{VALUES}{{value}}/change/"),
+    "value-choices": Page(f"{VALUES}{{chosen}}/change/"),
+    "value-object": Page(f"{VALUES}{{object}}/change/"),
+    "value-object-history": Page(f"{VALUES}{{object}}/history/"),
     "value-delete": Page(f"{VALUES}{{value}}/delete/"),
     "value-history": Page(f"{VALUES}{{value}}/history/"),
     "segment-list": Page(SEGMENTS),
@@ -104,6 +107,13 @@ _CHANGES = (
     UPDATE flagstaff_keyvaluestore SET value = '"paypal"' WHERE key = 'payment_gateway'
     """,
     "UPDATE flagstaff_segment SET description = 'Customers with an account.'",
+    """
+    INSERT INTO flagstaff_keyvaluestore (key, value, description, type, choices) VALUES
+        ('parcel_service', '"DHL"', 'Who delivers.', 'string', '["DHL", "UPS"]'),
+        ('checkout.payment.retry_policy.maximum_number_of_attempts_per_order',
+            '{"max": 3, "wait": [1, 5]}', '', 'object', '[]')
+    """,
+    "UPDATE flagstaff_keyvaluestore SET value = '{\"max\": 5, \"wait\": [1]}' WHERE type = 'object'",
     """
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules, description) VALUES
         ('fast_search', false, 25, '[]', 'The new index of the search.'),
@@ -155,6 +165,8 @@ _PKS = """
     SELECT 'ruled', id FROM flagstaff_featureflag WHERE key = 'express_delivery' UNION ALL
     SELECT 'off', id FROM flagstaff_featureflag WHERE key = 'fast_search' UNION ALL
     SELECT 'value', id FROM flagstaff_keyvaluestore WHERE key = 'payment_gateway' UNION ALL
+    SELECT 'chosen', id FROM flagstaff_keyvaluestore WHERE key = 'parcel_service' UNION ALL
+    SELECT 'object', id FROM flagstaff_keyvaluestore WHERE type = 'object' UNION ALL
     SELECT 'segment', id FROM flagstaff_segment WHERE key = 'customers' UNION ALL
     SELECT 'plan', max(id) FROM flagstaff_rollouts_plan UNION ALL
     SELECT 'experiment', id FROM flagstaff_experiments_experiment WHERE key = 'checkout_button'

@@ -88,9 +88,9 @@ class ValueListMixin(_ModelAdmin):
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=gettext_lazy("type"))
-    def value_type(self, row: Any) -> SafeString:
+    def value_type(self, row: Any) -> str:
         """The type that the value has to have, or else has, and the number of its choices."""
-        return format_html('<span class="flagstaff-note">{}</span>', _rule_text(row))
+        return _rule_text(row)
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, row: Any) -> SafeString:
