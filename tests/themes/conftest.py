@@ -32,6 +32,8 @@ TIMEOUT = 60.0
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
+UNKNOWN = "/admin/flagstaff/unknownkey/"
+WORKERS = "/admin/flagstaff/connectedworker/"
 THEMES = (*("django", "unfold", "unfold-without-mixin", "jazzmin", "grappelli", "admin-interface"),)
 
 
@@ -98,6 +100,8 @@ PAGES = {
     "segment-add": (f"{SEGMENTS}add/", ""),
     "segment": (SEGMENTS + "{segment}/change/", ""),
     "segment-history": (SEGMENTS + "{segment}/history/", ""),
+    "unknown-keys": (UNKNOWN, ""),
+    "workers": (WORKERS, ""),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import django
 from django.http import HttpRequest, HttpResponseBase
@@ -37,13 +38,28 @@ def main() -> None:
 
     call_command("migrate", verbosity=0)
     create_rows()
+    workers = [connect_worker(pid) for pid in (7, 8)]
     run("127.0.0.1", int(sys.argv[1]), StaticFilesHandler(get_wsgi_application()), threading=True)
+    for worker in workers:
+        worker.close()
+
+
+def connect_worker(pid: int) -> Any:
+    """Returns a session with the name of a worker that is behind, of an older version."""
+    import psycopg
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 'flagstaff_token'::regclass::oid")
+        [table] = cursor.fetchone()
+    name = f"fs2 {table} 1 00000000 L {pid} web-1.example.com"
+    return psycopg.connect(**connection.get_connection_params() | {"application_name": name})
 
 
 def create_rows() -> None:
     """Creates flags in every state, a value, a segment, and a transaction of two changes."""
     from django.contrib.auth.models import User
-    from django.db import transaction
+    from django.db import connection, transaction
 
     from flagstaff import acting_as, changes
     from flagstaff.models import FeatureFlag
@@ -67,6 +83,13 @@ def create_rows() -> None:
     with transaction.atomic(), acting_as(admin, reason="release 42"):
         changes.set_rollout("new_checkout", 50)
         changes.set_value("payment_gateway", {"name": "paypal", "retries": 3})
+    changes.create("old_banner")
+    changes.delete("old_banner")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_usage SELECT date_trunc('hour', now()), key, false, 0, 1234, "
+            "now() FROM unnest(ARRAY['new_chekout', 'old_banner', 'cart:badge']) AS key"
+        )
 
 
 if __name__ == "__main__":

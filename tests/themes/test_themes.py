@@ -23,9 +23,14 @@ OWN_PAGES = {
     "undo-all": "Undo all changes of a transaction",
     "value-history": "Change history: payment_gateway",
     "segment-history": "Change history: dach",
+    "unknown-keys": "Unknown keys",
+    "workers": "Workers",
 }
 
-REASONS = {*OWN_PAGES, "add", "change", "value", "segment-add", "segment"}
+REASONS = {*OWN_PAGES, "add", "change", "value", "segment-add", "segment"} - {
+    "unknown-keys",
+    "workers",
+}
 
 # Colours as the browser mixes them, also those in other notations.
 COLORS = """
