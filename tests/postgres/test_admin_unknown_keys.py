@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes, experiments
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, messages_of, page, staff
+from tests.admin_pages import FLAGS, confirmed, messages_of, page, staff
 from tests.terminals import delete_usage
 
 pytestmark = pytest.mark.django_db
 
+RECENT = "/admin/flagstaff/recentchange/"
 UNKNOWN = "/admin/flagstaff/unknownkey/"
 FORM = {"kind": "release", "bucket_by": "user", "tags": "", "review_on": "", "owner": ""}
 
@@ -160,17 +162,42 @@ def test_deleted_flag_of_the_key_is_named(admin_client: Client, admin_user: User
         changes.create("old_banner")
         changes.delete("old_banner")
     evaluate_unknown("old_banner")
-    shown = text(page(admin_client, UNKNOWN))
-    assert re.search(r"A flag with this key was deleted on .* by admin\.", shown)
+    html = page(admin_client, UNKNOWN)
+    assert re.search(r"A flag with this key was deleted on .* by admin\.", text(html))
+    assert f'href="{RECENT}?key=old_banner&amp;exact=1&amp;kind=flag"' in html
+
+
+def test_deleted_flag_is_brought_back(admin_client: Client, admin_user: User) -> None:
+    changes.create("old_banner", rollout_percent=25)
+    changes.add_allowed_users("old_banner", [admin_user])
+    # A test is one transaction: the actor makes it an event of its own.
+    with acting_as("ana"):
+        changes.delete("old_banner")
+    evaluate_unknown("old_banner")
+    [url] = re.findall(r'<a href="([^"]*)">Bring back…</a>', page(admin_client, UNKNOWN))
+    response = admin_client.get(unescape(url))
+    assert response.status_code == 200
+    admin_client.post(unescape(url), confirmed(response))
+    flag = FeatureFlag.objects.get(key="old_banner")
+    assert (flag.rollout_percent, list(flag.allowed_users.all())) == (25, [admin_user])
+
+
+def test_user_who_may_only_view_flags_cannot_bring_them_back() -> None:
+    changes.create("old_banner")
+    changes.delete("old_banner")
+    evaluate_unknown("old_banner")
+    html = page(staff("view_featureflag"), UNKNOWN)
+    assert f'href="{RECENT}?key=old_banner' in html
+    assert "Bring back" not in html
 
 
 def test_renamed_flag_of_the_key_is_named(admin_client: Client) -> None:
-    flag = FeatureFlag.objects.get()
     changes.update("new_checkout", {"key": "one_page"})
     evaluate_unknown("new_checkout")
     html = page(admin_client, UNKNOWN)
     assert "The flag “one_page” had this key before." in text(html)
-    assert f'href="{FLAGS}{flag.pk}/history/"' in html
+    assert f'href="{RECENT}?key=new_checkout' in html
+    assert "Bring back" not in html
 
 
 def test_keys_are_escaped(admin_client: Client) -> None:

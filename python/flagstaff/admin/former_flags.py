@@ -13,10 +13,13 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.local_formats import local_time_text
 from flagstaff.admin.attempts import attempt
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.flag_permissions import may
+from flagstaff.admin.links import admin_of, may_view
+from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.conf import conf
 from flagstaff.history.former_rows import FormerRow, former_rows
 from flagstaff.history.kinds import Kind
+from flagstaff.models import RecentChange
 
 __all__ = ["FormerText", "former_texts"]
 
@@ -29,8 +32,10 @@ class FormerText:
     """A sentence about the flag that had a key."""
 
     text: str
-    #: Its history; empty if the user may not open it, or if it has no page.
+    #: The history of the key; empty if the user may not open it.
     url: str
+    #: The page that brings the deleted flag back; empty if it exists, or if the user may not.
+    back_url: str
 
 
 def former_texts(
@@ -48,11 +53,14 @@ def former_texts(
     )
     renamed = [row.object_pk for row in rows.values() if not row.was_deleted]
     present = _present_keys(renamed) if renamed else {}
-    has_link = may_view(site, request, conf.flag_model)
+    may_see = may_view(site, request, RecentChange) and may(site, request, "view")
+    flag_admin = admin_of(site, conf.flag_model)
+    may_add = flag_admin is not None and flag_admin.has_add_permission(request)
     return {
         key: FormerText(
             _text(row, names, present.get(row.object_pk, "")),
-            _url(site, row, exists=row.object_pk in present) if has_link else "",
+            key_url(site, Kind.FLAG, key) if may_see else "",
+            undo_url(site, [row.version]) if may_see and may_add and row.was_deleted else "",
         )
         for key, row in rows.items()
     }
@@ -68,12 +76,6 @@ def _text(row: FormerRow, names: dict[str, str], present: str) -> str:
     by = actor or _("%(user)s (database user)") % {"user": row.session_user}
     text = _("A flag with this key was deleted on %(time)s by %(actor)s.")
     return text % {"time": local_time_text(row.at), "actor": by}
-
-
-def _url(site: AdminSite, row: FormerRow, *, exists: bool) -> str:
-    if not exists:
-        return ""
-    return page_url(site, conf.flag_model, "history", row.object_pk)
 
 
 def _present_keys(pks: Collection[str]) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -45,7 +46,8 @@ class NewKeyMixin(_ModelAdmin):
         former = {} if change else former_texts(self.admin_site, request, [obj.key])
         super().save_model(request, obj, form, change)
         for one in former.values():
-            self.message_user(request, _message(one), messages.INFO)
+            # The key is in use now.
+            self.message_user(request, _message(replace(one, back_url="")), messages.INFO)
 
     def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
         usage = recent_usage([key])
@@ -67,6 +69,6 @@ def _evaluated(found: RecentEvaluations, days: str) -> str:
 
 
 def _message(former: FormerText) -> str:
-    if not former.url:
-        return former.text
-    return format_html('{} <a href="{}">{}</a>', former.text, former.url, _("History"))
+    links = ((former.url, _("History")), (former.back_url, _("Bring back…")))
+    shown = format_html_join(" ", '<a href="{}">{}</a>', (one for one in links if one[0]))
+    return format_html("{} {}", former.text, shown) if shown else former.text
