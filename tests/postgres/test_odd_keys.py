@@ -28,7 +28,7 @@ from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import validate_flag_key
-from tests.admin_pages import FLAGS, VALUES, errors, form_data
+from tests.admin_pages import FLAGS, VALUES, errors, form_data, messages_of
 from tests.documents import import_text
 from tests.terminals import flags
 
@@ -77,6 +77,18 @@ def test_odd_key_is_refused_in_a_terminal(key: str) -> None:
 def test_odd_key_is_refused_in_the_admin(key: str, admin_client: Client) -> None:
     data = {"key": key, "rollout_percent": "0", "kind": "release"}
     assert errors(admin_client, f"{FLAGS}add/", data) == {"key": [reason(key)]}
+
+
+def test_new_key_that_differs_in_case_is_reported_in_the_admin(admin_client: Client) -> None:
+    create("new_checkout")
+    data = {"key": "NEW_Checkout", "kind": "release", "rollout_percent": "0", "bucket_by": "user"}
+    messages = messages_of(admin_client.post(f"{FLAGS}add/", data, follow=True))
+    text = "Keys are case-sensitive: “NEW_Checkout” differs only in case from “new_checkout”."
+    assert text in messages
+    create_value("gateway", 1)
+    data = {"key": "Gateway", "value": "2"}
+    messages = messages_of(admin_client.post(f"{VALUES}add/", data, follow=True))
+    assert any("“Gateway” differs only in case from “gateway”." in one for one in messages)
 
 
 @ODD

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff import changes
 from flagstaff._tables.rows import uncached
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
+from flagstaff.admin.case_variants import case_variants_text
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.reports import ReportMixin
@@ -224,6 +225,8 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
         _CREATE[self.row_kind](**{k: v for k, v in form.cleaned_data.items() if k in names})
         obj.pk = self.row_kind.row(obj.key).pk
         obj._state.adding = False
+        if text := case_variants_text(self.model, obj.key):
+            self.message_user(request, text, messages.WARNING)
 
     def _update(self, obj: Any, form: MergingForm) -> changes.Changed:
         return _UPDATE[self.row_kind](obj.key, form.changed_fields, expect=form.expected_fields)
