@@ -81,7 +81,9 @@ def add_value_change_arguments(parser: CommandParser) -> None:
 def add_dry_run(parser: CommandParser) -> None:
     """Adds --dry-run. `flagstaff.cli.main` rolls back everything that the verb writes."""
     parser.add_argument(
-        "--dry-run", action="store_true", help="show what would change, and write nothing"
+        "--dry-run",
+        action="store_true",
+        help="show what would change, and write nothing",
     )
 
 

@@ -1,0 +1,160 @@
+"""Flags to read: list, show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import Model, Q
+
+from flagstaff._engine.forced_off import NOTICE
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.states import State
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff.changes.allowed_users import allowed_users_of
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.flag_order import EVALUATED, add_order, in_order, order_filter
+from flagstaff.cli.support.flag_records import (
+    STATE,
+    flag_columns,
+    flag_record,
+    flag_records,
+    flag_summary,
+    record_unit,
+)
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.ownership import (
+    OWNER_COLUMN,
+    add_ownership_filters,
+    has_owner,
+    ownership_filter,
+)
+from flagstaff.cli.support.several_flags import flag_rows, keys_of
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
+
+__all__ = ["LIST", "SHOW"]
+
+_UNIT = Column(BUCKET_BY, record_unit, header="BUCKETED BY")
+_FIRST_COLUMNS = (
+    Column("key"),
+    STATE,
+    Column(
+        "rollout_percent",
+        lambda record: f"{record['rollout_percent']} %",
+        header="ROLLOUT",
+        align_right=True,
+    ),
+)
+_LAST_COLUMNS = (
+    Column("allowed", align_right=True),
+    Column("kind"),
+    Column("changed_at", header="CHANGED"),
+    Column("description", truncate=True),
+)
+
+
+def _add_filters(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--state",
+        action="append",
+        choices=[state.value for state in State],
+        help="only flags in this state; may be repeated",
+    )
+    parser.add_argument("--kind", help='only flags of this kind, such as "release" or "ops"')
+    add_ownership_filters(parser)
+    add_order(parser)
+
+
+def _list(options: Options, out: Output) -> None:
+    condition = _kind_filter(options["kind"]) & ownership_filter(options) & order_filter(options)
+    records = list(flag_records(condition))
+    if options["state"]:
+        records = [record for record in records if record["state"] in options["state"]]
+    found = len(records)
+    records = in_order(records, options)
+    if not records:
+        out.message("no matching flags" if options["state"] or condition else "no flags")
+    if forced := [record["key"] for record in records if record["forced_off"]]:
+        out.message(f"{NOTICE}: {join_some(forced)}")
+    # Not in a pipe, whose columns have fixed places.
+    has_units = out.is_terminal and any(record_unit(record) != USER for record in records)
+    units = [_UNIT] if has_units else []
+    owners = [OWNER_COLUMN] if out.is_terminal and has_owner(records) else []
+    last = (*_LAST_COLUMNS[:2], *owners, EVALUATED, *_LAST_COLUMNS[2:])
+    out.records((*_FIRST_COLUMNS, *units, *last), records)
+    if out.is_terminal and len(records) < found:
+        out.message(f"{len(records):,} of {found:,} flags; a larger --limit shows more")
+
+
+def _kind_filter(kind: str | None) -> Q:
+    """Returns the condition. Raises CommandError if the model has no such kind."""
+    if kind is None:
+        return Q()
+    kinds = _kinds(conf.flag_model)
+    if kind not in kinds:
+        known = f"choose from {', '.join(kinds)}" if kinds else "the flag model has no kinds"
+        raise CommandError(f"there is no kind {kind!r}: {known}", returncode=USAGE)
+    return Q(kind=kind)
+
+
+def _kinds(model: type[Model]) -> list[str]:
+    fields = [field for field in model._meta.concrete_fields if field.name == "kind"]
+    return [str(value) for field in fields for value, _label in field.flatchoices]
+
+
+def _add_show(parser: CommandParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
+
+
+def _show(options: Options, out: Output) -> None:
+    shown = [_shown_flag(flag, out) for flag in flag_rows(keys_of(options))]
+    if out.is_json:
+        records = [record for _columns, record in shown]
+        out.document(records if len(shown) > 1 else records[0])
+        return
+    for number, (columns, record) in enumerate(shown):
+        if number:
+            out.line("")
+        out.headline("summary", record["summary"])
+        out.record(columns, record)
+
+
+def _shown_flag(flag: Any, out: Output) -> tuple[list[Column], Record]:
+    record = flag_record(flag)
+    summary = flag_summary(record)
+    # A terminal shows the first users, a program gets all of them.
+    rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
+    users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
+    columns = [*flag_columns(record), Column("allowed_users", _user_names)]
+    return columns, {"summary": summary, **record, "allowed_users": users}
+
+
+def _user_names(record: Record) -> str:
+    names = (user["name"] for user in record["allowed_users"])
+    return join_some(names, total=record["allowed"])
+
+
+LIST = Verb(
+    name="list",
+    help="list the flags with their state",
+    examples=(
+        "list",
+        "list --state rollout --state no-users",
+        "list --kind ops --json",
+        "list --owner payments --tag checkout",
+        "list --sort changed --limit 10",
+        "list --search checkout --changed-since 1h",
+    ),
+    add_arguments=_add_filters,
+    run=_list,
+)
+SHOW = Verb(
+    name="show",
+    help="show which users have a flag, and its fields",
+    examples=("show new_checkout", "show new_checkout dark_mode", "show new_checkout --json"),
+    add_arguments=_add_show,
+    run=_show,
+)
