@@ -24,6 +24,7 @@ from tools.messages import POT, merged, messages, translations, write_binary
 
 # In Django's catalogues, these words have the same meaning.
 SAME_IN_DJANGO = {
+    "Action",
     "Delete",
     "Description",
     "Enabled",
