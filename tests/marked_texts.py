@@ -21,8 +21,11 @@ __all__ = ["marked", "unmarked_in", "unmarked_texts"]
 _BEGIN, _END = "⟦", "⟧"
 _PLACEHOLDER = re.compile(r"(%\(\w+\)[a-z]|%%|%[sd]|\{\w*\})")
 _MARKED = re.compile(f"{_BEGIN}[^{_BEGIN}{_END}]*{_END}", re.DOTALL)
+_COMMAND = re.compile(f"manage\\.py flags [^{_BEGIN}{_END}…]*")
 # The keys, names and texts of these tests have a digit or no Latin letter.
-_WORD = re.compile(r"(?<![\w.-])[A-Za-z]{2,}(?![\w-])")
+_WORD = re.compile(r"(?<![\w.-])[A-Za-z]{2,}(?![\w-]|[.]\w)")
+# A name in JSON.
+_NAME = re.compile(r'"[a-z_]+"')
 # What is the same in all languages, a kind as it is stored, the database user, and what a script
 # replaces by numbers.
 _SAME = {"true", "false", "null", "CSV", "JSON", "UTC", "release", "postgres", "rule", "condition"}
@@ -80,7 +83,7 @@ def _words(text: str) -> set[str]:
 
 
 def _without_marks(text: str) -> str:
-    return _MARKED.sub(" … ", text).strip()
+    return _MARKED.sub(" … ", _NAME.sub("", _COMMAND.sub("", text))).strip()
 
 
 @final

@@ -13,7 +13,7 @@ from typing import Final, final
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 
-__all__ = ["KnownTexts"]
+__all__ = ["KnownTexts", "message"]
 
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s|(%%)")
 # A number as English messages write it.
@@ -22,9 +22,14 @@ _NUMBER: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?")
 _MAX_LENGTH: Final = 20_000
 
 
+def message(text: str) -> str:
+    """Marks a message for the catalogue. Django's `gettext_noop` needs the settings."""
+    return text
+
+
 @final
 class KnownTexts:
-    """Messages, each marked with `gettext_noop`, and the texts that they can contain.
+    """Messages, each marked with `message`, and the texts that they can contain.
 
     >>> KnownTexts(["rollout %(old)s → %(new)s"]).translate("rollout 5 → 25")
     'rollout 5 → 25'

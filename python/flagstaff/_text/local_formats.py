@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._text.times import local_time
 
-__all__ = ["local_days", "local_number", "local_time_text"]
+__all__ = ["local_days", "local_number", "local_seconds", "local_time_text"]
 
 
 def local_time_text(at: datetime) -> str:
@@ -24,6 +24,11 @@ def local_time_text(at: datetime) -> str:
 def local_number(number: int) -> str:
     """Returns the number with the thousand separators of the language."""
     return number_format(number, use_l10n=True, force_grouping=True)
+
+
+def local_seconds(seconds: float) -> str:
+    """Returns seconds with two decimals in the format of the language, such as "0.25"."""
+    return number_format(f"{seconds:.2f}", use_l10n=True)
 
 
 def local_days(days: int) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from django.utils.translation import gettext_noop as _
-
 from flagstaff._text.known_texts import KnownTexts
+from flagstaff._text.known_texts import message as _
 
 __all__ = ["PLACES", "RULE_PROBLEMS", "rule_problem_text"]
 

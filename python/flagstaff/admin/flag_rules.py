@@ -23,6 +23,7 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.segment_use import RULES, missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import rule_problem
@@ -55,7 +56,8 @@ class FlagForm(MergingForm):
         cleaned = super().clean()
         is_edited = RULES in self.changed_data and RULES in self.cleaned_data
         if is_edited and (problem := missing_segment(self.cleaned_data[RULES])):
-            self.add_error(RULES, forms.ValidationError(problem, code="missing_segment"))
+            text = refusal_text(problem)
+            self.add_error(RULES, forms.ValidationError(text, code="missing_segment"))
         check_unit(self)
         return cleaned
 

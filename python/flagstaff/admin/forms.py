@@ -19,6 +19,7 @@ from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_requir
 from flagstaff.admin.page_row import request_of
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.conf import conf
 from flagstaff.history import Event
@@ -187,7 +188,8 @@ class MergingForm(_ModelForm):
         """Adds an error to new rules that a connected worker cannot read."""
         for name in _TARGETING.intersection(self.changed_data, self.cleaned_data):
             if problem := old_worker_problem([self.cleaned_data[name]]):
-                self.add_error(name, forms.ValidationError(problem, code="old_workers"))
+                text = refusal_text(problem)
+                self.add_error(name, forms.ValidationError(text, code="old_workers"))
 
     def _is_edited(self, name: str, shown: str) -> bool:
         # An invalid field is not in cleaned_data.

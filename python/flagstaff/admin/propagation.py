@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._text.local_formats import local_number, local_seconds
 from flagstaff._text.times import clock_time
 from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
@@ -81,5 +81,5 @@ def _counts(propagation: Propagation) -> str:
     return text % {
         "applied": local_number(propagation.applied),
         "count": local_number(connected),
-        "seconds": f"{propagation.seconds if seconds is None else seconds:.2f}",
+        "seconds": local_seconds(propagation.seconds if seconds is None else seconds),
     }

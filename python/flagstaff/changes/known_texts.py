@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from django.utils.translation import gettext_noop as _
-
 from flagstaff._text.known_texts import KnownTexts
+from flagstaff._text.known_texts import message as _
 from flagstaff._text.rule_problems import PLACES, rule_problem_text
 
 __all__ = ["REFUSALS", "refusal_text"]
@@ -14,21 +14,38 @@ __all__ = ["REFUSALS", "refusal_text"]
 # Names, keys, JSON and commands are the same in all languages.
 _UNTRANSLATED: Final = (
     *("key", "keys", "name", "value", "command", "table", "database", "schema", "flags"),
-    *("fields", "versions", "actor", "change"),
+    *("fields", "versions"),
 )
+
+_EVENT: Final = KnownTexts(
+    [_("%(actor)s at %(time)s: %(change)s")],
+    parts=dict.fromkeys(("actor", "time", "change"), ()),
+)
+# A change may contain the separator, too.
+_SEPARATOR: Final = re.compile(r"; (?=[^;]+ at [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8})")
+
+
+def _events(text: str) -> str:
+    return "; ".join(map(_EVENT.translate, _SEPARATOR.split(text)))
+
 
 #: The reasons that `flagstaff.changes` and `flagstaff.history` give.
 REFUSALS: Final = KnownTexts(
     [
         _(
-            "%(key)s has %(present)s, but version %(expected)s was expected; "
-            "changes after version %(seen)s: %(events)s; %(advice)s"
+            "%(key)s has %(present)s, but version %(expected)s was expected; changes after version "
+            "%(seen)s: %(events)s; to change it anyway, expect version %(version)s"
+        ),
+        _(
+            "%(key)s has %(present)s, but version %(expected)s was expected; changes after version "
+            "%(seen)s: %(events)s; to go back to an earlier version, restore it in the admin's "
+            "history, or run: %(command)s"
+        ),
+        _(
+            "%(key)s has %(present)s, but version %(expected)s was expected; changes after version "
+            "%(seen)s: %(events)s"
         ),
         _("%(key)s has %(present)s, but version %(expected)s was expected; %(advice)s"),
-        _(
-            "%(key)s has %(present)s, but version %(expected)s was expected; "
-            "changes after version %(seen)s: %(events)s"
-        ),
         _("%(key)s has %(present)s, but version %(expected)s was expected"),
         _("%(key)s has changed since you read it: %(fields)s; read it again"),
         _(
@@ -98,7 +115,7 @@ REFUSALS: Final = KnownTexts(
     parts={
         **dict.fromkeys((*_UNTRANSLATED, "reason"), ()),
         "present": [_("version %(number)s"), _("no version")],
-        "events": [_("%(actor)s at %(time)s: %(change)s")],
+        "events": _events,
         "place": PLACES,
         "advice": [
             _("did you mean %(keys)s?"),

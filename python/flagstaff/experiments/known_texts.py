@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.utils.translation import gettext_noop as _
-
 from flagstaff._text.known_texts import KnownTexts
+from flagstaff._text.known_texts import message as _
 from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff.changes.known_texts import REFUSALS
 

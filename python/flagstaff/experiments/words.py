@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.utils.functional import Promise
@@ -53,13 +53,18 @@ STATEMENTS: dict[Statement, str | Promise] = {
 }
 
 
-def missing_text(verdict: Mapping[str, Any], method: str) -> str:
-    """Returns what the verdict of a report still needs, as a sentence; empty if nothing."""
+def missing_text(
+    verdict: Mapping[str, Any], method: str, write: Callable[[int], str] = "{:,}".format
+) -> str:
+    """Returns what the verdict of a report still needs, as a sentence; empty if nothing.
+
+    A page passes a function that writes numbers in its language.
+    """
     days, users = math.ceil(verdict["missing_days"]), verdict["missing_users"]
     parts = []
     if days:
         parts.append(
-            ngettext("%(number)s more day", "%(number)s more days", days) % {"number": f"{days:,}"}
+            ngettext("%(number)s more day", "%(number)s more days", days) % {"number": write(days)}
         )
     if users and method == Method.SEQUENTIAL:
         parts.append(
@@ -68,7 +73,7 @@ def missing_text(verdict: Mapping[str, Any], method: str) -> str:
                 "%(number)s more units in the smaller variant",
                 users,
             )
-            % {"number": f"{users:,}"}
+            % {"number": write(users)}
         )
     elif users:
         parts.append(
@@ -77,7 +82,7 @@ def missing_text(verdict: Mapping[str, Any], method: str) -> str:
                 "%(number)s more units with a full window",
                 users,
             )
-            % {"number": f"{users:,}"}
+            % {"number": write(users)}
         )
     if not parts:
         return ""

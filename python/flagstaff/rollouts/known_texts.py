@@ -9,9 +9,9 @@ import re
 from typing import Final
 
 from django.utils.translation import gettext
-from django.utils.translation import gettext_noop as _
 
 from flagstaff._text.known_texts import KnownTexts
+from flagstaff._text.known_texts import message as _
 from flagstaff.changes.known_texts import REFUSALS
 
 __all__ = ["PLAN_TEXTS"]
@@ -108,6 +108,7 @@ _EVENTS: Final = [
     _("started: rollout %(old)s → %(new)s %%"),
     _("created with the steps %(steps)s"),
     _("starts at %(time)s"),
+    _("rolled back by a person"),
     _("rolled back by %(why)s"),
     _("holds: %(why)s"),
     _("continues; it held because: %(why)s"),
@@ -124,7 +125,6 @@ _EVENTS: Final = [
         "resumed at the first step again: rollout %(old)s → %(new)s %%, the evidence begins anew",
     ),
     _("jumped to step %(number)s: rollout %(old)s → %(new)s %%, the evidence begins anew"),
-    _("rolled back by a person"),
     _("rolled back: %(what)s; reason: %(reason)s"),
     _("rolled back: %(what)s"),
     _("rollout 0 %%, and the flag was disabled, because a rule can grant it"),

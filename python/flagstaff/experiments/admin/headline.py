@@ -160,7 +160,7 @@ def _headline(
         figures=figures.get(verdict["treatment"], "") if outcome in _RESULTS else "",
         may=_statements(set(map(Statement, verdict["may_conclude"])) - hidden),
         may_not=_statements(set(map(Statement, verdict["may_not_conclude"])) - hidden),
-        missing=missing_text(verdict, report["settings"]["method"]),
+        missing=missing_text(verdict, report["settings"]["method"], local_number),
         harmed=", ".join(verdict["harmed"]),
     )
 

@@ -1,0 +1,129 @@
+"""Texts that arrive in English are translated for a page, and no other text is changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from flagstaff._text.known_texts import KnownTexts
+from flagstaff._text.rule_problems import rule_problem_text
+from flagstaff.changes.known_texts import refusal_text
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
+from flagstaff.validators import condition_problem, rule_problem
+from tests.marked_texts import marked, unmarked_in
+from tests.translations import german
+
+IN = {"attribute": "a1", "operator": "in", "values": [1]}
+VERSION = {"attribute": "a1", "operator": "version_lt", "values": ["x"]}
+WRONG_RULES: tuple[object, ...] = (
+    {},
+    [1],
+    [{}],
+    [{"conditions": []}],
+    [{"conditions": [IN] * 300}],
+    [{"name": 'a": b, "c', "conditions": [{}]}],
+    [{"name": "", "conditions": [IN]}],
+    [{"conditions": [IN], "rollout_percent": 101}],
+    [{"conditions": [IN], "other": 1}],
+    [{"conditions": [{**IN, "operator": "is"}]}],
+    [{"conditions": [{**IN, "operator": 1}]}],
+    [{"conditions": [{**IN, "values": []}]}],
+    [{"conditions": [{**IN, "values": [None]}]}],
+    [{"conditions": [{**IN, "values": ["x" * 100_000]}]}],
+    [{"conditions": [{**IN, "negate": 1}]}],
+    [{"conditions": [{**IN, "segment": "s1"}]}],
+    [{"conditions": [{**IN, "operator": "regex", "values": ["("]}]}],
+    [{"conditions": [{**IN, "operator": "regex", "values": [r"\w{1000}" * 9]}]}],
+    [{"conditions": [{**IN, "operator": "isnull"}]}],
+    [{"conditions": [IN, VERSION]}],
+    [{"conditions": [{**IN, "values": [float("nan")]}]}],
+    [{"conditions": [{**IN, "values": ["\0"]}]}],
+)
+
+
+def test_problem_of_rules_is_translated() -> None:
+    for rules in WRONG_RULES:
+        problem = rule_problem(rules)
+        assert problem
+        assert rule_problem_text(problem) == problem
+        with marked():
+            shown = unmarked_in(rule_problem_text(problem).replace("regex parse error", ""))
+        assert not shown or "pattern is not valid" in problem, problem
+
+
+def test_problem_of_conditions_is_translated() -> None:
+    for conditions in ({}, [], [{"segment": "s1"}], [VERSION]):
+        problem = condition_problem(conditions)
+        assert problem
+        with marked():
+            assert not unmarked_in(rule_problem_text(problem))
+
+
+def test_place_and_kinds_are_translated() -> None:
+    texts = {
+        "rule %(number)s (%(name)s)": "Regel %(number)s (%(name)s)",
+        "condition %(number)s": "Bedingung %(number)s",
+        "%(what)s must be %(expected)s, not %(kind)s": "%(what)s: %(expected)s statt %(kind)s",
+        "a list": "eine Liste",
+        "a number": "eine Zahl",
+    }
+    problem = 'rule 2 ("a: b"), condition 1: "values" must be a list, not a number'
+    with german(texts):
+        assert rule_problem_text(problem) == (
+            'Regel 2 ("a: b"), Bedingung 1: "values": eine Liste statt eine Zahl'
+        )
+
+
+def test_number_has_the_separators_of_the_language() -> None:
+    texts = KnownTexts(["%(count)s users, %(ratio)s times, id %(id)s"])
+    with german({"%(count)s users, %(ratio)s times, id %(id)s": "%(count)s, %(ratio)s, %(id)s"}):
+        assert texts.translate("12,345 users, 2.5 times, id 12345") == "12.345, 2,5, 12345"
+
+
+def test_unknown_text_stays_as_it_is() -> None:
+    with german({}):
+        assert refusal_text("anything else: 1,000") == "anything else: 1,000"
+
+
+EVENTS = (
+    "created with the steps 5 % for 1 h 30 min, 100 %",
+    "started: rollout 0 → 5 %",
+    "step 2 of 3: rollout 5 → 25 %; fine after 1,200 users inside: only the brake compares errors",
+    "step 2 begins anew: workers had no memory left for all counts, so the evidence was incomplete",
+    "holds: waits for data: no user inside has been seen yet",
+    "rolled back: rollout 0 %; reason: 1",
+    "rolled back: rollout 0 %, and the flag was disabled, because a rule can grant it",
+    "rolled back: the flag f1 no longer exists, so no rollout was changed",
+    "resumed at the first step again: rollout 0 → 5 %, the evidence begins anew",
+    (
+        "applied by 1 of 2 connected workers within 5.0 s; "
+        '"flags plan KEY status --json" lists the others'
+    ),
+    "not started, the flag is disabled; enable it with 1",
+    "the rollout plan of f1 is rolled back and cannot be paused; possible next: 1",
+)
+
+
+@pytest.mark.parametrize("text", EVENTS)
+def test_event_of_a_plan_is_translated(text: str) -> None:
+    assert PLAN_TEXTS.translate(text) == text
+    with marked():
+        assert not unmarked_in(PLAN_TEXTS.translate(text).replace("flags plan KEY status", ""))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "created with n1 1, n2 3; 100 % of all units take part",
+        "analysis: primary metric m1; guardrails m2 (0.01); planned users 4,000; method fixed",
+        "shuffled (2): the exposures so far are no longer reported",
+        (
+            "x1 has started, so its planned users cannot change: a change after a look would make "
+            "results invalid. Metrics can be added to those that it has"
+        ),
+    ],
+)
+def test_text_of_an_experiment_is_translated(text: str) -> None:
+    assert EXPERIMENT_TEXTS.translate(text) == text
+    with marked():
+        assert not unmarked_in(EXPERIMENT_TEXTS.translate(text))
