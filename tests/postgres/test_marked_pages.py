@@ -15,8 +15,10 @@ from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes, experiments, rollouts
+from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
 from flagstaff.experiments.models import Experiment
 from flagstaff.history import flag_version
+from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan
 from tests import experiment_pages
@@ -28,6 +30,9 @@ from tests.plan_pages import PLANS
 from tests.rollouts import drive_recently, fail, run_of, see
 from tests.stale_flags import collect_usage, evaluate
 
+UNKNOWN_KEYS = "/admin/flagstaff/unknownkey/"
+WORKERS = "/admin/flagstaff/connectedworker/"
+RECENT_CHANGES = "/admin/flagstaff/recentchange/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 
 # Each change is a transaction of its own, as in production.
@@ -88,7 +93,7 @@ def rows(operator: Client) -> dict[str, Any]:
     changes.create("f3", enabled=True, rollout_percent=100)
     with transaction.atomic():
         collect_usage()
-    for key in "f1", "f3":
+    for key in "f1", "f3", "k9", "f33":
         evaluate(key, times=7)
     flags = {row.key: row.pk for row in FeatureFlag.objects.all()}
     values = {row.key: row.pk for row in KeyValueStore.objects.all()}
@@ -155,6 +160,11 @@ PAGES = {
     "segment": SEGMENTS + "{s1}/change/",
     "segment-history": SEGMENTS + "{s1}/history/",
     "stale": STALE,
+    "unknown-keys": UNKNOWN_KEYS,
+    "workers": WORKERS,
+    "recent-changes": RECENT_CHANGES,
+    "recent-changes-none": f"{RECENT_CHANGES}?key=z9",
+    "recent-changes-errors": f"{RECENT_CHANGES}?since=x&until=1",
 }
 PLAN_PAGES = {
     "flag-list-with-plans": FLAGS,
@@ -230,7 +240,7 @@ TYPED_RULES = {
     "rules-0-1-values": "1",
     "rules-0-2-segment": "s9",
 }
-FORMS = {
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
     "flag-add-invalid": (f"{FLAGS}add/", {"key": "-1:", "tags": "[1, 1", "bucket_by": " b1"}),
     "flag-add-taken": (f"{FLAGS}add/", {"key": "f1", "rollout_percent": "101", "tags": "{}"}),
@@ -294,6 +304,29 @@ def test_history_button_shows_only_marked_texts(
         versions = re.findall(rf'name="{button}" value="(\d+)"', operator.get(url).content.decode())
         for version in {versions[0], versions[-1]}:
             follow(operator, url, {button: version, "expect_version": versions[0]})
+
+
+def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    changes.delete("f3")
+    site, version = admin.site, Change.objects.latest("id").pk
+    of_flag = Change.objects.filter(key="f1")
+    first, last = of_flag.earliest("id").pk, of_flag.latest("id").pk
+    for url in (
+        undo_url(site, [version]),
+        undo_url(site, [first, last]),
+        transaction_url(site, last),
+        transaction_url(site, first),
+        key_url(site, Kind.FLAG, "f3"),
+    ):
+        response = operator.get(url, follow=True)
+        check(response)
+        if asks(response):
+            check(operator.post(url, confirmed(response), follow=True))
+    check(operator.get(RECENT_CHANGES))
+
+
+def test_check_of_the_workers_shows_only_marked_texts(operator: Client) -> None:
+    check(operator.post(WORKERS, {"_check": "1"}, follow=True))
 
 
 def test_refused_changes_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:

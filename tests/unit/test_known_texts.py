@@ -52,7 +52,8 @@ def test_problem_of_rules_is_translated() -> None:
 
 
 def test_problem_of_conditions_is_translated() -> None:
-    for conditions in ({}, [], [{"segment": "s1"}], [VERSION]):
+    wrong: tuple[object, ...] = ({}, [], [{"segment": "s1"}], [VERSION])
+    for conditions in wrong:
         problem = condition_problem(conditions)
         assert problem
         with marked():

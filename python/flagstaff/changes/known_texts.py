@@ -100,6 +100,8 @@ REFUSALS: Final = KnownTexts(
         _("the database rejected the change: %(reason)s"),
         _('%(name)s cannot be null; write JSON, such as "stripe", 25 or [], or delete the row'),
         _("%(name)s cannot be null"),
+        _("JSON cannot hold this value: %(reason)s"),
+        _("get_value() cannot return this value: it %(reason)s"),
         _("history is not available; use PostgreSQL and run manage.py migrate"),
         _("the change is not valid; nothing was written"),
         _(

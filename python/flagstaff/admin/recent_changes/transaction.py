@@ -22,6 +22,7 @@ from flagstaff.admin.recent_changes.urls import UNDO_TRANSACTION
 from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.admin.transactions import described_parts, may_undo
 from flagstaff.changes import undo_transaction
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import and_more
@@ -55,7 +56,8 @@ class TransactionMixin(UndoingMixin, _Admin):
         try:
             require_values(parts)
         except FlagstaffError as error:
-            self.message_user(request, _("Not undone: %(why)s") % {"why": error}, messages.ERROR)
+            text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
+            self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(self._list_url(request))
         label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
         with_users = may_see_users(request.user)

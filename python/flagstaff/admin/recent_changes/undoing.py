@@ -34,6 +34,7 @@ from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
 from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import and_more, describe_change
@@ -80,7 +81,11 @@ class UndoingMixin(ConfirmationMixin, _Admin):
         try:
             planned = preview_undo_events(versions)
         except FlagstaffError as error:
-            self.message_user(request, _("Not undone: %(why)s") % {"why": error}, messages.ERROR)
+            self.message_user(
+                request,
+                _("Not undone: %(why)s") % {"why": refusal_text(str(error))},
+                messages.ERROR,
+            )
             return HttpResponseRedirect(self._list_url(request))
         for one in planned:
             self._require(request, one)
@@ -199,7 +204,7 @@ def _line(request: HttpRequest, one: UndoneEvents) -> _Line:
         one.key,
         change,
         "" if one.changed is None else _after(request, one.changed),
-        one.problem,
+        refusal_text(one.problem),
         _deletes(one),
     )
 
