@@ -195,7 +195,10 @@ def test_flag_is_created_deleted_restored_and_created_again() -> None:
     printed = run("delete banner_2 --yes").err.splitlines()
     [undo] = [line for line in printed if line.startswith("undo: ")]
     assert run("delete banner_2").err.startswith("banner_2: already deleted\n")
-    assert run(undo.removeprefix("undo: manage.py flags ")).status == 0
+    undone = run(undo.removeprefix("undo: manage.py flags "))
+    assert undone.status == 0
+    created = 'banner_2: created, description "Top of the page", kind "ops"'
+    assert undone.err.splitlines()[0] == created
     assert FeatureFlag.objects.get(key="banner_2").kind == "ops"
     run("delete banner_2 --yes")
     assert (

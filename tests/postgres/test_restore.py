@@ -270,6 +270,13 @@ def test_undo_of_a_deletion_sets_the_default_of_a_newer_column(
     assert FeatureFlag.objects.values_list("client_side", "kind").get() == (False, "release")
 
 
+@COMMITTED
+def test_undo_of_a_deletion_returns_the_time_of_creation_that_is_stored(flag: FeatureFlag) -> None:
+    delete("new_checkout")
+    undone = undo("new_checkout")
+    assert undone.new["created_at"] == FeatureFlag.objects.get().created_at == flag.created_at
+
+
 # Values.
 
 

@@ -171,6 +171,7 @@ def recreate(item: Item, state: ItemState, expect_version: int | None) -> Change
     insert(row)
     if created:
         all_rows(item.kind.model).filter(pk=row.pk).update(**created)
+        vars(row).update(created)
     users = users_to_change((), in_order(state.users), skip_unknown=True)
     if users:
         change_allowed_users(row, users)

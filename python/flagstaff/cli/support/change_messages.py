@@ -23,6 +23,9 @@ __all__ = ["VALUE", "Names", "change_messages"]
 #: The field that may be secret.
 VALUE = "value"
 
+# The key begins the line, and the time of creation says nothing about the state.
+_UNNAMED = ("key", "created_at")
+
 #: Usernames by primary key, of the users that may be named.
 Names = Mapping[PrimaryKey, str]
 
@@ -57,7 +60,7 @@ def _created(changed: Changed, names: Names) -> Iterator[str]:
     for name, new in changed.new.items():
         if name == ALLOWED:
             yield _allowed(new, (), names)
-        elif name == VALUE or not (name == "key" or _is_default(changed, name, new)):
+        elif name == VALUE or not (name in _UNNAMED or _is_default(changed, name, new)):
             yield f"{name} {_text(changed, name, new)}"
 
 
