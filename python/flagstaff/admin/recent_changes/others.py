@@ -16,6 +16,7 @@ from flagstaff._extensions import OptionalApp, OtherEvent, OtherEvents, optional
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.local_formats import local_time_text
 from flagstaff._text.times import aware
+from flagstaff.admin.addresses import with_links
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.recent_changes.filters import Filters
 from flagstaff.admin.recent_changes.rows import Row
@@ -90,5 +91,5 @@ def _row(kind: str, event: OtherEvent, actor: str) -> Row:
         change=event.text,
         actor=actor or _("not known"),
         source="",
-        reason=event.reason,
+        reason=with_links(event.reason),
     )

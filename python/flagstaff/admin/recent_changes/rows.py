@@ -78,7 +78,7 @@ def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back
                 change=cells["change"],
                 actor=cells["actor"],
                 source=cells["source"],
-                reason=event.reason or "",
+                reason=cells["reason"],
                 database_user=event.session_user,
                 version=str(event.version),
                 history_url=f"{history}#version-{event.version}" if history else "",
