@@ -17,6 +17,7 @@ VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
 PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
+RECENT = "/admin/flagstaff/recentchange/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 UNKNOWN = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
@@ -90,6 +91,17 @@ PAGES = {
     "experiment-force": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=force]",)),
     "experiment-ship": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=ship]",)),
     "experiment-delete": Page(f"{EXPERIMENTS}{{draft}}/delete/"),
+    "recent-changes": Page(RECENT),
+    "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
+    "recent-changes-errors": Page(f"{RECENT}?time=range&from=yesterday"),
+    "recent-changes-no-match": Page(f"{RECENT}?who=nobody"),
+    "recent-changes-undo": Page(
+        f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)
+    ),
+    "recent-changes-bring-back": Page(
+        f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
+    ),
+    "recent-changes-transaction": Page(RECENT, ("a[href*='undo-transaction=']",)),
     "stale-flags": Page(STALE),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),

@@ -11,10 +11,12 @@ from django.db import Error, connections, transaction
 from django.db.models import Q, QuerySet
 
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.storable import is_storable
 from flagstaff._text.times import aware
 from flagstaff.conf import conf
+from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
@@ -62,6 +64,8 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
         found = found.filter(at__gte=aware(selection.since))
     if selection.until is not None:
         found = found.filter(at__lt=aware(selection.until))
+        if (later := _first_entry_after(aware(selection.until))) is not None:
+            found = found.filter(id__lt=later)
     if selection.actors is not None:
         found = found.filter(_by(selection.actors, selection.without_actor))
     if actions := _ACTIONS.get(selection.action or ""):
@@ -88,6 +92,15 @@ def stored_actors(name: str) -> set[str]:
     except Error:
         pks = []
     return {name, *map(str, pks)}
+
+
+def _first_entry_after(until: datetime) -> int | None:
+    """The id of an entry that is newer than all entries before a time, if there is one.
+
+    Ids grow with the time. Without them, the server would read all newer entries first.
+    """
+    later = all_rows(Change).filter(at__gte=until + MAX_TRANSACTION_AGE).order_by("at")
+    return later.values_list("pk", flat=True).first()
 
 
 def _by(actors: Collection[str], without_actor: str | None) -> Q:

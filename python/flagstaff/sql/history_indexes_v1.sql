@@ -1,6 +1,11 @@
 -- Finds recent changes of one person, of a time, and creations and deletions among many changes.
 CREATE INDEX IF NOT EXISTS flagstaff_change_actor ON {change_table} (actor, id)
     WHERE actor IS NOT NULL;
+-- Changes without an actor are searched by what else is known about them.
+CREATE INDEX IF NOT EXISTS flagstaff_change_user ON {change_table} ("session_user", id)
+    WHERE actor IS NULL;
+CREATE INDEX IF NOT EXISTS flagstaff_change_source ON {change_table} (source, id)
+    WHERE actor IS NULL;
 CREATE INDEX IF NOT EXISTS flagstaff_change_at ON {change_table} (at);
 CREATE INDEX IF NOT EXISTS flagstaff_change_action ON {change_table} (action, id)
     WHERE relation <> 'm' AND action <> 'update';

@@ -21,7 +21,7 @@ from flagstaff.admin.attempts import attempt
 from flagstaff.admin.recent_changes.filters import Filters
 from flagstaff.admin.recent_changes.rows import Row
 
-__all__ = ["filter_events", "other_kinds", "other_rows"]
+__all__ = ["filter_events", "labelled", "other_kinds", "other_rows"]
 
 _Event = TypeVar("_Event", bound=Model)
 
@@ -71,6 +71,11 @@ def filter_events(events: QuerySet[_Event], parent: str, wanted: OtherEvents) ->
     if wanted.actors is not None:
         events = events.filter(actor__in=wanted.actors)
     return events.select_related(parent).order_by("-at", "-pk")[: wanted.limit]
+
+
+def labelled(kind: str, text: str) -> str:
+    """Returns a text that begins with the kind of an event."""
+    return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 
 def _events(

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from flagstaff._extensions import OtherEvent, OtherEvents
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.recent_changes.others import filter_events
+from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 
@@ -24,7 +24,7 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: OtherEvents) ->
             at=event.at,
             key=event.experiment.key,
             url=page_url(site, Experiment, "change", event.experiment_id),
-            text=f"{ExperimentEvent.Kind(event.kind).label}: {event.text}",
+            text=labelled(str(ExperimentEvent.Kind(event.kind).label), event.text),
             actor=event.actor,
             reason=event.reason,
             is_creation=event.kind == ExperimentEvent.Kind.CREATED,

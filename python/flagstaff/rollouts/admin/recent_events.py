@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from flagstaff._extensions import OtherEvent, OtherEvents
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.recent_changes.others import filter_events
+from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
 from flagstaff.rollouts.models import Plan, PlanEvent
 
@@ -24,7 +24,7 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: OtherEvents) ->
             at=event.at,
             key=event.plan.key,
             url=page_url(site, Plan, "change", event.plan_id),
-            text=f"{PlanEvent.Kind(event.kind).label}: {event.text}",
+            text=labelled(str(PlanEvent.Kind(event.kind).label), event.text),
             actor=event.actor,
             is_creation=event.kind == PlanEvent.Kind.CREATED,
         )
