@@ -158,9 +158,9 @@ _PAST = (
         'cart:badge', '(other keys)']) WITH ORDINALITY AS keys (key, n)
     ON CONFLICT DO NOTHING;
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
-    VALUES ('old_banner', true, 5);
-    DELETE FROM flagstaff_featureflag WHERE key = 'old_banner'
+    VALUES ('old_banner', true, 5)
     """,
+    "DELETE FROM flagstaff_featureflag WHERE key = 'old_banner'",
     """
     UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'
     """,

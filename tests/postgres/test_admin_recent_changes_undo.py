@@ -170,6 +170,15 @@ def test_change_that_became_impossible_after_the_page_refuses_the_others(
     assert KeyValueStore.objects.get().value == "adyen"
 
 
+def test_change_that_was_undone_already_has_no_button(admin_client: Client) -> None:
+    version = set_rollout("new_checkout", 50).version
+    set_rollout("new_checkout", 10)
+    html = page(admin_client, url_of(version))
+    assert "There is nothing to undo." in text_of(html)
+    assert 'flagstaff-confirm"' not in html
+    assert f'<a href="{RECENT}">Recent changes</a>' in html
+
+
 def test_nothing_selected_keeps_the_filters(admin_client: Client) -> None:
     response = admin_client.get(f"{RECENT}?back=kind%3Dflag", follow=True)
     assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]

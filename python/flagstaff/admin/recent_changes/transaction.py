@@ -74,7 +74,7 @@ class TransactionMixin(UndoingMixin, _Admin):
             "flagstaff_back": self._list_url(request),
         }
         page = self.confirmation(request, RecentChange(), context)
-        page.template_name = "flagstaff/undo_all.html"
+        page.template_name = "flagstaff/recent_changes/undo_transaction.html"
         return page
 
     def _undo_transaction(self, request: HttpRequest, change: int) -> HttpResponse:

@@ -150,7 +150,7 @@ class UndoingMixin(ConfirmationMixin, _Admin):
             "flagstaff_typed": typed,
             "flagstaff_problems": problems,
             "flagstaff_back": self._list_url(request),
-            "flagstaff_nothing": not possible,
+            "flagstaff_nothing": not _writes(possible),
         }
         page = self.confirmation(request, RecentChange(), context)
         page.template_name = "flagstaff/recent_changes/undo.html"
@@ -269,9 +269,15 @@ def _text_to_type(possible: Sequence[UndoneEvents], plan: Planned | None) -> str
     return text_for_many([one.key for one in possible]) if possible else ""
 
 
+def _writes(possible: Sequence[UndoneEvents]) -> bool:
+    return any(one.changed is not None and one.changed.written for one in possible)
+
+
 def _question(planned: Sequence[UndoneEvents], possible: Sequence[UndoneEvents]) -> str:
     if not possible:
         return _("None of these changes can be undone.")
+    if not _writes(possible):
+        return _("There is nothing to undo.")
     if len(planned) == 1:
         text = (
             _("Bring back “%(key)s”?")
