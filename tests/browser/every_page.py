@@ -125,7 +125,9 @@ _CHANGES = (
         ('checkout.payment.retry_policy.maximum_number_of_attempts_per_order',
             '{"max": 3, "wait": [1, 5]}', '', 'object', '[]')
     """,
-    "UPDATE flagstaff_keyvaluestore SET value = '{\"max\": 5, \"wait\": [1]}' WHERE type = 'object'",
+    """
+    UPDATE flagstaff_keyvaluestore SET value = '{"max": 5, "wait": [1]}' WHERE type = 'object'
+    """,
     """
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules, description) VALUES
         ('fast_search', false, 25, '[]', 'The new index of the search.'),

@@ -103,8 +103,8 @@ class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
         elif text:
             self.message_user(request, text, messages.WARNING)
         # Its place in the form may be below the window.
-        if problem := typed.problems.get(_NAMES):
-            self.message_user(request, problem, messages.WARNING)
+        if _NAMES in typed.problems:
+            self.message_user(request, typed.problems[_NAMES], messages.WARNING)
 
     def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
         """Adds the typed users. Returns what was done, in words and as the change."""
