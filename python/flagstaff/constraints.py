@@ -44,6 +44,9 @@ class ValueRuleConstraint(BaseConstraint):
     Without an effect on other databases, and on a model without JSON or without these fields.
     """
 
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name)
+
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         """Returns the part of CREATE TABLE, or None."""
         check = _check(model, schema_editor)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.browser.axe import findings
 from tests.browser.conftest import Shop, Visitor
 
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -17,9 +20,10 @@ ERRORS = ".errorlist"
 
 
 @pytest.fixture(autouse=True)
-def value_without_a_rule(shop: Shop, visitor: Visitor) -> None:
+def value_without_a_rule(shop: Shop, visitor: Visitor) -> Iterator[None]:
     shop.query(NO_RULE)
-    visitor.set_width(1280)
+    yield
+    visitor.reset_width()
 
 
 def open_value(visitor: Visitor, shop: Shop) -> None:
@@ -68,3 +72,16 @@ def test_new_type_is_confirmed_with_a_check_box(visitor: Visitor, shop: Shop) ->
     visitor.press("[name=_continue]")
     visitor.wait_for_text(".messagelist", "25")
     assert shop.query(STATE) == [(25, "", [])]
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pages_with_errors_are_accessible(width: int, visitor: Visitor, shop: Shop) -> None:
+    visitor.set_width(width)
+    for text, shown in (("{", ".flagstaff-mistake"), ("25", ".flagstaff-new-type")):
+        open_value(visitor, shop)
+        visitor.write("#id_value", text)
+        visitor.press("[name=_save]")
+        visitor.wait_for_text(shown, "[a-z]")
+        assert findings(visitor) == []
+    # Of axe-core itself, which adds styles to the page.
+    visitor.console_errors()
