@@ -30,7 +30,7 @@ def test_list_shows_the_key_the_value_and_the_type(admin_client: Client) -> None
     create_value("password", "hunter2", secret=True)
     assert cells(admin_client, "value_key") == ["gatewaywho pays", "hosts", "limit", "password"]
     assert cells(admin_client, "shown_value") == ['"Stripe"', '["a"]', "5", "••••••"]
-    assert cells(admin_client, "value_type") == ["string · 2 choices", "array", "integer", ""]
+    assert cells(admin_client, "value_type") == ["string · 2 choices", "array", "integer", "-"]
 
 
 def test_list_shows_the_newest_change_with_its_actor(admin_client: Client) -> None:
