@@ -51,6 +51,9 @@ demo-rollout: build ## Run a rollout plan in the example shop, with simulated us
 demo-experiment: build ## Run two experiments in the example shop, with simulated users and a planted mistake
 	@$(BIN)/python -m tools.demo_experiment
 
+pictures: build ## Make the pictures of the documentation; needs Chromium
+	@$(BIN)/python -m tools.pictures
+
 test: test-rust test-python ## Run all tests; starts a PostgreSQL for them
 
 test-rust: env ## Run the Rust tests, without and with a server
@@ -162,4 +165,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo build dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo demo-rollout demo-experiment test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean
+.PHONY: help env build demo demo-rollout demo-experiment pictures test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean

@@ -86,7 +86,8 @@ VALUES = (
     {
         "key": "payment_gateway",
         "value": "stripe",
-        "description": 'The payment provider: "stripe" or "paypal".',
+        "description": "The payment provider.",
+        "choices": ["stripe", "paypal"],
     },
     {
         "key": "checkout_fault_percent",

@@ -28,7 +28,7 @@ ROWS = (
     """,
     """
     SET flagstaff.actor = 'deploy';
-    UPDATE flagstaff_keyvaluestore SET value = '"adyen"' WHERE key = 'payment_gateway'
+    UPDATE flagstaff_keyvaluestore SET value = '"paypal"' WHERE key = 'payment_gateway'
     """,
 )
 PERCENT = "SELECT rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"

@@ -1,0 +1,210 @@
+"""Makes the pictures of the documentation: pages of the example's admin, in docs/images.
+
+`python -m tools.pictures` makes all of them, `python -m tools.pictures kill` only that one.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import psycopg
+
+from tools.browser import Visitor, chromium
+from tools.demo import ROOT, manage, stop_on_signals, wait_for_answer, workers
+from tools.demo_commands import flags
+from tools.ports import LOOPBACK, free_port
+from tools.postgres import Postgres
+
+__all__ = ["DIRECTORY", "PICTURES", "Picture"]
+
+DIRECTORY = ROOT / "docs" / "images"
+_FLAGS = "/admin/flagstaff/featureflag/"
+_VALUES = "/admin/flagstaff/keyvaluestore/"
+_WIDE, _DESKTOP, _PHONE = 1400, 1100, 400
+# Pixels around the elements that are shown.
+_MARGIN = 12
+# The smallest rectangle that has all elements which match the selectors, in the whole page.
+_BOX = """
+const boxes = arguments[0].flatMap(one => [...document.querySelectorAll(one)])
+    .map(one => one.getBoundingClientRect()).filter(box => box.width && box.height);
+return [Math.min(...boxes.map(box => box.left + scrollX)),
+    Math.min(...boxes.map(box => box.top + scrollY)),
+    Math.max(...boxes.map(box => box.right + scrollX)),
+    Math.max(...boxes.map(box => box.bottom + scrollY))];
+"""
+
+
+class Picture(NamedTuple):
+    """A picture of a page, or of a part of it."""
+
+    path: str
+    #: Selectors of the elements that the picture shows; by default, the page.
+    parts: tuple[str, ...] = ("#container",)
+    #: What is done on the page before.
+    before: Callable[[Visitor, dict[str, str]], object] | None = None
+    width: int = _DESKTOP
+    scheme: str = "light"
+
+
+def _turn_up(visitor: Visitor, _environment: dict[str, str]) -> None:
+    visitor.write("#id_rollout_percent", "25")
+    visitor.wait_for_text(".flagstaff-impact", "25")
+
+
+def _save_more(visitor: Visitor, _environment: dict[str, str]) -> None:
+    visitor.write("#id_rollout_percent", "25")
+    visitor.press(".submit-row [name=_save]")
+
+
+def _mistype(visitor: Visitor, _environment: dict[str, str]) -> None:
+    visitor.write("#id_value", '{\n  "standard": [2, 4],\n  "express": [1 2]\n}')
+    visitor.press(".submit-row [name=_save]")
+
+
+def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
+    """Lets every worker evaluate a flag: only then it is listed."""
+    page = visitor.driver.current_url
+    visitor.visit("/crowd/")
+    visitor.wait_for_text("body", "4 workers")
+    visitor.driver.get(page)
+    visitor.press("[name=_check]")
+
+
+def _watch(visitor: Visitor, environment: dict[str, str]) -> None:
+    """Raises the rollout while the page is open."""
+    visitor.log_in_as("alice")
+    visitor.visit("/crowd/")
+    visitor.wait_for_text("body", "live")
+    flags("rollout new_checkout 25", environment)
+    visitor.wait_for_text("body", "59 users changed")
+
+
+def _paste(visitor: Visitor, _environment: dict[str, str]) -> None:
+    visitor.write("#id_names", "alice, bob, chloë")
+    visitor.press("[name=_add]")
+
+
+PICTURES = {
+    "flag-list": Picture(
+        _FLAGS, ("#content > h1", "#result_list", ".flagstaff-environment"), width=_WIDE
+    ),
+    "flag-list-phone": Picture(_FLAGS, ("#container",), width=_PHONE, scheme="dark"),
+    "rollout": Picture(
+        f"{_FLAGS}{{new_checkout}}/change/",
+        (".flagstaff-head", "fieldset:has(#id_rollout_percent)"),
+        _turn_up,
+    ),
+    "confirm": Picture(f"{_FLAGS}{{new_checkout}}/change/", ("#content > *",), _save_more),
+    "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
+    "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
+    "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",), _paste),
+    "stale-flags": Picture("/admin/flagstaff_cleanup/snooze/", ("#content > *",)),
+    "recent-changes": Picture(
+        "/admin/flagstaff/recentchange/?time=1h",
+        ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),
+        width=_WIDE,
+    ),
+    "value": Picture(f"{_VALUES}{{delivery_times}}/change/", ("#content > *",), _mistype),
+    "unknown-keys": Picture("/admin/flagstaff/unknownkey/", ("#content > *",)),
+    "workers": Picture("/admin/flagstaff/connectedworker/", ("#content > *",), _ask_workers),
+    # The last one: it changes the rollout.
+    "crowd": Picture("/", before=_watch, parts=("body",), width=_WIDE),
+}
+
+# Evaluations, and changes by people, so that no page is empty.
+_FILL = (
+    """
+    INSERT INTO flagstaff_usage
+    SELECT date_trunc('hour', now()) - n * interval '1 hour', 'new_checkout', true, 300 + 9 * n,
+        90 - n, now() - n * interval '1 hour' FROM generate_series(0, 23) AS n
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO flagstaff_usage
+    SELECT date_trunc('hour', now()), key, false, 1, 977 * n, now() - n * interval '7 minutes'
+    FROM unnest(ARRAY['new_chekout', 'old_banner']) WITH ORDINALITY AS keys (key, n)
+    """,
+    "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
+)
+_COMMANDS = (
+    "rollout new_checkout 1 --as admin --reason 'first customers'",
+    "rollout new_checkout 5 --as admin",
+    """value create delivery_times '{"standard": [2, 4], "express": [1, 1]}' --type object --as admin
+    --description 'Days from and to.'""",
+    """value set delivery_times '{"standard": [2, 5], "express": [1, 1]}' --as release
+    --reason 'strike at the port'""",
+    "create old_banner --as release",
+    "delete old_banner --yes --as release --reason 'the summer is over'",
+    "create fast_search --description 'The new index of the search.' --as release",
+)
+
+
+def main() -> int:
+    """Makes the pictures."""
+    chosen = sys.argv[1:] or list(PICTURES)
+    if unknown := set(chosen) - set(PICTURES):
+        sys.exit(f"no such picture: {', '.join(sorted(unknown))}")
+    browser, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not browser or not chromedriver:
+        sys.exit("install chromium and chromedriver")
+    stop_on_signals()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="flagstaff-pictures-")))
+        url = stack.enter_context(Postgres()).url
+        port = free_port()
+        environment = os.environ | {"DATABASE_URL": url, "PORT": str(port)}
+        for command in ("migrate", "seed"):
+            manage(command, environment)
+        for line in _COMMANDS:
+            flags(line, environment)
+        wait_for_answer(port, stack.enter_context(workers(environment)))
+        pks = _fill(url)
+        driver = stack.enter_context(chromium(browser, chromedriver, folder / "browser"))
+        visitor = Visitor(driver, f"http://{LOOPBACK}:{port}")
+        visitor.log_in_to_admin("admin")
+        for name in chosen:
+            _take(visitor, name, PICTURES[name], pks, environment)
+    return 0
+
+
+def _fill(url: str) -> dict[str, int]:
+    """Writes what the pages show, and returns the primary keys of the flags and values."""
+    with psycopg.connect(url, autocommit=True) as session:
+        for statement in _FILL:
+            session.execute(statement)
+        rows = session.execute(
+            "SELECT key, id FROM flagstaff_featureflag UNION "
+            "SELECT key, id FROM flagstaff_keyvaluestore"
+        )
+        return dict(rows.fetchall())
+
+
+def _take(
+    visitor: Visitor, name: str, picture: Picture, pks: dict[str, int], environment: dict[str, str]
+) -> None:
+    visitor.set_scheme(picture.scheme)
+    visitor.set_width(picture.width)
+    visitor.visit(picture.path.format(**pks))
+    if picture.before is not None:
+        picture.before(visitor, environment)
+    left, top, right, bottom = visitor.driver.execute_script(_BOX, list(picture.parts))
+    left, top = max(left - _MARGIN, 0), max(top - _MARGIN, 0)
+    width = min(right + _MARGIN, picture.width) - left
+    clip = {"x": left, "y": top, "width": width, "height": bottom + _MARGIN - top, "scale": 1}
+    parameters = {"format": "png", "clip": clip, "captureBeyondViewport": True}
+    shot = visitor.driver.execute_cdp_cmd("Page.captureScreenshot", parameters)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    (DIRECTORY / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+    print(f"  {name}.png", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
