@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 from django.utils.html import strip_tags
 
@@ -251,6 +251,13 @@ def test_plan_is_among_the_changes(admin_client: Client) -> None:
     assert "new_checkout rollout plan" in keys(page(admin_client, RECENT))
     assert set(keys(page(admin_client, url(kind="plan")))) == {"new_checkout rollout plan"}
     assert keys(page(admin_client, url(kind="plan", who="bob"))) == []
+
+
+@override_settings(LANGUAGE_CODE="de")
+def test_events_of_plans_are_in_the_language_of_the_page(admin_client: Client) -> None:
+    plans.create("new_checkout", ["10:1h", "50:1h"], guards=())
+    text = text_of(page(admin_client, url(kind="plan")))
+    assert "angelegt mit den Schritten 10 % für 1 h, 50 % für 1 h" in text
 
 
 # Who sees what.

@@ -9,6 +9,7 @@ from flagstaff._extensions import OtherEvent, OtherEvents
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 
 __all__ = ["recent_events"]
@@ -24,10 +25,16 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: OtherEvents) ->
             at=event.at,
             key=event.experiment.key,
             url=page_url(site, Experiment, "change", event.experiment_id),
-            text=labelled(str(ExperimentEvent.Kind(event.kind).label), event.text),
+            text=_text(event),
             actor=event.actor,
             reason=event.reason,
             is_creation=event.kind == ExperimentEvent.Kind.CREATED,
         )
         for event in found
     ]
+
+
+def _text(event: ExperimentEvent) -> str:
+    return labelled(
+        str(ExperimentEvent.Kind(event.kind).label), EXPERIMENT_TEXTS.translate(event.text)
+    )

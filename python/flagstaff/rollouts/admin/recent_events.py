@@ -9,6 +9,7 @@ from flagstaff._extensions import OtherEvent, OtherEvents
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
+from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, PlanEvent
 
 __all__ = ["recent_events"]
@@ -24,9 +25,13 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: OtherEvents) ->
             at=event.at,
             key=event.plan.key,
             url=page_url(site, Plan, "change", event.plan_id),
-            text=labelled(str(PlanEvent.Kind(event.kind).label), event.text),
+            text=_text(event),
             actor=event.actor,
             is_creation=event.kind == PlanEvent.Kind.CREATED,
         )
         for event in found
     ]
+
+
+def _text(event: PlanEvent) -> str:
+    return labelled(str(PlanEvent.Kind(event.kind).label), PLAN_TEXTS.translate(event.text))
