@@ -8,4 +8,4 @@ CREATE INDEX IF NOT EXISTS flagstaff_change_source ON {change_table} (source, id
     WHERE actor IS NULL;
 CREATE INDEX IF NOT EXISTS flagstaff_change_at ON {change_table} (at);
 CREATE INDEX IF NOT EXISTS flagstaff_change_action ON {change_table} (action, id)
-    WHERE relation <> 'm' AND action <> 'update';
+    WHERE relation OPERATOR(pg_catalog.<>) 'm' AND action OPERATOR(pg_catalog.<>) 'update';
