@@ -134,13 +134,12 @@ _FILL = (
     """,
     "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
 )
+_TIMES = '{"standard": [2, 4], "express": [1, 1]}'
 _COMMANDS = (
     "rollout new_checkout 1 --as admin --reason 'first customers'",
     "rollout new_checkout 5 --as admin",
-    """value create delivery_times '{"standard": [2, 4], "express": [1, 1]}' --type object --as admin
-    --description 'Days from and to.'""",
-    """value set delivery_times '{"standard": [2, 5], "express": [1, 1]}' --as release
-    --reason 'strike at the port'""",
+    f"value create delivery_times '{_TIMES}' --type object --as admin",
+    f"value set delivery_times '{_TIMES.replace('4', '5')}' --as release --reason 'strike at sea'",
     "create old_banner --as release",
     "delete old_banner --yes --as release --reason 'the summer is over'",
     "create fast_search --description 'The new index of the search.' --as release",
