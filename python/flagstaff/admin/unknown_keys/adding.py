@@ -32,7 +32,7 @@ class NewKeyMixin(_ModelAdmin):
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         if key := initial.get("key"):
             for text in self._texts(request, str(key)):
-                self.message_user(request, text, messages.INFO)
+                self.message_user(request, text, messages.WARNING)
         return initial
 
     def save_model(
@@ -47,7 +47,7 @@ class NewKeyMixin(_ModelAdmin):
         super().save_model(request, obj, form, change)
         for one in former.values():
             # The key is in use now.
-            self.message_user(request, _message(replace(one, back_url="")), messages.INFO)
+            self.message_user(request, _message(replace(one, back_url="")), messages.WARNING)
 
     def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
         usage = recent_usage([key])
@@ -70,5 +70,5 @@ def _evaluated(found: RecentEvaluations, days: str) -> str:
 
 def _message(former: FormerText) -> str:
     links = ((former.url, _("History")), (former.back_url, _("Bring back…")))
-    shown = format_html_join(" ", '<a href="{}">{}</a>', (one for one in links if one[0]))
+    shown = format_html_join(" · ", '<a href="{}">{}</a>', (one for one in links if one[0]))
     return format_html("{} {}", former.text, shown) if shown else former.text
