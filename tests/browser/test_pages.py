@@ -1,10 +1,11 @@
-"""Pages of the admin in a browser, with long keys, on a desktop and on a phone."""
+"""Pages of the admin in a browser, with long keys, on desktops, tablets and phones."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.browser.conftest import Shop, Visitor
+from tests.browser.layout import assert_fits
 
 LONG_KEY = "checkout.payment.retry_policy.maximum_number_of_attempts_per_order"
 INSERT = (
@@ -27,4 +28,20 @@ def test_long_key_leaves_room_for_value(width: int, visitor: Visitor, shop: Shop
         assert place["height"] < 150
     finally:
         visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        shop.query(DELETE)
+
+
+@pytest.mark.parametrize("width", [800, 1030, 1300])
+def test_tables_of_changes_fit_between_a_phone_and_a_desktop(
+    width: int, visitor: Visitor, shop: Shop
+) -> None:
+    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    shop.query(INSERT)
+    visitor.set_width(width)
+    try:
+        for path in ("recentchange/", f"featureflag/{pk}/history/"):
+            visitor.visit(f"/admin/flagstaff/{path}")
+            assert_fits(visitor)
+    finally:
+        visitor.reset_width()
         shop.query(DELETE)
