@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from django.db import Error, connections, transaction
 from django.db.models import Q, QuerySet
 
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.storable import is_storable
 from flagstaff._text.times import aware
 from flagstaff.conf import conf
-from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
@@ -27,6 +25,7 @@ __all__ = ["Selection", "selected_entries", "stored_actors"]
 _ACTIONS = {"create": ("insert",), "delete": ("delete", "truncate")}
 # So many keys that contain a text are searched for.
 _MAX_KEYS = 1_000
+_SHORT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,13 @@ class Selection:
     without_actor: str | None = None
     action: Literal["create", "change", "delete"] | None = None
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it is about a short time, which may be long ago."""
+        if self.since is None or self.until is None:
+            return False
+        return aware(self.until) - aware(self.since) <= _SHORT
+
 
 def selected_entries(selection: Selection) -> QuerySet[Change]:
     """Returns the entries that meet the conditions, unordered. Queries the rows of the key.
@@ -64,8 +70,6 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
         found = found.filter(at__gte=aware(selection.since))
     if selection.until is not None:
         found = found.filter(at__lt=aware(selection.until))
-        if (later := _first_entry_after(aware(selection.until))) is not None:
-            found = found.filter(id__lt=later)
     if selection.actors is not None:
         found = found.filter(_by(selection.actors, selection.without_actor))
     if actions := _ACTIONS.get(selection.action or ""):
@@ -92,15 +96,6 @@ def stored_actors(name: str) -> set[str]:
     except Error:
         pks = []
     return {name, *map(str, pks)}
-
-
-def _first_entry_after(until: datetime) -> int | None:
-    """The id of an entry that is newer than all entries before a time, if there is one.
-
-    Ids grow with the time. Without them, the server would read all newer entries first.
-    """
-    later = all_rows(Change).filter(at__gte=until + MAX_TRANSACTION_AGE).order_by("at")
-    return later.values_list("pk", flat=True).first()
 
 
 def _by(actors: Collection[str], without_actor: str | None) -> Q:
