@@ -169,7 +169,7 @@ class FillObjectTables(PostgresOperation):
 class IndexHistory(PostgresOperation):
     """Adds the indexes for searches of the history by person, time and action.
 
-    Changes wait while they are built: about a second for a million entries.
+    Changes wait while they are built: several seconds for a million entries.
     """
 
     def describe(self) -> str:

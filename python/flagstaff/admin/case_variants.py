@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import case_variants
 from flagstaff._text.lists import join_some
-from flagstaff.history.describe import and_more
+from flagstaff.history.describe import and_more, quoted
 
 __all__ = ["case_variants_text"]
 
@@ -18,5 +18,5 @@ def case_variants_text(model: type[Model], key: str) -> str:
     if not similar:
         return ""
     text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
-    keys = join_some((f"“{one}”" for one in similar), more=and_more)
+    keys = join_some((quoted(one) for one in similar), more=and_more)
     return text % {"key": key, "keys": keys}

@@ -22,7 +22,7 @@ from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, probl
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more
+from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.kinds import Kind
 
 __all__ = ["ConfirmedDeletionMixin", "text_for_many"]
@@ -103,7 +103,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         """Says how to create rows again, in a terminal or by a button."""
         if undo is None:
             return
-        keys = join_some((f"“{changed.key}”" for changed in deleted), _MAX_LISTED, more=and_more)
+        keys = join_some((quoted(changed.key) for changed in deleted), _MAX_LISTED, more=and_more)
         text = _("To create %(keys)s again, run: %(command)s")
         message = format_html("{}", text % {"keys": keys, "command": undo.command})
         if url := undo_url(self.admin_site, (one.version for one in deleted if one.version)):
@@ -123,7 +123,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
         if problems is not None and not problems:
             return None
         question = _("Delete %(keys)s?") % {
-            "keys": join_some((f"“{key}”" for key in keys), more=and_more)
+            "keys": join_some((quoted(key) for key in keys), more=and_more)
         }
         return self.confirmation(
             request,

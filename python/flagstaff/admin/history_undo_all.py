@@ -20,7 +20,7 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.transactions import described_parts, may_undo
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more
+from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
 from flagstaff.history.user_names import may_see_users
@@ -81,7 +81,7 @@ class UndoAllMixin(ConfirmationMixin, _ModelAdmin):
                 request, _("Nothing was changed: there is nothing to undo."), messages.WARNING
             )
             return
-        shown = join_some((f"“{key}”" for key in keys), more=and_more)
+        shown = join_some((quoted(key) for key in keys), more=and_more)
         text = _("Undone: %(keys)s.") % {"keys": shown}
         missing = {pk for changed in done for pk in changed.missing}
         self.message_user(request, text + skipped_text(missing), messages.SUCCESS)

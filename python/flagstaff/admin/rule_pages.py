@@ -28,7 +28,7 @@ from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more
+from flagstaff.history.describe import and_more, quoted
 
 __all__ = ["RulePagesMixin", "stored_in", "too_large_text"]
 
@@ -76,7 +76,7 @@ class RulePagesMixin(PageRowMixin):
             return
         rules = form.cleaned_data[self.rule_field]
         if missing := missing_groups(groups_of(rules), conf.database):
-            names = join_some((f"“{name}”" for name in missing), _MAX_GROUPS, more=and_more)
+            names = join_some((quoted(name) for name in missing), _MAX_GROUPS, more=and_more)
             text = ngettext(
                 "No user is in this group, because it does not exist: %(names)s. Create it, or "
                 "correct its name.",

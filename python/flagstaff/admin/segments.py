@@ -35,7 +35,7 @@ from flagstaff.admin.sentences import conditions_html
 from flagstaff.changes.segment_use import flags_by_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.describe import and_more, describe_value
+from flagstaff.history.describe import and_more, describe_value, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -223,7 +223,7 @@ def _why_in_use(segments: Sequence[Segment] | QuerySet[Segment]) -> str:
     sentences = []
     for segment in segments:
         if users := flags.get(segment.key):
-            shown = join_some((f"“{key}”" for key, _pk in users), more=and_more)
+            shown = join_some((quoted(key) for key, _pk in users), more=and_more)
             text = _("the rules of %(flags)s use the segment “%(key)s”")
             sentences.append(text % {"key": segment.key, "flags": shown})
     if not sentences:

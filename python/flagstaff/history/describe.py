@@ -29,6 +29,7 @@ __all__ = [
     "describe_value",
     "field_label",
     "more_characters",
+    "quoted",
     "source_label",
 ]
 
@@ -114,6 +115,11 @@ def source_label(source: str | None) -> str:
 def field_label(name: str) -> str:
     """Returns the name of a field, translated unless it is a column of the project."""
     return str(_FIELDS.get(name, name))
+
+
+def quoted(text: object) -> str:
+    """Returns a key or a name in the quotation marks of the language."""
+    return _("“%(text)s”") % {"text": text}
 
 
 def and_more(count: int) -> str:

@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import join_some
-from flagstaff.history.describe import and_more
+from flagstaff.history.describe import and_more, quoted
 
 __all__ = ["unknown_problem"]
 
@@ -44,4 +44,4 @@ def unknown_problem(unknown: Sequence[str]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return join_some((f"“{name}”" for name in names), _MAX_LISTED, more=and_more)
+    return join_some((quoted(name) for name in names), _MAX_LISTED, more=and_more)

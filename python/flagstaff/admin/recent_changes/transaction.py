@@ -25,7 +25,7 @@ from flagstaff.changes import undo_transaction
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import and_more
+from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.transactions import parts_of
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import RecentChange
@@ -83,7 +83,7 @@ class TransactionMixin(UndoingMixin, _Admin):
             text = _("Nothing was changed: there is nothing to undo.")
             self.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(self._list_url(request))
-        keys = join_some((f"“{one.key}”" for one in done), more=and_more)
+        keys = join_some((quoted(one.key) for one in done), more=and_more)
         text = _("Undone: %(keys)s.") % {"keys": keys}
         missing = {pk for one in done for pk in one.missing}
         applied = applied_by_workers(SAVE_TIMEOUT)

@@ -37,7 +37,7 @@ from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_e
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import and_more, describe_change
+from flagstaff.history.describe import and_more, describe_change, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_users
@@ -179,7 +179,7 @@ class UndoingMixin(ConfirmationMixin, _Admin):
         if len(written) == 1 and written[0].changed is not None:
             text = _undone_text(request, written[0].changed)
         else:
-            keys = join_some((f"“{one.key}”" for one in written), more=and_more)
+            keys = join_some((quoted(one.key) for one in written), more=and_more)
             text = _("Undone: %(keys)s.") % {"keys": keys}
         missing = {pk for one in written if one.changed for pk in one.changed.missing}
         applied = applied_by_workers(SAVE_TIMEOUT)
