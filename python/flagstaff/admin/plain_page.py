@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import capfirst
@@ -41,6 +41,10 @@ class _PageMixin(_ModelAdmin):
         """Returns what the template shows. Each page has its own."""
         raise NotImplementedError
 
+    def other_page(self, request: HttpRequest) -> HttpResponseBase | None:
+        """Returns what a GET gets in place of the page, such as a file; None for the page."""
+        return None
+
     def post_page(self, request: HttpRequest) -> HttpResponse:
         """Answers a POST, which most pages do not have."""
         raise PermissionDenied
@@ -53,6 +57,8 @@ class _PageMixin(_ModelAdmin):
             raise PermissionDenied
         if request.method == "POST":
             return self.post_page(request)
+        if (other := self.other_page(request)) is not None:
+            return cast("HttpResponse", other)
         site, flags = self.admin_site, conf.flag_model
         context = {
             **site.each_context(request),

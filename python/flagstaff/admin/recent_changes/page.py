@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -15,29 +16,25 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from flagstaff._text.times import aware
-from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.event_cells import without_users
 from flagstaff.admin.flag_permissions import may
-from flagstaff.admin.links import admin_of, page_url
+from flagstaff.admin.links import admin_of
+from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, choices, filters_of
 from flagstaff.admin.recent_changes.others import other_kinds, other_rows
 from flagstaff.admin.recent_changes.rows import Row, rows_of
 from flagstaff.admin.recent_changes.transaction import TransactionMixin
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
-from flagstaff.conf import conf
 from flagstaff.history import Event
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.recent import read_recent, unreadable_kinds
 from flagstaff.history.user_names import may_see_users
 from flagstaff.history.versions import all_entries, has_history
-from flagstaff.models import RecentChange
 
 __all__ = ["RecentChangesAdmin"]
 
@@ -46,46 +43,50 @@ _BEFORE = "before"
 # The digits of the largest version.
 _MAX_DIGITS = 19
 
-if TYPE_CHECKING:
-    from datetime import datetime
 
-    _ModelAdmin = admin.ModelAdmin[RecentChange]
-else:
-    _ModelAdmin = admin.ModelAdmin
+class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
+    """One page: users who may view flags, values or segments see their changes."""
 
+    page_template = "flagstaff/recent_changes/page.html"
 
-class _PageMixin(TransactionMixin, _ModelAdmin):
-    """The page in the place of a list."""
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The list, its CSV, or a page that undoes some of it."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        if has_history():
-            if UNDO_TRANSACTION in request.GET:
-                return self.transaction_page(request)
-            if UNDO_EVENTS in request.GET:
-                return self.undo_page(request)
-            if BACK in request.GET:
-                self.message_user(request, _("Select the changes to undo first."), messages.WARNING)
-                return HttpResponseRedirect(self._list_url(request))
-            if request.GET.get("format") == "csv":
-                return cast("HttpResponse", self._csv(request))
-        site = self.admin_site
-        context = {
-            **site.each_context(request),
-            **(extra_context or {}),
-            **self._context(request),
-            "title": _("Recent changes"),
-            "opts": self.opts,
-            "media": self.media,
+    class Media:
+        css = {
+            "all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/recent_changes.css")
         }
-        request.current_app = site.name
-        return TemplateResponse(request, "flagstaff/recent_changes/page.html", context)
 
-    def _context(self, request: HttpRequest) -> dict[str, Any]:
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the index of the admin lists the page."""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may view flags, values or segments."""
+        return bool(_viewable(self.admin_site, request))
+
+    def post_page(self, request: HttpRequest) -> HttpResponse:
+        """Undoes what the URL names, after a confirmation."""
+        page = self._undo_page(request)
+        if page is None:
+            raise PermissionDenied
+        return page
+
+    def other_page(self, request: HttpRequest) -> HttpResponseBase | None:
+        """The page that undoes what the URL names, or the CSV."""
+        if not has_history():
+            return None
+        if (page := self._undo_page(request)) is not None:
+            return page
+        if BACK in request.GET:
+            self.message_user(request, _("Select the changes to undo first."), messages.WARNING)
+            return HttpResponseRedirect(self._list_url(request))
+        return self._csv(request) if request.GET.get("format") == "csv" else None
+
+    def _undo_page(self, request: HttpRequest) -> HttpResponse | None:
+        if UNDO_TRANSACTION in request.GET:
+            return self.transaction_page(request)
+        return self.undo_page(request) if UNDO_EVENTS in request.GET else None
+
+    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+        """The rows of a page, and the filters."""
         filters = filters_of(request.GET)
         kinds = _viewable(self.admin_site, request)
         labels = {kind.value: str(KIND_LABELS[kind]) for kind in kinds} | other_kinds()
@@ -94,10 +95,6 @@ class _PageMixin(TransactionMixin, _ModelAdmin):
             "choices": choices(filters, labels),
             "back_name": BACK,
             "undo_name": UNDO_EVENTS,
-            "flags_url": page_url(self.admin_site, conf.flag_model, "changelist")
-            if Kind.FLAG in kinds and admin_of(self.admin_site, conf.flag_model)
-            else "",
-            "flags_title": conf.flag_model._meta.verbose_name_plural,
         }
         if not has_history():
             text = _("There is no history: it needs PostgreSQL and “manage.py migrate”.")
@@ -155,42 +152,6 @@ class _PageMixin(TransactionMixin, _ModelAdmin):
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="recent-changes.csv"'
         return response
-
-
-class RecentChangesAdmin(EnvironmentMixin, _PageMixin, _ModelAdmin):
-    """One page: users who may view flags, values or segments see their changes."""
-
-    class Media:
-        css = {
-            "all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/recent_changes.css")
-        }
-
-    def get_urls(self) -> list[URLPattern]:
-        """The page, and nothing else."""
-        meta = self.opts
-        view = self.admin_site.admin_view(self.changelist_view)
-        name = f"{meta.app_label}_{meta.model_name}_changelist"
-        return [path("", cast("Any", view), name=name)]
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Whether the index of the admin lists the page."""
-        return self.has_view_permission(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may view flags, values or segments."""
-        return bool(_viewable(self.admin_site, request))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: triggers write the history."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: an undo asks for the permission for the row."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: `prune` deletes old entries."""
-        return False
 
 
 def _viewable(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:

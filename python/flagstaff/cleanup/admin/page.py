@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.formats import date_format
@@ -18,9 +16,8 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.rows import Row, find_row
 from flagstaff._text.times import aware, local_time
 from flagstaff.admin.attribution import MAX_REASON_LENGTH
-from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.flag_permissions import FlagPermissionsMixin, may
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.flag_permissions import may
+from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
 from flagstaff.cleanup.ended import ended_keys, ended_text
 from flagstaff.cleanup.models import Snooze
@@ -34,32 +31,21 @@ __all__ = ["StaleFlagsAdmin"]
 _SNOOZE, _END = "_snooze", "_end_snooze"
 _DEFAULT_DAYS = 30
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Snooze]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
+class StaleFlagsAdmin(PlainPageAdmin):
+    """One page: users who may view flags see it, and those who may change flags can snooze."""
 
-class _PageMixin(_ModelAdmin):
-    """The page in the place of the list of snoozes."""
+    page_template = "flagstaff/cleanup/stale.html"
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The tables of stale and of snoozed flags. A POST snoozes a flag or ends its snooze."""
-        if request.method == "POST":
-            return self._post(request)
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/cleanup.css")}
+
+    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+        """The tables of stale and of snoozed flags."""
         flags, site = assess_flags(), self.admin_site
         stale = stale_rows(site, request, [one for one in flags if one.is_stale])
         today = local_time(aware(timezone.now())).date()
-        context = {
-            **site.each_context(request),
-            **(extra_context or {}),
-            "title": _("Stale flags"),
-            "opts": self.opts,
-            "media": self.media,
+        return {
             "days": conf.stale_days,
             "stale": stale,
             "has_owners": any(row.owner for row in stale),
@@ -71,21 +57,16 @@ class _PageMixin(_ModelAdmin):
                 {"key": one.key, "text": ended_text(one, date_format)} for one in ended_keys()
             ],
             "unknown": unknown_lines(flags),
-            "may_change": self.has_change_permission(request),
+            "may_change": may(site, request, "change"),
             "tomorrow": (today + timedelta(days=1)).isoformat(),
             "default_until": (today + timedelta(days=_DEFAULT_DAYS)).isoformat(),
             "max_reason": MAX_REASON_LENGTH,
             "snooze_name": _SNOOZE,
             "end_name": _END,
-            "flags_title": conf.flag_model._meta.verbose_name_plural,
-            "flags_url": page_url(site, conf.flag_model, "changelist")
-            if may_view(site, request, conf.flag_model)
-            else "",
         }
-        request.current_app = site.name
-        return TemplateResponse(request, "flagstaff/cleanup/stale.html", context)
 
-    def _post(self, request: HttpRequest) -> HttpResponse:
+    def post_page(self, request: HttpRequest) -> HttpResponse:
+        """Snoozes a flag, or ends its snooze."""
         key = request.POST.get(_SNOOZE, request.POST.get(_END, ""))
         row = find_row(conf.flag_model, key)
         if not may(self.admin_site, request, "change", row):
@@ -113,28 +94,6 @@ class _PageMixin(_ModelAdmin):
     def _report(self, request: HttpRequest, row: Snooze, text: str) -> None:
         self.log_change(request, row, text)
         self.message_user(request, text, messages.SUCCESS)
-
-
-class StaleFlagsAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelAdmin):
-    """One page: users who may view flags see it, and those who may change flags can snooze."""
-
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/cleanup.css")}
-
-    def get_urls(self) -> list[URLPattern]:
-        """The page, and nothing else: a snooze has no page of its own."""
-        meta = self.opts
-        view = self.admin_site.admin_view(self.changelist_view)
-        name = f"{meta.app_label}_{meta.model_name}_changelist"
-        return [path("", cast("Any", view), name=name)]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds a snooze without a flag."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A button ends a snooze instead."""
-        return False
 
 
 def _date(text: str) -> date | None:
