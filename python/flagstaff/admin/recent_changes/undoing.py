@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import (
     MAX_TEXT,
@@ -29,15 +28,14 @@ from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
 from flagstaff.admin.history_texts import skipped_text, undone_text
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.planned import Planned, impact_text, planned_edit
-from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
-from flagstaff.admin.reports import SAVE_TIMEOUT
+from flagstaff.admin.undoing_together import report_undone
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import and_more, describe_change, quoted
+from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_users
@@ -109,10 +107,11 @@ class UndoingMixin(ConfirmationMixin, _Admin):
             done = undo_events(versions)
             for one in done:
                 self._require(request, one)
-        written = [one for one in done if one.changed is not None and one.changed.written]
-        for one in written:
+        for one in done:
             self._log(request, one)
-        self._report_undone(request, written)
+        changed = [one.changed for one in done if one.changed is not None and one.changed.written]
+        text = _undone_text(request, changed[0]) if len(changed) == 1 else ""
+        report_undone(self, request, changed, text)
         return HttpResponseRedirect(self._list_url(request))
 
     def _ask(
@@ -168,24 +167,9 @@ class UndoingMixin(ConfirmationMixin, _Admin):
         """Writes into Django's log of the row, if it exists."""
         admin = admin_of(self.admin_site, one.kind.model)
         row = all_rows(one.kind.model).filter(pk=one.pk).first()
-        if admin is not None and row is not None and one.changed is not None:
-            admin.log_change(request, row, _undone_text(request, one.changed))
-
-    def _report_undone(self, request: HttpRequest, written: Sequence[UndoneEvents]) -> None:
-        if not written:
-            text = _("Nothing was changed: there is nothing to undo.")
-            self.message_user(request, text, messages.WARNING)
-            return
-        if len(written) == 1 and written[0].changed is not None:
-            text = _undone_text(request, written[0].changed)
-        else:
-            keys = join_some((quoted(one.key) for one in written), more=and_more)
-            text = _("Undone: %(keys)s.") % {"keys": keys}
-        missing = {pk for one in written if one.changed for pk in one.changed.missing}
-        applied = applied_by_workers(SAVE_TIMEOUT)
-        text = " ".join(filter(None, (text + skipped_text(missing), applied.text)))
-        level = messages.SUCCESS if applied.complete else messages.WARNING
-        self.message_user(request, text, level)
+        changed = one.changed
+        if admin is not None and row is not None and changed is not None and changed.written:
+            admin.log_change(request, row, _undone_text(request, changed))
 
     def _list_url(self, request: HttpRequest) -> str:
         """The list with the filters that it had."""

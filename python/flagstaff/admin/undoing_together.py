@@ -1,0 +1,62 @@
+"""What the pages share that undo several changes together: the question, and the message after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.confirmation import MAX_TEXT
+from flagstaff.admin.history_texts import skipped_text
+from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin.reports import SAVE_TIMEOUT
+from flagstaff.admin.transactions import described_parts
+from flagstaff.changes import Changed
+from flagstaff.history.describe import and_more, quoted
+from flagstaff.history.transactions import Part
+from flagstaff.history.user_names import may_see_users
+
+__all__ = ["report_undone", "transaction_context"]
+
+
+def transaction_context(
+    request: HttpRequest, parts: Sequence[Part], change: int
+) -> Mapping[str, object]:
+    """Returns what the page shows that asks to undo a transaction."""
+    label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
+    with_users = may_see_users(request.user)
+    return {
+        "title": _("Undo all changes of a transaction"),
+        "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
+        "flagstaff_version": None,
+        "flagstaff_target": str(change),
+        "flagstaff_label": label % {"count": local_number(len(parts))},
+    }
+
+
+def report_undone(
+    model_admin: ModelAdmin[Any], request: HttpRequest, done: Sequence[Changed], text: str = ""
+) -> None:
+    """Shows a message about changes that are undone and committed. Waits for the workers.
+
+    `text` replaces the list of keys.
+    """
+    written = [one for one in done if one.written]
+    if not written:
+        nothing = _("Nothing was changed: there is nothing to undo.")
+        model_admin.message_user(request, nothing, messages.WARNING)
+        return
+    if not text:
+        keys = join_some((quoted(one.key) for one in written), more=and_more)
+        text = _("Undone: %(keys)s.") % {"keys": keys}
+    text += skipped_text({pk for one in written for pk in one.missing})
+    applied = applied_by_workers(SAVE_TIMEOUT)
+    level = messages.SUCCESS if applied.complete else messages.WARNING
+    model_admin.message_user(request, " ".join(filter(None, (text, applied.text))), level)
