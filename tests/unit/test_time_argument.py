@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.timezone import override
@@ -48,3 +49,27 @@ def test_time_is_parsed_in_the_current_time_zone(text: str, expected: datetime) 
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match='such as "30m", "1h"'):
         point_in_time(text)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        # The clocks went forward at 01:00 UTC, from 02:00 to 03:00.
+        ("2026-03-29T01:10+00:00", "30m", "2026-03-29T00:40+00:00"),
+        ("2026-03-29T01:10+00:00", "1h", "2026-03-29T00:10+00:00"),
+        ("2026-03-29T10:00+00:00", "1d", "2026-03-28T10:00+00:00"),
+        # They went back at 01:00 UTC, from 03:00 to 02:00.
+        ("2026-10-25T01:10+00:00", "30m", "2026-10-25T00:40+00:00"),
+        ("2026-10-25T01:30+00:00", "02:10", "2026-10-25T01:10+00:00"),
+        ("2026-10-25T01:10+00:00", "02:30", "2026-10-25T00:30+00:00"),
+    ],
+)
+def test_time_near_a_clock_change_is_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, now: str, text: str, expected: str
+) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    present = datetime.fromisoformat(now).astimezone(berlin)
+    monkeypatch.setattr(time_argument, "_now", lambda: present)
+    with override(berlin):
+        found = point_in_time(text).astimezone(timezone.utc)
+    assert found == datetime.fromisoformat(expected)

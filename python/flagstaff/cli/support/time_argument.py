@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from datetime import date, datetime, timedelta
+from datetime import timezone as fixed_timezone
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
@@ -12,6 +13,7 @@ from django.utils.dateparse import parse_datetime, parse_time
 
 __all__ = ["add_since", "point_in_time"]
 
+_UTC = fixed_timezone.utc
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _EXAMPLES = 'such as "30m", "1h", "2d", "10:00" or "2026-11-22T10:00"'
@@ -43,7 +45,10 @@ def _ago(text: str) -> datetime | None:
     parts = _AGO.fullmatch(text.strip())
     if parts is None:
         return None
-    return _now() - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+    # In UTC: the local time of a clock change has a missing hour, or the same hour twice.
+    now = _now()
+    found = now.astimezone(_UTC) - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+    return found.astimezone(now.tzinfo)
 
 
 def _time_of_day(text: str) -> datetime | None:
@@ -51,8 +56,14 @@ def _time_of_day(text: str) -> datetime | None:
     if time is None:
         return None
     now = _now()
-    found = _aware(datetime.combine(timezone.localdate(now), time))
-    return found if found <= now else _aware(found.replace(tzinfo=None) - timedelta(days=1))
+    today = timezone.localdate(now)
+    # In UTC: an hour that the clocks repeat has two times of the same name.
+    times = (
+        _aware(datetime.combine(day, time.replace(fold=fold))).astimezone(_UTC)
+        for day in (today, today - timedelta(days=1))
+        for fold in (0, 1)
+    )
+    return max(one for one in times if one <= now).astimezone(now.tzinfo)
 
 
 def _date_and_time(text: str) -> datetime | None:
