@@ -200,6 +200,11 @@ def test_text_that_is_no_time_is_named_and_kept(admin_client: Client) -> None:
     assert keys(html) == []
 
 
+def test_last_day_of_the_calendar_is_named_and_kept(admin_client: Client) -> None:
+    html = page(admin_client, url(to="9999-12-31"))
+    assert "“9999-12-31” is not a time." in text_of(html)
+
+
 def test_filters_without_a_match_offer_to_remove_them(admin_client: Client) -> None:
     html = page(admin_client, url(key="nothing"))
     assert "No change matches the filters. Remove all filters" in text_of(html)

@@ -155,11 +155,11 @@ def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
     try:
         found = parse_datetime(text)
         day = parse_date(text) if found is None else None
-    except ValueError:
-        found = day = None
-    if len(text) == len("2026-11-22") and (day or found):
-        moment = datetime(*(day or found).timetuple()[:3])  # type: ignore[union-attr]  # noqa: DTZ001
-        found = moment + timedelta(days=1) if end else moment
+        if len(text) == len("2026-11-22") and (day or found):
+            moment = datetime(*(day or found).timetuple()[:3])  # type: ignore[union-attr]  # noqa: DTZ001
+            found = moment + timedelta(days=1) if end else moment
+    except (ValueError, OverflowError):  # No day follows 9999-12-31.
+        found = None
     if found is None:
         text_ = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
         problems.append(text_ % {"text": text})
