@@ -200,6 +200,16 @@ def test_text_that_is_no_time_is_named_and_kept(admin_client: Client) -> None:
     assert keys(html) == []
 
 
+def test_person_who_may_not_see_users_searches_by_username_only() -> None:
+    zoe = User.objects.create(username="zoe", first_name="Chloe", email="zoe@corp.example")
+    with acting_as(zoe):
+        enable("new_checkout")
+    client = staff("view_featureflag")
+    for text in ("Chloe", "corp.example"):
+        assert keys(page(client, url(who=text))) == []
+    assert keys(page(client, url(who="zoe"))) == ["new_checkout flag"]
+
+
 def test_last_day_of_the_calendar_is_named_and_kept(admin_client: Client) -> None:
     html = page(admin_client, url(to="9999-12-31"))
     assert "“9999-12-31” is not a time." in text_of(html)

@@ -61,6 +61,8 @@ class Filters:
     """What a person has asked for. Texts that cannot be understood stay as they were typed."""
 
     who: str
+    #: Whether `who` may also be a part of a name or an address.
+    may_see_users: bool
     key: str
     is_exact: bool
     kind: str
@@ -105,10 +107,10 @@ class Filters:
         )
 
     def _actors(self) -> set[str] | None:
-        return stored_persons(self.who) if self.who else None
+        return stored_persons(self.who, may_see_users=self.may_see_users) if self.who else None
 
 
-def filters_of(given: QueryDict) -> Filters:
+def filters_of(given: QueryDict, *, may_see_users: bool) -> Filters:
     """Reads the parameters of a URL."""
     texts = {name: given.get(name, "").replace("\0", "").strip() for name in _NAMES}
     problems: list[str] = []
@@ -120,6 +122,7 @@ def filters_of(given: QueryDict) -> Filters:
         since, until = (_time(texts[name], problems, end=name == TO) for name in (FROM, TO))
     return Filters(
         who=texts[WHO],
+        may_see_users=may_see_users,
         key=texts[KEY],
         is_exact=texts[EXACT] == "1",
         kind=texts[KIND],

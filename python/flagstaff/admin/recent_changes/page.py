@@ -87,7 +87,7 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The rows of a page, and the filters."""
-        filters = filters_of(request.GET)
+        filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
         kinds = _viewable(self.admin_site, request)
         labels = {kind.value: str(KIND_LABELS[kind]) for kind in kinds} | other_kinds()
         context = {
@@ -139,7 +139,7 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
         return merged, older
 
     def _csv(self, request: HttpRequest) -> HttpResponseBase:
-        filters = filters_of(request.GET)
+        filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
         events: Iterator[Event] = iter(())
         if not filters.problems:
             selection = filters.selection(_viewable(self.admin_site, request))

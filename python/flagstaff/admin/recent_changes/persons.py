@@ -22,19 +22,23 @@ _MAX_USERS = 50
 _NO_USERS: set[str] = set()
 
 
-def stored_persons(text: str) -> set[str]:
-    """Returns the actors that a text may mean: an actor or a username, or else parts of names."""
+def stored_persons(text: str, *, may_see_users: bool) -> set[str]:
+    """Returns the actors that a text may mean: an actor or a username, or else parts of names.
+
+    Those who may not see users can search by username only: it is what the page shows.
+    """
     exact = stored_actors(text)
     if len(exact) > 1 or not is_storable(text):
         return exact
-    return exact | attempt("users cannot be searched", lambda: _with_name(text), _NO_USERS)
+    others = _NAMES if may_see_users else ()
+    return exact | attempt("users cannot be searched", lambda: _with_name(text, others), _NO_USERS)
 
 
-def _with_name(text: str) -> set[str]:
+def _with_name(text: str, others: tuple[str, ...]) -> set[str]:
     users = actor_table()
     username = users.username_field
     names = [username.name] if username else []
-    names += [name for name in _NAMES if find_field(users.field.model, name) and name not in names]
+    names += [name for name in others if find_field(users.field.model, name) and name not in names]
     if not names:
         return set()
     named = reduce(or_, (Q(**{f"{name}__icontains": text}) for name in names))
