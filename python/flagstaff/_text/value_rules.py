@@ -87,6 +87,7 @@ def choices_problem(choices: object, value_type: str = "") -> str | None:
     """Returns why this cannot be the choices of values of a type, or None."""
     if not isinstance(choices, list):
         return _('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
+    earlier: set[tuple[str, object]] = set()
     for number, choice in enumerate(choices, start=1):
         texts = {"number": number, "choice": _text(choice)}
         if not isinstance(choice, str | int | float):
@@ -94,8 +95,10 @@ def choices_problem(choices: object, value_type: str = "") -> str | None:
         if value_type and not _has_type(choice, value_type):
             texts["type"] = str(TYPE_LABELS[value_type])
             return _("the choice %(choice)s is not %(type)s, which is the type") % texts
-        if any(_is_same(choice, other) for other in choices[: number - 1]):
+        # As in `_is_same`, but not in quadratic time.
+        if (same := (type_of(choice), choice)) in earlier:
             return _("the choice %(choice)s is there twice; remove one") % texts
+        earlier.add(same)
     return None
 
 
