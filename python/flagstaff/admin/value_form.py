@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django import forms
-from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
 from flagstaff._text.json_text import UnreadableJson
@@ -40,7 +39,7 @@ class ValueForm(MergingForm):
             field.help_text = text % {"value": describe_value(value)}
         elif options := list(self._options()):
             classes = field.widget.attrs.get("class", "")
-            set_widget(field, forms.Select({"class": classes}, _choices(options)))
+            set_widget(field, _Select({"class": classes}, _choices(options)))
             field.help_text = _("One of the choices, or true or false, as the rule below says.")
         elif isinstance(field.widget, JsonInput):
             rows = str(self[VALUE].value() or "").count("\n") + 2
@@ -93,7 +92,7 @@ class ValueForm(MergingForm):
     def _options(self) -> Iterator[object]:
         """Yields the values to choose from; none if the rule allows others, too.
 
-        Also what is stored and what was submitted, so that nothing is lost.
+        Also what is stored, so that nothing is lost.
         """
         if self.instance._state.adding:
             return
@@ -105,12 +104,6 @@ class ValueForm(MergingForm):
         else:
             return
         yield self.initial.get(VALUE)
-        submitted = self.data.get(self.add_prefix(VALUE)) if self.is_bound else None
-        if isinstance(submitted, str):
-            try:
-                yield json.loads(submitted)
-            except (ValueError, RecursionError):
-                yield InvalidJSONInput(submitted)
 
     def _rule(self) -> ValueRule:
         """Returns the rule of the page: as it was submitted, or else as it is stored."""
@@ -124,9 +117,17 @@ class ValueForm(MergingForm):
         return ValueRule(str(self.data[TYPE]), choices if isinstance(choices, list) else ())
 
 
+class _Select(forms.Select):
+    """Has what was submitted as an option, too: else the browser would select another one."""
+
+    def optgroups(self, name: str, value: Any, attrs: dict[str, Any] | None = None) -> Any:
+        """The options, with the present text."""
+        known = {text for text, _label in self.choices}
+        more = ((text, text) for text in value if text and text not in known)
+        self.choices = [*self.choices, *more]
+        return super().optgroups(name, value, attrs)
+
+
 def _choices(options: Iterable[object]) -> list[tuple[str, str]]:
-    texts = dict.fromkeys(
-        str(one) if isinstance(one, InvalidJSONInput) else json.dumps(one, ensure_ascii=False)
-        for one in options
-    )
+    texts = dict.fromkeys(json.dumps(one, ensure_ascii=False) for one in options)
     return [(text, text) for text in texts]
