@@ -41,7 +41,7 @@ AND (
 class ValueRuleConstraint(BaseConstraint):
     """PostgreSQL refuses a value that breaks the rule of its row, also in plain SQL.
 
-    Without an effect on other databases, and on a model without JSON or without these fields.
+    Has no effect on other databases, or on a model without a JSONField or without these fields.
     """
 
     def __init__(self, *, name: str) -> None:

@@ -147,7 +147,7 @@ class Change(models.Model):
 
 
 class UnknownKey(Change):
-    """The page of unknown keys in the admin. Not rows: the admin lists its pages by model."""
+    """The page of unknown keys in the admin. Has no rows: the admin lists its pages by model."""
 
     class Meta:
         proxy = True
@@ -157,7 +157,7 @@ class UnknownKey(Change):
 
 
 class ConnectedWorker(Change):
-    """The page of workers in the admin. Not rows, as in UnknownKey."""
+    """The page of workers in the admin. Has no rows, as UnknownKey."""
 
     class Meta:
         proxy = True
@@ -167,11 +167,11 @@ class ConnectedWorker(Change):
 
 
 class RecentChange(Change):
-    """The name under which the admin lists its page of recent changes."""
+    """The page of recent changes in the admin. Has no rows, as UnknownKey."""
 
     class Meta:
         proxy = True
-        # Who may view flags, values or segments sees their changes.
+        # Users who may view flags, values or segments see their changes.
         default_permissions = ()
         verbose_name = _("recent change")
         verbose_name_plural = _("recent changes")

@@ -167,9 +167,9 @@ class FillObjectTables(PostgresOperation):
 
 
 class IndexHistory(PostgresOperation):
-    """Adds the indexes for searches of the history by person, time and action.
+    """Adds the indexes for searches of the history by actor, time and action.
 
-    Changes wait while they are built: several seconds for a million entries.
+    Writes to the history wait while they are built: several seconds for a million entries.
     """
 
     def describe(self) -> str:

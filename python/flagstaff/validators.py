@@ -182,7 +182,7 @@ def _validate_tag(tag: object, number: int, earlier: list[object]) -> None:
 def validate_choices(choices: object) -> None:
     """Raises ValidationError unless these can be the choices of a value.
 
-    Choices are a list of strings, numbers and booleans, without one that is there twice.
+    Choices are a list of different strings, numbers and booleans.
     """
     _refuse(choices_problem(choices), "invalid_choices")
 

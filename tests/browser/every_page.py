@@ -94,7 +94,7 @@ PAGES = {
     "recent-changes": Page(RECENT),
     "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
     "recent-changes-errors": Page(f"{RECENT}?time=range&from=yesterday"),
-    "recent-changes-no-match": Page(f"{RECENT}?who=nobody"),
+    "recent-changes-no-match": Page(f"{RECENT}?actor=nobody"),
     "recent-changes-undo": Page(
         f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)
     ),

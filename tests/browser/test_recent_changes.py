@@ -50,7 +50,7 @@ def test_change_of_the_last_hour_is_found_and_undone(
     visitor.follow(f".object-tools a[href='{RECENT}']")
     assert_fits(visitor)
     Select(visitor.find("#id_time")).select_by_value("1h")
-    visitor.write("#id_who", "deploy")
+    visitor.write("#id_actor", "deploy")
     visitor.write("#id_key", "CHECKOUT")
     visitor.follow(".flagstaff-filters [type=submit]")
     assert_fits(visitor)
@@ -62,11 +62,11 @@ def test_change_of_the_last_hour_is_found_and_undone(
     visitor.follow(".flagstaff-confirm")
     assert "was undone: rollout_percent 80 → 5" in visitor.text(MESSAGE)
     assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
-    assert visitor.find("#id_who").get_attribute("value") == "deploy"
+    assert visitor.find("#id_actor").get_attribute("value") == "deploy"
 
 
 def test_everything_of_a_person_is_undone(visitor: Visitor, width: int, shop: Shop) -> None:
-    visitor.visit(f"{RECENT}?who=deploy&time=1h")
+    visitor.visit(f"{RECENT}?actor=deploy&time=1h")
     visitor.click("tbody tr:nth-child(1) input[type=checkbox]")
     visitor.click("tbody tr:nth-child(2) input[type=checkbox]")
     visitor.follow(".module button[type=submit]")

@@ -66,7 +66,7 @@ def test_new_type_is_confirmed_with_a_check_box(visitor: Visitor, shop: Shop) ->
     open_value(visitor, shop)
     visitor.write("#id_value", "25")
     visitor.press("[name=_continue]")
-    visitor.wait_for_text(ERRORS, "The value was a string, and would be a number")
+    visitor.wait_for_text(ERRORS, "The value was a string and would become a number")
     assert shop.query(STATE) == [("stripe", "", [])]
     visitor.click("[name=_new_type]")
     visitor.press("[name=_continue]")

@@ -117,10 +117,10 @@ def test_history_of_a_flag_that_never_was_is_not_found(admin_client: Client) -> 
 
 
 FILTERS = {
-    "username": ({"who": "ana"}, ["gateway value"]),
-    "part of a name": ({"who": "Schm"}, ["gateway value"]),
-    "actor without user": ({"who": "deploy"}, ["new_checkout flag"]),
-    "nobody": ({"who": "nobody"}, []),
+    "username": ({"actor": "ana"}, ["gateway value"]),
+    "part of a name": ({"actor": "Schm"}, ["gateway value"]),
+    "actor without user": ({"actor": "deploy"}, ["new_checkout flag"]),
+    "nobody": ({"actor": "nobody"}, []),
     "part of a key": ({"key": "CHECK"}, ["new_checkout flag", "new_checkout flag"]),
     "exact key": ({"key": "gateway", "exact": "1"}, ["gateway value", "gateway value"]),
     "part is not exact": ({"key": "gate", "exact": "1"}, []),
@@ -128,7 +128,7 @@ FILTERS = {
     "changed": ({"action": "change"}, ["new_checkout flag", "gateway value"]),
     "created value": ({"action": "create", "kind": "value"}, ["gateway value"]),
     "deleted": ({"action": "delete"}, []),
-    "two": ({"who": "ana", "kind": "flag"}, []),
+    "two": ({"actor": "ana", "kind": "flag"}, []),
 }
 
 
@@ -154,7 +154,7 @@ def test_person_filter_finds_the_database_user_of_changes_without_an_actor(
     with acting_as("deploy"):
         enable("new_checkout")
     user = connection.settings_dict["USER"]
-    assert len(keys(page(admin_client, url(who=user)))) == 3
+    assert len(keys(page(admin_client, url(actor=user)))) == 3
 
 
 def test_deleted_filter_finds_deletions(admin_client: Client) -> None:
@@ -265,7 +265,7 @@ def test_plan_is_among_the_changes(admin_client: Client) -> None:
         plans.create("new_checkout", ["10:1h", "50:1h"], guards=())
     assert "new_checkout rollout plan" in keys(page(admin_client, RECENT))
     assert set(keys(page(admin_client, url(kind="plan")))) == {"new_checkout rollout plan"}
-    assert keys(page(admin_client, url(kind="plan", who="bob"))) == []
+    assert keys(page(admin_client, url(kind="plan", actor="bob"))) == []
 
 
 @override_settings(LANGUAGE_CODE="de")

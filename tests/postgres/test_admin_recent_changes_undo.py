@@ -92,9 +92,7 @@ def test_deleted_flag_is_brought_back_with_its_users(admin_client: Client) -> No
     [first, *_] = undo_urls(html)
     assert "Bring back “new_checkout”?" in text_of(page(admin_client, first))
     response = confirm(admin_client, first)
-    assert "“new_checkout” was created again, with everything that it had." in str(
-        messages_of(response)
-    )
+    assert "“new_checkout” was created again, as it was before." in str(messages_of(response))
     flag = FeatureFlag.objects.get()
     assert (flag.rollout_percent, [*flag.allowed_users.all()]) == (10, [alice])
 
@@ -132,7 +130,7 @@ def test_everything_of_a_person_on_the_page_is_one_link(admin_client: Client) ->
         set_rollout("new_checkout", 50)
     with acting_as("ana"):
         set_value("gateway", "adyen")
-    html = page(admin_client, f"{RECENT}?who=ana")
+    html = page(admin_client, f"{RECENT}?actor=ana")
     assert "Undo all 2 changes on this page…" in html
     [link] = [one for one in undo_urls(html) if one.count("undo=") == 2]
     confirm(admin_client, link)
@@ -166,7 +164,7 @@ def test_change_that_became_impossible_after_the_page_refuses_the_others(
     assert len(posted) == 2
     set_rollout("new_checkout", 75)
     response = admin_client.post(url_of(first, second), {"_confirmed": "1", "undo": posted})
-    assert "there was another change since this page was shown" in response.content.decode()
+    assert "there has been another change since you opened the page" in response.content.decode()
     assert KeyValueStore.objects.get().value == "adyen"
 
 
@@ -182,7 +180,7 @@ def test_change_that_was_undone_already_has_no_button(admin_client: Client) -> N
 def test_nothing_selected_keeps_the_filters(admin_client: Client) -> None:
     response = admin_client.get(f"{RECENT}?back=kind%3Dflag", follow=True)
     assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
-    assert "Select the changes to undo first." in str(messages_of(response))
+    assert "First select the changes that you want to undo." in str(messages_of(response))
 
 
 def test_transaction_is_undone_as_a_whole(admin_client: Client) -> None:

@@ -76,8 +76,8 @@ def test_page_says_since_when_and_how_late_it_counts(admin_client: Client) -> No
     shown = text(page(admin_client, UNKNOWN))
     assert re.search(r"Counted since .* and until .*\d\d:\d\d:\d\d", shown)
     assert "Workers report every 60 s: later evaluations are not included yet." in shown
-    assert "Reported by workers on web-1; counts are not kept by host." in shown
-    assert "Values that your code reads without a row are not counted." in shown
+    assert "Reported by workers on web-1. Each count is the total of all hosts." in shown
+    assert "Only keys of flags are counted, not keys of values." in shown
 
 
 def test_page_without_an_unknown_key_says_so(admin_client: Client) -> None:
@@ -128,7 +128,7 @@ def test_key_creates_a_flag_that_is_off(admin_client: Client) -> None:
     html = page(admin_client, UNKNOWN)
     url = f"{FLAGS}add/?key=last_seen"
     assert f'href="{url}"' in html
-    assert 'aria-label="Create, off: last_seen"' in html
+    assert 'aria-label="Create flag: last_seen"' in html
     form = admin_client.get(url).context["adminform"].form
     assert form.initial["key"] == "last_seen"
     assert (form["enabled"].value(), form["rollout_percent"].value()) == (False, 0)
@@ -139,7 +139,10 @@ def test_key_creates_a_flag_that_is_off(admin_client: Client) -> None:
     [
         ("a b", "No flag can have this key: the key has white space at position 2;"),
         ("-rf", 'No flag can have this key: the key begins with "-"'),
-        ("(other keys)", "Keys that look generated, and those after the first 1,000 of a process"),
+        (
+            "(other keys)",
+            "This row counts all keys that look generated, and all keys after the first",
+        ),
     ],
 )
 def test_key_that_no_flag_can_have_says_why(key: str, problem: str, admin_client: Client) -> None:

@@ -189,7 +189,7 @@ def test_viewer_sees_the_rule(operator: Client) -> None:
 
 
 NEW_TYPE = (
-    "The value was a string, and would be a number. Code that reads it may fail. If this is right, "
+    "The value was a string and would become a number. Code that reads it may fail. To save it, "
     "tick the box below and save again."
 )
 
@@ -206,8 +206,8 @@ def test_new_type_is_confirmed_before_it_is_saved(operator: Client) -> None:
 
 def test_confirmation_is_of_one_type_only(operator: Client) -> None:
     response = saved(operator, value_of("25"), value="[25]", _new_type="number")
-    assert [text[:45] for text in refusals(response)["value"]] == [
-        "The value was a string, and would be an array"
+    assert [text[:48] for text in refusals(response)["value"]] == [
+        "The value was a string and would become an array"
     ]
 
 

@@ -50,14 +50,14 @@ def can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_page_without_workers_says_so(admin_client: Client) -> None:
     shown = text(page(admin_client, WORKERS))
     assert "No worker is connected." in shown
-    assert "A worker is listed from its first evaluation." in shown
+    assert "A worker is listed after its first evaluation." in shown
 
 
 def test_workers_that_are_up_to_date_are_one_sentence(admin_client: Client, join: Join) -> None:
     for number in range(4):
         join("web-1", pid=number).load()
     html = page(admin_client, WORKERS)
-    assert ("4 workers are connected, all up to date: all have applied the newest change.") in text(
+    assert ("4 workers are connected and up to date: all have applied the newest change.") in text(
         html
     )
     [first, *_others] = rows(html)
@@ -77,7 +77,7 @@ def test_worker_that_is_behind_comes_first_with_its_time(admin_client: Client, j
     quick.load()
     html = page(admin_client, WORKERS)
     assert "1 of 2 workers is behind: web-2 (pid 7) for 12 s." in text(html)
-    assert rows(html)[0].startswith("web-2 pid 7 behind lacks a change that was made 12 s ago")
+    assert rows(html)[0].startswith("web-2 pid 7 behind has not applied a change made 12 s ago")
     assert rows(html)[1].startswith("web-1 pid 8 up to date")
     assert "run manage.py flags status on its host, and restart it" in text(html)
 
@@ -95,7 +95,7 @@ def test_worker_of_an_older_version_is_named(admin_client: Client, join: Join) -
 def test_worker_that_reloads_has_no_state(admin_client: Client, join: Join) -> None:
     join("web-1", pid=7, mode="R").load()
     html = page(admin_client, WORKERS)
-    sentence = "1 worker; it is not known whether it is up to date: web-1 (pid 7)."
+    sentence = "1 worker is connected; it is not known whether it is up to date: web-1 (pid 7)."
     assert sentence in text(html)
     assert "cannot see which table has changed" in rows(html)[0]
 

@@ -118,7 +118,7 @@ def test_value_and_its_rule_change_together(gateway: KeyValueStore) -> None:
         ({"choices": None}, "choices: the choices are not a list"),
         ({"choices": [["Stripe"]]}, "choices: choice 1 is not a string, a number, true or false"),
         ({"choices": ["Stripe", "Stripe"]}, 'choices: the choice "Stripe" is there twice'),
-        ({"choices": ["Stripe", 1]}, "payment_gateway: the choice 1 is not a string"),
+        ({"choices": ["Stripe", 1]}, "payment_gateway: the choice 1 must be a string"),
     ],
 )
 def test_rule_that_is_not_valid_is_refused(

@@ -41,7 +41,7 @@ class UnknownKeys:
     since: datetime | None
     until: datetime | None
     interval: float | None
-    #: The hosts of the workers that have reported. The counts are not kept by host.
+    #: The hosts of the workers that have reported. The counts are totals of all hosts.
     hosts: tuple[str, ...]
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from flagstaff._extensions.jobs import Job, JobReport
 from flagstaff._extensions.keys import key_is_taken, taken_keys
 from flagstaff._extensions.optional_app import EndedKey, OptionalApp, optional_apps
-from flagstaff._extensions.other_events import OtherEvent, OtherEvents
+from flagstaff._extensions.other_events import EventQuery, OtherEvent
 
 __all__ = [
     "EndedKey",
+    "EventQuery",
     "Job",
     "JobReport",
     "OptionalApp",
     "OtherEvent",
-    "OtherEvents",
     "key_is_taken",
     "optional_apps",
     "taken_keys",

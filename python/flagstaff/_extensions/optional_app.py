@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 
 from flagstaff._extensions.jobs import Job
-from flagstaff._extensions.other_events import OtherEvent, OtherEvents
+from flagstaff._extensions.other_events import EventQuery, OtherEvent
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -66,7 +66,7 @@ class OptionalApp:
         return None
 
     def recent_events(
-        self, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+        self, site: AdminSite, request: HttpRequest, wanted: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of the app that the user may see, newest first. Few queries."""
         return ()

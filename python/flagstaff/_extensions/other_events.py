@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["OtherEvent", "OtherEvents"]
+__all__ = ["EventQuery", "OtherEvent"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class OtherEvent:
 
 
 @dataclass(frozen=True)
-class OtherEvents:
-    """Which events of an app are asked for. Conditions that are None do not matter."""
+class EventQuery:
+    """The conditions of the events that a page shows. None allows all."""
 
     key: str | None = None
     #: A part of the key, in any case.

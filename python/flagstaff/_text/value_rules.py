@@ -94,7 +94,7 @@ def choices_problem(choices: object, value_type: str = "") -> str | None:
             return _("choice %(number)d is not a string, a number, true or false") % texts
         if value_type and not _has_type(choice, value_type):
             texts["type"] = str(TYPE_LABELS[value_type])
-            return _("the choice %(choice)s is not %(type)s, which is the type") % texts
+            return _("the choice %(choice)s must be %(type)s, because of the type") % texts
         # As in `_is_same`, but not in quadratic time.
         if (same := (type_of(choice), choice)) in earlier:
             return _("the choice %(choice)s is there twice; remove one") % texts

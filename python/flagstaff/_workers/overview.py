@@ -23,9 +23,9 @@ class WorkerState:
     worker: Worker
     #: None if it is not known: the worker reloads, its name is not readable, or no change is known.
     is_behind: bool | None
-    #: How long ago the oldest change was made that it lacks; None if it is not behind.
+    #: Seconds since the oldest change that it has not applied; None if it is not behind.
     behind_seconds: float | None
-    #: The time since its last query, which a worker makes for each load and poll. None if the role
+    #: Seconds since its last query, which a worker makes for each load and poll. None if the role
     #: may not see sessions of another role.
     idle_seconds: float | None
     #: When it connected; None as above.
@@ -40,7 +40,7 @@ class WorkerState:
 
 @dataclass(frozen=True)
 class WorkerOverview:
-    """The workers of this project: those that are behind first, the longest behind before others.
+    """The workers of this project: those that are behind first, the longest of them first.
 
     The two numbers are those of `ConnectedWorkers`.
     """
@@ -56,7 +56,7 @@ class WorkerOverview:
 
     @property
     def unknown(self) -> tuple[WorkerState, ...]:
-        """The workers of which the state is not known."""
+        """The workers whose state is not known."""
         return tuple(one for one in self.workers if one.is_behind is None)
 
     @property

@@ -79,22 +79,23 @@ def summary(found: WorkerOverview) -> str:
         }
     if found.unknown:
         text = ngettext(
-            "%(count)s worker; it is not known whether it is up to date: %(workers)s.",
-            "%(count)s workers; it is not known whether all are up to date: %(workers)s.",
+            "%(count)s worker is connected; it is not known whether it is up to date: %(workers)s.",
+            "%(count)s workers are connected; it is not known whether all are up to date: "
+            "%(workers)s.",
             count,
         )
         names = join_some((one.worker for one in found.unknown), _MAX_NAMED, more=and_more)
         return text % {"count": local_number(count), "workers": names}
     text = ngettext(
         "%(count)s worker is connected and up to date: it has applied the newest change.",
-        "%(count)s workers are connected, all up to date: all have applied the newest change.",
+        "%(count)s workers are connected and up to date: all have applied the newest change.",
         count,
     )
     return text % {"count": local_number(count)}
 
 
 def notes(found: WorkerOverview) -> Iterator[str]:
-    """Yields what else there is to say: older versions, and sessions that are not listed."""
+    """Yields sentences about older versions, and about sessions that are not listed."""
     if older := found.older:
         text = ngettext(
             "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
@@ -107,9 +108,9 @@ def notes(found: WorkerOverview) -> Iterator[str]:
         yield text % {"workers": names, "format": _core.RULE_FORMAT}
     if found.unnamed:
         text = ngettext(
-            "%(count)s session has no worker name: a worker that starts, or a connection of "
+            "%(count)s session has no worker name: a starting worker, or a connection of "
             "PgBouncer.",
-            "%(count)s sessions have no worker name: workers that start, or connections of "
+            "%(count)s sessions have no worker name: starting workers, or connections of "
             "PgBouncer.",
             found.unnamed,
         )

@@ -1,4 +1,4 @@
-"""The links above the list of flags to pages of flagstaff's own."""
+"""The links above the list of flags to flagstaff's own pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of flagstaff's own in the place of a list: the admin lists it under its model."""
+"""A page in place of a list of rows. The admin lists it under a model that has no rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ else:
 
 
 def is_postgresql() -> bool:
-    """Whether the flags are in PostgreSQL. On others, there are no workers and no counts."""
+    """Whether the flags are in PostgreSQL. Other databases have no workers and no counts."""
     return bool(connections[conf.database].vendor == "postgresql")
 
 
@@ -46,7 +46,7 @@ class _PageMixin(_ModelAdmin):
         return None
 
     def post_page(self, request: HttpRequest) -> HttpResponse:
-        """Answers a POST, which most pages do not have."""
+        """Handles a POST. Raises PermissionDenied unless the page has its own."""
         raise PermissionDenied
 
     def changelist_view(

@@ -42,7 +42,7 @@ def applied_by_workers(timeout: float) -> Applied:
     try:
         propagation = wait_for_workers(timeout)
     except PropagationError as error:
-        text = _("Whether the workers have applied it is not known: %(problem)s.")
+        text = _("It is not known whether the workers have applied it: %(problem)s.")
         return Applied(text % {"problem": error}, complete=False)
     return Applied(" ".join(_sentences(propagation)), complete=propagation.complete)
 

@@ -40,7 +40,7 @@ class ValueForm(MergingForm):
         elif options := list(self._options()):
             classes = field.widget.attrs.get("class", "")
             set_widget(field, _Select({"class": classes}, _choices(options)))
-            field.help_text = _("One of the choices, or true or false, as the rule below says.")
+            field.help_text = _("The type and the choices below limit the value.")
         elif isinstance(field.widget, JsonInput):
             rows = str(self[VALUE].value() or "").count("\n") + 2
             field.widget.attrs["rows"] = min(max(rows, _MIN_ROWS), _MAX_ROWS)
@@ -83,8 +83,8 @@ class ValueForm(MergingForm):
         if isinstance(widget, JsonInput):
             widget.new_type, widget.new_type_label = types[1], labels[1]
         text = _(
-            "The value was %(old)s, and would be %(new)s. Code that reads it may fail. If this is "
-            "right, tick the box below and save again."
+            "The value was %(old)s and would become %(new)s. Code that reads it may fail. To save "
+            "it, tick the box below and save again."
         )
         texts = {"old": labels[0], "new": labels[1]}
         self.add_error(VALUE, forms.ValidationError(text, code="new_type", params=texts))

@@ -1,4 +1,4 @@
-"""Undoes several events together, such as everything that one person changed in an hour."""
+"""Undoes several events together, such as everything that one actor changed in an hour."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["UndoneEvents", "preview_undo_events", "undo_events"]
 
 @dataclass(frozen=True)
 class UndoneEvents:
-    """What an undo does to one row: to events of it with no other event in between."""
+    """What an undo does to consecutive events of one row."""
 
     kind: Kind
     key: str
@@ -56,9 +56,9 @@ def undo_events(
 ) -> list[UndoneEvents]:
     """Undoes these events of flags, values and segments, the newest of each row first.
 
-    One transaction: if one event cannot be undone, none is, and ConflictError names all of them;
-    with `skip_conflicts`, the others are undone. Raises NoHistoryError, and InvalidChangeError if
-    there is no such version. `force` works as in `update`.
+    One transaction. If one event cannot be undone, nothing is written, and ConflictError lists all
+    such events; with `skip_conflicts`, the others are undone. Raises NoHistoryError, and
+    InvalidChangeError if there is no such version. `force` works as in `update`.
     """
     with transaction.atomic(using=conf.database), ignoring_old_workers(force):
         done = _undo_all(versions)

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import DatabaseError, transaction
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import EndedKey, OptionalApp, OtherEvent, OtherEvents
+from flagstaff._extensions import EndedKey, EventQuery, OptionalApp, OtherEvent
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         return "experiment", str(_("experiment"))
 
     def recent_events(
-        self, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+        self, site: AdminSite, request: HttpRequest, wanted: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of experiments. Makes one query."""
         from flagstaff.experiments.admin.recent_events import (  # noqa: PLC0415 (models first)

@@ -27,7 +27,7 @@ class FormerRow:
     #: The id of the entry.
     version: int
     at: datetime
-    #: Whether the row was deleted then. If not, it has another key now, or lost its row unnoticed.
+    #: Whether the row was deleted then. If not, it was renamed, or deleted without an entry.
     was_deleted: bool
     object_pk: str
     actor: str | None

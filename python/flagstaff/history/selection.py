@@ -1,4 +1,4 @@
-"""Which events of the history a reader asks for, as a filter of the entries."""
+"""The conditions of a search in the history, as a filter of its entries."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Selection", "selected_entries", "stored_actors"]
 
 # The entries that say what happened to a row.
 _ACTIONS = {"create": ("insert",), "delete": ("delete", "truncate")}
-# So many keys that contain a text are searched for.
+# The number of keys that contain a text that are searched for.
 _MAX_KEYS = 1_000
 _SHORT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The conditions that an event must meet. Those that are None do not matter."""
+    """The conditions that an event must meet. None allows all."""
 
     kinds: Collection[Kind] = tuple(Kind)
     #: The present key of a row or an earlier one: a renamed row has its whole history.
@@ -48,7 +48,7 @@ class Selection:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is about a short time, which may be long ago."""
+        """Whether the time is short; it may be long ago."""
         if self.since is None or self.until is None:
             return False
         return aware(self.until) - aware(self.since) <= _SHORT
@@ -57,8 +57,8 @@ class Selection:
 def selected_entries(selection: Selection) -> QuerySet[Change]:
     """Returns the entries that meet the conditions, unordered. Queries the rows of the key.
 
-    Those of an action are the entries of the row itself. Whether an event is a change, only the
-    whole event says.
+    For an action, these are entries of the row itself. Callers check the action of the whole event:
+    one entry does not show whether the event is a creation or a change.
     """
     relations = [relation for kind in selection.kinds for relation in kind.relations]
     found = all_entries().filter(relation__in=relations)

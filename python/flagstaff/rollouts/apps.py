@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import Job, OptionalApp, OtherEvent, OtherEvents
+from flagstaff._extensions import EventQuery, Job, OptionalApp, OtherEvent
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
         return "plan", str(_("rollout plan"))
 
     def recent_events(
-        self, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+        self, site: AdminSite, request: HttpRequest, wanted: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of plans. Makes one query."""
         from flagstaff.rollouts.admin.recent_events import (  # noqa: PLC0415 (models first)

@@ -14,18 +14,18 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from flagstaff._extensions import OtherEvents
+from flagstaff._extensions import EventQuery
 from flagstaff._text.times import aware
-from flagstaff.admin.recent_changes.persons import stored_persons
+from flagstaff.admin.recent_changes.actors import matching_actors
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import Selection
 
 __all__ = ["KIND_LABELS", "Choice", "Filters", "choices", "filters_of"]
 
 #: The names of the parameters.
-WHO, KEY, EXACT, KIND, ACTION = "who", "key", "exact", "kind", "action"
+ACTOR, KEY, EXACT, KIND, ACTION = "actor", "key", "exact", "kind", "action"
 TIME, FROM, TO = "time", "from", "to"
-_NAMES = (WHO, KEY, EXACT, KIND, ACTION, TIME, FROM, TO)
+_NAMES = (ACTOR, KEY, EXACT, KIND, ACTION, TIME, FROM, TO)
 _RANGE = "range"
 
 KIND_LABELS = {
@@ -58,10 +58,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Filters:
-    """What a person has asked for. Texts that cannot be understood stay as they were typed."""
+    """The filters of a request. Texts that are not valid stay as they were typed."""
 
-    who: str
-    #: Whether `who` may also be a part of a name or an address.
+    actor: str
+    #: Whether `actor` may also be a part of a name or an address.
     may_see_users: bool
     key: str
     is_exact: bool
@@ -72,15 +72,15 @@ class Filters:
     until_text: str
     since: datetime | None
     until: datetime | None
-    #: Sentences about texts that cannot be understood.
+    #: Sentences about texts that are not valid.
     problems: tuple[str, ...]
     #: The parameters for links.
     query: str
 
     @property
     def is_narrow(self) -> bool:
-        """Whether the events are those of a person or a time, which may be undone together."""
-        return bool(self.who or self.since or self.until)
+        """Whether the filters select an actor or a time, whose events may be undone together."""
+        return bool(self.actor or self.since or self.until)
 
     def selection(self, kinds: Collection[Kind]) -> Selection:
         """Returns the conditions for the history. Queries the users."""
@@ -92,13 +92,13 @@ class Filters:
             since=self.since,
             until=self.until,
             actors=self._actors(),
-            without_actor=self.who or None,
+            without_actor=self.actor or None,
             action=cast("Literal['create', 'change', 'delete'] | None", self.action or None),
         )
 
-    def others(self, since: datetime | None, until: datetime | None) -> OtherEvents:
+    def event_query(self, since: datetime | None, until: datetime | None) -> EventQuery:
         """Returns the conditions for optional apps, between two times. Queries the users."""
-        return OtherEvents(
+        return EventQuery(
             key=self.key if self.key and self.is_exact else None,
             key_part=self.key if self.key and not self.is_exact else None,
             since=_latest(since, self.since),
@@ -107,7 +107,7 @@ class Filters:
         )
 
     def _actors(self) -> set[str] | None:
-        return stored_persons(self.who, may_see_users=self.may_see_users) if self.who else None
+        return matching_actors(self.actor, may_see_users=self.may_see_users) if self.actor else None
 
 
 def filters_of(given: QueryDict, *, may_see_users: bool) -> Filters:
@@ -121,7 +121,7 @@ def filters_of(given: QueryDict, *, may_see_users: bool) -> Filters:
         texts[TIME] = _RANGE
         since, until = (_time(texts[name], problems, end=name == TO) for name in (FROM, TO))
     return Filters(
-        who=texts[WHO],
+        actor=texts[ACTOR],
         may_see_users=may_see_users,
         key=texts[KEY],
         is_exact=texts[EXACT] == "1",
@@ -152,7 +152,7 @@ def _options(labels: Mapping[str, object], selected: str, everything: str) -> li
 
 
 def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
-    """A time as a browser writes it, in the present time zone; a date is a whole day."""
+    """A time as a browser writes it, in the current time zone; a date is a whole day."""
     if not text:
         return None
     try:

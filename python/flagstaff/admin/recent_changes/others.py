@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._extensions import OptionalApp, OtherEvent, OtherEvents, optional_apps
+from flagstaff._extensions import EventQuery, OptionalApp, OtherEvent, optional_apps
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.local_formats import local_time_text
 from flagstaff._text.times import aware
@@ -43,7 +43,7 @@ def other_rows(
     """Returns the events of the apps between two times, newest first. Few queries."""
     if filters.action == "delete":
         return []
-    wanted = filters.others(since, until)
+    wanted = filters.event_query(since, until)
     rows: list[tuple[str, OtherEvent]] = []
     for app in optional_apps():
         kind = app.event_kind()
@@ -58,7 +58,7 @@ def other_rows(
     return sorted(found, key=lambda row: aware(row.at), reverse=True)
 
 
-def filter_events(events: QuerySet[_Event], parent: str, wanted: OtherEvents) -> QuerySet[_Event]:
+def filter_events(events: QuerySet[_Event], parent: str, wanted: EventQuery) -> QuerySet[_Event]:
     """Returns the newest of these events of an app. `parent` refers to the row with the key."""
     if wanted.key is not None:
         events = events.filter(**{f"{parent}__key": wanted.key})
@@ -79,7 +79,7 @@ def labelled(kind: str, text: str) -> str:
 
 
 def _events(
-    app: OptionalApp, site: AdminSite, request: HttpRequest, wanted: OtherEvents
+    app: OptionalApp, site: AdminSite, request: HttpRequest, wanted: EventQuery
 ) -> Sequence[OtherEvent]:
     show = partial(app.recent_events, site, request, wanted)
     return attempt(f"the app {app.label} cannot show its events", show, _NO_EVENTS)

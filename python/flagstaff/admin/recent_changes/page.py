@@ -76,7 +76,9 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
         if (page := self._undo_page(request)) is not None:
             return page
         if BACK in request.GET:
-            self.message_user(request, _("Select the changes to undo first."), messages.WARNING)
+            self.message_user(
+                request, _("First select the changes that you want to undo."), messages.WARNING
+            )
             return HttpResponseRedirect(self._list_url(request))
         return self._csv(request) if request.GET.get("format") == "csv" else None
 

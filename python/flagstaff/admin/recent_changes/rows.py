@@ -1,4 +1,4 @@
-"""The rows of the page: one for each event, with links and the way back."""
+"""The rows of the page: one for each event, with links and the URLs of the undo pages."""
 
 from __future__ import annotations
 

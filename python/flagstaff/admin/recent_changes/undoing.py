@@ -1,4 +1,4 @@
-"""The page that undoes chosen events: what each would become, and what is in the way."""
+"""The page that undoes selected events: the state of each after the undo, and conflicts."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class UndoingMixin(ConfirmationMixin, _Admin):
             shown = {parse_version(text) for text in request.POST.getlist(UNDO_EVENTS)}
             if shown <= {version for one in possible for version in one.versions}:
                 return self._undo(request, possible, shown)
-            problems = [_("Not undone: there was another change since this page was shown.")]
+            problems = [_("Not undone: there has been another change since you opened the page.")]
         return self._ask(request, planned, plan, typed, problems)
 
     def _undo(
@@ -197,17 +197,15 @@ def _after(request: HttpRequest, changed: Changed) -> str:
     if changed.new is None:
         return _("will be deleted")
     if changed.old is None and changed.written:
-        return _("will be created again, with everything that it had") + skipped_text(
-            changed.missing
-        )
+        return _("will be created again, as it was before") + skipped_text(changed.missing)
     if not changed.written:
-        return _("will not change: it has its earlier state already")
+        return _("will not change: it already has its earlier state")
     return describe_changed(request, changed) + skipped_text(changed.missing)
 
 
 def _undone_text(request: HttpRequest, changed: Changed) -> str:
     if changed.old is None and changed.new is not None:
-        return _("“%(key)s” was created again, with everything that it had.") % {"key": changed.key}
+        return _("“%(key)s” was created again, as it was before.") % {"key": changed.key}
     return undone_text(request, changed)
 
 

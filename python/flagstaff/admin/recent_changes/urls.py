@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 #: The parameters of the page: events to undo, any entry of a transaction to undo, and the query of
-#: the list to which the person returns.
+#: the list to return to.
 UNDO_EVENTS, UNDO_TRANSACTION, BACK = "undo", "undo-transaction", "back"
 
 

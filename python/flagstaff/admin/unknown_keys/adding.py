@@ -1,4 +1,4 @@
-"""What the page that adds a flag says of its key: evaluations without a flag, and earlier flags."""
+"""Messages on the page that adds a flag: evaluations of the key, and earlier flags with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NewKeyMixin(_ModelAdmin):
     """Put it before SavingMixin."""
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The values of an empty form. Messages tell what is known about the key of the URL."""
+        """The values of an empty form. Messages say what is known about the key of the URL."""
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         if key := initial.get("key"):
             for text in self._texts(request, str(key)):

@@ -106,9 +106,9 @@ def _notes(found: UnknownKeys, days: int) -> Sequence[str]:
     """Which time the counts cover, how late they are, and what is not counted."""
     notes = [period_text(_within(found, days)), reports_text(found)]
     if found.hosts:
-        text = _("Reported by workers on %(hosts)s; counts are not kept by host.")
+        text = _("Reported by workers on %(hosts)s. Each count is the total of all hosts.")
         notes.append(text % {"hosts": join_some(found.hosts, more=and_more)})
-    notes.append(_("Values that your code reads without a row are not counted."))
+    notes.append(_("Only keys of flags are counted, not keys of values."))
     return [note for note in notes if note]
 
 

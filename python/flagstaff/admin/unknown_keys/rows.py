@@ -83,8 +83,8 @@ def _problem(key: str, kind: str) -> str:
     """Why no flag can have the key."""
     if key == OTHER_KEYS:
         return _(
-            "Keys that look generated, and those after the first 1,000 of a process, are counted "
-            "together."
+            "This row counts all keys that look generated, and all keys after the first 1,000 of a "
+            "process."
         )
     if kind:
         return key_is_taken(key, kind)

@@ -16,11 +16,11 @@ from flagstaff.conf import conf
 
 __all__ = ["SimilarFlag", "similar_flags", "similar_keys"]
 
-# As similar as "new_chekout" and "new_checkout" are, and not only of one prefix.
+# "new_chekout" and "new_checkout" are similar; keys that share only a prefix are not.
 _CUTOFF = 0.8
-# The number of flags with the most parts in common that are compared in full, which takes long.
+# Comparing in full is slow: only the flags with the most parts in common are compared.
 _MAX_COMPARED = 5
-# A part that so many flags have, such as a prefix, tells nothing.
+# A part that more flags have, such as a prefix, is ignored.
 _MAX_COMMON = 100
 _PART = 3
 

@@ -64,12 +64,12 @@ def _process(state: WorkerState) -> str:
 
 
 def _snapshot(state: WorkerState) -> str:
-    """How old the flags are from which the worker evaluates, as far as the server knows."""
+    """The age of the flags in the memory of the worker, as far as the server knows it."""
     if state.worker.mode == "starting":
         return _("not loaded yet")
     if state.behind_seconds is not None:
         time = duration(state.behind_seconds)
-        return _("lacks a change that was made %(time)s ago") % {"time": time}
+        return _("has not applied a change made %(time)s ago") % {"time": time}
     if state.idle_seconds is None:
         return ""
     return _("compared with the database %(time)s ago") % {"time": duration(state.idle_seconds)}

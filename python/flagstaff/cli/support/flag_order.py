@@ -30,8 +30,8 @@ def add_order(parser: CommandParser) -> None:
         "--sort",
         choices=("key", "changed", "rollout", "evaluated"),
         default="key",
-        help="the order: by key, or the newest change, the highest rollout or the last evaluated "
-        "flag first",
+        help="the order: by key, or first the newest change, the highest rollout or the newest "
+        "evaluation",
     )
     parser.add_argument("--limit", type=count(1), metavar="N", help="only the first N flags")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The same change of one flag or of several, in one transaction."""
+"""Makes the same change to one or several flags, in one transaction."""
 
 from __future__ import annotations
 

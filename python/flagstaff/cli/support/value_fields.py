@@ -29,14 +29,14 @@ def add_value_fields(parser: CommandParser) -> None:
         help="mask the value in lists, and store only a digest of it in the history",
     )
     parser.add_argument(
-        "--type", choices=(_ANY, *TYPES), help="refuse a value of another type of JSON"
+        "--type", choices=(_ANY, *TYPES), help="the JSON type that the value must have"
     )
     parser.add_argument(
         "--choices",
         type=_choices,
         metavar="JSON",
-        help="refuse any value that is not in this list, such as "
-        """'["stripe", "paypal"]'; '[]' for no list""",
+        help="the JSON list of allowed values, such as "
+        """'["stripe", "paypal"]'; '[]' allows any value""",
     )
 
 

@@ -41,9 +41,7 @@ def add_wait(parser: CommandParser, *, by_default: bool = False) -> None:
     waits = parser.add_mutually_exclusive_group() if by_default else parser
     if by_default:
         parser.set_defaults(waits=True)
-        waits.add_argument(
-            "--no-wait", action="store_true", help="do not wait until the workers have applied it"
-        )
+        waits.add_argument("--no-wait", action="store_true", help="do not wait for the workers")
     waits.add_argument(
         "--wait",
         nargs="?",
@@ -62,9 +60,9 @@ def add_wait(parser: CommandParser, *, by_default: bool = False) -> None:
 
 
 def check_wait(options: Options) -> None:
-    """Raises PropagationError if a wait is wanted inside a transaction. To call before the change.
+    """Raises PropagationError if a wait is wanted inside a transaction. Call it before the change.
 
-    Inside a transaction the workers would never see the change.
+    Workers do not see a change before it is committed.
     """
     if options.get("no_wait") and options["expect"] is not None:
         raise CommandError("--no-wait cannot be combined with --expect", returncode=USAGE)
@@ -103,7 +101,7 @@ def _is_wanted(options: Options) -> bool:
 
 
 def _is_default(options: Options) -> bool:
-    """Whether the verb waits without being told to."""
+    """Whether the verb waits by default."""
     return options.get("waits", False) and not options["no_wait"]
 
 

@@ -103,7 +103,7 @@ def _undo_transaction(options: Options, out: Output) -> None:
 
 
 def _undo_since(options: Options, out: Output) -> None:
-    """Undoes all changes of a time and of an actor, after a confirmation."""
+    """Undoes all changes since a time, or those of an actor, after a confirmation."""
     if options["since"] is None:
         raise CommandError("--until and --by need --since TIME", returncode=USAGE)
     if options["change"] is not None or options["expect_version"] is not None:
@@ -221,7 +221,7 @@ def _kind(options: Options) -> Kind:
 
 UNDO = Verb(
     name="undo",
-    help="undo one change, by default the newest, or all changes of a time or a person",
+    help="undo one change, by default the newest, or all changes since a time",
     examples=(
         "undo new_checkout",
         "undo new_checkout 17",

@@ -124,7 +124,8 @@ def _add_update(parser: CommandParser) -> None:
         "--value",
         dest="text",
         metavar="JSON",
-        help='the new value, for a rule that the present one breaks; "-" is the standard input',
+        help='also set the value: the present one may break the new rule; "-" is the standard '
+        "input",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
-from flagstaff._extensions import OtherEvent, OtherEvents
+from flagstaff._extensions import EventQuery, OtherEvent
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
@@ -15,7 +15,7 @@ from flagstaff.rollouts.models import Plan, PlanEvent
 __all__ = ["recent_events"]
 
 
-def recent_events(site: AdminSite, request: HttpRequest, wanted: OtherEvents) -> list[OtherEvent]:
+def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> list[OtherEvent]:
     """Returns the newest events, if the user may see them. One query."""
     if not may_view(site, request, Plan):
         return []

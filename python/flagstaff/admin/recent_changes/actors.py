@@ -1,4 +1,4 @@
-"""Finds the person that a filter names."""
+"""Finds the actors that the text of a filter may mean."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from flagstaff._text.storable import is_storable
 from flagstaff.admin.attempts import attempt
 from flagstaff.history.selection import stored_actors
 
-__all__ = ["stored_persons"]
+__all__ = ["matching_actors"]
 
 # The fields of a user model that may hold a name, besides the username.
 _NAMES = ("first_name", "last_name", "email")
-# So many users whose name has the text are searched for.
+# The number of users whose name contains the text that are searched for.
 _MAX_USERS = 50
 _NO_USERS: set[str] = set()
 
 
-def stored_persons(text: str, *, may_see_users: bool) -> set[str]:
+def matching_actors(text: str, *, may_see_users: bool) -> set[str]:
     """Returns the actors that a text may mean: an actor or a username, or else parts of names.
 
     Those who may not see users can search by username only: it is what the page shows.
