@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from django.test import Client
 
 from flagstaff.admin.json_input import mistake_in
+from flagstaff.changes import update_value
 from flagstaff.models import KeyValueStore
 from tests.admin_pages import VALUES, errors, form_data, page, staff
 
@@ -221,3 +223,36 @@ def test_type_of_the_rule_needs_no_confirmation(operator: Client) -> None:
     url = value_of("25")
     assert saved(operator, url, value="25", type="integer").status_code == 302
     assert stored() == 25
+
+
+def test_text_that_breaks_new_choices_stays_selected(operator: Client) -> None:
+    url = value_of({"retries": 3})
+    indented = '{\r\n  "retries": 3\r\n}'
+    html = saved(operator, url, value=indented, choices='["x", "y"]').content.decode()
+    [select] = re.findall(r'<select name="value".*?</select>', html, re.DOTALL)
+    [selected] = re.findall(r'<option value="([^"]*)" selected>', select)
+    assert json.loads(unescape(selected)) == {"retries": 3}
+
+
+# Choices of a secret value, which is one of them.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_choices_of_a_secret_value_are_masked_for_those_who_may_not_change_it() -> None:
+    url = value_of("aaa", secret=True, choices=["aaa", "bbb"])
+    client = staff("view_keyvaluestore")
+    update_value(KEY, {"choices": ["aaa", "ccc"]})
+    for one in (url, url.replace("change", "history"), VALUES, "/admin/flagstaff/recentchange/"):
+        html = page(client, one)
+        assert KEY in html
+        assert "aaa" not in html
+    found = client.get(f"{VALUES}?choices__contains=aaa")
+    assert found.status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_new_choices_of_a_secret_value_can_be_undone(operator: Client) -> None:
+    value_of("aaa", secret=True, choices=["aaa", "bbb"])
+    version = update_value(KEY, {"choices": ["aaa", "ccc"]}).version
+    html = page(operator, f"/admin/flagstaff/recentchange/?key={KEY}&exact=1")
+    assert f"undo={version}" in html

@@ -333,3 +333,11 @@ def test_field_of_the_project_with_the_same_name_is_no_rule(
     KeyValueStore.objects.create(key=KEY, value="Stripe")
     own_model(monkeypatch, type=models.CharField(max_length=10))
     assert set_value(KEY, 1).written
+
+
+@pytest.mark.parametrize("command", [f"value get {KEY} --json", "value list --json"])
+def test_choices_of_a_secret_value_are_not_printed(command: str) -> None:
+    KeyValueStore.objects.create(key=KEY, value="aaa", secret=True, choices=["aaa", "bbb"])
+    ran = run(command)
+    assert ran.status == 0
+    assert "aaa" not in ran.out + ran.err

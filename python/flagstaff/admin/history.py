@@ -133,6 +133,6 @@ def _is_lost(event: Event, lost: Collection[int]) -> bool:
     `lost` are the versions without a value, among them those before the events.
     """
     return any(
-        one.secret or (one.field == "value" and event.first - 1 in lost)
+        one.field == "value" and (one.secret or event.first - 1 in lost)
         for one in event.differences
     )

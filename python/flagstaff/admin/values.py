@@ -113,7 +113,7 @@ class KeyValueStoreAdmin(
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
-        by_value = lookup.partition(LOOKUP_SEP)[0] == "value"
+        by_value = lookup.partition(LOOKUP_SEP)[0] in (VALUE, CHOICES)
         return not by_value and super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[KeyValueStore]:
@@ -121,14 +121,15 @@ class KeyValueStoreAdmin(
         return readable(super().get_queryset(request))
 
     def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> _FieldGroups:
-        """The fields. A secret value is masked for users who may not change it."""
+        """The fields. A secret value is masked for users who may not change it, as its choices."""
         value = "value" if obj is None else self._value_field(request, obj)
+        is_hidden = is_secret(obj) and not self.has_change_permission(request, obj)
         times = ["changed_at"] if obj else []  # set by the database at creation
         fields = (
             "key",
             value,
             TYPE,
-            CHOICES,
+            *(() if is_hidden else (CHOICES,)),
             "description",
             "secret",
             *self.other_fields(),

@@ -16,6 +16,8 @@ __all__ = ["Columns", "Difference", "Event", "Users", "as_events", "same_json"]
 Action = Literal["create", "change", "delete"]
 
 _VALUE = "value"
+# What a value may be: the value is one of them.
+_CHOICES = "choices"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Difference:
     field: str
     old: Any
     new: Any
-    #: True if the value is secret. Then `old` and `new` are None.
+    #: True if the value is secret, or its choices. Then `old` and `new` are None.
     secret: bool = False
 
 
@@ -137,10 +139,11 @@ def _differences(
         if column in columns.ignored or (both and same_json(old[column], new[column])):
             continue
         name = columns.names.get(column, column)
-        if hidden and name == _VALUE:
+        before, after = old.get(column), new.get(column)
+        if hidden and (name == _VALUE or (name == _CHOICES and (before or after))):
             yield Difference(name, None, None, secret=True)
         else:
-            yield Difference(name, old.get(column), new.get(column))
+            yield Difference(name, before, after)
 
 
 def _users(user_lists: Group, column: str, count: str) -> Users:

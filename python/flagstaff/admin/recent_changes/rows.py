@@ -118,7 +118,8 @@ def _is_readable(kind: Kind, pk: str) -> bool:
 def _may_undo(site: AdminSite, request: HttpRequest, event: Event, *, is_deleted: bool) -> bool:
     """Whether the user may undo an event. The page of the undo also checks the row itself."""
     admin = admin_of(site, Kind(event.kind).model)
-    is_lost = event.action != "create" and any(one.secret for one in event.differences)
+    is_secret = any(one.secret and one.field == "value" for one in event.differences)
+    is_lost = is_secret and event.action != "create"
     if admin is None or is_lost or is_deleted is not (event.action == "delete"):
         return False
     if event.action == "delete":

@@ -31,6 +31,7 @@ from flagstaff.cli.support.value_fields import add_value_fields, value_fields, w
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
+from flagstaff.constraints import CHOICES
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import SECRET, describe_value
 
@@ -69,7 +70,7 @@ def _get(options: Options, out: Output) -> None:
     if is_masked:
         out.message(f"the value {options['key']!r} is secret: pass --show-secret to print it")
     if out.is_json:
-        out.document({**record, "value": None} if is_masked else record)
+        out.document(_masked(record) if is_masked else record)
     elif is_masked:
         out.line(SECRET)
     else:
@@ -191,6 +192,12 @@ def _list(_options: Options, out: Output) -> None:
     out.records(_LIST_COLUMNS, records)
 
 
+def _masked(record: Record) -> Record:
+    """Returns the record of a secret value without the value, which is one of its choices."""
+    hidden = ("value", CHOICES)
+    return {name: None if name in hidden else field for name, field in record.items()}
+
+
 def _list_record(row: Any, *, is_json: bool) -> Record:
     """Returns the record. Outside of --json the value is JSON text, so that "1" differs from 1."""
     record, secret = value_record(row), is_secret(row)
@@ -198,7 +205,8 @@ def _list_record(row: Any, *, is_json: bool) -> Record:
     unreadable = isinstance(value, UnreadableJson)
     if is_json:
         problem = {"problem": f"it {value.problem}"} if unreadable else {}
-        return {**record, "value": None, **problem} if secret or unreadable else record
+        masked = _masked(record) if secret else {**record, "value": None}
+        return {**masked, **problem} if secret or unreadable else record
     text = describe_value(value, secret=secret) if secret or unreadable else as_json(value)
     return {**record, "value": text}
 
