@@ -31,6 +31,7 @@ from flagstaff.changes import (
 )
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import PlanEvent
 from tests.admin_pages import FLAGS, page, staff
 
 # Each change is a transaction of its own, as in production.
@@ -266,6 +267,28 @@ def test_plan_is_among_the_changes(admin_client: Client) -> None:
     assert "new_checkout rollout plan" in keys(page(admin_client, RECENT))
     assert set(keys(page(admin_client, url(kind="plan")))) == {"new_checkout rollout plan"}
     assert keys(page(admin_client, url(kind="plan", actor="bob"))) == []
+
+
+def test_events_of_plans_before_the_oldest_change_are_on_the_next_pages(
+    admin_client: Client,
+) -> None:
+    plan = plans.create("new_checkout", ["10:1h", "50:1h"], guards=())
+    PlanEvent.objects.bulk_create(
+        PlanEvent(
+            plan=plan,
+            kind=PlanEvent.Kind.HELD,
+            text=f"event {number}",
+            at=timezone.now() - timedelta(days=1, seconds=number),
+        )
+        for number in range(120)
+    )
+    seen, link = [], RECENT
+    while link:
+        html = page(admin_client, link)
+        seen += re.findall(r"event ([0-9]+)<", html)
+        [*links] = re.findall(r'href="([^"]*)">Older<', html)
+        link = f"{RECENT}{unescape(links[0])}" if links else ""
+    assert seen == [str(number) for number in range(120)]
 
 
 @override_settings(LANGUAGE_CODE="de")

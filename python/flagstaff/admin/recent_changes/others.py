@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -33,17 +34,18 @@ def other_kinds() -> dict[str, str]:
     return dict(kind for app in optional_apps() if (kind := app.event_kind()) is not None)
 
 
-def other_rows(
+def other_rows(  # noqa: PLR0913, PLR0917 (which events, for whom)
     site: AdminSite,
     request: HttpRequest,
     filters: Filters,
     since: datetime | None,
     until: datetime | None,
+    limit: int,
 ) -> list[Row]:
-    """Returns the events of the apps between two times, newest first. Few queries."""
+    """Returns the newest events of the apps between two times, newest first. Few queries."""
     if filters.action == "delete":
         return []
-    wanted = filters.event_query(since, until)
+    wanted = replace(filters.event_query(since, until), limit=limit)
     rows: list[tuple[str, OtherEvent]] = []
     for app in optional_apps():
         kind = app.event_kind()
@@ -55,7 +57,8 @@ def other_rows(
     actors = {event.actor for _label, event in rows if event.actor}
     names = actor_table().names(actors) if actors else {}
     found = [_row(label, event, names.get(event.actor, event.actor)) for label, event in rows]
-    return sorted(found, key=lambda row: aware(row.at), reverse=True)
+    # Of two apps, one may have older events than the other has shown.
+    return sorted(found, key=lambda row: aware(row.at), reverse=True)[:limit]
 
 
 def filter_events(events: QuerySet[_Event], parent: str, wanted: EventQuery) -> QuerySet[_Event]:

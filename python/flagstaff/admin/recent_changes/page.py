@@ -39,6 +39,8 @@ from flagstaff.history.versions import all_entries, has_history
 __all__ = ["RecentChangesAdmin"]
 
 _PAGE_SIZE = 50
+# Events of optional apps between the first and the last change of a page.
+_MAX_OTHERS = 500
 _BEFORE = "before"
 # The digits of the largest version.
 _MAX_DIGITS = 19
@@ -133,9 +135,11 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
         rows = rows_of(self.admin_site, request, shown, filters.query)
         oldest = shown[-1].at if more else None
         newest = until or (None if version is None else _time_of(version))
-        others = other_rows(self.admin_site, request, filters, oldest, newest)
+        limit = _MAX_OTHERS if more else _PAGE_SIZE
+        others = other_rows(self.admin_site, request, filters, oldest, newest, limit)
         older = str(shown[-1].version) if more else ""
-        if not rows and len(others) >= _PAGE_SIZE:
+        if not more and len(others) >= _PAGE_SIZE:
+            # After the oldest change, the next pages have only events of the apps.
             older = aware(others[-1].at).isoformat()
         merged = sorted([*rows, *others], key=lambda row: aware(row.at), reverse=True)
         return merged, older
