@@ -122,6 +122,16 @@ def test_flag_and_segment_of_its_rule_return_together() -> None:
     assert Segment.objects.get().key == "german"
 
 
+def test_deletion_cannot_be_undone_while_another_flag_has_the_key() -> None:
+    version = delete("new_checkout").version
+    create("new_checkout")
+    [planned] = preview_undo_events([version])
+    assert planned.problem == (
+        "new_checkout was deleted, and another flag has the same key now; "
+        "rename or delete the other flag first"
+    )
+
+
 def test_conflict_refuses_all() -> None:
     with acting_as("ana"):
         set_rollout("new_checkout", 25)

@@ -19,6 +19,7 @@ __all__ = [
     "columns_to_undo",
     "has_state",
     "interleaved_conflict",
+    "key_conflict",
     "newer_conflict",
     "require_newest",
 ]
@@ -51,6 +52,16 @@ def interleaved_conflict(item: Item, event: EntryRange) -> ConflictError | None:
         key=item.key,
         expected=event.last,
     )
+
+
+def key_conflict(kind: Kind, key: str, pk: str, expected: int) -> ConflictError:
+    """Returns the error that another row has the key of a deleted one."""
+    name = kind.value
+    text = (
+        f"{key} was deleted, and another {name} has the same key now; "
+        f"rename or delete the other {name} first"
+    )
+    return ConflictError(text, key=key, expected=expected, actual=version_of(kind, pk))
 
 
 def columns_to_undo(

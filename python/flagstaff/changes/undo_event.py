@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from django.db import transaction
 
+from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff.changes.allowed_users import (
     AllowedUsersChange,
@@ -22,6 +23,7 @@ from flagstaff.changes.row_changes import change_row, delete_locked_row
 from flagstaff.changes.undo_conflicts import (
     columns_to_undo,
     interleaved_conflict,
+    key_conflict,
     require_newest,
 )
 from flagstaff.conf import conf
@@ -119,7 +121,7 @@ def undo_entries(
     if before.row is None:
         return _undo_creation(item, event, expect_version)
     if after.row is None:
-        return _undo_deletion(item, before, expect_version)
+        return _undo_deletion(item, event, before, expect_version)
     if item.row is None:
         restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
         raise InvalidChangeError(f"{item.key} has been deleted; restore it first with {restore}")
@@ -143,16 +145,21 @@ def _undo_creation(item: Item, event: EntryRange, expect_version: int | None) ->
     return delete_locked_row(item.kind, item.row)
 
 
-def _undo_deletion(item: Item, before: ItemState, expect_version: int | None) -> Changed:
+def _undo_deletion(
+    item: Item, event: EntryRange, before: ItemState, expect_version: int | None
+) -> Changed:
     if item.row is not None:
         return unchanged(item)
     try:
         return recreate(item, before, expect_version)
     except InvalidChangeError:
         # A concurrent call may have undone the same deletion.
-        if not all_rows(item.kind.model).filter(pk=item.pk).exists():
-            raise
-        return unchanged(item)
+        if all_rows(item.kind.model).filter(pk=item.pk).exists():
+            return unchanged(item)
+        key = before.row and before.row.columns[column_of(item.kind.model, "key")]
+        if isinstance(key, str) and item.kind.find(key) is not None:
+            raise key_conflict(item.kind, key, item.pk, event.last) from None
+        raise
 
 
 def _users_to_undo(kind: Kind, row: Row, before: ItemState, after: ItemState) -> AllowedUsersChange:

@@ -18,7 +18,12 @@ from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, ItemState, old_row, present_state, state_at
 from flagstaff.changes.restore_version import only_a_digest
 from flagstaff.changes.segment_use import checked_together
-from flagstaff.changes.undo_conflicts import has_state, interleaved_conflict, newer_conflict
+from flagstaff.changes.undo_conflicts import (
+    has_state,
+    interleaved_conflict,
+    key_conflict,
+    newer_conflict,
+)
 from flagstaff.changes.undo_event import unchanged, undo_entries
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -147,13 +152,7 @@ def _conflict(one: _LockedPart, locked: list[_LockedPart]) -> ConflictError | No
     if not one.is_newest:
         return None if has_state(one.item, one.before) else newer_conflict(one.item, one.entries)
     if one.item.row is None and _key_is_taken(one, locked):
-        key = one.key_before or ""
-        kind = one.part.kind.value
-        text = (
-            f"{key} was deleted, and another {kind} has the same key now; "
-            f"rename or delete the other {kind} first"
-        )
-        return ConflictError(text, key=key, expected=one.part.last, actual=one.version)
+        return key_conflict(one.part.kind, one.key_before or "", one.part.pk, one.part.last)
     return interleaved_conflict(one.item, one.entries)
 
 
