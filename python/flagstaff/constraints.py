@@ -94,7 +94,7 @@ def has_rule(model: type[Model]) -> bool:
 
 
 def rule_of(row: Model) -> ValueRule:
-    """Returns the rule of a value's row: that any value is allowed, if the model has none."""
+    """Returns the rule of a value's row; ANY if the model has no rules."""
     if not has_rule(type(row)):
         return ANY
     # A project's own columns may be NULL.

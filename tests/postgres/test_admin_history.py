@@ -104,7 +104,7 @@ def test_page_shows_change_actor_source_and_reason(operator: Client, flag: Featu
     assert "(database user)" in oldest
 
 
-def test_address_of_a_ticket_in_a_reason_is_a_link(operator: Client, flag: FeatureFlag) -> None:
+def test_url_in_a_reason_is_a_link(operator: Client, flag: FeatureFlag) -> None:
     ticket = "https://tickets.example.com/OPS-7"
     with acting_as("ana", reason=f"see {ticket}"):
         set_rollout("new_checkout", 50)
@@ -555,10 +555,10 @@ def test_history_continues_after_undo_of_deletion(operator: Client, flag: Featur
     assert len(rows(page(operator, url(flag)))) == 3
 
 
-# The way back after a deletion.
+# The undo after a deletion.
 
 
-def test_message_after_delete_names_the_way_back(operator: Client, flag: FeatureFlag) -> None:
+def test_message_after_delete_names_the_undo(operator: Client, flag: FeatureFlag) -> None:
     response = operator.post(url(flag, "delete"), {"post": "yes"}, follow=True)
     version = flag_history("new_checkout")[0].version
     assert messages_of(response) == [
@@ -567,7 +567,7 @@ def test_message_after_delete_names_the_way_back(operator: Client, flag: Feature
     ]
 
 
-def test_message_after_delete_of_several_names_the_way_back(
+def test_message_after_delete_of_several_names_the_undo(
     operator: Client, flag: FeatureFlag
 ) -> None:
     banner = FeatureFlag.objects.create(key="banner")
@@ -580,7 +580,7 @@ def test_message_after_delete_of_several_names_the_way_back(
     )
 
 
-def test_message_after_delete_of_secret_value_names_no_way_back(operator: Client) -> None:
+def test_message_after_delete_of_secret_value_names_no_undo(operator: Client) -> None:
     value = KeyValueStore.objects.create(key="token", value="hidden", secret=True)
     response = operator.post(url(value, "delete"), {"post": "yes"}, follow=True)
     assert messages_of(response) == ["The value “token” was deleted successfully."]

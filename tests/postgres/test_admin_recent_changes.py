@@ -72,7 +72,7 @@ def test_changes_of_all_kinds_are_newest_first(admin_client: Client) -> None:
     assert "enabled false → true" in text_of(html)
 
 
-def test_address_of_a_ticket_in_a_reason_is_a_link(admin_client: Client) -> None:
+def test_url_in_a_reason_is_a_link(admin_client: Client) -> None:
     ticket = "https://tickets.example.com/OPS-7"
     with acting_as("ana", reason=f"see {ticket}"):
         enable("new_checkout")

@@ -97,7 +97,7 @@ def test_deleted_flag_is_brought_back_with_its_users(admin_client: Client) -> No
     assert (flag.rollout_percent, [*flag.allowed_users.all()]) == (10, [alice])
 
 
-def test_message_after_a_deletion_links_to_the_way_back(admin_client: Client) -> None:
+def test_message_after_a_deletion_links_to_the_undo(admin_client: Client) -> None:
     pk = FeatureFlag.objects.get().pk
     response = admin_client.post(f"{FLAGS}{pk}/delete/", {"post": "yes"}, follow=True)
     [link] = undo_urls(response.content.decode())
@@ -195,7 +195,7 @@ def test_transaction_is_undone_as_a_whole(admin_client: Client) -> None:
     assert KeyValueStore.objects.get().value == "stripe"
 
 
-def test_secret_value_that_was_changed_has_no_way_back(admin_client: Client) -> None:
+def test_secret_value_that_was_changed_has_no_undo_link(admin_client: Client) -> None:
     value = KeyValueStore.objects.create(key="token", value="a", secret=True)
     value.value = "b"
     value.save()
@@ -224,7 +224,7 @@ def test_get_writes_nothing(admin_client: Client) -> None:
 # Permissions.
 
 
-def test_user_who_may_only_view_has_no_way_back() -> None:
+def test_user_who_may_only_view_has_no_undo_link() -> None:
     client = staff("view_featureflag", "view_keyvaluestore")
     assert undo_urls(page(client, RECENT)) == []
     assert client.get(url_of(newest())).status_code == 403
@@ -249,7 +249,7 @@ def test_bringing_back_needs_the_permission_to_add() -> None:
     assert not FeatureFlag.objects.exists()
 
 
-def test_read_only_pages_have_no_way_back(admin_client: Client, settings: Any) -> None:
+def test_read_only_pages_have_no_undo_link(admin_client: Client, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     assert undo_urls(page(admin_client, RECENT)) == []
     assert admin_client.post(url_of(newest()), {"_confirmed": "1"}).status_code == 403

@@ -118,7 +118,7 @@ def test_names_are_escaped(admin_client: Client, join: Join) -> None:
 
 
 @pytest.mark.usefixtures("can_wait")
-def test_check_names_the_workers_that_have_not_applied(admin_client: Client, join: Join) -> None:
+def test_check_lists_the_workers_that_have_not_applied(admin_client: Client, join: Join) -> None:
     join("web-1", pid=7).load()
     [message] = messages_of(admin_client.post(WORKERS, {"_check": ""}, follow=True))
     assert re.match(

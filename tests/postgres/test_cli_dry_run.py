@@ -113,7 +113,7 @@ def test_dry_run_prints_old_and_new_and_the_impact() -> None:
     ]
 
 
-def test_dry_run_of_rules_counts_who_gains_the_flag() -> None:
+def test_dry_run_of_rules_counts_users_who_gain_the_flag() -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE auth_user SET is_staff = true WHERE username = 'bob'")
     assert (

@@ -61,7 +61,7 @@ def test_history_by_a_person_takes_a_username_or_a_primary_key(name: str, since:
     assert changes("--by", name, "--value") == []
 
 
-def test_history_by_an_unknown_person_names_a_similar_one(since: str) -> None:
+def test_history_by_an_unknown_actor_suggests_a_similar_one(since: str) -> None:
     ran = run("history --by alcie")
     assert (ran.status, ran.out) == (0, "")
     assert ran.err.splitlines() == [

@@ -81,7 +81,7 @@ def test_number_has_the_separators_of_the_language() -> None:
         assert texts.translate("12,345 users, 2.5 times, id 12345") == "12.345, 2,5, 12345"
 
 
-def test_unknown_text_stays_as_it_is() -> None:
+def test_unknown_text_is_unchanged() -> None:
     with german({}):
         assert refusal_text("anything else: 1,000") == "anything else: 1,000"
 

@@ -30,7 +30,7 @@ class EventQuery:
     """The conditions of the events that a page shows. None allows all."""
 
     key: str | None = None
-    #: A part of the key, in any case.
+    #: A part of the key, ignoring case.
     key_part: str | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -1,7 +1,7 @@
-"""Texts that arrive in English, such as the problems of the rule parser, translated for a page.
+"""Translates texts that exist only in English, such as the problems of the rule parser.
 
-Rust, the exceptions and the stored events have English texts. A page finds the message that made
-one of them, and shows its translation. A text that no message has made stays as it is.
+Rust, exceptions and stored events have English texts. For each of them, a page finds the message
+with placeholders that matches, and shows its translation. Other texts stay English.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class KnownTexts:
         self._others = others
 
     def translate(self, text: str) -> str:
-        """Returns the text in the active language; unchanged if no message has made it."""
+        """Returns the text in the active language; unchanged if no message matches."""
         found = self.find(text)
         return text if found is None else found
 
     def find(self, text: str) -> str | None:
-        """Returns the text in the active language; None if no message has made it."""
+        """Returns the text in the active language; None if no message matches."""
         if len(text) > _MAX_LENGTH:
             return None
         return next((found for found in self._all(text) if found is not None), None)

@@ -68,7 +68,7 @@ class WorkerOverview:
 class _Times(NamedTuple):
     connected_at: datetime | None
     idle: float | None
-    lacking: float | None
+    behind_seconds: float | None
     has_tokens: bool
 
 
@@ -98,6 +98,6 @@ def _times(connection: BaseDatabaseWrapper, workers: tuple[Worker, ...]) -> Mapp
 
 def _state(worker: Worker, times: _Times) -> WorkerState:
     is_known = times.has_tokens and worker.pid is not None and worker.mode != "reload"
-    lacking = times.lacking if is_known else None
-    is_behind = lacking is not None if is_known else None
-    return WorkerState(worker, is_behind, lacking, times.idle, times.connected_at)
+    behind_seconds = times.behind_seconds if is_known else None
+    is_behind = behind_seconds is not None if is_known else None
+    return WorkerState(worker, is_behind, behind_seconds, times.idle, times.connected_at)

@@ -51,7 +51,7 @@ _register(KeyValueStore, "value_model", KeyValueStoreAdmin)
 if _have_rules():
     admin.site.register(Segment, SegmentAdmin)
 
-# Pages, whichever models the project uses.
+# These pages do not depend on the models of the project.
 admin.site.register(UnknownKey, UnknownKeysAdmin)
 admin.site.register(ConnectedWorker, WorkersAdmin)
 admin.site.register(RecentChange, RecentChangesAdmin)

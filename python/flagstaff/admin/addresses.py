@@ -1,4 +1,4 @@
-"""Web addresses in a text, such as that of a ticket in a reason, as links."""
+"""Shows URLs in a text as links, such as the URL of a ticket in a reason."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString, mark_safe
 __all__ = ["with_links"]
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"']+")
-# What ends a sentence or a bracket is no part of the address.
+# A character that ends a sentence or a bracket is not part of the URL.
 _AFTER = ".,;:!?)]}"
-# The text was cut here, so the address leads elsewhere.
+# The text was truncated here, so the URL is not complete.
 _CUT = "…"
 
 

@@ -1,4 +1,4 @@
-"""The text area of a value: it points at a mistake, and asks before the type changes."""
+"""The text area of a value: it marks a mistake, and asks before the type changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class JsonInput(AdminTextareaWidget):
 
     template_name = "flagstaff/json_input.html"
     mistake: Mistake | None = None
-    #: The new type that the person has to confirm, and its name in words; empty without one.
+    #: The new type that the user has to confirm, and its name in words; empty without one.
     new_type = ""
     new_type_label = ""
 

@@ -1,4 +1,4 @@
-"""The row of a page: as it is stored, whatever a form has set its fields to, and its request."""
+"""The row of a page as it is stored, before a form sets its fields, and the request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PageRowMixin(_ModelAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """The row. Keeps what is stored: a form sets the fields, also to what is not valid."""
+        """The row, with a copy of it: a form sets its fields, also to invalid values."""
         row: Any = super().get_object(request, object_id, from_field)
         if row is not None:
             vars(row)[_STORED] = copy(row)

@@ -83,7 +83,7 @@ class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelA
         css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/pages.css")}
 
     def get_urls(self) -> list[URLPattern]:
-        """The page, and nothing else. It may wait for workers, which cannot see a transaction."""
+        """The page, and nothing else. Not in a transaction, because it may wait for workers."""
         view = self.admin_site.admin_view(self.changelist_view)
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
         outside = transaction.non_atomic_requests(using=conf.database)

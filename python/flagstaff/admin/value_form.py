@@ -55,7 +55,7 @@ class ValueForm(MergingForm):
         return cleaned
 
     def full_clean(self) -> None:
-        """Validates. The text area points at a mistake in its text."""
+        """Validates. The text area marks a mistake in its text."""
         super().full_clean()
         widget = self.fields[VALUE].widget if VALUE in self.fields else None
         text = self.data.get(self.add_prefix(VALUE)) if self.is_bound else None

@@ -69,7 +69,7 @@ def undo_events(
 
 
 def preview_undo_events(versions: Iterable[int]) -> list[UndoneEvents]:
-    """Returns what `undo_events` would do. Writes nothing that stays."""
+    """Returns what `undo_events` would do. Rolls back what it writes."""
     with transaction.atomic(using=conf.database), ignoring_old_workers(ignore=True):
         planned = _undo_all(versions)
         transaction.set_rollback(True, using=conf.database)

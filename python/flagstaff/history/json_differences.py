@@ -90,8 +90,8 @@ def _of_lists(
     old: list[Any], new: list[Any], before: Path, after: Path, depth: int
 ) -> Iterator[JsonDifference]:
     for start, end, other_start, other_end in _unequal(old, new):
-        gone, come = range(start, end), range(other_start, other_end)
-        for index, other in zip_longest(gone, come):
+        removed, added = range(start, end), range(other_start, other_end)
+        for index, other in zip_longest(removed, added):
             if index is None:
                 yield JsonDifference("added", (*after, other), None, new[other])
             elif other is None:

@@ -35,7 +35,7 @@ class Selection:
     kinds: Collection[Kind] = tuple(Kind)
     #: The present key of a row or an earlier one: a renamed row has its whole history.
     key: str | None = None
-    #: A part of the key, in any case.
+    #: A part of the key, ignoring case.
     key_part: str | None = None
     #: From this time on, and before that time. Naive times are in TIME_ZONE.
     since: datetime | None = None

@@ -21,7 +21,7 @@ from flagstaff.cli.support.change_arguments import (
 from flagstaff.cli.support.errors import UNKNOWN
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key
+from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key_hint
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError, UnknownFlagError, UnknownPlanError
@@ -288,7 +288,7 @@ def _run(options: Options, out: Output) -> None:
     try:
         _BY_NAME[options["action"] or _STATUS].run(options, out)
     except (UnknownFlagError, UnknownPlanError) as error:
-        if advice := missing_key(options, _ACTIONS):
+        if advice := missing_key_hint(options, _ACTIONS):
             raise CommandError(f"{error}{advice}", returncode=UNKNOWN) from error
         raise
 

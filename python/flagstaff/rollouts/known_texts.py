@@ -1,6 +1,6 @@
 """The texts of plans in the language of a page: events, verdicts and refused changes.
 
-Events are stored in English, whoever reads them.
+Events are stored in English, because their readers have different languages.
 """
 
 from __future__ import annotations

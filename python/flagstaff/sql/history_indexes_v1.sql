@@ -1,4 +1,4 @@
--- Finds recent changes of one person, of a time, and creations and deletions among many changes.
+-- Finds recent changes of one actor, of a time, and creations and deletions among many changes.
 CREATE INDEX IF NOT EXISTS flagstaff_change_actor ON {change_table} (actor, id)
     WHERE actor IS NOT NULL;
 -- Changes without an actor are searched by what else is known about them.

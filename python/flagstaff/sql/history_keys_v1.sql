@@ -1,5 +1,5 @@
--- The keys in the history that contain a text, in any case. Jumps from key to key in the index, so
--- that the time depends on the number of keys and not on that of entries.
+-- The keys in the history that contain a text, ignoring case. Reads one entry of each key from the
+-- index, so that the time depends on the number of keys and not on that of entries.
 WITH RECURSIVE known AS (
     (SELECT key FROM {change_table} ORDER BY key LIMIT 1)
     UNION ALL

@@ -1,7 +1,7 @@
--- For each session of a worker and the token that it has: when it connected, for how many seconds
--- it has been idle, and for how many seconds the oldest token that it lacks has existed. The first
--- two are NULL if the role may not see the session of another role, and the last if it lacks none.
--- The last column is whether there are tokens at all.
+-- For each session of a worker and the token that it has applied: when it connected, for how many
+-- seconds it has been idle, and the age in seconds of the oldest token that it has not applied. The
+-- first two are NULL if the role may not see the session of another role, and the age is NULL if it
+-- has applied all tokens. The last column is whether there are tokens at all.
 SELECT
     given.session,
     activity.backend_start,

@@ -55,7 +55,7 @@ class ImpactMixin(_ModelAdmin):
 def show_impact(
     model_admin: admin.ModelAdmin[Any], request: HttpRequest, form: Any, flag: Any
 ) -> None:
-    """Makes the rollout's input of a form say where a script counts users, or what was counted."""
+    """Gives the rollout's input the URL at which a script counts users, or the counted users."""
     rollout = form.fields.get("rollout_percent")
     if rollout is None or not isinstance(rollout.widget, RolloutInput):
         return

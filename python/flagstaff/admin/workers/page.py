@@ -59,7 +59,7 @@ class WorkersAdmin(PlainPageAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
     def _check(self, request: HttpRequest) -> None:
-        asked_at = clock_time(aware(timezone.now()))
+        checked_at = clock_time(aware(timezone.now()))
         applied = applied_by_workers(_CHECK_TIMEOUT)
         if not applied.text:
             text = _("There is nothing to check: evaluations query the database.")
@@ -67,7 +67,7 @@ class WorkersAdmin(PlainPageAdmin):
             return
         text = _("Checked at %(time)s with a test change, which changes no flag. %(result)s")
         level = messages.SUCCESS if applied.complete else messages.WARNING
-        self.message_user(request, text % {"time": asked_at, "result": applied.text}, level)
+        self.message_user(request, text % {"time": checked_at, "result": applied.text}, level)
 
 
 def _context(found: WorkerOverview) -> Mapping[str, object]:

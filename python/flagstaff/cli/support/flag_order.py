@@ -1,4 +1,4 @@
-"""The order of the list of flags, its length, and what it is searched for."""
+"""The options of `flags list` that sort, limit and search the flags."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def order_filter(options: Options) -> Q:
 
 
 def in_order(records: Sequence[Record], options: Options) -> list[Record]:
-    """Returns the first records in the wanted order. Queries the usage if it decides."""
+    """Returns the first records in the wanted order. Queries the usage for `--sort evaluated`."""
     return _ORDERS[options["sort"]](records)[: options["limit"]]
 
 

@@ -14,7 +14,7 @@ __all__ = ["column_widths", "format_row", "is_too_wide", "lines_below", "truncat
 _GAP = "  "
 # Columns are not made narrower than this.
 _MIN_WIDTH = 12
-# Of the lines below a row.
+# The indent of the lines below a row.
 _INDENT = " " * 4
 
 
@@ -25,7 +25,7 @@ def is_too_wide(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def lines_below(cells: Sequence[str]) -> list[str]:
-    """Returns what stands below a row, in lines that fit the terminal."""
+    """Returns the cells to print below a row, in lines that fit the terminal."""
     text = " · ".join(cell for cell in cells if cell)
     width = max(shutil.get_terminal_size().columns, _MIN_WIDTH + len(_INDENT))
     return textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT)

@@ -15,7 +15,15 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output, error_as_json
 from flagstaff.cli.support.topics import Topic
 
-__all__ = ["Options", "Verb", "VerbParser", "add_verbs", "missing_key", "print_help", "verb_group"]
+__all__ = [
+    "Options",
+    "Verb",
+    "VerbParser",
+    "add_verbs",
+    "missing_key_hint",
+    "print_help",
+    "verb_group",
+]
 
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
@@ -64,7 +72,7 @@ class Verb:
     add_arguments: Callable[[CommandParser], None] = _no_arguments
     #: The verbs below this one, such as `set` below `value`.
     verbs: tuple[Verb, ...] = ()
-    #: The heading of the help that the verb stands under.
+    #: The heading under which the help lists the verb.
     topic: Topic = Topic.EVERYDAY
 
 
@@ -113,8 +121,8 @@ def add_verbs(
         verb.add_arguments(subparser)
 
 
-def missing_key(options: Options, verbs: Sequence[Verb]) -> str:
-    """Returns what to write if the key looks like a verb, as in `plan strat`; otherwise ""."""
+def missing_key_hint(options: Options, verbs: Sequence[Verb]) -> str:
+    """Returns a hint if the key looks like a verb, as in `plan strat`; otherwise ""."""
     similar = get_close_matches(options["key"], [verb.name for verb in verbs], n=1, cutoff=0.75)
     if options["action"] is not None or not similar:
         return ""

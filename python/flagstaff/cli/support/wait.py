@@ -88,7 +88,7 @@ def finish(document: Mapping[str, object], out: Output, options: Options, *, wri
 
 
 def _rolled_back(document: Mapping[str, object]) -> Mapping[str, object]:
-    """Returns the members of the document that only a change that stays has."""
+    """Returns None for each member of the document that only a committed change has."""
     gone: dict[str, object] = {name: None for name in ("version", "undo") if name in document}
     changes = document.get("changes")
     if isinstance(changes, list):

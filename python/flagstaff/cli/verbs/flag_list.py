@@ -1,4 +1,4 @@
-"""Flags to read: list, show."""
+"""Shows flags: list, show."""
 
 from __future__ import annotations
 

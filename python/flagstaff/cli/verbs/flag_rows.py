@@ -1,4 +1,4 @@
-"""Rows of flags: create, update, delete."""
+"""Creates, updates and deletes flags."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _delete(options: Options, out: Output) -> None:
 
 
 def _facts(key: str, options: Options, out: Output) -> str:
-    """Returns what is to be known before a deletion; "" if there is no flag."""
+    """Returns what a person should know before a deletion; "" if there is no flag."""
     flag = find_row(conf.flag_model, key)
     if flag is None:
         return ""

@@ -1,4 +1,4 @@
-"""Flags to switch: on, off, kill, rollout."""
+"""Changes of the state of flags: on, off, kill, rollout."""
 
 from __future__ import annotations
 

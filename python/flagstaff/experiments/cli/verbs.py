@@ -9,7 +9,7 @@ from flagstaff.cli.support.errors import UNKNOWN
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key
+from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key_hint
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import assigning, lifecycle
@@ -153,7 +153,7 @@ def _run(options: Options, out: Output) -> None:
     try:
         _BY_NAME[options["action"] or _SHOW].run(options, out)
     except UnknownExperimentError as error:
-        if advice := missing_key(options, _ACTIONS):
+        if advice := missing_key_hint(options, _ACTIONS):
             raise CommandError(f"{error}{advice}", returncode=UNKNOWN) from error
         raise
 
