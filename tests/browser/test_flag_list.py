@@ -69,7 +69,7 @@ def test_link_on_a_phone_leads_to_the_filters(phone: Visitor) -> None:
     phone.wait_until(
         lambda: phone.driver.execute_script("return location.hash"), "#changelist-filter"
     )
-    assert phone.find("#changelist-filter").is_displayed()
+    phone.wait_until(phone.find("#changelist-filter").is_displayed, expected=True)
 
 
 def test_all_columns_fit_between_the_side_bars(visitor: Visitor) -> None:
@@ -77,7 +77,7 @@ def test_all_columns_fit_between_the_side_bars(visitor: Visitor) -> None:
     visitor.visit(FLAGS)
     assert_fits(visitor)
     assert visitor.driver.execute_script(IS_SCROLLED) is False
-    assert not visitor.find(".flagstaff-to-filters").is_displayed()
+    visitor.wait_until(visitor.find(".flagstaff-to-filters").is_displayed, expected=False)
     visitor.reset_width()
 
 

@@ -203,9 +203,9 @@ def test_pasted_lines_are_values(script: bool, flag: str, visitor: Visitor, shop
 def test_operator_without_values_hides_them(flag: str, visitor: Visitor) -> None:
     open_page(visitor, flag)
     values = visitor.find(".flagstaff-values")
-    assert values.is_displayed()
+    visitor.wait_until(values.is_displayed, expected=True)
     choose(visitor, ".flagstaff-operator", "is missing")
-    assert not values.is_displayed()
+    visitor.wait_until(values.is_displayed, expected=False)
 
 
 def test_buttons_stop_at_the_most_rows_of_a_form(flag: str, visitor: Visitor, shop: Shop) -> None:
