@@ -123,10 +123,10 @@ def test_flag_and_segment_of_its_rule_return_together() -> None:
 
 
 def test_deletion_cannot_be_undone_while_another_flag_has_the_key() -> None:
-    version = delete("new_checkout").version
+    delete("new_checkout")
+    [deletion] = recent_events(limit=1)
     create("new_checkout")
-    assert version is not None
-    [planned] = preview_undo_events([version])
+    [planned] = preview_undo_events([deletion.version])
     assert planned.problem == (
         "new_checkout was deleted, and another flag has the same key now; "
         "rename or delete the other flag first"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
-from flagstaff._text.known_texts import KnownTexts
+from flagstaff._text.known_texts import KnownTexts, _Pattern
 from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
@@ -128,3 +130,29 @@ def test_text_of_an_experiment_is_translated(text: str) -> None:
     assert EXPERIMENT_TEXTS.translate(text) == text
     with marked():
         assert not unmarked_in(EXPERIMENT_TEXTS.translate(text))
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "expected"),
+    [
+        ("%(a)s has %(b)s", "x has y has z", {"a": "x", "b": "y has z"}),
+        ("%(a)s%(b)s!", "xy!", {"a": "x", "b": "y"}),
+        ("%(a)s: 5 %% of %(b)s", "x: 5 % of y", {"a": "x", "b": "y"}),
+        ("at %(a)s at", "at at", None),
+        ("at %(a)s", "at ", None),
+        ("%(a)s has %(b)s", " has y", None),
+        ("100 %%", "100 %", {}),
+    ],
+)
+def test_placeholders_have_the_shortest_texts(
+    message: str, text: str, expected: dict[str, str] | None
+) -> None:
+    assert _Pattern(message).match(text) == expected
+
+
+def test_text_that_repeats_parts_of_a_message_is_read_quickly() -> None:
+    repeated = "x has y, but version 1 was expected; changes after version " * 300
+    start = process_time()
+    assert refusal_text(repeated) == repeated
+    # A regular expression takes hours.
+    assert process_time() - start < 5

@@ -46,7 +46,7 @@ class KnownTexts:
 
         Texts of other placeholders are translated by all messages. `others` come after these.
         """
-        self._patterns = [_compiled(message) for message in messages]
+        self._patterns = [_Pattern(message) for message in messages]
         self._parts = {
             name: found if callable(found) else KnownTexts(found).translate
             for name, found in (parts or {}).items()
@@ -65,10 +65,10 @@ class KnownTexts:
         return next((found for found in self._all(text) if found is not None), None)
 
     def _all(self, text: str) -> Iterator[str | None]:
-        for pattern, message in self._patterns:
-            if match := pattern.fullmatch(text):
-                yield gettext(message) % {
-                    name: self._part(name, value) for name, value in match.groupdict().items()
+        for pattern in self._patterns:
+            if (values := pattern.match(text)) is not None:
+                yield gettext(pattern.message) % {
+                    name: self._part(name, value) for name, value in values.items()
                 }
         for other in self._others:
             yield other.find(text)
@@ -79,13 +79,44 @@ class KnownTexts:
         return self._parts.get(name, self.translate)(value)
 
 
-def _compiled(message: str) -> tuple[re.Pattern[str], str]:
-    pattern, end = "", 0
-    for found in _PLACEHOLDER.finditer(message):
-        pattern += re.escape(message[end : found.start()])
-        pattern += "%" if found[2] else f"(?P<{found[1]}>.+?)"
-        end = found.end()
-    return re.compile(pattern + re.escape(message[end:]), re.DOTALL), message
+@final
+class _Pattern:
+    """The parts of a message around its placeholders.
+
+    Not a regular expression, which can take minutes for a text that repeats parts of the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self._names: list[str] = []
+        self._parts, end = [""], 0
+        for found in _PLACEHOLDER.finditer(message):
+            self._parts[-1] += message[end : found.start()] + ("%" if found[2] else "")
+            if found[1]:
+                self._names.append(found[1])
+                self._parts.append("")
+            end = found.end()
+        self._parts[-1] += message[end:]
+
+    def match(self, text: str) -> Mapping[str, str] | None:
+        """Returns the texts of the placeholders, each as short as possible; None without a match.
+
+        If the first places of the parts leave nothing for the last placeholder, no others do.
+        """
+        first, *others = self._parts
+        if not others:
+            return {} if text == first else None
+        if not (text.startswith(first) and text.endswith(others[-1])):
+            return None
+        values, start = [], len(first)
+        for part in others[:-1]:
+            end = text.find(part, start + 1)
+            if end < 0:
+                return None
+            values.append(text[start:end])
+            start = end + len(part)
+        last = text[start : len(text) - len(others[-1])]
+        return dict(zip(self._names, [*values, last], strict=True)) if last else None
 
 
 def _local(number: str) -> str:
