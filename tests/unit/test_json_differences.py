@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from time import process_time
 from typing import Any
 
 import pytest
@@ -118,3 +119,22 @@ def test_lists_without_the_differences_are_equal(old: Any, new: Any) -> None:
     gone = sum(one.path[:-1] == top for one in removed)
     come = sum(one.path[:-1] == top for one in added)
     assert len(old["list"]) - gone + come == len(new["list"])
+
+
+@pytest.mark.parametrize(
+    "size", [(160, 300), (3, 300), (300, 100)], ids=["lists", "few lists", "many lists"]
+)
+def test_lists_of_equal_elements_are_compared_quickly(size: tuple[int, int]) -> None:
+    lists, length = size
+    old = [[0, 1] * (length // 2)] * lists
+    new = [[1, 0] * (length // 2)] * lists
+    start = process_time()
+    assert differences(old, new)
+    # Aligning each of these lists takes a second.
+    assert process_time() - start < 5
+
+
+def test_element_in_a_long_list_of_equal_elements_is_found() -> None:
+    old = [0] * 280
+    assert differences(old, [0] * 100 + [7] + [0] * 180) == [("added", "[100]", None, 7)]
+    assert differences([0] * 900 + [7], [0] * 900) == [("removed", "[900]", 7, None)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -15,12 +16,17 @@ __all__ = ["JsonDifference", "Path", "json_differences", "path_text"]
 #: Names of members and indices of elements, from the outside in.
 Path: TypeAlias = "tuple[str | int, ...]"
 
+# Where a part is in the old and in the new document.
+_Places: TypeAlias = "tuple[Path, Path]"
+
 # A name that needs no quotes in a path.
 _PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
 # Deeper parts are compared as a whole.
 _MAX_DEPTH = 30
 # The elements of longer lists are compared by their index: aligning them takes too long.
 _MAX_ALIGNED = 300
+# As those of lists with many equal elements, such as [0, 1, 0, 1].
+_MAX_COMPARED = 300_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ def json_differences(old: object, new: object) -> Iterator[JsonDifference]:
     >>> [path_text(one.path) for one in json_differences({"a": [1, 2]}, {"a": [1, 3], "b": 4})]
     ['a[1]', 'b']
     """
-    return _differences(old, new, (), (), 0)
+    return _differences(old, new, ((), ()), 0, _Work())
 
 
 def path_text(path: Path) -> str:
@@ -61,35 +67,55 @@ def path_text(path: Path) -> str:
     return text
 
 
+class _Work:
+    """How many comparisons of elements the alignment of lists may still take, in all lists."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_COMPARED
+
+    def may_align(self, old: list[str], new: list[str]) -> bool:
+        """Whether these elements may be aligned. Lists of equal elements take the most."""
+        if max(len(old), len(new)) > _MAX_ALIGNED:
+            return False
+        counts = Counter(new)
+        needed = sum(counts[text] for text in old) * min(len(old), len(new))
+        if needed > self._left:
+            return False
+        self._left -= needed
+        return True
+
+
 def _differences(
-    old: object, new: object, before: Path, after: Path, depth: int
+    old: object, new: object, places: _Places, depth: int, work: _Work
 ) -> Iterator[JsonDifference]:
-    """Yields the differences of two parts, which are at `before` and `after`."""
+    """Yields the differences of two parts, which are at these places."""
     if depth < _MAX_DEPTH and isinstance(old, dict) and isinstance(new, dict):
-        yield from _of_objects(old, new, before, after, depth + 1)
+        yield from _of_objects(old, new, places, depth + 1, work)
     elif depth < _MAX_DEPTH and isinstance(old, list) and isinstance(new, list):
-        yield from _of_lists(old, new, before, after, depth + 1)
+        yield from _of_lists(old, new, places, depth + 1, work)
     elif _canonical(old) != _canonical(new):
-        yield JsonDifference("changed", after, old, new)
+        yield JsonDifference("changed", places[1], old, new)
 
 
 def _of_objects(
-    old: Mapping[str, Any], new: Mapping[str, Any], before: Path, after: Path, depth: int
+    old: Mapping[str, Any], new: Mapping[str, Any], places: _Places, depth: int, work: _Work
 ) -> Iterator[JsonDifference]:
+    before, after = places
     for name in dict.fromkeys([*old, *new]):
         if name not in new:
             yield JsonDifference("removed", (*before, name), old[name], None)
         elif name not in old:
             yield JsonDifference("added", (*after, name), None, new[name])
         else:
-            places = (*before, name), (*after, name)
-            yield from _differences(old[name], new[name], *places, depth)
+            inner = (*before, name), (*after, name)
+            yield from _differences(old[name], new[name], inner, depth, work)
 
 
 def _of_lists(
-    old: list[Any], new: list[Any], before: Path, after: Path, depth: int
+    old: list[Any], new: list[Any], places: _Places, depth: int, work: _Work
 ) -> Iterator[JsonDifference]:
-    for start, end, other_start, other_end in _unequal(old, new):
+    before, after = places
+    for start, end, other_start, other_end in _unequal(old, new, work):
         removed, added = range(start, end), range(other_start, other_end)
         for index, other in zip_longest(removed, added):
             if index is None:
@@ -97,21 +123,33 @@ def _of_lists(
             elif other is None:
                 yield JsonDifference("removed", (*before, index), old[index], None)
             else:
-                places = (*before, index), (*after, other)
-                yield from _differences(old[index], new[other], *places, depth)
+                inner = (*before, index), (*after, other)
+                yield from _differences(old[index], new[other], inner, depth, work)
 
 
-def _unequal(old: list[Any], new: list[Any]) -> Iterator[tuple[int, int, int, int]]:
+def _unequal(old: list[Any], new: list[Any], work: _Work) -> Iterator[tuple[int, int, int, int]]:
     """Yields the ranges of both lists that replace each other."""
-    if max(len(old), len(new)) > _MAX_ALIGNED:
-        yield 0, len(old), 0, len(new)
-        return
     texts = list(map(_canonical, old)), list(map(_canonical, new))
-    matcher = SequenceMatcher(None, *texts, autojunk=False)
+    start, end = _common(*texts)
+    middles = [one[start : len(one) - end] for one in texts]
+    if not work.may_align(*middles):
+        yield start, len(old) - end, start, len(new) - end
+        return
+    matcher = SequenceMatcher(None, *middles, autojunk=False)
     for tag, *ranges in matcher.get_opcodes():
         if tag != "equal":
-            start, end, other_start, other_end = ranges
-            yield start, end, other_start, other_end
+            first, last, other_first, other_last = (start + one for one in ranges)
+            yield first, last, other_first, other_last
+
+
+def _common(old: list[str], new: list[str]) -> tuple[int, int]:
+    """Returns how many elements are equal at the start of both lists, and at their ends."""
+    shorter = min(len(old), len(new))
+    pairs = zip(old, new, strict=False)
+    start = next((at for at, (one, other) in enumerate(pairs) if one != other), shorter)
+    pairs = zip(reversed(old[start:]), reversed(new[start:]), strict=False)
+    end = next((at for at, (one, other) in enumerate(pairs) if one != other), shorter - start)
+    return start, end
 
 
 def _canonical(value: object) -> str:
