@@ -1,4 +1,4 @@
-"""What the pages share that undo several changes together: the question, and the message after."""
+"""The confirmation page and the message of an undo of several changes."""
 
 from __future__ import annotations
 
