@@ -240,6 +240,14 @@ def test_number_of_workers_is_printed(
     assert sentence in ran.err.splitlines()
 
 
+def test_wait_without_a_confirmation_says_that_no_worker_has_confirmed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = run_off(monkeypatch, applied=0, seconds=5.0)
+    assert ran.status == 3
+    assert "the change is committed, but no worker has confirmed it; " in ran.err
+
+
 def test_unconfirmed_no_op_is_not_called_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     FeatureFlag.objects.update(enabled=False)
     ran = run_off(monkeypatch, "--wait", "--expect", "9", applied=4, missing=5)

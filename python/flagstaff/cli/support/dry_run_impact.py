@@ -36,7 +36,7 @@ def impact_of(changed: Changed) -> ChangeImpact | str | None:
     try:
         return impact_of_change(changed.key, before, after, rules, timeout=_TIMEOUT)
     except FlagstaffError as error:
-        return f"users not counted: {error}"
+        return f"impact unknown: {error}"
 
 
 def impact_sentence(found: ChangeImpact) -> str:

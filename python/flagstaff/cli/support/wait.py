@@ -122,8 +122,9 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
         return _Waited({"complete": False, "error": str(error)}, problem)
     for sentence in _sentences(propagation, options["expect"]):
         message(sentence)
+    workers = "not every worker" if propagation.applied else "no worker"
     problem = (
-        f"{_STATE[written]}, but not every worker has confirmed {_UNCONFIRMED[written]}; "
+        f"{_STATE[written]}, but {workers} has confirmed {_UNCONFIRMED[written]}; "
         '"manage.py flags workers" shows which are behind'
     )
     return _Waited(propagation.as_dict(), None if propagation.complete else problem)
