@@ -129,13 +129,14 @@ def _of_lists(
 
 def _unequal(old: list[Any], new: list[Any], work: _Work) -> Iterator[tuple[int, int, int, int]]:
     """Yields the ranges of both lists that replace each other."""
-    texts = list(map(_canonical, old)), list(map(_canonical, new))
-    start, end = _common(*texts)
-    middles = [one[start : len(one) - end] for one in texts]
-    if not work.may_align(*middles):
+    texts, other_texts = list(map(_canonical, old)), list(map(_canonical, new))
+    start, end = _common(texts, other_texts)
+    middle = texts[start : len(texts) - end]
+    other_middle = other_texts[start : len(other_texts) - end]
+    if not work.may_align(middle, other_middle):
         yield start, len(old) - end, start, len(new) - end
         return
-    matcher = SequenceMatcher(None, *middles, autojunk=False)
+    matcher = SequenceMatcher(None, middle, other_middle, autojunk=False)
     for tag, *ranges in matcher.get_opcodes():
         if tag != "equal":
             first, last, other_first, other_last = (start + one for one in ranges)
