@@ -249,6 +249,11 @@ def test_bringing_back_needs_the_permission_to_add() -> None:
     assert not FeatureFlag.objects.exists()
 
 
+def test_undo_of_a_transaction_needs_the_permission_to_view() -> None:
+    client = staff("view_featureflag", "delete_keyvaluestore")
+    assert client.get(f"{RECENT}?undo-transaction={newest()}").status_code == 403
+
+
 def test_read_only_pages_have_no_undo_link(admin_client: Client, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     assert undo_urls(page(admin_client, RECENT)) == []

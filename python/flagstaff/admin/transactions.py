@@ -116,9 +116,9 @@ def _related(
 
 
 def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Model | None) -> bool:
-    """To undo a creation is to delete, to undo a deletion is to add."""
+    """To undo a creation is to delete, to undo a deletion is to add. The page shows the row."""
     admin = admin_of(site, part.kind.model)
-    if admin is None:
+    if admin is None or not admin.has_view_permission(request, row):
         return False
     if part.creates and not part.deletes:
         return admin.has_delete_permission(request, row)
