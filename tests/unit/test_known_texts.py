@@ -150,6 +150,11 @@ def test_placeholders_have_the_shortest_texts(
     assert _Pattern(message).match(text) == expected
 
 
+def test_key_that_looks_like_a_number_stays_as_it_is() -> None:
+    with german({}):
+        assert refusal_text("a flag 1.5 already exists; change it, or use another key").count("1.5")
+
+
 def test_text_that_repeats_parts_of_a_message_is_read_quickly() -> None:
     repeated = "x has y, but version 1 was expected; changes after version " * 300
     start = process_time()

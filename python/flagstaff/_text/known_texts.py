@@ -18,6 +18,8 @@ __all__ = ["KnownTexts", "message"]
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s|(%%)")
 # A number as English messages write it.
 _NUMBER: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?")
+# Placeholders of names: a flag may have the key "1.5".
+_NAMES: Final = frozenset({"key", "keys", "name", "flags", "command"})
 # Longer texts are documents that a message quotes: matching them would take long.
 _MAX_LENGTH: Final = 20_000
 
@@ -74,7 +76,7 @@ class KnownTexts:
             yield other.find(text)
 
     def _part(self, name: str, value: str) -> str:
-        if _NUMBER.fullmatch(value):
+        if _NUMBER.fullmatch(value) and name not in _NAMES:
             return _local(value)
         return self._parts.get(name, self.translate)(value)
 
