@@ -207,8 +207,8 @@ def test_person_who_may_not_see_users_searches_by_username_only() -> None:
         enable("new_checkout")
     client = staff("view_featureflag")
     for text in ("Chloe", "corp.example"):
-        assert keys(page(client, url(who=text))) == []
-    assert keys(page(client, url(who="zoe"))) == ["new_checkout flag"]
+        assert keys(page(client, url(actor=text))) == []
+    assert keys(page(client, url(actor="zoe"))) == ["new_checkout flag"]
 
 
 def test_last_day_of_the_calendar_is_named_and_kept(admin_client: Client) -> None:

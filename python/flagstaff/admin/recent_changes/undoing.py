@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import (
     MAX_TEXT,
@@ -35,7 +36,7 @@ from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_e
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import describe_change
+from flagstaff.history.describe import and_more, describe_change, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_users
@@ -123,8 +124,8 @@ class UndoingMixin(ConfirmationMixin, _Admin):
         problems: list[str] | None,
     ) -> HttpResponse:
         possible = [one for one in planned if one.changed is not None]
-        count = sum(len(one.events) for one in possible)
-        blocked = sum(len(one.events) for one in planned) - count
+        count = _count(one for one in possible if _writes([one]))
+        blocked = _count(planned) - _count(possible)
         impact = "" if plan is None else impact_text(plan)
         label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
         if [_brings_back(one) for one in planned] == [True]:
@@ -134,6 +135,7 @@ class UndoingMixin(ConfirmationMixin, _Admin):
             "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": _question(planned, possible),
             "flagstaff_notes": [
+                *_deletion_notes(possible),
                 *([impact] if impact else []),
                 *([_blocked_text(blocked)] if blocked else []),
             ],
@@ -268,6 +270,20 @@ def _question(planned: Sequence[UndoneEvents], possible: Sequence[UndoneEvents])
         )
         return text % {"key": planned[0].key}
     return _("Undo these changes? They are undone in one transaction: all of them, or none.")
+
+
+def _count(some: Iterable[UndoneEvents]) -> int:
+    return sum(len(one.events) for one in some)
+
+
+def _deletion_notes(possible: Sequence[UndoneEvents]) -> list[str]:
+    """To undo a creation is to delete, which is easily missed among other rows."""
+    keys = [one.key for one in possible if _deletes(one)]
+    if not keys:
+        return []
+    text = ngettext("This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys))
+    shown = join_some(map(quoted, keys), more=and_more)
+    return [text % {"count": local_number(len(keys)), "keys": shown}]
 
 
 def _blocked_text(count: int) -> str:

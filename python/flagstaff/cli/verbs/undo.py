@@ -30,6 +30,7 @@ from flagstaff.cli.support.report import (
 from flagstaff.cli.support.time_argument import add_since
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.exceptions import ConflictError
 from flagstaff.history import recent_events
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
@@ -119,7 +120,11 @@ def _undo_since(options: Options, out: Output) -> None:
         keys = len({(one.kind, one.pk) for one in planned})
         question = f"Undo {_count(len(versions), 'change')} of {_count(keys, 'key')}?"
         require_confirmation(question, options, out)
-    done = changes.undo_events(versions, **settings) if versions else []
+    try:
+        done = changes.undo_events(versions, **settings) if versions else []
+    except ConflictError:
+        out.message("pass --skip-conflicts to undo the other changes")
+        raise
     _print_conflicts(done, out)
     conflicts = [
         {"key": one.key, "versions": one.versions, "problem": one.problem}
