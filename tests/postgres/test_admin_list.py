@@ -296,6 +296,15 @@ def test_empty_list_says_what_to_do(admin_client: Client) -> None:
     assert "No flag matches the search and the filters." in page(admin_client, f"{FLAGS}?q=zzz")
 
 
+def test_search_without_a_match_leads_to_the_deleted_flags(admin_client: Client) -> None:
+    make_flag("a")
+    make_flag("old_banner")
+    changes.delete("old_banner")
+    html = page(admin_client, f"{FLAGS}?q=old")
+    [url] = re.findall(r'href="([^"]*action=delete[^"]*)"', html)
+    assert "old_banner" in page(admin_client, url.replace("&amp;", "&"))
+
+
 def test_filter_counts_and_pages_are_those_of_the_filter(admin_client: Client) -> None:
     FeatureFlag.objects.bulk_create(FeatureFlag(key=f"f{n:03}") for n in range(120))
     FeatureFlag.objects.filter(key__gte="f115").update(enabled=True)

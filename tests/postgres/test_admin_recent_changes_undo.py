@@ -86,13 +86,20 @@ def test_undo_returns_to_the_filtered_list(admin_client: Client) -> None:
 def test_deleted_flag_is_brought_back_with_its_users(admin_client: Client) -> None:
     alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
+    enable("new_checkout")
     delete("new_checkout")
     html = page(admin_client, RECENT)
     assert "Bring back…" in html
     [first, *_] = undo_urls(html)
-    assert "Bring back “new_checkout”?" in text_of(page(admin_client, first))
+    who = "On for 10 % of all users and 1 allowed user."
+    question = text_of(page(admin_client, first))
+    assert "Bring back “new_checkout”?" in question
+    assert f"“new_checkout” afterwards: {who}" in question
     response = confirm(admin_client, first)
-    assert "“new_checkout” was created again, as it was before." in str(messages_of(response))
+    [message] = messages_of(response)
+    assert f"“new_checkout” was created again, as it was before. {who}" in message
+    [link] = re.findall(r'flagstaff-undo" href="([^"]+)"', response.content.decode())
+    assert "This deletes “new_checkout”." in text_of(page(admin_client, link))
     flag = FeatureFlag.objects.get()
     assert (flag.rollout_percent, [*flag.allowed_users.all()]) == (10, [alice])
 

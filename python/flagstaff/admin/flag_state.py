@@ -18,7 +18,14 @@ from flagstaff.changes.segment_use import RULES
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
-__all__ = ["ALLOWED_COUNT", "class_and_label", "forced_off_notice", "preview", "summary"]
+__all__ = [
+    "ALLOWED_COUNT",
+    "class_and_label",
+    "forced_off_notice",
+    "preview",
+    "state_sentence",
+    "summary",
+]
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
@@ -56,14 +63,20 @@ def preview(
         _row(_("rollout"), [f"{one.rollout_percent} %" for one in both]),
         *([_row(field_label(BUCKET_BY), [one.unit for one in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
-        _row(_("who has the flag"), [_summary(one, allowed) for one in both]),
+        _row(_("who has the flag"), [state_sentence(one, allowed) for one in both]),
         *([] if impact is None else [_row(_("users with the flag"), _counts(impact))]),
     ]
 
 
 def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
     """Returns the sentence that says which users have the flag."""
-    return _summary(FlagState.of(flag)._replace(enabled=enabled), allowed)
+    return state_sentence(FlagState.of(flag)._replace(enabled=enabled), allowed)
+
+
+def state_sentence(state: FlagState, allowed: int) -> str:
+    """Returns the sentence that says which users have a flag with this state."""
+    found, by_rules = _state(state, allowed), bool(state.rules)
+    return state_summary(found, state.rollout_percent, allowed, by_rules=by_rules, unit=state.unit)
 
 
 def forced_off_notice(flag: FeatureFlag) -> str:
@@ -85,11 +98,6 @@ def _state(state: FlagState, allowed: int) -> State:
 def _label(state: FlagState, allowed: int) -> str:
     found, by_rules = _state(state, allowed), bool(state.rules)
     return state_label(found, state.rollout_percent, by_rules=by_rules, unit=state.unit)
-
-
-def _summary(state: FlagState, allowed: int) -> str:
-    found, by_rules = _state(state, allowed), bool(state.rules)
-    return state_summary(found, state.rollout_percent, allowed, by_rules=by_rules, unit=state.unit)
 
 
 def _rules(state: FlagState) -> str:

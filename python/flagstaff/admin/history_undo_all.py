@@ -13,6 +13,7 @@ from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.admin.confirmation import ConfirmationMixin, problems_of
 from flagstaff.admin.history_texts import undone_text
 from flagstaff.admin.links import page_url
+from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.transactions import may_undo
 from flagstaff.admin.undoing_together import report_undone, transaction_context
 from flagstaff.changes.undo_transactions import require_values
@@ -31,7 +32,7 @@ else:
     _ModelAdmin = object
 
 
-class UndoAllMixin(ConfirmationMixin, _ModelAdmin):
+class UndoAllMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
     """Put it before ModelAdmin."""
 
     row_kind = Kind.FLAG

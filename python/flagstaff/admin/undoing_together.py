@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin import ModelAdmin
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -15,8 +13,8 @@ from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.history_texts import skipped_text
-from flagstaff.admin.propagation import applied_by_workers
-from flagstaff.admin.reports import SAVE_TIMEOUT
+from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.admin.transactions import described_parts
 from flagstaff.changes import Changed
 from flagstaff.history.describe import and_more, quoted
@@ -42,11 +40,11 @@ def transaction_context(
 
 
 def report_undone(
-    model_admin: ModelAdmin[Any], request: HttpRequest, done: Sequence[Changed], text: str = ""
+    model_admin: ReportMixin, request: HttpRequest, done: Sequence[Changed], text: str = ""
 ) -> None:
     """Shows a message about changes that are undone and committed. Waits for the workers.
 
-    `text` replaces the list of keys.
+    `text` replaces the list of keys. The link in the message undoes the undo.
     """
     written = [one for one in done if one.written]
     if not written:
@@ -57,6 +55,6 @@ def report_undone(
         keys = join_some((quoted(one.key) for one in written), more=and_more)
         text = _("Undone: %(keys)s.") % {"keys": keys}
     text += skipped_text({pk for one in written for pk in one.missing})
-    applied = applied_by_workers(SAVE_TIMEOUT)
-    level = messages.SUCCESS if applied.complete else messages.WARNING
-    model_admin.message_user(request, " ".join(filter(None, (text, applied.text))), level)
+    versions = [one.version for one in written if one.version]
+    url = undo_url(model_admin.admin_site, versions) if versions else ""
+    model_admin.report_applied(request, text, timeout=SAVE_TIMEOUT, undo_url=url)

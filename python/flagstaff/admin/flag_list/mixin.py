@@ -32,6 +32,7 @@ from flagstaff.admin.flag_rules import RulesFilter
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.optional_parts import FLAG_LIST
 from flagstaff.admin.ownership import OwnerFilter, TagFilter
+from flagstaff.admin.recent_changes.urls import deleted_url
 from flagstaff.models import FeatureFlag
 
 __all__ = ["FlagListMixin"]
@@ -128,6 +129,9 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
         context, overview = response.context_data, overview_of(request, self)
         context["flagstaff_shortcuts"] = shortcuts(request, overview, context["cl"].list_filter)
         context["flagstaff_total"] = overview.total
+        context["flagstaff_deleted_url"] = deleted_url(
+            self.admin_site, request, context["cl"].query
+        )
         context["flagstaff_why_not"] = "" if may_toggle(self, request) else why_not_toggle(self)
         extend_template(response, FLAG_LIST)
 

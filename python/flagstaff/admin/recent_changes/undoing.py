@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
@@ -24,16 +25,21 @@ from flagstaff.admin.confirmation import (
     parse_version,
     problems_of,
 )
+from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.deleting import text_for_many
 from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
+from flagstaff.admin.flag_state import state_sentence
 from flagstaff.admin.history_texts import skipped_text, undone_text
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.planned import Planned, impact_text, planned_edit
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
+from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.undoing_together import report_undone
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.known_texts import refusal_text
+from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import and_more, describe_change, quoted
@@ -66,7 +72,7 @@ class _Line:
     is_deletion: bool
 
 
-class UndoingMixin(ConfirmationMixin, _Admin):
+class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
     """Put it before ModelAdmin."""
 
     def undo_page(self, request: HttpRequest) -> HttpResponse:
@@ -136,6 +142,7 @@ class UndoingMixin(ConfirmationMixin, _Admin):
             "flagstaff_question": _question(planned, possible),
             "flagstaff_notes": [
                 *_deletion_notes(possible),
+                *_state_notes(possible),
                 *([impact] if impact else []),
                 *([_blocked_text(blocked)] if blocked else []),
             ],
@@ -207,7 +214,8 @@ def _after(request: HttpRequest, changed: Changed) -> str:
 
 def _undone_text(request: HttpRequest, changed: Changed) -> str:
     if changed.old is None and changed.new is not None:
-        return _("“%(key)s” was created again, as it was before.") % {"key": changed.key}
+        text = _("“%(key)s” was created again, as it was before.") % {"key": changed.key}
+        return " ".join(filter(None, (text, _state_text(changed))))
     return undone_text(request, changed)
 
 
@@ -284,6 +292,24 @@ def _deletion_notes(possible: Sequence[UndoneEvents]) -> list[str]:
     text = ngettext("This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys))
     shown = join_some(map(quoted, keys), more=and_more)
     return [text % {"count": local_number(len(keys)), "keys": shown}]
+
+
+def _state_notes(possible: Sequence[UndoneEvents]) -> list[str]:
+    """Who has the flags that are created again."""
+    found = [(one.key, _state_text(one.changed)) for one in possible if one.kind is Kind.FLAG]
+    text = _("%(key)s afterwards: %(state)s")
+    return [text % {"key": quoted(key), "state": state} for key, state in found if state]
+
+
+def _state_text(changed: Changed | None) -> str:
+    """Which users have a flag that is created again; empty for another change."""
+    new = None if changed is None or changed.old is not None else changed.new
+    if new is None or "rollout_percent" not in new:
+        return ""
+    state = FlagState(
+        new["enabled"], new["rollout_percent"], new.get(RULES) or (), new.get(BUCKET_BY, USER)
+    )
+    return state_sentence(state, len(new.get(ALLOWED, ())))
 
 
 def _blocked_text(count: int) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "BACK",
     "UNDO_EVENTS",
     "UNDO_TRANSACTION",
+    "deleted_url",
     "key_url",
     "list_url",
     "transaction_url",
@@ -45,6 +46,14 @@ def undo_url(site: AdminSite, versions: Iterable[int], back: str = "") -> str:
 def transaction_url(site: AdminSite, version: int, back: str = "") -> str:
     """Returns the URL of the page that undoes the transaction of an event."""
     return _url(site, [(UNDO_TRANSACTION, str(version))], back)
+
+
+def deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
+    """Returns the URL of the deleted flags whose key has this text; "" without a text."""
+    if not text or not may_view(site, request, RecentChange):
+        return ""
+    query = [("key", text), ("kind", Kind.FLAG.value), ("action", "delete")]
+    return _url(site, query, "")
 
 
 def key_url(site: AdminSite, kind: Kind, key: str) -> str:
