@@ -66,6 +66,13 @@ def test_page_lists_stale_flags_with_evidence_and_owner(
     assert f'href="{FLAGS}{shipped.pk}/change/"' in html
 
 
+def test_stale_flag_has_the_next_steps(admin_client: Client, shipped: FeatureFlag) -> None:
+    html = page(admin_client, STALE)
+    assert f"manage.py flags references {shipped.key}" in html
+    assert f'href="{FLAGS}{shipped.pk}/delete/"' in html
+    assert "/delete/" not in page(staff("view_featureflag"), STALE)
+
+
 def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
     changes.set_rollout(KEY, 50)
     assert "No flag is stale." in text(page(admin_client, STALE))

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.formats import date_format
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text, unknown_texts
 from flagstaff.conf import conf
@@ -26,6 +26,8 @@ class StaleRow:
     key: str
     #: The page of the flag; empty if the user may not open it.
     url: str
+    #: The page that deletes the flag; empty if the user may not delete flags.
+    delete_url: str
     labels: list[str]
     evidence: list[str]
     owner: str
@@ -41,12 +43,17 @@ def stale_rows(
 ) -> list[StaleRow]:
     """Returns the rows of flags. Queries the names of the actors."""
     has_page = may_view(site, request, conf.flag_model)
+    flag_admin = admin_of(site, conf.flag_model)
+    may_delete = flag_admin is not None and flag_admin.has_delete_permission(request)
     actors = {flag.facts.snooze_actor for flag in flags if flag.is_snoozed}
     names = actor_table().names(actors - {""}) if actors - {""} else {}
     return [
         StaleRow(
             key=flag.facts.key,
             url=page_url(site, conf.flag_model, "change", flag.facts.pk) if has_page else "",
+            delete_url=page_url(site, conf.flag_model, "delete", flag.facts.pk)
+            if may_delete
+            else "",
             labels=labels_of(flag),
             evidence=evidence_of(flag),
             owner=flag.facts.owner,
