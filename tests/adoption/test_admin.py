@@ -57,7 +57,7 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
         "reasons": ["wider"],
         "own reason": None,
         "deleted": True,
-        "value columns": ["key", "shown_value"],
+        "value columns": ["value_key", "shown_value", "value_type"],
         "value fields": ["key", "value", "_reason"],
         "value": 1,
     }

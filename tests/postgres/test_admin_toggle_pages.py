@@ -315,7 +315,7 @@ def test_turn_on_asks_if_users_cannot_be_counted(
     assert is_enabled(off)
 
 
-@pytest.mark.parametrize("rollout_percent", [60, 100])
+@pytest.mark.parametrize("rollout_percent", [90, 100])
 def test_turn_on_for_most_users_in_production_types_the_key(
     rollout_percent: int, operator: Client, settings: Any
 ) -> None:

@@ -159,7 +159,7 @@ def test_failed_wait_is_a_warning_and_no_error_of_the_change(
     response = kill(admin_client, flag)
     (text,) = messages_of(response)
     assert text.startswith("The flag “new_checkout” is now off. Off for all users. ")
-    assert "not known: the workers cannot be listed: no right." in text
+    assert text.endswith("applied it: the workers cannot be listed: no right.")
     flag.refresh_from_db()
     assert flag.enabled is False
 

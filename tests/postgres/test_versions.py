@@ -365,6 +365,8 @@ def test_every_public_name_is_tested() -> None:
     here = {*ALL, "create", "create_value", "Changed", "Undo"}
     elsewhere = {"disable", "restore", "restore_value"} | {
         *("undo", "undo_value", "combined_undo", "undo_transaction"),
+        # In test_undo_events.py.
+        *("undo_events", "preview_undo_events", "UndoneEvents"),
         # In test_segments.py.
         *("create_segment", "update_segment", "delete_segment"),
         *("restore_segment", "undo_segment"),
