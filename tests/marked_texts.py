@@ -9,8 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, final
 
+import django.conf
+import django.contrib.admin
+import django.contrib.auth
 from django.utils.translation import override, trans_real
 
 from tests.translations import entries, german
@@ -45,7 +49,7 @@ def marked() -> Iterator[None]:
     texts: dict[Any, str] = {}
     for part in reversed(catalog._catalogs):
         texts |= {key: _mark(text) for key, text in part.items() if key}
-    for context, message, plural in entries(POT.read_text()):
+    for context, message, plural in [*_of_django(), *entries(POT.read_text())]:
         key = f"{context}\x04{message}" if context else message
         if plural:
             texts |= {(key, 0): _mark(message), (key, 1): _mark(plural)}
@@ -53,6 +57,15 @@ def marked() -> Iterator[None]:
             texts[key] = _mark(message)
     with german(texts), override("de"):
         yield
+
+
+def _of_django() -> Iterator[tuple[str, str, str]]:
+    """The messages of Django, also those that its German catalogue lacks."""
+    for module in (django.conf, django.contrib.admin, django.contrib.auth):
+        folder = Path(str(module.__file__)).parent
+        catalogue = (folder / "locale/en/LC_MESSAGES/django.po").read_text()
+        # A long message is in several lines.
+        yield from entries(catalogue.replace('"\n"', ""))
 
 
 def _mark(text: str) -> str:
