@@ -17,6 +17,7 @@ from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["PlainPageAdmin", "is_postgresql"]
 
@@ -86,8 +87,7 @@ class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelA
         """The page, and nothing else. Not in a transaction, because it may wait for workers."""
         view = self.admin_site.admin_view(self.changelist_view)
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
-        outside = transaction.non_atomic_requests(using=conf.database)
-        return [path("", outside(cast("Any", view)), name=name)]
+        return [path("", _outside_transaction(view), name=name)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """There is nothing to add."""
@@ -100,3 +100,12 @@ class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelA
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """There is nothing to delete."""
         return False
+
+
+def _outside_transaction(view: Any) -> Any:
+    try:
+        alias = conf.database
+    except ConfigurationError:
+        # A system check reports it, after it has imported the URLs.
+        return view
+    return transaction.non_atomic_requests(using=alias)(view)
