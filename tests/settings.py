@@ -52,4 +52,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ROOT_URLCONF = "tests.urls"
 SECRET_KEY = "not a secret"
 STATIC_URL = "static/"
+# That of the terminals of the tests: with Django's default, America/Chicago, "today" differed
+# between a test and its command for six hours of each day.
+TIME_ZONE = "UTC"
 USE_TZ = True

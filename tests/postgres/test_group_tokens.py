@@ -444,11 +444,11 @@ def test_token_is_written_if_row_security_hides_references_from_the_owner(
 ) -> None:
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows(
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; "
         "CREATE ROLE keeper; GRANT CREATE ON SCHEMA public TO keeper; "
         "GRANT ALL ON ALL TABLES IN SCHEMA public TO keeper; "
         "GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO keeper; "
-        "ALTER FUNCTION flagstaff_groups_v1() OWNER TO keeper; "
-        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+        "ALTER FUNCTION flagstaff_groups_v1() OWNER TO keeper"
     )
     tokens()
     rows(f"INSERT INTO {MEMBERSHIPS} (user_id, group_id) VALUES (%s, %s)", bob.pk, beta.pk)

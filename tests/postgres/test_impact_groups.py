@@ -87,9 +87,10 @@ def test_hidden_rows_of_groups_raise() -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rules=RULES["one group"])
     with connection.cursor() as cursor:
         cursor.execute(
-            "SET CONSTRAINTS ALL IMMEDIATE; CREATE ROLE clerk; GRANT USAGE ON SCHEMA public TO "
-            "clerk; GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk; "
-            "ALTER TABLE auth_user_groups ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE clerk"
+            "SET CONSTRAINTS ALL IMMEDIATE; CREATE ROLE clerk; "
+            "ALTER TABLE auth_user_groups ENABLE ROW LEVEL SECURITY; "
+            "GRANT USAGE ON SCHEMA public TO clerk; "
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk; SET LOCAL ROLE clerk"
         )
     with pytest.raises(FlagstaffError, match=r"hide rows of public\.auth_user_groups"):
         impact("new_checkout", 50)
