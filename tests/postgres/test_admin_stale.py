@@ -117,6 +117,17 @@ def test_date_that_is_not_in_the_future_is_refused(admin_client: Client, until: 
     assert not Snooze.objects.exists()
 
 
+def test_form_that_is_refused_stays_open_with_what_was_typed(admin_client: Client) -> None:
+    make_flag("old_banner", enabled=False)
+    form = {"_snooze": KEY, "until": "2020-01-31", "_reason": "used in <winter>"}
+    html = admin_client.post(STALE, form).content.decode()
+    [opened] = re.findall(r"<details[^>]* open>.*?</details>", html, re.DOTALL)
+    assert f'value="{KEY}"' in opened
+    assert 'value="2020-01-31"' in opened
+    assert 'value="used in &lt;winter&gt;"' in opened
+    assert "Not saved: choose a date in the future." in opened
+
+
 def test_flag_that_was_deleted_meanwhile_is_reported(admin_client: Client) -> None:
     changes.delete(KEY)
     assert snooze(admin_client) == ["This flag no longer exists."]
@@ -163,7 +174,7 @@ def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: Feature
     shown = text(page(admin_client, url))
     assert "stale On for all users for 41 days, since " in shown
     snooze(admin_client, _reason="used in winter")
-    assert re.search(r"Snoozed until .*\. used in winter", text(page(admin_client, url)))
+    assert re.search(r"Snoozed until .*\. Reason: used in winter", text(page(admin_client, url)))
     other = FeatureFlag.objects.get(key="dark_mode")
     assert "The flag is not stale." in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
 

@@ -109,7 +109,10 @@ def test_references_of_an_empty_folder_says_so(project: Path) -> None:
 
 def test_references_of_a_missing_path_fails() -> None:
     ran = flags("references", "--path", "missing")
-    assert (ran.status, ran.err) == (2, "CommandError: there is no file or folder missing\n")
+    assert (ran.status, ran.err) == (
+        2,
+        "CommandError: there is no file or folder missing; correct --path\n",
+    )
 
 
 def test_references_with_a_path_works_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +149,16 @@ def test_references_diff_keeps_carriage_returns(project: Path) -> None:
 
 
 def test_references_diff_without_a_result_fails() -> None:
-    assert flags("references", "--diff").status == 2
+    ran = flags("references", "--diff")
+    assert (ran.status, "pass --result KEY=on or --result KEY=off" in ran.err) == (2, True)
+
+
+def test_references_with_two_results_of_a_key_fails() -> None:
+    ran = flags("references", "--result", "known=on", "--result", "known=off")
+    assert (ran.status, ran.err) == (
+        2,
+        "CommandError: --result gives known two results; pass only one of on and off\n",
+    )
 
 
 @pytest.mark.parametrize("result", ["known", "known=yes", "=on"])

@@ -68,7 +68,11 @@ def test_stale_without_a_stale_flag_says_so() -> None:
 def test_stale_fails_only_if_asked_to(shipped: FeatureFlag) -> None:
     assert flags("stale").status == 0
     ran = flags("stale", "--fail")
-    assert (ran.status, ran.err) == (1, "CommandError: 1 flag is stale\n")
+    assert ran.status == 1
+    assert ran.err == (
+        "CommandError: 1 flag is stale; remove each from the code (manage.py flags references "
+        "KEY), or, if you still need it, snooze it (manage.py flags snooze KEY --until DATE)\n"
+    )
     assert ran.out.startswith(KEY)
 
 
@@ -120,9 +124,24 @@ def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
     }
 
 
-def test_stale_without_a_stale_flag_of_an_owner_says_so() -> None:
-    make_flag(rollout_percent=100)
+def test_stale_without_a_stale_flag_of_an_owner_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    flag = make_flag()
+    evaluate(KEY)
+    set_columns(monkeypatch, flag, owner="web")
     assert flags("stale", "--owner", "web").err == "none of the selected flags is stale\n"
+
+
+def test_stale_of_an_owner_without_flags_says_so() -> None:
+    make_flag(rollout_percent=100)
+    assert flags("stale", "--owner", "web").err == (
+        "no flag matches --owner and --tag; manage.py flags list shows all flags\n"
+    )
+
+
+def test_stale_with_only_snoozed_flags_says_so(shipped: FeatureFlag) -> None:
+    until = f"{timezone.now() + timedelta(days=9):%Y-%m-%d}"
+    run(f"snooze {KEY} --until {until}")
+    assert flags("stale").err == "no flag is stale, except snoozed ones\n"
 
 
 def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
@@ -279,3 +298,54 @@ def test_running_experiment_is_not_handed_over() -> None:
     experiments.create("checkout_button")
     experiments.start("checkout_button")
     assert document("stale")["ended"] == []
+
+
+# Exit statuses.
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ("", 0),
+        ("--fail", 1),
+        ("--fail --json", 1),
+        ("--fail --snoozed", 1),
+        ("--fail --days 42", 0),
+        ("--fail --owner nobody", 0),
+        ("--fail --tag q4", 0),
+    ],
+)
+def test_exit_status_depends_on_the_selected_flags(
+    shipped: FeatureFlag, options: str, status: int
+) -> None:
+    assert run(f"stale {options}").status == status
+
+
+def test_snoozed_flag_that_is_listed_does_not_fail(shipped: FeatureFlag) -> None:
+    run(f"snooze {KEY} --until {day(-10)}")
+    ran = run("stale --snoozed --fail")
+    assert (ran.status, KEY in ran.out) == (0, True)
+
+
+def test_unknown_signals_do_not_fail(settings: Any) -> None:
+    make_flag()
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
+    ran = run("stale --fail")
+    assert (ran.status, "it is not known" in ran.err) == (0, True)
+
+
+def test_review_due_today_is_not_past(shipped: FeatureFlag) -> None:
+    changes.set_rollout(KEY, 50)
+    FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate())
+    assert run("stale --fail").status == 0
+    FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate() - timedelta(days=1))
+    assert run("stale --fail").status == 1
+
+
+def test_dry_run_of_a_snooze_writes_nothing(shipped: FeatureFlag) -> None:
+    ran = run(f"snooze {KEY} --until {day(-10)} --dry-run")
+    assert ran.status == 0
+    assert not Snooze.objects.exists()
+    run(f"snooze {KEY} --until {day(-10)}")
+    assert run(f"snooze {KEY} --end --dry-run").status == 0
+    assert Snooze.objects.exists()

@@ -235,3 +235,87 @@ def test_own_fixture_with_the_name_of_ours_is_no_reference(tmp_path: Path) -> No
     assert found_in(tmp_path, test_views=f"{imports}{OWN_FIXTURE}{test}") == []
     files = {"conftest": f"{imports}{OWN_FIXTURE}", "test_views": f"{imports}{test}"}
     assert found_in(tmp_path, **files) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pytest\n@pytest.mark.variant('a', 'b')\ndef test_it(): ...",
+        "def test_it(flags):\n    flags.variant('a', 'b')",
+    ],
+)
+def test_variant_of_a_test_is_found_in_a_file_without_the_word_flagstaff(
+    tmp_path: Path, source: str
+) -> None:
+    assert found_in(tmp_path, test_views=source) == [("test", "a")]
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        'self.context["request"]',
+        "context['request']",
+        'self.context.get("request")',
+        'kwargs.pop("x", None) or self.request',
+    ],
+)
+def test_request_of_a_context_is_found(tmp_path: Path, request_of: str) -> None:
+    source = f'class Serializer:\n    def on(self, context):\n        {request_of}.flags["a"]'
+    if " or " in request_of:
+        source = source.replace(request_of, f"({request_of})")
+    assert found_in(tmp_path, views=source) == [("evaluation", "a")]
+
+
+def test_variable_with_the_name_of_a_request_is_one(tmp_path: Path) -> None:
+    source = 'def resolve(info):\n    request = info.context\n    return request.flags["a"]'
+    assert found_in(tmp_path, views=source) == [("evaluation", "a")]
+
+
+def test_variable_that_is_something_else_is_no_request(tmp_path: Path) -> None:
+    source = 'request = {"x": 1}\nrequest.flags["a"]'
+    assert found_in(tmp_path, views=source) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        ('list(map(flag_enabled, ["a", "b"]))', ["a", "b"]),
+        ('KEYS = ("a", "b")\nany(map(flag_enabled, KEYS))', ["a", "b"]),
+        ('filter(flag_enabled, {"a"})', ["a"]),
+        ('pool.submit(flag_enabled, "a", user)', ["a"]),
+        ('loop.run_in_executor(None, flag_enabled, "a")', ["a"]),
+        ('async def f():\n    await sync_to_async(flag_enabled)("a", user)', ["a"]),
+        ("register.filter(flag_enabled)", []),
+    ],
+)
+def test_key_of_a_function_that_is_passed_on_is_found(
+    tmp_path: Path, source: str, keys: list[str]
+) -> None:
+    assert keys_in(tmp_path, views=f"from flagstaff import flag_enabled\n{source}") == keys
+
+
+def test_unknown_keys_of_a_function_that_is_passed_on_are_dynamic(tmp_path: Path) -> None:
+    source = "from flagstaff import flag_enabled\nmap(flag_enabled, read_keys())"
+    assert found_in(tmp_path, views=source) == [("dynamic", "*")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        ("'kill', 'a', 'b', '--no-wait'", ["a", "b"]),
+        ("'history', 'a'", ["a"]),
+        ("'usage', 'a'", ["a"]),
+        ("'rollout', 'a', '25'", ["a"]),
+        ("'stale', '--fail'", []),
+        ("'value', 'set', 'x', '1'", []),
+    ],
+)
+def test_keys_of_a_command_are_found(tmp_path: Path, arguments: str, keys: list[str]) -> None:
+    start = "from django.core.management import call_command\n"
+    found = keys_in(tmp_path, views=f"{start}call_command('flags', {arguments})")
+    assert found == keys
+
+
+def test_recent_events_of_a_key_are_found(tmp_path: Path) -> None:
+    source = "from flagstaff.history import recent_events\nrecent_events(key='a')"
+    assert found_in(tmp_path, views=source) == [("query", "a")]

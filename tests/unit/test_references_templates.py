@@ -119,3 +119,32 @@ def test_function_of_an_experiment_in_jinja2_is_found(tmp_path: Path) -> None:
     text = "{% if get_variant('a', request.user) == 'green' %}x{% endif %}"
     [one] = search([write_project(tmp_path, {"jinja2/page.html": text})])
     assert (one.key, one.about) == ("a", "experiment")
+
+
+def test_keyword_in_a_jinja_template_is_found(tmp_path: Path) -> None:
+    text = "{% if flag_enabled(key='a') %}x{% endif %}"
+    assert found(tmp_path, {"page.jinja": text}) == [("template", "a")]
+
+
+@pytest.mark.parametrize("name", ["worker.js", "style.css", "data.json", "mail.md"])
+def test_text_in_a_folder_of_templates_is_searched(tmp_path: Path, name: str) -> None:
+    text = LOAD + "{% flag 'a' %}x{% endflag %}"
+    assert found(tmp_path, {f"shop/templates/shop/{name}": text}) == [("template", "a")]
+
+
+def test_javascript_in_another_folder_is_not_searched(tmp_path: Path) -> None:
+    assert found(tmp_path, {"static/worker.js": LOAD + "{% flag 'a' %}x{% endflag %}"}) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOAD + "{% partialdef card inline %}{% flag 'a' %}x{% endflag %}{% endpartialdef %}",
+        "{% include 'card.html' with on=request.flags.a only %}",
+        "{% blocktranslate with on=request.flags.a %}{{ on }}{% endblocktranslate %}",
+        "{% querystring new=request.flags.a %}",
+        "{% cache 60 card request.flags.a %}x{% endcache %}",
+    ],
+)
+def test_key_in_another_tag_of_django_is_found(tmp_path: Path, text: str) -> None:
+    assert found(tmp_path, {"page.html": text}) == [("template", "a")]

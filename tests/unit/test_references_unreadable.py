@@ -102,3 +102,15 @@ def test_template_with_another_encoding_is_found_but_not_patched(tmp_path: Path)
     (tmp_path / "page.html").write_bytes(text.encode("latin-1"))
     found = patched(tmp_path, {}, a=True)
     assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
+
+
+@pytest.mark.parametrize("line", ["x = 0777", "if x:\n\t  y = 1\n        z = 1", "print 'x'"])
+def test_error_names_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "views.py").write_text(f"import flagstaff\n\n{line}\n")
+    number = 2 + len(line.split("\n"))
+    assert unreadable(tmp_path)["views.py"] == f"not valid Python (line {number})"
+
+
+def test_file_with_a_line_break_in_its_name_is_found_but_not_patched(tmp_path: Path) -> None:
+    found = patched(tmp_path, {"my\nviews.py": CALL}, a=True)
+    assert (found.text, [one.line for one in found.remaining]) == ("", [2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cleanup.ended import ended_keys, ended_record, ended_text, is_older
@@ -13,6 +15,7 @@ from flagstaff.cleanup.records import (
     flag_record,
     unknown_records,
 )
+from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
 from flagstaff.cleanup.texts import unknown_texts
@@ -30,6 +33,10 @@ from flagstaff.conf.defaults import MAX_STALE_DAYS
 __all__ = ["SNOOZE", "STALE"]
 
 _NEXT = "Remove it from the code: manage.py flags references {key}"
+_ADVICE = (
+    "remove each from the code (manage.py flags references KEY), or, if you still need it, "
+    "snooze it (manage.py flags snooze KEY --until DATE)"
+)
 
 
 def _add_stale(parser: CommandParser) -> None:
@@ -62,9 +69,7 @@ def _stale(options: Options, out: Output) -> None:
         columns = (*COLUMNS, SNOOZED) if options["snoozed"] else COLUMNS
         out.records(columns, [flag_record(flag) for flag in shown])
         if not stale:
-            out.message(
-                "none of the selected flags is stale" if is_selected else "no flag is stale"
-            )
+            out.message(_none_text(flags, is_selected=bool(is_selected)))
         for one in ended:
             out.message(f"{ended_text(one)} {_NEXT.format(key=one.key)}")
         for line in unknown_texts(flags):
@@ -73,7 +78,15 @@ def _stale(options: Options, out: Output) -> None:
     if (stale or old) and options["fail"]:
         number, noun = len(stale) + len(old), "key" if old else "flag"
         what = f"1 {noun} is" if number == 1 else f"{number:,} {noun}s are"
-        raise CommandError(f"{what} stale", returncode=FAILED)
+        raise CommandError(f"{what} stale; {_ADVICE}", returncode=FAILED)
+
+
+def _none_text(flags: Sequence[Assessment], *, is_selected: bool) -> str:
+    if is_selected and not flags:
+        return "no flag matches --owner and --tag; manage.py flags list shows all flags"
+    if any(flag.is_snoozed and flag.findings for flag in flags):
+        return "no flag is stale, except snoozed ones"
+    return "none of the selected flags is stale" if is_selected else "no flag is stale"
 
 
 def _add_snooze(parser: CommandParser) -> None:
@@ -112,7 +125,7 @@ STALE = Verb(
 )
 SNOOZE = Verb(
     name="snooze",
-    help="leave a flag out of the stale flags until a date",
+    help="keep a flag off the list of stale flags until a date",
     examples=(
         'snooze dark_mode --until 2099-01-31 --reason "used again in winter"',
         "snooze dark_mode --end",

@@ -81,8 +81,16 @@ def _add_arguments(parser: CommandParser) -> None:
 
 def _run(options: Options, out: Output) -> None:
     results = dict(options["results"])
+    twice = [key for key, result in options["results"] if results[key] != result]
+    if twice:
+        raise CommandError(
+            f"--result gives {twice[0]} two results; pass only one of on and off",
+            returncode=USAGE,
+        )
     if options["diff"] and not results:
-        raise CommandError("--diff needs --result KEY=on or KEY=off", returncode=USAGE)
+        raise CommandError(
+            "--diff needs a result: pass --result KEY=on or --result KEY=off", returncode=USAGE
+        )
     keys = dict.fromkeys((*options["keys"], *results))
     files, found = _search(options, out)
     for path, reason in sorted(found.unreadable.items()):
@@ -110,7 +118,9 @@ def _search(options: Options, out: Output) -> tuple[list[str], Share]:
     try:
         files = searched_files(options["paths"] or [_project()], options["exclude"])
     except FileNotFoundError as error:
-        raise CommandError(f"there is no file or folder {error}", returncode=USAGE) from error
+        raise CommandError(
+            f"there is no file or folder {error}; correct --path", returncode=USAGE
+        ) from error
     with progress_bar(2 * len(files), hidden=out.is_json) as progress:
         return files, search_files(files, progress)
 
@@ -248,7 +258,7 @@ def _print_patch(
 
 REFERENCES = Verb(
     name="references",
-    help="list the places in the code that name the key of a flag, a value or a segment",
+    help="list the places in the code that name the key of a flag, value, segment or experiment",
     examples=(
         "references",
         "references new_checkout",

@@ -99,5 +99,5 @@ def _lines(flag: Assessment) -> list[str | SafeString]:
         until = date_format(flag.facts.snoozed_until)
         lines.append(_("Snoozed until %(date)s.") % {"date": until})
         if flag.facts.snooze_reason:
-            lines.append(flag.facts.snooze_reason)
+            lines.append(_("Reason: %(reason)s") % {"reason": flag.facts.snooze_reason})
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import partial
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -15,7 +16,8 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row, find_row
 from flagstaff._text.times import aware, local_time
-from flagstaff.admin.attribution import MAX_REASON_LENGTH
+from flagstaff.admin.attempts import attempt
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
@@ -41,10 +43,13 @@ class StaleFlagsAdmin(PlainPageAdmin):
         css = {"all": ("flagstaff/admin.css", "flagstaff/cleanup.css")}
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
-        """The tables of stale and of snoozed flags."""
-        flags, site = assess_flags(), self.admin_site
+        """The tables of stale and of snoozed flags, or why there are none."""
+        flags = attempt("the page of stale flags cannot list them", assess_flags, None)
+        if flags is None:
+            return {"problem": _cannot(_("The stale flags cannot be listed."))}
+        site = self.admin_site
         stale = stale_rows(site, request, [one for one in flags if one.is_stale])
-        today = local_time(aware(timezone.now())).date()
+        today = _today()
         return {
             "days": conf.stale_days,
             "stale": stale,
@@ -75,15 +80,32 @@ class StaleFlagsAdmin(PlainPageAdmin):
         if row is None:
             self.message_user(request, _("This flag no longer exists."), messages.ERROR)
         elif _END in request.POST:
-            self._end(request, row)
-        elif until is None or until <= local_time(aware(timezone.now())).date():
-            text = _("Not saved: choose a date in the future.")
-            self.message_user(request, text, messages.ERROR)
+            attempt("a snooze cannot be ended", partial(self._end, request, row), None)
+        elif until is None or until <= _today():
+            return self._ask_again(request, key)
         else:
-            found = snooze(key, until)
-            text = _("The flag “%(key)s” is snoozed until %(date)s.")
-            self._report(request, found, text % {"key": key, "date": date_format(until)})
+            self._snooze(request, row, until)
         return HttpResponseRedirect(request.get_full_path())
+
+    def _ask_again(self, request: HttpRequest, key: str) -> HttpResponse:
+        """Shows the page with the form of this flag open, and with what was typed."""
+        text = _("Not saved: choose a date in the future.")
+        self.message_user(request, text, messages.ERROR)
+        refused = {
+            "key": key,
+            "until": request.POST.get("until", ""),
+            "reason": request.POST.get(REASON, ""),
+            "problem": text,
+        }
+        return self.show_page(request, {"refused": refused})
+
+    def _snooze(self, request: HttpRequest, flag: Row, until: date) -> None:
+        found = attempt("a flag cannot be snoozed", partial(snooze, flag.key, until), None)
+        if found is None:
+            self.message_user(request, _cannot(_("Not saved.")), messages.ERROR)
+            return
+        text = _("The flag “%(key)s” is snoozed until %(date)s.")
+        self._report(request, found, text % {"key": flag.key, "date": date_format(until)})
 
     def _end(self, request: HttpRequest, flag: Row) -> None:
         row = Snooze.objects.using(conf.database).filter(flag_pk=str(flag.pk)).first()
@@ -94,6 +116,17 @@ class StaleFlagsAdmin(PlainPageAdmin):
     def _report(self, request: HttpRequest, row: Snooze, text: str) -> None:
         self.log_change(request, row, text)
         self.message_user(request, text, messages.SUCCESS)
+
+
+def _cannot(what: str) -> str:
+    advice = _(
+        "Run “manage.py migrate”, and check that the database user may use the tables of flagstaff."
+    )
+    return f"{what} {advice}"
+
+
+def _today() -> date:
+    return local_time(aware(timezone.now())).date()
 
 
 def _date(text: str) -> date | None:

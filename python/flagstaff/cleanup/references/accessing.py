@@ -6,6 +6,7 @@ import libcst as cst
 
 from flagstaff.cleanup.references.combining import union
 from flagstaff.cleanup.references.lookups import Lookups
+from flagstaff.cleanup.references.naming import is_request
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import ANY, Bound, Items, Name, Object, Text, Value, Values
 
@@ -65,7 +66,8 @@ def subscript(node: cst.Subscript, scope: Scope, lookups: Lookups) -> Values:
             for name in lookups.evaluate(index, scope):
                 found += lookups.member(value.scope, name.text) if isinstance(name, Text) else ANY
         else:
-            found += ANY
+            # `context["request"]`.
+            found += (Object("request"),) if is_request(index) else ANY
     return tuple(dict.fromkeys(found))
 
 

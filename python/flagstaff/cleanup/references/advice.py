@@ -34,7 +34,7 @@ _BY_KIND: dict[Kind, tuple[str, str]] = {
         "remove the override, and the tests in which the flag is on",
     ),
     Kind.CHANGE: ("remove the change of the flag",) * 2,
-    Kind.QUERY: ("remove the query of the flag",) * 2,
+    Kind.QUERY: ("remove the code that reads or creates the row of the flag",) * 2,
     Kind.SETTING: ("remove the key from the setting",) * 2,
 }
 # By the name of what names the key.

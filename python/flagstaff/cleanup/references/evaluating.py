@@ -21,6 +21,7 @@ from flagstaff.cleanup.references.values import (
     Bound,
     Items,
     Name,
+    Object,
     Value,
     Values,
     class_of,
@@ -139,7 +140,9 @@ class Evaluator:
 
     def _name(self, name: str, scope: Scope) -> Values:
         if (found := find(name, scope)) is not None:
-            return self._bound(found[1], found[0])
+            values = self._bound(found[1], found[0])
+            # `request = self.find_request()`.
+            return (Object("request"),) if values == ANY and name in ("req", "request") else values
         return self._starred(scope.root, name) or (Name(name),)
 
     def _starred(self, scope: Scope, name: str) -> Values:

@@ -13,6 +13,9 @@ __all__ = ["is_configuration", "is_jinja", "is_python", "searched_files"]
 _PYTHON = ".py"
 _JINJA = (".jinja", ".jinja2", ".j2")
 _SOURCES = (_PYTHON, *_JINJA, ".html", ".htm", ".txt", ".xml", ".svg", ".eml", ".mjml")
+# Templates only in folders of templates.
+_TEMPLATES = (".css", ".csv", ".ics", ".js", ".json", ".md", ".mjs", ".rst", ".tex", ".webmanifest")
+_TEMPLATE_FOLDERS = frozenset({"jinja2", "templates"})
 _CONFIGURATION = (".cfg", ".env", ".ini", ".service", ".sh", ".toml", ".yaml", ".yml")
 _CONFIGURATION_NAMES = (".env", "Dockerfile", "Makefile", "Procfile")
 
@@ -94,7 +97,9 @@ def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
 
 def _is_source(entry: os.DirEntry[str]) -> bool:
     if not entry.name.endswith(_SOURCES) and not is_configuration(entry.name):
-        return False
+        is_template = entry.name.endswith(_TEMPLATES)
+        if not is_template or _TEMPLATE_FOLDERS.isdisjoint(Path(entry.path).parts):
+            return False
     try:
         return entry.is_file() and entry.stat().st_size <= _MAX_BYTES
     except OSError:

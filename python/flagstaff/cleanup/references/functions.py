@@ -75,6 +75,7 @@ BY_NAME: dict[str, Function] = {
     **_all("flagstaff.history", "flag_history flag_version", Kind.QUERY),
     **_all("flagstaff.history", "value_history value_version", Kind.QUERY, About.VALUE),
     **_all("flagstaff.history", "segment_history segment_version", Kind.QUERY, About.SEGMENT),
+    "flagstaff.history.recent_events": Function(Kind.QUERY, position=None),
     **_all("flagstaff.rollouts", "create delete jump pause resume rollback start", Kind.CHANGE),
 }
 

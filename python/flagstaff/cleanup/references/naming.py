@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import libcst as cst
 
 from flagstaff.cleanup.references.functions import MODELS, PUBLIC_MODULES
 from flagstaff.cleanup.references.scopes import FunctionScope
 from flagstaff.cleanup.references.values import Items, Text, Value
 
-__all__ = ["is_test", "key_of", "last_name", "model_of", "public_name"]
+__all__ = [
+    "is_request",
+    "is_request_name",
+    "is_test",
+    "key_of",
+    "last_name",
+    "model_of",
+    "public_name",
+]
+
+_REQUEST = re.compile(r"(?:.*_)?req(?:uest)?")
 
 
 def public_name(name: str) -> str:
@@ -33,6 +45,16 @@ def last_name(node: cst.BaseExpression) -> str:
     if isinstance(node, cst.Attribute):
         return node.attr.value
     return node.value if isinstance(node, cst.Name) else ""
+
+
+def is_request_name(name: str) -> bool:
+    """Returns True for the name of a variable that should be a request."""
+    return _REQUEST.fullmatch(name) is not None
+
+
+def is_request(node: cst.BaseExpression) -> bool:
+    """Returns True for the text "request", by which the context of a template has the request."""
+    return isinstance(node, cst.SimpleString) and node.raw_value == "request"
 
 
 def is_test(scope: FunctionScope) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from flagstaff.cleanup.references.naming import is_test, last_name
+from flagstaff.cleanup.references.naming import is_request_name, is_test, last_name
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.scopes import FunctionScope, Scope
 from flagstaff.cleanup.references.values import ANY, Bound, Object, Parameter, Values
@@ -12,7 +10,6 @@ from flagstaff.cleanup.references.values import ANY, Bound, Object, Parameter, V
 __all__ = ["parameter"]
 
 _REQUESTS = ("HttpRequest", "Request", "WSGIRequest", "ASGIRequest", "AsyncRequest")
-_REQUEST_NAME = re.compile(r"(?:.*_)?req(?:uest)?")
 _FIXTURE = "flags"
 
 
@@ -24,7 +21,7 @@ def parameter(name: str, scope: Scope, project: Project) -> Values:  # noqa: PLR
         return (Bound(scope.parent, is_instance=not scope.is_class_method),)
     annotation = scope.annotations.get(name)
     shown = last_name(annotation) if annotation is not None else ""
-    if shown in _REQUESTS or _REQUEST_NAME.fullmatch(name):
+    if shown in _REQUESTS or is_request_name(name):
         return (Object("request"),)
     if shown == "Snapshot":
         return (Object("snapshot"),)

@@ -60,7 +60,7 @@ def parse(path: str, module: str) -> Module:
     """Returns the module of a file. Raises UnreadableError."""
     try:
         data = Path(path).read_bytes()
-        _check_depth(data)
+        line = _check_depth(data)
         tree = cst.parse_module(data)
         source = data.decode(tree.encoding).removeprefix("\ufeff")
         collector = Collector(path, module)
@@ -68,7 +68,9 @@ def parse(path: str, module: str) -> Module:
     except OSError as error:
         raise UnreadableError(reason_of(error)) from error
     except cst.ParserSyntaxError as error:
-        raise UnreadableError(f"not valid Python (line {error.raw_line})") from error
+        # LibCST says line 1 if it cannot even read the tokens.
+        number = error.raw_line if error.raw_line > 1 else line or 1
+        raise UnreadableError(f"not valid Python (line {number})") from error
     except (SyntaxError, ValueError, LookupError) as error:
         raise UnreadableError(f"not valid Python ({error})") from error
     except RecursionError as error:
@@ -78,8 +80,11 @@ def parse(path: str, module: str) -> Module:
     return Module(path, source, tree, collector)
 
 
-def _check_depth(data: bytes) -> None:
-    """Raises RecursionError for code on which LibCST would crash the process."""
+def _check_depth(data: bytes) -> int | None:
+    """Raises RecursionError for code on which LibCST would crash the process.
+
+    Returns the line on which this version of Python sees an error.
+    """
     try:
         ast.parse(data)
     except MemoryError as error:
@@ -87,9 +92,11 @@ def _check_depth(data: bytes) -> None:
     except SyntaxError as error:
         if "too many nested" in error.msg:
             raise RecursionError from error
-        # LibCST reads other versions of Python, and knows the line of the error.
+        # LibCST reads other versions of Python.
+        return error.lineno
     except ValueError:
         pass
+    return None
 
 
 def reason_of(error: OSError) -> str:

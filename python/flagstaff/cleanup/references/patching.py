@@ -68,7 +68,8 @@ class _Patching:
             if one.key is None or (one.about == About.FLAG and one.key in self._results):
                 by_path.setdefault(one.path, []).append(one)
         for path, of_file in by_path.items():
-            old = _text(path)
+            # A patch cannot name a file with a line break in its name.
+            old = _text(path) if path.isprintable() else None
             if old is None:
                 remaining += of_file
                 continue

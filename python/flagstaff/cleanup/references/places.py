@@ -8,25 +8,20 @@ from dataclasses import dataclass
 import libcst as cst
 
 from flagstaff.cleanup.references.accessing import subscript_index
+from flagstaff.cleanup.references.calling import called_function
+from flagstaff.cleanup.references.commands import command_keys
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
 from flagstaff.cleanup.references.model import About, Kind
-from flagstaff.cleanup.references.naming import last_name, model_of
+from flagstaff.cleanup.references.naming import model_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Scope
-from flagstaff.cleanup.references.values import Bound, Name, Object, Text, Value, class_of
+from flagstaff.cleanup.references.values import Bound, Name, Object, Value, class_of
 
 __all__ = ["Place", "WrapperId", "Wrappers", "places_of", "wrapper_id"]
 
 _MIXIN = "flagstaff.mixins.FlagRequiredMixin"
 _MIXIN_KEY = "flag_key"
-_PARTIALS = ("functools.partial",)
-_COMMANDS = ("django.core.management.call_command", "call_command")
-# Verbs of `manage.py flags` that begin with the key of a flag.
-_VERBS = frozenset(
-    {"allow", "create", "delete", "explain", "history", "impact", "kill", "off", "on", "plan"}
-    | {"restore", "rollout", "set-rules", "show", "snooze", "test", "undo", "update"}
-)
 
 #: A function by its file and its name in it.
 WrapperId = tuple[str, str]
@@ -75,36 +70,26 @@ def _of_call(
     *,
     only_wrappers: bool,
 ) -> Iterator[Place]:
-    name = last_name(node.func)
-    functions = evaluator.evaluate(node.func, scope)
-    args = list(node.args)
-    is_partial = False
-    if any(isinstance(one, Name) and one.name in _PARTIALS for one in functions) and args:
-        # The bound arguments of `partial(flag_enabled, "key")`.
-        name, functions = last_name(args[0].value), evaluator.evaluate(args[0].value, scope)
-        args = args[1:]
-        is_partial = True
+    called = called_function(node, scope, evaluator)
     if not only_wrappers:
         yield from _of_as_view(node, scope)
         yield from _of_method(node, scope, evaluator)
-    for value in functions:
+        for key in command_keys(node, scope, evaluator):
+            yield Place(node, key, scope, Kind.CHANGE, About.FLAG, called.name)
+    for value in called.functions:
         # What `explain` returns is no bool.
-        is_indirect = is_partial or value == Name("flagstaff.explain") or isinstance(value, Bound)
-        for function in _known(
-            value, scope, evaluator, args, wrappers, only_wrappers=only_wrappers
-        ):
-            for key in _key_arguments(args, function):
-                yield Place(node, key, scope, function.kind, function.about, name, is_indirect)
+        is_indirect = (
+            called.is_passed or value == Name("flagstaff.explain") or isinstance(value, Bound)
+        )
+        for function in _known(value, evaluator, wrappers, only_wrappers=only_wrappers):
+            for key in _key_arguments(called.args, function):
+                yield Place(
+                    node, key, scope, function.kind, function.about, called.name, is_indirect
+                )
 
 
-def _known(  # noqa: PLR0913 (what the search knows about the call)
-    value: Value,
-    scope: Scope,
-    evaluator: Evaluator,
-    args: list[cst.Arg],
-    wrappers: Wrappers,
-    *,
-    only_wrappers: bool,
+def _known(
+    value: Value, evaluator: Evaluator, wrappers: Wrappers, *, only_wrappers: bool
 ) -> Iterator[Function]:
     if isinstance(value, Bound):
         function = _called(value, evaluator)
@@ -115,8 +100,6 @@ def _known(  # noqa: PLR0913 (what the search knows about the call)
             yield BY_NAME[value.name]
         elif (model := model_of(value.name)) is not None:
             yield Function(Kind.QUERY, MODELS[model], position=None)
-        elif value.name in _COMMANDS and _is_command(args, scope, evaluator):
-            yield Function(Kind.CHANGE, position=2)
 
 
 def _called(value: Bound, evaluator: Evaluator) -> FunctionScope | None:
@@ -226,12 +209,3 @@ def _elements(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
 
 def _is_key(arg: cst.Arg) -> bool:
     return arg.keyword is not None and arg.keyword.value.partition("__")[0] == "key"
-
-
-def _is_command(args: list[cst.Arg], scope: Scope, evaluator: Evaluator) -> bool:
-    if len(args) <= 2:  # noqa: PLR2004 (the command, its verb, and the key)
-        return False
-    command, verb = (evaluator.evaluate(arg.value, scope) for arg in args[:2])
-    return command == (Text("flags"),) and any(
-        isinstance(one, Text) and one.text in _VERBS for one in verb
-    )

@@ -18,12 +18,13 @@ _TEXTS = (
     b"request.flags",
     b"mark.flag",
     b"mark.value",
+    b"mark.variant",
     b'"flags"',
     b"'flags'",
 )
 _PATTERNS = (
     re.compile(rb"\.flags\s*[.\[]"),
-    re.compile(rb"flags\s*\.\s*(?:on|off|set|value)\("),
+    re.compile(rb"flags\s*\.\s*(?:on|off|set|value|variant)\("),
 )
 _TEMPLATE = re.compile(
     rb"\{%[-+]?\s*(?:flag|value|variant)\s|\bflags\s*[.\[]|\bflag_enabled\b|\bget_va(?:lue|riant)\b"

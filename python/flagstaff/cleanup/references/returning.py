@@ -7,7 +7,7 @@ import libcst as cst
 from flagstaff.cleanup.references.combining import holed, union
 from flagstaff.cleanup.references.functions import RESULTS
 from flagstaff.cleanup.references.lookups import Lookups
-from flagstaff.cleanup.references.naming import model_of
+from flagstaff.cleanup.references.naming import is_request, model_of
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import (
     ANY,
@@ -36,6 +36,9 @@ def returned(node: cst.Call, scope: Scope, lookups: Lookups) -> Values:
         method = node.func.attr.value
         if method == "get_model" and (model := _model(arguments, scope, lookups)):
             return model
+        if method == "get" and arguments and is_request(arguments[0]):
+            # `context.get("request")`.
+            return (Object("request"),)
         owners = lookups.evaluate(node.func.value, scope)
         if found := union(*(_method(owner, method) for owner in owners)):
             return found

@@ -33,7 +33,7 @@ _NO_KEYS = frozenset(
 _CALL = re.compile(
     r"(?<![\w.])(flag_enabled|get_value|get_variant"
     r"|request\.flags\.(?:enabled|aenabled|value|variant)|request\.flags)"
-    r"\s*[(\[]\s*"
+    r"\s*[(\[]\s*(?:key\s*=\s*)?"
 )
 _STRING = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
 _ABOUT = {
