@@ -7,6 +7,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any, Final
 
+from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
@@ -70,9 +71,37 @@ def _thread(key: str, request: HttpRequest) -> HttpResponseBase:
     return HttpResponse()
 
 
+def _drf(key: str, request: Any) -> HttpResponseBase:
+    # The frameworks read the settings when they are imported.
+    from rest_framework.renderers import JSONRenderer
+    from rest_framework.response import Response
+    from rest_framework.views import APIView
+
+    from flagstaff.drf import HasFlag
+
+    user = User(pk=request.user)
+
+    class ByHeader:
+        def authenticate(self, _request: object) -> tuple[User, None]:
+            return user, None
+
+    class Orders(APIView):  # type: ignore[misc]
+        authentication_classes = [ByHeader]
+        permission_classes = [HasFlag(key)]
+        renderer_classes = [JSONRenderer]
+
+        def get(self, _request: object) -> Response:
+            """Fail for users who have the flag."""
+            raise ZeroDivisionError
+
+    response: HttpResponseBase = Orders.as_view()(request).render()
+    return response
+
+
 _VIEWS: Final[dict[str, Callable[[str, Any], HttpResponseBase]]] = {
     "request.flags": _request_flags,
     "raises": _raises,
+    "drf": _drf,
     "404": _not_found,
     "all_flags": _all_flags,
     "explain": _explain,

@@ -37,7 +37,8 @@ READY = """
   3. In the list of flags, kill it. All users get the old checkout again, from every worker.
   4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
   5. Start the experiment checkout_button in the admin: then the cart of Alice says "Buy now".
-  6. To see a rollout plan stop a fault: make demo-rollout
+  6. Open new_checkout, press "Plan a rollout", and start the plan. Its page shows the guards.
+     To see a plan stop a fault: make demo-rollout
   7. To see an experiment with a result: make demo-experiment
   8. Turn all flags on with SQL:
      psql {url} -c "UPDATE flagstaff_featureflag SET enabled = true"
@@ -57,7 +58,7 @@ def main() -> int:
         environment = os.environ | {"DATABASE_URL": url, "PORT": str(port)}
         for command in ("migrate", "seed"):
             manage(command, environment)
-        with workers(environment) as master:
+        with workers(environment) as master, jobs(environment, every=5):
             wait_for_answer(port, master)
             # A given address may contain a password.
             shown = "$DATABASE_URL" if os.environ.get("DATABASE_URL") else url
@@ -115,6 +116,14 @@ def workers(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py"]
     with child(gunicorn, environment) as master:
         yield master
+
+
+@contextmanager
+def jobs(environment: dict[str, str], *, every: int) -> Iterator[None]:
+    """Drives the rollout plans of the example while the block runs, every so many seconds."""
+    command = [sys.executable, "manage.py", "flags", "run-jobs", "--loop", str(every)]
+    with child(command, environment, quiet=True):
+        yield
 
 
 @contextmanager

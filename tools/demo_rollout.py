@@ -10,12 +10,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from tools.demo import (
-    child,
     chosen_port,
+    jobs,
     manage,
     stop_on_signals,
     wait_for_answer,
@@ -61,7 +60,11 @@ def main() -> int:
         for command in ("migrate", "seed"):
             manage(command, environment)
         flags(f"rollout {KEY} 0", environment)
-        with workers(environment) as master, driver(environment), PlanWatch(server.url) as watch:
+        with (
+            workers(environment) as master,
+            jobs(environment, every=1),
+            PlanWatch(server.url) as watch,
+        ):
             wait_for_answer(port, master)
             wait_for(watch.driver_has_run)
             is_in_time = run_plan(Shop(port), environment, watch)
@@ -118,14 +121,6 @@ def start_command() -> str:
     steps = "".join(f" --step {step}" for step in STEPS)
     guards = "".join(f" --guard {guard}" for guard in GUARDS)
     return f"plan {KEY} start{steps}{guards} --required-users {REQUIRED_USERS}"
-
-
-@contextmanager
-def driver(environment: dict[str, str]) -> Iterator[None]:
-    """Drives the plans while the block runs."""
-    command = [sys.executable, "manage.py", "flags", "run-jobs", "--loop", "1"]
-    with child(command, environment, quiet=True):
-        yield
 
 
 def wait_for(is_done: Callable[[], bool]) -> None:

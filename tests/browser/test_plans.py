@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.browser.conftest import Shop, Visitor
-from tests.browser.layout import assert_fits, without_scripts
+from tests.browser.layout import assert_fits, plain_windows
 
 PLANS = "/admin/flagstaff_rollouts/plan/"
 FLAGS = "/admin/flagstaff/featureflag/"
-WIDTHS = (1400, 400)
 MESSAGE = ".messagelist"
 DRIVER = """
     INSERT INTO flagstaff_rollouts_driverrun (id, last_run_at) VALUES (1, now() + interval '1 day')
@@ -29,12 +24,16 @@ SIGNALS = """
 """
 
 
-@pytest.fixture(params=WIDTHS)
-def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
-    """A window without scripts, on a phone or on a desktop."""
-    shop.query(DRIVER)
-    with without_scripts(visitor, request.param):
-        yield request.param
+width = plain_windows(DRIVER)
+
+
+def label_of_step(visitor: Visitor) -> str:
+    """Returns what is shown before the first step in the list."""
+    script = """
+        const cell = document.querySelector('.field-shown_step [data-label]');
+        return getComputedStyle(cell, '::before').content;
+    """
+    return str(visitor.driver.execute_script(script))
 
 
 def test_plan_is_created_started_and_rolled_back_without_scripts(
@@ -59,8 +58,12 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor.driver.refresh()
     assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-chart")) == 2
     assert_fits(visitor)
+    assert visitor.find("[name=_plan][value=rollback]").rect["height"] >= (
+        44 if width < 768 else 20
+    )
     visitor.visit(PLANS)
     assert_fits(visitor)
+    assert label_of_step(visitor) == ('"Step: "' if width < 768 else "none")
     visitor.visit(f"{FLAGS}{pk}/change/")
     assert_fits(visitor)
     visitor.follow_link("Open the plan")

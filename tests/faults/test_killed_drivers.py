@@ -13,7 +13,7 @@ from tests.faults.app_servers import ROOT
 from tests.postgres.conftest import Query
 from tests.repeats import repeats
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 REPEATS = repeats(full=1000, reduced=30)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from threading import Event
 from typing import Any
 
@@ -15,6 +16,7 @@ from flagstaff.exceptions import NoWebhooksError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs as plan_jobs
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from tests.rollouts import (
     KEY,
@@ -104,17 +106,32 @@ def test_start_at_a_time_schedules_the_plan() -> None:
     assert (found["state"], found["starts_at"], rollout()) == ("pending", "2126-01-01T12:00:00Z", 0)
 
 
+def test_start_at_a_time_that_is_past_says_when_the_plan_starts() -> None:
+    said = ok(f'{START} --at "2020-01-01 12:00"')
+    assert "the time of the start is past, so the next run of run-jobs starts the plan\n" in said
+    assert rollout() == 0
+
+
+def test_rollback_of_a_plan_that_is_done_names_the_command_that_turns_the_flag_off() -> None:
+    ok(f"plan {KEY} start --step 100")
+    flags("run-jobs")
+    assert (
+        'possible next: "manage.py flags off new_checkout"' in refused(f"plan {KEY} rollback").err
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("start --step 5", "step 5 % has no time"),
         ("start --step five", "'five' is not a step"),
         ("start --guard traffic", "'traffic' is not a guard"),
+        ("start --guard latency=fast", "'fast' of 'latency=fast' is not a number; write a number"),
         ("start --at soon", "expected a time such as"),
         ("start --at 2026-13-01", "expected a time such as"),
-        ("start --required-users 0", "expected a whole number from 1"),
+        ("start --required-users 0", "expected a whole number of at least 1, not '0'"),
         ("jump 5", "has no rollout plan"),
-        ("halt", "there is no verb 'halt'"),
+        ("halt", "there is no action 'halt'; --help lists all actions"),
     ],
 )
 def test_invalid_argument_is_refused(arguments: str, message: str) -> None:
@@ -175,6 +192,13 @@ def test_pending_plan_shows_what_each_step_can_see() -> None:
     assert "The brake trips at" in shown
     assert "100 %: no user is outside" in ok(f"plan {KEY} start")
     assert document("plan", KEY, "status")["forecast"] == []
+
+
+def test_status_says_that_no_driver_watches_the_plan() -> None:
+    ok(START)
+    assert document("plan", KEY, "status")["unguarded"] is False
+    Plan.objects.update(guarded_until=ClockTimestamp() - timedelta(seconds=1))
+    assert document("plan", KEY, "status")["unguarded"] is True
 
 
 def test_status_as_json_has_the_figures() -> None:

@@ -136,7 +136,10 @@ def test_verb_without_wait_does_not_wait(calls: list[Any]) -> None:
         ),
         ("off new_checkout --wait -1", "expected a number of seconds from 0 to 3600, not '-1'"),
         ("off new_checkout --wait nan", "expected a number of seconds from 0 to 3600, not 'nan'"),
-        ("off new_checkout --wait --expect two", "expected a whole number from 0, not 'two'"),
+        (
+            "off new_checkout --wait --expect two",
+            "expected a whole number of at least 0, not 'two'",
+        ),
     ],
 )
 def test_invalid_wait_arguments_change_nothing(line: str, message: str, calls: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,7 +14,7 @@ from flagstaff import changes, rollouts
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import Plan, PlanEvent, State
-from tests.admin_pages import messages_of, page
+from tests.admin_pages import messages_of, notes_of, page, problems_of, production
 from tests.plan_pages import PLANS, button_names, plan_url, press, table, text_of
 from tests.rollouts import KEY, drive_recently, end_dwell_time, make_flag, plan_of, rollout
 
@@ -77,6 +78,28 @@ def test_button_that_gives_the_flag_to_users_asks_first(
     assert 'value="campaign"' in html
     assert table(html, "flagstaff-preview")[1][0] == "rollout"
     assert state() == before
+
+
+def test_step_to_most_users_asks_for_the_key_in_production(
+    operator: Client, running: Plan, settings: Any
+) -> None:
+    production(settings)
+    # Fixed primary keys, because they decide who is in the 25 %.
+    User.objects.bulk_create(User(pk=pk, username=f"user{pk}") for pk in range(10**6, 10**6 + 20))
+    press(operator, running, "jump")
+    assert state() == (State.RUNNING, 1, 25)
+    refused = press(operator, running, "jump")
+    assert problems_of(refused) == [f"Not confirmed: type “{KEY}” exactly."]
+    assert state() == (State.RUNNING, 1, 25)
+    press(operator, running, "jump", _typed_key=KEY)
+    assert state() == (State.RUNNING, 2, 100)
+
+
+def test_confirmation_counts_the_users(operator: Client, running: Plan) -> None:
+    data = {"_plan": "jump", "expect_version": _version(operator, running)}
+    [note] = notes_of(operator.post(plan_url(running), data))
+    assert note.startswith("5 → 25 %: ")
+    assert "1 user" in note
 
 
 def _version(operator: Client, plan: Plan) -> str:

@@ -37,6 +37,13 @@ def test_request_that_evaluates_the_flag_is_counted(
     assert failed_users(query, run) == (outside * fails, inside * fails)
 
 
+def test_permission_of_rest_framework_is_counted(database: str, query: Query, run: int) -> None:
+    """Users without the flag get 403, and the view fails for those with it."""
+    outside, inside = count(database, ["drf"])
+    assert counted(query, run, "r") == (outside, inside)
+    assert failed_users(query, run) == (0, inside)
+
+
 @pytest.mark.parametrize("view", ["all_flags", "explain", "streaming", "thread"])
 def test_request_without_an_evaluation_of_its_own_is_not_counted(
     database: str, query: Query, run: int, view: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.steps import DEFAULT_STEPS, steps_as_json
 from tests.admin_pages import messages_of, page
@@ -91,6 +93,7 @@ def test_guards_are_read_and_rows_without_a_kind_are_ignored(operator: Client) -
     create(
         operator,
         guards__0__limit="1.5",
+        guards__0__tolerated="1.2",
         guards__1__kind="latency",
         guards__1__seconds="0.5",
         guards__1__action="hold",
@@ -98,9 +101,15 @@ def test_guards_are_read_and_rows_without_a_kind_are_ignored(operator: Client) -
         guards__2__path=f"{__name__}.guard_is_fine",
     )
     errors, latency, function = plan_of().guards
-    assert (errors["kind"], errors["limit"]) == ("errors", 1.5)
+    assert (errors["kind"], errors["limit"], errors["tolerated"]) == ("errors", 1.5, 1.2)
     assert (latency["seconds"], latency["action"]) == (0.5, "hold")
+    assert (latency["limit"], latency["tolerated"]) == (2, 1)
     assert function["path"].endswith("guard_is_fine")
+
+
+def test_form_can_set_all_that_a_guard_has(operator: Client) -> None:
+    [row, *_] = operator.get(ADD).context["guards"]
+    assert {*row.fields} == {field.name for field in fields(Guard)}
 
 
 def test_start_time_schedules_the_plan(operator: Client) -> None:
@@ -122,7 +131,9 @@ def test_start_time_schedules_the_plan(operator: Client) -> None:
         ({"guards__1__kind": "callable", "guards__1__path": "no.such"}, "cannot be imported"),
         ({"guards__1__seconds": "3"}, "Choose the guard, or empty the row."),
         ({"guards__1__kind": "errors"}, "is there twice"),
-        ({"guards__0__limit": "1"}, "tolerated must be at least 1, below limit"),
+        ({"guards__0__limit": "1"}, "write a number above tolerated, which is 1"),
+        ({"guards__0__tolerated": "2"}, "write a number above tolerated, which is 2"),
+        ({"guards__0__tolerated": "0.5"}, "greater than or equal to 1"),
         ({"required_users": "0"}, "greater than or equal to 1"),
         ({"key": "no_such_flag"}, "there is no flag"),
         ({"key": ""}, "This field is required."),

@@ -222,6 +222,16 @@ def test_plan_without_a_driver_is_a_problem_of_the_status(
     )
 
 
+@pytest.mark.parametrize("time", ["infinity", "-infinity"])
+def test_plan_without_a_time_to_guard_it_to_is_unguarded_and_flags_are_loaded(
+    database: str, query: Query, run: int, time: str
+) -> None:
+    query("UPDATE flagstaff_rollouts_plan SET guarded_until = %s RETURNING id", time)
+    with ready_worker(database) as worker:
+        (problem,) = worker.ask("status")["problems"]
+    assert "is unguarded" in problem
+
+
 def test_latency_limits_that_cannot_be_read_are_a_problem(database: str, query: Query) -> None:
     run = start_run(query, limits='{"2": "slow"}')
     with ready_worker(database) as worker:

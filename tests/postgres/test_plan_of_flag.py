@@ -114,7 +114,7 @@ def test_page_after_a_plan_shows_it_and_offers_another(operator: Client, flag: F
     rollouts.start(KEY, STEPS)
     plan = rollouts.rollback(KEY)
     html = page(operator, flag_url(flag))
-    assert "Rolled back at step 1 of 3" in html
+    assert "Step 1 of 3, 5 % — rolled back by a person" in html
     assert plan_url(plan) in html
     assert "Plan a rollout" in html
 

@@ -12,11 +12,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as, rollouts
+from flagstaff.exceptions import PlanError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, SignalCount, State, StepRun
 from tests.admin_pages import column, messages_of, page, staff
-from tests.plan_pages import INLINE, PLANS, button_names, plan_url, table, text_of
+from tests.plan_pages import INLINE, PLANS, button_names, plan_url, press, table, text_of
 from tests.rollouts import (
     KEY,
     drive_recently,
@@ -24,6 +25,7 @@ from tests.rollouts import (
     fail,
     make_flag,
     plan_of,
+    rollout,
     run_of,
     see,
 )
@@ -86,6 +88,14 @@ def test_list_shows_state_step_and_guards(operator: Client, admin_user: User) ->
     assert column(html, "started_by") == ["admin"]
 
 
+def test_list_is_titled_and_labels_its_cells_for_a_phone(operator: Client, running: Plan) -> None:
+    html = page(operator, PLANS)
+    assert "Select rollout plan to change" not in html
+    assert "<h1>Rollout plans</h1>" in html
+    labels = re.findall(r'data-label="(.*?)"', html)
+    assert labels == ["Step", "Due", "Guards"]
+
+
 def test_list_shows_reason_of_holding_plan(operator: Client, running: Plan) -> None:
     set_state(State.HOLDING, "waits for users")
     assert column(page(operator, PLANS), "shown_state") == ["holding waits for users"]
@@ -129,6 +139,14 @@ def test_page_of_pending_plan_shows_steps_and_guards(operator: Client, pending: 
         ["Latency over 0.5 s", "users inside fail less than 1.5 times as often", "holds the plan"],
     ]
     assert "Required users: 1,000." in html
+    assert "Each plan also has a brake" in html
+
+
+def test_page_says_what_a_guard_tolerates(operator: Client) -> None:
+    make_flag("dark_mode")
+    plan = rollouts.create("dark_mode", ["5:1h"], guards=["errors,limit=3,tolerated=1.5"])
+    [[_guard, passes, _trip]] = table(page(operator, plan_url(plan)), ">Guards<")
+    assert passes == ("users inside fail less than 3 times as often; up to 1.5 times is tolerated")
 
 
 def test_page_of_running_plan_shows_present_step_and_when_it_is_due(
@@ -147,14 +165,15 @@ def test_page_of_running_plan_shows_present_step_and_when_it_is_due(
     [
         (State.HOLDING, "Step 1 of 3, 5 % — too few users"),
         (State.PAUSED, "Paused at step 1 of 3, 5 % — too few users"),
-        (State.ROLLED_BACK, "Rolled back at step 1 of 3, 5 % — too few users"),
+        (State.ROLLED_BACK, "rolled back Step 1 of 3, 5 % — too few users"),
+        (State.ROLLED_BACK, "Rolled back at step 1 of 3, 5 %."),
         (State.DONE, "All 3 steps are complete, and the rollout is 100 % — too few users"),
     ],
 )
 def test_page_says_the_state_and_why(
     state: State, sentence: str, operator: Client, running: Plan
 ) -> None:
-    set_state(state, "too few users")
+    set_state(state, "too few users" if "too few users" in sentence else "")
     if state == State.DONE:
         Plan.objects.update(step=2)
     assert sentence in text_of(page(operator, plan_url(running)))
@@ -195,6 +214,23 @@ def test_page_shows_what_a_step_could_have_seen(operator: Client, running: Plan)
     assert "Would have tripped at a ratio of" in text
 
 
+def test_page_of_ended_measurement_waits_for_nothing(operator: Client, running: Plan) -> None:
+    assert "Waits for data" in page(operator, plan_url(running))
+    rollouts.pause(KEY)
+    html = page(operator, plan_url(running))
+    assert "Waits for data" not in html
+    assert re.search(r"Measured from .+ to .+\.", text_of(html))
+
+
+def test_page_of_tripped_plan_keeps_its_verdict(operator: Client, running: Plan) -> None:
+    see(run_of(), inside=True, users=200)
+    see(run_of(), inside=False, users=3800)
+    fail(run_of(), inside=True, users=41)
+    fail(run_of(), inside=False, users=40)
+    rollouts.rollback(KEY)
+    assert "Errors: 41 of " in text_of(page(operator, plan_url(running)))
+
+
 def test_page_shows_the_95th_percentile_of_latency(operator: Client, running: Plan) -> None:
     for inside, number, count in ((True, 10, 90), (True, 18, 10), (False, 10, 100)):
         SignalCount.objects.create(
@@ -221,8 +257,12 @@ def test_page_before_the_start_forecasts_what_each_step_can_see(
 
 
 def test_page_without_traffic_makes_no_forecast_of_a_time(operator: Client, pending: Plan) -> None:
-    first, *_others = table(page(operator, plan_url(pending)), "Forecast")
+    html = page(operator, plan_url(pending))
+    first, *_others = table(html, "Forecast")
     assert "no failures to compare yet" in first[3]
+    assert "The forecast needs some traffic: open this page again later." in html
+    see(run_of(), inside=False, users=40)
+    assert "From the traffic measured so far:" in page(operator, plan_url(pending))
 
 
 def test_page_lists_events_newest_first_with_their_actor(
@@ -252,6 +292,20 @@ def test_page_of_pending_plan_without_a_driver_warns(operator: Client, pending: 
     )
 
 
+def test_page_of_pending_plan_of_disabled_flag_says_what_to_do_first(
+    operator: Client, pending: Plan
+) -> None:
+    FeatureFlag.objects.update(enabled=False)
+    assert "Turn the flag on first." in page(operator, plan_url(pending))
+
+
+def test_page_of_running_plan_of_disabled_flag_says_that_nobody_has_it(
+    operator: Client, running: Plan
+) -> None:
+    FeatureFlag.objects.update(enabled=False)
+    assert "The flag is off, so the rollout has no effect." in page(operator, plan_url(running))
+
+
 def test_page_says_that_a_trip_turns_off_a_flag_with_rules(operator: Client) -> None:
     make_flag(rules=RULES)
     html = page(operator, plan_url(rollouts.create(KEY, STEPS)))
@@ -264,6 +318,46 @@ def test_page_of_plan_without_its_flag_says_so(
     flag.delete()
     html = page(operator, plan_url(pending))
     assert "The flag no longer exists. Delete this plan." in html
+
+
+BROKEN: list[tuple[dict[str, object], str]] = [
+    ({"steps": "no list"}, "The steps that the plan has stored cannot be read"),
+    ({"step": 99}, "The plan is at step 100 of 3; create the plan again"),
+    ({"guards": [{"kind": 1}]}, "1 is not a kind of guard"),
+    ({"guards": 5}, "The guards that the plan has stored cannot be read"),
+    ({"state": "odd"}, "The plan has the unknown state odd; delete the plan"),
+]
+
+
+@pytest.mark.parametrize(("broken", "problem"), BROKEN)
+def test_plan_that_cannot_be_read_is_listed_and_says_why(
+    operator: Client, running: Plan, broken: dict[str, object], problem: str
+) -> None:
+    Plan.objects.update(**broken)
+    assert column(page(operator, PLANS), "flag") == [KEY]
+    assert problem in text_of(page(operator, plan_url(running)))
+
+
+def test_plan_that_cannot_be_read_is_stopped_and_deleted(operator: Client, running: Plan) -> None:
+    Plan.objects.update(guards=5)
+    assert button_names(page(operator, plan_url(running))) == ["pause", "rollback"]
+    press(operator, running, "pause")
+    assert button_names(page(operator, plan_url(running))) == ["rollback"]
+    press(operator, running, "rollback")
+    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
+    operator.post(f"{PLANS}{running.pk}/delete/", {"_confirmed": "1", "_delete": "1"})
+    assert not Plan.objects.exists()
+
+
+def test_plan_with_an_unknown_state_is_deleted(operator: Client, running: Plan) -> None:
+    Plan.objects.update(state="odd")
+    with pytest.raises(
+        PlanError, match=r"is odd and cannot be paused; .* plan new_checkout delete"
+    ):
+        rollouts.pause(KEY)
+    assert "odd" in page(operator, f"{PLANS}{running.pk}/delete/")
+    operator.post(f"{PLANS}{running.pk}/delete/", {"_confirmed": "1", "_delete": "1"})
+    assert not Plan.objects.exists()
 
 
 def test_page_of_missing_plan_redirects_with_a_message(operator: Client) -> None:

@@ -58,6 +58,11 @@ def messy(plan: Plan) -> bool:
     return True
 
 
+def jump_and_complain(plan: Plan) -> str:
+    rollouts.jump(plan.key, 25)
+    return "few orders"
+
+
 @pytest.fixture(autouse=True)
 def started(db: None) -> None:
     drive_recently()
@@ -103,3 +108,10 @@ def test_guard_that_does_not_return_holds_its_plan_only(monkeypatch: pytest.Monk
         assert plan_of().reason == f"{MODULE}.messy did not return within 0.05 s; make it faster"
     finally:
         released.set()
+
+
+def test_result_of_a_guard_is_not_used_for_another_run() -> None:
+    make_flag("new_search")
+    rollouts.start("new_search", STEPS, guards=[f"call={MODULE}.jump_and_complain"])
+    assert "new_search" not in [report.plan for report in run_plans()]
+    assert (plan_of("new_search").state, rollout("new_search")) == (State.RUNNING, 25)

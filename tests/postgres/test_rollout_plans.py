@@ -131,7 +131,7 @@ def test_pending_plan_cannot_be_started_with_other_steps(flag: FeatureFlag) -> N
 
 
 def test_running_plan_cannot_be_started_again(started: Plan) -> None:
-    with pytest.raises(PlanError, match="is running and cannot be started"):
+    with pytest.raises(PlanError, match=r"is running and cannot be started; .* status"):
         rollouts.start(KEY)
 
 
@@ -177,8 +177,8 @@ def test_naive_start_time_is_in_the_current_time_zone(flag: FeatureFlag) -> None
 
 
 def test_start_time_that_cannot_be_read_again_is_refused(flag: FeatureFlag) -> None:
-    never = datetime(9999, 12, 31, tzinfo=timezone.utc)
-    with pytest.raises(InvalidPlanError, match="cannot start in the year 9999"):
+    never = datetime(9000, 1, 1, tzinfo=timezone.utc)
+    with pytest.raises(InvalidPlanError, match="cannot start in the year 9000"):
         rollouts.start(KEY, STEPS, starts_at=never)
 
 
@@ -253,7 +253,7 @@ def test_jump_to_a_percentage_without_a_step_lists_the_steps(started: Plan) -> N
 
 def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
     changes.set_rollout(KEY, 7)
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match=r"5 → 7; pause and resume it first: .* plan .* pause"):
         rollouts.jump(KEY, 25)
     assert rollout() == 7
 
@@ -332,12 +332,12 @@ def test_plan_that_disabled_its_flag_does_not_resume_before_it_is_enabled() -> N
 @pytest.mark.parametrize("change", [rollouts.pause, rollouts.rollback])
 def test_rolled_back_plan_cannot_be_stopped_again(started: Plan, change: Any) -> None:
     rollouts.rollback(KEY)
-    with pytest.raises(PlanError, match="is rolled back and cannot be"):
+    with pytest.raises(PlanError, match=r"is rolled back and cannot be .* status"):
         change(KEY)
 
 
 def test_running_plan_cannot_be_deleted(started: Plan) -> None:
-    with pytest.raises(PlanError, match="is running and cannot be deleted"):
+    with pytest.raises(PlanError, match=r"is running and cannot be deleted; .* pause"):
         rollouts.delete(KEY)
 
 

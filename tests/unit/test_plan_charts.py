@@ -156,6 +156,27 @@ def test_failures_inside_only_are_drawn() -> None:
     assert '"inf' not in svg
 
 
+@pytest.mark.parametrize(
+    ("fields", "css", "width"),
+    [
+        ({"e_value": 10.0}, "evidence-bar", 50),
+        ({"e_value": 0.2}, "evidence-bar", 0),
+        ({"e_value": 31.6}, "open", 75),
+        ({"e_value": math.inf, "tripped": True}, "bad", 100),
+    ],
+)
+def test_bar_of_the_evidence_is_full_at_the_trip(
+    fields: dict[str, Any], css: str, width: float
+) -> None:
+    svg = guard_chart("Errors", result(**fields), EVIDENCE)
+    assert numbers(svg, "rect", css, "width") == pytest.approx([width], abs=0.1)
+
+
+def test_chart_says_how_near_a_trip_is() -> None:
+    svg = guard_chart("Errors", result(e_value=16.7), EVIDENCE)
+    assert "evidence of harm: 17, trips at 100" in texts(svg)
+
+
 def test_guard_without_failures_has_no_ratio() -> None:
     none = result(failed=GuardCounts(), ratio=None, upper=math.inf)
     svg = guard_chart("Errors", none, Evidence(0, 0, 0, {}, (0, 0)))

@@ -197,7 +197,10 @@ def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, An
 
 
 def _is_renewal_due(plan: Plan, now: datetime) -> bool:
-    return plan.guarded_until is None or plan.guarded_until - now < _RENEW_BELOW
+    if plan.guarded_until is None:
+        return True
+    # A longer time than the driver writes would hide that it has stopped.
+    return not _RENEW_BELOW <= plan.guarded_until - now <= GUARDED_FOR
 
 
 def _shape(reason: str) -> str:

@@ -26,6 +26,7 @@ from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.rollouts import plans
+from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
 from flagstaff.rollouts.models import Plan, State
@@ -76,7 +77,8 @@ def _add_steps(parser: CommandParser) -> None:
         action="append",
         type=_step,
         metavar="PERCENT:TIME",
-        help='a step, such as "5:1h"; repeat it. Without steps: 1, 5, 25, 50 and 100 percent',
+        help='a step: its percentage and its shortest time, such as "5:1h"; can be repeated. '
+        "Without steps: 1, 5, 25, 50 and 100 percent",
     )
     parser.add_argument(
         "--guard",
@@ -85,16 +87,21 @@ def _add_steps(parser: CommandParser) -> None:
         type=_guard,
         metavar="GUARD",
         help='a guard: "errors", "latency=0.5" or "call=shop.guards.orders", and after commas '
-        "limit=2, tolerated=1 or action=hold; repeat it. Without guards: errors",
+        "limit=2, tolerated=1 or action=hold; can be repeated. Without guards: errors",
     )
     parser.add_argument(
         "--required-users",
         type=count(1),
         metavar="N",
-        help="users inside that a step needs if its guards cannot bound the harm before, "
-        f"by default {plans.REQUIRED_USERS:,}",
+        help="a step also passes after this many users inside, if the guards see no sign of "
+        f"harm; the default is {plans.REQUIRED_USERS:,}",
     )
-    parser.add_argument("--at", type=_time, metavar="TIME", help="start at this time")
+    parser.add_argument(
+        "--at",
+        type=_time,
+        metavar="TIME",
+        help='start at this time, such as "2026-11-20 14:00", in the time zone of the settings',
+    )
     add_attribution(parser)
 
 
@@ -195,6 +202,8 @@ def _explain(plan: Plan, out: Output) -> None:
     flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
     if flag is not None and rules_can_grant(flag):
         out.message("a rule can grant the flag, so a guard that trips also disables the flag")
+    if plan.starts_at is not None and plan.starts_at <= database_now():
+        out.message("the time of the start is past, so the next run of run-jobs starts the plan")
     first = steps_of(plan)[0]
     if plan.state != State.PENDING and first.percent < _ALL:
         users = plan.required_users * _ALL // first.percent

@@ -125,7 +125,20 @@ def _wait_for_workers(plan: Plan) -> None:
 def _propagation_text(found: Propagation) -> str:
     if found.polling_deadline is None:
         return "evaluations query the database, so the trip is in effect at once"
-    if found.complete:
+    text = _workers_text(found)
+    if not found.possibly_hidden:
+        return text
+    deadline = found.polling_deadline.isoformat(timespec="seconds")
+    return (
+        f"{text}; workers behind a pooler or at a standby are not listed, and apply it by "
+        f"{deadline} if they reach the database"
+    )
+
+
+def _workers_text(found: Propagation) -> str:
+    if not found.connected:
+        return "the server lists no worker"
+    if found.applied == found.connected:
         return f"applied by all connected workers: {found.applied}"
     return (
         f"applied by {found.applied} of {found.connected} connected workers within "

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flagstaff._tables.rows import FlagRow
+from django.core.exceptions import ValidationError
+
+from flagstaff._tables.rows import FlagRow, all_rows
+from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
@@ -22,10 +25,12 @@ _MAX_VALUE = 80
 def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
     """Returns what somebody else did to the flag since the plan saw it, or None.
 
-    The row of the flag must be locked. Makes a few queries.
+    The row of the flag must be locked. Makes a few queries. A flag with another key has other users
+    inside, so the plan does not follow it.
     """
     if flag is None or str(flag.pk) != plan.flag_pk:
-        return "the flag was deleted"
+        renamed = _present_key(plan)
+        return f"the flag was renamed to {renamed}" if renamed else "the flag was deleted"
     version = version_of(Kind.FLAG, flag.pk)
     if version == plan.flag_version:
         return None
@@ -34,6 +39,16 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
         return "the history of the flag was changed"
     names = readable_names_of_actors(events)
     return "; ".join(_describe(event, names) for event in reversed(events))
+
+
+def _present_key(plan: Plan) -> str | None:
+    try:
+        with_pk = all_rows(conf.flag_model).filter(pk=plan.flag_pk)
+    except (ValueError, ValidationError):
+        # SQL has written a text that is no primary key.
+        return None
+    key: str | None = with_pk.values_list("key", flat=True).first()
+    return key
 
 
 def _describe(event: Event, names: Mapping[str, str]) -> str:

@@ -170,7 +170,9 @@ def _number(value: str, text: str) -> float:
     try:
         return float(value)
     except ValueError as error:
-        raise InvalidPlanError(f"{value!r} of {text!r} is not a number; {_EXPECTED}") from error
+        raise InvalidPlanError(
+            f"{value!r} of {text!r} is not a number; write a number such as 1.5"
+        ) from error
 
 
 def _require_valid(guard: Guard) -> None:
@@ -189,10 +191,15 @@ def _require_valid_fields(guard: Guard) -> None:
     if guard.kind not in (ERRORS, LATENCY):
         raise InvalidPlanError(f"{guard.kind!r} is not a kind of guard; {_EXPECTED}")
     # A comparison with NaN is false.
-    if not (1 <= guard.tolerated < min(guard.limit, _MAX_TOLERATED) and isfinite(guard.limit)):
+    if not 1 <= guard.tolerated < _MAX_TOLERATED:
         raise InvalidPlanError(
-            f'the ratios of the guard "{guard}" are not valid; tolerated must be at least 1, '
-            f"below limit and below {_MAX_TOLERATED:g}"
+            f'the option tolerated of the guard "{guard}" is not valid; write a number of at '
+            f"least 1 and below {_MAX_TOLERATED:g}"
+        )
+    if not (guard.limit > guard.tolerated and isfinite(guard.limit)):
+        raise InvalidPlanError(
+            f'the option limit of the guard "{guard}" is not valid; write a number above '
+            f"tolerated, which is {guard.tolerated:g}"
         )
     if guard.kind == LATENCY and not 0 < (guard.seconds or 0) <= _MAX_SECONDS:
         raise InvalidPlanError(

@@ -18,7 +18,7 @@ __all__ = ["PLAN_TEXTS"]
 
 _UNTRANSLATED: Final = (
     *("key", "command", "text", "value", "path", "type", "database", "table", "reason", "steps"),
-    *("option", "percent", "time", "expected"),
+    *("option", "percent", "time", "expected", "actor", "change"),
 )
 _UNITS: Final = {
     "d": _("%(count)s d"),
@@ -120,6 +120,10 @@ _EVENTS: Final = [
     _("paused: %(why)s"),
     _("paused"),
     _("not started, %(why)s"),
+    _("the flag was renamed to %(key)s"),
+    _("the flag was deleted"),
+    _("the history of the flag was changed"),
+    _("%(actor)s changed the flag: %(change)s"),
     _("resumed at step %(number)s: rollout %(old)s → %(new)s %%, the evidence begins anew"),
     _(
         "resumed at the first step again: rollout %(old)s → %(new)s %%, the evidence begins anew",
@@ -132,6 +136,11 @@ _EVENTS: Final = [
     _("the flag %(key)s no longer exists, so no rollout was changed"),
     _("the workers cannot be listed: %(why)s"),
     _("evaluations query the database, so the trip is in effect at once"),
+    _(
+        "%(workers)s; workers behind a pooler or at a standby are not listed, and apply it by "
+        "%(time)s if they reach the database"
+    ),
+    _("the server lists no worker"),
     _("applied by all connected workers: %(count)s"),
     _(
         "applied by %(applied)s of %(connected)s connected workers within %(seconds)s s; "
@@ -166,8 +175,12 @@ _REFUSED: Final = [
         "%(command)s"
     ),
     _("the rollout plan of %(key)s is %(state)s and cannot be deleted; possible next: %(command)s"),
+    _(
+        "the rollout plan of %(key)s cannot jump, because %(why)s; pause and resume it first: "
+        "%(command)s"
+    ),
     _("%(key)s has a newer rollout plan; see it: %(command)s"),
-    _("%(key)s is at 100 %% already, so a plan has no steps"),
+    _("%(key)s is at 100 %% already, so a plan has no steps; lower its rollout first"),
     _(
         "the first step is %(percent)s %%, and %(key)s is at %(now)s %% already; begin with a "
         "higher step"
@@ -183,7 +196,9 @@ _REFUSED: Final = [
         "step %(percent)s %% follows %(before)s %%; each step must be higher than the one before",
     ),
     _("the steps that the plan has stored cannot be read; create the plan again"),
-    _("step %(percent)s is not a whole number from 1 to 100"),
+    _("the plan is at step %(step)s of %(steps)s; create the plan again"),
+    _("the plan has the unknown state %(value)s; delete the plan"),
+    _("the percentage %(value)s is not a whole number from 1 to 100"),
     _("the time of step %(percent)s %% must be at most 365 d"),
     _("step %(percent)s %% has no time; write for example %(step)s"),
     _("%(text)s is not a guard; %(expected)s"),
@@ -193,13 +208,17 @@ _REFUSED: Final = [
         "%(option)s of %(text)s is not an option of a guard; write limit=2, tolerated=1 or "
         "action=hold"
     ),
-    _("%(value)s of %(text)s is not a number; %(expected)s"),
+    _("%(value)s of %(text)s is not a number; write a number such as 1.5"),
     _(
         'the action of the guard %(guard)s is neither "rollback" nor "hold"; choose one',
     ),
     _(
-        "the ratios of the guard %(guard)s are not valid; tolerated must be at least 1, below "
-        "limit and below %(limit)s"
+        "the option tolerated of the guard %(guard)s is not valid; write a number of at least 1 "
+        "and below %(limit)s"
+    ),
+    _(
+        "the option limit of the guard %(guard)s is not valid; write a number above tolerated, "
+        "which is %(least)s"
     ),
     _("the time of the guard %(guard)s is not valid; write seconds above 0 and up to %(limit)s"),
     _("the guard %(guard)s cannot be imported: %(text)s; correct its path"),
@@ -222,12 +241,13 @@ _REFUSED: Final = [
 
 #: All texts of plans, and those of the changes that a plan makes.
 PLAN_TEXTS: Final = KnownTexts(
-    [*_VERDICTS, *_EVENTS, *_REFUSED],
+    # The first message that matches is used: "%(guard)s: …" also matches events with a verdict.
+    [*_EVENTS, *_VERDICTS, *_REFUSED],
     parts={
-        **dict.fromkeys(_UNTRANSLATED, ()),
         "guard": _NAMES.translate,
         "state": _STATES,
         "steps": lambda text: ", ".join(map(_STEP.translate, text.split(", "))),
     },
+    untranslated=_UNTRANSLATED,
     others=(REFUSALS,),
 )

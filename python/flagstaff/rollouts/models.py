@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff.rollouts.times import TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
 __all__ = [
@@ -76,12 +77,8 @@ class Plan(models.Model):
     step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(
         _("step"), null=True, blank=True
     )
-    due_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("due at"), null=True, blank=True
-    )
-    starts_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("starts at"), null=True, blank=True
-    )
+    due_at: models.Field[Any, datetime | None] = TimeField(_("due at"), null=True, blank=True)
+    starts_at: models.Field[Any, datetime | None] = TimeField(_("starts at"), null=True, blank=True)
     #: The version of the flag that the plan saw or wrote last. None without a history.
     flag_version: models.Field[Any, int | None] = models.BigIntegerField(
         _("version of the flag"), null=True, blank=True
@@ -98,20 +95,18 @@ class Plan(models.Model):
         max_length=_SALT_BYTES, default=new_salt, editable=False
     )
     #: Until when a driver watches the plan. Workers report a later time as unguarded.
-    guarded_until: models.Field[Any, datetime | None] = models.DateTimeField(
+    guarded_until: models.Field[Any, datetime | None] = TimeField(
         _("guarded until"), null=True, blank=True
     )
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
-    created_at: models.Field[Any, datetime] = models.DateTimeField(
+    created_at: models.Field[Any, datetime] = TimeField(
         _("created at"), db_default=Now(), editable=False
     )
-    changed_at: models.Field[Any, datetime] = models.DateTimeField(
+    changed_at: models.Field[Any, datetime] = TimeField(
         _("changed at"), db_default=Now(), editable=False
     )
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("ended at"), null=True, blank=True
-    )
+    ended_at: models.Field[Any, datetime | None] = TimeField(_("ended at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("rollout plan")
@@ -136,10 +131,8 @@ class StepRun(models.Model):
     #: None: measured before the start.
     step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(_("step"), null=True)
     percent: models.Field[Any, int] = models.PositiveSmallIntegerField(_("percent"))
-    started_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("started at"), db_default=Now()
-    )
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(_("ended at"), null=True)
+    started_at: models.Field[Any, datetime] = TimeField(_("started at"), db_default=Now())
+    ended_at: models.Field[Any, datetime | None] = TimeField(_("ended at"), null=True)
 
     class Meta:
         verbose_name = _("step run")
@@ -169,7 +162,7 @@ class PlanEvent(models.Model):
         DONE = "done", _("done")
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
+    at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     text: models.Field[Any, str] = models.TextField(_("text"))
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
@@ -187,9 +180,7 @@ class PlanEvent(models.Model):
 class DriverRun(models.Model):
     """The last run of the driver. The table has one row, with the primary key 1."""
 
-    last_run_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("last run at"), db_default=Now()
-    )
+    last_run_at: models.Field[Any, datetime] = TimeField(_("last run at"), db_default=Now())
 
     class Meta:
         default_permissions = ()
@@ -258,7 +249,7 @@ class FailedUnit(models.Model):
     guard: models.Field[Any, int] = models.SmallIntegerField()
     unit: models.Field[Any, int] = models.BigIntegerField()
     inside: models.Field[Any, bool] = models.BooleanField()
-    at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    at: models.Field[Any, datetime] = TimeField(db_default=Now())
 
     class Meta:
         default_permissions = ()
@@ -278,12 +269,12 @@ class SignalWorker(models.Model):
     worker: models.Field[Any, str] = models.TextField(primary_key=True)
     host: models.Field[Any, str] = models.TextField(default="", db_default="")
     pid: models.Field[Any, int] = models.BigIntegerField()
-    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    started_at: models.Field[Any, datetime] = TimeField(db_default=Now())
     flush_interval: models.Field[Any, float] = models.FloatField()
     #: The number of its last flush.
     sequence: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
-    last_seen_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
-    stopped_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    last_seen_at: models.Field[Any, datetime] = TimeField(db_default=Now())
+    stopped_at: models.Field[Any, datetime | None] = TimeField(null=True)
 
     class Meta:
         default_permissions = ()

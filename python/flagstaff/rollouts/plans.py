@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import MAXYEAR, datetime
+from datetime import datetime
 from typing import cast
 
 from django.conf import settings
@@ -18,9 +18,8 @@ from django.utils import timezone
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownPlanError
+from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts import transitions
@@ -31,6 +30,7 @@ from flagstaff.rollouts.conditions import (
     problem_of_flag,
     require,
 )
+from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -41,7 +41,9 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
 )
+from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
+from flagstaff.rollouts.times import MAX_YEAR
 from flagstaff.rollouts.transitions import record, steps_of
 
 __all__ = [
@@ -104,11 +106,11 @@ def start(
             users = REQUIRED_USERS if required_users is None else required_users
             plan = _create(key, steps, given, users)
         elif plan.state != State.PENDING:
-            raise _wrong_state(plan, "cannot be started")
+            raise wrong_state(plan, "start")
         elif not (steps is None and guards is None and required_users is None):
             raise PlanError(
                 f"{key} has a pending plan already; start it without new options, or delete "
-                f"it first: {_command(key, 'delete')}"
+                f"it first: {plan_command(key, 'delete')}"
             )
         if starts_at is not None:
             _schedule(plan, starts_at)
@@ -125,7 +127,7 @@ def pause(key: str) -> Plan:
     with _locked_plan(key) as plan:
         is_scheduled = plan.state == State.PENDING and plan.starts_at is not None
         if plan.state not in WATCHED_STATES and not is_scheduled:
-            raise _wrong_state(plan, "cannot be paused")
+            raise wrong_state(plan, "pause")
         transitions.pause(plan, database_now(), current_reason())
         return plan
 
@@ -138,7 +140,7 @@ def resume(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         if plan.state not in {State.PAUSED, State.ROLLED_BACK}:
-            raise _wrong_state(plan, "cannot be resumed")
+            raise wrong_state(plan, "resume")
         if plan.step is None:
             _start(plan)
             return plan
@@ -165,7 +167,7 @@ def jump(key: str, percent: int) -> Plan:
     """
     with _locked_plan(key) as plan:
         if plan.state not in WATCHED_STATES:
-            raise _wrong_state(plan, "cannot jump")
+            raise wrong_state(plan, "jump")
         percents = [step.percent for step in steps_of(plan)]
         if percent not in percents:
             listed = ", ".join(f"{one} %" for one in percents)
@@ -173,6 +175,12 @@ def jump(key: str, percent: int) -> Plan:
                 f"the plan of {key} has no step of {percent} %; choose one of {listed}"
             )
         flag = _flag_of(plan)
+        if change := foreign_change(plan, flag):
+            raise ConflictError(
+                f"the rollout plan of {key} cannot jump, because {change}; pause and resume it "
+                f"first: {plan_command(key, 'pause')}",
+                key=key,
+            )
         require(key, problem_of_driver(), problem_of_flag(flag))
         index, old = percents.index(percent), flag.rollout_percent
         transitions.enter_step(plan, index, database_now(), expect_version=plan.flag_version)
@@ -189,7 +197,7 @@ def rollback(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         if plan.state not in {*WATCHED_STATES, State.PAUSED} or plan.step is None:
-            raise _wrong_state(plan, "cannot be rolled back")
+            raise wrong_state(plan, "rollback")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         changed = transitions.roll_back(
@@ -212,7 +220,7 @@ def delete(key: str) -> None:
     """
     with _locked_plan(key) as plan:
         if plan.state in WATCHED_STATES:
-            raise _wrong_state(plan, "cannot be deleted")
+            raise wrong_state(plan, "delete")
         _keep_workers_from_writing()
         plan.delete(using=conf.database)
 
@@ -235,7 +243,7 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
 def no_plan_text(key: str) -> str:
     """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
     flag_row(key)
-    return f"the flag {key} has no rollout plan; start one: {_command(key, 'start')}"
+    return f"the flag {key} has no rollout plan; start one: {plan_command(key, 'start')}"
 
 
 def _create(
@@ -281,7 +289,7 @@ def _insert(plan: Plan) -> None:
             flag_pk=plan.flag_pk, state__in=ACTIVE_STATES
         )
         if found := active.first():
-            raise _exists_already(found) from error
+            raise exists_already(found) from error
         raise
 
 
@@ -296,14 +304,16 @@ def _make_active(plan: Plan) -> None:
             of_plan.update(state=State.PAUSED)
     except IntegrityError as error:
         raise PlanError(
-            f"{plan.key} has a newer rollout plan; see it: {_command(plan.key, 'status')}"
+            f"{plan.key} has a newer rollout plan; see it: {plan_command(plan.key, 'status')}"
         ) from error
 
 
 def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
     steps = tuple(step for step in DEFAULT_STEPS if step.percent > flag.rollout_percent)
     if not steps:
-        raise InvalidPlanError(f"{flag.key} is at 100 % already, so a plan has no steps")
+        raise InvalidPlanError(
+            f"{flag.key} is at 100 % already, so a plan has no steps; lower its rollout first"
+        )
     return steps
 
 
@@ -320,10 +330,9 @@ def _schedule(plan: Plan, starts_at: datetime) -> None:
     require(plan.key, problem_of_database())
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
-    # Python cannot read the year 10000, which the last hours before it are in UTC.
-    if starts_at.year == MAXYEAR:
+    if starts_at.year >= MAX_YEAR:
         raise InvalidPlanError(
-            f"the plan cannot start in the year {MAXYEAR}; write an earlier time"
+            f"the plan cannot start in the year {starts_at.year}; write an earlier time"
         )
     plan.starts_at = starts_at
     plan.flag_version = version_of(Kind.FLAG, plan.flag_pk)
@@ -346,7 +355,7 @@ def _flag_of(plan: Plan) -> FlagRow:
     if str(flag.pk) != plan.flag_pk:
         raise PlanError(
             f"the flag {plan.key} was deleted and created again after its plan; delete the plan: "
-            f"{_command(plan.key, 'delete')}"
+            f"{plan_command(plan.key, 'delete')}"
         )
     return flag
 
@@ -369,33 +378,3 @@ def _active_plan(key: str, *, lock: bool = True) -> Plan | None:
 def _plans(key: str, *, lock: bool) -> QuerySet[Plan]:
     plans = Plan.objects.using(conf.database).filter(key=key)
     return plans.select_for_update() if lock else plans
-
-
-_NEXT = {
-    State.PENDING: "start",
-    State.RUNNING: "pause",
-    State.HOLDING: "pause",
-    State.PAUSED: "resume",
-    State.DONE: "delete",
-    State.ROLLED_BACK: "resume",
-}
-
-
-def _exists_already(plan: Plan) -> PlanError:
-    before = "pause it and " if plan.state in WATCHED_STATES else ""
-    return PlanError(
-        f"{plan.key} has a rollout plan already, which is {plan.state}; {before}delete it before "
-        f"you create another: {_command(plan.key, 'delete')}"
-    )
-
-
-def _wrong_state(plan: Plan, what: str) -> PlanError:
-    state = State(plan.state)
-    return PlanError(
-        f"the rollout plan of {plan.key} is {state.value.replace('_', ' ')} and {what}; possible "
-        f"next: {_command(plan.key, _NEXT[state])}"
-    )
-
-
-def _command(key: str, verb: str) -> str:
-    return quoted_command("plan", key, verb)

@@ -109,7 +109,7 @@ def duration_text(seconds: float) -> str:
 def _require_valid(step: Step, *, is_last: bool) -> None:
     percent, seconds = step.percent, step.seconds
     if type(percent) is not int or not 1 <= percent <= _ALL:
-        raise InvalidPlanError(f"step {percent!r} is not a whole number from 1 to {_ALL}")
+        raise InvalidPlanError(f"the percentage {percent!r} is not a whole number from 1 to {_ALL}")
     if not 0 <= seconds <= _MAX_SECONDS:
         raise InvalidPlanError(f"the time of step {percent} % must be at most 365 d")
     # Only the last step may end at once: nothing can be measured in no time.

@@ -7,12 +7,12 @@ SELECT
     salt,
     latency_limits::text AS latency_limits,
     CASE
-        WHEN state OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'holding']) THEN coalesce(
-            pg_catalog.date_part(
-                'epoch', guarded_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()
-            ),
-            0
+        WHEN state OPERATOR(pg_catalog.<>) ALL (ARRAY['running', 'holding']) THEN NULL
+        -- Before PostgreSQL 17, a difference to infinity is an error, and no flag would be loaded.
+        WHEN pg_catalog.isfinite(guarded_until) THEN pg_catalog.date_part(
+            'epoch', guarded_until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()
         )
+        ELSE 0
     END AS guarded_for
 FROM {plan_table}
 WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'running', 'holding', 'paused'])

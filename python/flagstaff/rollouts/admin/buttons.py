@@ -14,13 +14,15 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.planned import Planned, planned_edit
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.texts import NONE, duration
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
+from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["Button", "buttons_of", "preview", "version_of_plan"]
+__all__ = ["Button", "buttons_of", "planned_step", "preview", "version_of_plan"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Button:
 
 def buttons_of(plan: Plan) -> tuple[Button, ...]:
     """Returns the buttons that the state of a plan allows."""
+    if problem_of_plan(plan):
+        return _stopping(plan)
     state = State(plan.state)
     if state is State.PENDING:
         return (_START, _PAUSE) if plan.starts_at else (_START,)
@@ -52,6 +56,13 @@ def buttons_of(plan: Plan) -> tuple[Button, ...]:
     if state is State.DONE:
         return ()
     return (*_jump(plan), _PAUSE, _ROLL_BACK)
+
+
+def _stopping(plan: Plan) -> tuple[Button, ...]:
+    """The buttons that need neither the steps nor the guards."""
+    if plan.state in WATCHED_STATES:
+        return (_PAUSE, _ROLL_BACK)
+    return (_ROLL_BACK,) if plan.state == State.PAUSED and plan.step is not None else ()
 
 
 def version_of_plan(plan: Plan) -> str:
@@ -80,6 +91,14 @@ def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow
         text %= {"percent": "0 %"}
         rows.append(PreviewRow(_("if a guard trips"), "", text))
     return rows
+
+
+def planned_step(plan: Plan, button: Button, flag: FlagRow | None) -> Planned | None:
+    """Returns what the button does to the flag. Counts the users, for at most a second."""
+    if flag is None:
+        return None
+    step = steps_of(plan)[button.step or 0]
+    return planned_edit(flag, {"rollout_percent": step.percent})
 
 
 def _place(index: int, count: int) -> str:

@@ -97,7 +97,7 @@ def _guard_figures(label: str, result: GuardResult, evidence: Evidence) -> Guard
         (_("Upper bound of the ratio (95 %)"), ratio_text(result.upper)),
         (_("Limit"), limit_text(result.limit)),
         (_("Evidence of harm (e-value)"), evidence_text(result.e_value)),
-        (_("Trips at"), ratio_text(result.threshold)),
+        (_("Trips at an e-value of"), ratio_text(result.threshold)),
     ]
     if result.smallest_harm is not None:
         text = _("Would have tripped at a ratio of")

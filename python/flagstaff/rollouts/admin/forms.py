@@ -42,7 +42,7 @@ _ACTIONS: tuple[tuple[str, str | Promise], ...] = (
     ("hold", gettext_lazy("holds the plan")),
 )
 _ALL = 100
-_DEFAULT_LIMIT = 2.0
+_DEFAULT_LIMIT, _DEFAULT_TOLERATED = Guard.limit, Guard.tolerated
 _EXTRA_STEPS, _EXTRA_GUARDS = 3, 2
 # More rows than a form has by default are no attack; thousands would be.
 _MAX_ROWS = 100
@@ -127,6 +127,12 @@ class GuardRow(forms.Form):
     limit = forms.FloatField(
         label=gettext_lazy("Limit"), initial=f"{_DEFAULT_LIMIT:g}", min_value=1, required=False
     )
+    tolerated = forms.FloatField(
+        label=gettext_lazy("Tolerated"),
+        initial=f"{_DEFAULT_TOLERATED:g}",
+        min_value=1,
+        required=False,
+    )
     seconds = forms.FloatField(label=gettext_lazy("Seconds"), min_value=0, required=False)
     path = forms.CharField(label=gettext_lazy("Function"), required=False)
     action = forms.ChoiceField(label=gettext_lazy("A trip"), choices=_ACTIONS, required=False)
@@ -140,6 +146,7 @@ class GuardRow(forms.Form):
         return Guard(
             kind,
             limit=self.cleaned_data.get("limit") or _DEFAULT_LIMIT,
+            tolerated=self.cleaned_data.get("tolerated") or _DEFAULT_TOLERATED,
             action=self.cleaned_data.get("action") or "rollback",
             seconds=seconds,
             path=self.cleaned_data.get("path") or "" if kind == CALLABLE else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -18,9 +19,16 @@ from flagstaff.admin.attribution import VERSION
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.planned import impact_text
 from flagstaff.conf import conf
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.buttons import Button, buttons_of, preview, version_of_plan
+from flagstaff.rollouts.admin.buttons import (
+    Button,
+    buttons_of,
+    planned_step,
+    preview,
+    version_of_plan,
+)
 from flagstaff.rollouts.admin.clock import time_of
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
 from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
@@ -31,12 +39,14 @@ from flagstaff.rollouts.admin.texts import (
     capitalized,
     ratio_text,
     state_label,
+    state_name,
     state_sentence,
 )
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.stored import problem_of_plan
 
 __all__ = ["PlanPageMixin"]
 
@@ -113,14 +123,21 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         buttons = buttons_of(plan) if _is_newest(plan) else ()
         button = next((one for one in buttons if one.name == name), None)
         asks = button is not None and bool(button.question)
+        change = planned_step(plan, button, flag) if button is not None and asks else None
+        typed = "" if change is None else change.text_to_type
         if button is None or (asks and request.POST.get(VERSION) != version_of_plan(plan)):
             text = _(
                 "Not saved: the plan has changed since you opened the page. The page now shows the "
                 "present state; press the button again."
             )
             self.message_user(request, text, messages.ERROR)
-        elif asks and (problems := problems_of(request, "")) != []:
-            return self._confirm(request, plan, button, flag, problems)
+        elif asks and (problems := problems_of(request, typed)) != []:
+            context = {
+                "flagstaff_notes": [text] if change and (text := impact_text(change)) else [],
+                "flagstaff_typed": typed,
+                "flagstaff_problems": problems,
+            }
+            return self._confirm(request, plan, button, flag, context)
         else:
             button.press(plan.key)
             text = str(button.done) % {"key": plan.key}
@@ -147,7 +164,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         plan: Plan,
         button: Button,
         flag: FlagRow | None,
-        problems: list[str] | None,
+        more: Mapping[str, object],
     ) -> HttpResponse:
         context = {
             "title": str(button.label),
@@ -157,7 +174,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_button": _BUTTON,
             "flagstaff_target": button.name,
             "flagstaff_label": button.label,
-            "flagstaff_problems": problems,
+            **more,
         }
         return self.confirmation(request, cast("Row", plan), context)
 
@@ -175,7 +192,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_needs_reason": False,
             "flagstaff_question": question % {"key": plan.key},
             "flagstaff_rows": [
-                PreviewRow(_("plan"), str(State(plan.state).label), _("deleted")),
+                PreviewRow(_("plan"), state_name(plan), _("deleted")),
                 PreviewRow(_("rollout"), rollout, rollout),
             ],
             "flagstaff_button": _DELETE,
@@ -188,10 +205,10 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
 
     def _page(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
         now = time_of(plan)
-        figures = figures_of_plan(plan, now)
+        problem = problem_of_plan(plan)
         may_change = may(self.admin_site, request, "toggle", flag)
         has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)
-        steps = step_rows(plan, now)
+        warnings: list[object] = [capitalized(PLAN_TEXTS.translate(problem))] if problem else []
         context = {
             **self.admin_site.each_context(request),
             "title": _("Rollout plan of %(key)s") % {"key": plan.key},
@@ -203,22 +220,17 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             "flag_url": page_url(self.admin_site, conf.flag_model, "change", plan.flag_pk)
             if has_flag_page
             else None,
-            "warnings": warnings_of(plan, flag, now),
+            "warnings": [*warnings, *warnings_of(plan, flag, now)],
             "state_label": state_label(plan),
-            "state_sentence": state_sentence(plan, now),
             "rules_grant": flag is not None and rules_can_grant(flag),
             "buttons": buttons_of(plan) if may_change and _is_newest(plan) else (),
             "version": version_of_plan(plan),
             "delete_url": self._url("delete", plan.pk)
             if may_change and plan.state not in WATCHED_STATES
             else None,
-            "chart": steps_chart(plan, now),
-            "steps": steps,
-            "has_times": any(step["when"] for step in steps),
-            "guards": guard_rows(plan),
-            "required_users": local_number(plan.required_users),
             "events": _event_rows(plan),
-            **_figures_context(plan, figures),
+            "is_readable": problem is None,
+            **({} if problem else _readable_context(plan, now)),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/rollouts/plan.html", context)
@@ -227,23 +239,41 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         return page_url(self.admin_site, self.model, page, *arguments)
 
 
+def _readable_context(plan: Plan, now: datetime) -> dict[str, object]:
+    """Returns what needs the steps and the guards."""
+    steps = step_rows(plan, now)
+    return {
+        "state_sentence": state_sentence(plan, now),
+        "chart": steps_chart(plan, now),
+        "steps": steps,
+        "has_times": any(step["when"] for step in steps),
+        "guards": guard_rows(plan),
+        "required_users": local_number(plan.required_users),
+        **_figures_context(plan, figures_of_plan(plan, now)),
+    }
+
+
 def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
     if figures is None:
         return {"figures": None}
     forecasts: list[ForecastRow] = []
     if plan.state == State.PENDING:
         forecasts = forecast_rows(plan, figures)
-    harm = figures.verdict.smallest_harm if figures.verdict else None
+    verdict = figures.verdict
+    # An ended measurement waits for nothing: only its trip is still true.
+    if verdict and figures.run.ended_at and not verdict.trip:
+        verdict = None
+    harm = verdict.smallest_harm if verdict else None
     return {
         "figures": figures,
         "measured_at": f"{figures.run.percent} %",
         "measured_from": local_time_text(figures.run.started_at),
-        "verdict": capitalized(PLAN_TEXTS.translate(figures.verdict.why))
-        if figures.verdict
-        else "",
+        "measured_until": local_time_text(figures.run.ended_at) if figures.run.ended_at else "",
+        "verdict": capitalized(PLAN_TEXTS.translate(verdict.why)) if verdict else "",
         "smallest_harm": None if harm is None else ratio_text(harm),
         "problems": problems(figures.evidence) if plan.run_id else [],
         "forecasts": forecasts,
+        "has_traffic": figures.evidence.users_inside + figures.evidence.users_outside > 0,
     }
 
 

@@ -10,14 +10,17 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.add_page import AddPageMixin
 from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.page import PlanPageMixin
@@ -44,8 +47,13 @@ else:
 _ACTOR = "flagstaff_actor"
 
 
-class _ActorsMixin(_ChangeList):
-    """A list that finds the names of all actors with one query."""
+class _PlanListMixin(_ChangeList):
+    """A list with a title of its own, which finds the names of all actors with one query."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        # A plan is not changed: Django's title would say so.
+        self.title = str(capfirst(self.opts.verbose_name_plural))
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -95,7 +103,7 @@ class PlanAdmin(
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""
         base = super().get_changelist(request, **kwargs)
-        return type("PlanList", (_ActorsMixin, base), {})
+        return type("PlanList", (_PlanListMixin, base), {})
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, plan: Plan) -> SafeString:
@@ -114,24 +122,31 @@ class PlanAdmin(
         )
 
     @admin.display(description=gettext_lazy("step"))
-    def shown_step(self, plan: Plan) -> str:
+    def shown_step(self, plan: Plan) -> SafeString:
         """The percentage and the number of the present step."""
-        return step_text(plan)
+        try:
+            text = step_text(plan)
+        except InvalidPlanError:
+            text = _("not valid")
+        return labelled_cell(_("step"), text)
 
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
-    def due(self, plan: Plan) -> SafeString | str:
+    def due(self, plan: Plan) -> SafeString:
         """When the plan starts or takes its next step."""
-        is_pending = plan.state == State.PENDING
-        return time_html(plan.starts_at if is_pending else plan.due_at, time_of(plan))
+        at = plan.starts_at if plan.state == State.PENDING else plan.due_at
+        return labelled_cell(_("due"), time_html(at, time_of(plan)))
 
     @admin.display(description=gettext_lazy("guards"))
-    def shown_guards(self, plan: Plan) -> str:
+    def shown_guards(self, plan: Plan) -> SafeString:
         """The guards in words."""
-        found = ", ".join(guard_label(guard) for guard in guards_from_json(plan.guards))
-        return found or _("none")
+        try:
+            guards = guards_from_json(plan.guards)
+        except InvalidPlanError:
+            return labelled_cell(_("guards"), _("not valid"))
+        return labelled_cell(_("guards"), ", ".join(map(guard_label, guards)) or _("none"))
 
     @admin.display(description=gettext_lazy("by"))
-    def started_by(self, plan: Plan) -> str:
+    def started_by(self, plan: Plan) -> SafeString:
         """Who created the plan."""
         name: str = vars(plan).get(_ACTOR, plan.actor)
-        return name
+        return labelled_cell(_("by"), name)

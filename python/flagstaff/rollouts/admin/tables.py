@@ -15,7 +15,7 @@ from flagstaff.rollouts.admin.texts import (
     guard_label,
     limit_text,
 )
-from flagstaff.rollouts.guards import CALLABLE, guards_from_json
+from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State, StepRun
 from flagstaff.rollouts.transitions import steps_of
 
@@ -58,8 +58,17 @@ def guard_rows(plan: Plan) -> list[dict[str, str]]:
     for guard in guards_from_json(plan.guards):
         passes = _("the function returns True")
         if guard.kind != CALLABLE:
-            text = _("users inside fail less than %(limit)s times as often")
-            passes = text % {"limit": limit_text(guard.limit)}
+            passes = _passes(guard)
         label = capitalized(guard_label(guard)) if guard.kind != CALLABLE else guard_label(guard)
         rows.append({"name": label, "passes": passes, "action": action_text(guard)})
     return rows
+
+
+def _passes(guard: Guard) -> str:
+    text = _("users inside fail less than %(limit)s times as often")
+    if guard.tolerated > 1:
+        text = _(
+            "users inside fail less than %(limit)s times as often; up to %(tolerated)s times is "
+            "tolerated"
+        )
+    return text % {"limit": limit_text(guard.limit), "tolerated": limit_text(guard.tolerated)}

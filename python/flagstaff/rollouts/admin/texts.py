@@ -30,6 +30,7 @@ __all__ = [
     "ratio_text",
     "share_text",
     "state_label",
+    "state_name",
     "state_sentence",
     "step_text",
     "time_html",
@@ -42,7 +43,7 @@ NONE = "\N{EN DASH}"
 # Ratios from here on have no decimals, as in the sentences of verdicts.
 _EXACT = 10
 _MILLION = 1_000_000
-_CSS_CLASSES = {
+_CSS_CLASSES: dict[str, str] = {
     State.PENDING: "none",
     State.RUNNING: "on",
     State.HOLDING: "partial",
@@ -54,10 +55,15 @@ _CSS_CLASSES = {
 
 def state_label(plan: Plan) -> SafeString:
     """Returns the state as a coloured label."""
-    state = State(plan.state)
+    css = _CSS_CLASSES.get(plan.state, "tripped")
     return format_html(
-        '<span class="flagstaff-state flagstaff-{}">{}</span>', _CSS_CLASSES[state], state.label
+        '<span class="flagstaff-state flagstaff-{}">{}</span>', css, state_name(plan)
     )
+
+
+def state_name(plan: Plan) -> str:
+    """Returns the name of the state. SQL may have written an unknown one."""
+    return str(State(plan.state).label) if plan.state in State.values else plan.state
 
 
 def present_percent(plan: Plan) -> int | None:
@@ -101,6 +107,9 @@ def _state_text(plan: Plan, now: datetime) -> str:
         State.ROLLED_BACK: _("Rolled back at step %(step)s of %(steps)s, %(percent)s %%"),
     }
     text = texts[State(plan.state)]
+    if plan.state == State.ROLLED_BACK and plan.reason:
+        # The reason says that it was rolled back, and by what.
+        text = texts[State.HOLDING]
     if plan.state == State.PENDING and plan.starts_at is not None:
         text, values["time"] = _("Starts at %(time)s"), local_time_text(plan.starts_at)
     elif plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:

@@ -40,6 +40,8 @@ def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeStr
         )
     if flag is None and plan.state not in {State.DONE, State.ROLLED_BACK}:
         found.append(_("The flag no longer exists. Delete this plan."))
+    elif flag is not None and not flag.enabled and plan.state in {State.PENDING, State.PAUSED}:
+        found.append(_("The plan cannot start, because the flag is off. Turn the flag on first."))
     elif flag is not None and not flag.enabled and plan.state != State.ROLLED_BACK:
         found.append(_("The flag is off, so the rollout has no effect."))
     return found
