@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.browser.conftest import Visitor
+import pytest
 
-__all__ = ["OVERFLOW", "assert_fits", "enable_scripts", "without_scripts"]
+from tests.browser.conftest import Shop, Visitor
+
+__all__ = ["OVERFLOW", "assert_fits", "enable_scripts", "plain_windows", "without_scripts"]
+
+_DESKTOP, _PHONE = 1400, 400
 
 OVERFLOW = """
     const width = document.documentElement.clientWidth;
@@ -35,6 +39,22 @@ def without_scripts(visitor: Visitor, width: int) -> Iterator[None]:
     yield
     enable_scripts(visitor)
     visitor.reset_width()
+
+
+def plain_windows(*statements: str) -> object:
+    """Returns a fixture: a window without scripts, on a desktop and on a phone.
+
+    The statements prepare the rows of the shop before each test.
+    """
+
+    @pytest.fixture(params=(_DESKTOP, _PHONE))
+    def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
+        for statement in statements:
+            shop.query(statement)
+        with without_scripts(visitor, request.param):
+            yield request.param
+
+    return width
 
 
 def enable_scripts(visitor: Visitor) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.browser.conftest import Shop, Visitor
-from tests.browser.layout import assert_fits, without_scripts
+from tests.browser.layout import assert_fits, plain_windows
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 KEY = "color_of_the_button_on_the_page_of_the_cart"
@@ -29,12 +25,7 @@ EXPOSURES = f"""
 """
 
 
-@pytest.fixture(params=(1400, 400))
-def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
-    """A window without scripts, on a phone or on a desktop."""
-    shop.query(RENAME)
-    with without_scripts(visitor, request.param):
-        yield request.param
+width = plain_windows(RENAME)
 
 
 def press(visitor: Visitor, name: str) -> None:

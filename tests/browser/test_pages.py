@@ -12,6 +12,11 @@ INSERT = (
     f"INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('{LONG_KEY}', '\"stripe\"') "
     "ON CONFLICT DO NOTHING"
 )
+# One transaction, so it has the button that undoes all of it.
+TOGETHER = f"""
+    UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'new_checkout';
+    UPDATE flagstaff_keyvaluestore SET value = '"paypal"' WHERE key = '{LONG_KEY}'
+"""
 DELETE = f"DELETE FROM flagstaff_keyvaluestore WHERE key = '{LONG_KEY}'"
 
 
@@ -28,6 +33,27 @@ def test_long_key_leaves_room_for_value(width: int, visitor: Visitor, shop: Shop
         assert place["height"] < 150
     finally:
         visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        shop.query(DELETE)
+
+
+def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
+    def speak(language: str) -> None:
+        headers = {"headers": {"Accept-Language": language}}
+        visitor.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", headers)
+
+    shop.query(INSERT)
+    shop.query(TOGETHER)
+    visitor.driver.execute_cdp_cmd("Network.enable", {})
+    speak("de")
+    visitor.set_width(1400)
+    try:
+        visitor.visit("/admin/flagstaff/recentchange/")
+        assert visitor.text("h1") == "Letzte Änderungen"
+        assert_fits(visitor)
+    finally:
+        speak("en")
+        visitor.driver.execute_cdp_cmd("Network.disable", {})
+        visitor.reset_width()
         shop.query(DELETE)
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from selenium.webdriver.support.select import Select
 
 from tests.browser.conftest import Shop, Visitor
-from tests.browser.layout import assert_fits, without_scripts
+from tests.browser.layout import assert_fits, plain_windows
 
 RECENT = "/admin/flagstaff/recentchange/"
 FLAGS = "/admin/flagstaff/featureflag/"
@@ -34,13 +31,7 @@ ROWS = (
 PERCENT = "SELECT rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"
 
 
-@pytest.fixture(params=(1400, 400))
-def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
-    """A window without scripts, on a phone or on a desktop."""
-    for statement in ROWS:
-        shop.query(statement)
-    with without_scripts(visitor, request.param):
-        yield request.param
+width = plain_windows(*ROWS)
 
 
 def test_change_of_the_last_hour_is_found_and_undone(

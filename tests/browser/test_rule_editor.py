@@ -221,7 +221,7 @@ def test_buttons_stop_at_the_most_rows_of_a_form(flag: str, visitor: Visitor, sh
 def test_conditions_of_a_segment_are_edited(script: bool, visitor: Visitor, shop: Shop) -> None:
     [[pk]] = shop.query("SELECT id FROM flagstaff_segment WHERE key = 'customers'")
     try:
-        visitor.visit(f"{SEGMENTS}{pk}/change/")
+        open_page(visitor, f"{SEGMENTS}{pk}/change/")
         press(visitor, "add-condition:0", script=script)
         second = ".flagstaff-condition:nth-child(2)"
         visitor.write(f"{second} .flagstaff-attribute", "plan")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.browser.conftest import Shop, Visitor
-from tests.browser.layout import assert_fits, without_scripts
+from tests.browser.layout import assert_fits, plain_windows
 
 UNKNOWN = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
@@ -30,12 +26,7 @@ ROWS = f"""
 """
 
 
-@pytest.fixture(params=(1400, 400))
-def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
-    """A window without scripts, on a phone or on a desktop."""
-    shop.query(ROWS)
-    with without_scripts(visitor, request.param):
-        yield request.param
+width = plain_windows(ROWS)
 
 
 def test_flag_is_created_from_an_unknown_key(visitor: Visitor, shop: Shop, width: int) -> None:

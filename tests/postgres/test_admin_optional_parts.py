@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 BROKEN = [
     "ALTER TABLE flagstaff_rollouts_plan RENAME TO another",
-    "UPDATE flagstaff_rollouts_plan SET due_at = 'infinity'",
+    "UPDATE flagstaff_rollouts_plan SET state = 'pending', step = 0, steps = '3'",
     "UPDATE flagstaff_rollouts_plan SET steps = 'null', step = 99",
 ]
 

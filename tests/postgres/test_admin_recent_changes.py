@@ -33,12 +33,12 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.admin_pages import FLAGS, page, staff
+from tests.history_fixtures import GERMAN
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RECENT = "/admin/flagstaff/recentchange/"
-GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
 
 
 @pytest.fixture(autouse=True)

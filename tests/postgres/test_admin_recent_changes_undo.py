@@ -15,29 +15,25 @@ from django.utils.html import strip_tags
 from flagstaff import acting_as
 from flagstaff.changes import (
     add_allowed_users,
-    create,
-    create_value,
     delete,
     enable,
     set_rollout,
     set_value,
 )
 from flagstaff.history import recent_events
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, messages_of, page, staff
+from tests.history_fixtures import flag_and_value
+
+__all__ = ["flag_and_value"]
 
 # Each change is a transaction of its own, as in production.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("flag_and_value"),
+]
 
 RECENT = "/admin/flagstaff/recentchange/"
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    """A flag and a value. Tests keep the history, so empty it."""
-    Change.objects.all().delete()
-    create("new_checkout", rollout_percent=10)
-    create_value("gateway", "stripe")
 
 
 def text_of(html: str) -> str:

@@ -114,6 +114,14 @@ def test_more_keys_are_on_further_pages(admin_client: Client) -> None:
     assert keys(page(admin_client, f"{UNKNOWN}?days=7&p=1")) == ["key_50"]
 
 
+def test_page_after_the_last_one_shows_the_first(admin_client: Client) -> None:
+    evaluate_unknown("last_seen")
+    html = page(admin_client, f"{UNKNOWN}?days=7&p=1")
+    assert keys(html) == ["last_seen"]
+    assert "evaluated 1 key that has no flag" in text(html)
+    assert ">Newer</a>" not in html
+
+
 @pytest.mark.parametrize("key", ["new_chekout", "NEW_CHECKOUT", "new-checkout"])
 def test_similar_flag_is_suggested(key: str, admin_client: Client) -> None:
     evaluate_unknown(key)
@@ -205,7 +213,9 @@ def test_renamed_flag_of_the_key_is_named(admin_client: Client) -> None:
 
 def test_keys_are_escaped(admin_client: Client) -> None:
     evaluate_unknown("<b>odd</b>")
-    assert "<b>odd</b>" not in page(admin_client, UNKNOWN)
+    html = page(admin_client, UNKNOWN)
+    assert "<b>odd</b>" not in html
+    assert "&lt;b&gt;odd&lt;/b&gt;" in html
 
 
 def test_user_who_may_only_view_flags_cannot_create_them() -> None:

@@ -24,11 +24,10 @@ from flagstaff.changes import (
 )
 from flagstaff.history import Difference, Event, Kind, recent_events, unreadable_kinds
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.history_fixtures import GERMAN, role_that_reads
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-BETA = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +36,7 @@ def shop() -> None:
     Change.objects.all().delete()
     create("new_checkout")
     create_value("gateway", "stripe")
-    create_segment("beta", BETA)
+    create_segment("beta", GERMAN)
 
 
 @pytest.fixture
@@ -209,12 +208,8 @@ def test_queries_do_not_grow_with_events(alice: User) -> None:
 
 @pytest.fixture
 def _role_without_values(alice: User) -> Iterator[None]:
-    tables = "flagstaff_featureflag, flagstaff_segment, flagstaff_change"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE no_values; GRANT SELECT ON {tables} TO no_values")
-        cursor.execute("SET ROLE no_values")
+    with role_that_reads("flagstaff_featureflag", "flagstaff_segment", "flagstaff_change"):
         yield
-        cursor.execute("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
 
 
 @pytest.mark.usefixtures("_role_without_values")

@@ -14,7 +14,6 @@ from flagstaff.changes import (
     add_allowed_users,
     create,
     create_segment,
-    create_value,
     delete,
     delete_segment,
     enable,
@@ -27,19 +26,15 @@ from flagstaff.changes import (
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import recent_events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.history_fixtures import GERMAN, flag_and_value
+
+__all__ = ["flag_and_value"]
 
 # Each change is a transaction of its own, as in production.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    """A flag and a value that ana will change."""
-    Change.objects.all().delete()
-    create("new_checkout", rollout_percent=10)
-    create_value("gateway", "stripe")
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("flag_and_value"),
+]
 
 
 def versions_of(actor: str) -> list[int]:

@@ -78,6 +78,8 @@ def test_long_lists_are_compared_by_index() -> None:
     old = list(range(5_000))
     [difference] = json_differences(old, [*old[:4_000], "x", *old[4_001:]])
     assert difference == JsonDifference("changed", (4_000,), 4_000, "x")
+    # Aligned, they would have two differences.
+    assert len(differences(old, ["x", *old[:-1]])) == 5_000
 
 
 def test_deep_parts_are_compared_as_a_whole() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import attributed, attribution
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
@@ -31,11 +32,6 @@ MAX_REASON_LENGTH = 500
 
 _P = ParamSpec("_P")
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
-
 
 def reason_problem(request: HttpRequest) -> str:
     """Returns the error of a posted reason; empty if there is none."""
@@ -49,7 +45,7 @@ def reason_required() -> str:
     return _("A reason is required. Write why you make this change: the history shows it.")
 
 
-class AttributionMixin(_ModelAdmin):
+class AttributionMixin(ModelAdminMixin):
     """Attributes all writes of these views. Put it before ModelAdmin; needs no middleware."""
 
     def changelist_view(

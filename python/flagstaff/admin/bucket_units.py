@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db.models import Field
 from django.forms import TextInput
 from django.http import HttpRequest
@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, bucket_unit, short_unit
 from flagstaff._tables.model_fields import bucket_field
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -20,11 +21,6 @@ from flagstaff.models import FeatureFlag
 from flagstaff.validators import unit_problem
 
 __all__ = ["BucketUnitMixin", "check_unit", "keep_missing_unit", "reassigned_text", "unit_note"]
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 
 class UnitInput(TextInput):
@@ -40,7 +36,7 @@ class UnitInput(TextInput):
         return {**context, "units": dict.fromkeys((USER, VISITOR, *columns))}
 
 
-class BucketUnitMixin(_ModelAdmin):
+class BucketUnitMixin(ModelAdminMixin):
     """The bucketing unit of a flag. Put it before SavingMixin."""
 
     def formfield_for_dbfield(

@@ -1,23 +1,28 @@
-"""Cells of the lists: a key with its description, and the time of the last change."""
+"""Cells of the lists: a key with its description, and the last change."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from flagstaff._text.local_formats import local_time_text
 from flagstaff._text.times import aware
+from flagstaff.history import Event
+from flagstaff.history.describe import describe_actor
 
-__all__ = ["changed_cell", "key_cell", "time_cell"]
+__all__ = ["changed_cell", "key_cell", "labelled_cell", "newest_change_cell", "time_cell"]
 
 _MAX_DESCRIPTION_SHOWN = 100
+# An actor that is no user may be any text.
+_MAX_ACTOR = 40
 
 
 def key_cell(row: Any, anchor: str = "") -> SafeString:
@@ -32,7 +37,25 @@ def key_cell(row: Any, anchor: str = "") -> SafeString:
 
 def changed_cell(row: Any) -> str:
     """Returns the time since the last change. The tooltip has the date and time."""
-    return time_cell(row.changed_at)  # NULL in old rows of a project's own model
+    # NULL in old rows of a project's own model, which may also lack the field.
+    return time_cell(getattr(row, "changed_at", None))
+
+
+def newest_change_cell(text: str, event: Event, names: Mapping[str, str] | None) -> SafeString:
+    """Returns a change in a few words, its actor and its time. `names` are those of actors."""
+    return format_html(
+        '<span class="flagstaff-what">{}</span> <span class="flagstaff-note">{} · {}</span>',
+        text,
+        Truncator(describe_actor(event, names)).chars(_MAX_ACTOR),
+        time_cell(event.at),
+    )
+
+
+def labelled_cell(label: str, shown: str) -> SafeString:
+    """Returns a cell for a phone, whose cards show the label; empty if nothing is shown."""
+    if not shown:
+        return SafeString()
+    return format_html('<span data-label="{}">{}</span>', capfirst(label), shown)
 
 
 def time_cell(time: datetime | None) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
@@ -18,6 +16,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import REASON, VERSION, reason_problem
 from flagstaff.admin.environment import environment_context
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.conf import conf
@@ -54,11 +53,6 @@ _MAX_VALUE = 120
 # The digits of the largest version. Python refuses to parse much longer numbers.
 _MAX_DIGITS = 19
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
-
 
 @dataclass(frozen=True)
 class PreviewRow:
@@ -69,7 +63,7 @@ class PreviewRow:
     after: str
 
 
-class ConfirmationMixin(_ModelAdmin):
+class ConfirmationMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     # Not "kind": Django would use it for a column of this name.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin import helpers
 from django.contrib.admin.utils import unquote
 from django.db import transaction
@@ -19,6 +19,7 @@ from flagstaff import changes
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
@@ -38,11 +39,6 @@ _DELETE = {
 # The deleted keys that a message lists.
 _MAX_LISTED = 5
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
-
 
 def text_for_many(keys: Sequence[str]) -> str:
     """Returns what a person types before a change of several rows; empty outside production.
@@ -55,7 +51,7 @@ def text_for_many(keys: Sequence[str]) -> str:
     return keys[0] if len(keys) == 1 else environment.name
 
 
-class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
+class ConfirmedDeletionMixin(ConfirmationMixin, ModelAdminMixin):
     """Put it before SavingMixin."""
 
     row_kind = Kind.FLAG

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.links import admin_of
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.conf import conf
 
 __all__ = [
@@ -26,11 +27,6 @@ __all__ = [
 ]
 
 Action: TypeAlias = Literal["view", "toggle", "change"]
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 
 #: The fields that users who may only toggle can edit.
@@ -97,7 +93,7 @@ def _toggle_permission(model_admin: admin.ModelAdmin[Any]) -> str:
     return f"{opts.app_label}.{get_permission_codename('toggle', opts)}"
 
 
-class ReadOnlyMixin(_ModelAdmin):
+class ReadOnlyMixin(ModelAdminMixin):
     """Removes all permissions to write while READ_ONLY is True. Put it before ModelAdmin."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -147,7 +143,7 @@ class ToggleMixin(ReadOnlyMixin):
         return (*readonly, *names)
 
 
-class FlagPermissionsMixin(_ModelAdmin):
+class FlagPermissionsMixin(ModelAdminMixin):
     """The permissions for flags decide. Put it before ModelAdmin."""
 
     #: The permission for flags that a user needs to write rows of this model.

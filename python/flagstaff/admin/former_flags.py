@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
@@ -36,6 +37,13 @@ class FormerText:
     url: str
     #: The page that brings the deleted flag back; empty if it exists, or if the user may not.
     back_url: str
+
+    @property
+    def html(self) -> str:
+        """The sentence and its links."""
+        links = ((self.url, _("History")), (self.back_url, _("Bring back…")))
+        shown = format_html_join(" · ", '<a href="{}">{}</a>', (one for one in links if one[0]))
+        return format_html("{} {}", self.text, shown) if shown else self.text
 
 
 def former_texts(

@@ -14,11 +14,11 @@ from flagstaff._tables.rows import Row
 from flagstaff._text.storable import is_storable
 from flagstaff.admin.confirmation import parse_version, version_text
 from flagstaff.admin.event_cells import event_cells, visible_events
-from flagstaff.admin.flag_permissions import TOGGLE_FIELDS
 from flagstaff.admin.history_buttons import HistoryButtonsMixin
 from flagstaff.admin.recent_changes.urls import key_url
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
+from flagstaff.admin.undo_permissions import may_write, write_to_undo
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.restore_version import versions_without_value
 from flagstaff.exceptions import FlagstaffError
@@ -80,7 +80,7 @@ class HistoryMixin(HistoryButtonsMixin):
         version = version_of(self.row_kind, row.pk)
         related = related_changes(self.admin_site, request, shown)
         may_change = self.has_change_permission(request, row)
-        may_toggle = may_change or self.may_toggle_row(request, row)
+        may_toggle = may_write(self, request, "toggle", row)
         versions = {event.version for event in shown} if may_change else set()
         lost = set()
         if self.row_kind is Kind.VALUE and versions:
@@ -93,7 +93,7 @@ class HistoryMixin(HistoryButtonsMixin):
                     "related": related.get(event.version),
                     "may_undo": event.action == "change"
                     and not _is_lost(event, lost)
-                    and (may_change or (may_toggle and _is_toggle(event))),
+                    and (may_change or (may_toggle and write_to_undo(event) == "toggle")),
                     "may_restore": may_change
                     and event.version not in {version, *lost}
                     and event.action != "delete",
@@ -119,12 +119,6 @@ def _csv_response(events: list[Event]) -> HttpResponse:
     response = HttpResponse(as_csv(events), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="history.csv"'
     return response
-
-
-def _is_toggle(event: Event) -> bool:
-    """Whether users who may only toggle flags may undo this."""
-    fields = {one.field for one in event.differences}
-    return fields <= TOGGLE_FIELDS and not (event.added.count or event.removed.count)
 
 
 def _is_lost(event: Event, lost: Collection[int]) -> bool:

@@ -25,11 +25,11 @@ from flagstaff.admin.confirmation import (
     version_text,
 )
 from flagstaff.admin.consequence import Consequence, FlagState
-from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
 from flagstaff.admin.history_texts import change_texts, skipped_text, undone_text
 from flagstaff.admin.history_undo_all import UNDO_ALL, UndoAllMixin
 from flagstaff.admin.planned import Planned, impact_text, planned_edit
 from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.undo_permissions import may_write, write_of
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.changes.undo_event import UNDO_BY_KIND, preview_undo
@@ -52,10 +52,6 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
     """Put it before ModelAdmin."""
 
     row_kind = Kind.FLAG
-
-    def may_toggle_row(self, request: HttpRequest, row: Row) -> bool:
-        """Whether the user may undo changes that only toggle this row."""
-        return self.row_kind is Kind.FLAG and may_toggle(self, request, row)
 
     def post_button(self, request: HttpRequest, row: Row) -> HttpResponse:
         """Handles a button."""
@@ -120,14 +116,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
 
     def _require_undo(self, request: HttpRequest, row: Row, changed: changes.Changed) -> None:
         """Raises PermissionDenied. To undo a creation is to delete."""
-        if changed.new is None:
-            may = self.has_delete_permission(request, row)
-        else:
-            is_toggle = TOGGLE_FIELDS.issuperset(changed.new)
-            may = self.has_change_permission(request, row) or (
-                is_toggle and self.may_toggle_row(request, row)
-            )
-        if not may:
+        if not may_write(self, request, write_of(changed), row):
             raise PermissionDenied
 
     def _restore(self, request: HttpRequest, row: Row, to: int) -> HttpResponse:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
@@ -13,6 +10,7 @@ from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.admin.confirmation import ConfirmationMixin, problems_of
 from flagstaff.admin.history_texts import undone_text
 from flagstaff.admin.links import page_url
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.transactions import may_undo
 from flagstaff.admin.undoing_together import report_undone, transaction_context
@@ -26,13 +24,8 @@ __all__ = ["UNDO_ALL", "UndoAllMixin"]
 #: The name of the button.
 UNDO_ALL = "_undo_all"
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class UndoAllMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
+class UndoAllMixin(ConfirmationMixin, ReportMixin, ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     row_kind = Kind.FLAG

@@ -27,10 +27,8 @@ __all__ = ["FLAG_LIST", "OptionalPartsMixin", "notes_about", "notes_of"]
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-    _ModelAdmin = admin.ModelAdmin[Any]
     _ChangeList = ChangeList
 else:
-    _ModelAdmin = object
     _ChangeList = object
 
 _Shown = TypeVar("_Shown")

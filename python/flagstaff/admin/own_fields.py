@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.db.models import AutoField, Model
+
+from flagstaff.admin.mixin_base import ModelAdminMixin
 
 __all__ = ["OwnFieldsMixin", "field_names"]
 
@@ -20,12 +21,8 @@ _QUERY_OPTIONS = ("list_filter", "search_fields")
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class OwnFieldsMixin(_ModelAdmin):
+class OwnFieldsMixin(ModelAdminMixin):
     """Leaves out fields that the model lacks, and finds others. Put it before ModelAdmin."""
 
     #: The abstract model whose fields the options name.

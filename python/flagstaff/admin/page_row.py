@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest
+
+from flagstaff.admin.mixin_base import ModelAdminMixin
 
 __all__ = ["PageRowMixin", "request_of", "stored_row"]
 
 # The attributes of the row.
 _STORED, _REQUEST = "flagstaff_stored", "flagstaff_request"
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class PageRowMixin(_ModelAdmin):
+class PageRowMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     def get_object(

@@ -60,10 +60,16 @@ class _PageMixin(_ModelAdmin):
             return self.post_page(request)
         if (other := self.other_page(request)) is not None:
             return cast("HttpResponse", other)
+        return self.show_page(request, extra_context)
+
+    def show_page(
+        self, request: HttpRequest, extra: Mapping[str, Any] | None = None
+    ) -> HttpResponse:
+        """Returns the page. `extra` comes after what every page has, and before its own context."""
         site, flags = self.admin_site, conf.flag_model
         context = {
             **site.each_context(request),
-            **(extra_context or {}),
+            **(extra or {}),
             "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,

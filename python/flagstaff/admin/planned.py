@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.impact import ChangeImpact, impact_of_change
+from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
@@ -118,13 +117,9 @@ def _count(key: str, before: FlagState, after: FlagState) -> ChangeImpact | None
         return None
     rules = None
     if before.rules != after.rules:
-        rules = _json(before.rules), _json(after.rules)
+        rules = rules_as_text(before.rules), rules_as_text(after.rules)
     old, new = ((one.enabled, one.rollout_percent) for one in (before, after))
     try:
         return impact_of_change(key, old, new, rules, timeout=_COUNT_TIMEOUT)
     except FlagstaffError:
         return None
-
-
-def _json(rules: Any) -> str | None:
-    return json.dumps(rules) if rules else None

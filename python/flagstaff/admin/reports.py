@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.links import page_url
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.changes import Changed
 from flagstaff.exceptions import FlagstaffError
@@ -25,13 +25,8 @@ UNDO = "undo"
 #: Seconds for which a save waits for the workers. Most need a few milliseconds.
 SAVE_TIMEOUT = 1.0
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class ReportMixin(_ModelAdmin):
+class ReportMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     row_kind = Kind.FLAG

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.functional import Promise
@@ -34,10 +34,6 @@ __all__ = ["RulePagesMixin", "stored_in", "too_large_text"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
-
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000

@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.checks import CheckMessage, Error
 from django.db.models import CharField, Field, QuerySet
 from django.forms import BaseFormSet
@@ -21,6 +21,7 @@ from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.case_variants import case_variants_text
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.shown import SHOWN
 from flagstaff.changes.known_texts import refusal_text
@@ -36,10 +37,6 @@ __all__ = ["REVIEW_BUTTONS", "SavingMixin", "set_widget"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
-
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
     Kind.FLAG: changes.create,
@@ -77,7 +74,7 @@ def set_widget(field: forms.Field, widget: forms.Widget) -> None:
     field.widget = widget
 
 
-class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
+class SavingMixin(ReadOnlyMixin, ReportMixin, ModelAdminMixin):
     """Put it before ModelAdmin. Its form must be a MergingForm."""
 
     row_kind = Kind.FLAG

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_text import conditions_text
-from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.fieldsets import replaced_fields
@@ -165,14 +165,14 @@ class SegmentAdmin(
         return Truncator(text).chars(_MAX_LENGTH_SHOWN)
 
     @admin.display(description=gettext_lazy("used by"))
-    def use(self, segment: Segment) -> str:
+    def use(self, segment: Segment) -> SafeString:
         """The number of flags whose rules use the segment."""
-        return _count_text(vars(segment).get(_USE, 0))
+        return labelled_cell(_("used by"), _count_text(vars(segment).get(_USE, 0)))
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, segment: Segment) -> str:
+    def changed(self, segment: Segment) -> SafeString:
         """The time since the last change. The tooltip has the date and time."""
-        return changed_cell(segment)
+        return labelled_cell(_("changed"), changed_cell(segment))
 
     @admin.display(description=gettext_lazy("used by"))
     def used_by(self, segment: Segment) -> SafeString | str:

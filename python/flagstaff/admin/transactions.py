@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of, may_view, page_url
+from flagstaff.admin.undo_permissions import may_write
 from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_change
@@ -121,10 +122,9 @@ def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Model
     if admin is None or not admin.has_view_permission(request, row):
         return False
     if part.creates and not part.deletes:
-        return admin.has_delete_permission(request, row)
-    if part.deletes and not part.creates:
-        return admin.has_add_permission(request)
-    return admin.has_change_permission(request, row)
+        return may_write(admin, request, "delete", row)
+    is_deletion = part.deletes and not part.creates
+    return may_write(admin, request, "add" if is_deletion else "change", row)
 
 
 def _row(part: Part) -> Model | None:

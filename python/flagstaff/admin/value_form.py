@@ -9,13 +9,13 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext as _
 
+from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.value_rules import TYPE_LABELS, ValueRule, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ChoicesField
 from flagstaff.admin.json_input import NEW_TYPE, JsonInput, mistake_in
 from flagstaff.admin.saving import set_widget
-from flagstaff.constraints import CHOICES, TYPE, VALUE, has_rule, rule_of
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
@@ -107,8 +107,8 @@ class ValueForm(MergingForm):
 
     def _rule(self) -> ValueRule:
         """Returns the rule of the page: as it was submitted, or else as it is stored."""
-        stored = rule_of(self.instance)
-        if not (self.is_bound and has_rule(type(self.instance)) and TYPE in self.data):
+        stored = value_rule_of(self.instance)
+        if not (self.is_bound and has_value_rules(type(self.instance)) and TYPE in self.data):
             return stored
         try:
             choices = ChoicesField().to_python(self.data.get(CHOICES))

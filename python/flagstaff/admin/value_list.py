@@ -11,22 +11,20 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._stored_value_rules import value_rule_of
 from flagstaff._tables.decoding import is_secret
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.value_rules import TYPE_NAMES, ValueRule, type_of
-from flagstaff.admin import cells
 from flagstaff.admin.attempts import attempt
-from flagstaff.admin.cells import key_cell, time_cell
+from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
 from flagstaff.admin.readable_tables import can_read
-from flagstaff.constraints import rule_of
 from flagstaff.history.describe import (
     SECRET,
-    describe_actor,
     describe_json_change,
     describe_value,
     field_label,
@@ -39,7 +37,7 @@ from flagstaff.history.versions import all_entries, has_history, versions_of
 
 __all__ = ["ValueListMixin"]
 
-_MAX_VALUE, _MAX_SIDE, _MAX_ACTOR = 80, 30, 40
+_MAX_VALUE, _MAX_SIDE = 80, 30
 # The attribute of a row in the list.
 _NEWEST = "flagstaff_newest"
 
@@ -97,20 +95,11 @@ class ValueListMixin(_ModelAdmin):
         """The newest change in a few words, its actor and its time."""
         newest: _Newest | None = vars(row).get(_NEWEST)
         if newest is None:
-            shown: str = cells.changed_cell(row) if getattr(row, "changed_at", None) else ""
-        else:
-            event, names = newest
-            shown = format_html(
-                '<span class="flagstaff-what">{}</span> '
-                '<span class="flagstaff-note">{} · {}</span>',
-                _("created") if event.action == "create" else ", ".join(_parts(event)),
-                Truncator(describe_actor(event, names)).chars(_MAX_ACTOR),
-                time_cell(event.at),
-            )
-        label = capfirst(_("changed"))
-        return (
-            format_html('<span data-label="{}">{}</span>', label, shown) if shown else SafeString()
-        )
+            return labelled_cell(_("changed"), changed_cell(row))
+        event, names = newest
+        text = _("created") if event.action == "create" else ", ".join(_parts(event))
+        shown = newest_change_cell(text, event, names)
+        return labelled_cell(_("changed"), shown)
 
 
 def _read_newest(rows: Sequence[Any]) -> None:
@@ -139,7 +128,7 @@ def _parts(event: Event) -> Iterator[str]:
 
 def _rule_text(row: Any) -> str:
     """Returns the type of a value, and how many choices there are."""
-    rule: ValueRule = rule_of(row)
+    rule: ValueRule = value_rule_of(row)
     is_hidden = is_secret(row) or isinstance(row.value, UnreadableJson)
     name = rule.type or ("" if is_hidden else type_of(row.value))
     parts = [str(TYPE_NAMES[name])] if name else []

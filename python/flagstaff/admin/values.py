@@ -17,6 +17,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._text.json_text import UnreadableJson
@@ -33,7 +34,6 @@ from flagstaff.admin.shown import was_shown
 from flagstaff.admin.value_form import ValueForm
 from flagstaff.admin.value_list import ValueListMixin
 from flagstaff.base_models import AbstractKeyValueStore
-from flagstaff.constraints import CHOICES, TYPE, VALUE, has_rule
 from flagstaff.history.describe import SECRET, more_characters
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
@@ -100,7 +100,7 @@ class KeyValueStoreAdmin(
         options: dict[str, Any] = {}
         if db_field.name == VALUE:
             options = {"form_class": IndentedField, "help_text": _VALUE_HELP}
-        elif db_field.name == CHOICES and has_rule(self.model):
+        elif db_field.name == CHOICES and has_value_rules(self.model):
             options = {"form_class": ChoicesField}
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
         if field is None or not options:

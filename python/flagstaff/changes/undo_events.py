@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 
@@ -152,8 +152,8 @@ def _undo(run: UndoneEvents) -> UndoneEvents:
             changed = _undo_run(run)
     except FlagstaffError as error:
         problem = error.problem if isinstance(error, ConflictError) else str(error)
-        return UndoneEvents(run.kind, run.key, run.pk, run.events, problem=problem)
-    return UndoneEvents(run.kind, changed.key, run.pk, run.events, changed)
+        return replace(run, problem=problem)
+    return replace(run, key=changed.key, changed=changed)
 
 
 def _undo_run(run: UndoneEvents) -> Changed:

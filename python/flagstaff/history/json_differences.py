@@ -51,7 +51,7 @@ def json_differences(old: object, new: object) -> Iterator[JsonDifference]:
     >>> [path_text(one.path) for one in json_differences({"a": [1, 2]}, {"a": [1, 3], "b": 4})]
     ['a[1]', 'b']
     """
-    return _differences(old, new, ((), ()), 0, _Work())
+    return _differences(old, new, ((), ()), 0, _AlignmentLimit())
 
 
 def path_text(path: Path) -> str:
@@ -67,8 +67,8 @@ def path_text(path: Path) -> str:
     return text
 
 
-class _Work:
-    """How many comparisons of elements the alignment of lists may still take, in all lists."""
+class _AlignmentLimit:
+    """How many comparisons of elements are left to align lists, in the whole documents."""
 
     def __init__(self) -> None:
         self._left = _MAX_COMPARED
@@ -86,19 +86,23 @@ class _Work:
 
 
 def _differences(
-    old: object, new: object, places: _Places, depth: int, work: _Work
+    old: object, new: object, places: _Places, depth: int, limit: _AlignmentLimit
 ) -> Iterator[JsonDifference]:
     """Yields the differences of two parts, which are at these places."""
     if depth < _MAX_DEPTH and isinstance(old, dict) and isinstance(new, dict):
-        yield from _of_objects(old, new, places, depth + 1, work)
+        yield from _of_objects(old, new, places, depth + 1, limit)
     elif depth < _MAX_DEPTH and isinstance(old, list) and isinstance(new, list):
-        yield from _of_lists(old, new, places, depth + 1, work)
+        yield from _of_lists(old, new, places, depth + 1, limit)
     elif _canonical(old) != _canonical(new):
         yield JsonDifference("changed", places[1], old, new)
 
 
 def _of_objects(
-    old: Mapping[str, Any], new: Mapping[str, Any], places: _Places, depth: int, work: _Work
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    places: _Places,
+    depth: int,
+    limit: _AlignmentLimit,
 ) -> Iterator[JsonDifference]:
     before, after = places
     for name in dict.fromkeys([*old, *new]):
@@ -108,14 +112,14 @@ def _of_objects(
             yield JsonDifference("added", (*after, name), None, new[name])
         else:
             inner = (*before, name), (*after, name)
-            yield from _differences(old[name], new[name], inner, depth, work)
+            yield from _differences(old[name], new[name], inner, depth, limit)
 
 
 def _of_lists(
-    old: list[Any], new: list[Any], places: _Places, depth: int, work: _Work
+    old: list[Any], new: list[Any], places: _Places, depth: int, limit: _AlignmentLimit
 ) -> Iterator[JsonDifference]:
     before, after = places
-    for start, end, other_start, other_end in _unequal(old, new, work):
+    for start, end, other_start, other_end in _unequal(old, new, limit):
         removed, added = range(start, end), range(other_start, other_end)
         for index, other in zip_longest(removed, added):
             if index is None:
@@ -124,16 +128,18 @@ def _of_lists(
                 yield JsonDifference("removed", (*before, index), old[index], None)
             else:
                 inner = (*before, index), (*after, other)
-                yield from _differences(old[index], new[other], inner, depth, work)
+                yield from _differences(old[index], new[other], inner, depth, limit)
 
 
-def _unequal(old: list[Any], new: list[Any], work: _Work) -> Iterator[tuple[int, int, int, int]]:
+def _unequal(
+    old: list[Any], new: list[Any], limit: _AlignmentLimit
+) -> Iterator[tuple[int, int, int, int]]:
     """Yields the ranges of both lists that replace each other."""
     texts, other_texts = list(map(_canonical, old)), list(map(_canonical, new))
     start, end = _common(texts, other_texts)
     middle = texts[start : len(texts) - end]
     other_middle = other_texts[start : len(other_texts) - end]
-    if not work.may_align(middle, other_middle):
+    if not limit.may_align(middle, other_middle):
         yield start, len(old) - end, start, len(new) - end
         return
     matcher = SequenceMatcher(None, middle, other_middle, autojunk=False)

@@ -15,6 +15,7 @@ from flagstaff.history.entries import read_entries
 from flagstaff.history.events import Columns, Event, as_events
 from flagstaff.history.grouping import COLUMNS, Entry, group_of
 from flagstaff.history.kinds import Kind
+from flagstaff.history.selection import about_key
 from flagstaff.history.versions import all_entries, entries, of_transaction, require_history
 from flagstaff.models import Change
 
@@ -153,19 +154,12 @@ def _history(
     require_history()
     found = all_entries().filter(relation__in=kind.relations)
     if key is not None:
-        found = found.filter(_about(kind, key))
+        found = found.filter(about_key([kind], key))
     events = events_among(kind, found, before=before, limit=limit, all_users=all_users)
     if key is not None and not events and before is None:
         # Raises if there is no such row either.
         kind.row(key)
     return events
-
-
-def _about(kind: Kind, key: str) -> Q:
-    """The entries of the row that has the key now, and of the rows that had it."""
-    about = Q(key=key)
-    row = kind.find(key)
-    return about if row is None else about | Q(object_pk=str(row.pk))
 
 
 def _events(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
@@ -52,8 +51,10 @@ def recent_events(  # noqa: PLR0913 (the filters of a search)
     Returns an empty list for an unknown key or actor. Queries the database. Raises NoHistoryError
     on other databases than PostgreSQL.
     """
+    require_history()
+    hidden = unreadable_kinds()
     wanted = Selection(
-        kinds=tuple(Kind if kinds is None else kinds),
+        kinds=[kind for kind in (Kind if kinds is None else kinds) if kind not in hidden],
         key=key,
         since=since,
         until=until,
@@ -73,33 +74,15 @@ def read_recent(
     """Yields the selected events, newest first, in batches as the caller iterates.
 
     The caller reads about `limit` events; None reads larger batches. `shorten` reads only the start
-    of long values, as LongJson. Raises NoHistoryError.
+    of long values, as LongJson. The database has the history (`require_history`), and the role may
+    read the tables of all selected kinds (`unreadable_kinds`).
     """
-    require_history()
-    hidden = unreadable_kinds()
-    kinds = tuple(kind for kind in selection.kinds if kind not in hidden)
-    wanted = replace(selection, kinds=kinds)
-    batch = _FIRST_BATCH if limit is None else max(min(limit, _FIRST_BATCH), _MIN_BATCH)
-    return _read(wanted, before, batch, all_users=all_users, shorten=shorten)
-
-
-def unreadable_kinds() -> list[Kind]:
-    """Returns the kinds whose table the role may not read, such as values. One query."""
-    connection = connections[conf.database]
-    quoted = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
-    tables = find_tables(connection, *quoted.values())
-    return [kind for kind, name in quoted.items() if name in tables and not tables[name].may_read]
-
-
-def _read(
-    selection: Selection, below: int | None, batch: int, *, all_users: bool, shorten: bool
-) -> Iterator[Event]:
-    """Yields the events that one of the entries selects, in the order of these entries."""
     # An expression, so that the server finds a short time by its index: in the order of the ids it
     # would read all newer entries first.
     order = (F("id") + 0).desc() if selection.is_short else "-id"
     newest_first = selected_entries(selection).order_by(order)
-    before = below
+    batch = _FIRST_BATCH if limit is None else max(min(limit, _FIRST_BATCH), _MIN_BATCH)
+    below = before
     while True:
         older = newest_first if below is None else newest_first.filter(id__lt=below)
         entries = list(older.only("id", "at", "transaction_id", "relation", "object_pk")[:batch])
@@ -110,6 +93,14 @@ def _read(
         if len(entries) < batch:
             return
         below, batch = entries[-1].pk, min(batch * 2, _MAX_BATCH)
+
+
+def unreadable_kinds() -> list[Kind]:
+    """Returns the kinds whose table the role may not read, such as values. One query."""
+    connection = connections[conf.database]
+    quoted = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
+    tables = find_tables(connection, *quoted.values())
+    return [kind for kind, name in quoted.items() if name in tables and not tables[name].may_read]
 
 
 def _selected(

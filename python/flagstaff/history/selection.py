@@ -19,7 +19,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
-__all__ = ["Selection", "selected_entries", "stored_actors"]
+__all__ = ["Selection", "about_key", "selected_entries", "stored_actors"]
 
 # The entries that say what happened to a row.
 _ACTIONS = {"create": ("insert",), "delete": ("delete", "truncate")}
@@ -63,7 +63,7 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
     relations = [relation for kind in selection.kinds for relation in kind.relations]
     found = all_entries().filter(relation__in=relations)
     if selection.key is not None:
-        found = found.filter(_about(selection.kinds, selection.key))
+        found = found.filter(about_key(selection.kinds, selection.key))
     if selection.key_part:
         found = found.filter(key__in=_keys_with(selection.key_part))
     if selection.since is not None:
@@ -76,6 +76,18 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
         rows = [kind.row_relation for kind in selection.kinds]
         found = found.filter(action__in=actions, relation__in=rows)
     return found.order_by()
+
+
+def about_key(kinds: Collection[Kind], key: str) -> Q:
+    """Returns the condition for entries of the rows that have the key now, or had it. Queries."""
+    if not is_storable(key):
+        return Q(pk__in=())
+    about = Q(key=key)
+    for kind in kinds:
+        row = kind.find(key)
+        if row is not None:
+            about |= Q(relation__in=kind.relations, object_pk=str(row.pk))
+    return about
 
 
 def stored_actors(name: str) -> set[str]:
@@ -104,18 +116,6 @@ def _by(actors: Collection[str], without_actor: str | None) -> Q:
         return by
     unknown = Q(session_user=without_actor) | Q(source=without_actor)
     return by | (Q(actor__isnull=True) & unknown)
-
-
-def _about(kinds: Collection[Kind], key: str) -> Q:
-    """The entries of the rows that have the key now, and of the rows that had it."""
-    if not is_storable(key):
-        return Q(pk__in=())
-    about = Q(key=key)
-    for kind in kinds:
-        row = kind.find(key)
-        if row is not None:
-            about |= Q(relation__in=kind.relations, object_pk=str(row.pk))
-    return about
 
 
 def _keys_with(part: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from flagstaff._tables.model_fields import column_of
 from flagstaff._text.json_text import LongJson
 from flagstaff.conf import conf
-from flagstaff.history.events import Difference, Event
+from flagstaff.history.events import Event
 from flagstaff.models import Change
 
 __all__ = ["with_whole_values"]
@@ -25,33 +25,29 @@ def with_whole_values(events: Sequence[Event]) -> list[Event]:
     One query. The first events come first: the others keep the start of their values when there
     are too many characters. Secret values are not read.
     """
-    wanted: dict[int, Difference] = {}
+    wanted: set[int] = set()
     left = _MAX_TOTAL
     for event in events:
-        difference = _long_value(event)
-        length = 0 if difference is None else _length(difference)
-        if difference is not None and length <= left:
-            wanted[event.version] = difference
+        if 0 < (length := _length(event)) <= left:
+            wanted.add(event.version)
             left -= length
     chosen = [event for event in events if event.version in wanted]
     rows = _rows({id_ for event in chosen for id_ in (event.first, event.version)})
     return [_with_value(one, rows) if one.version in wanted else one for one in events]
 
 
-def _long_value(event: Event) -> Difference | None:
-    """Returns the difference to complete, or None."""
+def _length(event: Event) -> int:
+    """Returns the characters of the long value of an event; 0 if it has none, or a longer one."""
     if event.kind != "value" or event.action != "change":
-        return None
-    for one in event.differences:
-        sides = [side for side in (one.old, one.new) if isinstance(side, LongJson)]
-        if one.field == _VALUE and sides and all(side.length <= _MAX_LENGTH for side in sides):
-            return one
-    return None
-
-
-def _length(difference: Difference) -> int:
-    sides = (difference.old, difference.new)
-    return sum(side.length for side in sides if isinstance(side, LongJson))
+        return 0
+    lengths = [
+        side.length
+        for one in event.differences
+        if one.field == _VALUE
+        for side in (one.old, one.new)
+        if isinstance(side, LongJson)
+    ]
+    return sum(lengths) if all(length <= _MAX_LENGTH for length in lengths) else 0
 
 
 def _rows(ids: Iterable[int]) -> dict[int, tuple[Any, Any]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.db.models import ManyToManyField, Model
@@ -13,17 +12,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.links import admin_of
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes.allowed_users import ALLOWED
 
 __all__ = ["AllowedUsersInputMixin"]
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class AllowedUsersInputMixin(_ModelAdmin):
+class AllowedUsersInputMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     # Used if this admin cannot search for users; see get_autocomplete_fields.

@@ -19,6 +19,7 @@ from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import page_url
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import request_of
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.history.describe import and_more
@@ -33,12 +34,8 @@ _MAX_NAMES = 20
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class AllowedUsersPanelMixin(_ModelAdmin):
+class AllowedUsersPanelMixin(ModelAdminMixin):
     """Shows the panel instead of the field on the page of a flag. Put it before ModelAdmin."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

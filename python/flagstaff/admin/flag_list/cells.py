@@ -6,24 +6,26 @@ from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number, local_time_text
-from flagstaff.admin import cells
-from flagstaff.admin.cells import key_cell, time_cell
+from flagstaff.admin.cells import (
+    changed_cell,
+    key_cell,
+    labelled_cell,
+    newest_change_cell,
+    time_cell,
+)
 from flagstaff.admin.flag_list.change_text import change_text
 from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
-from flagstaff.history.describe import and_more, describe_actor
+from flagstaff.history.describe import and_more
 from flagstaff.validators import tags_problem
 
-__all__ = ["allowed_cell", "changed_cell", "evaluated_cell", "flag_cell"]
+__all__ = ["allowed_cell", "evaluated_cell", "flag_cell", "newest_cell"]
 
-# An actor that is no user may be any text.
-_MAX_ACTOR = 40
 _MAX_TAGS = 5
 
 
@@ -34,7 +36,7 @@ def evaluated_cell(flag: Any) -> SafeString:
     """
     facts = facts_of(flag)
     if facts.last_evaluated_at is not None:
-        return _labelled(
+        return labelled_cell(
             _("evaluated"), format_html("{} {}", time_cell(facts.last_evaluated_at), _share(facts))
         )
     if facts.counted_since is None or getattr(flag, "client_side", False) is True:
@@ -42,22 +44,18 @@ def evaluated_cell(flag: Any) -> SafeString:
     text = _("Evaluations are counted since %(time)s.")
     title = text % {"time": local_time_text(facts.counted_since)}
     never = format_html('<span title="{}">{}</span>', title, _("never"))
-    return _labelled(_("evaluated"), never)
+    return labelled_cell(_("evaluated"), never)
 
 
-def changed_cell(flag: Any) -> SafeString:
+def newest_cell(flag: Any) -> SafeString:
     """Returns the newest change, its actor and its time; without a history, the time only."""
     facts = facts_of(flag)
-    if facts.event is None:
-        time = cells.changed_cell(flag)
-        return _labelled(_("changed"), time) if time else SafeString()
-    shown = format_html(
-        '<span class="flagstaff-what">{}</span> <span class="flagstaff-note">{} · {}</span>',
-        change_text(facts.event),
-        Truncator(describe_actor(facts.event, facts.names)).chars(_MAX_ACTOR),
-        time_cell(facts.event.at),
+    shown = (
+        changed_cell(flag)
+        if facts.event is None
+        else newest_change_cell(change_text(facts.event), facts.event, facts.names)
     )
-    return _labelled(_("changed"), shown)
+    return labelled_cell(_("changed"), shown)
 
 
 def flag_cell(flag: Any, anchor: str) -> SafeString:
@@ -81,12 +79,7 @@ def _owner_and_tags(flag: Any) -> str:
 
 def allowed_cell(count: int) -> SafeString:
     """Returns the number of allowed users; empty without any."""
-    return _labelled(_("allowed users"), local_number(count)) if count else SafeString()
-
-
-def _labelled(label: str, shown: str) -> SafeString:
-    """A card on a phone has no head of the column, so it shows the label."""
-    return format_html('<span data-label="{}">{}</span>', capfirst(label), shown)
+    return labelled_cell(_("allowed users"), local_number(count) if count else "")
 
 
 def _share(facts: PageFacts) -> SafeString:

@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy
 from flagstaff.admin.bucket_units import unit_note
 from flagstaff.admin.flag_list.cells import (
     allowed_cell,
-    changed_cell,
     evaluated_cell,
     flag_cell,
+    newest_cell,
 )
 from flagstaff.admin.flag_list.page_facts import button_of
 from flagstaff.admin.flag_page.toggle import BACK
@@ -116,7 +116,7 @@ class FlagColumnsMixin(_ModelAdmin):
     @admin.display(description=gettext_lazy("changed"), ordering="-changed_at")
     def changed(self, flag: FeatureFlag) -> SafeString:
         """The newest change in a few words, its actor and its time."""
-        return changed_cell(flag)
+        return newest_cell(flag)
 
 
 def anchor(flag: Any) -> str:

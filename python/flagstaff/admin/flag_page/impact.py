@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -18,6 +18,7 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import stored_row
 from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.admin.rollout import RolloutInput
@@ -27,13 +28,8 @@ __all__ = ["COUNT", "ImpactMixin", "show_impact"]
 #: The button that counts without a script.
 COUNT = "_count"
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class ImpactMixin(_ModelAdmin):
+class ImpactMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     def get_urls(self) -> list[URLPattern]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
@@ -15,6 +14,7 @@ from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, probl
 from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 
@@ -22,11 +22,6 @@ __all__ = ["ConfirmedSavingMixin"]
 
 # The attribute of a request: the sentence about the users of the change that it makes.
 _IMPACT = "flagstaff_impact"
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 
 class _ConfirmationNeededError(Exception):
@@ -38,7 +33,7 @@ class _ConfirmationNeededError(Exception):
         self.problems = problems
 
 
-class ConfirmedSavingMixin(ConfirmationMixin, _ModelAdmin):
+class ConfirmedSavingMixin(ConfirmationMixin, ModelAdminMixin):
     """Put it before SavingMixin."""
 
     def changeform_view(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -26,6 +26,7 @@ from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import preview, summary
 from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.planned import planned
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -41,13 +42,8 @@ BACK = "back"
 # Seconds for which a kill waits for the workers.
 _KILL_TIMEOUT = 5.0
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelAdmin):
+class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     def get_urls(self) -> list[URLPattern]:

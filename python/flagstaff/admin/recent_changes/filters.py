@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal, cast
 from urllib.parse import urlencode
 
@@ -91,7 +92,7 @@ class Filters:
             key_part=self.key if self.key and not self.is_exact else None,
             since=self.since,
             until=self.until,
-            actors=self._actors(),
+            actors=self._actors,
             without_actor=self.actor or None,
             action=cast("Literal['create', 'change', 'delete'] | None", self.action or None),
         )
@@ -103,10 +104,12 @@ class Filters:
             key_part=self.key if self.key and not self.is_exact else None,
             since=_latest(since, self.since),
             until=_earliest(until, self.until),
-            actors=self._actors(),
+            actors=self._actors,
         )
 
+    @cached_property
     def _actors(self) -> set[str] | None:
+        """The stored actors that are selected. Queries the users once."""
         return matching_actors(self.actor, may_see_users=self.may_see_users) if self.actor else None
 
 

@@ -41,7 +41,8 @@ __all__ = ["RecentChangesAdmin"]
 _PAGE_SIZE = 50
 # Events of optional apps between the first and the last change of a page.
 _MAX_OTHERS = 500
-_BEFORE = "before"
+_BEFORE, _FORMAT = "before", "format"
+_OTHER_PAGES = {UNDO_TRANSACTION, UNDO_EVENTS, BACK, _FORMAT}
 # The digits of the largest version.
 _MAX_DIGITS = 19
 
@@ -73,7 +74,7 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
 
     def other_page(self, request: HttpRequest) -> HttpResponseBase | None:
         """The page that undoes what the URL names, or the CSV."""
-        if not has_history():
+        if _OTHER_PAGES.isdisjoint(request.GET) or not has_history():
             return None
         if (page := self._undo_page(request)) is not None:
             return page
@@ -82,7 +83,7 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
                 request, _("First select the changes that you want to undo."), messages.WARNING
             )
             return HttpResponseRedirect(self._list_url(request))
-        return self._csv(request) if request.GET.get("format") == "csv" else None
+        return self._csv(request) if request.GET.get(_FORMAT) == "csv" else None
 
     def _undo_page(self, request: HttpRequest) -> HttpResponse | None:
         if UNDO_TRANSACTION in request.GET:
@@ -105,13 +106,15 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
             return {**context, "unavailable": text}
         if filters.problems:
             return context
-        rows, older = self._rows(request, filters, kinds)
+        hidden = unreadable_kinds()
+        readable = [kind for kind in kinds if kind not in hidden]
+        rows, older = self._rows(request, filters, readable)
         versions = [row.version for row in rows if row.undo_url]
         return {
             **context,
             "rows": rows,
             "older": older,
-            "unreadable": [str(KIND_LABELS[kind]) for kind in unreadable_kinds() if kind in kinds],
+            "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind in hidden],
             "may_undo": bool(versions),
             "undo_shown_url": undo_url(self.admin_site, map(int, versions), filters.query)
             if filters.is_narrow and len(versions) > 1
@@ -148,7 +151,9 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
         filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
         events: Iterator[Event] = iter(())
         if not filters.problems:
-            selection = filters.selection(_viewable(self.admin_site, request))
+            hidden = unreadable_kinds()
+            viewable = _viewable(self.admin_site, request)
+            selection = filters.selection([kind for kind in viewable if kind not in hidden])
             events = read_recent(selection, all_users=True)
         if not may_see_users(request.user):
             events = map(without_users, events)

@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.event_cells import event_cells
-from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
 from flagstaff.admin.transactions import related_changes
+from flagstaff.admin.undo_permissions import may_write, write_to_undo
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 
@@ -122,12 +122,4 @@ def _may_undo(site: AdminSite, request: HttpRequest, event: Event, *, is_deleted
     is_lost = is_secret and event.action != "create"
     if admin is None or is_lost or is_deleted is not (event.action == "delete"):
         return False
-    if event.action == "delete":
-        return admin.has_add_permission(request)
-    if event.action == "create":
-        return admin.has_delete_permission(request)
-    if admin.has_change_permission(request):
-        return True
-    fields = {one.field for one in event.differences}
-    is_toggle = fields <= TOGGLE_FIELDS and not (event.added.count or event.removed.count)
-    return event.kind == Kind.FLAG.value and is_toggle and may_toggle(admin, request)
+    return may_write(admin, request, write_to_undo(event))

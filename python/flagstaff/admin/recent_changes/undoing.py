@@ -27,7 +27,6 @@ from flagstaff.admin.confirmation import (
 )
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.deleting import text_for_many
-from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
 from flagstaff.admin.flag_state import state_sentence
 from flagstaff.admin.history_texts import skipped_text, undone_text
 from flagstaff.admin.links import admin_of, page_url
@@ -35,6 +34,7 @@ from flagstaff.admin.planned import Planned, impact_text, planned_edit
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
 from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.undo_permissions import may_write, write_of
 from flagstaff.admin.undoing_together import report_undone
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.allowed_users import ALLOWED
@@ -169,7 +169,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         admin = admin_of(self.admin_site, one.kind.model)
         if admin is None or not admin.has_view_permission(request):
             raise PermissionDenied
-        if not _may_write(admin, request, one):
+        if not _may_undo(admin, request, one):
             raise PermissionDenied
 
     def _log(self, request: HttpRequest, one: UndoneEvents) -> None:
@@ -228,19 +228,12 @@ def _brings_back(one: UndoneEvents) -> bool:
     return changed is not None and changed.written and changed.old is None
 
 
-def _may_write(admin: ModelAdmin[Any], request: HttpRequest, one: UndoneEvents) -> bool:
+def _may_undo(admin: ModelAdmin[Any], request: HttpRequest, one: UndoneEvents) -> bool:
     row = all_rows(one.kind.model).filter(pk=one.pk).first()
     changed = one.changed
     if changed is None or not changed.written:
         return True
-    if changed.new is None:
-        return admin.has_delete_permission(request, row)
-    if changed.old is None:
-        return admin.has_add_permission(request)
-    if admin.has_change_permission(request, row):
-        return True
-    is_toggle = one.kind is Kind.FLAG and TOGGLE_FIELDS.issuperset(changed.new)
-    return is_toggle and may_toggle(admin, request, row)
+    return may_write(admin, request, write_of(changed), row)
 
 
 def _plan(possible: Sequence[UndoneEvents]) -> Planned | None:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
 from flagstaff._text.local_formats import local_days, local_number
-from flagstaff.admin.former_flags import FormerText, former_texts
+from flagstaff.admin.former_flags import former_texts
+from flagstaff.admin.mixin_base import ModelAdminMixin
 
 __all__ = ["NewKeyMixin"]
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
-
-class NewKeyMixin(_ModelAdmin):
+class NewKeyMixin(ModelAdminMixin):
     """Put it before SavingMixin."""
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -46,15 +40,15 @@ class NewKeyMixin(_ModelAdmin):
         former = {} if change else former_texts(self.admin_site, request, [obj.key])
         super().save_model(request, obj, form, change)
         for one in former.values():
-            # The key is in use now.
-            self.message_user(request, _message(replace(one, back_url="")), messages.WARNING)
+            # The deleted flag cannot be brought back while its key is in use.
+            self.message_user(request, replace(one, back_url="").html, messages.WARNING)
 
     def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
         usage = recent_usage([key])
         if usage is not None and key in usage.evaluations:
             yield _evaluated(usage.evaluations[key], local_days(usage.days))
         for one in former_texts(self.admin_site, request, [key]).values():
-            yield _message(one)
+            yield one.html
 
 
 def _evaluated(found: RecentEvaluations, days: str) -> str:
@@ -66,9 +60,3 @@ def _evaluated(found: RecentEvaluations, days: str) -> str:
         found.count,
     )
     return text % {"days": days, "count": local_number(found.count)}
-
-
-def _message(former: FormerText) -> str:
-    links = ((former.url, _("History")), (former.back_url, _("Bring back…")))
-    shown = format_html_join(" · ", '<a href="{}">{}</a>', (one for one in links if one[0]))
-    return format_html("{} {}", former.text, shown) if shown else former.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -39,15 +40,10 @@ class UnknownKeysAdmin(PlainPageAdmin):
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The unknown keys of a period. The number of queries does not depend on theirs."""
         days, number = _period(request), _page(request)
-        found = None
-        if is_postgresql():
-            found = attempt(
-                "the page of unknown keys cannot read the usage",
-                lambda: unknown_keys(
-                    age=timedelta(days=days), limit=_PAGE_SIZE, offset=number * _PAGE_SIZE
-                ),
-                None,
-            )
+        found = _read(days, number) if is_postgresql() else None
+        if found is not None and number and not found.keys:
+            # The page became empty, for example because the flags of its keys were created.
+            number, found = 0, _read(days, 0)
         if found is None:
             return {"problem": no_usage()}
         return {
@@ -58,6 +54,14 @@ class UnknownKeysAdmin(PlainPageAdmin):
             "newer": _url(days, number - 1) if number else "",
             "older": _url(days, number + 1) if found.total > (number + 1) * _PAGE_SIZE else "",
         }
+
+
+def _read(days: int, page: int) -> UnknownKeys | None:
+    return attempt(
+        "the page of unknown keys cannot read the usage",
+        lambda: unknown_keys(age=timedelta(days=days), limit=_PAGE_SIZE, offset=page * _PAGE_SIZE),
+        None,
+    )
 
 
 def _period(request: HttpRequest) -> int:
@@ -97,7 +101,7 @@ def _sentence(found: UnknownKeys, days: int) -> str:
             found.total,
         )
         return text % {**period, "count": local_number(found.total)}
-    if found.keys == () and found.until is None:
+    if found.until is None:
         return _("No worker has reported its evaluations yet.")
     return _("Every key that was evaluated in the last %(days)s has a flag.") % period
 
@@ -117,11 +121,4 @@ def _within(found: UnknownKeys, days: int) -> UnknownKeys:
     if found.since is None:
         return found
     first: datetime = aware(timezone.now()) - timedelta(days=days)
-    return UnknownKeys(
-        found.keys,
-        found.total,
-        max(aware(found.since), first),
-        found.until,
-        found.interval,
-        found.hosts,
-    )
+    return replace(found, since=max(aware(found.since), first))

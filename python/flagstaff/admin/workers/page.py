@@ -10,14 +10,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from flagstaff._text.local_formats import local_number
 from flagstaff._text.times import aware, clock_time
 from flagstaff._workers.overview import WorkerOverview, worker_overview
-from flagstaff._workers.words import notes, summary
+from flagstaff._workers.words import notes, state_label, summary
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.plain_page import PlainPageAdmin, is_postgresql
 from flagstaff.admin.propagation import applied_by_workers
-from flagstaff.admin.workers.rows import worker_rows
+from flagstaff.admin.workers.rows import BADGES, worker_rows
 from flagstaff.conf import conf
 
 __all__ = ["WorkersAdmin"]
@@ -71,14 +70,13 @@ class WorkersAdmin(PlainPageAdmin):
 
 
 def _context(found: WorkerOverview) -> Mapping[str, object]:
-    behind = len(found.behind)
     return {
         "summary": summary(found),
-        "is_behind": bool(behind),
-        "is_unknown": bool(found.unknown) or not found.workers,
+        "is_behind": found.is_behind,
+        "badge": BADGES[found.is_behind],
+        "state": state_label(found.is_behind),
         "notes": [*notes(found)],
         "rows": worker_rows(found.workers),
-        "count": local_number(len(found.workers)),
         "at": clock_time(aware(timezone.now())),
         "poll_interval": f"{conf.poll_interval:g}",
         "may_check": not conf.read_only,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -14,10 +13,10 @@ from flagstaff._workers.overview import WorkerState
 from flagstaff._workers.words import MODE_TEXTS, duration, state_label
 from flagstaff.admin.cells import time_cell
 
-__all__ = ["WorkerRow", "worker_rows"]
+__all__ = ["BADGES", "WorkerRow", "worker_rows"]
 
-# The classes of the badges in admin.css.
-_BADGES = {True: "flagstaff-partial", False: "flagstaff-on", None: "flagstaff-none"}
+#: The classes of the badges in admin.css, by whether a worker is behind.
+BADGES = {True: "flagstaff-partial", False: "flagstaff-on", None: "flagstaff-none"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class WorkerRow:
     snapshot: str
     mode: str
     mode_text: str
+    #: HTML.
     connected: str
     version: str
     is_older: bool
@@ -43,12 +43,12 @@ def worker_rows(states: Iterable[WorkerState]) -> list[WorkerRow]:
         WorkerRow(
             host=one.worker.host,
             process=_process(one),
-            badge=_BADGES[one.is_behind],
+            badge=BADGES[one.is_behind],
             state=state_label(one.is_behind),
             snapshot=_snapshot(one),
             mode=one.worker.mode,
             mode_text=str(MODE_TEXTS.get(one.worker.mode, "")),
-            connected=_connected(one.connected_at),
+            connected=time_cell(one.connected_at),
             version=_version(one.worker.rule_format),
             is_older=one.is_older,
         )
@@ -64,7 +64,7 @@ def _process(state: WorkerState) -> str:
 
 
 def _snapshot(state: WorkerState) -> str:
-    """The age of the flags in the memory of the worker, as far as the server knows it."""
+    """Returns the age of the flags in the memory of the worker, as far as the server knows it."""
     if state.worker.mode == "starting":
         return _("not loaded yet")
     if state.behind_seconds is not None:
@@ -73,10 +73,6 @@ def _snapshot(state: WorkerState) -> str:
     if state.idle_seconds is None:
         return ""
     return _("compared with the database %(time)s ago") % {"time": duration(state.idle_seconds)}
-
-
-def _connected(at: datetime | None) -> str:
-    return time_cell(at)
 
 
 def _version(rule_format: int | None) -> str:

@@ -1,0 +1,36 @@
+"""Rows that tests of the history change and undo, and a role that may not read all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+
+from flagstaff.changes import create, create_value
+from flagstaff.models import Change
+
+__all__ = ["GERMAN", "flag_and_value", "role_that_reads"]
+
+#: The conditions of a segment.
+GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+
+
+@pytest.fixture
+def flag_and_value() -> None:
+    """A flag at 10 % and a value. Tests keep the history, so empty it."""
+    Change.objects.all().delete()
+    create("new_checkout", rollout_percent=10)
+    create_value("gateway", "stripe")
+
+
+@contextmanager
+def role_that_reads(*tables: str) -> Iterator[None]:
+    """Runs the block as the role `no_values`, which may read only these tables."""
+    names = ", ".join(tables)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE no_values; GRANT SELECT ON {names} TO no_values")
+        cursor.execute("SET ROLE no_values")
+        yield
+        cursor.execute("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
