@@ -122,6 +122,15 @@ def test_dry_run_of_rules_counts_users_who_gain_the_flag() -> None:
     )
 
 
+@pytest.mark.django_db(transaction=True)
+def test_dry_run_of_a_new_bucketing_unit_counts_no_users() -> None:
+    changes.update("new_checkout", {"bucket_by": "visitor", "rollout_percent": 100})
+    found = document("undo", "new_checkout", "--dry-run")
+    assert {"bucket_by", "rollout_percent"} <= found["new"].keys()
+    assert found["impact"] is None
+    assert "would" not in run("undo new_checkout --dry-run").err
+
+
 def test_dry_run_as_json_has_no_version_and_no_undo() -> None:
     found = document("off", "new_checkout", "--dry-run")
     assert found["dry_run"] is True

@@ -132,7 +132,7 @@ def test_error_of_call_command_is_an_exception_with_json() -> None:
     ("line", "message"),
     [
         ("kil new_checkout", "there is no verb 'kil'; did you mean 'kill'?"),
-        ("value gte page_size", "there is no verb 'gte'; did you mean 'get'?"),
+        ("value gte page_size", "there is no action 'gte'; did you mean 'get'?"),
         ("zzz", "there is no verb 'zzz'; --help lists all verbs"),
     ],
 )
@@ -146,10 +146,12 @@ def test_unknown_verb_is_an_error_with_a_similar_verb(
     assert capsys.readouterr().err.endswith(f"error: {message}\n")
 
 
-@pytest.mark.parametrize(("line", "verb"), [("", "rollout"), ("value", "delete")])
-def test_command_without_a_verb_prints_the_help(line: str, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "what", "verb"), [("", "verb", "rollout"), ("value", "action", "delete")]
+)
+def test_command_without_a_verb_prints_the_help(line: str, what: str, verb: str) -> None:
     status, out, err = flags(*line.split())
-    assert (status, err) == (2, "CommandError: no verb: pass one of the verbs above\n")
+    assert (status, err) == (2, f"CommandError: no {what}: pass one of the {what}s above\n")
     assert out.startswith("usage: ")
     assert re.search(rf"^ +{verb} ", out, re.MULTILINE)
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from flagstaff.changes import set_rollout
 from flagstaff.models import Change
+from tests.history_fixtures import role_that_reads
 from tests.terminals import run, typed
 
 # Each change is a transaction of its own.
@@ -36,15 +37,14 @@ def test_history_prints_change_actor_source_and_reason() -> None:
 
 @pytest.fixture
 def _role_without_values(cli_shop: None) -> Iterator[None]:
-    tables = (
-        "flagstaff_featureflag, flagstaff_featureflag_allowed_users, flagstaff_segment, "
-        "flagstaff_change"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE no_values; GRANT SELECT ON {tables}, auth_user TO no_values")
-        cursor.execute("SET ROLE no_values")
+    with role_that_reads(
+        "flagstaff_featureflag",
+        "flagstaff_featureflag_allowed_users",
+        "flagstaff_segment",
+        "flagstaff_change",
+        "auth_user",
+    ):
         yield
-        cursor.execute("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
 
 
 @pytest.mark.usefixtures("_role_without_values")

@@ -29,7 +29,7 @@ def state() -> tuple[object, ...]:
 
 @pytest.fixture
 def since() -> str:
-    """The time of the first of: alice 25 → 50 %, bob 20 → 50, alice off, bob 50 → 60 %."""
+    """The time of the first of: alice 25 → 50 %, bob 20 → 50, alice on → off."""
     run("rollout new_checkout 50 --as alice")
     [event] = flag_history("new_checkout", limit=1)
     run("value set page_size 50 --as bob")

@@ -24,7 +24,7 @@ def percent(text: str) -> int:
 
 def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     """Returns a parser of whole numbers from `least` to `most`."""
-    limits = f"from {least}" if most is None else f"from {least} to {most}"
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: str) -> int:
         number = _whole_number(text)

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from flagstaff._engine.impact import ChangeImpact, impact_of_change
+from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import find_row
+from flagstaff._text.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["impact_of", "impact_sentence"]
+__all__ = ["impact_of_dry_run", "impact_sentence"]
 
 _STATE = "enabled", "rollout_percent"
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
 
 
-def impact_of(changed: Changed) -> ChangeImpact | str | None:
+def impact_of_dry_run(changed: Changed) -> ChangeImpact | str | None:
     """Returns the impact of a change that the open transaction has made.
 
-    Returns None if it changes neither the state nor the rules, and a text if the users cannot be
-    counted. Counts for at most two seconds.
+    Returns None if it changes neither the state nor the rules, or if it changes the bucketing unit,
+    which reassigns every user. Returns a text if the users cannot be counted. Counts for at most
+    two seconds.
     """
     old = _old_fields(changed)
     flag: Any = find_row(conf.flag_model, changed.key)
-    if flag is None or not old.keys() & {*_STATE, RULES}:
+    if flag is None or BUCKET_BY in old or not old.keys() & {*_STATE, RULES}:
         return None
     after = flag.enabled or False, flag.rollout_percent or 0
     before = old.get("enabled", after[0]) or False, old.get("rollout_percent", after[1]) or 0
-    rules = (_json(old[RULES]), _json(flag.rules)) if RULES in old else None
+    rules = (rules_as_text(old[RULES]), rules_as_text(flag.rules)) if RULES in old else None
     try:
         return impact_of_change(changed.key, before, after, rules, timeout=_TIMEOUT)
     except FlagstaffError as error:
@@ -42,11 +44,11 @@ def impact_of(changed: Changed) -> ChangeImpact | str | None:
 def impact_sentence(found: ChangeImpact) -> str:
     """Returns the sentence for a person."""
     counts = [
-        f"{count:,} user{'' if count == 1 else 's'} would {verb} the flag"
+        f"{counted(count, 'user')} would {verb} the flag"
         for verb, count in (("lose", found.lose), ("gain", found.gain))
         if count
     ]
-    users = f"{found.users:,} user{'' if found.users == 1 else 's'}"
+    users = counted(found.users, "user")
     text = " and ".join(counts) or "no user would gain or lose the flag"
     return f"{text}; {found.after:,} of {users} would have it, not counting anonymous users"
 
@@ -59,7 +61,3 @@ def _old_fields(changed: Changed) -> Mapping[str, Any]:
         return {changed.field: changed.old}
     # A creation or a deletion has one side only.
     return changed.old if isinstance(changed.old, dict) and changed.new is not None else {}
-
-
-def _json(rules: object) -> str | None:
-    return json.dumps(rules) if rules else None

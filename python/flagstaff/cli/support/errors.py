@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, UNDECODABLE, sqlstate
+from flagstaff._text.counted import counted
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
@@ -54,8 +55,7 @@ def exit_statuses() -> Iterator[None]:
     except (ConflictError, ExperimentError, InvalidChangeError, PlanError) as error:
         raise _command_error(f"refused: {error}", REFUSED) from error
     except DocumentError as error:
-        count = len(error.problems)
-        head = f"nothing was written; {count:,} problem{'' if count == 1 else 's'}:"
+        head = f"nothing was written; {counted(len(error.problems), 'problem')}:"
         raise _command_error(f"{head}\n{error}", USAGE) from error
     except FlagstaffError as error:
         raise _command_error(str(error), FAILED) from error

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._text.counted import counted
 from flagstaff.cli.support.argument_types import age
 from flagstaff.cli.support.change_arguments import add_dry_run, add_yes, require_confirmation
 from flagstaff.cli.support.errors import USAGE
@@ -35,5 +36,5 @@ def run_prune(options: Options, out: Output, prune: Callable[[timedelta], int], 
     question = f"Delete all {name} entries older than {days} days? This cannot be undone."
     require_confirmation(question, options, out)
     count = prune(options["older_than"])
-    out.message(f"deleted {count:,} {name} {'entry' if count == 1 else 'entries'}")
+    out.message(f"deleted {counted(count, f'{name} entry', f'{name} entries')}")
     finish({"deleted": count}, out, options, written=count > 0)

@@ -6,18 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from django.db import Error, transaction
-from django.db.models import Model
 
-from flagstaff._tables.group_lookup import missing_groups
-from flagstaff._tables.rows import PrimaryKey, case_variants, find_row
+from flagstaff._tables.rows import PrimaryKey, find_row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import groups_of
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
 from flagstaff.cli.support.change_messages import VALUE, Names, change_messages
-from flagstaff.cli.support.dry_run_impact import impact_of, impact_sentence
+from flagstaff.cli.support.dry_run_impact import impact_of_dry_run, impact_sentence
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
@@ -31,8 +27,6 @@ __all__ = [
     "report_flag_change",
     "report_flag_changes",
     "report_undo",
-    "warn_of_case_variants",
-    "warn_of_missing_groups",
 ]
 
 
@@ -54,8 +48,7 @@ def report_flag_changes(changes: Sequence[Changed], out: Output, options: Option
     names, documents = _names(changes), []
     undo = combined_undo(changes)
     for changed in changes:
-        for text in change_messages(changed, names):
-            out.message(text)
+        _print_messages(changed, names, out)
         if undo is None:
             # Without a history, each change is undone by itself.
             report_undo(changed.undo, out)
@@ -96,8 +89,7 @@ def print_changes(changes: Sequence[Changed], out: Output) -> None:
     """Prints the old and the new values."""
     names = _names(changes)
     for changed in changes:
-        for text in change_messages(changed, names):
-            out.message(text)
+        _print_messages(changed, names, out)
 
 
 def _finish_all(
@@ -119,28 +111,9 @@ def report_undo(undo: Undo | None, out: Output) -> None:
         out.message(f"undo: {undo.command}")
 
 
-def warn_of_case_variants(model: type[Model], key: str, out: Output) -> None:
-    """Warns of keys that differ from a new one only in upper and lower case."""
-    if similar := case_variants(model, key):
-        keys = join_some(map(repr, similar))
-        out.message(f"keys are case-sensitive: {key!r} differs from {keys} only in case")
-
-
-def warn_of_missing_groups(rules: object, out: Output) -> None:
-    """Warns of groups that rules or conditions name, and that do not exist."""
-    missing = missing_groups(groups_of(rules), conf.database)
-    if missing:
-        names = join_some(_with_similar(*one) for one in missing.items())
-        out.message(f"groups that do not exist: {names}; create them, or correct their names")
-
-
-def _with_similar(name: str, similar: str | None) -> str:
-    return repr(name) + (f" (did you mean {similar!r}?)" if similar else "")
-
-
 def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
     """Prints how many users gain or lose the flag. Returns the members of the document."""
-    impact = impact_of(changed)
+    impact = impact_of_dry_run(changed)
     if impact is None or isinstance(impact, str):
         if impact:
             out.message(f"{prefix}{impact}")
@@ -151,9 +124,13 @@ def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
 
 def _print_change(changed: Changed, out: Output) -> None:
     names = _names([changed])
+    _print_messages(changed, names, out)
+    report_undo(changed.undo and _with_names(changed.undo, names), out)
+
+
+def _print_messages(changed: Changed, names: Names, out: Output) -> None:
     for text in change_messages(changed, names):
         out.message(text)
-    report_undo(changed.undo and _with_names(changed.undo, names), out)
 
 
 def _names(changes: Iterable[Changed]) -> Names:

@@ -52,7 +52,7 @@ def change_flags(
 def flag_rows(keys: Sequence[str]) -> list[Row]:
     """Returns the flags of these keys. Raises UnknownFlagError, which names all unknown keys."""
     found = {key: find_row(conf.flag_model, key) for key in keys}
-    _require(key for key, row in found.items() if row is None)
+    _refuse(key for key, row in found.items() if row is None)
     return [row for row in found.values() if row is not None]
 
 
@@ -64,10 +64,11 @@ def _lock(keys: Sequence[str], *, allow_deleted: bool) -> None:
     unknown = (key for key in keys if key not in found)
     if allow_deleted:
         unknown = (key for key in unknown if deleted_pk(Kind.FLAG, key) is None)
-    _require(unknown)
+    _refuse(unknown)
 
 
-def _require(unknown: Iterable[str]) -> None:
+def _refuse(unknown: Iterable[str]) -> None:
+    """Raises UnknownFlagError, which names all these keys, unless there are none."""
     if errors := [error for key in unknown for error in _error(key)]:
         raise UnknownFlagError("\n".join(errors))
 

@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_time
 
-__all__ = ["add_since", "point_in_time"]
+__all__ = ["add_period", "point_in_time"]
 
 _UTC = fixed_timezone.utc
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -19,7 +19,7 @@ _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _EXAMPLES = 'such as "30m", "1h", "2d", "10:00" or "2026-11-22T10:00"'
 
 
-def add_since(parser: CommandParser, things: str) -> None:
+def add_period(parser: CommandParser, things: str) -> None:
     """Adds --since and --until. `things` is what they select, such as "events"."""
     for name, text in (("--since", "from"), ("--until", "before")):
         parser.add_argument(
@@ -59,7 +59,7 @@ def _time_of_day(text: str) -> datetime | None:
     today = timezone.localdate(now)
     # In UTC: an hour that the clocks repeat has two times of the same name.
     times = (
-        _aware(datetime.combine(day, time.replace(fold=fold))).astimezone(_UTC)
+        timezone.make_aware(datetime.combine(day, time.replace(fold=fold))).astimezone(_UTC)
         for day in (today, today - timedelta(days=1))
         for fold in (0, 1)
     )
@@ -68,15 +68,11 @@ def _time_of_day(text: str) -> datetime | None:
 
 def _date_and_time(text: str) -> datetime | None:
     if len(text) == len("2026-11-22"):
-        return _aware(datetime.combine(date.fromisoformat(text), datetime.min.time()))
+        return timezone.make_aware(datetime.combine(date.fromisoformat(text), datetime.min.time()))
     found = parse_datetime(text)
-    return found if found is None or timezone.is_aware(found) else _aware(found)
+    return found if found is None or timezone.is_aware(found) else timezone.make_aware(found)
 
 
 def _now() -> datetime:
     # Aware also with USE_TZ = False.
     return datetime.now(timezone.get_current_timezone())
-
-
-def _aware(at: datetime) -> datetime:
-    return timezone.make_aware(at)

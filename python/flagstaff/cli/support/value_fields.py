@@ -7,15 +7,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff._text.json_text import UnreadableJson, parse_json
-from flagstaff._text.value_rules import TYPES, type_of
-from flagstaff.cli.support.output import Output
+from flagstaff._stored_value_rules import CHOICES, TYPE, has_value_rules
+from flagstaff._text.json_text import parse_json
+from flagstaff._text.value_rules import TYPES
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
-from flagstaff.constraints import CHOICES, TYPE, has_rule
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["add_value_fields", "value_fields", "warn_of_new_type"]
+__all__ = ["add_value_fields", "value_fields"]
 
 _ANY = "any"
 
@@ -44,7 +43,7 @@ def value_fields(options: Options) -> dict[str, Any]:
     """Returns the fields to set. Raises InvalidChangeError if the value model has no rules."""
     names = ("description", "secret", TYPE, CHOICES)
     given = {name: options[name] for name in names if options[name] is not None}
-    if {TYPE, CHOICES}.intersection(given) and not has_rule(conf.value_model):
+    if {TYPE, CHOICES}.intersection(given) and not has_value_rules(conf.value_model):
         raise InvalidChangeError(
             "the value model of this project has no columns for types and choices; add the fields "
             "`type` and `choices` of AbstractKeyValueStore, and run makemigrations and migrate"
@@ -52,18 +51,6 @@ def value_fields(options: Options) -> dict[str, Any]:
     if given.get(TYPE) == _ANY:
         given[TYPE] = ""
     return given
-
-
-def warn_of_new_type(key: str, old: object, new: object, out: Output) -> None:
-    """Warns if a written value has another type of JSON than the old one."""
-    if old is None or isinstance(old, UnreadableJson):
-        return
-    types = type_of(old), type_of(new)
-    if types[0] != types[1]:
-        out.message(
-            f"warning: the type of {key} has changed from {types[0]} to {types[1]}; "
-            "code that reads it may fail"
-        )
 
 
 def _choices(text: str) -> Any:

@@ -54,8 +54,9 @@ class VerbParser(CommandParser):
         verbs = action.choices if isinstance(action.choices, dict) else None
         if verbs is not None and value not in verbs:
             similar = get_close_matches(value, verbs, n=1)
-            advice = f"did you mean {similar[0]!r}?" if similar else "--help lists all verbs"
-            raise ArgumentError(None, f"there is no verb {value!r}; {advice}")
+            what = action.dest
+            advice = f"did you mean {similar[0]!r}?" if similar else f"--help lists all {what}s"
+            raise ArgumentError(None, f"there is no {what} {value!r}; {advice}")
         super()._check_value(action, value)
 
 
@@ -132,7 +133,8 @@ def missing_key_hint(options: Options, verbs: Sequence[Verb]) -> str:
 def print_help(options: Options, out: Output) -> NoReturn:
     """Prints the help of a command line that ends before a verb, and raises CommandError."""
     out.line(options[_HELP]().rstrip())
-    raise CommandError("no verb: pass one of the verbs above", returncode=USAGE)
+    what = "action" if "action" in options else "verb"
+    raise CommandError(f"no {what}: pass one of the {what}s above", returncode=USAGE)
 
 
 def _common_options() -> CommandParser:

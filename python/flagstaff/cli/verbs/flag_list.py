@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -48,9 +49,8 @@ _FIRST_COLUMNS = (
         align_right=True,
     ),
 )
+_MIDDLE_COLUMNS = (Column("allowed", align_right=True), Column("kind"))
 _LAST_COLUMNS = (
-    Column("allowed", align_right=True),
-    Column("kind"),
     Column("changed_at", header="CHANGED"),
     Column("description", truncate=True),
 )
@@ -70,23 +70,25 @@ def _add_filters(parser: CommandParser) -> None:
 
 def _list(options: Options, out: Output) -> None:
     condition = _kind_filter(options["kind"]) & ownership_filter(options) & order_filter(options)
-    records = list(flag_records(condition))
+    found = list(flag_records(condition))
     if options["state"]:
-        records = [record for record in records if record["state"] in options["state"]]
-    found = len(records)
-    records = in_order(records, options)
+        found = [record for record in found if record["state"] in options["state"]]
+    records = in_order(found, options)
     if not records:
         out.message("no matching flags" if options["state"] or condition else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {join_some(forced)}")
-    # Not in a pipe, whose columns have fixed places.
-    has_units = out.is_terminal and any(record_unit(record) != USER for record in records)
+    out.records(_columns(records, is_terminal=out.is_terminal), records)
+    if out.is_terminal and len(records) < len(found):
+        out.message(f"{len(records):,} of {len(found):,} flags; a larger --limit shows more")
+
+
+def _columns(records: Sequence[Record], *, is_terminal: bool) -> list[Column]:
+    """Returns the columns; some only if a flag needs them, but not in a pipe with fixed places."""
+    has_units = is_terminal and any(record_unit(record) != USER for record in records)
     units = [_UNIT] if has_units else []
-    owners = [OWNER_COLUMN] if out.is_terminal and has_owner(records) else []
-    last = (*_LAST_COLUMNS[:2], *owners, EVALUATED, *_LAST_COLUMNS[2:])
-    out.records((*_FIRST_COLUMNS, *units, *last), records)
-    if out.is_terminal and len(records) < found:
-        out.message(f"{len(records):,} of {found:,} flags; a larger --limit shows more")
+    owners = [OWNER_COLUMN] if is_terminal and has_owner(records) else []
+    return [*_FIRST_COLUMNS, *units, *_MIDDLE_COLUMNS, *owners, EVALUATED, *_LAST_COLUMNS]
 
 
 def _kind_filter(kind: str | None) -> Q:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._engine.recent_usage import recent_usage
+from flagstaff._engine.recent_usage import RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import bucket_field
 from flagstaff._tables.rows import find_row
+from flagstaff._text.counted import counted
 from flagstaff._text.lists import join_some
 from flagstaff._text.times import full_time
 from flagstaff.changes.changed import quoted_command
@@ -22,17 +24,12 @@ from flagstaff.cli.support.change_arguments import (
     add_yes,
     require_confirmation,
 )
+from flagstaff.cli.support.change_warnings import warn_of_case_variants
 from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.flag_records import (
-    flag_record,
-    flag_summary,
-)
+from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.ownership import (
-    add_ownership,
-    ownership,
-)
-from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
+from flagstaff.cli.support.ownership import add_ownership, ownership
+from flagstaff.cli.support.report import report_flag_change
 from flagstaff.cli.support.several_flags import change_flags, keys_of
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
@@ -111,43 +108,65 @@ def _add_delete(parser: CommandParser) -> None:
 
 def _delete(options: Options, out: Output) -> None:
     keys = keys_of(options)
-    # Without a row, `changes.delete` knows whether it was deleted before.
-    facts = {key: text for key in keys if (text := _facts(key, options, out))}
-    if len(keys) > 1 and not options["yes"]:
-        for key, text in facts.items():
-            out.message(f"{key}: {text}")
-    if facts:
-        text = " ".join(facts.values()) if len(keys) == 1 else ""
-        require_confirmation(f"Delete {join_some(facts)}? {text}".rstrip(), options, out)
+    if facts := _facts(keys):
+        _confirm_deletion(facts, options, out, is_single=len(keys) == 1)
     change_flags(changes.delete, options, out, allow_deleted=True)
 
 
-def _facts(key: str, options: Options, out: Output) -> str:
-    """Returns what a person should know before a deletion; "" if there is no flag."""
-    flag = find_row(conf.flag_model, key)
-    if flag is None:
-        return ""
-    recent = _recent_usage(key)
-    if options["yes"] and recent:
-        out.message(f"{key}:{recent}")
-    return f"{flag_summary(flag_record(flag))}{recent}"
+class _Facts(NamedTuple):
+    """What a person should know before a flag is deleted."""
+
+    users: str
+    #: The evaluations of the last days; empty if they are not known.
+    usage: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.users} {self.usage}".rstrip()
 
 
-def _recent_usage(key: str) -> str:
-    """Returns a sentence about the evaluations of the last days, or "" if they are not known."""
-    found = recent_usage([key])
+def _facts(keys: Sequence[str]) -> dict[str, _Facts]:
+    """Returns the facts about those flags that exist. Queries each flag, and the usage once.
+
+    Of a key without a flag, `changes.delete` knows whether it was deleted before.
+    """
+    flags = {key: flag for key in keys if (flag := find_row(conf.flag_model, key)) is not None}
+    usage = recent_usage(flags) if flags else None
+    return {
+        key: _Facts(flag_summary(flag_record(flag)), _usage_text(key, usage))
+        for key, flag in flags.items()
+    }
+
+
+def _confirm_deletion(
+    facts: Mapping[str, _Facts], options: Options, out: Output, *, is_single: bool
+) -> None:
+    """Prints the facts and asks. With --yes, prints only the usage, which may be unexpected."""
+    if options["yes"]:
+        for key, found in facts.items():
+            if found.usage:
+                out.message(f"{key}: {found.usage}")
+        return
+    if not is_single:
+        for key, found in facts.items():
+            out.message(f"{key}: {found.text}")
+    text = " ".join(found.text for found in facts.values()) if is_single else ""
+    require_confirmation(f"Delete {join_some(facts)}? {text}".rstrip(), options, out)
+
+
+def _usage_text(key: str, found: RecentUsage | None) -> str:
+    """Returns sentences about the evaluations of the last days, or "" if they are not known."""
     if found is None:
         return ""
-    days = "1 day" if found.days == 1 else f"{found.days:,} days"
+    days = counted(found.days, "day")
     evaluations = found.evaluations.get(key)
     if evaluations is None:
-        return f" Not evaluated in the last {days}."
-    count, last = evaluations.count, full_time(evaluations.last_evaluated_at)
-    times = "time" if count == 1 else "times"
-    text = f" Evaluated {count:,} {times} in the last {days}, last at {last}."
-    return (
-        f"{text} In this time, workers ran on: {join_some(found.hosts)}." if found.hosts else text
-    )
+        return f"Not evaluated in the last {days}."
+    times, last = counted(evaluations.count, "time"), full_time(evaluations.last_evaluated_at)
+    text = f"Evaluated {times} in the last {days}, last at {last}."
+    if not found.hosts:
+        return text
+    return f"{text} In this time, workers ran on: {join_some(found.hosts)}."
 
 
 CREATE = Verb(

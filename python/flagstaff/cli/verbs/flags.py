@@ -8,9 +8,7 @@ from django.core.management.base import CommandParser
 
 from flagstaff import changes
 from flagstaff.cli.support.argument_types import percent
-from flagstaff.cli.support.change_arguments import (
-    add_changes_arguments,
-)
+from flagstaff.cli.support.change_arguments import add_changes_arguments
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.several_flags import change_flags
 from flagstaff.cli.support.topics import Topic

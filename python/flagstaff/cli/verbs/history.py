@@ -13,9 +13,10 @@ from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
+from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
-from flagstaff.cli.support.time_argument import add_since
+from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history import (
@@ -49,10 +50,8 @@ _MAX_SECONDS = 31_536_000.0
 
 def _add_history(parser: CommandParser) -> None:
     parser.add_argument("keys", metavar="KEY", nargs="*", help="the keys; by default all keys")
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--value", action="store_true", help="only the history of values")
-    kinds.add_argument("--segment", action="store_true", help="only the history of segments")
-    add_since(parser, "events")
+    add_kinds(parser, "only the history of %ss")
+    add_period(parser, "events")
     add_actor_filter(parser)
     parser.add_argument(
         "--limit",
@@ -92,13 +91,9 @@ def _history(options: Options, out: Output) -> None:
 
 def _events(options: Options, out: Output) -> list[Event]:
     """Returns the newest events, at least one more than the limit if there are more."""
-    keys, before, kinds = list(dict.fromkeys(options["keys"])), options["before"], _kinds(options)
-    hidden = set(unreadable_kinds()).intersection(kinds) if has_history() else set()
-    if hidden:
-        names = " and ".join(f"{kind.value}s" for kind in kinds if kind in hidden)
-        out.message(f"{names} are left out: this database user may not read them")
+    kinds = _readable_kinds(options, out)
     found: dict[tuple[str, int], Event] = {}
-    for key in keys or [None]:
+    for key in list(dict.fromkeys(options["keys"])) or [None]:
         events = recent_events(
             key=key,
             kinds=kinds,
@@ -106,22 +101,27 @@ def _events(options: Options, out: Output) -> list[Event]:
             until=options["until"],
             actor=options["by"],
             limit=options["limit"] + 1,
-            before=before,
+            before=options["before"],
             # A program gets all users, a person the first ones.
             all_users=options["csv"] or out.is_json,
         )
-        if key is not None and not events and before is None:
-            require_key(key, [kind for kind in kinds if kind not in hidden])
+        if key is not None and not events and options["before"] is None:
+            require_key(key, kinds)
         found |= {(event.kind, event.version): event for event in events}
     if not found:
         print_similar_actor(options["by"], out)
     return sorted(found.values(), key=lambda event: event.version, reverse=True)
 
 
-def _kinds(options: Options) -> tuple[Kind, ...]:
-    if options["value"]:
-        return (Kind.VALUE,)
-    return (Kind.SEGMENT,) if options["segment"] else tuple(Kind)
+def _readable_kinds(options: Options, out: Output) -> list[Kind]:
+    """Returns the wanted kinds. Prints which of them this database user may not read."""
+    chosen = chosen_kind(options)
+    kinds = list(Kind) if chosen is None else [chosen]
+    unreadable = unreadable_kinds() if has_history() else []
+    if hidden := [kind for kind in kinds if kind in unreadable]:
+        names = " and ".join(f"{kind.value}s" for kind in hidden)
+        out.message(f"{names} are left out: this database user may not read them")
+    return [kind for kind in kinds if kind not in hidden]
 
 
 def _records(events: list[Event], *, users: bool) -> Iterator[Record]:

@@ -11,6 +11,7 @@ from django.db import Error, transaction
 
 from flagstaff._engine.impact import Impact, impact
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.counted import counted
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_key
@@ -74,7 +75,7 @@ def _run(options: Options, out: Output) -> None:
 
 
 def _sentence(result: Impact) -> str:
-    users = f"{result.users:,} user{'' if result.users == 1 else 's'}"
+    users = counted(result.users, "user")
     affected = result.gain or result.lose
     verb = "gain" if result.gain else "lose"
     sentence = f"{affected:,} of {users} would {verb} the flag."

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error, close_old_connections
 
 from flagstaff._extensions import JobReport, optional_apps
+from flagstaff._text.counted import counted
 from flagstaff.cli.support.argument_types import seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.errors import FAILED
@@ -210,7 +211,7 @@ def _line(record: Record) -> str:
 
 
 def _deliveries(count: int) -> str:
-    return f"{count:,} deliver{'y' if count == 1 else 'ies'}"
+    return counted(count, "delivery", "deliveries")
 
 
 RUN_JOBS = Verb(

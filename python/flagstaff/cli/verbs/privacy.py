@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
+from flagstaff._text.counted import counted
 from flagstaff.cli.support.change_arguments import add_dry_run, add_yes, require_confirmation
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
@@ -25,7 +26,8 @@ def _run(options: Options, out: Output) -> None:
     question = f"Remove user {pk} from the history? This cannot be undone."
     require_confirmation(question, options, out)
     count = forget_user(pk)
-    out.message(f"removed user {pk} from {count:,} history {'entry' if count == 1 else 'entries'}")
+    entries = counted(count, "history entry", "history entries")
+    out.message(f"removed user {pk} from {entries}")
     finish({"pk": pk, "entries": count}, out, options, written=count > 0)
 
 

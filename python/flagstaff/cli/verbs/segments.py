@@ -18,15 +18,11 @@ from flagstaff.cli.support.change_arguments import (
     add_yes,
     require_confirmation,
 )
+from flagstaff.cli.support.change_warnings import warn_of_case_variants, warn_of_missing_groups
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.json_argument import add_json_file, read_json_file
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import (
-    report_change,
-    report_flag_change,
-    warn_of_case_variants,
-    warn_of_missing_groups,
-)
+from flagstaff.cli.support.report import report_change, report_flag_change
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf

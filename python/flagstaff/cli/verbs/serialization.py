@@ -8,6 +8,7 @@ from pathlib import Path
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
+from flagstaff._text.counted import counted
 from flagstaff._text.lists import join_some
 from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.cells import Column, Record
@@ -79,7 +80,7 @@ def _export(options: Options, out: Output) -> None:
     _write(path, serialization.as_text(document, format_))
     counts = {name: len(document.get(name, ())) for name in ("flags", "values", "segments")}
     shown = [
-        f"{count:,} {name.removesuffix('s') if count == 1 else name}"
+        counted(count, name.removesuffix("s"))
         for name, count in counts.items()
         if count or name != "segments"
     ]
@@ -188,8 +189,7 @@ def _dry_run(plan: Plan, options: Options, out: Output) -> None:
         return
     if not out.is_json:
         out.message(f"to apply exactly this: manage.py flags {shlex.join(_apply(plan, options))}")
-    changes = "1 change" if len(plan.steps) == 1 else f"{len(plan.steps):,} changes"
-    raise CommandError(f"{changes} would be made", returncode=DIFFERS)
+    raise CommandError(f"{counted(len(plan.steps), 'change')} would be made", returncode=DIFFERS)
 
 
 def _apply(plan: Plan, options: Options) -> list[str]:

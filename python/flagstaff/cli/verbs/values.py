@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
+from flagstaff._stored_value_rules import CHOICES
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
-from flagstaff._text.json_text import DuplicateNameError, UnreadableJson, parse_json
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.truncated import MAX_VALUE, truncated
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
@@ -22,24 +21,21 @@ from flagstaff.cli.support.change_arguments import (
     add_yes,
     require_confirmation,
 )
+from flagstaff.cli.support.change_warnings import warn_of_case_variants, warn_of_new_type
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_change, warn_of_case_variants
-from flagstaff.cli.support.standard_input import standard_input
+from flagstaff.cli.support.report import report_change
 from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.value_fields import add_value_fields, value_fields, warn_of_new_type
+from flagstaff.cli.support.value_fields import add_value_fields, value_fields
+from flagstaff.cli.support.value_json import add_new_json, add_value_json, read_value_json
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
-from flagstaff.constraints import CHOICES
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import SECRET, describe_value
 
 __all__ = ["VALUE"]
 
-# A text that starts like this is JSON with a mistake, not a string without quotes.
-_STARTS_OF_JSON = ("{", "[", '"')
-_MAX_RETYPED = 200
 _LIST_COLUMNS = (
     Column("key"),
     # A pipe gets the whole value.
@@ -77,24 +73,16 @@ def _get(options: Options, out: Output) -> None:
         out.document(record["value"], indent=None)
 
 
-def _add_json(parser: CommandParser) -> None:
-    parser.add_argument(
-        "text",
-        metavar="JSON",
-        help="""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input""",
-    )
-
-
 def _add_set(parser: CommandParser) -> None:
     add_value_change_arguments(parser)
-    _add_json(parser)
+    add_value_json(parser)
 
 
 def _set(options: Options, out: Output) -> None:
     key = options["key"]
     # An unknown key is an error before the standard input is read.
     secret = is_secret(value_row(key))
-    value = _parsed(options, verb="set", secret=secret)
+    value = read_value_json(options, verb="set", secret=secret)
     changed = changes.set_value(key, value, expect_version=options["expect_version"])
     stored = replace(changed, old=as_stored(changed.old), new=as_stored(changed.new))
     report_change(stored, out, options)
@@ -104,14 +92,14 @@ def _set(options: Options, out: Output) -> None:
 
 def _add_create(parser: CommandParser) -> None:
     _add_value_key(parser)
-    _add_json(parser)
+    add_value_json(parser)
     add_attribution(parser)
     add_value_fields(parser)
 
 
 def _create(options: Options, out: Output) -> None:
     fields = value_fields(options)
-    value = _parsed(options, verb="create", secret=bool(options["secret"]))
+    value = read_value_json(options, verb="create", secret=bool(options["secret"]))
     changed = changes.create_value(options["key"], value, **fields)
     report_change(changed, out, options)
     if changed.written:
@@ -121,13 +109,7 @@ def _create(options: Options, out: Output) -> None:
 def _add_update(parser: CommandParser) -> None:
     add_value_change_arguments(parser)
     add_value_fields(parser)
-    parser.add_argument(
-        "--value",
-        dest="text",
-        metavar="JSON",
-        help='also set the value: the present one may break the new rule; "-" is the standard '
-        "input",
-    )
+    add_new_json(parser)
 
 
 def _update(options: Options, out: Output) -> None:
@@ -140,34 +122,9 @@ def _update(options: Options, out: Output) -> None:
     # An unknown key is an error before the standard input is read.
     secret = is_secret(value_row(key)) or bool(fields.get("secret"))
     if options["text"] is not None:
-        fields["value"] = _parsed(options, verb="set", secret=secret)
+        fields["value"] = read_value_json(options, verb="set", secret=secret)
     changed = changes.update_value(key, fields, expect_version=options["expect_version"])
     report_change(changed, out, options)
-
-
-def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
-    """Returns the value of the JSON. Reads the standard input if the argument is "-"."""
-    text = standard_input().read() if options["text"] == "-" else options["text"]
-    try:
-        return parse_json(text)
-    except DuplicateNameError as error:
-        # The message may end up in a log.
-        problem = "an object has a name twice" if secret else str(error)
-        raise CommandError(f"{problem}; remove one", returncode=USAGE) from None
-    except ValueError as error:
-        raise CommandError(
-            f"not valid JSON: {error}{_quoting_advice(options['key'], text, verb, secret=secret)}",
-            returncode=USAGE,
-        ) from error
-
-
-def _quoting_advice(key: str, text: str, verb: str, *, secret: bool) -> str:
-    """Returns how to pass the text as a string, if it looks like one."""
-    text = text.strip()
-    if text[:1] in _STARTS_OF_JSON or len(text) > _MAX_RETYPED:
-        return ""
-    quoted = json.dumps("…" if secret else text, ensure_ascii=False)
-    return f"; to pass a string: manage.py flags value {verb} {shlex.join([key, quoted])}"
 
 
 def _add_delete(parser: CommandParser) -> None:
