@@ -17,9 +17,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._extensions import key_is_taken, taken_keys
+from flagstaff._stored_value_rules import value_rule_problems
 from flagstaff._text.json_text import UnreadableJson, read_json
 from flagstaff._text.rule_problems import rule_problem_text
-from flagstaff.constraints import ValueRuleConstraint, rule_problems
+from flagstaff.constraints import ValueRuleConstraint
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -303,7 +304,7 @@ class AbstractKeyValueStore(models.Model):
                 validate_flag_key(self.key)
             except ValidationError as error:
                 errors["key"] = error.error_list
-        for name, problem in rule_problems(self).items():
+        for name, problem in value_rule_problems(self).items():
             if name not in {*(exclude or ()), *errors}:
                 errors[name] = [ValidationError(problem, code="value_rule")]
         if errors:

@@ -587,6 +587,16 @@ def test_flags_of_tenants_are_reported(shared: list[str], name: str) -> None:
 
 
 @pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("app", ["rollouts", "experiments"])
+def test_optional_apps_of_tenants_are_reported(app: str) -> None:
+    with override_settings(SHARED_APPS=[AUTH, "flagstaff"], TENANT_APPS=[f"flagstaff.{app}"]):
+        identifier, text, hint = only_message()
+    assert identifier == "flagstaff.E029"
+    assert text.startswith(f'"flagstaff_{app}" is an app of tenants, but workers read')
+    assert hint == f'put "flagstaff.{app}" into SHARED_APPS, and not into TENANT_APPS'
+
+
+@pytest.mark.usefixtures("tenants")
 def test_flags_of_a_type_of_tenants_are_reported() -> None:
     types = {"public": {"APPS": ["flagstaff", AUTH]}, "shop": {"APPS": ["flagstaff"]}}
     with override_settings(HAS_MULTI_TYPE_TENANTS=True, TENANT_TYPES=types):

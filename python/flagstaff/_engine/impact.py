@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
 
-__all__ = ["ChangeImpact", "Impact", "impact", "impact_of_change"]
+__all__ = ["ChangeImpact", "Impact", "impact", "impact_of_change", "rules_as_text"]
 
 _MAX_SAMPLE = 1000
 # The properties that a dict of an impact contains.
@@ -145,13 +146,19 @@ class ChangeImpact:
     after: int
 
 
+def rules_as_text(rules: object) -> str | None:
+    """Returns rules as `impact_of_change` compares them: their JSON text, or None without rules."""
+    return json.dumps(rules) if rules else None
+
+
 def impact_of_change(
     key: str, before: _State, after: _State, rules: _Rules | None = None, *, timeout: float
 ) -> ChangeImpact:
     """Counts the users whose result differs between two states of a flag.
 
-    `rules` are the rules before and after, if they changed. Without them the rules are the present
-    ones, as users, allowed users and segments always are. Blocks and raises as `impact` does.
+    `rules` are the texts of the rules before and after, if they changed. Without them the rules are
+    the present ones, as users, allowed users and segments always are. Blocks and raises as `impact`
+    does.
     """
     if rules is not None:
         old, new = rules

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import Error, connections, transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
-from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._engine.usage_tables import usage_tables
+from flagstaff._tables.names import fill, sql
 from flagstaff.conf import conf
+from flagstaff.exceptions import NoUsageError
 
 __all__ = ["RecentEvaluations", "RecentUsage", "recent_usage"]
 
@@ -45,15 +46,13 @@ def recent_usage(keys: Collection[str]) -> RecentUsage | None:
     try:
         with transaction.atomic(using=conf.database):
             return _read(keys, days)
-    except Error:
+    except (Error, NoUsageError):
         return None
 
 
 def _read(keys: Collection[str], days: int) -> RecentUsage | None:
-    connection = connections[conf.database]
-    names, since = own_names(connection), timezone.now() - timedelta(days=days)
-    if why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
-        return None
+    connection, names = usage_tables()
+    since = timezone.now() - timedelta(days=days)
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("reporting_hosts_v1"), names), [since])
         [hosts] = cursor.fetchone()

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import connections
 from django.utils import timezone
 
-from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._engine.usage_tables import usage_tables
+from flagstaff._tables.names import fill, flag_names, sql
 from flagstaff.conf import conf
-from flagstaff.exceptions import NoUsageError
 
 __all__ = ["OTHER_KEYS", "UnknownKey", "UnknownKeys", "unknown_keys"]
 
@@ -53,10 +51,8 @@ def unknown_keys(
     Makes four queries. Raises NoUsageError on databases other than PostgreSQL, and before the
     migration.
     """
-    connection = connections[conf.database]
-    names = {**own_names(connection), **flag_names(connection, conf.flag_model)}
-    if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
-        raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
+    connection, names = usage_tables()
+    names = {**names, **flag_names(connection, conf.flag_model)}
     first = None if age is None else timezone.now() - age
     with connection.cursor() as cursor:
         # Before the keys, which include at least what was reported until then.

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
-from flagstaff.conf import conf
-from flagstaff.exceptions import NoUsageError
+from flagstaff._engine.usage_tables import usage_tables
+from flagstaff._tables.names import fill, sql
 
 __all__ = ["HourlyUsage", "LostWorker", "Usage", "prune_usage", "usage"]
 
@@ -77,7 +73,7 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     Makes three queries. Raises NoUsageError on databases other than PostgreSQL, and before the
     migration.
     """
-    connection, names = _usage_tables()
+    connection, names = usage_tables()
     first = timezone.now() - since if isinstance(since, timedelta) else since
     with connection.cursor() as cursor:
         # Before the hours, which include at least what was reported until then.
@@ -94,17 +90,8 @@ def prune_usage(older_than: timedelta) -> int:
 
     Also deletes the workers that were last seen before that. Raises NoUsageError as `usage` does.
     """
-    connection, names = _usage_tables()
+    connection, names = usage_tables()
     before = timezone.now() - older_than
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("prune_usage_v1"), names), [before, before])
         return int(cursor.fetchone()[0])
-
-
-def _usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
-    """Returns the connection that has the usage tables, and their names."""
-    connection = connections[conf.database]
-    names = own_names(connection)
-    if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
-        raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
-    return connection, names

@@ -1,4 +1,4 @@
-"""What optional apps add: tables, periodic jobs and verbs of the command."""
+"""What optional apps add: tables, periodic jobs, verbs, and parts and events of admin pages."""
 
 from __future__ import annotations
 

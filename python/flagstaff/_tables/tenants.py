@@ -40,10 +40,11 @@ def is_of_tenants(app: str) -> bool:
 
 def share_hint(app: str) -> str:
     """Returns which settings to change, so that all tenants share the app with this label."""
+    name = apps.get_app_config(app).name
     if _has_types():
         types = f'the APPS of "{_public_schema()}" in TENANT_TYPES'
-        return f'put "{app}" into {types}, and of no other type'
-    return f'put "{app}" into SHARED_APPS, and not into TENANT_APPS'
+        return f'put "{name}" into {types}, and of no other type'
+    return f'put "{name}" into SHARED_APPS, and not into TENANT_APPS'
 
 
 def _public_schema() -> str:

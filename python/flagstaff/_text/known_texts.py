@@ -7,7 +7,7 @@ with placeholders that matches, and shows its translation. Other texts stay Engl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from django.utils.formats import number_format
@@ -42,14 +42,18 @@ class KnownTexts:
         messages: Sequence[str],
         *,
         parts: Mapping[str, Sequence[str] | Callable[[str], str]] | None = None,
+        untranslated: Sequence[str] = (),
         others: Sequence[KnownTexts] = (),
     ) -> None:
         """`parts` are the messages of a placeholder, or a function that translates its text.
 
-        Texts of other placeholders are translated by all messages. `others` come after these.
+        Texts of `untranslated` placeholders, such as keys and commands, are the same in all
+        languages. Texts of other placeholders are translated by all messages. `others` come after
+        these.
         """
-        self._patterns = [_Pattern(message) for message in messages]
-        self._parts = {
+        self._patterns = [_Pattern(one) for one in messages]
+        self._parts: dict[str, Callable[[str], str]] = dict.fromkeys(untranslated, _unchanged)
+        self._parts |= {
             name: found if callable(found) else KnownTexts(found).translate
             for name, found in (parts or {}).items()
         }
@@ -64,20 +68,17 @@ class KnownTexts:
         """Returns the text in the active language; None if no message matches."""
         if len(text) > _MAX_LENGTH:
             return None
-        return next((found for found in self._all(text) if found is not None), None)
-
-    def _all(self, text: str) -> Iterator[str | None]:
         for pattern in self._patterns:
             if (values := pattern.match(text)) is not None:
-                yield gettext(pattern.message) % {
-                    name: self._part(name, value) for name, value in values.items()
+                return gettext(pattern.message) % {
+                    name: self._translated_part(name, value) for name, value in values.items()
                 }
-        for other in self._others:
-            yield other.find(text)
+        found_by_others = (other.find(text) for other in self._others)
+        return next((found for found in found_by_others if found is not None), None)
 
-    def _part(self, name: str, value: str) -> str:
+    def _translated_part(self, name: str, value: str) -> str:
         if _NUMBER.fullmatch(value) and name not in _NAMES:
-            return _local(value)
+            return _in_local_format(value)
         return self._parts.get(name, self.translate)(value)
 
 
@@ -121,8 +122,15 @@ class _Pattern:
         return dict(zip(self._names, [*values, last], strict=True)) if last else None
 
 
-def _local(number: str) -> str:
-    """The number with the separators of the language; short ones may be identifiers."""
+def _unchanged(text: str) -> str:
+    return text
+
+
+def _in_local_format(number: str) -> str:
+    """Returns the number with the separators of the language.
+
+    Grouped only if the message groups it: other numbers may be identifiers, such as versions.
+    """
     plain = number.replace(",", "")
     decimals = len(plain.partition(".")[2])
     is_grouped = "," in number

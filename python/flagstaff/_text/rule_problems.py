@@ -12,8 +12,8 @@ __all__ = ["PLACES", "RULE_PROBLEMS", "rule_problem_text"]
 
 # Where the problem is, from the outermost place to the innermost one.
 _PLACE: Final = r'(?:rule [0-9]+(?: \("(?:[^"\\]|\\.)*"…?\))?|condition [0-9]+|value [0-9]+)'
-_PLACES: Final = re.compile(rf"({_PLACE}(?:, {_PLACE})*): (.*)", re.DOTALL)
-_SEPARATOR: Final = re.compile(rf"({_PLACE})(?:, )?")
+_PLACES_AND_PROBLEM: Final = re.compile(rf"({_PLACE}(?:, {_PLACE})*): (.*)", re.DOTALL)
+_NEXT_PLACE: Final = re.compile(rf"({_PLACE})(?:, )?")
 
 #: The places of a problem.
 PLACES: Final = (
@@ -82,9 +82,9 @@ RULE_PROBLEMS: Final = KnownTexts(
         "what": _SUBJECTS,
         "expected": _KINDS,
         "kind": _KINDS,
-        # What stands in the JSON, or comes from a library, is not translated.
-        **dict.fromkeys(("error", "reason", "name", "known", "other", "operator"), ()),
     },
+    # What stands in the JSON, or comes from a library.
+    untranslated=("error", "reason", "name", "known", "other", "operator"),
 )
 
 
@@ -94,8 +94,8 @@ def rule_problem_text(problem: str) -> str:
     >>> rule_problem_text('rule 1, condition 2: there are no values; add at least one')
     'rule 1, condition 2: there are no values; add at least one'
     """
-    found = _PLACES.fullmatch(problem)
+    found = _PLACES_AND_PROBLEM.fullmatch(problem)
     if found is None:
         return RULE_PROBLEMS.translate(problem)
-    places = (_PLACE_TEXTS.translate(place) for place in _SEPARATOR.findall(found[1]))
+    places = (_PLACE_TEXTS.translate(place) for place in _NEXT_PLACE.findall(found[1]))
     return f"{', '.join(places)}: {RULE_PROBLEMS.translate(found[2])}"

@@ -35,7 +35,7 @@ TYPE_NAMES = {
     "array": pgettext_lazy("type of JSON", "array"),
     "null": "null",
 }
-# With articles, for sentences.
+#: With articles, for sentences.
 TYPE_LABELS = {
     "string": pgettext_lazy("type of JSON", "a string"),
     "number": pgettext_lazy("type of JSON", "a number"),
@@ -45,7 +45,6 @@ TYPE_LABELS = {
     "array": pgettext_lazy("type of JSON", "an array"),
     "null": pgettext_lazy("type of JSON", "null"),
 }
-_MAX_NAMED = 10
 _MAX_LENGTH = 80
 
 
@@ -117,9 +116,9 @@ def _type_problem(value: object, name: str, *, secret: bool) -> str:
     texts = {"type": str(TYPE_LABELS[name]), "present": str(TYPE_LABELS[type_of(value)])}
     if name == "integer" and type_of(value) == "number" and not secret:
         return _("%(value)s is not an integer") % {"value": _text(value)}
-    # "25" where 25 is needed.
+    # A person may have written "25" where 25 is needed.
     meant = scalar_of(value) if isinstance(value, str) and not secret else value
-    if type_of(meant) != "string" and meant is not value and _has_type(meant, name):
+    if _has_type(meant, name):
         texts["meant"] = _text(meant)
         return (
             _("the value must be %(type)s, not %(present)s; did you mean %(meant)s without quotes?")
@@ -129,7 +128,7 @@ def _type_problem(value: object, name: str, *, secret: bool) -> str:
 
 
 def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> str:
-    allowed = join_some(map(_text, choices), limit=_MAX_NAMED)
+    allowed = join_some(map(_text, choices))
     if secret:
         return _("the value is not one of %(allowed)s") % {"allowed": allowed}
     texts = {"value": _text(value), "allowed": allowed, "meant": _nearest(value, choices)}
@@ -140,6 +139,7 @@ def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -
 
 def _nearest(value: object, choices: Iterable[object]) -> str:
     """Returns the most similar choice as JSON, or an empty text."""
+    # Of choices that differ in case only, the first counts.
     by_text = {_plain(choice): choice for choice in reversed(list(choices))}
     nearest = get_close_matches(_plain(value)[:_MAX_LENGTH], by_text, n=1)
     return _text(by_text[nearest[0]]) if nearest else ""

@@ -55,6 +55,13 @@ class WorkerOverview:
         return tuple(one for one in self.workers if one.is_behind)
 
     @property
+    def is_behind(self) -> bool | None:
+        """Whether one of them is behind; None without workers, or if it is not known."""
+        if self.behind:
+            return True
+        return None if self.unknown or not self.workers else False
+
+    @property
     def unknown(self) -> tuple[WorkerState, ...]:
         """The workers whose state is not known."""
         return tuple(one for one in self.workers if one.is_behind is None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
@@ -61,22 +61,11 @@ def duration(seconds: float) -> str:
 
 def summary(found: WorkerOverview) -> str:
     """Returns one sentence: how many workers there are, and which are behind for how long."""
-    count, behind = len(found.workers), found.behind
+    count = len(found.workers)
     if not count:
         return _("No worker is connected.")
-    if behind:
-        text = ngettext(
-            "%(behind)s of %(count)s worker is behind: %(workers)s.",
-            "%(behind)s of %(count)s workers are behind: %(workers)s.",
-            count,
-        )
-        if count > 1 and len(behind) == 1:
-            text = _("1 of %(count)s workers is behind: %(workers)s.")
-        return text % {
-            "behind": local_number(len(behind)),
-            "count": local_number(count),
-            "workers": join_some(map(_late, behind), _MAX_NAMED, more=and_more),
-        }
+    if found.behind:
+        return _behind_text(found)
     if found.unknown:
         text = ngettext(
             "%(count)s worker is connected; it is not known whether it is up to date: %(workers)s.",
@@ -84,8 +73,7 @@ def summary(found: WorkerOverview) -> str:
             "%(workers)s.",
             count,
         )
-        names = join_some((one.worker for one in found.unknown), _MAX_NAMED, more=and_more)
-        return text % {"count": local_number(count), "workers": names}
+        return text % {"count": local_number(count), "workers": _names(found.unknown)}
     text = ngettext(
         "%(count)s worker is connected and up to date: it has applied the newest change.",
         "%(count)s workers are connected and up to date: all have applied the newest change.",
@@ -96,16 +84,8 @@ def summary(found: WorkerOverview) -> str:
 
 def notes(found: WorkerOverview) -> Iterator[str]:
     """Yields sentences about older versions, and about sessions that are not listed."""
-    if older := found.older:
-        text = ngettext(
-            "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
-            "Deploy this version to it.",
-            "%(workers)s run an older version, which cannot read format %(format)s of rules. "
-            "Deploy this version to them.",
-            len(older),
-        )
-        names = join_some((one.worker for one in older), _MAX_NAMED, more=and_more)
-        yield text % {"workers": names, "format": _core.RULE_FORMAT}
+    if found.older:
+        yield _older_text(found.older)
     if found.unnamed:
         text = ngettext(
             "%(count)s session has no worker name: a starting worker, or a connection of "
@@ -124,6 +104,37 @@ def notes(found: WorkerOverview) -> Iterator[str]:
             found.of_other_projects,
         )
         yield text % {"count": local_number(found.of_other_projects)}
+
+
+def _behind_text(found: WorkerOverview) -> str:
+    count, behind = len(found.workers), found.behind
+    text = ngettext(
+        "%(behind)s of %(count)s worker is behind: %(workers)s.",
+        "%(behind)s of %(count)s workers are behind: %(workers)s.",
+        count,
+    )
+    if count > 1 and len(behind) == 1:
+        text = _("1 of %(count)s workers is behind: %(workers)s.")
+    return text % {
+        "behind": local_number(len(behind)),
+        "count": local_number(count),
+        "workers": join_some(map(_late, behind), _MAX_NAMED, more=and_more),
+    }
+
+
+def _older_text(older: Sequence[WorkerState]) -> str:
+    text = ngettext(
+        "%(workers)s runs an older version, which cannot read format %(format)s of rules. "
+        "Deploy this version to it.",
+        "%(workers)s run an older version, which cannot read format %(format)s of rules. "
+        "Deploy this version to them.",
+        len(older),
+    )
+    return text % {"workers": _names(older), "format": _core.RULE_FORMAT}
+
+
+def _names(states: Sequence[WorkerState]) -> str:
+    return join_some((one.worker for one in states), _MAX_NAMED, more=and_more)
 
 
 def _late(state: WorkerState) -> str:

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from datetime import date, datetime
 from decimal import Decimal
 from typing import cast
@@ -16,6 +15,7 @@ from django.db import DataError, IntegrityError, connections, transaction
 from django.db.models import Field, JSONField, Model
 from django.db.models.signals import post_save, pre_save
 
+from flagstaff._stored_value_rules import value_rule_problems
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import (
     REVIEW_ON,
@@ -28,8 +28,6 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.lists import join_some
-from flagstaff._text.value_rules import TYPES, choices_problem
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.old_workers import require_workers
 from flagstaff.changes.segment_use import (
@@ -38,8 +36,8 @@ from flagstaff.changes.segment_use import (
     require_segments,
     require_unused,
 )
+from flagstaff.changes.value_rules import value_rule_field_problem, value_rule_problems_of
 from flagstaff.conf import conf
-from flagstaff.constraints import CHOICES, TYPE, VALUE, has_rule, rule_problems
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import (
     condition_problem,
@@ -57,7 +55,6 @@ __all__ = [
     "insert_together",
     "may_insert_together",
     "require_readable",
-    "rule_problems_of",
     "touch",
     "validate",
     "validate_new",
@@ -82,7 +79,7 @@ def write(row: Row, fields: Fields) -> None:
     """
     for name, new in fields.items():
         validate(row, name, new)
-    for problem in rule_problems_of(row, fields).values():
+    for problem in value_rule_problems_of(row, fields).values():
         raise InvalidChangeError(f"{row.key}: {problem}")
     if RULES in fields:
         require_segments(row, fields[RULES])
@@ -162,18 +159,6 @@ def validate(row: Row, name: str, new: object) -> None:
         raise InvalidChangeError(f"{name}: {' '.join(error.messages)}") from error
 
 
-def rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:
-    """Returns how a value would break its rule after a change, a sentence by field; or {}."""
-    if not {VALUE, TYPE, CHOICES}.intersection(fields) or not has_rule(model_of(row)):
-        return {}
-    changed = copy(cast("Model", row))
-    for name, new in fields.items():
-        setattr(changed, name, new)
-    if is_secret(row):
-        changed.__dict__["secret"] = True  # Else the problem would contain the value.
-    return rule_problems(changed)
-
-
 def validate_new(row: Model) -> None:
     """Raises ValidationError if the model does not accept a new row."""
     fields = row._meta.local_concrete_fields
@@ -184,7 +169,7 @@ def validate_new(row: Model) -> None:
         for field, value in values.items()
         if (problem := _problem(row, field, value))
     }
-    problems |= {name: text for name, text in _new_rule_problems(row).items() if not problems}
+    problems |= {name: text for name, text in _new_value_rule_problems(row).items() if not problems}
     empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
     try:
         row.full_clean(
@@ -217,21 +202,12 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> str | None:
     return (
         _targeting_problem(row, field, new)
         or _ownership_problem(row, field, new)
-        or _rule_field_problem(row, field, new)
+        or value_rule_field_problem(row, field, new)
     )
 
 
-def _rule_field_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
-    """Returns why a value cannot have this type or these choices; None for other fields."""
-    if field.name not in (TYPE, CHOICES) or not has_rule(cast("type[Model]", type(row))):
-        return None
-    if field.name == CHOICES:
-        return choices_problem(new)
-    return None if new in ("", *TYPES) else f"use one of {join_some(TYPES)}"
-
-
-def _new_rule_problems(row: Model) -> dict[str, str]:
-    return rule_problems(row) if isinstance(row, conf.value_model) else {}
+def _new_value_rule_problems(row: Model) -> dict[str, str]:
+    return value_rule_problems(row) if isinstance(row, conf.value_model) else {}
 
 
 def _ownership_problem(row: Row | Model, field: AnyField, new: object) -> str | None:

@@ -11,15 +11,9 @@ from flagstaff._text.rule_problems import PLACES, rule_problem_text
 
 __all__ = ["REFUSALS", "refusal_text"]
 
-# Names, keys, JSON and commands are the same in all languages.
-_UNTRANSLATED: Final = (
-    *("key", "keys", "name", "value", "command", "table", "database", "schema", "flags"),
-    *("fields", "versions"),
-)
-
 _EVENT: Final = KnownTexts(
     [_("%(actor)s at %(time)s: %(change)s")],
-    parts=dict.fromkeys(("actor", "time", "change"), ()),
+    untranslated=("actor", "time", "change"),
 )
 # A change may contain the separator, too.
 _SEPARATOR: Final = re.compile(r"; (?=[^;]+ at [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8})")
@@ -114,8 +108,11 @@ REFUSALS: Final = KnownTexts(
         ),
         _("no segment has this key; check the spelling, or create it"),
     ],
+    untranslated=(
+        *("key", "keys", "name", "value", "command", "table", "database", "schema", "flags"),
+        *("fields", "versions", "reason"),
+    ),
     parts={
-        **dict.fromkeys((*_UNTRANSLATED, "reason"), ()),
         "present": [_("version %(number)s"), _("no version")],
         "events": _events,
         "place": PLACES,
@@ -139,12 +136,11 @@ def refusal_text(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    found = REFUSALS.translate(text)
-    if found != text:
+    if (found := REFUSALS.find(text)) is not None:
         return found
     # The problems of rules begin with the name of the field.
     name, separator, problem = text.partition(": ")
     if not separator:
-        return found
-    translated = REFUSALS.translate(problem)
-    return f"{name}: {rule_problem_text(problem) if translated == problem else translated}"
+        return text
+    found = REFUSALS.find(problem)
+    return f"{name}: {rule_problem_text(problem) if found is None else found}"

@@ -9,6 +9,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import query_catalog
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import own_names, user_field
@@ -44,7 +45,7 @@ def check_flags_are_shared(**kwargs: object) -> list[CheckMessage]:
             hint=share_hint(app),
             id="flagstaff.E029",
         )
-        for app in _labels([conf.flag_model, conf.value_model])
+        for app in [*_labels([conf.flag_model, conf.value_model]), *_optional_labels()]
         if is_of_tenants(app)
     ]
 
@@ -99,3 +100,8 @@ def check_tenants_have_no_tables(connection: BaseDatabaseWrapper) -> list[CheckM
 def _labels(models: Iterable[type[Model]]) -> list[str]:
     """The label of flagstaff, whose tables the triggers write, and those of the models."""
     return list(dict.fromkeys(["flagstaff", *(model._meta.app_label for model in models)]))
+
+
+def _optional_labels() -> list[str]:
+    """The labels of the optional apps whose tables workers read or write."""
+    return [app.label for app in optional_apps() if app.table_names()]

@@ -17,6 +17,8 @@ __all__ = ["EXPERIMENT_TEXTS"]
 _UNTRANSLATED: Final = (
     *("key", "keys", "command", "text", "value", "unit", "variant", "variants", "metric"),
     *("path", "type", "error", "metrics", "database"),
+    # The label of a state is translated where the error is raised.
+    "state",
 )
 _NONE: Final = [_("none")]
 _SETTINGS: Final = KnownTexts(
@@ -124,12 +126,10 @@ def _settings(text: str) -> str:
 EXPERIMENT_TEXTS: Final = KnownTexts(
     [*_EVENTS, *_REFUSED],
     parts={
-        **dict.fromkeys(_UNTRANSLATED, ()),
         "settings": _settings,
         "setting": _NAMES,
-        # The label of a state is translated where the error is raised.
-        "state": (),
         "why": rule_problem_text,
     },
+    untranslated=_UNTRANSLATED,
     others=(REFUSALS,),
 )

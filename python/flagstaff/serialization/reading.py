@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flagstaff._stored_value_rules import CHOICES, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
 from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.segment_use import RULES
-from flagstaff.constraints import CHOICES, TYPE
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef

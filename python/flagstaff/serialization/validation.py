@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.rows import Fields, Row
-from flagstaff.changes.fields import rule_problems_of, validate, validate_new
+from flagstaff.changes.fields import validate, validate_new
+from flagstaff.changes.value_rules import value_rule_problems_of
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import MASK, Item
@@ -62,6 +63,6 @@ def check_changed(item: Item, row: Row, fields: Fields, problems: Problems) -> N
             except InvalidChangeError as error:
                 text = str(error).removeprefix(f"{field.attname}: ")
                 problems.add((*item.path, name), text)
-    for name, text in rule_problems_of(row, fields).items():
+    for name, text in value_rule_problems_of(row, fields).items():
         if not problems.exists_at((*item.path, name)):
             problems.add((*item.path, name), text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from threading import Lock
 from typing import TypeAlias, TypedDict
 
 from flagstaff._core import monotonic
-from flagstaff._engine.impact import impact_of_change
+from flagstaff._engine.impact import impact_of_change, rules_as_text
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import column_of, rules_field
@@ -103,7 +102,7 @@ def _state(row: Fields | None) -> _State:
 def _rules(row: Fields | None) -> str | None:
     """Returns the rules of a row as JSON text; None for a row without any."""
     found = [(row or {}).get(column) for column in _rules_columns().values()]
-    return json.dumps(found[0]) if any(found) else None
+    return rules_as_text(found[0]) if found else None
 
 
 def _rules_columns() -> dict[str, str]:

@@ -1,0 +1,74 @@
+"""The rules of values, as the rows have them: a type, choices, and the value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import CharField, Field, JSONField, Model
+
+from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.value_rules import ANY, TYPES, ValueRule, choices_problem, value_problem
+from flagstaff.validators import validate_choices
+
+__all__ = [
+    "CHOICES",
+    "TYPE",
+    "VALUE",
+    "has_value_rules",
+    "value_rule_of",
+    "value_rule_problems",
+]
+
+#: The names of the fields with the rule of a value, and of its own field.
+TYPE, CHOICES, VALUE = "type", "choices", "value"
+
+
+def has_value_rules(model: type[Model]) -> bool:
+    """Whether the values of a model have rules: fields for their type and their choices.
+
+    Other fields of these names belong to the project.
+    """
+    fields: dict[str, Field[Any, Any]] = {
+        field.name: field for field in model._meta.local_concrete_fields
+    }
+    value_type, choices = fields.get(TYPE), fields.get(CHOICES)
+    return (
+        isinstance(value_type, CharField)
+        and set(TYPES) <= {name for name, _label in value_type.flatchoices}
+        and isinstance(choices, JSONField)
+        and validate_choices in choices.validators
+    )
+
+
+def value_rule_of(row: Model) -> ValueRule:
+    """Returns the rule of a value's row; ANY if the model has no rules."""
+    if not has_value_rules(type(row)):
+        return ANY
+    # A project's own columns may be NULL.
+    return ValueRule(getattr(row, TYPE) or "", getattr(row, CHOICES) or ())
+
+
+def value_rule_problems(row: Model) -> dict[str, str]:
+    """Returns what is wrong with the choices, or else with the value: a sentence by field."""
+    rule = value_rule_of(row)
+    if rule == ANY or isinstance(rule.choices, UnreadableJson) or rule.type not in ("", *TYPES):
+        return {}
+    if rule.choices and (problem := choices_problem(rule.choices, rule.type)):
+        return {CHOICES: problem}
+    secret = bool(getattr(row, "secret", False))
+    is_plain, value = _plain(row)
+    problem = value_problem(value, rule, secret=secret) if is_plain else None
+    return {} if problem is None else {VALUE: problem}
+
+
+def _plain(row: Model) -> tuple[bool, object]:
+    """Returns the value as JSON has it, and whether there is one."""
+    value = getattr(row, VALUE)
+    if value is None or isinstance(value, UnreadableJson):
+        return False, None
+    encoder = getattr(row._meta.get_field(VALUE), "encoder", None)
+    try:
+        return True, json.loads(json.dumps(value, cls=encoder))
+    except (TypeError, ValueError, RecursionError):
+        return False, None

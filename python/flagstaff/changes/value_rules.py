@@ -1,0 +1,44 @@
+"""How a change of a value, of its type or of its choices would break the rule of the value."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import cast
+
+from django.db.models import Model
+
+from flagstaff._stored_value_rules import (
+    CHOICES,
+    TYPE,
+    VALUE,
+    has_value_rules,
+    value_rule_problems,
+)
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.model_fields import AnyField
+from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._text.lists import join_some
+from flagstaff._text.value_rules import TYPES, choices_problem
+
+__all__ = ["value_rule_field_problem", "value_rule_problems_of"]
+
+
+def value_rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:
+    """Returns how a value would break its rule after a change, a sentence by field; or {}."""
+    if not {VALUE, TYPE, CHOICES}.intersection(fields) or not has_value_rules(model_of(row)):
+        return {}
+    changed = copy(cast("Model", row))
+    for name, new in fields.items():
+        setattr(changed, name, new)
+    if is_secret(row):
+        changed.__dict__["secret"] = True  # Else the problem would contain the value.
+    return value_rule_problems(changed)
+
+
+def value_rule_field_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    """Returns why a value cannot have this type or these choices; None for other fields."""
+    if field.name not in (TYPE, CHOICES) or not has_value_rules(cast("type[Model]", type(row))):
+        return None
+    if field.name == CHOICES:
+        return choices_problem(new)
+    return None if new in ("", *TYPES) else f"use one of {join_some(TYPES)}"
