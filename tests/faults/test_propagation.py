@@ -187,6 +187,21 @@ def test_worker_killed_during_the_wait_is_listed(
         victim.end(signal.SIGKILL)
 
 
+def test_worker_that_ends_is_not_expected_any_more(
+    database: str, worker: Worker, caller: Worker
+) -> None:
+    other = Worker(database)
+    try:
+        assert other.ask("ready", 10) is True
+        other.ask(*NEW_CHECKOUT)
+        before = call(caller, "wait_for_workers", 10, 2)
+        assert (before["complete"], counts(before)) == (True, (2, 0, 0, 0))
+    finally:
+        other.end()
+    found = call(caller, "wait_for_workers", 5)
+    assert (found["complete"], counts(found)) == (True, (1, 0, 0, 0))
+
+
 def test_waiting_process_is_counted_as_a_worker(worker: Worker) -> None:
     for percent in (100, 0) * 10:
         found, enabled = call(worker, "change_and_wait", percent, 1)

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from flagstaff import wait_for_workers
-from flagstaff._engine import direct
+from flagstaff._engine import direct, usage_tables
 from flagstaff._tables.names import fill
 from flagstaff._tables.names import sql as template
 from flagstaff._workers import tracker, wait
@@ -20,7 +20,7 @@ from flagstaff._workers.sessions import parse_name
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
-from tests.fake_workers import NEWEST, Join, join, other_token_table
+from tests.fake_workers import NEWEST, FakeWorker, Join, join, other_token_table
 from tests.pages import code_of
 from tests.step_clock import StepClock
 
@@ -318,6 +318,108 @@ def test_worker_of_an_earlier_wait_that_disconnected_is_listed(
     monkeypatch.setattr(tracker, "_MEMORY", 0.0)
     set_steps(one.load)
     assert wait_for_workers().complete is True
+
+
+# Workers that ended normally report it with their last counts.
+
+
+def end(worker: FakeWorker, host: str = "", *, seconds_ago: float = 0) -> None:
+    """Reports the end of a worker, as its last flush does, and closes its session."""
+    sql(
+        "INSERT INTO flagstaff_usage_worker (worker, host, pid, started_at, flush_interval, "
+        "sequence, last_seen_at, stopped_at) SELECT gen_random_uuid(), %s, %s, at, 60, 1, at, at "
+        "FROM (SELECT clock_timestamp() - make_interval(secs => %s)) AS stop (at)",
+        *(host or worker.host, worker.pid, seconds_ago),
+    )
+    worker.leave()
+
+
+@pytest.fixture
+def usage_rows() -> Iterator[None]:
+    yield
+    sql("TRUNCATE flagstaff_usage_worker")
+
+
+def seen_before(*workers: FakeWorker, set_steps: SetSteps) -> None:
+    """Lets the workers apply a change, and this process see it."""
+    set_steps(*(worker.load for worker in workers))
+    assert wait_for_workers().complete is True
+
+
+def test_worker_that_ended_during_the_wait_is_not_waited_for(
+    join: Join, set_steps: SetSteps, usage_rows: None
+) -> None:
+    one, other = join("web-1"), join("web-2", 9)
+    set_steps(one.load, lambda: end(other))
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0))
+    assert found.seconds < 0.1
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("web-2", "web-2"), ("shop:1", "shop_1"), ("shop-frontend-x7k2p", "~ntend-x7k2p")],
+)
+def test_worker_of_an_earlier_wait_that_ended_is_not_listed(
+    host: str, shown: str, join: Join, set_steps: SetSteps, usage_rows: None
+) -> None:
+    one, other = join("web-1"), join(shown, 9)
+    seen_before(one, other, set_steps=set_steps)
+    end(other, host)
+    set_steps(one.load)
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0))
+
+
+def test_report_of_an_earlier_process_does_not_count(
+    join: Join, set_steps: SetSteps, usage_rows: None
+) -> None:
+    one, other = join("web-1"), join("web-2", 1)
+    seen_before(one, other, set_steps=set_steps)
+    end(other, seconds_ago=60)
+    set_steps(one.load)
+    assert counts(wait_for_workers()) == (1, 0, 1, 0)
+
+
+def test_report_of_another_process_does_not_count(
+    join: Join, set_steps: SetSteps, usage_rows: None
+) -> None:
+    one, other, third = join("web-1"), join("web-2", 1), join("web-2", 2)
+    seen_before(one, other, third, set_steps=set_steps)
+    end(third)
+    other.leave()
+    set_steps(one.load)
+    found = wait_for_workers()
+    assert [str(worker) for worker in found.disconnected] == ["web-2 (pid 1)"]
+
+
+def test_one_report_does_not_replace_two_workers_with_one_identity(
+    join: Join, set_steps: SetSteps, usage_rows: None
+) -> None:
+    one, other, third = join("web-1"), join("web", 1), join("web", 1)
+    seen_before(one, other, third, set_steps=set_steps)
+    end(third)
+    other.leave()
+    set_steps(one.load)
+    assert counts(wait_for_workers()) == (1, 0, 1, 0)
+
+
+def test_ended_worker_is_missing_if_its_number_is_expected(
+    join: Join, set_steps: SetSteps, usage_rows: None
+) -> None:
+    one, other = join("web-1"), join("web-2")
+    set_steps(one.load, lambda: end(other))
+    found = wait_for_workers(0.5, expect=2)
+    assert (found.complete, counts(found)) == (False, (1, 0, 0, 1))
+
+
+def test_ended_worker_is_listed_if_the_counts_cannot_be_read(
+    join: Join, set_steps: SetSteps, usage_rows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_tables, "why_unavailable", lambda *_: "row level security")
+    one, other = join("web-1"), join("web-2")
+    set_steps(one.load, lambda: end(other))
+    assert counts(wait_for_workers()) == (1, 0, 1, 0)
 
 
 # Polling, expected and hidden workers.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from flagstaff._core import monotonic
+from flagstaff._workers.ended import Lost
 from flagstaff._workers.sessions import Worker
 
 __all__ = ["WorkerTracker"]
@@ -93,13 +94,13 @@ class WorkerTracker:
             if session not in group.applied
         )
 
-    def disconnected_earlier(self) -> tuple[Worker, ...]:
+    def disconnected_earlier(self) -> tuple[Lost, ...]:
         """Returns the workers seen in the ten minutes before this wait, but not during it."""
-        oldest = monotonic() - _MEMORY
+        now = monotonic()
         return tuple(
-            worker
+            Lost(worker, now - seen)
             for identity, (workers, seen) in _remembered.get(self._token_table, {}).items()
-            if seen > oldest
+            if seen > now - _MEMORY
             for worker in workers[self._max_connected(identity) :]
         )
 

@@ -21,6 +21,7 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._workers.barrier import Barrier, Token, create_barrier
+from flagstaff._workers.ended import Lost, without_ended
 from flagstaff._workers.sessions import Worker, list_workers
 from flagstaff._workers.tracker import WorkerTracker
 from flagstaff.conf import conf
@@ -55,7 +56,8 @@ class Propagation:
     pending: tuple[Worker, ...] = ()
     #: Workers that only poll; they apply it by `polling_deadline` if they reach the database.
     polling: tuple[Worker, ...] = ()
-    #: Workers that disconnected during this wait, or in the ten minutes before it.
+    #: Workers that disconnected during this wait, or in the ten minutes before it, and have not
+    #: reported their end.
     disconnected: tuple[Worker, ...] = ()
     #: The number of expected workers that were never connected.
     missing: int = 0
@@ -138,6 +140,7 @@ class _Wait:
         address = (connection.settings_dict[name] for name in ("HOST", "PORT", "NAME"))
         self._tracker = WorkerTracker((*address, self._barrier.token_table))
         self._unnamed = 0
+        self._disconnected: tuple[Worker, ...] = ()
         self._applied = 0
         self._applied_after: float | None = None
 
@@ -162,6 +165,9 @@ class _Wait:
         known = self._barrier.known((worker.token, worker.nonce) for worker in workers)
         applied = [worker for worker in workers if _has_applied(worker, self._barrier, known)]
         self._tracker.update(workers, applied)
+        self._disconnected = without_ended(
+            [Lost(worker, self._elapsed()) for worker in self._tracker.disconnected()]
+        )
         self._unnamed = found.unnamed
         before, self._applied = self._applied, self._tracker.applied()
         if self._applied > before:
@@ -172,7 +178,7 @@ class _Wait:
         # A new worker gets its name within milliseconds; a pooler's session never gets one.
         unnamed = self._unnamed and self._elapsed() < _UNNAMED
         tracker = self._tracker
-        return not (tracker.pending() or tracker.disconnected() or self._absent() or unnamed)
+        return not (tracker.pending() or self._disconnected or self._absent() or unnamed)
 
     def _absent(self) -> int:
         """Returns how many of the expected workers are not connected."""
@@ -183,7 +189,7 @@ class _Wait:
     def _result(self) -> Propagation:
         tracker = self._tracker
         applied, pending, polling = tracker.applied(), tracker.pending(), tracker.polling()
-        disconnected = (*tracker.disconnected(), *tracker.disconnected_earlier())
+        disconnected = (*self._disconnected, *without_ended(tracker.disconnected_earlier()))
         missing = max(0, self._absent() - len(disconnected))
         possibly_hidden = self._unnamed > 0 or self._may_be_elsewhere(applied)
         # No worker at all is complete only if none is expected.
