@@ -104,7 +104,7 @@ def test_list_shows_state_variants_and_owner(operator: Client) -> None:
     assert column(html, "shown_state") == ["draft"]
     assert column(html, "shown_variants") == ["control 10.0 %, treatment 30.0 %"]
     assert column(html, "started") == ["-"]
-    assert column(html, "owner") == ["shop"]
+    assert column(html, "shown_owner") == ["shop"]
 
 
 def test_list_shows_what_was_shipped(operator: Client, running: Experiment) -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import uncached
-from flagstaff.admin.cells import key_cell, time_cell
+from flagstaff.admin.cells import key_cell, labelled_cell, time_cell
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.conf import conf
@@ -48,7 +48,7 @@ class ExperimentAdmin(
         "shown_state",
         "shown_variants",
         "started",
-        "owner",
+        "shown_owner",
     )
     list_display_links = ("experiment",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
@@ -85,11 +85,16 @@ class ExperimentAdmin(
         return format_html('{} <span class="flagstaff-note">{}</span>', label, note)
 
     @admin.display(description=gettext_lazy("variants"))
-    def shown_variants(self, experiment: Experiment) -> str:
+    def shown_variants(self, experiment: Experiment) -> SafeString:
         """The variants with their shares of all units."""
-        return shares_text(experiment)
+        return labelled_cell(_("variants"), shares_text(experiment))
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
-    def started(self, experiment: Experiment) -> str:
+    def started(self, experiment: Experiment) -> SafeString:
         """The time since the start."""
-        return time_cell(experiment.started_at)
+        return labelled_cell(_("started"), time_cell(experiment.started_at))
+
+    @admin.display(description=gettext_lazy("owner"), ordering="owner")
+    def shown_owner(self, experiment: Experiment) -> SafeString:
+        """The team or the person to ask."""
+        return labelled_cell(_("owner"), experiment.owner)
