@@ -206,7 +206,7 @@ def test_loop_continues_after_a_database_outage(
     run_once(database, hook)
     with running_loop(database, hook) as process:
         assert process.stderr
-        assert process.stderr.readline() == "running jobs; press Ctrl-C to stop\n"
+        assert process.stderr.readline() == "running jobs\n"
         server.stop()
         message = process.stderr.readline()
         server.start()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ from django.test import override_settings
 from flagstaff.changes import set_rollout
 from flagstaff.cli.verbs import jobs
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import deliver
+from flagstaff.webhooks import DeliveryReport, deliver
 from tests.conftest import ROOT
 from tests.postgres.conftest import Query
-from tests.terminals import flags
+from tests.terminals import flags, typed
 from tests.webhooks import Webhook, make_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,11 +172,20 @@ def test_loop_survives_a_database_error_and_prints_lines(
     ran = flags("run-jobs", "--loop", "0.001", "--json")
     assert (ran.status, ran.err) == (
         0,
-        "running jobs; press Ctrl-C to stop\ndatabase error, will try again: OperationalError\n",
+        "running jobs\ndatabase error, will try again: OperationalError\n",
     )
     # A run without deliveries prints nothing.
     [line] = ran.out.splitlines()
     assert json.loads(line)["delivered"] == 1
+
+
+def test_loop_names_the_key_that_stops_it_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deliver(*, stop: Event) -> list[DeliveryReport]:
+        stop.set()
+        return []
+
+    monkeypatch.setattr(jobs, "deliver", deliver)
+    assert typed("flags run-jobs --loop") == "running jobs; press Ctrl-C to stop\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -194,7 +204,7 @@ def test_loop_stops_cleanly_on_a_signal(
     )
     try:
         assert process.stderr
-        assert process.stderr.readline() == "running jobs; press Ctrl-C to stop\n"
+        assert process.stderr.readline() == "running jobs\n"
         while not query("SELECT name FROM flagstaff_receiver"):
             pass
         query("UPDATE flagstaff_featureflag SET enabled = false")

@@ -132,7 +132,7 @@ def _require_no_errors(results: Sequence[_Result[Any]]) -> None:
 def _loop(pause: float, out: Output) -> None:
     """Runs the jobs until SIGTERM or SIGINT. A database error does not end the loop."""
     with stop_on_signals() as stop:
-        out.message("running jobs; press Ctrl-C to stop")
+        out.message("running jobs; press Ctrl-C to stop" if out.is_interactive else "running jobs")
         while not stop.is_set():
             close_old_connections()
             results, deliveries = _run_all(stop)
@@ -163,8 +163,8 @@ def _print_results(results: Sequence[_Result[Any]], out: Output) -> None:
         return
     deliveries, *others = results
     if deliveries.error is None:
-        # Without receivers, run-jobs may be there for the other jobs.
-        if not any(result.reports for result in results):
+        # With other jobs, run-jobs is there for these.
+        if not (others or deliveries.reports):
             out.message("no receivers: add WEBHOOKS to FLAGSTAFF in the settings")
         _print_table(deliveries.reports, out)
     for result in others:
