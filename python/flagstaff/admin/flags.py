@@ -34,6 +34,7 @@ from flagstaff.admin.flag_page import (
 from flagstaff.admin.flag_permissions import ToggleMixin
 from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
 from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.admin.optional_parts import OptionalPartsMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.ownership import OWNERSHIP, OwnershipMixin
@@ -79,6 +80,7 @@ class FeatureFlagAdmin(
     BucketUnitMixin,
     OwnershipMixin,
     OptionalPartsMixin,
+    ListTitleMixin,
     FlagListMixin,
     SavingMixin,
     OwnFieldsMixin,

@@ -26,6 +26,7 @@ from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.admin.page_row import request_of
 from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
@@ -86,6 +87,7 @@ class _UseMixin(_ChangeList):
 
 class SegmentAdmin(
     EnvironmentMixin,
+    ListTitleMixin,
     ConfirmedDeletionMixin,
     HistoryMixin,
     RulePagesMixin,

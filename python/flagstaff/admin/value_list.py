@@ -42,8 +42,10 @@ _MAX_VALUE, _MAX_SIDE = 80, 30
 _NEWEST = "flagstaff_newest"
 
 if TYPE_CHECKING:
+    _ChangeList = ChangeList
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
+    _ChangeList = object
     _ModelAdmin = object
 
 
@@ -54,8 +56,8 @@ class _Newest(NamedTuple):
     names: Mapping[str, str]
 
 
-class _ChangeList(ChangeList):
-    """Reads the newest changes of a page in a fixed number of queries."""
+class _NewestChangesMixin(_ChangeList):
+    """A list that reads the newest changes of a page in a fixed number of queries."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Reads the values of the page, and their newest changes."""
@@ -70,8 +72,9 @@ class ValueListMixin(_ModelAdmin):
     """Put it before ModelAdmin."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """The list, which reads the newest changes."""
-        return _ChangeList
+        """The list. Its base class may be a theme's."""
+        base = super().get_changelist(request, **kwargs)
+        return type("ValueList", (_NewestChangesMixin, base), {})
 
     @admin.display(description=gettext_lazy("key"), ordering="key")
     def value_key(self, row: Any) -> SafeString:

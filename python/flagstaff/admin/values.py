@@ -28,6 +28,7 @@ from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.json_fields import ChoicesField, IndentedField, as_json_area
 from flagstaff.admin.json_input import JsonInput
+from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
@@ -65,6 +66,7 @@ class KeyValueStoreAdmin(
     ConfirmedDeletionMixin,
     HistoryMixin,
     SavingMixin,
+    ListTitleMixin,
     ValueListMixin,
     OwnFieldsMixin,
     _ModelAdmin,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
-from django.utils.text import capfirst
 
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.columns import EVALUATED_ORDER, STATE_ORDER
@@ -32,11 +31,6 @@ else:
 
 class FlagChangeListMixin(_ChangeList):
     """Put it before ChangeList."""
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        if not self.is_popup:
-            self.title = str(capfirst(self.opts.verbose_name_plural))
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """The expression that a column is sorted by."""

@@ -16,6 +16,7 @@ from flagstaff._tables.rows import uncached
 from flagstaff.admin.cells import key_cell, labelled_cell, time_cell
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
+from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.add_page import AddPageMixin
 from flagstaff.experiments.admin.page import ReportPageMixin
@@ -36,6 +37,7 @@ else:
 
 class ExperimentAdmin(
     EnvironmentMixin,
+    ListTitleMixin,
     AddPageMixin,
     ReportPageMixin,
     ReadOnlyMixin,

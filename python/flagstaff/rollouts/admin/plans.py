@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,6 +18,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
+from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.add_page import AddPageMixin
@@ -48,12 +48,7 @@ _ACTOR = "flagstaff_actor"
 
 
 class _PlanListMixin(_ChangeList):
-    """A list with a title of its own, which finds the names of all actors with one query."""
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        # A plan is not changed: Django's title would say so.
-        self.title = str(capfirst(self.opts.verbose_name_plural))
+    """A list that finds the names of all actors with one query."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -64,6 +59,7 @@ class _PlanListMixin(_ChangeList):
 
 class PlanAdmin(
     EnvironmentMixin,
+    ListTitleMixin,
     FlagPermissionsMixin,
     AddPageMixin,
     PlanPageMixin,
