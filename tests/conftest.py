@@ -45,17 +45,32 @@ def _flushes_some_apps(item: pytest.Item | None) -> bool:
     return bool(apps or getattr(getattr(item, "cls", None), "available_apps", None))
 
 
+def _is_transactional(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("django_db")
+    fixtures = getattr(item, "fixturenames", ())
+    return bool(
+        (marker and marker.kwargs.get("transaction"))
+        or {"transactional_db", "live_server"}.intersection(fixtures)
+    )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Recreates content types and permissions after the last of a group of tests that flush them.
+    """Completes the flush after the last of a group of transactional tests.
 
-    Doing so after each of these tests would take longer than the test.
+    Recreates the content types and permissions that it deleted, and deletes the history that it
+    wrote: it is a deletion of all flags. Doing so after each test would take longer than the test.
     """
     yield
     # After the last test there is no database any more.
-    if _flushes_some_apps(item) and nextitem and not _flushes_some_apps(nextitem):
-        with item.config.stash[_BLOCKER].unblock():
+    if nextitem is None:
+        return
+    with item.config.stash[_BLOCKER].unblock():
+        if _flushes_some_apps(item) and not _flushes_some_apps(nextitem):
             emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+        if _is_transactional(item) and not _is_transactional(nextitem):
+            with connections["default"].cursor() as cursor:
+                cursor.execute("DELETE FROM flagstaff_change")
 
 
 @pytest.hookimpl(trylast=True)

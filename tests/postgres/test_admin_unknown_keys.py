@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes, experiments
-from flagstaff.models import Change, FeatureFlag
+from flagstaff.models import FeatureFlag
 from tests.admin_pages import FLAGS, confirmed, messages_of, page, staff
 from tests.terminals import delete_usage
 
@@ -330,6 +330,4 @@ def test_new_flag_names_the_flag_that_had_the_key(admin_client: Client) -> None:
 
 
 def test_new_flag_of_a_new_key_has_no_further_message(admin_client: Client) -> None:
-    # Those of transactional tests: the flush after them is a deletion of their flags.
-    Change.objects.all().delete()
     assert len(add_flag(admin_client, "brand_new")) == 1
