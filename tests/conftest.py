@@ -62,10 +62,11 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     wrote: it is a deletion of all flags. Doing so after each test would take longer than the test.
     """
     yield
-    # After the last test there is no database any more.
-    if nextitem is None:
+    blocker = item.config.stash.get(_BLOCKER, None)
+    # Before the first test that is not skipped, and after the last test, there is no database.
+    if blocker is None or nextitem is None:
         return
-    with item.config.stash[_BLOCKER].unblock():
+    with blocker.unblock():
         if _flushes_some_apps(item) and not _flushes_some_apps(nextitem):
             emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
         if _is_transactional(item) and not _is_transactional(nextitem):

@@ -36,6 +36,7 @@ PRIMARY_KEYS = {
 EMPTY = "flagstaff: 1\nflags: {}\nvalues: {}\n"
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("vendor", ["postgres", "sqlite"])
 @pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
 def test_adoption_changes_no_result(field: str, vendor: str, database: str, tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_adoption_changes_no_result(field: str, vendor: str, database: str, tmp_
         assert after["mode"] == "direct"
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
 def test_import_of_an_export_restores_every_result(
     field: str, database: str, tmp_path: Path

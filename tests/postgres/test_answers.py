@@ -334,6 +334,7 @@ def test_user_loaded_with_multi_table_inheritance_is_allowed() -> None:
 @pytest.mark.skipif(
     User._meta.label != "auth.User", reason="the test below runs the other user models"
 )
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("users", "tests"),
     [

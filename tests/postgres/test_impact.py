@@ -687,6 +687,7 @@ def test_error_of_the_users_iterator_propagates() -> None:
     User._meta.label != "auth.User" or not ON_POSTGRESQL,
     reason="the test below runs the other projects",
 )
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("project", ["settings_sqlite", "apps.settings_uuid", "apps.settings_text"])
 def test_these_tests_pass_on_other_projects(project: str, run_isolated: RunIsolated) -> None:
     options = ["-q", "-p", "no:cacheprovider", f"--ds=tests.{project}", __file__]
