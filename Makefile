@@ -9,6 +9,8 @@ BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 # Python's own checks take a tenth of the time. The second Python goes without them.
 CHECKS := -X dev
+# The debug allocator finds wrong writes of C code. Here all is Python and safe Rust.
+export PYTHONMALLOC := default
 # Two processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that both processes end at the same time.
 TEST_PYTHON := $(strip $(BIN)/python $(CHECKS))
@@ -109,11 +111,15 @@ soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
 # One extension serves every Python, so the other environment installs the one that is built already.
-test-matrix: build ## Run the Python tests on the newest Python found, or on PYTHON=…
+# Versions differ in what a function does, hardly in one value of a parameter: each test runs once.
+# PARAMETERS=all runs it with all its parameters, as `make test` does, and takes twice as long.
+PARAMETERS ?= first
+test-matrix: build ## Run each Python test once on the newest Python found, or on PYTHON=…
 	rm -rf target/editable
 	$(BIN)/maturin pep517 build-wheel --editable --quiet --interpreter $(BIN)/python --compatibility off \
 	    --out target/editable $(LOCKED) >/dev/null
-	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python CHECKS= PYTHON="$$newest" EDITABLE=$(CURDIR)/target/editable/*.whl
+	newest=$$($(MATRIX_PYTHON)) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python CHECKS= PYTHON="$$newest" \
+	    EDITABLE=$(CURDIR)/target/editable/*.whl
 
 lint: lint-rust lint-python docs ## Run all static checks
 

@@ -16,6 +16,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from tests.migrated_database import create_migrated_database
+from tests.parameters import split_by_parameters
 from tools.database_url import parse_database_url
 from tools.postgres import Postgres
 from tools.postgres_account import open_directory, remove_directory
@@ -74,9 +75,20 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
                 cursor.execute("DELETE FROM flagstaff_change")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the longest files first, so that parallel processes finish together.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
+    """Selects the parameters, and runs the longest files first, before and after other plugins."""
+    items[:], left_out = split_by_parameters(items)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+    yield
+    _put_longest_files_first(items)
+
+
+def _put_longest_files_first(items: list[pytest.Item]) -> None:
+    """Parallel processes then finish together.
 
     The longest time limit in a file shows how long it takes.
     """
