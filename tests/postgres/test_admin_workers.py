@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from flagstaff._engine import direct
-from flagstaff.models import FeatureFlag
+from flagstaff.models import ConnectedWorker, FeatureFlag
 from tests.admin_pages import FLAGS, messages_of, page, staff
 from tests.fake_workers import Join, join, other_token_table
 
@@ -159,6 +160,13 @@ def test_check_works_with_atomic_requests(
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     [message] = messages_of(admin_client.post(WORKERS, {"_check": ""}, follow=True))
     assert message.startswith("Checked at ")
+
+
+def test_no_setting_at_import_puts_the_page_into_a_transaction(settings: Any) -> None:
+    settings.FLAGSTAFF = {"DATABASE": "nowhere"}
+    [url] = site.get_model_admin(ConnectedWorker).get_urls()
+    view: Any = url.callback
+    assert view._non_atomic_requests == {"default"}
 
 
 def test_user_without_the_permission_sees_no_page() -> None:

@@ -17,7 +17,6 @@ from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["PlainPageAdmin", "is_postgresql"]
 
@@ -109,9 +108,7 @@ class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelA
 
 
 def _outside_transaction(view: Any) -> Any:
-    try:
-        alias = conf.database
-    except ConfigurationError:
-        # A system check reports it, after it has imported the URLs.
-        return view
-    return transaction.non_atomic_requests(using=alias)(view)
+    for alias in connections:
+        # ATOMIC_REQUESTS would open a transaction, in which the page cannot wait.
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
