@@ -11,13 +11,13 @@ from typing import Any
 
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.decorators import login_not_required
-from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from flagstaff import _core
+from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff._engine import lifecycle
 from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
 from flagstaff._engine.status import Status, status
@@ -32,10 +32,7 @@ _OK, _UNAVAILABLE = 200, 503
 
 def _public(view: _View) -> _View:
     """Needs no login and no database."""
-    for alias in connections:
-        # ATOMIC_REQUESTS would open a transaction on each database.
-        view = transaction.non_atomic_requests(using=alias)(view)
-    return require_safe(never_cache(login_not_required(view)))
+    return require_safe(never_cache(login_not_required(outside_transactions(view))))
 
 
 @_public

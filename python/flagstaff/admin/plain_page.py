@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import connections, transaction
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import capfirst
 
+from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
@@ -92,7 +93,7 @@ class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelA
         """The page, and nothing else. Not in a transaction, because it may wait for workers."""
         view = self.admin_site.admin_view(self.changelist_view)
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
-        return [path("", _outside_transaction(view), name=name)]
+        return [path("", outside_transactions(view), name=name)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """There is nothing to add."""
@@ -105,10 +106,3 @@ class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelA
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """There is nothing to delete."""
         return False
-
-
-def _outside_transaction(view: Any) -> Any:
-    for alias in connections:
-        # ATOMIC_REQUESTS would open a transaction, in which the page cannot wait.
-        view = transaction.non_atomic_requests(using=alias)(view)
-    return view
