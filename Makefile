@@ -14,10 +14,11 @@ export PYTHONMALLOC := default
 # Two processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that both processes end at the same time.
 TEST_PYTHON := $(strip $(BIN)/python $(CHECKS))
-PYTEST := $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(TEST_PYTHON)')
+PYTEST := $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(TEST_PYTHON)')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
-SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader group_tokens group_tables)
+SQL_TESTS := tests/database/sql tests/database/test_migrations.py tests/database/history/test_triggers.py \
+    tests/database/tables/test_group_tables.py tests/system/workers/test_writes_reach_workers.py
 FUZZ_SECONDS ?= 600
 MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)
@@ -74,7 +75,7 @@ test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poole
 	$(PYTEST) --timeout=180 tests/faults
 
 # The files whose tests have a reduced number of repeats.
-REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')
+REPEATED = $(shell grep -l '^from tests.support.repeats import' -r tests --include='test_*.py')
 
 # The themes have an environment of their own, with the newest Python and the newest Django.
 test-themes: build .venv-themes/.made ## Run the admin with other themes in a browser; takes minutes

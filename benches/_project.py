@@ -8,7 +8,7 @@ from typing import Any
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
 
 #: A column of the user that rules read.
 COLUMN = "last_name"
@@ -106,7 +106,7 @@ def add_members(count: int = MEMBERS) -> None:
     from django.contrib.auth.models import Group  # noqa: PLC0415 (after set-up)
     from django.db import connection  # noqa: PLC0415
 
-    from tests.watched_groups import watch_groups  # noqa: PLC0415
+    from tests.support.watched_groups import watch_groups  # noqa: PLC0415
 
     watch_groups()
     Group.objects.all().delete()

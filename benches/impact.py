@@ -26,8 +26,8 @@ from psycopg.conninfo import make_conninfo  # noqa: E402
 
 USERS, ROUNDS = 1_000_000, 5
 KINDS = {
-    "integers": ("tests.settings", "n"),
-    "UUIDs": ("tests.apps.settings_uuid", "pg_catalog.gen_random_uuid()"),
+    "integers": ("tests.support.settings", "n"),
+    "UUIDs": ("tests.support.apps.settings_uuid", "pg_catalog.gen_random_uuid()"),
 }
 # The columns of a user; each model has some of them.
 COLUMNS = {

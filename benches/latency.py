@@ -130,7 +130,7 @@ def results(key: str, flagstaff: dict[str, Any]) -> None:
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     # The figures are the only output.
     logging.getLogger("flagstaff").addHandler(logging.NullHandler())
     django.setup()

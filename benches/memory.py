@@ -80,7 +80,7 @@ def _measure(kind: str) -> int:
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     if kind != LOADED:
         settings.INSTALLED_APPS.remove("flagstaff")
     django.setup()

@@ -98,7 +98,7 @@ def _show_kills(session: psycopg.Connection) -> None:
 def _load() -> None:
     import django  # noqa: PLC0415
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     django.setup()
     from flagstaff import flag_enabled, ready, status  # noqa: PLC0415
     from flagstaff.models import FeatureFlag  # noqa: PLC0415

@@ -15,13 +15,15 @@ from django.core.management.sql import emit_post_migrate_signal
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
-from tests.migrated_database import create_migrated_database
-from tests.parameters import split_by_parameters
+from tests.support.migrated_database import create_migrated_database
+from tests.support.parameters import split_by_parameters
 from tools.database_url import parse_database_url
 from tools.postgres import Postgres
 from tools.postgres_account import open_directory, remove_directory
 
 ROOT = Path(__file__).resolve().parent.parent
+
+pytest_plugins = ["tests.support.fixtures"]
 
 # A shell that starts pytest in the background makes it and its children ignore SIGINT, which some
 # tests send.

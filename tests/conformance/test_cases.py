@@ -23,7 +23,7 @@ from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, as_user
-from tests.forced_off import forced_off
+from tests.support.forced_off import forced_off
 
 pytestmark = pytest.mark.django_db
 

@@ -25,7 +25,7 @@ from tests.conformance.random_rules import (
 )
 from tests.conformance.rules_oracle import bucket_of, evaluate
 from tests.conformance.stored_rules import store, store_groups
-from tests.repeats import repeats
+from tests.support.repeats import repeats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(repeats(3_600, 120))]
 # The engine has its own connection and sees committed rows only.

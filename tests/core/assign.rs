@@ -71,7 +71,7 @@ fn positions_of_ten_thousand_users_decide_and_equal_those_of_python() {
             u64::from(bucket) * u64::try_from(user + 1).expect("positive")
         })
         .sum();
-    // tests/postgres/test_variants.py computes it with hashlib.
+    // tests/database/experiments/test_variants.py computes it with hashlib.
     assert_eq!(sum, 250_845_773_321);
 }
 

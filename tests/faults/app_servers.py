@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, final
 
-from tests.sessions import within
+from tests.support.sessions import within
 from tools.lifeline import ends_with_parent
 from tools.ports import LOOPBACK, free_port
 

@@ -144,7 +144,7 @@ if __name__ == "__main__":
     from flagstaff.models import Change, FeatureFlag
     from flagstaff.rollouts.driver import run_plans
     from flagstaff.rollouts.models import Plan, State, StepRun
-    from tests.rollouts import (
+    from tests.support.rollouts import (
         KEY,
         drive_recently,
         end_dwell_time,

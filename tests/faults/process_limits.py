@@ -9,7 +9,7 @@ from typing import Any
 
 from flagstaff import refresh
 from flagstaff.exceptions import RefreshError
-from tests import worker_process
+from tests.support import worker_process
 
 # Bytes of the stack of a Rust thread.
 STACK = 2 << 20

@@ -1,4 +1,4 @@
-"""Commands of a process that waits for the workers; run by `tests.worker_process` ("call")."""
+"""Commands of a process that waits for the workers; run by `tests.support.worker_process` ("call")."""
 
 from __future__ import annotations
 

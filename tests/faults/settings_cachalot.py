@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.settings import *  # noqa: F403
-from tests.settings import INSTALLED_APPS
+from tests.support.settings import *  # noqa: F403
+from tests.support.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "cachalot"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.settings import *  # noqa: F403
-from tests.settings import INSTALLED_APPS
+from tests.support.settings import *  # noqa: F403
+from tests.support.settings import INSTALLED_APPS
 
 INSTALLED_APPS = ["cacheops", *INSTALLED_APPS]
 CACHEOPS = {"*.*": {"ops": "all", "timeout": 3600}}

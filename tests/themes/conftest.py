@@ -20,8 +20,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from selenium import webdriver
 
-from tests.browser.conftest import Visitor, driver, programs
-from tests.workers import address
+from tests.system.browser.conftest import Visitor, driver, programs
+from tests.support.workers import address
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from tests.settings import *  # noqa: F403
-from tests.settings import INSTALLED_APPS, MIDDLEWARE, TEMPLATES
+from tests.support.settings import *  # noqa: F403
+from tests.support.settings import INSTALLED_APPS, MIDDLEWARE, TEMPLATES
 
 THEME = os.environ["THEME"]
 # These apps replace templates of Django's admin, so they come before it.

@@ -5,7 +5,7 @@ import os
 from django.contrib import admin
 from django.urls import include, path
 
-from tests.pages import code_of
+from tests.support.pages import code_of
 
 # Before the URLs: they belong to the classes that are registered then.
 if os.environ["THEME"] == "unfold":

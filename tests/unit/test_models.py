@@ -13,7 +13,7 @@ from flagstaff._tables.model_fields import ownership_fields
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.models_of_others import flag_fields, model_of
+from tests.support.models_of_others import flag_fields, model_of
 
 POSTGRES = DatabaseWrapper({}, "nowhere")
 

@@ -79,7 +79,7 @@ sys.addaudithook(lambda event, _: calls.append(event) if event == "socket.connec
 from flagstaff import *
 print(calls, threading.active_count(), status().mode)
 """
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.support.settings"}
     assert run_isolated(script, **settings) == "[] 1 idle\n"
 
 

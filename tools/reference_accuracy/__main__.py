@@ -71,5 +71,5 @@ def measured(folder: Path, target: Path) -> tuple[Comparison, Comparison]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from tests.settings import *  # noqa: F403 (usual in settings files)
+from tests.support.settings import *  # noqa: F403 (usual in settings files)
 
 ROOT_URLCONF = "tests.faults.served.urls"
 FLAGSTAFF = json.loads(os.environ.get("FLAGSTAFF", "{}"))

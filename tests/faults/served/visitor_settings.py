@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.settings import *  # noqa: F403 (usual in settings files)
+from tests.support.settings import *  # noqa: F403 (usual in settings files)
 
 ROOT_URLCONF = "tests.faults.served.visitor_urls"
 MIDDLEWARE = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.settings import DATABASES, FLAGSTAFF, SECRET_KEY, USE_TZ
+from tests.support.settings import DATABASES, FLAGSTAFF, SECRET_KEY, USE_TZ
 
 __all__ = ["DATABASES", "FLAGSTAFF", "SECRET_KEY", "USE_TZ"]
 

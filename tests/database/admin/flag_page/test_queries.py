@@ -1,0 +1,91 @@
+"""The page of a flag takes few queries, whatever the flag has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from flagstaff import changes, rollouts
+from flagstaff.models import Change, FeatureFlag, Segment
+from tests.support.admin_pages import FLAGS, page, staff
+from tests.support.stale_flags import KEY, collect_usage, evaluate, make_flag
+from tests.support.terminals import delete_usage
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MAX_QUERIES = 20
+_OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
+RULES = [
+    {"conditions": [{"segment": "team"}]},
+    {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]},
+]
+
+
+@pytest.fixture
+def flag() -> Iterator[FeatureFlag]:
+    """A flag with everything that the page shows."""
+    Change.objects.all().delete()
+    Segment.objects.create(
+        key="team",
+        conditions=[{"attribute": "is_staff", "operator": "in", "values": [True]}],
+    )
+    flag = make_flag(rules=RULES)
+    User.objects.bulk_create([User(username=f"user{number}") for number in range(100)])
+    changes.add_allowed_users(KEY, [*User.objects.filter(username__startswith="user")])
+    with transaction.atomic():
+        collect_usage()
+    evaluate(KEY)
+    rollouts.create(KEY, steps=["60:1h"])
+    yield flag
+    # A flush keeps the usage.
+    with transaction.atomic():
+        delete_usage()
+
+
+def queries(client: Client, url: str) -> list[str]:
+    """Returns the statements of a page, without those of transactions."""
+    page(client, url)
+    with CaptureQueriesContext(connection) as captured:
+        page(client, url)
+    statements = [query["sql"] for query in captured]
+    return [one for one in statements if not one.startswith(_OF_TRANSACTIONS)]
+
+
+def assert_few(client: Client, url: str) -> None:
+    found = queries(client, url)
+    assert len(found) <= MAX_QUERIES, "\n".join(one[:200] for one in found)
+
+
+def test_page_takes_few_queries(admin_client: Client, flag: FeatureFlag) -> None:
+    assert_few(admin_client, f"{FLAGS}{flag.pk}/change/")
+
+
+def test_page_that_explains_a_user_takes_few_queries(
+    admin_client: Client, flag: FeatureFlag
+) -> None:
+    assert_few(admin_client, f"{FLAGS}{flag.pk}/change/?user=user7&context=country%3DDE")
+
+
+@pytest.mark.parametrize("permission", ["view", "toggle", "change"])
+def test_page_takes_few_queries_for_staff(permission: str, flag: FeatureFlag) -> None:
+    client = staff(f"{permission}_featureflag", "view_featureflag", "view_user")
+    assert_few(client, f"{FLAGS}{flag.pk}/change/")
+
+
+def test_page_takes_the_same_queries_with_more_of_everything(
+    admin_client: Client, flag: FeatureFlag
+) -> None:
+    url = f"{FLAGS}{flag.pk}/change/"
+    before = len(queries(admin_client, url))
+    for percent in range(60, 90):
+        changes.set_rollout(KEY, percent)
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=f"flag{number}") for number in range(50)])
+    User.objects.bulk_create([User(username=f"guest{number}") for number in range(100)])
+    changes.add_allowed_users(KEY, [*User.objects.filter(username__startswith="guest")])
+    assert len(queries(admin_client, url)) == before

@@ -1,0 +1,443 @@
+"""Every page of the admin shows only texts that can be translated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from flagstaff import changes, experiments, rollouts
+from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
+from flagstaff.experiments.models import Experiment
+from flagstaff.history import flag_version
+from flagstaff.history.kinds import Kind
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts.models import Plan
+from tests.support import experiment_pages
+from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, asks, confirmed, permit, shown_form
+from tests.support.experiment_pages import EXPERIMENTS, expose
+from tests.support.form_inputs import inputs_of
+from tests.support.marked_texts import marked, unmarked_in, unmarked_texts
+from tests.support.plan_pages import PLANS
+from tests.support.rollouts import drive_recently, fail, run_of, see
+from tests.support.stale_flags import collect_usage, evaluate
+
+UNKNOWN_KEYS = "/admin/flagstaff/unknownkey/"
+WORKERS = "/admin/flagstaff/connectedworker/"
+RECENT_CHANGES = "/admin/flagstaff/recentchange/"
+STALE = "/admin/flagstaff_cleanup/snooze/"
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+RULES = [
+    {
+        "name": "r1",
+        "rollout_percent": 50,
+        "conditions": [
+            {"attribute": "a1", "operator": "in", "values": ["1", "2"]},
+            {"segment": "s1"},
+        ],
+    }
+]
+CONDITIONS = [{"attribute": "a1", "operator": "version_lt", "values": ["1.2"], "negate": True}]
+
+
+@pytest.fixture(autouse=True)
+def translated(settings: Any) -> Iterator[None]:
+    """Deletes the entries of other tests, and marks all texts."""
+    metrics = {f"m{name}": f"{__name__}.{path}" for name, path in METRICS}
+    environment = {"name": "E1", "color": "red", "production": False}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics, "ENVIRONMENT": environment}
+    Change.objects.all().delete()
+    with marked(), timezone.override("UTC"):
+        yield
+
+
+orders = replace(experiment_pages.orders, description="", unit="b1")
+revenue = replace(experiment_pages.revenue, unit="b1")
+METRICS = (("1", "orders"), ("2", "revenue"))
+
+
+@pytest.fixture
+def operator() -> Client:
+    user = User.objects.create_superuser("u1", password="u1")
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def rows(operator: Client) -> dict[str, Any]:
+    """The primary keys of flags with a history, evaluations, rules, and of the other rows."""
+    changes.create_segment("s1", CONDITIONS)
+    changes.create("f1", enabled=True, rollout_percent=5)
+    changes.add_allowed_users("f1", User.objects.get())
+    changes.update("f1", {"rules": RULES, "tags": ["t1"], "owner": "o1"})
+    changes.set_rollout("f1", 25)
+    changes.disable("f1")
+    changes.create_value("v1", {"a1": [1, 2]})
+    changes.create_value("v2", "x1", secret=True)
+    with transaction.atomic():
+        changes.enable("f1")
+        changes.set_value("v1", "y1")
+    changes.create("f2")
+    FeatureFlag.objects.filter(key="f2").update(rules={})
+    changes.create("f3", enabled=True, rollout_percent=100)
+    with transaction.atomic():
+        collect_usage()
+    for key in "f1", "f3", "k9", "f33":
+        evaluate(key, times=7)
+    flags = {row.key: row.pk for row in FeatureFlag.objects.all()}
+    values = {row.key: row.pk for row in KeyValueStore.objects.all()}
+    return {**flags, **values, "s1": Segment.objects.get().pk}
+
+
+@pytest.fixture
+def plan(rows: dict[str, Any]) -> None:
+    """A plan of one step that has counted, and one that has not begun."""
+    drive_recently()
+    changes.create("f4", enabled=True)
+    guards = ["errors", "latency=0.5,action=hold"]
+    rollouts.create("f4", ["5:90m", "25:1d", "100"], guards=guards)
+    changes.create("f5", enabled=True)
+    rollouts.create("f5", ["5:90m", "100"], guards=guards)
+    rollouts.start("f4")
+    for inside in (True, False):
+        see(run_of("f4"), inside=inside, users=300)
+        fail(run_of("f4"), inside=inside, users=30)
+    for key in "f4", "f5":
+        rows[f"plan-{key}"] = Plan.objects.get(key=key).pk
+        rows[key] = FeatureFlag.objects.get(key=key).pk
+
+
+@pytest.fixture
+def experiment(rows: dict[str, Any]) -> None:
+    """An experiment with results, and a draft."""
+    for key in "x1", "x2":
+        experiments.create(key, ["n1", "n2"], bucket_by="b1")
+        experiments.set_metrics(key, primary="m1", planned_users=4000, others=["m2"])
+        rows[key] = Experiment.objects.get(key=key).pk
+    running = experiments.start("x1")
+    expose(running, "n1", 400, 40)
+    expose(running, "n2", 400, 80)
+
+
+PAGES = {
+    "index": "/admin/",
+    "app-index": "/admin/flagstaff/",
+    "flag-list": FLAGS,
+    "flag-list-no-match": f"{FLAGS}?q=zz1",
+    "flag-list-changed": f"{FLAGS}?changed=24h",
+    "flag-add": f"{FLAGS}add/",
+    "flag": FLAGS + "{f1}/change/",
+    "flag-unreadable": FLAGS + "{f2}/change/",
+    "flag-for-all": FLAGS + "{f3}/change/",
+    "flag-who": FLAGS + "{f1}/change/?user=u1&context=a1%3D1",
+    "flag-who-errors": FLAGS + "{f1}/change/?user=u2&context=a1",
+    "flag-allowed-users": FLAGS + "{f1}/allowed-users/",
+    "flag-allowed-users-search": FLAGS + "{f1}/allowed-users/?q=u1",
+    "flag-delete": FLAGS + "{f1}/delete/",
+    "flag-history": FLAGS + "{f1}/history/",
+    "flag-kill": FLAGS + "{f1}/kill/",
+    "flag-turn-on": FLAGS + "{f2}/turn-on/",
+    "value-list": VALUES,
+    "value-add": f"{VALUES}add/",
+    "value": VALUES + "{v1}/change/",
+    "value-secret": VALUES + "{v2}/change/",
+    "value-delete": VALUES + "{v1}/delete/",
+    "value-history": VALUES + "{v1}/history/",
+    "value-secret-history": VALUES + "{v2}/history/",
+    "segment-list": SEGMENTS,
+    "segment-add": f"{SEGMENTS}add/",
+    "segment": SEGMENTS + "{s1}/change/",
+    "segment-history": SEGMENTS + "{s1}/history/",
+    "stale": STALE,
+    "unknown-keys": UNKNOWN_KEYS,
+    "workers": WORKERS,
+    "recent-changes": RECENT_CHANGES,
+    "recent-changes-none": f"{RECENT_CHANGES}?key=z9",
+    "recent-changes-errors": f"{RECENT_CHANGES}?since=x&until=1",
+}
+PLAN_PAGES = {
+    "flag-list-with-plans": FLAGS,
+    "flag-with-plan": FLAGS + "{f4}/change/",
+    "plan-list": PLANS,
+    "plan-add": f"{PLANS}add/?flag=f1",
+    "plan": PLANS + "{plan-f4}/change/",
+    "plan-pending": PLANS + "{plan-f5}/change/",
+    "plan-delete": PLANS + "{plan-f5}/delete/",
+}
+EXPERIMENT_PAGES = {
+    "experiment-list": EXPERIMENTS,
+    "experiment-add": f"{EXPERIMENTS}add/",
+    "experiment": EXPERIMENTS + "{x1}/change/",
+    "experiment-draft": EXPERIMENTS + "{x2}/change/",
+    "experiment-delete": EXPERIMENTS + "{x2}/delete/",
+}
+
+
+#: The stored bucketing unit, which a page without inputs shows as a text.
+UNIT = frozenset({"user"})
+
+
+def check(response: Any, same: frozenset[str] = frozenset()) -> None:
+    """Fails on a page with a text that cannot be translated, besides some words."""
+    assert response.status_code == 200, response
+    # The alternative texts of Django's own pictures are not translated.
+    html = re.sub('alt="(Search|True|False)"', "", response.content.decode())
+    found = unmarked_texts(html, same)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_shows_only_marked_texts(name: str, operator: Client, rows: dict[str, Any]) -> None:
+    check(operator.get(PAGES[name].format(**rows)))
+
+
+@pytest.mark.parametrize("name", PLAN_PAGES)
+def test_page_with_plans_shows_only_marked_texts(
+    name: str, operator: Client, rows: dict[str, Any], plan: None
+) -> None:
+    check(operator.get(PLAN_PAGES[name].format(**rows)))
+
+
+@pytest.mark.parametrize("name", EXPERIMENT_PAGES)
+def test_page_with_experiments_shows_only_marked_texts(
+    name: str, operator: Client, rows: dict[str, Any], experiment: None
+) -> None:
+    check(operator.get(EXPERIMENT_PAGES[name].format(**rows)))
+
+
+def follow(client: Client, url: str, data: dict[str, Any]) -> None:
+    """Posts a form and checks the page after it; confirms if it asks, and checks that, too."""
+    response = client.post(url, data, follow=True)
+    check(response)
+    if form := confirmed_or_none(response):
+        check(client.post(response.wsgi_request.get_full_path(), form, follow=True))
+
+
+def confirmed_or_none(response: Any) -> dict[str, Any] | None:
+    return confirmed(response) if asks(response) else None
+
+
+TYPED_RULES = {
+    "rules-rows": "1",
+    "rules-0-name": "n" * 200,
+    "rules-0-percent": "x",
+    "rules-0-0-attribute": "a1",
+    "rules-0-0-operator": "version_lt",
+    "rules-0-0-values": "x1, 'y1",
+    "rules-0-1-attribute": "",
+    "rules-0-1-operator": "in",
+    "rules-0-1-values": "1",
+    "rules-0-2-segment": "s9",
+}
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
+    "flag-add-invalid": (f"{FLAGS}add/", {"key": "-1:", "tags": "[1, 1", "bucket_by": " b1"}),
+    "flag-add-taken": (f"{FLAGS}add/", {"key": "f1", "rollout_percent": "101", "tags": "{}"}),
+    "flag-add-saved": (f"{FLAGS}add/", {"key": "f9", "rollout_percent": "5", "kind": "release"}),
+    "flag-kill": (FLAGS + "{f1}/kill/", {"_confirmed": "1"}),
+    "flag-turn-on": (FLAGS + "{f2}/turn-on/", {"_confirmed": "1"}),
+    "flag-delete": (FLAGS + "{f1}/delete/", {"post": "yes"}),
+    "flag-allowed-errors": (FLAGS + "{f1}/allowed-users/", {"_add": "1", "names": "u1, u8"}),
+    "flag-allowed-empty": (FLAGS + "{f1}/allowed-users/", {"_remove": "1"}),
+    "flag-turn-off": (FLAGS, {"action": "turn_off", "_selected_action": ["{f1}", "{f2}"]}),
+    "value-add-errors": (f"{VALUES}add/", {"_save": "1"}),
+    "value-add-json": (f"{VALUES}add/", {"key": "v9", "value": '{"a1": 1, "a1": 2}'}),
+    "value-add-text": (f"{VALUES}add/", {"key": "v9", "value": "[1,"}),
+    "value-add-null": (f"{VALUES}add/", {"key": "v9", "value": "null"}),
+    "value-add-saved": (f"{VALUES}add/", {"key": "v9", "value": "5"}),
+    "value-delete": (VALUES + "{v1}/delete/", {"post": "yes"}),
+    "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
+    "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
+    "snooze-errors": (STALE, {"_snooze": "f1", "until": "2001-01-01"}),
+    "snooze": (STALE, {"_snooze": "f1", "until": "2099-01-01", "_reason": "1"}),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_page_after_a_form_shows_only_marked_texts(
+    name: str, operator: Client, rows: dict[str, Any]
+) -> None:
+    url, data = FORMS[name]
+    filled: dict[str, Any] = {
+        field: [one.format(**rows) for one in value] if isinstance(value, list) else value
+        for field, value in data.items()
+    }
+    follow(operator, url.format(**rows), filled)
+
+
+def test_saved_flag_shows_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    url = FLAGS + f"{rows['f3']}/change/"
+    form = shown_form(operator.get(url))
+    follow(operator, url, {**form, "rollout_percent": "50", "description": "1"})
+
+
+def test_invalid_rules_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    url = FLAGS + f"{rows['f3']}/change/"
+    form = shown_form(operator.get(url))
+    check(operator.post(url, {**form, **TYPED_RULES}))
+    check(operator.post(url, {**form, "_rule_edit": "json"}))
+    without_rows = {name: form[name] for name in form if not name.startswith("rules-")}
+    for text in ("[1]", '[{"conditions": [], "z1": 1}]', "{", RULE_WITHOUT_SEGMENT):
+        check(operator.post(url, {**without_rows, "rules": text}))
+
+
+RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
+
+
+@pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all"])
+def test_history_button_shows_only_marked_texts(
+    button: str, operator: Client, rows: dict[str, Any]
+) -> None:
+    for key, model in (("f1", FLAGS), ("v1", VALUES)):
+        url = f"{model}{rows[key]}/history/"
+        versions = re.findall(rf'name="{button}" value="(\d+)"', operator.get(url).content.decode())
+        for version in {versions[0], versions[-1]}:
+            follow(operator, url, {button: version, "expect_version": versions[0]})
+
+
+def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    changes.delete("f3")
+    site, version = admin.site, Change.objects.latest("id").pk
+    of_flag = Change.objects.filter(key="f1")
+    first, last = of_flag.earliest("id").pk, of_flag.latest("id").pk
+    for url in (
+        undo_url(site, [version]),
+        undo_url(site, [first, last]),
+        transaction_url(site, last),
+        transaction_url(site, first),
+        key_url(site, Kind.FLAG, "f3"),
+    ):
+        response = operator.get(url, follow=True)
+        check(response)
+        if asks(response):
+            check(operator.post(url, confirmed(response), follow=True))
+    check(operator.get(RECENT_CHANGES))
+
+
+def test_check_of_the_workers_shows_only_marked_texts(operator: Client) -> None:
+    check(operator.post(WORKERS, {"_check": "1"}, follow=True))
+
+
+def test_refused_changes_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    url = f"{FLAGS}{rows['f1']}/history/"
+    for data in ({"_undo": "1"}, {"_undo": str(flag_version("f1")), "expect_version": "1"}):
+        follow(operator, url, data)
+    changes.delete("f3")
+    follow(operator, f"{FLAGS}{rows['f3']}/kill/", {"_confirmed": "1"})
+
+
+@pytest.mark.parametrize("name", ["start", "jump", "pause", "resume", "rollback", "none"])
+def test_button_of_a_plan_shows_only_marked_texts(
+    name: str, operator: Client, rows: dict[str, Any], plan: None
+) -> None:
+    for key in "plan-f4", "plan-f5":
+        url = f"{PLANS}{rows[key]}/change/"
+        html = operator.get(url).content.decode()
+        [version] = re.findall('"expect_version" value="(.*?)"', html)
+        follow(operator, url, {"_plan": name, "expect_version": version})
+        follow(operator, f"{PLANS}{rows[key]}/delete/", {"post": "yes"})
+
+
+def test_form_of_a_plan_shows_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    url = f"{PLANS}add/?flag=f1"
+    for data in ({}, {"_more": "steps"}, {"key": "f9", "required_users": "0"}):
+        form = inputs_of(operator.get(url).content.decode(), "")
+        check(operator.post(url, {**form, **data}, follow=True))
+
+
+BUTTONS = ("start", "stop", "ship", "weights", "shuffle", "metrics", "force", "none")
+
+
+@pytest.mark.parametrize("name", BUTTONS)
+def test_button_of_an_experiment_shows_only_marked_texts(
+    name: str, operator: Client, rows: dict[str, Any], experiment: None
+) -> None:
+    for key in "x1", "x2":
+        url = f"{EXPERIMENTS}{rows[key]}/change/"
+        response = operator.post(url, {"_experiment": name}, follow=True)
+        check(response)
+        if asks(response):
+            form = {**confirmed(response), **inputs_of(response.content.decode(), "")}
+            check(operator.post(url, {**form, "_experiment": name}, follow=True))
+            wrong = {"unit": "", "weight_0": "x"}
+            check(operator.post(url, {**confirmed(response), **wrong}, follow=True))
+
+
+def test_form_of_an_experiment_shows_only_marked_texts(operator: Client) -> None:
+    url = f"{EXPERIMENTS}add/"
+    for data in ({}, {"key": "x 1", "variants": "n1:x", "rules": "["}, {"variants": "n1\nn1"}):
+        check(operator.post(url, {**inputs_of(operator.get(url).content.decode(), ""), **data}))
+
+
+def test_answer_of_the_count_of_users_is_marked(operator: Client, rows: dict[str, Any]) -> None:
+    url = f"{FLAGS}{rows['f3']}/"
+    form = shown_form(operator.get(f"{url}change/"))
+    for change in ({}, {"rollout_percent": "10"}, {"rollout_percent": "x"}):
+        answer = operator.post(f"{url}impact/", {**form, **change}).json()["text"]
+        assert not unmarked_in(answer)
+
+
+def test_pages_of_a_reader_show_only_marked_texts(rows: dict[str, Any]) -> None:
+    user = User.objects.create_user("u2", is_staff=True)
+    models = ("featureflag", "keyvaluestore", "segment", "plan", "experiment")
+    permit(user, *(f"view_{model}" for model in models))
+    client = Client()
+    client.force_login(user)
+    for path in PAGES.values():
+        response = client.get(path.format(**rows))
+        if response.status_code == 200:
+            check(response, UNIT)
+
+
+@pytest.mark.parametrize("setting", ["READ_ONLY", "REQUIRE_REASON", "production"])
+def test_pages_with_a_setting_show_only_marked_texts(
+    setting: str, operator: Client, rows: dict[str, Any], settings: Any
+) -> None:
+    environment = {"name": "E1", "color": "red", "production": setting == "production"}
+    others = {} if setting == "production" else {setting: True}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ENVIRONMENT": environment, **others}
+    for path in PAGES.values():
+        response = operator.get(path.format(**rows))
+        if response.status_code == 200:
+            check(response, UNIT)
+    for path in ("{f3}/kill/", "{f2}/turn-on/", "{f1}/delete/"):
+        response = operator.post(FLAGS + path.format(**rows), {"_confirmed": "1"}, follow=True)
+        if response.status_code == 200:
+            check(response, UNIT)
+
+
+def test_each_page_of_the_admin_is_checked() -> None:
+    known = {path for pages in (PAGES, PLAN_PAGES, EXPERIMENT_PAGES) for path in pages.values()}
+    shown = {re.sub(r"\{.*?\}", "<>", path).partition("?")[0] for path in known}
+    missing = {url for url in urls_of_pages() if url not in shown}
+    assert not missing - NO_PAGES, "add them to the pages of this file"
+
+
+#: An answer for a script, and pages that do not exist.
+NO_PAGES = {
+    f"{FLAGS}<>/impact/",
+    f"{SEGMENTS}<>/delete/",
+    f"{PLANS}<>/history/",
+    f"{EXPERIMENTS}<>/history/",
+}
+
+
+def urls_of_pages() -> Iterator[str]:
+    """Yields the URL of each page of the models of flagstaff."""
+    for model, model_admin in admin.site._registry.items():
+        if model._meta.app_label.startswith("flagstaff"):
+            base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+            for one in model_admin.get_urls():
+                if one.name:
+                    yield base + re.sub(r"<.*?>", "<>", str(one.pattern))

@@ -1,0 +1,505 @@
+"""The editor of rules without a script: rows, buttons that do not save, problems at their rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from random import Random
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils.html import strip_tags
+
+from flagstaff import changes
+from flagstaff.history import flag_version
+from flagstaff.models import FeatureFlag, Segment
+from flagstaff.validators import rule_problem
+from tests.support.admin_pages import FLAGS, SEGMENTS, form_data, page, staff
+from tests.conformance.random_rules import random_flags
+from tests.conformance.rules_oracle import exact_json
+from tests.support.form_inputs import inputs_of
+
+pytestmark = pytest.mark.django_db
+
+COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
+RULES: list[dict[str, Any]] = [
+    {"name": "team", "conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]},
+    {"conditions": [COUNTRY, {"segment": "enterprise", "negate": True}], "rollout_percent": 25},
+]
+ROWS = {
+    "rules-rows": "1",
+    "rules-0-name": "team",
+    "rules-0-percent": "",
+    "rules-0-0-attribute": "is_staff",
+    "rules-0-0-operator": "in",
+    "rules-0-0-values": "true",
+    "rules-1-name": "",
+    "rules-1-percent": "25",
+    "rules-1-0-attribute": "country",
+    "rules-1-0-operator": "in",
+    "rules-1-0-values": "DE, AT",
+    "rules-1-1-negate": "1",
+    "rules-1-1-segment": "enterprise",
+}
+
+
+@pytest.fixture
+def enterprise() -> Segment:
+    return Segment.objects.create(key="enterprise", conditions=[COUNTRY])
+
+
+@pytest.fixture
+def flag(enterprise: Segment) -> FeatureFlag:
+    return FeatureFlag.objects.create(key="new_checkout", rollout_percent=10, rules=RULES)
+
+
+def url_of(row: FeatureFlag | Segment) -> str:
+    base = FLAGS if isinstance(row, FeatureFlag) else SEGMENTS
+    return f"{base}{row.pk}/change/"
+
+
+def browser_form(client: Client, row: FeatureFlag | Segment, **rows: str) -> dict[str, Any]:
+    """What a browser posts for the page of a row, with other values of some inputs."""
+    response = client.get(url_of(row))
+    data = form_data(response)
+    field = "rules" if isinstance(row, FeatureFlag) else "conditions"
+    data.pop(field)
+    found = inputs_of(response.content.decode(), f"{field}-")
+    return data | found | {name.replace("_", "-"): value for name, value in rows.items()}
+
+
+def press(client: Client, flag: FeatureFlag, button: str, **rows: str) -> str:
+    """Presses a button of the editor, which saves nothing, and returns the page."""
+    version = flag_version(flag.key)
+    data = browser_form(client, flag, **rows) | {"_rule_edit": button}
+    response = client.post(url_of(flag), data)
+    assert response.status_code == 200
+    assert response.context["adminform"].form.errors == {}
+    assert flag_version(flag.key) == version
+    return response.content.decode()
+
+
+def rows(html: str) -> dict[str, str]:
+    return inputs_of(html, "rules-")
+
+
+def problems(html: str) -> list[tuple[str, str]]:
+    """The ids and the texts of the problems at rows."""
+    found = re.findall(r'<p class="[^"]*flagstaff-row-problem" id="([^"]*)">(.*?)</p>', html)
+    return [(name, unescape(text)) for name, text in found]
+
+
+def save(client: Client, row: FeatureFlag | Segment, data: dict[str, Any]) -> None:
+    response = client.post(url_of(row), data)
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    row.refresh_from_db()
+
+
+# What the page shows.
+
+
+def test_page_has_an_input_for_each_part_of_the_rules(operator: Client, flag: FeatureFlag) -> None:
+    html = page(operator, url_of(flag))
+    assert rows(html) == ROWS
+    assert list(rows(html)) == list(ROWS)
+    assert '<textarea name="rules"' not in html
+
+
+def test_each_input_and_button_has_a_name_of_its_own(operator: Client, flag: FeatureFlag) -> None:
+    html = re.sub(r"<template.*?</template>", "", page(operator, url_of(flag)), flags=re.DOTALL)
+    controls = re.findall(r'<(?:input|select|textarea|button)\b[^>]*name="rules-[^>]*>', html)
+    controls += re.findall(r'<button[^>]*value="(?:up|down|remove|add-c|add-s)[^>]*>', html)
+    visible = [one for one in controls if 'type="hidden"' not in one]
+    labels = [re.findall(r'aria-label="([^"]*)"', one) for one in visible]
+    assert all(len(label) == 1 for label in labels)
+    assert len({label for [label] in labels}) == len(labels) == 33
+    assert ["Rule 2, condition 1: values"] in labels
+
+
+def test_ids_of_the_page_are_unique(operator: Client, flag: FeatureFlag) -> None:
+    html = re.sub(r"<template.*?</template>", "", page(operator, url_of(flag)), flags=re.DOTALL)
+    ids = re.findall(r'\sid="([^"]*)"', html)
+    assert sorted(ids) == sorted(set(ids))
+
+
+def test_page_offers_attributes_and_segments(operator: Client, flag: FeatureFlag) -> None:
+    html = page(operator, url_of(flag))
+    [known] = re.findall(r'<datalist id="id_rules_attributes">(.*?)</datalist>', html)
+    assert {"is_staff", "groups", "visitor"} <= set(re.findall(r'value="([^"]*)"', known))
+    Segment.objects.create(key="beta", conditions=[COUNTRY])
+    assert '<option value="beta">beta</option>' in page(operator, url_of(flag))
+
+
+def test_names_and_values_are_escaped(operator: Client, flag: FeatureFlag) -> None:
+    odd = {"attribute": '"><i>', "operator": "in", "values": ["</textarea><b>"]}
+    changes.update("new_checkout", {"rules": [{"name": '"><s>', "conditions": [odd]}]})
+    html = page(operator, url_of(flag))
+    assert not re.search("<[isb]>", html)
+    assert rows(html)["rules-0-0-values"] == "</textarea><b>"
+
+
+def test_new_flag_has_no_rows(operator: Client) -> None:
+    html = page(operator, f"{FLAGS}add/")
+    assert rows(html) == {"rules-rows": "1"}
+    assert "No rules: the rollout decides." in html
+
+
+def test_unreadable_rules_are_json(operator: Client, flag: FeatureFlag) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE flagstaff_featureflag SET rules = '{\"x\": 1}'::jsonb")
+    html = page(operator, url_of(flag))
+    assert '<textarea name="rules"' in html
+    assert rows(html) == {}
+
+
+def test_rules_with_more_rows_than_a_form_can_have_are_json(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.update("new_checkout", {"rules": [{"conditions": [COUNTRY] * 50}] * 3})
+    assert '<textarea name="rules"' in page(operator, url_of(flag))
+
+
+# Saving.
+
+
+def test_saving_an_unedited_page_changes_nothing(operator: Client, flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    save(operator, flag, browser_form(operator, flag))
+    assert flag_version("new_checkout") == version
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_rules_are_unedited_by_their_page(
+    seed: int, operator: Client, flag: FeatureFlag
+) -> None:
+    segments = {key for one in random_flags(Random(seed), 1) for key in one.segments}
+    for key in {*segments, "gone"}:
+        Segment.objects.get_or_create(key=key, defaults={"conditions": [COUNTRY]})
+    for random_flag in random_flags(Random(seed), 12):
+        rules = json.loads(exact_json(random_flag.rules))
+        if rule_problem(rules):
+            continue
+        changes.update("new_checkout", {"rules": rules})
+        version = flag_version("new_checkout")
+        data = browser_form(operator, flag)
+        assert "rules-0-name" in data
+        save(operator, flag, data)
+        assert flag_version("new_checkout") == version
+
+
+def test_edited_inputs_are_saved(operator: Client, flag: FeatureFlag) -> None:
+    edited = {
+        "rules_0_name": "staff",
+        "rules_0_percent": "50",
+        "rules_1_0_operator": "startswith",
+        "rules_1_0_values": "D\r\nA",
+        "rules_1_0_negate": "1",
+    }
+    save(operator, flag, browser_form(operator, flag, **edited))
+    assert flag.rules == [
+        {**RULES[0], "name": "staff", "rollout_percent": 50},
+        {
+            **RULES[1],
+            "conditions": [
+                {**COUNTRY, "operator": "startswith", "values": ["D", "A"], "negate": True},
+                {"segment": "enterprise", "negate": True},
+            ],
+        },
+    ]
+
+
+def test_rules_are_saved_in_the_order_of_the_page(operator: Client, flag: FeatureFlag) -> None:
+    """A script moves the rows and leaves their names."""
+    data = browser_form(operator, flag)
+    first = {name: data.pop(name) for name in [*data] if name.startswith("rules-0")}
+    save(operator, flag, data | first)
+    assert flag.rules == [RULES[1], RULES[0]]
+
+
+def test_page_without_rows_removes_the_rules(operator: Client, flag: FeatureFlag) -> None:
+    data = {k: v for k, v in browser_form(operator, flag).items() if not k.startswith("rules-")}
+    save(operator, flag, data | {"rules-rows": "1"})
+    assert flag.rules == []
+
+
+def test_operator_without_values_ignores_them(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag, rules_0_0_operator="isnull:false", rules_0_0_values="x")
+    save(operator, flag, data)
+    assert flag.rules[0]["conditions"] == [
+        {"attribute": "is_staff", "operator": "isnull", "values": [False]}
+    ]
+
+
+def test_new_flag_is_created_with_rows(operator: Client, enterprise: Segment) -> None:
+    data = {"key": "a", "rollout_percent": 0, "kind": "release", **ROWS}
+    assert operator.post(f"{FLAGS}add/", data).status_code == 302
+    assert FeatureFlag.objects.get().rules == RULES
+
+
+# Buttons, which save nothing.
+
+
+def test_rule_is_added_with_an_empty_condition(operator: Client, flag: FeatureFlag) -> None:
+    found = rows(press(operator, flag, "add-rule"))
+    assert found == ROWS | {
+        "rules-2-name": "",
+        "rules-2-percent": "",
+        "rules-2-0-attribute": "",
+        "rules-2-0-operator": "in",
+        "rules-2-0-values": "",
+    }
+
+
+def test_button_keeps_what_was_typed_in_all_fields(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag, rules_0_0_values='"open')
+    data |= {"description": "typed", "rollout_percent": "x", "_rule_edit": "add-condition:0"}
+    response = operator.post(url_of(flag), data)
+    form = response.context["adminform"].form
+    assert (form["description"].value(), form["rollout_percent"].value()) == ("typed", "x")
+    assert rows(response.content.decode())["rules-0-0-values"] == '"open'
+    assert rows(response.content.decode())["rules-0-1-attribute"] == ""
+    assert problems(response.content.decode()) == []
+
+
+def test_focus_is_in_the_new_row(operator: Client, flag: FeatureFlag) -> None:
+    html = press(operator, flag, "add-segment:0")
+    [focused] = re.findall(r"<[^>]*\sautofocus[^>]*>", html)
+    assert 'name="rules-0-1-segment"' in focused
+
+
+@pytest.mark.parametrize(
+    ("button", "names"),
+    [
+        ("up:1", ["", "team"]),
+        ("down:0", ["", "team"]),
+        ("up:0", ["team", ""]),
+        ("down:1", ["team", ""]),
+        ("remove:0", [""]),
+        ("up:7", ["team", ""]),
+        ("nonsense", ["team", ""]),
+    ],
+)
+def test_rules_are_moved_and_removed(
+    button: str, names: list[str], operator: Client, flag: FeatureFlag
+) -> None:
+    found = rows(press(operator, flag, button))
+    assert [value for name, value in found.items() if name.endswith("-name")] == names
+
+
+@pytest.mark.parametrize(
+    ("button", "inputs"),
+    [
+        ("up:1-1", ["rules-1-0-segment", "rules-1-1-attribute"]),
+        ("down:1-0", ["rules-1-0-segment", "rules-1-1-attribute"]),
+        ("remove:1-0", ["rules-1-0-segment"]),
+    ],
+)
+def test_conditions_are_moved_and_removed(
+    button: str, inputs: list[str], operator: Client, flag: FeatureFlag
+) -> None:
+    found = rows(press(operator, flag, button))
+    kinds = ("-segment", "-attribute")
+    assert [one for one in found if one.startswith("rules-1") and one.endswith(kinds)] == inputs
+
+
+def test_edits_are_saved_by_the_next_page(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag)
+    html = operator.post(url_of(flag), data | {"_rule_edit": "up:1"}).content.decode()
+    html = operator.post(
+        url_of(flag), data | rows(html) | {"_rule_edit": "remove:1"}
+    ).content.decode()
+    plain = {name: value for name, value in data.items() if not name.startswith("rules-")}
+    save(operator, flag, plain | rows(html))
+    assert flag.rules == [RULES[1]]
+
+
+def test_change_of_another_user_is_still_a_conflict_after_a_button(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    data = browser_form(operator, flag, rules_0_name="mine")
+    changes.update("new_checkout", {"rules": []})
+    operator.post(url_of(flag), data | {"_rule_edit": "add-rule"})
+    response = operator.post(url_of(flag), data)
+    assert "Now in the database: no rules" in response.context["adminform"].form.errors["rules"][0]
+    assert rows(response.content.decode())["rules-0-name"] == "mine"
+
+
+def test_form_has_room_for_a_limited_number_of_rows(operator: Client, flag: FeatureFlag) -> None:
+    changes.update("new_checkout", {"rules": [{"conditions": [COUNTRY]}] * 60})
+    html = press(operator, flag, "add-rule")
+    assert "The form has its maximum number of rows." in html
+    assert "rules-60-name" not in rows(html)
+
+
+def test_page_with_the_most_rows_can_be_posted(operator: Client, flag: FeatureFlag) -> None:
+    rules = [{"name": "n", "conditions": [{**COUNTRY, "negate": False}]}] * 60
+    changes.update("new_checkout", {"rules": rules})
+    save(operator, flag, browser_form(operator, flag, rules_0_name="m"))
+    assert flag.rules[0]["name"] == "m"
+
+
+def test_user_who_may_not_change_flags_has_no_buttons(flag: FeatureFlag) -> None:
+    viewer = staff("view_featureflag")
+    assert "_rule_edit" not in page(viewer, url_of(flag))
+    assert viewer.post(url_of(flag), {"_rule_edit": "add-rule"}).status_code == 403
+
+
+def test_rows_are_kept_on_the_way_back_from_a_confirmation(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.enable("new_checkout")
+    data = browser_form(operator, flag, rules_1_percent="50")
+    asked = operator.post(url_of(flag), data).content.decode()
+    assert inputs_of(asked, "rules-") == ROWS | {"rules-1-percent": "50"}
+    back = operator.post(url_of(flag), inputs_of(asked, "") | {"_edit": "1"})
+    assert rows(back.content.decode()) == ROWS | {"rules-1-percent": "50"}
+    flag.refresh_from_db()
+    assert flag.rules == RULES
+
+
+# JSON and back.
+
+
+def test_rows_become_json_and_rows_again(operator: Client, flag: FeatureFlag) -> None:
+    html = press(operator, flag, "json", rules_0_name="typed")
+    [text] = re.findall(r'<textarea name="rules"[^>]*>(.*?)</textarea>', html, re.DOTALL)
+    text = unescape(text)
+    assert json.loads(text) == [{**RULES[0], "name": "typed"}, RULES[1]]
+    data = {"rules": text, "_rule_edit": "rows"}
+    response = operator.post(url_of(flag), data)
+    assert rows(response.content.decode()) == ROWS | {"rules-0-name": "typed"}
+
+
+def test_json_of_incomplete_rows_keeps_what_was_typed(operator: Client, flag: FeatureFlag) -> None:
+    typed = {"rules_0_percent": "half", "rules_1_0_values": '"open'}
+    html = unescape(press(operator, flag, "json", **typed))
+    assert '"rollout_percent": "half"' in html
+    assert r'"values": ["\"open"]' in html
+
+
+@pytest.mark.parametrize("text", ["[{", '{"x": 1}', '[{"conditions": []}]'])
+def test_json_that_rows_cannot_show_stays_json(
+    text: str, operator: Client, flag: FeatureFlag
+) -> None:
+    response = operator.post(url_of(flag), {"rules": text, "_rule_edit": "rows"})
+    html = unescape(response.content.decode())
+    assert "Rows cannot show this JSON" in html
+    assert f"\n{text}</textarea>" in html
+
+
+def test_example_of_json_is_valid(operator: Client, flag: FeatureFlag) -> None:
+    html = press(operator, flag, "json")
+    [example] = re.findall(r"<pre[^>]*>(.*?)</pre>", html, re.DOTALL)
+    assert rule_problem(json.loads(unescape(example))) is None
+
+
+# Problems.
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place", "text"),
+    [
+        ({"rules_1_percent": "101"}, "1-percent", "Write a whole number from 0 to 100"),
+        ({"rules_1_percent": "x"}, "1-percent", "Write a whole number from 0 to 100"),
+        ({"rules_0_name": "x" * 101}, "0-name", '"name" must have 1 to 100 characters'),
+        ({"rules_1_0_attribute": ""}, "1-0-attribute", "Write the name of an attribute."),
+        ({"rules_1_0_attribute": "x" * 101}, "1-0-attribute", '"attribute" must have 1 to 100'),
+        ({"rules_1_0_values": " , "}, "1-0-values", "Write at least one value."),
+        ({"rules_1_0_values": '"DE'}, "1-0-values", "A quotation mark is not closed"),
+        ({"rules_1_0_operator": "version_lt"}, "1-0-values", "Value 1: the text is not a version"),
+        (
+            {"rules_1_0_operator": "regex", "rules_1_0_values": "["},
+            "1-0-values",
+            "Value 1: ",
+        ),
+        ({"rules_1_0_operator": "odd"}, "1-0-values", 'The operator "odd" is not known'),
+        ({"rules_1_1_segment": ""}, "1-1-segment", "Choose a segment."),
+        ({"rules_1_1_segment": "gone"}, "1-1-segment", "This segment does not exist."),
+    ],
+)
+def test_problem_stands_at_its_input(
+    inputs: dict[str, str], place: str, text: str, operator: Client, flag: FeatureFlag
+) -> None:
+    response = operator.post(url_of(flag), browser_form(operator, flag, **inputs))
+    html = response.content.decode()
+    [(name, problem)] = problems(html)
+    assert name == f"id_rules-{place}-problem"
+    assert problem.startswith(text)
+    [described] = re.findall(rf'<[^>]*aria-describedby="{name}"[^>]*>', html)
+    assert 'aria-invalid="true"' in described
+    assert len(response.context["adminform"].form.errors["rules"]) == 1
+    typed = {key.replace("_", "-"): value for key, value in inputs.items()}
+    assert typed.items() <= rows(html).items()
+
+
+def test_all_problems_are_shown_and_counted(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag, rules_0_0_values="", rules_1_percent="200")
+    response = operator.post(url_of(flag), data)
+    [error] = response.context["adminform"].form.errors["rules"]
+    assert error == "Correct the 2 problems that are marked below."
+    assert len(problems(response.content.decode())) == 2
+
+
+def test_rule_without_conditions_has_a_problem(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag)
+    data = {name: value for name, value in data.items() if not name.startswith("rules-1-0")}
+    data = {name: value for name, value in data.items() if not name.startswith("rules-1-1")}
+    html = operator.post(url_of(flag), data).content.decode()
+    [(_name, text)] = problems(html)
+    assert text.startswith("This rule has no conditions.")
+
+
+def test_no_problem_is_shown_for_another_fields_error(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag) | {"rollout_percent": "x"}
+    html = operator.post(url_of(flag), data).content.decode()
+    assert problems(html) == []
+    assert rows(html) == ROWS
+
+
+# Segments.
+
+
+def test_segment_has_rows_of_conditions(operator: Client, enterprise: Segment) -> None:
+    html = page(operator, url_of(enterprise))
+    assert inputs_of(html, "conditions-") == {
+        "conditions-rows": "1",
+        "conditions-0-0-attribute": "country",
+        "conditions-0-0-operator": "in",
+        "conditions-0-0-values": "DE, AT",
+    }
+    assert "Add segment" not in strip_tags(html)
+    assert "Add rule" not in strip_tags(html)
+
+
+def test_conditions_of_a_segment_are_added_and_saved(operator: Client, enterprise: Segment) -> None:
+    data = browser_form(operator, enterprise)
+    html = operator.post(
+        url_of(enterprise), data | {"_rule_edit": "add-condition:0"}
+    ).content.decode()
+    second = {"conditions-0-1-attribute": "seats", "conditions-0-1-operator": "gte"}
+    typed = inputs_of(html, "conditions-") | second | {"conditions-0-1-values": "100"}
+    save(operator, enterprise, data | typed)
+    assert enterprise.conditions == [
+        COUNTRY,
+        {"attribute": "seats", "operator": "gte", "values": [100]},
+    ]
+
+
+def test_new_segment_has_one_empty_condition(operator: Client) -> None:
+    found = inputs_of(page(operator, f"{SEGMENTS}add/"), "conditions-")
+    assert found["conditions-0-0-attribute"] == ""
+
+
+def test_segment_without_rows_is_refused(operator: Client, enterprise: Segment) -> None:
+    data = browser_form(operator, enterprise)
+    data = {name: value for name, value in data.items() if not name.startswith("conditions-0")}
+    response = operator.post(url_of(enterprise), data)
+    assert response.context["adminform"].form.errors["conditions"] == [
+        "write at least one condition"
+    ]
+    data |= {"_rule_edit": "add-condition:0"}
+    html = operator.post(url_of(enterprise), data).content.decode()
+    assert "conditions-0-0-attribute" in inputs_of(html, "conditions-")

@@ -1,0 +1,650 @@
+"""The history records the actor, source and reason of a write, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.conf import settings as django_settings
+from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import (
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+    transaction,
+)
+from django.db.transaction import TransactionManagementError
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client
+from django.urls import path, reverse
+from django.utils.functional import SimpleLazyObject
+from psycopg import sql
+
+from flagstaff import acting_as
+from flagstaff._attribution.context import attributed, attribution
+from flagstaff._attribution.writes import attribute_writes
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.admin_pages import form_data
+
+pytestmark = pytest.mark.django_db
+COMMITTED = pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS)
+# In the transaction of a test, and with each statement in its own transaction.
+BOTH = pytest.mark.usefixtures("both_modes")
+
+NOT_ATTRIBUTED = (None, None, None)
+Entry = tuple[str | None, str | None, str | None]
+
+
+class Entries:
+    """Actor, source and reason of the entries since the last call, oldest first."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self()
+
+    def __call__(self) -> list[Entry]:
+        entries = list(Change.objects.filter(id__gt=self._newest).order_by("id"))
+        self._newest = entries[-1].pk if entries else self._newest
+        return [(entry.actor, entry.source, entry.reason) for entry in entries]
+
+
+Write = Callable[[], object]
+
+
+def set_enabled(enabled: bool = True) -> None:
+    FeatureFlag.objects.filter(key="new_checkout").update(enabled=enabled)
+
+
+def execute(statement: Any, *parameters: str | int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+
+
+def enable_view(request: HttpRequest) -> HttpResponse:
+    set_enabled()
+    return HttpResponse("on")
+
+
+async def enable_view_async(request: HttpRequest) -> HttpResponse:
+    await FeatureFlag.objects.filter(key="new_checkout").aupdate(enabled=True)
+    return HttpResponse("on")
+
+
+def acting_as_view(request: Any) -> HttpResponse:
+    set_enabled()
+    with acting_as("robot", reason="cleanup"):
+        set_enabled(False)
+    set_enabled()
+    return HttpResponse("on")
+
+
+def fail(request: HttpRequest) -> HttpResponse:
+    set_enabled()
+    raise ZeroDivisionError
+
+
+def sign_up(request: HttpRequest) -> HttpResponse:
+    request.user = SimpleLazyObject(lambda: pytest.fail("the user was loaded"))  # type: ignore[assignment]
+    User.objects.create(username="carol")
+    return HttpResponse(FeatureFlag.objects.count())
+
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("enable/", enable_view),
+    path("enable/async/", enable_view_async),
+    path("acting-as/", acting_as_view),
+    path("fail/", fail),
+    path("sign-up/", sign_up),
+]
+
+
+@pytest.fixture(params=["in a transaction", pytest.param("alone", marks=COMMITTED)])
+def both_modes(request: pytest.FixtureRequest) -> None:
+    """Runs a test in both modes."""
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Any) -> None:
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+
+
+@pytest.fixture
+def flag() -> FeatureFlag:
+    return FeatureFlag.objects.create(key="new_checkout")
+
+
+@pytest.fixture
+def alice() -> User:
+    """A superuser."""
+    return User.objects.create(username="alice", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def bob() -> User:
+    return User.objects.create(username="bob")
+
+
+@pytest.fixture
+def entries(flag: FeatureFlag, alice: User, bob: User) -> Entries:
+    return Entries()
+
+
+@pytest.fixture
+def as_alice(client: Client, alice: User) -> Client:
+    client.force_login(alice)
+    return client
+
+
+@pytest.fixture
+def atomic_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+
+
+# The middleware.
+
+
+@BOTH
+def test_write_of_a_view_is_attributed_to_the_user_of_the_request(
+    entries: Entries, as_alice: Client, alice: User
+) -> None:
+    as_alice.get("/enable/")
+    assert entries() == [(str(alice.pk), "web", None)]
+
+
+@COMMITTED
+@pytest.mark.usefixtures("atomic_requests")
+def test_write_of_a_view_with_atomic_requests_is_attributed_to_the_user(
+    entries: Entries, as_alice: Client, alice: User
+) -> None:
+    as_alice.get("/enable/")
+    assert entries() == [(str(alice.pk), "web", None)]
+
+
+@BOTH
+def test_write_of_an_async_view_is_attributed_to_the_user_of_the_request(
+    entries: Entries, async_client: AsyncClient, as_alice: Client, alice: User
+) -> None:
+    async_client.force_login(alice)
+    async_to_sync(async_client.get)("/enable/async/")
+    as_alice.get("/enable/async/")
+    set_enabled(False)
+    assert entries() == [(str(alice.pk), "web", None), NOT_ATTRIBUTED]
+    assert FeatureFlag.objects.get().enabled is False
+
+
+@BOTH
+def test_write_of_an_anonymous_request_has_only_a_source(entries: Entries, client: Client) -> None:
+    client.get("/enable/")
+    assert entries() == [(None, "web", None)]
+
+
+@BOTH
+@pytest.mark.parametrize("requests", ["each a transaction", "in autocommit"])
+def test_acting_as_in_a_view_overrides_the_user_of_the_request(
+    requests: str,
+    entries: Entries,
+    as_alice: Client,
+    alice: User,
+    request: pytest.FixtureRequest,
+) -> None:
+    if requests == "each a transaction":
+        request.getfixturevalue("atomic_requests")
+    as_alice.get("/acting-as/")
+    the_user = (str(alice.pk), "web", None)
+    assert entries() == [the_user, ("robot", "code", "cleanup"), the_user]
+
+
+@BOTH
+def test_write_after_a_request_is_not_attributed(entries: Entries, as_alice: Client) -> None:
+    as_alice.get("/enable/")
+    entries()
+    set_enabled(False)
+    execute("UPDATE flagstaff_featureflag SET enabled = true")
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
+
+
+@COMMITTED
+@pytest.mark.usefixtures("atomic_requests")
+def test_failed_atomic_request_leaves_no_change_and_no_entry(
+    entries: Entries, as_alice: Client
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        as_alice.get("/fail/")
+    assert entries() == []
+    set_enabled()
+    assert entries() == [NOT_ATTRIBUTED]
+
+
+@COMMITTED
+def test_failed_request_in_autocommit_keeps_its_attributed_write(
+    entries: Entries, as_alice: Client, alice: User
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        as_alice.get("/fail/")
+    assert entries() == [(str(alice.pk), "web", None)]
+
+
+@BOTH
+def test_lazy_user_is_not_loaded_without_a_write(flag: FeatureFlag) -> None:
+    assert Client().get("/sign-up/").content == b"1"
+
+
+@BOTH
+def test_lazy_user_is_loaded_once_by_a_write(entries: Entries, bob: User) -> None:
+    seen: list[object] = []
+
+    def load() -> User:
+        seen.append(bob)
+        # A write during the load is not attributed, and does not load again.
+        KeyValueStore.objects.create(key="loading", value=True)
+        return bob
+
+    user = SimpleLazyObject(load)
+    with attributed(lambda: attribution(user, source="web")):
+        assert FeatureFlag.objects.count() == 1
+        assert seen == []
+        set_enabled()
+    assert seen == [bob]
+    assert entries() == [NOT_ATTRIBUTED, (str(bob.pk), "web", None)]
+
+
+# The admin.
+
+
+@BOTH
+def test_toggle_in_the_admin_is_attributed_to_the_user(
+    entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
+) -> None:
+    address = reverse("admin:flagstaff_featureflag_turn_on", args=[flag.pk])
+    as_alice.post(address, {"_confirmed": "1"})
+    assert FeatureFlag.objects.get().enabled is True
+    assert entries() == [(str(alice.pk), "admin", None)]
+
+
+@BOTH
+def test_form_in_the_admin_is_attributed_to_the_user(
+    entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
+) -> None:
+    page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
+    data = form_data(page) | {
+        "enabled": "on",
+        "rollout_percent": "25",
+        "_confirmed": "1",
+    }
+    saved = as_alice.post(page.wsgi_request.path, data)
+    assert saved.status_code == 302
+    assert entries() == [(str(alice.pk), "admin", None)]
+
+
+@BOTH
+def test_deletion_in_the_admin_is_attributed_to_the_user(
+    entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
+) -> None:
+    flag.allowed_users.add(bob)
+    entries()
+    address = reverse("admin:flagstaff_featureflag_delete", args=[flag.pk])
+    as_alice.post(address, {"post": "yes"})
+    assert entries() == [(str(alice.pk), "admin", None)] * 2
+
+
+# acting_as.
+
+
+@BOTH
+def test_acting_as_records_a_user_and_a_reason(entries: Entries, alice: User) -> None:
+    with acting_as(alice, reason="on call"):
+        set_enabled()
+    assert entries() == [(str(alice.pk), "code", "on call")]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("user", "actor"),
+    [("deploy", "deploy"), (42, "42"), (None, None), (AnonymousUser(), None), ("Åsa", "Åsa")],
+    ids=str,
+)
+def test_acting_as_accepts_users_names_and_none(user: object, actor: str, entries: Entries) -> None:
+    with acting_as(user, source="pipeline"):
+        set_enabled()
+    assert entries() == [(actor, "pipeline", None)]
+
+
+@BOTH
+def test_write_after_acting_as_is_not_attributed(entries: Entries) -> None:
+    with acting_as("deploy"):
+        pass
+    set_enabled()
+    execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
+
+
+@COMMITTED
+def test_write_after_acting_as_in_the_same_transaction_is_not_attributed(entries: Entries) -> None:
+    with transaction.atomic():
+        with acting_as("deploy", reason="release 42"):
+            set_enabled()
+        set_enabled(False)
+    set_enabled()
+    assert entries() == [("deploy", "code", "release 42"), NOT_ATTRIBUTED, NOT_ATTRIBUTED]
+
+
+@BOTH
+def test_inner_acting_as_overrides_the_outer(entries: Entries) -> None:
+    with acting_as("deploy", reason="release 42"):
+        with acting_as("robot"):
+            set_enabled()
+        set_enabled(False)
+        execute("SELECT 1; UPDATE flagstaff_featureflag SET enabled = true")
+    assert entries() == [("robot", "code", None), *[("deploy", "code", "release 42")] * 2]
+
+
+@BOTH
+def test_acting_as_works_as_a_decorator(entries: Entries) -> None:
+    @acting_as("deploy")
+    def release() -> None:
+        set_enabled()
+
+    release()
+    assert entries() == [("deploy", "code", None)]
+
+
+@BOTH
+def test_acting_as_that_raises_is_rolled_back(entries: Entries) -> None:
+    @acting_as("deploy")
+    def enable_and_fail() -> None:
+        set_enabled()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        enable_and_fail()
+    assert entries() == []
+    set_enabled()
+    assert entries() == [NOT_ATTRIBUTED]
+
+
+# Kinds of writes.
+
+
+def add_many() -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key="banner")])
+
+
+def save() -> None:
+    FeatureFlag.objects.get(key="new_checkout").save()
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    flag.rollout_percent = 7
+    flag.save()
+
+
+def change_users(method: str) -> Write:
+    def write() -> None:
+        flag, bob = FeatureFlag.objects.get(), User.objects.get(username="bob")
+        getattr(flag.allowed_users, method)(*([[bob]] if method == "set" else [bob]))
+
+    return write
+
+
+def delete_an_allowed_user() -> None:
+    change_users("add")()
+    User.objects.get(username="bob").delete()
+
+
+UPDATE = "UPDATE flagstaff_featureflag SET enabled = true"
+WRITES: dict[str, Write] = {
+    "save": save,
+    "create": lambda: FeatureFlag.objects.create(key="banner"),
+    "update": set_enabled,
+    "bulk_create": add_many,
+    "delete": lambda: FeatureFlag.objects.all().delete(),
+    "add": change_users("add"),
+    "set": change_users("set"),
+    "delete of an allowed user": delete_an_allowed_user,
+    "value": lambda: KeyValueStore.objects.create(key="gateway", value=1),
+    "cursor": lambda: execute(UPDATE),
+    "cursor with parameters": lambda: execute(UPDATE + " WHERE key = %s", "new_checkout"),
+    "cursor in capitals": lambda: execute(UPDATE.upper()),
+    "cursor with quotes": lambda: execute('UPDATE public."flagstaff_featureflag" SET enabled=true'),
+    "cursor behind comments": lambda: execute(f"/* job=7 */ -- here\n {UPDATE}"),
+    "cursor behind nested comments": lambda: execute(f"/* a /* b */ c */ /**/ {UPDATE}"),
+    "cursor with WITH": lambda: execute(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
+    "cursor with many": lambda: connection.cursor().executemany(
+        "INSERT INTO flagstaff_featureflag (key) VALUES (%s)", [["a"], ["b"]]
+    ),
+    "composed": lambda: execute(
+        sql.SQL("UPDATE {} SET enabled = true").format(sql.Identifier("flagstaff_featureflag"))
+    ),
+    "TRUNCATE": lambda: execute("TRUNCATE flagstaff_keyvaluestore, flagstaff_featureflag CASCADE"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_each_kind_of_write_is_attributed(write: Write, entries: Entries) -> None:
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    with attributed(lambda: attribution("alice", source="web")):
+        write()
+    assert set(entries()) == {("alice", "web", None)}
+
+
+# Exponential time shows at thirty comments; this many would never end.
+MANY = 20_000
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
+def test_write_behind_very_many_comments_is_attributed(comment: str, entries: Entries) -> None:
+    with attributed(lambda: attribution("alice", source="web")):
+        execute(f"{comment * MANY} {UPDATE}")
+    assert set(entries()) == {("alice", "web", None)}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
+def test_read_behind_very_many_comments_needs_no_actor(comment: str) -> None:
+    with attributed(lambda: pytest.fail("the actor was loaded")):
+        execute(f"{comment * MANY} SELECT 1")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ["/*", "/* */", "--"])
+def test_statement_of_nothing_but_comments_needs_no_actor(comment: str) -> None:
+    with attributed(lambda: pytest.fail("the actor was loaded")), suppress(ProgrammingError):
+        execute(comment * MANY)
+
+
+@BOTH
+def test_every_write_in_acting_as_is_attributed(entries: Entries) -> None:
+    with acting_as("deploy"):
+        set_enabled()
+        execute(f"DO $$ BEGIN {UPDATE.replace('true', 'false')}; END $$")
+    assert entries() == [("deploy", "code", None)] * 2
+
+
+@BOTH
+def test_write_without_attribution_has_no_actor(entries: Entries) -> None:
+    set_enabled()
+    execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
+
+
+# Django's behaviour is unchanged.
+
+
+@BOTH
+@pytest.mark.parametrize("with_actor", [True, False])
+def test_attribution_adds_no_counted_queries(
+    with_actor: bool, entries: Entries, django_assert_num_queries: Any
+) -> None:
+    current = (lambda: attribution("alice")) if with_actor else None
+    with attributed(current), django_assert_num_queries(2):
+        set_enabled()
+        execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
+
+
+@BOTH
+def test_attribution_of_a_request_adds_no_counted_queries(
+    flag: FeatureFlag, client: Client, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        client.get("/enable/")
+
+
+@BOTH
+def test_result_of_an_attributed_write_is_unchanged(entries: Entries) -> None:
+    with attributed(lambda: attribution("alice")), connection.cursor() as cursor:
+        cursor.execute("UPDATE flagstaff_featureflag SET enabled = true RETURNING key")
+        assert (cursor.rowcount, cursor.fetchall()) == (1, [("new_checkout",)])
+
+
+@BOTH
+def test_failed_statement_rolls_back_the_inner_block_only(entries: Entries) -> None:
+    with acting_as("deploy"):
+        with suppress(IntegrityError), transaction.atomic():
+            set_enabled()
+            FeatureFlag.objects.create(key="new_checkout")
+        FeatureFlag.objects.update(rollout_percent=25)
+    assert FeatureFlag.objects.get().enabled is False
+    assert entries() == [("deploy", "code", None)]
+
+
+@BOTH
+def test_statements_after_a_failed_one_are_refused(entries: Entries) -> None:
+    with transaction.atomic(), attributed(lambda: attribution("alice")):
+        with pytest.raises(IntegrityError):
+            FeatureFlag.objects.create(key="new_checkout")
+        with pytest.raises(TransactionManagementError):
+            set_enabled()
+        with pytest.raises(TransactionManagementError), acting_as("deploy"):
+            pass
+    assert entries() == []
+
+
+@BOTH
+def test_acting_as_with_a_suppressed_error_is_rolled_back(entries: Entries) -> None:
+    with acting_as("deploy"):
+        set_enabled()
+        with suppress(IntegrityError):
+            FeatureFlag.objects.create(key="new_checkout")
+    assert entries() == []
+    assert FeatureFlag.objects.get().enabled is False
+
+
+@BOTH
+def test_write_in_an_aborted_transaction_raises_the_servers_error(entries: Entries) -> None:
+    with (
+        suppress(ZeroDivisionError),
+        transaction.atomic(),
+        attributed(lambda: attribution("alice")),
+    ):
+        with pytest.raises(ProgrammingError):
+            execute("UPDATE flagstaff_featureflag SET missing = 1")
+        with pytest.raises(InternalError, match="current transaction is aborted"):
+            set_enabled()
+        raise ZeroDivisionError
+    assert entries() == []
+
+
+@COMMITTED
+def test_failed_statement_in_autocommit_leaves_the_connection_usable(entries: Entries) -> None:
+    with attributed(lambda: attribution("alice")):
+        with pytest.raises(ProgrammingError):
+            execute("UPDATE flagstaff_featureflag SET missing = 1")
+        assert connection.in_atomic_block is False
+        set_enabled()
+    set_enabled(False)
+    assert entries() == [("alice", None, None), NOT_ATTRIBUTED]
+
+
+@COMMITTED
+def test_statement_that_fails_at_commit_raises_integrity_error(
+    entries: Entries, flag: FeatureFlag
+) -> None:
+    entry = FeatureFlag.allowed_users.through(featureflag=flag, user_id=0)
+    with attributed(lambda: attribution("alice")):
+        with pytest.raises(IntegrityError):
+            entry.save(force_insert=True)
+        set_enabled()
+    assert entries() == [("alice", None, None)]
+
+
+@COMMITTED
+def test_lost_connection_raises_operational_error(entries: Entries) -> None:
+    other = connection.copy()
+    with other.cursor() as cursor, attributed(lambda: attribution("alice")):
+        cursor.execute("SELECT 1")
+        execute("SELECT pg_terminate_backend(%s)", other.connection.info.backend_pid)
+        with pytest.raises(OperationalError):
+            cursor.execute(UPDATE)
+    other.close()
+    assert entries() == []
+
+
+@COMMITTED
+def test_cursor_of_a_closed_connection_raises_operational_error(entries: Entries) -> None:
+    other = connection.copy()
+    cursor = other.cursor()
+    other.close()
+    with attributed(lambda: attribution("alice")), pytest.raises(OperationalError):
+        cursor.execute(UPDATE)
+
+
+@COMMITTED
+def test_transaction_begun_in_sql_stays_open(entries: Entries) -> None:
+    with attributed(lambda: attribution("alice")):
+        execute("BEGIN")
+        set_enabled()
+        execute("ROLLBACK")
+    assert entries() == []
+
+
+@COMMITTED
+def test_write_without_autocommit_is_attributed_at_commit(entries: Entries) -> None:
+    transaction.set_autocommit(False)
+    try:
+        with attributed(lambda: attribution("alice")):
+            set_enabled()
+            transaction.rollback()
+            set_enabled()
+            transaction.commit()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert entries() == [("alice", None, None)]
+
+
+@COMMITTED
+def test_connection_opened_in_an_execute_wrapper_keeps_attribute_writes() -> None:
+    def pass_on(execute: Any, *arguments: Any) -> Any:
+        return execute(*arguments)
+
+    other = connection.copy()
+    with other.execute_wrapper(pass_on), other.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert other.execute_wrappers == [attribute_writes, pass_on]
+    assert other.execute_wrappers == [attribute_writes]
+    other.close()
+
+
+@COMMITTED
+def test_reopened_connection_has_one_wrapper() -> None:
+    connection.close()
+    connection.ensure_connection()
+    assert connection.execute_wrappers.count(attribute_writes) == 1
+
+
+def test_write_with_invalid_settings_succeeds_without_attribution(
+    entries: Entries, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {"FLAG_MODEL": "no.Such"}
+    with attributed(lambda: attribution("alice")):
+        set_enabled()
+    assert entries() == [NOT_ATTRIBUTED]

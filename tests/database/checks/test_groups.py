@@ -1,0 +1,306 @@
+"""The checks of groups report what rules read and workers do not see. Their hints fix it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.checks import run_checks
+from django.core.management.commands.migrate import Command as Migrate
+from django.db import connection, migrations
+from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
+from django.test import override_settings
+
+from flagstaff._tables import groups
+from flagstaff.checks.groups import check_groups
+from flagstaff.checks.stored_rules import StoredRules
+from flagstaff.models import FeatureFlag, Segment
+from flagstaff.operations import WatchGroups
+from tests.support.watched_groups import watch_groups
+
+pytestmark = pytest.mark.django_db
+
+NOT_WATCHED = (
+    "rules read groups, but triggers on public.auth_user_groups and public.auth_group are missing "
+    "or outdated, so workers see a change of a group up to five minutes late"
+)
+MIGRATION = (
+    'run "manage.py makemigrations --empty APP" with one of your apps, and in the new file add the '
+    "import and the dependencies, and replace the operations:\n"
+    "    from flagstaff.operations import WatchGroups\n"
+    "    dependencies = [\n"
+    "        ...,\n"
+    '        ("auth", "0012_alter_user_first_name_max_length"),\n'
+    '        ("flagstaff", "0014_pages"),\n'
+    "    ]\n"
+    "    operations = [WatchGroups()]"
+)
+
+
+def rows(query: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall() if cursor.description else []
+
+
+def messages() -> list[tuple[str, str, str]]:
+    """Ids, texts and hints of the checks."""
+    found = run_checks(tags=["flagstaff", "database"], databases=["default"])
+    return [(str(message.id), message.msg, str(message.hint)) for message in found]
+
+
+def reads(*groups: object, operator: str = "in") -> list[dict[str, Any]]:
+    return [{"attribute": "groups", "operator": operator, "values": [*groups]}]
+
+
+def create_flag(*groups: str, key: str = "new_checkout") -> None:
+    FeatureFlag.objects.create(key=key, rules=[{"conditions": reads(*groups)}])
+
+
+@pytest.fixture
+def beta(db: None) -> Group:
+    return Group.objects.create(name="beta")
+
+
+@pytest.fixture
+def flag(beta: Group) -> None:
+    """A flag whose rules read the group."""
+    create_flag("beta")
+
+
+def test_project_without_rules_on_groups_has_no_message(beta: Group) -> None:
+    Segment.objects.create(key="german", conditions=[{"attribute": "country", "operator": "in"}])
+    FeatureFlag.objects.create(key="groups", description='{"attribute": "groups"}')
+    assert [one for one in messages() if one[0] in {"flagstaff.W039", "flagstaff.W040"}] == []
+
+
+@pytest.mark.usefixtures("flag")
+def test_groups_that_are_not_watched_are_reported_with_a_migration() -> None:
+    assert messages() == [("flagstaff.W039", NOT_WATCHED, MIGRATION)]
+
+
+def test_segment_that_reads_groups_is_reported_too(beta: Group) -> None:
+    Segment.objects.create(key="insiders", conditions=reads("beta"))
+    assert messages() == [("flagstaff.W039", NOT_WATCHED, MIGRATION)]
+
+
+@pytest.mark.usefixtures("flag")
+def test_migration_of_the_hint_watches_the_groups() -> None:
+    [(_, _, hint)] = messages()
+    body = hint.partition("operations:\n")[2].replace("    ", "", 1).replace("\n    ", "\n")
+    names: dict[str, Any] = {}
+    exec(body, names)
+    [operation] = names["operations"]
+    watch_groups(operation)
+    loader = MigrationLoader(connection)
+    assert all(loader.get_migration(*one) for one in names["dependencies"] if one is not ...)
+    assert messages() == []
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TRIGGER flagstaff_groups_delete_v1 ON auth_user_groups",
+        "ALTER TABLE auth_group DISABLE TRIGGER flagstaff_groups_update_v1",
+        "ALTER TABLE auth_group ENABLE TRIGGER flagstaff_groups_update_v1",
+        (
+            "CREATE OR REPLACE FUNCTION flagstaff_groups_v1() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN NULL; END'"
+        ),
+    ],
+)
+def test_triggers_that_are_not_as_installed_are_reported(statement: str) -> None:
+    watch_groups()
+    rows(statement)
+    assert messages() == [("flagstaff.W039", NOT_WATCHED, MIGRATION)]
+
+
+class Shop(migrations.Migration):
+    operations = [WatchGroups()]
+
+
+@pytest.fixture
+def migration_of_a_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration of the project watches groups. It is not applied."""
+    load = MigrationLoader.load_disk
+
+    def with_shop(loader: MigrationLoader) -> None:
+        load(loader)
+        assert loader.disk_migrations is not None
+        loader.disk_migrations["shop", "0002_watch_groups"] = Shop("0002_watch_groups", "shop")
+
+    monkeypatch.setattr(MigrationLoader, "load_disk", with_shop)
+
+
+@pytest.mark.usefixtures("flag", "migration_of_a_project")
+def test_migration_that_is_not_applied_is_the_hint() -> None:
+    assert messages() == [("flagstaff.W039", NOT_WATCHED, 'run "manage.py migrate"')]
+
+
+@pytest.mark.usefixtures("flag", "migration_of_a_project")
+def test_migrate_that_will_watch_the_groups_reports_nothing() -> None:
+    class Migrating(Migrate):
+        def found(self) -> list[tuple[str, str, str]]:
+            return messages()
+
+    assert Migrating().found() == []
+
+
+@pytest.mark.usefixtures("flag", "migration_of_a_project")
+def test_applied_migration_whose_triggers_are_missing_is_run_again() -> None:
+    rows(
+        "INSERT INTO django_migrations (app, name, applied) "
+        "VALUES ('shop', '0002_watch_groups', now())"
+    )
+    again = 'run "manage.py sqlmigrate shop 0002_watch_groups | manage.py dbshell"'
+    assert messages() == [("flagstaff.W039", NOT_WATCHED, again)]
+
+
+class GroupsElsewhere:
+    """Writes users and groups to another database."""
+
+    def db_for_write(self, model: type[Model], **hints: object) -> str | None:
+        return "users" if model._meta.app_label == "auth" else None
+
+
+OTHERWISE = (
+    'or let the function of "ATTRIBUTES" return the names of groups as another attribute, and '
+    "change the rules"
+)
+
+
+def unreadable(why: str) -> str:
+    return f"workers cannot read the groups of users: {why}; so conditions on groups are false"
+
+
+@pytest.mark.usefixtures("flag")
+def test_groups_in_another_database_are_reported(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+    assert messages() == [
+        (
+            "flagstaff.W040",
+            unreadable("the table of auth.User_groups is in another database than the flags"),
+            f"write groups and flags to the same database in your router, {OTHERWISE}",
+        )
+    ]
+
+
+@pytest.mark.usefixtures("flag")
+@override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=["django.contrib.auth"])
+def test_groups_of_tenants_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    found = [one for one in messages() if one[0] == "flagstaff.W040"]
+    why = "each tenant has a table of auth.User_groups, and all tenants share the flags"
+    assert found == [
+        (
+            "flagstaff.W040",
+            unreadable(why),
+            f"put the app of this model into SHARED_APPS only, {OTHERWISE}",
+        )
+    ]
+
+
+@pytest.mark.usefixtures("flag")
+def test_users_without_groups_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "find_field", lambda model, name: None)
+    found = [one for one in messages() if one[0] == "flagstaff.W040"]
+    assert found == [
+        (
+            "flagstaff.W040",
+            unreadable('auth.User has no ManyToManyField "groups"'),
+            f"add PermissionsMixin to the bases of your user model, {OTHERWISE}",
+        )
+    ]
+
+
+@pytest.fixture
+def reader(flag: None) -> None:
+    """The connection's role may read all tables but those of groups."""
+    watch_groups()
+    # Before GRANT, which autovacuum of this table waits for: see test_hidden_records.py.
+    rows("LOCK TABLE auth_group")
+    rows("CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    rows("GRANT USAGE ON SCHEMA public TO reader")
+    rows("REVOKE SELECT ON auth_user_groups, auth_group FROM reader; SET LOCAL ROLE reader")
+
+
+@pytest.mark.usefixtures("reader")
+def test_role_without_rights_on_groups_is_reported_with_the_grants() -> None:
+    assert messages() == [
+        (
+            "flagstaff.W040",
+            unreadable(f'role reader of database "default" may not read public.{table}'),
+            f"as the owner of the table, run: GRANT SELECT ON public.{table} TO reader;",
+        )
+        for table in ("auth_user_groups", "auth_group")
+    ]
+
+
+@pytest.mark.usefixtures("reader")
+def test_row_security_on_groups_is_reported() -> None:
+    rows(
+        "RESET ROLE; GRANT SELECT ON auth_user_groups, auth_group TO reader; "
+        "ALTER TABLE auth_group ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE reader"
+    )
+    [(identifier, text, hint)] = [one for one in messages() if one[0] != "flagstaff.W041"]
+    assert identifier == "flagstaff.W040"
+    assert text == unreadable(
+        "row level security can hide rows of public.auth_group from role reader"
+    )
+    assert "ALTER TABLE public.auth_group DISABLE ROW LEVEL SECURITY" in hint
+
+
+@pytest.mark.usefixtures("beta")
+def test_groups_that_do_not_exist_are_reported_with_the_nearest_names() -> None:
+    watch_groups()
+    create_flag("bta", "beta", "unlike")
+    Segment.objects.create(key="insiders", conditions=reads("Beta"))
+    assert messages() == [
+        (
+            "flagstaff.W041",
+            (
+                "rules name groups that do not exist: 'bta' in rule 1 of 'new_checkout' (did you "
+                "mean 'beta'?), 'unlike' in rule 1 of 'new_checkout', 'Beta' in segment 'insiders' "
+                "(did you mean 'beta'?)"
+            ),
+            (
+                "no user is in such a group; create it, or correct its name in the rules, which do "
+                "not change when a group is renamed"
+            ),
+        )
+    ]
+
+
+@pytest.mark.usefixtures("flag")
+def test_renamed_group_is_reported(beta: Group) -> None:
+    watch_groups()
+    Group.objects.filter(pk=beta.pk).update(name="betas")
+    [(identifier, text, _)] = messages()
+    assert identifier == "flagstaff.W041"
+    assert "'beta' in rule 1 of 'new_checkout' (did you mean 'betas'?)" in text
+
+
+@pytest.mark.usefixtures("beta")
+def test_pattern_is_no_name_of_a_group() -> None:
+    watch_groups()
+    conditions = [*reads("bet", operator="startswith"), *reads(True, operator="isnull")]
+    FeatureFlag.objects.create(key="new_checkout", rules=[{"conditions": conditions}])
+    assert messages() == []
+
+
+@pytest.mark.usefixtures("beta")
+def test_many_missing_groups_are_counted() -> None:
+    create_flag(*(f"group {number}" for number in range(1000)))
+    *_, message = check_groups(connection, StoredRules.read(connection))
+    assert re.search(r" and 997 more$", message.msg)
+
+
+@pytest.mark.usefixtures("beta")
+def test_rules_of_any_json_are_no_error() -> None:
+    for number, rules in enumerate(("groups", {"groups": 1}, [["groups"]], [reads("beta")[0]])):
+        FeatureFlag.objects.create(key=f"flag_{number}", rules=rules)
+    assert {identifier for identifier, _, _ in messages()} <= {"flagstaff.W034", "flagstaff.W039"}

@@ -1,0 +1,181 @@
+"""`manage.py flags references`: where keys stand in the code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.support.references import write_project
+from tests.support.terminals import Terminal, document, flags, rows
+
+VIEWS = """\
+from flagstaff import flag_enabled, get_value
+
+
+def view(request):
+    if flag_enabled("known"):
+        return get_value("size")
+    return flag_enabled("unknown") or flag_enabled(f"kno{request.x}")
+"""
+PAGE = "{% load flagstaff %}{% flag 'known' %}x{% endflag %}\n"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Works in the folder of a project with two flags' keys, of which one has a flag."""
+    write_project(tmp_path, {"shop/views.py": VIEWS, "shop/templates/page.html": PAGE})
+    monkeypatch.chdir(tmp_path)
+    FeatureFlag.objects.create(key="known")
+    KeyValueStore.objects.create(key="size", value=1)
+    return tmp_path
+
+
+def test_references_lists_each_place() -> None:
+    assert rows("references", "--path", "shop") == [
+        ["shop/templates/page.html:1:21", "template", "known", PAGE.strip()],
+        ["shop/views.py:5:8", "evaluation", "known", 'if flag_enabled("known"):'],
+        ["shop/views.py:6:16", "evaluation", "size", 'return get_value("size")'],
+        ["shop/views.py:7:12", "evaluation", "unknown", VIEWS.splitlines()[-1].strip()],
+        ["shop/views.py:7:39", "dynamic", "", VIEWS.splitlines()[-1].strip()],
+    ]
+
+
+def test_references_without_a_path_searches_the_project() -> None:
+    assert len(rows("references")) == 5
+
+
+def test_references_of_a_key_lists_only_its_places() -> None:
+    places = [row[0] for row in rows("references", "unknown")]
+    assert places == ["shop/views.py:7:12"]
+
+
+def test_references_names_keys_without_a_flag_and_dynamic_ones() -> None:
+    assert flags("references").err.splitlines() == [
+        "no flag has the key unknown",
+        "in 1 place, the key is known only at run time; check it by hand",
+    ]
+
+
+def test_references_as_json_has_candidates_and_whether_the_key_exists() -> None:
+    found = document("references", "--path", "shop/views.py")
+    assert [one["exists"] for one in found] == [True, True, False, None]
+    assert found[0]["about"] == "flag"
+    assert found[1]["about"] == "value"
+    assert found[3]["candidates"] == ["known"]
+    assert (found[0]["path"], found[0]["line"], found[0]["column"]) == ("shop/views.py", 5, 8)
+
+
+def test_references_leaves_out_excluded_files() -> None:
+    assert len(rows("references", "--exclude", "*.py")) == 1
+    assert rows("references", "--exclude", "shop") == []
+
+
+def test_references_without_a_place_says_so() -> None:
+    ran = flags("references", "other", "--path", "shop/templates")
+    assert ran.status == 0
+    assert ran.err == (
+        "no flag, value, segment or experiment has the key other\nno references were found\n"
+    )
+
+
+def test_references_of_a_segment_that_exists_does_not_report_it() -> None:
+    Segment.objects.create(key="customers", conditions=[])
+    ran = flags("references", "customers", "--path", "shop/templates")
+    assert ran.err == "no references were found\n"
+
+
+def test_patch_with_absolute_paths_says_that_it_does_not_apply(project: Path) -> None:
+    ran = flags("references", "--path", str(project), "--result", "new_checkout=on", "--diff")
+    assert "the paths in the patch are absolute" in ran.err
+    assert "absolute" not in flags("references", "--result", "new_checkout=on", "--diff").err
+
+
+def test_references_of_a_flag_without_a_place_says_only_that() -> None:
+    ran = flags("references", "size", "--path", "shop/templates")
+    assert (ran.status, ran.err) == (0, "no references were found\n")
+
+
+def test_references_of_an_empty_folder_says_so(project: Path) -> None:
+    (project / "empty").mkdir()
+    ran = flags("references", "--path", "empty")
+    assert (ran.status, ran.out, ran.err) == (0, "", "no references were found\n")
+
+
+def test_references_of_a_missing_path_fails() -> None:
+    ran = flags("references", "--path", "missing")
+    assert (ran.status, ran.err) == (
+        2,
+        "CommandError: there is no file or folder missing; correct --path\n",
+    )
+
+
+def test_references_with_a_path_works_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_model: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("flagstaff.cleanup.references_verb.all_rows", fail)
+    ran = flags("references", "--path", "shop")
+    assert (ran.status, len(ran.out.splitlines())) == (0, 5)
+    assert "the database cannot be read" in ran.err
+
+
+def test_references_with_a_result_adds_advice() -> None:
+    found = document("references", "--result", "known=on")
+    assert [one["advice"] for one in found] == [
+        "keep only the content for users with the flag",
+        "replace it with True, and keep only the code for users with the flag",
+        "check by hand: the key may be known",
+    ]
+
+
+def test_references_diff_prints_a_patch_and_lists_the_rest() -> None:
+    ran = flags("references", "--result", "known=on", "--diff")
+    assert '-    if flag_enabled("known"):' in ran.out
+    assert ran.out.startswith("--- a/shop/templates/page.html\n")
+    assert ran.err == "shop/views.py:7:39: check by hand: the key may be known\n"
+
+
+def test_references_diff_keeps_carriage_returns(project: Path) -> None:
+    path = project / "shop" / "views.py"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    ran = flags("references", "--path", "shop/views.py", "--result", "known=on", "--diff")
+    assert '-    if flag_enabled("known"):\r\n' in ran.out
+
+
+def test_references_diff_without_a_result_fails() -> None:
+    ran = flags("references", "--diff")
+    assert (ran.status, "pass --result KEY=on or --result KEY=off" in ran.err) == (2, True)
+
+
+def test_references_with_two_results_of_a_key_fails() -> None:
+    ran = flags("references", "--result", "known=on", "--result", "known=off")
+    assert (ran.status, ran.err) == (
+        2,
+        "CommandError: --result gives known two results; pass only one of on and off\n",
+    )
+
+
+@pytest.mark.parametrize("result", ["known", "known=yes", "=on"])
+def test_references_with_an_invalid_result_fails(result: str) -> None:
+    assert "expected KEY=on or KEY=off" in flags("references", "--result", result).err
+
+
+def test_references_lists_files_that_are_not_python(project: Path) -> None:
+    (project / "shop" / "broken.py").write_text("from flagstaff import (\n")
+    assert "shop/broken.py: not valid Python" in flags("references").err
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_references_shows_progress_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, is_json: bool
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    flags("references", *(["--json"] if is_json else []))
+    assert ("100 %" in screen.getvalue()) is not is_json

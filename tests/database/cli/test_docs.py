@@ -1,0 +1,88 @@
+"""docs/reference/commands.md shows what the commands print."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flagstaff.cli.main import all_verbs
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import live_engine
+from tests.conftest import ROOT
+from tests.support.terminals import open_shop, typed
+
+PAGE = (ROOT / "docs" / "reference" / "commands.md").read_text()
+PROMPT = "$ python manage.py "
+VERBS = all_verbs()
+HELPS = {verb.name: verb.help for verb in VERBS if not verb.verbs} | {
+    f"{group.name} {verb.name}": verb.help for group in VERBS for verb in group.verbs
+}
+
+
+def sections() -> Iterator[tuple[str, str]]:
+    """Yields each heading, with the text up to the next one."""
+    for section in re.split(r"^##+ ", PAGE, flags=re.MULTILINE)[1:]:
+        heading, _, text = section.partition("\n")
+        yield heading, text
+
+
+def examples(text: str) -> list[tuple[str, str]]:
+    """Returns the command lines, each with its output."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shown = [part for block in blocks for part in block.split(PROMPT)[1:]]
+    return [(line, after) for line, _, after in (part.partition("\n") for part in shown)]
+
+
+ALL_EXAMPLES = [example for _, text in sections() for example in examples(text)]
+FILES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+RULES = FILES[0]
+STATUS = "flags status"
+EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line != STATUS]
+
+
+def test_every_verb_has_a_heading() -> None:
+    assert {heading for heading, _ in sections()} >= {verb.name for verb in VERBS} | set(HELPS)
+
+
+def test_every_verb_has_an_example_under_its_heading() -> None:
+    shown = {heading for heading, text in sections() if f"{PROMPT}flags {heading}" in text}
+    assert shown == set(HELPS)
+
+
+def test_table_of_verbs_shows_their_help() -> None:
+    table = dict(re.findall(r"^\| \[`(.+?)`\]\(#\S+\) \| (.+) \|$", PAGE, re.MULTILINE))
+    assert table == HELPS
+
+
+@pytest.fixture(autouse=True)
+def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Runs each test in a folder with the files that the page shows."""
+    for name, text in zip(("rules.json", "conditions.json", "flags.yaml"), FILES, strict=True):
+        (tmp_path / name).write_text(text)
+    [code] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "views.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("line", "after"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
+def test_example_shows_the_output(line: str, after: str) -> None:
+    open_shop()
+    if "--context" in line:
+        # The page says so above these examples.
+        FeatureFlag.objects.filter(key="search_v2").update(rules=json.loads(RULES))
+    assert typed(line) == after
+
+
+@pytest.mark.django_db(transaction=True)
+def test_example_of_status_shows_the_output_except_numbers() -> None:
+    after = dict(ALL_EXAMPLES)[STATUS]
+    open_shop()
+    with live_engine():
+        shown = typed(STATUS)
+    assert re.sub(r"[\d.]+", "0", shown) == re.sub(r"[\d.]+", "0", after)

@@ -1,0 +1,367 @@
+"""`manage.py flags explain` and `test`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
+
+from flagstaff import explain, flag_enabled
+from flagstaff._engine.forced_off import NOTICE
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import live_engine, override_flag
+from tests.support.forced_off import forced_off
+from tests.support.terminals import document, flags, rows, typed
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+
+
+KEYS = ["beta_reviews", "dark_mode", "new_checkout", "search_v2", "summer_banner"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_explain_agrees_with_flag_enabled(key: str) -> None:
+    for user in (None, *range(1, 20)):
+        found = document("explain", key, "--anonymous" if user is None else str(user))
+        explanation = explain(key, user)
+        assert found["value"] is flag_enabled(key, user)
+        assert (found["reason"], found["bucket"]) == (explanation.reason, explanation.bucket)
+        # Steps above the deciding one were checked, steps below it were not.
+        reached = [step["decides"] for step in found["steps"] if step["met"] is not None]
+        assert reached == [False] * (len(reached) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ("key", "user", "value", "decides"),
+    [
+        ("summer_banner", "alice", False, "enabled"),
+        ("new_checkout", "alice", True, "allowed"),
+        ("dark_mode", "bob", True, "100 %"),
+        ("new_checkout", "--anonymous", False, "user"),
+        ("new_checkout", "bob", False, "bucket < rollout"),
+        ("new_checkout", "3", True, "bucket < rollout"),
+    ],
+)
+def test_explain_marks_the_deciding_step(key: str, user: str, value: bool, decides: str) -> None:
+    found = document("explain", key, user)
+    assert found["value"] is value
+    assert [step["name"] for step in found["steps"] if step["decides"]] == [decides]
+    [marked] = [line for line in typed(f"flags explain {key} {user}").splitlines() if "▸" in line]
+    assert marked.startswith(f"▸  {decides} ")
+
+
+def test_explain_finds_users_by_primary_key_before_username() -> None:
+    User.objects.create(pk=42, username="1")
+    User.objects.create(pk=43, username="77")
+    assert document("explain", "dark_mode", "1")["user"] == {
+        "pk": 1,
+        "name": "alice",
+        "by": "primary key",
+    }
+    by_name = {"pk": 43, "name": "77", "by": "username"}
+    assert document("explain", "dark_mode", "77")["user"] == by_name
+
+
+def test_explain_of_an_unused_primary_key_prints_a_note() -> None:
+    status, out, err = flags("explain", "new_checkout", "3")
+    assert status == 0
+    assert out.startswith("result\tnew_checkout is on for user 3.\n")
+    assert err == ("no user has the primary key 3; showing the result for primary key 3 anyway\n")
+
+
+def test_explain_of_an_unknown_username_is_an_error() -> None:
+    message = "CommandError: no user has the primary key or username 'carol'\n"
+    assert flags("explain", "new_checkout", "carol") == (1, "", message)
+
+
+def test_explain_of_an_overridden_flag_names_the_override() -> None:
+    with override_flag("summer_banner", True):
+        found = document("explain", "summer_banner", "alice")
+    assert found["value"] is True
+    assert [step["why"] for step in found["steps"]] == ["overridden by a test"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_explain_reads_the_database_of_the_open_transaction() -> None:
+    with live_engine(), transaction.atomic():
+        FeatureFlag.objects.filter(key="new_checkout").update(rollout_percent=100)
+        assert document("explain", "new_checkout", "bob")["value"] is True
+        # The memory of this process changes after the commit.
+        assert flag_enabled("new_checkout", 2) is False
+
+
+def test_test_prints_result_and_reason_for_each_user() -> None:
+    assert rows("test", "new_checkout", "alice", "2", "42") == [
+        ["alice", "on", "TARGETING_MATCH", "the user is an allowed user"],
+        ["2", "off", "SPLIT", "51 is not below 25"],
+        ["42", "off", "SPLIT", "33 is not below 25"],
+    ]
+
+
+def test_test_as_json_has_user_and_bucket() -> None:
+    [found] = json.loads(flags("test", "new_checkout", "bob", "--json").out)
+    assert (found["user"]["pk"], found["bucket"], found["value"]) == (2, 51, False)
+
+
+@pytest.mark.parametrize(
+    ("users", "expected", "status"),
+    [("alice", "on", 0), ("bob", "off", 0), ("alice", "off", 1), ("bob", "on", 1)],
+)
+def test_test_with_expect_fails_for_another_result(users: str, expected: str, status: int) -> None:
+    assert flags("test", "new_checkout", users, "--expect", expected).status == status
+
+
+def test_test_with_expect_names_users_with_another_result() -> None:
+    ran = flags("test", "new_checkout", "alice", "bob", "--expect", "on")
+    assert "not on for 1 of 2 users: bob" in ran.err
+    assert len(ran.out.splitlines()) == 2
+
+
+def test_test_of_unknown_flags_and_users_fails() -> None:
+    assert flags("test", "new_chekout", "alice").status == 5
+    assert flags("test", "new_checkout", "unknown_name").status == 1
+
+
+def test_explain_of_a_forced_off_flag_names_the_environment() -> None:
+    with forced_off(["dark_mode"]):
+        found = document("explain", "dark_mode", "alice")
+        shown = typed("flags explain dark_mode alice")
+    assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
+    assert shown.splitlines() == [
+        "dark_mode is off for all users.",
+        "",
+        "   STEP",
+        f"▸  override  yes  {NOTICE}",
+    ]
+
+
+def test_test_of_a_forced_off_flag_names_the_environment() -> None:
+    with forced_off(["dark_mode"]):
+        assert rows("test", "dark_mode", "alice", "2") == [
+            ["alice", "off", "DISABLED", NOTICE],
+            ["2", "off", "DISABLED", NOTICE],
+        ]
+
+
+# Rules and context.
+
+
+def condition(attribute: str, *values: object, operator: str = "in", **more: Any) -> dict[str, Any]:
+    return {"attribute": attribute, "operator": operator, "values": [*values], **more}
+
+
+STAFF = {"name": "staff", "conditions": [condition("is_staff", True)]}
+BETA = {
+    "name": "beta",
+    "conditions": [condition("country", "DE", "AT"), {"segment": "enterprise"}],
+    "rollout_percent": 60,
+}
+BLOCKED = {"conditions": [condition("country", "US")], "rollout_percent": 0}
+
+
+def set_rules(*rules: object) -> None:
+    FeatureFlag.objects.filter(key="new_checkout").update(rules=[*rules])
+
+
+def steps(*arguments: str) -> list[tuple[int, str, bool | None, str]]:
+    """Returns level, name, whether it is met, and why, of the steps between allowed and 100 %."""
+    found = document("explain", "new_checkout", *arguments)["steps"]
+    names = [step["name"] for step in found]
+    between = found[names.index("allowed") + 1 : names.index("100 %")]
+    return [(step["level"], step["name"], step["met"], step["why"]) for step in between]
+
+
+def test_explain_on_a_terminal_shows_rules_with_their_conditions() -> None:
+    set_rules(STAFF, BETA, BLOCKED)
+    line = "flags explain new_checkout bob --context country=DE --context plan=enterprise"
+    assert typed(line).splitlines() == [
+        "new_checkout is on for user 2 (bob), found by username.",
+        "",
+        "   STEP",
+        "   exists            yes  the flag exists",
+        "   enabled           yes  the flag is enabled",
+        "   allowed           no   the user is not an allowed user",
+        '   rule 1            no   "staff", 100 %: does not match',
+        "     condition 1     no   failed: is_staff is true",
+        '▸  rule 2            yes  "beta", 60 %: matches; 51 is below 60',
+        '     condition 1     yes  passed: country is "DE" or "AT"',
+        '     condition 2     yes  passed: in segment "enterprise"',
+        '       condition 1   yes  passed: plan is "enterprise"',
+        "   rule 3",
+        "   100 %",
+        "   user",
+        "   bucket < rollout",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"rollout_percent": 100}, "100 %: matches"),
+        ({"rollout_percent": 0}, "0 %: matches, so the flag is off"),
+        ({"rollout_percent": 51}, "51 %: matches; 51 is not below 51"),
+        ({"rollout_percent": 52, "name": "Ж"}, '"Ж", 52 %: matches; 51 is below 52'),
+    ],
+)
+def test_deciding_rule_shows_its_own_percentage(rule: dict[str, Any], why: str) -> None:
+    set_rules({"conditions": [condition("is_authenticated", True)], **rule})
+    found = document("explain", "new_checkout", "bob")
+    [decisive] = [step for step in found["steps"] if step["decides"]]
+    assert (decisive["name"], decisive["why"]) == ("rule 1", why)
+    assert found["rule"] == 1
+    [[_, _, _, shown]] = rows("test", "new_checkout", "bob")
+    assert shown == f"rule 1 {why}"
+
+
+def test_partial_rule_for_an_anonymous_user_says_that_there_is_no_user() -> None:
+    rule = {"conditions": [condition("is_authenticated", False)], "rollout_percent": 99}
+    set_rules(rule)
+    assert steps("--anonymous")[0] == (
+        *(0, "rule 1", True),
+        "99 %: matches, but there is no user, so the flag is off",
+    )
+
+
+def test_rules_that_do_not_match_leave_the_decision_to_the_rollout() -> None:
+    set_rules(STAFF, BLOCKED)
+    found = document("explain", "new_checkout", "bob")
+    assert [step["name"] for step in found["steps"] if step["decides"]] == ["bucket < rollout"]
+    assert [why for _, _, _, why in steps("bob")] == [
+        '"staff", 100 %: does not match',
+        "failed: is_staff is true",
+        "0 %: does not match",
+        'missing: country is "US"',
+    ]
+
+
+def test_rules_of_a_disabled_flag_are_not_reached() -> None:
+    set_rules(STAFF, BLOCKED)
+    FeatureFlag.objects.filter(key="new_checkout").update(enabled=False)
+    assert steps("bob") == [(0, "rule 1", None, ""), (0, "rule 2", None, "")]
+
+
+def test_missing_segment_is_named() -> None:
+    set_rules({"conditions": [{"segment": "gone", "negate": True}]})
+    shown = 'missing: not in segment "gone", there is no such segment'
+    assert steps("bob")[1] == (1, "condition 1", False, shown)
+
+
+def test_user_that_is_found_is_read_for_built_in_attributes() -> None:
+    set_rules(STAFF)
+    User.objects.filter(username="bob").update(is_staff=True)
+    assert steps("bob")[1] == (1, "condition 1", True, "passed: is_staff is true")
+    assert document("explain", "new_checkout", "bob")["value"] is True
+
+
+@override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
+def test_user_that_is_found_is_read_for_columns_of_attributes() -> None:
+    set_rules({"conditions": [condition("last_name", "Bell")]})
+    User.objects.filter(username="bob").update(last_name="Bell")
+    assert document("explain", "new_checkout", "2")["rule"] == 1
+    assert rows("test", "new_checkout", "bob")[0][1] == "on"
+
+
+def test_primary_key_without_a_user_needs_the_user_object() -> None:
+    set_rules(STAFF)
+    shown = "needs the user object: is_staff is true"
+    assert steps("3")[1] == (1, "condition 1", False, shown)
+
+
+def test_explain_as_json_has_the_rules() -> None:
+    set_rules(STAFF, BETA)
+    found = document("explain", "new_checkout", "bob", "--context", "country=DE")
+    assert (found["rule"], found["rule_name"], found["rules_problem"]) == (None, None, None)
+    assert found["user"] == {"pk": 2, "name": "bob", "by": "username"}
+    beta = found["rules"][1]
+    assert (beta["name"], beta["rollout_percent"], beta["decides"]) == ("beta", 60, False)
+    assert [one["outcome"] for one in beta["conditions"]] == ["passed", "missing"]
+    [inner] = beta["conditions"][1]["conditions"]
+    assert inner["condition"] == condition("plan", "enterprise")
+
+
+def test_rules_that_cannot_be_read_are_explained() -> None:
+    set_rules(STAFF, {"name": "beta", "conditions": []})
+    problem = 'rule 2 ("beta"): '
+    found = document("explain", "new_checkout", "bob")
+    assert (found["reason"], found["error_code"]) == ("ERROR", "PARSE_ERROR")
+    assert found["rules_problem"].startswith(problem)
+    [decisive] = [step for step in found["steps"] if step["decides"]]
+    assert decisive["name"] == "rules"
+    assert f"cannot be read, so the result is the default of the call: {problem}" in decisive["why"]
+    shown = "new_checkout returns the default of the call for user 2 (bob), found by username."
+    assert typed("flags explain new_checkout bob").splitlines()[0] == shown
+    # An allowed user has the flag in any case.
+    assert document("explain", "new_checkout", "alice")["reason"] == "TARGETING_MATCH"
+
+
+def test_test_shows_default_for_rules_that_cannot_be_read() -> None:
+    set_rules({"conditions": []})
+    ran = flags("test", "new_checkout", "bob", "--expect", "off")
+    assert ran.status == 1
+    assert ran.out.split("\t")[1:3] == ["default", "ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("DE", "DE"),
+        ("", ""),
+        ("a=b", "a=b"),
+        ('"5"', "5"),
+        ("5", 5),
+        ("2.5", 2.5),
+        ("true", True),
+        ("True", "True"),
+        ("NaN", "NaN"),
+        ("1e999", "1e999"),
+        ("[1]", "[1]"),
+        ("{}", "{}"),
+        ("9" * 5_000, "9" * 5_000),
+    ],
+)
+def test_context_value_is_a_json_scalar_or_text(written: str, value: object) -> None:
+    seen: dict[str, object] = {}
+
+    def remember(key: str, user: object, *, context: dict[str, object]) -> Any:
+        seen.update(context)
+        return explain(key, 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flagstaff.cli.verbs.evaluation.explain", remember)
+        assert flags("explain", "new_checkout", "bob", "--context", f"given={written}").status == 0
+    assert seen == {"given": value}
+    assert type(seen["given"]) is type(value)
+
+
+def test_context_value_null_is_missing() -> None:
+    set_rules({"conditions": [condition("plan", True, operator="isnull")]})
+    assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
+    assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
+
+
+def test_context_applies_to_all_users_of_test() -> None:
+    set_rules({"conditions": [condition("country", "DE")]})
+    ran = flags("test", "new_checkout", "bob", "3", "--context", "country=DE", "--expect", "on")
+    assert ran.status == 0
+
+
+@pytest.mark.parametrize("verb", ["explain", "test"])
+@pytest.mark.parametrize(
+    ("contexts", "message"),
+    [
+        (["country"], "expected NAME=VALUE, such as country=DE, not 'country'"),
+        (["=DE"], "expected NAME=VALUE, such as country=DE, not '=DE'"),
+        (["is_staff=true"], "'is_staff' is built in: the user decides it"),
+        (["groups=beta"], "'groups' is reserved; use another name"),
+        (["a=1", "a=2"], "--context sets 'a' twice: pass each name once"),
+    ],
+)
+def test_wrong_context_is_a_usage_error(verb: str, contexts: list[str], message: str) -> None:
+    arguments = [part for context in contexts for part in ("--context", context)]
+    ran = flags(verb, "new_checkout", "bob", *arguments)
+    assert ran.status != 0
+    assert message in ran.err

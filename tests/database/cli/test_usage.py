@@ -1,0 +1,167 @@
+"""`manage.py flags usage` and `unknown`, and the function `usage`."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from flagstaff import usage
+from flagstaff.exceptions import NoUsageError
+from flagstaff.models import FeatureFlag
+from tests.support.terminals import OPENED, Ran, delete_usage, flags, open_shop
+
+pytestmark = pytest.mark.django_db
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+
+
+def execute(statement: str, *parameters: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+
+
+def create_worker(pid: int, ago: str, *, stopped: bool = False) -> None:
+    execute(
+        "INSERT INTO flagstaff_usage_worker "
+        "VALUES (%s, 'web-1', %s, now(), 60, 1, now() - %s::interval, %s)",
+        *(str(pid), pid, ago, timezone.now() if stopped else None),
+    )
+
+
+def test_lost_workers_are_listed() -> None:
+    delete_usage()
+    create_worker(1, "1 hour", stopped=True)
+    create_worker(2, "125 seconds")
+    create_worker(3, "135 seconds")
+    assert [worker.pid for worker in usage().lost] == [3]
+    ran = flags("usage")
+    assert (ran.status, ran.out) == (0, "")
+    entries, period, lost = ran.err.splitlines()
+    assert entries == "no matching entries"
+    assert re.fullmatch(f"counted until {TIME}; workers report every 60 s", period)
+    message = f"worker web-1 (pid 3) did not shut down cleanly; usage after {TIME} may be missing"
+    assert re.fullmatch(re.escape(message).replace(re.escape(TIME), TIME), lost)
+
+
+@pytest.mark.parametrize("verb", ["usage", "unknown"])
+def test_period_of_the_counts_is_printed(verb: str) -> None:
+    open_shop()
+    create_worker(1, "20 seconds")
+    create_worker(2, "50 seconds")
+    create_worker(3, "1 hour", stopped=True)
+    create_worker(4, "2 hours")
+    found = usage()
+    assert found.until is not None
+    assert timedelta(seconds=50) <= timezone.now() - found.until < timedelta(seconds=60)
+    assert (found.since, found.interval) == (OPENED.replace(minute=0), 60.0)
+    assert flags(verb).err.splitlines()[0] == (
+        f"counted from 2026-11-20 08:00:00 UTC until {found.until:%Y-%m-%d %H:%M:%S} UTC; "
+        "workers report every 60 s"
+    )
+
+
+def test_period_begins_with_the_days_that_are_asked_for() -> None:
+    execute(
+        "INSERT INTO flagstaff_usage VALUES (now() - '9 days'::interval, 'a', true, 1, 1, now())"
+    )
+    create_worker(1, "1 second")
+    first = timezone.now() - timedelta(days=2)
+    period = flags("usage", "--days", "2", "--json").err.splitlines()[-1]
+    assert period.startswith(f"counted from {first:%Y-%m-%d %H:}")
+
+
+def test_period_without_a_reporting_worker_ends_with_the_last_report() -> None:
+    open_shop()
+    assert flags("unknown", "--json").err == (
+        "counted from 2026-11-20 08:00:00 UTC until 2026-11-20 08:17:00 UTC; "
+        "no worker is reporting now\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "reason"),
+    [
+        (60, "workers report every 60 s"),
+        (0, "usage is turned off in this process: USAGE_INTERVAL is 0"),
+    ],
+)
+def test_usage_before_the_first_report_says_so(interval: int, reason: str, settings: Any) -> None:
+    delete_usage()
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
+    assert flags("unknown").err == (
+        f"no unknown keys were evaluated\nno worker has reported its usage yet; {reason}\n"
+    )
+
+
+def test_usage_since_includes_the_current_hour() -> None:
+    open_shop()
+    assert [hour.key for hour in usage("dark_mode", since=OPENED).hours] == ["dark_mode"]
+    assert usage("dark_mode", since=OPENED + timedelta(hours=1)).hours == ()
+    assert usage("missing").hours == ()
+    long_ago = timezone.now() - OPENED + timedelta(hours=1)
+    assert len(usage(since=long_ago).hours) == 3
+
+
+def test_usage_since_includes_the_current_hour_in_half_hour_time_zones() -> None:
+    open_shop()
+    kolkata = timezone.get_fixed_timezone(330)
+    assert len(usage("dark_mode", since=OPENED.replace(minute=40).astimezone(kolkata)).hours) == 1
+
+
+def test_usage_adds_up_the_hours_of_a_key() -> None:
+    open_shop()
+    columns = "key, defined, true_count, false_count"
+    execute(
+        f"INSERT INTO flagstaff_usage (hour, {columns}, last_evaluated_at) "
+        f"SELECT hour + '1 hour', {columns}, last_evaluated_at + '1 hour' FROM flagstaff_usage"
+    )
+    [first, _second] = json.loads(flags("usage", "--json").out)
+    assert first == {
+        "key": "dark_mode",
+        "true_count": 96_420,
+        "false_count": 0,
+        "last_evaluated_at": "2026-11-20T09:17:00Z",
+    }
+
+
+def test_unknown_leaves_out_keys_that_have_a_flag() -> None:
+    open_shop()
+    assert flags("unknown").out.startswith("new_chekout\t17\t")
+    FeatureFlag.objects.create(key="new_chekout")
+    ran = flags("unknown")
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err.startswith("no unknown keys were evaluated\n")
+
+
+def test_prune_deletes_old_hours_and_keeps_live_workers() -> None:
+    open_shop()
+    execute("UPDATE flagstaff_usage SET hour = now() - '90 days 59 minutes'::interval")
+    execute("UPDATE flagstaff_usage SET hour = now() - '91 days'::interval WHERE key = 'dark_mode'")
+    create_worker(1, "91 days", stopped=True)
+    create_worker(2, "91 days")
+    create_worker(3, "2 hours")
+    ran = flags("usage", "--prune", "--older-than", "90", "--yes")
+    assert ran == Ran(0, "", "deleted 1 usage entry\n")
+    assert "dark_mode" not in {hour.key for hour in usage().hours}
+    ran = flags("usage", "--prune", "--older-than", "0", "--yes", "--json")
+    assert json.loads(ran.out) == {"deleted": 2}
+    assert [worker.pid for worker in usage().lost] == [3]
+    assert flags("usage", "--prune", "--yes").status == 2
+
+
+def test_days_must_be_a_number() -> None:
+    assert flags("usage", "--days", "x").status != 0
+    assert flags("usage", "--days", "99999999").status == 0
+
+
+def test_usage_without_tables_is_an_error() -> None:
+    execute("DROP TABLE flagstaff_usage")
+    with pytest.raises(NoUsageError, match="usage is not available"):
+        usage()
+    assert flags("usage").status == 1

@@ -1,0 +1,113 @@
+"""`manage.py flags workers` and `status`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.db import connection
+
+from flagstaff.models import FeatureFlag
+from tests.support.fake_workers import Join, join, other_token_table
+from tests.support.forced_off import forced_off
+from tests.support.terminals import document, flags, rows, typed
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
+
+__all__ = ["join", "other_token_table"]
+
+
+def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
+    slow, quick, polling = join("web-2"), join("web-1"), join("job-1", mode="P")
+    FeatureFlag.objects.update(enabled=False)
+    quick.load()
+    polling.load()
+    found = {row[0]: row[4] for row in rows("workers")}
+    assert found == {"web-2": "true", "web-1": "false", "job-1": "false"}
+    assert next(iter(found)) == "web-2"
+    slow.load()
+    assert {row[4] for row in rows("workers")} == {"false"}
+
+
+def test_workers_says_which_are_behind_and_for_how_long(join: Join) -> None:
+    slow, quick = join("web-2", pid=7), join("web-1", pid=8)
+    slow.load()
+    FeatureFlag.objects.update(enabled=False)
+    slow.query("UPDATE flagstaff_token SET at = at - interval '12.5 seconds'")
+    quick.load()
+    ran = flags("workers", "--json")
+    assert ran.err == "1 of 2 workers is behind: web-2 (pid 7) for 12 s.\n"
+    late, current = json.loads(ran.out)
+    assert 12 < late["behind_seconds"] < 60
+    assert (current["behind_seconds"], current["behind"]) == (None, False)
+    assert late["connected_at"]
+    assert "behind for 12 s" in typed("flags workers")
+
+
+def test_workers_names_older_versions(join: Join) -> None:
+    join("web-1", pid=7, rule_format=None).load()
+    assert "web-1 (pid 7) runs an older version, which cannot" in flags("workers").err
+
+
+def test_workers_that_reload_or_have_unreadable_names_have_no_state(join: Join) -> None:
+    join("web-1", mode="R")
+    join("web-2").set_name("fs2 what is this")
+    found = json.loads(flags("workers", "--json").out)
+    assert [worker["behind"] for worker in found] == [None, None]
+    assert {worker["mode"] for worker in found} == {"reload", "unreadable"}
+
+
+def test_workers_shows_the_rule_format_of_each_worker(join: Join) -> None:
+    join("web-1", rule_format=None)
+    join("web-2", rule_format=1)
+    join("web-3").set_name("fs2 what is this")
+    found = json.loads(flags("workers", "--json").out)
+    assert {worker["host"]: worker["rule_format"] for worker in found} == {
+        "web-1": 0,
+        "web-2": 1,
+        "fs2 what is this": None,
+    }
+    assert "RULE FORMAT" in typed("flags workers")
+
+
+def test_workers_reports_sessions_without_a_name(join: Join) -> None:
+    join().set_name("flagstaff")
+    ran = flags("workers")
+    assert "1 session has no worker name" in ran.err
+    assert ran.out == ""
+
+
+def test_workers_counts_those_of_another_project(join: Join, other_token_table: int) -> None:
+    join("web-1")
+    join("web-2", table=other_token_table)
+    ran = flags("workers", "--json")
+    message = "1 worker of another project is not listed: it uses flagstaff_token in another schema"
+    assert message in ran.err
+    assert [worker["host"] for worker in json.loads(ran.out)] == ["web-1"]
+
+
+def test_workers_without_workers_prints_a_message() -> None:
+    assert "No worker is connected." in flags("workers").err
+
+
+def test_workers_fails_on_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    assert flags("workers").status == 1
+
+
+def test_status_in_direct_mode_counts_the_rows() -> None:
+    assert "direct (evaluations query the database)" in typed("flags status")
+    found = document("status")
+    assert (found["mode"], found["ready"], found["flags"], found["values"]) == (
+        "direct",
+        True,
+        5,
+        3,
+    )
+
+
+def test_status_names_forced_off_flags() -> None:
+    with forced_off(["search_v2", "new_checkout"]):
+        assert document("status")["forced_off"] == ["new_checkout", "search_v2"]
+        assert "forced_off     new_checkout, search_v2" in typed("flags status").splitlines()
+    assert "forced_off     none" in typed("flags status").splitlines()

@@ -1,0 +1,84 @@
+"""A change of a JSON object or array is shown as the parts that differ."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from flagstaff.changes import create_value, set_value, update_value
+from flagstaff.models import KeyValueStore
+from tests.support.admin_pages import VALUES, page
+from tests.support.terminals import run
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = "payment_gateway"
+OLD = {"retries": {"max": 3}, "hosts": ["a", "b"], "timeout": 5}
+NEW = {"retries": {"max": 5}, "hosts": ["a", "b", "x"], "fee": 1.5}
+PARTS = 'hosts[2]: added "x"; retries.max: 3 → 5; timeout: removed 5; fee: added 1.5'
+
+
+def history(client: Client, key: str = KEY) -> str:
+    row = KeyValueStore.objects.get(key=key)
+    html = page(client, f"{VALUES}{row.pk}/history/")
+    return html.replace("&quot;", '"').replace("&#x27;", "'")
+
+
+def test_history_page_shows_the_parts_that_differ(admin_client: Client) -> None:
+    create_value(KEY, OLD)
+    set_value(KEY, NEW)
+    html = history(admin_client)
+    assert f"value {PARTS}" in html
+    assert "<summary>Whole values</summary>" in html
+    assert '  "retries": {\n    "max": 5\n  }' in html
+
+
+def test_history_page_shows_the_parts_of_a_long_value(admin_client: Client) -> None:
+    rows = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(500)]
+    create_value(KEY, {"rows": rows, "max": 3})
+    set_value(KEY, {"rows": rows, "max": 5})
+    html = history(admin_client)
+    assert "value max: 3 → 5" in html
+    # Of each whole value there is the start.
+    assert len(html) < 60_000
+
+
+def test_history_page_of_a_huge_value_is_short(admin_client: Client) -> None:
+    rows = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(10_000)]
+    create_value(KEY, rows)
+    for number in range(3):
+        set_value(KEY, [*rows, number])
+    assert len(history(admin_client)) < 60_000
+
+
+def test_history_page_with_many_parts_shows_the_first_ones(admin_client: Client) -> None:
+    create_value(KEY, {f"a{number}": 0 for number in range(20)})
+    set_value(KEY, {f"a{number}": 1 for number in range(20)})
+    assert "a4: 0 → 1; and 15 more" in history(admin_client)
+
+
+def test_history_page_shows_scalars_as_a_whole(admin_client: Client) -> None:
+    create_value(KEY, "stripe")
+    set_value(KEY, ["stripe"])
+    html = history(admin_client)
+    assert 'value "stripe" → ["stripe"]' in html
+    assert "Whole values" not in html
+
+
+def test_secret_values_are_masked_everywhere(admin_client: Client) -> None:
+    # The history of another test may have the same key.
+    key = "mail_account"
+    create_value(key, OLD, secret=True)
+    ran = run(f"value set {key} '{{\"retries\": 7}}'")
+    update_value(key, {"secret": False})
+    for text in (history(admin_client, key), ran.err, run(f"history {key} --value").out):
+        assert "retries" not in text
+
+
+def test_commands_show_the_parts_that_differ() -> None:
+    create_value(KEY, {"max": 3, "min": 1})
+    assert run(f"""value set {KEY} '{{"max": 5, "min": 1}}'""").err.startswith(
+        f"{KEY}: value max: 3 → 5\n"
+    )
+    assert "value max: 3 → 5" in run(f"history {KEY} --value").out

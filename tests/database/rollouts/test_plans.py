@@ -1,0 +1,444 @@
+"""What a person does with a rollout plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, connections
+from django.db.models import JSONField, Value
+
+from flagstaff import acting_as, changes, rollouts
+from flagstaff.conf import Conf
+from flagstaff.exceptions import (
+    ConflictError,
+    InvalidPlanError,
+    PlanError,
+    UnknownFlagError,
+    UnknownPlanError,
+)
+from flagstaff.history import flag_history, forget_user
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from tests.support.rollouts import KEY, drive_recently, events, make_flag, plan_of, rollout
+
+pytestmark = pytest.mark.django_db
+
+STEPS = ["5:1h", "25:1h", "100:1h"]
+RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
+
+
+@pytest.fixture(autouse=True)
+def driver(db: None) -> None:
+    drive_recently()
+
+
+@pytest.fixture
+def flag() -> FeatureFlag:
+    return make_flag()
+
+
+@pytest.fixture
+def started(flag: FeatureFlag) -> Plan:
+    return rollouts.start(KEY, STEPS)
+
+
+def test_created_plan_is_pending_and_measures(flag: FeatureFlag) -> None:
+    plan = rollouts.create(KEY, STEPS, guards=["errors", "latency=0.5"], required_users=50)
+    plan.refresh_from_db()
+    assert (plan.state, plan.step, plan.required_users) == (State.PENDING, None, 50)
+    assert plan.flag_pk == str(flag.pk)
+    assert plan.latency_limits == {"2": 0.5}
+    [run] = StepRun.objects.filter(plan=plan)
+    assert (plan.run_id, run.step, run.percent, run.ended_at) == (run.pk, None, 0, None)
+    assert (rollout(), events()) == (0, ["created"])
+
+
+def test_plan_without_steps_gets_those_above_the_present_rollout() -> None:
+    make_flag(rollout_percent=5)
+    plan = rollouts.create(KEY)
+    assert [step["percent"] for step in plan.steps] == [25, 50, 100]
+
+
+def test_flag_at_all_users_has_no_default_steps() -> None:
+    make_flag(rollout_percent=100)
+    with pytest.raises(InvalidPlanError, match="new_checkout is at 100 % already"):
+        rollouts.create(KEY)
+
+
+def test_first_step_must_be_above_the_present_rollout() -> None:
+    make_flag(rollout_percent=5)
+    with pytest.raises(InvalidPlanError, match="begin with a higher step"):
+        rollouts.create(KEY, STEPS)
+    assert not Plan.objects.exists()
+
+
+@pytest.mark.parametrize("users", [0, -1, True, 1.5, 10**12])
+def test_required_users_must_be_a_positive_number(flag: FeatureFlag, users: Any) -> None:
+    with pytest.raises(InvalidPlanError, match="write a whole number from 1 to 2,000,000,000"):
+        rollouts.create(KEY, STEPS, required_users=users)
+
+
+def test_unknown_flag_has_no_plan() -> None:
+    with pytest.raises(UnknownFlagError):
+        rollouts.create("new_chekout", STEPS)
+    with pytest.raises(UnknownFlagError):
+        rollouts.pause("new_chekout")
+
+
+def test_flag_without_a_plan_names_the_command(flag: FeatureFlag) -> None:
+    with pytest.raises(UnknownPlanError, match="flags plan new_checkout start"):
+        rollouts.pause(KEY)
+
+
+def test_flag_has_one_active_plan(flag: FeatureFlag) -> None:
+    rollouts.create(KEY, STEPS)
+    with pytest.raises(PlanError, match="has a rollout plan already, which is pending"):
+        rollouts.create(KEY, STEPS)
+
+
+def test_started_plan_makes_the_first_step(started: Plan) -> None:
+    plan = plan_of()
+    assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
+    assert plan.due_at is not None
+    assert plan.guarded_until is not None
+    run = StepRun.objects.get(ended_at=None)
+    assert (run.pk, run.step, run.percent) == (plan.run_id, 0, 5)
+    assert plan.due_at - run.started_at == timedelta(hours=1)
+    assert plan.guarded_until - run.started_at == timedelta(minutes=5)
+    assert StepRun.objects.get(step=None).ended_at == run.started_at
+    assert events() == ["created", "started"]
+
+
+def test_plan_knows_the_version_that_it_wrote(started: Plan) -> None:
+    assert started.flag_version == flag_history(KEY)[0].version
+
+
+def test_pending_plan_is_started(flag: FeatureFlag) -> None:
+    created = rollouts.create(KEY, STEPS)
+    assert rollouts.start(KEY) == created
+    assert rollout() == 5
+
+
+def test_pending_plan_cannot_be_started_with_other_steps(flag: FeatureFlag) -> None:
+    rollouts.create(KEY, STEPS)
+    with pytest.raises(PlanError, match="plan new_checkout delete"):
+        rollouts.start(KEY, ["50:1h"])
+    assert rollout() == 0
+
+
+def test_running_plan_cannot_be_started_again(started: Plan) -> None:
+    with pytest.raises(PlanError, match=r"is running and cannot be started; .* status"):
+        rollouts.start(KEY)
+
+
+def test_plan_does_not_start_without_a_driver(flag: FeatureFlag) -> None:
+    drive_recently(minutes=5, seconds=1)
+    with pytest.raises(PlanError, match="run-jobs has not run in the last 5 minutes"):
+        rollouts.start(KEY, STEPS)
+    assert (rollout(), Plan.objects.count()) == (0, 0)
+
+
+def test_plan_of_a_disabled_flag_does_not_start() -> None:
+    make_flag(enabled=False)
+    with pytest.raises(PlanError, match="the flag is disabled; enable it with"):
+        rollouts.start(KEY, STEPS)
+    assert rollout() == 0
+
+
+def test_pending_plan_does_not_start_if_the_rollout_is_higher_by_now(flag: FeatureFlag) -> None:
+    rollouts.create(KEY, STEPS)
+    changes.set_rollout(KEY, 5)
+    with pytest.raises(PlanError, match="the first step is 5 %, and the rollout is 5 % already"):
+        rollouts.start(KEY)
+
+
+def test_plan_does_not_start_without_the_triggers_of_the_history(flag: FeatureFlag) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
+    with pytest.raises(PlanError, match="the history does not record"):
+        rollouts.start(KEY, STEPS)
+
+
+def test_scheduled_plan_waits_for_the_driver(flag: FeatureFlag) -> None:
+    at = datetime(2126, 1, 1, 12, tzinfo=timezone.utc)
+    plan = rollouts.start(KEY, STEPS, starts_at=at)
+    assert (plan.state, plan.starts_at, rollout()) == (State.PENDING, at, 0)
+    assert events() == ["created", "scheduled"]
+
+
+def test_naive_start_time_is_in_the_current_time_zone(flag: FeatureFlag) -> None:
+    plan = rollouts.create(KEY, STEPS, starts_at=datetime(2126, 1, 1, 12))  # noqa: DTZ001
+    assert plan.starts_at is not None
+    assert plan.starts_at.tzinfo is not None
+
+
+def test_start_time_that_cannot_be_read_again_is_refused(flag: FeatureFlag) -> None:
+    never = datetime(9000, 1, 1, tzinfo=timezone.utc)
+    with pytest.raises(InvalidPlanError, match="cannot start in the year 9000"):
+        rollouts.start(KEY, STEPS, starts_at=never)
+
+
+@pytest.mark.parametrize("stored", ["steps", "guards"])
+def test_plan_with_an_empty_column_is_paused(started: Plan, stored: str) -> None:
+    Plan.objects.update(**{stored: Value(None, JSONField())})
+    rollouts.pause(KEY)
+    assert plan_of().state == State.PAUSED
+
+
+def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> None:
+    with acting_as("ana", reason="support is busy"):
+        rollouts.pause(KEY)
+    plan = plan_of()
+    assert (plan.state, plan.reason, rollout()) == (State.PAUSED, "support is busy", 5)
+    assert (plan.run_id, plan.due_at, plan.guarded_until) == (None, None, None)
+    assert not StepRun.objects.filter(ended_at=None).exists()
+    paused = PlanEvent.objects.latest("id")
+    assert (paused.kind, paused.text, paused.actor) == ("paused", "paused: support is busy", "ana")
+
+
+def test_pending_plan_without_a_time_cannot_be_paused(flag: FeatureFlag) -> None:
+    rollouts.create(KEY, STEPS)
+    with pytest.raises(PlanError, match="is pending and cannot be paused"):
+        rollouts.pause(KEY)
+
+
+def test_scheduled_plan_that_was_paused_starts_when_resumed(flag: FeatureFlag) -> None:
+    rollouts.start(KEY, STEPS, starts_at=datetime(2126, 1, 1, tzinfo=timezone.utc))
+    rollouts.pause(KEY)
+    plan = rollouts.resume(KEY)
+    assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
+
+
+def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> None:
+    rollouts.jump(KEY, 25)
+    before = plan_of().run_id
+    rollouts.pause(KEY)
+    changes.set_rollout(KEY, 40)
+    plan = rollouts.resume(KEY)
+    assert (plan.state, plan.step, rollout()) == (State.RUNNING, 1, 25)
+    assert plan.run_id not in {None, before}
+    assert plan.flag_version == flag_history(KEY)[0].version
+    assert PlanEvent.objects.latest("id").text == (
+        "resumed at step 2: rollout 40 → 25 %, the evidence begins anew"
+    )
+
+
+def test_plan_does_not_resume_without_a_driver(started: Plan) -> None:
+    rollouts.pause(KEY)
+    drive_recently(minutes=6)
+    with pytest.raises(PlanError, match="run-jobs has not run"):
+        rollouts.resume(KEY)
+
+
+def test_running_plan_cannot_be_resumed(started: Plan) -> None:
+    with pytest.raises(PlanError, match="is running and cannot be resumed"):
+        rollouts.resume(KEY)
+
+
+def test_jump_goes_forward_and_back(started: Plan) -> None:
+    assert (rollouts.jump(KEY, 100).step, rollout()) == (2, 100)
+    assert (rollouts.jump(KEY, 5).step, rollout()) == (0, 5)
+    assert events()[-2:] == ["jumped", "jumped"]
+    assert StepRun.objects.filter(ended_at=None).count() == 1
+
+
+def test_jump_to_a_percentage_without_a_step_lists_the_steps(started: Plan) -> None:
+    with pytest.raises(InvalidPlanError, match="choose one of 5 %, 25 %, 100 %"):
+        rollouts.jump(KEY, 50)
+
+
+def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
+    changes.set_rollout(KEY, 7)
+    with pytest.raises(ConflictError, match=r"5 → 7; pause and resume it first: .* plan .* pause"):
+        rollouts.jump(KEY, 25)
+    assert rollout() == 7
+
+
+def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
+    with acting_as("ana", reason="orders fail"):
+        rollouts.rollback(KEY)
+    plan, flag = plan_of(), FeatureFlag.objects.get()
+    assert (plan.state, plan.reason, plan.run_id) == (State.ROLLED_BACK, "orders fail", None)
+    assert (flag.rollout_percent, flag.enabled) == (0, True)
+    assert plan.ended_at
+    assert flag_history(KEY)[0].actor == "ana"
+    assert events()[-1] == "rolled_back"
+
+
+def test_rollback_overwrites_what_somebody_else_has_changed(started: Plan) -> None:
+    changes.set_rollout(KEY, 80)
+    rollouts.rollback(KEY)
+    assert rollout() == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "disables"),
+    [
+        (RULES, True),
+        ([{**RULES[0], "rollout_percent": 1}], True),
+        ([{**RULES[0], "rollout_percent": 0}], False),
+        ({"not": "a list"}, True),
+        (["not a rule"], True),
+        ([{}], True),
+        ([], False),
+    ],
+)
+def test_rollback_disables_a_flag_that_a_rule_can_grant(rules: Any, disables: bool) -> None:
+    make_flag(rules=rules)
+    rollouts.start(KEY, STEPS)
+    rollouts.rollback(KEY)
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rollout_percent) == (not disables, 0)
+
+
+def test_forgotten_user_is_no_actor_of_plans_any_more() -> None:
+    make_flag()
+    ana = User.objects.create_user("ana")
+    with acting_as(ana):
+        rollouts.start(KEY, STEPS)
+    forget_user(ana)
+    assert plan_of().actor == ""
+    assert {*PlanEvent.objects.values_list("actor", flat=True)} == {""}
+
+
+def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
+    changes.delete(KEY)
+    assert rollouts.rollback(KEY).state == State.ROLLED_BACK
+    text = PlanEvent.objects.latest("id").text
+    assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
+
+
+def test_rolled_back_plan_resumes_at_the_first_step(started: Plan) -> None:
+    rollouts.jump(KEY, 25)
+    rollouts.rollback(KEY)
+    plan = rollouts.resume(KEY)
+    assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)
+
+
+def test_plan_that_disabled_its_flag_does_not_resume_before_it_is_enabled() -> None:
+    make_flag(rules=RULES)
+    rollouts.start(KEY, STEPS)
+    rollouts.rollback(KEY)
+    with pytest.raises(PlanError, match="the flag is disabled"):
+        rollouts.resume(KEY)
+    changes.enable(KEY)
+    assert rollouts.resume(KEY).state == State.RUNNING
+
+
+@pytest.mark.parametrize("change", [rollouts.pause, rollouts.rollback])
+def test_rolled_back_plan_cannot_be_stopped_again(started: Plan, change: Any) -> None:
+    rollouts.rollback(KEY)
+    with pytest.raises(PlanError, match=r"is rolled back and cannot be .* status"):
+        change(KEY)
+
+
+def test_running_plan_cannot_be_deleted(started: Plan) -> None:
+    with pytest.raises(PlanError, match=r"is running and cannot be deleted; .* pause"):
+        rollouts.delete(KEY)
+
+
+def test_deleted_plan_leaves_the_rollout_and_no_rows(started: Plan) -> None:
+    rollouts.pause(KEY)
+    rollouts.delete(KEY)
+    assert rollout() == 5
+    for model in (Plan, StepRun, PlanEvent):
+        assert not model.objects.exists()
+
+
+def test_flag_that_was_created_again_needs_a_new_plan(flag: FeatureFlag) -> None:
+    rollouts.create(KEY, STEPS)
+    flag.delete()
+    make_flag()
+    with pytest.raises(PlanError, match="was deleted and created again after its plan"):
+        rollouts.start(KEY)
+
+
+def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) -> None:
+    rollouts.rollback(KEY)
+    rollouts.create(KEY, STEPS)
+    rollouts.start(KEY)
+    assert Plan.objects.count() == 2
+    assert rollouts.pause(KEY).pk != started.pk
+
+
+def test_event_names_a_user_by_primary_key(flag: FeatureFlag) -> None:
+    ana = User.objects.create_user("ana")
+    with acting_as(ana):
+        plan = rollouts.start(KEY, STEPS)
+    assert plan.actor == str(ana.pk)
+    assert {*PlanEvent.objects.values_list("actor", flat=True)} == {str(ana.pk)}
+
+
+@pytest.fixture
+def read_only_alias(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An alias of the same database, with a role such as that of `reader-role`."""
+    reader = connection.copy("reader")
+    reader.settings_dict["OPTIONS"] = {"options": "-c default_transaction_read_only=on"}
+    connections["reader"] = reader
+    monkeypatch.setattr(Conf, "engine_database", "reader")
+    yield
+    reader.close()
+    del connections["reader"]
+
+
+@pytest.mark.usefixtures("read_only_alias")
+def test_plan_does_not_start_if_workers_cannot_write_what_they_count(flag: FeatureFlag) -> None:
+    with pytest.raises(PlanError, match='with database "reader", which may not write'):
+        rollouts.start(KEY, STEPS)
+
+
+BARE = """
+import os, sys
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+    INSTALLED_APPS=[
+        "django.contrib.auth", "django.contrib.contenttypes", "flagstaff", *sys.argv[2:]
+    ],
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField", USE_TZ=True, SECRET_KEY="x",
+)
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("check", "--database", "default", verbosity=0)
+"""
+
+
+def test_sqlite_has_the_tables_and_refuses_to_start(tmp_path: Any, run_isolated: Any) -> None:
+    script = f"""{BARE}
+from flagstaff import rollouts
+from flagstaff.exceptions import PlanError
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.driver import run_plans
+FeatureFlag.objects.create(key="new_checkout", enabled=True)
+print(rollouts.create("new_checkout").state, run_plans())
+try:
+    rollouts.start("new_checkout")
+except PlanError as error:
+    print(error)
+"""
+    printed = run_isolated(script, str(tmp_path / "db"), "flagstaff.rollouts")
+    assert printed == (
+        "pending []\n"
+        "the rollout plan of new_checkout cannot run: a plan needs PostgreSQL and the history, "
+        "and database 'default' is SQLite; change the rollout by hand\n"
+    )
+
+
+def test_project_without_the_app_has_no_table_and_no_import(
+    tmp_path: Any, run_isolated: Any
+) -> None:
+    script = f"""{BARE}
+from django.db import connection, connections
+from django.db.models import JSONField, Value
+print([name for name in connection.introspection.table_names() if "rollouts" in name])
+from flagstaff.cli.main import all_verbs
+print([verb.name for verb in all_verbs() if verb.name == "plan"])
+print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
+"""
+    assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"

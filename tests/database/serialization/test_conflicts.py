@@ -1,0 +1,145 @@
+"""Imports beside other changes: versions, expected plans, and locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from django.utils.translation import override
+
+from flagstaff.changes import add_allowed_users, delete, set_rollout, undo_transaction, update
+from flagstaff.exceptions import ConflictError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import versions_of
+from tests.support.concurrency import run_during
+from tests.support.documents import (
+    EDITED,
+    database_state,
+    diff_text,
+    export_text,
+    import_text,
+    shop,
+    summaries,
+)
+
+__all__ = ["shop"]
+
+pytestmark = pytest.mark.django_db
+# Each change is a transaction of its own, as in production.
+COMMITTED = pytest.mark.django_db(transaction=True)
+
+
+# Versions.
+
+
+def test_newer_change_is_not_overwritten(shop: None) -> None:
+    exported = export_text(versions=True)
+    edited = exported.replace("rollout_percent: 25", "rollout_percent: 30")
+    set_rollout("new_checkout", 40)
+    set_rollout("dark_mode", 99)
+    before = database_state()
+    for attempt in (diff_text, import_text):
+        with pytest.raises(ConflictError) as caught:
+            attempt(edited)
+        assert "new_checkout has version" in str(caught.value)
+        assert "dark_mode has version" in str(caught.value)
+    assert database_state() == before
+    import_text(edited, ignore_versions=True)
+    assert database_state()[0]["new_checkout"]["rollout_percent"] == 30
+
+
+def test_change_during_the_export_is_in_the_file(
+    shop: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change_first(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
+        if database_state()[0]["new_checkout"]["rollout_percent"] != 60:
+            set_rollout("new_checkout", 60)
+        return versions_of(kind, pks)
+
+    monkeypatch.setattr("flagstaff.serialization.exporting.versions_of", change_first)
+    exported = export_text(versions=True)
+    monkeypatch.undo()
+    assert not diff_text(exported).steps
+
+
+def test_newer_change_of_an_unchanged_flag_is_no_conflict(shop: None) -> None:
+    exported = export_text(keys=["new_checkout", "page_size"], versions=True)
+    edited = exported.replace("rollout_percent: 25", "rollout_percent: 30")
+    set_rollout("dark_mode", 99)
+    assert len(import_text(edited).changed) == 1
+    assert import_text(edited).changed == ()
+
+
+def test_deleted_flag_is_a_conflict(shop: None) -> None:
+    exported = export_text(keys=["dark_mode"], versions=True)
+    delete("dark_mode")
+    with pytest.raises(ConflictError, match=r"dark_mode has version \d+ in the file, but does not"):
+        import_text(exported)
+
+
+def test_import_with_an_expected_plan_refuses_another(shop: None) -> None:
+    edited = EDITED.replace(", pk: 3", "")
+    expected = diff_text(edited).fingerprint
+    add_allowed_users("beta_reviews", 1)
+    update("new_checkout", {"rollout_percent": 26})
+    before = database_state()
+    with pytest.raises(ConflictError, match=f"not {expected}, because"):
+        import_text(edited, expect_plan=expected)
+    assert database_state() == before
+    new = diff_text(edited).fingerprint
+    assert import_text(edited, expect_plan=new).plan.fingerprint == new
+
+
+def test_fingerprint_is_the_same_in_all_languages(shop: None) -> None:
+    edited = EDITED.replace(", pk: 3", "")
+    expected = diff_text(edited)
+    with override("de"):
+        planned = diff_text(edited)
+        assert "angelegt, aktiviert ja" in summaries(planned)["brand_new"]
+        assert planned.fingerprint == expected.fingerprint
+        import_text(edited, expect_plan=expected.fingerprint)
+
+
+# Concurrent changes.
+
+
+@COMMITTED
+def test_import_with_versions_waits_for_a_change_and_is_refused(shop: None) -> None:
+    edited = export_text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
+    with pytest.raises(ConflictError, match=r"new_checkout has version .*; export again, or pass"):
+        run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(edited))
+    assert database_state()[0]["new_checkout"]["rollout_percent"] == 40
+
+
+@COMMITTED
+def test_import_without_versions_waits_for_a_change_and_plans_after_it(shop: None) -> None:
+    text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
+    imported = run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
+    assert summaries(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
+
+
+@COMMITTED
+def test_undo_of_an_import_waits_for_a_change_and_is_refused(shop: None) -> None:
+    imported = import_text(
+        "flagstaff: 1\nflags: {dark_mode: {enabled: false}, search_v2: {kind: release}}"
+    )
+    change = imported.changed[0].version
+    assert change
+    with pytest.raises(ConflictError, match=r"^search_v2 has version"):
+        run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
+    assert database_state()[0]["dark_mode"]["enabled"] is False
+
+
+@COMMITTED
+def test_imports_of_the_same_flags_do_not_deadlock(shop: None) -> None:
+    one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
+    other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
+    run_during(lambda: import_text(one), lambda: import_text(other))
+    flags = database_state()[0]
+    assert [
+        (flags[key]["enabled"], flags[key]["kind"]) for key in ("beta_reviews", "search_v2")
+    ] == [
+        (False, "ops"),
+        (False, "release"),
+    ]

@@ -1,0 +1,187 @@
+"""Exports: what a file contains, and that an import restores it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import JSONField, Value
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flagstaff import serialization
+from flagstaff.changes import create_value, delete_value, update_value
+from flagstaff.exceptions import UnknownFlagError, UnknownValueError
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.conftest import ROOT
+from tests.support.documents import (
+    BOTH_FORMATS,
+    MASK,
+    SHOP,
+    Format,
+    database_state,
+    diff_text,
+    export_text,
+    import_problems,
+    import_text,
+    shop,
+)
+
+__all__ = ["shop"]
+
+pytestmark = pytest.mark.django_db
+
+
+def test_export_is_readable_yaml(shop: None) -> None:
+    assert export_text(keys=["page_size", "mail_password", "beta_reviews"]) == SHOP
+
+
+@BOTH_FORMATS
+def test_export_of_the_same_rows_is_the_same_text(shop: None, format_: Format) -> None:
+    first = export_text(format_)
+    flag = FeatureFlag.objects.get(key="beta_reviews")
+    flag.allowed_users.clear()
+    flag.allowed_users.add(2)
+    flag.allowed_users.add(1)
+    flag.save()
+    assert export_text(format_) == first
+    assert [*json.loads(export_text("json"))["flags"]] == sorted(database_state()[0])
+
+
+def test_export_contains_no_secret(shop: None) -> None:
+    one = export_text(keys=["mail_password"])
+    assert "hunter2" not in export_text("yaml") + export_text("json") + one
+
+
+def test_export_of_everything_needs_few_queries(shop: None) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        serialization.export(versions=True)
+    assert len(queries) <= 13
+
+
+def test_export_of_an_unknown_key_suggests_the_nearest(shop: None) -> None:
+    with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
+        serialization.export(["new_chekout"])
+    with pytest.raises(UnknownValueError, match="did you mean 'page_size'"):
+        serialization.export(["page_sise"])
+
+
+def test_user_without_a_username_is_exported_by_primary_key(shop: None) -> None:
+    User.objects.filter(pk=2).update(username="")
+    [*_, ref] = serialization.export(["beta_reviews"])["flags"]["beta_reviews"]["allowed_users"]
+    assert ref == {"pk": 2}
+    before = database_state()
+    FeatureFlag.objects.get(key="beta_reviews").allowed_users.clear()
+    import_text(SHOP.replace("- bob", "- pk: 2"))
+    assert database_state() == before
+
+
+# The way back.
+
+
+@BOTH_FORMATS
+def test_import_of_an_export_writes_nothing(shop: None, format_: Format) -> None:
+    exported = export_text(format_)
+    entries = Change.objects.count()
+    with CaptureQueriesContext(connection) as queries:
+        imported = import_text(exported, format_)
+    assert (imported.plan.steps, imported.changed, imported.undo) == ((), (), None)
+    assert imported.plan.unchanged == 9
+    assert Change.objects.count() == entries
+    statements = [query["sql"].split()[0] for query in queries]
+    assert set(statements) <= {"SELECT", "SAVEPOINT", "RELEASE"}
+
+
+# Keys that YAML would read as another type, and letters of any alphabet.
+KEYS = st.text(st.characters(categories=["L", "Nd"], include_characters="_-."), min_size=1).filter(
+    lambda key: not key.startswith("-")
+) | st.sampled_from(["on", "yes", "y", "null", "012", "1e3", "1_000", "2026-11-20", ".inf", "0o17"])
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+) | st.sampled_from(
+    ["no", "0o17", "1:30", ".inf", "- a", "# b", "a\n b\n", "\n\n x", " trailing \n", "|", "\ufeff"]
+)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+).filter(lambda value: value is not None and value != MASK)
+USERNAMES = ("alice", "bob", "no", "42", "on@x.example", "a+b")
+USERS = st.lists(st.sampled_from(USERNAMES), unique=True)
+FLAG = st.fixed_dictionaries(
+    {
+        "enabled": st.booleans(),
+        "rollout_percent": st.integers(0, 100),
+        "description": TEXTS,
+        "kind": st.sampled_from(["release", "ops", "permission"]),
+        "client_side": st.booleans(),
+    }
+)
+FLAGS = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(FLAG, USERS), max_size=4)
+VALUES = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(JSON, TEXTS), max_size=4)
+
+
+def delete_everything() -> None:
+    FeatureFlag.objects.all().delete()
+    KeyValueStore.objects.all().delete()
+
+
+@BOTH_FORMATS
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(flags=FLAGS, values=VALUES)
+def test_import_restores_deleted_rows_exactly(
+    format_: Format, flags: dict[str, Any], values: dict[str, Any]
+) -> None:
+    delete_everything()
+    users = {name: User.objects.get_or_create(username=name)[0] for name in USERNAMES}
+    for key, (fields, usernames) in flags.items():
+        flag = FeatureFlag.objects.create(key=key, **fields)
+        flag.allowed_users.set([users[name] for name in usernames])
+    for key, (value, description) in values.items():
+        KeyValueStore.objects.create(key=key, value=value, description=description)
+    before, exported = database_state(), export_text(format_)
+    assert import_text(exported, format_).plan.steps == ()
+    delete_everything()
+    import_text(exported, format_)
+    assert database_state() == before
+    assert export_text(format_) == exported
+
+
+@BOTH_FORMATS
+def test_null_value_is_unchanged_and_a_new_null_is_rejected(shop: None, format_: Format) -> None:
+    KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
+    exported = export_text(format_)
+    assert not diff_text(exported, format_).steps
+    update_value("nothing", {"value": 1})
+    [problem] = import_problems(exported, format_)
+    assert "values.nothing.value: value cannot be null" in problem
+    delete_value("nothing")
+    [problem] = import_problems(exported, format_)
+    assert "values.nothing.value: the value is missing or null; write JSON" in problem
+
+
+def test_number_in_another_notation_is_unchanged(shop: None) -> None:
+    create_value("much", 10**16)
+    create_value("nothing", 0.0)
+    text = '{"flagstaff": 1, "values": {"much": {"value": 1e16}, "nothing": {"value": -0.0}}}'
+    assert import_text(text, "json").plan.steps == ()
+
+
+PAGE = (ROOT / "docs" / "how-to" / "export-import.md").read_text()
+
+
+def test_file_on_the_page_can_be_imported(shop: None) -> None:
+    [text] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    User.objects.create(pk=42, username="carol")
+    create_value("api_token", "hunter2", secret=True)
+    import_text(text)
+    assert database_state()[0]["new_checkout"]["allowed"] == {"alice", "carol"}
+    assert KeyValueStore.objects.get(key="api_token").value == "hunter2"

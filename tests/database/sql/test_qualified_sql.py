@@ -1,0 +1,220 @@
+"""Every statement names the schema of its functions and operators, so none of others is called.
+
+A schema before pg_catalog on the search path has a function and an operator with each name and each
+type of argument that PostgreSQL has. The role that plans the statements may not execute them, so
+planning a statement that selects one of them is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from psycopg import errors
+
+import flagstaff
+from flagstaff._tables.names import fill, names, sql, user_names
+from tests.support.workers import ROOT
+
+PACKAGE = Path(flagstaff.__path__[0])
+# Roles are global to the server.
+_numbers = count(1)
+
+CLONES = """
+CREATE SCHEMA clones;
+SET LOCAL check_function_bodies = off;
+DO $do$
+DECLARE
+    body text := 'LANGUAGE plpgsql AS ''BEGIN RAISE EXCEPTION ''''called''''; END''';
+    f record;
+    o record;
+BEGIN
+    FOR f IN SELECT oid, proname, oidvectortypes(proargtypes) AS arguments,
+            CASE WHEN proretset THEN 'SETOF ' ELSE '' END || prorettype::regtype AS result
+        FROM pg_proc AS p WHERE pronamespace = 'pg_catalog'::regnamespace AND provariadic = 0
+            AND proname = ANY (%s) AND prorettype <> 'internal'::regtype
+            AND NOT proargtypes::oid[] && ARRAY['"any"'::regtype, 'internal'::regtype]::oid[]
+    LOOP
+        EXECUTE format('CREATE FUNCTION clones.%%I(%%s) RETURNS %%s %%s',
+            f.proname, f.arguments, f.result, body);
+    END LOOP;
+    FOR o IN SELECT oid, oprname, oprresult::regtype AS result,
+            nullif(oprleft, 0)::regtype AS l, nullif(oprright, 0)::regtype AS r
+        FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace AND oprresult <> 0
+    LOOP
+        EXECUTE format('CREATE FUNCTION clones.operator_%%s(%%s) RETURNS %%s %%s',
+            o.oid, concat_ws(', ', o.l, o.r), o.result, body);
+        EXECUTE format('CREATE OPERATOR clones.%%s (FUNCTION = clones.operator_%%s, %%s)',
+            o.oprname, o.oid, concat_ws(', ', 'LEFTARG = ' || o.l, 'RIGHTARG = ' || o.r));
+    END LOOP;
+END
+$do$;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA clones FROM PUBLIC;
+"""
+# They define or prepare something, or are for another program to run.
+NOT_QUERIES = {
+    "barrier_function_v1",
+    "drop_group_index_v1",
+    "drop_group_triggers_v1",
+    "drop_history_indexes_v1",
+    "drop_tables_v1",
+    "drop_token_trigger_v1",
+    "drop_triggers_v1",
+    "function_hashes_v1",
+    "group_index_v1",
+    "group_references_v1",
+    "group_relation_v1",
+    "group_triggers_v1",
+    "history_functions_v1",
+    "history_indexes_v1",
+    "history_v1",
+    "load_lock_v1",
+    "object_table_v1",
+    "reader_role_v1",
+    "segment_relation_v1",
+    "token_functions_v1",
+    "token_trigger_v1",
+    "tokens_v1",
+    "triggers_v1",
+    "usage_v1",
+    "webhooks_v1",
+}
+# The types of parameters where PostgreSQL cannot infer them; the engine states them too.
+TYPES = {
+    "flush_usage_v1": "text, text, int8, float8, float8, int8, bool, "
+    "float8[], text[], bool[], int8[], int8[], float8[]",
+    "barrier_rights_v1": "text",
+    "decode_texts_v1": "bytea[]",
+    "identify_v1": "text[], text[], text, text[]",
+    "impact_extent_v1": "text",
+    "impact_flag_v1": "text",
+    "impact_users_v1": "text, text",
+    "load_groups_v1": "text[]",
+    "optional_parts_v1": "text[], text[]",
+}
+_SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """The name and the template of each statement of the package."""
+    for file in sorted((PACKAGE / "sql").glob("*.sql")):
+        if file.stem not in NOT_QUERIES:
+            yield file.stem, file.read_text()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in _strings(ast.parse(file.read_text())):
+            text = _text(node)
+            if _SQL.match(text) and " " in text.strip():
+                yield f"{file.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}", text
+    role = (ROOT / "src" / "postgres" / "connect" / "role.rs").read_text()
+    [query] = re.findall(r'QUERY: &str = "(.*?)";', role, re.DOTALL)
+    yield "role.rs", query.replace("\\\n", "")
+
+
+def _strings(node: ast.AST) -> Iterator[ast.AST]:
+    """All strings, without the parts of those with expressions."""
+    if isinstance(node, ast.JoinedStr | ast.Constant):
+        yield node
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _strings(child)
+
+
+def _text(node: ast.AST) -> str:
+    """The text of a string, with a table in place of each expression; "" for other nodes."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(value) or "flagstaff_token" for value in node.values)
+    return ""
+
+
+STATEMENTS = dict(statements())
+
+
+@pytest.fixture(scope="module")
+def hostile_session(
+    module_postgres_server: Any, migrated: str
+) -> Iterator[psycopg.Connection[Any]]:
+    """A session whose search path begins with functions that it may not execute."""
+    role, database = f"planner_{next(_numbers)}", f"hostile_{next(_numbers)}"
+    url = module_postgres_server.url
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {database} TEMPLATE {migrated}".encode())
+        session.execute(f"CREATE ROLE {role} LOGIN".encode())
+    with psycopg.connect(url, dbname=database) as owner:
+        words = sorted({word for text in STATEMENTS.values() for word in re.findall(r"\w+", text)})
+        owner.execute(psycopg.ClientCursor(owner).mogrify(CLONES, [words]).encode())
+        owner.execute(f"GRANT USAGE ON SCHEMA clones TO {role}".encode())
+        owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}".encode())
+        owner.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}".encode())
+    with psycopg.connect(url, dbname=database, user=role) as session:
+        session.execute("SET search_path = clones, public, pg_catalog")
+        session.execute("SET plan_cache_mode = force_generic_plan")
+        session.commit()
+        yield session
+
+
+def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> None:
+    """Plans a statement, and checks the rights on everything that it would call."""
+    quoted = names(connection) | user_names(connection, User._meta.pk)
+    quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
+    quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
+    quoted |= {"optional_parts": sql("optional_parts_v1")}
+    numbers = count(1)
+    text = re.sub("%s", lambda _: f"${next(numbers)}", fill(template, quoted)).replace("%%", "%")
+    parameters = len(set(re.findall(r"\$\d+", text)))
+    values = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+    typed = f"({types})" if types else ""
+    try:
+        session.execute(f"PREPARE planned {typed} AS {text}".encode())
+        session.execute(f"EXPLAIN EXECUTE planned{values}".encode())
+        session.execute("DEALLOCATE planned")
+    finally:
+        session.rollback()
+        session.execute("DEALLOCATE ALL")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_statement_calls_no_function_of_another_role(
+    hostile_session: psycopg.Connection[Any], name: str
+) -> None:
+    plan(hostile_session, STATEMENTS[name], TYPES.get(name, ""))
+
+
+@pytest.mark.parametrize(
+    "unqualified",
+    [
+        "SELECT max(id) FROM flagstaff_token",
+        "SELECT to_jsonb(t) FROM flagstaff_token AS t",
+        "SELECT FROM flagstaff_token WHERE id = 1",
+        "SELECT FROM flagstaff_token WHERE id IN (1, 2)",
+        "SELECT FROM flagstaff_change WHERE key LIKE 'a'",
+        "SELECT nullif(key, '') FROM flagstaff_change",
+        "SELECT FROM flagstaff_change WHERE old IS DISTINCT FROM new",
+    ],
+)
+def test_unqualified_statement_is_detected(
+    hostile_session: psycopg.Connection[Any], unqualified: str
+) -> None:
+    # Permission denied, or "max is not an aggregate function".
+    with pytest.raises((errors.InsufficientPrivilege, errors.WrongObjectType)):
+        plan(hostile_session, unqualified)
+
+
+def test_functions_pin_their_search_path_and_type_their_arguments() -> None:
+    for file in (PACKAGE / "sql").glob("*.sql"):
+        for function in re.findall(
+            r"CREATE OR REPLACE FUNCTION.*?\$function\$;", file.read_text(), re.DOTALL
+        ):
+            head, _, body = function.partition("AS $function$")
+            assert "SET search_path = pg_catalog, pg_temp" in head
+            for arguments in re.findall(r"\{schema\}\.\w+\(([^()]*)\)", body):
+                assert not re.search(r"'(?!::)\s*(?:,|$)", arguments), (file.name, arguments)

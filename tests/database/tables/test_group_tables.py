@@ -1,0 +1,489 @@
+"""The tables of groups are those of the project's own models of users and groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection, migrations, models
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.test import override_settings
+
+from flagstaff._tables.groups import NoGroups, UnreadableGroups, group_fields, unreadable_groups
+from flagstaff._tables.names import engine_names, fill, names, names_of_groups, sql
+from flagstaff._tables.watched_groups import watched_groups
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.models import FeatureFlag, Segment
+from flagstaff.operations import WatchGroups
+from tests.support.watched_groups import unwatch_groups, watch_groups
+
+pytestmark = pytest.mark.django_db
+
+WATCH = WatchGroups("common.FeatureFlag")
+
+
+def rows(query: str, *parameters: str | int) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
+    """The members by the name of the group, as workers load them. Workers join equal names."""
+    query = fill(sql("load_groups_v1"), found).replace("$1", "%(names)s")
+    with connection.cursor() as cursor:
+        cursor.execute(query, {"names": [*groups] or None})
+        members: dict[str, list[Any]] = {}
+        for name, users in cursor:
+            members[name] = sorted([*members.get(name, []), *map(as_loaded, users)])
+        return members
+
+
+def as_loaded(user_pk: Any) -> int | str:
+    assert isinstance(user_pk, int | str)
+    return user_pk
+
+
+def test_all_names_of_groups_are_quoted() -> None:
+    found = names(connection)
+    assert {name: found[name] for name in found if name.startswith(("membership_", "group_"))} == {
+        "membership_table": '"auth_user_groups"',
+        "membership_user": '"user_id"',
+        "membership_group": '"group_id"',
+        "membership_user_type": "int8",
+        "group_table": '"auth_group"',
+        "group_pk": '"id"',
+        "group_name": '"name"',
+    }
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """A member of `beta`. Nobody is a member of `empty`."""
+    alice = User.objects.create(username="alice")
+    beta, staff, _ = (Group.objects.create(name=name) for name in ("beta", "staff", "empty"))
+    alice.groups.add(beta)
+    User.objects.create(username="bob").groups.add(beta, staff)
+    return alice
+
+
+def test_named_groups_are_loaded_with_their_members(alice: User) -> None:
+    assert load(names(connection), "beta", "empty", "none") == {
+        "beta": [alice.pk, alice.pk + 1],
+        "empty": [],
+    }
+
+
+def test_all_groups_are_loaded_without_names(alice: User) -> None:
+    assert load(names(connection)) == {
+        "beta": [alice.pk, alice.pk + 1],
+        "staff": [alice.pk + 1],
+        "empty": [],
+    }
+
+
+def test_name_in_other_case_is_another_group(alice: User) -> None:
+    assert load(names(connection), "BETA") == {}
+
+
+def test_two_groups_with_one_name_are_both_loaded(alice: User) -> None:
+    rows(
+        "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key"
+    )
+    Group.objects.filter(name="staff").update(name="beta")
+    assert load(names(connection), "beta") == {"beta": [alice.pk, alice.pk + 1, alice.pk + 1]}
+
+
+@dataclass(frozen=True)
+class Project:
+    """The models of a project, the model of its users, and the first member of its group."""
+
+    operations: tuple[Operation, ...]
+    member: dict[str, Any]
+    users: str = "common.Member"
+    groups: str = "common.Team"
+    #: As text or int, as workers read it.
+    key: Any = 7
+
+    def migrated(self) -> ProjectState:
+        """Creates the tables. The flag model allows the users."""
+        executor = MigrationExecutor(connection)
+        state = executor.loader.project_state(executor.loader.graph.leaf_nodes())
+        operations = [*self.operations, flag_model(self.users)]
+        body = {"operations": operations}
+        migration = type("Migration", (migrations.Migration,), body)("0001", "common")
+        with connection.schema_editor(atomic=True) as editor:
+            found: ProjectState = migration.apply(state, editor)
+        return found
+
+
+def flag_model(users: str) -> Operation:
+    return migrations.CreateModel(
+        "FeatureFlag",
+        [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("key", models.TextField(unique=True)),
+            ("enabled", models.BooleanField(default=False)),
+            ("rollout_percent", models.IntegerField(default=0)),
+            ("rules", models.JSONField(default=list)),
+            ("allowed_users", models.ManyToManyField(users)),
+        ],
+    )
+
+
+def model(name: str, *fields: tuple[str, Any], **options: Any) -> Operation:
+    bases = options.pop("bases", (models.Model,))
+    return migrations.CreateModel(name, [*fields], options, bases)
+
+
+def pk(kind: type[Any] = models.BigAutoField, **options: Any) -> tuple[str, Any]:
+    return "id", kind(primary_key=True, **options)
+
+
+def to(label: str, **options: Any) -> Any:
+    return models.ForeignKey(label, models.CASCADE, **options)
+
+
+def link(label: str) -> Any:
+    return models.OneToOneField(
+        label,
+        models.CASCADE,
+        parent_link=True,
+        auto_created=True,
+        primary_key=True,
+        serialize=False,
+    )
+
+
+NAME = ("name", models.TextField())
+GROUPS = ("groups", models.ManyToManyField("common.Team"))
+UUID = "00000000-0000-0000-0000-000000000007"
+
+PROJECTS = {
+    "other models": Project((model("Team", pk(), NAME), model("Member", pk(), GROUPS)), {"pk": 7}),
+    "uuid of users, text of groups": Project(
+        (
+            model("Team", pk(models.TextField), NAME),
+            model("Member", pk(models.UUIDField), GROUPS),
+        ),
+        {"pk": UUID},
+        key=UUID,
+    ),
+    "groups of django.contrib.auth": Project(
+        (model("Member", pk(), ("groups", models.ManyToManyField("auth.Group"))),),
+        {"pk": 7},
+        groups="auth.Group",
+    ),
+    "through model with other columns": Project(
+        (
+            model("Team", pk(), ("name", models.TextField(db_column="Name of the 'team'"))),
+            model("Member", pk()),
+            model(
+                "Membership",
+                pk(),
+                ("inviter", to("common.Member", null=True, related_name="invited")),
+                ("team", to("common.Team", db_column="Team {id}")),
+                ("member", to("common.Member", db_column="the 'member'")),
+                db_table="Members of teams",
+            ),
+            migrations.AddField(
+                "Member",
+                "groups",
+                models.ManyToManyField(
+                    "common.Team", through="common.Membership", through_fields=("member", "team")
+                ),
+            ),
+        ),
+        {"pk": 7},
+    ),
+    "groups by another unique field": Project(
+        (
+            model("Team", pk(), NAME, ("slug", models.TextField(unique=True, default="s"))),
+            model("Member", pk()),
+            model(
+                "Membership",
+                pk(),
+                ("team", to("common.Team", to_field="slug")),
+                ("member", to("common.Member")),
+            ),
+            migrations.AddField(
+                "Member",
+                "groups",
+                models.ManyToManyField("common.Team", through="common.Membership"),
+            ),
+        ),
+        {"pk": 7},
+    ),
+    "users that inherit": Project(
+        (
+            model("Team", pk(), NAME),
+            model("Person", pk(), GROUPS),
+            model("Member", ("person_ptr", link("common.Person")), bases=("common.person",)),
+        ),
+        {"id": 7},
+    ),
+    "groups that inherit": Project(
+        (
+            model("Team", ("group_ptr", link("auth.Group")), bases=("auth.group",)),
+            model("Member", pk(), GROUPS),
+        ),
+        {"pk": 7},
+    ),
+    "tables in other schemas": Project(
+        (
+            migrations.RunSQL('CREATE SCHEMA "O\'Neill"'),
+            model("Team", pk(), NAME, db_table='O\'Neill"."teams'),
+            model(
+                "Member",
+                pk(),
+                ("groups", models.ManyToManyField("common.Team", db_table='O\'Neill"."in teams')),
+            ),
+        ),
+        {"pk": 7},
+    ),
+}
+
+
+def newest_token() -> int:
+    [[newest]] = rows("SELECT coalesce(max(id), 0) FROM flagstaff_token")
+    return int(newest)
+
+
+def tokens_since(newest: int) -> str:
+    [[relations]] = rows(
+        "SELECT string_agg(relation::text, '' ORDER BY id) FROM flagstaff_token WHERE id > %s",
+        newest,
+    )
+    return str(relations or "")
+
+
+@pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
+def test_members_of_a_projects_models_are_loaded_and_watched(project: Project) -> None:
+    state = project.migrated()
+    watch_groups(WATCH, state)
+    users, groups = (state.apps.get_model(label) for label in (project.users, project.groups))
+    condition = {"attribute": "groups", "operator": "in", "values": ["beta"]}
+    state.apps.get_model("common.FeatureFlag").objects.create(
+        key="a", rules=[{"conditions": [condition]}]
+    )
+    newest = newest_token()
+    beta, member = groups.objects.create(name="beta"), users.objects.create(**project.member)
+    member.groups.add(beta)
+    assert load(names_of_groups(connection, users), "beta") == {"beta": [project.key]}
+    member.groups.clear()
+    # The third is that of the new group.
+    assert tokens_since(newest) == "ggg"
+
+
+def test_removed_triggers_leave_no_object() -> None:
+    state = PROJECTS["tables in other schemas"].migrated()
+    objects = (
+        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'flagstaff_groups%' UNION ALL "
+        "SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff_groups%' UNION ALL "
+        "SELECT relname FROM pg_class WHERE relname IN "
+        "('flagstaff_flag_groups', 'flagstaff_segment_groups')"
+    )
+    watch_groups(WATCH, state)
+    assert len(rows(objects)) == 8 + 1 + 2
+    unwatch_groups(WATCH, state)
+    assert rows(objects) == []
+
+
+def test_second_installation_changes_nothing() -> None:
+    triggers = (
+        "SELECT tgrelid, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger "
+        "WHERE tgname LIKE 'flagstaff_groups%' ORDER BY 1, 2"
+    )
+    watch_groups()
+    installed = rows(triggers)
+    rows("ALTER TABLE auth_group DISABLE TRIGGER flagstaff_groups_update_v1")
+    watch_groups()
+    assert rows(triggers) == installed
+    assert {enabled for _, _, enabled, _ in installed} == {"A"}
+
+
+def test_installed_function_has_a_hash() -> None:
+    watch_groups()
+    [[comment]] = rows("SELECT obj_description('flagstaff_groups_v1'::regproc, 'pg_proc')")
+    assert comment.startswith("flagstaff: SHA-256 of the body ")
+
+
+def test_flag_model_without_rules_is_watched_for_segments(alice: User) -> None:
+    state = PROJECTS["other models"].migrated()
+    state.remove_field("common", "featureflag", "rules")
+    watch_groups(WATCH, state)
+    Segment.objects.create(
+        key="insiders",
+        conditions=[{"attribute": "groups", "operator": "in", "values": ["beta"]}],
+    )
+    newest = newest_token()
+    state.apps.get_model("common.Team").objects.create(name="beta")
+    assert tokens_since(newest) == "g"
+
+
+def named(*fields: tuple[str, Any]) -> tuple[Operation, ...]:
+    return (model("Team", pk(), NAME), model("Member", pk(), *fields))
+
+
+UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
+    "no groups": (named(), NoGroups.NO_FIELD, 'common.Member has no ManyToManyField "groups"'),
+    "one group": (
+        named(("groups", to("common.Team", null=True))),
+        NoGroups.NO_FIELD,
+        'common.Member has no ManyToManyField "groups"',
+    ),
+    "groups without names": (
+        (model("Team", pk()), model("Member", pk(), GROUPS)),
+        NoGroups.NO_NAME,
+        'common.Team has no column "name" in its own table',
+    ),
+    "groups with several names": (
+        (
+            model("Label", pk()),
+            model("Team", pk(), ("name", models.ManyToManyField("common.Label"))),
+            model("Member", pk(), GROUPS),
+        ),
+        NoGroups.NO_NAME,
+        'common.Team has no column "name" in its own table',
+    ),
+    "users by another unique field": (
+        (
+            model("Team", pk(), NAME),
+            model("Member", pk(), ("email", models.TextField(unique=True))),
+            model(
+                "Membership",
+                pk(),
+                ("team", to("common.Team")),
+                ("member", to("common.Member", to_field="email")),
+            ),
+            migrations.AddField(
+                "Member",
+                "groups",
+                models.ManyToManyField("common.Team", through="common.Membership"),
+            ),
+        ),
+        NoGroups.NO_PRIMARY_KEY,
+        "common.Membership does not refer to the primary key of the users",
+    ),
+}
+
+
+@pytest.mark.parametrize(("operations", "reason", "text"), UNREADABLE.values(), ids=UNREADABLE)
+def test_models_without_groups_have_a_reason(
+    operations: tuple[Operation, ...], reason: NoGroups, text: str
+) -> None:
+    state = Project(operations, {}).migrated()
+    found = group_fields(state.apps.get_model("common.Member"))
+    assert isinstance(found, UnreadableGroups)
+    assert (found.reason, found.text) == (reason, text)
+    assert names_of_groups(connection, state.apps.get_model("common.Member")) == {}
+
+
+def test_models_without_groups_cannot_be_watched() -> None:
+    state = Project(named(), {}).migrated()
+    with pytest.raises(FlagstaffError) as error:
+        watch_groups(WATCH, state)
+    assert str(error.value) == (
+        "the groups of common.Member cannot be watched: common.Member has no ManyToManyField "
+        '"groups"; remove WatchGroups, or make its migration depend on the one that creates the '
+        "groups"
+    )
+
+
+@pytest.mark.parametrize("column_type", ["json", "text"])
+def test_rules_of_another_type_than_jsonb_cannot_be_watched(column_type: str) -> None:
+    table = "ALTER TABLE flagstaff_featureflag"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{table} ALTER rules DROP DEFAULT, ALTER rules TYPE {column_type}")
+    with pytest.raises(FlagstaffError) as error:
+        watch_groups()
+    assert str(error.value) == (
+        f'the column "rules" of public.flagstaff_featureflag has the type {column_type}, but the '
+        "index that WatchGroups creates needs jsonb; run: ALTER TABLE public.flagstaff_featureflag "
+        'ALTER COLUMN "rules" TYPE jsonb USING "rules"::jsonb;'
+    )
+
+
+def test_rules_of_a_domain_over_jsonb_are_watched() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DOMAIN rules AS jsonb")
+        cursor.execute("ALTER TABLE flagstaff_featureflag ALTER rules TYPE rules")
+    watch_groups()
+
+
+class GroupsElsewhere:
+    """Writes users and groups to another database."""
+
+    def db_for_write(self, model: Any, **hints: object) -> str | None:
+        return "users" if model._meta.app_label == "auth" else None
+
+    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool | None:
+        return db == "users" if app_label == "auth" else None
+
+
+@pytest.mark.django_db(databases=["default"])
+def test_groups_in_another_database_are_not_read(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+    found = unreadable_groups(connection, FeatureFlag, User)
+    assert found is not None
+    assert (found.reason, found.model) == (NoGroups.OTHER_DATABASE, User.groups.through)
+    assert not {"membership_table", "group_table"} & {*names(connection)}
+
+
+def test_groups_in_another_database_are_not_watched(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+    watch_groups()
+    assert rows("SELECT FROM pg_proc WHERE proname = 'flagstaff_groups_v1'") == []
+
+
+class ReadsFromReplica:
+    """Reads from another alias than it writes to."""
+
+    def db_for_read(self, model: Any, **hints: object) -> str:
+        return "replica"
+
+
+def test_groups_are_read_where_flags_are_read(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [ReadsFromReplica()]
+    assert unreadable_groups(connection, FeatureFlag, User) is None
+
+
+@pytest.fixture
+def tenants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is one of django-tenants."""
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+
+
+@pytest.mark.usefixtures("tenants")
+@override_settings(
+    SHARED_APPS=["flagstaff", "django.contrib.auth"], TENANT_APPS=["django.contrib.auth"]
+)
+def test_groups_of_tenants_are_neither_read_nor_watched() -> None:
+    found = unreadable_groups(connection, FeatureFlag, User)
+    assert found is not None
+    assert found.reason is NoGroups.OF_TENANTS
+    assert "group_table" not in names(connection)
+    watch_groups()
+    assert rows("SELECT FROM pg_proc WHERE proname = 'flagstaff_groups_v1'") == []
+
+
+@pytest.mark.usefixtures("tenants")
+@override_settings(SHARED_APPS=["flagstaff", "django.contrib.auth"], TENANT_APPS=["shop"])
+def test_shared_groups_are_read_from_the_shared_schema() -> None:
+    found = engine_names(connection)
+    assert found["membership_table"] == '"public"."auth_user_groups"'
+    assert found["group_table"] == '"public"."auth_group"'
+
+
+def test_index_and_function_have_the_same_expression() -> None:
+    # Otherwise PostgreSQL would not use the index.
+    found = watched_groups(connection, FeatureFlag, Segment, "public")
+    assert found is not None
+    *indexes, function = found.install()
+    for index in found.indexes:
+        assert any(index.references in statement for statement in indexes)
+        assert index.references in function

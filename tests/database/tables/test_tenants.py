@@ -1,0 +1,85 @@
+"""A connection in the schema of a tenant, such as that of django-tenants.
+
+tests/faults/engine/test_tenants.py has a project with django-tenants itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import override_settings
+
+from flagstaff import changes, flag_enabled
+from flagstaff._tables.names import engine_names
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.models import FeatureFlag
+
+pytestmark = pytest.mark.django_db
+
+AUTH = "django.contrib.auth"
+
+
+@pytest.fixture
+def flag(db: None) -> FeatureFlag:
+    """A flag of all tenants."""
+    return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100)
+
+
+@pytest.fixture
+def tenant(flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is in the schema of a tenant, which has a table of flags of its own."""
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE SCHEMA acme; "
+            "CREATE TABLE acme.flagstaff_featureflag (LIKE public.flagstaff_featureflag); "
+            "SET LOCAL search_path = acme, public"
+        )
+
+
+@pytest.mark.usefixtures("tenant")
+def test_direct_evaluation_reads_the_shared_schema_as_workers_do() -> None:
+    assert not FeatureFlag.objects.exists()
+    assert flag_enabled("new_checkout") is True
+
+
+def test_table_whose_model_names_a_schema_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    monkeypatch.setattr(FeatureFlag._meta, "db_table", 'other"."flags')
+    names = engine_names(connection)
+    assert names["flag_table"] == '"other"."flags"'
+    assert names["token_table"] == '"public"."flagstaff_token"'
+
+
+@pytest.mark.parametrize("change", ["add", "update", "create"])
+def test_users_of_tenants_cannot_become_allowed_users(
+    change: str, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = User.objects.create(username="anna")
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
+    writes: dict[str, Callable[[], object]] = {
+        "add": lambda: changes.add_allowed_users("new_checkout", anna),
+        "update": lambda: changes.update("new_checkout", {"allowed_users": [anna]}),
+        "create": lambda: changes.create("another", allowed_users=[anna]),
+    }
+    with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=[AUTH]):
+        with pytest.raises(InvalidChangeError, match='users of schema "acme" cannot be allowed'):
+            writes[change]()
+        assert not flag.allowed_users.exists()
+        flag.allowed_users.add(anna)
+        assert changes.remove_allowed_users("new_checkout", anna).written
+
+
+def test_shared_users_can_become_allowed_users_in_the_schema_of_a_tenant(
+    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = User.objects.create(username="anna")
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
+    with override_settings(SHARED_APPS=["flagstaff", AUTH], TENANT_APPS=["shop"]):
+        assert changes.add_allowed_users("new_checkout", anna).written

@@ -1,0 +1,351 @@
+"""Look-ups of users: text or primary key to user, and user to name."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection, models
+from django.test.utils import isolate_apps
+
+from flagstaff._tables import user_lookup as user_tables
+from flagstaff._tables.user_lookup import (
+    FoundUser,
+    UserTable,
+    actor_table,
+    allowed_user_table,
+    batches,
+)
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
+from tests.support.apps.members.models import BigintMember, TextMember, UuidMember
+
+pytestmark = pytest.mark.django_db
+
+UUID = uuid.UUID("abcdef01-1234-5678-1234-567812345678")
+LONG = 2**63
+
+
+def table_of(model: type[models.Model]) -> UserTable:
+    """Creates the table of a user model."""
+    with connection.schema_editor() as editor:
+        editor.create_model(model)
+    return UserTable(model._meta.pk, "default")
+
+
+@pytest.fixture
+def integers() -> UserTable:
+    table = table_of(BigintMember)
+    BigintMember._base_manager.create(pk=42, username="alice")
+    return table
+
+
+@pytest.fixture
+def uuids() -> UserTable:
+    table = table_of(UuidMember)
+    UuidMember._base_manager.create(pk=UUID, username="alice")
+    return table
+
+
+@pytest.fixture
+def texts() -> UserTable:
+    table = table_of(TextMember)
+    TextMember._base_manager.create(pk="042", username="alice")
+    return table
+
+
+def _model(**attributes: Any) -> Any:
+    with isolate_apps("flagstaff"):
+        meta = type("Meta", (), {"app_label": "flagstaff"})
+        body = {"Meta": meta, "__module__": __name__, **attributes}
+        return type("Customer", (models.Model,), body)
+
+
+@pytest.fixture
+def nameless() -> UserTable:
+    """A user model without USERNAME_FIELD."""
+    model = _model()
+    table = table_of(model)
+    model._base_manager.create(pk=42)
+    return table
+
+
+@pytest.fixture
+def shared() -> UserTable:
+    """A user model whose usernames are not unique."""
+    name = models.CharField(max_length=20, null=True)
+    model = _model(nick=name, USERNAME_FIELD="nick")
+    table = table_of(model)
+    rows = [(1, "alice"), (2, "bob"), (3, "bob"), (4, ""), (5, None)]
+    model._base_manager.bulk_create(model(pk=pk, nick=nick) for pk, nick in rows)
+    return table
+
+
+# Parsing. It does not query.
+
+
+@pytest.fixture
+def queries_fail() -> Iterator[None]:
+    def fail(*arguments: Any) -> None:
+        pytest.fail("a query")
+
+    with connection.execute_wrapper(fail):
+        yield
+
+
+@pytest.mark.usefixtures("queries_fail")
+@pytest.mark.parametrize(
+    ("value", "pk"),
+    [
+        *((42, 42), ("42", 42), ("042", 42), (" 42", 42), ("-1", -1), (LONG - 1, LONG - 1)),
+        *((LONG, None), (str(LONG), None), ("9" * 5000, None), (-LONG - 1, None)),
+        *(("", None), ("alice", None), ("4\0002", None), ("\ud800", None), ("1.0", None)),
+        *((None, None), (True, None), (1.0, None), ([42], None), (UUID, None)),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_parse_of_an_integer_key(value: Any, pk: Any) -> None:
+    assert UserTable(BigintMember._meta.pk, "default").parse(value) == pk
+
+
+@pytest.mark.parametrize(
+    ("value", "pk"),
+    [
+        *((UUID, UUID), (str(UUID), UUID), (UUID.hex, UUID), (str(UUID).upper(), UUID)),
+        *(("alice", None), ("", None), ("\0", None), (None, None), (1.0, None), (True, None)),
+    ],
+    ids=repr,
+)
+def test_parse_of_a_uuid_key(value: Any, pk: Any) -> None:
+    assert UserTable(UuidMember._meta.pk, "default").parse(value) == pk
+
+
+@pytest.mark.parametrize(
+    ("value", "pk"),
+    [("042", "042"), (42, "42"), ("Zoë", "Zoë"), (None, None), (True, None), (1.0, None)],
+    ids=repr,
+)
+def test_parse_of_a_text_key(value: Any, pk: Any) -> None:
+    assert UserTable(TextMember._meta.pk, "default").parse(value) == pk
+
+
+@pytest.mark.parametrize("text", ["\0", "al\0ice", "\ud800"], ids=ascii)
+def test_parse_of_text_that_postgres_cannot_store_is_none(text: str) -> None:
+    assert UserTable(TextMember._meta.pk, "default").parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "pk"), [("42", 42), ("042", None), (" 42", None), ("+42", None), ("alice", None)]
+)
+def test_parse_canonical_accepts_only_the_usual_spelling(text: str, pk: Any) -> None:
+    assert allowed_user_table().parse_canonical(text) == pk
+
+
+def test_parse_canonical_of_a_uuid_key_needs_lower_case_with_hyphens() -> None:
+    table = UserTable(UuidMember._meta.pk, "default")
+    assert table.parse_canonical(str(UUID)) == UUID
+    assert table.parse_canonical(UUID.hex) is None
+
+
+@pytest.mark.usefixtures("queries_fail")
+def test_pk_of_accepts_users_and_primary_keys() -> None:
+    table = allowed_user_table()
+    assert [table.pk_of(user) for user in (User(pk=42), 42, "42")] == [42, 42, 42]
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        (Group(pk=1), "a Group is not a user"),
+        (User(), "is neither a user nor a primary key of one"),
+        (AnonymousUser(), "is neither a user nor a primary key of one"),
+        ("alice", "'alice' is neither a user nor a primary key of one"),
+        (None, "None is neither a user nor a primary key of one"),
+        (LONG, f"{LONG} is neither a user nor a primary key of one"),
+    ],
+    ids=["group", "unsaved", "anonymous", "username", "None", "long"],
+)
+def test_pk_of_what_is_not_a_user_is_rejected(user: Any, message: str) -> None:
+    with pytest.raises(InvalidChangeError, match=message):
+        allowed_user_table().pk_of(user)
+
+
+def test_pks_of_accepts_one_user_or_many_without_duplicates() -> None:
+    table = allowed_user_table()
+    assert table.pks_of(42) == table.pks_of("42") == table.pks_of(User(pk=42)) == [42]
+    assert table.pks_of([3, "1", User(pk=3), 2]) == [3, 1, 2]
+    assert table.pks_of(iter([])) == []
+
+
+# Primary keys.
+
+
+def test_existing_returns_primary_keys_that_users_have(
+    integers: UserTable, uuids: UserTable, texts: UserTable
+) -> None:
+    assert integers.existing([41, 42]) == {42}
+    assert uuids.existing([UUID, uuid.uuid4()]) == {UUID}
+    assert texts.existing(["042", "42"]) == {"042"}
+    assert integers.existing([]) == set()
+
+
+def test_require_of_existing_users_returns_them(integers: UserTable) -> None:
+    assert integers.require(iter([42])) == {42}
+
+
+def test_require_of_missing_users_names_some_of_them(integers: UserTable) -> None:
+    with pytest.raises(InvalidChangeError) as error:
+        integers.require([42, *range(1, 9)])
+    assert str(error.value) == (
+        "no user has the primary key 1, 2, 3, 4, 5 and 3 more; nothing was changed"
+    )
+
+
+def test_look_ups_of_many_users_are_split_into_batches(
+    integers: UserTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BigintMember._base_manager.bulk_create(
+        BigintMember(pk=pk, username=f"u{pk}") for pk in range(1, 8)
+    )
+    monkeypatch.setattr(user_tables, "_MAX_PER_STATEMENT", 3)
+    assert list(batches(range(7))) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert integers.existing(range(9)) == set(range(1, 8))
+    assert integers.by_username(f"u{pk}" for pk in range(9))[0] == {
+        f"u{pk}": pk for pk in range(1, 8)
+    }
+    assert len(integers.unique_usernames(range(9))) == 7
+    assert len(integers.names(map(str, range(9)))) == 7
+
+
+# Text to user.
+
+
+@pytest.mark.parametrize("text", ["42", "042"])
+def test_find_by_integer_key_accepts_any_spelling(text: str, integers: UserTable) -> None:
+    assert integers.find(text) == FoundUser(42, "alice", "primary key")
+
+
+def test_find_by_text_key_is_exact(texts: UserTable) -> None:
+    assert texts.find("042") == FoundUser("042", "alice", "primary key")
+    assert texts.find("42") == FoundUser("42", None, None)
+
+
+@pytest.mark.parametrize("text", [str(UUID), UUID.hex])
+def test_find_by_uuid_key_accepts_any_spelling(text: str, uuids: UserTable) -> None:
+    assert uuids.find(text) == FoundUser(UUID, "alice", "primary key")
+
+
+def test_find_by_username_returns_the_user(
+    integers: UserTable, uuids: UserTable, texts: UserTable
+) -> None:
+    assert integers.find("alice") == FoundUser(42, "alice", "username")
+    assert uuids.find("alice") == FoundUser(UUID, "alice", "username")
+    assert texts.find("alice") == FoundUser("042", "alice", "username")
+
+
+def test_find_prefers_the_primary_key_to_the_username(integers: UserTable) -> None:
+    BigintMember._base_manager.create(pk=43, username="42")
+    assert integers.find("42").pk == 42
+    BigintMember._base_manager.create(pk=44, username="7")
+    assert integers.find("7") == FoundUser(44, "7", "username")
+
+
+def test_find_of_a_key_without_a_user_returns_the_key(integers: UserTable) -> None:
+    assert integers.find("7") == FoundUser(7, None, None)
+
+
+@pytest.mark.parametrize("text", ["carol", "", "al\0ice", "\ud800", str(LONG)], ids=ascii)
+def test_find_of_an_unknown_name_raises(text: str, integers: UserTable) -> None:
+    with pytest.raises(FlagstaffError) as error:
+        integers.find(text)
+    assert str(error.value) == f"no user has the primary key or username {text!r}"
+
+
+def test_find_of_a_shared_username_raises(shared: UserTable) -> None:
+    with pytest.raises(FlagstaffError, match="several users have the nick 'bob'; use a primary"):
+        shared.find("bob")
+
+
+def test_find_without_username_field_uses_the_primary_key(nameless: UserTable) -> None:
+    assert nameless.find("42") == FoundUser(42, "42", "primary key")
+    with pytest.raises(FlagstaffError, match="no user has the primary key 'alice'"):
+        nameless.find("alice")
+
+
+def test_find_many_returns_users_by_the_text_that_named_them(integers: UserTable) -> None:
+    BigintMember._base_manager.create(pk=43, username="7")
+    found = integers.find_many(["42", "042", "alice", "7", "8", "carol", "a\0", "\ud800", "42"])
+    assert found == {"42": 42, "042": 42, "alice": 42, "7": 43}
+
+
+def test_find_many_leaves_out_shared_usernames(shared: UserTable) -> None:
+    assert shared.find_many(["alice", "bob", "1"]) == {"alice": 1, "1": 1}
+
+
+def test_find_many_without_username_field_uses_the_primary_key(nameless: UserTable) -> None:
+    assert nameless.find_many(["42", "alice"]) == {"42": 42}
+
+
+def test_by_username_separates_shared_usernames(shared: UserTable) -> None:
+    assert shared.by_username(["alice", "bob", "carol"]) == ({"alice": 1}, {"bob"})
+
+
+def test_by_username_without_username_field_finds_none(nameless: UserTable) -> None:
+    assert nameless.by_username(["alice"]) == ({}, set())
+
+
+# User to name.
+
+
+def test_unique_usernames_leaves_out_empty_and_shared_ones(shared: UserTable) -> None:
+    assert shared.unique_usernames([1, 2, 3, 4, 5, 6]) == {1: "alice"}
+    assert shared.unique_usernames([2]) == {}
+
+
+def test_unique_usernames_without_username_field_is_empty(nameless: UserTable) -> None:
+    assert nameless.unique_usernames([42]) == {}
+
+
+@pytest.mark.parametrize(("text", "names"), [("42", {"42": "alice"}), ("042", {}), ("deploy", {})])
+def test_names_of_integer_keys_need_the_usual_spelling(
+    text: str, names: dict[str, str], integers: UserTable
+) -> None:
+    assert integers.names([text, str(LONG), "\0"]) == names
+
+
+def test_names_of_other_keys_are_by_their_text(uuids: UserTable, texts: UserTable) -> None:
+    assert uuids.names([str(UUID), UUID.hex]) == {str(UUID): "alice"}
+    assert texts.names(["042", "42", "\0"]) == {"042": "alice"}
+
+
+def test_names_without_username_field_are_primary_keys(nameless: UserTable) -> None:
+    assert nameless.names(["42", "43"]) == {"42": "42"}
+
+
+@pytest.mark.usefixtures("queries_fail")
+def test_name_of_a_user_is_the_username() -> None:
+    assert allowed_user_table().name_of(User(pk=1, username="alice")) == "alice"
+
+
+# The two tables.
+
+
+@pytest.fixture
+def router(settings: Any) -> Callable[[], None]:
+    class Router:
+        def db_for_read(self, model: Any, **hints: Any) -> str:
+            return "replica"
+
+        def db_for_write(self, model: Any, **hints: Any) -> str:
+            return "default"
+
+    return lambda: setattr(settings, "DATABASE_ROUTERS", [Router()])
+
+
+def test_tables_use_the_database_that_is_written_to(router: Callable[[], None]) -> None:
+    router()
+    assert allowed_user_table().database == "default"
+    assert actor_table().database == "default"
+    assert allowed_user_table().rows.db == "default"

@@ -1,0 +1,484 @@
+"""Segments: created, changed, deleted, undone and restored; the rules that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from flagstaff import acting_as, changes
+from flagstaff.exceptions import (
+    ConflictError,
+    DocumentError,
+    InvalidChangeError,
+    UnknownSegmentError,
+)
+from flagstaff.history import flag_history, prune, segment_history, segment_version
+from flagstaff.models import Change, FeatureFlag, Segment
+from tests.support.concurrency import run_during
+from tests.support.documents import import_text
+
+pytestmark = pytest.mark.django_db
+
+PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
+LARGE = [{"attribute": "seats", "operator": "gte", "values": [100]}]
+
+
+def rules(*segments: str) -> list[dict[str, Any]]:
+    """One rule for each segment."""
+    return [{"conditions": [{"segment": segment}]} for segment in segments]
+
+
+@pytest.fixture
+def enterprise() -> Segment:
+    # Entries of earlier tests may have the same primary keys.
+    Change.objects.all().delete()
+    with acting_as("alice"):
+        changes.create_segment("enterprise", PAYING)
+    return Segment.objects.get()
+
+
+def set_conditions(conditions: object) -> None:
+    # Changes by different actors are separate events of one transaction.
+    with acting_as("bob"):
+        changes.update_segment("enterprise", {"conditions": conditions})
+
+
+def message_of(call: Any, *arguments: Any, **options: Any) -> str:
+    with pytest.raises(InvalidChangeError) as error:
+        call(*arguments, **options)
+    return str(error.value)
+
+
+# Changes.
+
+
+def test_created_segment_is_stored_and_can_be_undone() -> None:
+    changed = changes.create_segment("enterprise", PAYING, description="Customers who pay")
+    segment = Segment.objects.get()
+    assert (segment.conditions, segment.description) == (PAYING, "Customers who pay")
+    assert changed.undo
+    assert changed.undo.command == "manage.py flags segment delete enterprise --yes"
+
+
+def test_equal_segment_is_not_created_again(enterprise: Segment) -> None:
+    assert not changes.create_segment("enterprise", PAYING).written
+
+
+def test_second_segment_with_the_key_is_rejected(enterprise: Segment) -> None:
+    assert message_of(changes.create_segment, "enterprise", LARGE) == (
+        "a segment 'enterprise' already exists; change it, or use another key"
+    )
+
+
+def test_segment_with_an_invalid_key_is_rejected() -> None:
+    assert "white space" in message_of(changes.create_segment, "big customers", PAYING)
+
+
+@pytest.mark.parametrize("conditions", [[], {}, "", None, [1]], ids=repr)
+def test_invalid_conditions_are_rejected(enterprise: Segment, conditions: object) -> None:
+    assert "conditions" in message_of(changes.create_segment, "other", conditions)
+    update = {"conditions": conditions}
+    assert "conditions" in message_of(changes.update_segment, "enterprise", update)
+    assert Segment.objects.get().conditions == PAYING
+
+
+def test_message_of_invalid_conditions_has_the_condition(enterprise: Segment) -> None:
+    wrong = [*PAYING, {"attribute": "seats", "operator": "version_lt", "values": ["v2"]}]
+    expected = (
+        "conditions: condition 2, value 1: the text is not a version; "
+        'write it like "1.2.3" or "2.0.0-beta.1"'
+    )
+    assert message_of(changes.create_segment, "other", wrong) == expected
+    assert message_of(changes.update_segment, "enterprise", {"conditions": wrong}) == expected
+
+
+def test_update_of_an_unknown_segment_suggests_a_similar_one(enterprise: Segment) -> None:
+    with pytest.raises(UnknownSegmentError) as error:
+        changes.update_segment("enterprize", {"conditions": LARGE})
+    assert str(error.value) == "there is no segment 'enterprize'; did you mean 'enterprise'?"
+
+
+def test_update_with_an_old_version_is_a_conflict(enterprise: Segment) -> None:
+    version = segment_version("enterprise")
+    set_conditions(LARGE)
+    with pytest.raises(ConflictError, match="but version"):
+        changes.update_segment("enterprise", {"description": "x"}, expect_version=version)
+
+
+def test_deleted_segment_is_deleted_once(enterprise: Segment) -> None:
+    assert changes.delete_segment("enterprise").written
+    assert not changes.delete_segment("enterprise").written
+
+
+def test_deletion_of_a_segment_that_never_existed_is_an_error() -> None:
+    with pytest.raises(UnknownSegmentError, match="segment list"):
+        changes.delete_segment("never_existed")
+
+
+NOT_JSON = {
+    "Decimal": Decimal("1.5"),
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "5,000 digits": 10**5_000,
+    "bytes": b"paid",
+}
+
+
+@pytest.mark.parametrize("value", NOT_JSON.values(), ids=NOT_JSON)
+def test_value_that_json_cannot_hold_is_rejected(enterprise: Segment, value: object) -> None:
+    changes.create("new_checkout")
+    conditions = [{"attribute": "plan", "operator": "in", "values": [value]}]
+    wrong = [{"conditions": conditions}]
+    rejected = [
+        message_of(changes.create_segment, "other", conditions),
+        message_of(changes.update_segment, "enterprise", {"conditions": conditions}),
+        message_of(changes.create, "search", rules=wrong),
+        message_of(changes.update, "new_checkout", {"rules": wrong}),
+    ]
+    assert all(": this is not JSON: " in message for message in rejected)
+
+
+def test_deep_conditions_and_rules_are_rejected(enterprise: Segment) -> None:
+    changes.create("new_checkout")
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    expected = "this is nested too deeply; write a JSON list of objects"
+    update = changes.update_segment
+    assert message_of(update, "enterprise", {"conditions": deep}) == f"conditions: {expected}"
+    assert message_of(changes.create, "search", rules=deep) == f"rules: {expected}"
+    assert message_of(changes.update, "new_checkout", {"rules": deep}) == f"rules: {expected}"
+
+
+# Rules that name segments.
+
+
+@pytest.fixture
+def flag(enterprise: Segment) -> FeatureFlag:
+    changes.create("new_checkout", rules=rules("enterprise"))
+    return FeatureFlag.objects.get()
+
+
+def test_segment_that_rules_name_is_not_deleted(flag: FeatureFlag) -> None:
+    FeatureFlag.objects.create(key="search", rules=rules("enterprise"))
+    assert message_of(changes.delete_segment, "enterprise") == (
+        "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
+        "change these rules first"
+    )
+    assert Segment.objects.exists()
+
+
+def test_segment_that_rules_name_is_not_renamed(flag: FeatureFlag) -> None:
+    assert "is used by" in message_of(changes.update_segment, "enterprise", {"key": "large"})
+
+
+def test_segment_that_rules_name_is_not_deleted_by_the_orm(flag: FeatureFlag) -> None:
+    large = Segment.objects.create(key="large", conditions=LARGE)
+    one = Segment.objects.get(key="enterprise")
+    assert "is used by" in message_of(transaction.atomic(one.delete))
+    assert "is used by" in message_of(transaction.atomic(Segment.objects.all().delete))
+    large.delete()
+    flag.delete()
+    Segment.objects.all().delete()
+    assert not Segment.objects.exists()
+
+
+def test_segment_that_rules_name_is_deleted_by_sql(flag: FeatureFlag) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM flagstaff_segment")
+    assert segment_history("enterprise")[0].action == "delete"
+
+
+def test_segment_that_no_rule_names_any_more_is_deleted(flag: FeatureFlag) -> None:
+    changes.update("new_checkout", {"rules": []})
+    assert changes.delete_segment("enterprise").written
+
+
+def test_rules_that_name_a_missing_segment_are_rejected_with_a_guess(flag: FeatureFlag) -> None:
+    wrong = [{"name": "beta", **rules("enterprize")[0]}]
+    expected = (
+        "rules: rule 1 (\"beta\") names the segment 'enterprize', which does not exist; "
+        "did you mean 'enterprise'?"
+    )
+    assert message_of(changes.update, "new_checkout", {"rules": wrong}) == expected
+    assert message_of(changes.create, "search", rules=wrong) == expected
+
+
+def test_tuples_are_rules_and_their_segments_must_exist(flag: FeatureFlag) -> None:
+    wrong = ({"conditions": ({"segment": "gone"},)},)
+    assert "names the segment 'gone'" in message_of(
+        changes.update, "new_checkout", {"rules": wrong}
+    )
+    assert "names the segment 'gone'" in message_of(changes.create, "search", rules=wrong)
+    changes.create("search", rules=tuple(rules("enterprise")))
+    assert FeatureFlag.objects.get(key="search").rules == rules("enterprise")
+    assert not changes.update("search", {"rules": tuple(rules("enterprise"))}).written
+
+
+def test_name_of_a_rule_in_a_message_is_on_one_line(flag: FeatureFlag) -> None:
+    wrong = [{"name": 'a\n"é"', **rules("gone")[0]}]
+    assert message_of(changes.create, "search", rules=wrong).startswith(
+        r'rules: rule 1 ("a\n\"é\"") names the segment'
+    )
+
+
+def test_missing_segment_without_a_similar_one_has_the_command_that_creates_it() -> None:
+    assert message_of(changes.create, "search", rules=rules("large")).endswith(
+        'create it first with "manage.py flags segment create"'
+    )
+
+
+def test_flag_whose_rules_name_a_missing_segment_is_disabled() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rules=rules("gone"))
+    assert changes.disable("new_checkout").written
+
+
+@pytest.mark.parametrize("invalid", [{}, "", {"conditions": []}, [1]], ids=repr)
+def test_rules_of_another_type_are_rejected(flag: FeatureFlag, invalid: object) -> None:
+    assert "rules: " in message_of(changes.update, "new_checkout", {"rules": invalid})
+    assert "rules: " in message_of(changes.create, "search", rules=invalid)
+
+
+def test_message_of_invalid_rules_has_the_rule_and_the_condition(flag: FeatureFlag) -> None:
+    wrong = [*rules("enterprise"), {"name": "50 % beta", "conditions": [{"attribute": "plan"}]}]
+    expected = 'rules: rule 2 ("50 % beta"), condition 1: the member "operator" is missing; add it'
+    assert message_of(changes.update, "new_checkout", {"rules": wrong}) == expected
+    assert message_of(changes.create, "search", rules=wrong) == expected
+
+
+def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_featureflag (key, rules) VALUES "
+            """('a', '{"segment": "enterprise"}'), ('b', '[1, {"conditions": 2}]'), ('c', '2')"""
+        )
+    assert changes.delete_segment("enterprise").written
+
+
+# The history.
+
+
+def test_history_has_who_changed_the_conditions(enterprise: Segment) -> None:
+    set_conditions(LARGE)
+    change, creation = segment_history("enterprise")
+    assert (creation.kind, creation.action, creation.actor) == ("segment", "create", "alice")
+    [difference] = change.differences
+    assert (change.actor, difference.field) == ("bob", "conditions")
+    assert (difference.old, difference.new) == (PAYING, LARGE)
+
+
+def test_history_of_a_segment_that_never_existed_is_an_error() -> None:
+    with pytest.raises(UnknownSegmentError):
+        segment_history("never_existed")
+
+
+def test_histories_of_a_flag_and_a_segment_with_one_key_are_separate(enterprise: Segment) -> None:
+    # Also with the same primary key.
+    FeatureFlag.objects.create(pk=enterprise.pk, key="enterprise")
+    assert [event.kind for event in flag_history("enterprise")] == ["flag"]
+    assert [event.kind for event in segment_history("enterprise")] == ["segment"]
+
+
+def test_undo_takes_back_the_conditions_and_keeps_a_newer_description(enterprise: Segment) -> None:
+    set_conditions(LARGE)
+    change = segment_version("enterprise")
+    with acting_as("alice"):
+        changes.update_segment("enterprise", {"description": "Large customers"})
+    changes.undo_segment("enterprise", change)
+    enterprise.refresh_from_db()
+    assert (enterprise.conditions, enterprise.description) == (PAYING, "Large customers")
+
+
+def test_undo_of_a_deletion_creates_the_segment_again(enterprise: Segment) -> None:
+    with acting_as("bob"):
+        changes.delete_segment("enterprise")
+    changes.undo_segment("enterprise")
+    again = Segment.objects.get()
+    assert (again.pk, again.conditions) == (enterprise.pk, PAYING)
+
+
+def test_undo_of_the_creation_of_a_used_segment_is_refused(enterprise: Segment) -> None:
+    FeatureFlag.objects.create(key="new_checkout", rules=rules("enterprise"))
+    assert "is used by" in message_of(changes.undo_segment, "enterprise")
+
+
+def test_restored_segment_has_its_old_conditions(enterprise: Segment) -> None:
+    version = segment_version("enterprise")
+    assert version
+    set_conditions(LARGE)
+    changes.restore_segment("enterprise", to=version)
+    assert Segment.objects.get().conditions == PAYING
+
+
+def test_undo_takes_back_the_rules_of_a_flag(flag: FeatureFlag) -> None:
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": []})
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_restore_of_rules_whose_segment_is_gone_is_refused(flag: FeatureFlag) -> None:
+    version = flag_history("new_checkout")[0].version
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": [], "enabled": True})
+    changes.delete_segment("enterprise")
+    text = message_of(changes.restore, "new_checkout", to=version)
+    assert "names the segment 'enterprise', which does not exist" in text
+
+
+GONE = (
+    "rules: rule 1 names the segment 'enterprise', which does not exist; undo its deletion first "
+    'with "manage.py flags undo enterprise --segment"'
+)
+
+
+def remove_rules_and_segment() -> None:
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": []})
+        changes.delete_segment("enterprise")
+
+
+def test_undo_of_rules_whose_segment_is_gone_has_the_command_that_undoes_its_deletion(
+    flag: FeatureFlag,
+) -> None:
+    remove_rules_and_segment()
+    assert message_of(changes.undo, "new_checkout") == GONE
+    changes.undo_segment("enterprise")
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_undo_of_the_deletion_of_a_flag_whose_segment_is_gone_is_refused(
+    flag: FeatureFlag,
+) -> None:
+    with acting_as("bob"):
+        changes.delete("new_checkout")
+        changes.delete_segment("enterprise")
+    assert message_of(changes.undo, "new_checkout") == GONE
+    assert not FeatureFlag.objects.exists()
+
+
+def test_flag_whose_segment_is_gone_is_disabled_by_an_undo(flag: FeatureFlag) -> None:
+    with acting_as("bob"):
+        changes.enable("new_checkout")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM flagstaff_segment")
+    changes.undo("new_checkout")
+    assert not FeatureFlag.objects.get().enabled
+
+
+def test_undo_of_a_rename_is_refused_while_a_rule_names_the_new_key(enterprise: Segment) -> None:
+    with acting_as("bob"):
+        changes.update_segment("enterprise", {"key": "large"})
+    changes.create("new_checkout", rules=rules("large"))
+    assert "is used by" in message_of(changes.undo_segment, "large")
+    version = segment_history("large")[-1].version
+    assert "is used by" in message_of(changes.restore_segment, "large", to=version)
+
+
+def test_letters_of_any_alphabet_are_restored(flag: FeatureFlag) -> None:
+    named = [{"name": "été 🚩 \u202e", "conditions": PAYING}]
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": named})
+    with acting_as("alice"):
+        changes.delete("new_checkout")
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rules == named
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_renamed_a_used_segment_and_its_rules_is_undone() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout", rules=rules("enterprise"))
+    with transaction.atomic():
+        Segment.objects.update(key="large")
+        FeatureFlag.objects.update(rules=rules("large"))
+    changes.undo_transaction(Change.objects.latest("id").pk)
+    assert Segment.objects.get().key == "enterprise"
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() -> None:
+    with acting_as("alice"), transaction.atomic():
+        changes.create_segment("enterprise", PAYING)
+        changes.create("other")
+    change = Change.objects.latest("id").pk
+    changes.create("new_checkout", rules=rules("enterprise"))
+    assert "is used by the rules of 'new_checkout'" in message_of(changes.undo_transaction, change)
+    assert Segment.objects.exists()
+    assert FeatureFlag.objects.filter(key="other").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_created_a_segment_and_its_flag_is_undone() -> None:
+    with acting_as("alice"):
+        changes.create_segment("enterprise", PAYING)
+        changes.create("new_checkout", rules=rules("enterprise"))
+    changes.undo_transaction(Change.objects.latest("id").pk)
+    assert not Segment.objects.exists()
+    assert not FeatureFlag.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_deleted_a_segment_and_its_flag_is_undone() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout", rules=rules("enterprise"))
+    with acting_as("alice"):
+        changes.delete("new_checkout")
+        changes.delete_segment("enterprise")
+    changes.undo_transaction(Change.objects.latest("id").pk)
+    assert Segment.objects.get().conditions == PAYING
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_pruned_history_keeps_the_version_of_a_segment(enterprise: Segment) -> None:
+    set_conditions(LARGE)
+    version = segment_version("enterprise")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE flagstaff_change SET at = at - interval '10 days'")
+    prune(timedelta(days=1))
+    assert segment_version("enterprise") == version
+    assert Change.objects.filter(relation="s").count() == 1
+
+
+# Concurrent changes.
+
+
+def use_enterprise() -> None:
+    changes.update("new_checkout", {"rules": rules("enterprise")})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "delete",
+    [
+        lambda: changes.delete_segment("enterprise"),
+        lambda: Segment.objects.all().delete(),
+        lambda: changes.update_segment("enterprise", {"key": "large"}),
+        lambda: import_text("flagstaff: 1\nsegments: {}", delete_missing=True),
+    ],
+    ids=["deletion", "deletion by the ORM", "rename", "import"],
+)
+def test_segment_that_is_used_meanwhile_stays(delete: Callable[[], object]) -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout")
+    with pytest.raises((InvalidChangeError, DocumentError)) as error:
+        run_during(use_enterprise, delete)
+    assert "'new_checkout'" in str(error.value)
+    assert Segment.objects.get().key == "enterprise"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rules_that_name_a_segment_which_is_deleted_meanwhile_are_refused() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout")
+    assert (
+        message_of(run_during, lambda: changes.delete_segment("enterprise"), use_enterprise) == GONE
+    )
+    assert FeatureFlag.objects.get().rules == []

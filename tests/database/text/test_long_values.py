@@ -1,0 +1,176 @@
+"""A long value: people read its beginning, programs get the whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from flagstaff._text.json_text import LongJson, read_columns
+from flagstaff.history import value_history
+from flagstaff.history.describe import describe_change
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_of
+from flagstaff.models import Change, KeyValueStore, RecordedJSONField
+from flagstaff.webhooks.message import create_message
+from flagstaff.webhooks.slack import as_slack
+from tests.support.admin_pages import VALUES, page
+from tests.support.terminals import flags, run, typed
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OLD, NEW = "a" * 100_000, "b" * 100_000
+# How much of both values people see, with the rest of the line.
+SHORT = 1_000
+
+
+@pytest.fixture(autouse=True)
+def long_value() -> None:
+    """A value that was changed from one long text to another."""
+    Change.objects.all().delete()
+    KeyValueStore.objects.create(key="terms", value=OLD)
+    KeyValueStore.objects.update(value=NEW)
+
+
+def assert_shortened(text: str, *, limit: int = SHORT) -> None:
+    """Checks that both values are shown, and neither is whole."""
+    assert len(text) < limit
+    old, new = text.split(" → ")
+    assert '"aaaa' in old
+    assert '"bbbb' in new
+    assert "more characters)" in text
+
+
+def test_history_shows_the_beginning_of_a_long_value() -> None:
+    [newest, _oldest] = run("history terms --value").out.splitlines()
+    assert_shortened(newest)
+    # On a terminal, the change of each event stands below its row.
+    assert len(typed("flags history terms --value")) < 3 * SHORT
+
+
+def test_history_as_json_and_csv_has_the_whole_value() -> None:
+    assert json.dumps(NEW) in run("history terms --value --json").out
+    assert NEW in run("history terms --value --csv").out
+
+
+def test_history_page_reads_only_the_beginning_of_a_long_value(admin_client: Client) -> None:
+    pk = KeyValueStore.objects.get().pk
+    read: list[int] = []
+
+    def from_db_value(field: object, text: str | None, *_arguments: object) -> object:
+        read.append(len(text or ""))
+        return read_columns(text) if text else None
+
+    with patch.object(RecordedJSONField, "from_db_value", from_db_value):
+        html = page(admin_client, f"{VALUES}{pk}/history/")
+    assert max(read) < SHORT
+    assert html.count("(99,702 more characters)") == 3
+    assert OLD in admin_client.get(f"{VALUES}{pk}/history/?format=csv").content.decode()
+
+
+def test_shortened_event_differs_where_the_whole_event_does() -> None:
+    row = KeyValueStore.objects.get()
+    KeyValueStore.objects.update(value=f"{NEW}!")
+    KeyValueStore.objects.update(description="changed")
+    [description, value, *_] = events_of(Kind.VALUE, row.pk, shorten=True)
+    assert [one.field for one in description.differences] == ["description"]
+    [difference] = value.differences
+    assert isinstance(difference.old, LongJson)
+    assert (difference.old[:5], difference.old.length) == ('"bbbb', 100_002)
+    assert (len(difference.new), difference.new.length) == (300, 100_003)
+
+
+def test_shortened_event_of_a_long_description_has_no_other_field() -> None:
+    KeyValueStore.objects.update(value=1)
+    with transaction.atomic():
+        KeyValueStore.objects.update(description="short")
+        KeyValueStore.objects.update(description=OLD)
+    row = KeyValueStore.objects.get()
+    [event, *_] = events_of(Kind.VALUE, row.pk, shorten=True)
+    assert [one.field for one in event.differences] == ["description"]
+
+
+def test_shortened_event_has_short_values_and_secrets_as_before() -> None:
+    KeyValueStore.objects.update(value=1)
+    KeyValueStore.objects.update(secret=True)
+    KeyValueStore.objects.update(value=[OLD, NEW])
+    row = KeyValueStore.objects.get()
+    events = events_of(Kind.VALUE, row.pk)
+    assert events == events_of(Kind.VALUE, row.pk, shorten=True)
+    KeyValueStore.objects.create(key="short", value={"a": 1}, description=OLD)
+    row = KeyValueStore.objects.get(key="short")
+    [event] = events_of(Kind.VALUE, row.pk, shorten=True)
+    assert describe_change(event, limit=20).startswith('created, value {"a": 1}, description "aaa')
+
+
+def test_value_list_on_a_terminal_shows_the_beginning_of_a_long_value() -> None:
+    KeyValueStore.objects.update(value="é" * 1_000_000)
+    start = time.monotonic()
+    [_header, row] = typed("flags value list").splitlines()
+    assert len(row) < SHORT
+    # The layout took minutes.
+    assert time.monotonic() - start < 5
+
+
+def test_value_list_in_a_pipe_has_the_whole_value() -> None:
+    assert f'"{NEW}"' in run("value list").out
+
+
+def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
+    ran = run("value set terms 1")
+    message, undo, _new_type = ran.err.splitlines()
+    assert len(message) < SHORT
+    assert message.endswith(" → 1")
+    assert undo.startswith("undo: manage.py flags undo terms ")
+    assert run(undo.partition("flags ")[2]).status == 0
+    assert KeyValueStore.objects.get().value == NEW
+
+
+def test_value_set_as_json_has_the_whole_value() -> None:
+    assert json.loads(run("value set terms 1 --json").out)["old"] == NEW
+
+
+def test_watch_shows_the_beginning_of_a_long_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(_seconds: float) -> None:
+        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        KeyValueStore.objects.update(value=OLD)
+
+    monkeypatch.setattr(time, "sleep", change)
+    monkeypatch.setattr("flagstaff.cli.verbs.history.monotonic", iter([0, 0, 1]).__next__)
+    [line] = flags("watch", "--seconds", "1").out.splitlines()
+    assert len(line) < SHORT
+
+
+def test_dry_run_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps({"flagstaff": 1, "values": {"terms": {"value": OLD}}}))
+    assert len(run(f"import {file} --dry-run").out) < SHORT
+    assert len(typed(f"flags import {file} --dry-run")) < SHORT
+    plan = json.loads(run(f"import {file} --dry-run --json").out)
+    assert plan["changes"][0]["differences"][0] | {"secret": False} == {
+        "field": "value",
+        "old": NEW,
+        "new": OLD,
+        "secret": False,
+    }
+    assert NEW in plan["changes"][0]["summary"]
+
+
+def test_webhook_has_a_short_summary_and_the_whole_value() -> None:
+    message = create_message(value_history("terms")[0], None)
+    assert_shortened(message.summary)
+    body = json.dumps(message.as_dict("team"))
+    assert OLD in body
+    assert NEW in body
+
+
+def test_slack_shows_the_beginning_of_both_values() -> None:
+    message = as_slack(create_message(value_history("terms")[0], None))
+    assert_shortened(message["text"], limit=300)
+    assert_shortened(message["blocks"][0]["text"]["text"], limit=300)  # type: ignore[typeddict-item]

@@ -1,0 +1,331 @@
+"""The content of webhook messages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
+
+from flagstaff import acting_as
+from flagstaff._engine.impact import ChangeImpact
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    delete,
+    set_rollout,
+    set_value,
+    update,
+)
+from flagstaff.history import flag_history, forget_user, prune
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.webhooks import deliver
+from flagstaff.webhooks.message import create_message
+from tests.support.fake_workers import FakeWorker
+from tests.support.webhooks import (
+    SECRET,
+    Webhook,
+    assert_delivered,
+    configured,
+    hook,
+    make_due,
+    percents,
+    query,
+    two_flags,
+)
+
+__all__ = ["configured", "hook", "two_flags"]
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("configured")]
+
+
+def test_message_has_all_fields_of_the_event(hook: Webhook) -> None:
+    alice = User.objects.create(username="alice")
+    with acting_as(alice, reason="a quiet week", source="code"):
+        changed = set_rollout("new_checkout", 50)
+    assert_delivered(delivered=1, failed_attempts=0, pending=0, failed=0, error=None)
+    [received] = hook.accepted
+    message = received.json
+    assert received.path == "/hooks/T0/B0/token"
+    assert message["id"] == received.id
+    assert message["type"] == "flag.changed"
+    assert message["data"] | {"transaction_id": 0, "session_user": "", "impact": {}} == {
+        "key": "new_checkout",
+        "kind": "flag",
+        "version": changed.version,
+        "summary": "rollout_percent 5 → 50",
+        "changes": {"rollout_percent": {"old": 5, "new": 50}},
+        "added": 0,
+        "removed": 0,
+        "actor_name": "alice",
+        "actor": str(alice.pk),
+        "source": "code",
+        "reason": "a quiet week",
+        "session_user": "",
+        "transaction_id": 0,
+        "impact": {},
+        "link": None,
+    }
+
+
+def test_change_by_sql_names_the_database_user(hook: Webhook) -> None:
+    psql = FakeWorker()
+    psql.query("UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'search_v2'")
+    psql.leave()
+    assert_delivered(delivered=1)
+    assert hook.accepted[0].data["actor"] is None
+    assert hook.accepted[0].data["actor_name"].endswith("(database user)")
+
+
+def test_message_without_use_tz_has_an_aware_timestamp(hook: Webhook, settings: Any) -> None:
+    settings.USE_TZ = False
+    hook.respond_with(503, Retry_After="Fri, 20 Nov 2099 08:18:00 GMT")
+    set_rollout("new_checkout", 10)
+    assert_delivered(failed_attempts=1, pending=1, error="status 503")
+    at = datetime.fromisoformat(hook.received[0].json["timestamp"])
+    assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_signature_follows_standard_webhooks(hook: Webhook) -> None:
+    set_rollout("new_checkout", 50)
+    deliver()
+    [received] = hook.accepted
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    signed = f"{received.id}.{received.headers['webhook-timestamp']}.{received.body.decode()}"
+    digest = hmac.new(key, signed.encode(), hashlib.sha256).digest()
+    assert received.headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
+    assert abs(int(received.headers["webhook-timestamp"]) - time.time()) < 60
+
+
+def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
+    channel = {"url": hook.url, "format": "slack"}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
+        with acting_as("<deploy>", reason="release 42"):
+            set_rollout("new_checkout", 50)
+        assert_delivered(delivered=1)
+    [received] = hook.accepted
+    assert received.json["text"] == "new_checkout: rollout_percent 5 → 50, by &lt;deploy&gt;"
+    assert "webhook-signature" not in received.headers
+
+
+# Events.
+
+
+def test_changes_of_one_flag_in_one_transaction_are_one_message(hook: Webhook) -> None:
+    bob = User.objects.create(username="bob")
+    with transaction.atomic():
+        set_rollout("new_checkout", 50)
+        add_allowed_users("new_checkout", bob.pk)
+        set_rollout("search_v2", 60)
+    assert_delivered(delivered=2)
+    first, second = (received.data for received in hook.accepted)
+    assert (first["key"], first["added"]) == ("new_checkout", 1)
+    assert (second["key"], second["added"]) == ("search_v2", 0)
+    assert first["transaction_id"] == second["transaction_id"]
+
+
+def test_changes_of_two_actors_in_one_transaction_are_separate_messages(hook: Webhook) -> None:
+    with transaction.atomic():
+        for percent, name in ((10, "alice"), (20, "bob"), (30, "alice")):
+            with acting_as(name):
+                set_rollout("new_checkout", percent)
+    assert_delivered(delivered=3)
+    names = [received.data["actor_name"] for received in hook.accepted]
+    assert names == ["alice", "bob", "alice"]
+    assert percents(hook) == [10, 20, 30]
+
+
+def test_create_and_delete_have_their_own_types(hook: Webhook) -> None:
+    create("one_click")
+    delete("one_click")
+    create("one_click")
+    assert_delivered(delivered=3)
+    types = [received.json["type"] for received in hook.accepted]
+    assert types == ["flag.created", "flag.deleted", "flag.created"]
+
+
+# Impact.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gain", "lose"),
+    [((True, 0), (True, 100), 20, 0), ((True, 100), (False, 100), 0, 20)],
+)
+def test_impact_counts_the_users_who_gain_and_lose(
+    hook: Webhook, before: Any, after: Any, gain: int, lose: int
+) -> None:
+    User.objects.bulk_create(User(username=str(number)) for number in range(20))
+    flags = FeatureFlag.objects.filter(key="new_checkout")
+    flags.update(enabled=before[0], rollout_percent=before[1])
+    flags.update(enabled=after[0], rollout_percent=after[1])
+    assert_delivered(delivered=2)
+    assert hook.accepted[-1].data["impact"] == {"users": 20, "gain": gain, "lose": lose}
+
+
+def test_impact_of_changed_rules_compares_old_and_new_rules(hook: Webhook) -> None:
+    User.objects.bulk_create(
+        User(username=str(number), is_staff=number < 5, is_superuser=number < 2)
+        for number in range(20)
+    )
+
+    def rules(attribute: str) -> list[Any]:
+        return [{"conditions": [{"attribute": attribute, "operator": "in", "values": [True]}]}]
+
+    update("new_checkout", {"enabled": True, "rollout_percent": 0, "rules": rules("is_staff")})
+    update("new_checkout", {"rules": rules("is_superuser")})
+    update("new_checkout", {"rules": []})
+    assert_delivered(delivered=3)
+    assert [received.data["impact"] for received in hook.accepted[1:]] == [
+        {"users": 20, "gain": 0, "lose": 3},
+        {"users": 20, "gain": 0, "lose": 2},
+    ]
+
+
+def test_impact_of_rules_that_read_no_column_is_null(hook: Webhook) -> None:
+    rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+    update("new_checkout", {"rules": [rule]})
+    set_rollout("new_checkout", 77)
+    assert_delivered(delivered=2)
+    assert [received.data["impact"] for received in hook.accepted] == [None, None]
+
+
+def test_impact_of_a_changed_bucketing_unit_is_null(hook: Webhook) -> None:
+    update("new_checkout", {"enabled": True, "bucket_by": "visitor"})
+    assert_delivered(delivered=1)
+    [received] = hook.accepted
+    assert received.data["impact"] is None
+    assert "bucketed by user → visitor" in received.data["summary"]
+
+
+def test_impact_is_null_if_the_count_fails(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", fail)
+    set_rollout("new_checkout", 50)
+    assert_delivered(delivered=1)
+    assert hook.accepted[0].data["impact"] is None
+
+
+def test_impact_is_counted_once_for_all_receivers(
+    hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def count(key: str, *states: object, timeout: float) -> ChangeImpact:
+        counted.append(key)
+        return ChangeImpact(20, 1, 0, 5)
+
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
+    with Webhook() as other:
+        both = {"ops": hook.settings(), "other": other.settings()}
+        with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
+            deliver()
+            set_rollout("new_checkout", 50)
+            deliver()
+        impacts = [webhook.accepted[0].data["impact"] for webhook in (hook, other)]
+    assert impacts == [{"users": 20, "gain": 1, "lose": 0}] * 2
+    assert counted == ["new_checkout"]
+
+
+def test_impact_is_null_after_the_time_limit_of_a_run(
+    hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts: list[float] = []
+    now = 0.0
+
+    def count(key: str, *states: object, timeout: float) -> ChangeImpact:
+        nonlocal now
+        timeouts.append(timeout)
+        now += timeout
+        return ChangeImpact(20, 1, 0, 5)
+
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
+    monkeypatch.setattr("flagstaff.webhooks.impact.monotonic", lambda: now)
+    for percent in (10, 20, 30):
+        set_rollout("new_checkout", percent)
+    assert_delivered(delivered=3)
+    assert timeouts == [3.0, 2.0]
+    assert hook.accepted[2].data["impact"] is None
+
+
+# Links.
+
+
+def test_link_with_site_url_leads_to_the_admin_page(hook: Webhook) -> None:
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    webhooks = {"ops": hook.settings()}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": webhooks, "SITE_URL": "https://shop.example/"}):
+        set_rollout("new_checkout", 50)
+        deliver()
+    page = f"/admin/flagstaff/featureflag/{flag.pk}/change/"
+    assert hook.accepted[0].data["link"] == f"https://shop.example{page}"
+
+
+def test_link_quotes_the_primary_key_as_the_admin_does() -> None:
+    set_rollout("new_checkout", 50)
+    event = replace(flag_history("new_checkout")[0], object_pk="beta_25")
+    with override_settings(FLAGSTAFF={"SITE_URL": "https://shop.example"}):
+        link = create_message(event, None).link
+    assert link
+    assert unquote(link.split("/")[-3]) == "beta_25"
+
+
+# What a message never contains.
+
+
+def test_secret_value_is_never_in_a_message(hook: Webhook) -> None:
+    KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
+    set_value("mail_password", "hunter3")
+    deliver()
+    assert hook.accepted[-1].json["type"] == "value.changed"
+    changes = hook.accepted[-1].data["changes"]
+    assert changes["value"] == {"old": None, "new": None, "secret": True}
+    assert not [received for received in hook.accepted if b"hunter" in received.body]
+
+
+def test_allowed_users_are_only_counted(hook: Webhook) -> None:
+    pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
+    add_allowed_users("new_checkout", pks)
+    deliver()
+    assert hook.accepted[0].data["added"] == 2
+    assert b"710000" not in hook.accepted[0].body
+
+
+def test_pruned_event_expires_and_is_reported(hook: Webhook) -> None:
+    hook.respond_with(500)
+    set_rollout("new_checkout", 50)
+    set_rollout("new_checkout", 60)
+    assert_delivered(delivered=0, pending=2)
+    prune(timedelta(0))
+    hook.respond_with(200)
+    make_due()
+    # The newest entry is the flag's version, and stays.
+    assert_delivered(delivered=1, expired=1, pending=0)
+    assert percents(hook) == [60]
+
+
+def test_forgotten_user_is_not_in_pending_messages(hook: Webhook) -> None:
+    user = User.objects.create(pk=7100003, username="gone")
+    hook.stop()
+    with acting_as(user):
+        add_allowed_users("new_checkout", user.pk)
+    assert_delivered(failed_attempts=1)
+    user.delete()
+    forget_user(7100003)
+    [[stored]] = query("SELECT string_agg(to_jsonb(d)::text, '') FROM flagstaff_delivery AS d")
+    assert "7100003" not in stored
+    hook.start()
+    make_due()
+    deliver()
+    assert len(hook.accepted) == 2
+    assert not [received for received in hook.accepted if b"7100003" in received.body]

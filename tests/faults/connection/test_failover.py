@@ -1,0 +1,104 @@
+"""Workers follow a failover from the primary to a promoted standby."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.support.clusters import at, ready
+from tools.postgres import Postgres
+from tools.replica import Replica
+
+OpenToAll = Callable[[], None]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+GATEWAY = ["get_value", "gateway"]
+# Seconds from the promotion until the workers follow.
+MAX_FAILOVER = 15.0
+WRITE = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
+
+
+@pytest.fixture
+def standby(server: Postgres, database: str) -> Iterator[Replica]:
+    with Replica(server) as standby:
+        standby.catch_up()
+        yield standby
+
+
+def write(database: str, port: int, value: str) -> None:
+    url = make_conninfo(database, port=port)
+    with psycopg.connect(url, autocommit=True, options="-c synchronous_commit=on") as session:
+        session.execute(WRITE, [value])
+
+
+@pytest.mark.parametrize("attrs", ["read-write", "primary", "any"])
+@pytest.mark.parametrize("standby_position", ["first", "second"])
+def test_worker_follows_a_failover(
+    standby_position: str, attrs: str, server: Postgres, database: str, standby: Replica
+) -> None:
+    ports = [server.port, standby.port]
+    ordered = ports if standby_position == "second" else ports[::-1]
+    with ready(at(database, *ordered, attrs=attrs)) as worker:
+        worker.ask("watch", GATEWAY)
+        server.kill()
+        standby.promote()
+        promoted = time.monotonic()
+        write(database, standby.port, "adyen")
+        worker.sees(GATEWAY, "adyen", within=promoted + MAX_FAILOVER - time.monotonic())
+        worker.sees(["mode"], "live", within=6)
+        write(database, standby.port, "mollie")
+        worker.sees(GATEWAY, "mollie", within=1)
+        assert worker.ask("watched") == ["stripe", "adyen", "mollie"]
+
+
+def test_change_lost_with_the_primary_is_dropped_after_a_failover(
+    server: Postgres, database: str, standby: Replica
+) -> None:
+    with ready(
+        at(database, server.port, standby.port, attrs="read-write"), MAX_STALENESS=600
+    ) as worker:
+        standby.server.stop()
+        write(database, server.port, "lost")
+        worker.sees(GATEWAY, "lost", within=1)
+        lost_token = worker.ask("status")["token"]
+        server.kill()
+        standby.server.start()
+        standby.promote()
+        promoted = time.monotonic()
+        worker.sees(GATEWAY, "stripe", within=promoted + MAX_FAILOVER - time.monotonic())
+        worker.sees(["mode"], "live", within=1)
+        assert worker.ask("status")["token"] < lost_token
+
+
+def test_worker_ignores_a_lagging_standby_until_its_promotion(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    url = at(database, server.port, standby.port, attrs="any")
+    with ready(url, MAX_STALENESS=600) as worker:
+        standby.server.stop()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        worker.ask("watch", NEW_CHECKOUT)
+        server.kill()
+        standby.server.start()
+        worker.sees(["failed", 5], True, within=20)
+        assert worker.ask(*NEW_CHECKOUT) is True
+        standby.promote()
+        worker.sees(NEW_CHECKOUT, False, within=MAX_FAILOVER)
+        assert worker.ask("watched") == [True, False]
+
+
+def test_worker_leaves_a_stopped_primary_for_the_new_one(
+    server: Postgres, database: str, standby: Replica
+) -> None:
+    with ready(at(database, server.port, standby.port, attrs="read-write")) as worker:
+        server.stop()
+        standby.promote()
+        promoted = time.monotonic()
+        write(database, standby.port, "adyen")
+        with psycopg.connect(standby.server.url, autocommit=True) as session:
+            session.execute("SELECT pg_switch_wal()")
+        worker.sees(GATEWAY, "adyen", within=promoted + MAX_FAILOVER - time.monotonic())

@@ -1,0 +1,85 @@
+"""The postmaster hangs: the kernel accepts connections, and the server never responds."""
+
+from __future__ import annotations
+
+import operator
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.proxy import Proxy
+from tests.support.sessions import within
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+
+CALLS = 10
+# Seconds.
+MAX_ATTEMPT = 3.5
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+
+
+def test_connection_attempt_at_a_hung_server_times_out(
+    server: Postgres, database: str, open_to_all: Callable[[], None]
+) -> None:
+    with Proxy(database) as proxy, Worker(proxy.url) as worker:
+        assert worker.ask("ready", 10) is True
+        before = len(proxy.connections)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            proxy.cut()
+            # The loss of the connection, and three attempts.
+            worker.sees(["failed", 4], True, within=3 * (MAX_ATTEMPT + 3))
+            assert worker.ask("get_value", "gateway") == "stripe"
+            attempts = proxy.connections[before:]
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        resumed = time.monotonic()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=resumed + MAX_ATTEMPT + 3 - time.monotonic())
+        assert worker.ask("status")["last_error"] == "connect: the server did not answer in time"
+    durations = [one.duration for one in attempts]
+    assert len(durations) >= 3
+    assert max(durations) <= MAX_ATTEMPT
+
+
+def asking(silent: socket.socket) -> Worker:
+    """A worker whose server accepts connections and never answers."""
+    host, port = silent.getsockname()
+    return Worker(f"postgres://{host}:{port}/flags", STARTUP_TIMEOUT=0)
+
+
+def resources(pid: int) -> tuple[int, int]:
+    """The numbers of threads and of open descriptors of a process."""
+    threads, descriptors = (Path(f"/proc/{pid}", name).iterdir() for name in ("task", "fd"))
+    return len(list(threads)), len(list(descriptors))
+
+
+def test_refresh_at_a_hung_server_leaves_no_thread_and_no_descriptor() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=2 * CALLS) as silent,
+        asking(silent) as worker,
+    ):
+        refresh = "tests.faults.refreshing.refresh_in_vain"
+        worker.ask("call", refresh, 1, 0.1)
+        threads, descriptors = resources(worker.pid)
+        worker.ask("call", refresh, CALLS, 0.1)
+        # The engine itself may be connecting, and the thread of the last call ending.
+        at_most = (threads + 1, descriptors + 2)
+        assert within(2, lambda: all(map(operator.le, resources(worker.pid), at_most)))
+
+
+def test_refresh_at_a_hung_server_ends_with_an_interrupt() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        worker = asking(silent)
+        worker.send("refresh", 30)
+        # The connections of the engine and of the call.
+        accepted = [silent.accept()[0] for _ in range(2)]
+        interrupted = time.monotonic()
+        _, errors = worker.end(by=signal.SIGINT)
+        assert time.monotonic() - interrupted < 5
+        assert errors.rstrip().endswith("KeyboardInterrupt")
+        for one in accepted:
+            one.close()

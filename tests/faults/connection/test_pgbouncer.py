@@ -1,0 +1,162 @@
+"""Workers behind PgBouncer poll, whatever the pooler does to its clients and backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.clusters import POLL, SEEN, at, ready
+from tests.support.workers import Worker
+from tools.pgbouncer import PgBouncer
+from tools.postgres import Postgres
+
+Query = Callable[..., Any]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+
+
+@pytest.fixture
+def pooler(server: Postgres) -> Iterator[PgBouncer]:
+    """Transaction pooling: each transaction of a client may use another backend."""
+    with PgBouncer(server.port) as pooler:
+        yield pooler
+
+
+def admin(pooler: PgBouncer, command: str) -> None:
+    url = f"postgres://postgres@127.0.0.1:{pooler.port}/pgbouncer"
+    with psycopg.connect(url, autocommit=True) as console:
+        console.execute(command)
+
+
+def test_worker_behind_a_pooler_detects_it_and_polls(
+    database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
+) -> None:
+    with ready(at(database, pooler.port)) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        assert worker.ask("status")["mode_reason"] == "a connection pooler is in between"
+        assert worker.ask(*NEW_CHECKOUT) is False
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=SEEN)
+
+
+def test_statement_pooling_is_reported_as_an_error(server: Postgres, database: str) -> None:
+    with (
+        PgBouncer(server.port, settings={"pool_mode": "statement"}) as pooler,
+        Worker(at(database, pooler.port), STARTUP_TIMEOUT=0.5) as worker,
+    ):
+        assert worker.ask("flag_enabled", "new_checkout", None, True) is True
+        worker.sees(["failed", 3], True, within=5)
+        status = worker.ask("status")
+        assert (status["mode"], status["ready"]) == ("down", False)
+        assert status["last_error"] == "load: the server refused a statement (SQLSTATE 08P01)"
+
+
+def test_worker_reconnects_after_the_pooler_restarts(
+    database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
+) -> None:
+    with ready(at(database, pooler.port)) as worker:
+        worker.ask("watch", NEW_CHECKOUT)
+        pooler.stop()
+        worker.sees(["mode"], "down", within=3)
+        open_to_all()
+        pooler.start()
+        worker.sees(NEW_CHECKOUT, True, within=3)
+        worker.sees(["mode"], "poll", within=1)
+        assert worker.ask("watched") == [False, True]
+
+
+def test_worker_recovers_after_the_pooler_was_paused(
+    database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
+) -> None:
+    with ready(at(database, pooler.port)) as worker:
+        admin(pooler, "PAUSE")
+        worker.sees(["mode"], "down", within=POLL * 1.1 + 2 + 1)
+        assert worker.ask(*NEW_CHECKOUT) is False
+        open_to_all()
+        admin(pooler, "RESUME")
+        worker.sees(NEW_CHECKOUT, True, within=2 * 3)
+
+
+def test_exhausted_pool_changes_no_result(
+    server: Postgres, database: str, open_to_all: Callable[[], None]
+) -> None:
+    with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
+        url = at(database, pooler.port)
+        with ready(url) as worker:
+            with psycopg.connect(url) as holder:
+                holder.execute("SELECT 1")
+                worker.sees(["mode"], "down", within=POLL * 1.1 + 2 + 1)
+                assert worker.ask(*NEW_CHECKOUT) is False
+            open_to_all()
+            worker.sees(NEW_CHECKOUT, True, within=2 * 3)
+
+
+@pytest.mark.parametrize("name", ["server_idle_timeout", "server_lifetime"])
+def test_backends_replaced_by_the_pooler_cause_no_failure(
+    name: str, server: Postgres, database: str, query: Query
+) -> None:
+    backends = (
+        "SELECT array_agg(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with (
+        PgBouncer(server.port, settings={name: "1"}) as pooler,
+        ready(at(database, pooler.port), POLL_INTERVAL=1.5) as worker,
+    ):
+        seen = set()
+        for turn in range(3):
+            query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::int)", turn)
+            worker.sees(["get_value", "gateway"], turn, within=1.65 + 1)
+            seen |= set(query(backends)[0])
+        assert len(seen) > 1
+        assert worker.ask("status")["failures"] == 0
+
+
+def test_terminated_backends_do_not_lose_a_change(
+    database: str, pooler: PgBouncer, query: Query, open_to_all: Callable[[], None]
+) -> None:
+    with ready(at(database, pooler.port)) as worker:
+        query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=SEEN)
+        assert worker.ask(*NEW_CHECKOUT) is True
+
+
+def test_worker_reconnects_after_client_idle_timeout(
+    server: Postgres, database: str, open_to_all: Callable[[], None]
+) -> None:
+    with (
+        PgBouncer(server.port, settings={"client_idle_timeout": "1"}) as pooler,
+        ready(at(database, pooler.port), POLL_INTERVAL=5) as worker,
+    ):
+        worker.sees(["failed", 2], True, within=10)
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=5.5 + 1)
+
+
+OPTIONS = {"options": "-c statement_timeout=5s"}
+
+
+def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBouncer) -> None:
+    url = at(database, pooler.port, **OPTIONS)
+    with pytest.raises(psycopg.OperationalError, match="unsupported startup parameter"):
+        psycopg.connect(url)
+    with Worker(url, STARTUP_TIMEOUT=0.5) as worker:
+        assert worker.ask("ready", 0.5) is False
+        assert worker.ask("status")["last_error"].endswith("(SQLSTATE 08P01)")
+
+
+def test_startup_options_ignored_by_the_pooler_are_harmless(
+    server: Postgres, database: str, open_to_all: Callable[[], None]
+) -> None:
+    with (
+        PgBouncer(server.port, settings={"ignore_startup_parameters": "options"}) as pooler,
+        ready(at(database, pooler.port, **OPTIONS)) as worker,
+    ):
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=SEEN)

@@ -1,0 +1,150 @@
+"""Workers on a standby poll it, and never return to an older state on one that lags."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from tests.support.clusters import POLL, REST, SEEN, at, ready
+from tests.support.repeats import repeats
+from tools.postgres import Postgres
+from tools.replica import Replica
+
+OpenToAll = Callable[[], None]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+TURNS = repeats(200, 100)
+
+
+@pytest.fixture
+def standby(server: Postgres, database: str) -> Iterator[Replica]:
+    with Replica(server) as standby:
+        standby.catch_up()
+        yield standby
+
+
+def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
+    with ready(at(database, standby.port)) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        assert worker.ask("status")["mode_reason"] == "the server is a standby"
+        assert worker.ask(*NEW_CHECKOUT) is False
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=SEEN)
+        assert worker.ask("status")["failures"] == 0
+
+
+def test_worker_listens_after_its_standby_is_promoted(
+    server: Postgres, database: str, standby: Replica
+) -> None:
+    with ready(at(database, standby.port), POLL_INTERVAL=3) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        server.stop()
+        standby.promote()
+        worker.sees(["mode"], "live", within=3.3 + 1)
+        with psycopg.connect(at(database, standby.port), autocommit=True) as session:
+            session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+        # A notification, not the poll.
+        worker.sees(NEW_CHECKOUT, True, within=2)
+        assert worker.ask("status")["failures"] == 0
+
+
+def test_truncate_and_insert_in_one_transaction_is_one_change_on_the_standby(
+    database: str, standby: Replica
+) -> None:
+    with (
+        ready(at(database, standby.port), POLL_INTERVAL=0.1) as worker,
+        psycopg.connect(database, autocommit=True) as session,
+    ):
+        worker.ask("watch", ["get_value", "gateway"])
+        for turn in range(1, TURNS + 1):
+            with session.transaction():
+                session.execute("TRUNCATE flagstaff_keyvaluestore")
+                session.execute(
+                    "INSERT INTO flagstaff_keyvaluestore (key, value) "
+                    "VALUES ('gateway', to_jsonb(%s::int))",
+                    [turn],
+                )
+            time.sleep(0.01)
+        worker.sees(["get_value", "gateway"], TURNS, within=0.11 + 1)
+        seen = worker.ask("watched")
+        assert seen[0] == "stripe"
+        assert seen[1:] == sorted(seen[1:])
+
+
+def test_lagging_standby_is_used_only_after_max_staleness(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with ready(at(database, server.port, standby.port), MAX_STALENESS=4) as worker:
+        standby.hold()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        worker.ask("follow", NEW_CHECKOUT)
+        before = time.monotonic()
+        server.stop()
+        stopped = time.monotonic()
+        worker.sees(["last_followed"], False, within=2 * (4 + REST))
+        [_, [reverted, _]] = worker.ask("followed")
+        # The age counts from the last poll before the stop, or from that change.
+        assert before - POLL * 1.1 + 4 <= reverted <= stopped + 4 + REST + 1
+        worker.sees(["mode"], "poll", within=1)
+        # The worker does not retry constantly.
+        assert worker.ask("status")["failures"] <= 20
+
+
+def test_standby_that_has_caught_up_is_used_at_once(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with ready(at(database, server.port, standby.port), MAX_STALENESS=600) as worker:
+        standby.hold()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        worker.ask("watch", NEW_CHECKOUT)
+        server.stop()
+        worker.sees(["failed", 4], True, within=10)
+        assert worker.ask("mode") != "poll"
+        standby.go_on()
+        worker.sees(["mode"], "poll", within=2 * REST)
+        assert worker.ask("watched") == [True]
+
+
+def test_refresh_from_a_lagging_standby_keeps_the_newer_snapshot(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with ready(at(database, server.port, standby.port), MAX_STALENESS=600) as worker:
+        standby.hold()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        server.stop()
+        with pytest.raises(AssertionError, match="RefreshError"):
+            worker.ask("refresh", 1)
+        assert worker.ask(*NEW_CHECKOUT) is True
+
+
+def test_up_to_date_standby_after_a_lagging_one_is_used(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with Replica(server) as other:
+        url = at(database, server.port, standby.port, other.port)
+        with ready(url, MAX_STALENESS=600) as worker:
+            standby.hold()
+            open_to_all()
+            worker.sees(NEW_CHECKOUT, True, within=1)
+            worker.ask("watch", NEW_CHECKOUT)
+            server.stop()
+            worker.sees(["mode"], "poll", within=2 * REST)
+            assert worker.ask("watched") == [True]
+
+
+def test_worker_of_a_stopped_lagging_standby_uses_the_primary(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    url = at(database, server.port, standby.port, attrs="prefer-standby")
+    with ready(url, MAX_STALENESS=600) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        standby.hold()
+        standby.server.stop()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=2 * REST)
+        worker.sees(["mode"], "live", within=1)

@@ -1,0 +1,219 @@
+"""The snapshot equals what the ORM reads, for any content of the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
+from django.db import connection
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from flagstaff import all_flags, explain, get_value, refresh, snapshot, status
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine
+from tests.conformance.oracle import Article
+from tests.support.repeats import repeats
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS),
+    pytest.mark.timeout(600),
+]
+
+VALUES, BATCH = repeats(20_000, 4_000), 10
+FLAGS = repeats(300, 100)
+MISSING = object()
+
+T = TypeVar("T")
+
+# Text that PostgreSQL accepts: no lone surrogate, no NUL.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+def examples(strategy: st.SearchStrategy[T], count: int) -> list[T]:
+    """Returns examples of a strategy, to be written to the database together."""
+    found: list[T] = []
+
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def draw(example: T) -> None:
+        found.append(example)
+
+    draw()
+    return found
+
+
+def number(sign: str, whole: str, fraction: str, exponent: int | None) -> str:
+    """A JSON number in one of its many spellings."""
+    after = f".{fraction}" if fraction else ""
+    power = "" if exponent is None else f"E{exponent:+}"
+    return f"{sign}{whole.lstrip('0') or '0'}{after}{power}"
+
+
+def array(items: list[str], space: str) -> str:
+    return f"[{space}{f',{space}'.join(items)}]"
+
+
+def mapping(items: list[tuple[str, str]], space: str) -> str:
+    return "{" + f",{space}".join(f"{key}:{space}{value}" for key, value in items) + "}"
+
+
+digits = st.text("0123456789", max_size=25)
+# The rare ones have more digits than Python converts to an int by default.
+far = st.integers(0, 99).map(lambda n: {0: 5000, 1: -5000}.get(n, n * 10 - 500))
+exponents = st.none() | st.integers(-30, 30) | far
+numbers = st.builds(number, st.sampled_from(["", "-"]), digits, digits, exponents)
+edges = st.builds(
+    lambda sign, power, near: str(sign * 2**power + near),
+    st.sampled_from([1, -1]),
+    st.sampled_from([31, 32, 53, 63, 64]),
+    st.integers(-2, 2),
+)
+strings = st.builds(lambda text, plain: json.dumps(text, ensure_ascii=plain), texts, st.booleans())
+words = st.sampled_from(["null", "true", "false", '"null"', '"1"', "[]", "{}", '""', '"NaN"'])
+spaces = st.sampled_from(["", " ", "\n\t"])
+documents = st.recursive(
+    words | numbers | edges | strings,
+    lambda inner: (
+        st.builds(array, st.lists(inner, max_size=4), spaces)
+        # Keys may be duplicated; the last one counts.
+        | st.builds(mapping, st.lists(st.tuples(strings, inner), max_size=4), spaces)
+    ),
+    max_leaves=6,
+)
+
+
+# The strategy generates some of them rarely.
+EACH_TYPE = ["1", "1.5", '"1"', "true", "null", "[1]", '{"1": 1}', "1E5000"]
+
+
+def outcome(read: Callable[[], Any]) -> tuple[type, str]:
+    """Returns the type and repr, which distinguish 1, 1.0 and True, or the type of the error."""
+    try:
+        found = read()
+        return type(found), repr(found)
+    except (ValueError, RecursionError) as error:
+        return type(error), "error"
+
+
+def write(documents: list[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_keyvaluestore (key, value) "
+            "SELECT 'key ' || n, document::jsonb "
+            "FROM unnest(%s::text[]) WITH ORDINALITY AS examples (document, n)",
+            [documents],
+        )
+
+
+def orm_outcomes() -> dict[str, tuple[type, str]]:
+    """Returns what the ORM reads for each value. Reads rows one by one if a batch fails."""
+    rows = KeyValueStore.objects.order_by("pk")
+    keys = list(rows.values_list("key", flat=True))
+    found: dict[str, tuple[type, str]] = {}
+    for start in range(0, len(keys), 50):
+        batch = keys[start : start + 50]
+        try:
+            some = rows.filter(key__in=batch)
+            found |= {row.key: (type(row.value), repr(row.value)) for row in some}
+        except (ValueError, RecursionError):
+            for key in batch:
+                found[key] = outcome(partial(orm_value, key))
+    return found
+
+
+def orm_value(key: str) -> Any:
+    return KeyValueStore.objects.get(key=key).value
+
+
+def differing(one: dict[str, T], other: dict[str, T]) -> list[str]:
+    return [key for key in one | other if one.get(key) != other.get(key)]
+
+
+def test_value_equals_the_orms_in_value_and_type_or_is_set_aside_where_the_orm_raises() -> None:
+    batches = examples(st.lists(documents, min_size=BATCH, max_size=BATCH), VALUES // BATCH)
+    write([*EACH_TYPE, *(document for batch in batches for document in batch)])
+    with live_engine():
+        refresh(60)
+        read, current = orm_outcomes(), snapshot()
+        assert len(read) >= VALUES
+        undecodable = {key for key, (kind, _) in read.items() if kind is ValueError}
+        default = outcome(lambda: MISSING)
+        expected = {key: default if key in undecodable else read[key] for key in read}
+        for get in (get_value, current.get_value):
+            found = {key: outcome(partial(get, key, MISSING)) for key in expected}
+            assert {key: (found[key], expected[key]) for key in differing(found, expected)} == {}
+        assert status().values == len(read) - len(undecodable)
+        assert len(status().problems) == len(undecodable)
+    assert {int, float, str, bool, type(None), list, dict, ValueError} == {
+        kind for kind, _ in read.values()
+    }
+
+
+def depth(value: Any) -> int:
+    found = 0
+    while value:
+        found, value = found + 1, value[0]
+    return found
+
+
+def test_value_of_500_levels_equals_the_orms() -> None:
+    write(["[" * 500 + "]" * 500])
+    with live_engine():
+        refresh()
+        assert depth(get_value("key 1")) == depth(orm_value("key 1")) == 499
+        assert status().problems == ()
+
+
+@pytest.mark.parametrize("levels", [501, 6_000])
+def test_deeper_value_is_set_aside_alone(levels: int) -> None:
+    write(["[" * levels + "]" * levels, '"stripe"'])
+    with live_engine():
+        refresh()
+        assert get_value("key 1", "default") == "default"
+        assert get_value("key 2") == "stripe"
+        [problem] = status().problems
+        assert "key 1" in problem
+
+
+flags: st.SearchStrategy[dict[str, Any]] = st.builds(
+    dict,
+    key=st.text(st.characters(min_codepoint=33, exclude_categories=["C", "Z"]), min_size=1),
+    enabled=st.sampled_from([True, True, False]),
+    rollout_percent=st.integers(0, 100),
+    client_side=st.booleans(),
+    allowed=st.sets(st.integers(0, 4)),
+)
+
+
+def test_flags_equal_the_orms_in_every_column() -> None:
+    users = User.objects.bulk_create(User(username=f"user {n}") for n in range(5))
+    rows = {row["key"][:200]: row for row in examples(flags, FLAGS)}
+    for key, row in rows.items():
+        allowed = [users[n] for n in row.pop("allowed")]
+        FeatureFlag.objects.create(**row | {"key": key}).allowed_users.set(allowed)
+    with live_engine():
+        refresh(60)
+        stored = list(FeatureFlag.objects.prefetch_related("allowed_users"))
+        assert status().flags == len(stored) == len(rows)
+        assert all_flags(client_side=True).keys() == {f.key for f in stored if f.client_side}
+        for user in [None, *users]:
+            evaluate = Article(FeatureFlag).flag_enabled
+            assert all_flags(user) == {flag.key: evaluate(flag.key, user) for flag in stored}
+        for flag in stored:
+            explained = explain(flag.key, 10**9)
+            assert explained.rollout_percent in (None, flag.rollout_percent)
+            assert (explained.reason == "DISABLED") is not flag.enabled
+            targeted = {u for u in users if explain(flag.key, u).reason == "TARGETING_MATCH"}
+            assert targeted == (set(flag.allowed_users.all()) if flag.enabled else set())

@@ -1,0 +1,203 @@
+"""Restoring a backup: workers load the restored data, whatever the change tokens say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.support.clusters import SEEN, ready
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+from tools.postgres_binaries import programs
+
+Query = Callable[..., Any]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+GATEWAY = ["get_value", "gateway"]
+SET_GATEWAY = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
+MODELS = ["--table=flagstaff_featureflag", "--table=flagstaff_keyvaluestore"]
+
+
+class Backup:
+    """A dump of a database by pg_dump."""
+
+    def __init__(self, server: Postgres, database: str, file: Path) -> None:
+        # The newest pg_dump writes settings that an old server does not know.
+        self._programs = programs(16 if server.version <= 16 else 18)
+        self._database = database
+        self._file = str(file)
+        self._run("pg_dump", "--format=custom", "--file", self._file, database)
+
+    def restore(self, *options: str, into: str | None = None) -> None:
+        target = ("--dbname", into or self._database)
+        self._run("pg_restore", "--exit-on-error", *options, *target, self._file)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, *arguments],
+            env={"LC_ALL": "C", "PATH": os.defpath},
+            check=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def backup(server: Postgres, database: str, tmp_path: Path) -> Backup:
+    return Backup(server, database, tmp_path / "backup")
+
+
+def test_history_keeps_its_tables_in_a_restored_copy(
+    empty_database: str, query: Query, backup: Backup
+) -> None:
+    # Read as the oids that the tables of the copy have.
+    tables = "SELECT array_agg(object_table::oid ORDER BY id) FROM flagstaff_change"
+    own = (
+        "SELECT ARRAY['flagstaff_featureflag'::regclass::oid, 'flagstaff_keyvaluestore'::regclass]"
+    )
+    [before] = query(tables)
+    backup.restore(into=empty_database)
+    with psycopg.connect(empty_database) as copy:
+        [after] = copy.execute(tables).fetchone() or [[]]
+        assert [after] == [*(copy.execute(own).fetchone() or [])]
+    assert after != before
+
+
+def twenty_changes(query: Query, worker: Worker) -> None:
+    for turn in range(20):
+        query(SET_GATEWAY, f"gateway {turn}")
+    query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+    worker.sees(GATEWAY, "gateway 19", within=SEEN)
+    worker.sees(NEW_CHECKOUT, True, within=SEEN)
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_restore_in_one_transaction_is_one_change(
+    listen: bool, database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database, LISTEN=listen) as worker:
+        twenty_changes(query, worker)
+        worker.ask("watch", GATEWAY)
+        backup.restore("--clean", "--if-exists", "--single-transaction")
+        worker.sees(GATEWAY, "stripe", within=SEEN)
+        worker.sees(NEW_CHECKOUT, False, within=SEEN)
+        assert worker.ask("watched") == ["gateway 19", "stripe"]
+        query(SET_GATEWAY, "adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+
+
+def test_restore_in_many_transactions_is_seen_at_its_end(
+    database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database) as worker:
+        twenty_changes(query, worker)
+        backup.restore("--clean", "--if-exists")
+        worker.sees(GATEWAY, "stripe", within=SEEN)
+        worker.sees(NEW_CHECKOUT, False, within=SEEN)
+        worker.sees(["mode"], "live", within=6)
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_restore_without_triggers_is_seen_each_time(
+    listen: bool, database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database, LISTEN=listen) as worker:
+        for _ in range(3):
+            twenty_changes(query, worker)
+            query("TRUNCATE flagstaff_featureflag, flagstaff_keyvaluestore CASCADE")
+            # The restore writes no change token.
+            worker.sees(GATEWAY, None, within=SEEN)
+            backup.restore("--data-only", "--disable-triggers", *MODELS)
+            worker.sees(GATEWAY, "stripe", within=SEEN)
+            worker.sees(NEW_CHECKOUT, False, within=SEEN)
+
+
+def test_changes_without_triggers_are_seen_at_each_poll(database: str, query: Query) -> None:
+    with ready(database, LISTEN=False) as worker:
+        query("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER ALL")
+        for name in ("adyen", "mollie"):
+            query(SET_GATEWAY, name)
+            worker.sees(GATEWAY, name, within=SEEN)
+        worker.sees(["mode"], "reload", within=SEEN)
+        query(SET_GATEWAY, "klarna")
+        query("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
+        worker.sees(GATEWAY, "klarna", within=SEEN)
+        worker.sees(["mode"], "poll", within=SEEN)
+
+
+def test_reused_change_token_with_other_data_is_seen(database: str, query: Query) -> None:
+    with ready(database, LISTEN=False) as worker:
+        [newest] = query("SELECT max(id) FROM flagstaff_token")
+        query(SET_GATEWAY, "adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+        held = worker.ask("status")["token"]
+        with psycopg.connect(database) as session:
+            session.execute("DELETE FROM flagstaff_token WHERE id > %s", [newest])
+            place = "pg_get_serial_sequence('flagstaff_token', 'id')"
+            session.execute(f"SELECT setval({place}, %s)", [newest])
+            session.execute(SET_GATEWAY, ["mollie"])
+        worker.sees(GATEWAY, "mollie", within=SEEN)
+        assert worker.ask("status")["token"] == held
+
+
+def test_reused_change_token_after_a_restore_is_seen(
+    database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database, LISTEN=False) as worker:
+        query(SET_GATEWAY, "adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+        held = worker.ask("status")["token"]
+        os.kill(worker.pid, signal.SIGSTOP)
+        backup.restore("--clean", "--if-exists", "--single-transaction")
+        query(SET_GATEWAY, "mollie")
+        assert query("SELECT max(id) FROM flagstaff_token") == (held,)
+        os.kill(worker.pid, signal.SIGCONT)
+        worker.sees(GATEWAY, "mollie", within=SEEN)
+        assert worker.ask("status")["token"] == held
+
+
+def test_swapped_tables_are_seen(database: str, query: Query) -> None:
+    with ready(database, LISTEN=False) as worker:
+        with psycopg.connect(database) as session:
+            session.execute(
+                "CREATE TABLE other (LIKE flagstaff_keyvaluestore INCLUDING ALL);"
+                "INSERT INTO other SELECT * FROM flagstaff_keyvaluestore;"
+                "UPDATE other SET value = to_jsonb('adyen'::text);"
+                "ALTER TABLE flagstaff_keyvaluestore RENAME TO older;"
+                "ALTER TABLE other RENAME TO flagstaff_keyvaluestore"
+            )
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+        # The other table has no triggers.
+        worker.sees(["mode"], "reload", within=SEEN)
+        query(SET_GATEWAY, "mollie")
+        worker.sees(GATEWAY, "mollie", within=SEEN)
+        with psycopg.connect(database) as session:
+            session.execute(
+                "ALTER TABLE flagstaff_keyvaluestore RENAME TO newer;"
+                "ALTER TABLE older RENAME TO flagstaff_keyvaluestore"
+            )
+        worker.sees(GATEWAY, "stripe", within=SEEN)
+        worker.sees(["mode"], "poll", within=SEEN)
+
+
+def test_recreated_database_is_seen(
+    server: Postgres, database: str, query: Query, backup: Backup
+) -> None:
+    name = conninfo_to_dict(database)["dbname"]
+    with ready(database) as worker:
+        twenty_changes(query, worker)
+        worker.ask("watch", GATEWAY)
+        with psycopg.connect(server.url, autocommit=True) as session:
+            session.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            # Long enough for the delays between attempts to grow.
+            worker.sees(["failed", 4], True, within=60)
+            session.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        backup.restore("--single-transaction")
+        worker.sees(GATEWAY, "stripe", within=6)
+        assert worker.ask("watched") == ["gateway 19", "stripe"]

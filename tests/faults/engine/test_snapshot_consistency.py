@@ -1,0 +1,152 @@
+"""Six concurrent writers: every snapshot is a committed state of the database.
+
+Equal token sets mean equal rows, and after the last commit the workers equal the database.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from flagstaff._tables.names import fill, names, sql
+from tests.faults.slot_writers import ALLOWED_USERS, FLAGS, TABLES, VALUES, Writer
+from tests.faults.slots import USERS
+from tests.support.repeats import repeats
+from tests.support.workers import Worker
+
+SECONDS = repeats(60, 15)
+ROUNDS = 6
+WRITERS = 6
+POLL_INTERVAL = 0.3
+# Seconds after the last commit: one on an idle machine.
+CONVERGED = 1.0 * 2
+ROWS = f"""
+    SELECT 'f', key, rollout_percent::text FROM {FLAGS}
+    UNION ALL SELECT 'm', f.key, a.user_id::text FROM {ALLOWED_USERS} AS a
+        JOIN {FLAGS} AS f ON f.id = a.featureflag_id
+    UNION ALL SELECT 'k', key, value::text FROM {VALUES}
+    ORDER BY 1, 2, 3
+"""
+
+
+@pytest.fixture
+def slots(database: str) -> str:
+    """A database with users, and without flags and values."""
+    with psycopg.connect(database) as session:
+        session.execute(f"TRUNCATE {TABLES}".encode())
+        session.execute(
+            "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
+            " is_superuser, is_staff, is_active, date_joined)"
+            " SELECT id, 'user_' || id, '', '', '', '', false, false, true, now()"
+            " FROM generate_series(1, %s) AS id",
+            [len(USERS)],
+        )
+    return database
+
+
+class Reader:
+    """Reads as a load does, and compares the rows that have the same token set."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._statement = fill(sql("poll_tokens_v1"), names(connection)).encode()
+        self._stop = threading.Event()
+        self.reads = 0
+
+    def read(self, known: dict[str, Any], lock: threading.Lock) -> list[Any]:
+        """Reads until `stop` is called, and returns token sets with different rows."""
+        wrong = []
+        with closing(psycopg.connect(self._database)) as session:
+            session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            while not self._stop.is_set():
+                with session.transaction():
+                    session.execute(f"LOCK TABLE {TABLES} IN ACCESS SHARE MODE".encode())
+                    token_set = str(sorted(session.execute(self._statement).fetchall()))
+                    rows = session.execute(ROWS.encode()).fetchall()
+                with lock:
+                    if known.setdefault(token_set, rows) != rows:
+                        wrong.append((token_set, known[token_set], rows))
+                self.reads += 1
+        return wrong
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+def stored_slots(database: str) -> dict[str, Any]:
+    """Returns the slots in the database."""
+    with psycopg.connect(database) as session:
+        found = session.execute(
+            f"SELECT key, rollout_percent, array(SELECT user_id FROM {ALLOWED_USERS} AS a"
+            f" WHERE a.featureflag_id = f.id ORDER BY 1) FROM {FLAGS} AS f".encode()
+        )
+        return {key: {"rollout": rollout, "users": users} for key, rollout, users in found}
+
+
+def write_for(seconds: float, writers: list[Writer]) -> None:
+    until = time.monotonic() + seconds
+    with ThreadPoolExecutor(len(writers)) as threads:
+        for done in [threads.submit(writer.write, until) for writer in writers]:
+            done.result()
+
+
+@pytest.mark.timeout(SECONDS * 3)
+def test_snapshot_during_concurrent_writes_is_consistent_and_converges(slots: str) -> None:
+    writers = [Writer(slots, seed) for seed in range(WRITERS)]
+    with (
+        Worker(slots) as listening,
+        Worker(slots, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as polling,
+    ):
+        for worker in (listening, polling):
+            assert worker.ask("ready", 10) is True
+            worker.ask("call", "tests.faults.slots.start_watching")
+        for _ in range(ROUNDS):
+            write_for(SECONDS / ROUNDS, writers)
+            expected = stored_slots(slots)
+            for worker in (listening, polling):
+                worker.sees(["call", "tests.faults.slots.state"], expected, within=CONVERGED)
+        for worker in (listening, polling):
+            snapshots, inconsistent = worker.ask("call", "tests.faults.slots.stop_watching")
+            assert inconsistent == []
+            assert snapshots > SECONDS
+    close(writers, at_least=100)
+
+
+@pytest.mark.timeout(SECONDS * 3)
+def test_equal_token_sets_mean_equal_rows(slots: str) -> None:
+    writers = [Writer(slots, seed) for seed in range(WRITERS)]
+    readers = [Reader(slots) for _ in range(2)]
+    known: dict[str, Any] = {}
+    lock = threading.Lock()
+    with ThreadPoolExecutor(len(readers)) as threads:
+        reading = [threads.submit(reader.read, known, lock) for reader in readers]
+        try:
+            write_for(SECONDS / 2, writers)
+        finally:
+            for reader in readers:
+                reader.stop()
+        assert [done.result() for done in reading] == [[], []]
+    assert len(known) > 100
+    # Token sets were read more than once, so there was something to compare.
+    assert sum(reader.reads for reader in readers) > len(known) + 10
+    close(writers, at_least=100)
+
+
+def close(writers: list[Writer], *, at_least: int) -> None:
+    """Closes the writers, and asserts that each kind of write has committed."""
+    done: Counter[str] = Counter()
+    for writer in writers:
+        done += writer.done
+        writer.close()
+    assert sum(done.values()) > at_least
+    kinds = ["_write_one", "_write_two", "_write_in_savepoints", "_delete", "_refill"]
+    for kind in [*kinds, "rolled_back"]:
+        assert done[kind], done

@@ -1,0 +1,126 @@
+"""django-tenants: all tenants share the flags, and other settings are reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.pages import code_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Project:
+    """A project whose tenants have these apps, of "auth", "flagstaff" and "notes"."""
+
+    def __init__(self, database: str, shared: str, of_tenants: str, **variables: str) -> None:
+        self._environment = (
+            os.environ
+            | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.faults.tenants.settings"}
+            | {"SHARED_APPS": shared, "TENANT_APPS": of_tenants}
+            | variables
+        )
+
+    def manage(self, *arguments: str, fails: bool = False) -> str:
+        """Returns the output of a command."""
+        return self._run("-m", "django", *arguments, fails=fails)
+
+    def migrate(self) -> str:
+        """Creates all tables and two tenants, and returns the output."""
+        output = self.manage("migrate_schemas", "--shared", "--run-syncdb", "--verbosity=0")
+        self.run("create_tenants")
+        return output
+
+    def run(self, name: str) -> Any:
+        """Returns the result of a function of `tests.faults.tenants.process`."""
+        return json.loads(self._run("-m", "tests.faults.tenants.process", name).splitlines()[-1])
+
+    def _run(self, *arguments: str, fails: bool = False) -> str:
+        result = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (result.returncode != 0) == fails, result.stdout
+        return result.stdout
+
+
+def check_ids(output: str) -> list[str]:
+    return re.findall(r"flagstaff\.[A-Z]\d+", output)
+
+
+def test_shared_flags_are_the_same_for_all_tenants(empty_database: str) -> None:
+    project = Project(empty_database, "auth flagstaff", "notes")
+    assert check_ids(project.migrate()) == []
+    assert check_ids(project.manage("check", "--database", "default")) == []
+    found = project.run("shared")
+    assert (found["mode"], found["complete"], found["reason"]) == ("live", True, "SPLIT")
+    assert found["history"] == ["change", "change", "change", "create"]
+    # Users with the same primary key have buckets of their own.
+    assert found["acme"] != found["globex"]
+    assert "refusal" not in found
+
+
+def test_users_of_tenants_are_reported_and_not_allowed(empty_database: str) -> None:
+    project = Project(empty_database, "auth flagstaff", "auth")
+    assert set(check_ids(project.migrate())) == {"flagstaff.W030"}
+    assert 'users of schema "acme" cannot be allowed users' in project.run("shared")["refusal"]
+
+
+def test_flags_of_tenants_are_reported(empty_database: str) -> None:
+    project = Project(empty_database, "auth", "flagstaff")
+    output = project.manage("check", "--database", "default", fails=True)
+    assert check_ids(output) == ["flagstaff.E029", "flagstaff.W013"]
+    assert output.count('HINT: put "flagstaff" into SHARED_APPS, and not into TENANT_APPS') == 2
+    assert "flagstaff.E029" in project.manage("migrate", fails=True)
+
+
+def test_flags_of_tenants_have_the_same_results_in_tests_as_in_workers(
+    empty_database: str,
+) -> None:
+    project = Project(
+        empty_database, "auth flagstaff", "auth flagstaff", SILENCED="flagstaff.E029 flagstaff.W030"
+    )
+    project.migrate()
+    assert project.run("beside") == ["FLAG_NOT_FOUND", "FLAG_NOT_FOUND"]
+    output = project.manage("test", "--noinput", "tests.faults.tenants.acceptance")
+    assert "RESULT False FLAG_NOT_FOUND" in output
+
+
+def test_tables_of_tenants_are_reported_and_the_command_of_the_page_removes_them(
+    empty_database: str,
+) -> None:
+    shared, both = "auth flagstaff", "auth flagstaff"
+    before = Project(empty_database, shared, both, SILENCED="flagstaff.E029")
+    before.migrate()
+    after = Project(empty_database, shared, "auth", SILENCED="flagstaff.W030")
+    output = after.manage("check", "--database", "default")
+    assert check_ids(output) == ["flagstaff.W031"]
+    assert "schemas of tenants have tables of flags: acme, globex;" in output
+    [line] = code_of("how-to/tenants.md", "sh")
+    before.manage(*line.split()[2:])
+    assert check_ids(after.manage("check", "--database", "default")) == []
+
+
+def test_shared_schema_may_have_another_name(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as session:
+        session.execute("CREATE SCHEMA everyone")
+    project = Project(empty_database, "auth flagstaff", "notes", PUBLIC_SCHEMA_NAME="everyone")
+    project.migrate()
+    assert project.run("shared")["mode"] == "live"

@@ -1,0 +1,303 @@
+"""Exposures of experiments are written once, whatever happens to workers and to the database."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.exposing import BATCH, drawn, read_record
+from tests.faults.proxy import Proxy
+from tests.support.repeats import repeats
+from tests.support.sessions import within
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+
+pytestmark = pytest.mark.timeout(300)
+Query = Callable[..., Any]
+
+FUNCTIONS = "tests.support.exposing"
+TABLE = "flagstaff_experiments_exposure"
+#: Seconds between two flushes.
+INTERVAL = 0.5
+#: Nothing is written before the end of the process.
+ONLY_AT_THE_END = 60
+#: As in the extension: what may wait, and what one flush carries.
+MAX_WAITING, MAX_FLUSHED = 100_000, 10_000
+
+WORKERS = 8
+CALLS = repeats(1_000_000, 200_000)
+#: Each worker meets units of a window. The windows overlap, and the first one begins alone.
+UNITS = CALLS // 5
+WINDOW = UNITS // 4
+STEP = (UNITS - WINDOW) // (WORKERS - 1)
+
+OUTAGE = repeats(60, 5)
+MAX_SWITCHES = 10
+
+
+@pytest.fixture
+def running(database: str) -> str:
+    """The address of a database with a running experiment."""
+    with Worker(database) as worker:
+        call(worker, "create_running")
+    return database
+
+
+@pytest.fixture
+def start(running: str) -> Iterator[Callable[..., Worker]]:
+    """Starts a worker that has loaded the experiment, and ends it after the test."""
+    with ExitStack() as ends:
+
+        def start(url: str = running, interval: float = INTERVAL) -> Worker:
+            worker = ends.enter_context(Worker(url, MEASURE_INTERVAL=interval))
+            assert worker.ask("ready", 10) is True
+            return worker
+
+        yield start
+
+
+def call(worker: Worker, function: str, *arguments: Any) -> Any:
+    return worker.ask("call", f"{FUNCTIONS}.{function}", *arguments)
+
+
+def written(query: Query) -> int:
+    (number,) = query(f"SELECT count(*) FROM {TABLE}")
+    return int(number)
+
+
+def units(query: Query) -> list[int]:
+    return list(query(f"SELECT coalesce(array_agg(unit::integer), '{{}}') FROM {TABLE}")[0])
+
+
+def lost(query: Query) -> int:
+    (number,) = query("SELECT coalesce(sum(count), 0) FROM flagstaff_experiments_lostexposures")
+    return int(number)
+
+
+def workers(query: Query) -> tuple[int, int]:
+    """How many workers have written, and how many of them have reported their end."""
+    found = query("SELECT count(*), count(stopped_at) FROM flagstaff_experiments_exposureworker")
+    return int(found[0]), int(found[1])
+
+
+def variant(unit: int) -> str:
+    digest = sha256(f"experiment:checkout_button:0:{unit}".encode()).hexdigest()
+    return "control" if int(digest, 16) % 10_000 < 5_000 else "treatment"
+
+
+def window(number: int) -> tuple[int, int]:
+    return number * STEP, number * STEP + WINDOW
+
+
+def make_older(query: Query) -> None:
+    """Makes everything some hours old, as if the test had waited."""
+    query(
+        "UPDATE flagstaff_experiments_experiment SET started_at = started_at - interval '5 hours';"
+        f"UPDATE {TABLE} SET at = at - interval '2 hours';"
+        "UPDATE flagstaff_experiments_exposureworker "
+        "SET last_seen_at = last_seen_at - interval '2 hours'"
+    )
+
+
+class KilledWorker:
+    """A worker that is killed while its units meet variants."""
+
+    def __init__(self, url: str, query: Query, record: Path) -> None:
+        self._query, self._record = query, record
+        self._worker = Worker(url, MEASURE_INTERVAL=INTERVAL)
+        assert self._worker.ask("ready", 10) is True
+        #: The times of its flushes by their numbers.
+        self.flushes: dict[int, float] = {}
+        call(self._worker, "meet_until_killed", 0, *window(0), str(record))
+
+    def has_flushed(self, times: int) -> bool:
+        found = self._query(
+            "SELECT sequence, extract(epoch FROM last_seen_at)::float8 "
+            "FROM flagstaff_experiments_exposureworker WHERE pid = %s",
+            self._worker.pid,
+        )
+        if found is not None:
+            self.flushes.setdefault(*found)
+        return len(self.flushes) >= times
+
+    def kill(self) -> None:
+        assert self._worker.end(signal.SIGKILL)[0] == -signal.SIGKILL
+        assert self.has_flushed(1)
+
+    @property
+    def met(self) -> set[int]:
+        """All its units that have met their variant."""
+        return {unit for _, batch in read_record(self._record) for unit in batch}
+
+    @property
+    def met_before_last_flush(self) -> set[int]:
+        """Those before the end of the flush before the last one: they were in the last one."""
+        *_, last_but_one, _last = sorted(self.flushes)
+        before = self.flushes[last_but_one]
+        return {unit for at, batch in read_record(self._record) for unit in batch if at < before}
+
+
+def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
+    running: str, start: Callable[..., Worker], query: Query, tmp_path: Path
+) -> None:
+    others = {number: start() for number in range(1, WORKERS)}
+
+    def send_half() -> None:
+        for number, worker in others.items():
+            path = f"{FUNCTIONS}.meet_drawn"
+            worker.send("call", path, number, *window(number), CALLS // WORKERS // 2)
+
+    def receive_half() -> None:
+        for worker in others.values():
+            worker.receive()
+
+    send_half()
+    receive_half()
+    killed = KilledWorker(running, query, tmp_path / "record")
+    send_half()
+    assert within(60, lambda: killed.has_flushed(3))
+    killed.kill()
+    receive_half()
+    met = {
+        unit
+        for number in others
+        for unit in islice(drawn(number, *window(number)), CALLS // WORKERS)
+    }
+    assert within(60, lambda: written(query) >= len(met))
+    assert within(60, lambda: met <= set(units(query)))
+
+    found = units(query)
+    missing = killed.met - set(found)
+    print(f"{len(found)} units written; {len(killed.met)} of the killed, {len(missing)} missing")
+    assert len(found) == len(set(found))
+    early = killed.met_before_last_flush
+    assert early
+    assert early <= set(found)
+    # Nothing is written that was not met: a batch that was cut off is not in the record.
+    assert len(set(found) - met - killed.met) <= BATCH
+    rows = query(f"SELECT array_agg(unit::integer), array_agg(variant) FROM {TABLE}")
+    assert all(variant(unit) == given for unit, given in zip(*rows, strict=True))
+
+    for worker in others.values():
+        worker.end()
+    assert workers(query) == (WORKERS, WORKERS - 1)
+    make_older(query)
+    report = call(start(), "figures")
+    assert report == {"units": len(found), "moved": 0, "lost": 0, "lost_workers": 1}
+
+
+def test_calls_during_an_outage_never_wait_and_overflow_is_counted(
+    server: Postgres, start: Callable[..., Worker], running: str, query: Query
+) -> None:
+    with Proxy(running) as proxy:
+        met = {start(): 0, start(proxy.url): 1_000_000}
+        refused, _cut_off = met
+        for worker, first in met.items():
+            call(worker, "meet", first, first + 1_000)
+        assert within(20, lambda: written(query) == len(met) * 1_000)
+
+        proxy.stop()
+        server.stop()
+        refused.sees(["mode"], "down", within=10)
+        early = [measure(worker, first + 1_000, 50_000) for worker, first in met.items()]
+        # Lasts as long as the outage, in which flushes fail.
+        assert refused.ask("until", ["mode"], "live", OUTAGE) is None
+        late = [measure(worker, first + 51_000, 100_000) for worker, first in met.items()]
+        server.start()
+        proxy.resume()
+
+        calls = len(met) * 151_000
+        assert within(OUTAGE + 60, lambda: written(query) + lost(query) == calls)
+        # The next flush repeats nothing.
+        call(refused, "meet", 5_000_000, 5_001_000)
+        assert within(OUTAGE + 60, lambda: written(query) + lost(query) == calls + 1_000)
+    longest = max(seconds for seconds, _ in early + late)
+    print(f"longest call {longest * 1e6:.0f} µs, {lost(query)} of {calls} lost")
+    # The allocator may have a lock for microseconds.
+    assert sum(switches for _, switches in early + late) <= MAX_SWITCHES
+    assert longest < 1
+    # Besides those that wait, a worker keeps those of the flush that fails.
+    assert len(met) * (50_000 - MAX_FLUSHED) <= lost(query) <= len(met) * 50_000
+    assert len(units(query)) == len(set(units(query))) == calls + 1_000 - lost(query)
+
+
+def measure(worker: Worker, first: int, number: int) -> list[float]:
+    return list(call(worker, "meet_while_measured", first, first + number))
+
+
+def test_process_that_ends_writes_everything_that_waits(running: str, query: Query) -> None:
+    waiting = MAX_FLUSHED + 1_000
+    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
+        call(worker, "meet", 0, waiting)
+    assert (written(query), workers(query)) == (waiting, (1, 1))
+
+
+def test_process_that_ends_with_a_full_queue_writes_whole_flushes(
+    running: str, query: Query
+) -> None:
+    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
+        call(worker, "meet", 0, MAX_WAITING)
+    # How many depends on the machine; a process has a second to end.
+    number = written(query)
+    print(f"{number} of {MAX_WAITING} written")
+    assert number >= MAX_FLUSHED
+    assert number % MAX_FLUSHED == 0
+    assert sorted(units(query)) == list(range(number))
+    assert workers(query) == (1, 1 if number == MAX_WAITING else 0)
+
+
+def test_process_that_cannot_write_its_last_report_counts_as_lost(
+    running: str, start: Callable[..., Worker], query: Query
+) -> None:
+    with Worker(running, MEASURE_INTERVAL=INTERVAL) as worker:
+        call(worker, "meet", 0, 1_000)
+        assert within(20, lambda: written(query) == 1_000)
+        with psycopg.connect(running) as session:
+            session.execute(f"LOCK TABLE {TABLE} IN EXCLUSIVE MODE".encode())
+            call(worker, "meet", 1_000, 1_100)
+            # Its exit does not wait for the lock.
+            assert worker.end() == (0, "")
+    assert (written(query), workers(query)) == (1_000, (1, 0))
+    make_older(query)
+    report = call(start(), "figures")
+    assert report == {"units": 1_000, "moved": 0, "lost": 0, "lost_workers": 1}
+
+
+def test_lost_acknowledgement_writes_nothing_twice(
+    running: str, start: Callable[..., Worker], query: Query
+) -> None:
+    with Proxy(running) as proxy:
+        proxy.lose_answers(b"flagstaff_experiments_exposureworker", b"COMMIT", times=1)
+        worker, met = start(proxy.url, 1), 3 * MAX_WAITING
+        call(worker, "meet", 0, met)
+        assert within(60, lambda: written(query) + lost(query) == met)
+        call(worker, "meet", met, met + 1_000)
+        assert within(60, lambda: written(query) + lost(query) == met + 1_000)
+        assert (proxy.lost, lost(query) > 0) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["sys.exit", "kill"])
+def test_forked_child_leaves_the_exposures_of_its_parent(
+    how: str, running: str, query: Query
+) -> None:
+    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
+        assert worker.ask("ready", 10) is True
+        call(worker, "meet", 0, 500)
+        worker.ask("in_fork", how, [["call", f"{FUNCTIONS}.meet", 400, 900]])
+        # A child that is killed has written nothing.
+        of_child = set(range(400, 900)) if how == "sys.exit" else set()
+        assert set(units(query)) == of_child
+        call(worker, "meet", 500, 700)
+    found = units(query)
+    assert len(found) == len(set(found))
+    assert set(found) == set(range(700)) | of_child
+    writers = 2 if how == "sys.exit" else 1
+    assert workers(query) == (writers, writers)

@@ -1,0 +1,113 @@
+"""multiprocessing and concurrent.futures: each process has its own engine, and stops it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.sessions import Sessions, within
+from tests.support.workers import ROOT
+
+METHODS = ["fork", "forkserver", "spawn"]
+CHILDREN = 3
+Query = Callable[..., Any]
+
+# A file, because the last two methods import what they run.
+SCRIPT = """
+import multiprocessing, os, signal, sys, time, warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+import django
+warnings.simplefilter("ignore", DeprecationWarning)
+
+def set_up():
+    django.setup()
+
+def report(line):
+    # One write per line, because all processes share this pipe.
+    os.write(1, f"{line}\\n".encode())
+
+def child(number, barrier):
+    django.setup()
+    from flagstaff import get_value, status
+    started = time.monotonic()
+    before = get_value("gateway")
+    took = time.monotonic() - started
+    while status().mode != "live":
+        time.sleep(0.001)
+    report(f"before {before} {took:.3f}")
+    barrier.wait()
+    started = time.monotonic()
+    while get_value("gateway") != "paypal" and time.monotonic() < started + 10:
+        time.sleep(0.001)
+    report(f"after {get_value('gateway')}")
+    barrier.wait()
+    {"sys.exit": lambda: sys.exit(3), "os._exit": lambda: os._exit(3),
+     "kill -9": lambda: os.kill(os.getpid(), signal.SIGKILL)}[EXITS[number]]()
+
+EXITS = ["sys.exit", "os._exit", "kill -9"]
+
+def main(method):
+    django.setup()
+    from flagstaff import get_value
+    report(f"parent {get_value('gateway')}")
+    context = multiprocessing.get_context(method)
+    barrier = context.Barrier(len(EXITS) + 1)
+    children = [context.Process(target=child, args=[n, barrier]) for n in range(len(EXITS))]
+    for process in children:
+        process.start()
+    barrier.wait()
+    report("all started")
+    sys.stdin.readline()
+    barrier.wait()
+    for process in children:
+        process.join(10)
+    report("exited " + " ".join(str(process.exitcode) for process in children))
+    with ProcessPoolExecutor(2, mp_context=context, initializer=set_up) as pool:
+        report("pool " + " ".join(pool.map(get_value, ["gateway"] * 8)))
+    sys.stdin.readline()
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_child_process_evaluates_sees_a_change_and_leaves_no_session(
+    method: str, database: str, query: Query, sessions: Sessions, tmp_path: Any
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, "-X", "dev", str(script), method],
+        env=os.environ
+        | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
+        | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        read_line = process.stdout.readline
+        assert read_line() == "parent stripe\n"
+        [parent] = sessions()
+        before = [read_line().split() for _ in range(CHILDREN + 1)]
+        assert [words[1] for words in before[:-1]] == ["stripe"] * CHILDREN
+        assert len({s.owner for s in sessions()}) == len(sessions()) == CHILDREN + 1
+        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert [read_line() for _ in range(CHILDREN)] == ["after paypal\n"] * CHILDREN
+        assert read_line() == "exited 3 3 -9\n"
+        assert read_line() == "pool" + " paypal" * 8 + "\n"
+        assert within(2, lambda: sessions() == [parent]), sessions()
+        _, errors = process.communicate("\n", timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    assert within(2, lambda: sessions() == [])

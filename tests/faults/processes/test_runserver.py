@@ -1,0 +1,110 @@
+"""manage.py: the development server with its reloader, the shell, and commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.app_servers import ROOT, SETTINGS, AppServer
+from tests.support.sessions import Sessions, within
+
+MANAGE = str(ROOT / "tests" / "faults" / "served" / "manage.py")
+EVALUATE = "from flagstaff import get_value, status; print(get_value('gateway'), status().mode)"
+Query = Callable[..., Any]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    """A module of the project that tests change."""
+    path = tmp_path / "watched_by_the_reloader.py"
+    path.write_text("")
+    return path
+
+
+def runserver(database: str, watched: Path, *options: str) -> AppServer:
+    command = [sys.executable, MANAGE, "runserver", *options, "127.0.0.1:{port}"]
+    return AppServer(*command, database=database, EXTRA_FOLDER=str(watched.parent))
+
+
+def manage(database: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", MANAGE, *arguments],
+        env=os.environ
+        | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": SETTINGS, "PYTHONPATH": path},
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_reloaded_development_server_keeps_one_connection(
+    database: str, query: Query, sessions: Sessions, watched: Path
+) -> None:
+    with runserver(database, watched) as server:
+        server.wait()
+        for number in range(3):
+            server.wait_for_log("watched_by_the_reloader.* first seen", times=number + 1)
+            [pid] = server.get_from_each(1)
+            assert within(2, lambda: [s.owner for s in sessions()] == [pid]), sessions()  # noqa: B023
+            watched.write_text(f"# {number}")
+            # Within one second the modification time would not change.
+            os.utime(watched, (time.time(), time.time() + number + 1))
+            assert within(10, lambda: server.get_or_empty().get("pid", pid) != pid), server.log()  # noqa: B023
+        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+        assert server.all_have_value(1, "paypal")
+        started = time.monotonic()
+        assert server.end(signal.SIGINT, to_all=True) == 0
+        assert time.monotonic() - started < 2
+    assert within(2, lambda: sessions() == [])
+    assert "Fatal" not in server.log()
+    assert "FATAL" not in server.log()
+    assert "flags are" not in server.log()
+
+
+@pytest.mark.parametrize("options", [[], ["--noreload"]], ids=["reloader", "noreload"])
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_development_server_exits_at_once_and_leaves_no_session(
+    by: signal.Signals, options: list[str], database: str, sessions: Sessions, watched: Path
+) -> None:
+    with runserver(database, watched, *options) as server:
+        server.wait()
+        started = time.monotonic()
+        status = server.end(by, to_all=True)
+        assert time.monotonic() - started < 2
+    # Django handles SIGTERM only with the reloader.
+    assert status == (-by if options and by is signal.SIGTERM else 0)
+    assert within(2, lambda: sessions() == [])
+    assert "FATAL" not in server.log()
+
+
+def test_shell_evaluates_and_exits(database: str, sessions: Sessions) -> None:
+    for arguments, text in ((["-c", EVALUATE], ""), ([], EVALUATE)):
+        ran = manage(database, "shell", *arguments, text=text)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        # Django prints its automatic imports before.
+        assert ran.stdout.endswith("stripe live\n")
+        assert within(2, lambda: sessions() == [])
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["migrate", "--plan"], ["showmigrations"], ["flags", "list"], ["help"]]
+)
+def test_command_without_evaluations_leaves_no_session(
+    command: list[str], database: str, sessions: Sessions
+) -> None:
+    started = time.monotonic()
+    ran = manage(database, *command)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert time.monotonic() - started < 20
+    assert within(2, lambda: sessions() == [])

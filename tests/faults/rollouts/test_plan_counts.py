@@ -1,0 +1,105 @@
+"""What rollout plans measure is counted exactly under application servers and task queues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.app_servers import GUNICORN, UWSGI, WORKERS, AppServer, program, served
+from tests.faults.served.broker import application, deliver
+from tests.support.measured_plans import counted, failed_users, start_run
+from tools.ports import LOOPBACK
+
+pytestmark = pytest.mark.timeout(120)
+Query = Callable[..., Any]
+
+USERS, ROUNDS = 120, 2
+SETTINGS = "tests.faults.served.plan_settings"
+UVICORN = [
+    *("--host=127.0.0.1", "--port={port}", f"--workers={WORKERS}"),
+    "tests.faults.served.asgi:application",
+]
+SERVERS = {
+    "gunicorn": (["gunicorn", *GUNICORN], "buy"),
+    "gunicorn with threads": (
+        ["gunicorn", "--worker-class=gthread", "--threads=4", *GUNICORN],
+        "buy",
+    ),
+    "gunicorn with gevent": (["gunicorn", "--worker-class=gevent", *GUNICORN], "buy"),
+    "gunicorn, forked after the import": (["gunicorn", "--preload", *GUNICORN], "buy"),
+    "uwsgi": (["uwsgi", *UWSGI], "buy"),
+    "uvicorn, sync view": (["uvicorn", *UVICORN], "buy"),
+    "uvicorn, async view": (["uvicorn", *UVICORN], "loop"),
+}
+
+
+def bucket_is_below(percent: int, user: int) -> bool:
+    digest = sha256(f"new_checkout:{user}".encode()).hexdigest()
+    return int(digest, 16) % 100 < percent
+
+
+INSIDE = [user for user in range(USERS) if bucket_is_below(33, user)]
+FAILING = [user for user in INSIDE if user % 10 == 0]
+
+
+def request(port: int, path: str) -> int:
+    connection = HTTPConnection(LOOPBACK, port, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_stopped_server_has_counted_every_request(name: str, database: str, query: Query) -> None:
+    run = start_run(query, limits="{}")
+    command, page = SERVERS[name]
+    paths = [f"/{page}/{user}" for user in range(USERS)] * ROUNDS
+    settings = json.dumps({"MEASURE_INTERVAL": 0.5})
+    variables = {"DJANGO_SETTINGS_MODULE": SETTINGS, "FLAGSTAFF": settings}
+    with served(command, database, **variables) as server:
+        server.wait()
+        with ThreadPoolExecutor(4) as threads:
+            statuses = list(threads.map(lambda path: request(server.port, path), paths))
+    failures = ROUNDS * len(FAILING)
+    assert statuses.count(500) == failures
+    assert statuses.count(200) == len(paths) - failures
+    inside = ROUNDS * len(INSIDE)
+    assert counted(query, run, "r") == (len(paths) - inside, inside)
+    assert counted(query, run, "f") == (0, failures)
+    assert failed_users(query, run) == (0, len(FAILING))
+    lost = query("SELECT count(*) FROM flagstaff_rollouts_signalworker WHERE stopped_at IS NULL")
+    assert lost == (0,)
+
+
+def test_celery_counts_every_task(database: str, query: Query, tmp_path: Path) -> None:
+    run = start_run(query, limits="{}")
+    app = application(tmp_path)
+    options = ["worker", "--pool=prefork", "--concurrency=2", "--loglevel=INFO"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    server = AppServer(
+        program("celery"),
+        "--app=tests.faults.served.tasks",
+        *options,
+        *quiet,
+        database=database,
+        CELERY_FOLDER=str(tmp_path),
+        FLAGSTAFF=json.dumps({"MEASURE_INTERVAL": 0.5}),
+    )
+    with server:
+        tasks = [app.send_task("buy", (user,)) for user in range(USERS)]
+        deliver(tmp_path)
+        found = [task.get(timeout=40, interval=0.01, propagate=False) for task in tasks]
+    assert sum(isinstance(one, Exception) for one in found) == len(FAILING)
+    assert counted(query, run, "r") == (USERS - len(INSIDE), len(INSIDE))
+    assert failed_users(query, run) == (0, len(FAILING))

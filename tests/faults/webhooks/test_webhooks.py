@@ -1,0 +1,243 @@
+"""Each message at least once and in order: senders are killed, and commits come in any order."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.clusters import at
+from tests.conftest import ROOT
+from tests.support.repeats import repeats
+from tests.support.webhooks import Received, Webhook, hook
+from tools.pgbouncer import PgBouncer
+from tools.postgres import Postgres
+
+__all__ = ["hook"]
+
+Query = Callable[..., Any]
+FLAGS = [f"flag_{number}" for number in range(5)]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tests.support.manage_with", "flags", "run-jobs", *arguments]
+
+
+def environment(url: str, hook: Webhook) -> dict[str, str]:
+    settings = {"WEBHOOKS": {"ops": hook.settings()}}
+    return os.environ | {"DATABASE_URL": url, "FLAGSTAFF": json.dumps(settings)}
+
+
+def run_once(url: str, hook: Webhook) -> dict[str, Any]:
+    """Runs the jobs once in a process of its own, and returns the receiver's report."""
+    ran = subprocess.run(
+        command("--json"),
+        cwd=ROOT,
+        env=environment(url, hook),
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    [report] = json.loads(ran.stdout)["deliveries"]
+    return dict(report)
+
+
+@contextmanager
+def running_loop(
+    url: str, hook: Webhook, interval: str = "0.01"
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs the jobs in a loop, until it is killed."""
+    process = subprocess.Popen(
+        command("--loop", interval),
+        cwd=ROOT,
+        env=environment(url, hook),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def write(url: str, changes: int, seed: int) -> None:
+    """Changes two flags per transaction, in one lock order; some are slow, some roll back."""
+    dice = random.Random(seed)
+    with psycopg.connect(url, autocommit=True) as session:
+        for number in range(changes):
+            session.execute("BEGIN")
+            for key in sorted(dice.sample(FLAGS, 2)):
+                session.execute(
+                    "UPDATE flagstaff_featureflag "
+                    "SET rollout_percent = (rollout_percent + 1) %% 100 WHERE key = %s",
+                    [key],
+                )
+                session.execute("SELECT pg_sleep(%s)", [dice.random() / 100])
+            session.execute("ROLLBACK" if number % 7 == 0 else "COMMIT")
+
+
+def versions_in_order(accepted: list[Received]) -> dict[str, list[int]]:
+    """Returns the versions of each flag in the order in which they first arrived."""
+    found: dict[str, list[int]] = {key: [] for key in FLAGS}
+    for received in accepted:
+        versions = found[received.data["key"]]
+        if received.data["version"] not in versions:
+            versions.append(received.data["version"])
+    return found
+
+
+def create_flags(query: Query) -> None:
+    for key in FLAGS:
+        query("INSERT INTO flagstaff_featureflag (key, rollout_percent) VALUES (%s, 1)", key)
+
+
+class HoldNth:
+    """Responds with some failures. Holds every nth response back until the sender is killed."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._left = n
+        self._dice = random.Random(1)
+        self._lock = threading.Lock()
+        self.is_holding = threading.Event()
+        self.sender_killed = threading.Event()
+
+    def __call__(self, _: Received) -> tuple[int, dict[str, str]]:
+        with self._lock:
+            self._left -= 1
+            is_held = self._left == 0
+            status = 200 if is_held or self._dice.random() < 0.8 else 500
+        if is_held:
+            self.is_holding.set()
+            assert self.sender_killed.wait(30)
+        return status, {}
+
+    def reset(self) -> None:
+        """Starts to count to the next held response."""
+        with self._lock:
+            self._left = self._n
+        self.is_holding.clear()
+        self.sender_killed.clear()
+
+
+ROUNDS = repeats(8, 3)
+
+
+@pytest.mark.timeout(120)
+def test_killed_senders_lose_no_message_and_keep_the_order(
+    database: str, query: Query, hook: Webhook
+) -> None:
+    create_flags(query)
+    run_once(database, hook)
+    hook.respond = responses = HoldNth(10)
+    make_due = "UPDATE flagstaff_delivery SET due_at = now()"
+    for round_ in range(ROUNDS):
+        responses.reset()
+        with running_loop(database, hook) as one, running_loop(database, hook) as other:
+            for process in (one, other):
+                assert process.stderr
+                process.stderr.readline()
+            writers = [
+                threading.Thread(target=write, args=(database, 5, 10 * round_ + number))
+                for number in range(3)
+            ]
+            for writer in writers:
+                writer.start()
+            while not responses.is_holding.wait(0.05):
+                # Refused messages are due at once.
+                query(make_due)
+            for process in (one, other):
+                process.kill()
+                process.wait()
+            responses.sender_killed.set()
+            for writer in writers:
+                writer.join()
+        # The claims of the killed senders end.
+        query("UPDATE flagstaff_delivery SET claim_expires_at = NULL")
+    hook.respond_with(200)
+    while run_once(database, hook)["pending"]:
+        query(make_due)
+    [expected] = query(
+        "SELECT json_object_agg(key, ids) FROM (SELECT key, json_agg(id ORDER BY id) AS ids "
+        "FROM flagstaff_change WHERE action = 'update' GROUP BY key) AS flags"
+    )
+    assert versions_in_order(hook.accepted) == expected
+    accepted, messages = len(hook.accepted), sum(map(len, expected.values()))
+    assert ROUNDS <= accepted - messages <= 2 * ROUNDS
+    print(f"{messages} messages, {accepted - messages} of them twice, {2 * ROUNDS} kills")
+    print(f"{len(hook.received) - accepted} refusals")
+
+
+def test_run_behind_pgbouncer_in_transaction_mode_holds_no_backend(
+    server: Postgres, database: str, query: Query, hook: Webhook
+) -> None:
+    create_flags(query)
+    with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
+        url = at(database, pooler.port)
+        run_once(url, hook)
+        hook.hangs.set()
+        query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
+        with running_loop(url, hook):
+            assert hook.requested.wait(20)
+            # The pooler's only backend is free while the receiver hangs.
+            with psycopg.connect(url, autocommit=True) as session:
+                session.execute("SET statement_timeout = '2s'")
+                done = session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 2")
+                assert done.rowcount == 6
+            hook.hangs.clear()
+            hook.released.set()
+
+
+def test_loop_continues_after_a_database_outage(
+    server: Postgres, database: str, query: Query, hook: Webhook
+) -> None:
+    create_flags(query)
+    run_once(database, hook)
+    with running_loop(database, hook) as process:
+        assert process.stderr
+        assert process.stderr.readline() == "running jobs\n"
+        server.stop()
+        message = process.stderr.readline()
+        server.start()
+        query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
+        assert hook.requested.wait(20)
+    assert message == "database error, will try again: OperationalError\n"
+    assert hook.received[0].data["key"] == "flag_1"
+
+
+@pytest.mark.parametrize("entries", [repeats(300_000, 60_000)])
+def test_run_does_not_scan_a_long_history(
+    database: str, query: Query, hook: Webhook, entries: int
+) -> None:
+    query(
+        "INSERT INTO flagstaff_change (relation, object_pk, key, action, old, new, transaction_id) "
+        "SELECT 'f', n %% 100, 'flag_' || n %% 100, 'update', '{}', '{}', n "
+        "FROM generate_series(1, %s) AS n",
+        entries,
+    )
+    create_flags(query)
+    query("ANALYZE flagstaff_change")
+    run_once(database, hook)
+    # The number of an open transaction has to be looked up.
+    with psycopg.connect(database) as session:
+        session.execute("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
+        run_once(database, hook)
+        query("SELECT pg_stat_reset()")
+        query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_2'")
+        assert run_once(database, hook)["delivered"] == 1
+        session.commit()
+    assert run_once(database, hook)["delivered"] == 1
+    query("SELECT pg_stat_force_next_flush()")
+    [scans] = query("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'flagstaff_change'")
+    assert scans == 0

@@ -1,0 +1,82 @@
+"""Transactions that commit in another order than they wrote. Polls must see each commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from tests.support.repeats import repeats
+from tests.support.workers import Worker
+
+pytestmark = pytest.mark.timeout(180)
+
+POLL_INTERVAL = 0.1
+TURNS = repeats(50, 15)
+WRITE = (
+    "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+
+
+@pytest.fixture
+def polling(database: str) -> Iterator[Worker]:
+    """A worker that polls and does not listen."""
+    with Worker(database, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as worker:
+        assert worker.ask("ready", 10) is True
+        assert worker.ask("mode") == "poll"
+        yield worker
+
+
+@pytest.mark.parametrize(
+    "isolation",
+    [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.SERIALIZABLE],
+    ids=["read committed", "serializable"],
+)
+def test_commit_of_the_first_writer_after_the_second_is_seen(
+    isolation: psycopg.IsolationLevel, database: str, polling: Worker
+) -> None:
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+        for session in (first, second):
+            session.isolation_level = isolation
+        for turn in range(TURNS):
+            first.execute(WRITE, ["first", str(turn)])
+            second.execute(WRITE, ["second", str(turn)])
+            second.commit()
+            polling.sees(["get_value", "second"], turn, within=POLL_INTERVAL + 1)
+            assert polling.ask("get_value", "first") == (turn - 1 if turn else None)
+            first.commit()
+            polling.sees(["get_value", "first"], turn, within=POLL_INTERVAL + 1)
+
+
+def test_commits_in_reverse_order_of_their_writes_are_each_seen(
+    database: str, polling: Worker
+) -> None:
+    with ExitStack() as stack:
+        sessions = {
+            key: stack.enter_context(psycopg.connect(database)) for key in ("one", "two", "three")
+        }
+        for turn in range(TURNS // 5):
+            for key, session in sessions.items():
+                session.execute(WRITE, [key, str(turn)])
+            for key, session in reversed(sessions.items()):
+                session.commit()
+                polling.sees(["get_value", key], turn, within=POLL_INTERVAL + 1)
+
+
+def test_write_in_a_released_savepoint_is_seen_after_later_commits(
+    database: str, polling: Worker
+) -> None:
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+        for turn in range(TURNS // 5):
+            with first.transaction():
+                with first.transaction():
+                    first.execute(WRITE, ["first", str(turn)])
+                with first.transaction(force_rollback=True):
+                    first.execute(WRITE, ["first", '"undone"'])
+                second.execute(WRITE, ["second", str(turn)])
+                second.commit()
+                polling.sees(["get_value", "second"], turn, within=POLL_INTERVAL + 1)
+            polling.sees(["get_value", "first"], turn, within=POLL_INTERVAL + 1)

@@ -1,0 +1,240 @@
+"""`wait_for_workers` counts exactly the workers that have applied a change."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.faults.proxy import Proxy
+from tests.support.fixtures import Query
+from tests.support.repeats import repeats
+from tests.support.workers import ROOT, Worker
+from tools.pgbouncer import PgBouncer
+from tools.postgres import Postgres
+
+# Ten processes take long to start and to stop.
+pytestmark = pytest.mark.timeout(180)
+
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+WORKERS = 10
+CHANGES = repeats(200, 60)
+
+Record = Callable[[str, object], None]
+
+
+def call(worker: Worker, name: str, *arguments: Any) -> Any:
+    return worker.ask("call", f"tests.faults.propagation.{name}", *arguments)
+
+
+@pytest.fixture
+def proxy(database: str) -> Iterator[Proxy]:
+    with Proxy(database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def workers(database: str, proxy: Proxy) -> Iterator[list[Worker]]:
+    """Ten workers; the last connects through the proxy."""
+    urls = [*[database] * (WORKERS - 1), proxy.url]
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(url)) for url in urls]
+        for worker in workers:
+            worker.send("ready", 30)
+        assert [worker.receive() for worker in workers] == [True] * WORKERS
+        yield workers
+        proxy.resume()
+
+
+@pytest.fixture
+def caller(database: str) -> Iterator[Worker]:
+    """A process that waits for the workers, and evaluates nothing itself."""
+    with Worker(database) as caller:
+        yield caller
+
+
+@contextmanager
+def stopped(*workers: Worker) -> Iterator[None]:
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGCONT)
+
+
+def pids(found: list[dict[str, Any]]) -> list[int]:
+    return sorted(worker["pid"] for worker in found)
+
+
+def counts(found: dict[str, Any]) -> tuple[int, int, int, int]:
+    """The numbers of workers that applied it, are pending, are disconnected, and are missing."""
+    return found["applied"], len(found["pending"]), len(found["disconnected"]), found["missing"]
+
+
+def hidden_counts(found: dict[str, Any]) -> tuple[bool, bool, int]:
+    """Whether it is complete, whether workers may be hidden, and how many applied it."""
+    return found["complete"], found["possibly_hidden"], found["applied"]
+
+
+def flags(database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
+    database: str, workers: list[Worker], proxy: Proxy, caller: Worker
+) -> None:
+    hung, cut_off = workers[:2], workers[-1]
+    before = call(caller, "wait_for_workers", 10, WORKERS)
+    assert (before["complete"], counts(before)) == (True, (10, 0, 0, 0))
+    with stopped(*hung):
+        proxy.stop()
+        name = f"fs2 % {cut_off.pid} %"
+        found = call(caller, "wait_while_terminating", database, name, 2)
+        assert (found["complete"], counts(found)) == (False, (7, 2, 1, 0))
+        assert pids(found["pending"]) == sorted(worker.pid for worker in hung)
+        assert pids(found["disconnected"]) == [cut_off.pid]
+        assert 2 <= found["seconds"] < 4
+        # This process has seen all ten before, and misses one.
+        again = call(caller, "wait_for_workers", 0.5)
+        assert (again["complete"], counts(again)) == (False, (7, 2, 1, 0))
+        # The command has seen no worker before; --expect gives their number.
+        ran = flags(database, "off", "new_checkout", "--wait", "1", "--expect", "10")
+        assert ran.returncode == 3
+        lines = ran.stderr.splitlines()
+        sentence = r"applied by 7 of 9 connected workers after 0\.\d\d s; the wait ended after 1\."
+        assert re.match(sentence, lines[3])
+        assert all(f"(pid {worker.pid})" in lines[4] for worker in hung)
+        assert lines[5] == "missing: 1 of 10 expected workers did not connect"
+    proxy.resume()
+    after = call(caller, "wait_for_workers", 30, WORKERS)
+    assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))
+    assert [worker.ask(*NEW_CHECKOUT, 1) for worker in workers] == [False] * WORKERS
+
+
+def test_change_committed_after_a_later_token_is_not_counted_too_early(
+    database: str, worker: Worker, caller: Worker, query: Query, record_property: Record
+) -> None:
+    query("UPDATE flagstaff_featureflag SET rollout_percent = 0")
+    wrong, took = 0, []
+    with psycopg.connect(database) as early:
+        for number in range(repeats(100, 30)):
+            enabled = number % 2 == 0
+            # This session gets its token first, and commits last.
+            early.execute("UPDATE flagstaff_featureflag SET rollout_percent = %s", [100 * enabled])
+            query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::int)", number)
+            worker.sees(["get_value", "gateway"], number, within=2)
+            with stopped(worker):
+                early.commit()
+                wrong += call(caller, "wait_for_workers", 0)["applied"]
+            # The worker may have lost its connection while it was stopped, and then it reconnects.
+            found = call(caller, "wait_for_workers", 5, 1)
+            assert found["complete"], found
+            wrong += worker.ask(*NEW_CHECKOUT) is not enabled
+            took.append(found["seconds"])
+    assert wrong == 0
+    record_property("seconds", sorted(took))
+
+
+def test_ten_workers_apply_each_change_mostly_within_half_a_second(
+    workers: list[Worker], caller: Worker, record_property: Record
+) -> None:
+    call(caller, "change_repeatedly", 10)
+    made = call(caller, "change_repeatedly", CHANGES)
+    took = sorted(seconds for seconds, _ in made)
+    assert {applied for _, applied in made} == {WORKERS}
+    record_property("seconds", took)
+    assert took[CHANGES // 2] <= 0.5
+
+
+def test_workers_that_reconnect_during_the_wait_are_counted(
+    database: str, workers: list[Worker], caller: Worker
+) -> None:
+    found = call(caller, "wait_while_terminating", database, "fs2 %", 10)
+    assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
+
+
+def test_worker_killed_during_the_wait_is_listed(
+    database: str, worker: Worker, caller: Worker
+) -> None:
+    victim = Worker(database)
+    try:
+        assert victim.ask("ready", 10) is True
+        os.kill(victim.pid, signal.SIGSTOP)
+        found = call(caller, "wait_while_killing", victim.pid, 1)
+        assert (found["complete"], counts(found)) == (False, (1, 0, 1, 0))
+        assert pids(found["disconnected"]) == [victim.pid]
+    finally:
+        victim.end(signal.SIGKILL)
+
+
+def test_worker_that_ends_is_not_expected_any_more(
+    database: str, worker: Worker, caller: Worker
+) -> None:
+    other = Worker(database)
+    try:
+        assert other.ask("ready", 10) is True
+        other.ask(*NEW_CHECKOUT)
+        before = call(caller, "wait_for_workers", 10, 2)
+        assert (before["complete"], counts(before)) == (True, (2, 0, 0, 0))
+    finally:
+        other.end()
+    found = call(caller, "wait_for_workers", 5)
+    assert (found["complete"], counts(found)) == (True, (1, 0, 0, 0))
+
+
+def test_waiting_process_is_counted_as_a_worker(worker: Worker) -> None:
+    for percent in (100, 0) * 10:
+        found, enabled = call(worker, "change_and_wait", percent, 1)
+        assert (found["complete"], found["applied"]) == (True, 1)
+        assert enabled is (percent == 100)
+
+
+def test_change_without_triggers_is_not_counted_before_it_is_loaded(
+    database: str, worker: Worker, caller: Worker
+) -> None:
+    wrong = 0
+    with psycopg.connect(database, autocommit=True) as session:
+        for percent in (0, 100) * 5:
+            # As `pg_restore --disable-triggers` does.
+            session.execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER ALL")
+            session.execute("UPDATE flagstaff_featureflag SET rollout_percent = %s", [percent])
+            session.execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER ALL")
+            applied = call(caller, "wait_for_workers", 5)["applied"] == 1
+            wrong += applied and worker.ask(*NEW_CHECKOUT) is not (percent == 100)
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("parameters", [{}, {"application_name": "shop"}])
+def test_wait_with_workers_behind_a_pooler_is_never_complete(
+    server: Postgres, database: str, worker: Worker, caller: Worker, parameters: dict[str, str]
+) -> None:
+    with PgBouncer(server.port) as pooler:
+        url = make_conninfo(database, port=pooler.port, **parameters)
+        with Worker(url) as pooled:
+            assert pooled.ask("ready", 10) is True
+            # The direct worker has applied it. The workers behind the pooler are hidden.
+            found = call(caller, "wait_for_workers", 5)
+            assert hidden_counts(found) == (False, True, 1)
+            # They are hidden from a process behind the pooler, too.
+            found = call(pooled, "wait_for_workers", 5)
+            assert hidden_counts(found) == (False, True, 1)

@@ -1,0 +1,247 @@
+"""Writes by SQL, with and without the triggers, reach the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.workers import Worker
+
+POLL_INTERVAL = 0.5
+FLAGS = "flagstaff_featureflag"
+ALLOWED = "flagstaff_featureflag_allowed_users"
+VALUES = "flagstaff_keyvaluestore"
+TABLES = (FLAGS, ALLOWED, VALUES)
+# User 2 is allowed, user 4 is not. The buckets of both are outside the rollout.
+ALLOW = f"""
+    INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,
+        is_staff, is_active, date_joined)
+    SELECT id, 'user_' || id, '', '', '', '', false, false, true, now()
+    FROM generate_series(2, 4) AS id;
+    INSERT INTO {ALLOWED} (featureflag_id, user_id) SELECT id, 2 FROM {FLAGS};
+"""
+HAS_FLAG: list[Any] = ["flag_enabled", "new_checkout", 2]
+GATEWAY: list[Any] = ["get_value", "gateway"]
+PAYPAL = f"""UPDATE {VALUES} SET value = '"paypal"'"""
+OFF = f"UPDATE {FLAGS} SET enabled = false"
+
+
+@pytest.fixture
+def shop(database: str) -> Iterator[psycopg.Connection[object]]:
+    """A session that writes SQL."""
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute(ALLOW.encode())
+        yield session
+
+
+@pytest.fixture
+def listening(database: str, shop: object) -> Iterator[Worker]:
+    """A worker that learns of changes by notifications only, because it polls rarely."""
+    with Worker(database, POLL_INTERVAL=60) as worker:
+        assert worker.ask(*HAS_FLAG) is True
+        yield worker
+
+
+@pytest.fixture
+def polling(database: str, shop: object) -> Iterator[Worker]:
+    """A worker that polls twice a second."""
+    with Worker(database, POLL_INTERVAL=POLL_INTERVAL) as worker:
+        assert worker.ask(*HAS_FLAG) is True
+        yield worker
+
+
+def execute(session: psycopg.Connection[object], *statements: str) -> None:
+    """Executes the statements in one transaction."""
+    with session.transaction():
+        for statement in statements:
+            session.execute(statement.encode())
+
+
+SQL = {
+    "TRUNCATE CASCADE": [f"TRUNCATE {FLAGS} CASCADE"],
+    "TRUNCATE of the allowed users": [f"TRUNCATE {ALLOWED}"],
+    "cascade in the database": [
+        f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (user_id) REFERENCES auth_user ON DELETE CASCADE",
+        "DELETE FROM auth_user WHERE id = 2",
+    ],
+    "rename": [f"UPDATE {FLAGS} SET key = 'checkout'"],
+    "ON CONFLICT": [
+        f"""
+        INSERT INTO {FLAGS} (key) VALUES ('new_checkout')
+        ON CONFLICT (key) DO UPDATE SET enabled = false
+        """
+    ],
+    "MERGE": [
+        f"""
+        MERGE INTO {FLAGS} AS f USING (VALUES ('new_checkout')) AS v (key) ON f.key = v.key
+        WHEN MATCHED THEN UPDATE SET enabled = false
+        """
+    ],
+    "WITH": [f"WITH gone AS (DELETE FROM {ALLOWED} RETURNING 1) SELECT count(*) FROM gone"],
+    "view": [f"CREATE TEMP VIEW seen AS TABLE {FLAGS}", "UPDATE seen SET enabled = false"],
+    "cursor": [
+        f"DECLARE c CURSOR FOR SELECT FROM {FLAGS} FOR UPDATE",
+        "MOVE c",
+        f"UPDATE {FLAGS} SET enabled = false WHERE CURRENT OF c",
+    ],
+    "session_replication_role": ["SET LOCAL session_replication_role = replica", OFF],
+    "triggers disabled on another table": [
+        f"ALTER TABLE {VALUES} DISABLE TRIGGER ALL",
+        OFF,
+        f"ALTER TABLE {VALUES} ENABLE TRIGGER ALL",
+    ],
+}
+
+
+@pytest.mark.parametrize("statements", SQL.values(), ids=SQL)
+def test_sql_write_is_seen_within_a_second(
+    statements: list[str], shop: psycopg.Connection[object], listening: Worker
+) -> None:
+    if "MERGE" in statements[0] and shop.info.server_version < 150_000:
+        pytest.skip("MERGE needs PostgreSQL 15")
+    execute(shop, *statements)
+    listening.sees(HAS_FLAG, False, within=1)
+
+
+def test_copy_is_seen_within_a_second(shop: psycopg.Connection[object], listening: Worker) -> None:
+    with shop.cursor() as cursor, cursor.copy(f"COPY {VALUES} (key, value) FROM STDIN") as copy:
+        copy.write_row(["limit", "25"])
+    listening.sees(["get_value", "limit"], 25, within=1)
+
+
+@pytest.mark.parametrize("how", ["clear_users", "set_users", "delete_user", "rename"])
+def test_orm_write_is_seen_within_a_second(how: str, listening: Worker) -> None:
+    listening.ask("call", f"tests.faults.orm_writes.{how}")
+    listening.sees(HAS_FLAG, False, within=1)
+
+
+def test_added_user_is_seen_within_a_second(listening: Worker) -> None:
+    assert listening.ask("flag_enabled", "new_checkout", 4) is False
+    listening.ask("call", "tests.faults.orm_writes.add_user")
+    listening.sees(["flag_enabled", "new_checkout", 4], True, within=1)
+
+
+def without_triggers(*statements: str) -> list[str]:
+    """Returns the statements as `pg_restore --disable-triggers` wraps them."""
+    return [
+        *(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES),
+        *statements,
+        *(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in TABLES),
+    ]
+
+
+def replaced(table: str, change: str) -> list[str]:
+    """Returns statements that replace a table by a copy without triggers, and then change it."""
+    return [
+        f"CREATE TABLE fresh (LIKE {table} INCLUDING ALL)",
+        f"INSERT INTO fresh OVERRIDING SYSTEM VALUE TABLE {table}",
+        f"ALTER TABLE {table} RENAME TO stale",
+        f"ALTER TABLE fresh RENAME TO {table}",
+        change,
+    ]
+
+
+def with_trigger(table: str, relation: str) -> list[str]:
+    """Returns statements that create the trigger, as a restore does after the rows."""
+    return [
+        f"""
+        CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1({relation})
+        """,
+        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER flagstaff_token_v1",
+    ]
+
+
+WITHOUT_TOKEN = {
+    "flags without triggers": (without_triggers(OFF), HAS_FLAG, False),
+    "values without triggers": (without_triggers(PAYPAL), GATEWAY, "paypal"),
+    "allowed users without triggers": (without_triggers(f"DELETE FROM {ALLOWED}"), HAS_FLAG, False),
+    "flags replaced": ([*replaced(FLAGS, OFF), *with_trigger(FLAGS, "f")], HAS_FLAG, False),
+    "allowed users replaced": (
+        [*replaced(ALLOWED, f"DELETE FROM {ALLOWED}"), *with_trigger(ALLOWED, "m")],
+        HAS_FLAG,
+        False,
+    ),
+    "values replaced": ([*replaced(VALUES, PAYPAL), *with_trigger(VALUES, "k")], GATEWAY, "paypal"),
+}
+
+
+@pytest.mark.parametrize(
+    ("statements", "command", "result"), WITHOUT_TOKEN.values(), ids=WITHOUT_TOKEN
+)
+def test_change_without_a_token_is_seen_at_the_next_poll(
+    statements: list[str],
+    command: list[Any],
+    result: object,
+    shop: psycopg.Connection[object],
+    polling: Worker,
+) -> None:
+    execute(shop, *statements)
+    polling.sees(command, result, within=POLL_INTERVAL + 1)
+    assert polling.ask("mode") == "live"
+    # Later changes arrive by notification again.
+    execute(shop, f"UPDATE {VALUES} SET value = '1'")
+    polling.sees(GATEWAY, 1, within=POLL_INTERVAL)
+
+
+TRIGGER_MISSING = {
+    "disabled": [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES],
+    "disabled on one table": [f"ALTER TABLE {VALUES} DISABLE TRIGGER flagstaff_token_v1"],
+    "replica only": [f"ALTER TABLE {VALUES} ENABLE REPLICA TRIGGER flagstaff_token_v1"],
+    "dropped": [f"DROP TRIGGER flagstaff_token_v1 ON {VALUES}"],
+    "function dropped": ["DROP FUNCTION flagstaff_token_v1 CASCADE"],
+    "table replaced": replaced(VALUES, "SELECT"),
+}
+
+
+@pytest.mark.parametrize("statements", TRIGGER_MISSING.values(), ids=TRIGGER_MISSING)
+def test_worker_without_a_trigger_loads_at_every_poll_and_reports_it(
+    statements: list[str], shop: psycopg.Connection[object], polling: Worker
+) -> None:
+    execute(shop, *statements, PAYPAL)
+    polling.sees(GATEWAY, "paypal", within=POLL_INTERVAL + 1)
+    polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
+    assert "trigger" in polling.ask("status")["mode_reason"]
+    for number in range(3):
+        execute(shop, f"UPDATE {VALUES} SET value = '{number}'")
+        polling.sees(GATEWAY, number, within=POLL_INTERVAL + 1)
+
+
+@pytest.mark.timeout(120)
+def test_worker_without_a_trigger_loads_allowed_users_each_minute(
+    shop: psycopg.Connection[object], polling: Worker
+) -> None:
+    execute(shop, *TRIGGER_MISSING["disabled"])
+    polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
+    execute(shop, f"DELETE FROM {ALLOWED}")
+    # A minute plus 10 % jitter.
+    polling.sees(HAS_FLAG, False, within=66 + POLL_INTERVAL + 1)
+
+
+def test_worker_with_restored_triggers_is_live_again(
+    shop: psycopg.Connection[object], polling: Worker
+) -> None:
+    execute(shop, *TRIGGER_MISSING["disabled"])
+    polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
+    execute(shop, f"DELETE FROM {ALLOWED}", *without_triggers()[3:])
+    polling.sees(HAS_FLAG, False, within=POLL_INTERVAL + 1)
+    polling.sees(["mode"], "live", within=POLL_INTERVAL + 1)
+    assert polling.ask("status")["mode_reason"] is None
+
+
+def test_poll_is_not_delayed_by_a_stream_of_notifications(
+    database: str, shop: psycopg.Connection[object]
+) -> None:
+    with Worker(database, POLL_INTERVAL=1) as worker:
+        assert worker.ask(*HAS_FLAG) is True
+        execute(shop, f"ALTER TABLE {FLAGS} DISABLE TRIGGER ALL", OFF)
+        for number in range(30):
+            execute(shop, f"UPDATE {VALUES} SET value = '{number}'")
+            worker.ask("until", GATEWAY, number, 0.1)
+            if worker.ask(*HAS_FLAG) is False:
+                return
+            worker.ask("until", GATEWAY, None, 0.1)
+    pytest.fail("notifications keep the worker from checking the triggers")

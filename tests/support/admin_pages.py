@@ -1,0 +1,220 @@
+"""Helpers that read the admin's pages in tests."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils.html import strip_tags
+from django.utils.safestring import SafeString
+
+from tests.support.form_inputs import inputs_of
+
+__all__ = [
+    "FLAGS",
+    "SEGMENTS",
+    "VALUES",
+    "asks",
+    "browser_form",
+    "column",
+    "confirmed",
+    "errors",
+    "flag_url",
+    "form_data",
+    "kill",
+    "listed_keys",
+    "messages_of",
+    "notes_of",
+    "page",
+    "permit",
+    "post_confirmed",
+    "preview_of",
+    "problems_of",
+    "production",
+    "save_flag",
+    "shown_form",
+    "staff",
+    "text_to_type",
+    "toggle_url",
+    "turn_on",
+    "undo_urls",
+]
+
+FLAGS = "/admin/flagstaff/featureflag/"
+VALUES = "/admin/flagstaff/keyvaluestore/"
+SEGMENTS = "/admin/flagstaff/segment/"
+
+
+def staff(*permissions: str) -> Client:
+    """A client logged in as a staff user with these permissions."""
+    user = User.objects.create_user("staff", password="staff", is_staff=True)
+    permit(user, *permissions)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def permit(user: User, *permissions: str) -> None:
+    """Grants permissions to a user."""
+    for permission in permissions:
+        user.user_permissions.add(Permission.objects.get(codename=permission))
+
+
+def page(client: Client, url: str = FLAGS) -> str:
+    """Returns the HTML of a page."""
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def column(html: str, name: str) -> list[str]:
+    """Returns the texts of a column of the list, from top to bottom."""
+    cells = re.findall(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
+    return [" ".join(strip_tags(cell).split()) for cell in cells]
+
+
+def listed_keys(html: str) -> list[str]:
+    """Returns the keys in a list of flags, from top to bottom."""
+    keys = re.findall(r'<span class="flagstaff-key"[^>]*>([^<]*)<', html)
+    return [unescape(key) for key in keys]
+
+
+def errors(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[str]]:
+    """Posts a form and returns its errors by field."""
+    response = client.post(url, data)
+    assert response.status_code == 200
+    return dict(response.context["adminform"].form.errors)
+
+
+def form_data(response: Any) -> dict[str, Any]:
+    """Returns what a browser would post for the form of a page."""
+    form = response.context["adminform"].form
+    values = {field.html_name: field.value() for field in form}
+    return {name: value for name, value in values.items() if value not in (None, False)}
+
+
+def messages_of(response: Any) -> list[str]:
+    """Returns the messages that a page shows, as text, without the links to undo."""
+    return [_message_text(one.message) for one in response.context["messages"]]
+
+
+def _message_text(message: str) -> str:
+    text = re.sub(r' <a class="[^"]*flagstaff-undo".*?</a>', "", str(message))
+    return unescape(text) if isinstance(message, SafeString) else text
+
+
+def undo_urls(response: Any) -> list[str]:
+    """Returns the links to undo in the messages that a page shows."""
+    messages = " ".join(str(message) for message in response.context["messages"])
+    return [unescape(url) for url in re.findall(r'flagstaff-undo" href="([^"]*)"', messages)]
+
+
+# The pages that ask before they write.
+
+
+def production(settings: Any, name: str = "Production", **others: Any) -> None:
+    """Makes the deployment production, with these other settings."""
+    environment = {"name": name, "color": "red", "production": True}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ENVIRONMENT": environment, **others}
+
+
+def flag_url(flag: Any, view: str = "change") -> str:
+    """Returns the URL of a page of a flag."""
+    return f"{FLAGS}{flag.pk}/{view}/"
+
+
+def toggle_url(flag: Any, view: str, back: str = "") -> str:
+    """Returns the URL of the page that kills a flag or turns it on, as the list links to it."""
+    query = f"?{urlencode({'back': back})}" if back else ""
+    return f"{flag_url(flag, view)}{query}"
+
+
+def kill(client: Client, flag: Any, back: str = "", **data: str) -> Any:
+    """Confirms the page that kills a flag, and returns the page after it."""
+    url = toggle_url(flag, "kill", back)
+    return client.post(url, {"_confirmed": "1", **data}, follow=True)
+
+
+def turn_on(client: Client, flag: Any, back: str = "", **data: str) -> Any:
+    """Opens the page that turns a flag on, confirms it, and returns the page after it."""
+    url = toggle_url(flag, "turn-on", back)
+    return client.post(url, confirmed(client.get(url), **data), follow=True)
+
+
+def asks(response: Any) -> bool:
+    """Whether a response is a page that asks for a confirmation."""
+    return response.status_code == 200 and bool(_form_of(response))
+
+
+def confirmed(response: Any, **changes: str) -> dict[str, Any]:
+    """Returns what a browser would post for a page that asks, by its first button."""
+    form = _form_of(response)
+    assert form, response.status_code
+    tags = re.findall(r"<input [^>]*>|<button [^>]*flagstaff-confirm[^>]*>", form)
+    data: dict[str, Any] = {}
+    for tag in tags:
+        found = dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
+    return {**data, **changes}
+
+
+def _form_of(response: Any) -> str:
+    html = response.content.decode()
+    forms = re.findall(r'<form method="post">(.*?)</form>', html, re.DOTALL)
+    found = [form for form in forms if 'name="_confirmed"' in form]
+    return found[0] if found else ""
+
+
+def preview_of(response: Any) -> dict[str, list[str]]:
+    """Returns the two cells of each line of a page that asks: now, and after."""
+    [table] = re.findall(r"<tbody>(.*?)</tbody>", _form_of(response), re.DOTALL)
+    lines = re.findall(
+        r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
+    )
+    return {field: [unescape(now), unescape(after)] for field, now, after in lines}
+
+
+def notes_of(response: Any) -> list[str]:
+    """Returns the sentences about the users on a page that asks."""
+    found = re.findall(r'<p class="flagstaff-notice">(.*?)</p>', _form_of(response), re.DOTALL)
+    return [unescape(note) for note in found]
+
+
+def problems_of(response: Any) -> list[str]:
+    """Returns why a page that asks is shown again."""
+    found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', _form_of(response), re.DOTALL)
+    return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]
+
+
+def text_to_type(response: Any) -> str:
+    """Returns what a page that asks wants to be typed; empty for nothing."""
+    found = re.findall(r'<label for="id_typed_key">.*?<code[^>]*>(.*?)</code>', _form_of(response))
+    return unescape(found[0]) if found else ""
+
+
+def post_confirmed(client: Client, url: str, data: dict[str, Any], **options: Any) -> Any:
+    """Posts a form, confirms if a page asks, and returns the response."""
+    response = client.post(url, data, **options)
+    return client.post(url, confirmed(response), **options) if asks(response) else response
+
+
+def browser_form(client: Client, flag: Any, **changes: Any) -> dict[str, Any]:
+    """Returns what a browser would post for the page of a flag after these edits."""
+    data = shown_form(client.get(flag_url(flag))) | changes
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def shown_form(response: Any) -> dict[str, Any]:
+    """Returns what a browser would post for the page of a flag, with the rows of its rules."""
+    data = form_data(response)
+    data.pop("rules", None)
+    return data | inputs_of(response.content.decode(), "rules-")
+
+
+def save_flag(client: Client, flag: Any, **changes: Any) -> Any:
+    """Saves the page of a flag after these edits; None unchecks a box."""
+    return client.post(flag_url(flag), browser_form(client, flag, **changes))

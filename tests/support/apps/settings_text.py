@@ -1,0 +1,10 @@
+"""The test project with the user model TextMember."""
+
+from __future__ import annotations
+
+from tests.support.settings import *  # noqa: F403
+from tests.support.settings import DATABASES, INSTALLED_APPS
+
+AUTH_USER_MODEL = "members.TextMember"
+DATABASES = {"default": {**DATABASES["default"], "TEST": {"NAME": "test_users_text"}}}
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.system.adoption.article.checkout"]

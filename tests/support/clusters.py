@@ -1,0 +1,67 @@
+"""Workers of tests with more than one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg.conninfo import make_conninfo
+
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+from tools.postgres_account import give_to_postgres, open_directory, remove_directory
+
+__all__ = ["POLL", "REST", "SEEN", "at", "guarded_server", "ready", "sockets"]
+
+POLL = 0.5
+# Seconds: the longest time between two polls, and one second for a load.
+SEEN = POLL * 1.1 + 1
+# Seconds: the longest delay between two attempts to connect.
+REST = 2.8
+
+# pg_hba.conf: the first matching line decides.
+RULES = """
+local all postgres trust
+host all,replication postgres 127.0.0.1/32 trust
+host all hashed 127.0.0.1/32 md5
+local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+def at(database: str, *ports: int, attrs: str = "any", **options: str) -> str:
+    """The address of the database on several servers of this machine."""
+    hosts = ",".join(["127.0.0.1"] * len(ports))
+    joined = ",".join(map(str, ports))
+    return make_conninfo(database, host=hosts, port=joined, target_session_attrs=attrs, **options)
+
+
+@contextmanager
+def ready(url: str, **flagstaff: Any) -> Iterator[Worker]:
+    """A worker that has loaded the database, and polls it often."""
+    with Worker(url, **{"POLL_INTERVAL": POLL} | flagstaff) as worker:
+        assert worker.ask("ready", 10) is True
+        yield worker
+
+
+@contextmanager
+def guarded_server() -> Iterator[Postgres]:
+    """A server that requires a password of all roles but its owner, at its port and its socket."""
+    directory = open_directory()
+    rules = directory / "rules"
+    rules.write_text(RULES)
+    place = directory / "sockets"
+    place.mkdir()
+    give_to_postgres(place)
+    settings = {"hba_file": str(rules), "unix_socket_directories": str(place)}
+    try:
+        with Postgres(directory, settings=settings) as server:
+            yield server
+    finally:
+        remove_directory(directory)
+
+
+def sockets(server: Postgres) -> str:
+    """The directory of the socket of a guarded server."""
+    return str(server.log.with_name("sockets"))

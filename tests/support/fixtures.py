@@ -1,0 +1,132 @@
+"""For tests of several processes: a server that may go and come, and databases to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from flagstaff import refresh
+from flagstaff.models import Change
+from flagstaff.testing import live_engine
+from tests.support.migrated_database import MIGRATED, create_migrated_database
+from tests.support.sessions import own_backends, sessions
+from tests.support.terminals import open_shop
+from tests.support.workers import Worker, address
+from tools.postgres import Postgres, PostgresError
+
+__all__ = ["sessions"]
+
+_numbers = count(1)
+
+Query = Callable[..., Any]
+Load = Callable[[], None]
+
+# The engine has its own connection and sees committed rows only.
+COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+
+
+@pytest.fixture
+def operator(admin_client: Client) -> Client:
+    """A browser with a superuser who is logged in."""
+    return admin_client
+
+
+@pytest.fixture
+def server(module_postgres_server: Postgres) -> Iterator[Postgres]:
+    """A server that a test may stop and kill; it runs again for the next one."""
+    yield module_postgres_server
+    try:
+        assert module_postgres_server.pid
+    except PostgresError:
+        module_postgres_server.start()
+
+
+@pytest.fixture(scope="module")
+def migrated(module_postgres_server: Postgres) -> str:
+    """The name of a database with all tables, to be copied."""
+    create_migrated_database(module_postgres_server)
+    return MIGRATED
+
+
+@pytest.fixture
+def empty_database(server: Postgres) -> str:
+    """The address of a database without a table."""
+    return _create(server, "template0")
+
+
+@pytest.fixture
+def database(server: Postgres, migrated: str) -> str:
+    """The address of a database with a flag for a third of all users, and a value."""
+    url = _create(server, migrated)
+    _query(
+        url,
+        "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+        "VALUES ('new_checkout', true, 33);"
+        "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '\"stripe\"')",
+    )
+    return url
+
+
+@pytest.fixture
+def query(database: str) -> Query:
+    """One statement over a connection of its own; the row that it gave."""
+    return lambda statement, *parameters: _query(database, statement, *parameters)
+
+
+@pytest.fixture
+def open_to_all(query: Query) -> Callable[[], None]:
+    """A change that everybody notices."""
+    return lambda: query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+
+
+@pytest.fixture
+def cli_shop() -> None:
+    """The flags and values of the documentation, with an empty history before them."""
+    Change.objects.all().delete()
+    open_shop()
+
+
+@pytest.fixture
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns, without colours."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture
+def worker(database: str) -> Iterator[Worker]:
+    """A worker that has loaded the database."""
+    with Worker(database) as worker:
+        assert worker.ask("ready", 10) is True
+        yield worker
+
+
+def _create(server: Postgres, template: str) -> str:
+    name = f"flags_{next(_numbers)}"
+    _query(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return address(server.url, name)
+
+
+def _query(url: str, statement: str, *parameters: object) -> Any:
+    # The server's default would lose what was committed just before it is killed.
+    options = "-c synchronous_commit=on"
+    with psycopg.connect(url, autocommit=True, options=options) as session:
+        own_backends.append(session.info.backend_pid)
+        cursor = session.execute(statement, parameters or None)
+        return cursor.fetchone() if cursor.description else None
+
+
+@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
+def load(request: pytest.FixtureRequest, db: None) -> Iterator[Load]:
+    """Runs a test in memory and in direct mode. Call it after changes of rows."""
+    if request.param == "database":
+        yield lambda: None
+        return
+    with live_engine():
+        yield refresh

@@ -1,0 +1,51 @@
+"""Helpers for tests of rollout plans in the admin."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+
+from django.test import Client
+from django.utils.html import strip_tags
+
+from flagstaff.rollouts.models import Plan
+from tests.support.rollouts import KEY
+
+__all__ = ["INLINE", "PLANS", "button_names", "plan_url", "press", "table", "text_of"]
+
+#: Styles and scripts that a strict policy forbids.
+INLINE = re.compile(r"\sstyle=|<style|<script(?![^>]*\ssrc=)|\son\w+=|javascript:")
+PLANS = "/admin/flagstaff_rollouts/plan/"
+
+
+def plan_url(plan: Plan) -> str:
+    """Returns the URL of the page of a plan."""
+    return f"{PLANS}{plan.pk}/change/"
+
+
+def button_names(html: str) -> list[str]:
+    """Returns the buttons of a page."""
+    return re.findall(r'name="_plan" value="(\w+)"', html)
+
+
+def press(client: Client, plan: Plan, name: str, **more: str) -> Any:
+    """Posts the form of a page, and confirms if the button asks."""
+    html = client.get(plan_url(plan)).content.decode()
+    [version] = re.findall(r'name="expect_version" value="([^"]+)"', html)
+    data = {"_plan": name, "expect_version": version, "_confirmed": "1", **more}
+    return client.post(plan_url(plan), data, follow=True)
+
+
+def text_of(html: str) -> str:
+    """Returns the visible text of a page in one line."""
+    return " ".join(unescape(strip_tags(html)).split())
+
+
+def table(html: str, heading: str = KEY) -> list[list[str]]:
+    """Returns the rows of the first table after a heading."""
+    after = html.partition(heading)[2]
+    [body] = re.findall(r"<tbody>(.*?)</tbody>", after, re.DOTALL)[:1]
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", body, re.DOTALL)
+    cells = re.compile(r"<t[dh].*?</t[dh]>", re.DOTALL)
+    return [[text_of(one) for one in cells.findall(row)] for row in rows]

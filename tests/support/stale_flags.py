@@ -1,0 +1,103 @@
+"""Flags with an older history and usage, for the tests of stale flags."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from flagstaff._tables.model_fields import find_field
+from flagstaff.cleanup.signals import Assessment
+from flagstaff.cleanup.stale import assess_flags
+from flagstaff.models import FeatureFlag
+from tests.support.terminals import delete_usage
+
+__all__ = [
+    "KEY",
+    "age_history",
+    "assess_one",
+    "collect_usage",
+    "evaluate",
+    "make_flag",
+    "set_columns",
+    "signals",
+]
+
+KEY = "new_checkout"
+
+
+def make_flag(key: str = KEY, *, days: float = 60, **fields: Any) -> FeatureFlag:
+    """A flag for half of all users that was created so many days ago."""
+    flag = FeatureFlag.objects.create(key=key, **{"enabled": True, "rollout_percent": 50, **fields})
+    created = timezone.now() - timedelta(days=days)
+    FeatureFlag.objects.filter(pk=flag.pk).update(created_at=created, changed_at=created)
+    age_history(days, flag)
+    return flag
+
+
+def set_columns(patch: pytest.MonkeyPatch, flag: FeatureFlag, **values: Any) -> None:
+    """Sets columns of a flag, or an attribute of it while the model lacks such a column."""
+    for name, value in values.items():
+        if find_field(FeatureFlag, name) is None:
+            patch.setattr(FeatureFlag, name, _Column(flag.key, value), raising=False)
+        else:
+            FeatureFlag.objects.filter(pk=flag.pk).update(**{name: value})
+
+
+class _Column:
+    """An attribute that one flag has."""
+
+    def __init__(self, key: str, value: object) -> None:
+        self.key = key
+        self.value = value
+
+    def __get__(self, flag: FeatureFlag | None, owner: type | None = None) -> object:
+        return self.value if flag is not None and flag.key == self.key else None
+
+
+def age_history(days: float, flag: FeatureFlag | None = None) -> None:
+    """Makes the entries of the history older by so many days: all, or those of a flag."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE flagstaff_change SET at = at - make_interval(secs => %s) "
+            "WHERE coalesce(%s, object_pk) = object_pk",
+            [days * 86_400, None if flag is None else str(flag.pk)],
+        )
+
+
+def collect_usage(days: float = 90, *, until: float = 0, pid: int = 1) -> None:
+    """A worker that began to report so many days ago, and went on until so many days ago."""
+    begin, end = (timezone.now() - timedelta(days=one) for one in (days, until))
+    if pid == 1:
+        delete_usage()
+        evaluate("another", begin)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_usage_worker VALUES (%s, 'web-1', %s, %s, 60, 1, %s, NULL)",
+            [str(pid), pid, begin, end],
+        )
+
+
+def evaluate(key: str, at: datetime | float = 0, *, times: int = 1) -> None:
+    """Evaluations of a key at a time, or so many days ago."""
+    time = at if isinstance(at, datetime) else timezone.now() - timedelta(days=at)
+    hour = time.replace(minute=0, second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_usage VALUES (%s, %s, true, 0, %s, %s)",
+            [hour, key, times, time],
+        )
+
+
+def assess_one(key: str = KEY, days: int | None = None) -> Assessment:
+    """The signals of one flag."""
+    [found] = [one for one in assess_flags(days) if one.facts.key == key]
+    return found
+
+
+def signals(key: str = KEY) -> dict[str, int]:
+    """The days of each signal that holds for a flag."""
+    return {found.signal.value: found.days for found in assess_one(key).findings}

@@ -1,0 +1,94 @@
+"""The process that `tests/system/connection/test_tls.py` runs: connects with the engine and with libpq.
+
+The argument is a list of connection parameters. The output is a list of the errors of the engine,
+of its pool, and of libpq; None if they connected.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import django
+import psycopg
+from django.db import connections
+
+django.setup()
+
+from flagstaff import _core  # noqa: E402
+from flagstaff._engine import lifecycle  # noqa: E402
+from flagstaff._engine.lifecycle import EngineOptions, StartOptions  # noqa: E402
+from flagstaff._tables.names import names  # noqa: E402
+from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
+
+# The database is empty, so this error proves that the connection works.
+CONNECTED = "a table or column is missing"
+# No attempt ended before the limit.
+LATE = "the server did not answer in time"
+LONGEST = 5.0
+
+
+def engine(parameters: dict[str, str]) -> list[str | None]:
+    options = EngineOptions(
+        parameters=parameters,
+        names=names(connections["default"]),
+        opaque_values=False,
+        listen=False,
+        poll_interval=5.0,
+        pool_size=1,
+        max_staleness=300.0,
+        usage_interval=0.0,
+        measure_interval=5.0,
+        host="web",
+    )
+    start = StartOptions(startup_timeout=0.0, report_unknown=False, engine=options)
+    lifecycle.read_options = lambda in_memory: start
+    try:
+        _core.start(wait=False)
+        while not (report := _core.status_report())["last_error"]:
+            time.sleep(0.001)
+    except Exception as error:  # noqa: BLE001 (the error is the result)
+        return [str(error), str(error)]
+    else:
+        return [connection_error(str(report["last_error"])), over_pool()]
+    finally:
+        _core.stop(5)
+
+
+def over_pool() -> str | None:
+    # A pool that cannot connect tries again until the limit, so the limit is short. A busy machine
+    # may need longer for one attempt: only then the limit is raised.
+    limit = 0.15
+    while True:
+        try:
+            _core.refresh(limit)
+        except RefreshError as error:
+            if LATE in str(error) and limit < LONGEST:
+                limit *= 4
+                continue
+            return connection_error(str(error))
+        except ConfigurationError as error:
+            return str(error)
+        return None
+
+
+def connection_error(error: str) -> str | None:
+    return None if CONNECTED in error else error
+
+
+def libpq(parameters: dict[str, str]) -> str | None:
+    try:
+        psycopg.connect("", **parameters).close()  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        return str(error)
+    return None
+
+
+def main() -> None:
+    cases = json.loads(sys.argv[1])
+    print(json.dumps([[*engine(case), libpq(case)] for case in cases]))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The process of `tests.support.workers.Worker`: reads commands, and writes a line with each result."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.utils.module_loading import import_string
+
+import flagstaff
+
+Command = list[Any]
+
+_logged: list[list[str]] = []
+_stop = threading.Event()
+_seen: list[Any] = []
+_followed: list[list[Any]] = []
+_threads: list[threading.Thread] = []
+
+
+class _ListHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _logged.append([record.levelname, record.getMessage()])
+
+
+def set_up() -> None:
+    logging.getLogger("flagstaff").addHandler(_ListHandler())
+    django.setup()
+    settings.FLAGSTAFF = json.loads(os.environ["FLAGSTAFF"])
+
+
+def run(command: Command) -> Any:
+    name, *arguments = command
+    return COMMANDS[name](*arguments)
+
+
+def until(command: Command, expected: Any, limit: float) -> float | None:
+    """Waits for a result, and returns the seconds that it took; None after the time limit."""
+    started = time.monotonic()
+    while run(command) != expected:
+        if time.monotonic() - started > limit:
+            return None
+        time.sleep(0.001)
+    return time.monotonic() - started
+
+
+def survey(key: str, users: int) -> list[int]:
+    """The primary keys from 0 on that have the flag."""
+    return [user for user in range(users) if flagstaff.flag_enabled(key, user)]
+
+
+def has_logged(times: int) -> bool:
+    """Whether this many lines have been logged; evaluations write them."""
+    flagstaff.flag_enabled("new_checkout")
+    return len(_logged) >= times
+
+
+def watch(command: Command) -> None:
+    """Repeats a command in a thread and records its distinct results, until `watched` is called."""
+    _stop.clear()
+    _seen.clear()
+
+    def repeat() -> None:
+        over = False
+        while not over:
+            # Read before the last run, so that a result at the time of the stop is recorded.
+            over = _stop.is_set()
+            found = run(command)
+            if found not in _seen:
+                _seen.append(found)
+            time.sleep(0.0002)
+
+    _start(repeat)
+
+
+def follow(command: Command) -> None:
+    """Repeats a command in a thread and records when its result changed, until `followed`."""
+    _stop.clear()
+    _followed.clear()
+
+    def repeat() -> None:
+        over = False
+        while not over:
+            # Read before the last run, so that a result at the time of the stop is recorded.
+            over = _stop.is_set()
+            found = run(command)
+            if not _followed or _followed[-1][1] != found:
+                _followed.append([time.monotonic(), found])
+            time.sleep(0.0002)
+
+    _start(repeat)
+
+
+def last_followed() -> Any:
+    """The newest result of the command that is followed."""
+    return _followed[-1][1]
+
+
+def followed() -> list[list[Any]]:
+    """The results in order, each with its time on the system-wide monotonic clock."""
+    watched()
+    return _followed
+
+
+def reload_constantly() -> None:
+    """Loads everything repeatedly in a thread, until `watched` is called."""
+
+    def reload() -> None:
+        while not _stop.is_set():
+            flagstaff.refresh()
+
+    _start(reload)
+
+
+def watched() -> list[Any]:
+    _stop.set()
+    while _threads:
+        _threads.pop().join()
+    return _seen
+
+
+def _start(work: Callable[[], None]) -> None:
+    _threads.append(threading.Thread(target=work, daemon=True))
+    _threads[-1].start()
+
+
+def in_threads(count: int, command: Command) -> list[Any]:
+    """Runs a command in several threads at the same time, and returns their results."""
+    barrier, results = threading.Barrier(count), []
+
+    def run_once() -> None:
+        barrier.wait()
+        results.append(run(command))
+
+    threads = [threading.Thread(target=run_once) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def in_fork(how: str, commands: list[Command], bare: bool = False) -> list[Any]:
+    """Runs commands in a forked child, which then exits in this way.
+
+    A bare fork bypasses Python, as uWSGI does, so Python runs no fork hooks.
+    """
+    reading, writing = os.pipe()
+    with _fork_beside_threads():
+        pid = ctypes.PyDLL(None).fork() if bare else os.fork()
+    if pid == 0:
+        os.write(writing, json.dumps([run(command) for command in commands]).encode())
+        os.close(writing)
+        exit_by(how)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        results = pipe.read()
+    os.waitpid(pid, 0)
+    return list(json.loads(results))
+
+
+def continue_in_fork(bare: bool = False) -> int:
+    """Forks, and kills this process. The child runs all further commands; returns its process id.
+
+    A bare fork bypasses Python, as uWSGI does, so Python runs no fork hooks.
+    """
+    with _fork_beside_threads():
+        pid = ctypes.PyDLL(None).fork() if bare else os.fork()
+    if pid != 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+@contextmanager
+def _fork_beside_threads() -> Iterator[None]:
+    """Ignores Python's warning about a fork beside other threads, which the tests need."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def in_pool(method: str, commands: list[Command]) -> list[Any]:
+    """Runs commands in a child of `multiprocessing`."""
+    context: Any = multiprocessing.get_context(method)
+    with _fork_beside_threads(), context.Pool(1, initializer=set_up) as pool:
+        return [pool.apply(run, [command]) for command in commands]
+
+
+def exit_by(how: str) -> None:
+    ways: dict[str, Callable[[], object]] = {
+        "sys.exit": lambda: sys.exit(3),
+        "os._exit": lambda: os._exit(3),
+        "uncaught": lambda: 1 / 0,
+        "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    }
+    ways[how]()
+
+
+def migrate() -> None:
+    call_command("migrate", verbosity=0)
+    connection.close()
+
+
+def create_enabled_flag(key: str) -> None:
+    from flagstaff.models import FeatureFlag
+
+    FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
+    connection.close()
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "flag_enabled": lambda key, user=None, default=False: flagstaff.flag_enabled(
+        key, user, default=default
+    ),
+    "get_value": lambda key, default=None: flagstaff.get_value(key, default),
+    "explain": lambda key, user=None: asdict(flagstaff.explain(key, user)),
+    "reason_of": lambda key, user=None: flagstaff.explain(key, user).reason,
+    "status": lambda: flagstaff.status().as_dict(),
+    "problems": lambda: sorted(flagstaff.status().problems),
+    "mode": lambda: flagstaff.status().mode,
+    "failed": lambda times: flagstaff.status().failures >= times,
+    "fresh": lambda age: (flagstaff.status().age or 0) <= age,
+    "ready": lambda timeout=None: flagstaff.ready(timeout),
+    "refresh": lambda timeout=5.0: flagstaff.refresh(timeout),
+    "logged": lambda: _logged,
+    "has_logged": has_logged,
+    "until": until,
+    "survey": survey,
+    "watch": watch,
+    "watched": watched,
+    "follow": follow,
+    "last_followed": last_followed,
+    "followed": followed,
+    "reload_constantly": reload_constantly,
+    "in_threads": in_threads,
+    "in_fork": in_fork,
+    "continue_in_fork": continue_in_fork,
+    "in_pool": in_pool,
+    "exit": exit_by,
+    "migrate": migrate,
+    "create_enabled_flag": create_enabled_flag,
+    "pid": os.getpid,
+    # Functions that only one test file needs are in a module beside it.
+    "call": lambda path, *arguments: import_string(path)(*arguments),
+}
+
+
+def main() -> None:
+    set_up()
+    for line in sys.stdin:
+        try:
+            found = {"result": run(json.loads(line))}
+        except ZeroDivisionError:
+            raise
+        except Exception as error:  # noqa: BLE001 (reported to the test)
+            found = {"error": repr(error)}
+        print(json.dumps(found), flush=True)  # noqa: T201 (the result)
+
+
+if __name__ == "__main__":
+    main()

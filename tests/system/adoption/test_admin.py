@@ -1,0 +1,84 @@
+"""flagstaff's admin for the models of an adopting project, which have few or more fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.adoption.project import Project
+from tests.system.adoption.steps import assert_no_messages
+from tests.support.pages import code_of
+
+PAGE = "how-to/existing-models.md"
+MORE_FIELDS = """
+
+FeatureFlag.add_to_class("team", models.CharField(max_length=50, default="", blank=True))
+FeatureFlag.add_to_class("priority", models.PositiveSmallIntegerField(default=0))
+"""
+
+OWN_REASON = """
+
+FeatureFlag.add_to_class("reason", models.CharField(max_length=50, default="new"))
+"""
+
+
+def use_flagstaffs_admin(project: Project) -> None:
+    """Does what the documentation says."""
+    [code] = code_of(PAGE, "python", having="# common/admin.py")
+    project.write("common/admin.py", code)
+
+
+def use_flagstaffs_admin_with(project: Project, columns: str) -> None:
+    """Adopts the models, adds columns to them, and migrates."""
+    project.adopt()
+    project.append("common/models.py", columns)
+    project.manage("makemigrations", "common", "--verbosity=0")
+    project.manage("migrate", "--verbosity=0")
+    use_flagstaffs_admin(project)
+
+
+@pytest.mark.timeout(120)
+def test_admin_of_models_with_few_fields_works(article: Project) -> None:
+    article.adopt()
+    article.manage("migrate", "--verbosity=0")
+    use_flagstaffs_admin(article)
+    assert_no_messages(article)
+    seen = article.script("admin_walk")
+    assert seen == {
+        "columns": ["flag", "state", "on_off", "rollout", "allowed", "evaluated"],
+        "filters": ["state", "changed", "evaluated", "enabled"],
+        "fields": ["key", "enabled", "rollout_percent", "allowed_users_panel", "_reason"],
+        "presets": 6,
+        "asked": True,
+        "flag": [True, 5],
+        "allowed": ["operator", 0],
+        "result": ["Off for operator (primary key 1)."],
+        "undo buttons": 2,
+        "actors": [True],
+        "reasons": ["wider"],
+        "own reason": None,
+        "deleted": True,
+        "value columns": ["value_key", "shown_value", "value_type"],
+        "value fields": ["key", "value", "_reason"],
+        "value": 1,
+    }
+
+
+@pytest.mark.timeout(120)
+def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
+    use_flagstaffs_admin_with(article, MORE_FIELDS)
+    seen = article.script("admin_walk")
+    assert seen["fields"] == [
+        *("enabled", "rollout_percent", "allowed_users_panel"),
+        *("key", "team", "priority", "_reason"),
+    ]
+    # Only the rollout has buttons.
+    assert seen["presets"] == 6
+
+
+@pytest.mark.timeout(120)
+def test_column_named_reason_is_a_field_of_its_own(article: Project) -> None:
+    use_flagstaffs_admin_with(article, OWN_REASON)
+    seen = article.script("admin_walk")
+    assert seen["fields"][-2:] == ["reason", "_reason"]
+    assert seen["own reason"] == "faster"
+    assert seen["reasons"] == ["wider"]

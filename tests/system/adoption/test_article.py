@@ -1,0 +1,89 @@
+"""The article's project adopts flagstaff: the changed lines, its tests, every result."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.system.adoption.project import Project, adoption
+from tests.system.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
+from tests.conftest import ROOT
+from tests.support.pages import code_of
+
+TRIGGERS = """
+    SELECT count(*) FROM pg_trigger
+    WHERE tgname LIKE 'flagstaff%%' AND tgrelid = ANY (%s::regclass[])
+"""
+TABLES = "{common_featureflag,common_featureflag_allowed_users,common_keyvaluestore}"
+ENTRIES = "SELECT count(*) FROM flagstaff_change"
+USER_COUNT = 500
+PAGE = "how-to/existing-models.md"
+
+
+def query_count(database: str, query: str, *parameters: str) -> int:
+    with psycopg.connect(database) as session:
+        [count] = session.execute(query.encode(), parameters or None).fetchone() or [0]
+    return int(count)
+
+
+@pytest.mark.timeout(240)
+def test_adoption_changes_few_lines_and_no_result(
+    article: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tests = passing_tests(article)
+    assert tests == 15
+    started = time.monotonic()
+    before, after = adopt_with_data(article, USER_COUNT)
+    took = time.monotonic() - started
+    assert passing_tests(article) == tests
+    assert_no_messages(article)
+    assert after["mode"] == "live"
+    pairs = sum(map(len, before["found"]["results"]))
+    assert pairs == 10_000
+    with capsys.disabled():
+        print(  # noqa: T201 (statistics of the adoption)
+            f"\nadoption: +{len(adoption().added())} -{len(adoption().removed())} lines, "
+            f"{took:.0f} s; {tests} tests pass before and after; "
+            f"{pairs:,} results compared, 0 differ"
+        )
+
+
+def test_change_through_the_projects_own_models_is_seen_immediately(article: Project) -> None:
+    adopt_with_data(article, 10)
+    assert article.script("change") < 1
+
+
+def test_history_is_written_for_the_projects_own_tables(article: Project, database: str) -> None:
+    adopt_with_data(article, 10)
+    assert query_count(database, ENTRIES) == 0
+    article.script("change")
+    assert query_count(database, ENTRIES) == 6
+
+
+def test_adoption_can_be_reversed(article: Project, database: str) -> None:
+    adopt_with_data(article, 10)
+    assert query_count(database, TRIGGERS, TABLES) == 15
+    article.manage("migrate", "common", "0002", "--verbosity=0")
+    assert query_count(database, TRIGGERS, TABLES) == 0
+    article.manage("migrate", "flagstaff", "zero", "--verbosity=0")
+    assert query_count(database, "SELECT count(*) FROM common_featureflag") == 20
+
+
+def test_adoption_on_sqlite_has_the_same_results(tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop", None)
+    _before, after = adopt_with_data(project)
+    assert after["mode"] == "direct"
+    assert passing_tests(project) == 15
+    assert project.script("change") < 1
+    output = project.manage("check", "--database", "default")
+    assert re.findall(r"flagstaff\.\w+", output) == ["flagstaff.I011"]
+
+
+def test_page_has_every_line_of_the_adoption() -> None:
+    lines = {line.strip() for block in code_of(PAGE, "python") for line in block.splitlines()}
+    assert [line for line in adoption().added() if line.strip() not in lines] == []
+    assert f"{len(adoption().added())} lines" in (ROOT / "docs" / PAGE).read_text()

@@ -1,0 +1,95 @@
+"""A project with its own columns for flags and values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.adoption.project import Project
+from tests.system.adoption.steps import assert_no_messages
+from tests.support.pages import code_of
+
+PAGE = "how-to/own-models.md"
+SETTINGS = """
+INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff", "switches"]
+"""
+MODELS_WITH_UUID = """
+from uuid import uuid4
+
+from django.db import models
+
+from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
+
+
+class Switch(AbstractFeatureFlag):
+    id = models.UUIDField(primary_key=True, default=uuid4)
+
+
+class Setting(AbstractKeyValueStore):
+    id = models.UUIDField(primary_key=True, default=uuid4)
+"""
+
+
+@pytest.fixture
+def switches(tmp_path: Path, database: str) -> Project:
+    """A project that follows docs/how-to/own-models.md up to the migration."""
+    [models], [settings] = code_of(PAGE, "py"), code_of(PAGE, "python", "FLAG_MODEL")
+    project = Project(tmp_path / "shop", database, SETTINGS + settings)
+    project.write("switches/__init__.py", "")
+    project.write("switches/models.py", models)
+    project.manage("makemigrations", "switches", "--verbosity=0")
+    return project
+
+
+def test_models_with_the_migration_of_the_hint_are_used(switches: Project) -> None:
+    switches.manage("migrate", "--verbosity=0")
+    write_migration_of_the_hint(switches, "switches", "0002_flagstaff")
+    switches.manage("migrate", "--verbosity=0")
+    assert_no_messages(switches)
+    assert switches.script("own_models") == "live"
+
+
+def test_page_has_the_required_migration(switches: Project) -> None:
+    [migration] = code_of(PAGE, "python", "class Migration")
+    switches.write("switches/migrations/0002_flagstaff.py", migration)
+    switches.manage("migrate", "--verbosity=0")
+    assert_no_messages(switches)
+
+
+def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, database: str) -> None:
+    flags = {"FLAG_MODEL": "switches.Switch", "VALUE_MODEL": "switches.Setting"}
+    installed = SETTINGS.replace('"flagstaff",', '"flagstaff", "flagstaff.rollouts",')
+    project = Project(tmp_path / "shop", database, f"{installed}FLAGSTAFF = {flags}\n")
+    project.write("switches/__init__.py", "")
+    project.write("switches/models.py", MODELS_WITH_UUID)
+    project.manage("makemigrations", "switches", "--verbosity=0")
+    project.manage("migrate", "--verbosity=0")
+    write_migration_of_the_hint(project, "switches", "0002_flagstaff")
+    project.manage("migrate", "--verbosity=0")
+    assert project.script("plan_of_own_model") == [600, "rolled_back", 0]
+
+
+def test_migration_of_the_hint_works_for_the_article(article: Project) -> None:
+    article.append("config/local_settings.py", 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n')
+    flagstaff = {"FLAG_MODEL": "common.FeatureFlag", "VALUE_MODEL": "common.KeyValueStore"}
+    article.append("config/local_settings.py", f"FLAGSTAFF = {flagstaff}\n")
+    article.manage("migrate", "--verbosity=0")
+    write_migration_of_the_hint(article, "common", "0003_flagstaff")
+    article.manage("migrate", "--verbosity=0")
+    assert_no_messages(article)
+
+
+def write_migration_of_the_hint(project: Project, app: str, name: str) -> None:
+    output = project.manage("check", "--database", "default")
+    created = f'run "manage.py makemigrations --empty {app}"'
+    edited = "in the new file add the import and replace the two lists:"
+    assert f"HINT: {created}, and {edited}" in output
+    lines = [line.strip() for line in output.splitlines()]
+    [imports] = [line for line in lines if line.startswith("from flagstaff")]
+    body = [line for line in lines if line.startswith(("dependencies = ", "operations = "))]
+    head = (
+        f"from django.db import migrations\n{imports}\n\nclass Migration(migrations.Migration):\n"
+    )
+    indented = "".join(f"    {line}\n" for line in body)
+    project.write(f"{app}/migrations/{name}.py", head + indented)

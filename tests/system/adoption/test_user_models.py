@@ -1,0 +1,78 @@
+"""Adoption by a project with its own user model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.adoption.project import Project
+from tests.system.adoption.steps import adopt_with_data, assert_no_messages
+
+SETTINGS = """
+INSTALLED_APPS = [*INSTALLED_APPS, "people"]
+AUTH_USER_MODEL = "people.Person"
+"""
+MODELS = """
+import uuid
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+def random_text():
+    return f"Zoë, {uuid.uuid4().hex[:12]}"
+
+
+class Person(AbstractUser):
+    id = models.FIELD
+"""
+PRIMARY_KEYS = {
+    "uuid": "UUIDField(primary_key=True, default=uuid.uuid4)",
+    "text": "CharField(primary_key=True, max_length=50, default=random_text)",
+}
+
+
+EMPTY = "flagstaff: 1\nflags: {}\nvalues: {}\n"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("vendor", ["postgres", "sqlite"])
+@pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
+def test_adoption_changes_no_result(field: str, vendor: str, database: str, tmp_path: Path) -> None:
+    project = project_with_users(field, database if vendor == "postgres" else None, tmp_path)
+    _before, after = adopt_with_data(project, 50)
+    assert project.script("change") < 1
+    if vendor == "postgres":
+        assert after["mode"] == "live"
+        assert_no_messages(project)
+    else:
+        assert after["mode"] == "direct"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
+def test_import_of_an_export_restores_every_result(
+    field: str, database: str, tmp_path: Path
+) -> None:
+    project = project_with_users(field, database, tmp_path)
+    _before, after = adopt_with_data(project, 50)
+    nameless = project.script("remove_username")
+    project.write("empty.yaml", EMPTY)
+    project.manage("flags", "export", "--file", "all.yaml")
+    # A user without a name is exported by primary key, the others by name.
+    exported = (project.folder / "all.yaml").read_text(encoding="utf-8")
+    assert exported.count("pk:") == exported.count(nameless) > 0
+    project.manage("flags", "import", "empty.yaml", "--delete-missing", "--yes")
+    assert project.script("survey")["found"]["values"] == {}
+    project.manage("flags", "import", "all.yaml")
+    assert project.script("survey")["found"] == after["found"]
+    assert "already up to date" in project.manage("flags", "import", "all.yaml", "--dry-run")
+
+
+def project_with_users(field: str, database: str | None, folder: Path) -> Project:
+    project = Project(folder / "shop", database, SETTINGS)
+    project.write("people/__init__.py", "")
+    project.write("people/models.py", MODELS.replace("FIELD", field))
+    project.manage("makemigrations", "people", "--verbosity=0")
+    return project

@@ -1,0 +1,72 @@
+"""axe-core, the accessibility checker, in the page that a browser has open."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import NamedTuple
+
+import pytest
+
+from tests.system.browser.conftest import Visitor
+from tools.npm_packages import ROOT, installed
+
+__all__ = ["Finding", "findings"]
+
+_SERIOUS = ("serious", "critical")
+_RUN = """
+    const done = arguments[arguments.length - 1];
+    // Half a transition has colors that no style sheet names.
+    document.getAnimations().forEach(one => one.finish());
+    axe.run(document, {resultTypes: ['violations'], elementRef: true}).then(
+        found => done(found.violations.flatMap(({id, impact, nodes}) => nodes.map(
+            ({target, html, failureSummary, element}) => ({
+                rule: id, impact, target: target.join(' '), html, why: failureSummary,
+                excluded: arguments[0].some(([rule, selector]) =>
+                    rule === id && element && element.matches(selector)),
+            })))),
+        error => done(String(error)));
+"""
+
+
+class Finding(NamedTuple):
+    """One element that breaks a rule of axe-core."""
+
+    rule: str
+    impact: str
+    target: str
+    html: str
+    why: str
+
+    def __str__(self) -> str:
+        reasons = " ".join(self.why.split())
+        return f"{self.impact}: {self.rule}: {self.target}: {self.html[:200]}: {reasons}"
+
+
+@cache
+def _script() -> str:
+    """The source of axe-core. Skips the test where it cannot be had, or fails it in CI."""
+    try:
+        packages = installed("axe", "axe-core", ROOT / "target" / "axe")
+    except LookupError as error:
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(f"REQUIRE_BROWSER=1, and {error}")
+        pytest.skip(str(error))
+    return (packages / "axe-core" / "axe.min.js").read_text()
+
+
+def findings(visitor: Visitor, excluded: tuple[tuple[str, str], ...] = ()) -> list[Finding]:
+    """Returns the serious and critical findings on the open page.
+
+    `excluded` has pairs of a rule and a selector: such elements may break that rule.
+    """
+    driver = visitor.driver
+    if not driver.execute_script("return 'axe' in window"):
+        driver.execute_script(_script())
+    found = driver.execute_async_script(_RUN, excluded)
+    assert isinstance(found, list), found
+    return [
+        Finding(one["rule"], one["impact"], one["target"], one["html"], one["why"])
+        for one in found
+        if one["impact"] in _SERIOUS and not one["excluded"]
+    ]

@@ -1,0 +1,111 @@
+"""The example as `make demo` serves it, and a browser that uses it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from selenium import webdriver
+
+from tools.browser import Visitor, chromium
+from tools.demo import ROOT, manage, wait_for_answer, workers
+from tools.ports import LOOPBACK, free_port
+from tools.postgres import Postgres
+
+__all__ = ["RESET", "WORKERS", "Shop", "Visitor"]
+
+WORKERS = 3
+# The state in which each test starts.
+RESET = """
+    UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 5 WHERE key = 'new_checkout';
+    UPDATE flagstaff_keyvaluestore SET value = '"stripe"' WHERE key = 'payment_gateway'
+"""
+
+
+class Shop(NamedTuple):
+    """The running example."""
+
+    address: str
+    database: str
+    master: int
+    #: The environment of its processes.
+    environment: dict[str, str]
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Runs a statement and returns its rows."""
+        with psycopg.connect(self.database, autocommit=True) as session:
+            cursor = session.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def workers(self) -> set[str]:
+        """Returns the process ids of the workers."""
+        children = Path(f"/proc/{self.master}/task/{self.master}/children")
+        return set(children.read_text().split())
+
+
+@pytest.fixture(scope="module")
+def programs() -> tuple[str, str]:
+    """The paths of the browser and its driver."""
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser and driver:
+        return browser, driver
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail("REQUIRE_BROWSER=1, and chromium or chromedriver is missing")
+    pytest.skip("chromium or chromedriver is missing")
+
+
+@pytest.fixture(scope="module")
+def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
+    """The running example, with its sample data and several workers."""
+    port, database = free_port(), module_postgres_server.url
+    settings = {
+        "DATABASE_URL": database,
+        "PORT": str(port),
+        "WORKERS": str(WORKERS),
+        "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings",
+        "PYTHONPATH": str(ROOT),
+    }
+    environment = os.environ | settings
+    for command in ("migrate", "seed"):
+        manage(command, environment)
+    with workers(environment) as master:
+        wait_for_answer(port, master)
+        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+
+
+@pytest.fixture(scope="module")
+def driver(
+    programs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[webdriver.Chrome]:
+    """A browser with an empty profile."""
+    with chromium(*programs, tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def logged_in(driver: webdriver.Chrome, shop: Shop) -> Visitor:
+    """A browser logged in to the admin."""
+    visitor = Visitor(driver, shop.address)
+    visitor.log_in_to_admin("admin")
+    return visitor
+
+
+@pytest.fixture
+def visitor(logged_in: Visitor, shop: Shop) -> Iterator[Visitor]:
+    """A browser with one tab, anonymous in the shop. Fails on errors in the browser's console."""
+    shop.query(RESET)
+    logged_in.visit("/")
+    logged_in.driver.delete_cookie("shop_session")
+    yield logged_in
+    driver = logged_in.driver
+    first, *others = driver.window_handles
+    for tab in others:
+        driver.switch_to.window(tab)
+        driver.close()
+    driver.switch_to.window(first)
+    assert logged_in.console_errors() == []

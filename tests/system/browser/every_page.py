@@ -1,0 +1,212 @@
+"""Every page of the admin that this package has, and the rows that fill them.
+
+A new page is one line of PAGES.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.system.browser.conftest import Shop, Visitor
+from tools.demo_commands import flags
+
+__all__ = ["PAGES", "Page", "Rows", "fill", "open_page"]
+
+FLAGS = "/admin/flagstaff/featureflag/"
+VALUES = "/admin/flagstaff/keyvaluestore/"
+SEGMENTS = "/admin/flagstaff/segment/"
+PLANS = "/admin/flagstaff_rollouts/plan/"
+EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
+RECENT = "/admin/flagstaff/recentchange/"
+STALE = "/admin/flagstaff_cleanup/snooze/"
+UNKNOWN = "/admin/flagstaff/unknownkey/"
+WORKERS = "/admin/flagstaff/connectedworker/"
+
+
+class Page(NamedTuple):
+    """A page: its URL, with the names of rows, and the way that leads to it from there."""
+
+    path: str
+    #: The buttons that open one page after the other.
+    buttons: tuple[str, ...] = ()
+    #: What is clicked on the first page before them.
+    clicks: tuple[str, ...] = ()
+    user: str = "admin"
+
+
+PAGES = {
+    "index": Page("/admin/"),
+    "flag-list": Page(FLAGS),
+    "flag-list-as-release": Page(FLAGS, user="release"),
+    "flag-list-changed": Page(f"{FLAGS}?changed=24h"),
+    "flag-list-turn-off": Page(
+        FLAGS,
+        ("#changelist .actions button",),
+        ("#action-toggle", "select[name=action] option[value=turn_off]"),
+    ),
+    "flag-list-no-match": Page(f"{FLAGS}?q=no-such-flag"),
+    "flag-add": Page(f"{FLAGS}add/"),
+    "flag-add-errors": Page(f"{FLAGS}add/", ("[name=_save]",)),
+    "flag": Page(f"{FLAGS}{{flag}}/change/"),
+    "flag-with-rules": Page(f"{FLAGS}{{ruled}}/change/"),
+    "flag-as-release": Page(f"{FLAGS}{{ruled}}/change/", user="release"),
+    "flag-rules-as-json": Page(f"{FLAGS}{{ruled}}/change/", ("button[value=json]",)),
+    "flag-off": Page(f"{FLAGS}{{off}}/change/"),
+    "flag-who-has-it": Page(f"{FLAGS}{{ruled}}/change/?user=alice&context=country%3DDE"),
+    "flag-who-errors": Page(f"{FLAGS}{{flag}}/change/?user=alcie&context=country"),
+    "flag-allowed-users": Page(f"{FLAGS}{{flag}}/allowed-users/"),
+    "flag-allowed-users-errors": Page(f"{FLAGS}{{flag}}/allowed-users/", ("[name=_add]",)),
+    "flag-delete": Page(f"{FLAGS}{{ruled}}/delete/"),
+    "flag-history": Page(f"{FLAGS}{{flag}}/history/"),
+    "flag-kill": Page(f"{FLAGS}{{flag}}/kill/"),
+    "flag-turn-on": Page(f"{FLAGS}{{off}}/turn-on/"),
+    "flag-save": Page(f"{FLAGS}{{off}}/change/", ("[name=_save]",), ("#id_enabled",)),
+    "flag-restore": Page(f"{FLAGS}{{flag}}/history/", ("[name=_restore]",)),
+    "flag-undo-all": Page(f"{FLAGS}{{flag}}/history/", ("[name=_undo_all]",)),
+    "value-list": Page(VALUES),
+    "value-add": Page(f"{VALUES}add/"),
+    "value-add-errors": Page(f"{VALUES}add/", ("[name=_save]",)),
+    "value": Page(f"{VALUES}{{value}}/change/"),
+    "value-choices": Page(f"{VALUES}{{chosen}}/change/"),
+    "value-object": Page(f"{VALUES}{{object}}/change/"),
+    "value-object-history": Page(f"{VALUES}{{object}}/history/"),
+    "value-delete": Page(f"{VALUES}{{value}}/delete/"),
+    "value-history": Page(f"{VALUES}{{value}}/history/"),
+    "segment-list": Page(SEGMENTS),
+    "segment-add": Page(f"{SEGMENTS}add/"),
+    "segment": Page(f"{SEGMENTS}{{segment}}/change/"),
+    "segment-delete": Page(f"{SEGMENTS}{{segment}}/delete/"),
+    "segment-history": Page(f"{SEGMENTS}{{segment}}/history/"),
+    "plan-list": Page(PLANS),
+    "plan-add": Page(f"{PLANS}add/?flag=beta_reviews"),
+    "plan": Page(f"{PLANS}{{plan}}/change/"),
+    "experiment-list": Page(EXPERIMENTS),
+    "experiment-add": Page(f"{EXPERIMENTS}add/"),
+    "experiment-add-errors": Page(f"{EXPERIMENTS}add/", ("[name=_save]",)),
+    "experiment": Page(f"{EXPERIMENTS}{{experiment}}/change/"),
+    "experiment-draft": Page(f"{EXPERIMENTS}{{draft}}/change/"),
+    "experiment-start": Page(f"{EXPERIMENTS}{{draft}}/change/", ("[value=start]",)),
+    "experiment-weights": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=weights]",)),
+    "experiment-metrics": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=metrics]",)),
+    "experiment-force": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=force]",)),
+    "experiment-ship": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=ship]",)),
+    "experiment-delete": Page(f"{EXPERIMENTS}{{draft}}/delete/"),
+    "recent-changes": Page(RECENT),
+    "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
+    "recent-changes-errors": Page(f"{RECENT}?time=range&from=yesterday"),
+    "recent-changes-no-match": Page(f"{RECENT}?actor=nobody"),
+    "recent-changes-undo": Page(
+        f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)
+    ),
+    "recent-changes-bring-back": Page(
+        f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
+    ),
+    "recent-changes-transaction": Page(RECENT, ("a[href*='undo-transaction=']",)),
+    "stale-flags": Page(STALE),
+    "unknown-keys": Page(UNKNOWN),
+    "unknown-keys-as-release": Page(UNKNOWN, user="release"),
+    "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
+    "workers": Page(WORKERS),
+    "workers-check": Page(WORKERS, ("[name=_check]",)),
+}
+
+# Each is a transaction: the history has something to undo, to restore, and to undo together.
+_CHANGES = (
+    "UPDATE flagstaff_featureflag SET rollout_percent = 25 WHERE key = 'new_checkout'",
+    "UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'new_checkout'",
+    """
+    UPDATE flagstaff_featureflag SET rollout_percent = 5, enabled = true WHERE key = 'new_checkout';
+    UPDATE flagstaff_keyvaluestore SET value = '"paypal"' WHERE key = 'payment_gateway'
+    """,
+    "UPDATE flagstaff_segment SET description = 'Customers with an account.'",
+    """
+    INSERT INTO flagstaff_keyvaluestore (key, value, description, type, choices) VALUES
+        ('parcel_service', '"DHL"', 'Who delivers.', 'string', '["DHL", "UPS"]'),
+        ('checkout.payment.retry_policy.maximum_number_of_attempts_per_order',
+            '{"max": 3, "wait": [1, 5]}', '', 'object', '[]')
+    """,
+    """
+    UPDATE flagstaff_keyvaluestore SET value = '{"max": 5, "wait": [1]}' WHERE type = 'object'
+    """,
+    """
+    INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules, description) VALUES
+        ('fast_search', false, 25, '[]', 'The new index of the search.'),
+        ('slow_search', true, 0, '[]', ''),
+        ('express_delivery', true, 0, '[{"name": "near", "rollout_percent": 50, "conditions": [
+            {"attribute": "country", "operator": "in", "values": ["DE", "FR"]}]}]', '')
+    """,
+)
+# Evaluations of a day, and a flag that nobody has changed for a long time.
+_PAST = (
+    """
+    INSERT INTO flagstaff_usage
+    SELECT date_trunc('hour', now()) - n * interval '1 hour', 'new_checkout', true, 300 + 9 * n,
+        90 - n, now() - n * interval '1 hour' FROM generate_series(0, 23) AS n
+    ON CONFLICT DO NOTHING
+    """,
+    "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
+    """
+    INSERT INTO flagstaff_experiments_exposure (experiment_id, shuffle, unit, variant, phase, at)
+    SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', 'treatment'])[1 + n % 2], 1,
+        now() - interval '18 days' + n * interval '10 days' / 4000
+    FROM flagstaff_experiments_experiment AS e, generate_series(1, 4000) AS n
+    WHERE e.key = 'checkout_button'
+    """,
+    # Keys without a flag: misspelt, long, of a flag that was deleted, and not valid.
+    f"""
+    INSERT INTO flagstaff_usage
+    SELECT date_trunc('hour', now()), key, false, 1, n * n * 977, now() - n * interval '7 minutes'
+    FROM unnest(ARRAY['new_chekout', 'old_banner', '{"payment_retry_policy_" * 4}',
+        'cart:badge', '(other keys)']) WITH ORDINALITY AS keys (key, n)
+    ON CONFLICT DO NOTHING;
+    INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
+    VALUES ('old_banner', true, 5)
+    """,
+    "DELETE FROM flagstaff_featureflag WHERE key = 'old_banner'",
+    """
+    UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'
+    """,
+)
+_COMMANDS = (
+    "run-jobs",
+    "plan slow_search start --step 5:1h --step 25:1h --step 50:1h --required-users 1",
+    "experiment checkout_button start",
+    "experiment large_photos create --description large",
+    "experiment large_photos metrics --primary orders --planned-users 20000",
+)
+_PKS = """
+    SELECT 'flag', id FROM flagstaff_featureflag WHERE key = 'new_checkout' UNION ALL
+    SELECT 'ruled', id FROM flagstaff_featureflag WHERE key = 'express_delivery' UNION ALL
+    SELECT 'off', id FROM flagstaff_featureflag WHERE key = 'fast_search' UNION ALL
+    SELECT 'value', id FROM flagstaff_keyvaluestore WHERE key = 'payment_gateway' UNION ALL
+    SELECT 'chosen', id FROM flagstaff_keyvaluestore WHERE key = 'parcel_service' UNION ALL
+    SELECT 'object', id FROM flagstaff_keyvaluestore WHERE type = 'object' UNION ALL
+    SELECT 'segment', id FROM flagstaff_segment WHERE key = 'customers' UNION ALL
+    SELECT 'plan', max(id) FROM flagstaff_rollouts_plan UNION ALL
+    SELECT 'experiment', id FROM flagstaff_experiments_experiment WHERE key = 'checkout_button'
+    UNION ALL
+    SELECT 'draft', id FROM flagstaff_experiments_experiment WHERE key = 'large_photos'
+"""
+Rows = dict[str, int]
+
+
+def fill(shop: Shop) -> Rows:
+    """Writes the rows, and returns the primary keys that the paths of PAGES name."""
+    for statement in _CHANGES:
+        shop.query(statement)
+    for command in _COMMANDS:
+        flags(command, shop.environment)
+    for statement in _PAST:
+        shop.query(statement)
+    return dict(shop.query(_PKS))
+
+
+def open_page(visitor: Visitor, page: Page, rows: Rows) -> None:
+    """Opens a page, by its buttons if it has any."""
+    if page.user != "admin":
+        visitor.log_in_to_admin(page.user)
+    visitor.visit(page.path.format(**rows))
+    for element in page.clicks:
+        visitor.click(element)
+    for button in page.buttons:
+        visitor.press(button)

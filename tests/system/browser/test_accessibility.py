@@ -1,0 +1,83 @@
+"""axe-core on every page of the admin, in light and dark, on a desktop and on a phone.
+
+The same run keeps a screenshot of each in build/screenshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.browser import axe
+from tests.system.browser.axe import findings
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.every_page import PAGES, Rows, fill, open_page
+from tests.system.browser.screenshots import save_screenshot
+
+SCHEMES = ("light", "dark")
+WIDTHS = (1280, 400)
+# Rules that Django's own markup breaks, with the elements that do.
+DJANGO = (
+    # Select2, which Django ships, gives the box of its list of users no label.
+    ("label", ".select2-search__field"),
+    # Its list of chosen users has its placeholder or its announcements beside the items.
+    ("list", ".select2-selection__rendered"),
+    # "7 total" beside the number of results: a link without an underline.
+    ("link-in-text-block", "#changelist-search a[href='?']"),
+    # The links of the breadcrumbs stand in a bar of their own, without underlines.
+    ("link-in-text-block", ".breadcrumbs > a"),
+)
+
+
+@pytest.fixture(scope="module")
+def rows(shop: Shop) -> Rows:
+    return fill(shop)
+
+
+@pytest.fixture
+def admin(logged_in: Visitor) -> Iterator[Visitor]:
+    """The browser of a superuser, in its usual size and scheme after the test."""
+    yield logged_in
+    logged_in.reset_width()
+    logged_in.set_scheme("light")
+    if logged_in.username != "admin":
+        logged_in.log_in_to_admin("admin")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_has_no_serious_finding(name: str, admin: Visitor, rows: Rows) -> None:
+    open_page(admin, PAGES[name], rows)
+    found: dict[str, list[str]] = {}
+    for scheme in SCHEMES:
+        admin.set_scheme(scheme)
+        for width in WIDTHS:
+            admin.set_width(width)
+            save_screenshot(admin, f"{name}-{scheme}-{width}")
+            for finding in findings(admin, DJANGO):
+                found.setdefault(str(finding), []).append(f"{scheme} {width}")
+    assert not found, "\n".join(f"{', '.join(where)}: {what}" for what, where in found.items())
+
+
+def test_box_without_a_label_is_found(admin: Visitor) -> None:
+    admin.visit("/admin/")
+    admin.driver.execute_script(
+        "document.querySelector('#content').append(document.createElement('textarea'))"
+    )
+    [finding] = findings(admin, DJANGO)
+    assert (finding.rule, finding.impact) == ("label", "critical")
+    assert findings(admin, (*DJANGO, ("label", "#content > textarea"))) == []
+
+
+def test_missing_axe_fails_where_a_browser_is_required(
+    admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("npm is needed to download axe-core: install Node.js")
+
+    axe._script.cache_clear()
+    monkeypatch.setattr(axe, "installed", fail)
+    monkeypatch.setenv("REQUIRE_BROWSER", "1")
+    admin.visit("/admin/")
+    with pytest.raises(pytest.fail.Exception, match=r"REQUIRE_BROWSER=1, .* axe-core"):
+        findings(admin)

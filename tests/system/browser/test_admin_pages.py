@@ -1,0 +1,301 @@
+"""Every page of the admin in a browser, for every kind of user, with odd rows, on two widths.
+
+A page shows no object of Python, fits into the window, is small, and logs no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.layout import OVERFLOW
+
+FLAGS = "/admin/flagstaff/featureflag/"
+VALUES = "/admin/flagstaff/keyvaluestore/"
+SEGMENTS = "/admin/flagstaff/segment/"
+PREFIXES = {"flag": FLAGS, "value": VALUES, "segment": SEGMENTS}
+WIDTHS = (1400, 400)
+MAX_BYTES = 500_000
+OK, FORBIDDEN = 200, 403
+# Rows that have broken a page, or could; the worst first.
+LONG = "checkout_payment_retry_policy_" * 8
+ODD_KEYS = {
+    "flag": [f"flag_{LONG}", "<b>bold</b>", "new_checkout", "summer_banner"],
+    "value": [f"value_{LONG}", "megabyte", "digits", "secret", "a/b?c#<i>"],
+    "segment": [f"segment_{LONG}", "odd"],
+}
+STAFF = """
+    INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active, first_name,
+        last_name, email, date_joined)
+    SELECT name, password, false, true, true, '', '', '', now()
+    FROM auth_user, unnest(ARRAY['change', 'view']) AS name WHERE username = 'admin'
+"""
+PERMISSIONS = """
+    INSERT INTO auth_user_user_permissions (user_id, permission_id)
+    SELECT auth_user.id, auth_permission.id FROM auth_user, auth_permission
+    WHERE codename IN (username || '_featureflag', username || '_keyvaluestore',
+        username || '_segment')
+"""
+ODD_FLAGS = f"""
+    INSERT INTO flagstaff_featureflag (key, description, rollout_percent) VALUES
+        ('flag_{LONG}', repeat('x', 3000), 50),
+        ('<b>bold</b>', E'<script>alert(1)</script>\\ntwo 🚩', 1)
+"""
+MANY_USERS = """
+    INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+    SELECT flag.id, person.id FROM flagstaff_featureflag AS flag, auth_user AS person
+    WHERE flag.key = '<b>bold</b>'
+"""
+ODD_VALUES = f"""
+    INSERT INTO flagstaff_keyvaluestore (key, value, secret, description) VALUES
+        ('value_{LONG}', to_jsonb(repeat('x', 3000)), false, repeat('x', 3000)),
+        ('a/b?c#<i>', '"<script>alert(1)</script>"', false, ''),
+        ('megabyte', jsonb_build_object('text', repeat('"', 500000)), false, ''),
+        ('secret', '"hidden"', true, ''),
+        ('digits', '1e5000', false, '')
+"""
+ODD_SEGMENTS = f"""
+    INSERT INTO flagstaff_segment (key, description, conditions) VALUES
+        ('segment_{LONG}', repeat('x', 3000), jsonb_build_array(jsonb_build_object(
+            'attribute', repeat('a', 100), 'operator', 'in',
+            'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[30]))))),
+        ('odd', '', '{{"x": "<b>"}}')
+"""
+# Rules with long texts, rules of another form, and rules that are too large for a form.
+ODD_RULES = (
+    f"""
+    UPDATE flagstaff_featureflag SET rules = jsonb_build_array(jsonb_build_object(
+        'name', repeat('n', 100), 'conditions', jsonb_build_array(
+            jsonb_build_object('segment', 'segment_{LONG}'),
+            jsonb_build_object('attribute', repeat('a', 100), 'operator', 'in',
+                'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[30]))))))
+    WHERE key = 'flag_{LONG}'
+    """,
+    """
+    UPDATE flagstaff_featureflag SET rules = '{"x": "<b>"}' WHERE key = '<b>bold</b>'
+    """,
+    """
+    UPDATE flagstaff_featureflag SET rules = jsonb_build_array(jsonb_build_object(
+        'conditions', jsonb_build_array(jsonb_build_object('attribute', 'a', 'operator', 'in',
+            'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[200]))))))
+    WHERE key = 'summer_banner'
+    """,
+    # Owners and tags as long as they can be, and tags of another form.
+    f"""
+    UPDATE flagstaff_featureflag SET owner = repeat('o', 100), review_on = '2027-03-01',
+        tags = (SELECT jsonb_agg(repeat(chr(96 + n), 50)) FROM generate_series(1, 20) AS n)
+    WHERE key = 'flag_{LONG}'
+    """,
+    """
+    UPDATE flagstaff_featureflag SET owner = '<b>', tags = '{"x": "<b>"}' WHERE key = '<b>bold</b>'
+    """,
+)
+# Each statement is a transaction, so that the history has something to undo and to restore.
+EVENTS = (
+    "UPDATE flagstaff_featureflag SET enabled = true",
+    """
+    SELECT set_config('flagstaff.actor', repeat('a', 300), false),
+        set_config('flagstaff.reason', repeat('r', 500), false);
+    UPDATE flagstaff_featureflag SET enabled = false, description = repeat('y', 3000)
+    """,
+    "UPDATE flagstaff_keyvaluestore SET description = 'changed'",
+    "UPDATE flagstaff_segment SET description = 'changed'",
+    "UPDATE flagstaff_keyvaluestore SET value = '2e5000' WHERE key = 'digits'",
+    f"UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'value_{LONG}'",
+    """
+    UPDATE flagstaff_keyvaluestore SET value = jsonb_set(value, '{more}', '1')
+        WHERE key = 'megabyte';
+    UPDATE flagstaff_featureflag SET rollout_percent = 2 WHERE key = '<b>bold</b>'
+    """,
+)
+MEASURES = """
+    const [page] = performance.getEntriesByType('navigation');
+    const object = /object at 0x|&lt;[\\w.]+ object|&lt;(function|class)\\b|DatabaseDefault/;
+    const found = document.documentElement.outerHTML.match(object);
+    return [page.responseStatus, page.decodedBodySize, found && found[0]];
+"""
+
+
+class Page(NamedTuple):
+    """A page of the admin, and who may open it."""
+
+    path: str
+    permissions: tuple[str, ...]
+
+
+PAGES = {
+    "list": Page("", ("change", "view")),
+    "add": Page("add/", ()),
+    "change": Page("{}/change/", ("change", "view")),
+    "delete": Page("{}/delete/", ()),
+    "history": Page("{}/history/", ("change", "view")),
+}
+
+
+class Admin(NamedTuple):
+    """The browser of a staff user, and the primary keys of the rows."""
+
+    visitor: Visitor
+    username: str
+    pks: dict[str, dict[str, int]]
+
+    def paths(self, kind: str, page: str) -> list[str]:
+        """Returns the URLs of a page: one, or one for each odd row; fewer for less rights."""
+        path = PREFIXES[kind] + PAGES[page].path
+        paths = list(dict.fromkeys(path.format(pk) for pk in self.pks[kind].values()))
+        return paths if self.username == "admin" else paths[: 2 if self.may_open(page) else 1]
+
+    def may_open(self, page: str) -> bool:
+        return self.username == "admin" or self.username in PAGES[page].permissions
+
+    def press(self, xpath: str) -> None:
+        """Clicks the first matching button; some are outside the window."""
+        button = self.visitor.driver.find_element(By.XPATH, xpath)
+        with self.visitor.leaving_page():
+            self.visitor.driver.execute_script("arguments[0].click()", button)
+
+    def assert_sound(self, shown: str) -> None:
+        """Checks the open page."""
+        status, size, python_object = self.visitor.driver.execute_script(MEASURES)
+        assert (shown, status) == (shown, OK)
+        assert size < MAX_BYTES, shown
+        assert python_object is None, shown
+        assert self.visitor.console_errors() == [], shown
+        for width in WIDTHS:
+            self.visitor.set_width(width)
+            assert self.visitor.driver.execute_script(OVERFLOW) == [], (shown, width)
+
+
+@pytest.fixture(scope="module")
+def pks(shop: Shop) -> dict[str, dict[str, int]]:
+    """The primary keys of the rows by kind and key, after the rows were written."""
+    odd_rows = (ODD_FLAGS, MANY_USERS, ODD_VALUES, ODD_SEGMENTS, *ODD_RULES)
+    for statement in (STAFF, PERMISSIONS, *odd_rows, *EVENTS):
+        shop.query(statement)
+    flags = shop.query("SELECT key, id FROM flagstaff_featureflag")
+    values = shop.query("SELECT key, id FROM flagstaff_keyvaluestore")
+    segments = shop.query("SELECT key, id FROM flagstaff_segment")
+    found = {"flag": dict(flags), "value": dict(values), "segment": dict(segments)}
+    return {kind: {key: found[kind][key] for key in keys} for kind, keys in ODD_KEYS.items()}
+
+
+@pytest.fixture(scope="module", params=["admin", "change", "view"])
+def admin(
+    request: pytest.FixtureRequest, logged_in: Visitor, pks: dict[str, dict[str, int]]
+) -> Iterator[Admin]:
+    """The admin as a superuser, or as a user who may only change or only view the rows."""
+    logged_in.log_in_to_admin(request.param)
+    logged_in.console_errors()
+    yield Admin(logged_in, request.param, pks)
+    logged_in.reset_width()
+
+
+@pytest.mark.parametrize("kind", PREFIXES)
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_sound_or_forbidden(admin: Admin, kind: str, page: str) -> None:
+    for path in admin.paths(kind, page):
+        admin.visitor.visit(path)
+        if admin.may_open(page):
+            admin.assert_sound(path)
+            continue
+        assert admin.visitor.driver.execute_script(MEASURES)[0] == FORBIDDEN
+        [error] = admin.visitor.console_errors()
+        assert "403" in error
+
+
+def open_history(admin: Admin, kind: str, key: str) -> None:
+    admin.visitor.visit(f"{PREFIXES[kind]}{admin.pks[kind][key]}/history/")
+
+
+def confirm_on(admin: Admin, key: str) -> None:
+    admin.visitor.visit(FLAGS)
+    admin.press(f"//a[@aria-label='Turn on… {key}']")
+
+
+def confirm_restore(admin: Admin, kind: str, key: str) -> None:
+    open_history(admin, kind, key)
+    admin.press("//button[@name='_restore']")
+
+
+def confirm_undo_all(admin: Admin, kind: str, key: str) -> None:
+    open_history(admin, kind, key)
+    admin.press("//button[@name='_undo_all']")
+
+
+def confirm_delete(admin: Admin, kind: str) -> None:
+    admin.visitor.visit(PREFIXES[kind])
+    with admin.visitor.leaving_page():
+        admin.visitor.driver.execute_script(
+            "document.querySelector('#action-toggle').click();"
+            "document.querySelector('select[name=action]').value = 'delete_selected';"
+            "document.querySelector('#changelist-form').submit()"
+        )
+
+
+def leave_empty(admin: Admin, kind: str) -> None:
+    admin.visitor.visit(f"{PREFIXES[kind]}add/")
+    admin.visitor.follow(".submit-row [name=_save]")
+
+
+CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {
+    "on": lambda admin: confirm_on(admin, "new_checkout"),
+    "on long key": lambda admin: confirm_on(admin, f"flag_{LONG}"),
+    "restore flag": lambda admin: confirm_restore(admin, "flag", f"flag_{LONG}"),
+    "restore segment": lambda admin: confirm_restore(admin, "segment", f"segment_{LONG}"),
+    "restore value": lambda admin: confirm_restore(admin, "value", "megabyte"),
+    "undo all of flag": lambda admin: confirm_undo_all(admin, "flag", f"flag_{LONG}"),
+    "undo all of value": lambda admin: confirm_undo_all(admin, "value", "megabyte"),
+}
+FORMS: dict[str, Callable[[Admin], None]] = {
+    "delete flags": lambda admin: confirm_delete(admin, "flag"),
+    "delete values": lambda admin: confirm_delete(admin, "value"),
+    "delete used segments": lambda admin: confirm_delete(admin, "segment"),
+    "errors of a flag": lambda admin: leave_empty(admin, "flag"),
+    "errors of a value": lambda admin: leave_empty(admin, "value"),
+    "errors of a segment": lambda admin: leave_empty(admin, "segment"),
+}
+
+
+@pytest.mark.parametrize("admin", ["change"], indirect=True)
+@pytest.mark.parametrize("page", CONFIRMATIONS)
+def test_confirmation_page_is_sound(admin: Admin, page: str) -> None:
+    CONFIRMATIONS[page](admin)
+    admin.assert_sound(page)
+
+
+@pytest.mark.parametrize("admin", ["admin"], indirect=True)
+@pytest.mark.parametrize("page", FORMS)
+def test_page_after_a_form_is_sound(admin: Admin, page: str) -> None:
+    FORMS[page](admin)
+    admin.assert_sound(page)
+
+
+@pytest.mark.parametrize("admin", ["admin"], indirect=True)
+def test_pressed_button_stays_in_view(admin: Admin, shop: Shop) -> None:
+    pk = admin.pks["flag"]["new_checkout"]
+    shop.query(f"UPDATE flagstaff_featureflag SET enabled = true WHERE id = {pk}")
+    admin.visitor.set_width(1400)
+    admin.visitor.visit(FLAGS)
+    admin.visitor.follow(f"#result_list a[href*='/{pk}/kill/']")
+    admin.visitor.follow(".flagstaff-confirm")
+    admin.visitor.wait_for_text(".messagelist", "is now off")
+    assert admin.visitor.driver.current_url.endswith(f"#flag-{pk}")
+    script = """
+        const row = document.querySelector(':target').closest('tr');
+        const {top, bottom} = row.getBoundingClientRect();
+        return [top >= 0, bottom <= innerHeight, getComputedStyle(row.cells[0]).backgroundColor
+            !== getComputedStyle(row.parentElement.rows[0].cells[0]).backgroundColor];
+    """
+    assert admin.visitor.driver.execute_script(script) == [True, True, True]
+
+
+@pytest.mark.parametrize("admin", ["view"], indirect=True)
+@pytest.mark.parametrize("kind", PREFIXES)
+@pytest.mark.parametrize("page", ["list", "history"])
+def test_viewer_has_no_buttons(admin: Admin, kind: str, page: str) -> None:
+    admin.visitor.visit(admin.paths(kind, page)[0])
+    assert admin.visitor.texts("#content-main button[name^=_]") == []

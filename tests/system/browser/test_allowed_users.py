@@ -1,0 +1,145 @@
+"""The page of allowed users, and "Who has it?", in a browser without scripts, on two widths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.layout import assert_fits, without_scripts
+
+FLAGS = "/admin/flagstaff/featureflag/"
+MESSAGE = ".messagelist"
+NAMES = ".flagstaff-user-list label"
+LONG = "x" * 150
+CLEAR = """
+    DELETE FROM flagstaff_featureflag_allowed_users WHERE featureflag_id =
+        (SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout')
+"""
+ALLOW = """
+    INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+    SELECT flag.id, person.id FROM flagstaff_featureflag AS flag, auth_user AS person
+    WHERE flag.key = 'new_checkout' AND {}
+"""
+LONG_USER = f"""
+    INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active, first_name,
+        last_name, email, date_joined)
+    VALUES ('{LONG}', '', false, false, true, '', '', '', now()) ON CONFLICT DO NOTHING
+"""
+ALLOWED = f"""
+    SELECT username FROM auth_user AS person
+    JOIN flagstaff_featureflag_allowed_users AS link ON link.user_id = person.id
+    JOIN flagstaff_featureflag AS flag ON flag.id = link.featureflag_id
+    WHERE flag.key = 'new_checkout' AND username <> '{LONG}' ORDER BY username
+"""
+
+
+@pytest.fixture(params=(1400, 400))
+def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
+    """A window without scripts, on a phone or on a desktop. Alice and a long name are allowed."""
+    for statement in (CLEAR, LONG_USER, ALLOW.format(f"username IN ('alice', '{LONG}')")):
+        shop.query(statement)
+    with without_scripts(visitor, request.param):
+        yield request.param
+    shop.query(CLEAR)
+    shop.query(f"DELETE FROM auth_user WHERE username = '{LONG}'")
+    shop.query(ALLOW.format("username = 'alice'"))
+
+
+def pk_of(shop: Shop) -> int:
+    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    return int(pk)
+
+
+def allowed(shop: Shop) -> list[str]:
+    return [name for (name,) in shop.query(ALLOWED)]
+
+
+def open_users(visitor: Visitor, shop: Shop, query: str = "") -> None:
+    visitor.visit(f"{FLAGS}{pk_of(shop)}/allowed-users/{query}")
+
+
+@pytest.mark.usefixtures("width")
+def test_page_of_flag_leads_to_its_users(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(f"{FLAGS}{pk_of(shop)}/change/")
+    assert "alice" in visitor.text(".flagstaff-allowed")
+    visitor.press(".flagstaff-allowed a")
+    assert visitor.text("h1") == "Allowed users of new_checkout"
+    assert "alice" in visitor.texts(NAMES)
+    assert_fits(visitor)
+
+
+@pytest.mark.usefixtures("width")
+def test_names_are_added_and_unknown_ones_stay(visitor: Visitor, shop: Shop) -> None:
+    open_users(visitor, shop)
+    visitor.write("#id_names", "bob, alcie\ncarol")
+    visitor.write("#id_reason", "beta")
+    visitor.press("[name=_add]")
+    assert "Added 2 users." in visitor.text(MESSAGE)
+    assert allowed(shop) == ["alice", "bob", "carol"]
+    assert visitor.find("#id_names").get_attribute("value") == "alcie\n"
+    assert visitor.text("#names_problem").endswith("Did you mean “alice”?")
+    assert_fits(visitor)
+
+
+@pytest.mark.usefixtures("width")
+def test_selected_users_are_removed(visitor: Visitor, shop: Shop) -> None:
+    open_users(visitor, shop, "?q=ALI")
+    assert visitor.texts(NAMES) == ["alice"]
+    visitor.click(".flagstaff-user-list input")
+    visitor.press("[name=_remove]")
+    assert "Removed 1 user." in visitor.text(MESSAGE)
+    assert allowed(shop) == []
+    assert "No allowed user matches." in visitor.text("#content")
+    assert_fits(visitor)
+
+
+@pytest.mark.usefixtures("width")
+def test_next_page_shows_other_users(visitor: Visitor, shop: Shop) -> None:
+    shop.query(CLEAR)
+    shop.query(ALLOW.format("person.id <= 120"))
+    open_users(visitor, shop)
+    first = visitor.texts(NAMES)
+    visitor.press("[rel=next]")
+    second = visitor.texts(NAMES)
+    assert (len(first), len(second)) == (50, 50)
+    assert not set(first).intersection(second)
+    assert_fits(visitor)
+
+
+@pytest.mark.usefixtures("width")
+def test_rows_and_buttons_are_large_enough_for_a_finger(
+    visitor: Visitor, shop: Shop, width: int
+) -> None:
+    open_users(visitor, shop)
+    if width == 400:
+        rows = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-user-list li")
+        buttons = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-actions button")
+        assert [one.rect["height"] for one in (*rows, *buttons) if one.rect["height"] < 44] == []
+    # The long name breaks.
+    assert_fits(visitor)
+
+
+@pytest.mark.usefixtures("width")
+def test_flag_is_evaluated_for_a_user(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(f"{FLAGS}{pk_of(shop)}/change/")
+    visitor.write("#id_who_user", "alice")
+    with visitor.leaving_page():
+        visitor.find("#id_who_user").send_keys(Keys.ENTER)
+    assert visitor.driver.current_url.endswith("?user=alice&context=#who-has-it")
+    assert visitor.text(".flagstaff-answer strong").startswith("On for alice")
+    assert "Allowed user ✓ passed, decides" in visitor.text(".flagstaff-decides")
+    assert visitor.find("#flagstaff-buckets-title").get_attribute("textContent")
+    assert_fits(visitor)
+
+
+@pytest.mark.usefixtures("width")
+def test_errors_stand_beside_what_was_typed(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(f"{FLAGS}{pk_of(shop)}/change/?user=alcie&context=country")
+    assert "Did you mean “alice”?" in visitor.text("#who_user_problem")
+    assert "Expected name=value" in visitor.text("#who_context_problem")
+    assert visitor.find("#id_who_user").get_attribute("value") == "alcie"
+    assert_fits(visitor)

@@ -1,0 +1,179 @@
+"""The demo in a browser: a change in the admin reaches every worker."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from tests.system.browser.conftest import WORKERS, Shop, Visitor
+from tests.system.browser.layout import assert_fits
+
+FLAGS = "/admin/flagstaff/featureflag/"
+MESSAGE = ".messagelist"
+PANEL = ".panel footer"
+PROGRESS = "[data-progress]"
+LONG_KEY = "checkout." * 28
+ALICE, BOB = "alice", "bob"
+
+
+def in_rollout(pk: int, percent: int) -> bool:
+    digest = hashlib.sha256(f"new_checkout:{pk}".encode()).hexdigest()
+    return int(digest, 16) % 100 < percent
+
+
+def user_counts(shop: Shop, percent: int) -> tuple[int, int]:
+    """Returns how many users of the crowd page have new_checkout, and how many users it has."""
+    [[allowed]] = shop.query("SELECT user_id FROM flagstaff_featureflag_allowed_users")
+    users = [pk for (pk,) in shop.query("SELECT id FROM auth_user WHERE NOT is_staff")]
+    return sum(pk == allowed or in_rollout(pk, percent) for pk in users), len(users)
+
+
+def panel_texts(visitor: Visitor) -> list[str]:
+    """Returns the user count and the rollout of each worker's panel."""
+    counts, rollouts = visitor.texts(".panel [data-count]"), visitor.texts(".panel [data-rollout]")
+    return [f"{count}, {rollout}" for count, rollout in zip(counts, rollouts, strict=True)]
+
+
+def open_crowd_page(visitor: Visitor, shop: Shop) -> None:
+    """Opens the crowd page in a new tab and waits until it shows every worker."""
+    visitor.open_tab("/crowd/")
+    visitor.wait_for_text(PROGRESS, f"Connected to all {WORKERS} workers")
+    assert set(visitor.texts(".panel [data-pid]")) == shop.workers()
+
+
+def wait_for_panels(visitor: Visitor, shop: Shop, percent: int, rollout: str) -> None:
+    """Waits until the panel of every worker shows this rollout and the right number of dots."""
+    enabled, total = user_counts(shop, percent)
+    enabled = 0 if rollout == "off" else enabled
+    visitor.wait_until(lambda: panel_texts(visitor), [f"{enabled} of {total}, {rollout}"] * WORKERS)
+    assert len(visitor.texts(".panel .dots .enabled")) == WORKERS * enabled
+
+
+def test_crowd_page_explains_the_number_by_chance(visitor: Visitor, shop: Shop) -> None:
+    open_crowd_page(visitor, shop)
+    wait_for_panels(visitor, shop, 5, "rollout 5 %")
+    enabled, total = user_counts(shop, 5)
+    visitor.wait_for_text(
+        "[data-chance]",
+        f"5 % of {total - 1} users is 15. In 95 % of cases, chance makes it 8 to 23. "
+        f"Here it is {enabled - 1}. 1 allowed user has the flag, too.",
+    )
+
+
+def add_to_cart(visitor: Visitor) -> None:
+    visitor.visit("/things/pennant/")
+    visitor.follow(".buy button")
+    visitor.wait_for_text("[role=status]", "Harbour pennant is in your cart")
+
+
+def test_on_off_button_reaches_every_worker(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(FLAGS)
+    open_crowd_page(visitor, shop)
+    wait_for_panels(visitor, shop, 5, "rollout 5 %")
+    visitor.switch_to_tab(0)
+    visitor.follow("[aria-label='Kill… new_checkout']")
+    visitor.follow(".flagstaff-confirm")
+    visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now off.")
+    visitor.switch_to_tab(1)
+    wait_for_panels(visitor, shop, 0, "off")
+    visitor.switch_to_tab(0)
+    visitor.follow("[aria-label='Turn on… new_checkout']")
+    visitor.wait_for_text("h1", "Turn on a flag")
+    visitor.follow(".flagstaff-confirm")
+    visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now on.")
+    visitor.switch_to_tab(1)
+    wait_for_panels(visitor, shop, 5, "rollout 5 %")
+
+
+def test_rollout_step_reaches_every_worker(visitor: Visitor, shop: Shop) -> None:
+    open_crowd_page(visitor, shop)
+    visitor.switch_to_tab(0)
+    visitor.visit(FLAGS)
+    visitor.follow_link("new_checkout")
+    visitor.click("[data-flagstaff-steps] button[value='50']")
+    assert visitor.find("#id_rollout_percent").get_attribute("value") == "50"
+    visitor.follow(".flagstaff-save")
+    visitor.follow(".flagstaff-confirm")
+    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: rollout_percent 5 → 50")
+    visitor.switch_to_tab(1)
+    wait_for_panels(visitor, shop, 50, "rollout 50 %")
+    visitor.wait_for_text(PROGRESS, f"changed in {WORKERS} of {WORKERS} workers")
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_crowd_page_fits_with_a_long_key(width: int, visitor: Visitor, shop: Shop) -> None:
+    shop.query(f"INSERT INTO flagstaff_featureflag (key) VALUES ('{LONG_KEY}')")
+    visitor.set_width(width)
+    try:
+        visitor.visit("/crowd/")
+        assert_fits(visitor)
+    finally:
+        visitor.reset_width()
+        shop.query(f"DELETE FROM flagstaff_featureflag WHERE key = '{LONG_KEY}'")
+
+
+def test_checkout_depends_on_user(visitor: Visitor) -> None:
+    add_to_cart(visitor)
+    visitor.log_in_as(ALICE)
+    visitor.visit("/checkout/")
+    assert visitor.text("h1") == "Checkout new_checkout is on for you"
+    visitor.log_in_as(BOB)
+    visitor.visit("/checkout/")
+    assert visitor.text("h1") == "Checkout classic, in three steps"
+
+
+def test_gift_wrapping_of_a_browser_stays_for_all_its_users(visitor: Visitor) -> None:
+    def page() -> tuple[bool, str]:
+        visitor.visit("/things/pennant/")
+        cookie: Any = visitor.driver.get_cookie("flagstaff_visitor")
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+        return "as a gift" in visitor.text(".product"), cookie["value"]
+
+    visitor.visit("/")
+    visitor.driver.delete_all_cookies()
+    first = page()
+    for customer in (ALICE, BOB):
+        visitor.log_in_as(customer)
+        assert page() == first
+
+
+def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) -> None:
+    before = shop.workers()
+    add_to_cart(visitor)
+    visitor.log_in_as(ALICE)
+    visitor.visit("/checkout/")
+    assert visitor.text(".bill button") == "Pay with Stripe"
+    visitor.open_tab("/admin/flagstaff/keyvaluestore/")
+    visitor.follow_link("payment_gateway")
+    visitor.click("#id_value option[value='\"paypal\"']")
+    visitor.follow("[name=_save]")
+    visitor.wait_for_text(MESSAGE, "“payment_gateway” was changed: value")
+    visitor.switch_to_tab(0)
+    visitor.follow(".bill button")
+    visitor.wait_for_text("h1", "Paid with PayPal")
+    assert shop.workers() == before
+
+
+def test_invalid_json_shows_error_and_keeps_input(visitor: Visitor) -> None:
+    visitor.visit("/admin/flagstaff/keyvaluestore/add/")
+    visitor.write("#id_key", "page_size")
+    visitor.write("#id_value", "twenty")
+    visitor.follow("[name=_save]")
+    visitor.wait_for_text(".errorlist", "put strings in double quotes")
+    assert visitor.find("#id_value").get_attribute("value") == "twenty"
+
+
+def test_on_off_button_is_visible_on_narrow_screen(visitor: Visitor) -> None:
+    for width in (400, 1280):
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        visitor.visit(FLAGS)
+        place = visitor.find("[aria-label='Kill… new_checkout']").rect
+        assert (
+            place["x"] + place["width"]
+            <= visitor.find("#changelist .results").rect["x"]
+            + (visitor.find("#changelist .results").rect["width"])
+        )
+    visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

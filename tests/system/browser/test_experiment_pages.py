@@ -1,0 +1,102 @@
+"""Experiments in a browser under a strict policy: every page without scripts, on two widths."""
+
+from __future__ import annotations
+
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.layout import assert_fits, plain_windows
+
+EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
+KEY = "color_of_the_button_on_the_page_of_the_cart"
+LONG = "a_very_long_name_of_a_variant_that_no_phone_has_room_for"
+MESSAGE = ".messagelist"
+BUTTON = "[name=_experiment][value={}]"
+CONFIRM = "button.flagstaff-confirm"
+# An experiment that an earlier test has left.
+RENAME = f"UPDATE flagstaff_experiments_experiment SET key = 'left_' || id WHERE key = '{KEY}'"
+# Two thousand users of each variant, in the ten days before the window of a week.
+EXPOSURES = f"""
+    UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'
+    WHERE experiment_id = (SELECT id FROM flagstaff_experiments_experiment WHERE key = '{KEY}');
+    INSERT INTO flagstaff_experiments_exposure (experiment_id, shuffle, unit, variant, phase, at)
+    SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', '{LONG}'])[1 + n % 2], 1,
+        now() - interval '18 days' + n * interval '10 days' / 4000
+    FROM flagstaff_experiments_experiment AS e, generate_series(1, 4000) AS n
+    WHERE e.key = '{KEY}'
+"""
+
+
+width = plain_windows(RENAME)
+
+
+def press(visitor: Visitor, name: str) -> None:
+    """Presses a button, and confirms the page that asks."""
+    visitor.press(BUTTON.format(name))
+    assert_fits(visitor)
+    visitor.press(CONFIRM)
+
+
+def create(visitor: Visitor) -> None:
+    """Creates the experiment by the form, at the second attempt."""
+    visitor.visit(f"{EXPERIMENTS}add/")
+    assert_fits(visitor)
+    visitor.write("#id_key", KEY)
+    visitor.write("#id_variants", f"control\n{LONG}")
+    visitor.write("#id_guardrails", "double_orders=0.01")
+    visitor.write("#id_planned_users", "0")
+    visitor.click("#id_primary_metric option[value=orders]")
+    visitor.press("[name=_save]")
+    assert "Please correct the errors below." in visitor.text(".errornote")
+    assert_fits(visitor)
+    visitor.write("#id_planned_users", "4000")
+    visitor.press("[name=_save]")
+    assert "was created" in visitor.text(MESSAGE)
+
+
+def test_experiment_is_created_started_and_shipped_without_scripts(
+    width: int, visitor: Visitor, shop: Shop
+) -> None:
+    create(visitor)
+    assert_fits(visitor)
+    press(visitor, "start")
+    assert "has started" in visitor.text(MESSAGE)
+    shop.query(EXPOSURES)
+    visitor.driver.refresh()
+    # No user of this test has ordered, so no metric has an interval.
+    assert "undecided" in visitor.text(".flagstaff-verdict")
+    assert_fits(visitor)
+    # Tables of the same numbers as the charts.
+    for summary in visitor.driver.find_elements("css selector", "details summary"):
+        visitor.driver.execute_script("arguments[0].parentNode.open = true", summary)
+    assert_fits(visitor)
+    for name in ("weights", "metrics", "force"):
+        visitor.press(BUTTON.format(name))
+        assert_fits(visitor)
+        visitor.press(".flagstaff-cancel")
+    visitor.visit(EXPERIMENTS)
+    assert_fits(visitor)
+    visitor.follow_link(KEY)
+    visitor.press(BUTTON.format("ship"))
+    assert "This cannot be undone." in visitor.text("#content-main form > p")
+    assert_fits(visitor)
+    visitor.click("[name=winner][value=control]")
+    visitor.write("#id_reason", "the old one is simpler")
+    visitor.press(CONFIRM)
+    assert f"flags references {KEY}" in visitor.text(MESSAGE)
+    assert "everyone gets “control”" in visitor.text(".flagstaff-summary")
+    assert_fits(visitor)
+    visitor.press(".deletelink")
+    assert_fits(visitor)
+    visitor.press(CONFIRM)
+    assert "was deleted" in visitor.text(MESSAGE)
+
+
+def test_experiment_is_stopped_and_continued_without_scripts(width: int, visitor: Visitor) -> None:
+    create(visitor)
+    press(visitor, "start")
+    press(visitor, "stop")
+    assert "was stopped: every call gets its default" in visitor.text(MESSAGE)
+    press(visitor, "start")
+    assert "continues" in visitor.text(MESSAGE)
+    press(visitor, "shuffle")
+    assert "its report begins anew" in visitor.text(MESSAGE)
+    press(visitor, "stop")

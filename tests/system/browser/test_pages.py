@@ -1,0 +1,73 @@
+"""Pages of the admin in a browser, with long keys, on desktops, tablets and phones."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.layout import assert_fits
+
+LONG_KEY = "checkout.payment.retry_policy.maximum_number_of_attempts_per_order"
+INSERT = (
+    f"INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('{LONG_KEY}', '\"stripe\"') "
+    "ON CONFLICT DO NOTHING"
+)
+# One transaction, so it has the button that undoes all of it.
+TOGETHER = f"""
+    UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'new_checkout';
+    UPDATE flagstaff_keyvaluestore SET value = '"paypal"' WHERE key = '{LONG_KEY}'
+"""
+DELETE = f"DELETE FROM flagstaff_keyvaluestore WHERE key = '{LONG_KEY}'"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_long_key_leaves_room_for_value(width: int, visitor: Visitor, shop: Shop) -> None:
+    shop.query(INSERT)
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    try:
+        visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        visitor.visit("/admin/flagstaff/keyvaluestore/")
+        place = visitor.find("#result_list tbody tr:first-child .field-shown_value").rect
+        assert place["width"] >= 130
+        assert place["x"] + place["width"] <= width
+        assert place["height"] < 150
+    finally:
+        visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        shop.query(DELETE)
+
+
+def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
+    def speak(language: str) -> None:
+        headers = {"headers": {"Accept-Language": language}}
+        visitor.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", headers)
+
+    shop.query(INSERT)
+    shop.query(TOGETHER)
+    visitor.driver.execute_cdp_cmd("Network.enable", {})
+    speak("de")
+    visitor.set_width(1400)
+    try:
+        visitor.visit("/admin/flagstaff/recentchange/")
+        assert visitor.text("h1") == "Letzte Änderungen"
+        assert_fits(visitor)
+    finally:
+        speak("en")
+        visitor.driver.execute_cdp_cmd("Network.disable", {})
+        visitor.reset_width()
+        shop.query(DELETE)
+
+
+@pytest.mark.parametrize("width", [800, 1030, 1300])
+def test_tables_of_changes_fit_between_a_phone_and_a_desktop(
+    width: int, visitor: Visitor, shop: Shop
+) -> None:
+    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    shop.query(INSERT)
+    visitor.set_width(width)
+    try:
+        for path in ("recentchange/", f"featureflag/{pk}/history/"):
+            visitor.visit(f"/admin/flagstaff/{path}")
+            assert_fits(visitor)
+    finally:
+        visitor.reset_width()
+        shop.query(DELETE)

@@ -1,0 +1,90 @@
+"""The page of recent changes in a browser, without scripts, on two widths."""
+
+from __future__ import annotations
+
+from selenium.webdriver.support.select import Select
+
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.layout import assert_fits, plain_windows
+
+RECENT = "/admin/flagstaff/recentchange/"
+FLAGS = "/admin/flagstaff/featureflag/"
+LONG = "checkout_payment_retry_policy_" * 8
+MESSAGE = ".messagelist"
+# Changes of two people, in several transactions, and a long key.
+ROWS = (
+    "DELETE FROM flagstaff_change",
+    f"DELETE FROM flagstaff_featureflag WHERE key IN ('old_banner', '{LONG}')",
+    f"""
+    INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) VALUES
+        ('old_banner', true, 30), ('{LONG}', true, 100)
+    """,
+    """
+    SET flagstaff.actor = 'deploy'; SET flagstaff.reason = 'release 42';
+    UPDATE flagstaff_featureflag SET rollout_percent = 80 WHERE key = 'new_checkout'
+    """,
+    """
+    SET flagstaff.actor = 'deploy';
+    UPDATE flagstaff_keyvaluestore SET value = '"paypal"' WHERE key = 'payment_gateway'
+    """,
+)
+PERCENT = "SELECT rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"
+
+
+width = plain_windows(*ROWS)
+
+
+def test_change_of_the_last_hour_is_found_and_undone(
+    visitor: Visitor, width: int, shop: Shop
+) -> None:
+    visitor.visit(FLAGS)
+    visitor.follow(f".object-tools a[href='{RECENT}']")
+    assert_fits(visitor)
+    Select(visitor.find("#id_time")).select_by_value("1h")
+    visitor.write("#id_actor", "deploy")
+    visitor.write("#id_key", "CHECKOUT")
+    visitor.follow(".flagstaff-filters [type=submit]")
+    assert_fits(visitor)
+    assert visitor.texts(".flagstaff-recent-table th a") == ["new_checkout"]
+    assert "rollout_percent 5 → 80" in visitor.text(".flagstaff-change")
+    visitor.follow("td a.flagstaff-button")
+    assert_fits(visitor)
+    assert "rollout_percent 80 → 5" in visitor.text(".flagstaff-preview")
+    visitor.follow(".flagstaff-confirm")
+    assert "was undone: rollout_percent 80 → 5" in visitor.text(MESSAGE)
+    assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
+    assert visitor.find("#id_actor").get_attribute("value") == "deploy"
+
+
+def test_everything_of_a_person_is_undone(visitor: Visitor, width: int, shop: Shop) -> None:
+    visitor.visit(f"{RECENT}?actor=deploy&time=1h")
+    visitor.click("tbody tr:nth-child(1) input[type=checkbox]")
+    visitor.click("tbody tr:nth-child(2) input[type=checkbox]")
+    visitor.follow(".module button[type=submit]")
+    assert_fits(visitor)
+    visitor.follow(".flagstaff-confirm")
+    assert "Undone: “payment_gateway”, “new_checkout”." in visitor.text(MESSAGE)
+    assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
+
+
+def test_deleted_flag_is_brought_back(visitor: Visitor, width: int, shop: Shop) -> None:
+    [(pk,)] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'old_banner'")
+    visitor.visit(f"{FLAGS}{pk}/delete/")
+    visitor.follow("#content [type=submit]")
+    visitor.follow(f"{MESSAGE} a.flagstaff-undo")
+    assert_fits(visitor)
+    assert "Bring back “old_banner”?" in visitor.text("#content")
+    visitor.follow(".flagstaff-confirm")
+    assert "“old_banner” was created again" in visitor.text(MESSAGE)
+    assert shop.query(PERCENT.format("old_banner")) == [(30,)]
+
+
+def test_history_of_a_deleted_flag_is_found(visitor: Visitor, width: int, shop: Shop) -> None:
+    shop.query(f"DELETE FROM flagstaff_featureflag WHERE key = '{LONG}'")
+    visitor.visit(f"{RECENT}?action=delete&time=1h")
+    assert_fits(visitor)
+    visitor.follow("tbody th a.flagstaff-key")
+    assert_fits(visitor)
+    texts = visitor.texts(".flagstaff-recent-table tbody th")
+    assert len(texts) >= 2
+    assert all("no longer exists" in text for text in texts)

@@ -1,0 +1,254 @@
+"""The editor of rules in a browser: with and without a script, by keyboard, and on a phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from tests.system.browser.conftest import Shop, Visitor
+from tests.system.browser.layout import enable_scripts
+
+FLAGS, SEGMENTS = "/admin/flagstaff/featureflag/", "/admin/flagstaff/segment/"
+COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
+STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
+RULES: list[dict[str, Any]] = [
+    {"name": "beta", "conditions": [COUNTRY], "rollout_percent": 25},
+    {"name": "team", "conditions": [STAFF]},
+]
+STORED = "SELECT rules FROM flagstaff_featureflag WHERE key = 'new_checkout'"
+HAS_PAINTED = "return performance.getEntriesByType('paint').length > 0"
+CUSTOMERS = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+
+
+@pytest.fixture(params=[True, False], ids=["script", "no script"])
+def script(request: pytest.FixtureRequest, visitor: Visitor) -> Iterator[bool]:
+    """With and without JavaScript."""
+    if request.param:
+        enable_scripts(visitor)
+    else:
+        disable_scripts(visitor)
+    yield request.param
+    enable_scripts(visitor)
+
+
+@pytest.fixture
+def flag(visitor: Visitor, shop: Shop) -> Iterator[str]:
+    """The path of a flag with two rules."""
+    # A save of a flag that is on would be confirmed.
+    write(shop, RULES)
+    shop.query("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'new_checkout'")
+    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    yield f"{FLAGS}{pk}/change/"
+    write(shop, [])
+
+
+def disable_scripts(visitor: Visitor) -> None:
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+
+
+def write(shop: Shop, rules: list[Any]) -> None:
+    shop.query(
+        f"UPDATE flagstaff_featureflag SET rules = '{json.dumps(rules)}' WHERE key = 'new_checkout'"
+    )
+
+
+def stored(shop: Shop) -> Any:
+    [[rules]] = shop.query(STORED)
+    return rules
+
+
+def open_page(visitor: Visitor, path: str) -> None:
+    """Opens a page, and waits until its number of users has arrived, which moves the rows.
+
+    The browser drops keys that it gets before it has painted the page.
+    """
+    visitor.visit(path)
+    visitor.wait_until(lambda: visitor.texts("[aria-busy=true]"), [])
+    visitor.wait_until(lambda: visitor.driver.execute_script(HAS_PAINTED), expected=True)
+
+
+def choose(visitor: Visitor, selector: str, text: str) -> None:
+    """Chooses an option. Typing its text would be too slow on a busy machine."""
+    visitor.when_interactable(lambda: Select(visitor.find(selector)).select_by_visible_text(text))
+
+
+def press(visitor: Visitor, button: str, *, script: bool) -> None:
+    """Presses a button of the editor; without a script, another page follows."""
+    selector = f"[name=_rule_edit][value^='{button}']"
+    if script:
+        visitor.click(selector)
+    else:
+        visitor.follow(selector)
+
+
+def save(visitor: Visitor) -> None:
+    visitor.follow("[name=_continue]")
+    visitor.wait_for_text(".messagelist", "new_checkout")
+
+
+def names(visitor: Visitor) -> list[str]:
+    found = visitor.driver.execute_script(
+        "return [...document.querySelectorAll('.flagstaff-rule-name input')].map(e => e.value)"
+    )
+    return list(found)
+
+
+def labels(visitor: Visitor, selector: str) -> list[str]:
+    script = "return [...document.querySelectorAll(arguments[0])].map(e => e.ariaLabel)"
+    return list(visitor.driver.execute_script(script, selector))
+
+
+def test_rule_is_added_filled_in_and_saved(
+    script: bool, flag: str, visitor: Visitor, shop: Shop
+) -> None:
+    open_page(visitor, flag)
+    press(visitor, "add-rule", script=script)
+    press(visitor, "add-segment:n1" if script else "add-segment:2", script=script)
+    rule = ".flagstaff-rule:nth-child(3)"
+    visitor.write(f"{rule} .flagstaff-rule-name input", "new")
+    visitor.write(f"{rule} .flagstaff-attribute", "seats")
+    choose(visitor, f"{rule} .flagstaff-operator", "is at least")
+    visitor.write(f"{rule} .flagstaff-values", "100")
+    choose(visitor, f"{rule} .flagstaff-condition:nth-child(2) select", "customers")
+    save(visitor)
+    seats = {"attribute": "seats", "operator": "gte", "values": [100]}
+    assert stored(shop) == [
+        *RULES,
+        {"name": "new", "conditions": [seats, {"segment": "customers"}]},
+    ]
+
+
+def test_rules_are_moved_and_removed(script: bool, flag: str, visitor: Visitor, shop: Shop) -> None:
+    open_page(visitor, flag)
+    press(visitor, "up:1", script=script)
+    assert names(visitor) == ["team", "beta"]
+    press(visitor, "add-condition:1" if script else "add-condition:0", script=script)
+    first = ".flagstaff-rule:first-child"
+    assert labels(visitor, f"{first} .flagstaff-attribute") == [
+        "Rule 1, condition 1: attribute",
+        "Rule 1, condition 2: attribute",
+    ]
+    press(visitor, "remove:1-n1" if script else "remove:0-1", script=script)
+    press(visitor, "remove:0" if script else "remove:1", script=script)
+    assert visitor.texts(".flagstaff-rule-number") == ["Rule 1"]
+    save(visitor)
+    assert stored(shop) == RULES[1:]
+
+
+def test_new_row_has_the_focus(script: bool, flag: str, visitor: Visitor) -> None:
+    open_page(visitor, flag)
+    press(visitor, "add-rule", script=script)
+    focused = visitor.driver.switch_to.active_element
+    assert focused.accessible_name == "Rule 3, condition 1: attribute"
+
+
+def test_enter_in_an_input_saves(flag: str, visitor: Visitor, shop: Shop) -> None:
+    disable_scripts(visitor)
+    try:
+        visitor.visit(flag)
+        with visitor.leaving_page():
+            visitor.when_interactable(
+                lambda: visitor.find(".flagstaff-rule-name input").send_keys("!", Keys.ENTER)
+            )
+        visitor.wait_for_text(".messagelist", "new_checkout")
+    finally:
+        enable_scripts(visitor)
+    assert stored(shop) == [{**RULES[0], "name": "beta!"}, RULES[1]]
+
+
+def test_enter_presses_save_with_scripts_too(flag: str, visitor: Visitor) -> None:
+    """Enter presses the first button that submits the form."""
+    visitor.visit(flag)
+    first = visitor.find("#featureflag_form [type=submit]:not(:disabled)")
+    assert first.get_attribute("name") == "_continue"
+
+
+def test_what_was_typed_is_there_after_an_error(
+    script: bool, flag: str, visitor: Visitor, shop: Shop
+) -> None:
+    open_page(visitor, flag)
+    press(visitor, "add-rule", script=script)
+    visitor.write(".flagstaff-rule:nth-child(3) .flagstaff-values", "1, 2")
+    visitor.follow("[name=_continue]")
+    assert visitor.texts(".flagstaff-row-problem") == ["Write the name of an attribute."]
+    field = visitor.find(".flagstaff-rule:nth-child(3) .flagstaff-values")
+    assert field.get_property("value") == "1, 2"
+    assert stored(shop) == RULES
+
+
+def test_rows_become_json_and_rows_again(
+    script: bool, flag: str, visitor: Visitor, shop: Shop
+) -> None:
+    open_page(visitor, flag)
+    visitor.write(".flagstaff-rule-name input", "typed")
+    visitor.follow("[name=_rule_edit][value=json]")
+    assert '"name": "typed"' in str(visitor.find("#id_rules").get_property("value"))
+    visitor.follow("[name=_rule_edit][value=rows]")
+    assert names(visitor) == ["typed", "team"]
+    assert stored(shop) == RULES
+
+
+def test_pasted_lines_are_values(script: bool, flag: str, visitor: Visitor, shop: Shop) -> None:
+    open_page(visitor, flag)
+    visitor.write(".flagstaff-values", "DE\nAT\nCH")
+    save(visitor)
+    assert stored(shop)[0]["conditions"] == [{**COUNTRY, "values": ["DE", "AT", "CH"]}]
+
+
+def test_operator_without_values_hides_them(flag: str, visitor: Visitor) -> None:
+    open_page(visitor, flag)
+    values = visitor.find(".flagstaff-values")
+    visitor.wait_until(values.is_displayed, expected=True)
+    choose(visitor, ".flagstaff-operator", "is missing")
+    visitor.wait_until(values.is_displayed, expected=False)
+
+
+def test_buttons_stop_at_the_most_rows_of_a_form(flag: str, visitor: Visitor, shop: Shop) -> None:
+    write(shop, [{"conditions": [COUNTRY]}] * 59)
+    open_page(visitor, flag)
+    visitor.click("[value=add-rule]")
+    assert not visitor.find("[value=add-rule]").is_enabled()
+    remove = ".flagstaff-rule:nth-child(60) .flagstaff-rule-head [value^='remove:']"
+    visitor.driver.execute_script("arguments[0].click()", visitor.find(remove))
+    assert visitor.find("[value=add-rule]").is_enabled()
+
+
+def test_conditions_of_a_segment_are_edited(script: bool, visitor: Visitor, shop: Shop) -> None:
+    [[pk]] = shop.query("SELECT id FROM flagstaff_segment WHERE key = 'customers'")
+    try:
+        open_page(visitor, f"{SEGMENTS}{pk}/change/")
+        press(visitor, "add-condition:0", script=script)
+        second = ".flagstaff-condition:nth-child(2)"
+        visitor.write(f"{second} .flagstaff-attribute", "plan")
+        visitor.write(f"{second} .flagstaff-values", "paid")
+        visitor.follow("[name=_continue]")
+        visitor.wait_for_text(".messagelist", "customers")
+        [[found]] = shop.query("SELECT conditions FROM flagstaff_segment WHERE key = 'customers'")
+        plan = {"attribute": "plan", "operator": "in", "values": ["paid"]}
+        assert found == [*CUSTOMERS, plan]
+    finally:
+        shop.query(
+            f"UPDATE flagstaff_segment SET conditions = '{json.dumps(CUSTOMERS)}' "
+            "WHERE key = 'customers'"
+        )
+
+
+@pytest.mark.parametrize("width", [320, 400, 768, 1280])
+def test_editor_fits_the_page(width: int, flag: str, visitor: Visitor, shop: Shop) -> None:
+    long = {"attribute": "a" * 90, "operator": "version_gte", "values": ["1.0.0"] * 60}
+    write(shop, [{"name": "n" * 90, "conditions": [long, {"segment": "customers"}]}, *RULES])
+    visitor.set_width(width)
+    try:
+        open_page(visitor, flag)
+        places = visitor.driver.execute_script(
+            "return [...document.querySelectorAll('.flagstaff-rule-editor *')]"
+            ".map(e => e.getBoundingClientRect().right)"
+        )
+        assert max(places) <= width
+    finally:
+        visitor.reset_width()

@@ -1,0 +1,310 @@
+"""`manage.py flags` as a process: terminals, pipes, signals and exit statuses."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.workers import Worker
+from tools.ports import LOOPBACK, free_port
+
+Query = Callable[..., Any]
+
+COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags"]
+ESCAPE = "\x1b["
+
+
+def environment(database: str, **variables: str) -> dict[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
+    }
+    chosen = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
+    return inherited | chosen | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
+
+
+def run(
+    command: list[str], variables: dict[str, str], **channels: Any
+) -> subprocess.CompletedProcess[str]:
+    default = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 30}
+    channels = {"stdin": subprocess.DEVNULL, **default, **channels}
+    return subprocess.run(command, cwd=ROOT, env=variables, check=False, **channels)
+
+
+def piped(database: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run([*COMMAND, *arguments], environment(database, **variables))
+
+
+def on_terminal(database: str, *arguments: str, width: int = 80, no_color: str = "") -> str:
+    """Returns what a terminal of this width shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env=environment(database, NO_COLOR=no_color),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b"".join(iter(lambda: _read(ours), b"")).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert process.wait(10) == 0, shown
+    return shown
+
+
+def _read(terminal: int) -> bytes:
+    """Returns the next bytes, or b"" after the process has closed the terminal."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux reports the end
+        return b""
+
+
+def test_terminal_shows_a_table_in_colours(database: str) -> None:
+    header, flag = on_terminal(database, "list").splitlines()
+    assert header.startswith(f"{ESCAPE}1mKEY ")
+    assert f"{ESCAPE}33;1mrollout 33 %{ESCAPE}0m" in flag
+
+
+@pytest.mark.parametrize(
+    ("arguments", "no_color"),
+    [(["list"], "1"), (["list", "--no-color"], ""), (["--no-color", "list"], "")],
+    ids=["NO_COLOR", "after the verb", "before the verb"],
+)
+def test_terminal_shows_no_colours_with_no_color(
+    arguments: list[str], no_color: str, database: str
+) -> None:
+    shown = on_terminal(database, *arguments, no_color=no_color)
+    assert shown.startswith("KEY ")
+    assert ESCAPE not in shown
+
+
+def test_table_fits_the_terminal(database: str, query: Query) -> None:
+    query("UPDATE flagstaff_featureflag SET description = repeat('words ', 50)")
+    _, flag = on_terminal(database, "list", "--no-color", width=100).splitlines()
+    assert len(flag) == 100
+    assert flag.endswith("…")
+
+
+def test_pipe_receives_tabs(database: str) -> None:
+    ran = piped(database, "list", DJANGO_COLORS="dark")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("new_checkout\trollout\t33\t0\trelease\t2")
+    assert ran.stdout.count("\n") == 1
+
+
+def test_json_is_the_same_on_a_terminal(database: str) -> None:
+    shown, ran = on_terminal(database, "list", "--json"), piped(database, "list", "--json")
+    assert json.loads(shown) == json.loads(ran.stdout)
+
+
+def test_old_encoding_receives_escapes(database: str, query: Query) -> None:
+    query("UPDATE flagstaff_keyvaluestore SET value = '\"Grüße\"'")
+    query("UPDATE flagstaff_featureflag SET description = 'Grüße'")
+    for arguments in (["value", "get", "gateway"], ["value", "list", "--json"]):
+        ran = piped(database, *arguments, PYTHONIOENCODING="ascii")
+        assert "Gr\\u00fc\\u00dfe" in ran.stdout
+    ran = piped(database, "list", PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith("\tGr\\xfc\\xdfe\n")
+
+
+def test_closed_pipe_is_no_error(database: str, query: Query) -> None:
+    query(
+        "INSERT INTO flagstaff_featureflag (key) SELECT 'flag_' || n FROM generate_series(1, 9) n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = run([*COMMAND, "list"], environment(database), stdout=writing)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, query: Query) -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(database) as other:
+        other.execute("SELECT * FROM flagstaff_featureflag FOR UPDATE")
+        process = subprocess.Popen(
+            [*COMMAND, "off", "new_checkout"],
+            cwd=ROOT,
+            env=environment(database),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while query(waits) == (0,):
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "", "")
+    assert query("SELECT enabled FROM flagstaff_featureflag") == (True,)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "message"),
+    [
+        ("kil new_checkout", 2, "error: there is no verb 'kil'; did you mean 'kill'?"),
+        ("on", 2, "the following arguments are required: KEY"),
+        ("rollout new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
+        ("explain new_checkout", 2, "one of the arguments USER --anonymous is required"),
+        ("list --state on", 2, "argument --state: invalid choice: 'on'"),
+        ("value set gateway stripe", 2, "to pass a string: manage.py flags value set gateway"),
+        ("value set gateway null", 4, "refused: value cannot be null"),
+        ("on new_chekout", 5, "did you mean 'new_checkout'?"),
+    ],
+)
+def test_error_has_its_exit_status_and_message(
+    line: str, status: int, message: str, database: str
+) -> None:
+    ran = piped(database, *line.split())
+    assert (ran.returncode, ran.stdout) == (status, "")
+    assert message in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["list"], ["rollout"], ["value"], ["value", "set"]])
+def test_help_shows_examples_without_a_database(arguments: list[str]) -> None:
+    ran = piped("postgres://nowhere", *arguments, "--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "manage.py flags " in ran.stdout
+
+
+def test_unreachable_server_is_an_error_in_one_line() -> None:
+    ran = piped(f"postgres://{LOOPBACK}:{free_port()}/flags", "off", "new_checkout")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("CommandError: connection failed")
+    assert ran.stderr.count("\n") == 1
+
+
+def test_explain_in_a_new_process_reads_the_database(database: str) -> None:
+    # The bucket of 42 is 33, and the rollout 33 %.
+    found = json.loads(piped(database, "explain", "new_checkout", "42", "--json").stdout)
+    assert (found["value"], found["reason"], found["bucket"]) == (False, "SPLIT", 33)
+
+
+def test_status_connects_and_loads_the_flags(database: str) -> None:
+    ran = piped(database, "status", "--json")
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, found["mode"], found["ready"]) == (0, "live", True)
+    assert (found["flags"], found["values"], found["problems"]) == (1, 1, [])
+
+
+def test_status_lists_rows_that_cannot_be_evaluated(database: str, query: Query) -> None:
+    query("ALTER TABLE flagstaff_featureflag ALTER enabled DROP NOT NULL")
+    query("UPDATE flagstaff_featureflag SET enabled = NULL")
+    found = json.loads(piped(database, "status", "--json").stdout)
+    assert found["flags"] == 0
+    assert "new_checkout" in found["problems"][0]
+
+
+def test_status_fails_without_tables(empty_database: str) -> None:
+    ran = piped(empty_database, "status")
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("mode\tdown\n")
+    assert "\nready\tfalse\n" in ran.stdout
+    assert ran.stderr.splitlines()[-1] == (
+        "CommandError: the flags could not be loaded: "
+        'load: a table or column is missing, run "manage.py migrate" (SQLSTATE 42P01)'
+    )
+
+
+def test_wait_reports_the_worker_that_applied_the_change(database: str, worker: Worker) -> None:
+    ran = piped(database, "off", "new_checkout", "--wait", "30")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr.splitlines()[-1].startswith("applied by the only connected worker after 0.")
+    assert worker.ask("flag_enabled", "new_checkout", 3) is False
+
+
+def settings(folder: Path, text: str) -> dict[str, str]:
+    """Returns environment variables for these settings."""
+    (folder / "shop_settings.py").write_text(text)
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return {"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": path}
+
+
+def test_flag_can_be_disabled_while_a_system_check_fails(
+    database: str, query: Query, tmp_path: Path
+) -> None:
+    broken = settings(tmp_path, "from tests.support.settings import *\nSTATICFILES_DIRS = 'not a list'\n")
+    assert piped(database, "off", "new_checkout", **broken).returncode == 0
+    assert query("SELECT enabled FROM flagstaff_featureflag") == (False,)
+
+
+def test_django_options_may_follow_the_verb(database: str) -> None:
+    arguments = ["list", "--settings=tests.support.settings", "--traceback", "-v", "0"]
+    assert piped(database, *arguments, DJANGO_SETTINGS_MODULE="").returncode == 0
+
+
+ON_SQLITE = """
+from tests.support.apps.settings_{users} import *
+
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
+"""
+EVERY_VERB = """
+import django, json, sys
+
+django.setup()
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.terminals import flags
+
+call_command("migrate", run_syncdb=True, verbosity=0)
+alice = get_user_model().objects.create(pk=sys.argv[1], username="alice")
+FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
+KeyValueStore.objects.create(key="gateway", value="stripe")
+
+for line in json.load(sys.stdin):
+    print(flags(*line, "--json").out.replace("\\n", ""))
+"""
+USERS = {"bigint": "42", "uuid": "6f2b1c1e-0d3a-4c39-9f0e-3f1f1c7f0001", "text": "a b"}
+
+
+@pytest.mark.parametrize(("users", "pk"), USERS.items(), ids=USERS)
+def test_verbs_work_on_sqlite_with_any_user_model(users: str, pk: str, tmp_path: Path) -> None:
+    def documents(*lines: list[str]) -> list[Any]:
+        variables = settings(tmp_path, ON_SQLITE.format(users=users))
+        python = [sys.executable, "-X", "dev", "-W", "error", "-c", EVERY_VERB, pk]
+        channels = {"stdin": None, "input": json.dumps(lines)}
+        ran = run(python, environment("", **variables), **channels)
+        assert ran.returncode == 0, ran.stderr
+        return [json.loads(line) for line in ran.stdout.splitlines()]
+
+    by_name, by_pk, rollout, off, shown, on, listed, put, got, values, status = documents(
+        ["explain", "new_checkout", "alice"],
+        ["explain", "new_checkout", pk],
+        ["rollout", "new_checkout", "100"],
+        ["off", "new_checkout", "--wait"],
+        ["show", "new_checkout"],
+        ["on", "new_checkout"],
+        ["list", "--state", "all"],
+        ["value", "set", "gateway", "[1]"],
+        ["value", "get", "gateway"],
+        ["value", "list"],
+        ["status"],
+    )
+    for explained, by in ((by_name, "username"), (by_pk, "primary key")):
+        assert explained["reason"] == "TARGETING_MATCH"
+        assert (str(explained["user"]["pk"]), explained["user"]["by"]) == (pk, by)
+    assert [change["changed"] for change in (rollout, off, on, put)] == [True] * 4
+    assert off["propagation"]["complete"] is True
+    assert shown["summary"] == "Off for all users."
+    assert [flag["state"] for flag in listed] == ["all"]
+    assert (got["value"], [entry["value"] for entry in values]) == ([1], [[1]])
+    assert (status["mode"], status["flags"]) == ("direct", 1)

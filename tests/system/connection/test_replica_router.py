@@ -1,0 +1,151 @@
+"""A router that reads from a replica: the admin and the commands read from the primary.
+
+Another database with older rows takes the place of a replica that lags.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.utils.html import strip_tags
+
+from flagstaff import changes
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import FLAGS, VALUES, column, page
+from tests.support.fixtures import _create
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+
+# On the primary, the flag and the value have changed, and there is a new flag.
+BEHIND = """
+    INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
+        VALUES ('new_checkout', false, 10);
+    INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '"paypal"');
+"""
+ROLLOUT = re.compile(r'name="rollout_percent" value="(\d+)"')
+OLDER = re.compile(r'name="_undo" value="(\d+)"')
+
+
+@pytest.fixture
+def primary(
+    database: str, server: Postgres, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Worker]:
+    """A process of a project whose replica lags behind `database`."""
+    replica = _create(server, migrated)
+    with psycopg.connect(replica, autocommit=True) as session:
+        session.execute(BEHIND.encode())
+    monkeypatch.setenv("REPLICA_URL", replica)
+    with Worker(database, project="tests.support.settings_replica") as worker:
+        worker.ask("call", f"{__name__}.create_users")
+        yield worker
+
+
+def see(worker: Worker, name: str, *arguments: Any) -> Any:
+    """Returns the result of a function below, called in the worker."""
+    return worker.ask("call", f"{__name__}.{name}", *arguments)
+
+
+# These functions run in the worker.
+
+
+def create_users() -> None:
+    for alias in ("default", "replica"):
+        for pk, name in enumerate(("boss", "anna"), 1):
+            User.objects.db_manager(alias).create_superuser(name, pk=pk)
+    flag = FeatureFlag.objects.using("default").get(key="new_checkout")
+    changes.add_allowed_users(flag.key, [2])
+    changes.create("brand_new", rollout_percent=7)
+
+
+def client() -> Client:
+    found = Client()
+    found.force_login(User.objects.get(username="boss"))
+    return found
+
+
+def url(key: str, view: str = "change") -> str:
+    pk = FeatureFlag.objects.using("default").get(key=key).pk
+    return f"{FLAGS}{pk}/{view}/"
+
+
+def flag_list() -> dict[str, Any]:
+    html = page(client())
+    return {name: column(html, name) for name in ("state", "allowed")}
+
+
+def value_list() -> list[str]:
+    return [unescape(text) for text in column(page(client(), VALUES), "shown_value")]
+
+
+def change_page(key: str) -> list[Any]:
+    response = client().get(url(key))
+    html = response.content.decode()
+    return [response.status_code, ROLLOUT.findall(html), "anna" in html]
+
+
+def history_page(key: str) -> list[Any]:
+    response = client().get(url(key, "history"))
+    return [response.status_code, "7" in strip_tags(response.content.decode())]
+
+
+def toggle(view: str) -> str:
+    """The text of the page that kills a flag or turns it on, or of the page after it."""
+    address, boss = url("new_checkout", view), client()
+    page = boss.get(address, follow=True) if view == "turn-on" else boss.post(address, follow=True)
+    return " ".join(strip_tags(page.content.decode()).split())
+
+
+def address_after_undo() -> str:
+    """The address after the newest change of a flag that the replica does not have is undone."""
+    changes.set_rollout("brand_new", 8)
+    boss = client()
+    history = url("brand_new", "history")
+    [newest, *_] = OLDER.findall(boss.get(history).content.decode())
+    return str(boss.post(history, {"_undo": newest})["Location"]).replace(history, "the same")
+
+
+def command(*arguments: str) -> Any:
+    out = io.StringIO()
+    call_command("flags", *arguments, stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_flag_list_shows_the_primary(primary: Worker) -> None:
+    assert see(primary, "flag_list") == {
+        "state": ["off", "rollout 33 %"],
+        "allowed": ["-", "1"],
+    }
+
+
+def test_value_list_shows_the_primary(primary: Worker) -> None:
+    assert see(primary, "value_list") == ['"stripe"']
+
+
+def test_change_page_shows_the_primary(primary: Worker) -> None:
+    assert see(primary, "change_page", "new_checkout") == [200, ["33"], True]
+
+
+def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> None:
+    assert see(primary, "change_page", "brand_new") == [200, ["7"], False]
+    assert see(primary, "history_page", "brand_new") == [200, True]
+    assert see(primary, "address_after_undo") == "the same"
+
+
+def test_pages_that_toggle_describe_the_primary(primary: Worker) -> None:
+    assert "“new_checkout” is now off. Off for all users." in see(primary, "toggle", "kill")
+    assert "On for 33 % of all users and 1 allowed user." in see(primary, "toggle", "turn-on")
+
+
+def test_command_shows_allowed_users_of_the_primary(primary: Worker) -> None:
+    found = see(primary, "command", "show", "new_checkout", "--json")
+    assert found["allowed_users"] == [{"pk": 2, "name": "anna"}]

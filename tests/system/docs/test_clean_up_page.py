@@ -1,0 +1,92 @@
+"""What the page about stale flags says is so."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+
+from flagstaff import changes
+from flagstaff.cleanup.models import Snooze
+from flagstaff.cleanup.signals import Signal
+from flagstaff.models import Change
+from tests.conftest import ROOT
+from tests.support.pages import code_of
+from tests.support.stale_flags import age_history, collect_usage, evaluate, make_flag, set_columns
+from tests.support.terminals import rows, run, typed
+
+PAGE = "how-to/clean-up.md"
+TEXT = (ROOT / "docs" / PAGE).read_text()
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def stale_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flags of the page, as old as there."""
+    Change.objects.all().delete()
+    collect_usage()
+    shipped, unused, reviewed = map(make_flag, ("new_checkout", "old_banner", "price_display"))
+    changes.set_rollout(shipped.key, 100)
+    age_history(41, shipped)
+    evaluate(shipped.key)
+    evaluate(unused.key, 36)
+    evaluate(reviewed.key)
+    set_columns(monkeypatch, reviewed, owner="web", review_on=date(2026, 11, 1))
+
+
+def test_table_shows_what_the_command_prints(
+    stale_shop: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    [block] = code_of(PAGE, "console", "SIGNALS")
+    line, _, expected = block.partition("\n")
+    written = expected.splitlines()
+    shown = typed(line.removeprefix("$ python manage.py ")).splitlines()
+    assert [_without_dates(one) for one in shown] == [_without_dates(one) for one in written]
+
+
+def _without_dates(line: str) -> str:
+    return re.sub(r"\d{4}-\d\d-\d\d", "DATE", line)
+
+
+def test_table_of_signals_has_all() -> None:
+    assert all(f"| `{signal.value}` |" in TEXT for signal in Signal)
+
+
+def test_commands_of_a_snooze_do_what_the_page_says(stale_shop: None) -> None:
+    [block] = code_of(PAGE, "console", "--until")
+    snooze, listed, end = (
+        line.removeprefix("$ python manage.py flags ") for line in block.splitlines()
+    )
+    assert run(snooze).status == 0
+    assert Snooze.objects.get().reason == "used again in winter"
+    assert "old_banner" not in [row[0] for row in rows("stale")]
+    assert "old_banner" in run(listed).out
+    assert run(end).status == 0
+    assert "old_banner" in [row[0] for row in rows("stale")]
+
+
+def test_job_of_the_page_fails_with_a_stale_flag(stale_shop: None) -> None:
+    [block] = code_of(PAGE, "yaml")
+    commands = [
+        step.get("run", "") for step in yaml.safe_load(block)["jobs"]["stale-flags"]["steps"]
+    ]
+    assert run(commands[-1].removeprefix("python manage.py flags ")).status == 1
+
+
+def test_function_of_the_page_returns_the_keys(stale_shop: None) -> None:
+    [block] = code_of(PAGE, "python", "stale_flags")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["keys_to_delete"]() == ["price_display"]
+
+
+def test_app_of_the_page_is_installed() -> None:
+    assert '"flagstaff.cleanup"' in TEXT
+    assert "flagstaff.cleanup" in settings.INSTALLED_APPS

@@ -1,0 +1,336 @@
+"""What the page about experiments says is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.db import connection, models
+from django.http import HttpResponse
+from django.template import Engine, RequestContext
+from django.template.backends.jinja2 import Jinja2
+from django.test import RequestFactory, override_settings
+from django.test.utils import isolate_apps
+from pytest_django import Settings
+
+from flagstaff import experiments
+from flagstaff._tables.names import optional_names
+from flagstaff.experiments.measuring import measure
+from flagstaff.experiments.metrics import find_metric
+from flagstaff.experiments.models import Experiment, Exposure, Phase, State
+from flagstaff.experiments.statistics import (
+    LEAST_CONTRIBUTORS,
+    LEAST_CONVERSIONS,
+    LEAST_STANDARD_ERRORS,
+    LEAST_USERS,
+    MISMATCH_ALPHA,
+    Plan,
+    critical_value,
+)
+from flagstaff.experiments.words import OUTCOMES
+from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.testing import override_variant
+from tests.conftest import ROOT
+from tests.support.pages import code_of
+from tests.support.terminals import run
+
+PAGE = "how-to/experiments.md"
+TEXT = (ROOT / "docs" / PAGE).read_text()
+KEY = "checkout_button"
+START = datetime(2026, 1, 5, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+# Those of the first report of the page.
+USERS, ORDERS = 3_841, {"control": 384, "treatment": 480}
+
+pytestmark = pytest.mark.django_db
+
+
+def names_of(having: str) -> dict[str, Any]:
+    """Runs a block of Python and returns its names."""
+    [block] = code_of(PAGE, "python", having)
+    names: dict[str, Any] = {"INSTALLED_APPS": []}
+    exec(block, names)
+    return names
+
+
+def rows(first_heading: str) -> list[list[str]]:
+    """The cells of a table of the page."""
+    [table] = re.findall(rf"^\| {first_heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Any]:
+    """The module of the page's shop, with a table of orders and the settings of the page."""
+    with isolate_apps("flagstaff"):
+
+        class Order(models.Model):  # noqa: DJ008 (of a test)
+            customer_id = models.BigIntegerField()
+            created_at = models.DateTimeField()
+            total = models.DecimalField(max_digits=9, decimal_places=2, default=10)
+            item_count = models.IntegerField(default=2)
+            refunded = models.BooleanField(default=False)
+
+            class Meta:
+                app_label = "flagstaff"
+                db_table = "shop_order"
+
+        with connection.schema_editor() as editor:
+            editor.create_model(Order)
+        shop = SimpleNamespace(models=SimpleNamespace(Order=Order), metrics=SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "shop", shop)
+        monkeypatch.setitem(sys.modules, "shop.models", shop.models)
+        monkeypatch.setitem(sys.modules, "shop.metrics", shop.metrics)
+        shop.metrics.__dict__.update(names_of("def order_rows"))
+        settings.FLAGSTAFF = {
+            **settings.FLAGSTAFF,
+            **names_of('"flagstaff.experiments"')["FLAGSTAFF"],
+        }
+        yield shop
+
+
+def flags(line: str) -> str:
+    """Runs a command of the page that succeeds, and returns what it prints."""
+    ran = run(line.removeprefix("$ python manage.py flags "))
+    assert ran.status == 0, ran.err
+    return ran.out
+
+
+def expose(users: int = USERS, orders: Any = None, order: Any = None) -> None:
+    """Spreads so many users of each variant over four weeks, of whom some order the next day."""
+    experiment = Experiment.objects.get(key=KEY)
+    Phase.objects.update(started_at=START)
+    units = [
+        (2 * number + place, variant, START + 28 * DAY * number / users, number)
+        for place, variant in enumerate(("control", "treatment"))
+        for number in range(users)
+    ]
+    Exposure.objects.bulk_create(
+        Exposure(experiment=experiment, shuffle=0, unit=str(unit), variant=variant, phase=1, at=at)
+        for unit, variant, at, _ in units
+    )
+    if order is not None:
+        order.objects.bulk_create(
+            order(customer_id=unit, created_at=at + DAY)
+            for unit, variant, at, number in units
+            # Evenly, so that the share is the same at all times.
+            if number * orders[variant] % users < orders[variant]
+        )
+
+
+def commands(having: str) -> list[str]:
+    [block] = code_of(PAGE, "console", having)
+    return [line for line in block.splitlines() if line.startswith("$ python manage.py flags")]
+
+
+def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
+    for line in commands("--planned-users 7682"):
+        flags(line)
+    assert Experiment.objects.get().state == State.RUNNING
+    expose(USERS, ORDERS, shop.models.Order)
+    [block] = code_of(PAGE, "console", "report\n")
+    command, _, expected = block.partition("\n")
+    assert flags(command) == expected
+    [ship] = commands("ship treatment")
+    flags(ship)
+    assert Experiment.objects.get().winner == "treatment"
+
+
+def test_view_shows_the_button_of_the_variant() -> None:
+    cart = names_of('== "treatment":')["cart"]
+    request: Any = RequestFactory().get("/")
+    request.user = User.objects.create(username="ana")
+    for variant, button in [("treatment", b"green button"), ("control", b"blue button")]:
+        with override_variant(KEY, variant):
+            assert cart(request).content == button
+    assert cart(request).content == b"blue button"
+
+
+def request_with_flags() -> Any:
+    request: Any = RequestFactory().get("/")
+    request.user = User(pk=7)
+    FlagstaffMiddleware(lambda request: HttpResponse())(request)
+    return request
+
+
+def test_templates_show_the_button_of_the_variant() -> None:
+    libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
+    processors = ["django.template.context_processors.request"]
+    engine = Engine(libraries=libraries, context_processors=processors)
+    template = engine.from_string(code_of(PAGE, "django")[0])
+    options = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
+    jinja = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": options})
+    other = jinja.from_string(code_of(PAGE, "jinja")[0])
+    for variant, button in [("treatment", "green button"), ("control", "blue button")]:
+        with override_variant(KEY, variant):
+            request = request_with_flags()
+            assert template.render(RequestContext(request)).strip() == button
+            assert str(other.render({}, request)).strip() == button
+
+
+def test_request_and_async_code_get_the_variant() -> None:
+    cart = names_of("request.flags.variant")["cart"]
+    with override_variant(KEY, "treatment"):
+        assert cart(request_with_flags()).content == b"treatment"
+
+        async def view(user: User) -> str | None:
+            return experiments.get_variant(KEY, user)
+
+        assert async_to_sync(view)(User(pk=7)) == "treatment"
+
+
+def test_explanation_of_the_page_has_the_reason() -> None:
+    experiments.create(KEY)
+    experiments.start(KEY)
+    variant, reason, is_recorded = names_of("explain_variant")["why"](User(pk=7))
+    assert (variant, reason, is_recorded) == (experiments.get_variant(KEY, 7), "SPLIT", True)
+
+
+def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE shop_visit (user_id bigint, seen_at timestamptz, path text)")
+        cursor.execute(
+            "INSERT INTO shop_visit SELECT n, %s, '/cart/1' FROM generate_series(0, 4) AS n",
+            [START + 7.5 * DAY],
+        )
+    shop.metrics.__dict__.update(names_of("def payments"))
+    names = ("revenue", "price_per_item", "refunded", "return_next_week")
+    settings.FLAGSTAFF = {
+        **settings.FLAGSTAFF,
+        "METRICS": {name: f"shop.metrics.{name}" for name in names},
+    }
+    experiment = experiments.create(KEY)
+    Exposure.objects.bulk_create(
+        Exposure(experiment=experiment, shuffle=0, unit=unit, variant="control", phase=1, at=START)
+        for unit in map(str, range(10))
+    )
+    order = shop.models.Order
+    order.objects.create(customer_id=1, created_at=START + DAY, refunded=True)
+    order.objects.create(customer_id=1, created_at=START - DAY, total=7)
+    found = {}
+    for name in names:
+        [hour] = measure(experiment, find_metric(name))
+        users = hour.sums.users
+        found[name] = round(hour.sums.of_y.mean * users), round(hour.sums.of_x.mean * users)
+    assert found == {
+        "revenue": (10, 7),
+        "price_per_item": (10, 2),
+        "refunded": (1, 0),
+        "return_next_week": (5, 0),
+    }
+
+
+def test_commands_of_the_life_do_what_the_page_says() -> None:
+    states = {
+        "create": State.DRAFT,
+        "stop": State.STOPPED,
+        "ship": State.SHIPPED,
+    }
+    for command, _ in rows("command"):
+        line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
+        action = line.split()[2]
+        if action == "ship":
+            flags(f"experiment {KEY} start")
+        flags(f"{line} --yes" if action in {"ship", "delete"} else line)
+        if action != "delete":
+            assert Experiment.objects.get().state == states.get(action, State.RUNNING)
+    assert not Experiment.objects.exists()
+
+
+def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
+    found = {
+        re.findall(r"--([\w-]+)", option)[0]: default
+        for option, default, _ in rows("option of `metrics`")
+    }
+    fields = {
+        name.replace("-", "_"): default.strip("`").replace(",", "")
+        for name, default in found.items()
+        if name not in {"primary", "other", "guardrail", "smallest-effect"}
+    }
+    experiment = Experiment()
+    assert fields == {name: str(getattr(experiment, name)) for name in fields}
+    assert experiment.smallest_effect is None
+    assert set(found) - {"method", "other", "guardrail"} == {
+        "primary",
+        "planned-users",
+        "min-days",
+        "min-users",
+        "smallest-effect",
+    }
+
+
+def test_table_of_verdicts_has_all() -> None:
+    words = " ".join(row[0] for row in rows("verdict"))
+    for outcome in OUTCOMES.values():
+        last = str(outcome).removeprefix("the treatment is ")
+        assert last in words
+
+
+def test_limits_of_the_page_are_those_of_the_formulas() -> None:
+    assert f"{LEAST_CONVERSIONS} users who converted and {LEAST_CONVERSIONS} who did not" in TEXT
+    assert f"{LEAST_USERS} users, and at least {LEAST_CONTRIBUTORS} who make up the sum" in TEXT
+    assert f"at least {LEAST_STANDARD_ERRORS:g} standard errors above 0" in TEXT
+    assert f"below {MISMATCH_ALPHA} " in TEXT
+    users = 10_000
+    assert critical_value(users, Plan(users)) / 1.96 == pytest.approx(1.5, abs=0.05)
+    wrong = [
+        critical_value(actual, Plan(users)) / critical_value(actual, Plan(actual)) - 1
+        for actual in (users // 10, users * 10)
+    ]
+    assert [f"{share:.0%}" for share in wrong] == ["27%", "7%"]
+    assert "27 % wider at a tenth of the planned users, 7 % wider" in TEXT
+
+
+def test_privileges_of_the_page_are_enough_to_record() -> None:
+    [block] = code_of(PAGE, "sql")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE flagstaff_engine")
+        cursor.execute(block)
+        cursor.execute(
+            "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) "
+            "FROM information_schema.role_table_grants WHERE grantee = 'flagstaff_engine' "
+            "GROUP BY table_name"
+        )
+        granted = dict(cursor.fetchall())
+    statement = (ROOT / "python" / "flagstaff" / "sql" / "flush_exposures_v1.sql").read_text()
+    written = set(re.findall(r"INSERT INTO \{(\w+)\}", statement))
+    tables = {name: table.strip('"') for name, table in optional_names(connection).items()}
+    assert {tables[name] for name in written} == {
+        name for name, rights in granted.items() if rights == "INSERT SELECT UPDATE"
+    }
+    assert granted[tables["experiment_table"]] == "SELECT"
+
+
+def test_rules_of_the_page_exclude_staff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [text] = code_of(PAGE, "json")
+    (tmp_path / "rules.json").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    [create] = commands("--rules rules.json")
+    flags(create)
+    assert Experiment.objects.get().rules == json.loads(text)
+    experiments.start(KEY)
+    assert experiments.get_variant(KEY, User(pk=7, is_staff=True)) is None
+    assert experiments.get_variant(KEY, User(pk=7)) in {"control", "treatment"}
+
+
+def test_excluded_units_of_the_page_are_not_counted(shop: Any, settings: Settings) -> None:
+    shop.metrics.__dict__.update(names_of("def staff"))
+    experiments.create(KEY)
+    experiments.start(KEY)
+    staff = User.objects.create(username="ana", is_staff=True)
+    expose(users=staff.pk)
+    assert str(staff.pk) in set(Exposure.objects.values_list("unit", flat=True))
+    counted = sum(experiments.report(KEY)["exposures"]["units"].values())
+    with override_settings(
+        FLAGSTAFF={**settings.FLAGSTAFF, **names_of("EXCLUDED_UNITS")["FLAGSTAFF"]}
+    ):
+        assert sum(experiments.report(KEY)["exposures"]["units"].values()) == counted - 1

@@ -1,0 +1,126 @@
+"""The pages for operators are correct: runbook, alarms, probes, read-only role."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from django.db import connection
+from django.test import Client
+
+from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
+from flagstaff._engine.status import status
+from tests.conftest import ROOT
+from tests.support.pages import DOCS, code_of
+from tests.support.terminals import flags
+
+OPERATIONS, HEALTH, ROLE = "operations.md", "how-to/health.md", "how-to/read-only-role.md"
+NAMES = {metric.prometheus_name for metric in METRICS}
+
+
+def cells(page: str, column: int) -> list[str]:
+    """Returns one column of all tables of a page."""
+    lines = (DOCS / page).read_text().splitlines()
+    rows = [re.split(r"(?<!\\)\|", line) for line in lines if line.startswith("| ")]
+    return [row[column].strip() for row in rows if len(row) > column]
+
+
+def test_metric_has_a_row_with_its_type() -> None:
+    shown = re.findall(
+        r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", (DOCS / HEALTH).read_text(), re.MULTILINE
+    )
+    types = {m.prometheus_name: "counter" if m.is_counter else "gauge" for m in METRICS}
+    assert dict(shown) == types
+
+
+def rules() -> list[dict[str, Any]]:
+    [block] = code_of(OPERATIONS, "yaml")
+    [group] = yaml.safe_load(block)["groups"]
+    return list(group["rules"])
+
+
+def test_alarm_uses_existing_metrics_and_modes() -> None:
+    for rule in rules():
+        assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= NAMES, rule["alert"]
+        modes = re.findall(r'mode=~?"([a-z|]+)"', rule["expr"])
+        assert {mode for found in modes for mode in found.split("|")} <= set(MODES)
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        assert rule["annotations"]["summary"].endswith(".")
+
+
+def test_error_message_is_in_the_runbook() -> None:
+    source = (ROOT / "src" / "postgres" / "error.rs").read_text()
+    meanings = re.findall(r'^ +ErrorKind::\w+ => "((?:[^"\\]|\\.)+)",$', source, re.MULTILINE)
+    assert len(meanings) > 8
+    said = {meaning.replace('\\"', '"') for meaning in meanings}
+    assert said <= set(cells(OPERATIONS, 1))
+
+
+def test_deadlines_equal_those_of_the_engine() -> None:
+    source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
+    limits = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
+    quoted = "{CONNECT} s to connect, {STATEMENT} s for a poll, {LOAD} s for a load"
+    assert quoted.format(**limits) in (DOCS / OPERATIONS).read_text()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("statement", code_of(OPERATIONS, "sql"))
+def test_query_of_the_runbook_runs(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace("%", "%%"), [])
+        cursor.fetchall()
+
+
+@pytest.fixture
+def addresses(request: pytest.FixtureRequest) -> Any:
+    [block] = code_of(HEALTH, "python", "urlpatterns")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names["urlpatterns"]
+
+
+def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client) -> None:
+    settings.ROOT_URLCONF = type("Pages", (), {"urlpatterns": addresses})
+    quoted = [cell.strip("`") for cell in cells(HEALTH, 1) if cell.startswith("`flagstaff/")]
+    assert len(quoted) == 5
+    for address in quoted:
+        expected = 404 if address.endswith("details") else 200
+        assert client.get(f"/{address}").status_code == expected
+    [shown] = re.findall(r"^\{.+", code_of(HEALTH, "console")[0], re.MULTILINE)
+    assert client.get("/flagstaff/ready").json().keys() == yaml.safe_load(shown).keys()
+
+
+def test_probe_uses_an_existing_url(addresses: Any) -> None:
+    [block] = code_of(HEALTH, "yaml")
+    for probe in yaml.safe_load(block).values():
+        assert addresses[0].resolve(probe["httpGet"]["path"].lstrip("/"))
+
+
+def test_registering_works_as_in_the_page() -> None:
+    for having in ("prometheus", "otel"):
+        [block] = code_of(HEALTH, "python", f"{having}.register")
+        names: dict[str, Any] = {}
+        exec(block, names)
+        assert callable(names["on_worker_start"])
+        assert names[having].register
+
+
+def test_exposition_begins_with_a_help_line() -> None:
+    assert prometheus_text(status()).startswith("# HELP flagstaff_ready ")
+
+
+@pytest.mark.django_db
+def test_role_in_the_page_equals_the_printed_one() -> None:
+    def bare(script: str) -> list[str]:
+        without = re.sub(r"--.*|BEGIN;|COMMIT;|GRANT CONNECT.*|public\.|\"", "", script)
+        return " ".join(without.split()).replace(" ,", ",").split(";")
+
+    printed = flags("reader-role", "flagstaff_reader", "--connections", "200").out
+    # The page is for projects without optional apps.
+    printed = re.sub(r",\s+public\.flagstaff_(rollouts_plan|experiments_experiment)", "", printed)
+    shown, _revoke = code_of(ROLE, "sql")
+    assert bare(shown) == bare(printed)
+    with connection.cursor() as cursor:
+        cursor.execute(shown)

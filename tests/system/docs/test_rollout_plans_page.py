@@ -1,0 +1,169 @@
+"""What the page about rollout plans says is so."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from flagstaff import rollouts
+from flagstaff.rollouts.alpha import guard_alpha
+from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.hyperloglog import REGISTERS
+from flagstaff.rollouts.hyperloglog import share_error as error_of
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
+from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
+from tests.conftest import ROOT
+from tests.support.pages import code_of
+from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
+from tests.support.terminals import run
+
+PAGE = "how-to/rollout-plans.md"
+TEXT = (ROOT / "docs" / PAGE).read_text()
+# Those of the first plan of the page, which has one guard.
+STEPS = valid_steps(re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step")[0]))
+GUARDS = (Guard("errors"),)
+USERS = {"inside": 1_000, "outside": 19_000}
+FAILED_OUTSIDE = 190
+
+
+def names_of(language: str, having: str) -> dict[str, Any]:
+    [block] = code_of(PAGE, language, having)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names
+
+
+def rows(first_heading: str) -> list[list[str]]:
+    """The cells of a table of the page."""
+    [table] = re.findall(rf"^\| {first_heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def verdict(inside: int, outside: int, required_users: int = 1001) -> Verdict:
+    """The verdict on the step of 5 % with these failing users."""
+    users = USERS["inside"], USERS["outside"]
+    failed = {0: GuardCounts(inside, outside)}
+    evidence = Evidence(*users, error_of(*users), failed, (60_000, 3_000))
+    return judge(STEPS, 0, GUARDS, evidence, required_users)
+
+
+def test_threshold_of_the_first_plan_is_75() -> None:
+    assert [step.percent for step in STEPS] == [5, 25, 50, 100]
+    assert f" is {1 / guard_alpha(STEPS, GUARDS):.0f}. At 5 %" in TEXT
+    three = [Guard("errors"), Guard("latency", seconds=1), Guard("latency", seconds=2)]
+    assert f" is {1 / guard_alpha(STEPS, three):.0f}: every guard costs" in TEXT
+
+
+@pytest.mark.parametrize("row", rows("failed inside"), ids=lambda row: row[0])
+def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
+    failed, ratio, e_value, trips = row
+    found = verdict(int(failed), FAILED_OUTSIDE)
+    [errors] = found.guards
+    assert errors.ratio == pytest.approx(float(ratio), abs=0.05)
+    assert errors.e_value == pytest.approx(float(e_value.replace(",", "")), rel=0.02)
+    assert (found.trip is not None) == (trips == "trips")
+
+
+def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
+    assert ", ".join(f"{ratio:g}" for ratio in RATIOS[:-1]) + f" and {RATIOS[-1]:g}" in TEXT
+    assert f"{REGISTERS:,} registers" in TEXT
+
+
+@pytest.mark.parametrize("row", rows("step"), ids=lambda row: row[0])
+def test_table_of_the_smallest_harm_has_the_figures_of_the_formula(row: list[str]) -> None:
+    share = int(row[0].removesuffix(" %")) / 100
+    threshold = 1 / guard_alpha(STEPS, GUARDS)
+    for harm, cell in zip((2, 3, 5), row[1:], strict=True):
+        outside, inside = map(int, re.findall(r"\d+", cell))
+        found = [smallest_ratio(number, share, threshold) for number in (outside, outside - 1)]
+        assert found[0] is not None
+        assert found[1] is not None
+        assert found[0] <= harm < found[1]
+        assert inside == round(outside * harm * share / (1 - share))
+
+
+def test_default_steps_are_those_of_the_page() -> None:
+    hour, day = 3600, 86_400
+    expected = [Step(1, hour), Step(5, 6 * hour), *(Step(one, day) for one in (25, 50, 100))]
+    assert list(DEFAULT_STEPS) == expected
+
+
+@pytest.mark.django_db(transaction=True)
+def test_commands_of_the_first_plan_start_it() -> None:
+    make_flag(enabled=False)
+    migrate, *commands = code_of(PAGE, "console", "--step")[0].splitlines()
+    assert migrate == "$ python manage.py migrate flagstaff_rollouts"
+    for line in commands:
+        # The test has no second terminal.
+        ran = run(line.removeprefix("$ python manage.py flags ").removesuffix(" --loop"))
+        assert ran.status == 0, ran.err
+    assert (plan_of().state, rollout()) == (State.RUNNING, 5)
+    assert "started: rollout 0 → 5 %" in ran.out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_commands_of_the_table_do_what_it_says() -> None:
+    make_flag()
+    drive_recently()
+    rollouts.start(KEY, STEPS)
+    expected = {
+        "pause": (State.PAUSED, 5),
+        "resume": (State.RUNNING, 5),
+        "jump": (State.RUNNING, 50),
+        "rollback": (State.ROLLED_BACK, 0),
+    }
+    for command, _ in rows("command"):
+        line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
+        action = line.split()[2]
+        ran = run(f"{line} --yes" if action == "delete" else line)
+        assert ran.status == 0, ran.err
+        if action != "delete":
+            assert (plan_of().state, rollout()) == expected[action]
+    assert not Plan.objects.exists()
+
+
+@pytest.mark.django_db
+def test_python_of_the_page_starts_a_plan() -> None:
+    make_flag()
+    drive_recently()
+    names_of("py", "rollouts.start")["release"](User.objects.create(username="ana"))
+    assert (plan_of().state, rollout()) == (State.RUNNING, 5)
+    assert tuple(Step(**one) for one in plan_of().steps) == STEPS
+
+
+@pytest.mark.django_db
+def test_jump_to_the_present_step_begins_it_anew() -> None:
+    make_flag()
+    drive_recently()
+    rollouts.start(KEY, STEPS)
+    before = plan_of()
+    rollouts.jump(KEY, 5)
+    assert plan_of().step == before.step == 0
+    assert plan_of().run_id != before.run_id
+
+
+def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[[Any], Any]:
+    """The guard of the page, in a shop with so many recent orders."""
+
+    class Orders:
+        def filter(self, **_: Any) -> Any:
+            return SimpleNamespace(count=lambda: orders)
+
+    models = SimpleNamespace(Order=SimpleNamespace(objects=Orders()))
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(models=models))
+    monkeypatch.setitem(sys.modules, "shop.models", models)
+    found: Callable[[Any], Any] = names_of("python", "def orders")["orders"]
+    return found
+
+
+def test_guard_of_the_page_trips_without_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert guard_of_the_page(monkeypatch, 10)(Plan()) is True
+    assert guard_of_the_page(monkeypatch, 9)(Plan()) == "only 9 orders in the last five minutes"

@@ -1,0 +1,89 @@
+"""The code of the page on webhooks works, and its message is a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.checks import run_checks
+from django.db import connection
+
+from flagstaff._attribution.writes import acting_as
+from flagstaff.changes import set_rollout
+from flagstaff.conf import conf
+from flagstaff.models import FeatureFlag
+from flagstaff.webhooks import deliver
+from tests.support.pages import code_of
+from tests.support.webhooks import SECRET, Received, Webhook
+
+PAGE = "how-to/webhooks.md"
+
+
+@pytest.fixture
+def received(transactional_db: None, settings: Any) -> Received:
+    """The request that a receiver gets for the change on the page."""
+    alice = User.objects.create(username="alice")
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=5)
+    with Webhook() as hook, connection.cursor() as cursor:
+        webhooks = {"deploys": hook.settings()}
+        settings.FLAGSTAFF = {"WEBHOOKS": webhooks, "SITE_URL": "https://shop.example"}
+        cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+        deliver()
+        with acting_as(alice, reason="a quiet week", source="admin"):
+            set_rollout("new_checkout", 50)
+        deliver()
+        cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+    [received] = hook.accepted
+    return received
+
+
+def names_in(document: dict[str, Any]) -> list[str]:
+    """Returns the keys of a document and of the documents inside it."""
+    inner = [document[name] for name in document if isinstance(document[name], dict)]
+    return [*document, *(name for one in inner for name in names_in(one))]
+
+
+def test_message_on_the_page_equals_a_real_one(received: Received) -> None:
+    [block] = code_of(PAGE, "json")
+    shown, sent = json.loads(block), received.json
+    assert names_in(sent) == names_in(shown)
+    assert sent["id"].startswith("deploys-")
+    equal = ("key", "kind", "summary", "changes", "added", "removed", "actor_name", "source")
+    for name in (*equal, "reason"):
+        assert sent["data"][name] == shown["data"][name]
+
+
+def test_signature_check_on_the_page_accepts_only_authentic_requests(received: Received) -> None:
+    [block] = code_of(PAGE, "python", "def is_authentic")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    is_authentic = names["is_authentic"]
+    assert is_authentic(received.headers, received.body, SECRET)
+    assert not is_authentic(received.headers, received.body + b" ", SECRET)
+    assert not is_authentic(received.headers, received.body, SECRET.replace("c2", "c3"))
+    assert not is_authentic({**received.headers, "webhook-id": "b"}, received.body, SECRET)
+    assert not is_authentic(received.headers, received.body, SECRET, tolerance=-1)
+
+
+def test_secret_created_on_the_page_is_valid(
+    capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    [block] = code_of(PAGE, "python", "import secrets")
+    exec(block, {})
+    secret = capsys.readouterr().out.strip()
+    settings.FLAGSTAFF = {"WEBHOOKS": {"ops": {"url": "https://a.example", "secret": secret}}}
+    assert [len(key) for key in conf.webhooks[0].secrets] == [32]
+
+
+def test_settings_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setenv("FLAGS_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0")
+    [block] = code_of(PAGE, "py", "SITE_URL")
+    names: dict[str, Any] = {"os": os}
+    exec(block, names)
+    settings.FLAGSTAFF = names["FLAGSTAFF"]
+    assert [receiver.name for receiver in conf.webhooks] == ["deploys", "ops-channel"]
+    assert run_checks(tags=["flagstaff"]) == []

@@ -1,0 +1,134 @@
+"""A database without the tables: commands work, and evaluations return the default."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+
+import flagstaff
+from tests.support.projects import PROJECT, command, run, surroundings
+from tests.support.workers import Worker
+from tools.ports import LOOPBACK, free_port
+
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+MIGRATE = 'run "manage.py migrate"'
+FLAGS = '"flagstaff_featureflag"'
+PLANS = '"flagstaff_rollouts_plan"'
+EXPERIMENTS = '"flagstaff_experiments_experiment"'
+DEFAULTS = "experiments give the default of the call"
+
+
+@contextmanager
+def serving(database: str) -> Iterator[str]:
+    """The URL of `manage.py runserver`."""
+    port = free_port()
+    # Django leaves its socket to the last thread that ends, which warns after the interrupt.
+    unclosed = ("-W", "ignore:unclosed:ResourceWarning")
+    server = subprocess.Popen(
+        command(*unclosed, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
+        cwd=PROJECT,
+        env=surroundings(database),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while server.poll() is None and not listens(port):
+            time.sleep(0.01)
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=10)
+    assert server.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def page(address: str) -> str:
+    with urlopen(address) as response:
+        return str(response.read().decode())
+
+
+def problems() -> list[str]:
+    """Runs in the worker."""
+    return list(flagstaff.status().problems)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["check"], ["check", "--database", "default"], ["makemigrations", "--check"], ["migrate"]],
+    ids=" ".join,
+)
+def test_command_works_on_an_empty_database(arguments: list[str], empty_database: str) -> None:
+    run(empty_database, "manage.py", *arguments)
+
+
+def test_runserver_works_on_an_empty_database(empty_database: str) -> None:
+    with serving(empty_database) as address:
+        assert page(f"{address}/checkout/") == "old checkout, paid through stripe"
+
+
+def test_evaluation_on_an_empty_database_returns_the_default_with_one_warning(
+    empty_database: str,
+) -> None:
+    with Worker(empty_database, STARTUP_TIMEOUT=30) as worker:
+        assert worker.ask("flag_enabled", "new_checkout", None, True) is True
+        assert worker.ask("get_value", "gateway", "none") == "none"
+        assert worker.ask("survey", "new_checkout", 10_000) == []
+        [[level, message]] = worker.ask("logged")
+        assert level == "WARNING"
+        assert message == (
+            "flags are not loaded yet, so evaluations return their default: "
+            'load: a table or column is missing, run "manage.py migrate" (SQLSTATE 42P01)'
+        )
+
+
+def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
+    with Worker(empty_database) as worker:
+        assert worker.ask(*NEW_CHECKOUT) is False
+        # After some failures the back-off is long.
+        worker.sees(["failed", 6], True, within=20)
+        migrated = time.monotonic()
+        worker.ask("migrate")
+        worker.ask("create_enabled_flag", "new_checkout")
+        worker.sees(NEW_CHECKOUT, True, within=migrated + 6 - time.monotonic())
+        assert worker.ask("mode") == "live"
+
+
+def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_missing(
+    empty_database: str,
+) -> None:
+    run(empty_database, "manage.py", "migrate", "--verbosity=0", "flagstaff", "0004")
+    with (
+        psycopg.connect(empty_database, autocommit=True) as session,
+        Worker(empty_database, POLL_INTERVAL=0.2) as worker,
+    ):
+        assert worker.ask("ready", 10) is True
+        session.execute(
+            "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+            "VALUES ('new_checkout', true, 100)"
+        )
+        worker.sees(NEW_CHECKOUT, True, within=5)
+        assert worker.ask("call", f"{__name__}.problems") == [
+            f'{FLAGS} has no column "rules", so flags have no rules: {MIGRATE}',
+            f'{FLAGS} has no column "bucket_by", so flags are bucketed by user: {MIGRATE}',
+            f'there is no table "flagstaff_segment", so rules find no segments: {MIGRATE}',
+            f"there is no table {PLANS}, so rollout plans measure nothing: {MIGRATE}",
+            f"there is no table {EXPERIMENTS}, so {DEFAULTS}: {MIGRATE}",
+        ]
+        worker.ask("migrate")
+        worker.sees(["call", f"{__name__}.problems"], [], within=5)
+        status = worker.ask("status")
+        assert (status["mode"], status["failures"]) == ("live", 0)

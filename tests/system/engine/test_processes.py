@@ -1,0 +1,265 @@
+"""One connection per process, with threads, children and every kind of exit."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fixtures import Query
+from tests.support.sessions import Sessions, within
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+
+NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
+# The thread with the error gets them. Blocked, they would end the process without a report.
+OF_ERRORS: set[int] = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+# The C library reserves them.
+RESERVED = {32, 33}
+
+
+def test_process_without_evaluations_does_not_connect(database: str, sessions: Sessions) -> None:
+    with Worker(database) as worker:
+        assert worker.ask("status")["mode"] == "idle"
+        assert sessions() == []
+
+
+def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
+    worker.ask("refresh")
+    worker.ask("in_threads", 8, NEW_CHECKOUT)
+    name = rf"fs2 \d+ \d+ [0-9a-f]{{8}} L {worker.pid} r1 .+"
+    assert within(1, lambda: len(sessions()) == 1)
+    [session] = sessions()
+    assert re.fullmatch(name, session.name)
+
+
+def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: str) -> None:
+    with Worker(database) as worker:
+        assert worker.ask("ready", 10) is True
+        masks = {name: blocked(mask) for name, mask in engine_threads(worker.pid).items()}
+    assert {"flagstaff", "flagstaff-usage"} <= masks.keys()
+    expected = signal.valid_signals() - OF_ERRORS - {signal.SIGKILL, signal.SIGSTOP}
+    assert [name for name, mask in masks.items() if not expected <= mask | RESERVED] == []
+    assert [name for name, mask in masks.items() if mask & OF_ERRORS] == []
+
+
+def engine_threads(pid: int) -> dict[str, str]:
+    """The hexadecimal masks of blocked signals, by the name of the thread."""
+    found = {}
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+        found[fields["Name"]] = fields["SigBlk"]
+    return {name: mask for name, mask in found.items() if name.startswith("flagstaff")}
+
+
+def blocked(mask: str) -> set[int]:
+    """The numbers of the signals in a mask of /proc."""
+    return {number + 1 for number in range(64) if int(mask, 16) >> number & 1}
+
+
+def test_concurrent_first_evaluations_all_return_the_result(
+    database: str, open_to_all: Callable[[], None], sessions: Sessions
+) -> None:
+    open_to_all()
+    with Worker(database) as worker:
+        assert worker.ask("in_threads", 8, NEW_CHECKOUT) == [True] * 8
+        assert len(sessions()) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("sys.exit", 3), ("os._exit", 3), ("uncaught", 1), ("kill", -9)]
+)
+def test_ended_process_leaves_no_session(
+    how: str, status: int, database: str, sessions: Sessions
+) -> None:
+    worker = Worker(database)
+    assert worker.ask("ready", 10) is True
+    worker.send("exit", how)
+    exit_status, errors = worker.end()
+    assert exit_status == status
+    assert "Fatal" not in errors
+    assert within(2, lambda: sessions() == [])
+
+
+def test_process_that_runs_to_its_end_leaves_no_session(worker: Worker, sessions: Sessions) -> None:
+    assert worker.end() == (0, "")
+    assert within(2, lambda: sessions() == [])
+
+
+def test_process_ends_quickly_during_a_load(database: str, query: Query) -> None:
+    worker = Worker(database)
+    assert worker.ask("ready", 10) is True
+    worker.ask("reload_constantly")
+    started = time.monotonic()
+    assert worker.end() == (0, "")
+    assert time.monotonic() - started < 3
+
+
+def test_forked_child_evaluates_from_the_inherited_snapshot(
+    server: Postgres, database: str
+) -> None:
+    with Worker(database, STARTUP_TIMEOUT=5) as worker:
+        assert worker.ask("get_value", "gateway") == "stripe"
+        server.stop()
+        started = time.monotonic()
+        assert worker.ask("in_fork", "os._exit", [["get_value", "gateway"]]) == ["stripe"]
+        assert time.monotonic() - started < 1
+
+
+def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
+    database: str, open_to_all: Callable[[], None], tmp_path: Path
+) -> None:
+    forked, changed = str(tmp_path / "forked"), str(tmp_path / "changed")
+    closed: list[Any] = ["flag_enabled", "new_checkout", 2]
+    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=5) as worker:
+        assert worker.ask(*closed) is False
+        commands = [
+            ["call", "os.mkdir", forked],
+            ["until", ["call", "os.path.exists", changed], True, 5],
+            ["until", ["fresh", 0.1], False, 5],
+            closed,
+        ]
+        worker.send("in_fork", "os._exit", commands)
+        assert within(5, Path(forked).exists)
+        open_to_all()
+        Path(changed).mkdir()
+        assert worker.receive()[-1] is True
+
+
+def test_forked_child_with_an_old_snapshot_and_no_server_uses_it_after_the_startup_timeout(
+    server: Postgres, database: str
+) -> None:
+    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=2) as worker:
+        assert worker.ask("get_value", "gateway") == "stripe"
+        server.stop()
+        worker.sees(["fresh", 0.1], False, within=2)
+        gateway = ["until", ["get_value", "gateway"], "stripe", 5]
+        [first, second] = worker.ask("in_fork", "os._exit", [gateway, gateway])
+        assert 2 <= first < 4
+        assert second < 2
+
+
+@pytest.mark.parametrize("how", ["sys.exit", "os._exit", "kill"])
+def test_forked_child_has_its_own_engine_beside_its_parents(
+    how: str, worker: Worker, query: Query, sessions: Sessions
+) -> None:
+    [parent] = sessions()
+    until_paypal = ["until", ["get_value", "gateway"], "paypal", 5]
+    worker.send("in_fork", how, [["get_value", "gateway"], until_paypal, ["mode"]])
+    assert within(3, lambda: len(sessions()) == 2)
+    query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+    before, took, mode = worker.receive()
+    assert (before, took is not None, mode) == ("stripe", True, "live")
+    assert within(2, lambda: sessions() == [parent])
+    worker.sees(["get_value", "gateway"], "paypal", within=1)
+    assert worker.ask("status")["failures"] == 0
+
+
+def test_forks_during_loads_evaluate_and_become_live(worker: Worker) -> None:
+    worker.ask("reload_constantly")
+    commands = [["get_value", "gateway"], ["until", ["mode"], "live", 5]]
+    results = [worker.ask("in_fork", "os._exit", commands) for _ in range(25)]
+    assert worker.ask("watched") == []
+    assert [value for value, _ in results] == ["stripe"] * 25
+    assert None not in [took for _, took in results]
+
+
+def test_child_of_a_fork_outside_python_starts_its_own_engine(
+    worker: Worker, sessions: Sessions
+) -> None:
+    [parent] = sessions()
+    commands = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", 5]]
+    survey, took = worker.ask("in_fork", "os._exit", commands, True)
+    assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
+    assert within(2, lambda: sessions() == [parent])
+
+
+@contextmanager
+def killed_worker(url: str, **flagstaff: Any) -> Iterator[Worker]:
+    """A worker whose process is killed during the test."""
+    worker = Worker(url, **flagstaff)
+    try:
+        yield worker
+    finally:
+        ended = worker.end()
+    assert ended == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["by Python", "outside Python"])
+def test_session_of_a_killed_parent_ends_while_its_child_evaluates(
+    bare: bool, database: str, sessions: Sessions
+) -> None:
+    with killed_worker(database) as worker:
+        expected = worker.ask("survey", "new_checkout", 2_000)
+        child = worker.ask("continue_in_fork", bare)
+        assert worker.ask("survey", "new_checkout", 2_000) == expected
+        assert within(2, lambda: worker.pid not in [session.owner for session in sessions()])
+        worker.sees(["mode"], "live", within=5)
+        assert [session.owner for session in sessions()] == [child]
+
+
+def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        url = f"postgres://{host}:{port}/flags"
+        with killed_worker(url, STARTUP_TIMEOUT=0) as worker:
+            assert worker.ask("flag_enabled", "new_checkout") is False
+            attempt, _ = silent.accept()
+            with attempt:
+                attempt.settimeout(2)
+                child = worker.ask("continue_in_fork")
+                while attempt.recv(1024):
+                    pass
+            assert worker.ask("pid") == child
+
+
+def test_connection_attempt_ends_in_a_child_forked_outside_python_during_the_first_load() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        with killed_worker(f"postgres://{host}:{port}/flags", STARTUP_TIMEOUT=0) as worker:
+            # Unlike an evaluation, leaves the process waiting for its first load.
+            assert worker.ask("ready", 0) is False
+            attempt, _ = silent.accept()
+            with attempt:
+                attempt.settimeout(2)
+                worker.ask("continue_in_fork", True)
+                assert worker.ask("flag_enabled", "new_checkout") is False
+                while attempt.recv(1024):
+                    pass
+
+
+def test_forked_child_that_has_closed_all_descriptors_keeps_its_own_files(database: str) -> None:
+    with killed_worker(database) as worker:
+        assert worker.ask("ready", 10) is True
+        # Outside Python, so that the child learns of the fork only after it has opened files.
+        worker.ask("continue_in_fork", True)
+        opened = worker.ask("call", "tests.support.orphans.replace_descriptors")
+        worker.ask("survey", "new_checkout", 2_000)
+        assert worker.ask("call", "tests.support.orphans.still_open", opened) == opened
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_pool_evaluates(
+    method: str, worker: Worker, open_to_all: Callable[[], None], sessions: Sessions
+) -> None:
+    open_to_all()
+    worker.sees(NEW_CHECKOUT, True, within=1)
+    result, pid = worker.ask("in_pool", method, [NEW_CHECKOUT, ["pid"]])
+    assert result is True
+    assert pid != worker.pid
+    assert within(2, lambda: len(sessions()) == 1)

@@ -1,0 +1,220 @@
+"""Usage of all workers: every evaluation is counted exactly once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+from tests.faults.proxy import Proxy
+from tests.support.fixtures import Query
+from tests.support.workers import Worker, address
+from tools.postgres import Postgres
+
+REPORTS = "tests.support.usage_reports"
+KEY = "new_checkout"
+TIMEOUT = 30.0
+
+
+def counted(query: Query, key: str = KEY) -> tuple[int, int]:
+    """The numbers of True and of False results."""
+    true_count, false_count = query(
+        "SELECT coalesce(sum(true_count), 0)::int, coalesce(sum(false_count), 0)::int "
+        "FROM flagstaff_usage "
+        "WHERE key = %s",
+        key,
+    )
+    return true_count, false_count
+
+
+def wait_for(query: Query, expected: tuple[int, int]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while (found := counted(query)) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+def ready_worker(url: str, **settings: Any) -> Worker:
+    worker = Worker(url, **settings)
+    assert worker.ask("ready", 10) is True
+    return worker
+
+
+def evaluate(worker: Worker, users: int) -> tuple[int, int]:
+    true_count = len(worker.ask("survey", KEY, users))
+    return true_count, users - true_count
+
+
+def total(*counts: tuple[int, int]) -> tuple[int, int]:
+    return sum(true for true, _ in counts), sum(false for _, false in counts)
+
+
+def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
+    workers = [ready_worker(database, USAGE_INTERVAL=1) for _ in range(4)]
+    counts = []
+    for _ in range(6):
+        for worker in workers:
+            worker.send("survey", KEY, 3000)
+        for worker in workers:
+            true_count = len(worker.receive())
+            counts.append((true_count, 3000 - true_count))
+        time.sleep(0.3)  # so that flushes happen in between
+    assert [worker.end() for worker in workers] == [(0, "")] * 4
+    assert counted(query) == total(*counts)
+    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker") == (4, 4)
+    assert query("SELECT max(sequence) > 1 FROM flagstaff_usage_worker") == (True,)
+
+
+def test_last_report_includes_everything(database: str, query: Query) -> None:
+    with ready_worker(database) as worker:
+        expected = evaluate(worker, 1000)
+        assert counted(query) == (0, 0)
+    assert counted(query) == expected
+    hour, last = query(
+        "SELECT extract(epoch FROM now() - hour) BETWEEN 0 AND 3700, "
+        "now() - last_evaluated_at < interval '10 s' FROM flagstaff_usage"
+    )
+    assert (hour, last) == (True, True)
+
+
+def test_worker_without_evaluations_writes_nothing(database: str, query: Query) -> None:
+    with ready_worker(database, USAGE_INTERVAL=1) as worker:
+        worker.ask("call", f"{REPORTS}.read_in_every_other_way", KEY)
+    assert query("SELECT count(*) FROM flagstaff_usage_worker") == (0,)
+
+
+def test_interval_of_zero_collects_nothing(database: str, query: Query) -> None:
+    with ready_worker(database, USAGE_INTERVAL=0) as worker:
+        evaluate(worker, 100)
+        assert worker.ask("status")["usage_problem"] == "USAGE_INTERVAL is 0"
+        assert worker.ask("has_logged", 1) is False
+    assert counted(query) == (0, 0)
+
+
+def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, query: Query) -> None:
+    killed = ready_worker(database, USAGE_INTERVAL=1)
+    first = evaluate(killed, 1000)
+    wait_for(query, first)
+    last = evaluate(killed, 500)
+    killed.end(by=signal.SIGKILL)
+    assert counted(query) in (first, total(first, last))
+    query("UPDATE flagstaff_usage_worker SET last_seen_at = last_seen_at - interval '1 minute'")
+    with ready_worker(database) as other:
+        [lost] = other.ask("call", f"{REPORTS}.report")["lost"]
+        assert lost["pid"] == killed.pid
+
+
+def test_held_snapshot_counts_for_the_flag_that_replaced_its_own(
+    database: str, query: Query
+) -> None:
+    with ready_worker(database) as worker:
+        worker.ask("call", f"{REPORTS}.hold")
+        query("DELETE FROM flagstaff_featureflag")
+        worker.sees(["flag_enabled", KEY, 1, True], True, within=5)
+        true_count = worker.ask("call", f"{REPORTS}.evaluate_held", KEY, 70)
+        query("INSERT INTO flagstaff_featureflag (key, enabled) VALUES (%s, true)", KEY)
+        worker.sees(["flag_enabled", KEY, 1, True], False, within=5)
+    [false_count] = query("SELECT sum(false_count)::int FROM flagstaff_usage WHERE defined")
+    assert true_count == 0
+    # Those of the held snapshot, and those of the new flag.
+    assert false_count > 70
+
+
+def test_forked_children_start_at_zero(database: str, query: Query) -> None:
+    with ready_worker(database) as worker:
+        parents = evaluate(worker, 700)
+        [users] = worker.ask("in_fork", "sys.exit", [["survey", KEY, 900]])
+        child = len(users), 900 - len(users)
+        assert counted(query) == child
+    assert counted(query) == total(parents, child)
+
+
+def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query) -> None:
+    with Proxy(database) as proxy, ready_worker(proxy.url, USAGE_INTERVAL=1) as worker:
+        proxy.lose_answers(b"flagstaff_usage_worker", b"COMMIT", times=2)
+        expected = evaluate(worker, 1000)
+        wait_for(query, expected)
+        deadline = time.monotonic() + TIMEOUT
+        while proxy.lost < 2:
+            expected = total(expected, evaluate(worker, 50))
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        expected = total(expected, evaluate(worker, 300))
+        wait_for(query, expected)
+    assert counted(query) == expected
+
+
+def test_server_restart_during_flushes_counts_nothing_twice(
+    database: str, query: Query, server: Postgres
+) -> None:
+    with ready_worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2) as worker:
+        expected = (0, 0)
+        for _ in range(4):
+            for _ in range(15):
+                expected = total(expected, evaluate(worker, 200))
+                time.sleep(0.05)
+            server.stop()
+            expected = total(expected, evaluate(worker, 200))
+            server.start()
+        wait_for(query, expected)
+    assert counted(query) == expected
+
+
+def test_role_that_may_not_write_is_logged_once(database: str, query: Query) -> None:
+    query("CREATE ROLE only_reads LOGIN")
+    query("GRANT SELECT ON ALL TABLES IN SCHEMA public TO only_reads")
+    reader = address(database, query("SELECT current_database()")[0]) + " user=only_reads"
+    try:
+        with ready_worker(reader, USAGE_INTERVAL=1) as worker:
+            evaluate(worker, 100)
+            why = "the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it"
+            worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
+            worker.sees(["has_logged", 1], True, within=5)
+            evaluate(worker, 3000)
+            assert worker.ask("logged") == [["WARNING", f"usage is not collected: {why}"]]
+        assert counted(query) == (0, 0)
+    finally:
+        query("DROP OWNED BY only_reads; DROP ROLE only_reads")
+
+
+def test_all_of_many_flags_are_counted(database: str, query: Query) -> None:
+    query(
+        "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+        "SELECT 'flag_' || n, true, 100 * (n % 2) FROM generate_series(1, 3000) AS n"
+    )
+    keys = [f"flag_{number}" for number in range(1, 3001)]
+    with ready_worker(database) as worker:
+        assert [worker.ask("call", f"{REPORTS}.evaluate_each", keys) for _ in range(3)] == [
+            1500
+        ] * 3
+    found = query(
+        "SELECT count(*), sum(true_count)::int, sum(false_count)::int FROM flagstaff_usage"
+    )
+    assert found == (3000, 4500, 4500)
+
+
+def test_unknown_keys_are_counted_within_limits(database: str, query: Query) -> None:
+    strange = ["ada@example.com", "Grüße", "", "beta_4711471", "x" * 101, "a b", "\ud800", "\0"]
+    with ready_worker(database) as worker:
+        worker.ask("call", f"{REPORTS}.evaluate_each", ["new_chekout", "new_chekout", *strange])
+        worker.ask("call", f"{REPORTS}.evaluate_each", [f"made_{n % 9999}" for n in range(1, 1500)])
+    named = query(
+        "SELECT false_count::int FROM flagstaff_usage WHERE key = 'new_chekout' AND NOT defined"
+    )
+    assert named == (2,)
+    found = query("SELECT count(*), sum(false_count)::int, bool_or(defined) FROM flagstaff_usage")
+    # A thousand names, and the total of all others.
+    assert found == (1001, 2 + len(strange) + 1499, False)
+    others = query(
+        "SELECT false_count > %s FROM flagstaff_usage WHERE key = '(other keys)'", len(strange)
+    )
+    assert others == (True,)
+
+
+def test_missing_table_only_stops_the_collection(database: str, query: Query) -> None:
+    query("DROP TABLE flagstaff_usage")
+    with ready_worker(database, USAGE_INTERVAL=1) as worker:
+        evaluate(worker, 100)
+        why = 'a table is missing, run "manage.py migrate"'
+        worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
+        assert worker.ask("mode") == "live"

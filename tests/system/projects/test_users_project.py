@@ -1,0 +1,53 @@
+"""The tests of a user's project pass under all test runners, on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.projects import run
+from tests.support.workers import address
+from tools.postgres import Postgres
+
+RUNNERS = {
+    "manage.py test": ["manage.py", "test"],
+    "manage.py test --parallel": ["manage.py", "test", "--parallel=2"],
+    "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
+    "pytest --nomigrations": ["-m", "pytest", "-p", "no:cacheprovider", "--nomigrations"],
+}
+LEFTOVERS = """
+    SELECT datname FROM pg_database WHERE datname LIKE 'test_%'
+    UNION ALL SELECT application_name FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+def count_tests(output: str) -> int:
+    """Returns the number of tests in a runner's output."""
+    [count] = re.findall(r"^Ran (\d+) tests|(\d+) passed", output, re.MULTILINE)
+    return int(max(count))
+
+
+@pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
+def test_project_tests_pass_on_postgresql_without_leftovers(
+    command: list[str], module_postgres_server: Postgres
+) -> None:
+    url = module_postgres_server.url
+    with psycopg.connect(url, autocommit=True) as session:
+        assert count_tests(run(address(url, "postgres"), *command)) > 25
+        assert session.execute(LEFTOVERS).fetchall() == []
+
+
+@pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
+def test_project_tests_pass_on_sqlite_in_memory(command: list[str]) -> None:
+    assert count_tests(run(None, *command)) > 25
+
+
+@pytest.mark.parametrize("name", ["manage.py test", "manage.py test --parallel", "pytest"])
+def test_project_tests_pass_on_sqlite_file(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "test.sqlite3"
+    assert count_tests(run(None, *RUNNERS[name], TEST_FILE=str(file))) > 25
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,268 @@
+"""A role that may create functions next to the tables gets no call of them, and so no rights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+
+from flagstaff import acting_as, changes, flag_enabled
+from flagstaff.history import flag_history
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.fixtures import Query
+from tests.database.sql.test_qualified_sql import STATEMENTS
+from tests.support.terminals import flags
+from tests.support.webhooks import Webhook
+from tests.support.workers import Worker
+
+# Roles are global to the server, so each test has its own.
+_numbers = count(1)
+
+
+@pytest.fixture
+def mallory(database: str, query: Query) -> Iterator[psycopg.Connection[Any]]:
+    """A session of a role that has only CREATE in the schema of the tables."""
+    name = f"mallory_{next(_numbers)}"
+    query(f"CREATE ROLE {name} LOGIN; GRANT USAGE, CREATE ON SCHEMA public TO {name}")
+    with psycopg.connect(database, autocommit=True, user=name) as session:
+        yield session
+
+
+OWN_FUNCTIONS = [
+    "flagstaff_write_token_v1(text)",
+    "flagstaff_write_token_v1(name)",
+    "flagstaff_write_token_v1(varchar)",
+    "flagstaff_write_token_v1(anyelement)",
+    "flagstaff_barrier_v1(VARIADIC text[])",
+    "flagstaff_token_v1(text)",
+    "flagstaff_digest_v1(jsonb, varchar)",
+    "flagstaff_digest_v1(json, text)",
+    "flagstaff_digest_v1(anyelement, text)",
+]
+
+
+@pytest.mark.parametrize("function", OWN_FUNCTIONS)
+def test_overload_of_an_own_function_is_not_called(
+    mallory: psycopg.Connection[Any], query: Query, function: str
+) -> None:
+    mallory.execute(
+        f"CREATE FUNCTION public.{function} RETURNS bigint LANGUAGE plpgsql "
+        "AS $$ BEGIN RAISE EXCEPTION 'called'; END $$".encode()
+    )
+    assert query("SELECT public.flagstaff_barrier_v1()")[0] > 0
+    query("UPDATE flagstaff_keyvaluestore SET value = '2', secret = true")
+    assert query("SELECT count(*) FROM flagstaff_change WHERE action = 'update'") == (1,)
+
+
+def test_wait_for_workers_grants_nothing_to_a_role_with_create(
+    mallory: psycopg.Connection[Any], query: Query
+) -> None:
+    mallory.execute(
+        b"""
+        CREATE FUNCTION public.flagstaff_write_token_v1(text) RETURNS bigint LANGUAGE plpgsql AS $$
+        BEGIN
+            EXECUTE format('GRANT ALL ON ALL TABLES IN SCHEMA public TO %I', 'mallory');
+            RETURN flagstaff_write_token_v1('b'::"char");
+        END $$
+        """.replace(b"'mallory'", f"'{mallory.info.user}'".encode())
+    )
+    assert query("SELECT public.flagstaff_barrier_v1()")[0] > 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        mallory.execute("SELECT * FROM public.flagstaff_keyvaluestore")
+
+
+# Each fits its arguments better than PostgreSQL's own function, whose type is polymorphic.
+BETTER_FITS = """
+CREATE FUNCTION public.to_jsonb(flagstaff_featureflag) RETURNS jsonb {alarm};
+CREATE FUNCTION public.to_jsonb(flagstaff_keyvaluestore) RETURNS jsonb {alarm};
+CREATE FUNCTION public.jsonb_populate_record(flagstaff_featureflag, jsonb)
+    RETURNS flagstaff_featureflag {alarm};
+CREATE FUNCTION public.jsonb_populate_record(flagstaff_keyvaluestore, jsonb)
+    RETURNS flagstaff_keyvaluestore {alarm};
+CREATE FUNCTION public.collect(jsonb, jsonb) RETURNS jsonb {alarm};
+CREATE AGGREGATE public.jsonb_agg(jsonb) (SFUNC = public.collect, STYPE = jsonb, INITCOND = '[]');
+CREATE FUNCTION public.equal_texts(text[], text[]) RETURNS bool {alarm};
+CREATE OPERATOR public.= (FUNCTION = public.equal_texts, LEFTARG = text[], RIGHTARG = text[]);
+"""
+ALARM = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
+
+
+@pytest.fixture
+def better_fits(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(BETTER_FITS.format(alarm=ALARM))
+
+
+@pytest.mark.usefixtures("better_fits")
+def test_undo_and_restore_call_no_function_of_another_role() -> None:
+    # Changes by different actors are separate events of one transaction.
+    with acting_as("alice"):
+        changes.create("new_checkout", rollout_percent=5)
+    version = flag_history("new_checkout")[0].version
+    with acting_as("bob"):
+        changes.set_rollout("new_checkout", 50)
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rollout_percent == 5
+    FeatureFlag.objects.update(rollout_percent=70)
+    changes.restore("new_checkout", to=version)
+    assert FeatureFlag.objects.get().rollout_percent == 5
+    with acting_as("alice"):
+        changes.create_value("gateway", "stripe")
+    with acting_as("bob"):
+        changes.set_value("gateway", "paypal")
+    changes.undo_value("gateway")
+    assert KeyValueStore.objects.get().value == "stripe"
+
+
+@pytest.mark.usefixtures("better_fits")
+def test_forget_user_calls_no_function_of_another_role() -> None:
+    alice, bob = (User.objects.create(username=name) for name in ("alice", "bob"))
+    changes.create("new_checkout")
+    changes.add_allowed_users("new_checkout", [alice, bob])
+    assert flags("forget-user", str(alice.pk), "--yes").status == 0
+    assert Change.objects.filter(relation="m").latest("id").new == [bob.pk]
+
+
+# Each fits an argument of one of these types better than PostgreSQL's own, which takes any type.
+POLYMORPHIC = """
+CREATE SEQUENCE public.trap_calls;
+CREATE FUNCTION public.trap() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- Not undone by a rollback: it also counts a call whose error is caught.
+    PERFORM pg_catalog.nextval('public.trap_calls');
+    RAISE EXCEPTION 'called';
+END $$;
+DO $do$
+DECLARE
+    body text := 'LANGUAGE plpgsql AS ''BEGIN PERFORM public.trap(); END''';
+    polymorphic oid[] := ARRAY['"any"', 'anyelement', 'anyarray', 'anynonarray']::regtype[]::oid[];
+    chosen regtype;
+    made text;
+    f record;
+BEGIN
+    FOREACH chosen IN ARRAY ARRAY['text', 'bigint', 'integer', 'boolean', 'jsonb', 'timestamptz',
+        'name', 'oid', 'bigint[]', 'text[]', 'flagstaff_featureflag', 'flagstaff_keyvaluestore',
+        'flagstaff_change']::regtype[]
+    LOOP
+        FOR f IN SELECT proname, prokind, array_agg(CASE
+                WHEN argument = ANY (polymorphic) THEN chosen ELSE argument::regtype
+            END::text ORDER BY place) AS arguments
+            FROM pg_proc, unnest(proargtypes::oid[]) WITH ORDINALITY AS a (argument, place)
+            WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = ANY (%s)
+                AND prokind IN ('f', 'a') AND proargtypes::oid[] && polymorphic
+                AND NOT 'internal'::regtype = ANY (proargtypes::oid[])
+            GROUP BY pg_proc.oid
+        LOOP
+            made := array_to_string(f.arguments, ', ');
+            BEGIN
+                IF f.prokind = 'f' THEN
+                    EXECUTE format('CREATE FUNCTION public.%%I(%%s) RETURNS text %%s',
+                        f.proname, made, body);
+                ELSE
+                    EXECUTE format(
+                        'CREATE OR REPLACE FUNCTION public.collect(text, %%s) RETURNS text %%s',
+                        made, body);
+                    EXECUTE format(
+                        'CREATE AGGREGATE public.%%I(%%s) (SFUNC = public.collect, STYPE = text)',
+                        f.proname, made);
+                END IF;
+            EXCEPTION WHEN duplicate_function OR ambiguous_function THEN
+                NULL;
+            END;
+        END LOOP;
+    END LOOP;
+END $do$;
+"""
+TRAP = "LANGUAGE plpgsql AS $$ BEGIN PERFORM public.trap(); END $$"
+# In order; {file} is exported first and then imported.
+COMMANDS = """
+create beta
+rollout beta 10
+on beta
+allow beta alice bob
+allow beta bob --remove
+explain beta alice
+test beta alice
+impact beta 50
+kill beta --wait
+list
+show beta
+history beta
+history
+undo beta
+undo --transaction {change}
+restore beta {version}
+value create page_size 20
+value set page_size 50
+value list
+undo page_size --value
+export --versions --file {file}
+import {file}
+rollout beta 30
+import {file} --ignore-versions --wait
+delete beta --yes
+restore beta {version}
+run-jobs
+run-jobs --retry-failed
+run-jobs --discard-failed
+usage
+usage --prune --older-than 0 --yes
+unknown
+history --prune --older-than 0 --yes
+forget-user 2 --yes
+status
+workers
+"""
+
+
+def run_commands(hook: dict[str, Any], file: str) -> list[list[Any]]:
+    """The commands that failed, with their errors. Runs in the worker."""
+    settings.FLAGSTAFF = {"USAGE_INTERVAL": 1, "WEBHOOKS": {"ops": hook}}
+    failed = []
+    filled: dict[str, object] = {"file": file}
+    # The queue of a receiver begins with its first run.
+    for line in ["run-jobs", *COMMANDS.strip().splitlines()]:
+        if "{change}" in line:
+            filled["change"] = Change.objects.latest("id").pk
+        ran = flags(*line.format(**filled).split())
+        if line == "on beta":
+            filled["version"] = Change.objects.latest("id").pk
+        if ran.status:
+            failed.append([line, ran.status, ran.err])
+    flag_enabled("unknown key")
+    connection.close()
+    return failed
+
+
+def test_commands_and_flushes_of_the_owner_call_no_function_of_another_role(
+    database: str, mallory: psycopg.Connection[Any], query: Query, tmp_path: Path
+) -> None:
+    query(
+        "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
+        " is_superuser, is_staff, is_active, date_joined)"
+        " SELECT n, name, '', '', '', '', false, false, true, now()"
+        " FROM (VALUES (1, 'alice'), (2, 'bob')) AS users (n, name)"
+    )
+    words = {word for text in STATEMENTS.values() for word in re.findall(r"\w+", text)}
+    # Django's ORM does not name the schema of functions, and counts in the list of flags.
+    words.remove("count")
+    traps = psycopg.ClientCursor(mallory).mogrify(POLYMORPHIC, [sorted(words)])
+    mallory.execute(traps.encode())
+    for function in OWN_FUNCTIONS:
+        mallory.execute(f"CREATE FUNCTION public.{function} RETURNS bigint {TRAP}".encode())
+    with Webhook() as hook, Worker(database, USAGE_INTERVAL=1) as worker:
+        assert worker.ask("ready", 10) is True
+        run = f"{__name__}.run_commands"
+        assert worker.ask("call", run, hook.settings(), str(tmp_path / "flags.json")) == []
+        assert worker.ask("status")["usage_problem"] is None
+    assert query("SELECT is_called FROM trap_calls") == (False,)
+    assert query("SELECT count(*) > 0 FROM flagstaff_usage") == (True,)
+    assert hook.accepted

@@ -1,0 +1,161 @@
+"""`manage.py flags reader-role` creates a role with the privileges that an engine needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+from psycopg.conninfo import make_conninfo
+
+from tests.conftest import RunIsolated
+from tests.support.fixtures import Query
+from tests.support.terminals import flags
+from tests.support.workers import Worker
+
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+SCRIPT = """
+import sys, django
+django.setup()
+from django.core.management import call_command
+call_command("flags", "reader-role", *sys.argv[1:])
+"""
+
+# Roles are global to the server, so each test has its own.
+_numbers = count(1)
+
+
+@pytest.fixture(params=["reader", 'Reader "of flags"; --'])
+def name(request: pytest.FixtureRequest) -> str:
+    return f"{request.param} {next(_numbers)}"
+
+
+@pytest.fixture
+def reader(database: str, name: str, run_isolated: RunIsolated) -> str:
+    """The URL of the database for the role of this name."""
+    settings = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
+    script = run_isolated(SCRIPT, name, "--connections", "7", **settings)
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute(script.encode())
+        # The default since PostgreSQL 15.
+        session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    return make_conninfo(database, user=name)
+
+
+@pytest.fixture
+def session(reader: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(reader, autocommit=True) as session:
+        yield session
+
+
+def test_role_is_sufficient_for_an_engine(reader: str, query: Query) -> None:
+    query(
+        "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
+        " is_superuser, is_staff, is_active, date_joined)"
+        " VALUES (1, 'alice', '', '', '', '', false, false, true, now())"
+    )
+    with Worker(reader) as worker:
+        assert worker.ask("ready", 10) is True
+        worker.sees(["mode"], "live", within=3)
+        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+        worker.sees(["get_value", "gateway"], "paypal", within=3)
+        query(
+            "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)"
+            " SELECT id, 1 FROM flagstaff_featureflag"
+        )
+        worker.sees([*NEW_CHECKOUT, 1], True, within=3)
+        worker.ask("refresh")
+        assert worker.ask("status")["failures"] == 0
+
+
+FORBIDDEN = [
+    "INSERT INTO flagstaff_featureflag (key) VALUES ('a')",
+    "UPDATE flagstaff_featureflag SET enabled = true",
+    "DELETE FROM flagstaff_featureflag",
+    "TRUNCATE flagstaff_featureflag_allowed_users",
+    "UPDATE flagstaff_keyvaluestore SET value = '1'",
+    "INSERT INTO flagstaff_token (relation) VALUES ('f')",
+    "SELECT * FROM flagstaff_change",
+    "SELECT * FROM auth_user",
+    "SELECT * FROM django_session",
+    "SELECT flagstaff_barrier_v1()",
+    "SELECT flagstaff_write_token_v1('f')",
+    "SELECT pg_read_file('PG_VERSION')",
+    "DO $$ BEGIN LOCK TABLE flagstaff_featureflag; END $$",
+    "ALTER TABLE flagstaff_featureflag DISABLE TRIGGER ALL",
+    "CREATE SCHEMA mine",
+    "CREATE TABLE public.mine (id int)",
+    "CREATE ROLE another",
+    "COPY flagstaff_featureflag TO PROGRAM 'cat'",
+]
+
+
+def test_role_has_no_other_privileges(session: psycopg.Connection[Any]) -> None:
+    # The role can change its defaults, so only its privileges protect.
+    session.execute("SET default_transaction_read_only = off")
+    allowed = []
+    for statement in FORBIDDEN:
+        try:
+            session.execute(statement.encode())
+        except errors.InsufficientPrivilege:
+            continue
+        allowed.append(statement)
+    assert allowed == []
+
+
+LIMITS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "10s",
+    "lock_timeout": "500ms",
+    "idle_in_transaction_session_timeout": "10s",
+    "search_path": "public",
+}
+
+
+def test_role_has_timeouts_and_a_connection_limit(
+    session: psycopg.Connection[Any], name: str
+) -> None:
+    for setting, value in LIMITS.items():
+        shown = session.execute(sql.SQL("SHOW {}").format(sql.Identifier(setting))).fetchone()
+        assert shown == (value,), setting
+    limit = session.execute(
+        "SELECT rolconnlimit, rolinherit FROM pg_roles WHERE rolname = %s", [name]
+    )
+    assert limit.fetchone() == (7, False)
+
+
+def test_schema_with_the_name_of_the_role_does_not_hide_the_tables(
+    reader: str, name: str, query: Query
+) -> None:
+    schema = '"' + name.replace('"', '""') + '"'
+    query(f"CREATE SCHEMA {schema}")
+    query(f"CREATE TABLE {schema}.flagstaff_featureflag AS TABLE flagstaff_featureflag")
+    query(f"UPDATE {schema}.flagstaff_featureflag SET rollout_percent = 100")
+    query(f"GRANT USAGE ON SCHEMA {schema} TO PUBLIC")
+    query(f"GRANT SELECT ON {schema}.flagstaff_featureflag TO PUBLIC")
+    with Worker(reader) as worker:
+        assert worker.ask("ready", 10) is True
+        assert worker.ask(*NEW_CHECKOUT) is False
+
+
+@pytest.mark.django_db
+def test_script_is_printed_and_not_run() -> None:
+    result = flags("reader-role", "reader", "--json")
+    assert result.status == 0
+    assert 'CREATE ROLE \\"reader\\" LOGIN' in result.out
+    assert "PASSWORD" not in result.out
+
+
+@pytest.mark.django_db
+def test_name_with_a_line_break_is_refused() -> None:
+    result = flags("reader-role", "reader\nDROP TABLE auth_user")
+    assert (result.status, result.err) == (
+        1,
+        (
+            "CommandError: the name of the role is 'reader\\nDROP TABLE auth_user'; "
+            "use a name of printable characters\n"
+        ),
+    )

@@ -1,0 +1,258 @@
+"""Conditions on groups in worker processes: a change of a group arrives like any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import Group, User
+
+from flagstaff import status
+from tests.support.watched_groups import watch_groups
+from tests.support.workers import ROOT, Worker, address
+
+KEY = "new_checkout"
+#: A full load comes only after minutes, so a test that passes within this time saw a token.
+SOON = 5
+
+#: Makes the table of groups a view whose query does not end.
+NEVER_RETURNS = """
+CREATE FUNCTION never() RETURNS boolean LANGUAGE plpgsql
+    AS $$ BEGIN PERFORM pg_sleep(3600); RETURN true; END $$;
+ALTER TABLE auth_group RENAME TO stored_group;
+CREATE VIEW auth_group AS SELECT * FROM stored_group WHERE never();
+"""
+
+
+def rules(*groups: str, operator: str = "in") -> str:
+    condition = {"attribute": "groups", "operator": operator, "values": [*groups]}
+    return json.dumps([{"conditions": [condition]}])
+
+
+def add_user(name: str, *groups: str) -> int:
+    """Signs a user up with Django's ORM, in these groups."""
+    user = User.objects.create(username=name)
+    user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
+    return user.pk
+
+
+def remove_user(pk: int, group: str) -> None:
+    User.objects.get(pk=pk).groups.remove(Group.objects.get(name=group))
+
+
+def problems() -> list[str]:
+    return [*status().problems]
+
+
+@pytest.fixture
+def session(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def worker(database: str, session: psycopg.Connection[Any]) -> Iterator[Worker]:
+    """A worker that evaluates in memory; rules read the group beta."""
+    with Worker(database, POLL_INTERVAL=0.5) as opened:
+        call(opened, watch_groups)
+        call(opened, add_user, "ada", "beta")
+        session.execute(
+            "UPDATE flagstaff_featureflag SET rollout_percent = 0, rules = %s", [rules("beta")]
+        )
+        opened.sees(["flag_enabled", KEY, 1], True, within=SOON)
+        yield opened
+
+
+def call(worker: Worker, function: Any, *arguments: Any) -> Any:
+    return worker.ask("call", f"{function.__module__}.{function.__name__}", *arguments)
+
+
+def sees(worker: Worker, user: int, expected: bool) -> None:
+    worker.sees(["flag_enabled", KEY, user], expected, within=SOON)
+
+
+def test_user_that_joins_and_leaves_a_group_gains_and_loses_the_flag(
+    database: str, worker: Worker
+) -> None:
+    with Worker(database) as other:
+        pk = call(other, add_user, "grace", "beta")
+        for each in (worker, other):
+            sees(each, pk, True)
+        call(other, remove_user, pk, "beta")
+        for each in (worker, other):
+            sees(each, pk, False)
+
+
+def test_membership_written_by_sql_arrives(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    session.execute("INSERT INTO auth_group (name) VALUES ('staff')")
+    pk = call(worker, add_user, "grace")
+    add = "INSERT INTO auth_user_groups (user_id, group_id) SELECT %s, id FROM auth_group"
+    session.execute(f"{add} WHERE name = 'beta'", [pk])
+    sees(worker, pk, True)
+    session.execute("TRUNCATE auth_user_groups")
+    sees(worker, pk, False)
+
+
+def test_rename_of_a_group_takes_the_flag_away_and_is_a_problem(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    session.execute("UPDATE auth_group SET name = 'gamma'")
+    sees(worker, 1, False)
+    assert call(worker, problems) == [
+        'the rules of flag "new_checkout" name a group that does not exist: "beta"'
+    ]
+    session.execute("UPDATE auth_group SET name = 'beta'")
+    sees(worker, 1, True)
+    assert call(worker, problems) == []
+
+
+def test_rule_that_names_another_group_finds_its_members_at_once(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    pk = call(worker, add_user, "grace", "staff")
+    session.execute("UPDATE flagstaff_featureflag SET rules = %s", [rules("staff")])
+    sees(worker, pk, True)
+    assert worker.ask("flag_enabled", KEY, 1) is False
+    session.execute(
+        "UPDATE flagstaff_featureflag SET rules = %s", [rules("b", operator="startswith")]
+    )
+    sees(worker, pk, False)
+    assert worker.ask("flag_enabled", KEY, 1) is True
+
+
+def test_member_added_while_the_first_rule_was_written_arrives_with_the_next_poll(
+    database: str, worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    pk = call(worker, add_user, "grace")
+    session.execute("INSERT INTO auth_group (name) VALUES ('staff')")
+    with psycopg.connect(database) as signing_up:
+        # No rule reads the group yet, so no token is written.
+        signing_up.execute(
+            "INSERT INTO auth_user_groups (user_id, group_id) "
+            "SELECT %s, id FROM auth_group WHERE name = 'staff'",
+            [pk],
+        )
+        session.execute("UPDATE flagstaff_featureflag SET rules = %s", [rules("staff")])
+        sees(worker, 1, False)
+    sees(worker, pk, True)
+
+
+def test_segment_on_a_group_finds_its_members(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    pk = call(worker, add_user, "grace", "staff")
+    [rule] = json.loads(rules("staff"))
+    session.execute(
+        "INSERT INTO flagstaff_segment (key, conditions) VALUES ('inner', %s)",
+        [json.dumps(rule["conditions"])],
+    )
+    session.execute(
+        "UPDATE flagstaff_featureflag SET rules = %s",
+        [json.dumps([{"conditions": [{"segment": "inner"}]}])],
+    )
+    sees(worker, pk, True)
+
+
+def test_kill_arrives_while_the_tables_of_groups_are_locked(
+    database: str, worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    with psycopg.connect(database) as locked:
+        locked.execute("LOCK TABLE auth_group, auth_user_groups")
+        # The load has to read groups, because the rules name another one.
+        session.execute(
+            "UPDATE flagstaff_featureflag SET rules = %s, rollout_percent = 100",
+            [rules("beta", "staff")],
+        )
+        sees(worker, 99, True)
+        # The last known members stay.
+        assert worker.ask("flag_enabled", KEY, 1) is True
+        [problem] = call(worker, problems)
+        assert problem.startswith(
+            "the members of groups cannot be read, so the last known members stay: "
+        )
+        session.execute("UPDATE flagstaff_featureflag SET enabled = false")
+        sees(worker, 99, False)
+    missing = 'the rules of flag "new_checkout" name a group that does not exist: "staff"'
+    worker.sees(["call", f"{__name__}.problems"], [missing], within=SOON)
+
+
+def test_kill_arrives_while_a_view_of_groups_never_returns(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    session.execute(
+        "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+        "VALUES ('other', true, 100)"
+    )
+    worker.sees(["flag_enabled", "other", 1], True, within=SOON)
+    session.execute(NEVER_RETURNS)
+    # The load has to read groups, because a token says that they have changed.
+    session.execute("SELECT flagstaff_write_token_v1('g')")
+    session.execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'other'")
+    worker.sees(["flag_enabled", "other", 1], False, within=5 + SOON)
+    # The next change does not wait for groups again.
+    session.execute("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'other'")
+    worker.sees(["flag_enabled", "other", 1], True, within=SOON)
+    assert worker.ask("flag_enabled", KEY, 1) is True
+
+
+@pytest.mark.parametrize("fault", ["ALTER TABLE auth_group RENAME TO elsewhere", "SELECT 1"])
+def test_undecodable_text_of_a_flag_keeps_groups_and_kills(server: Any, fault: str) -> None:
+    url = database_in_win1252(server)
+    with (
+        psycopg.connect(url, autocommit=True) as session,
+        Worker(url, POLL_INTERVAL=0.5) as worker,
+    ):
+        pk = call(worker, add_user, "ada", "caf\u00e9")
+        session.execute(
+            "INSERT INTO flagstaff_featureflag (key, enabled, rules) VALUES (%s, true, %s)",
+            [KEY, rules("caf\u00e9")],
+        )
+        # No character of the encoding, so the load reads bytes and decodes them afterwards.
+        session.execute(r"INSERT INTO flagstaff_featureflag (key) VALUES (E'\x81')")
+        worker.ask("refresh")
+        assert worker.ask("flag_enabled", KEY, pk) is True
+        assert worker.ask("flag_enabled", KEY, pk + 1) is False
+        session.execute(fault)
+        session.execute("UPDATE flagstaff_featureflag SET enabled = false")
+        sees(worker, pk, False)
+
+
+def database_in_win1252(server: Any) -> str:
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute("DROP DATABASE IF EXISTS flags_in_win1252")
+        session.execute(
+            "CREATE DATABASE flags_in_win1252 ENCODING 'WIN1252' TEMPLATE template0 LOCALE 'C'"
+        )
+    url = address(server.url, "flags_in_win1252")
+    command = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
+    variables = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
+    subprocess.run(command, cwd=ROOT, env=os.environ | variables, check=True)
+    return url
+
+
+def test_role_without_rights_on_groups_loads_flags_and_says_what_is_missing(
+    database: str, worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    session.execute("DROP ROLE IF EXISTS flags_only")
+    session.execute("CREATE ROLE flags_only LOGIN")
+    session.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO flags_only")
+    session.execute("REVOKE SELECT ON auth_group FROM flags_only")
+    as_role = psycopg.conninfo.make_conninfo(database, user="flags_only")
+    with Worker(as_role) as other:
+        assert other.ask("ready", 10) is True
+        assert other.ask("flag_enabled", KEY, 1) is False
+        session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+        sees(other, 99, True)
+        [problem] = call(other, problems)
+        assert problem.startswith(
+            "the members of groups cannot be read, so conditions on groups are false: "
+        )
+    session.execute("DROP OWNED BY flags_only; DROP ROLE flags_only")

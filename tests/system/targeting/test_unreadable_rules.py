@@ -1,0 +1,234 @@
+"""A kill always arrives: rules that cannot be read never hide the other columns of a flag."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+import flagstaff
+from flagstaff.models import FeatureFlag
+from tests.support.workers import Worker, address
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = "new_checkout"
+FLAGS = "flagstaff_featureflag"
+# The present rules are true for every user without a plan, which is every user of these tests.
+GOOD = '[{"conditions": [{"attribute": "plan", "operator": "isnull", "values": [true]}]}]'
+# The present rules match nobody, so the other columns decide.
+NOBODY = GOOD.replace("true", "false")
+UNREADABLE = {
+    "not a list": "'{\"conditions\": []}'",
+    "null": "'null'",
+    "no conditions": "'[{}]'",
+    "a newer operator": "'" + GOOD.replace("isnull", "near") + "'",
+    "a newer member": "'" + GOOD.replace("}]}]", '}], "from": 1}]') + "'",
+    "too large": "jsonb_build_array(repeat('x', 262144))",
+    "deeply nested": "(repeat('[', 3000) || repeat(']', 3000))::jsonb",
+}
+ENABLED: list[Any] = ["flag_enabled", KEY, 42]
+LAST_GOOD = "its last good rules stay"
+Sql = Callable[..., Any]
+
+
+@pytest.fixture
+def url(transactional_db: None) -> str:
+    return address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
+
+
+@pytest.fixture
+def sql(url: str) -> Iterator[Sql]:
+    """Runs SQL over a connection of its own, as psql does."""
+    with closing(psycopg.connect(url, autocommit=True)) as session:
+        yield lambda statement: session.execute(statement.encode())
+
+
+@pytest.fixture(scope="module")
+def started_workers(django_db_setup: None) -> Iterator[list[Worker]]:
+    """Workers that listen, and one that only polls."""
+    url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
+    with (
+        Worker(url, POLL_INTERVAL=60) as one,
+        Worker(url, POLL_INTERVAL=60) as other,
+        Worker(url, LISTEN=False, POLL_INTERVAL=0.2) as polling,
+    ):
+        yield [one, other, polling]
+
+
+@pytest.fixture
+def workers(started_workers: list[Worker], flag: FeatureFlag) -> list[Worker]:
+    """Workers that have loaded the flag."""
+    for worker in started_workers:
+        worker.ask("refresh")
+    return started_workers
+
+
+@pytest.fixture
+def flag() -> FeatureFlag:
+    return FeatureFlag.objects.create(key=KEY, enabled=True)
+
+
+def all_see(workers: list[Worker], result: bool) -> None:
+    for worker in workers:
+        worker.sees(ENABLED, result, within=1.0)
+
+
+def set_unreadable_rules(sql: Sql, workers: list[Worker], rules: str, known: str) -> None:
+    """Writes rules with SQL, and waits until the workers have loaded them."""
+    sql(f"UPDATE {FLAGS} SET rules = {rules}")
+    for worker in workers:
+        worker.sees(["call", f"{__name__}.result_of_unreadable_rules"], known, within=5)
+
+
+def number_of_problems() -> int:
+    """Runs in the worker."""
+    return len(flagstaff.status().problems)
+
+
+def result_of_unreadable_rules() -> str | None:
+    """What happens with a flag whose rules cannot be read. Runs in the worker."""
+    for problem in flagstaff.status().problems:
+        start = f'the rules of flag "{KEY}" cannot be read, so '
+        if problem.startswith(start):
+            return problem.removeprefix(start).partition(":")[0]
+    return None
+
+
+# One that the worker cannot parse, and one that it does not even load.
+SOME = [UNREADABLE["not a list"], UNREADABLE["too large"]]
+
+
+@pytest.fixture
+def unreadable(request: pytest.FixtureRequest, sql: Sql, workers: list[Worker]) -> None:
+    """The rules of the flag cannot be read; the last good ones match nobody."""
+    sql(f"UPDATE {FLAGS} SET rules = '{NOBODY}'")
+    for worker in workers:
+        worker.ask("refresh")
+    sql(f"UPDATE {FLAGS} SET rollout_percent = 100")
+    set_unreadable_rules(sql, workers, request.param, LAST_GOOD)
+
+
+@pytest.mark.usefixtures("unreadable")
+@pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE, indirect=True)
+def test_disabled_flag_with_unreadable_rules_is_off_in_every_worker(
+    sql: Sql, workers: list[Worker]
+) -> None:
+    all_see(workers, result=True)
+    sql(f"UPDATE {FLAGS} SET enabled = false")
+    all_see(workers, result=False)
+    assert workers[0].ask("explain", KEY, 42)["reason"] == "DISABLED"
+
+
+@pytest.mark.usefixtures("unreadable")
+@pytest.mark.parametrize("unreadable", SOME, ids=["unparsed", "too large"], indirect=True)
+def test_rollout_of_a_flag_with_unreadable_rules_arrives_in_every_worker(
+    sql: Sql, workers: list[Worker]
+) -> None:
+    all_see(workers, result=True)
+    sql(f"UPDATE {FLAGS} SET rollout_percent = 0")
+    all_see(workers, result=False)
+
+
+@pytest.mark.usefixtures("unreadable")
+@pytest.mark.parametrize("unreadable", SOME, ids=["unparsed", "too large"], indirect=True)
+def test_allowed_user_of_a_flag_with_unreadable_rules_arrives_in_every_worker(
+    sql: Sql, workers: list[Worker]
+) -> None:
+    sql(f"UPDATE {FLAGS} SET rollout_percent = 0")
+    all_see(workers, result=False)
+    sql(
+        "INSERT INTO auth_user (id, username, password, is_superuser, is_staff, is_active, "
+        "first_name, last_name, email, date_joined) "
+        "VALUES (42, 'alice', '', false, false, true, '', '', '', now())"
+    )
+    sql(f"INSERT INTO {FLAGS}_allowed_users (featureflag_id, user_id) SELECT id, 42 FROM {FLAGS}")
+    all_see(workers, result=True)
+    sql(f"DELETE FROM {FLAGS}_allowed_users")
+    all_see(workers, result=False)
+
+
+@pytest.mark.parametrize("rules", SOME, ids=["unparsed", "too large"])
+def test_last_good_rules_stay_in_a_worker_until_the_flag_is_disabled(
+    rules: str, sql: Sql, workers: list[Worker]
+) -> None:
+    sql(f"UPDATE {FLAGS} SET rules = '{GOOD}', rollout_percent = 0")
+    all_see(workers, result=True)
+    set_unreadable_rules(sql, workers, rules, LAST_GOOD)
+    for worker in workers:
+        assert worker.ask(*ENABLED) is True
+        assert worker.ask("explain", KEY, 42)["reason"] == "TARGETING_MATCH"
+    sql(f"UPDATE {FLAGS} SET enabled = false")
+    all_see(workers, result=False)
+
+
+def test_new_worker_cannot_evaluate_unreadable_rules_but_the_kill_arrives(
+    sql: Sql, url: str, flag: FeatureFlag
+) -> None:
+    for number, rules in enumerate(UNREADABLE.values()):
+        sql(
+            f"INSERT INTO {FLAGS} (key, enabled, rollout_percent, rules) "
+            f"SELECT 'flag {number}', true, 100, {rules}"
+        )
+    keys = [f"flag {number}" for number in range(len(UNREADABLE))]
+    with Worker(url) as worker:
+        assert worker.ask("ready", 10)
+        assert [worker.ask("reason_of", key, 42) for key in keys] == ["ERROR"] * len(keys)
+        for key, problem in zip(keys, worker.ask("problems"), strict=True):
+            start = (
+                f'the rules of flag "{key}" cannot be read, so it returns the default of the call: '
+            )
+            assert problem.startswith(start)
+        sql(f"UPDATE {FLAGS} SET enabled = false")
+        for key in keys:
+            worker.sees(["reason_of", key, 42], "DISABLED", within=1.0)
+
+
+def test_largest_rules_beyond_32_mib_are_set_aside_alone(
+    sql: Sql, url: str, flag: FeatureFlag
+) -> None:
+    # Each is a little shorter than 256 KiB, and no list of rules.
+    sql(
+        f"INSERT INTO {FLAGS} (key, enabled, rollout_percent, rules) SELECT 'flag ' || n, "
+        "true, 100, jsonb_build_array(repeat('x', 260000)) FROM generate_series(1, 140) AS n"
+    )
+    sql(f"UPDATE {FLAGS} SET rules = '{GOOD}' WHERE key = '{KEY}'")
+    with Worker(url) as worker:
+        assert worker.ask("ready", 20)
+        total = "the JSON texts of all rows are over 32 MiB, and it is one of the largest"
+        problems = worker.ask("problems")
+        assert len(problems) == 140
+        assert sum(total in problem for problem in problems) == 140 - 129
+        assert worker.ask("reason_of", KEY, 42) == "TARGETING_MATCH"
+        sql(f"UPDATE {FLAGS} SET enabled = false")
+        worker.sees(["reason_of", "flag 140", 42], "DISABLED", within=5)
+
+
+def test_rules_that_are_readable_again_decide_again(sql: Sql, workers: list[Worker]) -> None:
+    sql(f"UPDATE {FLAGS} SET rules = '{GOOD}', rollout_percent = 0")
+    all_see(workers, result=True)
+    set_unreadable_rules(sql, workers, "'{}'", LAST_GOOD)
+    sql(f"UPDATE {FLAGS} SET rules = '{NOBODY}'")
+    all_see(workers, result=False)
+    assert [worker.ask("problems") for worker in workers] == [[], [], []]
+
+
+@pytest.mark.parametrize("conditions", ["'{}'", "'[]'", "jsonb_build_array(repeat('x', 262144))"])
+def test_segment_with_unreadable_conditions_does_not_hide_a_kill(
+    conditions: str, sql: Sql, workers: list[Worker]
+) -> None:
+    is_free = '[{"attribute": "plan", "operator": "isnull", "values": [true]}]'
+    sql(f"INSERT INTO flagstaff_segment (key, conditions) VALUES ('free', '{is_free}')")
+    sql(f'UPDATE {FLAGS} SET rules = \'[{{"conditions": [{{"segment": "free"}}]}}]\'')
+    all_see(workers, result=True)
+    sql(f"UPDATE flagstaff_segment SET conditions = {conditions}")
+    for worker in workers:
+        worker.sees(["call", f"{__name__}.number_of_problems"], 1, within=5)
+        assert worker.ask(*ENABLED) is True
+    sql(f"UPDATE {FLAGS} SET enabled = false")
+    all_see(workers, result=False)

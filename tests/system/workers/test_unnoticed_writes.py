@@ -1,0 +1,118 @@
+"""Writes that leave no token although every trigger exists: workers notice, and say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flagstaff
+from tests.support.fixtures import Query
+from tests.support.workers import Worker
+
+POLL = 0.2
+NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
+HEIR = "CREATE TABLE archived () INHERITS (flagstaff_featureflag)"
+TRIGGERS_OF_HEIR = """
+    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON archived
+    FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1('f');
+    ALTER TABLE archived ENABLE ALWAYS TRIGGER flagstaff_token_v1
+"""
+NO_TOKENS = """
+    CREATE OR REPLACE FUNCTION {function} {result}
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'BEGIN RETURN NULL; END'
+"""
+TOKEN = NO_TOKENS.format(function="flagstaff_token_v1()", result="RETURNS trigger")
+WRITE_TOKEN = NO_TOKENS.format(
+    function='flagstaff_write_token_v1(of_relation "char")', result="RETURNS bigint"
+)
+DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
+
+
+def mode_reason() -> str | None:
+    """Runs in the worker."""
+    return flagstaff.status().mode_reason
+
+
+def propagation() -> tuple[bool, int, int]:
+    """Whether all workers have the change, and how many have it or poll. Runs in the worker."""
+    found = flagstaff.wait_for_workers(2)
+    return found.complete, found.applied, len(found.polling)
+
+
+def watching(database: str) -> Worker:
+    return Worker(database, POLL_INTERVAL=POLL)
+
+
+def reason_of(worker: Worker) -> Any:
+    return worker.ask("call", f"{__name__}.mode_reason")
+
+
+def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Query) -> None:
+    with watching(database) as worker:
+        assert worker.ask("ready", 10)
+        query(HEIR)
+        query(
+            "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
+        )
+        worker.sees(["flag_enabled", "old"], True, within=5)
+        worker.sees(["mode"], "reload", within=5)
+        assert reason_of(worker) == "a table has no token trigger, or it is disabled: archived"
+        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]
+
+
+def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
+    database: str, query: Query
+) -> None:
+    with watching(database) as worker:
+        assert worker.ask("ready", 10)
+        query(HEIR + "; " + TRIGGERS_OF_HEIR)
+        query(
+            "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
+        )
+        worker.sees(["flag_enabled", "old"], True, within=5)
+        assert worker.ask("mode") == "live"
+        assert worker.ask("call", f"{__name__}.propagation") == [True, 1, 0]
+
+
+def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
+    with watching(database) as worker:
+        assert worker.ask("ready", 10)
+        query(HEIR + "; ALTER TABLE archived NO INHERIT flagstaff_featureflag; " + TRIGGERS_OF_HEIR)
+        query(
+            "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
+        )
+        query("ALTER TABLE archived INHERIT flagstaff_featureflag")
+        worker.sees(["flag_enabled", "old"], True, within=5)
+        # After this load, the worker has also looked at the tables since the one before.
+        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+        worker.sees(["get_value", "gateway"], "paypal", within=5)
+        query("ALTER TABLE archived NO INHERIT flagstaff_featureflag")
+        worker.sees(["flag_enabled", "old"], False, within=5)
+
+
+def test_change_under_a_replaced_trigger_function_is_seen_by_the_poll(
+    database: str, query: Query
+) -> None:
+    for replacement, function in [(TOKEN, "token"), (WRITE_TOKEN, "write_token")]:
+        query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 100")
+        with watching(database) as worker:
+            assert worker.ask("ready", 10)
+            [original] = query(
+                f"SELECT pg_get_functiondef(oid) FROM pg_proc "
+                f"WHERE proname = 'flagstaff_{function}_v1'"
+            )
+            query(replacement)
+            query(DISABLE)
+            worker.sees(NEW_CHECKOUT, False, within=5)
+            worker.sees(["mode"], "reload", within=5)
+            expected = f"a function of the token triggers was replaced: flagstaff_{function}_v1"
+            assert reason_of(worker) == expected
+            query(original)
+            worker.sees(["mode"], "live", within=5)
+
+
+def test_replaced_trigger_function_makes_a_wait_incomplete(database: str, query: Query) -> None:
+    with Worker(database) as worker:
+        assert worker.ask("ready", 10)
+        query(TOKEN)
+        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, 1]

@@ -1,0 +1,147 @@
+"""Which flags are stale, and which are not counted because too little is known."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from flagstaff.cleanup.constant import Constant
+from flagstaff.cleanup.coverage import Coverage, problem_of_coverage
+from flagstaff.cleanup.signals import Assessment, Facts, Finding, Signal, Unknown, assess
+from tests.support.translations import german
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+TODAY = date(2026, 11, 20)
+CONSTANT, NOT_EVALUATED, REVIEW = Signal
+
+
+def ago(days: float) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+def judged(**facts: Any) -> Assessment:
+    """A flag that is evaluated, unless `facts` say otherwise."""
+    known = {"last_evaluated_at": NOW, "counted_since": ago(90), **facts}
+    return assess(Facts("1", "new_checkout", **known), now=NOW, today=TODAY, days=30)
+
+
+def signals(**facts: Any) -> list[Signal]:
+    return [finding.signal for finding in judged(**facts).findings]
+
+
+def test_flag_without_a_signal_is_not_stale() -> None:
+    assert not judged().is_stale
+
+
+@pytest.mark.parametrize(("days", "expected"), [(29.9, []), (30, [CONSTANT]), (41, [CONSTANT])])
+def test_constant_flag_is_stale_after_the_days(days: float, expected: list[Signal]) -> None:
+    assert signals(constant=Constant(True, ago(days), is_exact=True)) == expected
+
+
+def test_finding_of_a_constant_flag_has_its_evidence() -> None:
+    [found] = judged(constant=Constant(False, ago(41.5), is_exact=False)).findings
+    assert found == Finding(CONSTANT, ago(41.5), 41, is_exact=False, result=False)
+
+
+@pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
+def test_flag_is_stale_after_days_without_an_evaluation(days: int, expected: list[Signal]) -> None:
+    assert signals(last_evaluated_at=ago(days)) == expected
+
+
+def test_flag_that_was_never_evaluated_is_stale_since_evaluations_are_counted() -> None:
+    [found] = judged(last_evaluated_at=None, counted_since=ago(45)).findings
+    assert found == Finding(NOT_EVALUATED, ago(45), 45, is_exact=False)
+
+
+def test_flag_that_was_never_evaluated_is_stale_since_its_creation() -> None:
+    [found] = judged(last_evaluated_at=None, key_since=ago(40)).findings
+    assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=True)
+
+
+def test_new_flag_is_not_stale_before_its_first_evaluation() -> None:
+    assert judged(last_evaluated_at=None, key_since=ago(5)).findings == ()
+
+
+def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
+    found = judged(last_evaluated_at=None, counted_since=None, usage_problem="off")
+    assert (found.findings, found.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
+    assert not found.is_stale
+
+
+def test_flag_that_was_evaluated_is_known_without_all_evaluations() -> None:
+    found = judged(last_evaluated_at=ago(3), counted_since=None, usage_problem="off")
+    assert found.unknown == ()
+
+
+def test_constant_result_without_a_history_is_unknown() -> None:
+    assert judged(constant_problem="no history").unknown == (Unknown(CONSTANT, "no history"),)
+
+
+@pytest.mark.parametrize("kind", ["ops", "permission"])
+def test_permanent_flag_is_stale_only_after_its_review_date(kind: str) -> None:
+    facts = {"kind": kind, "constant": Constant(True, ago(99), True), "last_evaluated_at": ago(99)}
+    assert signals(**facts) == []
+    assert signals(**facts, review_on=date(2026, 11, 19)) == [REVIEW]
+
+
+@pytest.mark.parametrize(("day", "expected"), [(19, [REVIEW]), (20, []), (21, [])])
+def test_flag_is_stale_after_its_review_date(day: int, expected: list[Signal]) -> None:
+    assert signals(review_on=date(2026, 11, day)) == expected
+
+
+@pytest.mark.parametrize(("day", "expected"), [(20, True), (21, False)])
+def test_snoozed_flag_is_stale_again_on_the_date(day: int, expected: bool) -> None:
+    found = judged(review_on=date(2026, 1, 1), snoozed_until=date(2026, 11, day))
+    assert found.is_stale is expected
+    assert found.is_snoozed is not expected
+
+
+def test_flag_can_have_all_signals() -> None:
+    facts = {"constant": Constant(True, ago(50), True), "last_evaluated_at": ago(40)}
+    assert signals(**facts, review_on=date(2026, 1, 1)) == [CONSTANT, NOT_EVALUATED, REVIEW]
+
+
+WHOLE = Coverage(ago(60), ago(50), ago(0.01))
+
+
+@pytest.mark.parametrize(
+    ("coverage", "problem"),
+    [
+        (WHOLE, ""),
+        (Coverage(None, None, None), "no worker has reported its usage"),
+        (Coverage(None, ago(60), NOW), "no worker has reported its usage"),
+        (Coverage(ago(60), ago(20), NOW), "usage is known only since 2026-10-31"),
+        (Coverage(ago(20), ago(60), NOW), "usage is known only since 2026-10-31"),
+        (
+            Coverage(ago(60), ago(60), NOW, timedelta(days=3)),
+            "for 3 days, no worker reported its usage",
+        ),
+        (
+            Coverage(ago(60), ago(60), NOW, timedelta(hours=36)),
+            "for 1 day, no worker reported its usage",
+        ),
+        (Coverage(ago(60), ago(60), NOW, timedelta(hours=23)), ""),
+        (
+            Coverage(ago(60), ago(60), ago(2)),
+            "no worker has reported its usage since 2026-11-18",
+        ),
+    ],
+)
+def test_usage_covers_the_days_if_workers_reported_all_the_time(
+    coverage: Coverage, problem: str
+) -> None:
+    assert problem_of_coverage(coverage, since=ago(30), now=NOW) == problem
+
+
+def test_reason_why_usage_is_unknown_is_translated() -> None:
+    reason = "no worker has reported its usage"
+    with german({reason: "kein Worker hat gemeldet"}):
+        found = problem_of_coverage(Coverage(None, None, None), since=ago(30), now=NOW)
+    assert found == "kein Worker hat gemeldet"
+
+
+def test_usage_that_is_turned_off_does_not_cover_the_days() -> None:
+    found = problem_of_coverage(WHOLE, since=ago(30), now=NOW, is_turned_off=True)
+    assert found == "the setting USAGE_INTERVAL is 0, so usage is not collected"

@@ -1,0 +1,141 @@
+"""The setting WEBHOOKS. Error messages do not contain secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+from tests.support.webhooks import SECRET
+
+URL = "https://hooks.example/T0/B0/hunter2"
+
+
+def receiver_with(**options: Any) -> override_settings:
+    return override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": options}})
+
+
+def test_default_has_no_receivers() -> None:
+    assert conf.webhooks == ()
+
+
+def test_receiver_has_the_options_of_the_settings() -> None:
+    with receiver_with(url=URL, secret=[SECRET, SECRET], format="slack", timeout=2):
+        [receiver] = conf.webhooks
+    assert (receiver.name, receiver.url, receiver.host) == ("ops", URL, "hooks.example")
+    assert (receiver.secrets, receiver.format) == ((b"secret" * 4,) * 2, "slack")
+    assert (receiver.timeout, receiver.port) == (2.0, 443)
+
+
+def test_receiver_without_options_has_defaults() -> None:
+    with receiver_with(url=URL):
+        [receiver] = conf.webhooks
+    assert (receiver.secrets, receiver.format, receiver.timeout) == ((), "json", 5.0)
+
+
+def test_repr_of_a_receiver_has_no_secret_and_no_url() -> None:
+    with receiver_with(url=URL, secret=SECRET):
+        shown = repr(conf.webhooks)
+    assert "ops" in shown
+    assert "hunter" not in shown
+    assert "secret" not in shown.replace("secrets", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8000/",
+        "http://127.0.0.1/",
+        "http://[::1]:9/",
+        "http://app.localhost/",
+        "https://10.0.0.7/",
+    ],
+)
+def test_https_or_local_url_is_accepted(url: str) -> None:
+    with receiver_with(url=url):
+        assert [receiver.url for receiver in conf.webhooks] == [url]
+
+
+def test_plain_http_with_allow_http_is_accepted() -> None:
+    with receiver_with(url="http://hooks.internal/", allow_http=True):
+        assert conf.webhooks[0].port == 80
+
+
+WEBHOOKS = 'FLAGSTAFF["WEBHOOKS"]'
+URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"
+SECRET_EXPECTED = '"whsec_" followed by 24 to 64 random bytes in base64, or a list of such texts'
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({}, '["ops"] has no "url"; expected the URL to post to'),
+    (
+        {"url": URL, "hunter": 1},
+        "[\"ops\"] has no option 'hunter'; known options: url, secret, format, timeout, allow_http",
+    ),
+    *(
+        ({"url": url}, f'["ops"]["url"] is invalid; expected {URL_EXPECTED}')
+        for url in (
+            *("hooks.example", "ftp://hooks.example/", "https://", "https://a.example:x/"),
+            *("https://u:hunter2@a.example/", "https://a.example/\r\nX: y", "https://ä.example", 7),
+        )
+    ),
+    (
+        {"url": "http://hooks.example/hunter2"},
+        (
+            '["ops"]["url"] must use https; write https://, or set "allow_http": True '
+            "for http:// in a network that you trust"
+        ),
+    ),
+    *(
+        (
+            {"url": URL, "secret": secret},
+            f'["ops"]["secret"] is invalid; expected {SECRET_EXPECTED}',
+        )
+        for secret in ("hunter2", "whsec_aHVudGVyMg==", "whsec_ä", "", [], [SECRET, "hunter2"], 7)
+    ),
+    ({"url": URL, "format": "xml"}, '["ops"]["format"] is invalid; expected "json" or "slack"'),
+    *(
+        (
+            {"url": URL, "timeout": timeout},
+            '["ops"]["timeout"] is invalid; expected a number of seconds above 0 and up to 60',
+        )
+        for timeout in (0, 61, True, "5", float("nan"))
+    ),
+    (
+        {"url": URL, "allow_http": 1},
+        '["ops"]["allow_http"] is invalid; expected True or False',
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), INVALID)
+def test_invalid_option_is_rejected_without_showing_a_secret(options: Any, message: str) -> None:
+    with receiver_with(**options), pytest.raises(ConfigurationError) as error:
+        assert conf.webhooks
+    assert str(error.value) == WEBHOOKS + message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([URL], ' is a list; expected a dict such as {"ops": {"url": "https://…"}}'),
+        (
+            {"https://hooks.example/T0/secret": {}},
+            ' has an invalid receiver name: a URL; use 1 to 100 letters, digits, "_" and "-"',
+        ),
+        (
+            {"a b": {}},
+            ' has an invalid receiver name: \'a b\'; use 1 to 100 letters, digits, "_" and "-"',
+        ),
+        ({"ops": URL}, '["ops"] is a str; expected a dict such as {"url": "https://…"}'),
+    ],
+)
+def test_webhooks_that_are_not_a_dict_of_dicts_are_rejected(value: Any, message: str) -> None:
+    with (
+        override_settings(FLAGSTAFF={"WEBHOOKS": value}),
+        pytest.raises(ConfigurationError) as error,
+    ):
+        assert conf.webhooks
+    assert str(error.value) == WEBHOOKS + message

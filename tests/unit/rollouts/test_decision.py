@@ -1,0 +1,94 @@
+"""What the driver does, from the verdict and the callable guards."""
+
+from __future__ import annotations
+
+import pytest
+
+from flagstaff.rollouts.callables import Outcome, call_guards
+from flagstaff.rollouts.decision import Decision, decide
+from flagstaff.rollouts.guards import Guard, guards_as_json
+from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.results import Verdict
+
+MODULE = "tests.unit.rollouts.test_decision"
+ORDERS = Guard("callable", path="shop.orders")
+HOLDING = Guard("callable", path="shop.stock", action="hold")
+PASSED = Verdict(None, None, passed=True, why="enough users")
+OPEN = Verdict(None, None, passed=False, why="waits for users")
+TRIPPED = Verdict("errors", "rollback", passed=False, why="too many errors")
+HELD = Verdict("errors", "hold", passed=False, why="too many errors")
+
+FINE = Outcome(ORDERS, fine=True, why="")
+BAD = Outcome(ORDERS, fine=False, why="no orders")
+LOW = Outcome(HOLDING, fine=False, why="low stock")
+UNKNOWN = Outcome(ORDERS, None, "shop.orders raised ValueError")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcomes", "is_due", "expected"),
+    [
+        (PASSED, [], True, Decision("proceed", "enough users")),
+        (PASSED, [FINE], True, Decision("proceed", "enough users")),
+        (PASSED, [], False, Decision("wait", "enough users")),
+        (OPEN, [], True, Decision("hold", "waits for users")),
+        (OPEN, [], False, Decision("wait", "waits for users")),
+        (TRIPPED, [], False, Decision("rollback", "too many errors", "errors")),
+        (HELD, [], False, Decision("hold", "too many errors", "errors")),
+        (HELD, [BAD], True, Decision("rollback", "no orders", "shop.orders")),
+        (TRIPPED, [LOW], True, Decision("rollback", "too many errors", "errors")),
+        (PASSED, [LOW], True, Decision("hold", "low stock", "shop.stock")),
+        (PASSED, [UNKNOWN], True, Decision("hold", "shop.orders raised ValueError")),
+        (PASSED, [UNKNOWN, LOW], True, Decision("hold", "low stock", "shop.stock")),
+        (TRIPPED, [UNKNOWN], True, Decision("rollback", "too many errors", "errors")),
+    ],
+)
+def test_decision_puts_a_rollback_first(
+    verdict: Verdict, outcomes: list[Outcome], is_due: bool, expected: Decision
+) -> None:
+    assert decide(verdict, outcomes, is_due=is_due) == expected
+
+
+def returns_true(plan: Plan) -> object:
+    return True
+
+
+def returns_false(plan: Plan) -> object:
+    return False
+
+
+def returns_text(plan: Plan) -> object:
+    return f"{plan.key}: 3 orders a minute"
+
+
+def returns_none(plan: Plan) -> object:
+    return None
+
+
+def returns_one(plan: Plan) -> object:
+    return 1
+
+
+def raises(plan: Plan) -> object:
+    raise ValueError("hunter2")
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "why"),
+    [
+        ("returns_true", True, ""),
+        ("returns_false", False, f"{MODULE}.returns_false returned False"),
+        ("returns_text", False, f"{MODULE}.returns_text: new_checkout: 3 orders a minute"),
+        ("returns_none", None, f"{MODULE}.returns_none returned NoneType; return True, False"),
+        ("returns_one", None, f"{MODULE}.returns_one returned int; return True, False"),
+        ("raises", None, f"{MODULE}.raises raised ValueError; repair it"),
+        ("was_removed", None, f"{MODULE}.was_removed raised ImportError; repair it"),
+    ],
+)
+def test_callable_guard_is_fine_only_if_it_returns_true(
+    name: str, fine: bool | None, why: str
+) -> None:
+    guards = guards_as_json([Guard("errors"), Guard("callable", path=f"{MODULE}.{name}")])
+    [outcome] = call_guards(Plan(key="new_checkout", guards=guards))
+    assert outcome.fine is fine
+    assert outcome.why.startswith(why)
+    assert "hunter2" not in outcome.why

@@ -1,0 +1,192 @@
+"""One POST to servers that respond, hang, hang up, or speak another protocol."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flagstaff.conf.receivers import Receiver
+from flagstaff.webhooks.http import Response, UnreachableError, post
+from tests.support.certificates import Certificate, authority
+from tests.support.webhooks import Webhook, hook
+
+__all__ = ["hook"]
+
+
+def receiver_at(url: str, timeout: float = 5) -> Receiver:
+    return Receiver("ops", url, timeout=timeout)
+
+
+def post_error(receiver: Receiver) -> str:
+    with pytest.raises(UnreachableError) as error:
+        post(receiver, b"{}", {})
+    assert error.value.__cause__ is None
+    return str(error.value)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def serve_once(
+    listener: socket.socket, handle: Callable[[socket.socket], object], scheme: str = "http"
+) -> Receiver:
+    """Handles one connection in a thread. Returns a receiver that connects there."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            handle(connection)
+
+    threading.Thread(target=serve).start()
+    return receiver_at(f"{scheme}://localhost:{listener.getsockname()[1]}/", 0.3)
+
+
+def test_post_returns_the_response(hook: Webhook) -> None:
+    hook.respond_with(503, Retry_After="7")
+    response = post(receiver_at(f"{hook.url}?a=b"), b'{"a": 1}', {"X-A": "b"})
+    assert response == Response(503, "7")
+    [received] = hook.received
+    assert (received.path, received.json) == ("/hooks/T0/B0/token?a=b", {"a": 1})
+    assert received.headers["host"] == f"127.0.0.1:{hook.port}"
+    assert received.headers["x-a"] == "b"
+
+
+def test_post_to_a_closed_port_is_refused(hook: Webhook) -> None:
+    hook.stop()
+    assert post_error(receiver_at(hook.url)) == "connection refused"
+
+
+def test_post_to_an_unknown_host_fails() -> None:
+    error = post_error(receiver_at("http://hooks.invalid/"))
+    assert error == "the host name cannot be resolved"
+
+
+# The deadline.
+
+
+def test_addresses_of_a_host_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+    now = 0.0
+
+    def connect_slowly(address: tuple[str, int], timeout: float) -> None:
+        nonlocal now
+        timeouts.append(timeout)
+        now += 2
+        raise OSError(111, "refused")
+
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 9)) for n in range(9)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    monkeypatch.setattr(socket, "getnameinfo", lambda address, _: (address[0], "9"))
+    monkeypatch.setattr(socket, "create_connection", connect_slowly)
+    monkeypatch.setattr("flagstaff.webhooks.http.monotonic", lambda: now)
+    assert post_error(receiver_at("http://hooks.example:9/")) == "no response within 5 s"
+    assert timeouts == [5.0, 3.0, 1.0]
+
+
+def test_post_tries_the_next_address(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+
+    def resolve_both(host: str, port: int, *rest: int, **options: int) -> object:
+        if host != "hooks.example":
+            return resolve(host, port, *rest, **options)
+        # Nothing listens on the first address.
+        addresses = [resolve(ip, port, *rest, **options) for ip in ("127.0.0.2", "127.0.0.1")]
+        return [address for found in addresses for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_both)
+    assert post(receiver_at(f"http://hooks.example:{hook.port}/"), b"{}", {}).status == 200
+    assert hook.received[0].headers["host"] == f"hooks.example:{hook.port}"
+
+
+def drip(connection: socket.socket) -> None:
+    """Sends a response byte by byte, without end."""
+    connection.settimeout(5)
+    with connection.makefile("rwb", buffering=0) as file:
+        try:
+            file.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                file.write(b"a")
+                time.sleep(0.01)  # the time between two bytes does not matter
+        except OSError:
+            pass
+
+
+def test_post_ends_at_the_deadline_while_bytes_arrive(listener: socket.socket) -> None:
+    began = time.monotonic()
+    assert post_error(serve_once(listener, drip)) == "no response within 0.3 s"
+    assert time.monotonic() - began < 2
+
+
+def hang(connection: socket.socket) -> None:
+    connection.recv(9999)
+    connection.recv(9999)
+
+
+def test_post_ends_at_the_deadline_of_a_hanging_handshake(listener: socket.socket) -> None:
+    assert post_error(serve_once(listener, hang, "https")) == "no response within 0.3 s"
+
+
+# Other protocols.
+
+
+def speak_smtp(connection: socket.socket) -> None:
+    connection.recv(9999)
+    connection.sendall(b"220 mail\r\n")
+
+
+def test_post_to_another_protocol_fails(listener: socket.socket) -> None:
+    assert (
+        post_error(serve_once(listener, speak_smtp))
+        == "the receiver sent an invalid HTTP response; check the URL"
+    )
+
+
+def test_post_to_a_server_that_hangs_up_fails(listener: socket.socket) -> None:
+    error = post_error(serve_once(listener, lambda connection: connection.recv(9999)))
+    assert error in ("the connection was lost", "connection reset by peer")
+
+
+def test_https_to_an_http_server_fails(hook: Webhook) -> None:
+    error = post_error(receiver_at(hook.url.replace("http:", "https:")))
+    assert error == "the TLS handshake failed"
+
+
+# Certificates.
+
+
+def serve_tls(certificate: Certificate, connection: socket.socket) -> None:
+    """Handles one request over TLS, if the client trusts the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key)
+    with suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+        request = b""
+        while not request.endswith(b"{}"):
+            request += tls.recv(9999)
+        tls.sendall(b"HTTP/1.1 204 \r\n\r\n")
+
+
+def test_self_signed_certificate_is_rejected(listener: socket.socket, tmp_path: Path) -> None:
+    certificate = authority(tmp_path, "hooks")
+    error = post_error(serve_once(listener, partial(serve_tls, certificate), "https"))
+    assert error.startswith("the TLS certificate is not trusted: self")
+
+
+def test_trusted_certificate_is_accepted(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = authority(tmp_path, "hooks")
+    context = ssl.create_default_context(cafile=certificate.file)
+    monkeypatch.setattr("flagstaff.webhooks.http._tls", lambda: context)
+    receiver = serve_once(listener, partial(serve_tls, certificate), "https")
+    assert post(receiver, b"{}", {}).status == 204
