@@ -15,12 +15,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tools.limits import SERVER, seconds
+
 __all__ = ["PASSWORD", "Visitor", "chromium"]
 
 #: The password of all staff users of the example.
 PASSWORD = "flagstaff"  # noqa: S105
 
-TIMEOUT = 10.0
 # The width below which Django's admin is laid out for a phone.
 _DESKTOP = 768
 OPTIONS = """
@@ -97,7 +98,7 @@ class Visitor:
             return True
 
         ignored = [ElementNotInteractableException]
-        WebDriverWait(self.driver, TIMEOUT, 0.02, ignored).until(has_acted)
+        WebDriverWait(self.driver, seconds(SERVER), 0.02, ignored).until(has_acted)
 
     @contextmanager
     def leaving_page(self) -> Iterator[None]:
@@ -133,7 +134,7 @@ class Visitor:
             return bool(found[0] == expected)
 
         try:
-            WebDriverWait(self.driver, TIMEOUT, poll_frequency=0.02).until(is_as_expected)
+            WebDriverWait(self.driver, seconds(SERVER), poll_frequency=0.02).until(is_as_expected)
         except Exception as error:
             raise AssertionError(f"{found} is not {expected!r}") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tools.closing import Closing
 from tools.lifeline import ends_with_parent
+from tools.limits import seconds
 from tools.postgres_account import server_account
 
 
@@ -60,7 +61,7 @@ class Child(Closing):
             return
         self._process.send_signal(by)
         try:
-            self._process.wait(self.TIMEOUT)
+            self._process.wait(seconds(self.TIMEOUT))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

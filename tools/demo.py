@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from tools.lifeline import ends_with_parent
+from tools.limits import CHILD, seconds
 from tools.ports import LOOPBACK, is_free
 from tools.postgres import Postgres
 from tools.postgres_home import forget, home_of
@@ -24,7 +25,6 @@ from tools.postgres_home import forget, home_of
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "django_example"
 DATA = ROOT / ".demo"
-TIMEOUT = 30.0
 
 READY = """
   The shop    {address}/
@@ -146,7 +146,7 @@ def child(
     finally:
         process.terminate()
         try:
-            process.wait(TIMEOUT)
+            process.wait(seconds(CHILD))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -154,9 +154,9 @@ def child(
 
 def wait_for_answer(port: int, master: subprocess.Popen[bytes]) -> None:
     """Returns when the shop serves its first page."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds(CHILD)
     while master.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=seconds(CHILD))
         try:
             connection.request("GET", "/")
             if connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR:

@@ -21,6 +21,7 @@ from tools.demo import (
     workers,
 )
 from tools.demo_commands import flags, say
+from tools.limits import seconds
 from tools.plan_watch import PlanWatch, Seen
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
@@ -93,7 +94,7 @@ def run_plan(shop: Shop, environment: dict[str, str], watch: PlanWatch) -> bool:
 def follow(watch: PlanWatch) -> bool:
     """Prints what happens until the workers have applied the trip. Plants the fault."""
     planted, shown = None, 0.0
-    for found in watch.follow(TIMEOUT):
+    for found in watch.follow(seconds(TIMEOUT)):
         if isinstance(found, Seen):
             if time.monotonic() > shown + COUNTS_EVERY:
                 shown = time.monotonic()
@@ -125,7 +126,7 @@ def start_command() -> str:
 
 def wait_for(is_done: Callable[[], bool]) -> None:
     """Waits for an event of the demo."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds(TIMEOUT)
     while not is_done():
         if time.monotonic() > deadline:
             sys.exit("the demo does not continue")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import final
 
 from tools.child import Child
+from tools.limits import seconds
 from tools.ports import LOOPBACK, free_port
 from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 
@@ -81,7 +82,7 @@ class PgBouncer(Child):
         give_to_postgres(path)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self.TIMEOUT
+        deadline = time.monotonic() + seconds(self.TIMEOUT)
         while process.poll() is None and time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex((LOOPBACK, self.port)) == 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import final
 
 from tools.child import Child
+from tools.limits import seconds
 from tools.ports import LOOPBACK, free_port
 from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 from tools.postgres_binaries import programs
@@ -86,7 +87,7 @@ class Postgres(Child):
         self._wait_for_predecessor()
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         where = ["-D", str(self._data), "-h", LOOPBACK, "-p", str(self.port)]
-        deadline = time.monotonic() + self.TIMEOUT
+        deadline = time.monotonic() + seconds(self.TIMEOUT)
         while True:
             self._process = self._spawn(self.programs / "postgres", *where, *options)
             try:
@@ -125,7 +126,7 @@ class Postgres(Child):
 
     def _wait_for_predecessor(self) -> None:
         """Waits for a previous server, whose parent was killed, to release the data directory."""
-        deadline = time.monotonic() + self.TIMEOUT
+        deadline = time.monotonic() + seconds(self.TIMEOUT)
         while self._is_locked() and time.monotonic() < deadline:
             time.sleep(0.02)
 
@@ -139,7 +140,7 @@ class Postgres(Child):
         return True
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self.TIMEOUT
+        deadline = time.monotonic() + seconds(self.TIMEOUT)
         while process.poll() is None and time.monotonic() < deadline:
             # A killed server leaves a file with status "ready", so the pid has to match.
             lines = self._lock_file()

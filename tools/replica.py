@@ -11,6 +11,7 @@ from typing import Any, final
 import psycopg
 
 from tools.closing import Closing
+from tools.limits import seconds
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
 from tools.postgres_account import give_to_postgres, open_directory, remove_directory
@@ -53,7 +54,7 @@ class Replica(Closing):
 
     def promote(self) -> None:
         """Promotes it, and returns when it accepts writes."""
-        if self.ask("SELECT pg_promote(true, %s)", int(TIMEOUT)) is not True:
+        if self.ask("SELECT pg_promote(true, %s)", int(seconds(TIMEOUT))) is not True:
             raise ReplicaError("the standby was not promoted")
 
     def hold(self) -> None:
@@ -114,7 +115,7 @@ class Replica(Closing):
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds(TIMEOUT)
     while not condition():
         if time.monotonic() > deadline:
             raise ReplicaError("the standby takes too long")

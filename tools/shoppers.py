@@ -15,6 +15,7 @@ from typing import Final, final
 from urllib.parse import urlencode
 
 from tools.demo import EXAMPLE
+from tools.limits import seconds
 from tools.ports import LOOPBACK
 
 __all__ = ["ABANDONED", "CLASSIC", "FAILED", "NEW", "Shop", "Shoppers", "log_in_all"]
@@ -65,7 +66,7 @@ class Shop:
 
     def _post(self, path: str, headers: Headers, fields: Mapping[str, str]) -> tuple[int, str]:
         """Sends a form, and returns the status and where it redirects to."""
-        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=seconds(TIMEOUT))
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         try:
             connection.request("POST", path, urlencode(fields), {**headers, **form})
@@ -98,7 +99,7 @@ class Shoppers:
         finally:
             self._ends.set()
             for thread in running:
-                thread.join(TIMEOUT)
+                thread.join(seconds(TIMEOUT))
 
     def orders(self) -> Counter[str]:
         """Returns how many orders ended in which way."""
