@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import sys
-from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentError,
+    RawDescriptionHelpFormatter,
+    _SubParsersAction,
+)
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -106,20 +112,62 @@ def add_verbs(
     Pass False for `is_listed` if the description of the parser lists the verbs.
     """
     title, text = (f"{dest}s", None) if is_listed else ("verb", f"one of the {dest}s above")
-    subparsers = parser.add_subparsers(title=title, help=text, metavar=dest.upper(), dest=dest)
+    subparsers: Any = parser.add_subparsers(
+        title=title, help=text, metavar=dest.upper(), dest=dest, action=_Subparsers
+    )
     parser.set_defaults(**{_HELP: parser.format_help})
     for verb in verbs:
+        subparsers.add_verb(verb, is_listed=is_listed)
+
+
+class _Subparsers(_SubParsersAction):  # type: ignore[type-arg]  # not at run time
+    """Builds the parser of a verb when it is needed: all of them take 25 ms."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._verbs: dict[str, Verb] = {}
+        self.choices = self._name_parser_map = _LazyParsers(self._build)
+
+    def add_verb(self, verb: Verb, *, is_listed: bool) -> None:
+        self._verbs[verb.name] = verb
+        self._name_parser_map[verb.name] = None
+        if is_listed:
+            text = verb.help.replace("%", "%%")
+            self._choices_actions.append(self._ChoicesPseudoAction(verb.name, (), text))
+
+    def _build(self, name: str) -> CommandParser:
+        verb = self._verbs[name]
         lines = (f"  manage.py flags {line}" for line in verb.examples)
-        subparser = subparsers.add_parser(
-            verb.name,
-            # A parser with a help is listed, even if the help is None.
-            **({"help": verb.help.replace("%", "%%")} if is_listed else {}),  # type: ignore[arg-type]
+        subparser: CommandParser = self.add_parser(
+            name,
             parents=[_common_options()],
             description=f"{verb.help[0].upper()}{verb.help[1:]}.",
             epilog="\n".join(["examples:", *lines]),
             formatter_class=RawDescriptionHelpFormatter,
         )
         verb.add_arguments(subparser)
+        return subparser
+
+
+class _LazyParsers(dict[str, Any]):
+    """The parsers by name, or None until they are built. Iterating over them builds them all."""
+
+    def __init__(self, build: Callable[[str], CommandParser]) -> None:
+        super().__init__()
+        self._build = build
+
+    def __getitem__(self, name: str) -> Any:
+        if super().__getitem__(name) is None:
+            # argparse refuses a name that it has already.
+            del self[name]
+            self._build(name)
+        return super().__getitem__(name)
+
+    def values(self) -> Any:
+        return [self[name] for name in tuple(self)]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in tuple(self)]
 
 
 def missing_key_hint(options: Options, verbs: Sequence[Verb]) -> str:
