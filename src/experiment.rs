@@ -90,3 +90,16 @@ pub struct Experiment {
 pub fn seed(key: &str, shuffle: i32) -> String {
     format!("experiment:{key}:{shuffle}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn child_after_a_fork_has_lost_no_exposures() {
+        let identity = ExperimentIdentity::new("a".into(), "1".into());
+        identity.lost.count();
+        identity.reset();
+        assert_eq!(identity.take_lost(), 0);
+    }
+}

@@ -132,7 +132,7 @@ impl Exposures {
 /// Identifies a unit with a variant, and whether its user is known. Never 0.
 fn mark(experiment: &Experiment, (position, variant): Place, knows_user: bool) -> u64 {
     // An odd factor maps no two variants to the same number.
-    let of_variant = (u64::from(variant) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let of_variant = u64::from(variant).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let of_unit = position.fingerprint ^ experiment.identity.mark;
     (of_unit ^ of_variant ^ (u64::from(knows_user) << 1)) | 1
 }

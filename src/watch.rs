@@ -237,7 +237,7 @@ fn latency_bucket(took: Duration) -> u8 {
     // 2^(b/2) ms < took  ⟺  10⁶ · 2^b < took² in µs²
     let square = took.as_micros().min(u32::MAX.into()).pow(2);
     let bucket = (square.saturating_sub(1) / 1_000_000).checked_ilog2().unwrap_or_default();
-    u8::try_from(bucket).map_or(LATENCY_BUCKETS - 1, |bucket| bucket.min(LATENCY_BUCKETS - 1))
+    u8::try_from(bucket).unwrap_or(u8::MAX).min(LATENCY_BUCKETS - 1)
 }
 
 #[cfg(test)]
@@ -288,10 +288,10 @@ mod tests {
         let slow =
             |milliseconds| Outcome { failed: false, took: Duration::from_millis(milliseconds) };
         watch.count(watch.unit("1"), false, slow(500));
-        watch.count(watch.unit("2"), false, slow(501));
+        watch.count(watch.unit("2"), true, slow(501));
         let measured = watch.take();
         let [(guard, _, inside)] = measured.failed[..] else { panic!("{measured:?}") };
-        assert_eq!((guard, inside), (2, false));
+        assert_eq!((guard, inside), (2, true));
     }
 
     #[test]
@@ -321,6 +321,53 @@ mod tests {
         assert_eq!(watch.take(), Measured { run: 7, ..Measured::default() });
         watch.count(watch.unit("1"), true, FAILED);
         assert_eq!(watch.take().failed.len(), 1);
+    }
+
+    #[test]
+    fn two_watches_are_equal_if_they_measure_the_same_run() {
+        assert_eq!(watch(), Watch::new(7, b"other", []));
+        assert_ne!(watch(), Watch::new(8, b"salt", []));
+    }
+
+    #[test]
+    fn each_kind_of_count_has_a_letter_and_a_number() {
+        let kinds = [
+            (CountKind::Requests, ('r', 0)),
+            (CountKind::Failed(3), ('f', 3)),
+            (CountKind::Latency(5), ('l', 5)),
+            (CountKind::Dropped, ('d', 0)),
+        ];
+        for (kind, code) in kinds {
+            assert_eq!(kind.code(), code);
+        }
+    }
+
+    #[test]
+    fn register_keeps_the_highest_rank_of_its_users() {
+        let seen = SeenUsers::new();
+        // The lowest 12 bits select the register, the others give the rank.
+        let users = [3 | 1 << 62, 3 | 1 << 61, 3 | 1 << 63, 1 << 12, 4095 | 1 << 63];
+        for hash in users {
+            seen.add(Unit(hash));
+        }
+        assert_eq!(seen.take(), [(0, 52), (3, 3), (4095, 1)]);
+        seen.add(Unit(5));
+        assert_eq!(seen.take(), [(5, 53)]);
+    }
+
+    #[test]
+    fn failed_users_differ_by_their_hashes_without_the_lowest_bits() {
+        let failed = FailedUsers::new();
+        // The search for both begins at the last slot, and goes on at the first one.
+        let (first, second) = (u64::MAX, u64::MAX >> 1);
+        for (hash, inside) in
+            [(first, true), (second, false), (second, true), (0, true), (3, false)]
+        {
+            assert!(failed.add(Unit(hash), inside));
+        }
+        let hash = |hash: u64| (hash & !3).cast_signed();
+        let expected = [(hash(second), false), (4, true), (hash(first), true)];
+        assert_eq!(failed.take(), expected);
     }
 
     #[test]

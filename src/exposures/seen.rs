@@ -48,3 +48,19 @@ fn places(slots: &[AtomicU64], mark: u64) -> &[AtomicU64] {
     let first = usize::try_from(mark >> 40).unwrap_or_default() % (SLOTS / PLACES) * PLACES;
     &slots[first..first + PLACES]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ninth_mark_of_a_line_replaces_the_first_one() {
+        let seen = Seen::new();
+        for mark in [1, 2, 3, 4, 5, 6, 7, 8, 8] {
+            seen.add(mark);
+        }
+        assert!((1..=8).all(|mark| seen.contains(mark)));
+        seen.add(9);
+        assert!(!seen.contains(1) && (2..=9).all(|mark| seen.contains(mark)));
+    }
+}

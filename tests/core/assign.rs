@@ -9,7 +9,7 @@ use flagstaff::rules::NoAttributes;
 use flagstaff::snapshot::Snapshot;
 use flagstaff::subject::Subject;
 
-use crate::attributes::given;
+use crate::attributes::{given, in_country};
 use crate::rows::{experiment, experiments, snapshot};
 
 const GERMANY: &str =
@@ -134,11 +134,8 @@ fn override_decides_before_rules_and_is_not_analysed() {
 #[test]
 fn only_subjects_of_a_rule_take_part() {
     let snapshot = loaded(ExperimentRow { rules: Ok(Some(GERMANY.into())), ..row() });
-    let in_country = |country: &str| {
-        let attributes = given(&format!(r#"{{"country": "{country}"}}"#));
-        assign(of(&snapshot), &Subject::Integer(1), &attributes)
-    };
-    let (germany, france) = (in_country("DE"), in_country("FR"));
+    let [germany, france] = ["DE", "FR"]
+        .map(|country| assign(of(&snapshot), &Subject::Integer(1), &in_country(country)));
     assert_eq!((germany.rule, germany.reason), (Some(1), Reason::Split));
     assert_eq!((france.variant, france.rule, france.reason), (None, None, Reason::TargetingMatch));
 }
@@ -153,12 +150,10 @@ fn rule_at_zero_percent_excludes() {
     };
     let rules = format!("[{}, {}]", country("DE", 0), country("FR", 100));
     let snapshot = loaded(ExperimentRow { rules: Ok(Some(rules.into())), ..row() });
-    let in_country = |country: &str| {
-        let attributes = given(&format!(r#"{{"country": "{country}"}}"#));
-        assign(of(&snapshot), &Subject::Integer(1), &attributes)
-    };
-    assert_eq!((in_country("DE").variant, in_country("DE").rule), (None, Some(1)));
-    assert!(in_country("FR").variant.is_some());
+    let [germany, france] = ["DE", "FR"]
+        .map(|country| assign(of(&snapshot), &Subject::Integer(1), &in_country(country)));
+    assert_eq!((germany.variant, germany.rule), (None, Some(1)));
+    assert!(france.variant.is_some());
 }
 
 #[test]

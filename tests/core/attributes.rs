@@ -25,6 +25,11 @@ pub(crate) fn given(text: &str) -> Given {
     Given::new(serde_json::from_str(text).expect("an object"))
 }
 
+/// The attributes of a subject in this country.
+pub(crate) fn in_country(country: &str) -> Given {
+    given(&format!(r#"{{"country": "{country}"}}"#))
+}
+
 impl Attributes for Given {
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
         self.read.borrow_mut().push(name.to_owned());

@@ -6,20 +6,18 @@ use flagstaff::evaluate::{Evaluation, Reason, evaluate};
 use flagstaff::flag::Flag;
 use flagstaff::row::FlagRow;
 use flagstaff::rules::{Attribute, NoAttributes, Value};
-use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 use flagstaff::targeting::Targeting;
 
 use crate::attributes::{Given, given};
-use crate::rows::{flag, flag_with_rules, integers};
+use crate::rows::{flag, flag_with_rules, flags, integers, snapshot};
 
 const KEY: &str = "new_checkout";
 const USER: Subject<'_> = Subject::Integer(1);
 
 fn loaded(row: FlagRow) -> Flag {
     let row = FlagRow { bucket_by: Some("organization".into()), ..row };
-    let loaded = Loaded { flags: Some(vec![row]), ..Loaded::default() };
-    Snapshot::default().next(loaded).flag(KEY).expect("the flag").clone()
+    snapshot([flags([row])]).flag(KEY).expect("the flag").clone()
 }
 
 fn by_organization(percent: i32) -> Flag {

@@ -11,6 +11,8 @@ use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 use serde::Deserialize;
 
+use crate::rows::flag;
+
 #[derive(Deserialize)]
 struct Case {
     name: String,
@@ -109,15 +111,8 @@ impl Case {
 
 impl FlagOf {
     fn rows(&self, users: &str) -> (FlagRow, AllowedUsersRow) {
-        let row = FlagRow {
-            pk: "1".into(),
-            key: Ok(self.key.as_str().into()),
-            enabled: Some(self.enabled),
-            rollout_percent: Some(self.rollout_percent),
-            client_side: false,
-            rules: Ok(None),
-            bucket_by: None,
-        };
+        let row = flag("1", &self.key, self.rollout_percent);
+        let row = FlagRow { enabled: Some(self.enabled), ..row };
         let users = match users {
             "integer" | "bigint" => Users::Integers(self.allowed_integers()),
             _ => Users::Texts(self.allowed.clone()),

@@ -9,11 +9,7 @@ use flagstaff::subject::Subject;
 use flagstaff::user_set::UserSet;
 use proptest::prelude::*;
 
-use crate::rows::integers;
-
-fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
-    Flag::detached(enabled, rollout_percent, integers(allowed))
-}
+use crate::rows::detached as flag;
 
 fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
     flagstaff::evaluate::evaluate(key, flag, subject, &NoAttributes)
@@ -32,6 +28,15 @@ fn flag_without_allowed_users_uses_the_rollout() {
     let empty = Flag { allowed_users: Arc::new(UserSet::Empty), ..flag(true, 34, &[]) };
     let evaluation = evaluate("new_checkout", &empty, &Subject::Integer(42));
     assert_eq!((evaluation.value, evaluation.bucket), (true, Some(33)));
+}
+
+#[test]
+fn flag_depends_on_the_key_of_the_user_for_its_bucket_or_its_allowed_users() {
+    for (percent, allowed, depends) in
+        [(0, &[][..], false), (50, &[], true), (100, &[], false), (0, &[1], true)]
+    {
+        assert_eq!(flag(true, percent, allowed).depends_on_key(), depends, "{percent} {allowed:?}");
+    }
 }
 
 proptest! {

@@ -1,10 +1,13 @@
 //! The experiments of a snapshot: what changes, what stays, and what is a problem.
 
+use std::sync::Arc;
+
+use flagstaff::allocation::Allocation;
 use flagstaff::assign::assign;
-use flagstaff::experiment::ExperimentState;
+use flagstaff::experiment::{ExperimentIdentity, ExperimentState};
 use flagstaff::row::{ExperimentRow, Fault};
 use flagstaff::rules::NoAttributes;
-use flagstaff::snapshot::Snapshot;
+use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 
 use crate::attributes::given;
@@ -60,6 +63,28 @@ fn too_many_buckets_are_a_problem() {
 }
 
 #[test]
+fn allocation_has_at_most_100_variants_and_10_000_ranges() {
+    let cases = [(100, 1, true), (101, 1, false), (1, 10_000, true), (1, 10_001, false)];
+    for (variants, ranges, is_allowed) in cases {
+        let keys: Vec<_> = (0..variants).map(|number| number.to_string()).collect();
+        let empty_ranges = r#"["0", 0], "#.repeat(ranges - 1);
+        let allocation = format!(r#"[{empty_ranges}["0", 10000]]"#);
+        let parsed = Allocation::parse(&format!("{keys:?}"), &allocation);
+        let found = parsed.map(|found| found.keys().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(found, is_allowed.then_some(keys), "{variants} variants, {ranges} ranges");
+    }
+}
+
+#[test]
+fn experiment_with_another_key_or_row_is_another_one() {
+    let identity = |key: &str, pk: &str| ExperimentIdentity::new(key.into(), pk.into());
+    let cases = [("a", "1", true), ("b", "1", false), ("a", "2", false), ("b", "2", false)];
+    for (key, pk, is_same) in cases {
+        assert_eq!(identity(key, pk) == identity("a", "1"), is_same, "{key} {pk}");
+    }
+}
+
+#[test]
 fn two_experiments_with_one_key_are_a_problem_and_neither_is_used() {
     let after = snapshot([experiments([row(), experiment("2", "a")])]);
     assert_eq!(running(&after), None);
@@ -68,16 +93,34 @@ fn two_experiments_with_one_key_are_a_problem_and_neither_is_used() {
 
 #[test]
 fn changed_segment_changes_who_takes_part() {
-    let rows = [ExperimentRow { rules: Ok(Some(BETA.into())), ..row() }];
-    let before = snapshot([experiments(rows)]);
+    let beta = ExperimentRow { rules: Ok(Some(BETA.into())), ..row() };
+    let bad = ExperimentRow { state: "lost".into(), ..beta.clone() };
+    let before = snapshot([experiments([beta])]);
     let takes_part = |snapshot: &Snapshot| {
         let found = snapshot.experiment("a").expect("the experiment");
         assign(found, &Subject::Integer(1), &given(r#"{"country": "DE"}"#)).variant.is_some()
     };
     assert!(!takes_part(&before));
-    let after = before.next(segments([segment("1", "beta", GERMANY)]));
+    let changed = || segments([segment("1", "beta", GERMANY)]);
+    let after = before.next(changed());
     assert!(takes_part(&after));
     assert_eq!(problems(&after), Vec::<String>::new());
+    // Also while the row is set aside.
+    assert!(takes_part(
+        &before.next(Loaded { segments: changed().segments, ..experiments([bad]) })
+    ));
+}
+
+#[test]
+fn next_version_has_the_identity_of_the_same_row_only() {
+    let before = snapshot([experiments([row()])]);
+    let identity =
+        |snapshot: &Snapshot| snapshot.experiment("a").expect("the experiment").identity.clone();
+    for (pk, is_same) in [("1", true), ("2", false)] {
+        let after = before.next(experiments([experiment(pk, "a")]));
+        assert_eq!(Arc::ptr_eq(&identity(&before), &identity(&after)), is_same, "{pk}");
+        assert_eq!(identity(&after).pk, pk.into());
+    }
 }
 
 #[test]

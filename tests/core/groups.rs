@@ -7,7 +7,7 @@ use flagstaff::rules::{Attribute, Attributes, Value};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 
-use crate::rows::{flag, flag_with_rules, segment};
+use crate::rows::{flag, flag_with_rules, flags, problems, segment};
 
 const KEY: &str = "new_checkout";
 
@@ -34,10 +34,6 @@ fn rule(condition: &str) -> String {
     format!(r#"[{{"conditions": [{condition}]}}]"#)
 }
 
-fn flags(rows: impl IntoIterator<Item = FlagRow>) -> Loaded {
-    Loaded { flags: Some(rows.into_iter().collect()), ..Loaded::default() }
-}
-
 fn with_rule(condition: &str) -> Snapshot {
     Snapshot::default().next(flags([flag_with_rules("1", KEY, &rule(condition))]))
 }
@@ -50,9 +46,9 @@ fn group(name: &str, users: &[i64]) -> GroupRow {
     GroupRow { name: name.into(), users: Users::Integers(users.to_vec()) }
 }
 
-/// The snapshot with the groups beta (1, 2), staff (2) and the empty group 7.
+/// The snapshot with the groups beta (1, 2), staff (2) and 7 (3).
 fn with_groups(snapshot: Snapshot) -> Snapshot {
-    let rows = vec![group("beta", &[1, 2]), group("staff", &[2]), group("7", &[])];
+    let rows = vec![group("beta", &[1, 2]), group("staff", &[2]), group("7", &[3])];
     snapshot.with_groups(GroupReferences::All, rows)
 }
 
@@ -73,6 +69,7 @@ fn condition_on_groups_matches_the_members() {
         ("in", r#"["gone", "staff"]"#, &[2]),
         ("in", r#"["gone"]"#, &[]),
         ("in", r#"["Beta"]"#, &[]),
+        ("in", "[7]", &[3]),
         ("startswith", r#"["be"]"#, &[1, 2]),
         ("endswith", r#"["ff"]"#, &[2]),
         ("contains", r#"["t"]"#, &[1, 2]),
@@ -89,13 +86,6 @@ fn condition_on_groups_matches_the_members() {
 }
 
 #[test]
-fn number_names_the_group_of_its_text() {
-    let snapshot = with_rule(&condition("in", "[7]", false));
-    let groups = vec![group("7", &[3])];
-    assert_eq!(users_of(&snapshot.with_groups(named(&["7"]), groups)), [3]);
-}
-
-#[test]
 fn anonymous_subject_is_in_no_group() {
     let beta = |negate| with_groups(with_rule(&condition("in", r#"["beta"]"#, negate)));
     assert!(!is_on(&beta(false), Subject::Anonymous));
@@ -107,7 +97,7 @@ fn list_of_groups_is_there_for_every_subject() {
     for (values, expected) in [("[true]", false), ("[false]", true)] {
         let snapshot = with_groups(with_rule(&condition("isnull", values, false)));
         assert_eq!(is_on(&snapshot, Subject::Anonymous), expected);
-        assert_eq!(is_on(&snapshot, Subject::Integer(3)), expected);
+        assert_eq!(is_on(&snapshot, Subject::Integer(4)), expected);
     }
 }
 
@@ -237,7 +227,7 @@ mod unreadable {
         assert!(bad.must_read_groups() && bad.has_unreadable_groups());
         assert_eq!(bad.wanted_groups(false), Some(named(&["beta"])));
         assert_eq!(
-            messages(&bad),
+            problems(&bad),
             ["the members of groups cannot be read, so the last known members stay: the table is \
               locked"]
         );
@@ -249,7 +239,7 @@ mod unreadable {
         let bad = snapshot.with_unreadable_groups("no rights");
         assert_eq!(users_of(&bad), [0_i64; 0]);
         assert_eq!(
-            messages(&bad),
+            problems(&bad),
             ["the members of groups cannot be read, so conditions on groups are false: no rights"]
         );
     }
@@ -258,8 +248,8 @@ mod unreadable {
     fn problem_ends_with_the_next_good_read() {
         let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
         let good = with_groups(snapshot.with_unreadable_groups("no rights"));
-        assert!(!good.must_read_groups());
-        assert_eq!(messages(&good), [""; 0]);
+        assert!(!good.must_read_groups() && !good.has_unreadable_groups());
+        assert_eq!(problems(&good), [""; 0]);
     }
 }
 
@@ -267,19 +257,27 @@ mod missing {
     use super::*;
 
     #[test]
-    fn named_group_that_does_not_exist_is_a_problem() {
+    fn named_group_that_does_not_exist_is_a_problem_until_no_rule_names_it() {
         let snapshot = with_groups(with_rule(&condition("in", r#"["gone", "beta"]"#, false)));
         assert_eq!(
-            messages(&snapshot),
+            problems(&snapshot),
             [r#"the rules of flag "new_checkout" name a group that does not exist: "gone""#]
         );
+        assert_eq!(problems(&snapshot.next(flags([flag("1", KEY, 0)]))), [""; 0]);
     }
 
     #[test]
-    fn problem_ends_with_the_rule_that_names_the_group() {
-        let snapshot = with_groups(with_rule(&condition("in", r#"["gone"]"#, false)));
-        let after = snapshot.next(flags([flag("1", KEY, 0)]));
-        assert_eq!(messages(&after), [""; 0]);
+    fn group_that_a_changed_segment_names_is_a_problem() {
+        let rules = r#"[{"conditions": [{"segment": "a"}]}]"#;
+        let flags = flags([flag_with_rules("1", KEY, rules)]);
+        let before = with_groups(Snapshot::default().next(flags));
+        let conditions = format!("[{}]", condition("in", r#"["gone"]"#, false));
+        let segments = Some(vec![segment("1", "a", &conditions)]);
+        let after = before.next(Loaded { segments, ..Loaded::default() });
+        assert_eq!(
+            problems(&after),
+            [r#"the rules of flag "new_checkout" name a group that does not exist: "gone""#]
+        );
     }
 }
 
@@ -287,14 +285,14 @@ mod sets {
     use super::*;
 
     #[test]
-    fn groups_without_references_are_empty() {
+    fn references_and_groups_are_empty_only_without_names() {
         let groups = Groups::default();
         assert!(groups.is_empty() && groups.cover(&named(&[])));
         assert!(!groups.cover(&named(&["beta"])) && !groups.cover(&GroupReferences::All));
-        assert_eq!(with_groups(Snapshot::default()).groups().map(Groups::len), Some(3));
+        assert!(GroupReferences::default().is_empty());
+        assert!(!GroupReferences::All.is_empty() && !named(&["beta"]).is_empty());
+        let snapshot = with_groups(Snapshot::default());
+        let groups = snapshot.groups().expect("they were read");
+        assert_eq!((groups.len(), groups.is_empty()), (3, false));
     }
-}
-
-fn messages(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.problems().map(ToString::to_string).collect()
 }

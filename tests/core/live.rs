@@ -25,22 +25,28 @@ fn token(live: &Live) -> Option<i64> {
     live.snapshot()?.token_set().map(flagstaff::token_set::TokenSet::newest)
 }
 
+/// The mode, and whether unknown keys are reported.
+fn mode(live: &Live) -> (EvaluationMode, bool) {
+    let current = live.current();
+    let state = current.as_ref().expect("it is started");
+    (state.mode, state.report_unknown)
+}
+
 #[test]
 fn live_not_started_refuses_publication() {
-    let live = Live::new();
-    assert!(live.current().is_none() && live.snapshot().is_none() && live.age().is_none());
-    assert!(!live.publish(None, with_token(1), Instant::now()));
-    assert_eq!((live.swaps(), live.age()), (0, None));
+    for live in [Live::new(), Live::default()] {
+        assert!(live.current().is_none() && live.snapshot().is_none() && !live.is_started());
+        assert!(!live.publish(None, with_token(1), Instant::now()));
+        assert_eq!((live.swaps(), live.age()), (0, None));
+    }
 }
 
 #[test]
 fn live_starting_has_a_mode_and_no_snapshot() {
     let live = Live::new();
     live.set_mode(EvaluationMode::Starting, true);
-    let current = live.current();
-    let state = current.as_ref().expect("it is started");
-    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Starting, true));
-    assert!(state.snapshot.is_none() && live.age().is_none());
+    assert_eq!(mode(&live), (EvaluationMode::Starting, true));
+    assert!(live.snapshot().is_none() && live.age().is_none());
 }
 
 #[test]
@@ -50,9 +56,7 @@ fn mode_change_keeps_the_snapshot() {
     live.set_mode(EvaluationMode::Inherited, true);
     assert_eq!((token(&live), live.swaps()), (Some(1), 1));
     assert!(live.age().is_some());
-    let current = live.current();
-    let state = current.as_ref().expect("it is started");
-    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Inherited, true));
+    assert_eq!(mode(&live), (EvaluationMode::Inherited, true));
 }
 
 #[test]
@@ -60,9 +64,7 @@ fn publication_keeps_the_mode() {
     let live = Live::new();
     live.set_mode(EvaluationMode::Direct, true);
     assert!(live.publish(None, with_token(1), Instant::now()));
-    let current = live.current();
-    let state = current.as_ref().expect("it is started");
-    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Direct, true));
+    assert_eq!(mode(&live), (EvaluationMode::Direct, true));
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn reset_drops_the_snapshot_until_started_again() {
     let live = started();
     assert!(live.publish(None, with_token(1), Instant::now()));
     live.reset();
-    assert!(live.snapshot().is_none() && live.age().is_none());
+    assert!(!live.is_started() && live.snapshot().is_none() && live.age().is_none());
     assert!(live.current().as_ref().is_none_or(|state| state.mode == EvaluationMode::NotStarted));
     assert!(!live.publish(None, with_token(2), Instant::now()));
     live.set_mode(EvaluationMode::Memory, false);
@@ -182,42 +184,22 @@ fn live_is_started_in_every_mode_but_one() {
 }
 
 #[test]
-fn reset_ends_the_start() {
-    let live = started();
-    live.reset();
-    assert!(!live.is_started());
-}
-
-#[test]
-fn own_writes_are_set_and_ended() {
+fn own_writes_survive_start_publication_and_reset_until_they_end() {
     let live = Live::new();
     let own_writes = || live.current().as_ref().is_some_and(|state| state.own_writes);
     assert!(!own_writes());
-    live.set_own_writes(true);
-    assert!(own_writes());
-    live.set_own_writes(false);
-    assert!(!own_writes());
-}
-
-#[test]
-fn own_writes_survive_start_publication_and_reset() {
-    let live = Live::new();
-    let own_writes = || live.current().as_ref().is_some_and(|state| state.own_writes);
     live.set_own_writes(true);
     live.set_mode(EvaluationMode::Memory, false);
     assert!(own_writes());
     assert!(live.publish(None, with_token(1), Instant::now()));
     assert!(own_writes());
-    live.reset();
-    assert!(own_writes());
-}
-
-#[test]
-fn own_writes_change_neither_mode_nor_snapshot() {
-    let live = started();
-    assert!(live.publish(None, with_token(1), Instant::now()));
+    // They change neither the mode nor the snapshot.
     live.set_own_writes(true);
     assert_eq!((token(&live), live.is_started()), (Some(1), true));
+    live.reset();
+    assert!(own_writes());
+    live.set_own_writes(false);
+    assert!(!own_writes());
 }
 
 #[test]
@@ -229,13 +211,4 @@ fn unknown_key_is_counted_once_for_the_process() {
     let expected =
         KeyUsage { key: "missing".into(), defined: false, false_count: 0, true_count: 2 };
     assert_eq!(usage, [expected]);
-}
-
-#[test]
-fn default_live_equals_a_new_one() {
-    let (new, default) = (Live::new(), Live::default());
-    for live in [&new, &default] {
-        assert!(live.current().is_none() && !live.is_started());
-        assert_eq!((live.swaps(), live.age()), (0, None));
-    }
 }

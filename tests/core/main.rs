@@ -12,6 +12,7 @@ mod exposures;
 mod freshness;
 mod groups;
 mod impact;
+mod last_good;
 mod live;
 mod overrides;
 mod plans;

@@ -13,6 +13,10 @@ fn keys(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
+fn forced_off(names: &[&str]) -> Overrides {
+    Overrides::default().with_forced_off(keys(names))
+}
+
 fn set_by_test(flags: &[(&str, bool)]) -> Overrides {
     Overrides::new(flags.iter().map(|(key, value)| ((*key).to_owned(), *value)), [], [])
 }
@@ -29,7 +33,7 @@ fn current(live: &Live) -> Option<Overrides> {
 
 #[test]
 fn forced_off_flag_is_disabled_for_all() {
-    let overrides = Overrides::default().with_forced_off(keys(&["search_v2"]));
+    let overrides = forced_off(&["search_v2"]);
     let found = overrides.flag("search_v2").expect("it is forced off");
     let off = Evaluation { value: false, reason: Reason::Disabled, bucket: None, rule: None };
     assert_eq!((found, found.evaluation()), (FlagOverride::ForcedOff, off));
@@ -48,24 +52,25 @@ fn flag_set_by_a_test_is_static() {
 
 #[test]
 fn other_key_is_not_forced_off() {
-    let overrides = Overrides::default().with_forced_off(keys(&["search_v2"]));
+    let overrides = forced_off(&["search_v2"]);
     for key in ["", "search", "search_v22", "Search_v2", " search_v2"] {
         assert_eq!(overrides.flag(key), None, "{key}");
     }
 }
 
 #[test]
-fn test_wins_over_the_environment() {
-    let overrides = set_by_test(&[("banner", true), ("search_v2", true)]);
-    let overrides = overrides.with_forced_off(keys(&["search_v2", "new_checkout"]));
+fn test_wins_over_the_environment_and_each_flag_is_listed_once() {
+    let overrides = set_by_test(&[("banner", true), ("footer", false), ("search_v2", true)]);
+    let overrides = overrides.with_forced_off(keys(&["search_v2", "footer", "new_checkout"]));
     assert_eq!(overrides.flag("search_v2"), Some(FlagOverride::Test(true)));
-    let expected = [("banner", true), ("new_checkout", false), ("search_v2", true)];
+    let expected =
+        [("banner", true), ("footer", false), ("new_checkout", false), ("search_v2", true)];
     assert_eq!(sorted(&overrides), expected);
 }
 
 #[test]
 fn forced_off_keys_are_listed_in_order_and_once() {
-    let overrides = Overrides::default().with_forced_off(keys(&["b", "c", "a", "b"]));
+    let overrides = forced_off(&["b", "c", "a", "b"]);
     assert_eq!(overrides.forced_off(), ["a", "b", "c"]);
     assert!(overrides.forces_off());
     assert!(!set_by_test(&[("a", true)]).forces_off());
@@ -94,10 +99,14 @@ fn forced_off_flags_keep_what_tests_have_set() {
 }
 
 #[test]
-fn nothing_forced_off_leaves_no_overrides() {
+fn nothing_set_leaves_no_overrides() {
     let live = Live::new();
     live.set_forced_off(&keys(&["search_v2"]));
     live.set_forced_off(&[]);
+    assert_eq!(current(&live), None);
+    live.set_overrides(&value_set_by_test("gateway", StoredValue::Null));
+    assert!(current(&live).is_some());
+    live.set_overrides(&Overrides::default());
     assert_eq!(current(&live), None);
 }
 
@@ -117,18 +126,22 @@ fn value_set_by_test(key: &str, value: StoredValue) -> Overrides {
 
 #[test]
 fn value_set_by_a_test_is_found_by_its_key_only() {
-    let overrides = value_set_by_test("gateway", StoredValue::Text("stripe".into()));
-    assert_eq!(overrides.value("gateway"), Some(&StoredValue::Text("stripe".into())));
-    for key in ["", "Gateway", "gateway2", "gatewa"] {
-        assert_eq!(overrides.value(key), None, "{key}");
+    for value in [StoredValue::Text("stripe".into()), StoredValue::Null] {
+        let overrides = value_set_by_test("gateway", value.clone());
+        assert_eq!(overrides.value("gateway"), Some(&value));
+        for key in ["", "Gateway", "gateway2", "gatewa"] {
+            assert_eq!(overrides.value(key), None, "{key}");
+        }
     }
 }
 
 #[test]
-fn value_set_to_null_is_not_absent() {
-    let overrides = value_set_by_test("gateway", StoredValue::Null);
-    assert_eq!(overrides.value("gateway"), Some(&StoredValue::Null));
-    assert!(!overrides.is_empty());
+fn variant_set_by_a_test_is_found_by_its_key_only() {
+    let set = [("button", Some("green")), ("banner", None)];
+    let set = set.map(|(key, variant)| (key.to_owned(), variant.map(str::to_owned)));
+    let overrides = Overrides::new([], [], set);
+    let found = ["button", "banner", "footer"].map(|key| overrides.variant(key));
+    assert_eq!(found, [Some(Some("green")), Some(None), None]);
 }
 
 #[test]
@@ -140,12 +153,13 @@ fn flag_and_value_with_the_same_key_are_independent() {
 }
 
 #[test]
-fn overrides_are_empty_only_without_flags_values_and_forced_off() {
+fn overrides_are_empty_only_without_flags_values_variants_and_forced_off() {
     assert!(Overrides::default().is_empty());
     let some = [
         set_by_test(&[("banner", false)]),
         value_set_by_test("gateway", StoredValue::Null),
-        Overrides::default().with_forced_off(keys(&["search_v2"])),
+        Overrides::new([], [], [("button".to_owned(), None)]),
+        forced_off(&["search_v2"]),
     ];
     for overrides in some {
         assert!(!overrides.is_empty(), "{overrides:?}");
@@ -153,18 +167,14 @@ fn overrides_are_empty_only_without_flags_values_and_forced_off() {
 }
 
 #[test]
-fn forced_off_keys_replace_the_earlier_ones() {
-    let overrides = set_by_test(&[("banner", true)]).with_forced_off(keys(&["search_v2"]));
+fn forced_off_keys_replace_the_earlier_ones_and_nothing_else() {
+    let (flag, value) = (("banner".to_owned(), true), StoredValue::Integer(1));
+    let set = Overrides::new([flag], [("gateway".to_owned(), value.clone())], []);
+    let overrides = set.with_forced_off(keys(&["search_v2"]));
     let overrides = overrides.with_forced_off(keys(&["new_checkout"]));
     assert_eq!(overrides.forced_off(), ["new_checkout"]);
     assert_eq!(overrides.flag("banner"), Some(FlagOverride::Test(true)));
-}
-
-#[test]
-fn forced_off_keys_keep_the_values_of_tests() {
-    let overrides = value_set_by_test("gateway", StoredValue::Integer(1));
-    let overrides = overrides.with_forced_off(keys(&["search_v2"]));
-    assert_eq!(overrides.value("gateway"), Some(&StoredValue::Integer(1)));
+    assert_eq!(overrides.value("gateway"), Some(&value));
 }
 
 #[test]
@@ -173,12 +183,6 @@ fn forced_off_keys_of_another_replace_own_ones_and_nothing_else() {
     let overrides = set_by_test(&[("banner", true)]).with_forced_off(keys(&["new_checkout"]));
     let overrides = overrides.with_forced_off_of(&other);
     assert_eq!(sorted(&overrides), [("banner", true), ("search_v2", false)]);
-}
-
-#[test]
-fn flag_set_off_by_a_test_and_forced_off_is_listed_once() {
-    let overrides = set_by_test(&[("search_v2", false)]).with_forced_off(keys(&["search_v2"]));
-    assert_eq!(sorted(&overrides), [("search_v2", false)]);
 }
 
 #[test]
@@ -192,19 +196,12 @@ fn overrides_of_a_test_replace_the_earlier_ones() {
 }
 
 #[test]
-fn end_of_a_test_without_forced_off_flags_leaves_no_overrides() {
+fn overrides_and_the_start_leave_each_other_as_they_are() {
     let live = Live::new();
-    live.set_overrides(&value_set_by_test("gateway", StoredValue::Null));
-    assert!(current(&live).is_some());
-    live.set_overrides(&Overrides::default());
-    assert_eq!(current(&live), None);
-}
-
-#[test]
-fn overrides_change_neither_mode_nor_snapshot() {
-    let live = Live::new();
+    live.set_overrides(&set_by_test(&[("banner", false)]));
     live.set_mode(EvaluationMode::Memory, true);
     assert!(live.publish(None, Snapshot::default(), Instant::now()));
+    assert_eq!(current(&live), Some(set_by_test(&[("banner", false)])));
     let snapshot = live.snapshot().expect("it is published");
     live.set_overrides(&set_by_test(&[("banner", true)]));
     live.set_forced_off(&keys(&["search_v2"]));
@@ -212,13 +209,4 @@ fn overrides_change_neither_mode_nor_snapshot() {
     let state = current.as_ref().expect("it is started");
     assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Memory, true));
     assert!(state.snapshot.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &snapshot)));
-}
-
-#[test]
-fn start_and_publication_keep_the_overrides() {
-    let live = Live::new();
-    live.set_overrides(&set_by_test(&[("banner", true)]));
-    live.set_mode(EvaluationMode::Memory, false);
-    assert!(live.publish(None, Snapshot::default(), Instant::now()));
-    assert_eq!(current(&live), Some(set_by_test(&[("banner", true)])));
 }

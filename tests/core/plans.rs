@@ -1,24 +1,17 @@
-//! Rollout plans in snapshots: which flags are watched, and which plans a driver guards.
+//! Rollout plans in snapshots: which flags are watched, what the watches have measured, and which
+//! plans a driver guards.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flagstaff::observation::Observation;
 use flagstaff::primary_key::PrimaryKey;
-use flagstaff::row::{FlagRow, PlanRow};
+use flagstaff::row::PlanRow;
 use flagstaff::snapshot::{Loaded, Snapshot};
-use flagstaff::watch::Watch;
+use flagstaff::watch::{CountKind, Outcome, Watch};
+use flagstaff::watch_registry::{WatchRegistry, reset_after_fork};
 
-fn flag(pk: &str, key: &str) -> FlagRow {
-    FlagRow {
-        pk: PrimaryKey::from(pk),
-        key: Ok(key.into()),
-        enabled: Some(true),
-        rollout_percent: Some(25),
-        client_side: false,
-        rules: Ok(None),
-        bucket_by: None,
-    }
-}
+use crate::rows::{flag, flags};
 
 fn plan(flag_pk: &str, run: Option<i64>) -> PlanRow {
     PlanRow {
@@ -36,12 +29,28 @@ fn plans(rows: impl IntoIterator<Item = PlanRow>) -> Loaded {
 }
 
 fn watched(rows: impl IntoIterator<Item = PlanRow>) -> Snapshot {
-    let flags = Some(vec![flag("1", "checkout"), flag("2", "search")]);
-    Snapshot::default().next(Loaded { flags, ..plans(rows) })
+    let flags = flags([flag("1", "checkout", 25), flag("2", "search", 25)]);
+    Snapshot::default().next(Loaded { plans: plans(rows).plans, ..flags })
 }
 
 fn watch_of(snapshot: &Snapshot, key: &str) -> Option<Arc<Watch>> {
     snapshot.flag(key).expect("the flag exists").watch().cloned()
+}
+
+/// Counts a request of a user outside of the rollout of `checkout`.
+fn count_request(snapshot: &Snapshot) {
+    let watch = watch_of(snapshot, "checkout").expect("a watch");
+    let mut observation = Observation::default();
+    observation.note(&watch, watch.unit("1"), false);
+    observation.end(Outcome { failed: false, took: Duration::ZERO });
+}
+
+/// The runs that have measured something since the last call, with their numbers of requests.
+fn taken(registry: &WatchRegistry) -> Vec<(i64, u64)> {
+    let requests = |counts: &[(bool, CountKind, u64)]| {
+        counts.iter().find(|(_, kind, _)| *kind == CountKind::Requests).map_or(0, |found| found.2)
+    };
+    registry.take().iter().map(|measured| (measured.run, requests(&measured.counts))).collect()
 }
 
 #[test]
@@ -87,10 +96,46 @@ fn plan_that_ends_leaves_no_watch() {
 #[test]
 fn changed_flag_stays_watched() {
     let before = watched([plan("1", Some(7))]);
-    let flags = Some(vec![FlagRow { rollout_percent: Some(50), ..flag("1", "checkout") }]);
-    let after = before.next(Loaded { flags, ..Loaded::default() });
+    let after = before.next(flags([flag("1", "checkout", 50)]));
     let (before, after) = (watch_of(&before, "checkout"), watch_of(&after, "checkout"));
     assert!(Arc::ptr_eq(&before.expect("a watch"), &after.expect("a watch")));
+}
+
+#[test]
+fn each_request_of_a_registered_watch_is_taken_once() {
+    let snapshot = watched([plan("1", Some(7)), plan("2", Some(8))]);
+    let registry = WatchRegistry::default();
+    registry.add(&snapshot);
+    for _ in 0..2 {
+        count_request(&snapshot);
+        assert_eq!(taken(&registry), [(7, 1)]);
+        assert_eq!(taken(&registry), []);
+    }
+}
+
+#[test]
+fn watch_of_a_run_that_has_ended_is_taken_once_more_and_dropped() {
+    let snapshot = watched([plan("1", Some(7))]);
+    let registry = WatchRegistry::default();
+    registry.add(&snapshot);
+    count_request(&snapshot);
+    let watch = Arc::downgrade(&watch_of(&snapshot, "checkout").expect("a watch"));
+    drop(snapshot);
+    assert_eq!(taken(&registry), [(7, 1)]);
+    assert!(watch.upgrade().is_none());
+}
+
+#[test]
+fn forked_child_takes_no_requests_of_its_parent() {
+    let snapshot = watched([plan("1", Some(7))]);
+    WatchRegistry::default().add(&snapshot);
+    count_request(&snapshot);
+    reset_after_fork(Some(&snapshot));
+    let registry = WatchRegistry::default();
+    registry.add(&snapshot);
+    assert_eq!(taken(&registry), []);
+    count_request(&snapshot);
+    assert_eq!(taken(&registry), [(7, 1)]);
 }
 
 #[test]

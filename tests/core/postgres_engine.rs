@@ -1,6 +1,5 @@
 //! A worker stays up to date through changes of its tables and faults of its connection.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -109,7 +108,7 @@ fn wake_up_without_notifications_loads_a_change() {
 }
 
 #[test]
-fn change_of_a_flag_shares_allowed_users_and_values() {
+fn change_of_a_flag_or_a_value_shares_the_other_tables() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     shop.allow(1, "7");
@@ -123,20 +122,12 @@ fn change_of_a_flag_shares_allowed_users_and_values() {
         Arc::as_ptr(&snapshot.flag("new_checkout").expect("the flag").allowed_users)
     });
     assert!(std::ptr::eq(allowed[0], allowed[1]));
-    let parameters = [&before, &after].map(|snapshot| snapshot.value("gateway").expect("it"));
-    assert!(std::ptr::eq(parameters[0], parameters[1]));
-}
-
-#[test]
-fn change_of_a_value_shares_the_flags() {
-    let mut shop = Shop::open();
-    shop.flag(1, "new_checkout", 0);
-    let worker = shop.worker();
-    let before = worker.snapshot();
+    let values = [&before, &after].map(|snapshot| snapshot.value("gateway").expect("it"));
+    assert!(std::ptr::eq(values[0], values[1]));
     shop.value("gateway", r#""paypal""#);
-    eventually(|| worker.snapshot().value("gateway").is_some());
-    let after = worker.snapshot();
-    let flags = [&before, &after].map(|snapshot| snapshot.flag("new_checkout").expect("the flag"));
+    eventually(|| worker.snapshot().value("gateway") != after.value("gateway"));
+    let last = worker.snapshot();
+    let flags = [&after, &last].map(|snapshot| snapshot.flag("new_checkout").expect("the flag"));
     assert!(std::ptr::eq(flags[0], flags[1]));
 }
 
@@ -333,10 +324,7 @@ fn stopped_worker_closes_its_connection() {
     let begun = Instant::now();
     assert!(worker.engine.stop(Duration::from_secs(5)));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while shop.connections() > 0 {
-        assert!(Instant::now() < deadline, "the connection is still there");
-    }
+    shop.until_connections(0);
 }
 
 #[test]
@@ -403,6 +391,5 @@ fn load_that_was_given_up_ends_on_the_server_too() {
     let worker = Worker::start(&Options { load_timeout: SILENCE, ..shop.options() });
     eventually(|| worker.mode() == RefreshMode::Down);
     drop(worker);
-    let shop = RefCell::new(shop);
-    eventually(|| shop.borrow_mut().connections() == 0);
+    shop.until_connections(0);
 }

@@ -23,17 +23,21 @@ fn parameters(port: u16) -> Parameters {
     given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
+fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    (listener, port)
+}
+
 /// A port on which no server listens.
 pub(crate) fn unreachable() -> Parameters {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    parameters(listener.local_addr().expect("an address").port())
+    parameters(listen().1)
 }
 
 /// A server that accepts connections and never sends a byte.
 pub(crate) fn silent() -> Parameters {
-    serve(|stream| {
+    serve(|mut stream| {
         let mut buffer = [0; 64];
-        let mut stream = stream;
         while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
     })
 }
@@ -57,8 +61,7 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn serve(handle: fn(TcpStream)) -> Parameters {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
+    let (listener, port) = listen();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || handle(stream));
@@ -115,8 +118,7 @@ fn proxy(
     wait: impl Fn() + Send + Sync + 'static,
     carry: impl Fn(&mut TcpStream, &mut TcpStream) + Send + Sync + 'static,
 ) -> Parameters {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port().to_string();
+    let (listener, port) = listen();
     let address = format!("{}:{}", real["host"], real["port"]);
     let (wait, carry) = (Arc::new(wait), Arc::new(carry));
     thread::spawn(move || {
@@ -132,7 +134,7 @@ fn proxy(
         }
     });
     real.insert("host".into(), "127.0.0.1".into());
-    real.insert("port".into(), port);
+    real.insert("port".into(), port.to_string());
     real
 }
 

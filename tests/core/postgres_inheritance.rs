@@ -7,8 +7,6 @@ use crate::postgres_shop::{Shop, eventually};
 const PATIENCE: Duration = Duration::from_secs(5);
 const HEIR: &str = "
     CREATE TABLE {schema}.heir () INHERITS ({flag_table});
-    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {schema}.heir EXECUTE FUNCTION {schema}.flagstaff_token_v1('f');
     INSERT INTO {schema}.heir VALUES (2, 'archived', true, 10);
 ";
 const INHERIT: &str = "ALTER TABLE {schema}.heir INHERIT {flag_table}";
@@ -19,6 +17,7 @@ fn shop_with_heir() -> Shop {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
     shop.run(HEIR);
+    shop.trigger("{schema}.heir", 'f');
     shop.run(NO_INHERIT);
     shop
 }

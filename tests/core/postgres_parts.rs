@@ -5,19 +5,11 @@ use std::time::Duration;
 
 use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::ErrorKind;
-use flagstaff::postgres::queries::Names;
 use flagstaff::postgres::status::RefreshMode;
 
-use crate::postgres_shop::{Shop, Worker, eventually};
+use crate::postgres_shop::{SEGMENTS, Shop, Worker, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(5);
-const MIGRATE: &str = "
-    ALTER TABLE {flag_table} ADD COLUMN {flag_rules} jsonb NOT NULL DEFAULT '[]';
-    CREATE TABLE {segment_table} ({segment_pk} bigint, {segment_key} text,
-        {segment_conditions} jsonb);
-    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {segment_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('s');
-";
 
 fn polling(shop: &Shop) -> Options {
     Options { poll_interval: Duration::from_millis(50), ..shop.options() }
@@ -70,7 +62,9 @@ fn migration_is_noticed_by_the_next_poll() {
     let mut shop = Shop::not_migrated();
     let worker = Worker::loaded(&polling(&shop));
     eventually(|| worker.schema_problems().len() == 2);
-    shop.run(MIGRATE);
+    shop.run("ALTER TABLE {flag_table} ADD COLUMN {flag_rules} jsonb NOT NULL DEFAULT '[]'");
+    shop.run(SEGMENTS);
+    shop.trigger("{segment_table}", 's');
     eventually(|| worker.schema_problems().is_empty());
     assert_eq!((worker.mode(), worker.engine.status().failures), (RefreshMode::Live, 0));
 }
@@ -112,24 +106,19 @@ fn segments_that_the_role_may_not_read_hide_no_flag() {
 }
 
 #[test]
-fn project_without_the_column_of_rules_lacks_nothing() {
-    let mut shop = Shop::open();
-    shop.run("ALTER TABLE {flag_table} DROP COLUMN {flag_rules}");
-    shop.flag(1, "new_checkout", 10);
-    let names = Names::from([("flag_rules".into(), "NULL::jsonb".into())]);
-    let names = shop.names.clone().into_iter().chain(names).collect();
-    let worker = Worker::loaded(&Options { names, ..shop.options() });
-    assert_eq!(worker.percent("new_checkout"), Some(10));
-    assert_eq!(worker.schema_problems(), Vec::<String>::new());
-}
-
-#[test]
-fn project_without_segments_lacks_nothing() {
-    let mut shop = Shop::open();
-    shop.run("DROP TABLE {segment_table}");
-    shop.names.remove("segment_table");
-    let worker = shop.worker();
-    assert_eq!((worker.mode(), worker.schema_problems()), (RefreshMode::Live, Vec::new()));
+fn project_without_the_column_of_rules_or_without_segments_lacks_nothing() {
+    let mut without_rules = Shop::open();
+    without_rules.run("ALTER TABLE {flag_table} DROP COLUMN {flag_rules}");
+    without_rules.names.insert("flag_rules".into(), "NULL::jsonb".into());
+    let mut without_segments = Shop::open();
+    without_segments.run("DROP TABLE {segment_table}");
+    without_segments.names.remove("segment_table");
+    for mut shop in [without_rules, without_segments] {
+        shop.flag(1, "new_checkout", 10);
+        let worker = shop.worker();
+        assert_eq!((worker.mode(), worker.schema_problems()), (RefreshMode::Live, Vec::new()));
+        assert_eq!(worker.percent("new_checkout"), Some(10));
+    }
 }
 
 #[test]

@@ -93,20 +93,19 @@ const TABLES: &str = "
     CREATE TABLE {allowed_users_table} ({allowed_users_flag} bigint, {allowed_users_user} {user_column});
     CREATE TABLE {value_table} ({value_pk} uuid DEFAULT gen_random_uuid(), {value_key} text,
         {value_value} jsonb);
-    CREATE TABLE {segment_table} ({segment_pk} bigint, {segment_key} text,
-        {segment_conditions} jsonb);
 ";
 
-const TRIGGERS: &str = "
-    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {flag_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('f');
-    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {allowed_users_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('m');
-    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {value_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('k');
-    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {segment_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('s');
-";
+pub(crate) const SEGMENTS: &str = "CREATE TABLE {segment_table} (
+    {segment_pk} bigint, {segment_key} text, {segment_conditions} jsonb
+)";
+
+/// The tables with their relations.
+const RELATIONS: [(&str, char); 4] = [
+    ("flag_table", 'f'),
+    ("allowed_users_table", 'm'),
+    ("value_table", 'k'),
+    ("segment_table", 's'),
+];
 
 const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
@@ -124,15 +123,27 @@ pub(crate) struct Shop {
 impl Shop {
     /// A shop with triggers, whose users have integers.
     pub(crate) fn open() -> Self {
-        let mut shop = Self::without_triggers("bigint");
-        shop.run(TRIGGERS);
-        shop
+        Self::with_triggers("bigint")
     }
 
     pub(crate) fn with_text_users() -> Self {
-        let mut shop = Self::without_triggers("text");
-        shop.run(TRIGGERS);
+        Self::with_triggers("text")
+    }
+
+    fn with_triggers(user_column: &str) -> Self {
+        let mut shop = Self::without_triggers(user_column);
+        for (table, relation) in RELATIONS {
+            shop.trigger(&format!("{{{table}}}"), relation);
+        }
         shop
+    }
+
+    /// Lets a table write tokens.
+    pub(crate) fn trigger(&mut self, table: &str, relation: char) {
+        self.run(&format!(
+            "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+            ON {table} EXECUTE FUNCTION {{schema}}.flagstaff_token_v1('{relation}')"
+        ));
     }
 
     /// A shop whose database is not migrated yet: its flags have no rules.
@@ -145,6 +156,7 @@ impl Shop {
     pub(crate) fn without_triggers(user_column: &str) -> Self {
         let mut shop = Self::empty(if user_column == "text" { "text" } else { "int8" });
         shop.run(&TABLES.replace("{user_column}", user_column));
+        shop.run(SEGMENTS);
         shop.run(TOKENS);
         shop
     }
@@ -238,6 +250,15 @@ impl Shop {
         let count = "SELECT count(*) FROM pg_stat_activity
             WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
         self.session.query_one(count, &[&self.application]).expect("a count").get(0)
+    }
+
+    /// Waits until this is the number of connections.
+    #[track_caller]
+    pub(crate) fn until_connections(&mut self, count: i64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.connections() != count {
+            assert!(Instant::now() < deadline, "{} connections", self.connections());
+        }
     }
 
     /// Terminates the connections of this shop's workers, as an administrator may.

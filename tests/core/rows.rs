@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flagstaff::flag::Flag;
 use flagstaff::row::{AllowedUsersRow, ExperimentRow, FlagRow, SegmentRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::token_set::TokenSet;
@@ -85,6 +86,11 @@ pub(crate) fn token_set(newest: i64) -> TokenSet {
 
 pub(crate) fn problems(snapshot: &Snapshot) -> Vec<String> {
     snapshot.problems().map(ToString::to_string).collect()
+}
+
+/// A flag without a row.
+pub(crate) fn detached(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
+    Flag::detached(enabled, rollout_percent, integers(allowed))
 }
 
 pub(crate) fn integers(users: &[i64]) -> Arc<UserSet> {

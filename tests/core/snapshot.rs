@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use flagstaff::flag::Flag;
 use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::stored_value::StoredValue;
@@ -11,7 +10,7 @@ use flagstaff::user_set::UserSet;
 use proptest::prelude::*;
 
 use crate::rows::{
-    allow, allowed_users, flag, flags, problems, snapshot, token_set, value, values,
+    allow, allowed_users, detached, flag, flags, problems, snapshot, token_set, value, values,
 };
 
 #[track_caller]
@@ -106,20 +105,6 @@ mod partial_loads {
     }
 
     #[test]
-    fn flag_whose_allowed_users_are_gone_has_none() {
-        let after = whole().next(allowed_users([allow("2", &[8])]));
-        assert!(after.flag("banner").expect("the flag is there").allowed_users.is_empty());
-        assert!(names(&after, "checkout", 8));
-    }
-
-    #[test]
-    fn allowed_users_loaded_before_their_flag_are_used() {
-        let allowed = allowed_users([allow("3", &[9])]);
-        let after = snapshot([allowed, flags([flag("3", "beta", 0)])]);
-        assert!(names(&after, "beta", 9));
-    }
-
-    #[test]
     fn primary_keys_that_are_the_same_number_are_distinct() {
         let allowed = allowed_users([allow("07", &[1]), allow("7", &[2])]);
         let after = snapshot([allowed, flags([flag("07", "padded", 0), flag("7", "plain", 0)])]);
@@ -142,30 +127,11 @@ mod partial_loads {
     }
 
     #[test]
-    fn deleted_flag_is_absent() {
-        let after = whole().next(flags([flag("2", "checkout", 20)]));
-        assert!(after.flag("banner").is_none());
-        assert_eq!(after.flag_count(), 1);
-    }
-
-    #[test]
     fn load_of_values_shares_the_flags() {
         let before = whole();
         let after = before.next(values([value("1", "gateway", "\"paypal\"")]));
         assert_eq!(after.value("gateway"), Some(&StoredValue::Text("paypal".into())));
         assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
-    }
-
-    #[test]
-    fn load_of_empty_tables_removes_all_entries() {
-        let emptied = Loaded {
-            flags: Some(vec![]),
-            allowed_users: Some(vec![]),
-            values: Some(vec![]),
-            ..Loaded::default()
-        };
-        let after = whole().next(emptied);
-        assert_eq!((after.flag_count(), after.value_count()), (0, 0));
     }
 
     #[test]
@@ -204,14 +170,6 @@ mod partial_loads {
         let expected = (false, true, 42, &"1".into());
         let found = (flag.enabled, flag.client_side, flag.rollout_percent, &flag.identity.pk);
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn held_snapshot_does_not_change() {
-        let before = whole();
-        let _ = before.next(flags([flag("1", "banner", 99)]));
-        assert_eq!(percent(&before, "banner"), Some(10));
-        assert!(before.flag("checkout").is_some());
     }
 
     #[test]
@@ -289,18 +247,11 @@ mod malformed_rows {
     }
 
     #[test]
-    fn deleted_malformed_row_is_absent() {
-        let bad = flags([without_enabled(flag("1", "banner", 0))]);
-        let after = whole().next(bad).next(flags([]));
-        assert_eq!((after.flag_count(), problems(&after).len()), (0, 0));
-    }
-
-    #[test]
-    fn repaired_row_is_used_again() {
-        let bad = flags([without_enabled(flag("1", "banner", 0))]);
-        let after = whole().next(bad).next(flags([flag("1", "banner", 55)]));
-        assert_eq!(percent(&after, "banner"), Some(55));
-        assert!(problems(&after).is_empty());
+    fn malformed_row_that_is_deleted_or_repaired_is_no_problem() {
+        let bad = whole().next(flags([without_enabled(flag("1", "banner", 0))]));
+        let (deleted, repaired) = (bad.next(flags([])), bad.next(flags([flag("1", "banner", 55)])));
+        assert_eq!((deleted.flag_count(), percent(&repaired, "banner")), (0, Some(55)));
+        assert!(problems(&deleted).is_empty() && problems(&repaired).is_empty());
     }
 
     #[test]
@@ -396,20 +347,13 @@ mod duplicates {
     }
 
     #[test]
-    fn duplicates_without_a_good_version_are_absent() {
-        for count in 2..6 {
-            let after = snapshot([flags(copies(count))]);
-            assert!(after.flag("banner").is_none(), "{count} rows");
-            assert_eq!(problems(&after), [DUPLICATE]);
-        }
-    }
-
-    #[test]
-    fn duplicates_keep_the_last_good_version() {
-        for count in 2..6 {
-            let after = whole().next(flags(copies(count)));
-            assert_eq!(percent(&after, "banner"), Some(10), "{count} rows");
-            assert_eq!(problems(&after), [DUPLICATE]);
+    fn duplicates_keep_the_last_good_version_if_there_is_one() {
+        for (before, expected) in [(Snapshot::default(), None), (whole(), Some(10))] {
+            for count in 2..6 {
+                let after = before.next(flags(copies(count)));
+                assert_eq!(percent(&after, "banner"), expected, "{count} rows");
+                assert_eq!(problems(&after), [DUPLICATE]);
+            }
         }
     }
 
@@ -536,10 +480,7 @@ proptest! {
 
 #[test]
 fn flag_depends_on_the_subject_between_0_and_100_percent() {
-    let of = |enabled, rollout_percent, allowed: &[i64]| {
-        let allowed = crate::rows::integers(allowed);
-        Flag::detached(enabled, rollout_percent, allowed).depends_on_subject()
-    };
+    let of = |enabled, percent, allowed| detached(enabled, percent, allowed).depends_on_subject();
     let no = [of(false, 50, &[1]), of(true, 0, &[]), of(true, 100, &[1]), of(true, -5, &[])];
     let yes = [of(true, 1, &[]), of(true, 99, &[]), of(true, 0, &[1]), of(true, -5, &[1])];
     assert_eq!((no, yes), ([false; 4], [true; 4]));
@@ -547,6 +488,6 @@ fn flag_depends_on_the_subject_between_0_and_100_percent() {
 
 #[test]
 fn detached_flag_has_no_row_and_is_not_for_browsers() {
-    let flag = Flag::detached(true, 50, crate::rows::integers(&[1]));
+    let flag = detached(true, 50, &[1]);
     assert_eq!((&flag.identity.pk, flag.client_side), (&"".into(), false));
 }

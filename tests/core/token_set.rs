@@ -33,17 +33,26 @@ fn token_of_one_relation_changes_that_relation_only() {
 }
 
 #[test]
+fn other_tables_change_every_relation() {
+    let before = of(&[("f", 1, "1/1")]);
+    let mut now = before.clone();
+    now.set_tables(vec![7, 8]);
+    assert_eq!((now.tables(), changed(&now, &before)), (&[7, 8][..], [true; 3]));
+}
+
+#[test]
+fn each_relation_has_its_letter() {
+    assert_eq!(ALL.map(Relation::letter), ['f', 'm', 'k']);
+}
+
+#[test]
 fn token_of_an_unknown_relation_changes_the_token_set_only() {
     let before = of(&[("f", 1, "1/1"), ("x", 2, "1/2"), ("b", 3, "1/3")]);
     let now = of(&[("b", 3, "1/3"), ("x", 2, "1/4"), ("f", 1, "1/1")]);
     assert_eq!(changed(&now, &before), [false, false, false]);
     assert_ne!(now, before);
-}
-
-#[test]
-fn order_of_relations_does_not_matter() {
-    let before = of(&[("x", 2, "1/2"), ("b", 3, "1/3"), ("f", 1, "1/1")]);
-    assert_eq!(of(&[("f", 1, "1/1"), ("b", 3, "1/3"), ("x", 2, "1/2")]), before);
+    // The order of the relations does not matter.
+    assert_eq!(of(&[("x", 2, "1/2"), ("b", 3, "1/3"), ("f", 1, "1/1")]), before);
 }
 
 #[test]
@@ -60,13 +69,9 @@ fn removal_of_all_tokens_is_a_change() {
 }
 
 #[test]
-fn newest_token_includes_barriers() {
-    assert_eq!(of(&[]).newest(), 0);
+fn newest_token_is_the_highest_and_includes_barriers() {
+    assert_eq!((of(&[]).newest(), of(&[]).nonce()), (0, 0));
     assert_eq!(of(&[("f", 7, "a"), ("b", 12, "b"), ("k", 9, "c")]).newest(), 12);
-}
-
-#[test]
-fn newest_token_of_any_order_is_the_highest() {
     assert_eq!(of(&[("b", 12, "b"), ("f", 7, "a")]).newest(), 12);
     assert_eq!(of(&[("f", 7, "a"), ("f", 3, "a")]).newest(), 7);
 }
@@ -81,11 +86,6 @@ fn same_id_with_another_nonce_is_another_token_set() {
     assert_eq!((restored.nonce(), restored.newest()), (43, 7));
     assert_ne!(restored, before);
     assert_eq!(changed(&restored, &before), [false, false, false]);
-}
-
-#[test]
-fn nonce_without_tokens_is_zero() {
-    assert_eq!(TokenSet::default().nonce(), 0);
 }
 
 #[test]

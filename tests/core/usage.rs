@@ -16,15 +16,21 @@ fn of<'a>(snapshot: &'a Snapshot, key: &str) -> &'a Flag {
     snapshot.flag(key).expect("a flag")
 }
 
+/// A registry with the counters of this snapshot, and no unknown key.
+fn registered(snapshot: &Snapshot) -> (CounterRegistry, UnknownKeys) {
+    let registry = CounterRegistry::default();
+    registry.add(snapshot);
+    (registry, UnknownKeys::new())
+}
+
 fn one_flag() -> Snapshot {
     snapshot([flags([flag("1", "a", 50)])])
 }
 
 #[test]
 fn counts_survive_a_load() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let before = one_flag();
-    registry.add(&before);
+    let (registry, unknown) = registered(&before);
     let after = before.next(flags([flag("1", "a", 100)]));
     registry.add(&after);
     for (snapshot, result) in [(&before, false), (&after, true), (&after, true)] {
@@ -38,9 +44,8 @@ fn counts_survive_a_load() {
 
 #[test]
 fn deleted_flag_is_counted_until_its_last_snapshot_is_dropped() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let before = one_flag();
-    registry.add(&before);
+    let (registry, unknown) = registered(&before);
     let after = before.next(flags([]));
     registry.add(&after);
     of(&before, "a").count(true);
@@ -53,9 +58,8 @@ fn deleted_flag_is_counted_until_its_last_snapshot_is_dropped() {
 
 #[test]
 fn counters_of_a_deleted_flag_are_freed_after_the_last_take() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let before = one_flag();
-    registry.add(&before);
+    let (registry, unknown) = registered(&before);
     let counters = Arc::downgrade(&of(&before, "a").identity);
     of(&before, "a").count(true);
     drop(before);
@@ -66,9 +70,8 @@ fn counters_of_a_deleted_flag_are_freed_after_the_last_take() {
 
 #[test]
 fn forked_child_starts_at_zero() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let inherited = one_flag();
-    registry.add(&inherited);
+    let (_registry, unknown) = registered(&inherited);
     of(&inherited, "a").count(true);
     unknown.count("b", false);
     unknown.count("ada@example.com", false);
@@ -78,6 +81,12 @@ fn forked_child_starts_at_zero() {
     assert_eq!(registry.take(&unknown), []);
     of(&inherited, "a").count(false);
     assert_eq!(registry.take(&unknown), [usage("a", 1, 0)]);
+    // Its own child also starts at zero, after a report.
+    reset_after_fork(Some(&inherited), &unknown);
+    let registry = CounterRegistry::default();
+    registry.add(&inherited);
+    of(&inherited, "a").count(true);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
 }
 
 /// The unknown keys that are counted for these evaluations, with the number of each.
@@ -132,9 +141,8 @@ fn no_flag_can_have_the_key_of_the_others() {
 
 #[test]
 fn flag_counted_in_one_result_only_is_reported() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let snapshot = snapshot([flags([flag("1", "a", 50), flag("2", "b", 50), flag("3", "c", 50)])]);
-    registry.add(&snapshot);
+    let (registry, unknown) = registered(&snapshot);
     of(&snapshot, "a").count(true);
     of(&snapshot, "b").count(false);
     let mut found = registry.take(&unknown);
@@ -154,43 +162,19 @@ fn flag_of_many_loads_is_counted_once() {
 }
 
 #[test]
-fn flag_created_again_under_its_key_is_counted_anew() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
-    let first = one_flag();
-    registry.add(&first);
-    of(&first, "a").count(true);
-    let second = first.next(flags([])).next(flags([flag("2", "a", 50)]));
-    registry.add(&second);
-    of(&second, "a").count(false);
-    drop(first);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1), usage("a", 1, 0)]);
-}
-
-#[test]
-fn row_that_takes_the_key_of_another_in_one_load_is_counted_anew() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
-    let first = one_flag();
-    registry.add(&first);
-    let second = first.next(flags([flag("2", "a", 50)]));
-    registry.add(&second);
-    of(&first, "a").count(true);
-    of(&second, "a").count(false);
-    drop(first);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1), usage("a", 1, 0)]);
-}
-
-#[test]
-fn forked_child_of_a_parent_that_has_reported_starts_at_zero() {
-    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
-    let inherited = one_flag();
-    registry.add(&inherited);
-    of(&inherited, "a").count(true);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
-    reset_after_fork(Some(&inherited), &unknown);
-    let registry = CounterRegistry::default();
-    registry.add(&inherited);
-    of(&inherited, "a").count(true);
-    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+fn another_row_with_the_key_is_counted_anew() {
+    for is_deleted_first in [true, false] {
+        let first = one_flag();
+        let (registry, unknown) = registered(&first);
+        let row = flags([flag("2", "a", 50)]);
+        let second =
+            if is_deleted_first { first.next(flags([])).next(row) } else { first.next(row) };
+        registry.add(&second);
+        of(&first, "a").count(true);
+        of(&second, "a").count(false);
+        drop(first);
+        assert_eq!(registry.take(&unknown), [usage("a", 0, 1), usage("a", 1, 0)]);
+    }
 }
 
 #[test]
