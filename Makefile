@@ -1,4 +1,5 @@
 # Needs python3 with venv, cargo, cc and make. Everything else is installed into .venv and target.
+# `make demo` installs what the example needs, the other targets all tools.
 # PYTHON=python3.13 selects another interpreter, DATABASE_URL=postgres://… another server.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -9,12 +10,16 @@ BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 # Python's own checks take a tenth of the time. The second Python goes without them.
 CHECKS := -X dev
+# Some machines forbid it: each child of a test would compile the whole package.
+unexport PYTHONDONTWRITEBYTECODE
 # The debug allocator finds wrong writes of C code. Here all is Python and safe Rust.
 export PYTHONMALLOC := default
 # Two processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that both processes end at the same time.
 TEST_PYTHON := $(strip $(BIN)/python $(CHECKS))
 PYTEST := $(TEST_PYTHON) -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(TEST_PYTHON)')
+# `make test` runs all tests without processes and browsers, and one test of each kind of the others.
+FAST := tests/unit tests/database tests/conformance $(shell grep -l -r '^@pytest.mark.smoke' tests/system --include='test_*.py')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
 SQL_TESTS := tests/database/sql tests/database/test_migrations.py tests/database/history/test_triggers.py \
@@ -35,40 +40,60 @@ help: ## List the targets
 
 env: $(VENV)/.made ## Create the virtual environment with all tools
 
-$(VENV)/.made: requirements-dev.txt
-	@echo "Installing the tools. The first run takes a few minutes."
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.made: requirements-dev.txt | $(VENV)/.demo
+	@echo "Installing the tools. The first run takes a minute."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	touch $@
 
-build: env ## Build the optimised extension and install the package into the environment
+$(VENV)/.demo: requirements-demo.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-demo.txt
+	touch $@
+
+# The extension is built again after a change of its sources. All environments use the same file.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find src python/flagstaff/sql -type f)
+develop = rm -f .venv*/.built-* && $(BIN)/maturin develop --profile $(1) $(LOCKED) && touch $(VENV)/.built-$(1)
+
+build: env $(VENV)/.built-quick ## Build the extension for tests and install the package into the environment
+
+build-release: env $(VENV)/.built-release ## Build the optimised extension, as in the wheel
+
+$(VENV)/.built-quick: $(SOURCES) | $(VENV)/.demo
 ifdef EDITABLE
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(EDITABLE)
 else
-	$(BIN)/maturin develop --release --quiet $(LOCKED) >/dev/null
+	$(call develop,quick)
 endif
 
-demo: build ## Run the example shop on PostgreSQL, with several workers
+$(VENV)/.built-release: $(SOURCES) | $(VENV)/.demo
+	$(call develop,release)
+
+demo: $(VENV)/.built-quick ## Run the example shop on PostgreSQL, with several workers
 	@$(BIN)/python -m tools.demo
 
-demo-rollout: build ## Run a rollout plan in the example shop, with simulated users and a planted fault
+demo-rollout: $(VENV)/.built-quick ## Run a rollout plan in the example shop, with simulated users and a planted fault
 	@$(BIN)/python -m tools.demo_rollout
 
-demo-experiment: build ## Run two experiments in the example shop, with simulated users and a planted mistake
+demo-experiment: $(VENV)/.built-quick ## Run two experiments in the example shop, with simulated users and a planted mistake
 	@$(BIN)/python -m tools.demo_experiment
 
 pictures: build ## Make the pictures of the documentation; needs Chromium
 	@$(BIN)/python -m tools.pictures
 
-test: test-rust test-python ## Run all tests; starts a PostgreSQL for them
+test: test-rust test-python ## Run all tests without processes and browsers, and one of each kind of the others; four minutes
+
+test-all: test test-rest ## Run all tests but those of faults, themes and repeats
 
 test-rust: env ## Run the Rust tests, without and with a server
 	cargo test --quiet $(LOCKED) $(CORE)
-	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES)
+	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES) --lib --test core_postgres
 
-test-python: build ## Run the tests of the package and of the example
-	$(PYTEST)
+test-python: build ## Run the Python tests of `make test`, and those of the example
+	$(PYTEST) -m 'smoke or not system' $(FAST)
 	$(BESIDE_POSTGRES) $(TEST_PYTHON) -W error django_example/manage.py test django_example
+
+test-rest: build ## Run the other tests: processes, browsers, whole projects, documentation
+	$(PYTEST) -m 'not smoke' tests/system
 
 test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poolers, replicas; takes minutes
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
@@ -108,19 +133,29 @@ $(CARGO_MUTANTS)/bin/cargo-mutants:
 	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
 	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
+# The sample is drawn by a seed. CONTRIBUTING.md says how to compare two suites.
+SEED ?= A
+mutants-python: build ## Mutate a sample of the Python package and run the tests that reach it; takes hours
+	test -d target/python-mutants || $(BIN)/python -m tools.python_mutants record target/python-mutants tests
+	$(BIN)/python -m tools.python_mutants run target/python-mutants target/python-mutants-$(SEED).json --seed $(SEED)
+
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
 # One extension serves every Python, so the other environment installs the one that is built already.
 # Versions differ in what a function does, hardly in one value of a parameter: each test runs once.
-# PARAMETERS=all runs it with all its parameters, as `make test` does, and takes twice as long.
+# PARAMETERS=all runs it with all its parameters, as `make test-all` does, and takes twice as long.
 PARAMETERS ?= first
 test-matrix: build ## Run each Python test once on the newest Python found, or on PYTHON=…
 	rm -rf target/editable
-	$(BIN)/maturin pep517 build-wheel --editable --quiet --interpreter $(BIN)/python --compatibility off \
-	    --out target/editable $(LOCKED) >/dev/null
-	newest=$$($(MATRIX_PYTHON)) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python CHECKS= PYTHON="$$newest" \
+	$(BIN)/maturin pep517 build-wheel --editable --quiet --profile quick --interpreter $(BIN)/python \
+	    --compatibility off --out target/editable $(LOCKED) >/dev/null
+	newest=$$($(MATRIX_PYTHON)) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python-all CHECKS= PYTHON="$$newest" \
 	    EDITABLE=$(CURDIR)/target/editable/*.whl
+
+test-python-all: build
+	$(PYTEST)
+	$(BESIDE_POSTGRES) $(TEST_PYTHON) -W error django_example/manage.py test django_example
 
 lint: lint-rust lint-python docs ## Run all static checks
 
@@ -152,7 +187,7 @@ format: env ## Format the code
 messages: env ## Update the catalogue for translators and the translations; needs GNU gettext
 	$(BIN)/python -m tools.messages
 
-bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run
+bench: build-release ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
 sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes ten minutes
@@ -163,9 +198,10 @@ requirements: env ## Update the pinned versions of the tools
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 	    --no-header --no-annotate --output-file requirements-dev.txt requirements-dev.in
-	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
+	for part in demo faults; do \
+	    $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 	    --no-header --no-annotate --constraint requirements-dev.txt \
-	    --output-file requirements-faults.txt requirements-faults.in
+	    --output-file requirements-$$part.txt requirements-$$part.in || exit; done
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes \
 	    --no-header --no-annotate --constraint requirements-dev.txt \
 	    --output-file requirements-themes.txt requirements-themes.in
@@ -175,4 +211,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo build dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo demo-rollout demo-experiment pictures test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean
+.PHONY: help env build build-release demo demo-rollout demo-experiment pictures test test-all test-rust test-python test-python-all test-rest test-faults test-themes test-repeats test-versions fuzz mutants mutants-python soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean
