@@ -1,0 +1,1 @@
+"""Mutations of the Python package, and the tests that catch them: `make mutants-python`."""
