@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -11,17 +12,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from django.core.management.sql import emit_post_migrate_signal
+import pytest_timeout
 from django.db import connections
-from pytest_django import DjangoDbBlocker
 
+from tests.support.flush import install
 from tests.support.migrated_database import create_migrated_database
 from tests.support.parameters import split_by_parameters
 from tools.database_url import parse_database_url
+from tools.limits import CHILD, seconds
 from tools.postgres import Postgres
 from tools.postgres_account import open_directory, remove_directory
 
 ROOT = Path(__file__).resolve().parent.parent
+SYSTEM = ROOT / "tests" / "system"
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -31,50 +34,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_BLOCKER = pytest.StashKey[DjangoDbBlocker]()
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Any:
+    """Scales the time limit of a test, in its mark or in pyproject.toml, to this machine."""
+    scaled = settings._replace(timeout=seconds(settings.timeout))
+    return pytest_timeout.pytest_timeout_set_timer(item, scaled)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _store_blocker(request: pytest.FixtureRequest, django_db_blocker: Any) -> None:
-    request.config.stash[_BLOCKER] = django_db_blocker
+def _fast_flush() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
+        yield
 
 
-def _flushes_some_apps(item: pytest.Item | None) -> bool:
-    if item is None:
-        return False
-    marker = item.get_closest_marker("django_db")
-    apps = marker and marker.kwargs.get("available_apps")
-    # Django's own test classes have an attribute.
-    return bool(apps or getattr(getattr(item, "cls", None), "available_apps", None))
+def pytest_collection_finish() -> None:
+    """Leaves the collected tests out of the garbage collections of all later ones."""
+    gc.collect()
+    gc.freeze()
 
 
-def _is_transactional(item: pytest.Item) -> bool:
-    marker = item.get_closest_marker("django_db")
-    fixtures = getattr(item, "fixturenames", ())
-    return bool(
-        (marker and marker.kwargs.get("transaction"))
-        or {"transactional_db", "live_server"}.intersection(fixtures)
-    )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Completes the flush after the last of a group of transactional tests.
-
-    Recreates the content types and permissions that it deleted, and deletes the history that it
-    wrote: it is a deletion of all flags. Doing so after each test would take longer than the test.
-    """
-    yield
-    blocker = item.config.stash.get(_BLOCKER, None)
-    # Before the first test that is not skipped, and after the last test, there is no database.
-    if blocker is None or nextitem is None:
-        return
-    with blocker.unblock():
-        if _flushes_some_apps(item) and not _flushes_some_apps(nextitem):
-            emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
-        if _is_transactional(item) and not _is_transactional(nextitem):
-            with connections["default"].cursor() as cursor:
-                cursor.execute("DELETE FROM flagstaff_change")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what stands below tests/system, which `make test` selects by this mark."""
+    if SYSTEM in item.path.parents:
+        item.add_marker("system")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,7 +69,9 @@ def pytest_collection_modifyitems(
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     yield
-    _put_longest_files_first(items)
+    # A run of one process keeps the order of its arguments.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _put_longest_files_first(items)
 
 
 def _put_longest_files_first(items: list[pytest.Item]) -> None:
@@ -168,7 +153,7 @@ def run_isolated() -> RunIsolated:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=seconds(CHILD),
             check=False,
         )
         if result.returncode != 0:

@@ -3,55 +3,28 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 from django.utils.safestring import SafeString
 
 from tests.support.form_inputs import inputs_of
-
-__all__ = [
-    "FLAGS",
-    "SEGMENTS",
-    "VALUES",
-    "asks",
-    "browser_form",
-    "column",
-    "confirmed",
-    "errors",
-    "flag_url",
-    "form_data",
-    "kill",
-    "listed_keys",
-    "messages_of",
-    "notes_of",
-    "page",
-    "permit",
-    "post_confirmed",
-    "preview_of",
-    "problems_of",
-    "production",
-    "save_flag",
-    "shown_form",
-    "staff",
-    "text_to_type",
-    "toggle_url",
-    "turn_on",
-    "undo_urls",
-]
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
 
 
-def staff(*permissions: str) -> Client:
+def staff(*permissions: str, name: str = "staff") -> Client:
     """A client logged in as a staff user with these permissions."""
-    user = User.objects.create_user("staff", password="staff", is_staff=True)
+    user = User.objects.create_user(name, is_staff=True)
     permit(user, *permissions)
     client = Client()
     client.force_login(user)
@@ -71,10 +44,24 @@ def page(client: Client, url: str = FLAGS) -> str:
     return response.content.decode()
 
 
+def count_queries(client: Client, url: str = FLAGS) -> int:
+    """Returns the number of queries of a page, without the savepoints of its transactions."""
+    with CaptureQueriesContext(connection) as queries:
+        page(client, url)
+    return sum("SAVEPOINT" not in one["sql"] for one in queries.captured_queries)
+
+
 def column(html: str, name: str) -> list[str]:
     """Returns the texts of a column of the list, from top to bottom."""
     cells = re.findall(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
     return [" ".join(strip_tags(cell).split()) for cell in cells]
+
+
+def rows_of(html: str) -> list[str]:
+    """Returns the text of each row of the table of a page."""
+    [table] = re.findall(r"<tbody>(.*)</tbody>", html, re.DOTALL)
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
+    return [unescape(" ".join(strip_tags(row).split())) for row in rows]
 
 
 def listed_keys(html: str) -> list[str]:
@@ -125,6 +112,17 @@ def production(settings: Any, name: str = "Production", **others: Any) -> None:
 def flag_url(flag: Any, view: str = "change") -> str:
     """Returns the URL of a page of a flag."""
     return f"{FLAGS}{flag.pk}/{view}/"
+
+
+def state(flag: Any) -> tuple[bool, int]:
+    """Returns whether a flag is stored as enabled, and its stored rollout."""
+    flag.refresh_from_db()
+    return flag.enabled, flag.rollout_percent
+
+
+def bucket_of(key: str, unit: object) -> int:
+    """Returns the bucket of a user, or of another unit, by the definition in the documentation."""
+    return int(sha256(f"{key}:{unit}".encode()).hexdigest(), 16) % 100
 
 
 def toggle_url(flag: Any, view: str, back: str = "") -> str:

@@ -11,8 +11,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["Certificate", "authority", "certificate"]
-
 DAY = timedelta(days=1)
 
 
@@ -45,17 +43,8 @@ def certificate(  # noqa: PLR0913 (the fields of a certificate)
     secret = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(timezone.utc)
-    usual = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    # It signs; that of an authority also signs certificates and lists of revoked ones.
+    signs = (True, False, False, False, False, is_authority, is_authority, False, False)
     names: list[x509.GeneralName] = [
         x509.DNSName(host),
         *([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))] if host == "localhost" else []),
@@ -70,19 +59,14 @@ def certificate(  # noqa: PLR0913 (the fields of a certificate)
         .not_valid_after(now - DAY if expired else now + DAY)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(usual, critical=True)
+        .add_extension(x509.KeyUsage(*signs), critical=True)
         .sign(signed_by.secret if signed_by else secret, hashes.SHA256())
     )
     found = Certificate(made, secret, directory / f"{name}.crt", directory / f"{name}.key")
     found.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     found.key.touch(mode=0o600)
-    found.key.write_bytes(
-        secret.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(password)
-            if password
-            else serialization.NoEncryption(),
-        )
-    )
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    protect = serialization.BestAvailableEncryption
+    encryption = protect(password) if password else serialization.NoEncryption()
+    found.key.write_bytes(secret.private_bytes(*form, encryption))
     return found

@@ -12,8 +12,6 @@ from tests.support.workers import Worker
 from tools.postgres import Postgres
 from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 
-__all__ = ["POLL", "REST", "SEEN", "at", "guarded_server", "ready", "sockets"]
-
 POLL = 0.5
 # Seconds: the longest time between two polls, and one second for a load.
 SEEN = POLL * 1.1 + 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-__all__ = ["run_during"]
+from tests.support.sql import rows
 
 
 def run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:
@@ -33,9 +33,8 @@ def run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:
 
 
 def _is_waiting_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks "
-            "WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-        )
-        return bool(cursor.fetchone()[0])
+    [[waiting]] = rows(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks "
+        "WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    )
+    return bool(waiting)

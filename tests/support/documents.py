@@ -10,24 +10,8 @@ import pytest
 
 from flagstaff import serialization
 from flagstaff.exceptions import DocumentError
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.serialization import Plan
-from tests.support.terminals import open_shop
-
-__all__ = [
-    "BOTH_FORMATS",
-    "EDITED",
-    "MASK",
-    "SHOP",
-    "Format",
-    "database_state",
-    "diff_text",
-    "export_text",
-    "import_problems",
-    "import_text",
-    "shop",
-    "summaries",
-]
 
 Format = Literal["yaml", "json"]
 BOTH_FORMATS = pytest.mark.parametrize("format_", ["yaml", "json"])
@@ -81,12 +65,6 @@ EDITED = """
       page_size: {value: 50}
       motto: {value: "on"}
 """
-
-
-@pytest.fixture
-def shop() -> None:
-    Change.objects.all().delete()
-    open_shop()
 
 
 def export_text(format_: Format = "yaml", **options: Any) -> str:

@@ -1,4 +1,4 @@
-"""Helpers for tests of experiments in the admin."""
+"""Metrics, exposures and pages of experiments for tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from django.test import Client
 
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
 from flagstaff.experiments.models import Experiment, Exposure, Phase
-
-__all__ = [
-    "EXPERIMENTS",
-    "METRICS",
-    "button_names",
-    "confirm_page",
-    "experiment_url",
-    "expose",
-    "press",
-]
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 DAY = timedelta(days=1)
@@ -81,8 +71,16 @@ def expose(experiment: Experiment, variant: str, users: int, converted: int, **m
             shuffle=experiment.shuffle,
             unit=f"{name}{number}{'+' if number < converted else ''}",
             variant=variant,
-            phase=1,
+            phase=more.get("phase", 1),
             at=begin + days * DAY * (place / users),
         )
         for place, number in enumerate(order)
     )
+
+
+def expose_both(
+    experiment: Experiment, control: tuple[int, int], treatment: tuple[int, int], **more: Any
+) -> None:
+    """Spreads the exposures of two variants, each given as its users and those who converted."""
+    expose(experiment, "control", *control, **more)
+    expose(experiment, "treatment", *treatment, **more)

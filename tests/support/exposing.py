@@ -19,19 +19,6 @@ from flagstaff import experiments
 from flagstaff.experiments.counts import count
 from flagstaff.experiments.rows import find
 
-__all__ = [
-    "KEY",
-    "create_running",
-    "drawn",
-    "figures",
-    "meet",
-    "meet_drawn",
-    "meet_until_killed",
-    "meet_while_measured",
-    "read_record",
-    "variants",
-]
-
 KEY = "checkout_button"
 #: The calls between two pauses.
 BATCH = 100

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-__all__ = ["NEWEST", "FakeWorker", "Join", "join", "other_token_table"]
+from tests.support.sql import rows
 
 TABLE = "SELECT coalesce(to_regclass('flagstaff_token')::oid, 0)"
 
@@ -33,16 +33,10 @@ class FakeWorker:
         table: int | None = None,
         rule_format: int | None = 1,
     ) -> None:
-        settings = connection.settings_dict
-        self._session = psycopg.connect(
-            host=settings["HOST"],
-            port=settings["PORT"],
-            user=settings["USER"],
-            password=settings["PASSWORD"],
-            dbname=database or settings["NAME"],
-            options=options,
-            autocommit=True,
-        )
+        names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
+        server: Any = {name: connection.settings_dict[key] for name, key in names.items()}
+        database = database or connection.settings_dict["NAME"]
+        self._session = psycopg.connect(**server, dbname=database, options=options, autocommit=True)
         self.host, self.pid, self.mode = host, pid, mode
         # A version without rules shows no format.
         self.rule_format = "" if rule_format is None else f"r{rule_format} "
@@ -78,11 +72,8 @@ class FakeWorker:
             return
         pid = self.session
         self._session.close()
-        with connection.cursor() as cursor:
-            while True:
-                cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid])
-                if cursor.fetchone() is None:
-                    return
+        while rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid):
+            pass
 
 
 Join = Callable[..., FakeWorker]
@@ -105,9 +96,7 @@ def join() -> Iterator[Join]:
 @pytest.fixture
 def other_token_table() -> Iterator[int]:
     """The oid of the token table of another project, in a schema of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE SCHEMA other; CREATE TABLE other.flagstaff_token (id bigint)")
-        cursor.execute("SELECT 'other.flagstaff_token'::regclass::oid")
-        [[oid]] = cursor.fetchall()
-        yield oid
-        cursor.execute("DROP SCHEMA other CASCADE")
+    rows("CREATE SCHEMA other; CREATE TABLE other.flagstaff_token (id bigint)")
+    [[oid]] = rows("SELECT 'other.flagstaff_token'::regclass::oid")
+    yield oid
+    rows("DROP SCHEMA other CASCADE")

@@ -7,8 +7,6 @@ from django.contrib.auth.models import User
 
 from flagstaff.models import FeatureFlag, KeyValueStore
 
-__all__ = ["flag", "gateway"]
-
 
 @pytest.fixture
 def flag(alice: User) -> FeatureFlag:

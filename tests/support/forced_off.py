@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from flagstaff._engine.forced_off import force_off
 
-__all__ = ["forced_off"]
-
 
 @contextmanager
 def forced_off(keys: Iterable[str]) -> Iterator[None]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-__all__ = ["inputs_of"]
-
 
 def inputs_of(html: str, prefix: str) -> dict[str, str]:
     """Returns names and values, in order, of the inputs whose names begin with the prefix."""

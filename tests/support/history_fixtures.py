@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection
 
 from flagstaff.changes import create, create_value
 from flagstaff.models import Change
-
-__all__ = ["GERMAN", "flag_and_value", "role_that_reads"]
+from tests.support.sql import rows
 
 #: The conditions of a segment.
 GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
@@ -29,8 +27,18 @@ def flag_and_value() -> None:
 def role_that_reads(*tables: str) -> Iterator[None]:
     """Runs the block as the role `no_values`, which may read only these tables."""
     names = ", ".join(tables)
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE no_values; GRANT SELECT ON {names} TO no_values")
-        cursor.execute("SET ROLE no_values")
+    rows(f"CREATE ROLE no_values; GRANT SELECT ON {names} TO no_values")
+    rows("SET ROLE no_values")
+    yield
+    rows("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
+
+
+@contextmanager
+def disabled_triggers() -> Iterator[None]:
+    """Disables a trigger of the history while the block runs."""
+    trigger = "TRIGGER flagstaff_history_update_v1"
+    rows(f"ALTER TABLE flagstaff_featureflag DISABLE {trigger}")
+    try:
         yield
-        cursor.execute("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
+    finally:
+        rows(f"ALTER TABLE flagstaff_featureflag ENABLE {trigger}")

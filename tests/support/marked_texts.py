@@ -20,8 +20,6 @@ from django.utils.translation import override, trans_real
 from tests.support.translations import entries, german
 from tools.messages import POT
 
-__all__ = ["marked", "unmarked_in", "unmarked_texts"]
-
 _BEGIN, _END = "⟦", "⟧"
 _PLACEHOLDER = re.compile(r"(%\(\w+\)[a-z]|%%|%[sd]|\{\w*\})")
 _MARKED = re.compile(f"{_BEGIN}[^{_BEGIN}{_END}]*{_END}", re.DOTALL)
@@ -63,9 +61,7 @@ def _of_django() -> Iterator[tuple[str, str, str]]:
     """The messages of Django, also those that its German catalogue lacks."""
     for module in (django.conf, django.contrib.admin, django.contrib.auth):
         folder = Path(str(module.__file__)).parent
-        catalogue = (folder / "locale/en/LC_MESSAGES/django.po").read_text()
-        # A long message is in several lines.
-        yield from entries(catalogue.replace('"\n"', ""))
+        yield from entries((folder / "locale/en/LC_MESSAGES/django.po").read_text())
 
 
 def _mark(text: str) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["KEY", "TIMEOUT", "counted", "failed_users", "start_run", "wait_for_count"]
+from tools.limits import seconds
 
 Query = Callable[..., Any]
 KEY = "new_checkout"
@@ -59,7 +59,7 @@ def failed_users(query: Query, run: int, guard: int = 0) -> tuple[int, int]:
 
 def wait_for_count(query: Query, expected: tuple[int, int], *of: Any) -> None:
     """Waits until `counted` returns this."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds(TIMEOUT)
     while (found := counted(query, *of)) != expected:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)

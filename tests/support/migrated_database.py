@@ -12,8 +12,6 @@ from psycopg.conninfo import make_conninfo
 from tests.support.workers import ROOT
 from tools.postgres import Postgres
 
-__all__ = ["MIGRATED", "create_migrated_database"]
-
 MIGRATED = "migrated"
 
 

@@ -8,8 +8,6 @@ from django.contrib.auth.models import Group, User
 from django.db import models
 from django.test.utils import isolate_apps
 
-__all__ = ["flag_fields", "model_of", "value_fields"]
-
 Fields = dict[str, Any]
 
 

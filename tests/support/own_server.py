@@ -10,8 +10,6 @@ import os
 
 from tools.postgres import Postgres
 
-__all__ = ["pytest_unconfigure"]
-
 
 def _start() -> Postgres | None:
     if "PYTEST_XDIST_WORKER" not in os.environ or os.environ.get("DATABASE_URL"):

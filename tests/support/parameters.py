@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
-__all__ = ["split_by_parameters"]
-
 VARIABLE = "TEST_PARAMETERS"
 
 

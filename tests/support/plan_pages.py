@@ -12,8 +12,6 @@ from django.utils.html import strip_tags
 from flagstaff.rollouts.models import Plan
 from tests.support.rollouts import KEY
 
-__all__ = ["INLINE", "PLANS", "button_names", "plan_url", "press", "table", "text_of"]
-
 #: Styles and scripts that a strict policy forbids.
 INLINE = re.compile(r"\sstyle=|<style|<script(?![^>]*\ssrc=)|\son\w+=|javascript:")
 PLANS = "/admin/flagstaff_rollouts/plan/"

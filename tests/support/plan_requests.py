@@ -12,8 +12,6 @@ from django.test import RequestFactory
 import flagstaff
 from flagstaff.middleware import FlagstaffMiddleware
 
-__all__ = ["has_problem", "requests", "requests_async"]
-
 _FACTORY = RequestFactory()
 
 

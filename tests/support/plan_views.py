@@ -15,8 +15,6 @@ from django.test import RequestFactory
 import flagstaff
 from flagstaff.middleware import FlagstaffMiddleware
 
-__all__ = ["requests_by"]
-
 _FACTORY = RequestFactory()
 
 
@@ -35,10 +33,6 @@ def requests_by(view: str, key: str, users: Sequence[int]) -> None:
             b"".join(response)
 
 
-def _request_flags(key: str, request: Any) -> HttpResponseBase:
-    return HttpResponse(str(request.flags.enabled(key)))
-
-
 def _raises(key: str, request: Any) -> HttpResponseBase:
     flagstaff.flag_enabled(key, request.user)
     raise ZeroDivisionError
@@ -47,14 +41,6 @@ def _raises(key: str, request: Any) -> HttpResponseBase:
 def _not_found(key: str, request: Any) -> HttpResponseBase:
     flagstaff.flag_enabled(key, request.user)
     return HttpResponse(status=404)
-
-
-def _all_flags(key: str, request: HttpRequest) -> HttpResponseBase:
-    return HttpResponse(str(flagstaff.all_flags(request.user)))
-
-
-def _explain(key: str, request: HttpRequest) -> HttpResponseBase:
-    return HttpResponse(str(flagstaff.explain(key, request.user)))
 
 
 def _streaming(key: str, request: HttpRequest) -> HttpResponseBase:
@@ -99,12 +85,12 @@ def _drf(key: str, request: Any) -> HttpResponseBase:
 
 
 _VIEWS: Final[dict[str, Callable[[str, Any], HttpResponseBase]]] = {
-    "request.flags": _request_flags,
+    "request.flags": lambda key, request: HttpResponse(str(request.flags.enabled(key))),
     "raises": _raises,
     "drf": _drf,
     "404": _not_found,
-    "all_flags": _all_flags,
-    "explain": _explain,
+    "all_flags": lambda _key, request: HttpResponse(str(flagstaff.all_flags(request.user))),
+    "explain": lambda key, request: HttpResponse(str(flagstaff.explain(key, request.user))),
     "streaming": _streaming,
     "thread": _thread,
 }

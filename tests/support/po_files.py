@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Message", "compiled", "expected", "read_po"]
-
 _KEYWORD = re.compile(r'(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) "(.*)"$')
 
 
@@ -30,8 +28,12 @@ class Message:
 
 def read_po(path: Path) -> list[Message]:
     """Returns the messages of a file, without its header and without obsolete ones."""
-    blocks = path.read_text(encoding="utf-8").split("\n\n")
-    found = [_message(block) for block in blocks]
+    return messages_in(path.read_text(encoding="utf-8"))
+
+
+def messages_in(catalogue: str) -> list[Message]:
+    """The same for the text of a file."""
+    found = [_message(block) for block in catalogue.split("\n\n")]
     return [message for message in found if message.text]
 
 

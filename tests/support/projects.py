@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["PROJECT", "command", "run", "surroundings"]
+from tools.limits import CHILD, seconds
 
-PROJECT = Path(__file__).resolve().parent.parent / "system" / "projects" / "users_project"
-TOOLS = PROJECT.parent.parent
+TOOLS = Path(__file__).resolve().parent.parent.parent
+PROJECT = TOOLS / "tests" / "system" / "projects" / "users_project"
 
 
 def command(*arguments: str) -> list[str]:
@@ -37,7 +37,7 @@ def run(database: str | None, *arguments: str, **variables: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=50,
+        timeout=seconds(CHILD),
         check=False,
     )
     assert result.returncode == 0, result.stdout

@@ -12,8 +12,6 @@ from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.patching import Patch, patch
 from flagstaff.cleanup.references.searching import search_files, with_candidates
 
-__all__ = ["Found", "found_in", "keys_in", "patched", "references_in", "resolved", "write_project"]
-
 #: The kind of a place, and its key or pattern.
 Found = tuple[str, str]
 
@@ -50,6 +48,13 @@ def patched(root: Path, files: dict[str, str], **results: bool) -> Patch:
     paths = searched_files([root])
     found = search_files(paths)
     return patch(paths, found, with_candidates(found.references, list(results)), results)
+
+
+def listed(root: Path, source: str, *, on: bool = True, name: str = "views.py") -> list[str | None]:
+    """Returns the keys that the patch for the flag `a` lists. It must change nothing."""
+    found = patched(root, {name: source}, a=on)
+    assert found.text == ""
+    return [one.key for one in found.remaining]
 
 
 def resolved(root: Path, source: str, *, on: bool = True, name: str = "views.py") -> str:

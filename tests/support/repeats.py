@@ -9,8 +9,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["quietest", "repeats"]
-
 VARIABLE = "TEST_REPEATS"
 
 

@@ -18,22 +18,10 @@ from flagstaff.rollouts.models import (
     SignalWorker,
 )
 
-__all__ = [
-    "KEY",
-    "add_worker",
-    "drive_recently",
-    "end_dwell_time",
-    "events",
-    "fail",
-    "make_flag",
-    "plan_of",
-    "rollout",
-    "run_of",
-    "see",
-    "see_enough",
-]
-
 KEY = "new_checkout"
+STEPS = ["5:1h", "25:1h", "100:1h"]
+#: With these, a rule can grant the flag.
+RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
 _REGISTERS = 4096
 
 
@@ -77,6 +65,11 @@ def end_dwell_time(key: str = KEY) -> None:
     Plan.objects.filter(key=key).update(due_at=ClockTimestamp() - timedelta(seconds=1))
 
 
+def leave_unguarded() -> None:
+    """Makes the running plans unguarded, as if run-jobs had not run for a while."""
+    Plan.objects.update(guarded_until=ClockTimestamp() - timedelta(seconds=1))
+
+
 def see(run_id: int, *, inside: bool, users: int) -> None:
     """Writes the requests of so many users, as workers count them."""
     ranks: dict[int, int] = {}
@@ -99,6 +92,12 @@ def see_enough(key: str = KEY) -> None:
     see(run_id, inside=False, users=2000)
 
 
+def pass_step(key: str = KEY) -> None:
+    """Makes the present step due, with enough users for it to pass."""
+    see_enough(key)
+    end_dwell_time(key)
+
+
 def fail(run_id: int, *, inside: bool, users: int, guard: int = 0) -> None:
     """Writes the first failures of so many users."""
     first = 0 if inside else 1_000_000
@@ -106,6 +105,13 @@ def fail(run_id: int, *, inside: bool, users: int, guard: int = 0) -> None:
         FailedUnit(run_id=run_id, guard=guard, inside=inside, unit=first + number)
         for number in range(users)
     )
+
+
+def harm(key: str = KEY) -> None:
+    """Writes enough users, of whom many fail inside and few outside."""
+    see_enough(key)
+    fail(run_of(key), inside=True, users=300)
+    fail(run_of(key), inside=False, users=20)
 
 
 def add_worker(*, last_seen: timedelta, worker: str = "web-1", stopped: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Session", "Sessions", "own_backends", "sessions", "within"]
+from tools.limits import seconds
 
 Query = Callable[..., Any]
 
@@ -60,12 +60,12 @@ def _owner(name: str) -> int:
     return 0
 
 
-def within(seconds: float, condition: Callable[[], object]) -> bool:
-    """Waits until the condition is true, and returns False after the timeout.
+def within(limit: float, condition: Callable[[], object]) -> bool:
+    """Waits until the condition is true, and returns False after the limit of a quiet machine.
 
     Polls, because the server sends no event when a session ends.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds(limit)
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -5,4 +5,4 @@ from __future__ import annotations
 from tests.support.settings import *  # noqa: F403
 from tests.support.settings import DATABASES
 
-DATABASES["default"]["ENGINE"] = "tests.system.adoption.article.config"
+DATABASES["default"]["ENGINE"] = "tests.support.rotating_backend"

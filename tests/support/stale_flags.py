@@ -6,25 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from flagstaff._tables.model_fields import find_field
 from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.stale import assess_flags
 from flagstaff.models import FeatureFlag
+from tests.support.sql import rows
 from tests.support.terminals import delete_usage
-
-__all__ = [
-    "KEY",
-    "age_history",
-    "assess_one",
-    "collect_usage",
-    "evaluate",
-    "make_flag",
-    "set_columns",
-    "signals",
-]
 
 KEY = "new_checkout"
 
@@ -60,12 +49,12 @@ class _Column:
 
 def age_history(days: float, flag: FeatureFlag | None = None) -> None:
     """Makes the entries of the history older by so many days: all, or those of a flag."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE flagstaff_change SET at = at - make_interval(secs => %s) "
-            "WHERE coalesce(%s, object_pk) = object_pk",
-            [days * 86_400, None if flag is None else str(flag.pk)],
-        )
+    rows(
+        "UPDATE flagstaff_change SET at = at - make_interval(secs => %s) "
+        "WHERE coalesce(%s, object_pk) = object_pk",
+        days * 86_400,
+        None if flag is None else str(flag.pk),
+    )
 
 
 def collect_usage(days: float = 90, *, until: float = 0, pid: int = 1) -> None:
@@ -74,22 +63,15 @@ def collect_usage(days: float = 90, *, until: float = 0, pid: int = 1) -> None:
     if pid == 1:
         delete_usage()
         evaluate("another", begin)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO flagstaff_usage_worker VALUES (%s, 'web-1', %s, %s, 60, 1, %s, NULL)",
-            [str(pid), pid, begin, end],
-        )
+    worker = "INSERT INTO flagstaff_usage_worker VALUES (%s, 'web-1', %s, %s, 60, 1, %s, NULL)"
+    rows(worker, str(pid), pid, begin, end)
 
 
 def evaluate(key: str, at: datetime | float = 0, *, times: int = 1) -> None:
     """Evaluations of a key at a time, or so many days ago."""
     time = at if isinstance(at, datetime) else timezone.now() - timedelta(days=at)
     hour = time.replace(minute=0, second=0, microsecond=0)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO flagstaff_usage VALUES (%s, %s, true, 0, %s, %s)",
-            [hour, key, times, time],
-        )
+    rows("INSERT INTO flagstaff_usage VALUES (%s, %s, true, 0, %s, %s)", hour, key, times, time)
 
 
 def assess_one(key: str = KEY, days: int | None = None) -> Assessment:

@@ -8,8 +8,6 @@ from typing import final
 
 import pytest
 
-__all__ = ["StepClock"]
-
 
 @final
 class StepClock:

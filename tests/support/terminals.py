@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -11,27 +12,17 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from django.contrib.auth.models import User
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.core.management.color import no_style
 from django.db import connection
 from django.utils.timezone import override
 
+from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-
-__all__ = [
-    "OPENED",
-    "Ran",
-    "Terminal",
-    "delete_usage",
-    "document",
-    "flags",
-    "open_shop",
-    "rows",
-    "run",
-    "typed",
-]
+from tests.support import sql
 
 OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
+REVIEWS, PAGE = "Reviews before everybody sees them", "One page instead of three"
 
 
 class Ran(NamedTuple):
@@ -70,6 +61,13 @@ def rows(*arguments: str) -> list[list[str]]:
     return [line.split("\t") for line in flags(*arguments).out.splitlines()]
 
 
+def undo_of(printed: str) -> str:
+    """Returns the line after `manage.py flags` of the one command that undoes a change."""
+    found: list[str] = re.findall(r"^undo: manage\.py flags (.+)$", printed, re.MULTILINE)
+    [line] = found
+    return line
+
+
 def typed(line: str) -> str:
     """Returns what a terminal shows after a line such as "flags list | cut -f 1"."""
     command, _bar, rest = line.partition(" | ")
@@ -86,7 +84,10 @@ def typed(line: str) -> str:
 def _run(arguments: Sequence[str], out: StringIO, err: StringIO) -> int:
     with override("UTC"):
         try:
-            call_command("flags", *arguments, stdout=out, stderr=err)
+            # `call_command` builds the parsers of all verbs, for options that are keywords.
+            command = Command()
+            options = vars(command.create_parser("", "flags").parse_args(list(arguments)))
+            command.execute(*options.pop("args", ()), **options, stdout=out, stderr=err)
         except CommandError as error:
             err.write(f"CommandError: {error}\n")
             return error.returncode
@@ -97,27 +98,14 @@ def open_shop() -> None:
     """Creates the flags and values of the documentation's examples: a flag in every state."""
     alice = User.objects.create(pk=1, username="alice")
     bob = User.objects.create(pk=2, username="bob")
-    FeatureFlag.objects.bulk_create(
-        [
-            FeatureFlag(
-                pk=1,
-                key="beta_reviews",
-                enabled=True,
-                kind="permission",
-                description="Reviews before everybody sees them",
-            ),
-            FeatureFlag(pk=2, key="dark_mode", enabled=True, rollout_percent=100),
-            FeatureFlag(
-                pk=3,
-                key="new_checkout",
-                enabled=True,
-                rollout_percent=25,
-                description="One page instead of three",
-            ),
-            FeatureFlag(pk=4, key="search_v2", enabled=True, kind="ops"),
-            FeatureFlag(pk=5, key="summer_banner", rollout_percent=100),
-        ]
-    )
+    flags = [
+        FeatureFlag(pk=1, key="beta_reviews", enabled=True, kind="permission", description=REVIEWS),
+        FeatureFlag(pk=2, key="dark_mode", enabled=True, rollout_percent=100),
+        FeatureFlag(pk=3, key="new_checkout", enabled=True, rollout_percent=25, description=PAGE),
+        FeatureFlag(pk=4, key="search_v2", enabled=True, kind="ops"),
+        FeatureFlag(pk=5, key="summer_banner", rollout_percent=100),
+    ]
+    FeatureFlag.objects.bulk_create(flags)
     FeatureFlag.objects.get(key="beta_reviews").allowed_users.add(alice, bob)
     FeatureFlag.objects.get(key="new_checkout").allowed_users.add(alice)
     FeatureFlag.objects.update(created_at=OPENED, changed_at=OPENED)
@@ -140,18 +128,14 @@ def open_shop() -> None:
 
 def _reset_sequences() -> None:
     """Sets the sequences after the explicit primary keys."""
-    with connection.cursor() as cursor:
-        for statement in connection.ops.sequence_reset_sql(
-            no_style(), [User, FeatureFlag, Segment]
-        ):
-            cursor.execute(statement)
+    for statement in connection.ops.sequence_reset_sql(no_style(), [User, FeatureFlag, Segment]):
+        sql.rows(statement)
 
 
 def delete_usage() -> None:
     """Deletes all usage. The lock makes an engine of this process wait until after the test."""
-    with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE flagstaff_usage, flagstaff_usage_worker IN EXCLUSIVE MODE")
-        cursor.execute("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_usage_worker")
+    sql.rows("LOCK TABLE flagstaff_usage, flagstaff_usage_worker IN EXCLUSIVE MODE")
+    sql.rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_usage_worker")
 
 
 def _create_usage() -> None:
@@ -165,14 +149,12 @@ def _create_usage() -> None:
         ("new_checkout", True, 301, 934),
         ("new_chekout", False, 0, 17),
     ]
-    with connection.cursor() as cursor:
-        cursor.executemany(
+    for row in evaluations:
+        sql.rows(
             "INSERT INTO flagstaff_usage "
             "(hour, key, defined, true_count, false_count, last_evaluated_at) "
             "VALUES (%s, %s, %s, %s, %s, %s)",
-            [[hour, *row, OPENED] for row in evaluations],
+            *(hour, *row, OPENED),
         )
-        cursor.execute(
-            "INSERT INTO flagstaff_usage_worker VALUES ('shop', 'web-1', 7, %s, 60, 1, %s, %s)",
-            [hour, OPENED, OPENED],
-        )
+    worker = "INSERT INTO flagstaff_usage_worker VALUES ('shop', 'web-1', 7, %s, 60, 1, %s, %s)"
+    sql.rows(worker, hour, OPENED, OPENED)

@@ -10,8 +10,6 @@ from typing import final
 
 from tests.support.certificates import Certificate
 
-__all__ = ["TlsProxy"]
-
 _REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 _HANDSHAKE = b"\x16"
 

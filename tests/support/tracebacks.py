@@ -5,8 +5,6 @@ from __future__ import annotations
 import traceback
 from types import ModuleType
 
-__all__ = ["local_variables"]
-
 
 def local_variables(error: BaseException, module: ModuleType) -> str:
     """Returns the local variables of the traceback's frames in a module, as text."""

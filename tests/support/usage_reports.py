@@ -10,15 +10,6 @@ from django.db import connection
 import flagstaff
 from flagstaff._engine.usage import usage
 
-__all__ = [
-    "evaluate_each",
-    "evaluate_held",
-    "hold",
-    "read_in_every_other_way",
-    "report",
-    "usage_problem",
-]
-
 _held: list[Any] = []
 
 

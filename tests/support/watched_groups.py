@@ -8,8 +8,6 @@ from django.db.migrations.state import ProjectState
 
 from flagstaff.operations import WatchGroups
 
-__all__ = ["unwatch_groups", "watch_groups"]
-
 
 def watch_groups(operation: WatchGroups | None = None, state: ProjectState | None = None) -> None:
     """Installs the triggers on the tables of the newest migrations, or of another state."""

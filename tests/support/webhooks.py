@@ -5,33 +5,18 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Barrier, Event, Thread
-from types import TracebackType
 from typing import Any, final
 
 import pytest
 from django.db import connection
-from django.test import override_settings
 
-from flagstaff.models import FeatureFlag
 from flagstaff.webhooks import deliver
-
-__all__ = [
-    "SECRET",
-    "Received",
-    "Webhook",
-    "assert_delivered",
-    "configured",
-    "deliver_in_thread",
-    "hook",
-    "make_due",
-    "percents",
-    "query",
-    "two_flags",
-]
+from tests.support.sql import rows
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 
@@ -59,10 +44,6 @@ class Received:
         return self.json["data"]
 
 
-def accept(_received: Received) -> tuple[int, dict[str, str]]:
-    return 200, {}
-
-
 @final
 class Webhook:
     """Listens on loopback. `received` has all requests, `accepted` those with a 2xx response."""
@@ -70,7 +51,7 @@ class Webhook:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.accepted: list[Received] = []
-        self.respond: Respond = accept
+        self.respond: Respond = lambda _: (200, {})
         # While it is set, requests get no response until `released` is set.
         self.hangs = Event()
         self.requested = Event()
@@ -82,12 +63,7 @@ class Webhook:
     def __enter__(self) -> Webhook:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.released.set()
         self.stop()
 
@@ -148,46 +124,16 @@ class Webhook:
         handler.end_headers()
 
 
-# Fixtures, for the modules that import them.
-
-
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
     with Webhook() as webhook:
         yield webhook
 
 
-@pytest.fixture
-def two_flags() -> Iterator[None]:
-    """Two flags, and an empty queue without receivers."""
-    for key in ("new_checkout", "search_v2"):
-        FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=5)
-    query("TRUNCATE flagstaff_receiver, flagstaff_delivery")
-    yield
-    query("TRUNCATE flagstaff_receiver, flagstaff_delivery")
-
-
-@pytest.fixture
-def configured(two_flags: None, hook: Webhook) -> Iterator[None]:
-    """One receiver, after its first delivery run."""
-    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
-        deliver()
-        yield
-
-
-# Helpers.
-
-
-def query(statement: str, *parameters: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return list(cursor.fetchall()) if cursor.description else []
-
-
 def make_due() -> None:
     """Ends all retry delays and pauses."""
-    query("UPDATE flagstaff_delivery SET due_at = now() - interval '1 second'")
-    query("UPDATE flagstaff_receiver SET paused_until = NULL")
+    rows("UPDATE flagstaff_delivery SET due_at = now() - interval '1 second'")
+    rows("UPDATE flagstaff_receiver SET paused_until = NULL")
 
 
 def assert_delivered(**expected: Any) -> None:
@@ -214,9 +160,7 @@ def deliver_in_thread(gate: Barrier | None = None) -> Iterator[None]:
         finally:
             connection.close()
 
-    thread = Thread(target=run)
-    thread.start()
-    try:
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(run)
         yield
-    finally:
-        thread.join()
+    future.result()

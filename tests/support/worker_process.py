@@ -1,4 +1,4 @@
-"""The process of `tests.support.workers.Worker`: reads commands, and writes a line with each result."""
+"""The process of `tests.support.workers.Worker`: reads commands, writes a line with each result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ Command = list[Any]
 
 _logged: list[list[str]] = []
 _stop = threading.Event()
-_seen: list[Any] = []
 _followed: list[list[Any]] = []
 _threads: list[threading.Thread] = []
 
@@ -71,26 +70,11 @@ def has_logged(times: int) -> bool:
     return len(_logged) >= times
 
 
-def watch(command: Command) -> None:
-    """Repeats a command in a thread and records its distinct results, until `watched` is called."""
-    _stop.clear()
-    _seen.clear()
-
-    def repeat() -> None:
-        over = False
-        while not over:
-            # Read before the last run, so that a result at the time of the stop is recorded.
-            over = _stop.is_set()
-            found = run(command)
-            if found not in _seen:
-                _seen.append(found)
-            time.sleep(0.0002)
-
-    _start(repeat)
-
-
 def follow(command: Command) -> None:
-    """Repeats a command in a thread and records when its result changed, until `followed`."""
+    """Repeats a command in a thread and records when its result changed.
+
+    It ends with `followed`, or with `watched`, which returns only the distinct results.
+    """
     _stop.clear()
     _followed.clear()
 
@@ -132,7 +116,11 @@ def watched() -> list[Any]:
     _stop.set()
     while _threads:
         _threads.pop().join()
-    return _seen
+    seen: list[Any] = []
+    for _, found in _followed:
+        if found not in seen:
+            seen.append(found)
+    return seen
 
 
 def _start(work: Callable[[], None]) -> None:
@@ -162,8 +150,7 @@ def in_fork(how: str, commands: list[Command], bare: bool = False) -> list[Any]:
     A bare fork bypasses Python, as uWSGI does, so Python runs no fork hooks.
     """
     reading, writing = os.pipe()
-    with _fork_beside_threads():
-        pid = ctypes.PyDLL(None).fork() if bare else os.fork()
+    pid = _fork(bare)
     if pid == 0:
         os.write(writing, json.dumps([run(command) for command in commands]).encode())
         os.close(writing)
@@ -176,15 +163,15 @@ def in_fork(how: str, commands: list[Command], bare: bool = False) -> list[Any]:
 
 
 def continue_in_fork(bare: bool = False) -> int:
-    """Forks, and kills this process. The child runs all further commands; returns its process id.
-
-    A bare fork bypasses Python, as uWSGI does, so Python runs no fork hooks.
-    """
-    with _fork_beside_threads():
-        pid = ctypes.PyDLL(None).fork() if bare else os.fork()
-    if pid != 0:
+    """Forks and kills this process. The child runs all further commands; returns its process id."""
+    if _fork(bare) != 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
+
+
+def _fork(bare: bool) -> int:
+    with _fork_beside_threads():
+        return int(ctypes.PyDLL(None).fork()) if bare else os.fork()
 
 
 @contextmanager
@@ -224,7 +211,12 @@ def create_enabled_flag(key: str) -> None:
     connection.close()
 
 
+_BY_NAME: list[Callable[..., Any]] = [
+    *(until, survey, has_logged, follow, last_followed, followed, watched, reload_constantly),
+    *(in_threads, in_fork, continue_in_fork, in_pool, migrate, create_enabled_flag),
+]
 COMMANDS: dict[str, Callable[..., Any]] = {
+    **{function.__name__: function for function in _BY_NAME},
     "flag_enabled": lambda key, user=None, default=False: flagstaff.flag_enabled(
         key, user, default=default
     ),
@@ -239,22 +231,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "ready": lambda timeout=None: flagstaff.ready(timeout),
     "refresh": lambda timeout=5.0: flagstaff.refresh(timeout),
     "logged": lambda: _logged,
-    "has_logged": has_logged,
-    "until": until,
-    "survey": survey,
-    "watch": watch,
-    "watched": watched,
-    "follow": follow,
-    "last_followed": last_followed,
-    "followed": followed,
-    "reload_constantly": reload_constantly,
-    "in_threads": in_threads,
-    "in_fork": in_fork,
-    "continue_in_fork": continue_in_fork,
-    "in_pool": in_pool,
+    "watch": follow,
     "exit": exit_by,
-    "migrate": migrate,
-    "create_enabled_flag": create_enabled_flag,
     "pid": os.getpid,
     # Functions that only one test file needs are in a module beside it.
     "call": lambda path, *arguments: import_string(path)(*arguments),

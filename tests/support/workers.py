@@ -15,11 +15,9 @@ from typing import Any, final
 from psycopg.conninfo import make_conninfo
 
 from tools.lifeline import ends_with_parent
-
-__all__ = ["Worker", "address"]
+from tools.limits import SERVER, seconds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT = 10.0
 
 
 def address(url: str, database: str) -> str:
@@ -35,7 +33,9 @@ class Worker:
     context manager it ends the process, which must have written nothing to standard error.
     """
 
-    def __init__(self, url: str, *, project: str = "tests.support.settings", **flagstaff: Any) -> None:
+    def __init__(
+        self, url: str, *, project: str = "tests.support.settings", **flagstaff: Any
+    ) -> None:
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.support.worker_process"],
@@ -85,11 +85,15 @@ class Worker:
         return found["result"]
 
     def sees(self, command: list[Any], expected: Any, *, within: float) -> float:
-        """Waits until the command has this result, and returns the seconds that it took."""
-        took = self.ask("until", command, expected, within)
+        """Waits until the command has this result, and returns the seconds that it took.
+
+        `within` is in seconds of a quiet machine.
+        """
+        limit = seconds(within)
+        took = self.ask("until", command, expected, limit)
         if took is None:
             found, status = self.ask(*command), self.ask("status")
-            message = f"{command}: {found!r} after {within} s, not {expected!r}; {status}"
+            message = f"{command}: {found!r} after {limit:.1f} s, not {expected!r}; {status}"
             raise AssertionError(message)
         return float(took)
 
@@ -102,7 +106,7 @@ class Worker:
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            status = self._process.wait(TIMEOUT)
+            status = self._process.wait(seconds(SERVER))
         finally:
             self._process.kill()
             self._process.wait()

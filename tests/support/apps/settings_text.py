@@ -7,4 +7,4 @@ from tests.support.settings import DATABASES, INSTALLED_APPS
 
 AUTH_USER_MODEL = "members.TextMember"
 DATABASES = {"default": {**DATABASES["default"], "TEST": {"NAME": "test_users_text"}}}
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.system.adoption.article.checkout"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.apps.members"]

@@ -7,4 +7,4 @@ from tests.support.settings import DATABASES, INSTALLED_APPS
 
 AUTH_USER_MODEL = "members.UuidMember"
 DATABASES = {"default": {**DATABASES["default"], "TEST": {"NAME": "test_users_uuid"}}}
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.system.adoption.article.checkout"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.apps.members"]

@@ -8,8 +8,6 @@ from typing import Any
 
 from django.db.backends.postgresql import base
 
-__all__ = ["DatabaseWrapper"]
-
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:

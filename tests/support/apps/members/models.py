@@ -7,8 +7,6 @@ import uuid
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 
-__all__ = ["BigintMember", "TextMember", "UuidMember"]
-
 
 def random_name() -> str:
     return uuid.uuid4().hex

@@ -8,8 +8,6 @@ from typing import Any
 
 from django.db import models
 
-__all__ = ["DecimalStore", "LoudStore", "TextStore"]
-
 
 class DecimalDecoder(json.JSONDecoder):
     def __init__(self) -> None:

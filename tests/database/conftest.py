@@ -1,0 +1,46 @@
+"""Users and flags of the tests of pages, and groups in another database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from flagstaff.models import FeatureFlag
+from tests.support.flag_fixtures import gateway
+from tests.support.history_fixtures import GERMAN
+from tests.support.routers import GroupsElsewhere
+
+__all__ = ["gateway"]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create(username="alice")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create(username="bob")
+
+
+@pytest.fixture
+def new_checkout(alice: User) -> FeatureFlag:
+    """A flag whose only user is alice."""
+    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    flag.allowed_users.add(alice)
+    return flag
+
+
+@pytest.fixture
+def german(db: None) -> FeatureFlag:
+    """A flag for those in Germany."""
+    rules = [{"conditions": GERMAN}]
+    return FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
+
+
+@pytest.fixture
+def groups_elsewhere(settings: Any) -> None:
+    """Groups are in another database than the flags, so they cannot be read."""
+    settings.DATABASE_ROUTERS = [GroupsElsewhere()]

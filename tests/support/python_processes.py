@@ -1,0 +1,39 @@
+"""Python processes of the test project, or of a project with other settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+#: Options with which a warning is an error.
+STRICT = ("-X", "dev", "-W", "error")
+
+
+def environment(database: str, **variables: str) -> dict[str, str]:
+    """Returns the environment variables of a project at this database."""
+    project = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | project | {"PYTHONPATH": path} | variables
+
+
+def run_python(
+    database: str, *arguments: str, text: str = "", status: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python with these arguments to its end. It must exit with this status.
+
+    The time limit of the test ends it.
+    """
+    ran = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment(database, **variables),
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == status, ran.stdout + ran.stderr
+    return ran

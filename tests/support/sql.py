@@ -1,0 +1,57 @@
+"""Statements over Django's connection, and the change tokens that they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+from django.db import connection
+
+
+def rows(query: str, *parameters: Any) -> list[Any]:
+    """Runs a statement, and returns its rows if it has any."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def without_table(name: str) -> Iterator[None]:
+    """Renames a table while the block runs."""
+    rows(f"ALTER TABLE {name} RENAME TO hidden")
+    try:
+        yield
+    finally:
+        rows(f"ALTER TABLE hidden RENAME TO {name}")
+
+
+def copy_in(table: str, line: str) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+        copy.write(line)
+
+
+@final
+class Tokens:
+    """The relations of the tokens since the last call."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self()
+
+    def __call__(self) -> list[str]:
+        found = rows(
+            "SELECT id, relation::text FROM flagstaff_token WHERE id > %s ORDER BY id", self._newest
+        )
+        self._newest = found[-1][0] if found else self._newest
+        return [relation for _, relation in found]
+
+
+def insert_users(first: int, last: int) -> str:
+    """The statement that creates users with these primary keys."""
+    return (
+        "INSERT INTO auth_user (id, username, password, first_name, last_name, email, "
+        "is_superuser, is_staff, is_active, date_joined) "
+        "SELECT id, 'user_' || id, '', '', '', '', false, false, true, now() "
+        f"FROM generate_series({first}, {last}) AS id;"
+    )

@@ -1,0 +1,71 @@
+"""A new and an old view, sync and async, and requests for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
+
+from flagstaff.middleware import FlagstaffMiddleware
+
+__all__ = [
+    "content_of",
+    "lazy_user",
+    "new",
+    "new_async",
+    "old",
+    "old_async",
+    "request_of",
+    "with_flags",
+]
+
+
+def new(request: HttpRequest, number: int = 0) -> HttpResponse:
+    return HttpResponse(f"new {number}")
+
+
+async def new_async(request: HttpRequest, number: int = 0) -> HttpResponse:
+    return HttpResponse(f"new {number}")
+
+
+def old(request: HttpRequest, number: int = 0) -> HttpResponse:
+    # Queries: Django forbids that in the thread of an event loop.
+    return HttpResponse(f"old {number} of {User.objects.count()}")
+
+
+async def old_async(request: HttpRequest, number: int = 0) -> HttpResponse:
+    return HttpResponse(f"old {number} of {await User.objects.acount()}")
+
+
+def request_of(user: Any, method: str = "get") -> Any:
+    """A request of a user; of one without a user, if it is None."""
+    request: Any = getattr(RequestFactory(), method)("/")
+    if user is not None:
+        request.user = user
+    return request
+
+
+def lazy_user(user: object, reads: list[object]) -> Any:
+    """A lazy user like that of a request; `reads` records when it is read from the session."""
+
+    def read() -> object:
+        reads.append(user)
+        return user
+
+    return SimpleLazyObject(read)
+
+
+def with_flags(request: Any) -> Any:
+    """A request that has passed the middleware."""
+    FlagstaffMiddleware(lambda request: HttpResponse())(request)
+    return request
+
+
+def content_of(view: Any, *args: Any, **kwargs: Any) -> str:
+    """Calls a sync or async view like Django's handler, and returns its content."""
+    call = async_to_sync(view) if iscoroutinefunction(view) else view
+    return str(call(*args, **kwargs).content.decode())
