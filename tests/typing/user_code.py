@@ -16,7 +16,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.functional import SimpleLazyObject
-from django.views.generic import DetailView, FormView, ListView, RedirectView, TemplateView, View
+from django.views.generic import DetailView, ListView, TemplateView, View
 from typing_extensions import assert_type
 
 from flagstaff import all_flags, changes, explain, flag_enabled, get_value, snapshot
@@ -114,10 +114,6 @@ def checkout(request: FlagstaffRequest) -> JsonResponse:
     return JsonResponse(request.flags.all())
 
 
-async def checkout_async(request: FlagstaffRequest) -> HttpResponse:
-    return HttpResponse("new" if await request.flags.aenabled("new_checkout") else "old")
-
-
 # Views.
 
 
@@ -154,14 +150,6 @@ class Details(FlagRequiredMixin, DetailView[User]):
 
 
 class Users(FlagRequiredMixin, ListView[User]):
-    flag_key = "new_checkout"
-
-
-class Redirect(FlagRequiredMixin, RedirectView):
-    flag_key = "new_checkout"
-
-
-class Edit(FlagRequiredMixin, FormView[Any]):
     flag_key = "new_checkout"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,17 +17,32 @@ from flagstaff.validators import (
 )
 
 HINT = 'use letters, digits, "_", "-" or ".", such as "new_checkout"'
+
+
+def messages_of(validate: Callable[[Any], None], value: object) -> list[str]:
+    with pytest.raises(ValidationError) as error:
+        validate(value)
+    return error.value.messages
+
+
+KEYS = ["a", "new_checkout", "new-checkout", "shop.cart", "été", "割引", ".a", "x" * 255]
+UNITS = ["user", "visitor", "organization", "größe", "a b", "x" * 100]
+TAGS = [[], ["checkout"], ["a b", "größe", "x" * 50], [str(n) for n in range(20)]]
+
+
+@pytest.mark.parametrize(
+    ("validate", "values"),
+    [(validate_flag_key, KEYS), (validate_bucket_by, UNITS), (validate_tags, TAGS)],
+)
+def test_valid_value_is_accepted(validate: Callable[[Any], None], values: list[Any]) -> None:
+    for value in values:
+        validate(value)
+
+
 OPTION = (
     'the key begins with "-", as options of a command do; begin it with a letter or a digit, '
     'such as "new_checkout"'
 )
-
-
-@pytest.mark.parametrize(
-    "key", ["a", "new_checkout", "new-checkout", "shop.cart", "été", "割引", ".a", "x" * 255]
-)
-def test_valid_key_is_accepted(key: str) -> None:
-    validate_flag_key(key)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +55,7 @@ def test_valid_key_is_accepted(key: str) -> None:
         ("new\n", f"the key has white space at position 4; {HINT}"),
         ("new:checkout", f'the key has a ":" at position 4; {HINT}'),
         ("\x00new", f"the key has a control character at position 1; {HINT}"),
-        ("--help", OPTION),
-        ("-rf", OPTION),
-        ("-", OPTION),
+        *((key, OPTION) for key in ("--help", "-rf", "-")),
         ("<b>x</b>", f'the key has the character "<" at position 1; {HINT}'),
         ("a/b?c#d", f'the key has the character "/" at position 2; {HINT}'),
         ("🚩flag", f'the key has the character "🚩" at position 1; {HINT}'),
@@ -50,50 +64,32 @@ def test_valid_key_is_accepted(key: str) -> None:
     ],
 )
 def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None:
-    with pytest.raises(ValidationError) as error:
-        validate_flag_key(key)
-    assert error.value.messages == [message]
+    assert messages_of(validate_flag_key, key) == [message]
 
 
 # Bucketing units.
 
 USABLE = 'use "user", "visitor", or the name of an attribute, such as "organization"'
-
-
-@pytest.mark.parametrize("unit", ["user", "visitor", "organization", "größe", "a b", "x" * 100])
-def test_valid_bucketing_unit_is_accepted(unit: str) -> None:
-    validate_bucket_by(unit)
+NO_TEXT = f"the bucketing unit is not a text; {USABLE}"
+WHITE_SPACE = "the bucketing unit starts or ends with white space; remove it"
+UNSTORABLE = f"the bucketing unit contains a character that PostgreSQL cannot store; {USABLE}"
+USER_ATTRIBUTES = ("is_authenticated", "is_staff", "is_superuser", "groups")
+BUILT_IN = f"cannot be the bucketing unit, because it is built in; {USABLE}"
 
 
 @pytest.mark.parametrize(
     ("unit", "message"),
     [
         ("", f"the bucketing unit is empty; {USABLE}"),
-        (5, f"the bucketing unit is not a text; {USABLE}"),
-        (None, f"the bucketing unit is not a text; {USABLE}"),
+        *((unit, NO_TEXT) for unit in (5, None)),
         ("x" * 101, "the bucketing unit has 101 characters; use at most 100"),
-        (" user", "the bucketing unit starts or ends with white space; remove it"),
-        ("plan\n", "the bucketing unit starts or ends with white space; remove it"),
-        *(
-            (
-                unit,
-                f"the bucketing unit contains a character that PostgreSQL cannot store; {USABLE}",
-            )
-            for unit in ("\ud800", "a\0b")
-        ),
-        *(
-            (
-                name,
-                f'"{name}" cannot be the bucketing unit, because it is built in; {USABLE}',
-            )
-            for name in ("is_authenticated", "is_staff", "is_superuser", "groups")
-        ),
+        *((unit, WHITE_SPACE) for unit in (" user", "plan\n")),
+        *((unit, UNSTORABLE) for unit in ("\ud800", "a\0b")),
+        *((name, f'"{name}" {BUILT_IN}') for name in USER_ATTRIBUTES),
     ],
 )
 def test_invalid_bucketing_unit_is_rejected_with_the_reason(unit: Any, message: str) -> None:
-    with pytest.raises(ValidationError) as error:
-        validate_bucket_by(unit)
-    assert error.value.messages == [message]
+    assert messages_of(validate_bucket_by, unit) == [message]
 
 
 # Rules and conditions.
@@ -108,9 +104,7 @@ def rule(*conditions: Any, **others: Any) -> dict[str, Any]:
 
 
 def problem_of(rules: object) -> str:
-    with pytest.raises(ValidationError) as error:
-        validate_rules(rules)
-    [message] = error.value.messages
+    [message] = messages_of(validate_rules, rules)
     return message
 
 
@@ -159,26 +153,15 @@ def test_rules_of_another_form_are_rejected(rules: object, message: str) -> None
     assert problem_of(rules) == message
 
 
-def test_conditions_of_a_segment_name_no_segment() -> None:
+def test_conditions_of_a_segment_are_not_empty_and_name_no_segment() -> None:
     validate_conditions([in_("paid")])
+    with pytest.raises(ValidationError, match="which would include everyone"):
+        validate_conditions([])
     with pytest.raises(ValidationError) as error:
         validate_conditions([in_("paid"), {"segment": "enterprise"}])
     assert error.value.messages == [
         "condition 2: a segment cannot name a segment; add the conditions of that segment here"
     ]
-
-
-def test_empty_conditions_of_a_segment_are_rejected() -> None:
-    with pytest.raises(ValidationError, match="which would include everyone"):
-        validate_conditions([])
-
-
-@pytest.mark.parametrize("value", [Decimal("1.5"), b"paid", {1}], ids=repr)
-def test_value_of_another_type_is_rejected(value: object) -> None:
-    assert problem_of_values(value) == (
-        f"this is not JSON: Object of type {type(value).__name__} is not JSON serializable; "
-        "use lists, objects, texts, numbers and bools only"
-    )
 
 
 NOT_JSON = (
@@ -187,23 +170,17 @@ NOT_JSON = (
 )
 
 
-@pytest.mark.parametrize(
-    "value",
-    [float("nan"), float("inf"), 10**5_000],
-    ids=["NaN", "infinity", "5,000 digits"],
-)
-def test_number_that_json_cannot_hold_is_rejected(value: object) -> None:
-    assert problem_of_values(value) == NOT_JSON
-
-
-def test_rules_that_contain_themselves_are_rejected() -> None:
+def test_value_that_json_cannot_hold_and_deep_rules_are_rejected() -> None:
+    for value in (Decimal("1.5"), b"paid", {1}):
+        assert problem_of_values(value) == (
+            f"this is not JSON: Object of type {type(value).__name__} is not JSON serializable; "
+            "use lists, objects, texts, numbers and bools only"
+        )
+    for number in (float("nan"), float("inf"), 10**5_000):
+        assert problem_of_values(number) == NOT_JSON
     rules: list[Any] = []
     rules.append(rules)
     assert problem_of(rules) == NOT_JSON
-
-
-def test_deep_rules_are_rejected() -> None:
-    rules: list[Any] = []
     for _ in range(100_000):
         rules = [rules]
     assert problem_of(rules) == "this is nested too deeply; write a JSON list of objects"
@@ -226,62 +203,40 @@ def test_rules_that_contain_a_value_over_a_limit_are_rejected() -> None:
     assert problem_of([rule(in_(1))] * 101) == "101 rules are too many; use at most 100"
 
 
-def test_text_of_256_kib_of_letters_is_accepted() -> None:
+def test_text_of_at_most_256_kib_is_accepted() -> None:
+    too_large = "the JSON text has more than 256 KiB; use fewer values"
     # 130,000 letters of two bytes: escapes would have six.
     validate_rules([rule(in_(*["é" * 1_000] * 130))])
-
-
-def test_text_of_more_than_256_kib_is_rejected() -> None:
-    rules = [rule(in_(*["é" * 1_000] * 131))]
-    assert problem_of(rules) == "the JSON text has more than 256 KiB; use fewer values"
-
-
-def test_numbers_are_measured_as_postgresql_writes_them() -> None:
+    assert problem_of([rule(in_(*["é" * 1_000] * 131))]) == too_large
+    # Numbers are measured as PostgreSQL writes them.
     validate_rules([rule(in_(*[1e300] * 850))])
-    rules = [rule(in_(*[1e300] * 900))]
-    assert problem_of(rules) == "the JSON text has more than 256 KiB; use fewer values"
-    small = [rule(in_(*[-2.5e-300] * 900))]
-    assert problem_of(small) == "the JSON text has more than 256 KiB; use fewer values"
-
-
-def test_text_that_looks_like_an_exponent_is_measured_as_it_is() -> None:
+    for number in (1e300, -2.5e-300):
+        assert problem_of([rule(in_(*[number] * 900))]) == too_large
+    # Texts that look like an exponent are measured as they are.
     validate_rules([rule(in_(*["1e+300", 'a"1e+300'] * 450))])
 
 
 # Tags.
 
 
-@pytest.mark.parametrize(
-    "tags", [[], ["checkout"], ["a b", "größe", "x" * 50], [str(n) for n in range(20)]]
-)
-def test_valid_tags_are_accepted(tags: list[str]) -> None:
-    validate_tags(tags)
-
-
 NO_LIST = 'the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'
+NO_LISTS: tuple[Any, ...] = ("checkout", "", {}, None)
+CONTROL = "tag 1 contains a control character; remove it"
 
 
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ("checkout", NO_LIST),
-        ("", NO_LIST),
-        ({}, NO_LIST),
-        (None, NO_LIST),
+        *((tags, NO_LIST) for tags in NO_LISTS),
         ([str(n) for n in range(21)], "there are 21 tags; use at most 20"),
         (["a", 5], "tag 2 is not a text; put it in double quotes"),
         (["a", ""], "tag 2 is empty; remove it"),
         (["x" * 51], "tag 1 has 51 characters; use at most 50"),
         (["a,b"], 'the tag "a,b" contains a comma; write two tags'),
         ([" a"], 'the tag " a" starts or ends with white space; remove it'),
-        *(
-            ([f"a{character}b"], "tag 1 contains a control character; remove it")
-            for character in ("\0", "\n", "\ud800")
-        ),
+        *(([f"a{character}b"], CONTROL) for character in ("\0", "\n", "\ud800")),
         (["a", "b", "a"], 'the tag "a" is there twice; remove one'),
     ],
 )
 def test_invalid_tags_are_rejected_with_the_reason(tags: Any, message: str) -> None:
-    with pytest.raises(ValidationError) as error:
-        validate_tags(tags)
-    assert error.value.messages == [message]
+    assert messages_of(validate_tags, tags) == [message]

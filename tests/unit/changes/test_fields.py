@@ -26,15 +26,13 @@ def test_empty_json_is_valid(value: object, model: Any) -> None:
     validate(model(key="a", value=5), "value", value)
 
 
-def test_null_value_is_rejected(model: Any) -> None:
-    with pytest.raises(ValidationError, match="value"):
-        validate_new(model(key="a", value=None))
-    with pytest.raises(InvalidChangeError, match="value cannot be null"):
-        validate(model(key="a", value=5), "value", None)
-
-
-def test_empty_key_is_rejected(model: Any) -> None:
-    with pytest.raises(ValidationError, match="key"):
-        validate_new(model(key="", value=5))
-    with pytest.raises(InvalidChangeError, match="key"):
-        validate(model(key="a", value=5), "key", "")
+@pytest.mark.parametrize(
+    ("name", "given", "message"), [("value", None, "value cannot be null"), ("key", "", "key")]
+)
+def test_null_value_and_empty_key_are_rejected(
+    name: str, given: object, message: str, model: Any
+) -> None:
+    with pytest.raises(ValidationError, match=name):
+        validate_new(model(**{"key": "a", "value": 5, name: given}))
+    with pytest.raises(InvalidChangeError, match=message):
+        validate(model(key="a", value=5), name, given)

@@ -63,69 +63,51 @@ def test_result_is_constant_unless_users_can_differ(
     assert constant_result(configuration, has_allowed_users=has_users) is expected
 
 
+def period(
+    now: Configuration, changes: list[Change], *, users: int = 0, bound: int | None = None
+) -> Constant | None:
+    unchanged_since = None if bound is None else ago(bound)
+    return constant_since(now, users, changes, unchanged_since=unchanged_since)
+
+
+def exact(result: bool, days: int) -> Constant:
+    return Constant(result, ago(days), is_exact=True)
+
+
 def test_period_begins_with_the_change_that_made_the_result_constant() -> None:
-    changes = [row(41, HALF, FULL), created(90, HALF)]
-    found = constant_since(FULL, 0, changes, unchanged_since=None)
-    assert found == Constant(True, ago(41), is_exact=True)
-
-
-def test_changes_that_keep_the_result_do_not_begin_a_period() -> None:
+    assert period(FULL, [row(41, HALF, FULL), created(90, HALF)]) == exact(True, 41)
+    assert period(FULL, [row(2, OFF, FULL), created(90, OFF)]) == exact(True, 2)
     zero_then_off = [row(3, ZERO, OFF), row(40, HALF, ZERO), created(90, HALF)]
-    found = constant_since(OFF, 0, zero_then_off, unchanged_since=None)
-    assert found == Constant(False, ago(40), is_exact=True)
+    assert period(OFF, [*zero_then_off]) == exact(False, 40)
 
 
 def test_flag_that_never_changed_is_constant_since_its_creation() -> None:
-    found = constant_since(OFF, 0, [created(60, OFF)], unchanged_since=ago(99))
-    assert found == Constant(False, ago(60), is_exact=True)
+    assert period(OFF, [created(60, OFF)], bound=99) == exact(False, 60)
 
 
-def test_pruned_history_bounds_the_period() -> None:
-    changes = [row(10, FULL, FULL), row(35, Configuration(True, 100, []), FULL)]
-    found = constant_since(FULL, 0, changes, unchanged_since=None)
-    assert found == Constant(True, ago(35), is_exact=False)
+def test_incomplete_history_bounds_the_period() -> None:
+    pruned = [row(10, FULL, FULL), row(35, Configuration(True, 100, []), FULL)]
+    unknown_columns = [row(20, None, FULL), created(60, HALF)]
+    assert period(FULL, [*pruned]) == Constant(True, ago(35), is_exact=False)
+    assert period(FULL, [*unknown_columns]) == Constant(True, ago(20), is_exact=False)
+    assert period(FULL, [], bound=50) == Constant(True, ago(50), is_exact=False)
 
 
-def test_flag_without_entries_is_bound_by_the_begin_of_the_history() -> None:
-    found = constant_since(FULL, 0, [], unchanged_since=ago(50))
-    assert found == Constant(True, ago(50), is_exact=False)
-
-
-def test_flag_without_entries_and_without_a_bound_is_unknown() -> None:
-    assert constant_since(FULL, 0, [], unchanged_since=None) is None
-
-
-def test_change_that_the_history_lacks_makes_the_period_unknown() -> None:
-    assert constant_since(FULL, 0, [created(60, HALF)], unchanged_since=None) is None
-
-
-def test_entry_with_unknown_columns_bounds_the_period() -> None:
-    changes = [row(20, None, FULL), created(60, HALF)]
-    found = constant_since(FULL, 0, changes, unchanged_since=None)
-    assert found == Constant(True, ago(20), is_exact=False)
+def test_period_without_a_bound_or_with_a_missing_change_is_unknown() -> None:
+    assert period(FULL, []) is None
+    assert period(FULL, [created(60, HALF)]) is None
 
 
 def test_removal_of_the_last_allowed_user_begins_the_period() -> None:
-    changes: list[Change] = [
-        AllowedUsersChange(ago(31), added=0, removed=2),
-        AllowedUsersChange(ago(40), added=2, removed=0),
-        created(90, ZERO),
-    ]
-    found = constant_since(ZERO, 0, changes, unchanged_since=None)
-    assert found == Constant(False, ago(31), is_exact=True)
+    removal = AllowedUsersChange(ago(31), added=0, removed=2)
+    addition = AllowedUsersChange(ago(40), added=2, removed=0)
+    assert period(ZERO, [removal, addition, created(90, ZERO)]) == exact(False, 31)
 
 
 def test_allowed_users_of_a_flag_at_100_percent_do_not_matter() -> None:
-    changes: list[Change] = [AllowedUsersChange(ago(5), added=1, removed=0), created(90, FULL)]
-    found = constant_since(FULL, 1, changes, unchanged_since=None)
-    assert found == Constant(True, ago(90), is_exact=True)
-
-
-def test_flag_that_was_off_and_is_on_for_all_is_constant_since_then() -> None:
-    changes = [row(2, OFF, FULL), created(90, OFF)]
-    found = constant_since(FULL, 0, changes, unchanged_since=None)
-    assert found == Constant(True, ago(2), is_exact=True)
+    addition = AllowedUsersChange(ago(5), added=1, removed=0)
+    assert period(FULL, [addition, created(90, FULL)], users=1) == exact(True, 90)
 
 
 def test_flag_that_differs_between_users_has_no_period() -> None:
-    assert constant_since(HALF, 0, [created(90, HALF)], unchanged_since=ago(90)) is None
+    assert period(HALF, [created(90, HALF)], bound=90) is None

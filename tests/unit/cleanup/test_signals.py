@@ -50,17 +50,11 @@ def test_flag_is_stale_after_days_without_an_evaluation(days: int, expected: lis
     assert signals(last_evaluated_at=ago(days)) == expected
 
 
-def test_flag_that_was_never_evaluated_is_stale_since_evaluations_are_counted() -> None:
+def test_flag_that_was_never_evaluated_is_stale_since_its_creation_or_the_counts() -> None:
     [found] = judged(last_evaluated_at=None, counted_since=ago(45)).findings
     assert found == Finding(NOT_EVALUATED, ago(45), 45, is_exact=False)
-
-
-def test_flag_that_was_never_evaluated_is_stale_since_its_creation() -> None:
     [found] = judged(last_evaluated_at=None, key_since=ago(40)).findings
     assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=True)
-
-
-def test_new_flag_is_not_stale_before_its_first_evaluation() -> None:
     assert judged(last_evaluated_at=None, key_since=ago(5)).findings == ()
 
 
@@ -68,9 +62,6 @@ def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
     found = judged(last_evaluated_at=None, counted_since=None, usage_problem="off")
     assert (found.findings, found.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
     assert not found.is_stale
-
-
-def test_flag_that_was_evaluated_is_known_without_all_evaluations() -> None:
     found = judged(last_evaluated_at=ago(3), counted_since=None, usage_problem="off")
     assert found.unknown == ()
 
@@ -106,6 +97,10 @@ def test_flag_can_have_all_signals() -> None:
 WHOLE = Coverage(ago(60), ago(50), ago(0.01))
 
 
+def gap(**length: int) -> Coverage:
+    return Coverage(ago(60), ago(60), NOW, timedelta(**length))
+
+
 @pytest.mark.parametrize(
     ("coverage", "problem"),
     [
@@ -114,19 +109,10 @@ WHOLE = Coverage(ago(60), ago(50), ago(0.01))
         (Coverage(None, ago(60), NOW), "no worker has reported its usage"),
         (Coverage(ago(60), ago(20), NOW), "usage is known only since 2026-10-31"),
         (Coverage(ago(20), ago(60), NOW), "usage is known only since 2026-10-31"),
-        (
-            Coverage(ago(60), ago(60), NOW, timedelta(days=3)),
-            "for 3 days, no worker reported its usage",
-        ),
-        (
-            Coverage(ago(60), ago(60), NOW, timedelta(hours=36)),
-            "for 1 day, no worker reported its usage",
-        ),
-        (Coverage(ago(60), ago(60), NOW, timedelta(hours=23)), ""),
-        (
-            Coverage(ago(60), ago(60), ago(2)),
-            "no worker has reported its usage since 2026-11-18",
-        ),
+        (gap(days=3), "for 3 days, no worker reported its usage"),
+        (gap(hours=36), "for 1 day, no worker reported its usage"),
+        (gap(hours=23), ""),
+        (Coverage(ago(60), ago(60), ago(2)), "no worker has reported its usage since 2026-11-18"),
     ],
 )
 def test_usage_covers_the_days_if_workers_reported_all_the_time(

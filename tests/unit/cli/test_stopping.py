@@ -32,16 +32,12 @@ def test_signal_sets_the_event_at_any_time(number: signal.Signals) -> None:
                     stop.wait(0.00001)
 
 
-def test_wait_ends_after_the_signal_or_the_timeout() -> None:
+def test_wait_ends_after_the_signal_or_the_timeout_and_restores_the_handlers() -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals() as stop:
+        assert signal.getsignal(signal.SIGTERM) != before
         assert stop.wait(0) is False
         signal.raise_signal(signal.SIGTERM)
         assert stop.wait() is True
         assert stop.wait() is True
-
-
-def test_previous_signal_handlers_are_restored() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with stop_on_signals():
-        assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before

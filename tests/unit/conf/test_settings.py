@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pytest_django import Settings
 
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import AttributeSources
+from flagstaff.conf.environment import Environment
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 
@@ -40,22 +42,22 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert (conf.startup_timeout, conf.pool_size, conf.unknown_key) == (1.0, 2, "ignore")
     assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
     assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
+    assert (conf.environment, conf.is_production, conf.webhooks) == (None, False, ())
+    assert (conf.require_reason, conf.read_only) == (False, False)
 
 
 def test_setting_is_read_at_each_use() -> None:
-    with with_settings(POLL_INTERVAL=1, LISTEN=False):
+    with with_settings(POLL_INTERVAL=1, LISTEN=False, REQUIRE_REASON=True, READ_ONLY=True):
         assert (conf.poll_interval, conf.listen) == (1.0, False)
+        assert (conf.require_reason, conf.read_only) == (True, True)
     assert (conf.poll_interval, conf.listen) == (5.0, True)
 
 
-def test_database_without_a_setting_is_where_the_router_writes_flags() -> None:
+def test_database_is_that_of_the_setting_or_where_the_router_writes_flags() -> None:
     with override_settings(DATABASE_ROUTERS=[OtherDatabase()]):
         assert conf.database == "flags"
-
-
-def test_database_setting_overrides_the_router() -> None:
-    with override_settings(DATABASE_ROUTERS=[OtherDatabase()], FLAGSTAFF={"DATABASE": "default"}):
-        assert conf.database == "default"
+        with with_settings(DATABASE="default"):
+            assert conf.database == "default"
 
 
 @pytest.mark.parametrize(
@@ -68,68 +70,47 @@ def test_database_setting_overrides_the_router() -> None:
     ],
 )
 def test_unknown_name_is_rejected_with_the_most_similar_name(name: Any, hint: str) -> None:
-    with (
-        override_settings(FLAGSTAFF={name: 1}),
-        pytest.raises(ConfigurationError) as error,
-    ):
+    with override_settings(FLAGSTAFF={name: 1}), pytest.raises(ConfigurationError) as error:
         assert conf.listen
     assert str(error.value) == f"FLAGSTAFF has no setting {name!r}; {hint}"
 
 
-SECONDS = "expected a number of seconds from"
+SECONDS = "a number of seconds from"
 SITE_URL = "the URL of your site, such as https://shop.example, or None"
 VISITOR_COOKIE = 'True, False, or the path of a function (request), such as "shop.consent.given"'
 COOKIE_NAME = "the name of a cookie: letters, digits, and signs such as - and _"
 COOKIE_AGE = "a whole number of seconds from 60 to 34560000, which is 400 days"
 COOKIE_DOMAIN = 'the domain of a cookie, such as ".shop.example", or None'
-INVALID: list[tuple[str, object, str]] = [
-    ("DATABASE", "nowhere", "expected an alias in DATABASES, or None"),
-    ("DATABASE", [], "expected an alias in DATABASES, or None"),
-    ("FLAG_MODEL", "FeatureFlag", 'expected the label of an installed model, such as "shop.Flag"'),
-    (
-        "FLAG_MODEL",
-        "common.FeatureFlag",
-        'expected the label of an installed model, such as "shop.Flag"',
-    ),
-    ("VALUE_MODEL", None, 'expected the label of an installed model, such as "shop.Value"'),
-    ("LISTEN", "yes", "expected True or False"),
-    ("LISTEN", 1, "expected True or False"),
-    ("POLL_INTERVAL", 0.01, f"{SECONDS} 0.1 to 3600"),
-    ("STALE_DAYS", 0, "expected a whole number of days from 1 to 3650"),
-    ("STALE_DAYS", 1.5, "expected a whole number of days from 1 to 3650"),
-    ("POLL_INTERVAL", True, f"{SECONDS} 0.1 to 3600"),
-    ("POLL_INTERVAL", float("nan"), f"{SECONDS} 0.1 to 3600"),
-    ("MAX_STALENESS", 0, f"{SECONDS} 1 to 604800"),
-    ("STARTUP_TIMEOUT", -1, f"{SECONDS} 0 to 60"),
-    ("STARTUP_TIMEOUT", "1", f"{SECONDS} 0 to 60"),
-    ("POOL_SIZE", 0, "expected a whole number from 1 to 16"),
-    ("POOL_SIZE", 2.0, "expected a whole number from 1 to 16"),
-    ("UNKNOWN_KEY", "shout", 'expected "ignore", "warn" or "raise"'),
-    ("VISITOR_COOKIE", "yes", f"expected {VISITOR_COOKIE}"),
-    ("VISITOR_COOKIE", None, f"expected {VISITOR_COOKIE}"),
-    ("VISITOR_COOKIE", "shop.consent given", f"expected {VISITOR_COOKIE}"),
-    ("VISITOR_COOKIE_NAME", "", f"expected {COOKIE_NAME}"),
-    ("VISITOR_COOKIE_NAME", "my visitor", f"expected {COOKIE_NAME}"),
-    ("VISITOR_COOKIE_NAME", "visitor=", f"expected {COOKIE_NAME}"),
-    ("VISITOR_COOKIE_AGE", 59, f"expected {COOKIE_AGE}"),
-    ("VISITOR_COOKIE_AGE", 34_560_001, f"expected {COOKIE_AGE}"),
-    ("VISITOR_COOKIE_AGE", 3600.0, f"expected {COOKIE_AGE}"),
-    ("VISITOR_COOKIE_AGE", True, f"expected {COOKIE_AGE}"),
-    ("VISITOR_COOKIE_DOMAIN", "", f"expected {COOKIE_DOMAIN}"),
-    ("VISITOR_COOKIE_DOMAIN", "https://shop.example", f"expected {COOKIE_DOMAIN}"),
-    ("SITE_URL", "shop.example", f"expected {SITE_URL}"),
-    ("SITE_URL", "https://shop.example/?a=b", f"expected {SITE_URL}"),
-    ("UNKNOWN_KEY", {}, 'expected "ignore", "warn" or "raise"'),
+LABEL = 'the label of an installed model, such as "shop.'
+# The invalid values of a setting, and what is expected.
+INVALID: list[tuple[str, list[object], str]] = [
+    ("DATABASE", ["nowhere", []], "an alias in DATABASES, or None"),
+    ("FLAG_MODEL", ["FeatureFlag", "common.FeatureFlag"], f'{LABEL}Flag"'),
+    ("VALUE_MODEL", [None], f'{LABEL}Value"'),
+    *((name, ["yes", 1, None], "True or False") for name in ("LISTEN", "REQUIRE_REASON")),
+    ("READ_ONLY", ["yes", 1, None], "True or False"),
+    ("POLL_INTERVAL", [0.01, True, float("nan")], f"{SECONDS} 0.1 to 3600"),
+    ("STALE_DAYS", [0, 1.5], "a whole number of days from 1 to 3650"),
+    ("MAX_STALENESS", [0], f"{SECONDS} 1 to 604800"),
+    ("STARTUP_TIMEOUT", [-1, "1"], f"{SECONDS} 0 to 60"),
+    ("POOL_SIZE", [0, 2.0], "a whole number from 1 to 16"),
+    ("UNKNOWN_KEY", ["shout", {}], '"ignore", "warn" or "raise"'),
+    ("VISITOR_COOKIE", ["yes", None, "shop.consent given"], VISITOR_COOKIE),
+    ("VISITOR_COOKIE_NAME", ["", "my visitor", "visitor="], COOKIE_NAME),
+    ("VISITOR_COOKIE_AGE", [59, 34_560_001, 3600.0, True], COOKIE_AGE),
+    ("VISITOR_COOKIE_DOMAIN", ["", "https://shop.example"], COOKIE_DOMAIN),
+    ("SITE_URL", ["shop.example", "https://shop.example/?a=b"], SITE_URL),
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), INVALID)
+@pytest.mark.parametrize(("name", "values", "expected"), INVALID)
 def test_invalid_value_is_rejected_with_the_expected_values(
-    name: str, value: object, expected: str
+    name: str, values: list[object], expected: str
 ) -> None:
-    with with_settings(**{name: value}), pytest.raises(ConfigurationError) as error:
-        getattr(conf, name.lower())
-    assert str(error.value) == f'FLAGSTAFF["{name}"] is {value!r}; {expected}'
+    for value in values:
+        with with_settings(**{name: value}), pytest.raises(ConfigurationError) as error:
+            getattr(conf, name.lower())
+        assert str(error.value) == f'FLAGSTAFF["{name}"] is {value!r}; expected {expected}'
 
 
 def test_settings_that_are_not_a_dict_are_rejected() -> None:
@@ -141,14 +122,11 @@ def test_settings_that_are_not_a_dict_are_rejected() -> None:
     assert str(error.value) == message
 
 
-def test_invalid_setting_raises_improperly_configured() -> None:
-    with with_settings(POOL_SIZE=0), pytest.raises(ImproperlyConfigured):
-        assert conf.pool_size
-
-
 def test_system_checks_report_every_problem() -> None:
     with with_settings(POOL=3, POOL_SIZE=0, LISTEN=None):
         found = sorted((str(check.id), check.msg, check.hint) for check in run_checks())
+        with pytest.raises(ImproperlyConfigured):
+            assert conf.pool_size
     assert found == [
         ("flagstaff.E001", "FLAGSTAFF has no setting 'POOL'", 'did you mean "POOL_SIZE"?'),
         ("flagstaff.E002", 'FLAGSTAFF["LISTEN"] is None', "expected True or False"),
@@ -160,35 +138,22 @@ EXPECTED_ATTRIBUTES = (
     'expected a list of columns of the user model, such as ["country", "plan"], or the path of a '
     'function (user, request), such as "shop.flags.attributes"'
 )
-INVALID_ATTRIBUTES: dict[str, tuple[object, str, str]] = {
-    "a dict": ({"country": "DE"}, "is {'country': 'DE'}", EXPECTED_ATTRIBUTES),
-    "no name": (["first name"], "names 'first name'", EXPECTED_ATTRIBUTES),
-    "an empty text": ("", "names ''", EXPECTED_ATTRIBUTES),
-    "a built-in name": (
-        ["is_staff"],
-        "names 'is_staff', which is built in",
-        "remove it: rules can read it anyway",
-    ),
-    "the groups": (
-        ["groups"],
-        "names 'groups', which is built in",
-        "remove it: rules can read it anyway",
-    ),
-    "the visitor": (
-        ["visitor"],
-        "names 'visitor', which is the id of the browser",
-        "remove it; a function can return the column under another name",
-    ),
-    "two functions": (
-        ["shop.a", "shop.b"],
-        "names more than one function",
-        "call the others from the first one",
-    ),
-}
+READABLE = "remove it: rules can read it anyway"
+CALL = "call the others from the first one"
+RENAME = "remove it; a function can return the column under another name"
 
 
 @pytest.mark.parametrize(
-    ("value", "problem", "hint"), INVALID_ATTRIBUTES.values(), ids=INVALID_ATTRIBUTES
+    ("value", "problem", "hint"),
+    [
+        ({"country": "DE"}, "is {'country': 'DE'}", EXPECTED_ATTRIBUTES),
+        (["first name"], "names 'first name'", EXPECTED_ATTRIBUTES),
+        ("", "names ''", EXPECTED_ATTRIBUTES),
+        (["is_staff"], "names 'is_staff', which is built in", READABLE),
+        (["groups"], "names 'groups', which is built in", READABLE),
+        (["visitor"], "names 'visitor', which is the id of the browser", RENAME),
+        (["shop.a", "shop.b"], "names more than one function", CALL),
+    ],
 )
 def test_invalid_attributes_are_rejected_with_the_problem(
     value: object, problem: str, hint: str
@@ -203,3 +168,56 @@ def test_attributes_are_columns_and_a_callable() -> None:
         assert conf.attributes == AttributeSources(("country", "plan"), "shop.flags.attributes")
     with with_settings(ATTRIBUTES="country"):
         assert conf.attributes == AttributeSources(("country",), None)
+
+
+COLORS = ("grey", "green", "blue", "purple", "orange", "red")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"name": "Staging"}, Environment("Staging", "grey", production=False)),
+        (
+            {"name": "Production", "color": "red", "production": True},
+            Environment("Production", "red", production=True),
+        ),
+        ({"name": "Übung 2", "color": "green"}, Environment("Übung 2", "green")),
+        (MappingProxyType({"name": "x" * 40}), Environment("x" * 40)),
+        *(({"name": "Staging", "color": one}, Environment("Staging", one)) for one in COLORS),
+    ],
+)
+def test_environment_is_read(given: Any, expected: Environment) -> None:
+    with with_settings(ENVIRONMENT=given):
+        assert conf.problems() == []
+        assert conf.environment == expected
+        assert conf.is_production is expected.production
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("Production", " is 'Production'"),
+        (["Production"], " is ['Production']"),
+        (True, " is True"),
+        ({}, '["name"] is None'),
+        ({"name": ""}, "[\"name\"] is ''"),
+        ({"name": "  "}, "[\"name\"] is '  '"),
+        ({"name": 1}, '["name"] is 1'),
+        ({"name": "x" * 41}, f"[\"name\"] is '{'x' * 41}'"),
+        ({"name": "a\nb"}, "[\"name\"] is 'a\\nb'"),
+        ({"name": "a", "color": "#ff0000"}, "[\"color\"] is '#ff0000'"),
+        ({"name": "a", "color": None}, '["color"] is None'),
+        ({"name": "a", "color": ["red"]}, "[\"color\"] is ['red']"),
+        ({"name": "a", "production": 1}, '["production"] is 1'),
+        ({"name": "a", "production": "yes"}, "[\"production\"] is 'yes'"),
+        ({"name": "a", "colour": "red"}, " has no entry 'colour'"),
+        ({"name": "a", 1: "red"}, " has no entry 1"),
+    ],
+    ids=str,
+)
+def test_invalid_environment_is_a_problem(given: object, problem: str) -> None:
+    with with_settings(ENVIRONMENT=given):
+        [text] = [str(one) for one in conf.problems()]
+    assert f'FLAGSTAFF["ENVIRONMENT"]{problem}; ' in text
+    assert '{"name": "Production", "color": "red", "production": True}' in text
+    assert text.endswith(", ".join(COLORS))

@@ -8,7 +8,7 @@ import logging
 import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
-from django.urls import include, path
+from django.urls import path
 from django.views.decorators.cache import cache_control
 from rest_framework.request import Request as RestRequest
 
@@ -87,18 +87,12 @@ def replaced(request: Any) -> HttpResponse:
     return HttpResponse(before == request.flags.visitor == request.flags.context.visitor_id)
 
 
+VIEWS: tuple[Any, ...] = (explained, plain, failing, public, streamed, withdrawn, replaced)
 urlpatterns = [
     path("visitor/", text_of),
     path("visitor/async/", text_of_async),
-    path("explained/", explained),
-    path("plain/", plain),
-    path("failing/", failing),
-    path("public/", public),
-    path("streamed/", streamed),
     path("streamed/async/", streamed_async),
-    path("withdrawn/", withdrawn),
-    path("replaced/", replaced),
-    path("flags/", include("flagstaff.urls")),
+    *(path(f"{view.__name__}/", view) for view in VIEWS),
 ]
 
 
@@ -132,6 +126,11 @@ def page(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def served(view: Callable[[Any], HttpResponse]) -> Any:
+    """The response of a view behind the middleware."""
+    return FlagstaffMiddleware(view)(RequestFactory().get("/"))
+
+
 def id_in(response: Any) -> str:
     """The id in the cookie that a response sets."""
     found = read(response.cookies[NAME].value, YEAR)
@@ -142,27 +141,26 @@ def id_in(response: Any) -> str:
 # When the cookie is set.
 
 
-def test_first_use_of_visitor_sets_cookie(get: Get, page: str) -> None:
-    response = get(page)
-    assert response.content.decode() == id_in(response)
-
-
-def test_cookie_is_first_party_and_hidden_from_scripts(get: Get, page: str) -> None:
-    cookie = get(page).cookies[NAME]
+def test_first_use_of_visitor_sets_cookie_which_keeps_the_id(get: Get, page: str) -> None:
+    first = get(page)
+    assert first.content.decode() == id_in(first)
+    cookie = first.cookies[NAME]
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
     assert (cookie["max-age"], cookie["domain"], cookie["secure"]) == (YEAR, "", "")
+    second = get(page)
+    assert second.content == first.content
+    assert not second.cookies
 
 
-def test_cookie_over_https_is_secure(client: Client) -> None:
+def test_cookie_is_secure_over_https_or_if_sessions_are(client: Client, settings: Any) -> None:
     assert client.get("/visitor/", secure=True).cookies[NAME]["secure"] is True
-
-
-def test_cookie_is_secure_if_sessions_are(get: Get, page: str, settings: Any) -> None:
     settings.SESSION_COOKIE_SECURE = True
-    assert get(page).cookies[NAME]["secure"] is True
+    assert Client().get("/visitor/").cookies[NAME]["secure"] is True
 
 
-def test_cookie_has_name_age_and_domain_of_settings(get: Get, page: str, settings: Any) -> None:
+def test_cookie_has_name_age_and_domain_of_valid_settings(
+    get: Get, page: str, settings: Any
+) -> None:
     settings.FLAGSTAFF = {
         "VISITOR_COOKIE_NAME": "v",
         "VISITOR_COOKIE_AGE": 3600,
@@ -170,13 +168,9 @@ def test_cookie_has_name_age_and_domain_of_settings(get: Get, page: str, setting
     }
     cookie = get(page).cookies["v"]
     assert (cookie["max-age"], cookie["domain"]) == (3600, ".shop.example")
-
-
-def test_browser_with_cookie_keeps_its_id(get: Get, page: str) -> None:
-    first = get(page)
-    second = get(page)
-    assert second.content == first.content
-    assert not second.cookies
+    settings.FLAGSTAFF = {"VISITOR_COOKIE_AGE": "a year"}
+    with pytest.raises(ConfigurationError, match="VISITOR_COOKIE_AGE"):
+        get(page)
 
 
 def test_page_without_visitor_is_as_without_middleware(get: Get) -> None:
@@ -194,18 +188,17 @@ def test_reading_without_drawing_sets_no_cookie(get: Get) -> None:
     assert get("/explained/", sign("visitor")).content == b"visitor"
 
 
-@pytest.mark.parametrize("text", ["", "forged", "visitor:1:2", "é", "a" * 5000])
-def test_cookie_that_is_not_ours_is_replaced(get: Get, page: str, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "forged", "visitor:1:2", "é", "a" * 5000, sign("visitor", time.time() - YEAR - 10)],
+    ids=["empty", "forged", "signed", "no ASCII", "long", "expired"],
+)
+def test_cookie_that_is_not_valid_is_replaced(get: Get, page: str, text: str) -> None:
     response = get(page, text)
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == id_in(response) != "visitor"
 
 
-def test_expired_cookie_is_replaced(get: Get, page: str) -> None:
-    response = get(page, sign("visitor", time.time() - YEAR - 10))
-    assert id_in(response) != "visitor"
-
-
-def test_cookie_signed_with_a_fallback_key_is_signed_anew(
+def test_cookie_signed_with_a_fallback_key_is_signed_again_for_the_rest_of_its_age(
     get: Get, page: str, settings: Any
 ) -> None:
     drawn_at = int(time.time()) - 86_400
@@ -215,13 +208,7 @@ def test_cookie_signed_with_a_fallback_key_is_signed_anew(
     settings.SECRET_KEY_FALLBACKS = []
     assert response.content.decode() == id_in(response) == "visitor"
     assert response["Cache-Control"] == "private"
-
-
-def test_new_signature_does_not_prolong_the_id(get: Get, page: str, settings: Any) -> None:
-    drawn_at = int(time.time()) - 86_400
-    text = sign("visitor", drawn_at)
-    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new secret"
-    cookie = get(page, text).cookies[NAME]
+    cookie = response.cookies[NAME]
     found = read(cookie.value, YEAR)
     assert found
     assert found.drawn_at == drawn_at
@@ -238,31 +225,25 @@ def from_another_site(destination: str) -> dict[str, Any]:
     return {"headers": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": destination}}
 
 
-def test_form_of_another_site_does_not_replace_the_cookie(client: Client) -> None:
+def test_link_of_another_site_draws_a_visitor_but_a_form_only_of_the_same_site(
+    client: Client,
+) -> None:
     response = client.post("/visitor/", **from_another_site("document"))
     assert (response.content, len(response.cookies)) == (b"None", 0)
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+    response = client.post("/visitor/", headers={"Sec-Fetch-Site": "same-origin"})
+    assert response.content.decode() == id_in(response)
+    response = Client().get("/visitor/", **from_another_site("document"))
+    assert response.content.decode() == id_in(response)
 
 
 @pytest.mark.parametrize("destination", ["iframe", "empty", "image"])
 def test_request_inside_another_site_draws_no_visitor(get: Get, destination: str) -> None:
     response = get("/visitor/", **from_another_site(destination))
     assert (response.content, len(response.cookies)) == (b"None", 0)
-
-
-def test_link_of_another_site_draws_a_visitor(get: Get, page: str) -> None:
-    response = get(page, **from_another_site("document"))
-    assert response.content.decode() == id_in(response)
-
-
-def test_cookie_that_another_site_may_send_is_used(get: Get) -> None:
-    response = get("/visitor/", sign("visitor"), **from_another_site("iframe"))
+    # A cookie that the other site may send is used.
+    response = get("/visitor/", sign("visitor"), **from_another_site(destination))
     assert response.content == b"visitor"
-
-
-def test_form_of_the_same_site_draws_a_visitor(client: Client) -> None:
-    response = client.post("/visitor/", headers={"Sec-Fetch-Site": "same-origin"})
-    assert response.content.decode() == id_in(response)
 
 
 def test_failing_view_sets_cookie(client: Client) -> None:
@@ -279,20 +260,19 @@ def test_replaced_context_keeps_the_visitor(get: Get) -> None:
 
 def test_threads_of_one_request_draw_one_id() -> None:
     barrier = Barrier(8)
-    ids: list[Future[str | None]] = []
+    ids: set[str | None] = set()
 
     def view(request: Any) -> HttpResponse:
-        def use() -> str | None:
+        def use(_number: int) -> str | None:
             barrier.wait()
             visitor: str | None = request.flags.visitor
             return visitor
 
         with ThreadPoolExecutor(8) as pool:
-            ids.extend(pool.submit(use) for _ in range(8))
+            ids.update(pool.map(use, range(8)))
         return HttpResponse()
 
-    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
-    assert {one.result() for one in ids} == {id_in(response)}
+    assert {id_in(served(view))} == ids
 
 
 # What it says to caches.
@@ -302,58 +282,36 @@ def test_threads_of_one_request_draw_one_id() -> None:
 def test_response_is_private_and_varies_on_cookie(get: Get, page: str, cookie: str | None) -> None:
     response = get(page, cookie)
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
-
-
-@pytest.mark.parametrize("cookie", [None, sign("visitor")], ids=["no cookie", "a cookie"])
-def test_public_response_becomes_private(get: Get, cookie: str | None) -> None:
-    response = get("/public/", cookie)
-    assert set(response["Cache-Control"].split(", ")) == {"private", "max-age=600"}
+    public = get("/public/", cookie)
+    assert set(public["Cache-Control"].split(", ")) == {"private", "max-age=600"}
 
 
 # Consent.
 
-answer: Any = True
-
-
-def consent(request: Any) -> Any:
-    """The function that VISITOR_COOKIE names."""
-    return answer() if callable(answer) else answer
-
 
 @pytest.fixture
 def asks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Sets what the function answers."""
+    """Sets the function that VISITOR_COOKIE names."""
     settings.FLAGSTAFF = {"VISITOR_COOKIE": f"{__name__}.consent"}
-    return lambda given: monkeypatch.setitem(globals(), "answer", given)
+    return lambda consent: monkeypatch.setitem(globals(), "consent", consent)
 
 
-def test_consent_lets_cookie_be_set(get: Get, page: str, asks: Any) -> None:
-    asks(True)
+def test_consent_to_the_request_lets_cookie_be_set(get: Get, page: str, asks: Any) -> None:
+    asks(lambda request: request.path == page)
     response = get(page)
     assert response.content.decode() == id_in(response)
     assert get(page).content == response.content
 
 
-def test_consent_gets_the_request(
-    get: Get, page: str, asks: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(globals(), "consent", lambda request: request.path == page)
-    asks(True)
-    assert get(page).cookies
-
-
-@pytest.mark.parametrize("cookie", [None, sign("visitor")], ids=["no cookie", "a cookie"])
-def test_refused_consent_is_no_visitor(get: Get, page: str, asks: Any, cookie: str | None) -> None:
-    asks(False)
-    response = get(page, cookie)
-    assert response.content == b"None"
-    assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
-
-
-def test_refused_consent_deletes_cookie(get: Get, page: str, asks: Any) -> None:
-    asks(False)
-    assert not get(page).cookies
-    cookie = get(page, sign("visitor")).cookies[NAME]
+def test_refused_consent_is_no_visitor_and_deletes_cookie(get: Get, page: str, asks: Any) -> None:
+    asks(lambda _request: False)
+    first = get(page)
+    assert not first.cookies
+    second = get(page, sign("visitor"))
+    for response in (first, second):
+        assert response.content == b"None"
+        assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+    cookie = second.cookies[NAME]
     assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", 0, "/")
     assert cookie["samesite"] == "Lax"
 
@@ -370,42 +328,37 @@ def test_setting_false_is_no_visitor_and_deletes_cookie(get: Get, page: str, set
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
 
 
-def fail() -> bool:
+def fail(request: object) -> bool:
     raise RuntimeError("the password is hunter2")
 
 
-async def later() -> bool:
+async def later(request: object) -> bool:
     return True
 
 
-def test_consent_that_raises_is_no_consent_and_logged_once(
-    get: Get, page: str, asks: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    asks(fail)
-    for _ in range(2):
-        response = get(page, sign("visitor"))
-        assert response.content == b"None"
-        assert response["Cache-Control"] == "private"
-    [record] = caplog.records
-    assert f"{__name__}.consent in VISITOR_COOKIE raised RuntimeError in " in record.message
-    assert "hunter2" not in caplog.text
-
-
-def test_consent_that_raises_deletes_no_cookie(get: Get, page: str, asks: Any) -> None:
-    asks(fail)
-    assert not get(page, sign("visitor")).cookies
-
-
 @pytest.mark.parametrize(
-    ("given", "name"), [("no", "str"), (None, "NoneType"), (1, "int"), (later, "coroutine")]
+    ("given", "problem"),
+    [
+        (fail, "raised RuntimeError in "),
+        (later, "returned a coroutine, not True or False"),
+        (lambda _request: "no", "returned a str, not True or False"),
+        (lambda _request: None, "returned a NoneType, not True or False"),
+        (lambda _request: 1, "returned a int, not True or False"),
+    ],
 )
-def test_consent_that_is_no_bool_is_no_consent_and_logged(
-    client: Client, asks: Any, caplog: pytest.LogCaptureFixture, given: object, name: str
+def test_consent_that_raises_or_is_no_bool_is_no_consent_and_logged_once(
+    get: Get, asks: Any, caplog: pytest.LogCaptureFixture, given: Any, problem: str
 ) -> None:
     asks(given)
-    assert client.get("/visitor/").content == b"None"
+    for _ in range(2):
+        response = get("/visitor/", sign("visitor"))
+        assert response.content == b"None"
+        assert response["Cache-Control"] == "private"
+        # The cookie is not deleted.
+        assert not response.cookies
     [record] = caplog.records
-    assert f"returned a {name}, not True or False" in record.message
+    assert f"{__name__}.consent in VISITOR_COOKIE {problem}" in record.message
+    assert "hunter2" not in caplog.text
 
 
 def test_consent_that_cannot_be_imported_is_no_consent_and_logged(
@@ -417,7 +370,7 @@ def test_consent_that_cannot_be_imported_is_no_consent_and_logged(
 
 
 def test_consent_that_needs_the_visitor_is_asked_once(
-    asks: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, client: Client
+    asks: Any, caplog: pytest.LogCaptureFixture, client: Client
 ) -> None:
     asked: list[object] = []
 
@@ -425,38 +378,27 @@ def test_consent_that_needs_the_visitor_is_asked_once(
         asked.append(request.flags.visitor)
         return True
 
-    asks(True)
-    monkeypatch.setitem(globals(), "consent", consent)
+    asks(consent)
     response = client.get("/visitor/")
     assert response.content.decode() == id_in(response)
     assert asked == [None]
     assert "evaluates a flag that is bucketed by visitor, which it must not do" in caplog.text
 
 
-def test_consent_is_asked_once_per_request(client: Client, asks: Any) -> None:
-    asked: list[bool] = []
-
-    def give() -> bool:
-        asked.append(True)
-        return False
-
-    asks(give)
+def test_refused_consent_is_asked_once_per_request(client: Client, asks: Any) -> None:
+    asked: list[object] = []
+    # None is not a consent.
+    asks(asked.append)
     assert client.get("/replaced/").content == b"True"
-    assert asked == [True]
+    assert len(asked) == 1
 
 
 def test_interrupt_of_consent_ends_the_request(client: Client, asks: Any) -> None:
-    def interrupt() -> bool:
+    def interrupt(request: object) -> bool:
         raise KeyboardInterrupt
 
     asks(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        client.get("/visitor/")
-
-
-def test_invalid_setting_is_a_configuration_error(client: Client, settings: Any) -> None:
-    settings.FLAGSTAFF = {"VISITOR_COOKIE_AGE": "a year"}
-    with pytest.raises(ConfigurationError, match="VISITOR_COOKIE_AGE"):
         client.get("/visitor/")
 
 
@@ -473,10 +415,7 @@ def test_streaming_body_draws_no_id_and_logs_once(
         assert not response.cookies
     [record] = [record for record in caplog.records if record.name == "flagstaff"]
     assert "evaluated too late to set a cookie" in record.message
-
-
-def test_streaming_body_of_browser_with_cookie_has_its_visitor(get: Get) -> None:
-    assert body_of(get("/streamed/", sign("visitor"))) == b"visitor"
+    assert body_of(get(url, sign("visitor"))) == b"visitor"
 
 
 def body_of(response: Any) -> bytes:
@@ -498,53 +437,42 @@ def test_request_without_middleware_has_no_new_visitor_and_logs_once(
     assert 'add "flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE' in record.message
 
 
-def test_flags_before_the_middleware_are_of_the_same_visitor(client: Client) -> None:
-    def outer(request: Any) -> Any:
-        early = flags_of(request)
-        assert not early.visitor
-        response: Any = FlagstaffMiddleware(text_of)(request)
-        assert early.visitor == response.content.decode() == id_in(response)
-        return response
-
-    assert outer(RequestFactory().get("/"))
-
-
-def test_flags_before_the_middleware_have_the_visitor_of_the_cookie() -> None:
+def test_flags_before_the_middleware_are_of_the_same_visitor() -> None:
+    request = RequestFactory().get("/")
+    early = flags_of(request)
+    assert not early.visitor
+    response: Any = FlagstaffMiddleware(text_of)(request)
+    assert early.visitor == response.content.decode() == id_in(response)
     request = RequestFactory().get("/")
     request.COOKIES[NAME] = sign("visitor")
     assert flags_of(request).visitor == "visitor"
-    response: Any = FlagstaffMiddleware(plain)(request)
+    response = FlagstaffMiddleware(plain)(request)
     assert response["Vary"] == "Cookie"
 
 
-def test_request_that_passes_the_middleware_again_can_set_a_cookie() -> None:
-    request: Any = RequestFactory().get("/")
-    FlagstaffMiddleware(plain)(request)
-    assert id_in(FlagstaffMiddleware(text_of)(request))
-
-
-def test_id_between_two_middlewares_is_set() -> None:
+def test_two_middlewares_set_one_cookie(settings: Any, client: Client) -> None:
     drawn: list[str | None] = []
 
     def between(request: Any) -> Any:
         drawn.append(request.flags.visitor)
         return FlagstaffMiddleware(text_of)(request)
 
-    response: Any = FlagstaffMiddleware(between)(RequestFactory().get("/"))
+    response = served(between)
     assert [response.content.decode()] == [id_in(response)] == drawn
-
-
-def test_two_middlewares_set_one_cookie(settings: Any, client: Client) -> None:
     settings.MIDDLEWARE = [MIDDLEWARE, MIDDLEWARE]
     response = client.get("/visitor/")
     assert response.content.decode() == id_in(response)
+    # The second one may see a request that the first one has served.
+    request: Any = RequestFactory().get("/")
+    FlagstaffMiddleware(plain)(request)
+    assert id_in(FlagstaffMiddleware(text_of)(request))
 
 
 def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
     def view(request: Any) -> HttpResponse:
         return HttpResponse(flags_of(RestRequest(request)).visitor)
 
-    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
+    response = served(view)
     assert response.content.decode() == id_in(response)
 
 
@@ -555,50 +483,31 @@ def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
     found: list[str | None] = []
 
     def view(request: Any) -> HttpResponse:
-        found.append(visitor_of(None, None, False))
+        # A task that the request runs in place.
+        with Observation():
+            found.extend([visitor_of(None, None, False), visitor_of(None, None, True)])
         found.append(visitor_of(None, None, True))
         found.append(visitor_of({"visitor": "given"}, request.flags.context, False))
         return text_of(request)
 
-    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
-    assert found == [None, id_in(response), id_in(response)]
+    response = served(view)
+    assert found == [None, *[id_in(response)] * 3]
     assert visitor_of(None, None, True) is None
     assert visitor_of({}, {}, True) is None
+    assert observed_request() is None
 
 
-def test_visitor_id_is_none_until_it_is_known() -> None:
+def test_context_has_the_visitor_id_when_it_is_known_and_its_copies_do_not() -> None:
     def view(request: Any) -> HttpResponse:
         context = request.flags.context
         found = [context.visitor_id, context.visitor(False), context.visitor_id]
         assert found == [None, None, None]
         assert context.visitor(True)
         assert context.visitor_id == context.visitor(False) == context.visitor(True)
-        return HttpResponse()
-
-    FlagstaffMiddleware(view)(RequestFactory().get("/"))
-
-
-def test_pickled_and_copied_context_has_no_drawn_id() -> None:
-    def view(request: Any) -> HttpResponse:
-        context = request.flags.context
         context["country"] = "DE"
-        assert request.flags.visitor
         for copied in (pickle.loads(pickle.dumps(context)), copy.copy(context)):
             assert type(copied) is dict
             assert copied == {"country": "DE"}
         return HttpResponse()
 
-    FlagstaffMiddleware(view)(RequestFactory().get("/"))
-
-
-def test_task_that_a_request_runs_in_place_has_its_visitor() -> None:
-    found: list[str | None] = []
-
-    def view(request: Any) -> HttpResponse:
-        with Observation():
-            found.append(visitor_of(None, None, True))
-        return text_of(request)
-
-    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
-    assert found == [id_in(response)]
-    assert observed_request() is None
+    served(view)

@@ -48,14 +48,17 @@ def looks(*found: dict[str, Any]) -> str:
     return str(looks_chart("chart", result, "difference", number_text))
 
 
-def test_interval_is_drawn_beside_zero_where_its_numbers_are() -> None:
-    svg = intervals(Row("green: +2", "+1 to +3", "fine", 2, 1, 3))
+def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
+    svg = intervals(Row("<green>: +2", "+1 to +3", "fine", 2, 1, 3))
     [zero] = elements(svg, "line", "zero")
     [line] = elements(svg, "line", "range flagstaff-fine")
     [point] = elements(svg, "circle", "ratio flagstaff-fine")
     assert zero["x1"] == zero["x2"] < line["x1"] < point["cx"] < line["x2"]
     unit = line["x1"] - zero["x1"]
     assert line["x2"] - zero["x1"] == pytest.approx(3 * unit, abs=0.1)
+    assert ">orders</title>" in svg
+    assert ">&lt;green&gt;: +2, +1 to +3</desc>" in svg
+    assert "style=" not in svg
 
 
 def test_intervals_of_several_treatments_share_a_scale() -> None:
@@ -86,15 +89,10 @@ def test_tolerated_harm_has_a_mark() -> None:
     assert "tolerated: +0.5" in svg
 
 
-def test_title_and_description_say_what_the_chart_shows() -> None:
-    svg = intervals(Row("<green>: +2", "+1 to +3", "fine", 2, 1, 3))
-    assert ">orders</title>" in svg
-    assert ">&lt;green&gt;: +2, +1 to +3</desc>" in svg
-    assert "style=" not in svg
-
-
-def test_no_treatment_has_no_chart() -> None:
+def test_nothing_to_compare_has_no_chart() -> None:
     assert intervals() == ""
+    assert looks(look(1, 0, 2)) == ""
+    assert days_chart([], ["control"]) == ""
 
 
 def test_looks_are_drawn_from_bound_to_bound() -> None:
@@ -104,12 +102,9 @@ def test_looks_are_drawn_from_bound_to_bound() -> None:
     assert early["x1"] < late["x1"]
     # Larger numbers are higher, and y grows downwards.
     assert early["y2"] < late["y2"] < late["y1"] < zero["y1"] < early["y1"]
-
-
-def test_look_without_an_interval_has_no_bar() -> None:
+    # A look without an interval has no bar.
     svg = looks(look(1, None, None), look(2, 1, 3, hour=2))
-    assert len(elements(svg, "line", "look")) == 1
-    assert len(elements(svg, "line", "path")) == 1
+    assert len(elements(svg, "line", "look")) == len(elements(svg, "line", "path")) == 1
 
 
 def test_wide_early_interval_is_cut_off_at_the_edge() -> None:
@@ -117,10 +112,6 @@ def test_wide_early_interval_is_cut_off_at_the_edge() -> None:
     wide, narrow = elements(svg, "line", "look")
     assert wide["y2"] < narrow["y2"] < narrow["y1"] < wide["y1"]
     assert narrow["y1"] - narrow["y2"] > (wide["y1"] - wide["y2"]) / 5
-
-
-def test_one_look_has_no_course() -> None:
-    assert looks(look(1, 0, 2)) == ""
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 1000])
@@ -145,41 +136,16 @@ def test_day_has_a_part_for_each_variant() -> None:
     assert "100 units a day" in svg
 
 
-def test_no_day_has_no_chart() -> None:
-    assert days_chart([], ["control"]) == ""
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        (0, "0"),
-        (0.00012, "0.0120"),
-        (0.0953, "9.53"),
-        (0.16, "16.0"),
-        (1.5, "150.0"),
-        (12.345, "1,234.5"),
-        (1e-12, "0"),
-    ],
-)
-def test_percentages_have_as_many_decimals_as_they_need(share: float, text: str) -> None:
-    assert points_text(share) == text
-    assert percent_text(share) == f"{text}{NBSP}%"
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0"),
-        (3e-16, "0"),
-        (0.00123456, "0.001235"),
-        (0.5, "0.5"),
-        (12.3456, "12.35"),
-        (1234.5, "1,234"),
-        (1234567.8, "1,234,568"),
-    ],
-)
-def test_numbers_have_four_digits(number: float, text: str) -> None:
-    assert number_text(number) == text
+def test_numbers_have_as_many_digits_as_they_need() -> None:
+    shares = (0, 0.00012, 0.0953, 0.16, 1.5, 12.345, 1e-12)
+    texts = ["0", "0.0120", "9.53", "16.0", "150.0", "1,234.5", "0"]
+    assert [points_text(share) for share in shares] == texts
+    assert [percent_text(share) for share in shares] == [f"{text}{NBSP}%" for text in texts]
+    numbers = (0, 3e-16, 0.00123456, 0.5, 12.3456, 1234.5, 1234567.8)
+    texts = ["0", "0", "0.001235", "0.5", "12.35", "1,234", "1,234,568"]
+    assert [number_text(number) for number in numbers] == texts
+    levels = [level_text(alpha) for alpha in (0.05, 0.025, 0.05 / 3)]
+    assert levels == [f"95{NBSP}%", f"97.5{NBSP}%", f"98.33{NBSP}%"]
 
 
 def test_difference_has_a_sign_unless_it_is_zero() -> None:
@@ -187,36 +153,19 @@ def test_difference_has_a_sign_unless_it_is_zero() -> None:
     assert found == ["+6.00", f"{MINUS}6.00", "0", "0"]
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "text"),
-    [
-        (-1, 2, f"{MINUS}1 to +2"),
-        (None, 2, "at most +2"),
-        (1, None, "at least +1"),
-        (None, None, "too few units for an interval"),
-    ],
-)
-def test_interval_names_the_bounds_that_are_known(
-    low: float | None, high: float | None, text: str
-) -> None:
-    assert interval_text({"low": low, "high": high}, number_text) == text
-
-
-def test_level_is_the_one_of_the_correction() -> None:
-    assert [level_text(alpha) for alpha in (0.05, 0.025, 0.05 / 3)] == [
-        f"95{NBSP}%",
-        f"97.5{NBSP}%",
-        f"98.33{NBSP}%",
+def test_interval_names_the_bounds_that_are_known() -> None:
+    bounds = [(-1, 2), (None, 2), (1, None), (None, None)]
+    assert [interval_text({"low": low, "high": high}, number_text) for low, high in bounds] == [
+        f"{MINUS}1 to +2",
+        "at most +2",
+        "at least +1",
+        "too few units for an interval",
     ]
 
 
 def test_small_p_value_is_not_written_out() -> None:
-    assert [p_text(p_value) for p_value in (None, 1e-9, 0.03125, 1)] == [
-        "\N{EN DASH}",
-        "< 0.0001",
-        "0.0312",
-        "1.0000",
-    ]
+    texts = [p_text(p_value) for p_value in (None, 1e-9, 0.03125, 1)]
+    assert texts == ["\N{EN DASH}", "< 0.0001", "0.0312", "1.0000"]
     assert [p_sentence(p_value) for p_value in (1e-9, 0.5)] == ["p < 0.0001", "p = 0.5000"]
 
 

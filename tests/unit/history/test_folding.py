@@ -25,19 +25,14 @@ def apply(state: State[int], change: Any) -> tuple[State[int], list[Delta]]:
         if content is None and state.users:
             deltas.insert(0, AllowedUsersDelta(state.users, frozenset()))
         return State(content, frozenset() if content is None else state.users), deltas
-    users = {
-        "add": state.users | content,
-        "remove": state.users - content,
-        "set": content,
-    }[kind]
+    users = {"add": state.users | content, "remove": state.users - content, "set": content}[kind]
     deltas = [AllowedUsersDelta(removed=state.users - users, added=users - state.users)]
     return State(state.row, users), deltas
 
 
 CHANGES = st.lists(
     st.one_of(
-        st.tuples(st.just("row"), ROWS),
-        st.tuples(st.sampled_from(["add", "remove", "set"]), USERS),
+        st.tuples(st.just("row"), ROWS), st.tuples(st.sampled_from(["add", "remove", "set"]), USERS)
     ),
     max_size=12,
 )
@@ -56,11 +51,7 @@ def test_state_before_returns_every_earlier_state(changes: list[Any]) -> None:
         assert state_before(states[-1], reversed(since)) == state
 
 
-def test_state_before_without_deltas_is_the_present() -> None:
-    present = State("row", frozenset({1}))
-    assert state_before(present, []) == present
-
-
 def test_state_before_a_replaced_user_has_the_old_user() -> None:
+    assert state_before(present := State("row", frozenset({1})), []) == present
     replaced = AllowedUsersDelta(removed=frozenset({1}), added=frozenset({2}))
     assert state_before(State("row", frozenset({2, 3})), [replaced]).users == {1, 3}

@@ -1,4 +1,4 @@
-"""The messages for translators: the catalogue in the package, and what can be translated."""
+"""The messages for translators, what can be translated, and the German translation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
+from typing import Any, Literal
 
 import django
 import pytest
-from django.utils.translation import override
+from django.utils.translation import ngettext, override
 
 from flagstaff._tables.states import State, state_label, state_summary
 from flagstaff.history.describe import describe_change, describe_value, source_label
@@ -18,27 +20,15 @@ from flagstaff.history.events import Difference
 from flagstaff.models import FeatureFlag
 from flagstaff.serialization.plan import Step
 from tests.conftest import RunIsolated
-from tests.support.po_files import compiled, expected, read_po
+from tests.support.po_files import Message, compiled, expected, read_po
 from tests.support.translations import entries, german
 from tools.messages import POT, merged, messages, translations, write_binary
 
+OF_DJANGO = [*Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django.po")]
 # In Django's catalogues, these words have the same meaning.
 SAME_IN_DJANGO = {
-    "Action",
-    "Delete",
-    "Description",
-    "Enabled",
-    "Field",
-    "Filters",
-    "History",
-    "Home",
-    "No, take me back",
-    "Save",
-    "Search",
-    "Show all",
-    "Time",
-    "User",
-    "and",
+    *("Action", "Delete", "Description", "Enabled", "Field", "Filters", "History", "Home"),
+    *("No, take me back", "Save", "Search", "Show all", "Time", "User", "and"),
 }
 
 
@@ -77,35 +67,28 @@ def catalogue_of(path: Path, *texts: tuple[str, str]) -> Path:
 
 
 @needs_gettext
-def test_merged_translation_keeps_what_is_translated(tmp_path: Path) -> None:
-    german = catalogue_of(tmp_path / "de.po", ("owner", "zuständig"), ("gone", "weg"))
-    code = catalogue_of(tmp_path / "django.pot", ("Copy %(key)s", ""), ("owner", ""))
+def test_merged_translation_keeps_what_is_translated_and_a_changed_message_is_fuzzy(
+    tmp_path: Path,
+) -> None:
+    old = [("owner", "zuständig"), ("gone", "weg"), ("The flag is now off.", "Flag ist jetzt aus.")]
+    german = catalogue_of(tmp_path / "de.po", *old)
+    new = ("Copy %(key)s", "owner", "The flag is off.")
+    code = catalogue_of(tmp_path / "django.pot", *((text, "") for text in new))
     german.write_text(merged(german, code))
-    texts = [(message.text, message.translated) for message in read_po(german)]
-    assert texts == [("Copy %(key)s", ("",)), ("owner", ("zuständig",))]
+    assert [(one.text, one.translated, "fuzzy" in one.flags) for one in read_po(german)] == [
+        ("Copy %(key)s", ("",), False),
+        ("owner", ("zuständig",), False),
+        ("The flag is off.", ("Flag ist jetzt aus.",), True),
+    ]
+    assert '#| msgid "The flag is now off."' in german.read_text()
     assert "gone" not in german.read_text()
 
 
 @needs_gettext
-def test_merged_translation_of_a_changed_message_is_fuzzy(tmp_path: Path) -> None:
-    german = catalogue_of(tmp_path / "de.po", ("The flag is now off.", "Flag ist jetzt aus."))
-    code = catalogue_of(tmp_path / "django.pot", ("The flag is off.", ""))
-    german.write_text(merged(german, code))
-    [message] = read_po(german)
-    assert message.translated == ("Flag ist jetzt aus.",)
-    assert "fuzzy" in message.flags
-    assert '#| msgid "The flag is now off."' in german.read_text()
-
-
-@needs_gettext
-def test_compiled_translation_has_what_is_translated(tmp_path: Path) -> None:
+def test_compiled_translation_has_what_is_translated_with_its_placeholders(tmp_path: Path) -> None:
     german = catalogue_of(tmp_path / "de.po", ("owner", "zuständig"), ("tags", ""))
     write_binary(german)
     assert compiled(tmp_path / "de.mo") == {"owner": "zuständig"} == expected(read_po(german))
-
-
-@needs_gettext
-def test_translation_with_a_wrong_placeholder_is_not_compiled(tmp_path: Path) -> None:
     german = catalogue_of(tmp_path / "de.po", ("Copy %(key)s", "%(name)s kopieren"))
     with pytest.raises(subprocess.CalledProcessError):
         write_binary(german)
@@ -129,27 +112,24 @@ def test_translation_in_a_locale_path_replaces_that_of_the_package(
 ) -> None:
     folder = tmp_path / "de" / "LC_MESSAGES"
     folder.mkdir(parents=True)
-    po = folder / "django.po"
-    options = ["--no-translator", "--locale", "de"]
-    subprocess.run(["msginit", *options, "--input", POT, "--output-file", po], check=True)
-    po.write_text(re.sub('(msgid "permission"\nmsgstr ")', r"\1Rechte", po.read_text()))
-    subprocess.run(["msgfmt", po, "--check", "--output-file", folder / "django.mo"], check=True)
-    printed = run_isolated(TRANSLATED, str(tmp_path), DJANGO_SETTINGS_MODULE="tests.support.settings")
+    po = catalogue_of(folder / "django.po", ("permission", "Rechte"), ("operations", ""))
+    po.write_text(po.read_text().replace("\nmsgid", '\nmsgctxt "kind of flag"\nmsgid'))
+    write_binary(po)
+    printed = run_isolated(
+        TRANSLATED, str(tmp_path), DJANGO_SETTINGS_MODULE="tests.support.settings"
+    )
     assert printed == "Rechte Betrieb\n"
 
 
 def test_message_that_django_translates_has_a_context_or_the_same_meaning() -> None:
-    of_django: set[str] = set()
-    for path in Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django.po"):
-        of_django.update(message for _, message, _ in entries(path.read_text()))
+    of_django = {text for path in OF_DJANGO for _, text, _ in entries(path.read_text())}
     found = {message for context, message, _ in entries(POT.read_text()) if not context}
     assert found & of_django == SAME_IN_DJANGO
 
 
 def test_entry_with_a_percent_sign_has_named_placeholders() -> None:
-    for entry in entries(POT.read_text()):
-        for text in entry:
-            assert not re.search(r"%[sdr]", text)
+    texts = {text for entry in entries(POT.read_text()) for text in entry}
+    assert [text for text in texts if re.search(r"%[sdr]", text)] == []
 
 
 def test_message_has_no_escape_that_gettext_reads_in_another_way() -> None:
@@ -158,14 +138,11 @@ def test_message_has_no_escape_that_gettext_reads_in_another_way() -> None:
     assert [path.name for path in files if call.search(path.read_text())] == []
 
 
-def test_kinds_are_not_translated_by_other_catalogues() -> None:
+def test_kinds_are_translated_but_not_by_other_catalogues() -> None:
     # Django is in French, flagstaff is not.
     with override("fr"):
         kinds = [str(label) for label in FeatureFlag.Kind.labels]
     assert kinds == ["release", "operations", "permission"]
-
-
-def test_kinds_are_translated() -> None:
     with german({"kind of flag\x04permission": "Rechte"}):
         assert str(FeatureFlag.Kind.PERMISSION.label) == "Rechte"
 
@@ -179,51 +156,130 @@ HISTORY = {
 }
 
 
-def test_field_names_and_booleans_are_translated() -> None:
-    step = Step("flag", "a", "change", (Difference("enabled", old=False, new=True),))
-    with german(HISTORY):
-        assert describe_change(step) == "aktiv nein → ja"
-    assert describe_change(step) == "enabled false → true"
+def changed(field: str, old: object, new: object, **options: Any) -> str:
+    kind: Literal["flag", "value"] = "value" if field == "value" else "flag"
+    return describe_change(Step(kind, "a", "change", (Difference(field, old, new),)), **options)
 
 
-def test_column_of_the_project_keeps_its_name() -> None:
-    step = Step("flag", "a", "change", (Difference("team", "ana", "bob"),))
-    with german(HISTORY):
-        assert describe_change(step) == 'team "ana" → "bob"'
-
-
-def test_json_of_a_value_is_not_translated() -> None:
-    step = Step("value", "a", "change", (Difference("value", old=False, new=True),))
+def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_and_no_json() -> None:
     with german({**HISTORY, "field\x04value": "Wert"}):
-        assert describe_change(step) == "Wert false → true"
+        assert changed("enabled", False, True) == "aktiv nein → ja"
+        assert changed("team", "ana", "bob") == 'team "ana" → "bob"'
+        assert changed("value", False, True) == "Wert false → true"
         assert describe_value(True) == "true"
+    assert changed("enabled", False, True) == "enabled false → true"
 
 
 def test_source_of_flagstaff_is_translated() -> None:
     with german(HISTORY):
-        assert source_label("command") == "Befehl"
-        assert source_label("deploy script") == "deploy script"
-        assert source_label(None) == ""
+        found = [source_label(one) for one in ("command", "deploy script", None)]
+    assert found == ["Befehl", "deploy script", ""]
     assert source_label("command") == "command"
 
 
 def test_length_of_a_shortened_value_is_translated() -> None:
-    step = Step("value", "a", "change", (Difference("value", "x" * 20, "y"),))
-    more = {
-        ("%(shown)s… (%(count)s more character)", 1): "%(shown)s… (%(count)s weitere Zeichen)",
-    }
-    with german(more):
-        assert describe_change(step, limit=5) == 'Wert "xxxx… (17 weitere Zeichen) → "y"'
+    more = "%(shown)s… (%(count)s more character)"
+    with german({(more, 1): "%(shown)s… (%(count)s weitere Zeichen)"}):
+        shown = changed("value", "x" * 20, "y", limit=5)
+    assert shown == 'Wert "xxxx… (17 weitere Zeichen) → "y"'
 
 
 def test_state_is_translated_as_a_whole_sentence() -> None:
-    texts = {
-        ("On for %(percent)s %% of all users and %(count)s allowed user.", 0): "",
-        ("On for %(percent)s %% of all users and %(count)s allowed user.", 1): (
-            "Für %(percent)s %% aller und %(count)s weitere an."
-        ),
-        "state of a flag\x04off": "aus",
-    }
-    with german(texts):
+    rollout = "On for %(percent)s %% of all users and %(count)s allowed user."
+    translated = "Für %(percent)s %% aller und %(count)s weitere an."
+    with german({(rollout, 0): "", (rollout, 1): translated, "state of a flag\x04off": "aus"}):
         assert state_summary(State.ROLLOUT, 5, 2) == "Für 5 % aller und 2 weitere an."
         assert state_label(State.OFF, 0) == "aus"
+
+
+# The German translation: complete, with the placeholders of the messages, and compiled.
+
+GERMAN = POT.parent / "de" / "LC_MESSAGES" / "django.po"
+MESSAGES = read_po(GERMAN)
+
+# %(name)s and {name}; a double percent sign is one of the text.
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w*\}|%%")
+NUMBERS = {"%(count)s", "{count}"}
+FORMS, OTHER = "has another number of plural forms", "has other placeholders"
+
+
+def placeholders(text: str) -> Counter[str]:
+    return Counter(PLACEHOLDER.findall(text))
+
+
+def problems(message: Message) -> list[str]:
+    """Returns what is wrong with the translation of one message."""
+    found = []
+    if not all(text.strip() for text in message.translated):
+        found.append("is not translated")
+    if "fuzzy" in message.flags:
+        found.append("is fuzzy")
+    if any("TODO" in text for text in message.translated):
+        found.append("has a TODO")
+    originals = [message.text, message.plural] if message.plural else [message.text]
+    if len(message.translated) != len(originals):
+        found.append(FORMS)
+    for original, text in zip(originals, message.translated, strict=False):
+        missing = placeholders(original) - placeholders(text)
+        more = placeholders(text) - placeholders(original)
+        # The form for one may say it without the number: "in der letzten Stunde".
+        is_singular = bool(message.plural) and text is message.translated[0]
+        if text and (more or (set(missing) - NUMBERS if is_singular else missing)):
+            found.append(f"{OTHER}: {text}")
+    return found
+
+
+def test_german_has_the_messages_of_the_catalogue() -> None:
+    assert entries(GERMAN.read_text()) == entries(POT.read_text()), "run make messages"
+
+
+def test_german_messages_have_no_problem() -> None:
+    assert {message.key: problems(message) for message in MESSAGES if problems(message)} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is not translated"),
+        ("Das ist ein TODO %(key)s", "has a TODO"),
+        ("Der Flag", f"{OTHER}: Der Flag"),
+        ("%(keys)s", f"{OTHER}: %(keys)s"),
+        ("%(key)s %(key)s", f"{OTHER}: %(key)s %(key)s"),
+    ],
+)
+def test_wrong_translation_is_reported(text: str, problem: str) -> None:
+    message = Message("", "The flag %(key)s", "", (text,), frozenset({"fuzzy"}))
+    assert {problem, "is fuzzy"} <= {*problems(message)}
+
+
+def test_missing_plural_is_reported_and_the_singular_may_say_one_without_its_number() -> None:
+    english = ("", "in %(count)s hour", "in %(count)s hours")
+    texts = ("in der letzten Stunde", "in den letzten %(count)s Stunden")
+    assert problems(Message(*english, texts, frozenset())) == []
+    assert problems(Message(*english, texts[::-1], frozenset())) == [f"{OTHER}: {texts[0]}"]
+    assert problems(Message(*english, texts[:1], frozenset())) == [FORMS]
+
+
+def test_compiled_german_has_the_texts_of_the_source() -> None:
+    assert compiled(GERMAN.with_suffix(".mo")) == expected(MESSAGES), "run make messages"
+
+
+def test_german_uses_german_quotation_marks() -> None:
+    texts = [text for message in MESSAGES for text in message.translated]
+    assert [text for text in texts if "”" in text or text.count("„") != text.count("“")] == []
+
+
+def test_message_shared_with_django_has_its_translation() -> None:
+    shared = {}
+    for path in OF_DJANGO:
+        shared.update({message.key: message.translated for message in read_po(path)})
+    same = [message for message in MESSAGES if any(shared.get(message.key, ()))]
+    assert same
+    translated = {message.key: message.translated for message in same}
+    assert translated == {key: shared[key] for key in translated}
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 Regeln"), (1, "1 Regel"), (2, "2 Regeln")])
+def test_german_plural_form_fits_the_count(count: int, text: str) -> None:
+    with override("de"):
+        assert ngettext("%(count)s rule", "%(count)s rules", count) % {"count": count} == text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import count
 
 import pytest
 
@@ -27,13 +27,8 @@ class Recorded:
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, bool]]]:
     """The observations that ended: the number in the order of their start, and whether failed."""
     log: list[tuple[int, bool]] = []
-    started: list[Any] = []
-
-    def observation() -> Recorded:
-        started.append(None)
-        return Recorded(log, len(started))
-
-    monkeypatch.setattr(tasks, "Observation", observation)
+    numbers = count(1)
+    monkeypatch.setattr(tasks, "Observation", lambda: Recorded(log, next(numbers)))
     yield log
     assert tasks._observed == {}
 

@@ -76,12 +76,10 @@ def test_marker_moves_through_the_column_with_the_dwell_time() -> None:
     # Past its time, the marker stays at the end of the column.
     assert place(hours=-5) == place(hours=0)
     assert place(hours=12) == pytest.approx(50)
-
-
-@pytest.mark.parametrize("state", [State.PENDING, State.DONE, State.ROLLED_BACK])
-def test_plan_that_does_not_run_has_no_marker(state: State) -> None:
-    svg = steps_chart(plan(state=state, step=None if state == State.PENDING else 2), NOW)
-    assert classes(svg, "line") == ["axis"]
+    # A plan that does not run has none.
+    for state, step in ((State.PENDING, None), (State.DONE, 2), (State.ROLLED_BACK, 2)):
+        svg = steps_chart(plan(state=state, step=step), NOW)
+        assert classes(svg, "line") == ["axis"], state
 
 
 def test_chart_of_steps_has_a_title_and_describes_itself() -> None:
@@ -89,6 +87,7 @@ def test_chart_of_steps_has_a_title_and_describes_itself() -> None:
     assert 'role="img"' in svg
     assert re.findall(r"<title[^>]*>(.*?)</title>", svg) == ["Steps of the rollout of new_checkout"]
     assert "5 % for 1 h, 25 % for 1 d, 100 % for 0 s" in svg
+    assert "<b>" not in steps_chart(plan(key="<b>"), NOW)
 
 
 def test_many_steps_have_few_labels() -> None:
@@ -98,10 +97,6 @@ def test_many_steps_have_few_labels() -> None:
     assert len(texts(svg)) <= 14
     assert "100 %" in texts(svg)
     assert "now: 40 %" in texts(svg)
-
-
-def test_key_is_escaped() -> None:
-    assert "<b>" not in steps_chart(plan(key="<b>"), NOW)
 
 
 def test_numbers_of_a_chart_have_points_in_every_language() -> None:
@@ -122,17 +117,13 @@ def test_bars_are_as_long_as_the_shares() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("fields", "css"),
-    [
-        ({"ratio": 1.0, "upper": 1.8}, "fine"),
-        ({"ratio": 1.0, "upper": 2.5}, "open"),
-        ({"tripped": True}, "bad"),
-    ],
-)
-def test_colour_says_what_the_upper_bound_means(fields: dict[str, Any], css: str) -> None:
-    svg = guard_chart("Errors", result(**fields), EVIDENCE)
-    assert classes(svg, "circle") == [f"ratio flagstaff-{css}"]
+def test_colour_says_what_the_upper_bound_means() -> None:
+    def colour(**fields: Any) -> list[str]:
+        return classes(guard_chart("Errors", result(**fields), EVIDENCE), "circle")
+
+    assert colour(ratio=1.0, upper=1.8) == ["ratio flagstaff-fine"]
+    assert colour(ratio=1.0, upper=2.5) == ["ratio flagstaff-open"]
+    assert colour(tripped=True) == ["ratio flagstaff-bad"]
 
 
 def test_limit_and_ratio_are_on_one_axis() -> None:
@@ -147,58 +138,35 @@ def test_unlimited_bound_reaches_the_edge() -> None:
     svg = guard_chart("Errors", result(upper=math.inf), EVIDENCE)
     assert numbers(svg, "line", "range flagstaff-open", "x2") == [100]
     assert "no upper bound yet" in svg
-
-
-def test_failures_inside_only_are_drawn() -> None:
     svg = guard_chart("Errors", result(ratio=math.inf, upper=math.inf), EVIDENCE)
     assert "ratio: unlimited, no upper bound yet" in svg
     assert "nan" not in svg
     assert '"inf' not in svg
-
-
-@pytest.mark.parametrize(
-    ("fields", "css", "width"),
-    [
-        ({"e_value": 10.0}, "evidence-bar", 50),
-        ({"e_value": 0.2}, "evidence-bar", 0),
-        ({"e_value": 31.6}, "open", 75),
-        ({"e_value": math.inf, "tripped": True}, "bad", 100),
-    ],
-)
-def test_bar_of_the_evidence_is_full_at_the_trip(
-    fields: dict[str, Any], css: str, width: float
-) -> None:
-    svg = guard_chart("Errors", result(**fields), EVIDENCE)
-    assert numbers(svg, "rect", css, "width") == pytest.approx([width], abs=0.1)
-
-
-def test_chart_says_how_near_a_trip_is() -> None:
-    svg = guard_chart("Errors", result(e_value=16.7), EVIDENCE)
-    assert "evidence of harm: 17, trips at 100" in texts(svg)
-
-
-def test_guard_without_failures_has_no_ratio() -> None:
     none = result(failed=GuardCounts(), ratio=None, upper=math.inf)
     svg = guard_chart("Errors", none, Evidence(0, 0, 0, {}, (0, 0)))
     assert classes(svg, "circle") == []
     assert "ratio: no failures to compare" in texts(svg)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.6, "1 min"), (5400, "1 h 30 min"), (129_600, "1 d 12 h"), (90_061, "1 d 1 h")],
-)
-def test_duration_has_two_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+def test_bar_of_the_evidence_is_full_at_the_trip() -> None:
+    def width(css: str, **fields: Any) -> float:
+        svg = guard_chart("Errors", result(**fields), EVIDENCE)
+        return numbers(svg, "rect", css, "width")[0]
+
+    assert width("evidence-bar", e_value=10.0) == pytest.approx(50, abs=0.1)
+    assert width("evidence-bar", e_value=0.2) == 0
+    assert width("open", e_value=31.6) == pytest.approx(75, abs=0.1)
+    assert width("bad", e_value=math.inf, tripped=True) == 100
+    svg = guard_chart("Errors", result(e_value=16.7), EVIDENCE)
+    assert "evidence of harm: 17, trips at 100" in texts(svg)
 
 
 def test_numbers_are_as_exact_as_they_need_to_be() -> None:
+    found = [duration(seconds) for seconds in (0, 59.6, 5400, 129_600, 90_061)]
+    assert found == ["0 s", "1 min", "1 h 30 min", "1 d 12 h", "1 d 1 h"]
     assert (ratio_text(1.24), ratio_text(18.6)) == ("1.2", "19")
     assert (evidence_text(3.14), evidence_text(5e40)) == ("3.1", "over 1,000,000")
-    assert (share_text(41, 200), share_text(1, 2000), share_text(0, 5)) == (
-        "20.5 %",
-        "0.05 %",
-        "0 %",
-    )
+    shares = [share_text(failed, users) for failed, users in ((41, 200), (1, 2000), (0, 5))]
+    assert shares == ["20.5 %", "0.05 %", "0 %"]
     # The estimate of users may be below the number that failed.
     assert share_text(5, 4.9) == "100.0 %"

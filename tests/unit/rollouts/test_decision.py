@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
+from threading import Event
+
 import pytest
 
+from flagstaff.rollouts.apart import LateError, call_apart
 from flagstaff.rollouts.callables import Outcome, call_guards
 from flagstaff.rollouts.decision import Decision, decide
 from flagstaff.rollouts.guards import Guard, guards_as_json
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.results import Verdict
 
-MODULE = "tests.unit.rollouts.test_decision"
 ORDERS = Guard("callable", path="shop.orders")
 HOLDING = Guard("callable", path="shop.stock", action="hold")
 PASSED = Verdict(None, None, passed=True, why="enough users")
@@ -48,47 +52,78 @@ def test_decision_puts_a_rollback_first(
     assert decide(verdict, outcomes, is_due=is_due) == expected
 
 
-def returns_true(plan: Plan) -> object:
-    return True
-
-
-def returns_false(plan: Plan) -> object:
-    return False
-
-
 def returns_text(plan: Plan) -> object:
     return f"{plan.key}: 3 orders a minute"
-
-
-def returns_none(plan: Plan) -> object:
-    return None
-
-
-def returns_one(plan: Plan) -> object:
-    return 1
 
 
 def raises(plan: Plan) -> object:
     raise ValueError("hunter2")
 
 
+def returning(result: object) -> Callable[[Plan], object]:
+    return lambda plan: result
+
+
+returns_true, returns_false, returns_none, returns_one = map(returning, (True, False, None, 1))
+
+
 @pytest.mark.parametrize(
     ("name", "fine", "why"),
     [
         ("returns_true", True, ""),
-        ("returns_false", False, f"{MODULE}.returns_false returned False"),
-        ("returns_text", False, f"{MODULE}.returns_text: new_checkout: 3 orders a minute"),
-        ("returns_none", None, f"{MODULE}.returns_none returned NoneType; return True, False"),
-        ("returns_one", None, f"{MODULE}.returns_one returned int; return True, False"),
-        ("raises", None, f"{MODULE}.raises raised ValueError; repair it"),
-        ("was_removed", None, f"{MODULE}.was_removed raised ImportError; repair it"),
+        ("returns_false", False, f"{__name__}.returns_false returned False"),
+        ("returns_text", False, f"{__name__}.returns_text: new_checkout: 3 orders a minute"),
+        ("returns_none", None, f"{__name__}.returns_none returned NoneType; return True, False"),
+        ("returns_one", None, f"{__name__}.returns_one returned int; return True, False"),
+        ("raises", None, f"{__name__}.raises raised ValueError; repair it"),
+        ("was_removed", None, f"{__name__}.was_removed raised ImportError; repair it"),
     ],
 )
 def test_callable_guard_is_fine_only_if_it_returns_true(
     name: str, fine: bool | None, why: str
 ) -> None:
-    guards = guards_as_json([Guard("errors"), Guard("callable", path=f"{MODULE}.{name}")])
+    guards = guards_as_json([Guard("errors"), Guard("callable", path=f"{__name__}.{name}")])
     [outcome] = call_guards(Plan(key="new_checkout", guards=guards))
     assert outcome.fine is fine
     assert outcome.why.startswith(why)
     assert "hunter2" not in outcome.why
+
+
+# The thread of its own in which a guard is called.
+
+SECONDS = 10.0
+variable = ContextVar("variable", default="outside")
+
+
+def test_result_of_the_function_in_the_context_of_its_caller_is_returned() -> None:
+    token = variable.set("inside")
+    try:
+        assert call_apart("one", variable.get, SECONDS) == "inside"
+    finally:
+        variable.reset(token)
+
+
+def test_function_that_is_late_is_not_called_again_before_it_ends() -> None:
+    released, ended = Event(), Event()
+
+    def wait() -> None:
+        released.wait()
+        ended.set()
+
+    with pytest.raises(LateError):
+        call_apart("late", wait, 0.01)
+    with pytest.raises(LateError):
+        call_apart("late", lambda: 7, SECONDS)
+    assert call_apart("another", lambda: 7, SECONDS) == 7
+    released.set()
+    ended.wait(SECONDS)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), TimeoutError()], ids=["exit", "timeout"])
+def test_error_of_the_function_is_raised_in_the_caller(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        call_apart("one", fail, SECONDS)
+    assert raised.value is error

@@ -1,8 +1,7 @@
-"""The formulas of guarded rollouts, against exact fractions and against all possible courses."""
+"""The formulas of guarded rollouts, against exact fractions and against simulations."""
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import math
 import random
@@ -12,8 +11,8 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import pytest
+from scipy import stats
 
-from flagstaff.rollouts import hyperloglog, statistics
 from flagstaff.rollouts.statistics import (
     CARDINALITY_ERROR,
     RATIOS,
@@ -64,27 +63,6 @@ def exact_e_value_against_smaller(
     return found / len(RATIOS)
 
 
-def chance_of_ever(stops: Callable[[int, int], bool], chance_inside: float, failures: int) -> float:
-    """Returns the exact probability that a look after any of the first failures stops.
-
-    Sums over all courses: `alive[x]` is the probability of x failures inside without a stop.
-    """
-    alive, stopped = {0: 1.0}, 0.0
-    for number in range(1, failures + 1):
-        following: dict[int, float] = {}
-        for inside, chance in alive.items():
-            for one, part in ((inside + 1, chance_inside), (inside, 1 - chance_inside)):
-                following[one] = following.get(one, 0.0) + chance * part
-        stopped += sum(following.pop(x) for x in [*following] if stops(x, number - x))
-        alive = following
-    return stopped
-
-
-def test_examples_in_docstrings_are_correct() -> None:
-    assert doctest.testmod(statistics).failed == 0
-    assert doctest.testmod(hyperloglog).failed == 0
-
-
 @pytest.mark.parametrize("theta", THETAS)
 def test_q_is_the_share_of_failures_inside(theta: float) -> None:
     for one in (0.2, 1, 1.25, 20):
@@ -130,48 +108,6 @@ def test_nobody_inside_or_outside_is_no_evidence(theta: float) -> None:
     assert smallest_ratio(3, theta, 100) is None
 
 
-@pytest.mark.parametrize("theta", [0.05, 0.25, 0.5])
-@pytest.mark.parametrize(("tolerated", "true_ratio"), [(1.0, 1.0), (1.2, 1.2), (1.5, 1.0)])
-def test_expected_e_value_is_at_most_one_at_every_stopping_rule(
-    theta: float, tolerated: float, true_ratio: float
-) -> None:
-    # The best rule for whoever wants a large value, by backward induction over all courses.
-    chance, failures = float(exact_q(theta, true_ratio)), 40
-    best = [e_value(x, failures - x, theta, tolerated) for x in range(failures + 1)]
-    for number in range(failures - 1, -1, -1):
-        best = [
-            max(
-                e_value(x, number - x, theta, tolerated),
-                chance * best[x + 1] + (1 - chance) * best[x],
-            )
-            for x in range(number + 1)
-        ]
-    assert best[0] <= 1 + 1e-9
-
-
-@pytest.mark.parametrize("theta", [0.01, 0.05, 0.25, 0.5])
-@pytest.mark.parametrize("tolerated", [1.0, 1.2])
-def test_e_value_ever_reaches_the_threshold_with_alpha_at_most(
-    theta: float, tolerated: float
-) -> None:
-    def trips(inside: int, outside: int) -> bool:
-        return e_value(inside, outside, theta, tolerated) >= 1 / 0.05
-
-    found = chance_of_ever(trips, q(theta, tolerated), 300)
-    assert 0.005 < found <= 0.05
-
-
-@pytest.mark.parametrize("theta", [0.05, 0.5])
-@pytest.mark.parametrize("true_ratio", [1.0, 2.0, 4.0])
-def test_upper_bound_is_ever_below_the_true_ratio_with_alpha_at_most(
-    theta: float, true_ratio: float
-) -> None:
-    def misses(inside: int, outside: int) -> bool:
-        return upper_bound(inside, outside, theta, 0.1) < true_ratio
-
-    assert chance_of_ever(misses, q(theta, true_ratio), 100) <= 0.1
-
-
 @pytest.mark.parametrize("theta", THETAS)
 def test_upper_bound_is_the_largest_ratio_that_is_not_rejected(theta: float) -> None:
     for inside, outside in [(0, 40), (3, 20), (7, 40), (25, 60)]:
@@ -180,14 +116,10 @@ def test_upper_bound_is_the_largest_ratio_that_is_not_rejected(theta: float) -> 
         assert exact_e_value_against_smaller(inside, outside, theta, bound * 0.998) < 20
 
 
-def test_upper_bound_without_failures_is_infinite() -> None:
+def test_upper_bound_is_infinite_without_failures_and_near_the_ratio_with_many() -> None:
     assert upper_bound(0, 0, 0.05, 0.05) == math.inf
     assert upper_bound(12, 0, 0.05, 0.05) == math.inf
-
-
-def test_upper_bound_of_large_counts_is_near_the_ratio() -> None:
-    bound = upper_bound(100_000, 300_000, 0.25, 0.05)
-    assert 1 < bound < 1.15
+    assert 1 < upper_bound(100_000, 300_000, 0.25, 0.05) < 1.15
 
 
 def test_ratio_compares_the_rates_of_both_sides() -> None:
@@ -198,26 +130,14 @@ def test_ratio_compares_the_rates_of_both_sides() -> None:
     assert ratio(0, 0, 0.2) is None
 
 
-def poisson_tail(mean: float, at_least: int) -> float:
-    """Returns the probability of so many or more."""
-    return 1 - sum(
-        math.exp(x * math.log(mean) - mean - math.lgamma(x + 1)) for x in range(at_least)
-    )
-
-
 @pytest.mark.parametrize(("outside", "theta"), [(60, 0.5), (300, 0.25), (2000, 0.05)])
 def test_smallest_ratio_trips_in_four_of_five_cases(outside: int, theta: float) -> None:
     found = smallest_ratio(outside, theta, 300)
     assert found is not None
     least = next(x for x in range(10_000) if e_value(x, outside, theta) >= 300)
-    chance = poisson_tail(found * outside * theta / (1 - theta), least)
+    chance = stats.poisson.sf(least - 1, found * outside * theta / (1 - theta))
     assert chance == pytest.approx(0.8, abs=0.06)
-
-
-def test_smallest_ratio_falls_with_more_failures() -> None:
-    found = [smallest_ratio(outside, 0.05, 300) or 0.0 for outside in (10, 100, 1000, 10_000)]
-    assert found == sorted(found, reverse=True)
-    assert smallest_ratio(0, 0.05, 300) is None
+    assert smallest_ratio(0, theta, 300) is None
 
 
 @pytest.mark.parametrize("theta", [0.001, 0.01, 0.05, 0.25, 0.5, 0.516])
@@ -260,17 +180,17 @@ def test_impossible_arguments_are_rejected(call: Callable[[], object]) -> None:
         call()
 
 
-def rank_of(bits: int) -> int:
-    """Returns the position of the first one among 52 bits, 53 if there is none."""
-    return 53 - bits.bit_length()
+def hash_user(source: random.Random) -> tuple[int, int]:
+    """Returns the register of a user, and the position of the first one in the other 52 bits."""
+    bits = source.getrandbits(64)
+    return bits >> 52, 53 - (bits & (2**52 - 1)).bit_length()
 
 
 def ranks_of_hashes(users: int, source: random.Random) -> Counter[int]:
     registers = [0] * REGISTERS
     for _ in range(users):
-        bits = source.getrandbits(64)
-        register = bits >> 52
-        registers[register] = max(registers[register], rank_of(bits & (2**52 - 1)))
+        register, rank = hash_user(source)
+        registers[register] = max(registers[register], rank)
     return Counter(registers)
 
 
@@ -283,23 +203,17 @@ def ranks_of_many(users: int, source: random.Random) -> Counter[int]:
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("users", [0, 1, 10, 500, 5_000, 100_000])
-def test_cardinality_of_hashed_users_is_within_four_standard_errors(users: int, seed: int) -> None:
-    found = cardinality(ranks_of_hashes(users, random.Random(f"{users} {seed}")))
-    assert found == pytest.approx(users, rel=4 * CARDINALITY_ERROR)
+def test_cardinality_of_hashed_users_is_within_four_standard_errors(users: int) -> None:
+    for seed in range(3):
+        found = cardinality(ranks_of_hashes(users, random.Random(f"{users} {seed}")))
+        assert found == pytest.approx(users, rel=4 * CARDINALITY_ERROR)
 
 
-@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("users", [1_000_000, 10_000_000])
-def test_cardinality_of_millions_is_within_four_standard_errors(users: int, seed: int) -> None:
-    found = cardinality(ranks_of_many(users, random.Random(f"{users} {seed}")))
-    assert found == pytest.approx(users, rel=4 * CARDINALITY_ERROR)
-
-
-def test_cardinality_of_many_sets_has_the_standard_error_and_no_bias() -> None:
+def test_cardinality_of_many_sets_has_the_standard_error_and_no_bias(users: int) -> None:
     source = random.Random(1)
-    errors = [cardinality(ranks_of_many(1_000_000, source)) / 1_000_000 - 1 for _ in range(150)]
+    errors = [cardinality(ranks_of_many(users, source)) / users - 1 for _ in range(75)]
     mean = sum(errors) / len(errors)
     spread = math.sqrt(sum(error * error for error in errors) / len(errors))
     assert abs(mean) < 4 * CARDINALITY_ERROR / math.sqrt(len(errors))
@@ -309,16 +223,12 @@ def test_cardinality_of_many_sets_has_the_standard_error_and_no_bias() -> None:
 def test_cardinality_of_a_growing_set_never_falls_or_jumps() -> None:
     # The original estimator changes its formula at 10,240 users.
     source, registers = random.Random(2), [0] * REGISTERS
-    ranks, previous = Counter({0: REGISTERS}), 0.0
+    previous = 0.0
     for number in range(1, 30_001):
-        bits = source.getrandbits(64)
-        register, rank = bits >> 52, rank_of(bits & (2**52 - 1))
-        if rank > registers[register]:
-            ranks[registers[register]] -= 1
-            ranks[rank] += 1
-            registers[register] = rank
+        register, rank = hash_user(source)
+        registers[register] = max(registers[register], rank)
         if number % 50 == 0:
-            found = cardinality(ranks)
+            found = cardinality(Counter(registers))
             # 50 users change the estimate by 50 on average.
             assert 0 <= found - previous < 50 + 0.02 * number
             previous = found

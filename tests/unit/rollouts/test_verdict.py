@@ -1,21 +1,25 @@
-"""The verdict on a step of a rollout plan: trip, pass or hold, and the sentence that says why."""
+"""The verdict on a step of a rollout plan, with its sentence, and the forecast before its start."""
 
 from __future__ import annotations
 
 import doctest
 import json
 import math
+import random
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 
-from flagstaff.rollouts import alpha, guards, verdict, verdict_text
+from flagstaff.rollouts import alpha, guards, hyperloglog, statistics, verdict, verdict_text
+from flagstaff.rollouts import forecast as forecasts
 from flagstaff.rollouts.alpha import brake_alpha, guard_alpha
-from flagstaff.rollouts.guards import Guard, guard_name, numbered
+from flagstaff.rollouts.forecast import Traffic, forecast, seconds_to_trip, traffic_of
+from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
 
-STEPS = [Step(percent, 3600) for percent in (1, 5, 25, 50, 100)]
+STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
 ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)
 CALLABLE = Guard("callable", path="shop.guards.orders")
@@ -42,9 +46,11 @@ def judged(
     return judge(STEPS, step, guards, found, required)
 
 
-@pytest.mark.parametrize("module", [alpha, guards, verdict, verdict_text])
-def test_examples_in_docstrings_are_correct(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "module", [alpha, forecasts, guards, hyperloglog, statistics, verdict, verdict_text]
+)
+def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 
 def test_alpha_of_all_steps_and_guards_is_five_percent() -> None:
@@ -56,33 +62,22 @@ def test_alpha_of_all_steps_and_guards_is_five_percent() -> None:
 
 def test_alpha_of_the_brake_is_shared_by_steps_up_to_fifty_percent() -> None:
     assert brake_alpha([Step(50, 1), Step(51, 1), Step(99, 1)]) == 0.01
-
-
-def test_alpha_of_a_plan_with_one_step_of_all_users_is_whole() -> None:
     assert brake_alpha([Step(100, 1)]) == 0.01
     assert guard_alpha([Step(100, 1)], []) == 0.04
-
-
-def test_numbers_of_guards_are_those_of_their_counts() -> None:
-    assert numbered([SLOW, CALLABLE, ERRORS, SLOW]) == [(1, SLOW), (0, ERRORS), (4, SLOW)]
-
-
-def test_name_of_a_guard_is_for_sentences() -> None:
-    assert [guard_name(one) for one in (ERRORS, SLOW, CALLABLE)] == [
-        "errors",
-        "latency over 0.5 s",
-        "shop.guards.orders",
-    ]
 
 
 def test_guard_at_its_threshold_trips() -> None:
     found = judged(evidence(errors=(41, 210)))
     assert (found.trip, found.trip_action, found.passed) == ("errors", "rollback", False)
-    assert found.why == (
-        "errors: 41 of 2,000 users inside failed, 210 of 38,000 outside; 3.7 times as often"
-    )
+    figures = "41 of 2,000 users inside failed, 210 of 38,000 outside; 3.7 times as often"
+    assert found.why == f"errors: {figures}"
     assert found.guards[0].threshold == pytest.approx(100)
     assert found.guards[0].e_value > 100
+    # More guards raise the threshold.
+    found = judged(evidence(), guards=(ERRORS, SLOW, SLOW))
+    assert [one.threshold for one in found.guards] == pytest.approx([300, 300, 300])
+    # A trip needs no complete data.
+    assert judged(replace(evidence(errors=(41, 210)), lost_workers=2, dropped=9)).trip == "errors"
 
 
 def test_guard_just_below_its_threshold_does_not_trip() -> None:
@@ -91,27 +86,18 @@ def test_guard_just_below_its_threshold_does_not_trip() -> None:
     assert {one.tripped for one in results} == {True, False}
 
 
-def test_more_guards_raise_the_threshold() -> None:
-    found = judged(evidence(), guards=(ERRORS, SLOW, SLOW))
-    assert [one.threshold for one in found.guards] == pytest.approx([300, 300, 300])
-
-
 def test_latency_guard_uses_the_counts_of_its_number() -> None:
+    assert numbered([SLOW, CALLABLE, ERRORS, SLOW]) == [(1, SLOW), (0, ERRORS), (4, SLOW)]
     found = judged(evidence(slow=(41, 210)), guards=(ERRORS, SLOW))
     assert found.trip == "latency over 0.5 s"
     assert [one.failed.inside for one in found.guards] == [0, 41]
-    assert found.why == (
-        "latency over 0.5 s: 41 of 2,000 users inside were slower, 210 of 38,000 outside; "
-        "3.7 times as often"
-    )
-
-
-def test_guard_with_hold_says_so() -> None:
-    found = judged(evidence(errors=(41, 210)), guards=(replace(ERRORS, action="hold"),))
-    assert (found.trip, found.trip_action) == ("errors", "hold")
+    figures = "41 of 2,000 users inside were slower, 210 of 38,000 outside; 3.7 times as often"
+    assert found.why == f"latency over 0.5 s: {figures}"
 
 
 def test_rollback_comes_before_hold() -> None:
+    found = judged(evidence(errors=(41, 210)), guards=(replace(ERRORS, action="hold"),))
+    assert (found.trip, found.trip_action) == ("errors", "hold")
     holding = replace(SLOW, action="hold")
     found = judged(evidence(errors=(41, 210), slow=(80, 210)), guards=(holding, ERRORS))
     assert (found.trip, found.trip_action) == ("errors", "rollback")
@@ -135,40 +121,26 @@ def test_uncertain_share_counts_against_a_trip_and_against_a_pass() -> None:
     assert found.e_value < exact.e_value
     assert found.upper > exact.upper
     assert found.ratio == exact.ratio
-
-
-def test_share_with_a_huge_error_is_no_evidence() -> None:
-    found = judged(replace(evidence(errors=(900, 1)), theta_error=50.0)).guards[0]
-    assert (found.e_value, found.upper) == (1.0, math.inf)
+    huge = judged(replace(evidence(errors=(900, 1)), theta_error=50.0)).guards[0]
+    assert (huge.e_value, huge.upper) == (1.0, math.inf)
 
 
 def test_brake_trips_at_its_number_of_users_and_none_outside() -> None:
-    calm = judged(evidence())
-    assert calm.brake == 3
+    assert judged(evidence()).brake == 3
     assert judged(evidence(errors=(2, 0))).trip is None
+    assert judged(evidence(errors=(3, 1)), guards=(CALLABLE,)).trip is None
     found = judged(evidence(errors=(3, 0)))
     assert (found.trip, found.trip_action, found.brake) == ("brake", "rollback", 3)
     assert found.why == "brake: 3 of 2,000 users inside failed, none of 38,000 outside"
-
-
-def test_brake_does_not_trip_after_a_failure_outside() -> None:
-    assert judged(evidence(errors=(3, 1)), guards=(CALLABLE,)).trip is None
-
-
-def test_brake_watches_errors_without_a_guard_of_errors() -> None:
+    # It watches errors without a guard of errors.
     assert judged(evidence(errors=(3, 0)), guards=(SLOW,)).trip == "brake"
     assert judged(evidence(slow=(3, 0)), guards=(SLOW,)).trip == "latency over 0.5 s"
 
 
-def test_brake_needs_more_users_where_more_are_inside() -> None:
-    half = judged(evidence(20_000, 20_000), step=HALF)
-    assert half.brake == 10
+def test_brake_needs_more_users_where_more_are_inside_and_is_off_above_fifty_percent() -> None:
+    assert judged(evidence(20_000, 20_000), step=HALF).brake == 10
     assert judged(evidence(20_000, 20_000, errors=(9, 0)), step=HALF).trip is None
-
-
-def test_brake_is_off_above_fifty_percent() -> None:
-    steps = [Step(60, 3600)]
-    found = judge(steps, 0, [SLOW], evidence(24_000, 16_000, errors=(200, 0)), 1000)
+    found = judge([Step(60, 3600)], 0, [SLOW], evidence(24_000, 16_000, errors=(200, 0)), 1000)
     assert (found.brake, found.trip) == (None, None)
 
 
@@ -178,25 +150,24 @@ def test_step_with_a_low_upper_bound_passes() -> None:
     assert found.smallest_harm is None
     assert found.guards[0].upper < 2
     assert found.why == "fine after 500 users inside: errors at most 1.8 times as often"
+    # Every guard must pass.
+    found = judged(evidence(500, 9_500, errors=(20, 400)), guards=(ERRORS, SLOW))
+    assert [one.passed for one in found.guards] == [True, False]
+    assert not found.passed
 
 
-def test_step_with_a_high_upper_bound_holds() -> None:
+def test_step_with_a_high_upper_bound_holds_until_there_are_enough_users() -> None:
     found = judged(evidence(500, 9_500, errors=(2, 38)))
     assert not found.passed
     assert not found.guards[0].passed
-    assert found.why == (
-        "waits for users: 500 of 1,000 users inside seen, errors may be up to 4.9 times as often"
-    )
-
-
-def test_step_with_enough_users_passes_and_states_the_smallest_harm() -> None:
+    seen = "500 of 1,000 users inside seen, errors may be up to 4.9 times as often"
+    assert found.why == f"waits for users: {seen}"
     found = judged(evidence(1_000, 19_000, errors=(2, 38)))
     assert found.passed
     assert found.guards[0].upper > 2
     assert found.smallest_harm == found.guards[0].smallest_harm
-    assert found.why == (
-        "fine after 1,000 users inside: errors would have tripped at 5.7 times as often"
-    )
+    tripping = "errors would have tripped at 5.7 times as often"
+    assert found.why == f"fine after 1,000 users inside: {tripping}"
 
 
 def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
@@ -216,19 +187,13 @@ def test_smallest_harm_is_the_largest_of_the_guards_without_a_low_bound() -> Non
 
 
 def test_step_without_any_failure_passes_with_enough_users_only() -> None:
-    held = judged(evidence(999, 20_000))
-    assert held.why == (
-        "waits for users: 999 of 1,000 users inside seen, too few failures to compare errors"
-    )
+    seen = "999 of 1,000 users inside seen, too few failures to compare errors"
+    assert judged(evidence(999, 20_000)).why == f"waits for users: {seen}"
     found = judged(evidence(1_000, 20_000))
     assert (found.passed, found.smallest_harm) == (True, None)
     assert found.why == "fine after 1,000 users inside: errors with too few failures to compare"
-
-
-def test_every_guard_must_pass() -> None:
-    found = judged(evidence(500, 9_500, errors=(20, 400)), guards=(ERRORS, SLOW))
-    assert [one.passed for one in found.guards] == [True, False]
-    assert not found.passed
+    # No counts are no failures.
+    assert judged(replace(evidence(), failed={})).guards[0].failed == GuardCounts(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -256,26 +221,13 @@ def test_missing_data_is_never_a_pass(
     assert found.why == f"waits for data: {why}"
 
 
-def test_trip_needs_no_complete_data() -> None:
-    found = judged(replace(evidence(errors=(41, 210)), lost_workers=2, dropped=9))
-    assert found.trip == "errors"
-
-
-def test_step_at_all_users_passes_without_a_comparison() -> None:
+def test_step_at_all_users_or_without_statistical_guards_needs_no_comparison() -> None:
     found = judged(evidence(40_000, 0, errors=(900, 0)), step=ALL)
     assert (found.trip, found.passed, found.guards) == (None, True, ())
     assert found.why == "at 100 % only callable guards watch the step"
-
-
-def test_plan_without_statistical_guards_needs_data_only() -> None:
     found = judged(evidence(3, 50), guards=(CALLABLE,))
     assert found.passed
     assert found.why == "fine after 3 users inside: only the brake compares errors"
-
-
-def test_unknown_guard_number_counts_as_no_failures() -> None:
-    counts = replace(evidence(), failed={})
-    assert judged(counts).guards[0].failed == GuardCounts(0, 0)
 
 
 def test_verdict_as_dict_is_strict_json() -> None:
@@ -285,3 +237,137 @@ def test_verdict_as_dict_is_strict_json() -> None:
     assert stored["guards"][0]["upper"] is None
     assert stored["guards"][0]["failed"] == {"inside": 2, "outside": 0}
     assert stored["brake"] == 3
+
+
+# The forecast of a plan.
+
+BUSY = Traffic(20_000, {0: 200, 2: 300})
+
+
+def simulated_mean(percent: int, threshold: float, ratio: float, plans: int) -> float:
+    """Returns the mean time of trips at 100 failing users an hour, one user after the other."""
+    source, theta = random.Random(f"{percent} {threshold}"), percent / 100
+    raised = theta * (1 + 2 * statistics.share_error(theta, 1 - theta))
+    # Failing users an hour with harm, and the share of them who are inside.
+    rate, chance = 100 * (theta * ratio + 1 - theta), statistics.q(theta, ratio)
+    total = 0.0
+    for _ in range(plans):
+        inside = outside = 0
+        # The e-value only rises with a failure inside, so only those can trip.
+        while True:
+            outside += int(math.log(1 - source.random()) / math.log1p(-chance))
+            inside += 1
+            if statistics.e_value(inside, outside, raised) >= threshold:
+                break
+        total += (inside + outside) / rate * 3600
+    return total / plans
+
+
+@pytest.mark.parametrize("percent", [1, 5, 25, 50])
+@pytest.mark.parametrize(("threshold", "ratio"), [(100, 2), (300, 2), (300, 5)])
+def test_forecast_time_is_near_the_mean_of_simulated_plans(
+    percent: int, threshold: float, ratio: float
+) -> None:
+    found = seconds_to_trip(100, percent, threshold, ratio)
+    assert found is not None
+    mean = simulated_mean(percent, threshold, ratio, plans=150)
+    assert found == pytest.approx(mean, rel=0.35)
+
+
+def test_tolerated_harm_and_no_failures_never_trip() -> None:
+    assert seconds_to_trip(100, 5, 100, ratio=2, tolerated=2.5) is None
+    assert seconds_to_trip(100, 5, 100, ratio=1) is None
+    assert seconds_to_trip(0, 5, 100, ratio=2) is None
+    assert seconds_to_trip(100, 100, 100, ratio=2) is None
+
+
+def test_forecast_of_a_step_has_figures_and_text() -> None:
+    found = forecast(STEPS, [ERRORS, SLOW], BUSY, 1000)
+    first, second = found[:2]
+    assert [step.percent for step in found] == [1, 5, 25, 50, 100]
+    assert (first.users_inside, first.seconds_for_users) == (200, 18_000)
+    assert [guard.number for guard in second.guards] == [0, 2]
+    assert first.text == (
+        "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
+        "Errors: twice as many failures inside trip after at least 10 h 18 min, "
+        "5.8 times as many within 1 h, "
+        "at best 2.8 times as many with 1,000 users. "
+        "Latency over 0.5 s: twice as many failures inside trip after at least 6 h 52 min, "
+        "4.7 times as many within 1 h, at best 2.4 times as many with 1,000 users."
+    )
+    # All users are seen within the time of the step.
+    assert second.text.startswith("5 %: 1,000 users inside in 1 h. Errors: twice as many ")
+    assert "2 h 10 min, 2.8 times as many within 1 h. Latency over 0.5 s: " in second.text
+
+
+def test_forecast_within_the_time_of_measuring_is_no_lower_bound() -> None:
+    day = Traffic(20_000, {0: 200}, measured=86_400)
+    assert forecast(STEPS, [ERRORS], day, 1000)[0].text == (
+        "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
+        "Errors: twice as many failures inside trip after about 9 h 12 min, "
+        "5.6 times as many within 1 h, "
+        "2.7 times as many with 1,000 users."
+    )
+
+
+def test_more_users_inside_shorten_the_time() -> None:
+    *found, last = forecast(STEPS, [ERRORS], BUSY, 1000)
+    times = [step.guards[0].seconds_to_double or 0.0 for step in found]
+    ratios = [step.guards[0].smallest_ratio or 0.0 for step in found]
+    assert times == sorted(times, reverse=True)
+    assert ratios == sorted(ratios, reverse=True)
+    assert (last.guards, last.brake) == ((), None)
+    assert last.text == "100 %: no user is outside, so only callable guards watch this step."
+
+
+def test_step_without_failures_names_the_brake() -> None:
+    found = forecast(STEPS, [ERRORS, SLOW], Traffic(20_000, {}), 1000)[1]
+    guard = found.guards[0]
+    assert (guard.seconds_to_double, guard.smallest_ratio) == (None, None)
+    assert found.text == (
+        "5 %: 1,000 users inside in 1 h. "
+        "Errors and latency over 0.5 s: no failures to compare with. "
+        "The brake trips at 3 failing users inside if no user outside fails."
+    )
+
+
+def test_brake_of_the_forecast_is_that_of_the_verdict() -> None:
+    for index, step in enumerate(forecast(STEPS, [ERRORS], BUSY, 1000)):
+        inside, outside = step.percent * 1000, (100 - step.percent) * 1000
+        error = statistics.share_error(inside, outside)
+        evidence = Evidence(inside, outside, error, {}, (9, 9))
+        assert judge(STEPS, index, [ERRORS], evidence, 1000).brake == step.brake
+    found = forecast([Step(60, 3600)], [ERRORS], Traffic(20_000, {}), 1000)[0]
+    assert found.brake is None
+    assert "brake" not in found.text
+
+
+def test_step_without_traffic_sees_nothing() -> None:
+    found = forecast(STEPS, [ERRORS], Traffic(0, {}), 1000)[1]
+    assert found.seconds_for_users is None
+    assert found.text == (
+        "5 %: no user was counted, so there is no forecast. "
+        "The brake trips at 3 failing users inside if no user outside fails."
+    )
+
+
+def test_ratio_that_needs_more_failures_than_users_is_not_promised() -> None:
+    found = forecast(STEPS, [ERRORS], Traffic(300, {0: 1}), 1000)[0]
+    assert found.guards[0].smallest_ratio is None
+    assert "no harm trips within 1 h" in found.text
+
+
+def test_traffic_takes_the_failing_share_from_outside_if_there_are_users() -> None:
+    counts = {0: GuardCounts(inside=500, outside=190), 2: GuardCounts(outside=380)}
+    found = traffic_of(Evidence(1_000, 19_000, 0.02, counts, (9, 9)), 1800)
+    assert found.users_per_hour == 40_000
+    assert found.failing_per_hour == {0: pytest.approx(400), 2: pytest.approx(800)}
+    counts = {0: GuardCounts(inside=50, outside=0)}
+    assert traffic_of(Evidence(1_000, 0, 0.02, counts, (0, 9)), 3600).failing_per_hour == {0: 50}
+    assert traffic_of(Evidence(0, 0, 0.02, counts, (0, 0)), 3600) == Traffic(0, {0: 0}, 3600)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
+def test_traffic_of_no_time_is_rejected(seconds: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        traffic_of(Evidence(1, 1, 0, {}, (1, 1)), seconds)

@@ -1,4 +1,4 @@
-"""Each type of field survives the way into a file and back."""
+"""Fields in a file: each type, and those for which a project has no column."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from flagstaff._tables.model_fields import AnyField
+from flagstaff.conf import Conf
+from flagstaff.serialization import read
 from flagstaff.serialization.fields import parse, serialize
+from tests.support.models_of_others import flag_fields, model_of
 
 TIME = datetime(2026, 11, 20, 8, 17, 5, 250_000, tzinfo=timezone.utc)
 FIELDS: dict[str, tuple[AnyField, Any]] = {
@@ -52,21 +55,51 @@ def test_serialized_field_is_parsed_to_the_same_value(name: str) -> None:
     assert (value, type(value)) == (FIELDS[name][1], type(FIELDS[name][1]))
 
 
-WRONG: list[tuple[str, Any, str]] = [
-    ("boolean", 1, "must be true or false, not a number"),
-    ("boolean", None, "must not be null"),
-    ("date", 20261120, "must be a string, not a number"),
-    ("large", True, "must be an integer, not a boolean"),
-    ("large", "7", "must be an integer, not a string"),
-    ("float", [], "must be a number, not a list"),
-    ("text", 7, "must be a string, not a number"),
-    ("date", {}, "must be a string or a number, not a mapping"),
-]
-
-
-@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("boolean", 1, "must be true or false, not a number"),
+        ("boolean", None, "must not be null"),
+        ("date", 20261120, "must be a string, not a number"),
+        ("large", True, "must be an integer, not a boolean"),
+        ("large", "7", "must be an integer, not a string"),
+        ("float", [], "must be a number, not a list"),
+        ("text", 7, "must be a string, not a number"),
+        ("date", {}, "must be a string or a number, not a mapping"),
+    ],
+)
 def test_value_of_a_wrong_type_is_rejected_without_showing_it(
     name: str, value: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         parse(row_with(name)[0], value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "things", "it"),
+    [
+        ("rules", [{"conditions": [{"segment": "enterprise"}]}], "rules", "the rules"),
+        ("owner", "payments", "owners", "owner"),
+        ("tags", ["q3"], "tags", "tags"),
+        ("review_on", "2027-03-01", "review dates", "review_on"),
+    ],
+)
+def test_field_without_its_column_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object, things: str, it: str
+) -> None:
+    monkeypatch.setattr(Conf, "flag_model", model_of("Switch", flag_fields()))
+    document = read(json.dumps({"flagstaff": 1, "flags": {"a": {name: value}}}), "json")
+    [problem] = document.problems.found
+    assert problem.path == ("flags", "a", name)
+    assert problem.text == (
+        f"the flag model of this project has no column for {things}; add the field, or remove "
+        f"{it} from the file"
+    )
+
+
+def test_empty_fields_are_imported_without_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "flag_model", model_of("Switch", flag_fields()))
+    fields: dict[str, object] = {"rules": [], "owner": "", "tags": [], "review_on": None}
+    found = read(json.dumps({"flagstaff": 1, "flags": {"a": fields}}), "json")
+    assert not found.problems.found
+    assert dict(found.items[0].fields) == {}

@@ -33,7 +33,8 @@ def admin_rows(model: type[Model]) -> QuerySet[Any]:
     ],
 )
 def test_rows_are_not_served_by_a_query_cache(rows: Callable[[], QuerySet[Any]]) -> None:
-    # tests/faults/engine/test_query_caches.py shows that django-cachalot and django-cacheops follow these.
+    # tests/faults/engine/test_query_caches.py shows that django-cachalot and django-cacheops
+    # follow these.
     derived = rows().filter(pk=1).order_by("pk")
     assert "STATEMENT_TIMESTAMP() IS NOT NULL" in str(derived.query)
     assert vars(derived)["_for_write"] is True

@@ -43,23 +43,15 @@ WRONG_RULES: tuple[object, ...] = (
 )
 
 
-def test_problem_of_rules_is_translated() -> None:
-    for rules in WRONG_RULES:
-        problem = rule_problem(rules)
+def test_problem_of_rules_and_conditions_is_translated() -> None:
+    wrong: tuple[object, ...] = ({}, [], [{"segment": "s1"}], [VERSION])
+    problems = [*map(rule_problem, WRONG_RULES), *map(condition_problem, wrong)]
+    for problem in problems:
         assert problem
         assert rule_problem_text(problem) == problem
         with marked():
             shown = unmarked_in(rule_problem_text(problem).replace("regex parse error", ""))
         assert not shown or "pattern is not valid" in problem, problem
-
-
-def test_problem_of_conditions_is_translated() -> None:
-    wrong: tuple[object, ...] = ({}, [], [{"segment": "s1"}], [VERSION])
-    for conditions in wrong:
-        problem = condition_problem(conditions)
-        assert problem
-        with marked():
-            assert not unmarked_in(rule_problem_text(problem))
 
 
 def test_place_and_kinds_are_translated() -> None:
@@ -77,15 +69,13 @@ def test_place_and_kinds_are_translated() -> None:
         )
 
 
-def test_number_has_the_separators_of_the_language() -> None:
+def test_number_has_the_separators_of_the_language_but_other_texts_are_unchanged() -> None:
     texts = KnownTexts(["%(count)s users, %(ratio)s times, id %(id)s"])
     with german({"%(count)s users, %(ratio)s times, id %(id)s": "%(count)s, %(ratio)s, %(id)s"}):
         assert texts.translate("12,345 users, 2.5 times, id 12345") == "12.345, 2,5, 12345"
-
-
-def test_unknown_text_is_unchanged() -> None:
-    with german({}):
         assert refusal_text("anything else: 1,000") == "anything else: 1,000"
+        # A key that looks like a number.
+        assert "1.5" in refusal_text("a flag 1.5 already exists; change it, or use another key")
 
 
 EVENTS = (
@@ -132,11 +122,26 @@ def test_start_of_an_event_is_no_name_of_a_guard(start: str) -> None:
         assert PLAN_TEXTS.translate(text) == f"{start}B"
 
 
-@pytest.mark.parametrize("text", EVENTS)
-def test_event_of_a_plan_is_translated(text: str) -> None:
-    assert PLAN_TEXTS.translate(text) == text
+# Of an experiment.
+NOTES = (
+    "created with n1 1, n2 3; 100 % of all units take part",
+    "analysis: primary metric m1; guardrails m2 (0.01); planned users 4,000; method fixed",
+    "shuffled (2): the exposures so far are no longer reported",
+    (
+        "x1 has started, so its planned users cannot change: a change after a look would make "
+        "results invalid. Metrics can be added to those that it has"
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [*((PLAN_TEXTS, text) for text in EVENTS), *((EXPERIMENT_TEXTS, text) for text in NOTES)],
+)
+def test_text_of_a_plan_or_an_experiment_is_translated(texts: KnownTexts, text: str) -> None:
+    assert texts.translate(text) == text
     with marked():
-        assert not unmarked_in(PLAN_TEXTS.translate(text).replace("flags plan KEY status", ""))
+        assert not unmarked_in(texts.translate(text).replace("flags plan KEY status", ""))
 
 
 def test_change_that_pauses_a_plan_keeps_its_actor_and_values() -> None:
@@ -145,24 +150,6 @@ def test_change_that_pauses_a_plan_keeps_its_actor_and_values() -> None:
         assert PLAN_TEXTS.translate("done changed the flag: enabled true → false") == (
             "done hat geändert: enabled true → false"
         )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "created with n1 1, n2 3; 100 % of all units take part",
-        "analysis: primary metric m1; guardrails m2 (0.01); planned users 4,000; method fixed",
-        "shuffled (2): the exposures so far are no longer reported",
-        (
-            "x1 has started, so its planned users cannot change: a change after a look would make "
-            "results invalid. Metrics can be added to those that it has"
-        ),
-    ],
-)
-def test_text_of_an_experiment_is_translated(text: str) -> None:
-    assert EXPERIMENT_TEXTS.translate(text) == text
-    with marked():
-        assert not unmarked_in(EXPERIMENT_TEXTS.translate(text))
 
 
 @pytest.mark.parametrize(
@@ -181,11 +168,6 @@ def test_placeholders_have_the_shortest_texts(
     message: str, text: str, expected: dict[str, str] | None
 ) -> None:
     assert _Pattern(message).match(text) == expected
-
-
-def test_key_that_looks_like_a_number_stays_as_it_is() -> None:
-    with german({}):
-        assert refusal_text("a flag 1.5 already exists; change it, or use another key").count("1.5")
 
 
 def test_text_that_repeats_parts_of_a_message_is_read_quickly() -> None:

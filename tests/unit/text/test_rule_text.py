@@ -1,12 +1,16 @@
-"""Rules and conditions in sentences, as the history shows them."""
+"""Rules, conditions and choices: in sentences, as JSON that people edit, and their problems."""
 
 from __future__ import annotations
 
+import json
+from time import process_time
 from typing import Any
 
 import pytest
 
+from flagstaff._text.rule_json import conditions_json, rules_json
 from flagstaff._text.rule_text import Style, conditions_text, rule_texts, rules_text
+from flagstaff._text.value_rules import choices_problem
 from flagstaff.history.describe import describe_value
 
 
@@ -42,26 +46,14 @@ def test_condition_is_a_sentence(written: dict[str, Any], expected: str) -> None
     assert conditions_text([written]) == expected
 
 
-def test_conditions_are_joined() -> None:
+def test_conditions_and_rules_are_joined() -> None:
     both = [condition("in", "DE"), {"segment": "enterprise"}]
     assert conditions_text(both) == 'country is "DE" and in segment "enterprise"'
-
-
-def test_rules_have_a_name_or_a_number_and_a_percentage() -> None:
     staff = {"name": "staff", "conditions": [condition("in", "DE")]}
     others = {"conditions": [condition("in", "AT")], "rollout_percent": 25}
-    assert rules_text([staff, others]) == (
-        '"staff": 100 % if country is "DE"; rule 2: 25 % if country is "AT"'
-    )
-
-
-def test_numbered_rules_have_no_number_in_their_sentence() -> None:
-    staff = {"name": "staff", "conditions": [condition("in", "DE")]}
-    others = {"conditions": [condition("in", "AT")], "rollout_percent": 25}
-    assert rule_texts([staff, others]) == [
-        '"staff": 100 % if country is "DE"',
-        '25 % if country is "AT"',
-    ]
+    first, second = '"staff": 100 % if country is "DE"', '25 % if country is "AT"'
+    assert rules_text([staff, others]) == f"{first}; rule 2: {second}"
+    assert rule_texts([staff, others]) == [first, second]
     assert rule_texts([]) == []
 
 
@@ -101,3 +93,67 @@ def test_history_describes_rules_in_sentences_and_other_json_as_it_is() -> None:
     assert describe_value(many, field="rules", limit=99).endswith(" or 4 or 4 more")
     assert describe_value([1], field="rules") == "[1]"
     assert describe_value(rules, field="value").startswith("[{")
+
+
+# In the order in which PostgreSQL returns the names.
+IN_DACH = {"values": ["DE", "AT"], "operator": "in", "attribute": "country"}
+NOT_LARGE = {"negate": True, "segment": "large"}
+RULES = [{"name": "beta", "conditions": [IN_DACH, NOT_LARGE], "rollout_percent": 25}]
+RULES_TEXT = """\
+[
+  {
+    "name": "beta",
+    "conditions": [
+      {"attribute": "country", "operator": "in", "values": ["DE", "AT"]},
+      {"segment": "large", "negate": true}
+    ],
+    "rollout_percent": 25
+  }
+]"""
+CONDITIONS_TEXT = """\
+[
+  {"attribute": "country", "operator": "in", "values": ["DE", "AT"]},
+  {"segment": "large", "negate": true}
+]"""
+
+
+def test_rules_and_conditions_have_one_condition_a_line() -> None:
+    assert rules_json(RULES) == RULES_TEXT
+    assert conditions_json([IN_DACH, NOT_LARGE]) == CONDITIONS_TEXT
+    assert conditions_json([{"new": 1, "operator": "in"}]) == '[\n  {"operator": "in", "new": 1}\n]'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        [{}],
+        [{"conditions": []}],
+        [{"conditions": [1]}, {"conditions": {"a": [{}]}}],
+        {"a": [1, "ä"]},
+        [1, {"a": 2}],
+        "text",
+        None,
+        RULES,
+    ],
+)
+def test_any_json_is_kept(value: Any) -> None:
+    assert json.loads(rules_json(value)) == value
+    assert json.loads(conditions_json(value)) == value
+
+
+@pytest.mark.parametrize("choices", [[], ["a", "A"], [1, True, "1"], [0, False, ""]])
+def test_choices_that_differ_are_accepted(choices: list[object]) -> None:
+    assert choices_problem(choices) is None
+
+
+@pytest.mark.parametrize("choices", [["a", "b", "a"], [1, 1.0], [True, True]])
+def test_choice_that_is_there_twice_is_named(choices: list[object]) -> None:
+    assert "is there twice; remove one" in str(choices_problem(choices))
+
+
+def test_time_for_many_choices_grows_with_their_number_only() -> None:
+    start = process_time()
+    assert choices_problem([*range(20_000)]) is None
+    # Comparing each with each other takes a minute.
+    assert process_time() - start < 5

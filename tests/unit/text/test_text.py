@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from django.utils.timezone import override
 
-from flagstaff._engine.status_log import Report, StatusLog
-from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff._text.lists import join_some
 from flagstaff._text.storable import is_storable
 from flagstaff._text.times import clock_time, full_time
 from flagstaff.history.describe import describe_change
@@ -19,70 +18,44 @@ from tests.support.translations import german
 
 
 @pytest.mark.parametrize(
-    ("items", "limit", "text"),
+    ("items", "options", "text"),
     [
-        ([], 2, ""),
-        (["a"], 2, "a"),
-        (["a", "b"], 2, "a, b"),
-        (["a", "b", "c"], 2, "a, b and 1 more"),
-        (range(2000), 1, "0 and 1,999 more"),
+        ([], {"limit": 2}, ""),
+        (["a"], {"limit": 2}, "a"),
+        (["a", "b"], {"limit": 2}, "a, b"),
+        (["a", "b", "c"], {"limit": 2}, "a, b and 1 more"),
+        (range(2000), {"limit": 1}, "0 and 1,999 more"),
+        # Items that are not passed.
+        (["a", "b"], {"limit": 2, "total": 5}, "a, b and 3 more"),
+        (["a", "b"], {"total": 5}, "a, b and 3 more"),
+        (["a", "b"], {"total": 2}, "a, b"),
+        # Ten by default.
+        (range(11), {}, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more"),
     ],
 )
-def test_join_some_shows_items_up_to_the_limit(items: list[object], limit: int, text: str) -> None:
-    assert join_some(items, limit) == text
-
-
-def test_join_some_counts_items_that_are_not_passed() -> None:
-    assert join_some(["a", "b"], 2, total=5) == "a, b and 3 more"
-    assert join_some(["a", "b"], total=5) == "a, b and 3 more"
-    assert join_some(["a", "b"], total=2) == "a, b"
-
-
-def test_join_some_shows_ten_items_by_default() -> None:
-    assert MAX_SHOWN == 10
-    assert join_some(range(11)).endswith("9 and 1 more")
+def test_join_some_shows_items_up_to_the_limit(items: Any, options: Any, text: str) -> None:
+    assert join_some(items, **options) == text
 
 
 NOON = datetime(2026, 7, 1, 12, 0, 5, tzinfo=timezone.utc)
 
 
-def test_time_in_a_message_is_local_with_seconds_and_zone() -> None:
+def test_time_in_a_message_is_local_with_seconds_and_zone(settings: Any) -> None:
+    settings.TIME_ZONE = "America/Lima"
     with override("Europe/Berlin"):
         assert full_time(NOON) == "2026-07-01 14:00:05 CEST"
         assert clock_time(NOON) == "14:00:05 CEST"
-
-
-def test_time_without_a_zone_has_that_of_the_project(settings: Any) -> None:
+    # Without a zone, it has that of the project.
     settings.TIME_ZONE = "Europe/Berlin"
     with override("UTC"):
         assert full_time(NOON.replace(tzinfo=None)) == "2026-07-01 12:00:05 CEST"
-
-
-MORE = {("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}
-
-
-def test_log_line_is_english_in_a_request_in_another_language(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    report = Report(
-        mode="live",
-        mode_reason=None,
-        ready=True,
-        last_error=None,
-        usage_problem=None,
-        problems=[f"row {number}" for number in range(12)],
-    )
-    with german(MORE):
-        StatusLog().note(report)
-    [line] = caplog.messages
-    assert line.endswith("row 9 and 2 more")
 
 
 def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
     pks = tuple(range(20))
     step = Step("flag", "new_checkout", "change", added=Users(20, pks))
     assert describe_change(step, {}).endswith("9 and 10 more)")
-    with german(MORE):
+    with german({("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}):
         assert describe_change(step, {}).endswith("9 und 10 weitere)")
 
 

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.references import patched, resolved
+from tests.support.references import listed, patched, resolved
 
 IMPORT = "from flagstaff import all_flags, flag_enabled\n"
+IMPORTS = f"""\
+{IMPORT}from django.utils.decorators import method_decorator
+from flagstaff.decorators import flag_required
+from flagstaff.drf import HasFlag
+from flagstaff.mixins import FlagRequiredMixin
+from flagstaff.testing import override_flag
+"""
+MIXIN = """\
+class A(FlagRequiredMixin, View):
+    flag_key = "a"
+"""
 
 
 @pytest.mark.parametrize(
@@ -19,15 +30,22 @@ IMPORT = "from flagstaff import all_flags, flag_enabled\n"
         ('y = not(flag_enabled("a") and x)', True, "y = not(x)"),
         ('y = (flag_enabled("a") and 1).real', True, "y = (1).real"),
         ("y = f\"{1 if flag_enabled('a') else {2}}\"", False, 'y = f"{ {2}}"'),
+        ('def f():\n  if flag_enabled("a"):\n    global x\n  else:\n    x = 2', False,
+         "def f():\n  if False:\n    global x\n  else:\n    x = 2"),
+        ('found = all_flags()\nfound["a"] = True\ny = flag_enabled("a")', True,
+         'found["a"] = True\ny = True'),
+        ('if flag_enabled("a"):\n  one()\n# two\nelif x:\n  two()', False,
+         "\n# two\nif x:\n  two()"),
     ],
 )  # fmt: skip
-def test_expression_keeps_its_value(tmp_path: Path, source: str, on: bool, after: str) -> None:
+def test_code_keeps_its_meaning(tmp_path: Path, source: str, on: bool, after: str) -> None:
     assert resolved(tmp_path, f"{IMPORT}{source}\n", on=on).endswith(f"{after}\n")
 
 
 @pytest.mark.parametrize(
     "source",
     [
+        # The evaluation or its statement does more.
         'def f(): x = (yield 1) if flag_enabled("a") else 2',
         'def f(): flag_enabled("a") and (yield 1)',
         "y = f\"{flag_enabled('a')=}\"",
@@ -41,70 +59,70 @@ def test_expression_keeps_its_value(tmp_path: Path, source: str, on: bool, after
         'on = flag_enabled if x else other\ny = on("a")',
         'class A:\n key = "a"\n def f(self): flag_enabled(self.key)\nclass B(A): key = "b"',
         'def f():\n  if flag_enabled("a"): x = 1\n  def g():\n    nonlocal x\n    x = 2',
+        # The flag is off, so users lose the view.
+        '@flag_required("a")\ndef v(): 0',
+        '@method_decorator([flag_required("a")])\nclass V: ...',
     ],
 )  # fmt: skip
-def test_evaluation_that_does_more_is_listed(tmp_path: Path, source: str) -> None:
-    found = patched(tmp_path, {"views.py": f"{IMPORT}{source}\n"}, a=False)
-    assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
+def test_place_of_a_flag_that_is_off_stays_and_is_listed(tmp_path: Path, source: str) -> None:
+    assert listed(tmp_path, f"{IMPORTS}{source}\n", on=False) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        # The key may be another one.
+        ('def f(x):\n  key = "a"\n  match x:\n    case key: flag_enabled(key)', ["a", None]),
+        ('def f():\n  key = "a"\n  def g():\n    nonlocal key\n    key = x\n  flag_enabled(key)',
+         ["a", None]),
+        ('keys = ["a"]\nkeys.append(x)\nfor key in keys: flag_enabled(key)', ["a", None]),
+        ('keys = {"x": "a"}\nkeys["x"] = y\nflag_enabled(keys["x"])', ["a", None]),
+        ('keys = {"x": "a", **y}\nflag_enabled(keys["x"])', ["a", None]),
+        ('KEY = "a"\ndef f():\n  global KEY\n  KEY = x\ndef g(): flag_enabled(KEY)', ["a", None]),
+        # Other code needs the class.
+        (f'{MIXIN}class B(A):\n    flag_key = "b"', ["a"]),
+        (f'{MIXIN}url = A.as_view(flag_key="b")', ["a"]),
+        (f"{MIXIN}A.flag_key", ["a"]),
+        # The permission is not in a list, where it could be left out.
+        ('x, y = HasFlag("a"), z', ["a"]),
+        ('x = HasFlag("a"),', ["a"]),
+        ('{HasFlag("a")}', ["a"]),
+        # A test of the other result, and what no constant replaces.
+        ('with override_flag("a", False): old()', ["a"]),
+        ('def on(key): return flag_enabled(key)\non("a")', [None, "a"]),
+        ('assert flag_enabled("a")', ["a"]),
+        ('self.assertIs(flag_enabled("a"), True)', ["a"]),
+        # The fixture.
+        ('def test_one(flags):\n    flags.off("a")\n    one()', ["a"]),
+        ('def test_one(flags, x):\n    flags.set("a", enabled=x)', ["a"]),
+        ('def test_one(flags):\n    flags.on("a")\n    one()\n    flags.off("a")', ["a", "a"]),
+        ('def test_one(flags):\n    x = flags.on("a")', ["a"]),
+        ('def test_one(flags):\n    flags.on(*["a"])', ["a"]),
+    ],
+)  # fmt: skip
+def test_place_that_is_not_exact_stays_and_is_listed(
+    tmp_path: Path, source: str, keys: list[str | None]
+) -> None:
+    found = listed(tmp_path, f"{IMPORTS}{source}\n", name="test_it.py")
+    assert sorted(found, key=str) == sorted(keys, key=str)
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        'def f(x):\n  key = "a"\n  match x:\n    case key: flag_enabled(key)',
-        'def f():\n  key = "a"\n  def g():\n    nonlocal key\n    key = x\n  flag_enabled(key)',
-        'keys = ["a"]\nkeys.append(x)\nfor key in keys: flag_enabled(key)',
-        'keys = {"x": "a"}\nkeys["x"] = y\nflag_enabled(keys["x"])',
-        'keys = {"x": "a", **y}\nflag_enabled(keys["x"])',
-        'KEY = "a"\ndef f():\n  global KEY\n  KEY = x\ndef g(): flag_enabled(KEY)',
+        '*others, key = "b", "a", "c"\ny = flag_enabled(key)',
+        'found = all_flags()\nfound.update(x)\ny = found["a"]',
+        'class A(FlagRequiredMixin, View):\n    flag_key = other = "a"',
+        'class A(FlagRequiredMixin, View):\n    flag_key = "a"\n    flag_key = "b"',
+        '@method_decorator([login, flag_required("b")])\nclass V: ...',
+        'ALL = [login, flag_required("a")]\n@method_decorator(ALL)\nclass V: ...',
+        '@others([login, flag_required("a")])\nclass V: ...',
+        'def both(key): return login(flag_required(key))\n@both("a")\ndef view(request): ...',
+        'def off(key): return override_flag(key, False)\nwith off("a"):\n    one()',
     ],
 )
-def test_key_that_may_be_another_one_is_listed(tmp_path: Path, source: str) -> None:
-    found = patched(tmp_path, {"views.py": f"{IMPORT}{source}\n"}, a=True)
-    assert (found.text, {one.key for one in found.remaining}) == ("", {"a", None})
-
-
-def test_key_after_a_star_is_not_known(tmp_path: Path) -> None:
-    source = '*others, key = "b", "a", "c"\ny = flag_enabled(key)\n'
-    assert patched(tmp_path, {"views.py": IMPORT + source}, a=True).text == ""
-
-
-def test_results_that_are_changed_are_not_resolved(tmp_path: Path) -> None:
-    source = 'found = all_flags()\nfound.update(x)\ny = found["a"]\n'
-    assert patched(tmp_path, {"views.py": IMPORT + source}, a=True).text == ""
-
-
-def test_branch_with_a_global_variable_stays(tmp_path: Path) -> None:
-    source = 'def f():\n  if flag_enabled("a"):\n    global x\n  else:\n    x = 2\n'
-    after = "def f():\n  if False:\n    global x\n  else:\n    x = 2\n"
-    assert resolved(tmp_path, IMPORT + source, on=False).endswith(after)
-
-
-def test_place_beside_one_that_is_not_exact_is_resolved(tmp_path: Path) -> None:
-    source = 'found = all_flags()\nfound["a"] = True\ny = flag_enabled("a")\n'
-    assert resolved(tmp_path, IMPORT + source).endswith('found["a"] = True\ny = True\n')
-
-
-def test_comments_above_elif_and_else_stay(tmp_path: Path) -> None:
-    source = 'if flag_enabled("a"):\n  one()\n# two\nelif x:\n  two()\n'
-    assert resolved(tmp_path, IMPORT + source, on=False).endswith("\n# two\nif x:\n  two()\n")
-
-
-MIXIN = 'class A(FlagRequiredMixin, View):\n    flag_key = "a"\n'
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        'class B(A):\n    flag_key = "b"',
-        'url = A.as_view(flag_key="b")',
-        "A.flag_key",
-    ],
-)
-def test_mixin_that_other_code_needs_stays(tmp_path: Path, source: str) -> None:
-    source = f"from flagstaff.mixins import FlagRequiredMixin\n{MIXIN}{source}\n"
-    found = patched(tmp_path, {"views.py": source}, a=True)
-    assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
+def test_code_that_has_more_than_the_key_stays(tmp_path: Path, source: str) -> None:
+    assert patched(tmp_path, {"views.py": f"{IMPORTS}{source}\n"}, a=True).text == ""
 
 
 @pytest.mark.parametrize(
@@ -122,31 +140,21 @@ def test_import_that_another_module_takes_stays(tmp_path: Path, other: str) -> N
     assert "-from flagstaff" not in found.text
 
 
-@pytest.mark.parametrize("line", ["from flagstaff import flag_enabled", 'flag_enabled("b")'])
-def test_comment_above_a_line_that_goes_stays(tmp_path: Path, line: str) -> None:
-    source = f'"""Shop."""\n\n# Copyright.\n\n{line}\n\ny = flag_enabled("a")\n'
-    source = source.replace('("b")', '("a")')
-    prefix = "" if "import" in line else "from flagstaff import flag_enabled\n"
-    assert "\n# Copyright.\n" in resolved(tmp_path, prefix + source)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "# Copyright.\n\nfrom flagstaff import flag_enabled\n",
+        'from flagstaff import flag_enabled\n\n# Copyright.\n\nflag_enabled("a")\n',
+    ],
+)
+def test_comment_above_a_line_that_goes_stays(tmp_path: Path, lines: str) -> None:
+    after = resolved(tmp_path, f'"""Shop."""\n\n{lines}\ny = flag_enabled("a")\n')
+    assert "\n# Copyright.\n" in after
 
 
 def test_mixin_that_a_url_of_another_module_needs_stays(tmp_path: Path) -> None:
-    source = f"from flagstaff.mixins import FlagRequiredMixin\n{MIXIN}"
     urls = 'from views import A\nurl = A.as_view(flag_key="b")\n'
-    assert patched(tmp_path, {"views.py": source, "urls.py": urls}, a=True).text == ""
-
-
-@pytest.mark.parametrize("line", ['flag_key = other = "a"', 'flag_key = "a"\n    flag_key = "b"'])
-def test_mixin_with_more_than_a_key_stays(tmp_path: Path, line: str) -> None:
-    source = "from flagstaff.mixins import FlagRequiredMixin\nclass A(FlagRequiredMixin, View):\n"
-    assert patched(tmp_path, {"views.py": f"{source}    {line}\n"}, a=True).text == ""
-
-
-@pytest.mark.parametrize("code", ['x, y = HasFlag("a"), z', 'x = HasFlag("a"),', '{HasFlag("a")}'])
-def test_permission_without_a_list_stays(tmp_path: Path, code: str) -> None:
-    source = f"from flagstaff.drf import HasFlag\n{code}\n"
-    found = patched(tmp_path, {"views.py": source}, a=True)
-    assert (found.text, len(found.remaining)) == ("", 1)
+    assert patched(tmp_path, {"views.py": IMPORTS + MIXIN, "urls.py": urls}, a=True).text == ""
 
 
 def test_path_with_a_space_is_patched(tmp_path: Path) -> None:

@@ -1,29 +1,27 @@
-"""Which files are searched, by how many processes, and settings that hold keys."""
+"""Which files are searched, by how many processes, and which cannot be read."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flagstaff.cleanup.references import search
 from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.searching import search_files
-from tests.support.references import write_project
+from tests.support.references import patched, write_project
 
 CALL = 'from flagstaff import flag_enabled\nflag_enabled("a")\n'
 
 
 @pytest.mark.parametrize(
-    "folder", [".git", ".venv", "node_modules", "site-packages", "__pycache__", "build"]
+    "folder", [".git", ".venv", "node_modules", "site-packages", "__pycache__", "build", "python"]
 )
 def test_folder_of_a_tool_is_left_out(tmp_path: Path, folder: str) -> None:
-    write_project(tmp_path, {f"{folder}/views.py": CALL})
-    assert searched_files([tmp_path]) == []
-
-
-def test_virtual_environment_of_any_name_is_left_out(tmp_path: Path) -> None:
-    write_project(tmp_path, {"python/pyvenv.cfg": "", "python/views.py": CALL})
+    # A virtual environment may have any name.
+    write_project(tmp_path, {"python/pyvenv.cfg": "", f"{folder}/views.py": CALL})
     assert searched_files([tmp_path]) == []
 
 
@@ -43,11 +41,6 @@ def test_excluded_file_is_left_out(tmp_path: Path, glob: str) -> None:
     assert searched_files([tmp_path], [glob]) == []
 
 
-def test_missing_path_raises(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        search([tmp_path / "missing"])
-
-
 def test_two_processes_find_the_same_as_one(tmp_path: Path) -> None:
     files = {f"app_{n}/views.py": CALL.replace('"a"', f'"key_{n}"') for n in range(10)}
     wrapper = "from flagstaff import flag_enabled\ndef on(key): return flag_enabled(key)\n"
@@ -59,12 +52,6 @@ def test_two_processes_find_the_same_as_one(tmp_path: Path) -> None:
     assert two.references == search_files(paths, processes=1).references
     assert len(two.references) == 21
     assert sum(done) >= 2 * len(paths)
-
-
-def test_file_that_is_not_python_is_reported(tmp_path: Path) -> None:
-    write_project(tmp_path, {"views.py": "from flagstaff import (", "other.py": "x = ("})
-    found = search_files(searched_files([tmp_path]))
-    assert found.unreadable == {str(tmp_path / "views.py"): "not valid Python (line 1)"}
 
 
 @pytest.mark.parametrize(
@@ -84,3 +71,89 @@ def test_file_that_is_not_python_is_reported(tmp_path: Path) -> None:
 def test_key_that_is_forced_off_is_found(tmp_path: Path, name: str, text: str) -> None:
     found = list(search([write_project(tmp_path, {name: text})]))
     assert [(str(one.kind), one.key) for one in found] == [("setting", "a"), ("setting", "b")]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"from flagstaff import (\n", "not valid Python (line 1)"),
+        (b"import flagstaff\nx = '\xe9'\n", "not valid Python ('utf-8' codec"),
+        (b"# coding: nonsense\nimport flagstaff\n", "not valid Python (unknown encoding"),
+        (b"import flagstaff\nx = 1\0\n", "not valid Python"),
+        (b"import flagstaff\n\nx = 0777\n", "not valid Python (line 3)"),
+        (b"import flagstaff\n\nif x:\n\t  y = 1\n        z = 1\n", "not valid Python (line 5)"),
+        (b"import flagstaff\n\nprint 'x'\n", "not valid Python (line 3)"),
+        (b"import flagstaff\nx = " + b"(" * 3_000 + b"1" + b")" * 3_000, "nested too deeply"),
+    ],
+)
+def test_file_that_cannot_be_parsed_is_listed(tmp_path: Path, data: bytes, reason: str) -> None:
+    # A file without the word flagstaff is not parsed.
+    write_project(tmp_path, {"good.py": CALL, "other.py": "x = ("})
+    (tmp_path / "views.py").write_bytes(data)
+    found = search_files(searched_files([tmp_path]))
+    assert [one.key for one in found.references] == ["a"]
+    [(path, text)] = found.unreadable.items()
+    assert path == str(tmp_path / "views.py")
+    assert text.startswith(reason)
+
+
+def unreadable(root: Path) -> dict[str, str]:
+    """Returns the names of the files that are not searched, and the reasons."""
+    found = search_files(searched_files([root])).unreadable
+    return {Path(path).name: reason for path, reason in found.items()}
+
+
+@pytest.mark.parametrize("name", ["views.py", "page.html"])
+def test_link_to_itself_is_listed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(name)
+    (tmp_path / "good.py").write_text(CALL)
+    assert unreadable(tmp_path) == {name: f"it cannot be read ({os.strerror(40)})"}
+
+
+def test_link_without_a_file_or_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "views.py").write_text(CALL)
+    (tmp_path / "lost.py").symlink_to("missing.py")
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert searched_files([tmp_path]) == [str(tmp_path / "views.py")]
+
+
+@pytest.mark.parametrize("name", ["views.py", "page.html", "folder"])
+def test_file_without_permission_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path, scan = tmp_path / name, os.scandir
+
+    # The superuser, who may run the tests, can read everything.
+    def deny(_path: object) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    path.write_text(CALL) if path.suffix else path.mkdir()
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    monkeypatch.setattr(os, "scandir", lambda of: (deny if of == str(path) else scan)(of))
+    assert unreadable(tmp_path) == {name: "it cannot be read (Permission denied)"}
+
+
+def test_pipe_and_missing_path_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "views.py")
+    assert searched_files([tmp_path]) == []
+    with pytest.raises(FileNotFoundError):
+        searched_files([tmp_path / "views.py"])
+    with pytest.raises(FileNotFoundError):
+        search([tmp_path / "missing"])
+
+
+def test_folder_without_files_has_no_references(tmp_path: Path) -> None:
+    found = search_files(searched_files([tmp_path]))
+    assert (found.references, found.unreadable) == ([], {})
+
+
+def test_template_with_another_encoding_is_found_but_not_patched(tmp_path: Path) -> None:
+    text = '{% load flagstaff %}é{% flag "a" %}A{% endflag %}\n'
+    (tmp_path / "page.html").write_bytes(text.encode("latin-1"))
+    found = patched(tmp_path, {}, a=True)
+    assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
+
+
+def test_file_with_a_line_break_in_its_name_is_found_but_not_patched(tmp_path: Path) -> None:
+    found = patched(tmp_path, {"my\nviews.py": CALL}, a=True)
+    assert (found.text, [one.line for one in found.remaining]) == ("", [2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import libcst as cst
 import pytest
@@ -13,31 +13,21 @@ from flagstaff.cleanup.references.targets import Targets
 from tests.support.references import patched, resolved, write_project
 
 IMPORT = "from flagstaff import flag_enabled\n\n\n"
+BRANCHES = 'if flag_enabled("a"):\n    new()\nelse:\n    old()\n'
 
 
-def body(root: Path, source: str, *, on: bool = True) -> str:
-    """The same for the body of a function, without the import."""
-    inside = "".join(f"    {line}\n" for line in dedent(source).strip().split("\n"))
-    after = resolved(root, f"{IMPORT}def view(request, x):\n{inside}", on=on)
-    return dedent(after.partition("x):\n")[2])
-
-
-BRANCHES = """\
-if flag_enabled("a"):
-    new()
-else:
-    old()
-"""
-
-
-@pytest.mark.parametrize(("on", "after"), [(True, "new()\n"), (False, "old()\n")])
-def test_branch_with_the_result_stays(tmp_path: Path, on: bool, after: str) -> None:
-    assert body(tmp_path, BRANCHES, on=on) == after
+def body(root: Path, source: str, *, on: bool, name: str = "views.py") -> str:
+    """Returns the body of a function after the patch for the flag `a`."""
+    inside = indent(source.rstrip(), "    ")
+    text = f"{IMPORT}def test_one(request, user, flags, x):\n{inside}\n"
+    return dedent(resolved(root, text, on=on, name=name).partition("x):\n")[2])
 
 
 @pytest.mark.parametrize(
     ("source", "on", "after"),
     [
+        (BRANCHES, True, "new()\n"),
+        (BRANCHES, False, "old()\n"),
         ('if not flag_enabled("a"):\n    old()', True, "pass\n"),
         ('if not flag_enabled("a"):\n    old()\nrest()', False, "old()\nrest()\n"),
         ('if flag_enabled("a") and x:\n    new()', True, "if x:\n    new()\n"),
@@ -56,6 +46,11 @@ def test_branch_with_the_result_stays(tmp_path: Path, on: bool, after: str) -> N
         ('y = x and flag_enabled("a")', True, "y = x and True\n"),
         ('y = [i for i in x if flag_enabled("a")]', True, "y = [i for i in x]\n"),
         ('if request.flags["a"]:\n    new()', True, "new()\n"),
+        ('flag_enabled("a")\nrest()', True, "rest()\n"),
+        ('if flag_enabled("a"):\n    return\nyield 1', True, "return\nyield 1\n"),
+        ('if flag_enabled("a"):\n    yield x', False, "if False:\n    yield x\n"),
+        ('# Above.\nif flag_enabled("a"):  # beside\n    # inside\n    new()  # after', True,
+         "# Above.\n# beside\n# inside\nnew()  # after\n"),
         ('if flag_enabled("b"):\n    new()', True, 'if flag_enabled("b"):\n    new()\n'),
     ],
 )  # fmt: skip
@@ -63,44 +58,96 @@ def test_condition_is_simplified(tmp_path: Path, source: str, on: bool, after: s
     assert body(tmp_path, source, on=on) == after
 
 
-def test_comments_stay(tmp_path: Path) -> None:
-    source = """\
-    # Above.
-    if flag_enabled("a"):  # beside
-        # inside
-        new()  # after
-    """
-    after = "# Above.\n# beside\n# inside\nnew()  # after\n"
-    assert body(tmp_path, source) == after
+@pytest.mark.parametrize(
+    ("source", "after"),
+    [
+        (
+            "import os\nfrom flagstaff import flag_enabled, get_value\n\nget_value('b')\n",
+            "import os\nfrom flagstaff import get_value\n\nget_value('b')\nnew()\n",
+        ),
+        (
+            "import os\n\nfrom flagstaff import flag_enabled\nfrom shop import pay\n\npay(os)\n",
+            "import os\n\nfrom shop import pay\n\npay(os)\nnew()\n",
+        ),
+        (
+            'from flagstaff import flag_enabled\n\nflag_enabled("b")\n',
+            'from flagstaff import flag_enabled\n\nflag_enabled("b")\nnew()\n',
+        ),
+    ],
+    ids=["of two names", "beside another group", "used elsewhere"],
+)
+def test_only_an_unused_import_is_removed(tmp_path: Path, source: str, after: str) -> None:
+    assert resolved(tmp_path, source + BRANCHES) == after
 
 
-def test_code_after_a_return_stays_if_it_makes_the_function_a_generator(tmp_path: Path) -> None:
-    source = 'if flag_enabled("a"):\n    return\nyield 1'
-    assert body(tmp_path, source) == "return\nyield 1\n"
+@pytest.mark.parametrize(
+    ("source", "on", "after"),
+    [
+        ('new = flag_enabled("a", user)\nif new:\n    one()\nelse:\n    two()', True, "one()\n"),
+        ('new = flag_enabled("a", user)\nif new:\n    one()\nelse:\n    two()', False, "two()\n"),
+        ('new: bool = flag_enabled("a")\nif not new:\n    one()\nrest()', True, "rest()\n"),
+        ('old = not flag_enabled("a")\nif old:\n    one()\nrest()', True, "rest()\n"),
+        ('new = flag_enabled("a")\nif new and x:\n    one()', True, "if x:\n    one()\n"),
+        ('new = flag_enabled("a")\nrest()\ny = one() if new else two()', False,
+         "rest()\ny = two()\n"),
+        ('new = flag_enabled("a")\nfor i in x:\n    if new:\n        one()', True,
+         "for i in x:\n    one()\n"),
+        ('for i in x:\n    new = flag_enabled("a", i)\n    if new:\n        one()', True,
+         "for i in x:\n    one()\n"),
+        ('def f():\n    new = flag_enabled("a")\n    if new:\n        one()\nreturn f', True,
+         "def f():\n    one()\nreturn f\n"),
+        ('# Why.\nnew = flag_enabled("a")\nif new:\n    one()', True, "# Why.\none()\n"),
+    ],
+)  # fmt: skip
+def test_variable_in_conditions_is_resolved(
+    tmp_path: Path, source: str, on: bool, after: str
+) -> None:
+    assert body(tmp_path, source, on=on) == after
 
 
-def test_function_stays_a_generator(tmp_path: Path) -> None:
-    source = 'if flag_enabled("a"):\n    yield x'
-    assert body(tmp_path, source, on=False) == "if False:\n    yield x\n"
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "if new:\n    one()\nnew = x",
+        "if new:\n    one()\nnew += x",
+        "if new:\n    one()\ndel new",
+        "if new:\n    one()\nreturn new",
+        "if new:\n    one(new=new)",
+        "if new:\n    one()\ndef inner():\n    if new:\n        one()",
+        "if new:\n    one()\ny = lambda: one() if new else x",
+        "if new:\n    one()\ny = [one() if new else i for i in x]",
+        "if new:\n    one()\nfor new in x:\n    one()",
+        "if new:\n    one()\ntry:\n    one()\nexcept E as new:\n    one()",
+        "if new:\n    one(locals())",
+        "if new is True:\n    one()",
+        'if new:\n    one(f"{new}")',
+        "match x:\n    case new:\n        one()",
+    ],
+)
+def test_variable_with_other_uses_stays_and_is_listed(tmp_path: Path, rest: str) -> None:
+    source = f'def view(user, x):\n    new = flag_enabled("a")\n{indent(rest, "    ")}\n'
+    found = patched(tmp_path, {"views.py": IMPORT + source}, a=True)
+    assert "+    new = True" in found.text
+    assert [one.key for one in found.remaining] == ["a"]
+    assert found.text.count("\n+") == 1 + 1
 
 
-def test_unused_import_is_removed_and_others_stay(tmp_path: Path) -> None:
-    source = "import os\nfrom flagstaff import flag_enabled, get_value\n\nget_value('b')\n"
-    after = resolved(tmp_path, source + BRANCHES)
-    assert after == "import os\nfrom flagstaff import get_value\n\nget_value('b')\nnew()\n"
-
-
-def test_blank_line_between_groups_of_imports_stays(tmp_path: Path) -> None:
-    source = (
-        "import os\n\nfrom flagstaff import flag_enabled\nfrom shop import pay\n\n"
-        'pay(flag_enabled("a"), os)\n'
-    )
-    assert resolved(tmp_path, source) == "import os\n\nfrom shop import pay\n\npay(True, os)\n"
-
-
-def test_import_that_is_used_elsewhere_stays(tmp_path: Path) -> None:
-    source = 'from flagstaff import flag_enabled\n\nflag_enabled("b")\n'
-    assert resolved(tmp_path, source + BRANCHES) == source + "new()\n"
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def view(x):\n    global new\n    new = flag_enabled("a")\n    if new:\n        one()\n',
+        'def view(x):\n    if x:\n        new = flag_enabled("a")\n    if new:\n        one()\n',
+        'def view(x):\n    while x:\n        if new: one()\n        new = flag_enabled("a")\n',
+        'class V:\n    new = flag_enabled("a")\n    if new:\n        one()\n',
+        'new = flag_enabled("a")\nif new:\n    one()\n',
+        'def view(new):\n    new = flag_enabled("a")\n    if new:\n        one()\n',
+    ],
+)  # fmt: skip
+def test_variable_of_another_scope_or_block_stays(tmp_path: Path, source: str) -> None:
+    found = patched(tmp_path, {"views.py": IMPORT + source}, a=True)
+    assert "new = True" in found.text
+    assert "-    if new" not in found.text
+    assert [one.key for one in found.remaining] == ["a"]
 
 
 def test_decorator_is_removed_if_the_flag_is_on(tmp_path: Path) -> None:
@@ -113,13 +160,6 @@ def test_decorator_is_removed_if_the_flag_is_on(tmp_path: Path) -> None:
     def view(request): ...
     """
     assert resolved(tmp_path, source) == "\n\n@login_required\ndef view(request): ...\n"
-
-
-def test_decorator_stays_and_is_listed_if_the_flag_is_off(tmp_path: Path) -> None:
-    source = 'from flagstaff.decorators import flag_required\n@flag_required("a")\ndef v(r): ...\n'
-    found = patched(tmp_path, {"views.py": source}, a=False)
-    assert found.text == ""
-    assert [(one.line, one.key) for one in found.remaining] == [(2, "a")]
 
 
 def test_mixin_is_removed_if_the_flag_is_on(tmp_path: Path) -> None:
@@ -154,31 +194,50 @@ def test_override_with_the_result_is_removed(tmp_path: Path) -> None:
     assert resolved(tmp_path, source) == "\n\ndef test_one():\n    new()\n"
 
 
-def test_override_with_the_other_result_is_listed(tmp_path: Path) -> None:
-    source = 'from flagstaff.testing import override_flag\nwith override_flag("a", False): old()\n'
-    found = patched(tmp_path, {"test_it.py": source}, a=True)
-    assert (found.text, len(found.remaining)) == ("", 1)
-
-
-def test_call_of_a_wrapper_is_listed(tmp_path: Path) -> None:
-    source = 'from flagstaff import flag_enabled\ndef on(key): return flag_enabled(key)\non("a")\n'
-    found = patched(tmp_path, {"views.py": source}, a=True)
-    assert found.text == ""
-    assert [one.key for one in found.remaining] == [None, "a"]
+@pytest.mark.parametrize(
+    ("decorator", "after"),
+    [
+        ('@method_decorator(flag_required("a"), name="dispatch")', ""),
+        ('@method_decorator([flag_required("a")], name="dispatch")', ""),
+        ('@method_decorator((flag_required("a"),), name="dispatch")', ""),
+        ('@method_decorator([login, flag_required("a")], name="dispatch")',
+         '@method_decorator([login], name="dispatch")'),
+        ('@method_decorator([flag_required("a"), login], "dispatch")',
+         '@method_decorator([login], "dispatch")'),
+        ('@method_decorator((login, flag_required("a")), name="dispatch")',
+         '@method_decorator((login,), name="dispatch")'),
+        ('@method_decorator((login, flag_required("a"), never), name="dispatch")',
+         '@method_decorator((login, never), name="dispatch")'),
+        ('@method_decorator([*others, flag_required("a")], name="dispatch")',
+         '@method_decorator([*others], name="dispatch")'),
+        ('@method_decorator(\n    [\n        login,\n        flag_required("a"),\n    ],\n)',
+         "@method_decorator(\n    [\n        login,\n    ],\n)"),
+    ],
+)  # fmt: skip
+def test_decorator_of_a_method_is_removed(tmp_path: Path, decorator: str, after: str) -> None:
+    imports = """\
+    from django.utils.decorators import method_decorator
+    from flagstaff.decorators import flag_required
+    """
+    found = resolved(tmp_path, f"{dedent(imports)}\n\n{decorator}\nclass Page(View): ...\n")
+    assert found.partition("method_decorator\n")[2].partition("class Page")[0].strip() == after
 
 
 @pytest.mark.parametrize(
-    "line", ['assert flag_enabled("a")', 'self.assertIs(flag_enabled("a"), True)']
+    ("source", "on", "after"),
+    [
+        ('flags.on("a")\none()', True, "one()\n"),
+        ('flags.off("a")\none()', False, "one()\n"),
+        ('flags.set("a", enabled=True)\none()', True, "one()\n"),
+        ('flags.on("a", "b")\none()', True, 'flags.on("b")\none()\n'),
+        ('flags.on("b", "a")\none()', True, 'flags.on("b")\none()\n'),
+        ('# Why.\nflags.on("a")\none()', True, "# Why.\none()\n"),
+    ],
 )
-def test_assertion_is_listed(tmp_path: Path, line: str) -> None:
-    found = patched(
-        tmp_path, {"test_it.py": f"from flagstaff import flag_enabled\n{line}\n"}, a=True
-    )
-    assert (found.text, len(found.remaining)) == ("", 1)
-
-
-def test_evaluation_without_a_use_is_removed(tmp_path: Path) -> None:
-    assert body(tmp_path, 'flag_enabled("a")\nrest()') == "rest()\n"
+def test_fixture_that_sets_the_result_is_removed(
+    tmp_path: Path, source: str, on: bool, after: str
+) -> None:
+    assert body(tmp_path, source, on=on, name="test_views.py") == after
 
 
 def test_file_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:
@@ -191,3 +250,20 @@ def test_file_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:
 
 def test_code_without_a_flag_stays() -> None:
     assert rewritten(cst.parse_module("x = 1\n"), Targets()) == ("x = 1\n", set())
+
+
+def test_file_with_a_byte_order_mark_is_patched(tmp_path: Path) -> None:
+    text = f'\ufeff{IMPORT}flag_enabled("a")\n'
+    assert resolved(tmp_path, text) == "\ufeff\n"
+
+
+def test_form_feed_stays_in_its_line(tmp_path: Path) -> None:
+    text = f'{IMPORT}one()\n\x0c\ny = flag_enabled("a")\n'
+    assert resolved(tmp_path, text).endswith("one()\n\x0c\ny = True\n")
+
+
+def test_file_with_another_encoding_is_listed(tmp_path: Path) -> None:
+    text = f'# coding: latin-1\n{IMPORT}one("é", flag_enabled("a"))\n'
+    (tmp_path / "views.py").write_bytes(text.encode("latin-1"))
+    found = patched(tmp_path, {}, a=True)
+    assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from flagstaff.cleanup.references import About, Kind, search
+import flagstaff
+from flagstaff.cleanup.references import search
+from flagstaff.cleanup.references.functions import BY_NAME
 from tests.support.references import found_in, keys_in, references_in
 
-
-@pytest.mark.parametrize(
-    "source",
-    [
+PLACES = {
+    ("evaluation", "flag"): [
         'from flagstaff import flag_enabled\nflag_enabled("a")',
         'from flagstaff import flag_enabled as f\nf("a")',
         'import flagstaff\nflagstaff.flag_enabled("a")',
@@ -35,97 +39,78 @@ from tests.support.references import found_in, keys_in, references_in
         'def view(request):\n    return request.flags.all()["a"]',
         'from django.http import HttpRequest\ndef view(r: HttpRequest):\n    r.flags.enabled("a")',
         "from flagstaff import flag_enabled\nx = f\"{flag_enabled('a')}\"",
+        'def resolve(info):\n    request = info.context\n    return request.flags["a"]',
+        'class S:\n def on(self):\n  self.context["request"].flags["a"]',
+        'class S:\n def on(self):\n  self.context.get("request").flags["a"]',
+        "def on(context):\n  context['request'].flags['a']",
+        'class V:\n def get(self, **kw):\n  (kw.pop("x", None) or self.request).flags["a"]',
+        'try:\n from flagstaff import flag_enabled as f\nexcept ImportError:\n f = None\nf("a")',
     ],
-)
-def test_evaluation_is_found(tmp_path: Path, source: str) -> None:
-    assert found_in(tmp_path, views=source) == [("evaluation", "a")]
+    ("evaluation", "value"): [
+        "from flagstaff import get_value\nget_value('a')",
+        "def v(request):\n    request.flags.value('a')",
+    ],
+    ("evaluation", "experiment"): [
+        "from flagstaff.experiments import get_variant\nget_variant('a', 1)",
+        "from flagstaff import experiments\nexperiments.peek_variant('a')",
+        "from flagstaff import otel\notel.get_variant('a')",
+        "def v(request):\n    request.flags.variant('a')",
+        "from flagstaff import snapshot\nsnapshot().get_variant('a')",
+    ],
+    ("change", "experiment"): ["from flagstaff.experiments import ship\nship('a', 'green')"],
+    ("test", "experiment"): [
+        "from flagstaff.testing import override_variant\noverride_variant('a', 'b')",
+        # Files without the word flagstaff.
+        "import pytest\n@pytest.mark.variant('a', 'b')\ndef test_it(): ...",
+        "def test_it(flags):\n    flags.variant('a', 'b')",
+    ],
+    ("decorator", "flag"): [
+        "from flagstaff.decorators import flag_required\n@flag_required('a')\ndef v(r): ..."
+    ],
+    ("permission", "flag"): [
+        "from flagstaff.drf import HasFlag\nclass V:\n    permission_classes = [HasFlag('a')]"
+    ],
+    ("mixin", "flag"): [
+        "from flagstaff.mixins import FlagRequiredMixin as M\nclass V(M):\n    flag_key = 'a'",
+        'View.as_view(flag_key="a")',
+    ],
+    ("test", "flag"): [
+        "from flagstaff.testing import override_flag\noverride_flag('a', True)",
+        "import pytest\n@pytest.mark.flag('a')\ndef test_it(): ...",
+        "def test_it(flags):\n    flags.on('a')",
+    ],
+    ("test", "value"): ["from flagstaff.testing import override_value\noverride_value('a', 1)"],
+    ("change", "flag"): [
+        "from flagstaff import changes\nchanges.enable('a')",
+        "from flagstaff import rollouts\nrollouts.start('a')",
+        "from django.core.management import call_command\ncall_command('flags', 'on', 'a')",
+    ],
+    ("change", "value"): ["from flagstaff.changes import set_value\nset_value('a', 1)"],
+    ("change", "segment"): ["from flagstaff.changes import delete_segment as d\nd('a')"],
+    ("query", "flag"): [
+        "from flagstaff.models import FeatureFlag\nFeatureFlag.objects.get(key='a')",
+        "from flagstaff.models import FeatureFlag as F\nF.objects.using('b').create(key='a')",
+        "from flagstaff.history import flag_history\nflag_history('a')",
+        "from flagstaff.history import recent_events\nrecent_events(key='a')",
+    ],
+    ("query", "value"): [
+        (
+            "def forward(apps, editor):\n    model = apps.get_model('flagstaff', 'KeyValueStore')\n"
+            "    model.objects.create(key='a', value=1)"
+        )
+    ],
+}
 
 
 @pytest.mark.parametrize(
     ("source", "kind", "about"),
-    [
-        ("from flagstaff import get_value\nget_value('a')", "evaluation", "value"),
-        (
-            "from flagstaff.experiments import get_variant\nget_variant('a', 1)",
-            "evaluation",
-            "experiment",
-        ),
-        (
-            "from flagstaff import experiments\nexperiments.peek_variant('a')",
-            "evaluation",
-            "experiment",
-        ),
-        ("from flagstaff import otel\notel.get_variant('a')", "evaluation", "experiment"),
-        ("def v(request):\n    request.flags.variant('a')", "evaluation", "experiment"),
-        ("from flagstaff import snapshot\nsnapshot().get_variant('a')", "evaluation", "experiment"),
-        ("from flagstaff.experiments import ship\nship('a', 'green')", "change", "experiment"),
-        (
-            "from flagstaff.testing import override_variant\noverride_variant('a', 'b')",
-            "test",
-            "experiment",
-        ),
-        ("def v(request):\n    request.flags.value('a')", "evaluation", "value"),
-        (
-            "from flagstaff.decorators import flag_required\n@flag_required('a')\ndef v(r): ...",
-            "decorator",
-            "flag",
-        ),
-        (
-            "from flagstaff.drf import HasFlag\nclass V:\n    permission_classes = [HasFlag('a')]",
-            "permission",
-            "flag",
-        ),
-        (
-            (
-                "from flagstaff.mixins import FlagRequiredMixin\n"
-                "class V(FlagRequiredMixin):\n    flag_key = 'a'"
-            ),
-            "mixin",
-            "flag",
-        ),
-        ("from flagstaff.testing import override_flag\noverride_flag('a', True)", "test", "flag"),
-        ("from flagstaff.testing import override_value\noverride_value('a', 1)", "test", "value"),
-        ("import pytest\n@pytest.mark.flag('a')\ndef test_it(): ...", "test", "flag"),
-        ("def test_it(flags):\n    flags.on('a')", "test", "flag"),
-        ("from flagstaff import changes\nchanges.enable('a')", "change", "flag"),
-        ("from flagstaff.changes import set_value\nset_value('a', 1)", "change", "value"),
-        ("from flagstaff.changes import delete_segment as d\nd('a')", "change", "segment"),
-        ("from flagstaff import rollouts\nrollouts.start('a')", "change", "flag"),
-        (
-            "from django.core.management import call_command\ncall_command('flags', 'on', 'a')",
-            "change",
-            "flag",
-        ),
-        (
-            "from flagstaff.models import FeatureFlag\nFeatureFlag.objects.get(key='a')",
-            "query",
-            "flag",
-        ),
-        (
-            (
-                "from flagstaff.models import FeatureFlag\n"
-                "FeatureFlag.objects.using('b').create(key='a')"
-            ),
-            "query",
-            "flag",
-        ),
-        (
-            (
-                "def forward(apps, editor):\n"
-                "    model = apps.get_model('flagstaff', 'KeyValueStore')\n"
-                "    model.objects.create(key='a', value=1)"
-            ),
-            "query",
-            "value",
-        ),
-        ("from flagstaff.history import flag_history\nflag_history('a')", "query", "flag"),
-    ],
+    [(source, *place) for place, sources in PLACES.items() for source in sources],
 )
 def test_place_has_its_kind_and_what_has_the_key(
     tmp_path: Path, source: str, kind: str, about: str
 ) -> None:
     [found] = references_in(tmp_path, views=source)
-    assert (found.kind, found.about, found.key) == (kind, about, "a")
+    assert (str(found.kind), str(found.about), found.key) == (kind, about, "a")
 
 
 @pytest.mark.parametrize(
@@ -139,26 +124,20 @@ def test_place_has_its_kind_and_what_has_the_key(
         'class Form:\n    flag_key = "a"',
         'from flagstaff import refresh, status\nrefresh()\nstatus()["a"]',
         'settings = {}\nsettings.get("flags").get("a")',
+        'request = {"x": 1}\nrequest.flags["a"]',
     ],
 )
 def test_code_of_others_is_not_a_reference(tmp_path: Path, source: str) -> None:
     assert found_in(tmp_path, views=source) == []
 
 
-def test_mixin_of_another_module_is_found(tmp_path: Path) -> None:
+def test_names_of_another_module_are_found(tmp_path: Path) -> None:
     base = "from flagstaff.mixins import FlagRequiredMixin\nclass Base(FlagRequiredMixin): ..."
     view = 'import base\nclass View(base.Base):\n    flag_key = "a"'
-    assert found_in(tmp_path, base=base, view=view) == [("mixin", "a")]
-
-
-def test_key_of_as_view_is_found(tmp_path: Path) -> None:
-    assert found_in(tmp_path, urls='View.as_view(flag_key="a")') == [("mixin", "a")]
-
-
-def test_reexported_function_is_found(tmp_path: Path) -> None:
     shared = "from flagstaff import flag_enabled as is_on"
-    views = 'from shared import is_on\nis_on("a")'
-    assert found_in(tmp_path, shared=shared, views=views) == [("evaluation", "a")]
+    views = 'from shared import is_on\nis_on("b")'
+    found = found_in(tmp_path, base=base, shared=shared, view=view, views=views)
+    assert found == [("mixin", "a"), ("evaluation", "b")]
 
 
 def test_place_has_line_column_and_code(tmp_path: Path) -> None:
@@ -195,34 +174,12 @@ def test_search_for_keys_leaves_out_other_keys(tmp_path: Path) -> None:
     assert [one.key for one in references_in(tmp_path, ["b"], views=source)] == ["b"]
 
 
-def test_call_in_a_branch_is_found_once(tmp_path: Path) -> None:
-    source = """\
-        try:
-            from flagstaff import flag_enabled
-        except ImportError:
-            flag_enabled = None
-        flag_enabled("a")
-        """
-    assert keys_in(tmp_path, views=source) == ["a"]
-
-
-def test_kind_of_a_place_is_json(tmp_path: Path) -> None:
-    assert (str(Kind.TEST), str(About.VALUE)) == ("test", "value")
-
-
-def test_query_of_several_keys_names_each_of_them(tmp_path: Path) -> None:
-    source = (
-        "from flagstaff.models import FeatureFlag\nFeatureFlag.objects.filter(key__in=['a', 'b'])"
-    )
-    assert found_in(tmp_path, views=source) == [("query", "a"), ("query", "b")]
-
-
-def test_second_star_import_is_found(tmp_path: Path) -> None:
-    source = (
-        "from flagstaff import *\nfrom flagstaff.testing import *\n"
-        "override_flag('a')\nflag_enabled('b')"
-    )
-    assert sorted(found_in(tmp_path, views=source)) == [("evaluation", "b"), ("test", "a")]
+def test_each_of_several_keys_is_found(tmp_path: Path) -> None:
+    query = "from flagstaff.models import FeatureFlag as F\nF.objects.filter(key__in=['a', 'b'])"
+    stars = "from flagstaff import *\nfrom flagstaff.testing import *\n"
+    stars += "flag_enabled('a')\noverride_flag('b')"
+    assert found_in(tmp_path, one=query) == [("query", "a"), ("query", "b")]
+    assert found_in(tmp_path, one=stars) == [("evaluation", "a"), ("test", "b")]
 
 
 OWN_FIXTURE = "@pytest.fixture\ndef flags():\n    return {}\n"
@@ -238,45 +195,6 @@ def test_own_fixture_with_the_name_of_ours_is_no_reference(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "source",
-    [
-        "import pytest\n@pytest.mark.variant('a', 'b')\ndef test_it(): ...",
-        "def test_it(flags):\n    flags.variant('a', 'b')",
-    ],
-)
-def test_variant_of_a_test_is_found_in_a_file_without_the_word_flagstaff(
-    tmp_path: Path, source: str
-) -> None:
-    assert found_in(tmp_path, test_views=source) == [("test", "a")]
-
-
-@pytest.mark.parametrize(
-    "request_of",
-    [
-        'self.context["request"]',
-        "context['request']",
-        'self.context.get("request")',
-        'kwargs.pop("x", None) or self.request',
-    ],
-)
-def test_request_of_a_context_is_found(tmp_path: Path, request_of: str) -> None:
-    source = f'class Serializer:\n    def on(self, context):\n        {request_of}.flags["a"]'
-    if " or " in request_of:
-        source = source.replace(request_of, f"({request_of})")
-    assert found_in(tmp_path, views=source) == [("evaluation", "a")]
-
-
-def test_variable_with_the_name_of_a_request_is_one(tmp_path: Path) -> None:
-    source = 'def resolve(info):\n    request = info.context\n    return request.flags["a"]'
-    assert found_in(tmp_path, views=source) == [("evaluation", "a")]
-
-
-def test_variable_that_is_something_else_is_no_request(tmp_path: Path) -> None:
-    source = 'request = {"x": 1}\nrequest.flags["a"]'
-    assert found_in(tmp_path, views=source) == []
-
-
-@pytest.mark.parametrize(
     ("source", "keys"),
     [
         ('list(map(flag_enabled, ["a", "b"]))', ["a", "b"]),
@@ -286,17 +204,14 @@ def test_variable_that_is_something_else_is_no_request(tmp_path: Path) -> None:
         ('loop.run_in_executor(None, flag_enabled, "a")', ["a"]),
         ('async def f():\n    await sync_to_async(flag_enabled)("a", user)', ["a"]),
         ("register.filter(flag_enabled)", []),
+        ("map(flag_enabled, read_keys())", [None]),
     ],
 )
 def test_key_of_a_function_that_is_passed_on_is_found(
-    tmp_path: Path, source: str, keys: list[str]
+    tmp_path: Path, source: str, keys: list[str | None]
 ) -> None:
-    assert keys_in(tmp_path, views=f"from flagstaff import flag_enabled\n{source}") == keys
-
-
-def test_unknown_keys_of_a_function_that_is_passed_on_are_dynamic(tmp_path: Path) -> None:
-    source = "from flagstaff import flag_enabled\nmap(flag_enabled, read_keys())"
-    assert found_in(tmp_path, views=source) == [("dynamic", "*")]
+    source = f"from flagstaff import flag_enabled\n{source}"
+    assert [one.key for one in references_in(tmp_path, views=source)] == keys
 
 
 @pytest.mark.parametrize(
@@ -316,6 +231,38 @@ def test_keys_of_a_command_are_found(tmp_path: Path, arguments: str, keys: list[
     assert found == keys
 
 
-def test_recent_events_of_a_key_are_found(tmp_path: Path) -> None:
-    source = "from flagstaff.history import recent_events\nrecent_events(key='a')"
-    assert found_in(tmp_path, views=source) == [("query", "a")]
+# What gets a key, but no key of the code: events, exceptions, and files.
+_NOT_SEARCHED = {
+    "flagstaff.changes.Changed",
+    "flagstaff.changes.UndoneEvents",
+    "flagstaff.exceptions.ConflictError",
+    "flagstaff.history.Event",
+    "flagstaff.serialization.Step",
+    "flagstaff.serialization.export",
+    "flagstaff.validators.validate_flag_key",
+}
+
+
+def _public_functions() -> Iterator[str]:
+    """Yields the public functions and classes with a parameter "key"."""
+    for module in pkgutil.iter_modules(flagstaff.__path__, "flagstaff."):
+        if module.name.rpartition(".")[2].startswith("_"):
+            continue
+        try:
+            found = import_module(module.name)
+        except ImportError:
+            continue  # It needs an extra that is not installed.
+        for name in getattr(found, "__all__", ()):
+            if callable(one := getattr(found, name)) and _takes_key(one):
+                yield f"{module.name}.{name}"
+
+
+def _takes_key(function: Callable[..., object]) -> bool:
+    try:
+        return not {"key", "keys"}.isdisjoint(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False
+
+
+def test_public_function_with_a_key_is_searched() -> None:
+    assert {*_public_functions()} - {*BY_NAME} == _NOT_SEARCHED

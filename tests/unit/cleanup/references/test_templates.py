@@ -10,8 +10,6 @@ from flagstaff.cleanup.references import search
 from tests.support.references import Found, write_project
 
 LOAD = "{% load flagstaff %}"
-PROCESSOR = {"settings.py": 'OPTIONS = ["flagstaff.context_processors.flags"]'}
-BUILTIN = {"settings.py": 'OPTIONS = {"builtins": ["flagstaff.templatetags.flagstaff"]}'}
 
 
 def found(root: Path, files: dict[str, str]) -> list[Found]:
@@ -31,6 +29,11 @@ def found(root: Path, files: dict[str, str]) -> list[Found]:
         "{% if not request.flags.a and cart %}x{% endif %}",
         "{% with on=request.flags.a %}x{% endwith %}",
         "{{ request.flags.a|yesno:'request.flags.b,no' }}",
+        LOAD + "{% partialdef card inline %}{% flag 'a' %}x{% endflag %}{% endpartialdef %}",
+        "{% include 'card.html' with on=request.flags.a only %}",
+        "{% blocktranslate with on=request.flags.a %}{{ on }}{% endblocktranslate %}",
+        "{% querystring new=request.flags.a %}",
+        "{% cache 60 card request.flags.a %}x{% endcache %}",
     ],
 )
 def test_key_in_a_template_is_found(tmp_path: Path, text: str) -> None:
@@ -58,13 +61,17 @@ def test_variable_as_key_is_dynamic(tmp_path: Path) -> None:
     assert found(tmp_path, {"page.html": text}) == [("dynamic", "*")]
 
 
-def test_variable_of_the_context_processor_is_found(tmp_path: Path) -> None:
-    files = {**PROCESSOR, "page.html": "{% if flags.a and cart %}x{% endif %}"}
-    assert found(tmp_path, files) == [("template", "a")]
-
-
-def test_tag_without_load_is_found_if_it_is_builtin(tmp_path: Path) -> None:
-    files = {**BUILTIN, "page.html": '{% flag "a" %}x{% endflag %}'}
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ('["flagstaff.context_processors.flags"]', "{% if flags.a and cart %}x{% endif %}"),
+        ('{"builtins": ["flagstaff.templatetags.flagstaff"]}', '{% flag "a" %}x{% endflag %}'),
+    ],
+)
+def test_key_is_found_without_load_as_the_settings_say(
+    tmp_path: Path, setting: str, text: str
+) -> None:
+    files = {"settings.py": f"OPTIONS = {setting}", "page.html": text}
     assert found(tmp_path, files) == [("template", "a")]
 
 
@@ -77,6 +84,7 @@ def test_tag_without_load_is_found_if_it_is_builtin(tmp_path: Path) -> None:
         "{{ request.flags['a'] }}",
         "{{- get_value('a') -}}",
         "{% if request.flags.a %}x{% endif %}",
+        "{% if flag_enabled(key='a') %}x{% endif %}",
     ],
 )
 def test_key_in_a_jinja_template_is_found(tmp_path: Path, text: str) -> None:
@@ -103,48 +111,30 @@ def page():
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("name", "text"),
     [
-        LOAD + '{% variant "a" as color %}',
-        "{% if request.flags.variant('a') == 'green' %}x{% endif %}",
+        ("page.html", LOAD + '{% variant "a" as color %}'),
+        ("jinja2/page.html", "{% if request.flags.variant('a') == 'green' %}x{% endif %}"),
+        ("page.jinja", "{% if get_variant('a', request.user) == 'green' %}x{% endif %}"),
     ],
 )
-def test_key_of_an_experiment_is_found(tmp_path: Path, text: str) -> None:
-    name = "page.html" if text.startswith(LOAD) else "jinja2/page.html"
+def test_key_of_an_experiment_is_found(tmp_path: Path, name: str, text: str) -> None:
     [one] = search([write_project(tmp_path, {name: text})])
     assert (one.kind, one.key, one.about) == ("template", "a", "experiment")
 
 
-def test_function_of_an_experiment_in_jinja2_is_found(tmp_path: Path) -> None:
-    text = "{% if get_variant('a', request.user) == 'green' %}x{% endif %}"
-    [one] = search([write_project(tmp_path, {"jinja2/page.html": text})])
-    assert (one.key, one.about) == ("a", "experiment")
-
-
-def test_keyword_in_a_jinja_template_is_found(tmp_path: Path) -> None:
-    text = "{% if flag_enabled(key='a') %}x{% endif %}"
-    assert found(tmp_path, {"page.jinja": text}) == [("template", "a")]
-
-
-@pytest.mark.parametrize("name", ["worker.js", "style.css", "data.json", "mail.md"])
-def test_text_in_a_folder_of_templates_is_searched(tmp_path: Path, name: str) -> None:
-    text = LOAD + "{% flag 'a' %}x{% endflag %}"
-    assert found(tmp_path, {f"shop/templates/shop/{name}": text}) == [("template", "a")]
-
-
-def test_javascript_in_another_folder_is_not_searched(tmp_path: Path) -> None:
-    assert found(tmp_path, {"static/worker.js": LOAD + "{% flag 'a' %}x{% endflag %}"}) == []
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("path", "count"),
     [
-        LOAD + "{% partialdef card inline %}{% flag 'a' %}x{% endflag %}{% endpartialdef %}",
-        "{% include 'card.html' with on=request.flags.a only %}",
-        "{% blocktranslate with on=request.flags.a %}{{ on }}{% endblocktranslate %}",
-        "{% querystring new=request.flags.a %}",
-        "{% cache 60 card request.flags.a %}x{% endcache %}",
+        ("shop/templates/shop/worker.js", 1),
+        ("shop/templates/shop/style.css", 1),
+        ("shop/templates/shop/data.json", 1),
+        ("shop/templates/shop/mail.md", 1),
+        ("static/worker.js", 0),
     ],
 )
-def test_key_in_another_tag_of_django_is_found(tmp_path: Path, text: str) -> None:
-    assert found(tmp_path, {"page.html": text}) == [("template", "a")]
+def test_any_text_in_a_folder_of_templates_is_searched(
+    tmp_path: Path, path: str, count: int
+) -> None:
+    text = LOAD + "{% flag 'a' %}x{% endflag %}"
+    assert found(tmp_path, {path: text}) == [("template", "a")] * count

@@ -1,30 +1,33 @@
-"""Effects at a fixed horizon, against statsmodels and against the delta method by hand."""
+"""Effects and sample sizes at a fixed horizon, against statsmodels."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from statsmodels.stats._delta_method import NonlinearDeltaCov
+from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
-    proportion_confint,
     proportions_ztest,
+    samplesize_proportions_2indep_onetail,
 )
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from flagstaff.experiments.statistics import (
     Comparison,
     Conversions,
+    Design,
     Effect,
     Estimate,
-    PairSums,
+    SampleSize,
     Sums,
     compare_proportions,
+    days_needed,
+    detectable_mean_difference,
+    detectable_proportion,
     difference,
     fixed_horizon,
     fixed_lower_bound,
@@ -32,7 +35,8 @@ from flagstaff.experiments.statistics import (
     mean,
     proportion,
     ratio,
-    wilson_interval,
+    sample_size_of_means,
+    sample_size_of_proportions,
 )
 from tests.support.experiment_sums import pair_sums_of, sums_of
 
@@ -46,19 +50,9 @@ PAIRS = [
 ALPHAS = [0.1, 0.05, 0.001]
 
 
-@pytest.mark.parametrize(("control", "treatment"), PAIRS)
-def test_p_value_of_proportions_is_that_of_the_pooled_z_test(
-    control: Conversions, treatment: Conversions
-) -> None:
-    counts = [treatment.converted, control.converted]
-    _, expected = proportions_ztest(counts, [treatment.users, control.users])
-    found = compare_proportions(control, treatment)
-    assert found.p_value == pytest.approx(expected, rel=1e-9)
-
-
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize(("control", "treatment"), PAIRS)
-def test_interval_of_proportions_is_that_of_newcombe(
+def test_comparison_of_proportions_is_that_of_newcombe_and_the_pooled_z_test(
     control: Conversions, treatment: Conversions, alpha: float
 ) -> None:
     low, high = confint_proportions_2indep(
@@ -70,14 +64,11 @@ def test_interval_of_proportions_is_that_of_newcombe(
         compare="diff",
         alpha=alpha,
     )
+    counts = [treatment.converted, control.converted]
+    _, p_value = proportions_ztest(counts, [treatment.users, control.users])
     found = compare_proportions(control, treatment, alpha)
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9, abs=1e-14)
-
-
-@pytest.mark.parametrize("arm", [arm for pair in PAIRS for arm in pair], ids=str)
-def test_interval_of_one_proportion_is_that_of_wilson(arm: Conversions) -> None:
-    expected = proportion_confint(arm.converted, arm.users, method="wilson")
-    assert wilson_interval(arm) == pytest.approx(expected, rel=1e-9, abs=1e-14)
+    assert found.p_value == pytest.approx(p_value, rel=1e-9)
 
 
 @pytest.mark.parametrize("converted", [0, 40])
@@ -119,14 +110,8 @@ def test_comparison_of_means_is_that_of_welch(seed: int, alpha: float) -> None:
     assert effect.degrees_of_freedom == pytest.approx(freedom, rel=1e-9)
     assert found.p_value == pytest.approx(p_value, rel=1e-9)
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
-
-
-def test_lower_bound_of_means_is_that_of_the_one_sided_test() -> None:
-    control, treatment = samples(4)
-    theirs = CompareMeans(DescrStatsW(control), DescrStatsW(treatment))
-    low, _ = theirs.tconfint_diff(alpha=0.05, usevar="unequal", alternative="larger")
-    effect = difference(mean(sums_of(treatment)), mean(sums_of(control)))
-    assert fixed_lower_bound(effect, 0.05) == pytest.approx(low, rel=1e-9)
+    low, _ = theirs.tconfint_diff(alpha=alpha, usevar="unequal", alternative="larger")
+    assert fixed_lower_bound(effect, alpha) == pytest.approx(low, rel=1e-9)
 
 
 def test_lift_has_the_standard_error_of_the_delta_method() -> None:
@@ -149,9 +134,7 @@ def test_lift_needs_a_control_well_above_zero() -> None:
         found = lift(Estimate(100, value, 0.2, 99, True), arm)
         assert (found is not None) == expected
     assert lift(proportion(Conversions(100, 0)), proportion(Conversions(100, 5))) is None
-
-
-def test_lift_of_the_smallest_control_does_not_overflow() -> None:
+    # Numbers that would overflow.
     tiny = Estimate(100, 5e-324, 0.0, 99, True)
     assert lift(tiny, Estimate(100, 1e300, 1.0, 99, True)) is None
     small = Estimate(100, 1e-200, 1e-202, 99, True)
@@ -179,17 +162,6 @@ def test_ratio_has_the_standard_error_of_the_delta_method_of_users() -> None:
     assert shifted.standard_error == pytest.approx(found.standard_error, rel=1e-9)
 
 
-def test_standard_error_of_a_ratio_is_that_of_repeated_samples() -> None:
-    source, values, errors = random.Random(6), [], []
-    for _ in range(300):
-        views = [float(source.randint(1, 20)) for _ in range(200)]
-        clicks = [source.betavariate(2, 5) * one for one in views]
-        found = ratio(pair_sums_of(clicks, views))
-        values.append(found.value)
-        errors.append(found.standard_error)
-    assert np.std(values) == pytest.approx(np.mean(errors), rel=0.12)
-
-
 def test_effect_without_spread_says_nothing() -> None:
     effect = difference(mean(Sums(2, 2, 2)), mean(Sums(2, 4, 8)))
     assert effect == Effect(4, 1.0, 0.0, math.inf, False)
@@ -206,36 +178,6 @@ def test_means_of_negative_and_huge_values_are_compared() -> None:
     assert found.low == pytest.approx(plain.low * 1e150, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: proportion(Conversions(0, 0)), "users is 0"),
-        (lambda: compare_proportions(Conversions(0, 0), Conversions(1, 0)), "control_users is 0"),
-        (lambda: compare_proportions(Conversions(1, 0), Conversions(0, 0)), "treatment_users"),
-        (lambda: compare_proportions(Conversions(1, 0), Conversions(1, 0), 0), "alpha"),
-        (lambda: mean(Sums(0, 0, 0)), "users is 0"),
-        (lambda: mean(Sums(1, 5, 25)), "users is 1"),
-        (lambda: ratio(PairSums(1, 1, 1, 1, 1, 1)), "users is 1"),
-        (lambda: ratio(PairSums(2, 1, 1, 0, 0, 0)), "the mean of x is 0.0"),
-        (lambda: ratio(PairSums(2, 1, 1, -2, 2, -1)), "the mean of x is -1.0"),
-        (lambda: Estimate(1, math.nan, 1, 1, True), "value"),
-        (lambda: Estimate(1, 1, math.inf, 1, True), "standard_error"),
-        (lambda: Estimate(1, 1, -1, 1, True), "standard_error"),
-        (lambda: Estimate(-1, 1, 1, 1, True), "users"),
-        (lambda: Effect(1, 1, 1, math.nan, True), "degrees_of_freedom"),
-        (lambda: Effect(1, math.inf, 1, 1, True), "value"),
-        (lambda: fixed_horizon(Effect(1, 1, 1, 1, True), math.nan), "alpha"),
-        (lambda: fixed_lower_bound(Effect(1, 1, 1, 1, True), 0.7), "alpha"),
-        (lambda: Comparison(1, 1, math.nan, 1, 0.5), "low"),
-        (lambda: Comparison(1, 1, 0, 1, math.nan), "p_value"),
-    ],
-    ids=itertools.count(),
-)
-def test_impossible_argument_is_rejected_by_name(call: Callable[[], object], name: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name}"):
-        call()
-
-
 def test_mean_of_few_buyers_is_silent_unless_values_are_signed() -> None:
     for buyers, expected in [(0, False), (49, False), (50, True)]:
         arm = Sums(1_000, buyers, buyers)
@@ -244,3 +186,77 @@ def test_mean_of_few_buyers_is_silent_unless_values_are_signed() -> None:
     # One large amount among many small ones counts nearly alone.
     assert not mean(Sums(1_000, 1_000 + 500, 1_000 + 250_000)).is_enough
     assert mean(Sums(1_000, -5, 1_000), is_signed=True).is_enough
+
+
+# Sample sizes.
+
+DESIGNS = [Design(), Design(0.01, 0.9), Design(ratio=1 / 3), Design(power=0.5, ratio=2.5)]
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize(
+    ("control", "treatment"), [(0.1, 0.12), (0.5, 0.4), (0.001, 0.0012), (0.9, 0.99)]
+)
+def test_sample_size_of_proportions_equals_that_of_statsmodels(
+    control: float, treatment: float, design: Design
+) -> None:
+    # Theirs is the size of the first sample, and the ratio of the second to it.
+    expected = samplesize_proportions_2indep_onetail(
+        control - treatment,
+        treatment,
+        design.power,
+        ratio=design.ratio,
+        alpha=design.alpha,
+        alternative="two-sided",
+    )
+    found = sample_size_of_proportions(control, treatment, design)
+    assert found.control == math.ceil(expected)
+    assert found.treatment == math.ceil(found.control * design.ratio)
+    assert found.total == found.control + found.treatment
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize(("deviation", "effect"), [(10, 1), (2.5, -0.01), (1e6, 1e5)])
+def test_sample_size_of_means_equals_that_of_statsmodels(
+    deviation: float, effect: float, design: Design
+) -> None:
+    # One tail, because the other one is not counted as seeing the effect.
+    expected = NormalIndPower().solve_power(
+        effect_size=abs(effect) / deviation,
+        alpha=design.alpha / 2,
+        power=design.power,
+        ratio=design.ratio,
+        alternative="larger",
+    )
+    found = sample_size_of_means(deviation, effect, design)
+    assert found.control == pytest.approx(expected, rel=1e-9, abs=1)
+    assert found.control >= expected * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize(("control", "users"), [(0.1, 3841), (0.01, 1_000), (0.5, 10**9)])
+def test_detectable_proportion_needs_the_given_users(
+    control: float, users: int, design: Design
+) -> None:
+    found = detectable_proportion(control, users, design)
+    assert found is not None
+    assert sample_size_of_proportions(control, found * (1 + 1e-9), design).control <= users
+    below = control + (found - control) * (1 - 1e-6)
+    assert sample_size_of_proportions(control, below, design).control > users
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=str)
+def test_detectable_mean_difference_needs_the_given_users(design: Design) -> None:
+    found = detectable_mean_difference(3.0, 500, design)
+    assert sample_size_of_means(3.0, found * (1 + 1e-9), design).control == 500
+    assert sample_size_of_means(3.0, found * 0.999, design).control > 500
+
+
+def test_too_few_users_detect_no_proportion() -> None:
+    assert detectable_proportion(0.95, 20) is None
+    assert detectable_proportion(0.5, 1) is None
+
+
+def test_size_and_days_are_rounded_up() -> None:
+    assert sample_size_of_proportions(0.1, 0.12) == SampleSize(3841, 3841)
+    assert [days_needed(users, 10) for users in (0, 1, 100, 101)] == [0, 1, 10, 11]

@@ -1,4 +1,4 @@
-"""The distributions behind the statistics of experiments, against scipy; and their examples."""
+"""The distributions behind the statistics of experiments; examples and arguments of them all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import itertools
 import math
 import pkgutil
 from collections.abc import Callable
-from types import ModuleType
+from dataclasses import replace
+from types import FunctionType, ModuleType
 
 import pytest
 from scipy import special, stats
 
-from flagstaff.experiments import statistics
+from flagstaff.experiments import statistics as of
 from flagstaff.experiments.statistics.beta import regularized_beta
 from flagstaff.experiments.statistics.gamma import chi_square_survival
 from flagstaff.experiments.statistics.stirling import HALF_LOG_TWO_PI, stirling_error
@@ -23,10 +24,10 @@ from tests.conftest import RunIsolated
 FREEDOMS = [1, 1.5, 2, 3.3, 10, 49.9, 200, 1e4, 12_345.6, 1e6, 1e8]
 ALPHAS = [0.5, 0.4, 0.1, 0.025, 0.005, 1e-4, 1e-8, 1e-12]
 MODULES = [
-    statistics,
+    of,
     *(
-        importlib.import_module(f"{statistics.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(statistics.__path__)
+        importlib.import_module(f"{of.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(of.__path__)
     ),
 ]
 
@@ -36,11 +37,11 @@ def test_examples_of_module_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 
 
-@pytest.mark.parametrize("name", statistics.__all__)
-def test_public_function_has_an_example(name: str) -> None:
-    found = getattr(statistics, name)
-    if callable(found) and not isinstance(found, type):
-        assert ">>>" in (found.__doc__ or "")
+def test_every_public_function_has_an_example() -> None:
+    found = {name: getattr(of, name) for name in of.__all__}
+    functions = {name: one for name, one in found.items() if isinstance(one, FunctionType)}
+    assert functions
+    assert [name for name, one in functions.items() if ">>>" not in (one.__doc__ or "")] == []
 
 
 def test_import_needs_the_standard_library_only(run_isolated: RunIsolated) -> None:
@@ -56,23 +57,19 @@ print(sorted(name for name in ours if not name.startswith("flagstaff.experiments
 
 
 @pytest.mark.parametrize("freedom", FREEDOMS)
-@pytest.mark.parametrize("t", [-3, -0.1, 0, 0.01, 0.5, 1.7, 1.8, 2, 5, 10, 30])
-def test_t_survival_equals_that_of_scipy(t: float, freedom: float) -> None:
-    expected = float(stats.t.sf(t, freedom))
-    assert t_survival(t, freedom) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+def test_t_survival_and_critical_value_equal_those_of_scipy(freedom: float) -> None:
+    for t in [-3, -0.1, 0, 0.01, 0.5, 1.7, 1.8, 2, 5, 10, 30]:
+        expected = float(stats.t.sf(t, freedom))
+        assert t_survival(t, freedom) == pytest.approx(expected, rel=1e-12, abs=1e-300), t
+    for alpha in ALPHAS:
+        critical = pytest.approx(float(stats.t.isf(alpha, freedom)), rel=1e-12, abs=1e-12)
+        assert t_critical_value(alpha, freedom) == critical, alpha
 
 
 def test_t_survival_of_one_degree_is_that_of_cauchy() -> None:
     # scipy has an error of 3e-11 here.
     for t in [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e8]:
         assert t_survival(t, 1) == pytest.approx(math.atan2(1, t) / math.pi, rel=1e-13)
-
-
-@pytest.mark.parametrize("freedom", FREEDOMS)
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_t_critical_value_equals_that_of_scipy(alpha: float, freedom: float) -> None:
-    expected = float(stats.t.isf(alpha, freedom))
-    assert t_critical_value(alpha, freedom) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
 def test_t_distribution_without_end_is_normal() -> None:
@@ -84,19 +81,18 @@ def test_t_distribution_without_end_is_normal() -> None:
     assert t_survival(-math.inf, 5) == 1
 
 
-@pytest.mark.parametrize("a", [0.5, 1, 2.5, 40, 3_000])
-@pytest.mark.parametrize("b", [0.5, 1, 7, 900])
 @pytest.mark.parametrize("x", [0.0, 1e-6, 0.1, 0.5, 0.8, 0.999, 1.0])
-def test_regularized_beta_equals_that_of_scipy(a: float, b: float, x: float) -> None:
-    expected = float(special.betainc(a, b, x))
-    assert regularized_beta(a, b, x, 1 - x) == pytest.approx(expected, rel=1e-11, abs=1e-300)
+def test_regularized_beta_equals_that_of_scipy(x: float) -> None:
+    for a, b in itertools.product([0.5, 1, 2.5, 40, 3_000], [0.5, 1, 7, 900]):
+        expected = pytest.approx(float(special.betainc(a, b, x)), rel=1e-11, abs=1e-300)
+        assert regularized_beta(a, b, x, 1 - x) == expected, (a, b)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 5, 9, 50])
-@pytest.mark.parametrize("statistic", [0, 1e-5, 0.1, 1, 3, 10, 40, 200, 1000])
-def test_chi_square_survival_equals_that_of_scipy(statistic: float, freedom: float) -> None:
-    expected = float(stats.chi2.sf(statistic, freedom))
-    assert chi_square_survival(statistic, freedom) == pytest.approx(expected, rel=1e-12)
+def test_chi_square_survival_equals_that_of_scipy(freedom: float) -> None:
+    for statistic in [0, 1e-5, 0.1, 1, 3, 10, 40, 200, 1000]:
+        expected = float(stats.chi2.sf(statistic, freedom))
+        assert chi_square_survival(statistic, freedom) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("a", [0.5, 1, 3.7, 14.99, 15.01, 60, 1000])
@@ -105,22 +101,120 @@ def test_stirling_error_is_the_rest_of_the_gamma_function(a: float) -> None:
     assert stirling_error(a) == pytest.approx(expected, abs=3e-12)
 
 
+# Impossible arguments of all functions are rejected by name.
+
+NONE, ONE = of.Conversions(0, 0), of.Conversions(1, 0)
+SUMS, PAIR = of.Sums(1, 1, 1), of.PairSums(1, 1, 1, 1, 1, 1)
+BETTER = of.Comparison(0.03, 0.01, 0.004, 0.056, 0.01)
+EVIDENCE = of.Evidence(of.Primary("sales", BETTER), of.Gates(14, 7, 900, 500), mismatch_p_value=0.4)
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
+        # Comparison.
+        (lambda: of.proportion(NONE), "users is 0"),
+        (lambda: of.compare_proportions(NONE, ONE), "control_users is 0"),
+        (lambda: of.compare_proportions(ONE, NONE), "treatment_users"),
+        (lambda: of.compare_proportions(ONE, ONE, 0), "alpha"),
+        (lambda: of.mean(of.Sums(1, 5, 25)), "users is 1"),
+        (lambda: of.ratio(PAIR), "users is 1"),
+        (lambda: of.ratio(of.PairSums(2, 1, 1, 0, 0, 0)), "the mean of x is 0.0"),
+        (lambda: of.Estimate(1, math.nan, 1, 1, True), "value"),
+        (lambda: of.Estimate(1, 1, -1, 1, True), "standard_error"),
+        (lambda: of.Estimate(-1, 1, 1, 1, True), "users"),
+        (lambda: of.Effect(1, 1, 1, math.nan, True), "degrees_of_freedom"),
+        (lambda: of.Effect(1, math.inf, 1, 1, True), "value"),
+        (lambda: of.fixed_horizon(of.Effect(1, 1, 1, 1, True), math.nan), "alpha"),
+        (lambda: of.fixed_lower_bound(of.Effect(1, 1, 1, 1, True), 0.7), "alpha"),
+        (lambda: of.Comparison(1, 1, math.nan, 1, 0.5), "low"),
+        (lambda: of.Comparison(1, 1, 0, 1, math.nan), "p_value"),
+        # Cuped.
+        (lambda: of.adjust([]), "arms is empty"),
+        (lambda: of.adjust([of.PairSums(2, 2, 2, 2, 2, 2), PAIR]), "users is 1"),
+        # Distributions.
         (lambda: t_survival(math.nan, 5), "t "),
         (lambda: t_survival(1, 0), "degrees_of_freedom"),
-        (lambda: t_survival(1, math.nan), "degrees_of_freedom"),
         (lambda: t_critical_value(0, 5), "alpha"),
         (lambda: t_critical_value(0.6, 5), "alpha"),
-        (lambda: t_critical_value(math.nan, 5), "alpha"),
         (lambda: t_critical_value(0.1, -1), "degrees_of_freedom"),
         (lambda: regularized_beta(0, 1, 0.5, 0.5), "a "),
         (lambda: regularized_beta(1, math.inf, 0.5, 0.5), "b "),
         (lambda: regularized_beta(1, 1, -0.5, 1.5), "x "),
         (lambda: chi_square_survival(-1, 1), "statistic"),
-        (lambda: chi_square_survival(math.inf, 1), "statistic"),
         (lambda: chi_square_survival(1, 0), "degrees_of_freedom"),
+        # Holm.
+        (lambda: of.holm([0.1, -0.1]), "p_values"),
+        (lambda: of.holm([1.1]), "p_values"),
+        (lambda: of.holm([0.1], 0), "alpha"),
+        # Mismatch.
+        (lambda: of.Shares([1, 2], [1]), "users has 2 arms"),
+        (lambda: of.Shares([1], [1]), "users has fewer"),
+        (lambda: of.Shares([1, -1], [1, 1]), "users"),
+        (lambda: of.Shares([1, 0.5], [1, 1]), "users"),  # type: ignore[list-item]
+        (lambda: of.Shares([1, 1], [1, 0]), "weights"),
+        (lambda: of.chi_square([]), "phases is empty"),
+        (lambda: of.sequential_p_value([]), "phases is empty"),
+        (lambda: of.sequential_p_value([of.Shares([1, 1], [1, 1])], 0), "concentration"),
+        # Planner.
+        (lambda: of.Design(alpha=0), "alpha"),
+        (lambda: of.Design(power=1), "power"),
+        (lambda: of.Design(power=0.4), "power"),
+        (lambda: of.Design(ratio=0), "ratio"),
+        (lambda: of.sample_size_of_proportions(0, 0.1), "control"),
+        (lambda: of.sample_size_of_proportions(0.1, 1), "treatment"),
+        (lambda: of.sample_size_of_proportions(0.1, 0.1), "treatment"),
+        (lambda: of.sample_size_of_means(0, 1), "standard_deviation"),
+        (lambda: of.sample_size_of_means(1, 0), "effect"),
+        (lambda: of.sample_size_of_means(1, math.nan), "effect"),
+        (lambda: of.sample_size_of_means(1e200, 1e-200), "users"),
+        (lambda: of.detectable_proportion(0.1, 0), "users"),
+        (lambda: of.detectable_proportion(1.1, 10), "control"),
+        (lambda: of.detectable_mean_difference(math.inf, 10), "standard_deviation"),
+        (lambda: of.detectable_mean_difference(1, 0), "users"),
+        (lambda: of.days_needed(10, 0), "users_per_day"),
+        (lambda: of.days_needed(-1, 1), "users"),
+        # Sequential.
+        (lambda: of.Plan(0), "users"),
+        (lambda: of.Plan(100, 0), "alpha"),
+        (lambda: of.critical_value(-1, of.Plan(100)), "users"),
+        (lambda: of.critical_value(1, of.Plan(100), 1), "alpha"),
+        # Strata.
+        (lambda: of.combine({}), "strata is empty"),
+        (lambda: of.estimate_strata({"a": (SUMS, SUMS)}, of.mean), "a, control: users"),
+        # Sums.
+        (lambda: of.Conversions(-1, 0), "users"),
+        (lambda: of.Conversions(1, -1), "converted"),
+        (lambda: of.Conversions(1, 2), "converted"),
+        (lambda: of.Conversions(1.5, 1), "users"),  # type: ignore[arg-type]
+        (lambda: of.Sums(1, math.nan, 1), "y "),
+        (lambda: of.Sums(1, 1, -1), "yy "),
+        (lambda: of.Sums(1, 1, 1, math.nan), "shift "),
+        (lambda: of.Sums(1, 10**400, 1), "y is too large"),
+        (lambda: of.Sums(0, 1, 1), "y and yy"),
+        (lambda: of.Sums(2, 10, 1), "yy is 1, but must be at least"),
+        (lambda: of.Sums(-1, 0, 0), "users"),
+        (lambda: of.PairSums(2, 1, 1, 1, 1, math.nan), "xy "),
+        (lambda: of.PairSums(2, 1, 1, math.inf, 1, 1), "x "),
+        (lambda: of.PairSums(2, 1, 1, 1, 1, 2), "xy "),
+        (lambda: of.PairSums(2, 1, 1, 10, 1, 1), "xx is 1, but must be at least"),
+        (lambda: of.PairSums(2, 1, 1, 1, math.nan, 1), "xx "),
+        (lambda: SUMS + replace(SUMS, shift=5), "shift "),
+        (lambda: PAIR + replace(PAIR, x_shift=2), "x_shift "),
+        (lambda: of.Sums(0, 0, 0).mean, "users is 0"),
+        (lambda: SUMS.variance, "users is 1"),
+        (lambda: PAIR.covariance, "users is 1"),
+        # Verdict.
+        (lambda: of.judge(replace(EVIDENCE, mismatch_p_value=math.nan)), "mismatch_p_value"),
+        (lambda: of.judge(replace(EVIDENCE, mismatch_p_value=1.1)), "mismatch_p_value"),
+        (lambda: of.judge(replace(EVIDENCE, smallest_effect=0)), "smallest_effect"),
+        (lambda: of.judge(replace(EVIDENCE, smallest_effect=math.nan)), "smallest_effect"),
+        (lambda: of.Gates(-1, 0, 0, 0), "days"),
+        (lambda: of.Gates(0, math.nan, 0, 0), "least_days"),
+        (lambda: of.Gates(0, 0, 0, -1), "least_users"),
+        (lambda: of.Guardrail("errors", math.nan), "harm_bound"),
+        (lambda: of.Guardrail("errors", 0, math.inf), "tolerated"),
+        (lambda: of.Primary("sales", BETTER, alpha=0), "alpha"),
     ],
     ids=itertools.count(),
 )

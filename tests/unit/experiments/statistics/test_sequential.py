@@ -1,33 +1,39 @@
-"""Always-valid results, against the formulas of the article and against numerical integration."""
+"""Always-valid results, Holm's correction and sample-ratio mismatch, against their articles."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from scipy import integrate, optimize, stats
+from statsmodels.stats.multitest import multipletests
 
 from flagstaff.experiments.statistics import (
+    CONCENTRATION,
+    MISMATCH_ALPHA,
     Conversions,
     Effect,
     PairSums,
     Plan,
+    Shares,
     Sums,
     always_valid,
+    chi_square,
     critical_value,
     difference,
-    lift,
+    holm,
+    log_bayes_factor,
     lower_bound,
     lower_critical_value,
     lower_p_value,
     mean,
     proportion,
     ratio,
-    running_minimum,
+    sequential_p_value,
 )
 
 PLANS = [Plan(2_000), Plan(50_000, 0.01), Plan(1)]
@@ -63,38 +69,31 @@ def mixture(effect: Effect, rho_squared: float, *, one_sided: bool = False) -> f
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @pytest.mark.parametrize("effect", EFFECTS, ids=str)
-def test_p_value_is_the_reciprocal_of_the_integrated_likelihood_ratio(
-    effect: Effect, plan: Plan
-) -> None:
+def test_p_value_is_that_of_the_integrated_likelihood_ratio(effect: Effect, plan: Plan) -> None:
     expected = min(1 / mixture(effect, plan.rho_squared), 1.0)
     assert always_valid(effect, plan).p_value == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @pytest.mark.parametrize("effect", EFFECTS, ids=str)
-def test_interval_has_the_half_width_of_the_article(effect: Effect, plan: Plan) -> None:
-    users, alpha = effect.users, plan.alpha
-    rho = math.sqrt((-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / plan.users)
-    deviation = effect.standard_error * math.sqrt(users)
-    inner = (users * rho**2 + 1) / (users**2 * rho**2)
-    width = deviation * math.sqrt(2 * inner * math.log(math.sqrt(users * rho**2 + 1) / alpha))
+def test_interval_and_lower_bound_have_the_widths_of_the_article(
+    effect: Effect, plan: Plan
+) -> None:
+    users, alpha, value = effect.users, plan.alpha, effect.value
+
+    def width(level: float, log_of: Callable[[float], float]) -> float:
+        log = -2 * math.log(level)
+        rho = math.sqrt((log + math.log(log + 1)) / plan.users)
+        inner = (users * rho**2 + 1) / (users * rho) ** 2
+        root = math.sqrt(users * rho**2 + 1)
+        return effect.standard_error * math.sqrt(users * 2 * inner * log_of(root))
+
+    both_sides = width(alpha, lambda root: math.log(root / alpha))
     found = always_valid(effect, plan)
-    assert (found.low, found.high) == pytest.approx(
-        (effect.value - width, effect.value + width), rel=1e-9
-    )
-
-
-@pytest.mark.parametrize("plan", PLANS, ids=str)
-@pytest.mark.parametrize("effect", EFFECTS, ids=str)
-def test_lower_bound_has_the_distance_of_the_article(effect: Effect, plan: Plan) -> None:
-    users, alpha = effect.users, plan.alpha
-    log = -2 * math.log(2 * alpha)
-    rho = math.sqrt((log + math.log(log + 1)) / plan.users)
-    deviation = effect.standard_error * math.sqrt(users)
-    inner = (users * rho**2 + 1) / (users * rho) ** 2
-    root = math.sqrt(users * rho**2 + 1)
-    width = deviation * math.sqrt(2 * inner * math.log(1 + root / (2 * alpha)))
-    assert lower_bound(effect, plan) == pytest.approx(effect.value - width, rel=1e-9)
+    expected = pytest.approx((value - both_sides, value + both_sides), rel=1e-9)
+    assert (found.low, found.high) == expected
+    one_side = width(2 * alpha, lambda root: math.log(1 + root / (2 * alpha)))
+    assert lower_bound(effect, plan) == pytest.approx(value - one_side, rel=1e-9)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
@@ -110,18 +109,12 @@ def test_lower_p_value_is_not_below_the_integrated_likelihood_ratio(
 
 
 @pytest.mark.parametrize("effect", EFFECTS[:3], ids=str)
-def test_p_value_is_the_alpha_whose_interval_ends_at_zero(effect: Effect) -> None:
-    plan = Plan(5_000)
-    p_value = always_valid(effect, plan).p_value
-    if p_value < 1:
-        found = always_valid(effect, plan, alpha=p_value)
-        nearest = min(abs(found.low), abs(found.high))
-        assert nearest == pytest.approx(0, abs=1e-9 * abs(effect.value))
-    positive = replace(effect, value=abs(effect.value))
+def test_lower_p_value_is_the_alpha_whose_bound_is_zero(effect: Effect) -> None:
+    plan, positive = Plan(effect.users), replace(effect, value=abs(effect.value))
     p_value = lower_p_value(positive, plan)
-    if p_value < 1:
-        bound = lower_bound(positive, plan, alpha=p_value)
-        assert bound == pytest.approx(0, abs=1e-9 * positive.value)
+    assert p_value < 1
+    bound = lower_bound(positive, plan, alpha=p_value)
+    assert bound == pytest.approx(0, abs=1e-9 * positive.value)
 
 
 def test_plan_is_narrowest_near_its_size() -> None:
@@ -132,19 +125,6 @@ def test_plan_is_narrowest_near_its_size() -> None:
     # The article's rho is an approximation of the optimum.
     assert width_at(10_000) <= found.fun * 1.001
     assert critical_value(10_000, Plan(10_000)) == pytest.approx(3.0352, abs=1e-4)
-
-
-@pytest.mark.parametrize(("users", "wider"), [(1_000, 1.27), (100_000, 1.07)])
-def test_wrong_plan_costs_the_width_of_its_docstring(users: int, wider: float) -> None:
-    found = critical_value(users, Plan(10_000)) / critical_value(users, Plan(users))
-    assert found == pytest.approx(wider, abs=0.005)
-
-
-def test_interval_is_wider_than_at_a_fixed_horizon_and_the_lower_bound_nearer() -> None:
-    plan = Plan(7_682)
-    ratio = critical_value(7_682, plan) / float(stats.norm.isf(0.025))
-    assert ratio == pytest.approx(1.55, abs=0.01)
-    assert lower_critical_value(7_682, plan) < critical_value(7_682, plan)
 
 
 @pytest.mark.parametrize(
@@ -162,12 +142,13 @@ def test_proportions_are_silent_before_ten_conversions_and_ten_others(
     assert (bound == -math.inf) == is_silent
 
 
-def test_silent_effect_has_no_lower_p_value() -> None:
+def test_silent_effect_has_no_p_value() -> None:
     assert lower_p_value(Effect(100, 5.0, 0.1, 98.0, False), Plan(100)) == 1
     assert lower_p_value(Effect(100, -5.0, 0.1, 98.0, True), Plan(100)) == 1
-
-
-def test_users_with_one_value_are_silent() -> None:
+    # No users have an endless interval.
+    assert critical_value(0, Plan(100)) == lower_critical_value(0, Plan(100)) == math.inf
+    assert always_valid(Effect(0, 0.0, 0.0, math.inf, False), Plan(100)).high == math.inf
+    # All users of an arm have one value.
     effect = difference(mean(Sums(500, 500, 500)), mean(Sums(500, 1000, 2000)))
     assert always_valid(effect, Plan(1000)).p_value == 1
 
@@ -178,23 +159,8 @@ def test_means_and_ratios_speak_from_a_hundred_users_on() -> None:
         assert (always_valid(difference(arm, arm), Plan(200)).high < math.inf) == speaks
         arm = ratio(PairSums(users, users, 1.5 * users, users, 1.5 * users, users))
         assert (always_valid(difference(arm, arm), Plan(200)).high < math.inf) == speaks
-
-
-def test_ratio_with_an_uncertain_denominator_is_silent() -> None:
-    # 1 of 200 users has all the views.
-    arm = ratio(PairSums(200, 10, 100, 50, 2500, 500))
-    assert not arm.is_enough
-
-
-def test_lift_of_proportions_is_near_the_difference_in_significance() -> None:
-    control, treatment = proportion(Conversions(9000, 900)), proportion(Conversions(9000, 1010))
-    relative = lift(control, treatment)
-    assert relative is not None
-    found, plan = always_valid(relative, Plan(18_000)), Plan(18_000)
-    assert found.value == pytest.approx(110 / 900)
-    absolute = always_valid(difference(control, treatment), plan)
-    assert found.p_value == pytest.approx(absolute.p_value, rel=0.6)
-    assert 10 * absolute.low == pytest.approx(found.low, abs=0.03)
+    # 1 of 200 users has all the views, so the denominator is uncertain.
+    assert not ratio(PairSums(200, 10, 100, 50, 2500, 500)).is_enough
 
 
 def test_enormous_effect_has_a_p_value_of_zero() -> None:
@@ -205,41 +171,127 @@ def test_enormous_effect_has_a_p_value_of_zero() -> None:
     assert 0 < lower_p_value(large, Plan(100)) < 1e-300
 
 
-def test_running_minimum_never_goes_up() -> None:
+def test_large_alpha_has_results() -> None:
+    for alpha in (0.5, 0.6, 0.99):
+        plan = Plan(1000, alpha)
+        assert 0 < lower_critical_value(1000, plan) < 3
+        assert 0 < critical_value(1000, plan) < 3
+
+
+# Holm's correction for several metrics.
+
+P_VALUES = [
+    [0.01, 0.04, 0.03],
+    [0.2],
+    [0.0, 1.0],
+    [0.02, 0.02, 0.02],
+    [0.001, 0.9, 0.012, 0.0249, 0.03, 0.5],
+    [1e-300, 0.05, 0.05],
+]
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.05])
+@pytest.mark.parametrize("p_values", P_VALUES, ids=str)
+def test_corrected_p_values_equal_those_of_statsmodels(p_values: list[float], alpha: float) -> None:
+    rejected, adjusted, *_ = multipletests(p_values, alpha=alpha, method="holm")
+    found = holm(p_values, alpha)
+    assert [one.p_value for one in found] == pytest.approx(list(adjusted), rel=1e-9)
+    assert [one.is_rejected for one in found] == list(rejected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_corrected_interval_excludes_zero_exactly_if_the_metric_is_rejected(seed: int) -> None:
+    source, plan = random.Random(seed), Plan(2_000)
+    effects = [Effect(2_000, source.gauss(2.5, 1.5), 1.0, math.inf, True) for _ in range(5)]
+    found = holm([always_valid(one, plan).p_value for one in effects])
+    for effect, corrected in zip(effects, found, strict=True):
+        interval = always_valid(effect, plan, corrected.interval_alpha)
+        assert (interval.low > 0 or interval.high < 0) == corrected.is_rejected
+
+
+def test_levels_of_corrected_intervals_follow_the_steps() -> None:
+    found = holm([0.04, 0.001, 0.04], 0.05)
+    assert [one.interval_alpha for one in found] == [0.025, 0.05 / 3, 0.025]
+    assert holm([]) == []
+
+
+# Sample-ratio mismatch.
+
+COUNTS = [
+    ([520, 480], [50, 50]),
+    ([9_890, 110], [99, 1]),
+    ([10, 20, 33], [1, 2, 3]),
+    ([10**9, 10**9 + 10**5], [0.5, 0.5]),
+    ([0, 7], [1, 3]),
+]
+
+
+@pytest.mark.parametrize(("users", "weights"), COUNTS)
+def test_chi_square_equals_that_of_scipy(users: list[int], weights: list[float]) -> None:
+    expected = [sum(users) * weight / sum(weights) for weight in weights]
+    _, p_value = stats.chisquare(users, expected)
+    assert chi_square([Shares(users, weights)]) == pytest.approx(p_value, rel=1e-6)
+
+
+def test_chi_square_of_two_phases_adds_statistics_and_degrees() -> None:
+    phases = [([9_870, 130], [9900, 100]), ([510, 480, 10], [495, 495, 10])]
+    statistic = sum(float(stats.chisquare(users, expected)[0]) for users, expected in phases)
+    found = chi_square([Shares(users, expected) for users, expected in phases])
+    assert found == pytest.approx(float(stats.chi2.sf(statistic, 3)), rel=1e-9)
+
+
+def predictive_factor(arms: Sequence[int], weights: Sequence[int], concentration: int) -> Fraction:
+    """Multiplies, user by user, how probable each arm was by the prior and by the weights."""
+    seen, found = [0] * len(weights), Fraction(1)
+    for position, arm in enumerate(arms):
+        share = Fraction(weights[arm], sum(weights))
+        predicted = (concentration * share + seen[arm]) / (concentration + position)
+        found *= predicted / share
+        seen[arm] += 1
+    return found
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [99, 1], [2, 1, 1]])
+@pytest.mark.parametrize("concentration", [2, 1000])
+def test_bayes_factor_is_the_product_over_the_users(weights: list[int], concentration: int) -> None:
     source = random.Random(1)
-    p_values = [source.random() for _ in range(50)]
-    found = running_minimum(p_values)
-    assert found == [min(p_values[: end + 1]) for end in range(50)]
-    assert running_minimum([]) == []
+    for length in [0, 1, 5, 200]:
+        arms = [source.randrange(len(weights)) for _ in range(length)]
+        expected = predictive_factor(arms, weights, concentration)
+        counts = [arms.count(arm) for arm in range(len(weights))]
+        phases = [Shares(counts, weights)]
+        logarithm = math.log(expected.numerator) - math.log(expected.denominator)
+        found = log_bayes_factor(phases, concentration)
+        assert found == pytest.approx(logarithm, rel=1e-9, abs=1e-11)
+        p_value = min(1, float(1 / expected))
+        assert sequential_p_value(phases, concentration) == pytest.approx(p_value, rel=1e-6)
 
 
-def test_no_users_have_an_endless_interval() -> None:
-    assert critical_value(0, Plan(100)) == math.inf
-    assert lower_critical_value(0, Plan(100)) == math.inf
-    assert always_valid(Effect(0, 0.0, 0.0, math.inf, False), Plan(100)).high == math.inf
+def test_bayes_factors_of_phases_are_multiplied() -> None:
+    first, second = Shares([600, 500], [1, 1]), Shares([90, 20], [9, 1])
+    found = log_bayes_factor([first, second])
+    assert found == pytest.approx(log_bayes_factor([first]) + log_bayes_factor([second]))
+    # A phase without users says nothing.
+    empty, full = Shares([0, 0], [1, 1]), Shares([60, 40], [1, 1])
+    assert chi_square([empty]) == sequential_p_value([empty]) == 1
+    assert chi_square([empty, full]) == chi_square([full])
 
 
-@pytest.mark.parametrize("alpha", [0.5, 0.6, 0.99])
-def test_large_alpha_has_results(alpha: float) -> None:
-    plan = Plan(1000, alpha)
-    assert 0 < lower_critical_value(1000, plan) < 3
-    assert 0 < critical_value(1000, plan) < 3
+def test_bayes_factor_of_many_users_keeps_its_digits() -> None:
+    # The gamma functions are near 10^10, their difference is 7.
+    users = [5 * 10**8 + 100_000, 5 * 10**8 - 100_000]
+    a = CONCENTRATION / 2
+    exact = stats.betabinom.logpmf(users[0], sum(users), a, a)
+    exact -= stats.binom.logpmf(users[0], sum(users), 0.5)
+    assert log_bayes_factor([Shares(users, [1, 1])]) == pytest.approx(float(exact), abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: Plan(0), "users"),
-        (lambda: Plan(10**400), "users"),
-        (lambda: Plan(100, 0), "alpha"),
-        (lambda: Plan(100, math.nan), "alpha"),
-        (lambda: critical_value(-1, Plan(100)), "users"),
-        (lambda: critical_value(1, Plan(100), 1), "alpha"),
-        (lambda: lower_critical_value(1, Plan(100), math.nan), "alpha"),
-        (lambda: always_valid(EFFECTS[0], Plan(100), 0), "alpha"),
-    ],
-    ids=itertools.count(),
+    ("users", "is_found"),
+    [([20_500, 19_500], True), ([10_000, 10_000], False), ([10_150, 10_000], False)],
 )
-def test_impossible_argument_is_rejected_by_name(call: Callable[[], object], name: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name}"):
-        call()
+def test_p_value_finds_a_wrong_share(users: list[int], is_found: bool) -> None:
+    p_value = sequential_p_value([Shares(users, [1, 1])])
+    assert (p_value < MISMATCH_ALPHA) == is_found
+    # Looking at any time has a price.
+    assert p_value >= chi_square([Shares(users, [1, 1])])

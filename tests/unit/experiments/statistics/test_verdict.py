@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -109,23 +107,23 @@ def test_significant_metric_wins_or_loses_by_its_direction(
     assert Statement.OTHER_METRICS_ARE_NOT_DECIDED in found.may_not_conclude
 
 
-def test_corrected_p_value_decides_where_there_is_one() -> None:
+def test_corrected_p_value_decides_where_there_is_one_and_else_the_alpha() -> None:
     for is_rejected, expected in [(True, Outcome.BETTER), (False, Outcome.UNDECIDED)]:
         corrected = Corrected(0.03, is_rejected, 0.025)
         assert outcome_of(primary=Primary("sales", BETTER, corrected=corrected)) is expected
-
-
-def test_alpha_of_the_metric_decides_without_a_correction() -> None:
     assert outcome_of(primary=Primary("sales", BETTER, alpha=0.01)) is Outcome.BETTER
     assert outcome_of(primary=Primary("sales", BETTER, alpha=0.009)) is Outcome.UNDECIDED
 
 
-def test_incomplete_experiment_without_a_difference_is_undecided() -> None:
+def test_incomplete_experiment_or_one_without_enough_users_is_undecided() -> None:
     found = judge(evidence())
     assert found.outcome is Outcome.UNDECIDED
     assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
     assert found.may_not_conclude == (Statement.TREND_IS_NO_RESULT,)
     assert judge(evidence(SILENT)).largest_possible == math.inf
+    found = judge(evidence(SILENT, is_complete=True))
+    assert found.outcome is Outcome.UNDECIDED
+    assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
 
 
 def test_complete_experiment_without_a_difference_says_what_is_still_possible() -> None:
@@ -134,12 +132,6 @@ def test_complete_experiment_without_a_difference_says_what_is_still_possible() 
     assert found.largest_possible == 0.04
     assert found.may_conclude == (Statement.LARGER_EFFECTS_ARE_UNLIKELY,)
     assert found.may_not_conclude == (Statement.SAME_EFFECT_IS_NOT_PROVEN,)
-
-
-def test_complete_experiment_without_enough_users_concludes_nothing() -> None:
-    found = judge(evidence(SILENT, is_complete=True))
-    assert found.outcome is Outcome.UNDECIDED
-    assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
 
 
 def test_interval_within_the_smallest_effect_ends_before_the_planned_size() -> None:
@@ -160,24 +152,3 @@ def test_fixed_horizon_allows_one_look(comparison: Comparison) -> None:
 def test_keys_of_outcomes_and_statements_are_their_names() -> None:
     for one in [*Outcome, *Statement]:
         assert one.value == one.name.lower()
-
-
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: judge(evidence(mismatch_p_value=math.nan)), "mismatch_p_value"),
-        (lambda: judge(evidence(mismatch_p_value=1.1)), "mismatch_p_value"),
-        (lambda: judge(evidence(smallest_effect=0)), "smallest_effect"),
-        (lambda: judge(evidence(smallest_effect=math.nan)), "smallest_effect"),
-        (lambda: Gates(-1, 0, 0, 0), "days"),
-        (lambda: Gates(0, math.nan, 0, 0), "least_days"),
-        (lambda: Gates(0, 0, 0, -1), "least_users"),
-        (lambda: Guardrail("errors", math.nan), "harm_bound"),
-        (lambda: Guardrail("errors", 0, math.inf), "tolerated"),
-        (lambda: Primary("sales", BETTER, alpha=0), "alpha"),
-    ],
-    ids=itertools.count(),
-)
-def test_impossible_argument_is_rejected_by_name(call: Callable[[], object], name: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name}"):
-        call()

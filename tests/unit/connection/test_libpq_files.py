@@ -1,17 +1,19 @@
-"""The password file is read as libpq reads it."""
+"""The password file and the service file are read as libpq reads them."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
 from django.db import connections
 
-from flagstaff._connection import passfile
+from flagstaff._connection import passfile, servicefile
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.passfile import password_for
+from flagstaff._connection.servicefile import service_parameters
 from flagstaff.exceptions import ConfigurationError
 from tests.support.tracebacks import local_variables
 
@@ -47,15 +49,16 @@ def test_password_is_that_of_the_first_matching_line(case: str, tmp_path: Path) 
     assert password_for(write(tmp_path / "passwords", text), PARAMETERS, SOCKETS) == password
 
 
-def test_missing_parameters_have_defaults(tmp_path: Path) -> None:
+def test_missing_parameters_have_defaults_and_a_missing_file_no_password(tmp_path: Path) -> None:
     path = write(tmp_path / "passwords", "localhost:5432:alice:alice:secret")
     assert password_for(path, {"user": "alice", "host": "/tmp"}, SOCKETS) == "secret"
     assert password_for(path, {"user": "alice"}, SOCKETS) == "secret"
     assert password_for(path, {"user": "alice", "host": "/elsewhere"}, SOCKETS) is None
+    assert password_for(tmp_path / "nowhere", {"user": "alice"}, SOCKETS) is None
 
 
 def test_several_hosts_need_the_same_password(tmp_path: Path) -> None:
-    several = PARAMETERS | {"host": "db,other", "port": "5433"}
+    several = PARAMETERS | {"host": "db,other"}
     same = write(tmp_path / "same", "db:*:*:*:secret\nother:5433:*:*:secret")
     assert password_for(same, several, SOCKETS) == "secret"
     different = write(tmp_path / "different", "db:*:*:*:secret\nother:*:*:*:another")
@@ -77,10 +80,6 @@ def test_file_that_others_may_read_is_ignored(
     )
 
 
-def test_missing_file_has_no_password(tmp_path: Path) -> None:
-    assert password_for(tmp_path / "nowhere", PARAMETERS, SOCKETS) is None
-
-
 def test_password_is_taken_in_the_order_of_libpq(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,3 +96,89 @@ def test_password_is_taken_in_the_order_of_libpq(
     assert connection_parameters(connection)["password"] == "of passfile"
     monkeypatch.setenv("PGPASSWORD", "of the environment")
     assert connection_parameters(connection)["password"] == "of the environment"
+
+
+# The service file.
+
+SERVICES = """
+# the databases of the shop
+[replica]
+host=elsewhere
+[shop]
+  host=db.example
+port=5433
+options=-c search_path=shop
+host=second
+sslmode=verify-full
+
+[broken]
+password=hunter2
+host
+[shop]
+user=ignored
+"""
+
+
+@pytest.fixture
+def service_file(tmp_path: Path) -> str:
+    path = tmp_path / "services"
+    path.write_text(SERVICES)
+    return str(path)
+
+
+def test_parameters_of_a_service_are_read(service_file: str) -> None:
+    assert service_parameters("shop", service_file) == {
+        "host": "db.example",
+        "port": "5433",
+        "options": "-c search_path=shop",
+        "sslmode": "verify-full",
+    }
+
+
+def test_service_of_the_user_precedes_that_of_the_system(
+    service_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGSERVICEFILE", raising=False)
+    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path))
+    (tmp_path / ".pg_service.conf").write_text("[shop]\nhost=of-the-user\n")
+    (tmp_path / "pg_service.conf").write_text("[shop]\nhost=no\n[bakery]\nhost=of-the-system\n")
+    assert service_parameters("shop", "") == {"host": "of-the-user"}
+    assert service_parameters("bakery", "") == {"host": "of-the-system"}
+
+
+def test_invalid_line_and_missing_service_are_errors(service_file: str) -> None:
+    invalid = 'connection service "broken" has an invalid line'
+    with pytest.raises(ConfigurationError, match=invalid) as caught:
+        service_parameters("broken", service_file)
+    assert "hunter2" not in local_variables(caught.value, servicefile)
+    message = f'connection service "missing" is not found in {re.escape(service_file)}; '
+    with pytest.raises(ConfigurationError, match=message):
+        service_parameters("missing", service_file)
+
+
+def test_service_is_used_after_the_settings_and_before_the_environment(
+    service_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connections["default"]
+    monkeypatch.setenv("PGSERVICEFILE", service_file)
+    monkeypatch.setenv("PGSSLMODE", "disable")
+    monkeypatch.setitem(connection.settings_dict, "HOST", "given")
+    monkeypatch.setitem(connection.settings_dict, "PORT", "")
+    for given in ({"service": "shop"}, {}):
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", given)
+        if not given:
+            monkeypatch.setenv("PGSERVICE", "shop")
+        found = connection_parameters(connection)
+        assert (found["host"], found["port"]) == ("given", "5433")
+        assert found["sslmode"] == "verify-full"
+        assert "service" not in found
+
+
+def test_security_parameters_of_the_environment_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGREQUIREAUTH", "scram-sha-256")
+    monkeypatch.setenv("PGREQUIRESSL", "1")
+    found = connection_parameters(connections["default"])
+    assert (found["require_auth"], found["sslmode"]) == ("scram-sha-256", "require")

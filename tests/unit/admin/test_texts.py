@@ -1,0 +1,101 @@
+"""Texts that the admin reads: addresses in them, misspelt keys, and lists of users."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagstaff.admin.addresses import with_links
+from flagstaff.admin.allowed_users.adding import Added, parse_names
+from flagstaff.admin.unknown_keys.similar import similar_keys
+
+
+def link(address: str) -> str:
+    return f'<a href="{address}" rel="noreferrer">{address}</a>'
+
+
+TICKET = "https://tickets.example.com/OPS-7"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        (TICKET, link(TICKET)),
+        (f"see {TICKET}.", f"see {link(TICKET)}."),
+        (f"({TICKET}), then", f"({link(TICKET)}), then"),
+        (f"{TICKET} {TICKET}", f"{link(TICKET)} {link(TICKET)}"),
+        ("http://wiki/a?b=1&c=2", link("http://wiki/a?b=1&amp;c=2")),
+        (
+            '<b>https://a.example/"onclick=1',
+            f"&lt;b&gt;{link('https://a.example/')}&quot;onclick=1",
+        ),
+        *((text, text) for text in ("", "ticket 7", "https://", "javascript:alert(1)")),
+        *((text, text) for text in ("tickets.example.com", f"{TICKET}… (9 more)")),
+    ],
+)
+def test_only_address_is_a_link_and_markup_is_escaped(text: str, html: str) -> None:
+    assert with_links(text) == html
+
+
+KNOWN = ["new_checkout", "dark_mode", "search_v2", "ab"]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("new_chekout", "new_checkout"),
+        ("new-checkout", "new_checkout"),
+        ("NEW_CHECKOUT", "new_checkout"),
+        ("newcheckout", "new_checkout"),
+        ("dakr_mode", "dark_mode"),
+        ("search_v3", "search_v2"),
+        *((other, None) for other in ("", "banner", "new_", "(other keys)")),
+    ],
+)
+def test_misspelt_key_finds_the_flag_and_other_key_none(key: str, meant: str | None) -> None:
+    assert similar_keys([key], KNOWN) == ({key: meant} if meant else {})
+    assert similar_keys([key], []) == {}
+
+
+def test_misspelt_key_is_found_among_many_of_one_prefix() -> None:
+    known = [f"checkout_step_{number}" for number in range(500)] + ["checkout_badge"]
+    assert similar_keys(["checkout_bagde"], known) == {"checkout_bagde": "checkout_badge"}
+
+
+# Users as text: lines, commas, columns of a CSV file.
+
+
+@pytest.mark.parametrize(
+    ("text", "first_column", "names"),
+    [
+        ("alice", False, ["alice"]),
+        ("alice, bob\n\n carol ,,\r\n", False, ["alice", "bob", "carol"]),
+        ("alice\tbob", False, ["alice", "bob"]),
+        ("alice\nalice, alice", False, ["alice"]),
+        ('"doe, jane", x', False, ["doe, jane", "x"]),
+        ("alice,a@shop\nbob,b@shop", True, ["alice", "bob"]),
+        ("alice\ta@shop\n\nbob", True, ["alice", "bob"]),
+        (",second\n", True, []),
+        ("", False, []),
+    ],
+)
+def test_names_of_text(text: str, first_column: bool, names: list[str]) -> None:
+    assert parse_names(text, first_column=first_column) == names
+
+
+def test_cell_that_is_too_long_is_an_error() -> None:
+    with pytest.raises(csv.Error):
+        parse_names('"' + "x" * 200_000, first_column=False)
+
+
+@given(st.text(), st.booleans())
+def test_unknown_names_are_read_again_as_they_are(text: str, first_column: bool) -> None:
+    try:
+        names = parse_names(text, first_column=first_column)
+    except csv.Error:
+        return
+    again = Added(0, 0, names, "").unknown_text
+    assert parse_names(again, first_column=False) == names

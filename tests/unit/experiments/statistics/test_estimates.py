@@ -1,0 +1,222 @@
+"""Sums of users, variance reduction and phases, against statsmodels and the users themselves."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from statsmodels.regression.linear_model import OLS, WLS
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+from flagstaff.experiments.statistics import (
+    Comparison,
+    Conversions,
+    Effect,
+    Estimate,
+    PairSums,
+    Plan,
+    Sums,
+    adjust,
+    always_valid,
+    combine,
+    difference,
+    estimate_strata,
+    fixed_horizon,
+    lift,
+    mean,
+    proportion,
+)
+from tests.support.experiment_sums import pair_sums_of, sums_of
+
+Users = tuple[list[float], list[float]]
+
+
+def arm(users: int, seed: int, effect: float = 0.0, slope: float = 0.8) -> Users:
+    """Returns y and x of the users of an arm."""
+    source = random.Random(seed)
+    x = [source.gauss(20, 4) for _ in range(users)]
+    return [slope * one + effect + source.gauss(0, 2) for one in x], x
+
+
+CONTROL, TREATMENT = arm(400, 1), arm(150, 2, 0.7)
+
+
+def test_mean_variance_and_covariance_are_those_of_the_users() -> None:
+    y, x = arm(500, 1)
+    found = pair_sums_of(y, x)
+    assert (found.of_y, found.of_x) == (sums_of(y), sums_of(x))
+    assert found.of_y.mean == pytest.approx(statistics.fmean(y), rel=1e-12)
+    assert found.of_y.variance == pytest.approx(statistics.variance(y), rel=1e-12)
+    assert found.covariance == pytest.approx(statistics.covariance(y, x), rel=1e-12)
+
+
+def test_sums_of_two_phases_are_those_of_the_union() -> None:
+    y, x = arm(300, 1)
+    whole = pair_sums_of(y, x)
+    added = pair_sums_of(y[:100], x[:100]) + pair_sums_of(y[100:], x[100:])
+    assert added.covariance == pytest.approx(whole.covariance, rel=1e-12)
+    assert (sums_of(y[:7]) + sums_of(y[7:])).variance == pytest.approx(whole.of_y.variance)
+    assert Conversions(3, 1) + Conversions(4, 4) == Conversions(7, 5)
+    # An empty phase adds nothing.
+    assert Sums(2, 3, 5) + Sums(0, 0, 0) == Sums(2, 3, 5)
+    pair = PairSums(2, 3, 5, 1, 1, 2)
+    assert pair + PairSums(0, 0, 0, 0, 0, 0) == pair
+
+
+def test_shift_keeps_the_digits_that_large_means_lose() -> None:
+    y, x = arm(500, 1)
+    large = [1e8 + one for one in y]
+    shifted = sums_of(large, shift=1e8)
+    assert shifted.mean == pytest.approx(statistics.fmean(large), rel=1e-15)
+    assert shifted.variance == pytest.approx(statistics.variance(y), rel=1e-6)
+    # As the docstring says: without a shift only the first digits are left, if any.
+    assert sums_of(large).variance != pytest.approx(statistics.variance(y), rel=1e-6)
+    found = pair_sums_of(large, x, y_shift=1e8, x_shift=10)
+    assert found.covariance == pytest.approx(statistics.covariance(y, x), rel=1e-6)
+
+
+def test_variance_of_huge_whole_sums_is_exact_and_that_of_equal_values_0() -> None:
+    base = 10**30
+    values = [base, base + 1, base + 2]
+    assert Sums(3, sum(values), sum(value * value for value in values)).variance == 1
+    assert sums_of([0.1] * 1000).variance == pytest.approx(0, abs=1e-15)
+    assert sums_of([-5.0] * 3).variance == 0
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_sums_that_no_values_have_are_refused_at_any_scale(scale: float) -> None:
+    Sums(4, 2 * scale, scale**2 * 1.0000001)
+    with pytest.raises(ValueError, match="must be at least y² / users"):
+        Sums(4, 2 * scale, scale**2 * 0.99)
+
+
+# Variance reduction.
+
+
+def theta_by_hand(*arms: Users) -> float:
+    products = squares = 0.0
+    for y, x in arms:
+        mean_y, mean_x = statistics.fmean(y), statistics.fmean(x)
+        products += sum((one - mean_y) * (other - mean_x) for one, other in zip(y, x, strict=True))
+        squares += sum((other - mean_x) ** 2 for other in x)
+    return products / squares
+
+
+def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
+    y, x = np.array([*CONTROL[0], *TREATMENT[0]]), np.array([*CONTROL[1], *TREATMENT[1]])
+    treated = np.repeat([0.0, 1.0], [len(CONTROL[0]), len(TREATMENT[0])])
+    fitted = OLS(y, np.column_stack([np.ones(len(y)), treated, x])).fit()
+    found = adjust([pair_sums_of(*CONTROL), pair_sums_of(*TREATMENT)])
+    assert found.theta == pytest.approx(fitted.params[2], rel=1e-9)
+    assert difference(*found.arms).value == pytest.approx(fitted.params[1], rel=1e-9)
+
+
+def test_adjusted_interval_is_that_of_the_adjusted_users() -> None:
+    theta = theta_by_hand(CONTROL, TREATMENT)
+    users = [
+        [one - theta * other for one, other in zip(y, x, strict=True)]
+        for y, x in (TREATMENT, CONTROL)
+    ]
+    theirs = CompareMeans(*map(DescrStatsW, users))
+    low, high = theirs.tconfint_diff(usevar="unequal")
+    sums = [pair_sums_of(*one, y_shift=15, x_shift=20) for one in (CONTROL, TREATMENT)]
+    found = fixed_horizon(difference(*adjust(sums).arms))
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_variance_reduction_is_that_of_the_standard_errors() -> None:
+    arms = [pair_sums_of(*CONTROL), pair_sums_of(*TREATMENT)]
+    found = adjust(arms)
+    plain, adjusted = difference(*(mean(one.of_y) for one in arms)), difference(*found.arms)
+    expected = 1 - (adjusted.standard_error / plain.standard_error) ** 2
+    assert found.variance_reduction == pytest.approx(expected, rel=1e-9)
+    # The correlation in the population: 0.64·16 / (0.64·16 + 4).
+    assert found.variance_reduction == pytest.approx(0.72, abs=0.05)
+    # All users together keep their plain mean.
+    total = sum(one.value * one.users for one in found.arms)
+    assert total == pytest.approx(sum(one.y for one in arms), rel=1e-12)
+    assert lift(*found.arms) is not None
+
+
+def test_constant_value_before_or_metric_changes_nothing() -> None:
+    y, _ = CONTROL
+    sums = pair_sums_of(y, [0.0] * len(y))
+    found = adjust([sums, sums])
+    assert (found.theta, found.variance_reduction) == (0, 0)
+    assert found.arms[0] == mean(sums.of_y)
+    found = adjust([PairSums(3, 6, 12, 4, 8, 8)])
+    assert (found.theta, found.variance_reduction) == (0, 0)
+    assert found.arms[0].standard_error == 0
+
+
+# Phases with weights of their own.
+
+Phase = tuple[Conversions, Conversions]
+
+PHASES: Mapping[str, Phase] = {
+    "99/1": (Conversions(99_000, 19_800), Conversions(1_000, 240)),
+    "50/50": (Conversions(50_000, 5_000), Conversions(50_000, 6_000)),
+}
+
+
+def effect_of(phases: Mapping[str, Phase]) -> Effect:
+    return difference(*combine(estimate_strata(phases, proportion)))
+
+
+def test_combined_effect_equals_a_weighted_regression() -> None:
+    source = random.Random(1)
+    phases = {
+        name: tuple([source.gauss(base + arm, 1 + arm) for _ in range(size)] for arm, size in arms)
+        for name, base, arms in [("a", 5, [(0, 400), (1, 20)]), ("b", 9, [(0, 90), (1, 110)])]
+    }
+    # Each user has the weight of the phase, divided by the users of the arm in it.
+    values, treated, weights = [], [], []
+    everyone = sum(len(arm) for arms in phases.values() for arm in arms)
+    for arms in phases.values():
+        share = sum(map(len, arms)) / everyone
+        for number, arm in enumerate(arms):
+            values += arm
+            treated += [float(number)] * len(arm)
+            weights += [share / len(arm)] * len(arm)
+    design = np.column_stack([np.ones(len(values)), treated])
+    fitted = WLS(values, design, weights=weights).fit()
+    sums = {name: (sums_of(arms[0]), sums_of(arms[1])) for name, arms in phases.items()}
+    found = difference(*combine(estimate_strata(sums, mean)))
+    assert found.value == pytest.approx(fitted.params[1], rel=1e-9)
+    variance = 0.0
+    for arms in phases.values():
+        share = sum(map(len, arms)) / everyone
+        variance += share**2 * sum(statistics.variance(arm) / len(arm) for arm in arms)
+    assert found.standard_error == pytest.approx(math.sqrt(variance), rel=1e-9)
+
+
+def test_equal_strata_are_as_precise_as_their_union() -> None:
+    half = mean(Sums(1000, 0, 999))
+    whole = combine({"a": (half, half), "b": (half, half)})[0]
+    assert whole.standard_error == pytest.approx(half.standard_error / math.sqrt(2), rel=1e-12)
+    assert whole.degrees_of_freedom == pytest.approx(2 * half.degrees_of_freedom, rel=1e-12)
+
+
+def test_result_is_silent_until_each_stratum_has_enough() -> None:
+    early = {**PHASES, "new": (Conversions(30, 3), Conversions(30, 12))}
+    assert not effect_of(early).is_enough
+    found = always_valid(effect_of(early), Plan(200_000))
+    assert found == Comparison(found.value, found.standard_error, -math.inf, math.inf, 1.0)
+
+
+@pytest.mark.parametrize("arm", ["control", "treatment"])
+def test_stratum_without_users_in_an_arm_is_refused_by_name(arm: str) -> None:
+    none, some = Conversions(0, 0), Conversions(50, 20)
+    pair = (none, some) if arm == "control" else (some, none)
+    with pytest.raises(ValueError, match=f"^phase 2, {arm}: users is 0"):
+        estimate_strata({"phase 1": (some, some), "phase 2": pair}, proportion)
+    full = Estimate(50, 0.4, 0.1, math.inf, True)
+    empty = replace(full, users=0)
+    estimates = (empty, full) if arm == "control" else (full, empty)
+    with pytest.raises(ValueError, match=f"^phase 2: {arm} has no users"):
+        combine({"phase 1": (full, full), "phase 2": estimates})
