@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -20,9 +21,18 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.models import Plan, State
 from tests.support import experiment_pages
-from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, asks, confirmed, permit, shown_form
+from tests.support.admin_pages import (
+    FLAGS,
+    SEGMENTS,
+    VALUES,
+    asks,
+    confirmed,
+    production,
+    shown_form,
+    staff,
+)
 from tests.support.experiment_pages import EXPERIMENTS, expose
 from tests.support.form_inputs import inputs_of
 from tests.support.marked_texts import marked, unmarked_in, unmarked_texts
@@ -47,16 +57,23 @@ RULES = [
         ],
     }
 ]
-CONDITIONS = [{"attribute": "a1", "operator": "version_lt", "values": ["1.2"], "negate": True}]
+OPERATORS = (
+    *("in", "contains", "startswith", "endswith", "regex"),
+    *("lt", "lte", "gt", "gte", "version_lt", "version_gte"),
+)
+CONDITIONS = [
+    {"attribute": "a1", "operator": operator, "values": ["1", "2"], "negate": negate}
+    for operator in OPERATORS
+    for negate in (True, False)
+] + [{"attribute": "a1", "operator": "isnull", "values": [True]}]
 
 
 @pytest.fixture(autouse=True)
 def translated(settings: Any) -> Iterator[None]:
-    """Deletes the entries of other tests, and marks all texts."""
+    """Marks all texts."""
     metrics = {f"m{name}": f"{__name__}.{path}" for name, path in METRICS}
     environment = {"name": "E1", "color": "red", "production": False}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics, "ENVIRONMENT": environment}
-    Change.objects.all().delete()
     with marked(), timezone.override("UTC"):
         yield
 
@@ -83,8 +100,12 @@ def rows(operator: Client) -> dict[str, Any]:
     changes.update("f1", {"rules": RULES, "tags": ["t1"], "owner": "o1"})
     changes.set_rollout("f1", 25)
     changes.disable("f1")
+    changes.create_segment("s2", CONDITIONS[:1])
+    Segment.objects.filter(key="s2").update(conditions={})
     changes.create_value("v1", {"a1": [1, 2]})
     changes.create_value("v2", "x1", secret=True)
+    changes.create_value("v3", "x1" * 1000)
+    changes.set_value("v3", 25)
     with transaction.atomic():
         changes.enable("f1")
         changes.set_value("v1", "y1")
@@ -97,7 +118,8 @@ def rows(operator: Client) -> dict[str, Any]:
         evaluate(key, times=7)
     flags = {row.key: row.pk for row in FeatureFlag.objects.all()}
     values = {row.key: row.pk for row in KeyValueStore.objects.all()}
-    return {**flags, **values, "s1": Segment.objects.get().pk}
+    segments = {row.key: row.pk for row in Segment.objects.all()}
+    return {**flags, **values, **segments, "newest": flag_version("f1")}
 
 
 @pytest.fixture
@@ -109,10 +131,12 @@ def plan(rows: dict[str, Any]) -> None:
     rollouts.create("f4", ["5:90m", "25:1d", "100"], guards=guards)
     changes.create("f5", enabled=True)
     rollouts.create("f5", ["5:90m", "100"], guards=guards)
+    changes.create("f6", enabled=True)
+    rollouts.create("f6")
     rollouts.start("f4")
-    for inside in (True, False):
-        see(run_of("f4"), inside=inside, users=300)
-        fail(run_of("f4"), inside=inside, users=30)
+    for key, inside in product(("f4", "f5"), (True, False)):
+        see(run_of(key), inside=inside, users=300)
+        fail(run_of(key), inside=inside, users=30)
     for key in "f4", "f5":
         rows[f"plan-{key}"] = Plan.objects.get(key=key).pk
         rows[key] = FeatureFlag.objects.get(key=key).pk
@@ -130,58 +154,34 @@ def experiment(rows: dict[str, Any]) -> None:
     expose(running, "n2", 400, 80)
 
 
-PAGES = {
-    "index": "/admin/",
-    "app-index": "/admin/flagstaff/",
-    "flag-list": FLAGS,
-    "flag-list-no-match": f"{FLAGS}?q=zz1",
-    "flag-list-changed": f"{FLAGS}?changed=24h",
-    "flag-add": f"{FLAGS}add/",
-    "flag": FLAGS + "{f1}/change/",
-    "flag-unreadable": FLAGS + "{f2}/change/",
-    "flag-for-all": FLAGS + "{f3}/change/",
-    "flag-who": FLAGS + "{f1}/change/?user=u1&context=a1%3D1",
-    "flag-who-errors": FLAGS + "{f1}/change/?user=u2&context=a1",
-    "flag-allowed-users": FLAGS + "{f1}/allowed-users/",
-    "flag-allowed-users-search": FLAGS + "{f1}/allowed-users/?q=u1",
-    "flag-delete": FLAGS + "{f1}/delete/",
-    "flag-history": FLAGS + "{f1}/history/",
-    "flag-kill": FLAGS + "{f1}/kill/",
-    "flag-turn-on": FLAGS + "{f2}/turn-on/",
-    "value-list": VALUES,
-    "value-add": f"{VALUES}add/",
-    "value": VALUES + "{v1}/change/",
-    "value-secret": VALUES + "{v2}/change/",
-    "value-delete": VALUES + "{v1}/delete/",
-    "value-history": VALUES + "{v1}/history/",
-    "value-secret-history": VALUES + "{v2}/history/",
-    "segment-list": SEGMENTS,
-    "segment-add": f"{SEGMENTS}add/",
-    "segment": SEGMENTS + "{s1}/change/",
-    "segment-history": SEGMENTS + "{s1}/history/",
-    "stale": STALE,
-    "unknown-keys": UNKNOWN_KEYS,
-    "workers": WORKERS,
-    "recent-changes": RECENT_CHANGES,
-    "recent-changes-none": f"{RECENT_CHANGES}?key=z9",
-    "recent-changes-errors": f"{RECENT_CHANGES}?since=x&until=1",
-}
-PLAN_PAGES = {
-    "flag-list-with-plans": FLAGS,
-    "flag-with-plan": FLAGS + "{f4}/change/",
-    "plan-list": PLANS,
-    "plan-add": f"{PLANS}add/?flag=f1",
-    "plan": PLANS + "{plan-f4}/change/",
-    "plan-pending": PLANS + "{plan-f5}/change/",
-    "plan-delete": PLANS + "{plan-f5}/delete/",
-}
-EXPERIMENT_PAGES = {
-    "experiment-list": EXPERIMENTS,
-    "experiment-add": f"{EXPERIMENTS}add/",
-    "experiment": EXPERIMENTS + "{x1}/change/",
-    "experiment-draft": EXPERIMENTS + "{x2}/change/",
-    "experiment-delete": EXPERIMENTS + "{x2}/delete/",
-}
+PAGES = [
+    "/admin/",
+    "/admin/flagstaff/",
+    *(FLAGS, f"{FLAGS}?q=zz1", f"{FLAGS}?changed=24h", f"{FLAGS}add/"),
+    # A flag with all parts, with unreadable rules, and for all users.
+    *(FLAGS + key + "/change/" for key in ("{f1}", "{f2}", "{f3}")),
+    FLAGS + "{f1}/change/?user=u1&context=a1%3D1",
+    FLAGS + "{f1}/change/?user=u2&context=a1",
+    *(FLAGS + "{f1}/" + view for view in ("allowed-users/", "allowed-users/?q=u1")),
+    *(FLAGS + "{f1}/" + view for view in ("delete/", "history/", "kill/")),
+    FLAGS + "{f2}/turn-on/",
+    # A value, a secret one, and a long one.
+    *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
+    *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
+    # A segment, and one with unreadable conditions.
+    *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
+    *(STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES),
+    *(f"{RECENT_CHANGES}?key=z9", f"{RECENT_CHANGES}?since=x&until=1"),
+]
+PLAN_PAGES = [
+    *(FLAGS, FLAGS + "{f4}/change/"),
+    *(PLANS, f"{PLANS}add/?flag=f1", PLANS + "{plan-f4}/change/"),
+    *(PLANS + "{plan-f5}/" + view for view in ("change/", "delete/")),
+]
+EXPERIMENT_PAGES = [
+    *(EXPERIMENTS, f"{EXPERIMENTS}add/", EXPERIMENTS + "{x1}/change/"),
+    *(EXPERIMENTS + "{x2}/" + view for view in ("change/", "delete/")),
+]
 
 
 #: The stored bucketing unit, which a page without inputs shows as a text.
@@ -190,42 +190,52 @@ UNIT = frozenset({"user"})
 
 def check(response: Any, same: frozenset[str] = frozenset()) -> None:
     """Fails on a page with a text that cannot be translated, besides some words."""
-    assert response.status_code == 200, response
-    # The alternative texts of Django's own pictures are not translated.
-    html = re.sub('alt="(Search|True|False)"', "", response.content.decode())
-    found = unmarked_texts(html, same)
+    found = problems(response, same)
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_shows_only_marked_texts(name: str, operator: Client, rows: dict[str, Any]) -> None:
-    check(operator.get(PAGES[name].format(**rows)))
+def problems(response: Any, same: frozenset[str] = frozenset()) -> list[str]:
+    """Returns the texts of a page that cannot be translated, besides some words."""
+    assert response.status_code == 200, response
+    # The alternative texts of Django's own pictures are not translated.
+    html = re.sub('alt="(Search|True|False)"', "", response.content.decode())
+    return list(unmarked_texts(html, same))
 
 
-@pytest.mark.parametrize("name", PLAN_PAGES)
-def test_page_with_plans_shows_only_marked_texts(
-    name: str, operator: Client, rows: dict[str, Any], plan: None
+def check_all(client: Client, pages: list[str], rows: dict[str, Any]) -> None:
+    """Fails on each of the pages with a text that cannot be translated."""
+    found = {path: problems(client.get(path.format(**rows))) for path in pages}
+    assert not any(found.values()), found
+
+
+def test_pages_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    check_all(operator, PAGES, rows)
+
+
+def test_pages_with_plans_show_only_marked_texts(
+    operator: Client, rows: dict[str, Any], plan: None
 ) -> None:
-    check(operator.get(PLAN_PAGES[name].format(**rows)))
+    check_all(operator, PLAN_PAGES, rows)
+    Plan.objects.update(guarded_until=None)
+    check_all(operator, PLAN_PAGES, rows)
+    for state in State:
+        Plan.objects.update(state=state, step=None if state == State.PENDING else 0)
+        check_all(operator, [FLAGS, PLANS], rows)
 
 
-@pytest.mark.parametrize("name", EXPERIMENT_PAGES)
-def test_page_with_experiments_shows_only_marked_texts(
-    name: str, operator: Client, rows: dict[str, Any], experiment: None
+def test_pages_with_experiments_show_only_marked_texts(
+    operator: Client, rows: dict[str, Any], experiment: None
 ) -> None:
-    check(operator.get(EXPERIMENT_PAGES[name].format(**rows)))
+    check_all(operator, EXPERIMENT_PAGES, rows)
 
 
 def follow(client: Client, url: str, data: dict[str, Any]) -> None:
     """Posts a form and checks the page after it; confirms if it asks, and checks that, too."""
     response = client.post(url, data, follow=True)
     check(response)
-    if form := confirmed_or_none(response):
-        check(client.post(response.wsgi_request.get_full_path(), form, follow=True))
-
-
-def confirmed_or_none(response: Any) -> dict[str, Any] | None:
-    return confirmed(response) if asks(response) else None
+    if asks(response):
+        url = response.wsgi_request.get_full_path()
+        check(client.post(url, confirmed(response), follow=True))
 
 
 TYPED_RULES = {
@@ -240,6 +250,7 @@ TYPED_RULES = {
     "rules-0-1-values": "1",
     "rules-0-2-segment": "s9",
 }
+RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
     "flag-add-invalid": (f"{FLAGS}add/", {"key": "-1:", "tags": "[1, 1", "bucket_by": " b1"}),
@@ -247,7 +258,10 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-add-saved": (f"{FLAGS}add/", {"key": "f9", "rollout_percent": "5", "kind": "release"}),
     "flag-kill": (FLAGS + "{f1}/kill/", {"_confirmed": "1"}),
     "flag-turn-on": (FLAGS + "{f2}/turn-on/", {"_confirmed": "1"}),
+    "flag-kill-deleted": (f"{FLAGS}0/kill/", {"_confirmed": "1"}),
     "flag-delete": (FLAGS + "{f1}/delete/", {"post": "yes"}),
+    "flag-undo-unknown": (FLAGS + "{f1}/history/", {"_undo": "1"}),
+    "flag-undo-conflict": (FLAGS + "{f1}/history/", {"_undo": ["{newest}"], "expect_version": "1"}),
     "flag-allowed-errors": (FLAGS + "{f1}/allowed-users/", {"_add": "1", "names": "u1, u8"}),
     "flag-allowed-empty": (FLAGS + "{f1}/allowed-users/", {"_remove": "1"}),
     "flag-turn-off": (FLAGS, {"action": "turn_off", "_selected_action": ["{f1}", "{f2}"]}),
@@ -259,6 +273,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "value-delete": (VALUES + "{v1}/delete/", {"post": "yes"}),
     "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
     "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
+    "workers-check": (WORKERS, {"_check": "1"}),
     "snooze-errors": (STALE, {"_snooze": "f1", "until": "2001-01-01"}),
     "snooze": (STALE, {"_snooze": "f1", "until": "2099-01-01", "_reason": "1"}),
 }
@@ -276,23 +291,18 @@ def test_page_after_a_form_shows_only_marked_texts(
     follow(operator, url.format(**rows), filled)
 
 
-def test_saved_flag_shows_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
-    url = FLAGS + f"{rows['f3']}/change/"
-    form = shown_form(operator.get(url))
-    follow(operator, url, {**form, "rollout_percent": "50", "description": "1"})
-
-
-def test_invalid_rules_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
-    url = FLAGS + f"{rows['f3']}/change/"
-    form = shown_form(operator.get(url))
+def test_form_of_a_flag_shows_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
+    base = f"{FLAGS}{rows['f3']}"
+    url, form = f"{base}/change/", shown_form(operator.get(f"{base}/change/"))
     check(operator.post(url, {**form, **TYPED_RULES}))
     check(operator.post(url, {**form, "_rule_edit": "json"}))
     without_rows = {name: form[name] for name in form if not name.startswith("rules-")}
     for text in ("[1]", '[{"conditions": [], "z1": 1}]', "{", RULE_WITHOUT_SEGMENT):
         check(operator.post(url, {**without_rows, "rules": text}))
-
-
-RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
+    for change in ({}, {"rollout_percent": "10"}, {"rollout_percent": "x"}):
+        answer = operator.post(f"{base}/impact/", {**form, **change}).json()["text"]
+        assert not unmarked_in(answer)
+    follow(operator, url, {**form, "rollout_percent": "50", "description": "1"})
 
 
 @pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all"])
@@ -325,35 +335,18 @@ def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[st
     check(operator.get(RECENT_CHANGES))
 
 
-def test_check_of_the_workers_shows_only_marked_texts(operator: Client) -> None:
-    check(operator.post(WORKERS, {"_check": "1"}, follow=True))
-
-
-def test_refused_changes_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
-    url = f"{FLAGS}{rows['f1']}/history/"
-    for data in ({"_undo": "1"}, {"_undo": str(flag_version("f1")), "expect_version": "1"}):
-        follow(operator, url, data)
-    changes.delete("f3")
-    follow(operator, f"{FLAGS}{rows['f3']}/kill/", {"_confirmed": "1"})
-
-
 @pytest.mark.parametrize("name", ["start", "jump", "pause", "resume", "rollback", "none"])
 def test_button_of_a_plan_shows_only_marked_texts(
     name: str, operator: Client, rows: dict[str, Any], plan: None
 ) -> None:
+    if name == "resume":
+        rollouts.pause("f4")
     for key in "plan-f4", "plan-f5":
         url = f"{PLANS}{rows[key]}/change/"
         html = operator.get(url).content.decode()
         [version] = re.findall('"expect_version" value="(.*?)"', html)
         follow(operator, url, {"_plan": name, "expect_version": version})
         follow(operator, f"{PLANS}{rows[key]}/delete/", {"post": "yes"})
-
-
-def test_form_of_a_plan_shows_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
-    url = f"{PLANS}add/?flag=f1"
-    for data in ({}, {"_more": "steps"}, {"key": "f9", "required_users": "0"}):
-        form = inputs_of(operator.get(url).content.decode(), "")
-        check(operator.post(url, {**form, **data}, follow=True))
 
 
 BUTTONS = ("start", "stop", "ship", "weights", "shuffle", "metrics", "force", "none")
@@ -374,43 +367,44 @@ def test_button_of_an_experiment_shows_only_marked_texts(
             check(operator.post(url, {**confirmed(response), **wrong}, follow=True))
 
 
-def test_form_of_an_experiment_shows_only_marked_texts(operator: Client) -> None:
-    url = f"{EXPERIMENTS}add/"
-    for data in ({}, {"key": "x 1", "variants": "n1:x", "rules": "["}, {"variants": "n1\nn1"}):
-        check(operator.post(url, {**inputs_of(operator.get(url).content.decode(), ""), **data}))
+ADD_FORMS: dict[str, tuple[dict[str, str], ...]] = {
+    f"{PLANS}add/?flag=f1": ({}, {"_more": "steps"}, {"key": "f9", "required_users": "0"}),
+    f"{EXPERIMENTS}add/": (
+        {},
+        {"key": "x 1", "variants": "n1:x", "rules": "["},
+        {"variants": "n1\nn1"},
+    ),
+}
 
 
-def test_answer_of_the_count_of_users_is_marked(operator: Client, rows: dict[str, Any]) -> None:
-    url = f"{FLAGS}{rows['f3']}/"
-    form = shown_form(operator.get(f"{url}change/"))
-    for change in ({}, {"rollout_percent": "10"}, {"rollout_percent": "x"}):
-        answer = operator.post(f"{url}impact/", {**form, **change}).json()["text"]
-        assert not unmarked_in(answer)
+def test_forms_of_a_plan_and_an_experiment_show_only_marked_texts(
+    operator: Client, rows: dict[str, Any]
+) -> None:
+    for url, edits in ADD_FORMS.items():
+        for edit in edits:
+            form = inputs_of(operator.get(url).content.decode(), "")
+            check(operator.post(url, {**form, **edit}, follow=True))
 
 
-def test_pages_of_a_reader_show_only_marked_texts(rows: dict[str, Any]) -> None:
-    user = User.objects.create_user("u2", is_staff=True)
-    models = ("featureflag", "keyvaluestore", "segment", "plan", "experiment")
-    permit(user, *(f"view_{model}" for model in models))
-    client = Client()
-    client.force_login(user)
-    for path in PAGES.values():
+def check_opened(client: Client, rows: dict[str, Any]) -> None:
+    """Checks the pages that a person may open."""
+    for path in PAGES:
         response = client.get(path.format(**rows))
         if response.status_code == 200:
             check(response, UNIT)
 
 
 @pytest.mark.parametrize("setting", ["READ_ONLY", "REQUIRE_REASON", "production"])
-def test_pages_with_a_setting_show_only_marked_texts(
+def test_pages_with_a_setting_or_for_a_reader_show_only_marked_texts(
     setting: str, operator: Client, rows: dict[str, Any], settings: Any
 ) -> None:
-    environment = {"name": "E1", "color": "red", "production": setting == "production"}
-    others = {} if setting == "production" else {setting: True}
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ENVIRONMENT": environment, **others}
-    for path in PAGES.values():
-        response = operator.get(path.format(**rows))
-        if response.status_code == 200:
-            check(response, UNIT)
+    models = ("featureflag", "keyvaluestore", "segment", "plan", "experiment")
+    if setting == "production":
+        production(settings, "E1")
+        check_opened(staff(*(f"view_{model}" for model in models), name="u2"), rows)
+    else:
+        settings.FLAGSTAFF = {**settings.FLAGSTAFF, setting: True}
+    check_opened(operator, rows)
     for path in ("{f3}/kill/", "{f2}/turn-on/", "{f1}/delete/"):
         response = operator.post(FLAGS + path.format(**rows), {"_confirmed": "1"}, follow=True)
         if response.status_code == 200:
@@ -418,7 +412,7 @@ def test_pages_with_a_setting_show_only_marked_texts(
 
 
 def test_each_page_of_the_admin_is_checked() -> None:
-    known = {path for pages in (PAGES, PLAN_PAGES, EXPERIMENT_PAGES) for path in pages.values()}
+    known = {*PAGES, *PLAN_PAGES, *EXPERIMENT_PAGES}
     shown = {re.sub(r"\{.*?\}", "<>", path).partition("?")[0] for path in known}
     missing = {url for url in urls_of_pages() if url not in shown}
     assert not missing - NO_PAGES, "add them to the pages of this file"

@@ -21,22 +21,12 @@ from flagstaff.changes import (
     update_value,
 )
 from flagstaff.history import flag_history, flag_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS, VALUES, form_data, messages_of, post_confirmed
+from tests.support.history_fixtures import disabled_triggers
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def empty_history() -> None:
-    """Deletes the entries of other tests: a flush keeps them."""
-    Change.objects.all().delete()
-
-
-@pytest.fixture
-def flag() -> FeatureFlag:
-    return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
 
 
 CHANGED_SINCE = (
@@ -88,102 +78,63 @@ def changed_fields(key: str) -> list[str]:
     return [one.field for one in flag_history(key)[0].differences]
 
 
-def make_users(*names: str) -> list[User]:
-    return [User.objects.create(username=name) for name in names]
-
-
 def test_save_of_description_keeps_killed_flag_disabled(
     operator: Client, flag: FeatureFlag
 ) -> None:
     data = opened(operator, flag)
     with acting_as("ana"):
         disable("new_checkout")
+    version = flag_version("new_checkout")
+    saved(operator, flag, data)
+    assert flag_version("new_checkout") == version
     response = saved(operator, flag, {**data, "description": "One page"})
     assert (flag.enabled, flag.description) == (False, "One page")
     assert changed_fields("new_checkout") == ["description"]
-    assert messages_of(response)[0] == (
+    assert messages_of(response)[-2] == (
         "Changes that others made while this page was open were kept: ana: enabled true → false."
     )
 
 
-def test_save_without_edit_writes_nothing(operator: Client, flag: FeatureFlag) -> None:
-    data = opened(operator, flag)
-    disable("new_checkout")
-    version = flag_version("new_checkout")
-    saved(operator, flag, data)
-    assert flag_version("new_checkout") == version
-
-
-def test_conflict_shows_both_values_and_author(operator: Client, flag: FeatureFlag) -> None:
+def test_conflict_shows_both_values_and_author_and_the_next_save_writes_the_edits(
+    operator: Client, flag: FeatureFlag
+) -> None:
     data = opened(operator, flag)
     with acting_as("ana"):
         update("new_checkout", {"rollout_percent": 80, "enabled": False})
     response = rejected(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
-    assert errors_of(response) == {
-        "rollout_percent": [
-            "Yours: 50. Now in the database: 80, changed by ana. Save again to write your value."
-        ],
-        "__all__": [
-            CHANGED_SINCE,
-        ],
-    }
+    text = "Yours: 50. Now in the database: 80, changed by ana. Save again to write your value."
+    assert errors_of(response) == {"rollout_percent": [text], "__all__": [CHANGED_SINCE]}
     shown = form_data(response)
     assert "enabled" not in shown
     assert (shown["rollout_percent"], shown["description"]) == ("50", "One page")
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.description) == (80, "")
-
-
-def test_second_save_after_conflict_writes_only_edited_fields(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    data = opened(operator, flag)
-    update("new_checkout", {"rollout_percent": 80, "enabled": False})
-    response = rejected(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
+    # A newer change is a conflict again.
+    set_rollout("new_checkout", 90)
+    response = rejected(operator, flag, shown)
+    assert "Now in the database: 90" in errors_of(response)["rollout_percent"][0]
     saved(operator, flag, form_data(response))
     assert (flag.enabled, flag.rollout_percent, flag.description) == (False, 50, "One page")
     assert changed_fields("new_checkout") == ["rollout_percent", "description"]
 
 
-def test_newer_change_after_conflict_is_a_conflict_again(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    data = opened(operator, flag)
-    set_rollout("new_checkout", 80)
-    response = rejected(operator, flag, {**data, "rollout_percent": 50})
-    set_rollout("new_checkout", 90)
-    again = rejected(operator, flag, form_data(response))
-    assert "Now in the database: 90" in errors_of(again)["rollout_percent"][0]
-
-
-def test_same_edit_by_two_people_is_no_conflict(operator: Client, flag: FeatureFlag) -> None:
-    data = opened(operator, flag)
-    set_rollout("new_checkout", 50)
-    saved(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
-    assert changed_fields("new_checkout") == ["description"]
-
-
-def test_invalid_field_that_was_changed_since_shows_conflict(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    data = opened(operator, flag)
-    update("new_checkout", {"rollout_percent": 80, "enabled": False})
-    response = rejected(operator, flag, {**data, "rollout_percent": "many"})
-    [invalid, conflict] = errors_of(response)["rollout_percent"]
-    assert invalid == "Enter a whole number."
-    assert "Now in the database: 80" in conflict
-    assert "enabled" not in form_data(response)
-
-
-def test_invalid_form_shows_present_values_of_other_fields(
+def test_invalid_form_shows_present_values_and_conflicts(
     operator: Client, flag: FeatureFlag
 ) -> None:
     data = opened(operator, flag)
     disable("new_checkout")
     response = rejected(operator, flag, {**data, "rollout_percent": 101})
     assert "enabled" not in form_data(response)
+    assert list(errors_of(response)) == ["rollout_percent"]
     saved(operator, flag, {**form_data(response), "rollout_percent": 50})
     assert (flag.enabled, flag.rollout_percent) == (False, 50)
+    # The same edit of another person is no conflict.
+    saved(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
+    assert changed_fields("new_checkout") == ["description"]
+    response = rejected(operator, flag, {**data, "rollout_percent": "many"})
+    [invalid, conflict] = errors_of(response)["rollout_percent"]
+    assert invalid == "Enter a whole number."
+    assert "Now in the database: 50" in conflict
 
 
 def test_change_between_read_and_write_is_merged(
@@ -205,39 +156,25 @@ def test_change_between_read_and_write_is_merged(
 
 def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) -> None:
     data = opened(operator, flag)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "ALTER TABLE flagstaff_featureflag DISABLE TRIGGER flagstaff_history_update_v1"
-        )
-        try:
-            set_rollout("new_checkout", 80)
-            response = rejected(operator, flag, {**data, "rollout_percent": 50})
-            [error] = errors_of(response)["rollout_percent"]
-            assert error == "Yours: 50. Now in the database: 80. Save again to write your value."
-            saved(operator, flag, form_data(response))
-        finally:
-            cursor.execute(
-                "ALTER TABLE flagstaff_featureflag ENABLE TRIGGER flagstaff_history_update_v1"
-            )
+    with disabled_triggers():
+        set_rollout("new_checkout", 80)
+        response = rejected(operator, flag, {**data, "rollout_percent": 50})
+        [error] = errors_of(response)["rollout_percent"]
+        assert error == "Yours: 50. Now in the database: 80. Save again to write your value."
+        saved(operator, flag, form_data(response))
     assert flag.rollout_percent == 50
 
 
-def test_lines_and_spaces_of_unedited_text_are_no_edit(operator: Client, flag: FeatureFlag) -> None:
-    update("new_checkout", {"description": "one\ntwo "})
-    data = opened(operator, flag)
-    posted = {**data, "description": "one\r\ntwo ", "rollout_percent": 50}
-    saved(operator, flag, posted)
-    assert changed_fields("new_checkout") == ["rollout_percent"]
-    assert flag.description == "one\ntwo "
-
-
-def test_save_keeps_allowed_users_that_were_added_since(
+def test_save_keeps_unedited_text_and_allowed_users_that_were_added_since(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    [alice] = make_users("alice")
+    update("new_checkout", {"description": "one\ntwo "})
     data = opened(operator, flag)
+    alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
-    saved(operator, flag, {**data, "rollout_percent": 50})
+    saved(operator, flag, {**data, "description": "one\r\ntwo ", "rollout_percent": 50})
+    assert changed_fields("new_checkout") == ["rollout_percent"]
+    assert flag.description == "one\ntwo "
     assert list(flag.allowed_users.all()) == [alice]
 
 
@@ -253,19 +190,15 @@ def test_unreadable_record_of_shown_fields_is_rejected(
     assert flag.rollout_percent == 25
 
 
-def test_value_description_keeps_newer_value(operator: Client) -> None:
+def test_value_conflict_shows_both_as_json_and_a_description_keeps_the_newer_value(
+    operator: Client,
+) -> None:
     row = KeyValueStore.objects.create(key="gateway", value={"a": 1, "b": True})
-    data = opened(operator, row)
-    set_value("gateway", "paypal")
-    saved(operator, row, {**data, "description": "Who takes the money"})
-    assert (row.value, row.description) == ("paypal", "Who takes the money")
-
-
-def test_value_conflict_shows_both_as_json(operator: Client) -> None:
-    row = KeyValueStore.objects.create(key="gateway", value="stripe")
     data = opened(operator, row)
     with acting_as("ana"):
         set_value("gateway", ["paypal"] * 1000)
+    saved(operator, row, {**data, "description": "Who takes the money"})
+    assert (row.value, row.description) == (["paypal"] * 1000, "Who takes the money")
     response = rejected(operator, row, {**data, "value": '"adyen"'})
     [error] = errors_of(response)["value"]
     assert error.startswith('Yours: "adyen". Now in the database: ["paypal", "paypal",')

@@ -1,4 +1,4 @@
-"""Every page of the admin, for everybody who may open it, with a value of a megabyte."""
+"""Every page of the admin: its title, and its size with a value of a megabyte."""
 
 from __future__ import annotations
 
@@ -10,10 +10,24 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
-from flagstaff.changes import set_rollout, set_value
+from flagstaff.changes import create, create_segment, create_value, set_rollout, set_value
 from flagstaff.history import value_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.support.admin_pages import FLAGS, VALUES, errors, form_data, messages_of, page, staff, toggle_url
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.support.admin_pages import (
+    FLAGS,
+    SEGMENTS,
+    VALUES,
+    errors,
+    form_data,
+    messages_of,
+    page,
+    production,
+    save_flag,
+    staff,
+    toggle_url,
+)
+from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.plan_pages import PLANS
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,13 +36,15 @@ MAX_BYTES = 500_000
 # Quotes are six characters each in HTML.
 MEGABYTE = {"text": '"' * 500_000}
 REPR = re.compile(r"&lt;[^&]* at 0x|object at 0x|DatabaseDefault|&lt;function|lambda")
+VIEWS = ("", "add/", "{}/change/", "{}/delete/", "{}/history/")
+LISTS = {
+    "Feature flags": FLAGS,
+    "Values": VALUES,
+    "Segments": SEGMENTS,
+    "Rollout plans": PLANS,
+    "Experiments": EXPERIMENTS,
+}
 MODELS = {FLAGS: "featureflag", VALUES: "keyvaluestore"}
-
-
-@pytest.fixture(autouse=True)
-def empty_history() -> None:
-    """Deletes the entries of other tests: a flush keeps them."""
-    Change.objects.all().delete()
 
 
 @pytest.fixture
@@ -63,52 +79,34 @@ def assert_readable(response: Any) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("person", ["superuser", "change", "view"])
 @pytest.mark.parametrize("models", list(MODELS))
-@pytest.mark.parametrize("view", ["", "add/", "{}/change/", "{}/delete/", "{}/history/"])
-def test_page_is_readable_or_forbidden(
-    view: str, models: str, person: str, rows: dict[str, Any]
-) -> None:
-    response = client_of(person).get(models + view.format(rows[models].pk))
-    if person != "superuser" and view in {"add/", "{}/delete/"}:
-        assert response.status_code == 403
-    else:
-        assert_readable(response)
+def test_page_is_readable_or_forbidden(models: str, person: str, rows: dict[str, Any]) -> None:
+    client = client_of(person)
+    for view in VIEWS:
+        response = client.get(models + view.format(rows[models].pk))
+        if person != "superuser" and view in {"add/", "{}/delete/"}:
+            assert response.status_code == 403
+        else:
+            assert_readable(response)
 
 
-@pytest.mark.parametrize("button", ["_restore", "_undo_all"])
-def test_confirmation_page_of_large_value_is_readable(
-    button: str, operator: Client, rows: dict[str, Any]
-) -> None:
-    row = rows[VALUES]
-    second = Change.objects.filter(key="catalogue").order_by("id")[1].pk
-    version = value_version("catalogue")
-    assert version != second
-    response = operator.post(f"{VALUES}{row.pk}/history/", {button: second})
-    assert_readable(response)
-    assert "more characters)" in response.content.decode()
-
-
-def test_confirmation_page_to_turn_on_is_readable(operator: Client, rows: dict[str, Any]) -> None:
-    assert_readable(operator.get(toggle_url(rows[FLAGS], "turn-on")))
-
-
-def test_delete_action_page_is_readable(operator: Client, rows: dict[str, Any]) -> None:
-    data = {"action": "delete_selected", "_selected_action": rows[VALUES].pk}
-    assert_readable(operator.post(VALUES, data))
-
-
-def test_history_shows_how_much_of_value_is_left_out(
+def test_pages_that_ask_and_history_of_large_value_are_readable(
     operator: Client, rows: dict[str, Any]
 ) -> None:
-    html = page(operator, f"{VALUES}{rows[VALUES].pk}/history/")
-    assert len(re.findall(r"… \([\d,]{7,} more characters\)", html)) == 3
-
-
-def test_conflict_message_truncates_values(operator: Client, rows: dict[str, Any]) -> None:
-    newest = value_version("catalogue") or 0
+    url, second = f"{VALUES}{rows[VALUES].pk}/history/", value_version("catalogue")
+    set_value("catalogue", {**MEGABYTE, "more": False})
+    for button in ("_restore", "_undo_all"):
+        response = operator.post(url, {button: second})
+        assert_readable(response)
+        assert "more characters)" in response.content.decode()
+    assert_readable(operator.get(toggle_url(rows[FLAGS], "turn-on")))
+    data = {"action": "delete_selected", "_selected_action": rows[VALUES].pk}
+    assert_readable(operator.post(VALUES, data))
+    html = page(operator, url)
+    assert len(re.findall(r"… \([\d,]{7,} more characters\)", html)) == 5
+    newest = value_version("catalogue")
     set_value("catalogue", "short")
-    url = f"{VALUES}{rows[VALUES].pk}/history/"
-    data = {"_undo": newest, "expect_version": newest}
-    [message] = messages_of(operator.post(url, data, follow=True))
+    conflict = {"_undo": newest, "expect_version": newest}
+    [message] = messages_of(operator.post(url, conflict, follow=True))
     assert "more characters)" in message
     assert len(message) < 1_000
 
@@ -122,21 +120,14 @@ def test_large_value_is_kept_when_description_is_saved(
     row = rows[VALUES]
     url = f"{VALUES}{row.pk}/change/"
     response = operator.get(url)
-    assert "too large to edit here. Use “manage.py flags value set catalogue -”" in (
-        response.content.decode()
-    )
+    notice = "too large to edit here. Use “manage.py flags value set catalogue -”"
+    assert notice in response.content.decode()
     data = form_data(response)
     assert "value" not in data
     assert operator.post(url, {**data, "description": "All products"}).status_code == 302
     row.refresh_from_db()
     assert (row.description, len(row.value["text"])) == ("All products", 500_000)
-
-
-def test_submitted_page_decides_whether_value_is_edited(
-    operator: Client, rows: dict[str, Any]
-) -> None:
-    row = rows[VALUES]
-    url = f"{VALUES}{row.pk}/change/"
+    # A value that is small by now is kept, too.
     data = form_data(operator.get(url))
     set_value("catalogue", "short")
     assert operator.post(url, {**data, "description": "All"}).status_code == 302
@@ -145,13 +136,9 @@ def test_submitted_page_decides_whether_value_is_edited(
     set_value("catalogue", MEGABYTE)
     [error] = errors(operator, url, {**data, "value": '"mine"'})["value"]
     assert error.startswith('Yours: "mine". Now in the database: {"text":')
-    row.refresh_from_db()
-    assert len(row.value["text"]) == 500_000
-
-
-def test_value_of_64000_characters_is_editable(operator: Client) -> None:
-    row = KeyValueStore.objects.create(key="catalogue", value='"' * 31_999)
-    response = operator.get(f"{VALUES}{row.pk}/change/")
+    # The largest that can be edited.
+    KeyValueStore.objects.update(value='"' * 31_999)
+    response = operator.get(url)
     assert_readable(response)
     assert len(form_data(response)["value"]) == 64_000
 
@@ -159,30 +146,99 @@ def test_value_of_64000_characters_is_editable(operator: Client) -> None:
 # The key.
 
 
-@pytest.mark.parametrize(
-    ("models", "reason"),
-    [
-        (
-            FLAGS,
-            (
-                "Your code uses this key, and the key decides which users a rollout includes. "
-                "For another key, create a new flag."
-            ),
-        ),
-        (VALUES, "Your code uses this key. For another key, create a new value."),
-    ],
-)
+REASONS = {
+    FLAGS: (
+        "Your code uses this key, and the key decides which users a rollout includes. "
+        "For another key, create a new flag."
+    ),
+    VALUES: "Your code uses this key. For another key, create a new value.",
+}
+
+
+@pytest.mark.parametrize("models", REASONS)
 def test_key_is_read_only_after_creation(
-    models: str, reason: str, operator: Client, rows: dict[str, Any]
+    models: str, operator: Client, rows: dict[str, Any]
 ) -> None:
     row = rows[models]
     url = f"{models}{row.pk}/change/"
     html = page(operator, url)
     assert 'name="key"' not in html
-    assert reason in html
+    assert REASONS[models] in html
     assert 'name="key"' in page(operator, f"{models}add/")
     data = form_data(operator.get(url))
     operator.post(url, {**data, "key": "renamed", "description": "New"})
     key = row.key
     row.refresh_from_db()
     assert (row.key, row.description) == (key, "New")
+
+
+# Titles, and the name of the environment.
+
+
+@pytest.fixture
+def small_rows() -> dict[str, int]:
+    """The primary key of a flag, a value and a segment, each with a history."""
+    create("a", enabled=True)
+    create_value("a", 1)
+    create_segment("a", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
+    models: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
+    return {url: model.objects.get().pk for url, model in models.items()}
+
+
+def strips(html: str) -> list[str]:
+    """Returns the names of environments that a page shows."""
+    found = re.findall(r'<p class="flagstaff-environment [^"]*">(.*?)</p>', html, re.DOTALL)
+    return [re.sub(r"<[^>]*>", "", one).strip() for one in found]
+
+
+def title(html: str) -> str:
+    [found] = re.findall(r"<title>(.*?)</title>", html, re.DOTALL)
+    return " ".join(found.split())
+
+
+@pytest.mark.parametrize("models", [FLAGS, VALUES, SEGMENTS])
+def test_page_names_the_environment_once(
+    models: str, operator: Client, small_rows: dict[str, int], settings: Any
+) -> None:
+    environment = {"name": "Staging", "color": "purple"}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ENVIRONMENT": environment}
+    for view in VIEWS:
+        html = page(operator, models + view.format(small_rows[models]))
+        assert strips(html) == ["Staging"]
+        assert title(html).startswith("Staging | ")
+        assert html.count("<title>") == 1
+        assert '"flagstaff-environment flagstaff-environment-purple"' in html
+
+
+def test_page_that_asks_names_the_environment_once(
+    operator: Client, small_rows: dict[str, int], settings: Any
+) -> None:
+    production(settings)
+    asked = save_flag(operator, FeatureFlag.objects.get(), rollout_percent=50)
+    pages = [page(operator, f"{FLAGS}{small_rows[FLAGS]}/{view}/") for view in ("kill", "history")]
+    for html in (asked.content.decode(), *pages):
+        assert strips(html) == ["⚠ Production"]
+        assert title(html).startswith("Production | ")
+    assert strips(page(operator, "/admin/auth/user/")) == []
+
+
+def test_page_without_the_setting_has_its_own_title_only(
+    operator: Client, small_rows: dict[str, int]
+) -> None:
+    for view in VIEWS:
+        html = page(operator, FLAGS + view.format(small_rows[FLAGS]))
+        assert strips(html) == []
+        assert " | Django site admin" in title(html)
+    for text, url in {**LISTS, "Select segment": f"{SEGMENTS}?_popup=1"}.items():
+        html = page(operator, url)
+        assert title(html).partition(" | ")[0] == text
+        assert f"<h1>{text}</h1>" in html
+
+
+def test_name_is_escaped(operator: Client, small_rows: dict[str, int], settings: Any) -> None:
+    production(settings, "<b>shop</b>")
+    flag = FeatureFlag.objects.get()
+    asked = save_flag(operator, flag, rollout_percent=50).content.decode()
+    for html in (asked, *(page(operator, FLAGS + view) for view in ("", f"{flag.pk}/change/"))):
+        assert "<b>shop" not in html
+        assert "&lt;b&gt;shop" in title(html)

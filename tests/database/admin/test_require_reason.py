@@ -10,9 +10,9 @@ import pytest
 from django.test import Client
 
 from flagstaff import experiments, rollouts
-from flagstaff.changes import create, disable, enable, set_rollout, set_value
+from flagstaff.changes import disable, enable, set_rollout, set_value
 from flagstaff.history import flag_history, flag_version, value_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
@@ -22,9 +22,9 @@ from tests.support.admin_pages import (
     confirmed,
     flag_url,
     form_data,
-    kill,
     problems_of,
     save_flag,
+    state,
     toggle_url,
     turn_on,
 )
@@ -34,29 +34,15 @@ from tests.support.rollouts import drive_recently, plan_of
 from tests.support.terminals import run
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("reason_required"),
+]
 
 KEY = "new_checkout"
 REQUIRED = "A reason is required. Write why you make this change: the history shows it."
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 STEPS = ["50:4h", "100"]
-
-
-@pytest.fixture(autouse=True)
-def required(settings: Any) -> None:
-    """Requires reasons, with an empty history: a flush keeps the entries of other tests."""
-    Change.objects.all().delete()
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
-
-
-@pytest.fixture
-def flag() -> FeatureFlag:
-    return FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=25)
-
-
-def state(flag: FeatureFlag) -> tuple[bool, int]:
-    flag.refresh_from_db()
-    return flag.enabled, flag.rollout_percent
 
 
 def newest_reason() -> str | None:
@@ -71,49 +57,40 @@ def form_errors(response: Any) -> dict[str, list[str]]:
 # The forms of the admin.
 
 
-@pytest.mark.parametrize("reason", ["", "  "])
 @pytest.mark.parametrize(
     "edit",
     [
         {"rollout_percent": 5},
-        {"rollout_percent": 80},
-        {"description": "One page"},
+        {"rollout_percent": 80, "_reason": "  "},
         {"enabled": None, "description": "One page"},
-        {"enabled": None, "rollout_percent": 5},
     ],
+    ids=["narrows", "widens, blank", "turns off and describes"],
 )
 def test_save_without_a_reason_is_an_error_of_its_field(
-    edit: dict[str, Any], reason: str, operator: Client, flag: FeatureFlag
+    edit: dict[str, Any], operator: Client, flag: FeatureFlag
 ) -> None:
-    response = save_flag(operator, flag, **edit, _reason=reason)
+    response = save_flag(operator, flag, **edit)
     assert form_errors(response) == {"_reason": [REQUIRED]}
     assert state(flag) == (True, 25)
     # What was typed is still there.
     shown = form_data(response)
-    assert {name: shown.get(name) for name in edit} == {
-        name: None if value is None else str(value) for name, value in edit.items()
-    }
+    for name, value in edit.items():
+        assert shown.get(name) == (None if value is None else str(value))
 
 
-def test_save_with_a_reason_is_written(operator: Client, flag: FeatureFlag) -> None:
-    assert save_flag(operator, flag, rollout_percent=5, _reason="too fast").status_code == 302
-    assert (state(flag), newest_reason()) == ((True, 5), "too fast")
-
-
-def test_save_that_only_turns_the_flag_off_needs_no_reason(
+def test_turning_off_and_no_edit_need_no_reason_and_turning_on_does(
     operator: Client, flag: FeatureFlag
 ) -> None:
+    assert save_flag(operator, flag).status_code == 302
     assert save_flag(operator, flag, enabled=None).status_code == 302
     assert state(flag) == (False, 25)
-
-
-def test_save_that_turns_the_flag_on_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
-    disable(KEY)
     assert form_errors(save_flag(operator, flag, enabled="on")) == {"_reason": [REQUIRED]}
-
-
-def test_save_without_edits_needs_no_reason(operator: Client, flag: FeatureFlag) -> None:
-    assert save_flag(operator, flag).status_code == 302
+    url = toggle_url(flag, "turn-on")
+    response = operator.post(url, confirmed(operator.get(url)))
+    assert problems_of(response) == [REQUIRED]
+    assert state(flag) == (False, 25)
+    turn_on(operator, flag, _reason="fixed")
+    assert (state(flag), newest_reason()) == ((True, 25), "fixed")
 
 
 def test_page_that_confirms_a_save_keeps_its_reason_and_needs_it(
@@ -129,27 +106,17 @@ def test_page_that_confirms_a_save_keeps_its_reason_and_needs_it(
     assert (state(flag), newest_reason()) == ((True, 80), "release")
 
 
-@pytest.mark.parametrize(
-    ("url", "data"),
-    [
-        (FLAGS, {"key": "a", "rollout_percent": 0, "kind": "release", "bucket_by": "user"}),
-        (VALUES, {"key": "a", "value": "1"}),
-        (SEGMENTS, {"key": "a", "conditions": json.dumps([STAFF])}),
-    ],
-)
-def test_new_row_needs_a_reason(url: str, data: dict[str, Any], operator: Client) -> None:
-    assert form_errors(operator.post(f"{url}add/", data)) == {"_reason": [REQUIRED]}
-    assert operator.post(f"{url}add/", data | {"_reason": "new"}).status_code == 302
-
-
-def test_changes_of_values_and_segments_need_a_reason(operator: Client) -> None:
+def test_new_rows_values_and_segments_need_a_reason(operator: Client) -> None:
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
     segment = Segment.objects.create(key="team", conditions=[STAFF])
     for url, edit in (
+        (f"{FLAGS}add/", {"key": "a", "rollout_percent": 0, "kind": "release"}),
+        (f"{VALUES}add/", {"key": "a", "value": "1"}),
+        (f"{SEGMENTS}add/", {"key": "a", "conditions": json.dumps([STAFF])}),
         (f"{VALUES}{value.pk}/change/", {"value": '"paypal"'}),
         (f"{SEGMENTS}{segment.pk}/change/", {"description": "Us"}),
     ):
-        data = form_data(operator.get(url)) | edit
+        data: dict[str, Any] = form_data(operator.get(url)) | edit
         assert form_errors(operator.post(url, data)) == {"_reason": [REQUIRED]}
         assert operator.post(url, data | {"_reason": "why not"}).status_code == 302
 
@@ -157,115 +124,65 @@ def test_changes_of_values_and_segments_need_a_reason(operator: Client) -> None:
 # The pages.
 
 
-def test_kill_needs_no_reason(operator: Client, flag: FeatureFlag) -> None:
-    kill(operator, flag)
-    assert state(flag) == (False, 25)
-
-
-def test_turning_on_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
-    disable(KEY)
-    url = toggle_url(flag, "turn-on")
-    response = operator.post(url, confirmed(operator.get(url)))
-    assert problems_of(response) == [REQUIRED]
-    assert state(flag) == (False, 25)
-    turn_on(operator, flag, _reason="fixed")
-    assert (state(flag), newest_reason()) == ((True, 25), "fixed")
-
-
-@pytest.mark.parametrize("percent", [5, 80])
-def test_undo_needs_a_reason(percent: int, operator: Client, flag: FeatureFlag) -> None:
-    version = set_rollout(KEY, percent).version
+@pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all"])
+def test_undo_and_restore_need_a_reason(button: str, operator: Client, flag: FeatureFlag) -> None:
+    before = flag_version(KEY)
+    version = set_rollout(KEY, 80).version
     url = flag_url(flag, "history")
-    response = operator.post(url, {"_undo": version})
-    assert asks(response)
+    response = operator.post(url, {button: before if button == "_restore" else version})
     response = operator.post(url, confirmed(response))
     assert problems_of(response) == [REQUIRED]
-    assert state(flag) == (True, percent)
+    assert state(flag) == (True, 80)
     operator.post(url, confirmed(response, _reason="wrong flag"))
     assert (state(flag), newest_reason()) == ((True, 25), "wrong flag")
 
 
-def test_undo_that_turns_the_flag_off_needs_no_reason(operator: Client, flag: FeatureFlag) -> None:
-    disable(KEY)
-    version = enable(KEY).version
-    operator.post(flag_url(flag, "history"), {"_undo": version})
-    assert state(flag) == (False, 25)
-
-
-def test_restore_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
-    version = flag_version(KEY)
-    set_rollout(KEY, 80)
-    url = flag_url(flag, "history")
-    response = operator.post(url, confirmed(operator.post(url, {"_restore": version})))
-    assert problems_of(response) == [REQUIRED]
-    assert state(flag) == (True, 80)
-    operator.post(url, confirmed(response, _reason="too fast"))
-    assert state(flag) == (True, 25)
-
-
-def test_undo_of_a_transaction_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
-    version = set_rollout(KEY, 80).version
-    url = flag_url(flag, "history")
-    response = operator.post(url, confirmed(operator.post(url, {"_undo_all": version})))
-    assert problems_of(response) == [REQUIRED]
-    operator.post(url, confirmed(response, _reason="too fast"))
-    assert (state(flag), newest_reason()) == ((True, 25), "too fast")
-
-
-def test_undo_of_a_value_needs_a_reason(operator: Client) -> None:
+def test_undo_of_a_value_needs_a_reason_and_one_that_turns_a_flag_off_none(
+    operator: Client, flag: FeatureFlag
+) -> None:
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    version = set_value("gateway", "paypal").version
-    url = f"{VALUES}{value.pk}/history/"
+    version, url = set_value("gateway", "paypal").version, f"{VALUES}{value.pk}/history/"
     response = operator.post(url, {"_undo": version})
     assert asks(response)
     assert value_version("gateway") == version
     operator.post(url, confirmed(response, _reason="back"))
     value.refresh_from_db()
     assert value.value == "stripe"
+    disable(KEY)
+    operator.post(flag_url(flag, "history"), {"_undo": enable(KEY).version})
+    assert state(flag) == (False, 25)
 
 
-def test_deletion_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize("keys", [[], ["banner"]], ids=["one", "several"])
+def test_deletion_needs_a_reason(keys: list[str], operator: Client, flag: FeatureFlag) -> None:
     url = flag_url(flag, "delete")
-    response = operator.post(url, {"post": "yes"})
-    response = operator.post(url, confirmed(response))
+    data: dict[str, Any] = {"post": "yes"}
+    for key in keys:
+        pks = [flag.pk, FeatureFlag.objects.create(key=key).pk]
+        url, data = FLAGS, {**data, "action": "delete_selected", "_selected_action": pks}
+    response = operator.post(url, confirmed(operator.post(url, data)))
     assert problems_of(response) == [REQUIRED]
-    assert FeatureFlag.objects.exists()
+    assert FeatureFlag.objects.count() == 1 + len(keys)
     operator.post(url, confirmed(response, _reason="unused"))
     assert not FeatureFlag.objects.exists()
     assert newest_reason() == "unused"
 
 
-def test_deletion_of_several_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
-    create("banner")
-    pks = list(FeatureFlag.objects.values_list("pk", flat=True))
-    action = {"action": "delete_selected", "_selected_action": pks, "post": "yes"}
-    response = operator.post(FLAGS, action)
-    assert asks(response)
-    assert FeatureFlag.objects.count() == 2
-    operator.post(FLAGS, confirmed(response, _reason="unused"))
-    assert not FeatureFlag.objects.exists()
-
-
 # Rollout plans in the admin.
 
 
-def test_start_of_a_plan_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize(
+    ("button", "after"), [("pause", State.PAUSED), ("rollback", State.ROLLED_BACK)]
+)
+def test_start_of_a_plan_needs_a_reason_and_pause_and_rollback_none(
+    button: str, after: State, operator: Client, flag: FeatureFlag
+) -> None:
     drive_recently()
     plan = rollouts.create(KEY, STEPS)
     assert problems_of(press(operator, plan, "start")) == [REQUIRED]
     assert plan_of().state == State.PENDING
     press(operator, plan, "start", _reason="release")
     assert plan_of().state == State.RUNNING
-
-
-@pytest.mark.parametrize(
-    ("button", "after"), [("pause", State.PAUSED), ("rollback", State.ROLLED_BACK)]
-)
-def test_pause_and_rollback_of_a_plan_need_no_reason(
-    button: str, after: State, operator: Client, flag: FeatureFlag
-) -> None:
-    drive_recently()
-    plan = rollouts.start(KEY, STEPS)
     operator.post(plan_url(plan), {"_plan": button})
     assert plan_of().state == after
 
@@ -301,6 +218,7 @@ def test_pages_that_change_no_flag_need_no_reason(operator: Client, flag: Featur
     [
         f"on {KEY}",
         f"rollout {KEY} 50",
+        f"rollout {KEY} 50 --reason ' '",
         f"allow {KEY} 1",
         "create banner",
         f"delete {KEY} --yes",
@@ -319,38 +237,21 @@ def test_verb_without_a_reason_is_refused(line: str, flag: FeatureFlag) -> None:
 
 
 def test_verb_with_a_reason_is_run(flag: FeatureFlag) -> None:
-    status, _out, _err = run(f"rollout {KEY} 50 --reason release")
-    assert status == 0
+    assert run(f"rollout {KEY} 50 --reason release").status == 0
     assert (state(flag), newest_reason()) == ((True, 50), "release")
 
 
-def test_verb_with_a_blank_reason_is_refused(flag: FeatureFlag) -> None:
-    assert run(f"rollout {KEY} 50 --reason ' '").status == 2
-    assert state(flag) == (True, 25)
-
-
-@pytest.mark.parametrize("verb", ["off", "kill"])
-def test_verb_that_turns_off_needs_no_reason(verb: str, flag: FeatureFlag) -> None:
-    assert run(f"{verb} {KEY}").status == 0
-    assert state(flag) == (False, 25)
-
-
-@pytest.mark.parametrize("verb", ["pause", "rollback"])
-def test_verb_that_stops_a_plan_needs_no_reason(verb: str, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize("stop", ["pause", "rollback"])
+def test_verb_that_turns_off_stops_a_plan_or_only_reads_needs_no_reason(
+    stop: str, flag: FeatureFlag
+) -> None:
     drive_recently()
     rollouts.start(KEY, STEPS)
-    assert run(f"plan {KEY} {verb}").status == 0
-    assert plan_of().state == (State.PAUSED if verb == "pause" else State.ROLLED_BACK)
-
-
-@pytest.mark.parametrize("line", ["list", f"show {KEY}", f"history {KEY}", "run-jobs"])
-def test_verb_that_changes_no_flag_needs_no_reason(line: str, flag: FeatureFlag) -> None:
-    assert run(line).status == 0
-
-
-# Code.
-
-
-def test_changes_by_code_need_no_reason(flag: FeatureFlag) -> None:
-    set_rollout(KEY, 50)
-    assert state(flag) == (True, 50)
+    assert run(f"plan {KEY} {stop}").status == 0
+    assert plan_of().state == (State.PAUSED if stop == "pause" else State.ROLLED_BACK)
+    for line in ("list", f"show {KEY}", f"history {KEY}", "run-jobs"):
+        assert run(line).status == 0
+    for verb in ("off", "kill"):
+        enable(KEY)  # Code needs no reason either.
+        assert run(f"{verb} {KEY}").status == 0
+        assert state(flag)[0] is False

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as
@@ -21,13 +20,21 @@ from flagstaff.changes import (
     enable,
     set_rollout,
     set_value,
-    undo_transaction,
     update,
     update_value,
 )
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.support.admin_pages import FLAGS, VALUES, messages_of, page, permit, staff
+from tests.support.admin_pages import (
+    FLAGS,
+    VALUES,
+    count_queries,
+    messages_of,
+    page,
+    permit,
+    rows_of,
+    staff,
+)
 from tests.support.terminals import open_shop
 
 # Each change is a transaction of its own, as in production.
@@ -56,11 +63,6 @@ def release() -> int:
     return change
 
 
-def undo_all(client: Client, key: str, change: int | None) -> Any:
-    """Posts the confirmed undo of a transaction from a flag's history."""
-    return client.post(history_url(key), {"_undo_all": change, "_confirmed": "1"})
-
-
 def related(html: str) -> list[str]:
     found = re.findall(r'<span class="flagstaff-related">(.*?)</span>', html, re.DOTALL)
     return [unescape(" ".join(strip_tags(text).split())) for text in found]
@@ -71,7 +73,16 @@ def buttons(html: str) -> list[tuple[str, str]]:
     return re.findall(r'name="_undo_all" value="(\d+)"[^>]*>(.*?)<', html)
 
 
-def test_event_shows_related_changes(operator: Client) -> None:
+def undo_all(client: Client, key: str, change: int | None, **data: str) -> Any:
+    """Posts the confirmed undo of a transaction from a flag's history."""
+    posted = {"_undo_all": change, "_confirmed": "1", **data}
+    return client.post(history_url(key), posted, follow=True)
+
+
+def test_event_shows_related_changes_and_their_button(operator: Client) -> None:
+    set_rollout("dark_mode", 50)
+    html = page(operator, history_url("dark_mode"))
+    assert (related(html), buttons(html)) == ([], [])
     change = release()
     html = page(operator, history_url("new_checkout"))
     assert related(html) == ["changed together with search_v2, summer_banner, page_size"]
@@ -80,40 +91,39 @@ def test_event_shows_related_changes(operator: Client) -> None:
     assert f'<a href="{history_url("summer_banner")}#version-{banner}">summer_banner</a>' in html
 
 
-def test_event_without_related_changes_has_no_button(operator: Client) -> None:
-    set_rollout("new_checkout", 100)
-    html = page(operator, history_url("new_checkout"))
-    assert (related(html), buttons(html)) == ([], [])
-
-
 def test_many_related_changes_are_truncated_with_few_queries(operator: Client) -> None:
     with transaction.atomic():
         set_rollout("new_checkout", 100)
         for number in range(12):
             create(f"flag_{number:02}")
-    with CaptureQueriesContext(connection) as queries:
-        html = page(operator, history_url("new_checkout"))
+    assert count_queries(operator, history_url("new_checkout")) <= 20
+    html = page(operator, history_url("new_checkout"))
     assert related(html) == [
         "changed together with flag_00, flag_01, flag_02, flag_03, flag_04 and 7 more"
     ]
     assert buttons(html)[0][1] == "Undo all 13"
-    assert len(queries) <= 20
 
 
-def test_confirmed_undo_restores_all_and_records_actor(operator: Client) -> None:
+def test_confirmed_undo_restores_all_and_records_actor(operator: Client, admin_user: User) -> None:
     change = release()
-    data = {"_undo_all": change, "expect_version": change, "_reason": "too soon", "_confirmed": "1"}
-    response = operator.post(history_url("new_checkout"), data, follow=True)
+    response = undo_all(
+        operator, "new_checkout", change, expect_version=str(change), _reason="too soon"
+    )
     assert messages_of(response) == [
         "Undone: “new_checkout”, “search_v2”, “summer_banner”, “page_size”."
     ]
     assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 25
     assert FeatureFlag.objects.get(key="search_v2").kind == "ops"
     assert KeyValueStore.objects.get(key="page_size").value == 20
-    admin = str(User.objects.get(username="admin").pk)
     for key in ("new_checkout", "search_v2", "summer_banner"):
         event = flag_history(key)[0]
-        assert (event.actor, event.source, event.reason) == (admin, "admin", "too soon")
+        assert (event.actor, event.source) == (str(admin_user.pk), "admin")
+        assert event.reason == "too soon"
+    # The second undo changes nothing.
+    entries = Change.objects.count()
+    response = undo_all(operator, "new_checkout", change)
+    assert messages_of(response) == ["Nothing was changed: there is nothing to undo."]
+    assert Change.objects.count() == entries
 
 
 def test_unconfirmed_undo_shows_all_changes_and_writes_nothing(operator: Client) -> None:
@@ -125,25 +135,16 @@ def test_unconfirmed_undo_shows_all_changes_and_writes_nothing(operator: Client)
     data = {"_undo_all": change, "_reason": "too soon"}
     html = operator.post(history_url("new_checkout"), data).content.decode()
     assert Change.objects.count() == entries
-    [table] = re.findall(r"<tbody>(.*)</tbody>", html, re.DOTALL)
-    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
-    beta, brand, checkout = (unescape(" ".join(strip_tags(row).split())) for row in rows)
+    beta, brand, checkout = rows_of(html)
     assert beta.startswith("beta_reviews deleted, enabled true")
     assert beta.endswith("removed 2 allowed users (alice, bob) will be created again")
     assert brand == 'brand_new created, enabled true, kind "release" will be deleted'
     assert checkout == "new_checkout rollout_percent 25 → 100 will return to its previous state"
     assert 'value="too soon"' in html
-
-
-def test_second_undo_changes_nothing(operator: Client) -> None:
-    change = release()
-    undo_transaction(change)
-    entries = Change.objects.count()
-    response = operator.post(
-        history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}, follow=True
-    )
-    assert messages_of(response) == ["Nothing was changed: there is nothing to undo."]
-    assert Change.objects.count() == entries
+    # The undo of a creation leads to the list.
+    response = undo_all(operator, "brand_new", flag_version("brand_new"))
+    assert response.redirect_chain == [(FLAGS, 302)]
+    assert not FeatureFlag.objects.filter(key="brand_new").exists()
 
 
 def test_undo_over_newer_change_is_rejected(operator: Client) -> None:
@@ -151,22 +152,10 @@ def test_undo_over_newer_change_is_rejected(operator: Client) -> None:
     with acting_as("ana"):
         update("summer_banner", {"description": "Mine"})
     entries = Change.objects.count()
-    response = operator.post(
-        history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}, follow=True
-    )
-    [message] = messages_of(response)
+    [message] = messages_of(undo_all(operator, "new_checkout", change))
     assert message.startswith("Not saved: summer_banner has version")
     assert "ana at" in message
     assert Change.objects.count() == entries
-
-
-def test_undo_of_creation_redirects_to_list(operator: Client) -> None:
-    with transaction.atomic():
-        change = create("brand_new").version
-        set_rollout("new_checkout", 100)
-    response = undo_all(operator, "brand_new", change)
-    assert (response.status_code, response["Location"]) == (302, FLAGS)
-    assert not FeatureFlag.objects.filter(key="brand_new").exists()
 
 
 FLAG_PERMISSIONS = ("add_featureflag", "change_featureflag", "delete_featureflag")
@@ -179,20 +168,10 @@ def test_undo_needs_permissions_for_all_changes() -> None:
     assert buttons(html) == []
     # Without the permission to view values, the value is only counted.
     assert related(html) == ["changed together with search_v2, summer_banner and 1 more"]
-    assert (
-        editor.post(
-            history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}
-        ).status_code
-        == 403
-    )
+    assert undo_all(editor, "new_checkout", change).status_code == 403
     assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 100
     permit(User.objects.get(username="staff"), "change_keyvaluestore")
-    assert (
-        editor.post(
-            history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}
-        ).status_code
-        == 302
-    )
+    undo_all(editor, "new_checkout", change)
     assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 25
 
 
@@ -201,33 +180,22 @@ def test_undo_of_deletion_or_creation_needs_permission(permission: str) -> None:
     others = [name for name in FLAG_PERMISSIONS if not name.startswith(permission)]
     with transaction.atomic():
         change = set_rollout("new_checkout", 100).version
-        if permission == "add":
-            delete("search_v2")
-        else:
-            create("brand_new")
+        delete("search_v2") if permission == "add" else create("brand_new")
     editor = staff(*others)
     assert buttons(page(editor, history_url("new_checkout"))) == []
-    assert (
-        editor.post(
-            history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}
-        ).status_code
-        == 403
-    )
+    assert undo_all(editor, "new_checkout", change).status_code == 403
 
 
 def test_undo_of_another_flags_change_is_not_found(operator: Client) -> None:
     release()
-    other = set_rollout("dark_mode", 7).version
-    assert operator.post(history_url("new_checkout"), {"_undo_all": other}).status_code == 404
-    assert operator.post(history_url("new_checkout"), {"_undo_all": "x"}).status_code == 404
-    assert FeatureFlag.objects.get(key="dark_mode").rollout_percent == 7
-
-
-def test_value_shows_related_changes(operator: Client) -> None:
-    release()
+    # A value shows related changes, too.
     row = KeyValueStore.objects.get(key="page_size")
     html = page(operator, f"{VALUES}{row.pk}/history/")
     assert related(html) == ["changed together with new_checkout, search_v2, summer_banner"]
+    for change in (set_rollout("dark_mode", 7).version, "x"):
+        data = {"_undo_all": change}
+        assert operator.post(history_url("new_checkout"), data).status_code == 404
+    assert FeatureFlag.objects.get(key="dark_mode").rollout_percent == 7
 
 
 def change_token(**fields: Any) -> tuple[KeyValueStore, int]:
@@ -239,29 +207,17 @@ def change_token(**fields: Any) -> tuple[KeyValueStore, int]:
     return token, change or 0
 
 
-def test_transaction_that_changed_secret_value_has_no_undo(operator: Client) -> None:
+def test_transaction_that_changed_or_deleted_secret_value_has_no_undo(operator: Client) -> None:
     token, change = change_token(value="hunter3")
     history = f"{VALUES}{token.pk}/history/"
-    assert (
-        buttons(page(operator, history))
-        == buttons(page(operator, history_url("new_checkout")))
-        == []
-    )
-    response = operator.post(history, {"_undo_all": change}, follow=True)
-    assert messages_of(response) == [
-        (
-            "Not saved: the history stores only a digest of token, because it is secret; "
-            'enter the value again with "manage.py flags value set token -"'
-        )
-    ]
-
-
-def test_transaction_that_deleted_secret_value_has_no_undo(operator: Client) -> None:
-    KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    for url in (history, history_url("new_checkout")):
+        assert buttons(page(operator, url)) == []
+    [message] = messages_of(operator.post(history, {"_undo_all": change}, follow=True))
+    assert message.startswith("Not saved: the history stores only a digest of token, because it")
     with transaction.atomic():
-        set_rollout("new_checkout", 100)
+        set_rollout("dark_mode", 50)
         delete_value("token")
-    assert buttons(page(operator, history_url("new_checkout"))) == []
+    assert buttons(page(operator, history_url("dark_mode"))) == []
 
 
 def test_transaction_that_kept_secret_value_can_be_undone(operator: Client) -> None:

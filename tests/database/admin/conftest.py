@@ -1,0 +1,39 @@
+"""Rows and settings that many tests of the admin begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from flagstaff.models import FeatureFlag, Segment
+from tests.support.admin_pages import staff
+
+
+@pytest.fixture
+def flag() -> FeatureFlag:
+    return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
+
+
+@pytest.fixture
+def read_only(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+
+
+@pytest.fixture
+def reason_required(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+
+
+@pytest.fixture
+def viewer() -> Client:
+    """May only see flags."""
+    return staff("view_featureflag")
+
+
+@pytest.fixture
+def enterprise() -> Segment:
+    """A segment that rules name."""
+    country = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
+    return Segment.objects.create(key="enterprise", conditions=[country])

@@ -1,0 +1,434 @@
+"""The fields that flags got later: owner, tags, review date and bucketing unit."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
+from django.db.models import BooleanField, CharField, TextField
+from django.forms import modelform_factory
+from django.test import Client, RequestFactory, override_settings
+from django.utils.html import strip_tags
+
+from flagstaff import changes
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.admin.flag_rules import FlagForm
+from flagstaff.conf import Conf
+from flagstaff.history import flag_version
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    column,
+    errors,
+    flag_url,
+    form_data,
+    listed_keys,
+    messages_of,
+    page,
+    post_confirmed,
+    preview_of,
+    save_flag,
+    state,
+    toggle_url,
+    turn_on,
+)
+from tests.support.models_of_others import flag_fields, model_of
+from tests.support.sql import rows as execute
+
+pytestmark = pytest.mark.django_db
+
+ADD = f"{FLAGS}add/"
+OWNED: dict[str, Any] = {
+    "owner": "payments",
+    "tags": ["checkout", "mobile"],
+    "review_on": date(2027, 3, 1),
+    "bucket_by": "visitor",
+}
+TYPED = {"owner": "payments", "tags": "checkout, mobile", "review_on": "2027-03-01"}
+REASSIGNS = "A change of the unit reassigns every user at once."
+COUNTED = "users with the flag"
+NOT_OWNED: dict[str, Any] = {"owner": "", "tags": [], "review_on": None, "bucket_by": "user"}
+
+
+@pytest.fixture
+def owned() -> FeatureFlag:
+    """A disabled flag with all these fields."""
+    return FeatureFlag.objects.create(key="new_checkout", rollout_percent=25, **OWNED)
+
+
+def stored() -> dict[str, Any]:
+    return dict(FeatureFlag.objects.values(*OWNED).get())
+
+
+def opened(client: Client, owned: FeatureFlag) -> dict[str, Any]:
+    return form_data(client.get(flag_url(owned)))
+
+
+def post(client: Client, owned: FeatureFlag, **fields: Any) -> Any:
+    response = client.post(flag_url(owned), opened(client, owned) | fields, follow=True)
+    assert response.redirect_chain
+    return response
+
+
+def fieldsets(html: str) -> list[str]:
+    return re.findall(r"<fieldset.*?</fieldset>", html, re.DOTALL)
+
+
+# The pages that add and change a flag.
+
+
+def test_fields_stand_in_the_details_before_the_reason(
+    operator: Client, viewer: Client, owned: FeatureFlag
+) -> None:
+    for url in (ADD, flag_url(owned)):
+        *_others, details, reason = fieldsets(page(operator, url))
+        assert ">Details<" in details
+        names = re.findall(r'<input[^>]* name="(\w+)"', details)
+        assert names == ["client_side", "owner", "tags", "review_on"]
+        assert "Separate them with commas." in details
+        assert 'name="_reason"' in reason
+    # The last page shows the stored fields.
+    for name, value in TYPED.items():
+        [text_input] = re.findall(rf'<input[^>]* name="{name}"[^>]*>', details)
+        assert f'value="{value}"' in text_input
+    shown = strip_tags(page(viewer, flag_url(owned)))
+    for text in ("payments", "checkout", "mobile", "March 1, 2027", "visitor"):
+        assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [({}, NOT_OWNED), (TYPED | {"tags": "checkout,  mobile,", "bucket_by": "visitor"}, OWNED)],
+    ids=["without", "with"],
+)
+def test_flag_is_created_with_and_without_the_later_fields(
+    typed: dict[str, str], expected: dict[str, Any], operator: Client
+) -> None:
+    data = form_data(operator.get(ADD)) | {"key": "a", "rollout_percent": 100, **typed}
+    assert operator.post(ADD, data).status_code == 302
+    assert stored() == expected
+
+
+def test_later_fields_are_saved_and_cleared(operator: Client, owned: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    post(operator, owned)
+    assert flag_version("new_checkout") == version
+    post(operator, owned, owner="search", tags='["q3", "on call"]', review_on="2027-01-01")
+    tags = ["q3", "on call"]
+    assert stored() == {**OWNED, "owner": "search", "tags": tags, "review_on": date(2027, 1, 1)}
+    post(operator, owned, owner="", tags="", review_on="", bucket_by="user")
+    assert stored() == NOT_OWNED
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("tags", "a, b, a", 'the tag "a" is there twice'),
+        ("tags", "x" * 51, "tag 1 has 51 characters; use at most 50"),
+        ("tags", ", ".join(map(str, range(21))), "there are 21 tags; use at most 20"),
+        ("owner", "x" * 101, "Ensure this value has at most 100 characters"),
+        ("review_on", "soon", "Enter a valid date."),
+    ],
+)
+def test_unusable_field_is_an_error_and_keeps_its_text(
+    operator: Client, owned: FeatureFlag, name: str, text: str, message: str
+) -> None:
+    data = opened(operator, owned) | {name: text}
+    found = errors(operator, flag_url(owned), data)
+    assert list(found) == [name]
+    [error] = found[name]
+    assert message in error
+    html = operator.post(flag_url(owned), data).content.decode()
+    assert f'value="{text}"' in html
+    [ownership] = [one for one in fieldsets(html) if 'name="owner"' in one]
+    assert "<details" not in ownership
+
+
+def test_page_with_errors_shows_the_newer_tags(operator: Client, owned: FeatureFlag) -> None:
+    data = opened(operator, owned) | {"rollout_percent": 101}
+    changes.update("new_checkout", {"tags": ["q4", "q5"]})
+    html = operator.post(flag_url(owned), data).content.decode()
+    assert 'value="q4, q5"' in html
+
+
+@pytest.mark.parametrize("json", ['{"a": 1}', '"text"', "[1]", "null", f"[{'9' * 5000}]"])
+def test_unusable_tags_written_by_sql_stop_neither_the_list_nor_other_changes(
+    operator: Client, owned: FeatureFlag, json: str
+) -> None:
+    execute("UPDATE flagstaff_featureflag SET tags = %s::jsonb", json)
+    assert listed_keys(page(operator)) == ["new_checkout"]
+    assert ('name="tags"' in page(operator, flag_url(owned))) is (json == "null")
+    post(operator, owned, rollout_percent=5)
+    query = "SELECT rollout_percent, tags = %s::jsonb FROM flagstaff_featureflag"
+    assert execute(query, json) == [(5, True)]
+
+
+@pytest.mark.parametrize("percent", ["5", "101"])
+def test_submitted_page_of_an_older_version_keeps_the_later_fields(
+    operator: Client, owned: FeatureFlag, percent: str
+) -> None:
+    data = opened(operator, owned) | {"rollout_percent": percent}
+    for name in OWNED:
+        del data[name]
+    response = operator.post(flag_url(owned), data)
+    assert response.status_code == (302 if percent == "5" else 200)
+    assert stored() == OWNED
+
+
+# Changes of others.
+
+
+@pytest.mark.parametrize(
+    ("name", "mine", "theirs", "values"),
+    [
+        ("owner", "search", "mobile", ('"search"', '"mobile"')),
+        ("tags", "q3", ["q4"], ('["q3"]', '["q4"]')),
+        ("review_on", "2027-01-01", date(2027, 2, 1), ('"2027-01-01"', '"2027-02-01"')),
+        ("bucket_by", "organization", "plan", ("organization", "plan")),
+    ],
+)
+def test_field_that_somebody_else_changed_is_merged_or_a_conflict(  # noqa: PLR0913, PLR0917
+    name: str,
+    mine: str,
+    theirs: Any,
+    values: tuple[str, str],
+    operator: Client,
+    owned: FeatureFlag,
+) -> None:
+    data = opened(operator, owned)
+    changes.update("new_checkout", {name: theirs})
+    [error] = errors(operator, flag_url(owned), data | {name: mine})[name]
+    assert error.startswith("Yours: {}. Now in the database: {}".format(*values))
+    response = operator.post(flag_url(owned), data | {"rollout_percent": 5})
+    assert response.status_code == 302
+    assert stored() == {**OWNED, name: theirs}
+
+
+# The list.
+
+
+def test_list_is_searched_and_filtered_by_owner_and_tag(
+    operator: Client, owned: FeatureFlag
+) -> None:
+    FeatureFlag.objects.create(key="banner")
+    FeatureFlag.objects.create(key="header", owner="search", tags=["mobile"])
+    for query, keys in {
+        "q=paym": ["new_checkout"],
+        "owner=payments": ["new_checkout"],
+        "owner=": ["banner"],
+        "owner=nobody": [],
+        "tag=mobile": ["header", "new_checkout"],
+        "tag=mobile&owner=search": ["header"],
+        "tag=mob": [],
+    }.items():
+        assert listed_keys(page(operator, f"{FLAGS}?{query}")) == keys
+
+
+def test_filters_offer_owners_and_tags_of_all_flags(operator: Client) -> None:
+    FeatureFlag.objects.create(key="new_checkout")
+    assert not re.search("[?](owner|tag)=", page(operator))
+    FeatureFlag.objects.create(key="banner", owner="<b>", tags=["checkout", "q3"])
+    FeatureFlag.objects.create(key="header", owner="payments", tags=["checkout", "mobile"])
+    html = page(operator)
+    found = re.findall(r'<a href="\?((?:owner|tag)=[^"]*)">(.*?)</a>', html, re.DOTALL)
+    assert {strip_tags(one): link for link, one in found} == {
+        "&lt;b&gt;": "owner=%3Cb%3E",
+        "payments": "owner=payments",
+        "without an owner": "owner=",
+        "checkout": "tag=checkout",
+        "mobile": "tag=mobile",
+        "q3": "tag=q3",
+    }
+
+
+# The history.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_history_page_describes_and_undoes_the_later_fields(
+    operator: Client, owned: FeatureFlag
+) -> None:
+    changes.update("new_checkout", NOT_OWNED)
+    html = strip_tags(page(operator, flag_url(owned, "history")))
+    assert "owner &quot;payments&quot; → &quot;&quot;" in html
+    data = {"_undo": str(flag_version("new_checkout"))}
+    response = operator.post(flag_url(owned, "history"), data, follow=True)
+    assert any("was undone" in text for text in messages_of(response))
+    assert stored() == OWNED
+
+
+# The bucketing unit.
+
+
+def set_unit(unit: str, **fields: object) -> None:
+    FeatureFlag.objects.update(bucket_by=unit, **fields)
+
+
+def stored_unit() -> str:
+    return FeatureFlag.objects.values_list("bucket_by", flat=True).get()
+
+
+@override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name", "user", "shop.flags.attributes"]})
+def test_unit_stands_last_in_the_targeting_with_suggestions_and_help(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    html = page(operator, flag_url(flag))
+    [suggestions] = re.findall(r'<datalist id="bucket_by_units">(.*?)</datalist>', html, re.DOTALL)
+    assert re.findall(r'value="(\w+)"', suggestions) == ["user", "visitor", "last_name"]
+    [text_input] = re.findall(r'<input[^>]*name="bucket_by"[^>]*>', html)
+    assert 'list="bucket_by_units"' in text_input
+    assert 'value="user"' in text_input
+    [targeting] = [one for one in html.split("<fieldset") if ">Targeting<" in one]
+    assert "field-rules" in targeting.partition("field-bucket_by")[0]
+    assert "field-" not in targeting.partition("field-bucket_by")[2]
+    assert REASSIGNS in targeting
+    assert REASSIGNS in page(operator, ADD)
+
+
+@pytest.mark.parametrize(("unit", "warns"), [("organization", True), ("user", False)])
+def test_saved_new_unit_has_reassigned_users(
+    operator: Client, flag: FeatureFlag, unit: str, warns: bool
+) -> None:
+    data = form_data(operator.get(flag_url(flag))) | {"bucket_by": unit, "rollout_percent": 5}
+    found = messages_of(post_confirmed(operator, flag_url(flag), data, follow=True))
+    assert any("The new unit reassigned every user." in one for one in found) is warns
+    assert stored_unit() == unit
+
+
+def test_unusable_unit_is_an_error_of_its_field(operator: Client, flag: FeatureFlag) -> None:
+    for unit, message in {
+        "": "the bucketing unit is empty",
+        "groups": '"groups" cannot be the bucketing unit',
+        "x" * 101: "Ensure this value has at most 100 characters",
+    }.items():
+        data = form_data(operator.get(flag_url(flag))) | {"bucket_by": unit}
+        [(field, [text])] = errors(operator, flag_url(flag), data).items()
+        assert field == "bucket_by"
+        assert message in text
+
+
+def test_unusable_unit_written_by_sql_does_not_stop_other_changes(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    for unit in ("", "groups", " visitor"):
+        set_unit(unit, rollout_percent=25)
+        assert save_flag(operator, flag, rollout_percent=5).status_code == 302
+        assert state(flag) == (True, 5)
+        assert stored_unit() == unit
+
+
+# A project's own model.
+
+
+def unit_field_of(field: Any) -> Any:
+    """Returns the form field of a model whose unit is this field."""
+    model: Any = model_of("Switch", flag_fields(bucket_by=field))
+    request, unit = RequestFactory().get("/"), model._meta.get_field("bucket_by")
+    return FeatureFlagAdmin(model, AdminSite()).formfield_for_dbfield(unit, request)
+
+
+def test_text_field_of_a_project_has_the_input_and_the_help_unless_it_has_choices() -> None:
+    for field in (CharField(max_length=9), TextField()):
+        form_field = unit_field_of(field)
+        assert "<datalist" in form_field.widget.render("bucket_by", "user", {"id": "id_bucket_by"})
+        assert REASSIGNS in form_field.help_text
+    choices = [("user", "user"), ("plan", "plan")]
+    form_field = unit_field_of(CharField(max_length=9, choices=choices, default="user"))
+    assert "<select" in form_field.widget.render("bucket_by", "user")
+
+
+def test_checkbox_of_a_project_with_this_name_can_be_unchecked() -> None:
+    model = model_of("Switch", flag_fields(bucket_by=BooleanField(default=False)))
+    form_class = modelform_factory(model, FlagForm, fields=["key", "bucket_by"])
+    form = form_class({"key": "a"}, instance=model(key="a", bucket_by=True))
+    assert not form.fields["bucket_by"].disabled
+
+
+def test_model_without_the_field_has_no_unit_on_its_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of("Switch", flag_fields())
+    monkeypatch.setattr(Conf, "flag_model", model)
+    fieldsets = FeatureFlagAdmin(model, AdminSite()).fieldsets
+    assert not any("bucket_by" in options["fields"] for _title, options in fieldsets)
+
+
+# The list.
+
+
+def test_list_says_what_the_rollout_counts_beside_the_state(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    for unit, rollout in {
+        "user": "25 %",
+        "visitor": "25 % of visitors",
+        "organization": "25 % by organization",
+        "x" * 100: f"25 % by {'x' * 23}…",
+    }.items():
+        for enabled, label in ((True, "rollout 25 %"), (False, "off")):
+            set_unit(unit, enabled=enabled)
+            html = page(operator)
+            assert (column(html, "state"), column(html, "rollout")) == ([label], [rollout])
+
+
+# Turning a flag on.
+
+
+def preview(client: Client, flag: FeatureFlag) -> dict[str, list[str]]:
+    """Returns the rows of the page that asks for a confirmation."""
+    FeatureFlag.objects.update(enabled=False)
+    return preview_of(client.get(toggle_url(flag, "turn-on")))
+
+
+def test_confirmation_and_message_say_by_what_flag_is_bucketed(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    assert "bucketed by" not in preview(operator, flag)
+    set_unit("visitor")
+    rows = preview(operator, flag)
+    assert rows["bucketed by"] == ["visitor", "visitor"]
+    assert rows["state"] == ["off", "25 % of visitors"]
+    assert rows["who has the flag"] == ["Off for all users.", "On for 25 % of visitors."]
+    assert COUNTED not in rows  # Visitors are not in the database.
+    set_unit("organization")
+    response = turn_on(operator, flag)
+    assert "On for 25 % (by organization)." in response.content.decode()
+
+
+@override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
+def test_confirmation_counts_users_by_columns(operator: Client, flag: FeatureFlag) -> None:
+    users = [User(username=str(n), last_name="Bell", is_staff=n < 4) for n in range(9)]
+    User.objects.bulk_create(users)
+    set_unit("last_name")
+    # The administrator has no last name, and the others have the same.
+    assert preview(operator, flag)[COUNTED] in [["0 of 10", "0 of 10"], ["0 of 10", "9 of 10"]]
+    condition = {"attribute": "is_staff", "operator": "in", "values": [True]}
+    set_unit("user", rules=[{"conditions": [condition]}], rollout_percent=0)
+    # The administrator is the fifth.
+    assert preview(operator, flag)[COUNTED] == ["0 of 10", "5 of 10"]
+
+
+# The history.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_history_restore_and_undo_say_that_users_are_reassigned(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version, url = flag_version("new_checkout"), flag_url(flag, "history")
+    changes.update("new_checkout", {"bucket_by": "visitor"})
+    assert "bucketed by user → visitor" in page(operator, url)
+    response = operator.post(url, {"_restore": str(version)})
+    assert preview_of(response) == {"bucketed by": ["visitor", "user"]}
+    assert "This reassigns every user at once." in response.content.decode()
+    for warns in (True, False):
+        data = {"_undo": str(flag_version("new_checkout"))}
+        response = post_confirmed(operator, url, data, follow=True)
+        undone, *others = messages_of(response)
+        assert "was undone" in undone
+        assert any("The new unit reassigned every user." in one for one in others) is warns
+        changes.update("new_checkout", {"rollout_percent": 5})
