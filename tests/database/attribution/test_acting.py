@@ -32,6 +32,7 @@ from flagstaff._attribution.context import attributed, attribution
 from flagstaff._attribution.writes import attribute_writes
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import form_data
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS)
@@ -60,11 +61,6 @@ Write = Callable[[], object]
 
 def set_enabled(enabled: bool = True) -> None:
     FeatureFlag.objects.filter(key="new_checkout").update(enabled=enabled)
-
-
-def execute(statement: Any, *parameters: str | int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
 
 
 def enable_view(request: HttpRequest) -> HttpResponse:
@@ -149,24 +145,14 @@ def atomic_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
 
 
-# The middleware.
-
-
 @BOTH
-def test_write_of_a_view_is_attributed_to_the_user_of_the_request(
+def test_write_of_a_view_is_attributed_to_the_user_and_a_later_one_is_not(
     entries: Entries, as_alice: Client, alice: User
 ) -> None:
     as_alice.get("/enable/")
-    assert entries() == [(str(alice.pk), "web", None)]
-
-
-@COMMITTED
-@pytest.mark.usefixtures("atomic_requests")
-def test_write_of_a_view_with_atomic_requests_is_attributed_to_the_user(
-    entries: Entries, as_alice: Client, alice: User
-) -> None:
-    as_alice.get("/enable/")
-    assert entries() == [(str(alice.pk), "web", None)]
+    set_enabled(False)
+    rows("UPDATE flagstaff_featureflag SET enabled = true")
+    assert entries() == [(str(alice.pk), "web", None), NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
 @BOTH
@@ -190,11 +176,7 @@ def test_write_of_an_anonymous_request_has_only_a_source(entries: Entries, clien
 @BOTH
 @pytest.mark.parametrize("requests", ["each a transaction", "in autocommit"])
 def test_acting_as_in_a_view_overrides_the_user_of_the_request(
-    requests: str,
-    entries: Entries,
-    as_alice: Client,
-    alice: User,
-    request: pytest.FixtureRequest,
+    requests: str, entries: Entries, as_alice: Client, alice: User, request: pytest.FixtureRequest
 ) -> None:
     if requests == "each a transaction":
         request.getfixturevalue("atomic_requests")
@@ -203,34 +185,20 @@ def test_acting_as_in_a_view_overrides_the_user_of_the_request(
     assert entries() == [the_user, ("robot", "code", "cleanup"), the_user]
 
 
-@BOTH
-def test_write_after_a_request_is_not_attributed(entries: Entries, as_alice: Client) -> None:
-    as_alice.get("/enable/")
-    entries()
-    set_enabled(False)
-    execute("UPDATE flagstaff_featureflag SET enabled = true")
-    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
-
-
 @COMMITTED
-@pytest.mark.usefixtures("atomic_requests")
-def test_failed_atomic_request_leaves_no_change_and_no_entry(
-    entries: Entries, as_alice: Client
-) -> None:
-    with pytest.raises(ZeroDivisionError):
-        as_alice.get("/fail/")
-    assert entries() == []
-    set_enabled()
-    assert entries() == [NOT_ATTRIBUTED]
-
-
-@COMMITTED
-def test_failed_request_in_autocommit_keeps_its_attributed_write(
-    entries: Entries, as_alice: Client, alice: User
+def test_failed_request_keeps_its_attributed_write_in_autocommit_only(
+    entries: Entries, as_alice: Client, alice: User, request: pytest.FixtureRequest
 ) -> None:
     with pytest.raises(ZeroDivisionError):
         as_alice.get("/fail/")
     assert entries() == [(str(alice.pk), "web", None)]
+    set_enabled(False)
+    request.getfixturevalue("atomic_requests")
+    with pytest.raises(ZeroDivisionError):
+        as_alice.get("/fail/")
+    assert FeatureFlag.objects.get().enabled is False
+    set_enabled()
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
 @BOTH
@@ -257,53 +225,35 @@ def test_lazy_user_is_loaded_once_by_a_write(entries: Entries, bob: User) -> Non
     assert entries() == [NOT_ATTRIBUTED, (str(bob.pk), "web", None)]
 
 
-# The admin.
-
-
-@BOTH
-def test_toggle_in_the_admin_is_attributed_to_the_user(
-    entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
-) -> None:
-    address = reverse("admin:flagstaff_featureflag_turn_on", args=[flag.pk])
-    as_alice.post(address, {"_confirmed": "1"})
-    assert FeatureFlag.objects.get().enabled is True
-    assert entries() == [(str(alice.pk), "admin", None)]
-
-
-@BOTH
-def test_form_in_the_admin_is_attributed_to_the_user(
-    entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
-) -> None:
-    page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
-    data = form_data(page) | {
-        "enabled": "on",
-        "rollout_percent": "25",
-        "_confirmed": "1",
-    }
-    saved = as_alice.post(page.wsgi_request.path, data)
-    assert saved.status_code == 302
-    assert entries() == [(str(alice.pk), "admin", None)]
-
-
-@BOTH
-def test_deletion_in_the_admin_is_attributed_to_the_user(
+def test_write_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:
+    by_alice = (str(alice.pk), "admin", None)
+    toggle = reverse("admin:flagstaff_featureflag_turn_on", args=[flag.pk])
+    as_alice.post(toggle, {"_confirmed": "1"})
+    assert FeatureFlag.objects.get().enabled is True
+    assert entries() == [by_alice]
+    page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
+    data = form_data(page) | {"rollout_percent": "25", "_confirmed": "1"}
+    assert as_alice.post(page.wsgi_request.path, data).status_code == 302
+    assert entries() == [by_alice]
     flag.allowed_users.add(bob)
     entries()
-    address = reverse("admin:flagstaff_featureflag_delete", args=[flag.pk])
-    as_alice.post(address, {"post": "yes"})
-    assert entries() == [(str(alice.pk), "admin", None)] * 2
+    as_alice.post(reverse("admin:flagstaff_featureflag_delete", args=[flag.pk]), {"post": "yes"})
+    assert entries() == [by_alice] * 2
 
 
 # acting_as.
 
 
 @BOTH
-def test_acting_as_records_a_user_and_a_reason(entries: Entries, alice: User) -> None:
+def test_acting_as_records_a_user_and_a_reason_also_as_a_decorator(
+    entries: Entries, alice: User
+) -> None:
     with acting_as(alice, reason="on call"):
         set_enabled()
-    assert entries() == [(str(alice.pk), "code", "on call")]
+    acting_as("deploy")(set_enabled)(False)
+    assert entries() == [(str(alice.pk), "code", "on call"), ("deploy", "code", None)]
 
 
 @BOTH
@@ -316,15 +266,6 @@ def test_acting_as_accepts_users_names_and_none(user: object, actor: str, entrie
     with acting_as(user, source="pipeline"):
         set_enabled()
     assert entries() == [(actor, "pipeline", None)]
-
-
-@BOTH
-def test_write_after_acting_as_is_not_attributed(entries: Entries) -> None:
-    with acting_as("deploy"):
-        pass
-    set_enabled()
-    execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
-    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
 @COMMITTED
@@ -343,22 +284,13 @@ def test_inner_acting_as_overrides_the_outer(entries: Entries) -> None:
         with acting_as("robot"):
             set_enabled()
         set_enabled(False)
-        execute("SELECT 1; UPDATE flagstaff_featureflag SET enabled = true")
-    assert entries() == [("robot", "code", None), *[("deploy", "code", "release 42")] * 2]
+        rows("SELECT 1; UPDATE flagstaff_featureflag SET enabled = true")
+        rows("DO $$ BEGIN UPDATE flagstaff_featureflag SET enabled = false; END $$")
+    assert entries() == [("robot", "code", None), *[("deploy", "code", "release 42")] * 3]
 
 
 @BOTH
-def test_acting_as_works_as_a_decorator(entries: Entries) -> None:
-    @acting_as("deploy")
-    def release() -> None:
-        set_enabled()
-
-    release()
-    assert entries() == [("deploy", "code", None)]
-
-
-@BOTH
-def test_acting_as_that_raises_is_rolled_back(entries: Entries) -> None:
+def test_acting_as_with_an_error_is_rolled_back_even_if_it_is_suppressed(entries: Entries) -> None:
     @acting_as("deploy")
     def enable_and_fail() -> None:
         set_enabled()
@@ -366,12 +298,14 @@ def test_acting_as_that_raises_is_rolled_back(entries: Entries) -> None:
 
     with pytest.raises(ZeroDivisionError):
         enable_and_fail()
+    with acting_as("deploy"):
+        set_enabled()
+        with suppress(IntegrityError):
+            FeatureFlag.objects.create(key="new_checkout")
     assert entries() == []
+    assert FeatureFlag.objects.get().enabled is False
     set_enabled()
     assert entries() == [NOT_ATTRIBUTED]
-
-
-# Kinds of writes.
 
 
 def add_many() -> None:
@@ -409,27 +343,27 @@ WRITES: dict[str, Write] = {
     "set": change_users("set"),
     "delete of an allowed user": delete_an_allowed_user,
     "value": lambda: KeyValueStore.objects.create(key="gateway", value=1),
-    "cursor": lambda: execute(UPDATE),
-    "cursor with parameters": lambda: execute(UPDATE + " WHERE key = %s", "new_checkout"),
-    "cursor in capitals": lambda: execute(UPDATE.upper()),
-    "cursor with quotes": lambda: execute('UPDATE public."flagstaff_featureflag" SET enabled=true'),
-    "cursor behind comments": lambda: execute(f"/* job=7 */ -- here\n {UPDATE}"),
-    "cursor behind nested comments": lambda: execute(f"/* a /* b */ c */ /**/ {UPDATE}"),
-    "cursor with WITH": lambda: execute(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
+    "cursor": lambda: rows(UPDATE),
+    "cursor with parameters": lambda: rows(UPDATE + " WHERE key = %s", "new_checkout"),
+    "cursor in capitals": lambda: rows(UPDATE.upper()),
+    "cursor with quotes": lambda: rows('UPDATE public."flagstaff_featureflag" SET enabled=true'),
+    "cursor behind comments": lambda: rows(f"/* job=7 */ -- here\n {UPDATE}"),
+    "cursor behind nested comments": lambda: rows(f"/* a /* b */ c */ /**/ {UPDATE}"),
+    "cursor with WITH": lambda: rows(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
     "cursor with many": lambda: connection.cursor().executemany(
         "INSERT INTO flagstaff_featureflag (key) VALUES (%s)", [["a"], ["b"]]
     ),
-    "composed": lambda: execute(
+    "composed": lambda: connection.cursor().execute(
         sql.SQL("UPDATE {} SET enabled = true").format(sql.Identifier("flagstaff_featureflag"))
     ),
-    "TRUNCATE": lambda: execute("TRUNCATE flagstaff_keyvaluestore, flagstaff_featureflag CASCADE"),
+    "TRUNCATE": lambda: rows("TRUNCATE flagstaff_keyvaluestore, flagstaff_featureflag CASCADE"),
 }
 
 
 @BOTH
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_each_kind_of_write_is_attributed(write: Write, entries: Entries) -> None:
-    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
     with attributed(lambda: attribution("alice", source="web")):
         write()
     assert set(entries()) == {("alice", "web", None)}
@@ -441,68 +375,34 @@ MANY = 20_000
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
-def test_write_behind_very_many_comments_is_attributed(comment: str, entries: Entries) -> None:
+def test_only_a_write_behind_very_many_comments_is_attributed(
+    comment: str, entries: Entries
+) -> None:
     with attributed(lambda: attribution("alice", source="web")):
-        execute(f"{comment * MANY} {UPDATE}")
+        rows(f"{comment * MANY} {UPDATE}")
     assert set(entries()) == {("alice", "web", None)}
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
-def test_read_behind_very_many_comments_needs_no_actor(comment: str) -> None:
     with attributed(lambda: pytest.fail("the actor was loaded")):
-        execute(f"{comment * MANY} SELECT 1")
+        rows(f"{comment * MANY} SELECT 1")
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("comment", ["/*", "/* */", "--"])
 def test_statement_of_nothing_but_comments_needs_no_actor(comment: str) -> None:
     with attributed(lambda: pytest.fail("the actor was loaded")), suppress(ProgrammingError):
-        execute(comment * MANY)
+        rows(comment * MANY)
 
 
 @BOTH
-def test_every_write_in_acting_as_is_attributed(entries: Entries) -> None:
-    with acting_as("deploy"):
-        set_enabled()
-        execute(f"DO $$ BEGIN {UPDATE.replace('true', 'false')}; END $$")
-    assert entries() == [("deploy", "code", None)] * 2
-
-
-@BOTH
-def test_write_without_attribution_has_no_actor(entries: Entries) -> None:
-    set_enabled()
-    execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
-    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
-
-
-# Django's behaviour is unchanged.
-
-
-@BOTH
-@pytest.mark.parametrize("with_actor", [True, False])
-def test_attribution_adds_no_counted_queries(
-    with_actor: bool, entries: Entries, django_assert_num_queries: Any
+def test_attribution_adds_no_counted_queries_and_changes_no_result(
+    entries: Entries, client: Client, django_assert_num_queries: Any
 ) -> None:
-    current = (lambda: attribution("alice")) if with_actor else None
-    with attributed(current), django_assert_num_queries(2):
-        set_enabled()
-        execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
-
-
-@BOTH
-def test_attribution_of_a_request_adds_no_counted_queries(
-    flag: FeatureFlag, client: Client, django_assert_num_queries: Any
-) -> None:
+    for current in (None, lambda: attribution("alice")):
+        with attributed(current), django_assert_num_queries(2), connection.cursor() as cursor:
+            set_enabled()
+            cursor.execute("UPDATE flagstaff_featureflag SET rollout_percent = 1 RETURNING key")
+            assert (cursor.rowcount, cursor.fetchall()) == (1, [("new_checkout",)])
     with django_assert_num_queries(1):
         client.get("/enable/")
-
-
-@BOTH
-def test_result_of_an_attributed_write_is_unchanged(entries: Entries) -> None:
-    with attributed(lambda: attribution("alice")), connection.cursor() as cursor:
-        cursor.execute("UPDATE flagstaff_featureflag SET enabled = true RETURNING key")
-        assert (cursor.rowcount, cursor.fetchall()) == (1, [("new_checkout",)])
 
 
 @BOTH
@@ -529,16 +429,6 @@ def test_statements_after_a_failed_one_are_refused(entries: Entries) -> None:
 
 
 @BOTH
-def test_acting_as_with_a_suppressed_error_is_rolled_back(entries: Entries) -> None:
-    with acting_as("deploy"):
-        set_enabled()
-        with suppress(IntegrityError):
-            FeatureFlag.objects.create(key="new_checkout")
-    assert entries() == []
-    assert FeatureFlag.objects.get().enabled is False
-
-
-@BOTH
 def test_write_in_an_aborted_transaction_raises_the_servers_error(entries: Entries) -> None:
     with (
         suppress(ZeroDivisionError),
@@ -546,7 +436,7 @@ def test_write_in_an_aborted_transaction_raises_the_servers_error(entries: Entri
         attributed(lambda: attribution("alice")),
     ):
         with pytest.raises(ProgrammingError):
-            execute("UPDATE flagstaff_featureflag SET missing = 1")
+            rows("UPDATE flagstaff_featureflag SET missing = 1")
         with pytest.raises(InternalError, match="current transaction is aborted"):
             set_enabled()
         raise ZeroDivisionError
@@ -557,7 +447,7 @@ def test_write_in_an_aborted_transaction_raises_the_servers_error(entries: Entri
 def test_failed_statement_in_autocommit_leaves_the_connection_usable(entries: Entries) -> None:
     with attributed(lambda: attribution("alice")):
         with pytest.raises(ProgrammingError):
-            execute("UPDATE flagstaff_featureflag SET missing = 1")
+            rows("UPDATE flagstaff_featureflag SET missing = 1")
         assert connection.in_atomic_block is False
         set_enabled()
     set_enabled(False)
@@ -577,32 +467,25 @@ def test_statement_that_fails_at_commit_raises_integrity_error(
 
 
 @COMMITTED
-def test_lost_connection_raises_operational_error(entries: Entries) -> None:
+def test_lost_or_closed_connection_raises_operational_error(entries: Entries) -> None:
     other = connection.copy()
     with other.cursor() as cursor, attributed(lambda: attribution("alice")):
         cursor.execute("SELECT 1")
-        execute("SELECT pg_terminate_backend(%s)", other.connection.info.backend_pid)
+        rows("SELECT pg_terminate_backend(%s)", other.connection.info.backend_pid)
         with pytest.raises(OperationalError):
             cursor.execute(UPDATE)
-    other.close()
+        other.close()
+        with pytest.raises(OperationalError):
+            cursor.execute(UPDATE)
     assert entries() == []
-
-
-@COMMITTED
-def test_cursor_of_a_closed_connection_raises_operational_error(entries: Entries) -> None:
-    other = connection.copy()
-    cursor = other.cursor()
-    other.close()
-    with attributed(lambda: attribution("alice")), pytest.raises(OperationalError):
-        cursor.execute(UPDATE)
 
 
 @COMMITTED
 def test_transaction_begun_in_sql_stays_open(entries: Entries) -> None:
     with attributed(lambda: attribution("alice")):
-        execute("BEGIN")
+        rows("BEGIN")
         set_enabled()
-        execute("ROLLBACK")
+        rows("ROLLBACK")
     assert entries() == []
 
 
@@ -622,7 +505,7 @@ def test_write_without_autocommit_is_attributed_at_commit(entries: Entries) -> N
 
 
 @COMMITTED
-def test_connection_opened_in_an_execute_wrapper_keeps_attribute_writes() -> None:
+def test_opened_connection_has_one_wrapper_beside_those_of_the_project() -> None:
     def pass_on(execute: Any, *arguments: Any) -> Any:
         return execute(*arguments)
 
@@ -632,13 +515,9 @@ def test_connection_opened_in_an_execute_wrapper_keeps_attribute_writes() -> Non
         assert other.execute_wrappers == [attribute_writes, pass_on]
     assert other.execute_wrappers == [attribute_writes]
     other.close()
-
-
-@COMMITTED
-def test_reopened_connection_has_one_wrapper() -> None:
-    connection.close()
-    connection.ensure_connection()
-    assert connection.execute_wrappers.count(attribute_writes) == 1
+    other.ensure_connection()
+    assert other.execute_wrappers == [attribute_writes]
+    other.close()
 
 
 def test_write_with_invalid_settings_succeeds_without_attribution(

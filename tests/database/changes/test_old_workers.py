@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from flagstaff import changes, serialization
+from flagstaff.changes import Changed
 from flagstaff.changes.old_workers import old_worker_problem, required_format
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import FeatureFlag, Segment
@@ -48,27 +50,22 @@ def versions_of(key: str) -> list[int]:
     return sorted(entry["version"] for entry in found)
 
 
-@pytest.mark.parametrize("rules", [None, [], ""], ids=repr)
-def test_empty_rules_need_no_format(rules: object) -> None:
-    assert required_format(rules) == 0
-
-
-def test_rules_need_the_first_format() -> None:
-    assert required_format(RULES) == 1
+def test_rules_need_the_first_format_unless_they_are_empty() -> None:
+    assert [required_format(rules) for rules in (None, [], "", RULES)] == [0, 0, 0, 1]
 
 
 @pytest.mark.usefixtures("old_worker")
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        (lambda: changes.update(FLAG, {"rules": RULES}), "rules"),
-        (lambda: changes.create("new", rules=RULES), "rules"),
-        (lambda: changes.create_segment("paying", PAYING), "conditions"),
+        (partial(changes.update, FLAG, {"rules": RULES}), "rules"),
+        (partial(changes.create, "new", rules=RULES), "rules"),
+        (partial(changes.create_segment, "paying", PAYING), "conditions"),
     ],
     ids=["update", "create", "create_segment"],
 )
-def test_rules_are_refused_while_an_old_worker_is_connected(
-    change: Callable[[], object], field: str
+def test_rules_are_refused_while_an_old_worker_is_connected_unless_forced(
+    change: Callable[..., Changed], field: str
 ) -> None:
     with pytest.raises(InvalidChangeError) as error:
         change()
@@ -76,15 +73,7 @@ def test_rules_are_refused_while_an_old_worker_is_connected(
     assert rules_of(FLAG) == []
     assert not FeatureFlag.objects.filter(key="new").exists()
     assert not Segment.objects.filter(key="paying").exists()
-
-
-@pytest.mark.usefixtures("old_worker")
-def test_forced_rules_are_written() -> None:
-    assert changes.update(FLAG, {"rules": RULES}, force=True).written
-    assert changes.create("new", force=True, rules=RULES).written
-    assert changes.create_segment("paying", PAYING, force=True).written
-    assert changes.update_segment("paying", {"conditions": PAYING * 2}, force=True).written
-    assert rules_of(FLAG) == rules_of("new") == RULES
+    assert change(force=True).written
 
 
 def test_past_rules_are_refused_unless_forced(join: Join) -> None:
@@ -112,11 +101,11 @@ def test_past_conditions_are_refused_unless_forced(join: Join) -> None:
     with pytest.raises(InvalidChangeError, match="conditions: connected workers"):
         changes.undo_segment("paying")
     assert changes.undo_segment("paying", force=True).written
-    [version] = [changes.update_segment("paying", {"description": "all"}).version]
+    version = changes.update_segment("paying", {"description": "all"}).version or 0
     changes.update_segment("paying", {"conditions": PAYING * 2}, force=True)
     with pytest.raises(InvalidChangeError, match="conditions: connected workers"):
-        changes.restore_segment("paying", to=version or 0)
-    assert changes.restore_segment("paying", to=version or 0, force=True).written
+        changes.restore_segment("paying", to=version)
+    assert changes.restore_segment("paying", to=version, force=True).written
 
 
 @pytest.mark.usefixtures("old_worker")
@@ -143,20 +132,15 @@ def test_changes_without_new_rules_are_never_refused(join: Join) -> None:
     assert changes.create("new", rules=[]).written
 
 
-def test_workers_of_unknown_format_do_not_refuse_rules(join: Join, other_token_table: int) -> None:
+def test_workers_of_unknown_or_newer_format_and_other_databases_do_not_refuse_rules(
+    join: Join, other_token_table: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     join().set_name("flagstaff")  # behind a pooler
     join().set_name("fs2 what is this")
     join(table=other_token_table, rule_format=None)
-    assert changes.update(FLAG, {"rules": RULES}).written
-
-
-def test_newer_worker_does_not_refuse_rules(join: Join) -> None:
     join(rule_format=2)
     assert changes.update(FLAG, {"rules": RULES}).written
-
-
-@pytest.mark.usefixtures("old_worker")
-def test_rules_are_written_on_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    join("web-1", 7, rule_format=None)
     monkeypatch.setattr(connection, "vendor", "sqlite")
     assert old_worker_problem([RULES]) is None
 
@@ -166,10 +150,8 @@ def test_commands_write_rules_only_with_force(tmp_path: Path) -> None:
     rules, conditions = tmp_path / "rules.json", tmp_path / "conditions.json"
     rules.write_text(json.dumps(RULES))
     conditions.write_text(json.dumps(PAYING))
-    for command in (
-        ("set-rules", FLAG, str(rules)),
-        ("segment", "create", "paying", str(conditions)),
-    ):
+    create = ("segment", "create", "paying", str(conditions))
+    for command in (("set-rules", FLAG, str(rules)), create):
         refused = flags(*command)
         assert refused.status == 4
         assert REFUSED in refused.err

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +35,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownFlagE
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.repeats import repeats
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 # Each change is a transaction of its own, as in production.
@@ -44,11 +45,6 @@ COMMITTED = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def users() -> list[User]:
     return User.objects.bulk_create([User(username=f"guest{n}") for n in range(6)])
-
-
-def execute(statement: str, *parameters: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
 
 
 def state() -> dict[str, Any] | None:
@@ -113,7 +109,7 @@ def do(step: Any, users: list[User]) -> None:
         delete(flag.key)
         undo(flag.key)
     elif name == "clear":
-        execute("DELETE FROM flagstaff_featureflag_allowed_users")
+        rows("DELETE FROM flagstaff_featureflag_allowed_users")
     else:
         change_users(flag, name, [users[n] for n in content])
 
@@ -126,7 +122,7 @@ def change_users(flag: FeatureFlag, name: str, users: list[User]) -> None:
     elif name == "set":
         flag.allowed_users.set(users)
     elif users:
-        execute(REPLACE_USER, users[0].pk, users[0].pk)
+        rows(REPLACE_USER, users[0].pk, users[0].pk)
 
 
 @pytest.fixture
@@ -168,9 +164,6 @@ def test_any_version_of_a_random_history_can_be_restored(
         assert state() == now
 
 
-# Restore.
-
-
 @pytest.fixture
 def flag(users: list[User]) -> FeatureFlag:
     """A flag that allows the first two guests."""
@@ -179,112 +172,52 @@ def flag(users: list[User]) -> FeatureFlag:
     return flag
 
 
-def newest() -> Any:
-    return Change.objects.latest("id")
+def version() -> int:
+    """The present version of the flag."""
+    return flag_version("new_checkout") or 0
 
 
 @COMMITTED
-def test_restore_is_a_new_change(flag: FeatureFlag) -> None:
-    version = flag_version("new_checkout")
-    assert version is not None
+def test_restore_is_a_new_change_over_the_expected_version(flag: FeatureFlag) -> None:
+    before = version()
+    assert restore("new_checkout", to=before).written is False
+    assert version() == before
     set_rollout("new_checkout", 50)
     enable("new_checkout")
+    with pytest.raises(ConflictError):
+        restore("new_checkout", to=before, expect_version=before)
     with acting_as("ana", reason="back to Monday"):
-        changed = restore("new_checkout", to=version)
+        changed = restore("new_checkout", to=before, expect_version=version())
     assert changed.old == {"enabled": True, "rollout_percent": 50}
     assert changed.new == {"enabled": False, "rollout_percent": 25}
-    assert changed.version == flag_version("new_checkout")
+    assert changed.version == version()
     assert changed.undo
     assert changed.undo.command == f"manage.py flags undo new_checkout {changed.version}"
-    assert (newest().actor, newest().reason) == ("ana", "back to Monday")
+    newest = Change.objects.latest("id")
+    assert (newest.actor, newest.reason) == ("ana", "back to Monday")
 
 
 @COMMITTED
-def test_restore_leaves_out_deleted_users(flag: FeatureFlag, users: list[User]) -> None:
-    version = flag_version("new_checkout")
-    assert version is not None
+def test_restore_of_a_deleted_flag_recreates_it_without_deleted_users(
+    flag: FeatureFlag, users: list[User]
+) -> None:
+    before, then = state(), version()
+    delete("new_checkout")
+    restored = restore("new_checkout", to=then)
+    assert (state(), restored.old) == (before, None)
+    assert restored.new["rollout_percent"] == 25
+    assert restored.new["created_at"] == flag.created_at
     flag.allowed_users.clear()
     deleted = users[0].pk
     users[0].delete()
-    changed = restore("new_checkout", to=version)
-    assert changed.missing == (deleted,)
+    assert restore("new_checkout", to=then).missing == (deleted,)
     assert list(flag.allowed_users.all()) == [users[1]]
-
-
-@COMMITTED
-def test_restore_of_a_deleted_flag_recreates_it(flag: FeatureFlag) -> None:
-    before, version = state(), flag_version("new_checkout")
-    assert version is not None
-    delete("new_checkout")
-    restored = restore("new_checkout", to=version)
-    assert (state(), restored.old) == (before, None)
-    assert restored.new["rollout_percent"] == 25
-
-
-@COMMITTED
-def test_restore_with_old_expected_version_raises_conflict(flag: FeatureFlag) -> None:
-    version = flag_version("new_checkout")
-    assert version is not None
-    set_rollout("new_checkout", 50)
-    with pytest.raises(ConflictError):
-        restore("new_checkout", to=version, expect_version=version)
-    assert state() is not None
-    assert FeatureFlag.objects.get().rollout_percent == 50
-
-
-@COMMITTED
-def test_restore_of_the_present_state_writes_nothing(flag: FeatureFlag) -> None:
-    version = flag_version("new_checkout")
-    assert version is not None
-    assert restore("new_checkout", to=version).written is False
-    assert flag_version("new_checkout") == version
-
-
-@pytest.mark.usefixtures("flag")
-def test_restore_of_another_flags_version_is_rejected() -> None:
-    version = create("banner").version
-    assert version is not None
-    with pytest.raises(InvalidChangeError, match=f"new_checkout has no version {version}; see"):
-        restore("new_checkout", to=version)
-    with pytest.raises(UnknownFlagError):
-        restore("new_chekout", to=version)
-
-
-@COMMITTED
-def test_restore_leaves_a_newer_column_unchanged(flag: FeatureFlag) -> None:
-    version = flag_version("new_checkout")
-    assert version is not None
-    update("new_checkout", {"description": "newer", "rollout_percent": 50})
-    execute("UPDATE flagstaff_change SET old = old - 'description', new = new - 'description'")
-    restore("new_checkout", to=version)
-    assert FeatureFlag.objects.values_list("description", "rollout_percent").get() == ("newer", 25)
-
-
-@COMMITTED
-def test_undo_of_a_deletion_sets_the_default_of_a_newer_column(
-    flag: FeatureFlag,
-) -> None:
-    delete("new_checkout")
-    execute("UPDATE flagstaff_change SET old = old - '{client_side, kind, created_at}'::text[]")
-    undo("new_checkout")
-    assert FeatureFlag.objects.values_list("client_side", "kind").get() == (False, "release")
-
-
-@COMMITTED
-def test_undo_of_a_deletion_returns_the_time_of_creation_that_is_stored(flag: FeatureFlag) -> None:
-    delete("new_checkout")
-    undone = undo("new_checkout")
-    assert undone.new["created_at"] == FeatureFlag.objects.get().created_at == flag.created_at
-
-
-# Values.
 
 
 @COMMITTED
 @pytest.mark.parametrize("value", [0.1, 10**30, 1.0, [1, None], {"a": {"b": "ž"}}, "", False])
 def test_restore_value_returns_exactly_the_old_json(value: Any) -> None:
-    version = create_value("limit", value).version
-    assert version is not None
+    version = create_value("limit", value).version or 0
     set_value("limit", "other")
     restore_value("limit", to=version)
     assert repr(KeyValueStore.objects.get().value) == repr(value)
@@ -294,17 +227,15 @@ def test_restore_value_returns_exactly_the_old_json(value: Any) -> None:
 
 
 @COMMITTED
-def test_undo_value_from_float_to_equal_integer_writes() -> None:
-    create_value("limit", 1)
-    set_value("limit", 1.0)
-    undo_value("limit")
-    assert repr(KeyValueStore.objects.get().value) == "1"
-
-
-@COMMITTED
-def test_restore_of_a_secret_value_is_rejected() -> None:
-    version = create_value("token", "hunter2", secret=True).version
-    assert version is not None
+def test_restore_of_a_secret_value_is_rejected_and_of_its_other_fields_works() -> None:
+    version = create_value("token", "hunter2", secret=True).version or 0
+    KeyValueStore.objects.update(description="changed", secret=False)
+    restore_value("token", to=version)
+    row = KeyValueStore.objects.get()
+    assert (row.value, row.description, row.secret) == ("hunter2", "", True)
+    KeyValueStore.objects.update(description="again")
+    undo_value("token")
+    assert KeyValueStore.objects.get().description == ""
     changed = set_value("token", "hunter3")
     assert (changed.secret, changed.undo) == (True, None)
     message = "the history stores only a digest of token, because it is secret; enter the value"
@@ -316,19 +247,6 @@ def test_restore_of_a_secret_value_is_rejected() -> None:
     assert delete_value("token").undo is None
     with pytest.raises(InvalidChangeError, match="value create token -"):
         undo_value("token")
-
-
-@COMMITTED
-def test_restore_of_a_secret_values_other_fields_works() -> None:
-    version = create_value("token", "hunter2", secret=True).version
-    assert version is not None
-    KeyValueStore.objects.update(description="changed", secret=False)
-    restore_value("token", to=version)
-    row = KeyValueStore.objects.get()
-    assert (row.value, row.description, row.secret) == ("hunter2", "", True)
-    KeyValueStore.objects.update(description="again")
-    undo_value("token")
-    assert KeyValueStore.objects.get().description == ""
 
 
 @COMMITTED
@@ -344,12 +262,9 @@ def test_undo_after_secret_was_changed_keeps_the_value(secret: bool) -> None:
     assert (row.value, row.description, row.secret) == ("hunter3", "", not secret)
 
 
-# Undo.
-
-
 @COMMITTED
 @pytest.mark.parametrize(
-    ("old", "new"), [(1, True), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
+    ("old", "new"), [(1, True), (1, 1.0), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
 )
 def test_undo_distinguishes_numbers_from_booleans(old: Any, new: Any) -> None:
     create_value("limit", old)
@@ -364,7 +279,9 @@ def test_undo_distinguishes_numbers_from_booleans(old: Any, new: Any) -> None:
 
 
 @COMMITTED
-def test_undo_keeps_newer_changes_of_other_fields(flag: FeatureFlag, users: list[User]) -> None:
+def test_undo_writes_once_and_keeps_newer_changes_of_other_fields(
+    flag: FeatureFlag, users: list[User]
+) -> None:
     change = set_rollout("new_checkout", 50).version
     enable("new_checkout")
     add_allowed_users("new_checkout", users[3])
@@ -372,6 +289,10 @@ def test_undo_keeps_newer_changes_of_other_fields(flag: FeatureFlag, users: list
     assert (undone.old, undone.new) == ({"rollout_percent": 50}, {"rollout_percent": 25})
     assert FeatureFlag.objects.get().enabled is True
     assert flag.allowed_users.count() == 3
+    assert undo("new_checkout", change).written is False
+    # The last change is the undo.
+    undo("new_checkout")
+    assert FeatureFlag.objects.get().rollout_percent == 50
 
 
 @COMMITTED
@@ -388,44 +309,23 @@ def test_undo_of_a_field_changed_since_raises_conflict(flag: FeatureFlag) -> Non
 
 
 @COMMITTED
-def test_undo_of_one_change_twice_writes_once(flag: FeatureFlag) -> None:
-    change = set_rollout("new_checkout", 50).version
-    assert undo("new_checkout", change).written is True
-    assert undo("new_checkout", change).written is False
-    assert FeatureFlag.objects.get().rollout_percent == 25
-
-
-@COMMITTED
-def test_undo_of_an_undo_repeats_the_change(flag: FeatureFlag) -> None:
-    set_rollout("new_checkout", 50)
-    undo("new_checkout")
-    undo("new_checkout")
-    assert FeatureFlag.objects.get().rollout_percent == 50
-
-
-@COMMITTED
 def test_undo_of_a_transaction_of_many_changes_undoes_all_of_them(
     flag: FeatureFlag, users: list[User]
 ) -> None:
+    with acting_as("release"):
+        set_rollout("new_checkout", 40)
     before = state()
     with acting_as("release"):
         enable("new_checkout")
         set_rollout("new_checkout", 50)
         add_allowed_users("new_checkout", users)
         remove_allowed_users("new_checkout", users[0])
+    # An old transaction may have the same number.
+    number = Change.objects.latest("id").transaction_id
+    long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    Change.objects.exclude(transaction_id=number).update(transaction_id=number, at=long_ago)
     undo("new_checkout")
     assert state() == before
-
-
-@COMMITTED
-def test_undo_ignores_an_old_transaction_with_the_same_number(flag: FeatureFlag) -> None:
-    set_rollout("new_checkout", 50)
-    long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    set_rollout("new_checkout", 75)
-    newest = Change.objects.latest("id").transaction_id
-    Change.objects.exclude(transaction_id=newest).update(transaction_id=newest, at=long_ago)
-    undo("new_checkout")
-    assert FeatureFlag.objects.get().rollout_percent == 50
 
 
 @COMMITTED
@@ -442,18 +342,21 @@ def test_undo_of_a_creation_deletes_only_an_unchanged_flag(users: list[User]) ->
 
 
 @COMMITTED
-def test_undo_of_a_change_of_a_deleted_flag_is_rejected(flag: FeatureFlag) -> None:
+def test_undo_and_restore_of_an_unknown_change_or_of_a_deleted_flag_are_rejected(
+    flag: FeatureFlag,
+) -> None:
+    other = create("banner").version or 0
+    for call in (partial(restore, to=other), partial(undo, change=other)):
+        with pytest.raises(InvalidChangeError, match=f"new_checkout has no version {other}; see"):
+            call("new_checkout")
+    with pytest.raises(UnknownFlagError):
+        restore("new_chekout", to=other)
     change = set_rollout("new_checkout", 50).version
     delete("new_checkout")
     with pytest.raises(InvalidChangeError, match="new_checkout has been deleted; restore it"):
         undo("new_checkout", change)
-
-
-@COMMITTED
-def test_undo_of_an_unknown_change_is_rejected(flag: FeatureFlag) -> None:
-    with pytest.raises(InvalidChangeError, match="new_checkout has no version 987654; see"):
-        undo("new_checkout", 987654)
-    execute("DELETE FROM flagstaff_change")
+    undo("new_checkout")
+    rows("DELETE FROM flagstaff_change")
     with pytest.raises(InvalidChangeError, match="new_checkout has no change to undo"):
         undo("new_checkout")
 

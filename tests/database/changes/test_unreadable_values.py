@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import transaction
 from django.test import Client
 
 from flagstaff._text.json_text import UnreadableJson, read_columns
@@ -18,6 +18,7 @@ from flagstaff.models import Change, KeyValueStore
 from flagstaff.serialization import export
 from tests.support.admin_pages import VALUES, column, errors, form_data, messages_of, page, staff
 from tests.support.documents import import_text
+from tests.support.sql import rows
 from tests.support.terminals import flags
 
 pytestmark = pytest.mark.django_db
@@ -40,10 +41,7 @@ def problem(request: pytest.FixtureRequest) -> str:
     # A flush keeps the entries of other tests.
     Change.objects.filter(key="limit").delete()
     KeyValueStore.objects.create(key="page_size", value=20)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('limit', %s)", [text]
-        )
+    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('limit', %s)", text)
     return problem
 
 
@@ -53,49 +51,30 @@ def pk() -> int:
 
 
 def stored() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT value::text FROM flagstaff_keyvaluestore WHERE key = 'limit'")
-        [[text]] = cursor.fetchall()
+    [[text]] = rows("SELECT value::text FROM flagstaff_keyvaluestore WHERE key = 'limit'")
     return str(text)
 
 
-# The admin.
-
-
-def test_list_shows_unreadable_value_beside_the_others(problem: str, admin_client: Client) -> None:
+def test_unreadable_value_is_shown_replaced_and_deleted_in_the_admin(
+    problem: str, admin_client: Client
+) -> None:
     shown = column(page(admin_client, VALUES), "shown_value")
     assert shown == [f"unreadable: {problem}", "20"]
-
-
-def test_change_page_of_unreadable_value_has_an_empty_field(
-    problem: str, admin_client: Client
-) -> None:
-    url = f"{VALUES}{pk()}/change/"
-    assert form_data(admin_client.get(url))["value"] == ""
-    assert f"The stored value is unreadable: {problem}." in page(admin_client, url)
-
-
-def test_unreadable_value_is_replaced_on_the_change_page(
-    problem: str, admin_client: Client
-) -> None:
-    url = f"{VALUES}{pk()}/change/"
-    data = form_data(admin_client.get(url))
-    assert errors(admin_client, url, data)["value"] == [
+    url = f"{VALUES}{pk()}/"
+    assert f"unreadable: {problem}" in page(staff("view_keyvaluestore"), f"{url}change/")
+    assert f"The stored value is unreadable: {problem}." in page(admin_client, f"{url}change/")
+    assert "limit" in page(admin_client, f"{url}delete/")
+    with transaction.atomic():
+        assert admin_client.post(f"{url}delete/", {"post": "yes"}).status_code == 302
+        assert not KeyValueStore.objects.filter(key="limit").exists()
+        transaction.set_rollback(True)
+    data = form_data(admin_client.get(f"{url}change/"))
+    assert data["value"] == ""
+    assert errors(admin_client, f"{url}change/", data)["value"] == [
         'the value is missing or null; write JSON, such as "stripe", 25 or []'
     ]
-    assert admin_client.post(url, {**data, "value": "50"}).status_code == 302
+    assert admin_client.post(f"{url}change/", {**data, "value": "50"}).status_code == 302
     assert stored() == "50"
-
-
-def test_unreadable_value_is_deleted_in_the_admin(problem: str, admin_client: Client) -> None:
-    url = f"{VALUES}{pk()}/delete/"
-    assert "limit" in page(admin_client, url)
-    assert admin_client.post(url, {"post": "yes"}).status_code == 302
-    assert not KeyValueStore.objects.filter(key="limit").exists()
-
-
-def test_viewer_sees_why_value_is_unreadable(problem: str) -> None:
-    assert f"unreadable: {problem}" in page(staff("view_keyvaluestore"), f"{VALUES}{pk()}/change/")
 
 
 @EVENTS
@@ -108,47 +87,23 @@ def test_history_page_shows_unreadable_value(problem: str, admin_client: Client)
     assert f"created, value unreadable: {problem}" in html
 
 
-# Changes.
-
-
-def test_unreadable_value_is_set(problem: str) -> None:
-    changed = set_value("limit", 50)
-    assert (changed.written, changed.new, changed.undo) == (True, 50, None)
-    assert stored() == "50"
-
-
-def test_text_of_an_unreadable_value_is_another_value(problem: str) -> None:
-    assert set_value("limit", str(stored())).written
-
-
-def test_other_field_beside_unreadable_value_is_changed(problem: str) -> None:
+def test_unreadable_value_stays_beside_a_changed_field_until_it_is_set(problem: str) -> None:
     before = stored()
     assert update_value("limit", {"description": "per hour"}).written
     assert stored() == before
-
-
-def test_unreadable_value_is_deleted(problem: str) -> None:
-    changed = delete_value("limit")
-    assert (changed.written, changed.undo) == (True, None)
-
-
-@EVENTS
-def test_undo_to_an_unreadable_value_is_refused(problem: str) -> None:
-    set_value("limit", 50)
-    with pytest.raises(InvalidChangeError, match="Python cannot decode the value that limit had"):
-        undo_value("limit")
+    ran = flags("value", "set", "limit", "50")
+    assert ran.status == 0
+    assert f"limit: value unreadable: {problem} → 50" in ran.err
+    assert "undo:" not in ran.err
     assert stored() == "50"
 
 
-@EVENTS
-def test_restore_of_an_unreadable_value_is_refused(problem: str, admin_client: Client) -> None:
-    version = value_version("limit") or 0
-    set_value("limit", 50)
-    with pytest.raises(InvalidChangeError, match="Python cannot decode the value that limit had"):
-        restore_value("limit", to=version)
-    url = f"{VALUES}{pk()}/history/"
-    response = admin_client.post(url, {"_restore": version}, follow=True)
-    assert "Not saved: Python cannot decode" in messages_of(response)[0]
+def test_unreadable_value_is_replaced_by_its_text_and_by_an_import(problem: str) -> None:
+    with transaction.atomic():
+        assert set_value("limit", stored()).written
+        transaction.set_rollback(True)
+    import_text(json.dumps({"flagstaff": 1, "values": {"limit": {"value": 50}}}), "json")
+    assert stored() == "50"
 
 
 def restorable(client: Client) -> list[int]:
@@ -158,12 +113,23 @@ def restorable(client: Client) -> list[int]:
 
 
 @EVENTS
-def test_restore_of_an_unreadable_value_is_not_offered(problem: str, admin_client: Client) -> None:
+def test_undo_and_restore_of_an_unreadable_value_are_refused_and_not_offered(
+    problem: str, admin_client: Client
+) -> None:
     unreadable = value_version("limit") or 0
     update_value("limit", {"description": "per hour"})
     described = value_version("limit") or 0
     set_value("limit", 50)
     fifty = value_version("limit") or 0
+    url = f"{VALUES}{pk()}/history/"
+    refused = "Python cannot decode the value that limit had"
+    with pytest.raises(InvalidChangeError, match=refused):
+        undo_value("limit")
+    with pytest.raises(InvalidChangeError, match=refused):
+        restore_value("limit", to=unreadable)
+    assert stored() == "50"
+    response = admin_client.post(url, {"_restore": unreadable}, follow=True)
+    assert "Not saved: Python cannot decode" in messages_of(response)[0]
     set_value("limit", 60)
     offered = restorable(admin_client)
     assert fifty in offered
@@ -171,79 +137,45 @@ def test_restore_of_an_unreadable_value_is_not_offered(problem: str, admin_clien
 
 
 @EVENTS
-def test_undo_to_an_unreadable_value_is_not_offered(problem: str, admin_client: Client) -> None:
-    set_value("limit", 50)
-    assert 'name="_undo"' not in page(admin_client, f"{VALUES}{pk()}/history/")
-
-
-@EVENTS
-def test_undo_of_another_field_is_offered_beside_an_unreadable_value(
+def test_other_field_beside_an_unreadable_value_is_undone_and_restored(
     problem: str, admin_client: Client
 ) -> None:
-    update_value("limit", {"description": "per hour"})
-    assert 'name="_undo"' in page(admin_client, f"{VALUES}{pk()}/history/")
-
-
-@EVENTS
-def test_restore_is_offered_beside_an_unreadable_value_that_stays(
-    problem: str, admin_client: Client
-) -> None:
-    version = value_version("limit") or 0
-    update_value("limit", {"description": "per hour"})
-    assert restorable(admin_client) == [version]
-    restore_value("limit", to=version)
-
-
-@EVENTS
-def test_other_field_of_an_unreadable_version_is_undone(problem: str) -> None:
-    before = stored()
-    update_value("limit", {"description": "per hour"})
-    assert undo_value("limit").written
-    assert stored() == before
-    assert KeyValueStore.objects.values_list("description", flat=True).get(key="limit") == ""
+    before, version = stored(), value_version("limit") or 0
+    for back in (undo_value, lambda key: restore_value(key, to=version)):
+        update_value("limit", {"description": "per hour"})
+        assert 'name="_undo"' in page(admin_client, f"{VALUES}{pk()}/history/")
+        assert version in restorable(admin_client)
+        assert back("limit").written
+        descriptions = KeyValueStore.objects.values_list("description", flat=True)
+        assert (stored(), descriptions.get(key="limit")) == (before, "")
 
 
 @EVENTS
 def test_unreadable_value_is_not_created_again(problem: str) -> None:
-    delete_value("limit")
+    changed = delete_value("limit")
+    assert (changed.written, changed.undo) == (True, None)
     with pytest.raises(InvalidChangeError, match="Python cannot decode the value that limit had"):
         undo_value("limit")
 
 
-# The terminal.
-
-
-def test_value_list_shows_unreadable_value(problem: str) -> None:
-    rows = [line.split("\t")[:2] for line in flags("value", "list").out.splitlines()]
-    assert rows == [["limit", f"unreadable: {problem}"], ["page_size", "20"]]
+def test_unreadable_value_is_listed_and_neither_returned_nor_exported(problem: str) -> None:
+    listed = [line.split("\t")[:2] for line in flags("value", "list").out.splitlines()]
+    assert listed == [["limit", f"unreadable: {problem}"], ["page_size", "20"]]
     limit, page_size = json.loads(flags("value", "list", "--json").out)
     assert (limit["value"], limit["problem"], page_size["value"]) == (None, problem, 20)
-
-
-def test_value_get_of_an_unreadable_value_fails(problem: str) -> None:
     ran = flags("value", "get", "limit")
     assert (ran.status, ran.out) == (1, "")
     assert f"the value 'limit' cannot be decoded: {problem}; set it to another value" in ran.err
+    with pytest.raises(FlagstaffError, match=f"the value 'limit' cannot be exported: {problem}"):
+        export()
+    assert export(["page_size"])["values"]["page_size"]["value"] == 20
 
 
-def test_unreadable_value_is_set_in_a_terminal(problem: str) -> None:
-    ran = flags("value", "set", "limit", "50")
-    assert ran.status == 0
-    assert f"limit: value unreadable: {problem} → 50" in ran.err
-    assert "undo:" not in ran.err
-
-
-def test_history_of_an_unreadable_value_is_printed(problem: str) -> None:
+def test_event_of_an_unreadable_value_is_printed_and_keeps_its_other_fields(problem: str) -> None:
     assert f"unreadable: {problem}" in flags("history", "limit", "--value").out
-    [event] = json.loads(flags("history", "limit", "--value", "--json").out)
-    [value] = [one["new"] for one in event["differences"] if one["field"] == "value"]
+    [printed] = json.loads(flags("history", "limit", "--value", "--json").out)
+    [value] = [one["new"] for one in printed["differences"] if one["field"] == "value"]
     assert value == stored()
-
-
-# The history and files.
-
-
-def test_event_of_an_unreadable_value_keeps_its_other_fields(problem: str) -> None:
     [event] = value_history("limit")
     fields = {one.field: one.new for one in event.differences}
     assert isinstance(fields["value"], UnreadableJson)
@@ -253,24 +185,8 @@ def test_event_of_an_unreadable_value_keeps_its_other_fields(problem: str) -> No
     assert Change.objects.get(key="limit").new["description"] == ""
 
 
-def test_export_of_an_unreadable_value_is_refused(problem: str) -> None:
-    with pytest.raises(FlagstaffError, match=f"the value 'limit' cannot be exported: {problem}"):
-        export()
-    assert export(["page_size"])["values"]["page_size"]["value"] == 20
-
-
-def test_import_replaces_an_unreadable_value(problem: str) -> None:
-    import_text(json.dumps({"flagstaff": 1, "values": {"limit": {"value": 50}}}), "json")
-    assert stored() == "50"
-
-
 @pytest.mark.parametrize(
-    "row",
-    [
-        {},
-        {"key": "a"},
-        {'a"b\\': {"}": "{", ",": [":"]}, "c:": [1, {"d": None}], "e": "\\"},
-    ],
+    "row", [{}, {"key": "a"}, {'a"b\\': {"}": "{", ",": [":"]}, "c:": [1, {"d": None}], "e": "\\"}]
 )
 def test_columns_are_read_as_json(row: dict[str, Any]) -> None:
     long = {**row, "value": [[]]}

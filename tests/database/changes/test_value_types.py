@@ -6,9 +6,16 @@ import json
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, models, transaction
+from django.db import IntegrityError, models, transaction
 
-from flagstaff.changes import create_value, restore_value, set_value, undo_value, update_value
+from flagstaff.changes import (
+    create_value,
+    delete_value,
+    restore_value,
+    set_value,
+    undo_value,
+    update_value,
+)
 from flagstaff.conf import Conf
 from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history import value_history
@@ -16,6 +23,7 @@ from flagstaff.history.describe import describe_change
 from flagstaff.models import KeyValueStore
 from flagstaff.serialization import apply, export, read
 from tests.support.models_of_others import model_of, value_fields
+from tests.support.sql import rows
 from tests.support.terminals import document, run
 
 pytestmark = pytest.mark.django_db
@@ -38,25 +46,25 @@ def stored() -> Any:
 def write_with_sql(**columns: object) -> None:
     names = ", ".join(f"{name} = %s" for name in columns)
     values = [str(one) if name == "type" else json.dumps(one) for name, one in columns.items()]
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"UPDATE flagstaff_keyvaluestore SET {names}", values)
+    with transaction.atomic():
+        rows(f"UPDATE flagstaff_keyvaluestore SET {names}", *values)
 
 
-# Changes.
-
-
-def test_value_that_is_no_choice_is_refused_with_a_guess(gateway: KeyValueStore) -> None:
+def test_value_that_breaks_its_rule_is_refused_with_a_guess(gateway: KeyValueStore) -> None:
     with pytest.raises(InvalidChangeError) as caught:
         set_value(KEY, "Strpie")
     assert str(caught.value) == (
         'payment_gateway: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
     )
     assert stored() == "Stripe"
-
-
-def test_value_that_is_a_choice_is_written(gateway: KeyValueStore) -> None:
     assert set_value(KEY, "PayPal").written
     assert stored() == "PayPal"
+    create_value("page_size", 20, type="integer")
+    with pytest.raises(InvalidChangeError) as caught:
+        set_value("page_size", "25")
+    assert str(caught.value) == (
+        "page_size: the value must be an integer, not a string; did you mean 25 without quotes?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,35 +89,6 @@ def test_value_of_another_type_is_refused(value_type: str, value: object, other:
     assert stored() == value
 
 
-def test_value_in_quotes_is_refused_with_the_number_that_was_meant() -> None:
-    create_value("page_size", 20, type="integer")
-    with pytest.raises(InvalidChangeError) as caught:
-        set_value("page_size", "25")
-    assert str(caught.value) == (
-        "page_size: the value must be an integer, not a string; did you mean 25 without quotes?"
-    )
-
-
-@pytest.mark.parametrize("fields", [{"type": "number"}, {"choices": ["a"]}])
-def test_value_is_not_created_if_it_breaks_its_rule(fields: dict[str, Any]) -> None:
-    with pytest.raises(InvalidChangeError, match=r"^value: "):
-        create_value(KEY, "stripe", **fields)
-    assert not KeyValueStore.objects.exists()
-
-
-@pytest.mark.parametrize("fields", [{"type": "number"}, {"type": "", "choices": ["Adyen"]}])
-def test_rule_that_the_present_value_breaks_is_refused(
-    fields: dict[str, Any], gateway: KeyValueStore
-) -> None:
-    with pytest.raises(InvalidChangeError):
-        update_value(KEY, fields)
-
-
-def test_value_and_its_rule_change_together(gateway: KeyValueStore) -> None:
-    update_value(KEY, {"value": 5, "type": "integer", "choices": [5, 6]})
-    assert stored() == 5
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -119,14 +98,19 @@ def test_value_and_its_rule_change_together(gateway: KeyValueStore) -> None:
         ({"choices": [["Stripe"]]}, "choices: choice 1 is not a string, a number, true or false"),
         ({"choices": ["Stripe", "Stripe"]}, 'choices: the choice "Stripe" is there twice'),
         ({"choices": ["Stripe", 1]}, "payment_gateway: the choice 1 must be a string"),
+        ({"type": "number"}, ""),
+        ({"type": "", "choices": ["Adyen"]}, ""),
     ],
 )
-def test_rule_that_is_not_valid_is_refused(
+def test_rule_that_is_not_valid_or_that_the_value_breaks_is_refused(
     fields: dict[str, Any], message: str, gateway: KeyValueStore
 ) -> None:
     with pytest.raises(InvalidChangeError) as caught:
         update_value(KEY, fields)
     assert str(caught.value).startswith(message)
+    with pytest.raises(InvalidChangeError, match=r"^(value|type|choices): "):
+        create_value("other", "Stripe", **{"type": "string", **fields})
+    assert stored() == "Stripe"
 
 
 @pytest.mark.parametrize(("choices", "value"), [([1, 2], True), ([True], 1), (["1"], 1)])
@@ -134,28 +118,18 @@ def test_choice_has_the_type_of_the_value(choices: list[object], value: object) 
     create_value(KEY, choices[0], choices=choices)
     with pytest.raises(InvalidChangeError):
         set_value(KEY, value)
+    # Decimals make no difference.
+    create_value("limit", 2, choices=[1, 2])
+    assert set_value("limit", 1.0).written
 
 
-def test_number_equals_the_choice_whatever_its_decimals() -> None:
-    create_value(KEY, 2, choices=[1, 2])
-    assert set_value(KEY, 1.0).written
-
-
-def test_value_without_a_rule_can_be_anything() -> None:
-    create_value(KEY, "stripe")
+def test_row_of_plain_sql_has_no_rule_and_its_value_can_be_anything() -> None:
+    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s)", KEY, '"a"')
+    row = KeyValueStore.objects.get()
+    assert (row.type, row.choices) == ("", [])
     set_value(KEY, {"a": [1]})
     write_with_sql(value=False)
     assert stored() is False
-
-
-def test_error_of_a_secret_value_does_not_contain_it() -> None:
-    create_value(KEY, "aaa", secret=True, choices=["aaa", "bbb"])
-    with pytest.raises(InvalidChangeError) as caught:
-        set_value(KEY, "hunter2")
-    assert "hunter2" not in str(caught.value)
-
-
-# SQL.
 
 
 @pytest.mark.parametrize(
@@ -175,26 +149,6 @@ def test_sql_cannot_break_the_rule(columns: dict[str, Any], gateway: KeyValueSto
         write_with_sql(**columns)
 
 
-def test_row_of_plain_sql_has_no_rule() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s)", [KEY, '"a"']
-        )
-    row = KeyValueStore.objects.get()
-    assert (row.type, row.choices) == ("", [])
-
-
-# The history.
-
-
-@COMMITTED
-def test_history_describes_changes_of_the_rule() -> None:
-    create_value(KEY, "Stripe")
-    update_value(KEY, {"type": "string", "choices": GATEWAYS})
-    newest, *_older = value_history(KEY)
-    assert describe_change(newest) == 'type "" → "string", choices [] → ["Stripe", "PayPal"]'
-
-
 @COMMITTED
 def test_undo_to_a_value_that_breaks_the_new_rule_is_refused() -> None:
     create_value(KEY, "stripe")
@@ -206,39 +160,33 @@ def test_undo_to_a_value_that_breaks_the_new_rule_is_refused() -> None:
 
 
 @COMMITTED
-def test_restore_brings_the_rule_of_that_time_back() -> None:
+def test_restore_and_undo_bring_the_rule_of_that_time_back() -> None:
     created = create_value(KEY, "stripe").version
-    assert created is not None
-    update_value(KEY, {"value": "Stripe", "choices": GATEWAYS})
-    restore_value(KEY, to=created)
+    update_value(KEY, {"value": "Stripe", "type": "string", "choices": GATEWAYS})
+    newest, *_older = value_history(KEY)
+    assert describe_change(newest) == (
+        'value "stripe" → "Stripe", type "" → "string", choices [] → ["Stripe", "PayPal"]'
+    )
+    delete_value(KEY)
+    undo_value(KEY)
+    row = KeyValueStore.objects.get()
+    assert (row.value, row.type, row.choices) == ("Stripe", "string", GATEWAYS)
+    restore_value(KEY, to=created or 0)
     assert stored() == "stripe"
 
 
-@COMMITTED
-def test_deleted_value_comes_back_with_its_rule(gateway: KeyValueStore) -> None:
-    run(f"value delete {KEY} --yes")
-    undo_value(KEY)
-    row = KeyValueStore.objects.get(key=KEY)
-    assert (row.value, row.type, row.choices) == ("Stripe", "string", GATEWAYS)
-
-
-# Files.
-
-
-def test_export_contains_the_rule_and_import_writes_it(gateway: KeyValueStore) -> None:
-    text = json.dumps(export())
+@pytest.mark.parametrize("exists", [True, False])
+def test_import_writes_the_rule_and_names_a_value_that_breaks_it(
+    exists: bool, gateway: KeyValueStore
+) -> None:
+    found = export()
     KeyValueStore.objects.all().delete()
-    apply(read(text, "json"))
+    apply(read(json.dumps(found), "json"))
     row = KeyValueStore.objects.get(key=KEY)
     assert (row.type, row.choices) == ("string", GATEWAYS)
-
-
-@pytest.mark.parametrize("exists", [True, False])
-def test_import_names_a_value_that_breaks_its_rule(exists: bool, gateway: KeyValueStore) -> None:
-    found = export()
-    found["values"][KEY]["value"] = "Strpie"
     if not exists:
         KeyValueStore.objects.all().delete()
+    found["values"][KEY]["value"] = "Strpie"
     with pytest.raises(DocumentError) as caught:
         apply(read(json.dumps(found), "json"))
     [problem] = caught.value.problems
@@ -247,33 +195,15 @@ def test_import_names_a_value_that_breaks_its_rule(exists: bool, gateway: KeyVal
     )
 
 
-# Commands.
-
-
-def test_value_create_sets_the_rule() -> None:
+def test_value_create_and_update_set_the_rule_and_the_value() -> None:
     ran = run(f"""value create {KEY} '"Stripe"' --type string --choices '["Stripe", "PayPal"]'""")
     assert ran.err.splitlines()[0] == (
         f'{KEY}: created, value "Stripe", type "string", choices ["Stripe", "PayPal"]'
     )
-
-
-def test_value_set_is_refused_with_the_choices(gateway: KeyValueStore) -> None:
-    ran = run(f"value set {KEY} '\"Strpie\"'")
-    assert ran.status == 4
-    assert ran.err == (
-        f'CommandError: refused: {KEY}: "Strpie" is not one of "Stripe", "PayPal"; '
-        'did you mean "Stripe"?\n'
-    )
-
-
-def test_value_update_changes_the_rule(gateway: KeyValueStore) -> None:
     assert run(f"value update {KEY} --type any --choices '[]'").status == 0
-    assert document("value", "get", KEY)["type"] == ""
-    assert document("value", "get", KEY)["choices"] == []
-
-
-def test_value_update_changes_the_value_and_the_rule_together(gateway: KeyValueStore) -> None:
-    assert run(f"value update {KEY} --value 5 --type integer --choices []").status == 0
+    found = document("value", "get", KEY)
+    assert (found["type"], found["choices"]) == ("", [])
+    assert run(f"value update {KEY} --value 5 --type integer --choices [5]").status == 0
     assert stored() == 5
 
 
@@ -294,50 +224,40 @@ def test_value_update_without_valid_options_is_an_error(
     assert message in ran.err
 
 
-def test_value_set_warns_of_a_new_type() -> None:
+def test_value_set_warns_of_a_new_type_only() -> None:
     create_value(KEY, "25")
     ran = run(f"value set {KEY} 25")
     assert ran.status == 0
     assert ran.err.splitlines()[-1] == (
         f"warning: the type of {KEY} has changed from string to number; code that reads it may fail"
     )
-
-
-def test_value_set_does_not_warn_of_the_same_type() -> None:
-    create_value(KEY, 25)
     assert "warning" not in run(f"value set {KEY} 2.5").err
 
 
-# A project's own model.
-
-
-def own_model(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> type[models.Model]:
+def own_model(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
     model: type[models.Model] = model_of("KeyValueStore", value_fields(**fields))
     model._meta.db_table = "flagstaff_keyvaluestore"
     monkeypatch.setattr(Conf, "value_model", model)
-    return model
 
 
-def test_model_without_the_columns_has_no_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_without_the_columns_or_with_other_ones_has_no_rule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     KeyValueStore.objects.create(key=KEY, value="Stripe")
     own_model(monkeypatch)
     assert set_value(KEY, 1).written
     ran = run(f"value update {KEY} --type string")
     assert ran.status == 4
     assert "has no columns for types and choices" in ran.err
-
-
-def test_field_of_the_project_with_the_same_name_is_no_rule(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    KeyValueStore.objects.create(key=KEY, value="Stripe")
     own_model(monkeypatch, type=models.CharField(max_length=10))
-    assert set_value(KEY, 1).written
+    assert set_value(KEY, "Stripe").written
 
 
-@pytest.mark.parametrize("command", [f"value get {KEY} --json", "value list --json"])
-def test_choices_of_a_secret_value_are_not_printed(command: str) -> None:
-    KeyValueStore.objects.create(key=KEY, value="aaa", secret=True, choices=["aaa", "bbb"])
-    ran = run(command)
-    assert ran.status == 0
-    assert "aaa" not in ran.out + ran.err
+def test_value_and_choices_of_a_secret_value_are_not_printed() -> None:
+    create_value(KEY, "aaa", secret=True, choices=["aaa", "bbb"])
+    with pytest.raises(InvalidChangeError) as caught:
+        set_value(KEY, "hunter2")
+    assert "hunter2" not in str(caught.value)
+    for command in (f"value get {KEY} --json", "value list --json"):
+        ran = run(command)
+        assert (ran.status, "aaa" in ran.out + ran.err) == (0, False)

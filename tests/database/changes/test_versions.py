@@ -1,15 +1,15 @@
-"""A change with `expect_version` is written only if the flag or value has this version."""
+"""A change with `expect_version` or `expect` is written only over what the caller has read."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.db.models import Max
 from django.utils import timezone
 
 from flagstaff import acting_as, changes
@@ -38,6 +38,7 @@ from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.conftest import RunIsolated
 from tests.support.flag_fixtures import flag, gateway
+from tests.support.sql import rows
 from tests.support.terminals import flags
 
 __all__ = ["flag", "gateway"]
@@ -56,32 +57,24 @@ def bob() -> User:
     return User.objects.create(username="bob")
 
 
-def newest() -> int:
-    return Change.objects.aggregate(newest=Max("id"))["newest"] or 0
-
-
 # Every change, with a flag, a value and two users.
 
 FLAG_CHANGES: dict[str, Callable[..., Changed]] = {
-    "enable": lambda **options: enable("new_checkout", **options),
-    "set_rollout": lambda **options: set_rollout("new_checkout", 50, **options),
+    "enable": partial(enable, "new_checkout"),
+    "set_rollout": partial(set_rollout, "new_checkout", 50),
     "add_allowed_users": lambda **options: add_allowed_users(
         "new_checkout", User.objects.get(username="bob"), **options
     ),
     "remove_allowed_users": lambda **options: remove_allowed_users(
         "new_checkout", User.objects.get(username="alice"), **options
     ),
-    "update": lambda **options: update(
-        "new_checkout", {"description": "One page", "kind": "ops"}, **options
-    ),
-    "delete": lambda **options: delete("new_checkout", **options),
+    "update": partial(update, "new_checkout", {"description": "One page", "kind": "ops"}),
+    "delete": partial(delete, "new_checkout"),
 }
 VALUE_CHANGES: dict[str, Callable[..., Changed]] = {
-    "set_value": lambda **options: set_value("gateway", "paypal", **options),
-    "update_value": lambda **options: update_value(
-        "gateway", {"value": 1, "description": "?"}, **options
-    ),
-    "delete_value": lambda **options: delete_value("gateway", **options),
+    "set_value": partial(set_value, "gateway", "paypal"),
+    "update_value": partial(update_value, "gateway", {"value": 1, "description": "?"}),
+    "delete_value": partial(delete_value, "gateway"),
 }
 ALL = FLAG_CHANGES | VALUE_CHANGES
 
@@ -102,15 +95,14 @@ def present() -> list[Any]:
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
 @pytest.mark.parametrize("name", ALL)
-def test_change_returns_its_version(name: str) -> None:
-    changed = ALL[name]()
-    assert (changed.written, changed.version) == (True, newest())
-
-
-@pytest.mark.usefixtures("flag", "gateway", "bob")
-@pytest.mark.parametrize("name", ALL)
-def test_change_with_present_version_is_written(name: str) -> None:
-    assert ALL[name](expect_version=version_for(name)).written is True
+def test_change_with_present_version_is_written_once(name: str) -> None:
+    version = version_for(name)
+    first = ALL[name](expect_version=version)
+    written = Change.objects.latest("id").pk
+    assert (first.written, first.version) == (True, written)
+    again = ALL[name](expect_version=version)
+    assert (again.written, again.undo, again.version) == (False, None, written)
+    assert Change.objects.latest("id").pk == written
 
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
@@ -120,7 +112,7 @@ def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -
     with acting_as("ana", reason="ticket 7"):
         FeatureFlag.objects.update(client_side=True)
         KeyValueStore.objects.update(secret=False, description="The payment provider")
-    before, written = present(), newest()
+    before, written = present(), Change.objects.latest("id").pk
     with pytest.raises(ConflictError) as error:
         ALL[name](expect_version=version)
     assert (error.value.expected, error.value.actual) == (version, version_for(name))
@@ -128,42 +120,25 @@ def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -
     assert (newer.actor, newer.reason, newer.version) == ("ana", "ticket 7", version_for(name))
     assert error.value.seen is not None
     assert error.value.seen.version == version
-    assert (present(), newest()) == (before, written)
+    assert (present(), Change.objects.latest("id").pk) == (before, written)
 
 
 @pytest.mark.usefixtures("flag")
-def test_conflict_message_names_the_newer_change() -> None:
+def test_conflict_message_names_newer_changes_and_no_allowed_users(alice: User, bob: User) -> None:
     version = flag_version("new_checkout")
     with acting_as("ana"):
         set_rollout("new_checkout", 50)
+    with acting_as(alice):
+        add_allowed_users("new_checkout", bob)
     now = flag_version("new_checkout")
     with pytest.raises(ConflictError) as error:
         enable("new_checkout", expect_version=version)
     at = timezone.localtime(Change.objects.latest("id").at).strftime("%Y-%m-%d %H:%M:%S %Z")
     assert str(error.value) == (
         f"new_checkout has version {now}, but version {version} was expected; "
-        f"changes after version {version}: ana at {at}: rollout_percent 25 → 50; "
-        f"to change it anyway, expect version {now}"
+        f"changes after version {version}: alice at {at}: added 1 allowed user; "
+        f"ana at {at}: rollout_percent 25 → 50; to change it anyway, expect version {now}"
     )
-
-
-@pytest.mark.usefixtures("flag")
-def test_conflict_message_names_actors_by_username(alice: User) -> None:
-    version = flag_version("new_checkout")
-    with acting_as(alice):
-        set_rollout("new_checkout", 50)
-    with pytest.raises(ConflictError, match=f"changes after version {version}: alice at "):
-        enable("new_checkout", expect_version=version)
-
-
-@pytest.mark.usefixtures("flag")
-def test_conflict_message_counts_allowed_users_without_their_names(alice: User, bob: User) -> None:
-    version = flag_version("new_checkout")
-    with acting_as(alice):
-        add_allowed_users("new_checkout", bob)
-    with pytest.raises(ConflictError, match=r"alice at .*: added 1 allowed user; to") as error:
-        enable("new_checkout", expect_version=version)
-    assert "bob" not in str(error.value)
 
 
 @pytest.mark.usefixtures("flag")
@@ -171,30 +146,9 @@ def test_conflict_message_has_primary_keys_if_users_cannot_be_read(alice: User) 
     version = flag_version("new_checkout")
     with acting_as(alice):
         set_rollout("new_checkout", 50)
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE auth_user RENAME TO hidden")
+    rows("ALTER TABLE auth_user RENAME TO hidden")
     with pytest.raises(ConflictError, match=f"changes after version {version}: {alice.pk} at "):
         enable("new_checkout", expect_version=version)
-
-
-def test_change_of_allowed_users_changes_the_version_of_the_flag(
-    flag: FeatureFlag, bob: User
-) -> None:
-    version = flag_version("new_checkout")
-    flag.allowed_users.add(bob)
-    with pytest.raises(ConflictError, match="added 1 allowed user"):
-        set_rollout("new_checkout", 50, expect_version=version)
-
-
-@pytest.mark.usefixtures("flag", "gateway", "bob")
-@pytest.mark.parametrize("name", ALL)
-def test_change_repeated_with_its_old_version_writes_nothing(name: str) -> None:
-    version = version_for(name)
-    first = ALL[name](expect_version=version)
-    written = newest()
-    again = ALL[name](expect_version=version)
-    assert (again.written, again.undo, again.version) == (False, None, first.version)
-    assert newest() == written
 
 
 @pytest.mark.django_db(transaction=True)
@@ -210,58 +164,63 @@ def test_undo_command_of_a_change_restores_the_state(name: str) -> None:
     assert (ran.status, present()) == (0, before), ran.err
 
 
-# Create and delete.
-
-
-def test_create_makes_a_disabled_flag() -> None:
-    changed = create("banner", description="Summer")
+def test_create_makes_a_disabled_flag_with_allowed_users(alice: User) -> None:
+    changed = create("banner", description="Summer", allowed_users=[alice])
     flag = FeatureFlag.objects.get()
-    assert (flag.key, flag.enabled, flag.rollout_percent, flag.description) == (
-        *("banner", False, 0),
-        "Summer",
-    )
-    assert (changed.old, changed.new["enabled"], changed.version) == (None, False, newest())
+    assert (flag.key, flag.description) == ("banner", "Summer")
+    assert (flag.enabled, flag.rollout_percent) == (False, 0)
+    assert list(flag.allowed_users.all()) == [alice]
+    assert (changed.old, changed.new["enabled"]) == (None, False)
+    assert changed.version == Change.objects.latest("id").pk
     assert changed.undo
     assert changed.undo.arguments == ("delete", "banner", "--yes")
 
 
-def test_create_with_allowed_users_adds_them(alice: User) -> None:
-    create("banner", enabled=True, allowed_users=[alice])
-    assert list(FeatureFlag.objects.get().allowed_users.all()) == [alice]
-
-
-def test_create_twice_writes_once_and_rejects_a_different_flag() -> None:
+def test_create_twice_writes_once_and_rejects_a_different_row() -> None:
     create("banner", rollout_percent=5)
     assert create("banner", rollout_percent=5).written is False
     with pytest.raises(InvalidChangeError, match="a flag 'banner' already exists; change it"):
         create("banner", rollout_percent=6)
     assert FeatureFlag.objects.count() == 1
-
-
-@pytest.mark.parametrize(
-    ("key", "fields", "message"),
-    [
-        ("new:checkout", {}, 'key: the key has a ":" at position 4'),
-        ("banner", {"rollout_percent": 101}, "rollout_percent: Ensure this value is less than"),
-        ("banner", {"colour": "red"}, "unexpected keyword argument"),
-        ("banner", {"allowed_users": [77]}, "no user has the primary key 77; nothing was changed"),
-    ],
-)
-def test_create_with_invalid_fields_is_rejected(
-    key: str, fields: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(InvalidChangeError, match=message):
-        create(key, **fields)
-    assert not FeatureFlag.objects.exists()
-
-
-def test_value_is_created_once_and_deleted() -> None:
     assert create_value("limit", 5, description="a day").new["value"] == 5
     assert create_value("limit", 5, description="a day").written is False
     with pytest.raises(InvalidChangeError, match="a value 'limit' already exists; change it"):
         create_value("limit", 6)
     assert delete_value("limit").old["value"] == 5
     assert not KeyValueStore.objects.exists()
+
+
+def change_enabled(**fields: Any) -> Changed:
+    """Changes a field that is valid together with others."""
+    return update("new_checkout", {"enabled": True, **fields})
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (partial(create, "new:checkout"), 'key: the key has a ":" at position 4'),
+        (partial(create, "a", rollout_percent=101), "rollout_percent: Ensure this value is less"),
+        (partial(create, "a", colour="red"), "unexpected keyword argument"),
+        (partial(create, "a", allowed_users=[77]), "no user has the primary key 77; nothing was"),
+        (partial(change_enabled, id=7), "has no field 'id' to change"),
+        (partial(change_enabled, colour="red"), "has no field 'colour' to change"),
+        (
+            partial(change_enabled, rollout_percent=101),
+            "rollout_percent: Ensure this value is less",
+        ),
+        (partial(change_enabled, kind="toy"), "kind: Value 'toy' is not a valid choice"),
+        (partial(change_enabled, key="banner"), "the database rejected the change: duplicate key"),
+    ],
+)
+def test_change_with_invalid_fields_is_rejected(
+    change: Callable[[], Changed], message: str
+) -> None:
+    create("banner")
+    before = present()
+    with pytest.raises(InvalidChangeError, match=message):
+        change()
+    assert present() == before
 
 
 @pytest.mark.usefixtures("flag", "gateway")
@@ -272,56 +231,96 @@ def test_delete_of_a_key_that_never_existed_raises() -> None:
         delete_value("gatewey")
 
 
-@pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"id": 7}, "has no field 'id' to change"),
-        ({"colour": "red"}, "has no field 'colour' to change"),
-        ({"rollout_percent": 101}, "rollout_percent: Ensure this value is less than"),
-        ({"kind": "toy"}, "kind: Value 'toy' is not a valid choice"),
-        ({"key": "banner"}, "the database rejected the change: duplicate key value"),
-    ],
-)
-def test_update_with_invalid_fields_is_rejected(fields: dict[str, Any], message: str) -> None:
-    create("banner")
-    with pytest.raises(InvalidChangeError, match=message):
-        update("new_checkout", {"enabled": True, **fields})
-    assert FeatureFlag.objects.get(key="new_checkout").enabled is False
-
-
 def test_update_of_the_key_keeps_the_history(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     changed = update("new_checkout", {"key": "checkout"}, expect_version=version)
-    assert (changed.key, changed.old, changed.new) == (
-        "checkout",
-        {"key": "new_checkout"},
-        {"key": "checkout"},
-    )
+    assert changed.key == "checkout"
+    assert (changed.old, changed.new) == ({"key": "new_checkout"}, {"key": "checkout"})
     assert changed.undo
     assert changed.undo.arguments == ("undo", "checkout", str(flag_version("checkout")))
 
 
-# Without a history.
+def allowed(flag: FeatureFlag) -> set[int]:
+    return set(flag.allowed_users.values_list("pk", flat=True))
+
+
+def test_change_is_written_over_the_expected_value_only(flag: FeatureFlag) -> None:
+    old = flag.rollout_percent
+    assert update(flag.key, {"rollout_percent": 80}, expect={"rollout_percent": old}).written
+    message = f"{flag.key} has changed since you read it: rollout_percent; read it again"
+    with pytest.raises(ConflictError, match=message):
+        update(flag.key, {"rollout_percent": 50}, expect={"rollout_percent": old})
+    flag.refresh_from_db()
+    assert flag.rollout_percent == 80
+
+
+def test_newer_value_of_another_field_is_kept_unless_it_is_expected(flag: FeatureFlag) -> None:
+    update(flag.key, {"enabled": True})
+    update(flag.key, {"description": "One page"}, expect={"description": flag.description})
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.description) == (True, "One page")
+    with pytest.raises(ConflictError, match="enabled"):
+        update(flag.key, {"rollout_percent": 50}, expect={"enabled": False})
+
+
+def test_same_change_made_meanwhile_is_no_conflict(flag: FeatureFlag) -> None:
+    old = flag.rollout_percent
+    update(flag.key, {"rollout_percent": 50})
+    version = flag_version(flag.key)
+    expect = {"rollout_percent": old, "description": flag.description}
+    fields = {"rollout_percent": 50, "description": "One page"}
+    assert update(flag.key, fields, expect=expect).new == {"description": "One page"}
+    assert not update(flag.key, fields, expect=expect).written
+    assert flag_version(flag.key) != version
+
+
+def test_expected_allowed_users_add_and_remove_only_what_differs() -> None:
+    users = User.objects.bulk_create(User(username=f"user{number}") for number in range(4))
+    stays, removed, added, by_others = (user.pk for user in users)
+    create("banner", allowed_users=[stays, removed])
+    flag = FeatureFlag.objects.get()
+    expect = {"allowed_users": [stays, removed]}
+    update(flag.key, {"allowed_users": [stays, removed, by_others]})
+    changed = update(flag.key, {"allowed_users": [stays, added]}, expect=expect)
+    assert allowed(flag) == {stays, added, by_others}
+    assert (changed.old, changed.new) == ({"allowed_users": [removed]}, {"allowed_users": [added]})
+    # A user who was removed meanwhile is not added again.
+    update(flag.key, {"allowed_users": [stays]})
+    update(flag.key, {"allowed_users": [stays, removed, added]}, expect=expect)
+    assert allowed(flag) == {stays, added}
+
+
+def test_expected_values_compare_as_json_and_are_not_shown() -> None:
+    create_value("limits", {"a": 1, "b": True})
+    update_value("limits", {"value": 2}, expect={"value": {"b": True, "a": 1}})
+    with pytest.raises(ConflictError):
+        update_value("limits", {"value": 3}, expect={"value": True})
+    create_value("token", "hunter2", secret=True)
+    with pytest.raises(ConflictError) as raised:
+        update_value("token", {"value": "hunter3"}, expect={"value": "hunter1"})
+    assert "hunter" not in str(raised.value)
 
 
 @pytest.mark.usefixtures("flag")
 def test_expect_version_without_triggers_raises_no_history() -> None:
-    with connection.cursor() as cursor:
-        # Deferred constraints of the test's own rows would block DROP TRIGGER.
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
+    # Deferred constraints of the test's own rows would block DROP TRIGGER.
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(NoHistoryError, match='does not record "flagstaff_featureflag", so'):
         enable("new_checkout", expect_version=flag_version("new_checkout"))
     assert enable("new_checkout").written is True
 
 
 SQLITE = """
+import sys
+
 import django
 from django.conf import settings
 
+sqlite = {"ENGINE": "django.db.backends.sqlite3"}
 settings.configure(
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={"default": {**sqlite, "NAME": ":memory:"}, "flags": {**sqlite, "NAME": sys.argv[1]}},
+    FLAGSTAFF={"DATABASE": "flags"},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
 )
 django.setup()
@@ -329,15 +328,18 @@ django.setup()
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from flagstaff import changes, exceptions, history
+from flagstaff.models import FeatureFlag
 
-call_command("migrate", verbosity=0)
-users = User.objects.bulk_create([User(username=f"guest{n}") for n in range(2500)])
-print(changes.create("a").version, changes.enable("a").undo.command)
+call_command("migrate", database="flags", verbosity=0)
+users = User.objects.using("flags").bulk_create([User(username=f"guest{n}") for n in range(2500)])
+print(changes.create("a").version, changes.enable("a").undo.command, changes.enable("a").written)
+print(changes.set_rollout("a", 5).written, changes.set_rollout("a", 5).written, end=" ")
+print(FeatureFlag.objects.using("flags").values_list("enabled", "rollout_percent").get())
 print(len(changes.add_allowed_users("a", users).new), changes.add_allowed_users("a", users).written)
 print(len(changes.remove_allowed_users("a", users[1:]).old), end=" ")
 print(changes.remove_allowed_users("a", users[0]).undo.command)
-print(changes.create_value("b", 1).written, changes.delete("a").undo, end=" ")
-print(changes.delete_value("b").undo)
+print(changes.create_value("b", 1).written, changes.set_value("b", 2).written, end=" ")
+print(changes.set_value("b", 2).written, changes.delete("a").undo, changes.delete_value("b").undo)
 for call in (
     lambda: changes.create("c") and changes.enable("c", expect_version=0),
     lambda: changes.undo("c"), lambda: changes.restore("c", to=1),
@@ -346,29 +348,29 @@ for call in (
     try:
         call()
     except exceptions.NoHistoryError as error:
-        print(str(error)[:48])
+        print(str(error).partition(";")[0])
 """
 
 
-def test_changes_without_a_history_are_written(run_isolated: RunIsolated) -> None:
-    lines = run_isolated(SQLITE).splitlines()
-    assert lines[:4] == [
-        "None manage.py flags off a",
+def test_changes_are_written_without_a_history_in_the_configured_database(
+    run_isolated: RunIsolated, tmp_path: Path
+) -> None:
+    lines = run_isolated(SQLITE, str(tmp_path / "flags.sqlite3")).splitlines()
+    assert lines[:5] == [
+        "None manage.py flags off a False",
+        "True False (True, 5)",
         "2500 False",
         "2499 manage.py flags allow a 1",
-        "True None None",
+        "True True False None None",
     ]
-    assert lines[4:] == ['history is not available in database "default"; '] * 6
+    assert lines[5:] == ['history is not available in database "flags"'] * 6
 
 
-def test_every_public_name_is_tested() -> None:
-    here = {*ALL, "create", "create_value", "Changed", "Undo"}
-    elsewhere = {"disable", "restore", "restore_value"} | {
-        *("undo", "undo_value", "combined_undo", "undo_transaction"),
-        # In test_undo_events.py.
-        *("undo_events", "preview_undo_events", "UndoneEvents"),
-        # In test_segments.py.
-        *("create_segment", "update_segment", "delete_segment"),
-        *("restore_segment", "undo_segment"),
-    }
-    assert set(changes.__all__) == here | elsewhere
+def test_public_names_are_the_changes_and_their_results() -> None:
+    of_flags = {"create", "disable", "restore", "undo"}
+    of_values = {"create_value", "restore_value", "undo_value"}
+    of_segments = {f"{verb}_segment" for verb in ("create", "update", "delete", "restore", "undo")}
+    of_several = {"combined_undo", "undo_transaction", "undo_events", "preview_undo_events"}
+    results = {"Changed", "Undo", "UndoneEvents"}
+    expected = {*ALL, *of_flags, *of_values, *of_segments, *of_several, *results}
+    assert set(changes.__all__) == expected

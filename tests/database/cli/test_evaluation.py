@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandParser
 from django.db import transaction
 from django.test import override_settings
 
 from flagstaff import explain, flag_enabled
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff.cli.support.context_argument import add_context
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
 from tests.support.forced_off import forced_off
-from tests.support.terminals import document, flags, rows, typed
+from tests.support.terminals import document, flags, rows, run, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
@@ -39,10 +40,7 @@ def test_explain_agrees_with_flag_enabled(key: str) -> None:
     ("key", "user", "value", "decides"),
     [
         ("summer_banner", "alice", False, "enabled"),
-        ("new_checkout", "alice", True, "allowed"),
-        ("dark_mode", "bob", True, "100 %"),
         ("new_checkout", "--anonymous", False, "user"),
-        ("new_checkout", "bob", False, "bucket < rollout"),
         ("new_checkout", "3", True, "bucket < rollout"),
     ],
 )
@@ -57,25 +55,14 @@ def test_explain_marks_the_deciding_step(key: str, user: str, value: bool, decid
 def test_explain_finds_users_by_primary_key_before_username() -> None:
     User.objects.create(pk=42, username="1")
     User.objects.create(pk=43, username="77")
-    assert document("explain", "dark_mode", "1")["user"] == {
-        "pk": 1,
-        "name": "alice",
-        "by": "primary key",
-    }
-    by_name = {"pk": 43, "name": "77", "by": "username"}
-    assert document("explain", "dark_mode", "77")["user"] == by_name
-
-
-def test_explain_of_an_unused_primary_key_prints_a_note() -> None:
+    found = document("explain", "dark_mode", "1")["user"]
+    assert found == {"pk": 1, "name": "alice", "by": "primary key"}
+    found = document("explain", "dark_mode", "77")["user"]
+    assert found == {"pk": 43, "name": "77", "by": "username"}
     status, out, err = flags("explain", "new_checkout", "3")
     assert status == 0
     assert out.startswith("result\tnew_checkout is on for user 3.\n")
     assert err == ("no user has the primary key 3; showing the result for primary key 3 anyway\n")
-
-
-def test_explain_of_an_unknown_username_is_an_error() -> None:
-    message = "CommandError: no user has the primary key or username 'carol'\n"
-    assert flags("explain", "new_checkout", "carol") == (1, "", message)
 
 
 def test_explain_of_an_overridden_flag_names_the_override() -> None:
@@ -100,36 +87,35 @@ def test_test_prints_result_and_reason_for_each_user() -> None:
         ["2", "off", "SPLIT", "51 is not below 25"],
         ["42", "off", "SPLIT", "33 is not below 25"],
     ]
-
-
-def test_test_as_json_has_user_and_bucket() -> None:
-    [found] = json.loads(flags("test", "new_checkout", "bob", "--json").out)
+    [found] = document("test", "new_checkout", "bob")
     assert (found["user"]["pk"], found["bucket"], found["value"]) == (2, 51, False)
 
 
 @pytest.mark.parametrize(
-    ("users", "expected", "status"),
-    [("alice", "on", 0), ("bob", "off", 0), ("alice", "off", 1), ("bob", "on", 1)],
+    ("users", "expected", "err"),
+    [
+        ("alice", "on", ""),
+        ("bob", "off", ""),
+        ("alice", "off", "not off for 1 of 1 users: alice"),
+        ("alice bob", "on", "not on for 1 of 2 users: bob"),
+    ],
 )
-def test_test_with_expect_fails_for_another_result(users: str, expected: str, status: int) -> None:
-    assert flags("test", "new_checkout", users, "--expect", expected).status == status
+def test_test_with_expect_names_users_with_another_result(
+    users: str, expected: str, err: str
+) -> None:
+    ran = run(f"test new_checkout {users} --expect {expected}")
+    assert (ran.status, err in ran.err) == (1 if err else 0, True)
+    assert len(ran.out.splitlines()) == len(users.split())
 
 
-def test_test_with_expect_names_users_with_another_result() -> None:
-    ran = flags("test", "new_checkout", "alice", "bob", "--expect", "on")
-    assert "not on for 1 of 2 users: bob" in ran.err
-    assert len(ran.out.splitlines()) == 2
-
-
-def test_test_of_unknown_flags_and_users_fails() -> None:
-    assert flags("test", "new_chekout", "alice").status == 5
-    assert flags("test", "new_checkout", "unknown_name").status == 1
-
-
-def test_explain_of_a_forced_off_flag_names_the_environment() -> None:
+def test_explain_and_test_of_a_forced_off_flag_name_the_environment() -> None:
     with forced_off(["dark_mode"]):
         found = document("explain", "dark_mode", "alice")
         shown = typed("flags explain dark_mode alice")
+        assert rows("test", "dark_mode", "alice", "2") == [
+            ["alice", "off", "DISABLED", NOTICE],
+            ["2", "off", "DISABLED", NOTICE],
+        ]
     assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
     assert shown.splitlines() == [
         "dark_mode is off for all users.",
@@ -137,17 +123,6 @@ def test_explain_of_a_forced_off_flag_names_the_environment() -> None:
         "   STEP",
         f"▸  override  yes  {NOTICE}",
     ]
-
-
-def test_test_of_a_forced_off_flag_names_the_environment() -> None:
-    with forced_off(["dark_mode"]):
-        assert rows("test", "dark_mode", "alice", "2") == [
-            ["alice", "off", "DISABLED", NOTICE],
-            ["2", "off", "DISABLED", NOTICE],
-        ]
-
-
-# Rules and context.
 
 
 def condition(attribute: str, *values: object, operator: str = "in", **more: Any) -> dict[str, Any]:
@@ -175,29 +150,6 @@ def steps(*arguments: str) -> list[tuple[int, str, bool | None, str]]:
     return [(step["level"], step["name"], step["met"], step["why"]) for step in between]
 
 
-def test_explain_on_a_terminal_shows_rules_with_their_conditions() -> None:
-    set_rules(STAFF, BETA, BLOCKED)
-    line = "flags explain new_checkout bob --context country=DE --context plan=enterprise"
-    assert typed(line).splitlines() == [
-        "new_checkout is on for user 2 (bob), found by username.",
-        "",
-        "   STEP",
-        "   exists            yes  the flag exists",
-        "   enabled           yes  the flag is enabled",
-        "   allowed           no   the user is not an allowed user",
-        '   rule 1            no   "staff", 100 %: does not match',
-        "     condition 1     no   failed: is_staff is true",
-        '▸  rule 2            yes  "beta", 60 %: matches; 51 is below 60',
-        '     condition 1     yes  passed: country is "DE" or "AT"',
-        '     condition 2     yes  passed: in segment "enterprise"',
-        '       condition 1   yes  passed: plan is "enterprise"',
-        "   rule 3",
-        "   100 %",
-        "   user",
-        "   bucket < rollout",
-    ]
-
-
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
@@ -217,15 +169,6 @@ def test_deciding_rule_shows_its_own_percentage(rule: dict[str, Any], why: str) 
     assert shown == f"rule 1 {why}"
 
 
-def test_partial_rule_for_an_anonymous_user_says_that_there_is_no_user() -> None:
-    rule = {"conditions": [condition("is_authenticated", False)], "rollout_percent": 99}
-    set_rules(rule)
-    assert steps("--anonymous")[0] == (
-        *(0, "rule 1", True),
-        "99 %: matches, but there is no user, so the flag is off",
-    )
-
-
 def test_rules_that_do_not_match_leave_the_decision_to_the_rollout() -> None:
     set_rules(STAFF, BLOCKED)
     found = document("explain", "new_checkout", "bob")
@@ -236,39 +179,30 @@ def test_rules_that_do_not_match_leave_the_decision_to_the_rollout() -> None:
         "0 %: does not match",
         'missing: country is "US"',
     ]
-
-
-def test_rules_of_a_disabled_flag_are_not_reached() -> None:
-    set_rules(STAFF, BLOCKED)
+    # The rules of a disabled flag are not reached.
     FeatureFlag.objects.filter(key="new_checkout").update(enabled=False)
     assert steps("bob") == [(0, "rule 1", None, ""), (0, "rule 2", None, "")]
 
 
-def test_missing_segment_is_named() -> None:
+def test_missing_segment_and_missing_user_are_named() -> None:
     set_rules({"conditions": [{"segment": "gone", "negate": True}]})
     shown = 'missing: not in segment "gone", there is no such segment'
     assert steps("bob")[1] == (1, "condition 1", False, shown)
-
-
-def test_user_that_is_found_is_read_for_built_in_attributes() -> None:
-    set_rules(STAFF)
-    User.objects.filter(username="bob").update(is_staff=True)
-    assert steps("bob")[1] == (1, "condition 1", True, "passed: is_staff is true")
-    assert document("explain", "new_checkout", "bob")["value"] is True
+    set_rules({"conditions": [condition("is_authenticated", False)], "rollout_percent": 99})
+    shown = "99 %: matches, but there is no user, so the flag is off"
+    assert steps("--anonymous")[0] == (0, "rule 1", True, shown)
 
 
 @override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
-def test_user_that_is_found_is_read_for_columns_of_attributes() -> None:
-    set_rules({"conditions": [condition("last_name", "Bell")]})
-    User.objects.filter(username="bob").update(last_name="Bell")
-    assert document("explain", "new_checkout", "2")["rule"] == 1
-    assert rows("test", "new_checkout", "bob")[0][1] == "on"
-
-
-def test_primary_key_without_a_user_needs_the_user_object() -> None:
+def test_user_that_is_found_is_read_for_attributes() -> None:
     set_rules(STAFF)
     shown = "needs the user object: is_staff is true"
     assert steps("3")[1] == (1, "condition 1", False, shown)
+    User.objects.filter(username="bob").update(is_staff=True, last_name="Bell")
+    assert steps("bob")[1] == (1, "condition 1", True, "passed: is_staff is true")
+    set_rules({"conditions": [condition("last_name", "Bell")]})
+    assert document("explain", "new_checkout", "2")["rule"] == 1
+    assert rows("test", "new_checkout", "bob")[0][1] == "on"
 
 
 def test_explain_as_json_has_the_rules() -> None:
@@ -296,57 +230,32 @@ def test_rules_that_cannot_be_read_are_explained() -> None:
     assert typed("flags explain new_checkout bob").splitlines()[0] == shown
     # An allowed user has the flag in any case.
     assert document("explain", "new_checkout", "alice")["reason"] == "TARGETING_MATCH"
-
-
-def test_test_shows_default_for_rules_that_cannot_be_read() -> None:
-    set_rules({"conditions": []})
     ran = flags("test", "new_checkout", "bob", "--expect", "off")
-    assert ran.status == 1
-    assert ran.out.split("\t")[1:3] == ["default", "ERROR"]
+    assert (ran.status, ran.out.split("\t")[1:3]) == (1, ["default", "ERROR"])
 
 
 @pytest.mark.parametrize(
     ("written", "value"),
     [
-        ("DE", "DE"),
-        ("", ""),
-        ("a=b", "a=b"),
-        ('"5"', "5"),
-        ("5", 5),
-        ("2.5", 2.5),
-        ("true", True),
-        ("True", "True"),
-        ("NaN", "NaN"),
-        ("1e999", "1e999"),
-        ("[1]", "[1]"),
-        ("{}", "{}"),
-        ("9" * 5_000, "9" * 5_000),
+        *[("DE", "DE"), ("", ""), ("a=b", "a=b"), ('"5"', "5"), ("5", 5), ("2.5", 2.5)],
+        *[("true", True), ("True", "True"), ("NaN", "NaN"), ("1e999", "1e999")],
+        *[("[1]", "[1]"), ("{}", "{}"), ("9" * 5_000, "9" * 5_000)],
     ],
 )
 def test_context_value_is_a_json_scalar_or_text(written: str, value: object) -> None:
-    seen: dict[str, object] = {}
-
-    def remember(key: str, user: object, *, context: dict[str, object]) -> Any:
-        seen.update(context)
-        return explain(key, 2)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flagstaff.cli.verbs.evaluation.explain", remember)
-        assert flags("explain", "new_checkout", "bob", "--context", f"given={written}").status == 0
-    assert seen == {"given": value}
-    assert type(seen["given"]) is type(value)
+    parser = CommandParser()
+    add_context(parser)
+    [(name, found)] = parser.parse_args(["--context", f"given={written}"]).context
+    assert (name, found) == ("given", value)
+    assert type(found) is type(value)
 
 
 def test_context_value_null_is_missing() -> None:
     set_rules({"conditions": [condition("plan", True, operator="isnull")]})
     assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
     assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
-
-
-def test_context_applies_to_all_users_of_test() -> None:
-    set_rules({"conditions": [condition("country", "DE")]})
-    ran = flags("test", "new_checkout", "bob", "3", "--context", "country=DE", "--expect", "on")
-    assert ran.status == 0
+    # The context applies to all users of a test.
+    assert run("test new_checkout bob 3 --context plan=null --expect on").status == 0
 
 
 @pytest.mark.parametrize("verb", ["explain", "test"])

@@ -1,25 +1,36 @@
-"""`manage.py flags list`, `show`, `on`, `off`, `rollout`, `create` and `delete`."""
+"""`manage.py flags list`, `show`, `on`, `off`, `rollout`, `allow`, `create` and `delete`."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import io
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
 
+from flagstaff._tables.user_lookup import UserTable
 from flagstaff.history import flag_version
-from flagstaff.models import FeatureFlag
+from flagstaff.models import Change, FeatureFlag
 from tests.support.forced_off import forced_off
-from tests.support.terminals import Terminal, document, flags, run, typed
+from tests.support.sql import rows
+from tests.support.terminals import (
+    OPENED,
+    Terminal,
+    delete_usage,
+    document,
+    flags,
+    run,
+    typed,
+    undo_of,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
 
-def listed_keys(*arguments: str) -> list[str]:
-    return [line.split("\t")[0] for line in flags("list", *arguments).out.splitlines()]
+def listed_keys(options: str) -> list[str]:
+    return [line.split("\t")[0] for line in run(f"list {options}").out.splitlines()]
 
 
 def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
@@ -31,36 +42,31 @@ def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "key"),
+    ("options", "keys"),
     [
-        ("off", "summer_banner"),
-        ("rollout", "new_checkout"),
-        ("all", "dark_mode"),
-        ("allowed-users", "beta_reviews"),
-        ("no-users", "search_v2"),
+        ("--state off", ["summer_banner"]),
+        ("--state rollout", ["new_checkout"]),
+        ("--state all", ["dark_mode"]),
+        ("--state allowed-users", ["beta_reviews"]),
+        ("--state no-users", ["search_v2"]),
+        ("--state rollout --state no-users", ["new_checkout", "search_v2"]),
+        ("--kind ops", ["search_v2"]),
+        ("--kind ops --state off", []),
+        ("--search CHECK", ["new_checkout"]),
+        ("--search everybody", ["beta_reviews"]),
+        ("--search %", []),
+        ("--search _v", ["search_v2"]),
+        ("--sort rollout --limit 3", ["dark_mode", "summer_banner", "new_checkout"]),
     ],
 )
-def test_list_filters_by_state(state: str, key: str) -> None:
-    assert listed_keys("--state", state) == [key]
-    assert [flag["state"] for flag in document("list", "--state", state)] == [state]
-
-
-def test_list_combines_its_filters() -> None:
-    assert listed_keys("--state", "rollout", "--state", "no-users") == ["new_checkout", "search_v2"]
-    assert listed_keys("--kind", "ops") == ["search_v2"]
-    assert listed_keys("--kind", "ops", "--state", "off") == []
+def test_list_has_the_flags_that_its_options_select(options: str, keys: list[str]) -> None:
+    assert listed_keys(options) == keys
+    assert [flag["key"] for flag in document("list", *options.split())] == keys
 
 
 def test_list_with_an_unknown_kind_names_the_kinds() -> None:
-    status, out, err = flags("list", "--kind", "opps")
-    assert (status, out) == (2, "")
-    assert err == ("CommandError: there is no kind 'opps': choose from release, ops, permission\n")
-
-
-def test_list_as_json_has_every_field() -> None:
-    fields = {field.name for field in FeatureFlag._meta.concrete_fields}
-    fields |= {"state", "allowed", "forced_off"}
-    assert all(set(flag) == fields for flag in document("list"))
+    message = "CommandError: there is no kind 'opps': choose from release, ops, permission\n"
+    assert run("list --kind opps") == (2, "", message)
 
 
 def test_list_without_flags_prints_a_message_to_stderr() -> None:
@@ -71,37 +77,11 @@ def test_list_without_flags_prints_a_message_to_stderr() -> None:
     assert typed("flags list") == "no flags\n"
 
 
-@pytest.mark.parametrize(
-    ("key", "sentence"),
-    [
-        ("summer_banner", "Off for all users."),
-        ("new_checkout", "On for 25 % of all users and 1 allowed user."),
-        ("dark_mode", "On for all users."),
-        ("beta_reviews", "On for 2 allowed users only."),
-        ("search_v2", "On for no users: the rollout is 0 % and there are no allowed users."),
-    ],
-)
-def test_show_summarizes_which_users_have_the_flag(key: str, sentence: str) -> None:
-    assert typed(f"flags show {key}").startswith(f"{sentence}\n\n")
-    assert flags("show", key).out.startswith(f"summary\t{sentence}\n")
-    assert document("show", key)["summary"] == sentence
-
-
-def test_summary_of_a_flag_with_rules_says_that_they_decide() -> None:
-    staff = {"attribute": "is_staff", "operator": "in", "values": [True]}
-    FeatureFlag.objects.update(rules=[{"conditions": [staff]}])
-    assert document("show", "summer_banner")["summary"] == "Off for all users."
-    assert document("show", "search_v2")["summary"] == (
-        "The rules decide first. On for 0 % of all other users."
-    )
-    assert document("show", "new_checkout")["summary"] == (
-        "On for 1 allowed user. For all others, the rules decide first. On for 25 % of the users "
-        "that no rule matches."
-    )
-    assert "by rules" in typed("flags list")
-
-
-def test_show_lists_ten_allowed_users_on_a_terminal_and_all_as_json() -> None:
+def test_show_begins_with_the_summary_and_lists_ten_allowed_users_or_all_as_json() -> None:
+    sentence = "On for 2 allowed users only."
+    assert typed("flags show beta_reviews").startswith(f"{sentence}\n\n")
+    assert flags("show", "beta_reviews").out.startswith(f"summary\t{sentence}\n")
+    assert document("show", "beta_reviews")["summary"] == sentence
     users = User.objects.bulk_create(User(pk=n + 100, username=f"user {n}") for n in range(1200))
     FeatureFlag.objects.get(key="search_v2").allowed_users.set(users)
     assert "user 0, user 1," in typed("flags show search_v2")
@@ -111,57 +91,13 @@ def test_show_lists_ten_allowed_users_on_a_terminal_and_all_as_json() -> None:
     assert shown["allowed_users"][0] == {"pk": 100, "name": "user 0"}
 
 
-def stored_rows() -> list[list[dict[str, Any]]]:
-    """Returns all flags and values without their clocks."""
-    documents = document("list"), document("value", "list")
-    return [[{**record, "changed_at": None} for record in records] for records in documents]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "on summer_banner",
-        "off new_checkout",
-        "rollout new_checkout 50",
-        "value set payment_gateway '\"it''s\"'",
-        'value set page_size \'{"a": [1, "b c"]}\'',
-    ],
-)
-def test_printed_undo_command_reverts_the_change(line: str) -> None:
-    before = stored_rows()
-    printed = run(line).err
-    [undo] = re.findall(r"^undo: manage\.py flags (.+)$", printed, re.MULTILINE)
-    assert stored_rows() != before
-    assert run(undo).status == 0
-    assert stored_rows() == before
-
-
-def test_change_is_printed_to_stderr() -> None:
-    lines = [
-        "dark_mode: enabled true → false",
-        "undo: manage.py flags on dark_mode",
-        "Off for all users.",
-    ]
-    assert flags("off", "dark_mode") == (0, "", "\n".join([*lines, ""]))
-
-
 def test_change_as_json_has_old_new_version_and_undo() -> None:
-    expected = {"key": "new_checkout", "field": "rollout_percent", "old": 25, "new": 50}
     first = document("rollout", "new_checkout", "50")
-    version = flag_version("new_checkout")
-    more = {"changed": True, "version": version, "undo": ["rollout", "new_checkout", "25"]}
-    assert first == {**expected, **more, "skipped_users": []}
-    again = {**expected, **more, "old": 50, "changed": False, "undo": None, "skipped_users": []}
+    fields = {"key": "new_checkout", "field": "rollout_percent", "new": 50, "skipped_users": []}
+    changed = {**fields, "old": 25, "changed": True, "version": flag_version("new_checkout")}
+    assert first == {**changed, "undo": ["rollout", "new_checkout", "25"]}
+    again = {**changed, "old": 50, "changed": False, "undo": None}
     assert document("rollout", "new_checkout", "50") == again
-
-
-def test_repeated_change_is_a_no_op_without_undo() -> None:
-    status, _, err = flags("on", "dark_mode")
-    assert (status, err.splitlines()[0]) == (
-        0,
-        "dark_mode: enabled is already true",
-    )
-    assert "undo" not in err
 
 
 @pytest.mark.parametrize("typed_percent", ["7", "07", "7%", "7 %"])
@@ -176,39 +112,28 @@ def test_rollout_refuses_other_text(typed_percent: str) -> None:
         call_command("flags", "rollout", "new_checkout", typed_percent)
 
 
-def test_kill_does_not_ask_for_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builtins.input", lambda: pytest.fail("it asks"))
-    assert run("kill new_checkout").status == 0
-    assert FeatureFlag.objects.get(key="new_checkout").enabled is False
-
-
 @pytest.mark.django_db(transaction=True)
 def test_flag_is_created_deleted_restored_and_created_again() -> None:
-    printed = run('create banner_2 --kind ops --description "Top of the page"').err.splitlines()
-    assert printed == [
-        'banner_2: created, description "Top of the page", kind "ops"',
+    create = 'create banner_2 --kind ops --description "Top of the page"'
+    created = 'banner_2: created, description "Top of the page", kind "ops"'
+    assert run(create).err.splitlines() == [
+        created,
         "undo: manage.py flags delete banner_2 --yes",
         "Off for all users.",
     ]
-    assert run('create banner_2 --kind ops --description "Top of the page"').status == 0
+    assert run(create).status == 0
     assert run("create banner_2").status == 4
-    printed = run("delete banner_2 --yes").err.splitlines()
-    [undo] = [line for line in printed if line.startswith("undo: ")]
+    printed = run("delete banner_2 --yes").err
     assert run("delete banner_2").err.startswith("banner_2: already deleted\n")
-    undone = run(undo.removeprefix("undo: manage.py flags "))
-    assert undone.status == 0
-    created = 'banner_2: created, description "Top of the page", kind "ops"'
-    assert undone.err.splitlines()[0] == created
+    undone = run(undo_of(printed))
+    assert (undone.status, undone.err.splitlines()[0]) == (0, created)
     assert FeatureFlag.objects.get(key="banner_2").kind == "ops"
     run("delete banner_2 --yes")
-    assert (
-        'a flag with this key existed before; see "manage.py flags history banner_2"'
-        in run("create banner_2").err
-    )
-
-
-def test_create_prints_no_default() -> None:
-    assert run("create banner_2 --kind release").err.splitlines()[0] == "banner_2: created"
+    printed = run("create banner_2 --kind release").err
+    # A default is not printed.
+    assert printed.startswith("banner_2: created\n")
+    existed = 'a flag with this key existed before; see "manage.py flags history banner_2"'
+    assert existed in printed
 
 
 def test_create_warns_of_a_key_that_differs_in_case() -> None:
@@ -222,11 +147,10 @@ def test_create_warns_of_a_key_that_differs_in_case() -> None:
 
 
 def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z';"
-            "UPDATE flagstaff_usage_worker SET last_seen_at = now()"
-        )
+    rows(
+        "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z';"
+        "UPDATE flagstaff_usage_worker SET last_seen_at = now()"
+    )
     summary = "On for 25 % of all users and 1 allowed user."
     usage = (
         "Evaluated 1,235 times in the last 30 days, last at 2026-11-20 14:03:05 UTC. "
@@ -234,90 +158,251 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     monkeypatch.setattr("builtins.input", lambda: "n")
-    assert run("delete new_checkout").err.startswith(
-        f"Delete new_checkout? {summary} {usage} [y/N]\n"
-    )
+    question = f"Delete new_checkout? {summary} {usage} [y/N]\n"
+    assert run("delete new_checkout").err.startswith(question)
     assert run("delete new_checkout --yes").err.startswith(f"new_checkout: {usage}\n")
-
-
-def test_delete_says_that_the_flag_was_not_evaluated() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO flagstaff_usage_worker VALUES ('1', 'web-1', 1, now(), 60, 1, now(), NULL)"
-        )
     assert "Not evaluated in the last 30 days." in run("delete summer_banner --yes").err
+    rows("ALTER TABLE flagstaff_usage RENAME TO gone")
+    ran = run("delete search_v2 --yes")
+    assert (ran.status, ran.err.splitlines()[0]) == (0, "search_v2: deleted")
 
 
-def test_delete_does_not_need_the_usage() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE flagstaff_usage RENAME TO gone")
-    ran = run("delete summer_banner --yes")
-    assert (ran.status, ran.err.splitlines()[0]) == (0, "summer_banner: deleted")
-
-
-def test_list_marks_forced_off_flags() -> None:
+def test_list_show_and_on_name_flags_that_are_forced_off_here() -> None:
+    here = "In this process it is forced off by FLAGSTAFF_FORCE_OFF."
     with forced_off(["new_checkout", "unknown"]):
         shown = typed("flags list")
-        found = {flag["key"]: flag["forced_off"] for flag in document("list")}
+        found = [flag["key"] for flag in document("list") if flag["forced_off"]]
         err = flags("list").err
+        summary, *_ = typed("flags show new_checkout").splitlines()
+        ran = flags("on", "new_checkout")
     [line] = [line for line in shown.splitlines() if line.startswith("new_checkout")]
     assert "rollout 25 % (forced off)" in line
     assert shown.count("(forced off)") == 1
-    assert [key for key, forced in found.items() if forced] == ["new_checkout"]
+    assert found == ["new_checkout"]
     assert err == "forced off in this process by FLAGSTAFF_FORCE_OFF: new_checkout\n"
+    assert summary == f"On for 25 % of all users and 1 allowed user. {here}"
+    assert (ran.status, here in ran.err) == (0, True)
 
 
-def test_show_of_a_forced_off_flag_names_the_environment() -> None:
-    with forced_off(["new_checkout"]):
-        summary, *_ = typed("flags show new_checkout").splitlines()
-    assert summary == (
-        "On for 25 % of all users and 1 allowed user. "
-        "In this process it is forced off by FLAGSTAFF_FORCE_OFF."
-    )
-
-
-def test_on_of_a_forced_off_flag_says_that_it_stays_off_here() -> None:
-    with forced_off(["summer_banner"]):
-        ran = flags("on", "summer_banner")
-    assert ran.status == 0
-    assert "In this process it is forced off by FLAGSTAFF_FORCE_OFF." in ran.err
-
-
-# Rules.
-
-
-def set_rules(key: str, *countries: str) -> None:
-    rules = [
-        {"conditions": [{"attribute": "country", "operator": "in", "values": [country]}]}
-        for country in countries
-    ]
-    FeatureFlag.objects.filter(key=key).update(rules=rules)
-
-
-@pytest.mark.parametrize(
-    ("key", "countries", "shown"),
-    [
-        ("search_v2", ["DE"], "by rules"),
-        ("dark_mode", ["DE", "AT"], "by rules"),
-        ("summer_banner", ["DE"], "off"),
-    ],
-)
-def test_list_on_a_terminal_says_that_a_flag_has_rules(
-    key: str, countries: list[str], shown: str
-) -> None:
-    set_rules(key, *countries)
-    [line] = [line for line in typed("flags list").splitlines() if line.startswith(key)]
-    assert f" {shown}  " in line
-
-
-def test_show_on_a_terminal_has_the_rules_in_sentences() -> None:
-    set_rules("search_v2", "DE")
+def test_list_on_a_terminal_says_that_an_enabled_flag_has_rules() -> None:
+    country = {"attribute": "country", "operator": "in", "values": ["DE"]}
+    FeatureFlag.objects.update(rules=[{"conditions": [country]}])
+    lines = {line.split()[0]: line for line in typed("flags list").splitlines()}
+    expected = {"search_v2": "by rules", "dark_mode": "by rules", "summer_banner": "off"}
+    for key, shown in expected.items():
+        assert f" {shown}  " in lines[key]
     assert 'rules            rule 1: 100 % if country is "DE"\n' in typed("flags show search_v2")
-    assert document("show", "search_v2")["rules"][0]["conditions"][0]["values"] == ["DE"]
-
-
-def test_rules_of_another_form_are_shown_as_json() -> None:
-    FeatureFlag.objects.filter(key="search_v2").update(rules={"a": 1})
+    assert document("show", "search_v2")["rules"][0]["conditions"] == [country]
+    # Rules of another form are shown as JSON.
+    FeatureFlag.objects.update(rules={"a": 1})
     assert 'rules            {"a": 1}\n' in typed("flags show search_v2")
     assert document("show", "search_v2")["summary"].startswith("The rules decide first.")
     assert "by rules" in typed("flags list")
+
+
+def test_list_is_sorted_and_selected_by_the_time_of_the_last_change() -> None:
+    for key, minutes in ("search_v2", 2), ("dark_mode", 1):
+        changed_at = OPENED + timedelta(minutes=minutes)
+        FeatureFlag.objects.filter(key=key).update(changed_at=changed_at)
+    found = listed_keys("--sort changed --limit 3")
+    assert found == ["search_v2", "dark_mode", "beta_reviews"]
+    since = (OPENED + timedelta(seconds=90)).isoformat()
+    assert listed_keys(f"--changed-since {since}") == ["search_v2"]
+    assert listed_keys(f"--changed-since {since} --state all") == []
+    assert run("list --changed-since soon").status == 1
+
+
+def test_list_sorted_by_evaluation_shows_the_time() -> None:
+    rows(
+        "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = now();"
+        "UPDATE flagstaff_usage SET last_evaluated_at = now() + interval '1 s' "
+        "WHERE key = 'new_checkout';"
+        "UPDATE flagstaff_usage_worker SET last_seen_at = now()"
+    )
+    first, second, third, *_ = document("list", "--sort", "evaluated")
+    assert (first["key"], second["key"]) == ("new_checkout", "dark_mode")
+    assert first["last_evaluated_at"] is not None
+    assert third["last_evaluated_at"] is None
+    assert "LAST EVALUATED" in typed("flags list --sort evaluated")
+    assert "LAST EVALUATED" not in typed("flags list")
+    delete_usage()
+    assert run("list --sort evaluated").status == 1
+
+
+def test_list_with_a_limit_says_how_many_there_are() -> None:
+    assert typed("flags list --limit 2").endswith("2 of 5 flags; a larger --limit shows more\n")
+    assert flags("list", "--limit", "2").err == ""
+    assert "of 5 flags" not in typed("flags list --limit 5")
+
+
+def enabled() -> set[str]:
+    return set(FeatureFlag.objects.filter(enabled=True).values_list("key", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)  # Each command is a transaction of its own.
+def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
+    before, newest = enabled(), Change.objects.order_by("-id").values_list("id", flat=True)[0]
+    printed = run("off new_checkout dark_mode").err
+    assert printed.splitlines()[:4] == [
+        "new_checkout: enabled true → false",
+        "new_checkout: Off for all users.",
+        "dark_mode: enabled true → false",
+        "dark_mode: Off for all users.",
+    ]
+    written = Change.objects.filter(id__gt=newest)
+    assert len(set(written.values_list("transaction_id", flat=True))) == 1
+    assert enabled() == before - {"new_checkout", "dark_mode"}
+    assert run(undo_of(printed)).status == 0
+    assert enabled() == before
+    # A repeated key is changed once.
+    assert run("off dark_mode dark_mode").err.startswith("dark_mode: enabled true → false\n")
+    found = document("on", "summer_banner", "search_v2")
+    changed = {one["key"]: one["changed"] for one in found["changes"]}
+    assert changed == {"summer_banner": True, "search_v2": False}
+    assert found["undo"][:2] == ["undo", "--transaction"]
+
+
+def test_unknown_keys_are_named_together_before_anything_is_written() -> None:
+    before = enabled()
+    ran = flags("off", "new_checkout", "dark_mod", "new_chekout")
+    assert ran == (
+        5,
+        "",
+        (
+            "CommandError: there is no flag 'dark_mod'; did you mean 'dark_mode'?\n"
+            "there is no flag 'new_chekout'; did you mean 'new_checkout'?\n"
+        ),
+    )
+    assert enabled() == before
+    assert flags("show", "dark_mod", "new_chekout") == ran
+    message = "CommandError: --expect-version needs one KEY\n"
+    assert run("off new_checkout dark_mode --expect-version 1") == (2, "", message)
+    assert enabled() == before
+
+
+def test_rollout_of_several_flags_ends_with_the_percentage() -> None:
+    assert run("rollout new_checkout search_v2 40").status == 0
+    percents = dict(FeatureFlag.objects.values_list("key", "rollout_percent"))
+    assert (percents["new_checkout"], percents["search_v2"], percents["dark_mode"]) == (40, 40, 100)
+
+
+def test_delete_of_several_flags_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter("y")
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    printed = run("delete dark_mode search_v2").err.splitlines()
+    assert printed[0].startswith("dark_mode: On for all users.")
+    assert printed[2] == "Delete dark_mode, search_v2? [y/N]"
+    assert run("delete dark_mode search_v2 summer_banner --yes").status == 0
+    assert not FeatureFlag.objects.filter(key__in=["dark_mode", "search_v2", "summer_banner"])
+
+
+def test_show_of_several_flags_prints_each() -> None:
+    shown = typed("flags show dark_mode search_v2")
+    assert shown.startswith("On for all users.\n\nkey ")
+    assert "\n\nOn for no users: the rollout is 0 %" in shown
+    shown = document("show", "dark_mode", "search_v2")
+    assert [one["key"] for one in shown] == ["dark_mode", "search_v2"]
+    assert "\nkey\tsearch_v2\n" in run("show dark_mode search_v2").out
+
+
+def allowed() -> list[str]:
+    users = FeatureFlag.objects.get(key="new_checkout").allowed_users
+    return list(users.order_by("username").values_list("username", flat=True))
+
+
+def test_allow_adds_and_removes_users_by_primary_key_and_username() -> None:
+    ran = run("allow new_checkout 2 alice")
+    assert ran.err.splitlines() == [
+        "new_checkout: allowed users: +bob",
+        "undo: manage.py flags allow new_checkout bob --remove",
+        "On for 25 % of all users and 2 allowed users.",
+    ]
+    assert allowed() == ["alice", "bob"]
+    again = run("allow new_checkout 2 alice")
+    assert again.status == 0
+    assert again.err.startswith("new_checkout: the allowed users are already up to date\n")
+    assert run("allow new_checkout alice bob --remove").err.splitlines()[:2] == [
+        "new_checkout: allowed users: -alice, -bob",
+        "undo: manage.py flags allow new_checkout alice bob",
+    ]
+    assert allowed() == []
+
+
+@pytest.mark.parametrize(
+    ("username", "shown", "argument"),
+    [
+        *[("1", "7", "7"), ("-rf", "7", "7"), ("a\tb", "7", "7")],
+        ("Zoë O'Hara", "Zoë O'Hara", "'Zoë O'\"'\"'Hara'"),
+    ],
+)
+def test_user_whose_name_is_not_an_argument_is_shown_by_primary_key(
+    username: str, shown: str, argument: str
+) -> None:
+    User.objects.create(pk=7, username=username)
+    printed = run("allow new_checkout 7").err
+    assert printed.startswith(f"new_checkout: allowed users: +{shown}\n")
+    assert undo_of(printed) == f"allow new_checkout {argument} --remove"
+    assert run(undo_of(printed)).status == 0
+    assert allowed() == ["alice"]
+
+
+def test_allow_with_json_returns_primary_keys() -> None:
+    changed = document("allow", "new_checkout", "bob")
+    assert (changed["new"], changed["undo"]) == ([2], ["allow", "new_checkout", "2", "--remove"])
+
+
+def test_allow_by_a_role_that_may_not_read_usernames_shows_primary_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(UserTable, "unique_usernames", lambda *_: rows("SELECT 1 FROM missing"))
+    assert run("allow new_checkout bob").err.startswith("new_checkout: allowed users: +2\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["alice\nbob\n", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n']
+)
+def test_allow_reads_users_from_a_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "beta.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    skip = ["--skip-unknown"] if text.startswith("id") else []
+    assert flags("allow", "new_checkout", "--file", str(path), *skip).status == 0
+    assert allowed() == ["alice", "bob"]
+
+
+def test_allow_reads_users_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("bob\n"))
+    assert run("allow new_checkout --file -").status == 0
+    assert allowed() == ["alice", "bob"]
+
+
+def test_allow_with_unknown_users_names_them_and_writes_nothing() -> None:
+    refused = run("allow new_checkout bob carol 77")
+    assert (refused.status, allowed()) == (1, ["alice"])
+    assert refused.err == (
+        "CommandError: no user has the primary key or username 'carol', '77'; "
+        "to skip unknown users, pass --skip-unknown\n"
+    )
+    assert run("allow new_checkout bob carol 77 --skip-unknown").status == 0
+    assert allowed() == ["alice", "bob"]
+    assert run("allow new_checkout alcie").err == (
+        "CommandError: no user has the primary key or username 'alcie'; to skip unknown users, "
+        "pass --skip-unknown; did you mean 'alice'?\n"
+    )
+
+
+def test_allow_without_users_is_an_error(tmp_path: Path) -> None:
+    assert run("allow new_checkout") == (2, "", "CommandError: no users: pass USER or --file\n")
+    assert run(f"allow new_checkout --file {tmp_path / 'missing'}").status == 1
+
+
+@pytest.mark.django_db(transaction=True)  # The change is a transaction of its own.
+def test_allow_of_many_users_prints_a_short_undo_command(tmp_path: Path) -> None:
+    crowd = User.objects.bulk_create([User(username=f"guest{n}") for n in range(3000)])
+    path = tmp_path / "crowd"
+    path.write_text("\n".join(user.username for user in crowd))
+    printed = run(f"allow new_checkout --file {path}").err
+    assert printed.splitlines()[0].endswith(" and 2,990 more")
+    assert undo_of(printed) == f"undo new_checkout {flag_version('new_checkout')}"
+    assert run(undo_of(printed)).status == 0
+    assert allowed() == ["alice"]

@@ -1,4 +1,4 @@
-"""`manage.py flags history` and `forget-user`."""
+"""`manage.py flags history`, `watch`, `undo`, `restore` and `forget-user`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,56 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff.changes import set_rollout
-from flagstaff.models import Change
+from flagstaff import acting_as
+from flagstaff.changes import add_allowed_users, set_rollout, set_value, update
+from flagstaff.cli.verbs import history as history_verbs
+from flagstaff.exceptions import NoHistoryError
+from flagstaff.history import flag_history, flag_version
+from flagstaff.history.following import Following
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.fake_workers import FakeWorker
 from tests.support.history_fixtures import role_that_reads
-from tests.support.terminals import run, typed
+from tests.support.sql import rows
+from tests.support.step_clock import StepClock
+from tests.support.terminals import Ran, Terminal, document, flags, run, typed, undo_of
 
-# Each change is a transaction of its own.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
+# Each command is a transaction of its own, at a time of its own.
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("cli_shop", "plain_terminal"),
+]
+
+
+@pytest.fixture
+def since() -> str:
+    """The time of the first of: alice 25 → 50 %, bob 20 → 50, alice on → off."""
+    run("rollout new_checkout 50 --as alice")
+    [event] = flag_history("new_checkout", limit=1)
+    run("value set page_size 50 --as bob")
+    run("off dark_mode --as alice")
+    return event.at.isoformat()
+
+
+def state() -> tuple[object, ...]:
+    new_checkout = FeatureFlag.objects.get(key="new_checkout")
+    return (
+        new_checkout.rollout_percent,
+        FeatureFlag.objects.get(key="dark_mode").enabled,
+        KeyValueStore.objects.get(key="page_size").value,
+    )
+
+
+def changes(*arguments: str) -> list[tuple[str, str]]:
+    return [(event["kind"], event["key"]) for event in document("history", *arguments)]
 
 
 def test_history_prints_change_actor_source_and_reason() -> None:
@@ -32,99 +67,59 @@ def test_history_prints_change_actor_source_and_reason() -> None:
         ["flag", "new_checkout", "rollout_percent 25 → 50", "alice", "command", "ticket 7"],
     ]
     assert "added 1 allowed user (bob)" in run("history new_checkout --users --limit 1").out
-    assert "VERSION" in typed("flags history new_checkout")
+    shown = typed("flags history new_checkout --limit 1")
+    assert shown.startswith("VERSION")
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +flag  new_checkout\b", shown)
 
 
-@pytest.fixture
-def _role_without_values(cli_shop: None) -> Iterator[None]:
-    with role_that_reads(
-        "flagstaff_featureflag",
-        "flagstaff_featureflag_allowed_users",
-        "flagstaff_segment",
-        "flagstaff_change",
-        "auth_user",
-    ):
-        yield
+TABLES = ("flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_change")
 
 
-@pytest.mark.usefixtures("_role_without_values")
-def test_history_leaves_out_segments_that_the_role_may_not_read() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("RESET ROLE; REVOKE SELECT ON flagstaff_segment FROM no_values")
-        cursor.execute("SET ROLE no_values")
-    ran = run("history new_checkout")
-    assert ran.status == 0
-    assert "segments are left out: this database user may not read them\n" in ran.err
-
-
-@pytest.mark.usefixtures("_role_without_values")
-@pytest.mark.parametrize("line", ["history", "history new_checkout"])
-def test_history_leaves_out_values_that_the_role_may_not_read(line: str) -> None:
-    ran = run(line)
-    assert (ran.status, ran.err) == (
-        0,
-        "values are left out: this database user may not read them\n",
-    )
-    assert "new_checkout" in ran.out
-
-
-@pytest.mark.usefixtures("_role_without_values")
-def test_unknown_key_is_an_error_for_a_role_that_may_not_read_values() -> None:
-    assert "there is no flag, value or segment 'new_chekout'; did you mean 'new_checkout'?" in (
-        run("history new_chekout").err
-    )
+def test_history_leaves_out_what_the_role_may_not_read() -> None:
+    left_out = "{} are left out: this database user may not read them\n"
+    with role_that_reads(*TABLES, "flagstaff_segment", "auth_user"):
+        for line in ("history", "history new_checkout"):
+            ran = run(line)
+            assert (ran.status, ran.err) == (0, left_out.format("values"))
+            assert "new_checkout" in ran.out
+        unknown = run("history new_chekout").err
+    assert "no flag, value or segment 'new_chekout'; did you mean 'new_checkout'?" in unknown
+    with role_that_reads(*TABLES, "auth_user"):
+        ran = run("history new_checkout")
+    assert (ran.status, left_out.format("segments") in ran.err) == (0, True)
 
 
 def test_history_as_json_and_csv_is_complete() -> None:
     run("allow new_checkout bob --as alice")
-    [newest, *_] = json.loads(run("history new_checkout --json").out)
+    [newest, *_] = document("history", "new_checkout")
     assert (newest["actor"], newest["added"]) == ("1", {"count": 1, "pks": [2]})
     [row, *_] = csv.DictReader(io.StringIO(run("history new_checkout --csv").out))
     assert (row["version"], row["key"]) == (str(newest["version"]), "new_checkout")
-    assert len(json.loads(run("history --json --limit 2").out)) == 2
-    older = json.loads(run(f"history new_checkout --json --before {newest['version']}").out)
-    assert newest not in older
 
 
-def test_history_shows_flags_and_values_newest_first() -> None:
-    run("rollout new_checkout 50")
-    run("value set page_size 50")
-    run("off dark_mode")
+def test_history_shows_flags_and_values_newest_first(since: str) -> None:
     shown = [line.split("\t")[2:4] for line in run("history --limit 3").out.splitlines()]
     assert shown == [["flag", "dark_mode"], ["value", "page_size"], ["flag", "new_checkout"]]
-    [newest] = json.loads(run("history --json --limit 1").out)
-    before = f"history --before {newest['version']} --limit 1 --json"
-    assert [event["key"] for event in json.loads(run(before).out)] == ["page_size"]
+    [newest] = document("history", "--limit", "1")
+    version = str(newest["version"])
+    assert changes("--before", version, "--limit", "1") == [("value", "page_size")]
+    screen = typed("flags history --limit 1")
+    assert screen.endswith(f"older events: --before {version}, or a larger --limit\n")
+    assert "older events" not in typed(f"flags history --since {since}")
 
 
 def test_history_of_a_key_shows_the_flag_and_the_value_of_this_key() -> None:
     run("value create new_checkout 5")
     run("value create limit 5")
-    assert json.loads(run("history limit --json").out)[0]["kind"] == "value"
-    kinds = [event["kind"] for event in json.loads(run("history new_checkout --json").out)]
+    assert changes("limit") == [("value", "limit")]
+    kinds = [kind for kind, _key in changes("new_checkout")]
     assert (kinds[0], set(kinds[1:])) == ("value", {"flag"})
-    only = json.loads(run("history new_checkout --value --json").out)
-    assert [event["kind"] for event in only] == ["value"]
-
-
-def test_history_on_a_terminal_has_seconds_and_time_zone() -> None:
-    run("off new_checkout")
-    shown = typed("flags history new_checkout --limit 1")
-    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +flag  new_checkout\b", shown)
-
-
-def test_history_of_an_unknown_key_is_an_error() -> None:
-    assert run("history payment_gatewy") == (
-        5,
-        "",
-        (
-            "CommandError: there is no flag, value or segment 'payment_gatewy'; "
-            "did you mean 'payment_gateway'?\n"
-        ),
-    )
-    assert run("history new_chekout").status == 5
-    Change.objects.all().delete()
-    assert run("history new_checkout") == (0, "", "no matching entries\n")
+    assert changes("new_checkout", "--value") == [("value", "new_checkout")]
+    assert changes("new_checkout", "limit", "--limit", "2") == [
+        ("value", "limit"),
+        ("value", "new_checkout"),
+    ]
+    assert run("history new_checkout page_sise").status == 5
 
 
 def test_prune_deletes_old_entries() -> None:
@@ -144,3 +139,203 @@ def test_forget_user_removes_the_user_from_the_history(pk: str) -> None:
     User.objects.get(username="alice").delete()
     assert "removed user" in run(f"forget-user {pk} --yes").err
     assert "1" not in Change.objects.values_list("actor", flat=True)
+
+
+def test_history_since_a_time_has_that_time_and_until_has_not(since: str) -> None:
+    assert changes("--since", since) == [
+        ("flag", "dark_mode"),
+        ("value", "page_size"),
+        ("flag", "new_checkout"),
+    ]
+    [newest] = document("history", "--limit", "1")
+    assert datetime.fromisoformat(newest["at"]) >= datetime.fromisoformat(since)
+    assert changes("--since", newest["at"]) == [("flag", "dark_mode")]
+    found = document("history", "--until", since, "--limit", "50")
+    assert max(event["at"] for event in found) < since
+    assert changes("new_checkout", "--since", since, "--until", since) == []
+    for option in ("--since", "--until"):
+        assert 'such as "30m", "1h", "2d"' in run(f"history {option} soon").err
+
+
+@pytest.mark.parametrize("name", ["alice", "1"])
+def test_history_by_a_person_takes_a_username_or_a_primary_key(name: str, since: str) -> None:
+    assert changes("--by", name) == [("flag", "dark_mode"), ("flag", "new_checkout")]
+    assert changes("--by", name, "--value") == []
+
+
+def test_history_of_an_unknown_key_is_an_error_also_with_filters(since: str) -> None:
+    message = "CommandError: there is no flag, value or segment 'payment_gatewy'; did you mean"
+    for line in ("history payment_gatewy", "history payment_gatewy --since 1h"):
+        assert run(line) == (5, "", f"{message} 'payment_gateway'?\n")
+    assert run("history search_v2 --by alice").err == "no matching entries\n"
+    run("delete search_v2 --yes")
+    assert changes("search_v2", "--since", since) == [("flag", "search_v2")]
+    Change.objects.all().delete()
+    assert run("history new_checkout") == (0, "", "no matching entries\n")
+
+
+BY_ALICE = ["dark_mode: enabled false → true", "new_checkout: rollout_percent 50 → 25"]
+
+
+def test_undo_since_takes_back_all_changes_of_a_person(since: str) -> None:
+    ran = run(f"undo --since {since} --by alice --dry-run")
+    assert (ran.status, state()) == (0, (50, False, 50))
+    assert ran.err.splitlines() == [*BY_ALICE, "dry run: nothing was written"]
+    ran = run(f"undo --since {since} --by alice --yes")
+    assert (ran.status, state()) == (0, (25, True, 50))
+    assert ran.err.splitlines()[:2] == BY_ALICE
+    assert run(undo_of(ran.err)).status == 0
+    assert state() == (50, False, 50)
+
+
+def test_undo_since_of_a_key_or_a_kind_leaves_the_others(since: str) -> None:
+    assert run(f"undo new_checkout --since {since} --yes").status == 0
+    assert run(f"undo --since {since} --value --yes").status == 0
+    assert state() == (25, False, 20)
+    ran = run("undo --since 2126-01-01 --yes --json")
+    assert (ran.status, json.loads(ran.out)["changes"]) == (0, [])
+    assert ran.err == "no matching changes\n"
+
+
+def test_undo_since_of_everything_asks_after_the_list(
+    since: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = run(f"undo --since {since}")
+    assert (ran.status, state()) == (2, (50, False, 50))
+    assert ran.err.endswith("CommandError: not a terminal: pass --yes to confirm\n")
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    monkeypatch.setattr("builtins.input", lambda: "n")
+    ran = run(f"undo --since {since} --by alice")
+    assert (ran.status, state()) == (2, (50, False, 50))
+    assert ran.err.splitlines() == [
+        *BY_ALICE,
+        "Undo 2 changes of 2 keys? [y/N]",
+        "CommandError: cancelled; nothing was changed",
+    ]
+    monkeypatch.setattr("builtins.input", lambda: "y")
+    assert run(f"undo --since {since}").status == 0
+    assert state() == (25, True, 20)
+
+
+def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) -> None:
+    run("rollout new_checkout 60 --as bob")
+    before = state()
+    ran = run(f"undo --since {since} --by alice --yes")
+    assert (ran.status, state()) == (4, before)
+    assert "refused: new_checkout has version" in ran.err
+    assert "rollout_percent 50 → 60" in ran.err
+    ran = run(f"undo --since {since} --by alice --yes --skip-conflicts --json")
+    found = json.loads(ran.out)
+    assert (ran.status, state()) == (0, (60, True, 50))
+    assert [one["key"] for one in found["changes"]] == ["dark_mode"]
+    assert [one["key"] for one in found["conflicts"]] == ["new_checkout"]
+    assert "conflict: new_checkout has version" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("undo --by alice", "--until and --by need --since TIME"),
+        ("undo new_checkout 5 --since 1h", "--since cannot be combined with VERSION"),
+        ("undo --transaction 5 --since 1h", "--transaction cannot be combined with"),
+        ("undo new_checkout --transaction 7", "--transaction cannot be combined with"),
+        ("undo --transaction 7 --expect-version 7", "--transaction cannot be combined with"),
+        ("undo", "pass KEY, --since TIME or --transaction VERSION"),
+    ],
+)
+def test_undo_refuses_arguments_that_do_not_fit(line: str, message: str) -> None:
+    ran = run(line)
+    assert (ran.status, message in ran.err) == (2, True)
+
+
+def test_undo_and_restore_revert_changes() -> None:
+    version = flag_version("new_checkout")
+    set_rollout("new_checkout", 50)
+    assert run("undo new_checkout").err.startswith("new_checkout: rollout_percent 50 → 25\n")
+    run("allow new_checkout alice --remove")
+    run("rollout new_checkout 75")
+    restore = f"restore new_checkout {version}"
+    assert run(restore).err.startswith(
+        "new_checkout: rollout_percent 75 → 25\nnew_checkout: allowed users: +alice\n"
+    )
+    assert run(restore).err.startswith("new_checkout: already up to date\n")
+    User.objects.get(username="alice").delete()
+    assert "skipped users that do not exist: 1" in run(restore).err
+    change = set_rollout("new_checkout", 50).version
+    update("new_checkout", {"key": "checkout"})
+    # The former key is no other key.
+    assert "the same transaction also changed" not in run(f"undo checkout {change}").err
+    assert run("undo checkout 987654").status == 4
+    assert run("restore nothing 1").status == 5
+    run("value set page_size 50")
+    assert run("undo page_size --value").err.startswith("page_size: value 50 → 20\n")
+    assert KeyValueStore.objects.get(key="page_size").value == 20
+
+
+def watched(
+    monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any], as_json: bool = False
+) -> Ran:
+    """Runs `watch`, with one step between two queries."""
+    StepClock(*steps).install(monkeypatch, history_verbs)
+    options = ["--interval", "1", "--seconds", str(len(steps) + 1), *(["--json"] * as_json)]
+    return flags("watch", *options)
+
+
+def test_watch_prints_each_new_change_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_alice() -> None:
+        with acting_as(1, reason="all is well"):
+            set_rollout("new_checkout", 50)
+
+    def in_code() -> None:
+        add_allowed_users("new_checkout", 2)
+        set_value("page_size", 30)
+
+    ran = watched(monkeypatch, by_alice, in_code)
+    first, second, third = (line.split("\t")[1:] for line in ran.out.splitlines())
+    assert first == ["new_checkout", "rollout_percent 25 → 50", "alice", "code", "all is well"]
+    assert second[:2] == ["new_checkout", "added 1 allowed user"]
+    assert third[:2] == ["page_size", "value 20 → 30"]
+
+
+def test_watch_as_json_prints_one_document_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = watched(monkeypatch, lambda: set_value("mail_password", "hunter3"), as_json=True)
+    [line] = ran.out.splitlines()
+    assert json.loads(line)["key"] == "mail_password"
+    assert "hunter" not in line
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+def test_watch_refuses_an_invalid_interval(text: str) -> None:
+    assert flags("watch", "--interval", text).status != 0
+
+
+def test_late_commit_with_a_lower_version_is_found_and_a_rolled_back_change_is_not() -> None:
+    seen = Following()
+    other = FakeWorker()
+    change = "BEGIN; UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'dark_mode'"
+    other.query(change)
+    assert seen.look() == []
+    other.query("ROLLBACK")
+    assert seen.look() == []
+    other.query(change)
+    FeatureFlag.objects.filter(key="search_v2").update(enabled=False)
+    [first] = seen.look()
+    assert first.key == "search_v2"
+    other.query("COMMIT")
+    [late] = seen.look()
+    assert (late.key, late.version < first.version) == ("dark_mode", True)
+    assert seen.look() == []
+    other.leave()
+
+
+def test_old_entry_with_a_new_number_is_not_found() -> None:
+    seen = Following()
+    FeatureFlag.objects.filter(key="search_v2").update(enabled=False)
+    rows("UPDATE flagstaff_change SET at = at - interval '2 days'")
+    assert seen.look() == []
+
+
+def test_following_without_a_history_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    with pytest.raises(NoHistoryError):
+        Following()

@@ -52,18 +52,12 @@ def test_control_characters_are_replaced(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "\x1b" not in typed(line)
 
 
-# The history.
-
-
-@pytest.fixture
-def long_history() -> None:
+def test_history_has_the_change_below_the_key_on_a_narrow_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     flags("create", "k" * 60)
     flags("value", "create", "gateway", '{"name": "stripe", "hosts": ["a.example", "b.example"]}')
     flags("value", "set", "gateway", '"paypal"', "--as-name", "deploy", "--reason", "orders fail")
-
-
-@pytest.mark.usefixtures("long_history")
-def test_history_on_a_narrow_terminal_has_the_change_below_the_key() -> None:
     header, first, *more = typed("flags history --limit 3").splitlines()
     assert header.split() == ["VERSION", "WHEN", "KIND", "KEY"]
     assert first.endswith("value  gateway")
@@ -72,10 +66,6 @@ def test_history_on_a_narrow_terminal_has_the_change_below_the_key() -> None:
         "deploy · command · orders fail",
     ]
     assert all(len(line) <= 80 for line in more if "kkk" not in line)
-
-
-@pytest.mark.usefixtures("long_history")
-def test_history_on_a_wide_terminal_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     header, first, *_ = typed("flags history --limit 3").splitlines()
     assert header.split()[-4:] == ["CHANGE", "ACTOR", "SOURCE", "REASON"]

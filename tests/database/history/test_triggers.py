@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -35,12 +36,6 @@ class History:
 
     def user_changes(self) -> list[tuple[str, Any, Any]]:
         return [(entry.key, entry.old, entry.new) for entry in self()]
-
-
-def rows(query: str, *parameters: str | int) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture
@@ -88,19 +83,15 @@ def warnings() -> Iterator[list[str]]:
     connection.connection.remove_notice_handler(note)
 
 
-def test_created_flag_is_recorded_with_its_row(history: History) -> None:
-    FeatureFlag.objects.create(key="banner", rollout_percent=25)
-    [entry] = history()
-    assert (entry.relation, entry.action, entry.key, entry.old) == ("f", "insert", "banner", None)
-    assert entry.new["rollout_percent"] == 25
-
-
-def test_saved_flag_is_recorded_with_both_rows(flag: FeatureFlag, history: History) -> None:
+def test_created_and_saved_flag_is_recorded_with_its_rows(history: History) -> None:
+    flag = FeatureFlag.objects.create(key="banner", rollout_percent=25)
     flag.enabled = True
     flag.save()
-    [entry] = history()
-    assert (entry.relation, entry.action, entry.object_pk) == ("f", "update", str(flag.pk))
-    assert (entry.old["enabled"], entry.new["enabled"]) == (False, True)
+    created, saved = history()
+    assert (created.relation, created.action, created.key) == ("f", "insert", "banner")
+    assert (created.old, created.new["rollout_percent"]) == (None, 25)
+    assert (saved.relation, saved.action, saved.object_pk) == ("f", "update", str(flag.pk))
+    assert (saved.old["enabled"], saved.new["enabled"]) == (False, True)
 
 
 def test_update_of_many_flags_records_those_that_changed(history: History) -> None:
@@ -110,11 +101,15 @@ def test_update_of_many_flags_records_those_that_changed(history: History) -> No
     assert history.actions() == [("f", "update", "new_checkout")]
 
 
-def test_renamed_flag_is_recorded_under_its_new_key(history: History) -> None:
+def test_updated_flag_and_value_are_recorded_with_both_rows(history: History) -> None:
     FeatureFlag.objects.update(key="checkout")
-    [entry] = history()
-    assert entry.key == entry.new["key"] == "checkout"
-    assert entry.old["key"] == "new_checkout"
+    KeyValueStore.objects.update(value="paypal")
+    flag, value = history()
+    # A renamed flag is recorded under its new key.
+    assert flag.key == flag.new["key"] == "checkout"
+    assert flag.old["key"] == "new_checkout"
+    assert (value.relation, value.action, value.key) == ("k", "update", "payment_gateway")
+    assert (value.old["value"], value.new["value"]) == ("stripe", "paypal")
 
 
 def test_changed_pk_is_recorded_as_delete_and_insert(bob: User, gateway: KeyValueStore) -> None:
@@ -122,17 +117,6 @@ def test_changed_pk_is_recorded_as_delete_and_insert(bob: User, gateway: KeyValu
     history = History()
     FeatureFlag.objects.update(id=F("id") + 1000)
     assert sorted(history.actions()) == [("f", "delete", "banner"), ("f", "insert", "banner")]
-
-
-def test_bulk_create_records_each_flag(history: History) -> None:
-    FeatureFlag.objects.bulk_create([FeatureFlag(key="a"), FeatureFlag(key="b")])
-    assert history.actions() == [("f", "insert", "a"), ("f", "insert", "b")]
-
-
-def test_bulk_update_records_each_flag(flag: FeatureFlag, history: History) -> None:
-    flag.rollout_percent = 50
-    FeatureFlag.objects.bulk_update([flag], ["rollout_percent"])
-    assert history.actions() == [("f", "update", "new_checkout")]
 
 
 def test_copy_records_each_flag(history: History) -> None:
@@ -144,25 +128,26 @@ def test_copy_records_each_flag(history: History) -> None:
     assert history.actions() == [("f", "insert", "a"), ("f", "insert", "b")]
 
 
-def test_on_conflict_records_the_action_on_each_row(history: History) -> None:
+def test_statement_of_two_actions_records_the_action_on_each_row(history: History) -> None:
+    both = [("f", "insert", "banner"), ("f", "update", "new_checkout")]
     rows(
         "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout'), ('banner') "
         "ON CONFLICT (key) DO UPDATE SET enabled = true"
     )
-    assert sorted(history.actions()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
-
-
-def test_merge_records_the_action_on_each_row(history: History) -> None:
+    assert sorted(history.actions()) == both
     [[version]] = rows("SELECT current_setting('server_version_num')::int")
     if version < 150000:
         pytest.skip("MERGE requires PostgreSQL 15")
+    FeatureFlag.objects.filter(key="banner").delete()
+    FeatureFlag.objects.update(enabled=False)
+    history()
     rows(
         "MERGE INTO flagstaff_featureflag AS f "
         "USING (VALUES ('new_checkout'), ('banner')) AS v (key) ON f.key = v.key "
         "WHEN MATCHED THEN UPDATE SET enabled = true "
         "WHEN NOT MATCHED THEN INSERT (key) VALUES (v.key)"
     )
-    assert sorted(history.actions()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
+    assert sorted(history.actions()) == both
 
 
 UNRECORDED: dict[str, Callable[[FeatureFlag], object]] = {
@@ -187,40 +172,25 @@ def test_unchanged_row_is_not_recorded(
     assert history.actions() == []
 
 
-def test_rolled_back_change_is_not_recorded(flag: FeatureFlag, history: History) -> None:
+def test_change_that_is_rolled_back_or_replicated_is_not_recorded(history: History) -> None:
     with transaction.atomic():
         FeatureFlag.objects.update(enabled=True)
         transaction.set_rollback(True)
+    rows("SET LOCAL session_replication_role = replica")
+    FeatureFlag.objects.update(enabled=True)
     assert history.actions() == []
 
 
-def test_added_user_is_recorded_with_the_key_of_the_flag(
-    flag: FeatureFlag, bob: User, history: History
-) -> None:
-    flag.allowed_users.add(bob)
-    [entry] = history()
-    assert (entry.relation, entry.action, entry.key) == ("m", "insert", "new_checkout")
-    assert (entry.object_pk, entry.old, entry.new) == (str(flag.pk), [], [bob.pk])
-
-
-def test_set_records_removed_and_added_users(
+def test_set_is_two_entries_and_an_update_of_allowed_users_is_one(
     flag: FeatureFlag, alice: User, bob: User, history: History
 ) -> None:
     flag.allowed_users.set([bob])
-    assert history.user_changes() == [
-        ("new_checkout", [alice.pk], []),
-        ("new_checkout", [], [bob.pk]),
-    ]
-
-
-def test_update_of_allowed_users_is_one_entry(alice: User, bob: User, history: History) -> None:
-    rows("UPDATE flagstaff_featureflag_allowed_users SET user_id = %s", bob.pk)
-    assert history.user_changes() == [("new_checkout", [alice.pk], [bob.pk])]
-
-
-def test_clear_records_the_removed_users(flag: FeatureFlag, alice: User, history: History) -> None:
-    flag.allowed_users.clear()
-    assert history.user_changes() == [("new_checkout", [alice.pk], [])]
+    removed, added = history()
+    assert (removed.action, removed.old, removed.new) == ("delete", [alice.pk], [])
+    assert (added.relation, added.action, added.key) == ("m", "insert", "new_checkout")
+    assert (added.object_pk, added.old, added.new) == (str(flag.pk), [], [bob.pk])
+    rows("UPDATE flagstaff_featureflag_allowed_users SET user_id = %s", alice.pk)
+    assert history.user_changes() == [("new_checkout", [bob.pk], [alice.pk])]
 
 
 def test_statement_on_many_users_is_one_entry_per_flag(
@@ -238,17 +208,16 @@ def test_statement_on_many_users_is_one_entry_per_flag(
     assert entries == [("banner", [], pks), ("new_checkout", [], pks)]
 
 
-def test_deleted_user_is_recorded_as_removed(alice: User, history: History) -> None:
-    pk = alice.pk
-    alice.delete()
-    assert history.user_changes() == [("new_checkout", [pk], [])]
-
-
-def test_flags_set_for_a_user_are_recorded_one_by_one(bob: User, history: History) -> None:
+def test_users_flags_and_deletion_are_recorded_for_each_flag(
+    alice: User, bob: User, history: History
+) -> None:
     banner = FeatureFlag.objects.create(key="banner")
     history()
     bob.flagstaff_flags.set([banner, FeatureFlag.objects.get(key="new_checkout")])
     assert history.user_changes() == [("banner", [], [bob.pk]), ("new_checkout", [], [bob.pk])]
+    pk = alice.pk
+    alice.delete()
+    assert history.user_changes() == [("new_checkout", [pk], [])]
 
 
 def test_deleted_flag_records_its_removed_users(flag: FeatureFlag, history: History) -> None:
@@ -282,73 +251,43 @@ def test_truncate_records_the_rows(alice: User, history: History) -> None:
     assert (flags.new, allowed.old) == (None, [alice.pk])
 
 
-def test_updated_value_is_recorded_with_both_rows(gateway: KeyValueStore, history: History) -> None:
-    KeyValueStore.objects.update(value="paypal")
-    [entry] = history()
-    assert (entry.relation, entry.action, entry.key) == ("k", "update", "payment_gateway")
-    assert (entry.old["value"], entry.new["value"]) == ("stripe", "paypal")
-
-
-def test_secret_value_is_recorded_as_a_digest(history: History) -> None:
+def test_secret_values_are_recorded_as_digests(history: History) -> None:
+    # The value is secret before or after the change.
+    for secret in (True, False):
+        KeyValueStore.objects.update(secret=secret)
+        [entry] = history()
+        assert entry.old["value"] == entry.new["value"] == STRIPE
+    KeyValueStore.objects.all().delete()
+    history()
     KeyValueStore.objects.create(key="token", value="stripe", secret=True)
-    [entry] = history()
-    assert entry.new["value"] == STRIPE
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_value_that_is_secret_before_or_after_is_recorded_as_a_digest(
-    before: bool, gateway: KeyValueStore, history: History
-) -> None:
-    KeyValueStore.objects.update(secret=before)
-    history()
-    KeyValueStore.objects.update(secret=not before)
-    [entry] = history()
-    assert (entry.old["value"], entry.new["value"]) == (STRIPE, STRIPE)
-
-
-def test_deleted_and_truncated_secrets_are_recorded_as_digests(history: History) -> None:
-    KeyValueStore.objects.update(secret=True)
-    history()
     with transaction.atomic():
         rows("TRUNCATE flagstaff_keyvaluestore")
-        [truncated] = history()
+        created, truncated = history()
         transaction.set_rollback(True)
     rows("DELETE FROM flagstaff_keyvaluestore")
     [deleted] = history()
-    assert (truncated.old["value"], deleted.old["value"]) == (STRIPE, STRIPE)
+    assert created.new["value"] == truncated.old["value"] == deleted.old["value"] == STRIPE
 
 
-def test_entry_has_actor_source_and_reason(flag: FeatureFlag, history: History) -> None:
+def test_entry_has_author_role_session_user_and_application_name(
+    flag: FeatureFlag, history: History
+) -> None:
     for name, value in [("actor", "alice"), ("source", "admin"), ("reason", "")]:
         rows("SELECT set_config(%s, %s, true)", f"flagstaff.{name}", value)
-    FeatureFlag.objects.update(enabled=True)
-    [entry] = history()
-    assert (entry.actor, entry.source, entry.reason) == ("alice", "admin", None)
-
-
-def test_entry_has_session_user_and_application_name(flag: FeatureFlag, history: History) -> None:
     rows("SET LOCAL application_name = 'psql'")
     FeatureFlag.objects.update(enabled=True)
+    rows(
+        "CREATE ROLE shopkeeper; GRANT SELECT, UPDATE ON flagstaff_featureflag TO shopkeeper;"
+        "SET LOCAL ROLE shopkeeper"
+    )
+    FeatureFlag.objects.update(enabled=False)
+    rows("RESET ROLE")
     [[user, transaction_id]] = rows("SELECT session_user, pg_current_xact_id()::text::bigint")
-    [entry] = history()
+    entry, of_the_role = history()
+    assert (entry.actor, entry.source, entry.reason) == ("alice", "admin", None)
     assert (entry.session_user, entry.role, entry.application_name) == (user, user, "psql")
     assert entry.transaction_id == transaction_id
-
-
-def test_entry_has_the_role_of_the_change(flag: FeatureFlag, history: History) -> None:
-    rows("CREATE ROLE shopkeeper")
-    rows("GRANT SELECT, UPDATE ON flagstaff_featureflag TO shopkeeper")
-    rows("SET LOCAL ROLE shopkeeper")
-    FeatureFlag.objects.update(enabled=True)
-    rows("RESET ROLE")
-    [entry] = history()
-    assert entry.role == "shopkeeper" != entry.session_user
-
-
-def test_replicating_session_records_nothing(flag: FeatureFlag, history: History) -> None:
-    rows("SET LOCAL session_replication_role = replica")
-    FeatureFlag.objects.update(enabled=True)
-    assert history.actions() == []
+    assert (of_the_role.session_user, of_the_role.role) == (user, "shopkeeper")
 
 
 BROKEN = {

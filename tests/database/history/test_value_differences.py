@@ -32,29 +32,8 @@ def test_history_page_shows_the_parts_that_differ(admin_client: Client) -> None:
     assert f"value {PARTS}" in html
     assert "<summary>Whole values</summary>" in html
     assert '  "retries": {\n    "max": 5\n  }' in html
-
-
-def test_history_page_shows_the_parts_of_a_long_value(admin_client: Client) -> None:
-    rows = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(500)]
-    create_value(KEY, {"rows": rows, "max": 3})
-    set_value(KEY, {"rows": rows, "max": 5})
-    html = history(admin_client)
-    assert "value max: 3 → 5" in html
-    # Of each whole value there is the start.
-    assert len(html) < 60_000
-
-
-def test_history_page_of_a_huge_value_is_short(admin_client: Client) -> None:
-    rows = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(10_000)]
-    create_value(KEY, rows)
-    for number in range(3):
-        set_value(KEY, [*rows, number])
-    assert len(history(admin_client)) < 60_000
-
-
-def test_history_page_with_many_parts_shows_the_first_ones(admin_client: Client) -> None:
-    create_value(KEY, {f"a{number}": 0 for number in range(20)})
-    set_value(KEY, {f"a{number}": 1 for number in range(20)})
+    for number in (0, 1):
+        set_value(KEY, {f"a{part}": number for part in range(20)})
     assert "a4: 0 → 1; and 15 more" in history(admin_client)
 
 
@@ -64,6 +43,17 @@ def test_history_page_shows_scalars_as_a_whole(admin_client: Client) -> None:
     html = history(admin_client)
     assert 'value "stripe" → ["stripe"]' in html
     assert "Whole values" not in html
+
+
+def test_history_page_of_a_long_value_is_short_and_shows_its_parts(admin_client: Client) -> None:
+    rows = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(10_000)]
+    create_value(KEY, rows)
+    set_value(KEY, {"rows": rows[:500], "max": 3})
+    set_value(KEY, {"rows": rows[:500], "max": 5})
+    html = history(admin_client)
+    assert "value max: 3 → 5" in html
+    # Of each whole value there is the start.
+    assert len(html) < 60_000
 
 
 def test_secret_values_are_masked_everywhere(admin_client: Client) -> None:
@@ -78,7 +68,6 @@ def test_secret_values_are_masked_everywhere(admin_client: Client) -> None:
 
 def test_commands_show_the_parts_that_differ() -> None:
     create_value(KEY, {"max": 3, "min": 1})
-    assert run(f"""value set {KEY} '{{"max": 5, "min": 1}}'""").err.startswith(
-        f"{KEY}: value max: 3 → 5\n"
-    )
+    ran = run(f"""value set {KEY} '{{"max": 5, "min": 1}}'""")
+    assert ran.err.startswith(f"{KEY}: value max: 3 → 5\n")
     assert "value max: 3 → 5" in run(f"history {KEY} --value").out
