@@ -1,4 +1,4 @@
-"""`manage.py flags experiment` and `experiments`."""
+"""`manage.py flags experiment`, `experiments` and `sample-size`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from flagstaff import experiments
 from flagstaff.experiments.models import Experiment, ExperimentEvent
-from tests.support.terminals import document, flags, rows
+from flagstaff.experiments.statistics import Design, sample_size_of_means
+from tests.support.terminals import document, flags, rows, run
 
 pytestmark = pytest.mark.django_db
 
@@ -23,9 +24,9 @@ def change(*arguments: str) -> dict[str, Any]:
     return dict(json.loads(ran.out))
 
 
-def refusal(*arguments: str) -> str:
+def refusal(*arguments: str, status: int = 2) -> str:
     ran = flags("experiment", KEY, *arguments)
-    assert ran.status != 0
+    assert ran.status == status
     return ran.err.strip()
 
 
@@ -33,33 +34,21 @@ def stored() -> Experiment:
     return Experiment.objects.get(key=KEY)
 
 
-def test_create_makes_a_draft_with_the_variants_that_are_named() -> None:
-    made = change("create", "--variant", "control", "--variant", "green:3", "--traffic", "20")
-    assert [(one["key"], one["share"]) for one in made["variants"]] == [
-        ("control", 5.0),
-        ("green", 15.0),
-    ]
-    assert stored().state == "draft"
-
-
-def test_create_without_variants_has_control_and_treatment() -> None:
-    change("create", "--description", "Green?", "--owner", "web")
-    assert [one["key"] for one in stored().variants] == ["control", "treatment"]
-    assert (stored().description, stored().owner) == ("Green?", "web")
-
-
-def test_create_reads_rules_from_a_file(tmp_path: Path) -> None:
+def test_create_without_variants_has_two_and_the_rules_of_a_file(tmp_path: Path) -> None:
     rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
     file = tmp_path / "rules.json"
     file.write_text(json.dumps([rule]))
-    change("create", "--rules", str(file))
-    assert stored().rules == [rule]
+    change("create", "--description", "Green?", "--owner", "web", "--rules", str(file))
+    assert [one["key"] for one in stored().variants] == ["control", "treatment"]
+    assert (stored().description, stored().owner, stored().rules) == ("Green?", "web", [rule])
 
 
-def test_start_weights_shuffle_and_stop_change_the_state() -> None:
-    change("create")
+def test_create_start_weights_shuffle_and_stop_change_the_state() -> None:
+    made = change("create", "--variant", "control", "--variant", "green:3", "--traffic", "20")
+    assert {one["key"]: one["share"] for one in made["variants"]} == {"control": 5, "green": 15}
+    assert stored().state == "draft"
     assert change("start")["state"] == "running"
-    assert change("weights", "--variant", "treatment:3")["phase"] == 2
+    assert change("weights", "--variant", "green:4")["phase"] == 2
     assert change("shuffle")["shuffle"] == 1
     assert change("stop")["state"] == "stopped"
 
@@ -74,16 +63,13 @@ def test_change_says_what_it_did_and_who() -> None:
 
 def test_metrics_sets_the_analysis() -> None:
     change("create")
+    problem = refusal("metrics", "--primary", "orders", status=4)
+    assert "has no metric 'orders'; it has none" in problem
     change("metrics", "--planned-users", "20000", "--min-days", "14", "--method", "fixed")
     change("metrics", "--smallest-effect", "0.01")
     found = stored()
     assert (found.planned_users, found.min_days, found.method) == (20_000, 14, "fixed")
     assert found.smallest_effect == 0.01
-
-
-def test_unknown_metric_is_refused_with_those_that_exist() -> None:
-    change("create")
-    assert "has no metric 'orders'; it has none" in refusal("metrics", "--primary", "orders")
 
 
 def test_force_gives_a_unit_its_variant_and_takes_it_back() -> None:
@@ -97,8 +83,9 @@ def test_force_gives_a_unit_its_variant_and_takes_it_back() -> None:
 def test_ship_needs_a_confirmation_and_names_the_next_step() -> None:
     experiments.create(KEY)
     experiments.start(KEY)
-    assert "--yes" in refusal("ship", "treatment")
+    assert "--yes" in refusal("ship", "treatment", status=2)
     ran = flags("experiment", KEY, "ship", "treatment", "--yes")
+    assert ran.status == 0
     assert f"remove {KEY} from the code: manage.py flags references {KEY}" in ran.err
     assert (stored().state, stored().winner) == ("shipped", "treatment")
 
@@ -106,23 +93,22 @@ def test_ship_needs_a_confirmation_and_names_the_next_step() -> None:
 def test_delete_removes_the_experiment_unless_it_runs() -> None:
     experiments.create(KEY)
     experiments.start(KEY)
-    assert "cannot be deleted, because it is running" in refusal("delete", "--yes")
+    problem = f"refused: {KEY} cannot be deleted, because it is running"
+    assert problem in refusal("delete", "--yes", status=4)
     experiments.stop(KEY)
     assert change("delete", "--yes") == {"key": KEY, "deleted": True}
     assert not Experiment.objects.exists()
 
 
 @pytest.mark.parametrize("action", [(), ("start",), ("report",), ("ship", "a", "--yes")])
-def test_unknown_experiment_is_refused_with_the_command_that_creates_it(
-    action: tuple[str, ...],
-) -> None:
+def test_unknown_experiment_is_refused_with_the_next_command(action: tuple[str, ...]) -> None:
     expected = f'there is no experiment {KEY}; create it: manage.py flags experiment "{KEY}" create'
-    assert expected in refusal(*action)
+    assert expected in refusal(*action, status=5)
 
 
 def test_wrong_variant_is_refused_with_an_example() -> None:
     assert 'write a key and a weight, such as "treatment:3"' in refusal(
-        "create", "--variant", "a:b", "--variant", "c"
+        "create", "--variant", "a:b", "--variant", "c", status=1
     )
 
 
@@ -135,10 +121,51 @@ def test_experiment_without_an_action_shows_it_with_its_events() -> None:
 
 
 def test_experiments_lists_all_with_the_newest_first() -> None:
+    assert flags("experiments").err == "there is no experiment\n"
     experiments.create("first")
     experiments.create("second")
-    assert [row[0] for row in rows("experiments")] == ["second", "first"]
+    assert [row[:2] for row in rows("experiments")] == [["second", "draft"], ["first", "draft"]]
+    assert [one["key"] for one in document("experiments")] == ["second", "first"]
 
 
-def test_experiments_says_that_there_is_none() -> None:
-    assert flags("experiments").err == "there is no experiment\n"
+def test_weights_that_move_units_of_a_started_experiment_say_so() -> None:
+    experiments.create(KEY, traffic_percent=10)
+    assert "get another variant" not in run(f"experiment {KEY} weights --variant treatment:2").err
+    experiments.start(KEY)
+    assert "get another variant" not in run(f"experiment {KEY} weights --traffic 50").err
+    ran = run(f"experiment {KEY} weights --variant treatment:1")
+    assert "8.33 % of all units get another variant; those of them that met one" in ran.err
+
+
+# `flags sample-size`.
+
+
+@pytest.mark.parametrize("shares", [("10%", "12%"), ("0.1", "0.12")])
+def test_shares_give_the_units_of_each_variant(shares: tuple[str, str]) -> None:
+    found = document("sample-size", "--from", shares[0], "--to", shares[1], "--per-day", "500")
+    assert found == {"control": 3841, "treatment": 3841, "total": 7682, "days": 16}
+
+
+def test_mean_takes_its_deviation_and_the_power() -> None:
+    found = document("sample-size", "--deviation", "30", "--effect", "1.5", "--power", "0.9")
+    assert found["total"] == sample_size_of_means(30, 1.5, Design(power=0.9)).total
+    assert found["days"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "write --from and --to for a conversion, or --deviation and --effect for a mean"),
+        (("--from", "10%"), "write --from and --to"),
+        (("--from", "10%", "--to", "12%", "--deviation", "3"), "write --from and --to"),
+        (("--from", "10%", "--to", "10%"), "treatment is equal to control"),
+        (("--from", "110%", "--to", "10%"), "expected a share such as 0.1 or 10%, not '110%'"),
+        (("--deviation", "-1", "--effect", "1"), "expected a number above 0"),
+    ],
+)
+def test_unusable_arguments_of_sample_size_are_refused(
+    arguments: tuple[str, ...], problem: str
+) -> None:
+    ran = flags("sample-size", *arguments)
+    assert ran.status != 0
+    assert problem in ran.err

@@ -1,19 +1,31 @@
-"""What a person does with an experiment."""
+"""What a person does with experiments; and their keys, checks, forgotten users and retention."""
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.test import Client
 
-from flagstaff import acting_as, experiments
+from flagstaff import changes, experiments
 from flagstaff.exceptions import (
     ExperimentError,
+    InvalidChangeError,
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
+from flagstaff.experiments.checks import check_experiments, check_metrics
+from flagstaff.experiments.metrics import Conversion, Sql
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
+from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import FLAGS
+from tests.support.sql import rows
+from tests.support.terminals import flags
 
 pytestmark = pytest.mark.django_db
 
@@ -36,23 +48,22 @@ def stored() -> Experiment:
 
 
 def phases() -> list[tuple[int, dict[str, float], bool]]:
-    rows = Phase.objects.order_by("number")
-    return [(row.number, row.shares, row.ended_at is not None) for row in rows]
+    found = Phase.objects.order_by("number")
+    return [(row.number, row.shares, row.ended_at is not None) for row in found]
 
 
 def newest_event() -> ExperimentEvent:
-    event = ExperimentEvent.objects.order_by("-id").first()
-    assert event
-    return event
+    return ExperimentEvent.objects.latest("id")
 
 
 def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
     found = stored()
     assert (found.state, found.phase, found.shuffle) == (State.DRAFT, 0, 0)
     assert found.allocation == [["control", 5000], ["treatment", 5000]]
-    assert (
-        newest_event().text == "created with control 1, treatment 1; 100 % of all units take part"
-    )
+    # An analysis without a change leaves no event.
+    experiments.set_metrics(KEY)
+    text = "created with control 1, treatment 1; 100 % of all units take part"
+    assert (newest_event().kind, newest_event().text) == ("created", text)
 
 
 @pytest.mark.parametrize(
@@ -81,25 +92,7 @@ def test_invalid_experiment_is_refused(options: dict[str, Any], problem: str) ->
     assert not Experiment.objects.exists()
 
 
-def test_key_of_a_flag_is_refused() -> None:
-    FeatureFlag.objects.create(key=KEY)
-    with pytest.raises(InvalidExperimentError, match=f"{KEY} is the key of a flag"):
-        experiments.create(KEY)
-
-
-def test_key_of_another_experiment_is_refused(draft: Experiment) -> None:
-    with pytest.raises(InvalidExperimentError, match=f"there is an experiment {KEY} already"):
-        experiments.create(KEY)
-
-
-def test_start_begins_the_first_phase(running: Experiment) -> None:
-    found = stored()
-    assert (found.state, found.phase) == (State.RUNNING, 1)
-    assert found.started_at
-    assert phases() == [(1, {"control": 0.5, "treatment": 0.5}, False)]
-
-
-def test_change_of_weights_begins_a_phase_with_the_same_seed(running: Experiment) -> None:
+def test_change_of_weights_or_a_shuffle_begins_a_phase(running: Experiment) -> None:
     experiments.set_weights(KEY, {"treatment": 3})
     found = stored()
     assert (found.phase, found.shuffle) == (2, 0)
@@ -108,31 +101,39 @@ def test_change_of_weights_begins_a_phase_with_the_same_seed(running: Experiment
         (1, {"control": 0.5, "treatment": 0.5}, True),
         (2, {"control": 0.25, "treatment": 0.75}, False),
     ]
+    experiments.shuffle(KEY)
+    assert (stored().phase, stored().shuffle) == (3, 1)
 
 
-def test_same_weights_begin_no_phase(running: Experiment) -> None:
-    experiments.set_weights(KEY, {"treatment": 1}, traffic_percent=100)
-    assert stored().phase == 1
-
-
-def test_weights_of_a_draft_begin_no_phase(draft: Experiment) -> None:
+def test_weights_of_a_draft_and_the_same_weights_begin_no_phase(draft: Experiment) -> None:
     experiments.set_weights(KEY, traffic_percent=20)
     assert stored().traffic_percent == 20
     assert phases() == []
+    experiments.start(KEY)
+    experiments.set_weights(KEY, {"treatment": 1}, traffic_percent=20)
+    assert stored().phase == 1
 
 
-def test_weight_of_an_unknown_variant_is_refused(running: Experiment) -> None:
+def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
+    running: Experiment,
+) -> None:
+    FeatureFlag.objects.create(key="a_flag")
+    with pytest.raises(InvalidExperimentError, match="a_flag is the key of a flag"):
+        experiments.create("a_flag")
+    with pytest.raises(InvalidExperimentError, match=f"there is an experiment {KEY} already"):
+        experiments.create(KEY)
+    with pytest.raises(UnknownExperimentError, match="there is no experiment other; create it"):
+        experiments.start("other")
     with pytest.raises(InvalidExperimentError, match="there is no variant 'other'"):
         experiments.set_weights(KEY, {"other": 1})
+    with pytest.raises(InvalidExperimentError, match="has no variant 'other'"):
+        experiments.ship(KEY, "other")
 
 
-def test_shuffle_begins_a_phase_with_another_seed(running: Experiment) -> None:
-    experiments.shuffle(KEY)
+def test_experiment_is_started_stopped_and_started_again(running: Experiment) -> None:
     found = stored()
-    assert (found.phase, found.shuffle) == (2, 1)
-
-
-def test_stopped_experiment_can_be_started_again(running: Experiment) -> None:
+    assert (found.state, found.phase, bool(found.started_at)) == (State.RUNNING, 1, True)
+    assert phases() == [(1, {"control": 0.5, "treatment": 0.5}, False)]
     experiments.stop(KEY)
     found = stored()
     assert (found.state, bool(found.ended_at)) == (State.STOPPED, True)
@@ -141,56 +142,23 @@ def test_stopped_experiment_can_be_started_again(running: Experiment) -> None:
     assert (stored().state, stored().phase, stored().ended_at) == (State.RUNNING, 2, None)
 
 
-def test_shipped_experiment_cannot_be_changed(running: Experiment) -> None:
-    experiments.ship(KEY, "treatment")
-    assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
-    for change in (
-        experiments.start,
-        experiments.stop,
-        experiments.shuffle,
-        experiments.set_weights,
-        experiments.set_metrics,
-    ):
-        with pytest.raises(ExperimentError, match="because it is shipped"):
-            change(KEY)
-
-
-def test_unknown_winner_is_refused(running: Experiment) -> None:
-    with pytest.raises(InvalidExperimentError, match="has no variant 'other'"):
-        experiments.ship(KEY, "other")
-
-
-def test_draft_cannot_be_stopped_or_shipped(draft: Experiment) -> None:
+def test_change_that_the_state_does_not_allow_is_refused(draft: Experiment) -> None:
     with pytest.raises(ExperimentError, match=f"{KEY} cannot be stopped, because it is draft"):
         experiments.stop(KEY)
     with pytest.raises(ExperimentError, match="cannot be shipped"):
         experiments.ship(KEY, "control")
-
-
-def test_forced_unit_is_stored_and_removed(running: Experiment) -> None:
-    experiments.force(KEY, "42", "treatment")
-    assert stored().overrides == {"42": "treatment"}
-    experiments.force(KEY, "42", None)
-    assert stored().overrides == {}
+    experiments.start(KEY)
+    experiments.ship(KEY, "treatment")
+    assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
+    for change in ("start", "stop", "shuffle", "set_weights", "set_metrics"):
+        with pytest.raises(ExperimentError, match="because it is shipped"):
+            getattr(experiments, change)(KEY)
 
 
 @pytest.mark.parametrize("unit", ["", "7\0", "\N{EURO SIGN}" * 86])
 def test_text_that_no_unit_has_cannot_be_forced(unit: str, running: Experiment) -> None:
     with pytest.raises(InvalidExperimentError, match="is no unit; write 1 to 255 bytes"):
         experiments.force(KEY, unit, "control")
-
-
-def test_unknown_experiment_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(UnknownExperimentError, match="there is no experiment other; create it"):
-        experiments.start("other")
-
-
-def test_event_has_the_actor_and_the_reason(draft: Experiment) -> None:
-    with acting_as("ana", reason="launch"):
-        experiments.start(KEY)
-    event = newest_event()
-    assert (event.kind, event.text) == ("started", "started in phase 1")
-    assert (event.actor, event.reason) == ("ana", "launch")
 
 
 @pytest.mark.parametrize(
@@ -223,6 +191,199 @@ def test_variant_that_units_have_met_keeps_a_weight(draft: Experiment) -> None:
     assert stored().phase == 1
 
 
-def test_analysis_without_a_change_leaves_no_event(draft: Experiment) -> None:
-    experiments.set_metrics(KEY)
-    assert newest_event().kind == "created"
+# Keys and checks.
+
+
+wrong_unit = Conversion(lambda: Sql("SELECT 1"), window=timedelta(days=1), unit="is_staff")
+raising = Conversion(lambda: Sql(str(1 // 0)), window=timedelta(days=1))
+number = 7
+
+
+def of_new_flags() -> Sql:
+    with transaction.atomic():
+        rows("SELECT id FROM not_migrated_yet")
+    return Sql("SELECT 1")
+
+
+querying = Conversion(of_new_flags, window=timedelta(days=1))
+broken = Conversion(lambda: Sql("SELECT nothing"), window=timedelta(days=1))
+
+
+def expose(experiment: Experiment, unit: str, user_pk: str | None = None) -> None:
+    now = datetime.now(timezone.utc)
+    seen: dict[str, Any] = {"unit": unit, "variant": "control", "user_pk": user_pk, "at": now}
+    Exposure.objects.create(experiment=experiment, shuffle=0, phase=1, **seen)
+
+
+def exposed() -> list[str]:
+    return sorted(Exposure.objects.values_list("unit", flat=True))
+
+
+def ids() -> list[str]:
+    return [str(message.id) for message in check_experiments(databases=["default"])]
+
+
+def test_flag_with_the_key_of_an_experiment_is_refused(
+    running: Experiment, admin_client: Client, tmp_path: Any
+) -> None:
+    problem = f"{KEY} is the key of an experiment"
+    with pytest.raises(InvalidChangeError, match=problem):
+        changes.create(KEY)
+    with pytest.raises(ValidationError, match=problem):
+        FeatureFlag(key=KEY).full_clean()
+    response = admin_client.post(f"{FLAGS}add/", {"key": KEY, "rollout_percent": 0})
+    assert problem in response.content.decode()
+    file = tmp_path / "flags.json"
+    rows_of_file = {KEY: {"enabled": True}, "another": {"enabled": True}}
+    file.write_text(json.dumps({"flagstaff": 1, "flags": rows_of_file}))
+    assert "is the key of an experiment" in flags("import", str(file), "--yes").err
+    assert not FeatureFlag.objects.exists()
+
+
+def test_flag_that_has_the_key_is_reported_and_changed(running: Experiment) -> None:
+    assert ids() == []
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=KEY)])
+    assert ids() == ["flagstaff.W047"]
+    assert changes.enable(KEY).written
+
+
+def test_flag_can_be_created_before_the_migration_of_experiments() -> None:
+    rows(f"ALTER TABLE {Experiment._meta.db_table} RENAME TO hidden")
+    assert changes.create("new_flag").written
+
+
+def test_missing_trigger_is_reported() -> None:
+    rows(f"DROP TRIGGER flagstaff_token_v1 ON {Experiment._meta.db_table}")
+    assert ids() == ["flagstaff.W046"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ({"METRICS": {"a": f"{__name__}.missing"}}, "which cannot be imported"),
+        ({"METRICS": {"a": f"{__name__}.number"}}, "which is no metric"),
+        ({"METRICS": {"a": f"{__name__}.raising"}}, "the source of a metric fails: Zero"),
+        ({"METRICS": {"a": f"{__name__}.wrong_unit"}}, '"is_staff" cannot be the bucketing unit'),
+        ({"EXCLUDED_UNITS": {"user": f"{__name__}.missing"}}, "which cannot be imported"),
+        ({"EXCLUDED_UNITS": {"user": f"{__name__}.number"}}, "which is no function"),
+    ],
+)
+def test_metric_that_cannot_be_used_is_an_error(
+    setting: dict[str, Any], problem: str, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, **setting}
+    [message] = check_metrics()
+    assert message.id == "flagstaff.E045"
+    assert problem in message.msg
+
+
+def test_source_that_needs_a_missing_table_is_no_error(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"a": f"{__name__}.querying"}}
+    assert check_metrics() == []
+
+
+# Forgotten users.
+
+
+def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment) -> None:
+    by_visitor = experiments.create("banner", bucket_by="visitor")
+    by_company = experiments.create("wine", bucket_by="company")
+    expose(running, "7")
+    expose(running, "8")
+    expose(by_visitor, "visitor-1", user_pk="7")
+    expose(by_visitor, "7")
+    expose(by_company, "acme", user_pk="7")
+    experiments.force(KEY, "7", "treatment")
+    ExperimentEvent.objects.update(actor="7")
+    forget_user("7")
+    # A visitor with the text "7" is somebody else.
+    assert exposed() == ["7", "8", "acme"]
+    assert Exposure.objects.get(unit="7").experiment_id == by_visitor.pk
+    assert Exposure.objects.get(unit="acme").user_pk is None
+    assert Experiment.objects.get(key=KEY).overrides == {}
+    assert not ExperimentEvent.objects.filter(actor="7").exists()
+
+
+def test_forgotten_visitor_leaves_no_earlier_exposure(running: Experiment) -> None:
+    for key in ("banner", "wine"):
+        experiments.create(key, bucket_by="visitor")
+    banner, wine = (Experiment.objects.get(key=key) for key in ("banner", "wine"))
+    expose(banner, "visitor-1", user_pk="7")
+    expose(wine, "visitor-1")
+    expose(wine, "visitor-2")
+    expose(running, "visitor-1")
+    forget_user("7")
+    assert exposed() == ["visitor-1", "visitor-2"]
+    assert Exposure.objects.get(unit="visitor-1").experiment_id == running.pk
+
+
+# Retention.
+
+
+def end_long_ago() -> None:
+    long_ago = datetime.now(timezone.utc) - timedelta(days=400)
+    Experiment.objects.update(ended_at=long_ago)
+
+
+@pytest.fixture
+def ended(running: Experiment) -> Experiment:
+    """An experiment with one exposure that ended long ago."""
+    expose(running, "1")
+    experiments.stop(KEY)
+    end_long_ago()
+    return running
+
+
+def test_old_exposures_are_deleted_and_the_report_stays(ended: Experiment) -> None:
+    before = experiments.report(KEY)
+    flags("experiments", "--prune", "--older-than", "365", "--yes")
+    assert exposed() == []
+    after = experiments.report(KEY)
+    assert after["frozen_at"]
+    assert after["exposures"] == before["exposures"]
+
+
+def test_exposures_of_running_and_newly_ended_experiments_stay(running: Experiment) -> None:
+    expose(running, "1")
+    assert experiments.prune(timedelta(days=1)) == 0
+    experiments.stop(KEY)
+    assert experiments.prune(timedelta(days=1)) == 0
+    assert exposed() == ["1"]
+
+
+def test_experiment_without_its_exposures_keeps_its_report(ended: Experiment) -> None:
+    assert experiments.prune(timedelta(days=365)) == 1
+    with pytest.raises(ExperimentError, match="because its exposures were deleted"):
+        experiments.start(KEY)
+    experiments.ship(KEY, "control", with_report=False)
+    assert experiments.report(KEY)["frozen_at"]
+
+
+def set_failing_metric(settings: Any, key: str) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": f"{__name__}.broken"}}
+    experiments.set_metrics(key, primary="orders")
+
+
+def test_failed_report_keeps_its_own_exposures(running: Experiment, settings: Any) -> None:
+    set_failing_metric(settings, KEY)
+    experiments.create("banner")
+    banner = experiments.start("banner")
+    experiments.create("wine")
+    wine = experiments.start("wine")
+    for one in (running, banner, wine):
+        expose(one, one.key)
+        experiments.stop(one.key)
+    end_long_ago()
+    with pytest.raises(ExperimentError, match=f"2 exposures were deleted, but the report of {KEY}"):
+        experiments.prune(timedelta(days=365))
+    assert exposed() == [KEY]
+
+
+def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_deleted(
+    running: Experiment, settings: Any
+) -> None:
+    set_failing_metric(settings, KEY)
+    expose(running, "1")
+    experiments.ship(KEY, "control", with_report=False)
+    end_long_ago()
+    assert experiments.prune(timedelta(days=365)) == 1

@@ -1,4 +1,4 @@
-"""The sums of metrics equal those of a computation by user in Python."""
+"""The sums of metrics equal those of a computation by user; and the sources that are read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import F, Value
+from django.db.models import F, FloatField, QuerySet, Value
+from django.db.models.functions import TruncDate
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import measure
-from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Sql
+from flagstaff.experiments.metrics import (
+    Conversion,
+    Mean,
+    Metric,
+    Ratio,
+    Retention,
+    Sql,
+    find_metric,
+)
 from flagstaff.experiments.models import Experiment, Exposure
+from flagstaff.experiments.sources import excluded_units, rows_of
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +61,7 @@ def expose(experiment: Experiment, rows: list[tuple[str, str, datetime]], **more
     )
 
 
-def rows_of(events: list[Event]) -> Callable[[], Sql]:
+def source_of(events: list[Event]) -> Callable[[], Sql]:
     """A source with these events."""
     row = "(%s::text, %s::float8, %s::timestamptz)"
     values = ", ".join([row] * len(events)) or "('', 0::float8, now())"
@@ -84,34 +96,27 @@ def test_conversion_counts_units_with_an_event_in_the_window(experiment: Experim
         ("c", 1.0, START - HOUR),
         ("other", 1.0, START),
     ]
-    metric = Conversion(rows_of(events), window=DAY)
+    metric = Conversion(source_of(events), window=DAY)
     assert totals(experiment, metric) == {"control": (4, 1.0)}
-
-
-def test_retention_counts_units_that_come_back_on_that_day(experiment: Experiment) -> None:
-    expose(experiment, [(unit, "control", START) for unit in "abc"])
+    # Retention counts those who come back on that day.
     events = [("a", 1.0, START + HOUR), ("b", 1.0, START + 7 * DAY), ("c", 1.0, START + 8 * DAY)]
-    assert totals(experiment, Retention(rows_of(events), day=7)) == {"control": (3, 1.0)}
+    assert totals(experiment, Retention(source_of(events), day=7)) == {"control": (4, 1.0)}
 
 
-def test_unit_whose_window_is_not_over_is_left_out(experiment: Experiment) -> None:
+def test_unit_of_an_open_window_or_another_shuffle_is_left_out(experiment: Experiment) -> None:
     now = datetime.now(timezone.utc)
     expose(experiment, [("a", "control", now - 2 * DAY), ("b", "control", now - HOUR)])
-    metric = Conversion(rows_of([("b", 1.0, now)]), window=DAY)
+    metric = Conversion(source_of([("b", 1.0, now)]), window=DAY)
     assert totals(experiment, metric) == {"control": (1, 0.0)}
+    experiment.shuffle = 1
+    assert measure(experiment, metric) == []
 
 
 def test_unit_that_met_two_variants_is_left_out(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START), ("a", "treatment", START + HOUR)])
     expose(experiment, [("b", "treatment", START)])
-    metric = Conversion(rows_of([("a", 1.0, START + 2 * HOUR)]), window=DAY)
+    metric = Conversion(source_of([("a", 1.0, START + 2 * HOUR)]), window=DAY)
     assert totals(experiment, metric) == {"treatment": (1, 0.0)}
-
-
-def test_other_shuffle_is_left_out(experiment: Experiment) -> None:
-    expose(experiment, [("a", "control", START)])
-    experiment.shuffle = 1
-    assert measure(experiment, Conversion(rows_of([]), window=DAY)) == []
 
 
 def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> None:
@@ -126,7 +131,7 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
         (rng.choice(units), round(rng.uniform(1e6, 1e6 + 5), 3), START + rng.uniform(-5, 30) * DAY)
         for _ in range(1000)
     ]
-    found = measure(experiment, Mean(rows_of(events), window=3 * DAY, covariate=5 * DAY))
+    found = measure(experiment, Mean(source_of(events), window=3 * DAY, covariate=5 * DAY))
     expected: dict[tuple[datetime, str], list[tuple[float, float]]] = defaultdict(list)
     for unit, (arm, at) in exposed.items():
         own = [(value, time) for one, value, time in events if one == unit]
@@ -148,8 +153,8 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
 
 def test_ratio_has_both_sums(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START), ("b", "control", START)])
-    clicks = rows_of([("a", 3.0, START), ("b", 1.0, START)])
-    views = rows_of([("a", 10.0, START), ("a", 5.0, START + HOUR), ("b", 5.0, START)])
+    clicks = source_of([("a", 3.0, START), ("b", 1.0, START)])
+    views = source_of([("a", 10.0, START), ("a", 5.0, START + HOUR), ("b", 5.0, START)])
     [one] = measure(experiment, Ratio(clicks, views, window=DAY))
     assert (one.sums.of_y.mean * 2, one.sums.of_x.mean * 2) == (4.0, 20.0)
 
@@ -158,7 +163,7 @@ def test_metric_by_user_follows_the_users_of_visitors(experiment: Experiment) ->
     experiment.bucket_by = "visitor"
     expose(experiment, [("v1", "control", START), ("v2", "control", START + HOUR)], user_pk="7")
     expose(experiment, [("v3", "treatment", START)])
-    metric = Conversion(rows_of([("7", 1.0, START + 2 * HOUR)]), window=DAY)
+    metric = Conversion(source_of([("7", 1.0, START + 2 * HOUR)]), window=DAY)
     assert totals(experiment, metric) == {"control": (1, 1.0)}
 
 
@@ -167,39 +172,141 @@ def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experime
     expose(experiment, [("v1", "control", START)])
     expose(experiment, [("v1", "treatment", START), ("v2", "treatment", START)], user_pk="7")
     expose(experiment, [("v3", "treatment", START)], user_pk="8")
-    assert totals(experiment, Conversion(rows_of([]), window=DAY)) == {"treatment": (1, 0.0)}
-
-
-def test_metric_by_user_of_an_experiment_by_company_is_refused(experiment: Experiment) -> None:
-    experiment.bucket_by = "company"
-    with pytest.raises(ConfigurationError, match='use a metric with unit="company"'):
-        measure(experiment, Conversion(rows_of([]), window=DAY))
+    assert totals(experiment, Conversion(source_of([]), window=DAY)) == {"treatment": (1, 0.0)}
 
 
 def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
-    metric = Conversion(rows_of([]), window=DAY, unit="company")
+    metric = Conversion(source_of([]), window=DAY, unit="company")
     with pytest.raises(ConfigurationError, match=f"the unit of {KEY} is user"):
         measure(experiment, metric)
+    experiment.bucket_by = "company"
+    with pytest.raises(ConfigurationError, match='use a metric with unit="company"'):
+        measure(experiment, Conversion(source_of([]), window=DAY))
 
 
-def test_source_may_be_a_query_set(experiment: Experiment) -> None:
+def test_source_is_sql_or_a_query_set(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START)])
     rows = Exposure.objects.values("unit", time=F("at"), value=Value(2.0))
     assert totals(experiment, Mean(lambda: rows, window=DAY)) == {"control": (1, 2.0)}
-
-
-def test_source_of_another_kind_is_refused(experiment: Experiment) -> None:
     with pytest.raises(ConfigurationError, match="the source of a metric returned list"):
         measure(experiment, Conversion(list, window=DAY))  # type: ignore[arg-type]
 
 
-def test_constants_are_computed_once_without_statistics_of_the_table(
-    experiment: Experiment,
-) -> None:
+def test_constants_are_computed_once_without_statistics(experiment: Experiment) -> None:
     expose(experiment, [(str(unit), "control", START) for unit in range(20)])
     with CaptureQueriesContext(connection) as queries:
-        measure(experiment, Conversion(rows_of([]), window=DAY))
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {queries[-1]['sql']}")
-        [[explained]] = cursor.fetchall()
+        measure(experiment, Conversion(source_of([]), window=DAY))
+    [[explained]] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {queries[-1]['sql']}")
     assert {loops for kind, loops in nodes(explained[0]["Plan"]) if kind == "Aggregate"} == {1}
+
+
+# Sources.
+
+#: In another order than that of a report.
+COLUMNS: dict[str, Any] = {
+    "value": Value(1.5, FloatField()),
+    "time": F("date_joined"),
+    "unit": F("pk"),
+}
+
+
+@pytest.fixture
+def users() -> list[User]:
+    """Their names are in another order than they have joined in."""
+    begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return [
+        User.objects.create(username=name, last_name="same", date_joined=begin + number * DAY)
+        for number, name in enumerate(("c", "a", "b"))
+    ]
+
+
+def read(source: Callable[[], Any]) -> list[tuple[Any, ...]]:
+    """The rows as a report reads them: the unit and the value."""
+    text, params = rows_of(source, ("unit", "value", "time"), "the source")
+    return sorted(rows(f"SELECT unit::text, value::float8 FROM {text}", *params))
+
+
+def texts(users: list[User], *values: float) -> list[tuple[str, float]]:
+    return sorted((str(user.pk), value) for user in users for value in values)
+
+
+def raising() -> QuerySet[Any]:
+    raise KeyError("shop")
+
+
+infinite = Mean(
+    lambda: Sql(
+        "SELECT '7' AS unit, 'Infinity'::float8 AS value, now() - interval '2 days' AS time"
+    ),
+    window=DAY,
+)
+
+
+def test_union_is_read_by_the_names_of_its_columns(users: list[User]) -> None:
+    def source() -> QuerySet[Any, Any]:
+        return User.objects.values(**COLUMNS).union(
+            User.objects.values(**{**COLUMNS, "value": Value(2.5, FloatField())}), all=True
+        )
+
+    # Both have the columns of their first query in an order that is not the one of the report.
+    assert read(source) == texts(users, 1.5, 2.5)
+
+
+def test_slice_and_first_row_of_each_keep_their_order(users: list[User]) -> None:
+    rows = User.objects.order_by("username").values(**COLUMNS)[:1]
+    assert read(lambda: rows) == texts(users[1:2], 1.5)
+    newest = User.objects.order_by("last_name", "-date_joined").distinct("last_name")
+    assert read(lambda: newest.values(**COLUMNS)) == texts(users[2:], 1.5)
+
+
+@pytest.mark.parametrize("end", [";", " ; \n", " -- all of them"])
+def test_sql_may_end_with_a_semicolon_or_a_comment(end: str) -> None:
+    assert read(lambda: Sql(f"SELECT 7 AS unit, 1 AS value, now() AS time{end}")) == [("7", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (lambda: Sql("SELECT 1 WHERE path LIKE '/cart/%'"), "write %% for a percent sign"),
+        (lambda: Sql("SELECT 1 WHERE path LIKE %s"), r"1 placeholders \(%s\), but 0 params"),
+        (raising, "the source fails: KeyError: 'shop'"),
+        (
+            lambda: User.objects.values(unit=F("pk"), value=F("pk"), time=TruncDate("date_joined")),
+            "the time of the source is a date",
+        ),
+    ],
+)
+def test_source_that_cannot_be_read_is_refused(source: Callable[[], Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        read(source)
+
+
+def test_time_before_the_exposure_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="must not be before the exposure"):
+        Retention(raising, day=-1)
+    with pytest.raises(ConfigurationError, match="must not be negative"):
+        Mean(raising, window=DAY, covariate=-DAY)
+
+
+def test_module_that_fails_is_an_error_of_the_setting(settings: Any) -> None:
+    path = "tests.support.failing_metrics.orders"
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": path}}
+    with pytest.raises(ConfigurationError, match="cannot be imported: integer division"):
+        find_metric("orders")
+
+
+def test_value_that_is_no_finite_number_is_refused(experiment: Experiment) -> None:
+    at = datetime.now(timezone.utc) - 2 * DAY - 2 * HOUR
+    expose(experiment, [("7", "control", at)])
+    with pytest.raises(ConfigurationError, match="a value is NaN or infinite"):
+        measure(experiment, Mean(infinite.source, window=2 * DAY))
+
+
+def nobody() -> QuerySet[Any, Any]:
+    return User.objects.filter(pk__in=[]).values(unit=F("pk"))
+
+
+def test_empty_query_of_excluded_units_excludes_nobody(settings: Any) -> None:
+    path = f"{__name__}.nobody"
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": path}}
+    assert excluded_units("user") == ("", [])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import random
 from datetime import datetime, timedelta, timezone
 from functools import cache, partial
@@ -11,35 +9,21 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db.models import F
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
-from flagstaff.experiments.metrics import Conversion, Mean, Sql
+from flagstaff.experiments.metrics import Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
 from flagstaff.experiments.results import Analysis
+from tests.support.experiment_pages import METRICS, expose, expose_both
+from tests.support.terminals import document, flags
 
 pytestmark = pytest.mark.django_db
 
 KEY = "checkout_button"
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-
-
-def events() -> Sql:
-    """Units whose name ends with "+" have ordered, an hour after their exposure."""
-    table = Exposure._meta.db_table
-    return Sql(
-        f"SELECT unit, 1::float8 AS value, at + interval '1 hour' AS time FROM {table} "
-        "WHERE unit LIKE '%%+'"
-    )
-
-
-orders = Conversion(events, window=DAY)
-complaints = Conversion(events, window=DAY, higher_is_better=False)
-revenue = Mean(events, window=DAY)
-broken = Conversion(lambda: Sql("SELECT nothing"), window=DAY)
 
 
 def no_units() -> Sql:
@@ -52,11 +36,7 @@ def staff() -> Sql:
 
 @pytest.fixture(autouse=True)
 def metrics(settings: Any) -> None:
-    names = ("orders", "complaints", "revenue", "broken")
-    settings.FLAGSTAFF = {
-        **settings.FLAGSTAFF,
-        "METRICS": {name: f"{__name__}.{name}" for name in names},
-    }
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 
 @pytest.fixture
@@ -66,26 +46,10 @@ def experiment() -> Experiment:
     return experiments.start(KEY)
 
 
-def expose(
-    arm: str, users: int, converted: int, *, days: int = 10, name: str = "", **more: Any
-) -> None:
-    """Spreads the exposures of an arm over the days before yesterday."""
-    experiment = Experiment.objects.get(key=KEY)
-    begin = datetime.now(timezone.utc) - (days + 2) * DAY
-    Phase.objects.filter(number=1).update(started_at=begin)
-    order = list(range(users))
-    random.Random(arm).shuffle(order)
-    Exposure.objects.bulk_create(
-        Exposure(
-            experiment=experiment,
-            shuffle=experiment.shuffle,
-            unit=f"{name or arm}{number}{'+' if number < converted else ''}",
-            variant=arm,
-            phase=more.get("phase", 1),
-            at=begin + days * DAY * (place / users),
-        )
-        for place, number in enumerate(order)
-    )
+@pytest.fixture
+def better(experiment: Experiment) -> Experiment:
+    expose_both(experiment, (2000, 200), (2000, 320))
+    return experiment
 
 
 @cache
@@ -94,20 +58,15 @@ def bucket_of(unit: str) -> int:
 
 
 def meet_by_bucket(
-    experiment: Experiment,
-    unit: int,
-    allocation: list[tuple[str, int]],
-    phase: int,
-    *,
-    knows_buckets: bool,
+    experiment: Experiment, unit: int, control: int, phase: int, *, knows_buckets: bool
 ) -> Exposure:
-    """The exposure of a unit in a phase with these buckets, some days ago."""
+    """The exposure of a unit in a phase with so many buckets of the control, some days ago."""
     bucket = bucket_of(str(unit))
     return Exposure(
         experiment=experiment,
         shuffle=0,
         unit=str(unit),
-        variant="control" if bucket < allocation[0][1] else "treatment",
+        variant="control" if bucket < control else "treatment",
         phase=phase,
         bucket=bucket if knows_buckets else None,
         at=datetime.now(timezone.utc) - (10 - 3 * phase) * DAY,
@@ -115,9 +74,7 @@ def meet_by_bucket(
 
 
 def report_text() -> str:
-    out = io.StringIO()
-    call_command("flags", "experiment", KEY, "report", stdout=out)
-    return out.getvalue()
+    return flags("experiment", KEY, "report").out
 
 
 def verdict() -> dict[str, Any]:
@@ -130,123 +87,82 @@ def result(metric: int = 0) -> dict[str, Any]:
     return dict(found)
 
 
-def test_clear_effect_is_better(experiment: Experiment) -> None:
-    expose("control", 2000, 200)
-    expose("treatment", 2000, 320)
+def test_clear_effect_is_better(better: Experiment) -> None:
     assert verdict()["outcome"] == "better"
-    found = result()
-    assert found["newest"]["control"] == 0.1
-    assert found["newest"]["treatment"] == 0.16
-    assert 0 < found["newest"]["difference"]["low"] < 0.06 < found["newest"]["difference"]["high"]
+    found = result()["newest"]
+    assert (found["control"], found["treatment"]) == (0.1, 0.16)
+    assert 0 < found["difference"]["low"] < 0.06 < found["difference"]["high"]
     assert "treatment: the treatment is better" in report_text()
+    assert document("experiment", KEY, "report") == experiments.report(KEY)
 
 
 def test_no_effect_of_a_complete_experiment_is_no_difference(experiment: Experiment) -> None:
-    expose("control", 2000, 200)
-    expose("treatment", 2000, 200)
+    expose_both(experiment, (2000, 200), (2000, 200))
     assert verdict()["outcome"] == "no_difference"
 
 
-def test_wrong_shares_leave_no_verdict_and_no_figure(experiment: Experiment) -> None:
-    expose("control", 2000, 200)
-    expose("treatment", 1500, 500)
-    assert verdict()["outcome"] == "mismatch"
-    found = experiments.report(KEY)
-    assert found["has_mismatch"] is True
-    assert result()["newest"] is None
-    assert found["exposures"]["expected"] == {"control": 1750.0, "treatment": 1750.0}
-    assert "no verdict: the shares are wrong" in report_text()
-
-
-def test_gates_hold_a_verdict_back(experiment: Experiment) -> None:
-    expose("control", 1000, 100, days=3)
-    expose("treatment", 1000, 300, days=3)
+def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(experiment: Experiment) -> None:
+    expose_both(experiment, (1000, 100), (1000, 300), days=3)
     found = verdict()
     assert found["outcome"] == "too_early"
     assert 1.9 < found["missing_days"] <= 2.0
     assert "A verdict needs 2 more days." in report_text()
-
-
-def test_experiment_without_exposures_says_what_is_missing(experiment: Experiment) -> None:
-    assert verdict()["outcome"] == "too_early"
-    assert "A verdict needs 7 more days and 100 more units in the smaller variant" in report_text()
-
-
-def test_experiment_without_metrics_names_the_command() -> None:
-    experiments.create(KEY)
-    assert f"Set one: manage.py flags experiment {KEY} metrics" in report_text()
-
-
-def test_guardrail_that_got_worse_stops_before_the_gates(experiment: Experiment) -> None:
     experiments.set_metrics(KEY, guardrails={"complaints": 0.01})
-    expose("control", 2000, 100, days=3)
-    expose("treatment", 2000, 500, days=3)
     found = verdict()
     assert (found["outcome"], found["harmed"]) == ("harm", ["complaints"])
 
 
-def test_interval_has_the_corrected_level_with_several_metrics(experiment: Experiment) -> None:
-    expose("control", 2000, 200)
-    expose("treatment", 2000, 320)
+def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
+    experiments.create(KEY)
+    assert f"Set one: manage.py flags experiment {KEY} metrics" in report_text()
+    experiments.set_metrics(KEY, primary="orders", planned_users=4000)
+    experiments.start(KEY)
+    assert verdict()["outcome"] == "too_early"
+    assert "A verdict needs 7 more days and 100 more units in the smaller variant" in report_text()
+
+
+def test_interval_has_the_corrected_level_with_several_metrics(better: Experiment) -> None:
     alone = result()
     experiments.set_metrics(KEY, others=["revenue"])
     first = result()
-    assert alone["interval_alpha"] == 0.05
-    assert first["interval_alpha"] == 0.025
+    assert (alone["interval_alpha"], first["interval_alpha"]) == (0.05, 0.025)
     assert first["newest"]["difference"]["low"] < alone["newest"]["difference"]["low"]
     assert first["corrected_p_value"] == 2 * alone["p_value"]
-
-
-def test_reported_p_value_never_goes_up(experiment: Experiment) -> None:
-    expose("control", 500, 20, name="c", days=5)
-    expose("treatment", 500, 90, name="t", days=5)
-    early = result()["p_value"]
-    expose("control", 500, 200, name="later-c", days=0)
-    expose("treatment", 500, 130, name="later-t", days=0)
-    found = result()
-    assert found["p_value"] <= early
-    assert found["decided_at"] < found["newest"]["at"]
 
 
 def test_fixed_horizon_has_one_look_at_the_planned_size() -> None:
     experiments.create(KEY)
     experiments.set_metrics(KEY, primary="orders", planned_users=2000, method="fixed")
-    experiments.start(KEY)
-    expose("control", 900, 60)
-    expose("treatment", 900, 160)
+    started = experiments.start(KEY)
+    expose_both(started, (900, 60), (900, 160))
     found = verdict()
     assert (found["outcome"], found["missing_users"]) == ("too_early", 200)
     assert result()["looks"] == []
     assert "A verdict needs 200 more units with a full window." in report_text()
-    expose("control", 300, 30, name="c")
-    expose("treatment", 300, 30, name="t")
+    expose(started, "control", 300, 30, name="c")
+    expose(started, "treatment", 300, 30, name="t")
     assert len(result()["looks"]) == 1
     assert 2000 <= result()["newest"]["users"] < 2100
     assert "look_again_is_not_valid" in verdict()["may_not_conclude"]
 
 
 def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) -> None:
-    expose("control", 1000, 100)
-    expose("treatment", 1000, 100)
-    expose("treatment", 500, 500, name="bot")
+    expose_both(experiment, (1000, 100), (1000, 100))
+    expose(experiment, "treatment", 500, 500, name="bot")
     assert verdict()["outcome"] == "mismatch"
+    assert result()["newest"] is None
+    assert "no verdict: the shares are wrong" in report_text()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.staff"}}
     found = experiments.report(KEY)
     assert found["exposures"]["units"] == {"control": 1000, "treatment": 1000}
     assert found["metrics"][0]["users"] == 2000
-
-
-def test_failing_query_of_excluded_units_names_the_setting(
-    experiment: Experiment, settings: Any
-) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.no_units"}}
     with pytest.raises(ConfigurationError, match="a query of EXCLUDED_UNITS fails: column"):
         experiments.report(KEY)
 
 
 def test_unit_that_is_forced_after_its_exposure_is_left_out(experiment: Experiment) -> None:
-    expose("control", 200, 20)
-    expose("treatment", 200, 20)
+    expose_both(experiment, (200, 20), (200, 20))
     experiments.force(KEY, "control7+", "treatment")
     found = experiments.report(KEY)
     assert found["exposures"]["units"] == {"control": 199, "treatment": 200}
@@ -257,10 +173,10 @@ def test_changed_weights_are_analysed_by_phase(experiment: Experiment) -> None:
     # Simpson: the treatment loses by 5 points in each phase, and would win if phases were mixed.
     experiments.set_weights(KEY, {"treatment": 9})
     # Those of the control that the change moved are left out already.
-    expose("control", 180, 90, phase=1)
-    expose("treatment", 900, 405, phase=1, name="t1")
-    expose("control", 100, 20, phase=2, name="c2")
-    expose("treatment", 900, 135, phase=2, name="t2")
+    expose(experiment, "control", 180, 90, phase=1)
+    expose(experiment, "treatment", 900, 405, phase=1, name="t1")
+    expose(experiment, "control", 100, 20, phase=2, name="c2")
+    expose(experiment, "treatment", 900, 135, phase=2, name="t2")
     Phase.objects.filter(number=2).update(started_at=datetime.now(timezone.utc) - 9 * DAY)
     difference = result()["newest"]["difference"]["value"]
     assert difference == pytest.approx(-0.05, abs=0.01)
@@ -272,11 +188,10 @@ def test_units_that_changed_weights_moved_are_left_out_whether_they_return_or_no
 ) -> None:
     rng = random.Random(7)
     meet = partial(meet_by_bucket, experiment, knows_buckets=knows_buckets)
-    phase_1 = [meet(unit, [("control", 5000), ("treatment", 5000)], 1) for unit in range(6000)]
+    phase_1 = [meet(unit, 5000, 1) for unit in range(6000)]
     experiments.set_weights(KEY, {"treatment": 3})
-    new = [("control", 2500), ("treatment", 7500)]
     returning = [unit for unit in range(6000) if rng.random() < 0.4]
-    phase_2 = [meet(unit, new, 2) for unit in (*returning, *range(6000, 9000))]
+    phase_2 = [meet(unit, 2500, 2) for unit in (*returning, *range(6000, 9000))]
     Exposure.objects.bulk_create(phase_1)
     # As workers write them: a unit stays as it was, unless it meets another variant.
     Exposure.objects.bulk_create(phase_2, ignore_conflicts=True)
@@ -292,12 +207,11 @@ def test_units_that_changed_weights_moved_are_left_out_whether_they_return_or_no
 
 
 def test_first_phase_of_few_units_leaves_a_result(experiment: Experiment) -> None:
-    expose("control", 20, 2, name="a")
-    expose("treatment", 20, 3, name="b")
+    expose(experiment, "control", 20, 2, name="a")
+    expose(experiment, "treatment", 20, 3, name="b")
     Exposure.objects.update(at=F("at") - 20 * DAY)
     experiments.set_weights(KEY, traffic_percent=50)
-    expose("control", 2000, 200, phase=2)
-    expose("treatment", 2000, 320, phase=2)
+    expose_both(experiment, (2000, 200), (2000, 320), phase=2)
     found = result()["newest"]
     assert found["users"] == 4000
     assert found["difference"]["low"] > 0
@@ -305,123 +219,72 @@ def test_first_phase_of_few_units_leaves_a_result(experiment: Experiment) -> Non
 
 
 def test_units_of_the_present_hour_are_counted_apart(experiment: Experiment) -> None:
+    now = datetime.now(timezone.utc)
     Exposure.objects.create(
-        experiment=experiment,
-        shuffle=0,
-        unit="1",
-        variant="control",
-        phase=1,
-        at=datetime.now(timezone.utc),
+        experiment=experiment, shuffle=0, unit="1", variant="control", phase=1, at=now
     )
     found = experiments.report(KEY)["exposures"]
     assert (found["units"]["control"], found["present_hour"]["control"]) == (0, 1)
 
 
-def test_json_of_the_command_is_the_report(experiment: Experiment) -> None:
-    expose("control", 200, 20)
-    expose("treatment", 200, 30)
-    out = io.StringIO()
-    call_command("flags", "experiment", KEY, "report", "--json", stdout=out)
-    assert json.loads(out.getvalue()) == experiments.report(KEY)
-
-
-def test_shipping_freezes_the_report(experiment: Experiment) -> None:
-    expose("control", 2000, 200)
-    expose("treatment", 2000, 320)
+def test_shipping_freezes_the_report_with_its_end(better: Experiment) -> None:
     before = experiments.report(KEY)
     experiments.ship(KEY, "treatment")
     Exposure.objects.all().delete()
     after = experiments.report(KEY)
-    assert after["frozen_at"]
+    assert after["ended_at"]
+    assert [phase["ended_at"] for phase in after["phases"]] == [after["ended_at"]]
     assert (after["state"], after["winner"]) == ("shipped", "treatment")
     same = ("metrics", "exposures", "verdicts", "settings")
     assert [after[name] for name in same] == [before[name] for name in same]
     assert f"This report was frozen at {after['frozen_at']}." in report_text()
 
 
-def test_frozen_report_has_the_end(experiment: Experiment) -> None:
-    experiments.ship(KEY, "treatment")
-    found = experiments.report(KEY)
-    assert found["ended_at"]
-    assert [phase["ended_at"] for phase in found["phases"]] == [found["ended_at"]]
-
-
 def test_failing_metric_refuses_to_ship_unless_without_report(experiment: Experiment) -> None:
     experiments.set_metrics(KEY, others=["broken"])
-    with pytest.raises(ExperimentError, match="cannot be stored: the metric broken fails: column"):
+    problem = "cannot be stored: the metric broken fails: column.*--without-report"
+    with pytest.raises(ExperimentError, match=f"(?s){problem}"):
         experiments.ship(KEY, "treatment")
     assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_started_experiment_keeps_what_results_depend_on() -> None:
+    changes: list[dict[str, Any]] = [
+        {"guardrails": {"revenue": 0.5}},
+        {"guardrails": {"broken": 0.1}},
+        {"guardrails": {}},
         {"primary": "revenue"},
         {"others": []},
         {"method": "fixed"},
         {"planned_users": 9},
         {"smallest_effect": 0.5},
-        {"guardrails": {}},
-        {"guardrails": {"revenue": 0.5}},
-        {"guardrails": {"broken": 0.1}},
-    ],
-)
-def test_started_experiment_keeps_what_results_depend_on(change: dict[str, Any]) -> None:
+    ]
+    roles: dict[str, Any] = {"primary": "orders", "others": ["complaints"]}
     experiments.create(KEY)
-    experiments.set_metrics(KEY, **change)
-    experiments.set_metrics(KEY, guardrails={})
-    experiments.set_metrics(
-        KEY,
-        primary="orders",
-        others=["complaints"],
-        method="sequential",
-        planned_users=10_000,
-        smallest_effect=0.1,
-        guardrails={"revenue": 0.1},
-    )
-    experiments.start(KEY)
-    with pytest.raises(ExperimentError, match="has started, so its"):
+    for change in changes:
         experiments.set_metrics(KEY, **change)
-
-
-def test_started_experiment_gets_another_guardrail() -> None:
-    experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", guardrails={"revenue": 0.1})
+    experiments.set_metrics(KEY, **roles, guardrails={"revenue": 0.1})
+    text = "primary metric orders; other metrics complaints; guardrails revenue (0.1)"
+    assert ExperimentEvent.objects.latest("id").text == f"analysis: {text}"
+    experiments.set_metrics(KEY, method="sequential", planned_users=10_000, smallest_effect=0.1)
+    text = "method sequential; planned users 10,000; smallest effect 0.1"
+    assert ExperimentEvent.objects.latest("id").text == f"analysis: {text}"
     experiments.start(KEY)
-    both = {"revenue": 0.1, "complaints": 0.2}
-    assert experiments.set_metrics(KEY, guardrails=both).guardrails == both
+    for change in changes:
+        with pytest.raises(ExperimentError, match="has started, so its"):
+            experiments.set_metrics(KEY, **change)
+    another = {"revenue": 0.1, "broken": 0.2}
+    assert experiments.set_metrics(KEY, guardrails=another).guardrails == another
 
 
-def test_unknown_metric_is_refused() -> None:
-    experiments.create(KEY)
+def test_metric_that_is_unknown_or_of_another_unit_is_refused() -> None:
+    experiments.create(KEY, bucket_by="company")
     with pytest.raises(InvalidExperimentError, match="has no metric 'other'; it has orders"):
         experiments.set_metrics(KEY, primary="other")
+    with pytest.raises(InvalidExperimentError, match=r'orders: .* with unit="company"'):
+        experiments.set_metrics(KEY, primary="orders")
 
 
 def test_plan_of_two_variants_has_their_part_of_the_planned_users() -> None:
     assert Analysis(["a", "b"], 4000).plan.users == 4000
     assert Analysis(["a", "b", "c", "d"], 4000).plan.users == 2000
-
-
-def test_event_says_in_words_what_is_measured() -> None:
-    experiments.create(KEY)
-    experiments.set_metrics(
-        KEY,
-        primary="orders",
-        others=["revenue"],
-        guardrails={"complaints": 0.01},
-        method="fixed",
-        planned_users=20_000,
-    )
-    event = ExperimentEvent.objects.order_by("-id").first()
-    assert event
-    assert event.text == (
-        "analysis: primary metric orders; other metrics revenue; guardrails complaints (0.01); "
-        "method fixed; planned users 20,000"
-    )
-
-
-def test_metric_of_another_unit_is_refused_before_the_start() -> None:
-    experiments.create(KEY, bucket_by="company")
-    with pytest.raises(InvalidExperimentError, match=r'orders: .* with unit="company"'):
-        experiments.set_metrics(KEY, primary="orders")

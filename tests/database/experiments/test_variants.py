@@ -1,21 +1,24 @@
-"""The variants that code gets: in memory and in direct mode."""
+"""The variants that code gets, in memory and in direct mode, and their OpenTelemetry events."""
 
 from __future__ import annotations
 
-from collections import Counter
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from pytest_django import Settings
 
-from flagstaff import experiments, snapshot
+from flagstaff import experiments, otel, snapshot
+from flagstaff._engine import lifecycle
+from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.testing import override_variant
 from tests.support.fixtures import Load
-from tests.support.workers import Worker
 
 pytestmark = pytest.mark.django_db
-
 KEY = "checkout_button"
 
 
@@ -36,18 +39,38 @@ def running(load: Load) -> Load:
     return load
 
 
-def test_variant_is_that_of_the_oracle(running: Load) -> None:
-    for unit in range(300):
+def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
+    for unit in range(20):
         assert get_variant(KEY, unit) == peek_variant(KEY, unit) == expected(str(unit))
+    found = explain_variant(KEY, 1)
+    assert (found.variant, found.reason, found.is_recorded) == (expected("1"), "SPLIT", True)
+    assert (found.bucket, found.bucket_by, found.phase) == (bucket("1"), "user", 1)
 
 
-def test_variants_of_ten_thousand_units_are_those_of_the_oracle(running: Load) -> None:
-    units: list[str | int] = [*range(10_000), *(f"ünit-{number}" for number in range(1_000))]
-    # In direct mode it makes one query for all.
-    current = snapshot()
-    assert [current.get_variant(KEY, unit) for unit in units] == [
-        expected(str(unit)) for unit in units
-    ]
+@pytest.mark.parametrize(
+    ("variants", "traffic", "ends"),
+    [
+        (["control", "treatment"], 100, {"control": 5000, "treatment": 10_000}),
+        (["control:99", "treatment:1"], 100, {"control": 9900, "treatment": 10_000}),
+        (["a:1", "b:2", "c:7"], 40, {None: 6000, "a": 6400, "b": 7200, "c": 10_000}),
+    ],
+    ids=["halves", "99:1", "1:2:7 of 40 %"],
+)
+def test_variants_of_ten_thousand_units_are_those_of_the_oracle(
+    load: Load, variants: list[str], traffic: int, ends: dict[str | None, int]
+) -> None:
+    experiments.create(KEY, variants, traffic_percent=traffic)
+    experiments.start(KEY)
+    units = [*range(10_000), *(f"ünit-{number}" for number in range(1_000))]
+    for shuffle in (0, 1):
+        load()
+        # In direct mode it makes one query for all.
+        current = snapshot()
+        for unit in units:
+            place = bucket(str(unit), shuffle)
+            expected = next(variant for variant, end in ends.items() if place < end)
+            assert current.get_variant(KEY, unit) == expected, (unit, shuffle)
+        experiments.shuffle(KEY)
 
 
 def test_buckets_are_those_of_the_test_of_the_core() -> None:
@@ -55,19 +78,11 @@ def test_buckets_are_those_of_the_test_of_the_core() -> None:
     assert sum((unit + 1) * bucket(str(unit)) for unit in range(10_000)) == 250_845_773_321
 
 
-def test_variants_are_the_same_after_a_restart(database: str) -> None:
-    with Worker(database) as creator:
-        creator.ask("call", "tests.support.exposing.create_running")
-    for _ in range(2):
-        with Worker(database) as worker:
-            assert worker.ask("ready", 10) is True
-            found = worker.ask("call", "tests.support.exposing.variants", 10_000)
-        assert found == [expected(str(unit)) for unit in range(10_000)]
-
-
 def test_user_object_and_its_key_get_the_same_variant(running: Load) -> None:
     user = User(pk=7, username="ana")
     assert get_variant(KEY, user) == get_variant(KEY, 7) == get_variant(KEY, "7")
+    with pytest.raises(TypeError, match="user must be a user"):
+        get_variant(KEY, 1.5)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser()])
@@ -76,17 +91,24 @@ def test_anonymous_user_gets_the_default(running: Load, user: AnonymousUser | No
     assert get_variant(KEY, user, default="control") == "control"
 
 
-def test_unknown_experiment_gives_the_default(running: Load) -> None:
+def test_unknown_experiment_gives_the_default_and_an_explanation(running: Load) -> None:
     assert get_variant("other", 1, default="a") == "a"
+    found = explain_variant("other", 1)
+    assert (found.variant, found.reason, found.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
 
 
-def test_stopped_experiment_gives_the_default_at_once(running: Load) -> None:
+def test_unknown_experiment_is_an_error_if_the_settings_say_so(settings: Settings) -> None:
+    settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
+    # A process reads its settings at the first evaluation.
+    lifecycle.close()
+    with pytest.raises(UnknownExperimentError, match="there is no experiment 'chekout_button'"):
+        get_variant("chekout_button", 1)
+
+
+def test_stopped_experiment_gives_the_default_and_a_shipped_one_its_winner(running: Load) -> None:
     experiments.stop(KEY)
     running()
     assert get_variant(KEY, 1, default="none") == "none"
-
-
-def test_shipped_winner_is_given_to_everyone(running: Load) -> None:
     experiments.ship(KEY, "treatment")
     running()
     assert {get_variant(KEY, user) for user in (None, 1, 2, 3)} == {"treatment"}
@@ -102,10 +124,8 @@ def test_forced_unit_gets_its_variant(running: Load) -> None:
 
 
 def test_rules_decide_who_takes_part(load: Load) -> None:
-    rules = [
-        {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]},
-    ]
-    experiments.create(KEY, rules=rules)
+    rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+    experiments.create(KEY, rules=[rule])
     experiments.start(KEY)
     load()
     assert get_variant(KEY, 1, context={"country": "DE"}) == expected("1")
@@ -123,27 +143,6 @@ def test_unit_may_be_an_attribute(load: Load) -> None:
         assert get_variant(KEY, user, context={"company": "acme"}) == expected("acme")
 
 
-def test_change_of_weights_keeps_the_units_of_the_variant_that_grows(running: Load) -> None:
-    before = {unit: get_variant(KEY, unit) for unit in range(300)}
-    experiments.set_weights(KEY, {"treatment": 3})
-    running()
-    after = {unit: get_variant(KEY, unit) for unit in range(300)}
-    moves = Counter((before[unit], after[unit]) for unit in before)
-    assert moves["treatment", "control"] == 0
-    assert moves["control", "treatment"] > 0
-
-
-def test_explanation_names_bucket_and_phase(running: Load) -> None:
-    found = explain_variant(KEY, 1)
-    assert (found.variant, found.reason, found.is_recorded) == (expected("1"), "SPLIT", True)
-    assert (found.bucket, found.bucket_by, found.phase) == (bucket("1"), "user", 1)
-
-
-def test_explanation_of_an_unknown_experiment_is_an_error(running: Load) -> None:
-    found = explain_variant("other", 1)
-    assert (found.variant, found.reason, found.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
-
-
 def test_override_of_a_test_decides(running: Load) -> None:
     with override_variant(KEY, "other"):
         assert get_variant(KEY, 1) == "other"
@@ -153,6 +152,39 @@ def test_override_of_a_test_decides(running: Load) -> None:
     assert get_variant(KEY, 1) == expected("1")
 
 
-def test_wrong_user_is_a_type_error(running: Load) -> None:
-    with pytest.raises(TypeError, match="user must be a user"):
-        get_variant(KEY, 1.5)  # type: ignore[call-overload]
+# The event of an evaluation.
+
+
+def evaluate(key: str, user: int, **options: Any) -> tuple[str | None, dict[str, Any]]:
+    """Returns the variant and the attributes of the event."""
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    provider = LoggerProvider()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    variant = otel.get_variant(key, user, **options, logger_provider=provider)
+    [data] = exporter.get_finished_logs()
+    assert data.log_record.event_name == "feature_flag.evaluation"
+    return variant, dict(data.log_record.attributes or {})
+
+
+def test_event_has_key_variant_and_reason_but_no_user(running: Load) -> None:
+    variant, attributes = evaluate(KEY, 4711)
+    assert variant == get_variant(KEY, 4711)
+    assert attributes == {
+        "feature_flag.key": KEY,
+        "feature_flag.provider.name": "flagstaff",
+        "feature_flag.result.variant": variant,
+        "feature_flag.result.reason": "split",
+    }
+    assert otel.get_variant(KEY, 1) == get_variant(KEY, 1)
+
+
+def test_event_of_a_default_has_no_variant(load: Load) -> None:
+    load()
+    variant, attributes = evaluate("other", 1, default="a")
+    assert variant == "a"
+    assert attributes == {
+        "feature_flag.key": "other",
+        "feature_flag.provider.name": "flagstaff",
+        "feature_flag.result.reason": "error",
+        "error.type": "flag_not_found",
+    }

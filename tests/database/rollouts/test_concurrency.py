@@ -1,10 +1,11 @@
-"""Several drivers and people at once, each with a connection of its own."""
+"""Several drivers and people at once, each with a connection of its own, and messy guards."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from flagstaff import changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import advance, transitions
+from flagstaff.rollouts import advance, callables, transitions
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport
@@ -22,26 +23,25 @@ from tests.support.concurrency import run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.rollouts import (
     KEY,
-    drive_recently,
-    end_dwell_time,
+    STEPS,
     events,
     fail,
+    harm,
     make_flag,
+    pass_step,
     plan_of,
     rollout,
     run_of,
-    see_enough,
 )
+from tests.support.sql import rows
 
 pytestmark = COMMITTED
 
-STEPS = ["5:1h", "25:1h", "100:1h"]
 DRIVERS = 10
 
 
 @pytest.fixture(autouse=True)
-def started(db: None) -> None:
-    drive_recently()
+def started(driver: None) -> None:
     make_flag()
     rollouts.start(KEY, STEPS)
 
@@ -72,34 +72,22 @@ def news(runs: list[list[PlanReport]]) -> list[PlanReport]:
     return [report for reports in runs for report in reports if report.is_news]
 
 
-def test_ten_drivers_make_each_step_once() -> None:
-    see_enough()
-    end_dwell_time()
+@pytest.mark.parametrize(
+    ("prepare", "percent", "kinds", "runs"),
+    [(pass_step, 25, ["step"], 3), (harm, 0, ["tripped", "propagated"], 2)],
+)
+def test_ten_drivers_make_a_step_and_trip_once(
+    prepare: Callable[[], None], percent: int, kinds: list[str], runs: int
+) -> None:
+    prepare()
     [report] = news(in_threads(*[run_plans] * DRIVERS))
-    assert (report.event, rollout()) == ("step", 25)
-    assert events() == ["created", "started", "step"]
-    assert StepRun.objects.filter(step=1).count() == 1
-
-
-def test_ten_drivers_trip_once() -> None:
-    see_enough()
-    fail(run_of(), inside=True, users=300)
-    [report] = news(in_threads(*[run_plans] * DRIVERS))
-    assert (report.event, rollout()) == ("tripped", 0)
-    assert events() == ["created", "started", "tripped", "propagated"]
-
-
-def test_ten_drivers_start_a_scheduled_plan_once() -> None:
-    rollouts.rollback(KEY)
-    make_flag("dark_mode")
-    rollouts.start("dark_mode", STEPS, starts_at=plan_of().created_at)
-    [report] = news(in_threads(*[run_plans] * DRIVERS))
-    assert (report.event, rollout("dark_mode")) == ("started", 5)
+    assert (report.event, rollout()) == (kinds[0], percent)
+    assert events() == ["created", "started", *kinds]
+    assert StepRun.objects.count() == runs
 
 
 def test_plan_that_another_driver_has_locked_is_left_to_it() -> None:
-    see_enough()
-    end_dwell_time()
+    pass_step()
     with transaction.atomic():
         Plan.objects.select_for_update().get()
         assert in_another_session(run_plans) == []
@@ -107,21 +95,17 @@ def test_plan_that_another_driver_has_locked_is_left_to_it() -> None:
 
 
 def test_driver_waits_for_a_kill_that_is_not_committed_and_pauses() -> None:
-    see_enough()
-    end_dwell_time()
+    pass_step()
     [report] = run_during(lambda: changes.disable(KEY), run_plans)
     assert (report.event, report.state) == ("paused", "paused")
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent) == (False, 5)
 
 
-def test_flag_that_stays_locked_is_an_error_of_its_plan_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_locked_flag_is_an_error_of_its_plan_only(monkeypatch: pytest.MonkeyPatch) -> None:
     make_flag("dark_mode")
     rollouts.start("dark_mode", STEPS)
-    see_enough("dark_mode")
-    end_dwell_time("dark_mode")
+    pass_step("dark_mode")
     monkeypatch.setattr(
         "flagstaff.rollouts.driver._LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'"
     )
@@ -142,8 +126,7 @@ def test_undo_pauses_the_plan() -> None:
 def test_driver_that_is_killed_leaves_nothing_half_done(
     monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
-    see_enough()
-    end_dwell_time()
+    pass_step()
     owner = {"record": advance, "set_rollout": changes}.get(after, transitions)
     original = getattr(owner, after)
 
@@ -160,6 +143,7 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
         patch.setattr(owner, after, killed)
         [report] = in_another_session(run_plans)
     assert report.error in {"OperationalError", "InterfaceError"}
+    assert report.is_news
     assert before == (
         Plan.objects.values().get(),
         [*StepRun.objects.values()],
@@ -170,11 +154,8 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
     assert rollout() == 25
 
 
-def test_driver_that_is_killed_while_it_waits_for_the_workers_loses_only_that_event(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    see_enough()
-    fail(run_of(), inside=True, users=300)
+def test_driver_killed_after_a_trip_loses_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    harm()
 
     def killed(timeout: float) -> None:
         raise KeyboardInterrupt
@@ -193,16 +174,6 @@ def test_driver_does_not_run_inside_a_transaction() -> None:
         run_plans()
 
 
-def test_person_who_pauses_wins_over_a_driver_that_waits() -> None:
-    see_enough()
-    end_dwell_time()
-    with transaction.atomic():
-        rollouts.pause(KEY)
-        assert in_another_session(run_plans) == []
-    assert run_plans() == []
-    assert (plan_of().state, rollout()) == (State.PAUSED, 5)
-
-
 def attempt(work: Callable[[], Any]) -> Callable[[], str]:
     def run() -> str:
         try:
@@ -214,31 +185,24 @@ def attempt(work: Callable[[], Any]) -> Callable[[], str]:
     return run
 
 
-def test_two_people_who_create_a_plan_create_one() -> None:
+def test_two_people_create_a_plan_once_and_start_it_once() -> None:
     make_flag("dark_mode")
     create = attempt(lambda: rollouts.create("dark_mode", STEPS))
     assert sorted(in_threads(create, create)) == ["PlanError", "done"]
     assert Plan.objects.filter(key="dark_mode").count() == 1
-
-
-def test_two_people_who_start_a_plan_start_it_once() -> None:
-    make_flag("dark_mode")
-    rollouts.create("dark_mode", STEPS)
     start = attempt(lambda: rollouts.start("dark_mode"))
     assert sorted(in_threads(start, start)) == ["PlanError", "done"]
     assert events("dark_mode") == ["created", "started"]
 
 
 def test_rollback_and_step_at_once_leave_no_rollout() -> None:
-    see_enough()
-    end_dwell_time()
+    pass_step()
     in_threads(run_plans, lambda: rollouts.rollback(KEY))
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
 def test_resume_while_another_plan_is_created_is_refused() -> None:
     rollouts.rollback(KEY)
-
     with pytest.raises(PlanError, match="has a newer rollout plan"):
         run_during(lambda: rollouts.create(KEY, STEPS), lambda: rollouts.resume(KEY))
     assert rollout() == 0
@@ -248,4 +212,83 @@ def test_plan_is_deleted_while_a_worker_writes_what_it_counted() -> None:
     run = run_of()
     rollouts.pause(KEY)
     run_during(lambda: fail(run, inside=True, users=3), lambda: rollouts.delete(KEY))
-    assert not Plan.objects.exists()
+    assert not any(model.objects.exists() for model in (Plan, StepRun, PlanEvent))
+    assert rollout() == 5
+
+
+# Guards of the project that leave a mess behind.
+
+
+#: What the guard does, and then it is fine.
+act: Callable[[], object] = list
+
+
+def messy(plan: Plan) -> bool:
+    act()
+    return True
+
+
+def jump_and_complain(plan: Plan) -> str:
+    rollouts.jump(plan.key, 25)
+    return "few orders"
+
+
+@pytest.fixture
+def guarded() -> None:
+    """A second plan, with a guard that leaves a mess."""
+    make_flag("guarded")
+    rollouts.start("guarded", STEPS, guards=["errors", f"call={__name__}.messy"])
+
+
+@pytest.mark.parametrize(
+    "mess",
+    [
+        lambda: rows("BEGIN"),
+        lambda: transaction.set_autocommit(False),
+        lambda: transaction.atomic().__enter__(),
+        lambda: sys.exit(3),
+    ],
+    ids=["BEGIN", "no autocommit", "open block", "exit"],
+)
+def test_mess_of_a_guard_does_not_keep_other_plans_from_running(
+    guarded: None, monkeypatch: pytest.MonkeyPatch, mess: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(f"{__name__}.act", mess)
+    pass_step()
+    reports = run_plans()
+    connection.close()
+    assert [report.error for report in reports] == [None, None]
+    assert rollout() == 25
+
+
+def test_transaction_left_open_does_not_lose_a_trip(
+    guarded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.act", lambda: transaction.set_autocommit(False))
+    harm("guarded")
+    run_plans()
+    connection.close()
+    assert (plan_of("guarded").state, rollout("guarded")) == (State.ROLLED_BACK, 0)
+
+
+def test_guard_that_does_not_return_holds_its_plan_only(
+    guarded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = Event()
+    monkeypatch.setattr(f"{__name__}.act", released.wait)
+    monkeypatch.setattr(callables, "MAX_SECONDS", 0.05)
+    pass_step()
+    try:
+        run_plans()
+        assert rollout() == 25
+        reason = f"{__name__}.messy did not return within 0.05 s; make it faster"
+        assert plan_of("guarded").reason == reason
+    finally:
+        released.set()
+
+
+def test_result_of_a_guard_is_not_used_for_another_run() -> None:
+    make_flag("new_search")
+    rollouts.start("new_search", STEPS, guards=[f"call={__name__}.jump_and_complain"])
+    assert "new_search" not in [report.plan for report in run_plans()]
+    assert (plan_of("new_search").state, rollout("new_search")) == (State.RUNNING, 25)

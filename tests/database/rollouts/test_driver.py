@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import advance
-from flagstaff.rollouts.clock import ClockTimestamp, database_now
-from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp, database_now
+from flagstaff.rollouts.driver import _in_transaction, run_plans
 from flagstaff.rollouts.models import (
     DriverRun,
     Plan,
@@ -26,27 +25,26 @@ from flagstaff.rollouts.models import (
     StepRun,
 )
 from flagstaff.rollouts.reports import PlanReport
-from flagstaff.rollouts.unguarded import unguarded_plans
 from tests.support.rollouts import (
     KEY,
+    STEPS,
     add_worker,
     drive_recently,
     end_dwell_time,
     events,
     fail,
+    harm,
     make_flag,
+    pass_step,
     plan_of,
     rollout,
     run_of,
     see,
     see_enough,
 )
+from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
-
-STEPS = ["5:1h", "25:1h", "100:1h"]
-RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
-MODULE = "tests.database.rollouts.test_driver"
 
 #: What the callable guard of these tests returns or raises.
 returned: Any = True
@@ -58,41 +56,21 @@ def orders_fine(plan: Plan) -> object:
     return returned
 
 
-@pytest.fixture(autouse=True)
-def driver(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    drive_recently()
-    monkeypatch.setattr(f"{MODULE}.returned", True)
-
-
 @pytest.fixture
 def started() -> None:
+    start()
+
+
+def start(*guards: str) -> None:
     make_flag()
-    rollouts.start(KEY, STEPS)
-
-
-def start(*guards: str, **fields: Any) -> None:
-    make_flag(**fields)
     rollouts.start(KEY, STEPS, guards=guards or ("errors",))
 
 
-def run() -> PlanReport | None:
+def run() -> PlanReport:
     """Runs the driver once, and returns its report of the plan."""
-    reports = run_plans()
-    assert [report.error for report in reports] == [None] * len(reports)
-    return reports[0] if reports else None
-
-
-def harm() -> None:
-    """Writes that many users inside fail, and few outside."""
-    see_enough()
-    fail(run_of(), inside=True, users=300)
-    fail(run_of(), inside=False, users=20)
-
-
-def token() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT max(id) FROM flagstaff_token")
-        return int(cursor.fetchone()[0])
+    [report] = run_plans()
+    assert report.error is None
+    return report
 
 
 def last_event() -> PlanEvent:
@@ -106,105 +84,61 @@ def test_run_records_that_the_driver_runs() -> None:
     assert DriverRun.objects.get().pk == 1
 
 
-def test_step_waits_for_its_dwell_time(started: None) -> None:
+def test_step_waits_for_its_dwell_time_without_a_token(started: None) -> None:
     see_enough()
+    tokens = Tokens()
     report = run()
-    assert report is not None
     assert (report.state, report.step, report.percent, report.is_news) == ("running", 1, 5, False)
-    assert rollout() == 5
+    assert (rollout(), tokens()) == (5, [])
 
 
-def test_step_that_is_due_and_passes_is_followed_by_the_next(started: None) -> None:
+def test_step_that_is_due_and_passes_is_followed_by_one_other(started: None) -> None:
     see_enough()
     first = run_of()
-    end_dwell_time()
+    Plan.objects.update(due_at=ClockTimestamp() - timedelta(days=30))
     report = run()
-    assert report is not None
     assert (report.event, report.state, report.step, rollout()) == ("step", "running", 2, 25)
-    plan = plan_of()
-    new = StepRun.objects.get(pk=run_of())
-    assert (new.step, new.percent, StepRun.objects.get(pk=first).ended_at) == (
-        1,
-        25,
-        new.started_at,
-    )
+    plan, new = plan_of(), StepRun.objects.get(pk=run_of())
+    assert (new.step, new.percent) == (1, 25)
+    assert StepRun.objects.get(pk=first).ended_at == new.started_at
+    # However late the run is, the dwell time begins anew.
     assert plan.due_at == new.started_at + timedelta(hours=1)
     assert last_event().figures["users_inside"] == pytest.approx(1200, rel=0.05)
-
-
-def test_step_is_attributed_to_the_plan(started: None) -> None:
-    see_enough()
-    end_dwell_time()
-    run()
+    assert last_event().actor == "rollout plan"
     [event, *_] = flag_history(KEY)
     assert (event.actor, event.source) == ("rollout plan", "plan")
-    assert event.reason is not None
-    assert event.reason.startswith("step 2 of 3: rollout 5 → 25 %; ")
-    assert plan_of().flag_version == event.version
-    assert last_event().actor == "rollout plan"
-
-
-def test_late_run_makes_one_step_whose_dwell_time_starts_anew(started: None) -> None:
+    assert (event.reason or "").startswith("step 2 of 3: rollout 5 → 25 %; ")
+    assert plan.flag_version == event.version
     see_enough()
-    Plan.objects.update(due_at=ClockTimestamp() - timedelta(days=30))
-    run()
-    see_enough()
-    report = run()
-    assert report is not None
-    assert (report.event, rollout()) == (None, 25)
-    due_at = plan_of().due_at
-    assert due_at is not None
-    assert due_at - database_now() > timedelta(minutes=59)
+    assert (run().event, rollout()) == (None, 25)
 
 
-def test_plan_is_done_after_its_last_step(started: None) -> None:
+def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(started: None) -> None:
     rollouts.jump(KEY, 100)
+    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
+    add_worker(last_seen=timedelta(minutes=11))
+    before = run_of()
+    run()
+    assert run_of() == before
     end_dwell_time()
     report = run()
-    assert report is not None
     assert (report.event, rollout()) == ("done", 100)
     plan = plan_of()
     assert (plan.state, plan.run_id, plan.guarded_until) == (State.DONE, None, None)
     assert plan.ended_at is not None
-    assert run() is None
+    assert run_plans() == []
 
 
-def test_missing_data_is_never_a_pass(started: None) -> None:
+def test_missing_data_holds_the_plan_until_there_is_enough(started: None) -> None:
     end_dwell_time()
     report = run()
-    assert report is not None
     assert (report.event, report.state, rollout()) == ("held", "holding", 5)
     assert report.text == "waits for data: no user inside has been seen yet"
     assert plan_of().reason == report.text
-
-
-def test_too_few_users_hold_the_plan(started: None) -> None:
-    see(run_of(), inside=True, users=100)
-    see(run_of(), inside=False, users=2000)
-    end_dwell_time()
-    run()
-    assert plan_of().state == State.HOLDING
-    assert plan_of().reason.startswith("waits for users")
-
-
-def test_hold_ends_by_itself(started: None) -> None:
-    end_dwell_time()
-    run()
     see_enough()
     report = run()
-    assert report is not None
     assert (report.event, report.state, rollout()) == ("step", "running", 25)
     assert plan_of().reason == ""
-
-
-def test_lost_worker_holds_the_plan(started: None) -> None:
-    see_enough()
-    add_worker(last_seen=timedelta(seconds=3.2))
-    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
-    end_dwell_time()
-    run()
-    assert (plan_of().state, rollout()) == (State.HOLDING, 5)
-    assert last_event().figures["lost_workers"] == 1
 
 
 def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> None:
@@ -215,31 +149,18 @@ def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> 
     end_dwell_time()
     run()
     assert plan_of().state == State.HOLDING
+    assert last_event().figures["lost_workers"] == 2
     add_worker(last_seen=timedelta(minutes=9), worker="web-3", stopped=True)
     SignalWorker.objects.filter(worker="web-2").update(
         last_seen_at=ClockTimestamp() - timedelta(minutes=11)
     )
     before = run_of()
     report = run()
-    assert report is not None
     assert (report.event, report.state, report.step, rollout()) == ("continued", "running", 1, 5)
     assert run_of() != before
-    see_enough()
-    end_dwell_time()
+    pass_step()
     run()
     assert rollout() == 25
-
-
-def test_lost_worker_does_not_matter_at_100_percent(started: None) -> None:
-    rollouts.jump(KEY, 100)
-    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
-    add_worker(last_seen=timedelta(minutes=11))
-    before = run_of()
-    run()
-    assert run_of() == before
-    end_dwell_time()
-    run()
-    assert plan_of().state == State.DONE
 
 
 def test_counts_without_memory_let_the_step_begin_anew_at_its_end(started: None) -> None:
@@ -250,52 +171,43 @@ def test_counts_without_memory_let_the_step_begin_anew_at_its_end(started: None)
     assert run_of() == before
     end_dwell_time()
     report = run()
-    assert report is not None
     assert (report.event, report.step, rollout()) == ("continued", 1, 5)
     assert "no memory left for all counts, so the evidence was incomplete" in report.text
     assert run_of() != before
 
 
-def test_counts_without_memory_do_not_keep_a_guard_from_tripping(started: None) -> None:
+def test_lost_counts_do_not_keep_a_guard_from_tripping(started: None) -> None:
     harm()
     SignalCount.objects.create(run_id=run_of(), inside=False, kind="d", count=3)
-    end_dwell_time()
-    run()
-    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-
-
-def test_lost_worker_does_not_keep_a_guard_from_tripping(started: None) -> None:
-    harm()
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     add_worker(last_seen=timedelta(minutes=11))
+    end_dwell_time()
     run()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
 @pytest.mark.parametrize(
-    ("last_seen", "stopped"),
-    [
-        (timedelta(seconds=3.2), True),
-        (timedelta(seconds=2), False),
-        (timedelta(hours=2), False),
-    ],
-    ids=["stopped cleanly", "still reporting", "lost before this step"],
+    ("last_seen", "stopped", "expected"),
+    [(3.2, False, 5), (3.2, True, 25), (2, False, 25), (7200, False, 25)],
+    ids=["lost", "stopped cleanly", "still reporting", "lost before this step"],
 )
-def test_worker_that_lost_nothing_of_the_step_does_not_hold_it(
-    started: None, last_seen: timedelta, stopped: bool
+def test_worker_that_was_lost_in_the_step_holds_it(
+    started: None, last_seen: float, stopped: bool, expected: int
 ) -> None:
     see_enough()
-    add_worker(last_seen=last_seen, stopped=stopped)
+    add_worker(last_seen=timedelta(seconds=last_seen), stopped=stopped)
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     end_dwell_time()
     run()
-    assert rollout() == 25
+    assert rollout() == expected
+    assert (plan_of().state == State.HOLDING) == (expected == 5)
 
 
-def test_trip_sets_no_rollout_and_says_why(started: None) -> None:
+def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     harm()
+    end_dwell_time()
+    late = plan_of()
     report = run()
-    assert report is not None
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
     plan = plan_of()
     assert plan.reason.startswith("rolled back by errors: ")
@@ -306,86 +218,32 @@ def test_trip_sets_no_rollout_and_says_why(started: None) -> None:
     assert (tripped.kind, propagated.kind) == ("tripped", "propagated")
     assert propagated.text == "evaluations query the database, so the trip is in effect at once"
     assert tripped.figures["guards"][0]["failed"] == {"inside": 300, "outside": 20}
-
-
-def test_failing_users_inside_and_none_outside_trip_the_brake(started: None) -> None:
-    see_enough()
-    fail(run_of(), inside=True, users=30)
-    run()
-    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-    assert plan_of().reason.startswith("rolled back by brake: ")
-
-
-def test_trip_disables_a_flag_that_a_rule_can_grant() -> None:
-    start(rules=RULES)
-    harm()
-    run()
-    flag = FeatureFlag.objects.get()
-    assert (flag.enabled, flag.rollout_percent) == (False, 0)
-    assert plan_of().state == State.ROLLED_BACK
-
-
-def test_trip_is_not_undone_by_a_late_run(started: None) -> None:
-    harm()
-    end_dwell_time()
-    late = plan_of()
-    run()
     for _ in range(3):
         assert run_plans() == []
-    assert (plan_of().state, rollout(), events()[-1]) == (State.ROLLED_BACK, 0, "propagated")
     # A driver that has read the plan before the trip.
-    from flagstaff.rollouts.driver import _in_transaction
-
     assert _in_transaction(late, ()) is None
-    assert rollout() == 0
+    assert (plan_of().state, rollout(), events()[-1]) == (State.ROLLED_BACK, 0, "propagated")
 
 
-def test_trip_needs_no_triggers_of_the_history(started: None) -> None:
-    harm()
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
-    run()
-    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-
-
-def test_step_needs_the_triggers_of_the_history(started: None) -> None:
-    see_enough()
-    end_dwell_time()
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
+def test_trip_needs_no_triggers_of_the_history_and_a_step_does(started: None) -> None:
+    pass_step()
+    rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     [report] = run_plans()
-    assert report.error is not None
-    assert "the history does not record" in report.error
+    assert "the history does not record" in (report.error or "")
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
-
-
-def test_guard_that_holds_stops_the_steps_and_not_the_rollout() -> None:
-    start("errors,action=hold")
-    harm()
-    end_dwell_time()
-    run()
-    assert (plan_of().state, rollout()) == (State.HOLDING, 5)
-
-
-def test_callable_guard_trips_with_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    start(f"call={MODULE}.orders_fine")
-    monkeypatch.setattr(f"{MODULE}.returned", "3 orders a minute")
+    fail(run_of(), inside=True, users=300)
     run()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-    assert plan_of().reason == (f"rolled back by {MODULE}.orders_fine: 3 orders a minute")
 
 
-def test_callable_guard_that_raises_holds_until_it_returns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    start(f"call={MODULE}.orders_fine")
+def test_callable_guard_that_raises_holds_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    start(f"call={__name__}.orders_fine")
     see_enough()
-    monkeypatch.setattr(f"{MODULE}.returned", ValueError("hunter2"))
+    monkeypatch.setattr(f"{__name__}.returned", ValueError("hunter2"))
     run()
-    assert plan_of().reason == f"{MODULE}.orders_fine raised ValueError; repair it"
-    monkeypatch.setattr(f"{MODULE}.returned", True)
+    assert plan_of().reason == f"{__name__}.orders_fine raised ValueError; repair it"
+    monkeypatch.setattr(f"{__name__}.returned", True)
     report = run()
-    assert report is not None
     assert (report.event, report.state) == ("continued", "running")
     end_dwell_time()
     run()
@@ -393,64 +251,62 @@ def test_callable_guard_that_raises_holds_until_it_returns(
 
 
 def test_callable_guard_trips_at_all_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    start("errors", f"call={MODULE}.orders_fine")
+    start("errors", f"call={__name__}.orders_fine")
     rollouts.jump(KEY, 100)
-    monkeypatch.setattr(f"{MODULE}.returned", False)
+    monkeypatch.setattr(f"{__name__}.returned", "3 orders a minute")
     run()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
+    assert plan_of().reason == f"rolled back by {__name__}.orders_fine: 3 orders a minute"
 
 
-def kill() -> None:
-    changes.disable(KEY)
-
-
-def edit() -> None:
-    changes.set_rollout(KEY, 60)
-
-
-def change_by_sql() -> None:
-    FeatureFlag.objects.update(rollout_percent=60)
-
-
-def add_user() -> None:
-    changes.add_allowed_users(KEY, [User.objects.create_user("bo")])
-
-
-@pytest.mark.parametrize("change", [kill, edit, change_by_sql, add_user])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: changes.disable(KEY),
+        lambda: changes.set_rollout(KEY, 60),
+        lambda: FeatureFlag.objects.update(rollout_percent=60),
+        lambda: changes.add_allowed_users(KEY, [User.objects.create_user("bo")]),
+    ],
+    ids=["kill", "edit", "SQL", "allowed user"],
+)
 def test_change_by_somebody_else_pauses_the_plan(started: None, change: Any) -> None:
-    see_enough()
-    end_dwell_time()
-    ana = User.objects.create_user("ana")
-    with acting_as(ana):
+    pass_step()
+    with acting_as(User.objects.create_user("ana")):
         change()
     before = FeatureFlag.objects.values().get()
     report = run()
-    assert report is not None
     assert (report.event, report.state) == ("paused", "paused")
     assert report.text.startswith("ana changed the flag: ")
     assert FeatureFlag.objects.values().get() == before
-    assert run() is None
+    assert run_plans() == []
 
 
 def test_change_by_somebody_else_comes_before_a_trip(started: None) -> None:
     harm()
-    edit()
+    changes.set_rollout(KEY, 60)
     run()
     assert (plan_of().state, rollout()) == (State.PAUSED, 60)
 
 
-def test_deleted_flag_pauses_the_plan(started: None) -> None:
-    changes.delete(KEY)
-    run()
-    assert (plan_of().state, plan_of().reason) == (State.PAUSED, "the flag was deleted")
+def recreate() -> None:
+    FeatureFlag.objects.all().delete()
+    make_flag()
 
 
-def test_renamed_flag_pauses_the_plan(started: None) -> None:
-    changes.update(KEY, {"key": "checkout"})
-    report = run()
-    assert report is not None
-    assert (report.state, report.text) == (State.PAUSED, "the flag was renamed to checkout")
-    assert rollout("checkout") == 5
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda: changes.delete(KEY), "the flag was deleted"),
+        (recreate, "the flag was deleted"),
+        (lambda: changes.update(KEY, {"key": "checkout"}), "the flag was renamed to checkout"),
+    ],
+    ids=["deleted", "created again", "renamed"],
+)
+def test_plan_without_its_flag_is_paused(started: None, change: Any, reason: str) -> None:
+    change()
+    before = [*FeatureFlag.objects.values()]
+    assert (run().state, plan_of().reason) == (State.PAUSED, reason)
+    assert [*FeatureFlag.objects.values()] == before
 
 
 def test_times_are_those_of_the_database(started: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,47 +332,24 @@ def test_clock_goes_on_during_a_transaction() -> None:
         assert plans.get() < plans.get() < database_now()
 
 
-def test_flag_that_was_created_again_pauses_the_plan(started: None) -> None:
-    FeatureFlag.objects.all().delete()
-    make_flag()
-    run()
-    assert (plan_of().state, rollout()) == (State.PAUSED, 0)
-
-
-@pytest.mark.parametrize("stop", [rollouts.pause, rollouts.rollback])
-def test_plan_that_a_person_stopped_needs_a_person(started: None, stop: Any) -> None:
-    see_enough()
-    end_dwell_time()
-    stop(KEY)
-    before = rollout()
-    assert run_plans() == []
-    assert rollout() == before
-
-
-def test_pending_plan_without_a_time_is_left_alone() -> None:
-    make_flag()
-    rollouts.create(KEY, STEPS)
-    assert run_plans() == []
-
-
 def schedule(delta: timedelta, **fields: Any) -> None:
     make_flag(**fields)
     rollouts.start(KEY, STEPS, starts_at=database_now() + delta)
 
 
-def test_scheduled_plan_starts_at_its_time() -> None:
+def test_plan_is_started_at_its_time_only() -> None:
+    make_flag("dark_mode")
+    rollouts.create("dark_mode", STEPS)
     schedule(timedelta(hours=1))
     assert run_plans() == []
-    Plan.objects.update(starts_at=ClockTimestamp())
+    Plan.objects.filter(key=KEY).update(starts_at=ClockTimestamp())
     report = run()
-    assert report is not None
     assert (report.event, report.state, rollout()) == ("started", "running", 5)
 
 
 def test_scheduled_plan_of_a_disabled_flag_is_paused() -> None:
     schedule(-timedelta(hours=1), enabled=False)
     report = run()
-    assert report is not None
     assert (report.state, rollout()) == ("paused", 0)
     assert report.text.startswith("not started, the flag is disabled; enable it")
 
@@ -530,22 +363,17 @@ def test_scheduled_plan_of_a_changed_flag_is_paused() -> None:
     assert plan_of().reason == ("not started, ana changed the flag: rollout_percent 0 → 1")
 
 
-def test_run_without_news_writes_no_token(started: None) -> None:
-    before = token()
-    run()
-    assert token() == before
-
-
-@pytest.mark.parametrize(
-    ("left", "is_written"), [(timedelta(minutes=4, seconds=30), False), (timedelta(0), True)]
-)
-def test_time_until_which_the_plan_is_guarded_is_written_if_little_is_left(
-    started: None, left: timedelta, is_written: bool
+@pytest.mark.parametrize(("minutes", "is_written"), [(4.5, False), (0, True), (9_999, True)])
+def test_guarded_until_is_written_if_little_or_too_much_is_left(
+    started: None, minutes: float, is_written: bool
 ) -> None:
-    Plan.objects.update(guarded_until=ClockTimestamp() + left)
+    Plan.objects.update(guarded_until=ClockTimestamp() + timedelta(minutes=minutes))
     before = plan_of().guarded_until
     run()
-    assert (plan_of().guarded_until != before) is is_written
+    until = plan_of().guarded_until
+    assert (until != before) is is_written
+    assert until is not None
+    assert until <= database_now() + GUARDED_FOR
 
 
 def test_reason_of_a_hold_is_not_written_again_for_its_figures(started: None) -> None:
@@ -553,28 +381,14 @@ def test_reason_of_a_hold_is_not_written_again_for_its_figures(started: None) ->
     see(run_of(), inside=True, users=100)
     end_dwell_time()
     run()
-    before = token()
+    tokens = Tokens()
     SeenRegister.objects.filter(inside=True, register__lt=2000).delete()
     report = run()
-    assert report is not None
-    assert (token(), report.is_news) == (before, False)
+    assert (tokens(), report.is_news) == ([], False)
     Plan.objects.update(guarded_until=ClockTimestamp())
     run()
     assert plan_of().reason == report.text
     assert events()[-1:] == ["held"]
-
-
-def test_plan_is_unguarded_five_minutes_after_the_last_run(started: None) -> None:
-    assert unguarded_plans() == []
-    Plan.objects.update(guarded_until=ClockTimestamp() - timedelta(seconds=1))
-    assert [plan.key for plan in unguarded_plans()] == [KEY]
-    run()
-    assert unguarded_plans() == []
-
-
-def test_plan_that_is_not_running_is_never_unguarded(started: None) -> None:
-    rollouts.pause(KEY)
-    assert unguarded_plans() == []
 
 
 @pytest.mark.parametrize(
@@ -588,41 +402,11 @@ def test_plan_that_is_not_running_is_never_unguarded(started: None) -> None:
         {"run_id": 0},
     ],
 )
-def test_broken_plan_does_not_keep_others_from_running(
-    started: None, broken: dict[str, object]
-) -> None:
+def test_broken_plan_does_not_keep_others_from_running(started: None, broken: Any) -> None:
     make_flag("dark_mode")
     rollouts.start("dark_mode", STEPS)
-    see_enough("dark_mode")
-    end_dwell_time("dark_mode")
+    pass_step("dark_mode")
     Plan.objects.filter(key=KEY).update(**broken)
     reports = {report.plan: report for report in run_plans()}
     assert reports[KEY].error is not None
     assert (reports["dark_mode"].event, rollout("dark_mode")) == ("step", 25)
-
-
-def test_error_of_a_broken_plan_says_what_to_do(started: None) -> None:
-    Plan.objects.update(steps="no list")
-    [report] = run_plans()
-    assert report.error == (
-        "the steps that the plan has stored cannot be read; create the plan again"
-    )
-
-
-def test_failed_write_leaves_nothing_half_done(
-    started: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    see_enough()
-    end_dwell_time()
-
-    def killed(*arguments: object) -> None:
-        raise OperationalError("hunter2")
-
-    before = Plan.objects.values().get()
-    with monkeypatch.context() as patch:
-        patch.setattr(advance, "record", killed)
-        [report] = run_plans()
-    assert (report.error, report.is_news) == ("OperationalError", True)
-    assert (Plan.objects.values().get(), rollout()) == (before, 5)
-    run()
-    assert rollout() == 25

@@ -1,17 +1,18 @@
-"""What a person does with a rollout plan."""
+"""What a person does with a rollout plan; the tables of plans, and their system checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, connections
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.db import IntegrityError, connection, connections
 from django.db.models import JSONField, Value
 
 from flagstaff import acting_as, changes, rollouts
+from flagstaff._tables.names import engine_names
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
@@ -22,23 +23,22 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history import flag_history, forget_user
 from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
-from tests.support.rollouts import KEY, drive_recently, events, make_flag, plan_of, rollout
+from tests.support.rollouts import (
+    KEY,
+    RULES,
+    STEPS,
+    drive_recently,
+    events,
+    leave_unguarded,
+    make_flag,
+    plan_of,
+    rollout,
+)
+from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
-
-STEPS = ["5:1h", "25:1h", "100:1h"]
-RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
-
-
-@pytest.fixture(autouse=True)
-def driver(db: None) -> None:
-    drive_recently()
-
-
-@pytest.fixture
-def flag() -> FeatureFlag:
-    return make_flag()
 
 
 @pytest.fixture
@@ -57,23 +57,16 @@ def test_created_plan_is_pending_and_measures(flag: FeatureFlag) -> None:
     assert (rollout(), events()) == (0, ["created"])
 
 
-def test_plan_without_steps_gets_those_above_the_present_rollout() -> None:
-    make_flag(rollout_percent=5)
-    plan = rollouts.create(KEY)
-    assert [step["percent"] for step in plan.steps] == [25, 50, 100]
-
-
-def test_flag_at_all_users_has_no_default_steps() -> None:
-    make_flag(rollout_percent=100)
-    with pytest.raises(InvalidPlanError, match="new_checkout is at 100 % already"):
-        rollouts.create(KEY)
-
-
-def test_first_step_must_be_above_the_present_rollout() -> None:
-    make_flag(rollout_percent=5)
+def test_plan_gets_or_needs_steps_above_the_present_rollout() -> None:
+    flag = make_flag(rollout_percent=5)
     with pytest.raises(InvalidPlanError, match="begin with a higher step"):
         rollouts.create(KEY, STEPS)
+    FeatureFlag.objects.update(rollout_percent=100)
+    with pytest.raises(InvalidPlanError, match="new_checkout is at 100 % already"):
+        rollouts.create(KEY)
     assert not Plan.objects.exists()
+    flag.save()
+    assert [step["percent"] for step in rollouts.create(KEY).steps] == [25, 50, 100]
 
 
 @pytest.mark.parametrize("users", [0, -1, True, 1.5, 10**12])
@@ -82,27 +75,19 @@ def test_required_users_must_be_a_positive_number(flag: FeatureFlag, users: Any)
         rollouts.create(KEY, STEPS, required_users=users)
 
 
-def test_unknown_flag_has_no_plan() -> None:
+def test_missing_flag_or_plan_is_refused_with_the_command(flag: FeatureFlag) -> None:
     with pytest.raises(UnknownFlagError):
         rollouts.create("new_chekout", STEPS)
     with pytest.raises(UnknownFlagError):
         rollouts.pause("new_chekout")
-
-
-def test_flag_without_a_plan_names_the_command(flag: FeatureFlag) -> None:
     with pytest.raises(UnknownPlanError, match="flags plan new_checkout start"):
         rollouts.pause(KEY)
-
-
-def test_flag_has_one_active_plan(flag: FeatureFlag) -> None:
-    rollouts.create(KEY, STEPS)
-    with pytest.raises(PlanError, match="has a rollout plan already, which is pending"):
-        rollouts.create(KEY, STEPS)
 
 
 def test_started_plan_makes_the_first_step(started: Plan) -> None:
     plan = plan_of()
     assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
+    assert started.flag_version == flag_history(KEY)[0].version
     assert plan.due_at is not None
     assert plan.guarded_until is not None
     run = StepRun.objects.get(ended_at=None)
@@ -113,73 +98,80 @@ def test_started_plan_makes_the_first_step(started: Plan) -> None:
     assert events() == ["created", "started"]
 
 
-def test_plan_knows_the_version_that_it_wrote(started: Plan) -> None:
-    assert started.flag_version == flag_history(KEY)[0].version
-
-
-def test_pending_plan_is_started(flag: FeatureFlag) -> None:
+def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> None:
     created = rollouts.create(KEY, STEPS)
+    with pytest.raises(PlanError, match="has a rollout plan already, which is pending"):
+        rollouts.create(KEY, STEPS)
+    with pytest.raises(PlanError, match="is pending and cannot be paused"):
+        rollouts.pause(KEY)
+    with pytest.raises(PlanError, match="plan new_checkout delete"):
+        rollouts.start(KEY, ["50:1h"])
+    assert rollout() == 0
     assert rollouts.start(KEY) == created
     assert rollout() == 5
 
 
-def test_pending_plan_cannot_be_started_with_other_steps(flag: FeatureFlag) -> None:
-    rollouts.create(KEY, STEPS)
-    with pytest.raises(PlanError, match="plan new_checkout delete"):
-        rollouts.start(KEY, ["50:1h"])
-    assert rollout() == 0
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (rollouts.start, r"is running and cannot be started; .* status"),
+        (rollouts.resume, "is running and cannot be resumed"),
+        (rollouts.delete, r"is running and cannot be deleted; .* pause"),
+    ],
+)
+def test_running_plan_cannot_be_started_resumed_or_deleted(
+    started: Plan, change: Any, problem: str
+) -> None:
+    with pytest.raises(PlanError, match=problem):
+        change(KEY)
 
 
-def test_running_plan_cannot_be_started_again(started: Plan) -> None:
-    with pytest.raises(PlanError, match=r"is running and cannot be started; .* status"):
-        rollouts.start(KEY)
-
-
-def test_plan_does_not_start_without_a_driver(flag: FeatureFlag) -> None:
+def test_plan_does_not_start_or_resume_without_a_driver(flag: FeatureFlag) -> None:
     drive_recently(minutes=5, seconds=1)
     with pytest.raises(PlanError, match="run-jobs has not run in the last 5 minutes"):
         rollouts.start(KEY, STEPS)
     assert (rollout(), Plan.objects.count()) == (0, 0)
+    drive_recently()
+    rollouts.start(KEY, STEPS)
+    rollouts.pause(KEY)
+    drive_recently(minutes=6)
+    with pytest.raises(PlanError, match="run-jobs has not run"):
+        rollouts.resume(KEY)
 
 
-def test_plan_of_a_disabled_flag_does_not_start() -> None:
-    make_flag(enabled=False)
-    with pytest.raises(PlanError, match="the flag is disabled; enable it with"):
-        rollouts.start(KEY, STEPS)
-    assert rollout() == 0
-
-
-def test_pending_plan_does_not_start_if_the_rollout_is_higher_by_now(flag: FeatureFlag) -> None:
+def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     rollouts.create(KEY, STEPS)
     changes.set_rollout(KEY, 5)
     with pytest.raises(PlanError, match="the first step is 5 %, and the rollout is 5 % already"):
         rollouts.start(KEY)
-
-
-def test_plan_does_not_start_without_the_triggers_of_the_history(flag: FeatureFlag) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
+    changes.set_rollout(KEY, 0)
+    changes.disable(KEY)
+    with pytest.raises(PlanError, match="the flag is disabled; enable it with"):
+        rollouts.start(KEY)
+    changes.enable(KEY)
+    rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(PlanError, match="the history does not record"):
-        rollouts.start(KEY, STEPS)
+        rollouts.start(KEY)
+    assert rollout() == 0
 
 
-def test_scheduled_plan_waits_for_the_driver(flag: FeatureFlag) -> None:
+def test_scheduled_plan_waits_for_the_driver_and_starts_when_resumed(flag: FeatureFlag) -> None:
     at = datetime(2126, 1, 1, 12, tzinfo=timezone.utc)
     plan = rollouts.start(KEY, STEPS, starts_at=at)
     assert (plan.state, plan.starts_at, rollout()) == (State.PENDING, at, 0)
     assert events() == ["created", "scheduled"]
+    rollouts.pause(KEY)
+    plan = rollouts.resume(KEY)
+    assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
 
 
-def test_naive_start_time_is_in_the_current_time_zone(flag: FeatureFlag) -> None:
-    plan = rollouts.create(KEY, STEPS, starts_at=datetime(2126, 1, 1, 12))  # noqa: DTZ001
-    assert plan.starts_at is not None
-    assert plan.starts_at.tzinfo is not None
-
-
-def test_start_time_that_cannot_be_read_again_is_refused(flag: FeatureFlag) -> None:
+def test_start_time_is_in_the_current_time_zone_and_can_be_read_again(flag: FeatureFlag) -> None:
     never = datetime(9000, 1, 1, tzinfo=timezone.utc)
     with pytest.raises(InvalidPlanError, match="cannot start in the year 9000"):
         rollouts.start(KEY, STEPS, starts_at=never)
+    plan = rollouts.create(KEY, STEPS, starts_at=datetime(2126, 1, 1, 12))  # noqa: DTZ001
+    assert plan.starts_at is not None
+    assert plan.starts_at.tzinfo is not None
 
 
 @pytest.mark.parametrize("stored", ["steps", "guards"])
@@ -200,19 +192,6 @@ def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> Non
     assert (paused.kind, paused.text, paused.actor) == ("paused", "paused: support is busy", "ana")
 
 
-def test_pending_plan_without_a_time_cannot_be_paused(flag: FeatureFlag) -> None:
-    rollouts.create(KEY, STEPS)
-    with pytest.raises(PlanError, match="is pending and cannot be paused"):
-        rollouts.pause(KEY)
-
-
-def test_scheduled_plan_that_was_paused_starts_when_resumed(flag: FeatureFlag) -> None:
-    rollouts.start(KEY, STEPS, starts_at=datetime(2126, 1, 1, tzinfo=timezone.utc))
-    rollouts.pause(KEY)
-    plan = rollouts.resume(KEY)
-    assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
-
-
 def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> None:
     rollouts.jump(KEY, 25)
     before = plan_of().run_id
@@ -222,31 +201,15 @@ def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> 
     assert (plan.state, plan.step, rollout()) == (State.RUNNING, 1, 25)
     assert plan.run_id not in {None, before}
     assert plan.flag_version == flag_history(KEY)[0].version
-    assert PlanEvent.objects.latest("id").text == (
-        "resumed at step 2: rollout 40 → 25 %, the evidence begins anew"
-    )
+    text = "resumed at step 2: rollout 40 → 25 %, the evidence begins anew"
+    assert PlanEvent.objects.latest("id").text == text
 
 
-def test_plan_does_not_resume_without_a_driver(started: Plan) -> None:
-    rollouts.pause(KEY)
-    drive_recently(minutes=6)
-    with pytest.raises(PlanError, match="run-jobs has not run"):
-        rollouts.resume(KEY)
-
-
-def test_running_plan_cannot_be_resumed(started: Plan) -> None:
-    with pytest.raises(PlanError, match="is running and cannot be resumed"):
-        rollouts.resume(KEY)
-
-
-def test_jump_goes_forward_and_back(started: Plan) -> None:
+def test_jump_goes_forward_and_back_to_steps_only(started: Plan) -> None:
     assert (rollouts.jump(KEY, 100).step, rollout()) == (2, 100)
     assert (rollouts.jump(KEY, 5).step, rollout()) == (0, 5)
     assert events()[-2:] == ["jumped", "jumped"]
     assert StepRun.objects.filter(ended_at=None).count() == 1
-
-
-def test_jump_to_a_percentage_without_a_step_lists_the_steps(started: Plan) -> None:
     with pytest.raises(InvalidPlanError, match="choose one of 5 %, 25 %, 100 %"):
         rollouts.jump(KEY, 50)
 
@@ -259,6 +222,8 @@ def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
 
 
 def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
+    # Somebody else's change does not keep the plan from it.
+    changes.set_rollout(KEY, 80)
     with acting_as("ana", reason="orders fail"):
         rollouts.rollback(KEY)
     plan, flag = plan_of(), FeatureFlag.objects.get()
@@ -269,14 +234,8 @@ def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
     assert events()[-1] == "rolled_back"
 
 
-def test_rollback_overwrites_what_somebody_else_has_changed(started: Plan) -> None:
-    changes.set_rollout(KEY, 80)
-    rollouts.rollback(KEY)
-    assert rollout() == 0
-
-
 @pytest.mark.parametrize(
-    ("rules", "disables"),
+    ("rules", "can"),
     [
         (RULES, True),
         ([{**RULES[0], "rollout_percent": 1}], True),
@@ -287,22 +246,20 @@ def test_rollback_overwrites_what_somebody_else_has_changed(started: Plan) -> No
         ([], False),
     ],
 )
-def test_rollback_disables_a_flag_that_a_rule_can_grant(rules: Any, disables: bool) -> None:
-    make_flag(rules=rules)
-    rollouts.start(KEY, STEPS)
-    rollouts.rollback(KEY)
-    flag = FeatureFlag.objects.get()
-    assert (flag.enabled, flag.rollout_percent) == (not disables, 0)
+def test_rule_can_grant_a_flag_unless_it_is_for_nobody(rules: Any, can: bool) -> None:
+    assert rules_can_grant(FeatureFlag(rules=rules)) is can  # type: ignore[arg-type]
 
 
-def test_forgotten_user_is_no_actor_of_plans_any_more() -> None:
-    make_flag()
+def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: FeatureFlag) -> None:
+    def actors() -> set[str]:
+        return {plan_of().actor, *PlanEvent.objects.values_list("actor", flat=True)}
+
     ana = User.objects.create_user("ana")
     with acting_as(ana):
         rollouts.start(KEY, STEPS)
+    assert actors() == {str(ana.pk)}
     forget_user(ana)
-    assert plan_of().actor == ""
-    assert {*PlanEvent.objects.values_list("actor", flat=True)} == {""}
+    assert actors() == {""}
 
 
 def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
@@ -312,41 +269,26 @@ def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
     assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
 
 
-def test_rolled_back_plan_resumes_at_the_first_step(started: Plan) -> None:
+def test_rolled_back_plan_is_resumed_at_the_first_step_only(started: Plan) -> None:
     rollouts.jump(KEY, 25)
     rollouts.rollback(KEY)
+    for change in (rollouts.pause, rollouts.rollback):
+        with pytest.raises(PlanError, match=r"is rolled back and cannot be .* status"):
+            change(KEY)
     plan = rollouts.resume(KEY)
     assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)
 
 
-def test_plan_that_disabled_its_flag_does_not_resume_before_it_is_enabled() -> None:
+def test_rollback_disables_a_flag_with_rules_and_resuming_needs_it_enabled() -> None:
     make_flag(rules=RULES)
     rollouts.start(KEY, STEPS)
     rollouts.rollback(KEY)
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rollout_percent) == (False, 0)
     with pytest.raises(PlanError, match="the flag is disabled"):
         rollouts.resume(KEY)
     changes.enable(KEY)
     assert rollouts.resume(KEY).state == State.RUNNING
-
-
-@pytest.mark.parametrize("change", [rollouts.pause, rollouts.rollback])
-def test_rolled_back_plan_cannot_be_stopped_again(started: Plan, change: Any) -> None:
-    rollouts.rollback(KEY)
-    with pytest.raises(PlanError, match=r"is rolled back and cannot be .* status"):
-        change(KEY)
-
-
-def test_running_plan_cannot_be_deleted(started: Plan) -> None:
-    with pytest.raises(PlanError, match=r"is running and cannot be deleted; .* pause"):
-        rollouts.delete(KEY)
-
-
-def test_deleted_plan_leaves_the_rollout_and_no_rows(started: Plan) -> None:
-    rollouts.pause(KEY)
-    rollouts.delete(KEY)
-    assert rollout() == 5
-    for model in (Plan, StepRun, PlanEvent):
-        assert not model.objects.exists()
 
 
 def test_flag_that_was_created_again_needs_a_new_plan(flag: FeatureFlag) -> None:
@@ -365,30 +307,20 @@ def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) ->
     assert rollouts.pause(KEY).pk != started.pk
 
 
-def test_event_names_a_user_by_primary_key(flag: FeatureFlag) -> None:
-    ana = User.objects.create_user("ana")
-    with acting_as(ana):
-        plan = rollouts.start(KEY, STEPS)
-    assert plan.actor == str(ana.pk)
-    assert {*PlanEvent.objects.values_list("actor", flat=True)} == {str(ana.pk)}
-
-
-@pytest.fixture
-def read_only_alias(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An alias of the same database, with a role such as that of `reader-role`."""
+def test_plan_does_not_start_if_workers_cannot_write_what_they_count(
+    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An alias of the same database, with a role such as that of `reader-role`.
     reader = connection.copy("reader")
     reader.settings_dict["OPTIONS"] = {"options": "-c default_transaction_read_only=on"}
     connections["reader"] = reader
     monkeypatch.setattr(Conf, "engine_database", "reader")
-    yield
-    reader.close()
-    del connections["reader"]
-
-
-@pytest.mark.usefixtures("read_only_alias")
-def test_plan_does_not_start_if_workers_cannot_write_what_they_count(flag: FeatureFlag) -> None:
-    with pytest.raises(PlanError, match='with database "reader", which may not write'):
-        rollouts.start(KEY, STEPS)
+    try:
+        with pytest.raises(PlanError, match='with database "reader", which may not write'):
+            rollouts.start(KEY, STEPS)
+    finally:
+        reader.close()
+        del connections["reader"]
 
 
 BARE = """
@@ -434,7 +366,8 @@ def test_project_without_the_app_has_no_table_and_no_import(
     tmp_path: Any, run_isolated: Any
 ) -> None:
     script = f"""{BARE}
-from django.db import connection, connections
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.db import IntegrityError, connection, connections
 from django.db.models import JSONField, Value
 print([name for name in connection.introspection.table_names() if "rollouts" in name])
 from flagstaff.cli.main import all_verbs
@@ -442,3 +375,82 @@ print([verb.name for verb in all_verbs() if verb.name == "plan"])
 print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
 """
     assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"
+
+
+# Tables and system checks.
+
+
+def make_plan(**fields: object) -> Plan:
+    given = {"flag_pk": "1", "key": "new_checkout", "steps": [{"percent": 5, "seconds": 60}]}
+    return Plan.objects.create(**{**given, **fields})
+
+
+def test_changed_plan_writes_a_token() -> None:
+    tokens = Tokens()
+    plan = make_plan()
+    assert tokens() == ["p"]
+    Plan.objects.filter(pk=plan.pk).update(reason="new")
+    assert tokens() == ["p"]
+
+
+def test_flag_has_at_most_one_active_plan() -> None:
+    make_plan(state=State.DONE)
+    make_plan(state=State.PAUSED)
+    with pytest.raises(IntegrityError):
+        make_plan(state=State.PENDING)
+
+
+def test_plans_have_different_salts() -> None:
+    one, other = make_plan(), make_plan(flag_pk="2")
+    assert len(bytes(one.salt)) == 16
+    assert bytes(one.salt) != bytes(other.salt)
+
+
+def test_engine_knows_the_tables() -> None:
+    names = engine_names(connection)
+    for table in ("plan", "step_run", "signal_count", "seen_register", "failed_unit"):
+        assert names[f"{table}_table"] == f'"flagstaff_rollouts_{table.replace("_", "")}"'
+    assert names["signal_worker_table"] == '"flagstaff_rollouts_signalworker"'
+
+
+def messages() -> list[CheckMessage]:
+    found = run_checks(tags=[Tags.database], databases=["default"])
+    assert all(message.hint for message in found)
+    return found
+
+
+def test_unguarded_plan_is_reported() -> None:
+    make_flag()
+    rollouts.start(KEY, ["5:1h"])
+    assert messages() == []
+    leave_unguarded()
+    [message] = messages()
+    assert message.id == "flagstaff.W044"
+    assert message.msg == (
+        "rollout plans are unguarded, because run-jobs has not driven them in the last 5 minutes: "
+        "new_checkout"
+    )
+    rollouts.pause(KEY)
+    assert messages() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TRIGGER flagstaff_token_v1 ON flagstaff_rollouts_plan",
+        "ALTER TABLE flagstaff_rollouts_plan DISABLE TRIGGER flagstaff_token_v1",
+        "ALTER TABLE flagstaff_rollouts_plan ENABLE TRIGGER flagstaff_token_v1",
+    ],
+)
+def test_missing_or_disabled_trigger_is_reported(statement: str) -> None:
+    rows(statement)
+    [message] = messages()
+    assert message.id == "flagstaff.W043"
+    assert "sqlmigrate flagstaff_rollouts 0001_initial" in (message.hint or "")
+
+
+def test_missing_table_is_reported_with_the_command() -> None:
+    rows("DROP TABLE flagstaff_rollouts_signalworker")
+    [message] = messages()
+    assert (message.id, message.hint) == ("flagstaff.W013", 'run "manage.py migrate"')
+    assert "flagstaff_rollouts_signalworker" in message.msg
