@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import strip_tags
 
@@ -17,8 +15,16 @@ from flagstaff import changes, experiments
 from flagstaff.admin.flags import FeatureFlagAdmin
 from flagstaff.cleanup.models import Snooze
 from flagstaff.models import Change, FeatureFlag
-from tests.support.admin_pages import FLAGS, column, messages_of, page, staff
-from tests.support.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag, set_columns
+from tests.support.admin_pages import FLAGS, column, count_queries, messages_of, page, staff
+from tests.support.sql import rows
+from tests.support.stale_flags import (
+    KEY,
+    age_history,
+    collect_usage,
+    evaluate,
+    make_flag,
+    set_columns,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +60,7 @@ def snooze(client: Client, **data: str) -> list[str]:
     return messages_of(client.post(STALE, form, follow=True))
 
 
-def test_page_lists_stale_flags_with_evidence_and_owner(
+def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
     admin_client: Client, shipped: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_columns(monkeypatch, shipped, owner="web", tags=["q3"])
@@ -64,48 +70,30 @@ def test_page_lists_stale_flags_with_evidence_and_owner(
     assert ">q3</td>" in html
     assert "dark_mode" not in text(html)
     assert f'href="{FLAGS}{shipped.pk}/change/"' in html
-
-
-def test_stale_flag_has_the_next_steps(admin_client: Client, shipped: FeatureFlag) -> None:
-    html = page(admin_client, STALE)
     assert f"manage.py flags references {shipped.key}" in html
     assert f'href="{FLAGS}{shipped.pk}/delete/"' in html
-    assert "/delete/" not in page(staff("view_featureflag"), STALE)
 
 
 def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
     changes.set_rollout(KEY, 50)
     assert "No flag is stale." in text(page(admin_client, STALE))
+    FeatureFlag.objects.all().delete()
+    assert "No flag is stale." in text(page(admin_client, STALE))
 
 
-def test_page_says_why_signals_are_not_known(admin_client: Client) -> None:
-    collect_usage(5)
-    shown = text(page(admin_client, STALE))
-    assert (
-        "It is not known whether dark_mode, new_checkout were evaluated: usage is known only since "
-    ) in shown
-
-
-def test_snooze_moves_the_flag_to_the_second_table(
+def test_snooze_moves_the_flag_to_the_second_table_until_its_end(
     admin_client: Client, shipped: FeatureFlag
 ) -> None:
     [message] = snooze(admin_client, _reason="used in winter")
     assert message.startswith(f"The flag “{KEY}” is snoozed until ")
     row = Snooze.objects.get()
-    assert (row.flag_pk, row.reason, row.until.isoformat()) == (
-        str(shipped.pk),
-        "used in winter",
-        day(10),
-    )
+    assert (row.flag_pk, row.reason) == (str(shipped.pk), "used in winter")
+    assert row.until.isoformat() == day(10)
     html = page(admin_client, STALE)
     assert "No flag is stale." in text(html)
     assert "used in winter" in html
     assert ">admin</td>" in html
     assert LogEntry.objects.get().change_message == message
-
-
-def test_end_of_a_snooze_makes_the_flag_stale(admin_client: Client) -> None:
-    snooze(admin_client)
     response = admin_client.post(STALE, {"_end_snooze": KEY}, follow=True)
     assert messages_of(response) == [f"The flag “{KEY}” is no longer snoozed."]
     assert not Snooze.objects.exists()
@@ -138,19 +126,17 @@ def test_user_who_may_view_flags_sees_the_page_without_forms() -> None:
     html = page(client, STALE)
     assert KEY in html
     assert 'name="_snooze"' not in html
+    assert "/delete/" not in html
     assert client.post(STALE, {"_snooze": KEY, "until": day(9)}).status_code == 403
     assert not Snooze.objects.exists()
 
 
-def test_user_who_may_change_flags_can_snooze() -> None:
-    assert len(snooze(staff("change_featureflag"))) == 1
-    assert Snooze.objects.get().key == KEY
-
-
-def test_user_without_the_permission_sees_no_page() -> None:
+def test_permission_to_change_flags_allows_to_snooze() -> None:
     client = staff("view_keyvaluestore")
     assert client.get(STALE).status_code == 403
     assert client.post(STALE, {"_snooze": KEY, "until": day(9)}).status_code == 403
+    assert len(snooze(staff("change_featureflag", name="other"))) == 1
+    assert Snooze.objects.get().key == KEY
 
 
 def test_form_needs_the_token_of_the_session(admin_client: Client) -> None:
@@ -160,6 +146,7 @@ def test_form_needs_the_token_of_the_session(admin_client: Client) -> None:
 
 
 def test_list_of_flags_links_to_the_page_and_marks_stale_flags(admin_client: Client) -> None:
+    assert f'href="{STALE}">Stale flags' in page(admin_client, "/admin/")
     html = page(admin_client)
     assert f'<a href="{STALE}">Stale flags</a>' in html
     stale, fresh = column(html, "state")[::-1]
@@ -179,69 +166,47 @@ def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: Feature
     assert "The flag is not stale." in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
 
 
-def test_page_of_a_flag_says_what_is_not_known(admin_client: Client, shipped: FeatureFlag) -> None:
+def test_pages_say_what_is_not_known(admin_client: Client, shipped: FeatureFlag) -> None:
     collect_usage(5)
+    shown = text(page(admin_client, STALE))
+    assert "It is not known whether dark_mode, new_checkout were evaluated: usage is known" in shown
     shown = text(page(admin_client, f"{FLAGS}{shipped.pk}/change/"))
     assert "On for all users for 41 days" in shown
     assert f"It is not known whether {KEY} was evaluated: " in shown
 
 
-def test_index_of_the_admin_names_the_page(admin_client: Client) -> None:
-    html = page(admin_client, "/admin/")
-    assert f'href="{STALE}"' in html
-    assert "Stale flags" in html
-
-
-def test_list_makes_the_same_queries_for_many_flags(admin_client: Client) -> None:
+# The list: two of the session, three of Django's list, one of the filters, one of plans.
+@pytest.mark.parametrize(("url", "limit"), [(FLAGS, 13), (STALE, 10)])
+def test_list_and_page_make_the_same_queries_for_many_flags(
+    url: str, limit: int, admin_client: Client
+) -> None:
     make_flag("unused", rollout_percent=100)
-    page(admin_client)  # Fills Django's caches.
-    with CaptureQueriesContext(connection) as few:
-        page(admin_client)
+    page(admin_client, url)  # Fills Django's caches.
+    few = count_queries(admin_client, url)
     for number in range(20):
         make_flag(f"flag_{number}", rollout_percent=100)
-    with CaptureQueriesContext(connection) as many:
-        page(admin_client)
-    assert len(many) == len(few)
-    own = [one for one in many if "SAVEPOINT" not in one["sql"]]
-    # Two of the session, three of Django's list, one of the filters, one of plans.
-    assert len(own) <= 13
-
-
-def test_page_makes_the_same_queries_for_many_flags(admin_client: Client) -> None:
-    page(admin_client, STALE)  # Fills Django's caches.
-    with CaptureQueriesContext(connection) as few:
-        page(admin_client, STALE)
-    for number in range(20):
-        make_flag(f"flag_{number}", rollout_percent=100)
-    with CaptureQueriesContext(connection) as many:
-        page(admin_client, STALE)
-    assert len(many) == len(few)
-    own = [one for one in many if "SAVEPOINT" not in one["sql"]]
-    assert len(own) <= 10
+    assert count_queries(admin_client, url) == few <= limit
 
 
 def test_list_that_defers_columns_marks_stale_flags(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = FeatureFlagAdmin.get_queryset
+    queryset = FeatureFlagAdmin.get_queryset
     monkeypatch.setattr(
         FeatureFlagAdmin,
         "get_queryset",
-        lambda self, request: rows(self, request).defer("tags", "review_on"),
+        lambda self, request: queryset(self, request).defer("tags", "review_on"),
     )
     assert column(page(admin_client), "state")[1].endswith("stale: constant")
 
 
-def test_keys_are_escaped(admin_client: Client) -> None:
-    flag = make_flag("odd", enabled=False)
-    FeatureFlag.objects.filter(pk=flag.pk).update(key="<b>odd</b>")
-    assert "<b>odd</b>" not in page(admin_client, STALE)
-
-
-def test_owner_tags_and_reason_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
-    FeatureFlag.objects.filter(pk=shipped.pk).update(owner="<i>web</i>", tags=["<i>a</i>"])
+def test_key_owner_tags_and_reason_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
+    FeatureFlag.objects.filter(pk=shipped.pk).update(
+        key="<i>odd</i>", owner="<i>web</i>", tags=["<i>a</i>"]
+    )
     assert "<i>" not in page(admin_client, STALE)
-    snooze(admin_client, _reason="<i>winter</i>")
+    snooze(admin_client, _snooze="<i>odd</i>", _reason="<i>winter</i>")
+    assert Snooze.objects.exists()
     for url in (STALE, FLAGS, f"{FLAGS}{shipped.pk}/change/"):
         assert "<i>" not in page(admin_client, url)
 
@@ -254,3 +219,23 @@ def test_page_hands_a_shipped_experiment_over(admin_client: Client) -> None:
     html = page(admin_client, STALE)
     assert "The experiment checkout_button has given everyone treatment since" in html
     assert "<code>manage.py flags references checkout_button</code>" in html
+
+
+def test_missing_table_of_the_app_says_what_to_run(
+    admin_client: Client, shipped: FeatureFlag
+) -> None:
+    rows("DROP TABLE flagstaff_cleanup_snooze")
+    assert "manage.py migrate" in page(admin_client, STALE)
+    form = {"_snooze": KEY, "until": "2099-01-31"}
+    assert "manage.py migrate" in admin_client.post(STALE, form, follow=True).content.decode()
+    assert admin_client.post(STALE, {"_end_snooze": KEY}, follow=True).status_code == 200
+    assert KEY in page(admin_client, FLAGS)
+    assert KEY in page(admin_client, f"{FLAGS}{shipped.pk}/change/")
+
+
+def test_page_with_a_thousand_flags_lists_each_of_them(admin_client: Client) -> None:
+    FeatureFlag.objects.bulk_create(
+        FeatureFlag(key=f"flag_{number}", review_on=date(2020, 1, 31)) for number in range(1_000)
+    )
+    # One more flag is stale.
+    assert page(admin_client, STALE).count("flagstaff-evidence") == 1_001

@@ -1,4 +1,4 @@
-"""`manage.py flags stale` and `snooze`."""
+"""`manage.py flags stale` and `snooze`, also in projects that lack the columns or the app."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff import acting_as, changes, experiments
+from flagstaff import changes, experiments
 from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.snoozes import snooze
+from flagstaff.cleanup.stale import assess_flags
 from flagstaff.experiments.models import Experiment
 from flagstaff.history import forget_user
 from flagstaff.models import Change, FeatureFlag
-from tests.support.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag, set_columns
+from tests.support.stale_flags import (
+    KEY,
+    age_history,
+    collect_usage,
+    evaluate,
+    make_flag,
+    set_columns,
+)
 from tests.support.terminals import Ran, document, flags, rows, run, typed
 
 pytestmark = pytest.mark.django_db
@@ -42,33 +49,36 @@ def shipped() -> FeatureFlag:
     return flag
 
 
-def test_stale_lists_the_flag_with_its_signals_and_evidence(shipped: FeatureFlag) -> None:
+def test_stale_lists_each_flag_with_its_signals_and_evidence(shipped: FeatureFlag) -> None:
+    make_flag("both", enabled=False)
     make_flag("unused", days=60)
     evaluate("unused", 33)
+    off = f"off for all users for 60 days, since {day(60)}"
+    unused = f"not evaluated for 60 days, since {day(60)}"
     assert rows("stale") == [
+        ["both", "constant, not-evaluated", f"{off}; {unused}", ""],
         [KEY, "constant", f"on for all users for 41 days, since {day(41)}", ""],
         ["unused", "not-evaluated", f"not evaluated for 33 days, since {day(33)}", ""],
     ]
 
 
-def test_stale_joins_the_signals_of_a_flag() -> None:
-    make_flag(enabled=False)
-    [[_key, names, evidence, _owner]] = rows("stale")
-    assert names == "constant, not-evaluated"
-    assert evidence == (
-        f"off for all users for 60 days, since {day(60)}; not evaluated for 60 days, "
-        f"since {day(60)}"
-    )
-
-
-def test_stale_without_a_stale_flag_says_so() -> None:
+def test_stale_without_a_flag_to_show_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert flags("stale", "--fail") == Ran(0, "", "no flag is stale\n")
+    flag = make_flag(enabled=False)
+    set_columns(monkeypatch, flag, owner="web")
+    make_flag("another")
+    evaluate("another")
+    set_columns(monkeypatch, FeatureFlag.objects.get(key="another"), owner="mobile")
+    assert flags("stale", "--owner", "mobile").err == "none of the selected flags is stale\n"
+    assert flags("stale", "--owner", "nobody").err == (
+        "no flag matches --owner and --tag; manage.py flags list shows all flags\n"
+    )
+    run(f"snooze {KEY} --until {day(-9)}")
+    assert flags("stale").err == "no flag is stale, except snoozed ones\n"
 
 
-def test_stale_fails_only_if_asked_to(shipped: FeatureFlag) -> None:
-    assert flags("stale").status == 0
+def test_failure_says_what_to_do(shipped: FeatureFlag) -> None:
     ran = flags("stale", "--fail")
-    assert ran.status == 1
     assert ran.err == (
         "CommandError: 1 flag is stale; remove each from the code (manage.py flags references "
         "KEY), or, if you still need it, snooze it (manage.py flags snooze KEY --until DATE)\n"
@@ -94,77 +104,25 @@ def test_stale_filters_by_owner_and_tag(
 
 
 def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
-    since = day(41)
-    assert document("stale") == {
-        "days": 30,
-        "flags": [
-            {
-                "key": KEY,
-                "signals": [
-                    {
-                        "signal": "constant",
-                        "result": True,
-                        "since": since,
-                        "days": 41,
-                        "exact": True,
-                        "text": f"on for all users for 41 days, since {since}",
-                    }
-                ],
-                "unknown": [],
-                "kind": "release",
-                "owner": "",
-                "tags": [],
-                "review_on": None,
-                "snoozed_until": None,
-                "snooze_reason": "",
-            }
-        ],
-        "ended": [],
-        "unknown": [],
-    }
-
-
-def test_stale_without_a_stale_flag_of_an_owner_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    flag = make_flag()
-    evaluate(KEY)
-    set_columns(monkeypatch, flag, owner="web")
-    assert flags("stale", "--owner", "web").err == "none of the selected flags is stale\n"
-
-
-def test_stale_of_an_owner_without_flags_says_so() -> None:
-    make_flag(rollout_percent=100)
-    assert flags("stale", "--owner", "web").err == (
-        "no flag matches --owner and --tag; manage.py flags list shows all flags\n"
-    )
-
-
-def test_stale_with_only_snoozed_flags_says_so(shipped: FeatureFlag) -> None:
-    until = f"{timezone.now() + timedelta(days=9):%Y-%m-%d}"
-    run(f"snooze {KEY} --until {until}")
-    assert flags("stale").err == "no flag is stale, except snoozed ones\n"
+    facts = {"result": True, "since": day(41), "days": 41, "exact": True}
+    text = f"on for all users for 41 days, since {day(41)}"
+    signals = [{"signal": "constant", **facts, "text": text}]
+    columns: dict[str, object] = {"kind": "release", "owner": "", "tags": [], "review_on": None}
+    snooze = {"snoozed_until": None, "snooze_reason": ""}
+    flag = {"key": KEY, "signals": signals, "unknown": [], **columns, **snooze}
+    assert document("stale") == {"days": 30, "flags": [flag], "ended": [], "unknown": []}
 
 
 def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
     make_flag()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
     why = "the setting USAGE_INTERVAL is 0, so usage is not collected"
-    assert flags("stale", "--fail") == Ran(
-        0,
-        "",
-        f"no flag is stale\nit is not known whether new_checkout was evaluated: {why}\n",
-    )
+    unknown = f"no flag is stale\nit is not known whether new_checkout was evaluated: {why}\n"
+    assert flags("stale", "--fail") == Ran(0, "", unknown)
     assert document("stale")["unknown"] == [{"key": KEY, "signal": "not-evaluated", "why": why}]
-
-
-def test_stale_says_once_why_signals_of_several_flags_are_unknown(settings: Any) -> None:
     make_flag("a")
-    make_flag("b")
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
-    [_stale, why] = flags("stale").err.splitlines()
-    assert why == (
-        "it is not known whether a, b were evaluated: the setting USAGE_INTERVAL is 0, so usage is "
-        "not collected"
-    )
+    shown = f"it is not known whether a, new_checkout were evaluated: {why}"
+    assert flags("stale").err.splitlines()[1:] == [shown]
 
 
 @pytest.mark.parametrize("verb", ["stale", f"snooze {KEY} --until 2099-01-31"])
@@ -179,17 +137,16 @@ def test_missing_table_of_the_app_says_what_to_run(shipped: FeatureFlag, verb: s
 def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> None:
     header, line = typed("flags stale").splitlines()
     assert header.split() == ["KEY", "SIGNALS", "EVIDENCE", "OWNER"]
-    assert line.split() == [
-        KEY,
-        "constant",
-        *f"on for all users for 41 days, since {day(41)}".split(),
-    ]
+    evidence = f"on for all users for 41 days, since {day(41)}"
+    assert line.split() == [KEY, "constant", *evidence.split()]
 
 
 def test_snoozed_flag_is_not_stale_until_the_date(shipped: FeatureFlag) -> None:
     until = day(-10)
     ran = run(f'snooze {KEY} --until {until} --reason "winter" --as-name deploy')
     assert ran == Ran(0, "", f"{KEY}: snoozed until {until}\n")
+    ran = flags("stale", "--fail", "--snoozed")
+    assert (ran.status, KEY in ran.out) == (0, True)
     assert flags("stale", "--fail").status == 0
     [[key, *_others, shown]] = rows("stale", "--snoozed")
     assert (key, shown) == (KEY, until)
@@ -199,20 +156,17 @@ def test_snoozed_flag_is_not_stale_until_the_date(shipped: FeatureFlag) -> None:
     assert flags("stale", "--fail").status == 1
 
 
-def test_snooze_records_the_user(shipped: FeatureFlag) -> None:
+def test_snooze_records_the_user_and_replaces_the_one_before(shipped: FeatureFlag) -> None:
     user = User.objects.create(username="alice")
-    run(f"snooze {KEY} --until {day(-1)} --as alice")
-    assert Snooze.objects.get().actor == str(user.pk)
-
-
-def test_snooze_replaces_the_one_before(shipped: FeatureFlag) -> None:
-    run(f"snooze {KEY} --until {day(-1)} --reason a")
     assert document("snooze", KEY, "--until", day(-20)) == {
         "key": KEY,
         "snoozed_until": day(-20),
         "reason": "",
     }
-    assert Snooze.objects.count() == 1
+    run(f"snooze {KEY} --until {day(-1)} --reason a --as alice")
+    assert Snooze.objects.get().actor == str(user.pk)
+    forget_user(user)
+    assert Snooze.objects.get().actor == ""
 
 
 def test_snooze_of_a_deleted_flag_is_not_that_of_a_later_one(shipped: FeatureFlag) -> None:
@@ -223,8 +177,12 @@ def test_snooze_of_a_deleted_flag_is_not_that_of_a_later_one(shipped: FeatureFla
     assert flags("stale", "--fail").status == 1
 
 
-def test_snooze_end_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
+def test_end_of_a_snooze_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
+    assert run(f"snooze {KEY} --until {day(-1)} --dry-run").status == 0
+    assert not Snooze.objects.exists()
     run(f"snooze {KEY} --until {day(-1)}")
+    assert run(f"snooze {KEY} --end --dry-run").status == 0
+    assert Snooze.objects.exists()
     assert run(f"snooze {KEY} --end") == Ran(0, "", f"{KEY}: is no longer snoozed\n")
     assert len(rows("stale")) == 1
     assert run(f"snooze {KEY} --end").err == f"{KEY}: was not snoozed\n"
@@ -250,57 +208,23 @@ def test_snooze_refuses(shipped: FeatureFlag, arguments: str, status: int, probl
     assert not Snooze.objects.exists()
 
 
-def test_forgotten_user_is_no_actor_of_snoozes_any_more() -> None:
-    make_flag()
-    ana = User.objects.create_user("ana")
-    with acting_as(ana):
-        snooze(KEY, (timezone.now() + timedelta(days=9)).date())
-    assert Snooze.objects.get().actor == str(ana.pk)
-    forget_user(ana)
-    assert Snooze.objects.get().actor == ""
-
-
-# Experiments.
-
-
-def ship_experiment(days_ago: int) -> None:
-    experiments.create("checkout_button")
-    experiments.start("checkout_button")
-    experiments.ship("checkout_button", "treatment")
-    Experiment.objects.update(ended_at=timezone.now() - timedelta(days=days_ago))
-
-
-def test_shipped_experiment_is_handed_over_at_once() -> None:
-    ship_experiment(days_ago=1)
-    ran = flags("stale", "--fail")
-    assert ran.status == 0
-    assert ran.err == (
-        "no flag is stale\n"
-        f"The experiment checkout_button has given everyone treatment since {day(1)}. Remove it "
-        "from the code: manage.py flags references checkout_button\n"
-    )
-    [ended] = document("stale")["ended"]
-    assert (ended["kind"], ended["key"], ended["result"]) == (
-        "experiment",
-        "checkout_button",
-        "treatment",
-    )
-
-
-def test_experiment_that_was_shipped_long_ago_fails() -> None:
-    ship_experiment(days_ago=31)
-    ran = flags("stale", "--fail")
-    assert ran.status == 1
-    assert "1 key is stale" in ran.err
-
-
-def test_running_experiment_is_not_handed_over() -> None:
+def test_shipped_experiment_is_handed_over_at_once_and_fails_after_the_days() -> None:
     experiments.create("checkout_button")
     experiments.start("checkout_button")
     assert document("stale")["ended"] == []
-
-
-# Exit statuses.
+    experiments.ship("checkout_button", "treatment")
+    Experiment.objects.update(ended_at=timezone.now() - timedelta(days=1))
+    handed_over = (
+        f"The experiment checkout_button has given everyone treatment since {day(1)}. Remove it "
+        "from the code: manage.py flags references checkout_button\n"
+    )
+    assert flags("stale", "--fail") == Ran(0, "", f"no flag is stale\n{handed_over}")
+    [ended] = document("stale")["ended"]
+    assert (ended["kind"], ended["key"]) == ("experiment", "checkout_button")
+    assert ended["result"] == "treatment"
+    Experiment.objects.update(ended_at=timezone.now() - timedelta(days=31))
+    ran = flags("stale", "--fail")
+    assert (ran.status, "1 key is stale" in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -321,19 +245,6 @@ def test_exit_status_depends_on_the_selected_flags(
     assert run(f"stale {options}").status == status
 
 
-def test_snoozed_flag_that_is_listed_does_not_fail(shipped: FeatureFlag) -> None:
-    run(f"snooze {KEY} --until {day(-10)}")
-    ran = run("stale --snoozed --fail")
-    assert (ran.status, KEY in ran.out) == (0, True)
-
-
-def test_unknown_signals_do_not_fail(settings: Any) -> None:
-    make_flag()
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
-    ran = run("stale --fail")
-    assert (ran.status, "it is not known" in ran.err) == (0, True)
-
-
 def test_review_due_today_is_not_past(shipped: FeatureFlag) -> None:
     changes.set_rollout(KEY, 50)
     FeatureFlag.objects.filter(key=KEY).update(review_on=timezone.localdate())
@@ -342,10 +253,56 @@ def test_review_due_today_is_not_past(shipped: FeatureFlag) -> None:
     assert run("stale --fail").status == 1
 
 
-def test_dry_run_of_a_snooze_writes_nothing(shipped: FeatureFlag) -> None:
-    ran = run(f"snooze {KEY} --until {day(-10)} --dry-run")
-    assert ran.status == 0
-    assert not Snooze.objects.exists()
-    run(f"snooze {KEY} --until {day(-10)}")
-    assert run(f"snooze {KEY} --end --dry-run").status == 0
-    assert Snooze.objects.exists()
+def test_flag_of_a_model_without_the_columns_is_stale_and_snoozed(bare_flag_model: Any) -> None:
+    collect_usage()
+    bare_flag_model.objects.create(key=KEY, enabled=True, rollout_percent=50)
+    [found] = assess_flags()
+    assert (found.facts.owner, found.facts.tags, found.facts.review_on) == ("", (), None)
+    [stale] = document("stale")["flags"]
+    assert (stale["key"], stale["owner"], stale["kind"]) == (KEY, "", "")
+    assert [one["signal"] for one in stale["signals"]] == ["not-evaluated"]
+    assert run("stale --fail").status == 1
+    tomorrow = timezone.localdate() + timedelta(days=1)
+    assert run(f"snooze {KEY} --until {tomorrow}").status == 0
+    assert Snooze.objects.get().key == KEY
+    assert run("stale --fail").status == 0
+
+
+# SQLite has no history and no usage, so it shows that all of this is optional.
+BARE = """
+import os, sys
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+    INSTALLED_APPS=[
+        "django.contrib.auth", "django.contrib.contenttypes", "flagstaff", *sys.argv[2:]
+    ],
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField", USE_TZ=True, SECRET_KEY="x",
+)
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+"""
+
+
+def test_project_without_the_app_has_no_table_no_verb_and_no_import(
+    tmp_path: Any, run_isolated: Any
+) -> None:
+    script = f"""{BARE}
+from django.db import connection
+print([name for name in connection.introspection.table_names() if "cleanup" in name])
+from flagstaff.cli.main import all_verbs
+print([one.name for one in all_verbs() if one.name in ("stale", "snooze", "references")])
+print([name for name in sys.modules if name.startswith(("flagstaff.cleanup", "libcst"))])
+"""
+    assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"
+
+
+def test_app_does_not_import_libcst_before_the_search(tmp_path: Any, run_isolated: Any) -> None:
+    script = f"""{BARE}
+call_command("flags", "stale", verbosity=0)
+print([name for name in sys.modules if name.startswith("libcst")])
+"""
+    printed = run_isolated(script, str(tmp_path / "db"), "flagstaff.cleanup")
+    assert printed.splitlines()[-1] == "[]"

@@ -44,22 +44,17 @@ def test_references_lists_each_place() -> None:
         ["shop/views.py:7:12", "evaluation", "unknown", VIEWS.splitlines()[-1].strip()],
         ["shop/views.py:7:39", "dynamic", "", VIEWS.splitlines()[-1].strip()],
     ]
-
-
-def test_references_without_a_path_searches_the_project() -> None:
     assert len(rows("references")) == 5
+    assert [row[0] for row in rows("references", "unknown")] == ["shop/views.py:7:12"]
 
 
-def test_references_of_a_key_lists_only_its_places() -> None:
-    places = [row[0] for row in rows("references", "unknown")]
-    assert places == ["shop/views.py:7:12"]
-
-
-def test_references_names_keys_without_a_flag_and_dynamic_ones() -> None:
+def test_references_names_what_to_check_by_hand(project: Path) -> None:
     assert flags("references").err.splitlines() == [
         "no flag has the key unknown",
         "in 1 place, the key is known only at run time; check it by hand",
     ]
+    (project / "shop" / "broken.py").write_text("from flagstaff import (\n")
+    assert "shop/broken.py: not valid Python" in flags("references").err
 
 
 def test_references_as_json_has_candidates_and_whether_the_key_exists() -> None:
@@ -76,43 +71,26 @@ def test_references_leaves_out_excluded_files() -> None:
     assert rows("references", "--exclude", "shop") == []
 
 
-def test_references_without_a_place_says_so() -> None:
-    ran = flags("references", "other", "--path", "shop/templates")
-    assert ran.status == 0
-    assert ran.err == (
-        "no flag, value, segment or experiment has the key other\nno references were found\n"
-    )
-
-
-def test_references_of_a_segment_that_exists_does_not_report_it() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        ("other", "no flag, value, segment or experiment has the key other\n"),
+        ("customers", ""),
+        ("size", ""),
+        ("", ""),
+    ],
+)
+def test_references_without_a_place_says_so(project: Path, arguments: str, unknown: str) -> None:
     Segment.objects.create(key="customers", conditions=[])
-    ran = flags("references", "customers", "--path", "shop/templates")
-    assert ran.err == "no references were found\n"
+    (project / "empty").mkdir()
+    ran = flags("references", *arguments.split(), "--path", "empty")
+    assert ran == (0, "", f"{unknown}no references were found\n")
 
 
 def test_patch_with_absolute_paths_says_that_it_does_not_apply(project: Path) -> None:
     ran = flags("references", "--path", str(project), "--result", "new_checkout=on", "--diff")
     assert "the paths in the patch are absolute" in ran.err
     assert "absolute" not in flags("references", "--result", "new_checkout=on", "--diff").err
-
-
-def test_references_of_a_flag_without_a_place_says_only_that() -> None:
-    ran = flags("references", "size", "--path", "shop/templates")
-    assert (ran.status, ran.err) == (0, "no references were found\n")
-
-
-def test_references_of_an_empty_folder_says_so(project: Path) -> None:
-    (project / "empty").mkdir()
-    ran = flags("references", "--path", "empty")
-    assert (ran.status, ran.out, ran.err) == (0, "", "no references were found\n")
-
-
-def test_references_of_a_missing_path_fails() -> None:
-    ran = flags("references", "--path", "missing")
-    assert (ran.status, ran.err) == (
-        2,
-        "CommandError: there is no file or folder missing; correct --path\n",
-    )
 
 
 def test_references_with_a_path_works_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,27 +126,24 @@ def test_references_diff_keeps_carriage_returns(project: Path) -> None:
     assert '-    if flag_enabled("known"):\r\n' in ran.out
 
 
-def test_references_diff_without_a_result_fails() -> None:
-    ran = flags("references", "--diff")
-    assert (ran.status, "pass --result KEY=on or --result KEY=off" in ran.err) == (2, True)
-
-
-def test_references_with_two_results_of_a_key_fails() -> None:
-    ran = flags("references", "--result", "known=on", "--result", "known=off")
-    assert (ran.status, ran.err) == (
-        2,
-        "CommandError: --result gives known two results; pass only one of on and off\n",
-    )
-
-
-@pytest.mark.parametrize("result", ["known", "known=yes", "=on"])
-def test_references_with_an_invalid_result_fails(result: str) -> None:
-    assert "expected KEY=on or KEY=off" in flags("references", "--result", result).err
-
-
-def test_references_lists_files_that_are_not_python(project: Path) -> None:
-    (project / "shop" / "broken.py").write_text("from flagstaff import (\n")
-    assert "shop/broken.py: not valid Python" in flags("references").err
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--path missing", "there is no file or folder missing; correct --path"),
+        ("--diff", "pass --result KEY=on or --result KEY=off"),
+        (
+            "--result known=on --result known=off",
+            "--result gives known two results; pass only one of on and off",
+        ),
+        ("--result known", "expected KEY=on or KEY=off"),
+        ("--result known=yes", "expected KEY=on or KEY=off"),
+        ("--result =on", "expected KEY=on or KEY=off"),
+    ],
+)
+def test_references_with_unusable_options_fails(options: str, message: str) -> None:
+    ran = flags("references", *options.split())
+    assert ran.status == 1 + (not message.startswith("expected"))
+    assert message in ran.err
 
 
 @pytest.mark.parametrize("is_json", [False, True])

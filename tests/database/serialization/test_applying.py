@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as, serialization
-from flagstaff.changes import delete_value, set_rollout, update_value
+from flagstaff.changes import create, delete_value, set_rollout, update, update_value
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_history, value_history
 from flagstaff.history.versions import flag_version, value_version
@@ -28,32 +29,18 @@ from tests.support.documents import (
     export_text,
     import_problems,
     import_text,
-    shop,
     summaries,
 )
-
-__all__ = ["shop"]
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
-FLAG_DEFAULTS = {
-    "key": "one",
-    "enabled": False,
-    "rollout_percent": 0,
-    "bucket_by": "user",
-    "rules": [],
-    "description": "",
-    "kind": "release",
-    "client_side": False,
-    "owner": "",
-    "tags": [],
-    "review_on": None,
-}
 # Each change is a transaction of its own, as in production.
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 
-def test_import_leaves_what_the_file_does_not_contain(shop: None) -> None:
+def test_import_leaves_what_the_file_does_not_contain(cli_shop: None) -> None:
     set_rollout("dark_mode", 70)
+    update("new_checkout", {"owner": "web", "tags": ["q3"], "review_on": date(2027, 3, 1)})
     before = database_state()
     imported = import_text("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 26}}")
     before[0]["new_checkout"]["rollout_percent"] = 26
@@ -61,7 +48,7 @@ def test_import_leaves_what_the_file_does_not_contain(shop: None) -> None:
     assert [step.key for step in imported.plan.steps] == ["new_checkout"]
 
 
-def test_diff_describes_changes_like_the_history_and_writes_nothing(shop: None) -> None:
+def test_diff_describes_changes_like_the_history_and_writes_nothing(cli_shop: None) -> None:
     User.objects.create(pk=3, username="carol")
     entries, planned = Change.objects.count(), summaries(diff_text(EDITED))
     assert Change.objects.count() == entries
@@ -76,7 +63,7 @@ def test_diff_describes_changes_like_the_history_and_writes_nothing(shop: None) 
 
 
 @COMMITTED
-def test_import_is_one_transaction_by_one_actor(shop: None) -> None:
+def test_import_is_one_transaction_by_one_actor(cli_shop: None) -> None:
     User.objects.create(pk=3, username="carol")
     with acting_as("deploy", reason="release 42", source="command"):
         imported = import_text(EDITED)
@@ -92,15 +79,10 @@ def test_import_is_one_transaction_by_one_actor(shop: None) -> None:
 
 
 def import_new_flags(count: int) -> None:
-    flags = {f"flag_{number}_of_{count}": {"enabled": True} for number in range(count)}
+    rules = [{"conditions": [{"segment": "enterprise"}]}]
+    flags = {f"flag_{number}_of_{count}": {"rules": rules} for number in range(count)}
     imported = import_text(json.dumps({"flagstaff": 1, "flags": flags}), "json")
     assert len(imported.changed) == count
-
-
-def queries_of_import(new_flags: int) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        import_new_flags(new_flags)
-    return len(captured)
 
 
 def calls_of_import(new_flags: int) -> int:
@@ -119,44 +101,41 @@ def calls_of_import(new_flags: int) -> int:
     return calls
 
 
-def test_import_of_many_new_flags_makes_as_many_queries_as_of_two() -> None:
-    assert queries_of_import(100) == queries_of_import(2)
+def test_import_of_many_new_flags_makes_as_many_queries_as_of_two(cli_shop: None) -> None:
+    queries = []
+    for number in (2, 100):
+        with CaptureQueriesContext(connection) as captured:
+            import_new_flags(number)
+        queries.append(len(captured))
+    assert queries[0] == queries[1]
 
 
-def test_import_of_twice_as_many_new_flags_takes_twice_the_work() -> None:
+def test_import_of_twice_as_many_new_flags_takes_twice_the_work(cli_shop: None) -> None:
     import_new_flags(2)  # Fills the caches.
     one, two, four = (calls_of_import(number) for number in (25, 50, 100))
     assert (two - one) * 1.9 < four - two < (two - one) * 2.1
 
 
-def test_import_of_new_rows_has_the_versions_and_the_undo_of_single_creations(shop: None) -> None:
+def test_import_of_new_rows_has_the_versions_and_undo_of_creations(cli_shop: None) -> None:
     text = """
         flagstaff: 1
-        flags:
-          one: {allowed_users: [alice]}
-          two: {enabled: true}
-        values:
-          three: {value: 3}
-          four: {value: hidden, secret: true}
+        flags: {one: {allowed_users: [alice]}, two: {enabled: true}}
+        values: {three: {value: 3}, four: {value: hidden, secret: true}}
     """
     imported = import_text(text)
-    assert [(one.key, one.version) for one in imported.changed] == [
-        ("one", flag_version("one")),
-        ("two", flag_version("two")),
-        ("four", value_version("four")),
-        ("three", value_version("three")),
+    assert [(one.key, one.version, one.secret) for one in imported.changed] == [
+        ("one", flag_version("one"), False),
+        ("two", flag_version("two"), False),
+        ("four", value_version("four"), True),
+        ("three", value_version("three"), False),
     ]
-    assert [one.undo and one.undo.command for one in imported.changed] == [
-        "manage.py flags delete one --yes",
-        "manage.py flags delete two --yes",
-        "manage.py flags value delete four --yes",
-        "manage.py flags value delete three --yes",
-    ]
-    assert [one.secret for one in imported.changed] == [False, False, True, False]
-    assert imported.changed[0].new == {**FLAG_DEFAULTS, "allowed_users": [1]}
+    verbs = ("delete one", "delete two", "value delete four", "value delete three")
+    commands = [one.undo and one.undo.command for one in imported.changed]
+    assert commands == [f"manage.py flags {verb} --yes" for verb in verbs]
+    assert imported.changed[0].new == create("one_more", allowed_users=[1]).new | {"key": "one"}
 
 
-def test_import_of_new_rows_calls_the_receivers_of_the_project(shop: None) -> None:
+def test_import_of_new_rows_calls_the_receivers_of_the_project(cli_shop: None) -> None:
     saved: list[str] = []
 
     def receive(instance: FeatureFlag, **_: object) -> None:
@@ -170,19 +149,16 @@ def test_import_of_new_rows_calls_the_receivers_of_the_project(shop: None) -> No
     assert saved == ["one", "two"]
 
 
-def test_import_of_new_rows_that_the_database_rejects_names_the_reason(shop: None) -> None:
+def test_import_of_new_rows_that_the_database_rejects_names_the_reason(cli_shop: None) -> None:
     before = database_state()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "ALTER TABLE flagstaff_featureflag ADD CONSTRAINT no_two CHECK (key <> 'two')"
-        )
+    rows("ALTER TABLE flagstaff_featureflag ADD CONSTRAINT no_two CHECK (key <> 'two')")
     with pytest.raises(InvalidChangeError, match='violates check constraint "no_two"'):
         import_text("flagstaff: 1\nflags: {one: {enabled: true}, two: {}}")
     assert database_state() == before
 
 
 def test_import_that_fails_at_the_last_step_writes_nothing(
-    shop: None, monkeypatch: pytest.MonkeyPatch
+    cli_shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise InvalidChangeError("the database rejected the change")
@@ -195,7 +171,11 @@ def test_import_that_fails_at_the_last_step_writes_nothing(
     assert database_state() == before
 
 
-def test_missing_flags_are_deleted_only_with_delete_missing(shop: None) -> None:
+def test_missing_flags_are_deleted_only_with_delete_missing(cli_shop: None) -> None:
+    before = database_state()
+    with pytest.raises(InvalidChangeError, match="some keys only"):
+        import_text(export_text(keys=["dark_mode"]), delete_missing=True)
+    assert database_state() == before
     text = "flagstaff: 1\nflags: {dark_mode: {enabled: true}}"
     assert import_text(text).plan.steps == ()
     imported = import_text(text, delete_missing=True)
@@ -210,14 +190,7 @@ def test_missing_flags_are_deleted_only_with_delete_missing(shop: None) -> None:
     assert (len(database_state()[0]), len(database_state()[1])) == (1, 3)
 
 
-def test_delete_missing_with_a_partial_file_is_refused(shop: None) -> None:
-    before = database_state()
-    with pytest.raises(InvalidChangeError, match="some keys only"):
-        import_text(export_text(keys=["dark_mode"]), delete_missing=True)
-    assert database_state() == before
-
-
-def test_unknown_users_are_reported_or_skipped(shop: None) -> None:
+def test_unknown_users_are_reported_or_skipped(cli_shop: None) -> None:
     text = "flagstaff: 1\nflags: {dark_mode: {allowed_users: [carol, bob, '2', 77]}}"
     [problem] = import_problems(text)
     assert problem == (
@@ -229,17 +202,12 @@ def test_unknown_users_are_reported_or_skipped(shop: None) -> None:
     assert database_state()[0]["dark_mode"]["allowed"] == {"bob"}
 
 
-# Secrets.
-
-
-def test_mask_is_never_written(shop: None) -> None:
+def test_mask_is_never_written(cli_shop: None) -> None:
     update_value("page_size", {"value": 7})
     import_text(export_text().replace("value: 7", f"value: {MASK}"))
     assert KeyValueStore.objects.get(key="mail_password").value == "hunter2"
     assert KeyValueStore.objects.get(key="page_size").value == 7
-
-
-def test_masked_value_without_a_row_is_a_problem(shop: None) -> None:
+    # Without a row it is a problem.
     exported = export_text(keys=["mail_password"])
     delete_value("mail_password")
     [problem] = import_problems(exported)
@@ -248,8 +216,18 @@ def test_masked_value_without_a_row_is_a_problem(shop: None) -> None:
     )
 
 
+def test_import_that_clears_owner_tags_and_review_date_is_summarized() -> None:
+    owned = {"owner": "payments", "tags": ["checkout", "on"], "review_on": date(2027, 3, 1)}
+    FeatureFlag.objects.create(key="a", **owned)
+    imported = import_text("flagstaff: 1\nflags: {a: {owner: '', tags: [], review_on: null}}")
+    assert summaries(imported.plan) == {
+        "a": 'owner "payments" → "", tags ["checkout", "on"] → [], review_on "2027-03-01" → null'
+    }
+    assert [*FeatureFlag.objects.values_list(*owned)] == [("", [], None)]
+
+
 @BOTH_FORMATS
-def test_new_secret_is_written_and_never_shown(shop: None, format_: Format) -> None:
+def test_new_secret_is_written_and_never_shown(cli_shop: None, format_: Format) -> None:
     document = serialization.export(["mail_password"])
     document["values"]["mail_password"]["value"] = "correct horse"
     document["values"]["second"] = {"value": "battery staple", "secret": True}

@@ -19,21 +19,15 @@ from tests.support.documents import (
     diff_text,
     export_text,
     import_text,
-    shop,
     summaries,
 )
-
-__all__ = ["shop"]
 
 pytestmark = pytest.mark.django_db
 # Each change is a transaction of its own, as in production.
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 
-# Versions.
-
-
-def test_newer_change_is_not_overwritten(shop: None) -> None:
+def test_newer_change_is_not_overwritten(cli_shop: None) -> None:
     exported = export_text(versions=True)
     edited = exported.replace("rollout_percent: 25", "rollout_percent: 30")
     set_rollout("new_checkout", 40)
@@ -50,7 +44,7 @@ def test_newer_change_is_not_overwritten(shop: None) -> None:
 
 
 def test_change_during_the_export_is_in_the_file(
-    shop: None, monkeypatch: pytest.MonkeyPatch
+    cli_shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change_first(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
         if database_state()[0]["new_checkout"]["rollout_percent"] != 60:
@@ -63,7 +57,7 @@ def test_change_during_the_export_is_in_the_file(
     assert not diff_text(exported).steps
 
 
-def test_newer_change_of_an_unchanged_flag_is_no_conflict(shop: None) -> None:
+def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> None:
     exported = export_text(keys=["new_checkout", "page_size"], versions=True)
     edited = exported.replace("rollout_percent: 25", "rollout_percent: 30")
     set_rollout("dark_mode", 99)
@@ -71,14 +65,14 @@ def test_newer_change_of_an_unchanged_flag_is_no_conflict(shop: None) -> None:
     assert import_text(edited).changed == ()
 
 
-def test_deleted_flag_is_a_conflict(shop: None) -> None:
+def test_deleted_flag_is_a_conflict(cli_shop: None) -> None:
     exported = export_text(keys=["dark_mode"], versions=True)
     delete("dark_mode")
     with pytest.raises(ConflictError, match=r"dark_mode has version \d+ in the file, but does not"):
         import_text(exported)
 
 
-def test_import_with_an_expected_plan_refuses_another(shop: None) -> None:
+def test_import_with_an_expected_plan_refuses_another(cli_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
     expected = diff_text(edited).fingerprint
     add_allowed_users("beta_reviews", 1)
@@ -91,7 +85,7 @@ def test_import_with_an_expected_plan_refuses_another(shop: None) -> None:
     assert import_text(edited, expect_plan=new).plan.fingerprint == new
 
 
-def test_fingerprint_is_the_same_in_all_languages(shop: None) -> None:
+def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
     expected = diff_text(edited)
     with override("de"):
@@ -101,11 +95,8 @@ def test_fingerprint_is_the_same_in_all_languages(shop: None) -> None:
         import_text(edited, expect_plan=expected.fingerprint)
 
 
-# Concurrent changes.
-
-
 @COMMITTED
-def test_import_with_versions_waits_for_a_change_and_is_refused(shop: None) -> None:
+def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
     edited = export_text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
     with pytest.raises(ConflictError, match=r"new_checkout has version .*; export again, or pass"):
         run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(edited))
@@ -113,14 +104,14 @@ def test_import_with_versions_waits_for_a_change_and_is_refused(shop: None) -> N
 
 
 @COMMITTED
-def test_import_without_versions_waits_for_a_change_and_plans_after_it(shop: None) -> None:
+def test_import_without_versions_waits_for_a_change_and_plans_after_it(cli_shop: None) -> None:
     text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
     imported = run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
     assert summaries(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
 
 
 @COMMITTED
-def test_undo_of_an_import_waits_for_a_change_and_is_refused(shop: None) -> None:
+def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
     imported = import_text(
         "flagstaff: 1\nflags: {dark_mode: {enabled: false}, search_v2: {kind: release}}"
     )
@@ -132,14 +123,10 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(shop: None) -> None
 
 
 @COMMITTED
-def test_imports_of_the_same_flags_do_not_deadlock(shop: None) -> None:
+def test_imports_of_the_same_flags_do_not_deadlock(cli_shop: None) -> None:
     one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
     other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
     run_during(lambda: import_text(one), lambda: import_text(other))
-    flags = database_state()[0]
-    assert [
-        (flags[key]["enabled"], flags[key]["kind"]) for key in ("beta_reviews", "search_v2")
-    ] == [
-        (False, "ops"),
-        (False, "release"),
-    ]
+    beta, search = (database_state()[0][key] for key in ("beta_reviews", "search_v2"))
+    assert (beta["enabled"], beta["kind"]) == (False, "ops")
+    assert (search["enabled"], search["kind"]) == (False, "release")

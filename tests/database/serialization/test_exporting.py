@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from flagstaff import serialization
 from flagstaff.changes import create_value, delete_value, update_value
-from flagstaff.exceptions import UnknownFlagError, UnknownValueError
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.conftest import ROOT
+from flagstaff.exceptions import UnknownFlagError, UnknownSegmentError, UnknownValueError
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import (
     BOTH_FORMATS,
     MASK,
@@ -29,21 +28,20 @@ from tests.support.documents import (
     export_text,
     import_problems,
     import_text,
-    shop,
 )
-
-__all__ = ["shop"]
+from tests.support.pages import code_of
 
 pytestmark = pytest.mark.django_db
 
 
-def test_export_is_readable_yaml(shop: None) -> None:
+def test_export_is_readable_yaml(cli_shop: None) -> None:
     assert export_text(keys=["page_size", "mail_password", "beta_reviews"]) == SHOP
 
 
 @BOTH_FORMATS
-def test_export_of_the_same_rows_is_the_same_text(shop: None, format_: Format) -> None:
+def test_export_of_the_same_rows_is_the_same_text(cli_shop: None, format_: Format) -> None:
     first = export_text(format_)
+    assert "hunter2" not in first
     flag = FeatureFlag.objects.get(key="beta_reviews")
     flag.allowed_users.clear()
     flag.allowed_users.add(2)
@@ -53,25 +51,34 @@ def test_export_of_the_same_rows_is_the_same_text(shop: None, format_: Format) -
     assert [*json.loads(export_text("json"))["flags"]] == sorted(database_state()[0])
 
 
-def test_export_contains_no_secret(shop: None) -> None:
-    one = export_text(keys=["mail_password"])
-    assert "hunter2" not in export_text("yaml") + export_text("json") + one
-
-
-def test_export_of_everything_needs_few_queries(shop: None) -> None:
+def test_export_of_everything_needs_few_queries(cli_shop: None) -> None:
     with CaptureQueriesContext(connection) as queries:
         serialization.export(versions=True)
     assert len(queries) <= 13
 
 
-def test_export_of_an_unknown_key_suggests_the_nearest(shop: None) -> None:
+def test_export_of_an_unknown_key_suggests_the_nearest(cli_shop: None) -> None:
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
         serialization.export(["new_chekout"])
     with pytest.raises(UnknownValueError, match="did you mean 'page_size'"):
         serialization.export(["page_sise"])
+    with pytest.raises(UnknownSegmentError, match="did you mean 'enterprise'"):
+        serialization.export(["enterprize"])
 
 
-def test_user_without_a_username_is_exported_by_primary_key(shop: None) -> None:
+def test_export_has_owner_tags_and_review_date() -> None:
+    owned = {"owner": "payments", "tags": ["checkout", "on"], "review_on": date(2027, 3, 1)}
+    FeatureFlag.objects.create(key="a", **owned)
+    assert (
+        "    owner: payments\n"
+        "    tags:\n"
+        "      - checkout\n"
+        '      - "on"\n'
+        "    review_on: '2027-03-01'\n"
+    ) in export_text()
+
+
+def test_user_without_a_username_is_exported_by_primary_key(cli_shop: None) -> None:
     User.objects.filter(pk=2).update(username="")
     [*_, ref] = serialization.export(["beta_reviews"])["flags"]["beta_reviews"]["allowed_users"]
     assert ref == {"pk": 2}
@@ -81,11 +88,8 @@ def test_user_without_a_username_is_exported_by_primary_key(shop: None) -> None:
     assert database_state() == before
 
 
-# The way back.
-
-
 @BOTH_FORMATS
-def test_import_of_an_export_writes_nothing(shop: None, format_: Format) -> None:
+def test_import_of_an_export_writes_nothing(cli_shop: None, format_: Format) -> None:
     exported = export_text(format_)
     entries = Change.objects.count()
     with CaptureQueriesContext(connection) as queries:
@@ -106,14 +110,25 @@ TEXTS = st.text(
 ) | st.sampled_from(
     ["no", "0o17", "1:30", ".inf", "- a", "# b", "a\n b\n", "\n\n x", " trailing \n", "|", "\ufeff"]
 )
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | FLOATS | TEXTS,
+    st.none() | SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 ).filter(lambda value: value is not None and value != MASK)
 USERNAMES = ("alice", "bob", "no", "42", "on@x.example", "a+b")
 USERS = st.lists(st.sampled_from(USERNAMES), unique=True)
+NAMES = TEXTS.map(lambda text: text[:20]).filter(bool)
+CONDITION = st.fixed_dictionaries(
+    {
+        "attribute": NAMES,
+        "operator": st.just("in"),
+        "values": st.lists(SCALARS, min_size=1, max_size=3),
+    },
+    optional={"negate": st.booleans()},
+)
+CONDITIONS = st.lists(CONDITION, min_size=1, max_size=3)
+RULE = st.fixed_dictionaries({"name": NAMES, "conditions": CONDITIONS})
 FLAG = st.fixed_dictionaries(
     {
         "enabled": st.booleans(),
@@ -121,6 +136,10 @@ FLAG = st.fixed_dictionaries(
         "description": TEXTS,
         "kind": st.sampled_from(["release", "ops", "permission"]),
         "client_side": st.booleans(),
+        "rules": st.lists(RULE, max_size=2),
+        "owner": st.sampled_from(["", "payments", "on"]),
+        "tags": st.lists(st.sampled_from(["checkout", "on", "1.5"]), unique=True),
+        "review_on": st.none() | st.dates(),
     }
 )
 FLAGS = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(FLAG, USERS), max_size=4)
@@ -128,17 +147,17 @@ VALUES = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(JSON, TEXTS)
 
 
 def delete_everything() -> None:
-    FeatureFlag.objects.all().delete()
-    KeyValueStore.objects.all().delete()
+    for model in (FeatureFlag, KeyValueStore, Segment):
+        model.objects.all().delete()
 
 
 @BOTH_FORMATS
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(flags=FLAGS, values=VALUES)
+@given(flags=FLAGS, values=VALUES, conditions=CONDITIONS)
 def test_import_restores_deleted_rows_exactly(
-    format_: Format, flags: dict[str, Any], values: dict[str, Any]
+    format_: Format, flags: dict[str, Any], values: dict[str, Any], conditions: list[Any]
 ) -> None:
     delete_everything()
     users = {name: User.objects.get_or_create(username=name)[0] for name in USERNAMES}
@@ -147,16 +166,22 @@ def test_import_restores_deleted_rows_exactly(
         flag.allowed_users.set([users[name] for name in usernames])
     for key, (value, description) in values.items():
         KeyValueStore.objects.create(key=key, value=value, description=description)
+    Segment.objects.create(key="enterprise", conditions=conditions)
+    # As jsonb stores its numbers.
+    stored = Segment.objects.get().conditions
     before, exported = database_state(), export_text(format_)
     assert import_text(exported, format_).plan.steps == ()
     delete_everything()
     import_text(exported, format_)
     assert database_state() == before
+    assert Segment.objects.get().conditions == stored
     assert export_text(format_) == exported
 
 
 @BOTH_FORMATS
-def test_null_value_is_unchanged_and_a_new_null_is_rejected(shop: None, format_: Format) -> None:
+def test_null_value_is_unchanged_and_a_new_null_is_rejected(
+    cli_shop: None, format_: Format
+) -> None:
     KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
     exported = export_text(format_)
     assert not diff_text(exported, format_).steps
@@ -168,18 +193,15 @@ def test_null_value_is_unchanged_and_a_new_null_is_rejected(shop: None, format_:
     assert "values.nothing.value: the value is missing or null; write JSON" in problem
 
 
-def test_number_in_another_notation_is_unchanged(shop: None) -> None:
+def test_number_in_another_notation_is_unchanged(cli_shop: None) -> None:
     create_value("much", 10**16)
     create_value("nothing", 0.0)
     text = '{"flagstaff": 1, "values": {"much": {"value": 1e16}, "nothing": {"value": -0.0}}}'
     assert import_text(text, "json").plan.steps == ()
 
 
-PAGE = (ROOT / "docs" / "how-to" / "export-import.md").read_text()
-
-
-def test_file_on_the_page_can_be_imported(shop: None) -> None:
-    [text] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def test_file_on_the_page_can_be_imported(cli_shop: None) -> None:
+    [text] = code_of("how-to/export-import.md", "yaml")
     User.objects.create(pk=42, username="carol")
     create_value("api_token", "hunter2", secret=True)
     import_text(text)

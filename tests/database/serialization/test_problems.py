@@ -7,9 +7,7 @@ import sys
 import pytest
 
 from flagstaff.exceptions import FlagstaffError
-from tests.support.documents import SHOP, Format, export_text, import_problems, import_text, shop
-
-__all__ = ["shop"]
+from tests.support.documents import SHOP, Format, export_text, import_problems, import_text
 
 pytestmark = pytest.mark.django_db
 
@@ -75,7 +73,7 @@ line 27: values.pi.value: has the tag tag:yaml.org,2002:float; tags are not supp
 """.splitlines()
 
 
-def test_all_problems_are_reported_at_once_with_their_place(shop: None) -> None:
+def test_all_problems_are_reported_at_once_with_their_place(cli_shop: None) -> None:
     assert import_problems(WRONG) == PROBLEMS
 
 
@@ -88,6 +86,10 @@ def test_file_without_the_header_or_with_a_newer_version_is_rejected() -> None:
     ]
 
 
+VALUE = '{"flagstaff": 1, "values": {"a": {"value": %s}}}'
+FLAGS = '{"flagstaff": 1, "flags": {%s}}'
+
+
 @pytest.mark.parametrize(
     ("text", "format_", "problem"),
     [
@@ -98,38 +100,17 @@ def test_file_without_the_header_or_with_a_newer_version_is_rejected() -> None:
         ('{"flagstaff": 1,\n "flags": {]}', "json", "line 2: invalid JSON: "),
         ("[" * 100_000, "json", "the file is nested deeper than 100 levels"),
         ('{"flagstaff": 1, "flags": {}, "flags": {}}', "json", "flags: is a duplicate key"),
-        (
-            '{"flagstaff": 1, "values": {"a": {"value": [1, NaN]}}}',
-            "json",
-            "values.a.value[1]: is not a valid JSON number",
-        ),
-        (
-            '{"flagstaff": 1, "values": {"a": {"value": 1e999}}}',
-            "json",
-            "values.a.value: is not a valid JSON number",
-        ),
-        (
-            '{"flagstaff": 1, "x": %s}' % ("9" * 5000),
-            "json",
-            "the file has a number with too many digits",
-        ),
-        (
-            r'{"flagstaff": 1, "flags": {"a\u0000": {}, "b": {"allowed_users": ["\ud800"]}}}',
-            "json",
-            (
-                r"flags.'a\x00': contains a NUL character or half of a surrogate pair, "
-                "which PostgreSQL cannot store"
-            ),
-        ),
-        (
-            "#" * (16 * 2**20 + 1),
-            "json",
-            "the file is larger than 16,777,216 bytes; import it in parts",
-        ),
+        (VALUE % "[1, NaN]", "json", "values.a.value[1]: is not a valid JSON number"),
+        (VALUE % "1e999", "json", "values.a.value: is not a valid JSON number"),
+        (VALUE % ("9" * 5000), "json", "the file has a number with too many digits"),
+        (VALUE % r'"\ud800"', "json", "values.a.value: contains a NUL character or half of a"),
+        (FLAGS % r'"a\u0000": {}', "json", r"flags.'a\x00': contains a NUL character or half of a"),
+        (FLAGS % '"a": {}, "a": {}', "json", "flags.a: is a duplicate key"),
+        ("#" * (16 * 2**20 + 1), "json", "the file is larger than 16,777,216 bytes; import it in"),
         ("{" * 900, "yaml", "line 1: is nested deeper than 100 levels"),
         ("? " * 900, "yaml", "line 1: is nested deeper than 100 levels"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_invalid_text_is_rejected(text: str, format_: Format, problem: str) -> None:
     assert import_problems(text, format_)[0].startswith(problem)
@@ -138,10 +119,33 @@ def test_invalid_text_is_rejected(text: str, format_: Format, problem: str) -> N
 @pytest.mark.parametrize(
     "value", ["0123", "{0123: 1}", "{1: 0123}", "[0123]", "!!x 0123", "*s0123"]
 )
-def test_problem_of_a_secret_value_does_not_contain_it(shop: None, value: str) -> None:
+def test_problem_of_a_secret_value_does_not_contain_it(cli_shop: None, value: str) -> None:
     problems = import_problems(f"flagstaff: 1\nvalues: {{pin: {{secret: true, value: {value}}}}}")
     assert problems
     assert "0123" not in "".join(problems)
+
+
+@pytest.mark.parametrize("key", ["new_checkout", "brand_new"])
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("tags: checkout", "the tags are not a list"),
+        ("tags: ['a,b']", 'the tag "a,b" contains a comma; write two tags'),
+        ("tags: null", ""),
+        ("owner: 5", "must be a string, not a number"),
+        ("owner: null", "must not be null"),
+        ("review_on: '1.3.2027'", "“1.3.2027” value has an invalid date format"),
+        ("review_on: 2027-03-01", "2027-03-01"),
+        ("review_on: 20270301", "must be a string, not a number"),
+    ],
+)
+def test_unusable_owner_tags_or_review_date_is_a_problem(
+    cli_shop: None, key: str, line: str, problem: str
+) -> None:
+    [found] = import_problems(f"flagstaff: 1\nflags: {{{key}: {{{line}}}}}")
+    name = line.partition(":")[0]
+    assert f"flags.{key}.{name}" in found
+    assert problem in found
 
 
 BOMB = "\n".join(
@@ -160,14 +164,16 @@ def test_nested_aliases_are_rejected_without_expansion() -> None:
 
 
 def test_yaml_without_libyaml_has_the_same_problems(
-    shop: None, monkeypatch: pytest.MonkeyPatch
+    cli_shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("yaml.CSafeLoader", raising=False)
     assert import_problems(WRONG) == PROBLEMS
     assert import_text(export_text()).plan.steps == ()
 
 
-def test_yaml_without_pyyaml_names_the_extra(shop: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_without_pyyaml_names_the_extra(
+    cli_shop: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     monkeypatch.delitem(sys.modules, "flagstaff.serialization.yaml_format", raising=False)
     monkeypatch.delattr("flagstaff.serialization.yaml_format", raising=False)
