@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Value
-
-__all__ = ["Article", "FlagStore", "as_user"]
 
 
 class Article:
@@ -75,22 +74,18 @@ class FlagStore:
 
     def __init__(self) -> None:
         self.objects = self
-        self._flags: dict[str, _StoredFlag] = {}
+        self._flags: dict[str, SimpleNamespace] = {}
 
     def put(self, key: str, *, enabled: bool, percent: int, allowed: Iterable[str]) -> None:
-        self._flags[key] = _StoredFlag(enabled, percent, frozenset(allowed))
+        users = _AllowedUsers(frozenset(allowed))
+        self._flags[key] = SimpleNamespace(
+            enabled=enabled, rollout_percent=percent, allowed_users=users
+        )
 
-    def get(self, *, key: str) -> _StoredFlag:
+    def get(self, *, key: str) -> SimpleNamespace:
         if key not in self._flags:
             raise self.DoesNotExist
         return self._flags[key]
-
-
-class _StoredFlag:
-    def __init__(self, enabled: bool, percent: int, allowed: frozenset[str]) -> None:
-        self.enabled = enabled
-        self.rollout_percent = percent
-        self.allowed_users = _AllowedUsers(allowed)
 
 
 class _AllowedUsers:

@@ -23,17 +23,6 @@ from django.utils.functional import SimpleLazyObject
 
 from tests.conformance.rules_oracle import MISSING, NEEDS_USER, Flag, exact_json, loads
 
-__all__ = [
-    "ATTRIBUTES",
-    "GROUPS",
-    "ZONE",
-    "Triple",
-    "computed",
-    "described",
-    "random_flags",
-    "random_triple",
-]
-
 ZONE = ZoneInfo("Europe/Berlin")
 #: The setting: columns of the user, and a callable. The callable returns a column, too.
 ATTRIBUTES = ["first_name", "last_name", "email", f"{__name__}.computed"]

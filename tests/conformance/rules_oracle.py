@@ -12,20 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timezone, tzinfo
 from decimal import Decimal
-from functools import total_ordering
 from typing import Any, NamedTuple
-
-__all__ = [
-    "MISSING",
-    "NEEDS_USER",
-    "Flag",
-    "Result",
-    "bucket_of",
-    "decoded",
-    "evaluate",
-    "exact_json",
-    "loads",
-]
 
 
 class _Missing:
@@ -266,37 +253,17 @@ _VERSION = re.compile(
 )
 
 
-@total_ordering
-class _Version:
-    def __init__(self, found: re.Match[str]) -> None:
-        *numbers, prerelease = found.groups()
-        self.numbers = [int(number or 0) for number in numbers]
-        self.identifiers = prerelease.split(".") if prerelease else []
-
-    def key(self) -> tuple[Any, ...]:
-        identifiers = [
-            (0, int(one), "") if one.isdigit() else (1, 0, one) for one in self.identifiers
-        ]
-        return self.numbers, not self.identifiers, identifiers
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Version) and self.key() == other.key()
-
-    def __lt__(self, other: _Version) -> bool:
-        return self.key() < other.key()
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _version(text: str) -> _Version | None:
+def _version(text: str) -> tuple[Any, ...] | None:
+    """Returns what orders a version, `None` if the text is none."""
     found = _VERSION.fullmatch(text)
     if not found:
         return None
-    is_zero_led = any(
-        one.isdigit() and one != "0" and one.startswith("0")
-        for one in (found.group(4) or "").split(".")
-    )
-    return None if is_zero_led else _Version(found)
+    *numbers, prerelease = found.groups()
+    identifiers = prerelease.split(".") if prerelease else []
+    if any(one.isdigit() and one != "0" and one.startswith("0") for one in identifiers):
+        return None
+    ordered = [(0, int(one), "") if one.isdigit() else (1, 0, one) for one in identifiers]
+    return [int(number or 0) for number in numbers], not identifiers, ordered
 
 
 def _compares_version(compare: Callable[[Any, Any], bool]) -> Callable[[str, str], bool]:

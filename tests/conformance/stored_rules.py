@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import connection
 
 from flagstaff.models import FeatureFlag, Segment
 from tests.conformance.rules_oracle import Flag, exact_json
-
-__all__ = ["clear", "store", "store_groups"]
+from tests.support.sql import rows
 
 User: Any = get_user_model()
 
@@ -31,11 +30,11 @@ def store(flags: Iterable[Flag]) -> None:
         for key, conditions in flag.segments.items():
             text = exact_json(conditions)
             assert segments.setdefault(key, text) == text, "one segment has several conditions"
-    rows = [
+    stored = [
         (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules), flag.bucket_by)
         for flag in flags
     ]
-    _insert(_FLAG, "(%s, %s, %s, %s::jsonb, %s)", rows)
+    _insert(_FLAG, "(%s, %s, %s, %s::jsonb, %s)", stored)
     _insert(_SEGMENT, "(%s, %s::jsonb)", list(segments.items()))
     _allow({flag.key: flag.allowed for flag in flags if flag.allowed})
 
@@ -55,12 +54,10 @@ def clear() -> None:
         model._default_manager.all().delete()
 
 
-def _insert(statement: str, template: str, rows: list[tuple[Any, ...]]) -> None:
-    if not rows:
-        return
-    with connection.cursor() as cursor:
-        templates = ", ".join([template] * len(rows))
-        cursor.execute(f"{statement} {templates}", [value for row in rows for value in row])
+def _insert(statement: str, template: str, values: list[tuple[Any, ...]]) -> None:
+    if values:
+        templates = ", ".join([template] * len(values))
+        rows(f"{statement} {templates}", *chain(*values))
 
 
 def _allow(allowed: dict[str, frozenset[str]]) -> None:

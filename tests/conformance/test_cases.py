@@ -16,7 +16,6 @@ from uuid import UUID
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection
 from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
@@ -24,6 +23,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, as_user
 from tests.support.forced_off import forced_off
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -84,11 +84,9 @@ CASES_HERE = [case for case in CASES if case.users == USERS[type(User._meta.pk).
 
 def drop_constraints() -> list[tuple[str, str]]:
     """Drops the check constraints, which a project's own table may lack; returns them."""
-    with connection.cursor() as cursor:
-        cursor.execute(CONSTRAINTS)
-        constraints: list[tuple[str, str]] = cursor.fetchall()
-        for name, _ in constraints:
-            cursor.execute(f"ALTER TABLE flagstaff_featureflag DROP CONSTRAINT {name}")
+    constraints = rows(CONSTRAINTS)
+    for name, _ in constraints:
+        rows(f"ALTER TABLE flagstaff_featureflag DROP CONSTRAINT {name}")
     return constraints
 
 
@@ -108,9 +106,8 @@ def loose_table(transactional_db: None) -> Iterator[None]:
     constraints = drop_constraints()
     yield
     FeatureFlag.objects.all().delete()
-    with connection.cursor() as cursor:
-        for name, rule in constraints:
-            cursor.execute(f"ALTER TABLE flagstaff_featureflag ADD CONSTRAINT {name} {rule}")
+    for name, rule in constraints:
+        rows(f"ALTER TABLE flagstaff_featureflag ADD CONSTRAINT {name} {rule}")
 
 
 def assert_results(case: Case) -> None:

@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from flagstaff import explain, flag_enabled, refresh, snapshot
 from flagstaff._core import Snapshot
@@ -25,12 +24,10 @@ from tests.conformance.random_rules import (
 )
 from tests.conformance.rules_oracle import bucket_of, evaluate
 from tests.conformance.stored_rules import store, store_groups
+from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(repeats(3_600, 120))]
-# The engine has its own connection and sees committed rows only.
-COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
-
 FLAGS = repeats(2_000, 200)
 TRIPLES_PER_FLAG = 50
 # In direct mode the functions query, so they get only every 40th triple.

@@ -1,4 +1,4 @@
-"""The cases of rules, evaluated by the reference.
+"""The cases of rules, evaluated by the reference and by the functions of the package.
 
 `tests/core/conformance_rules.rs` runs the same cases on the Rust core.
 """
@@ -6,23 +6,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.utils.functional import SimpleLazyObject
 
-from tests.conformance.rules_oracle import Flag, decoded, evaluate, loads
+from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
+from flagstaff._core import Snapshot
+from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff.testing import live_engine
+from tests.conformance.rules_oracle import (
+    MISSING,
+    NEEDS_USER,
+    Flag,
+    bucket_of,
+    decoded,
+    evaluate,
+    loads,
+)
+from tests.conformance.stored_rules import clear, store
+from tests.support.fixtures import COMMITTED, Load
+
+Case = dict[str, Any]
+#: Cases that are stored together. Each has its own key, except that a bucket depends on the key.
+Group = list[tuple[str, Case]]
 
 TEXT = Path(__file__).with_name("cases_rules.json").read_text(encoding="utf-8")
-CASES: list[dict[str, Any]] = loads(TEXT)
+CASES: list[Case] = loads(TEXT)
 # The cases have its wall clock.
 BERLIN = ZoneInfo("Europe/Berlin")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# jsonb stores these numbers as integers, which no float equals.
+CHANGED_BY_JSONB = {"float 1e300 in [1e300]", "float inf in [1e999]"}
+BUILT_IN = {"is_authenticated", "is_staff", "is_superuser"}
 
 
-def flag_of(case: dict[str, Any]) -> Flag:
+def flag_of(case: Case) -> Flag:
     """The flag of a case. Without columns it is on at 0 %."""
     columns = {"enabled": True, "rollout_percent": 0, "allowed": (), **case.get("flag", {})}
     columns["allowed"] = frozenset(columns["allowed"])
@@ -61,3 +86,135 @@ def moments(json_value: Any) -> list[dict[str, Any]]:
     if json_value.keys() & {"days", "micros"}:
         return [json_value]
     return moments(list(json_value.values()))
+
+
+# The package, in memory and in direct mode.
+
+
+def no_attributes(user: object, request: object) -> dict[str, object]:
+    """The callable of ATTRIBUTES. An attribute that it could return needs the user object."""
+    return {}
+
+
+def cases(*, of_user_objects: bool) -> list[Case]:
+    """The cases whose rules need the user object, or the others. Attributes are plain JSON."""
+    exact = {case["name"]: case for case in CASES}
+    found = [
+        {**exact[case["name"]], "attributes": case["attributes"]}
+        for case in json.loads(TEXT)
+        if case["name"] not in CHANGED_BY_JSONB
+    ]
+    return [case for case in found if needs_user(case) is of_user_objects]
+
+
+def groups(cases: list[Case]) -> Iterator[Group]:
+    """All cases without a bucket together, and each of the others alone."""
+    yield [(f"case_{i}", case) for i, case in enumerate(cases) if case["bucket"] is None]
+    yield from ([("new_checkout", case)] for case in cases if case["bucket"] is not None)
+
+
+@pytest.fixture(autouse=True)
+def _berlin(settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+
+
+def context_of(case: Case) -> dict[str, object]:
+    """The attributes of a case, without those that a caller cannot pass."""
+    found = {name: decoded(value) for name, value in case["attributes"].items()}
+    return {
+        name: without_missing(value)
+        for name, value in found.items()
+        if value is not NEEDS_USER and name not in BUILT_IN
+    }
+
+
+def without_missing(value: object) -> object:
+    """The value with None for what is missing."""
+    if isinstance(value, list):
+        return [without_missing(element) for element in value]
+    return None if value is MISSING else value
+
+
+def users_of(case: Case) -> list[Any]:
+    """All arguments that may be passed for the user of a case."""
+    pk = case.get("user", "2")
+    if pk is None:
+        return [None, AnonymousUser(), User(pk=None), SimpleLazyObject(AnonymousUser)]
+    if needs_user(case):
+        return [int(pk), pk, SimpleLazyObject(lambda: int(pk))]
+    if not pk.isdecimal():
+        return [pk]
+    user = User(pk=int(pk))
+    return [user, int(pk), pk, SimpleLazyObject(lambda: user)]
+
+
+def needs_user(case: Case) -> bool:
+    return NEEDS_USER in map(decoded, case["attributes"].values())
+
+
+def expected_bucket(key: str, case: Case) -> int | None:
+    attributes = {name: decoded(value) for name, value in case["attributes"].items()}
+    return bucket_of(flag_with_key(key, case), case.get("user", "2"), attributes)
+
+
+def assert_results(key: str, case: Case, held: Snapshot) -> None:
+    """Fails if a function or the snapshot returns another result than the case."""
+    context, users = context_of(case), users_of(case)
+    # In direct mode these query, so each is called for one user.
+    assert flag_enabled(key, users[0], context=context) is case["value"]
+    assert_explained(key, case, explain(key, users[-1], context=context))
+    for user in users:
+        assert held.flag_enabled(key, user, context=context) is case["value"]
+        assert held.all_flags(user, context=context)[key] is case["value"]
+        assert_explained(key, case, explanation_of(key, held.explain(key, user, context=context)))
+
+
+def assert_explained(key: str, case: Case, found: Explanation) -> None:
+    result = (found.value, found.reason, found.error_code, found.bucket, found.rule)
+    assert result == (case["value"], case["reason"], None, expected_bucket(key, case), case["rule"])
+    outcomes = {condition.outcome for rule in found.rules for condition in rule.conditions}
+    assert not needs_user(case) or outcomes <= {"passed", "needs_user"}
+
+
+def assert_all_results(cases: list[Case], load: Load, subtests: pytest.Subtests) -> None:
+    for group in groups(cases):
+        clear()
+        store(flag_with_key(key, case) for key, case in group)
+        load()
+        held = snapshot()
+        for key, case in group:
+            with subtests.test(case["name"]):
+                assert_results(key, case, held)
+
+
+def test_functions_return_the_expected_results(
+    load: Load, settings: Any, subtests: pytest.Subtests
+) -> None:
+    assert_all_results(cases(of_user_objects=False), load, subtests)
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.no_attributes"}
+    assert_all_results(cases(of_user_objects=True), load, subtests)
+
+
+@COMMITTED
+def test_context_of_snapshot_gives_the_expected_results(subtests: pytest.Subtests) -> None:
+    with live_engine():
+        group, *_ = groups(cases(of_user_objects=False))
+        store(flag_with_key(key, case) for key, case in group)
+        refresh()
+        for key, case in group:
+            with subtests.test(case["name"]):
+                user, *_ = users_of(case)
+                held = snapshot(context=context_of(case))
+                assert held.flag_enabled(key, user) is case["value"]
+                assert held.explain(key, user)["rule"] == case["rule"]
+                assert held.all_flags(user) == all_flags(user, context=context_of(case))
+
+
+def flag_with_key(key: str, case: Case) -> Flag:
+    return replace(flag_of(case), key=key)
+
+
+def test_expected_buckets_match_python() -> None:
+    for case in CASES:
+        if case["bucket"] is not None:
+            assert case["bucket"] == expected_bucket("new_checkout", case)

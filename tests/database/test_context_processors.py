@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template import engines
-from django.test import RequestFactory
 
 from flagstaff.context_processors import flags
-from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.views import request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 
@@ -26,14 +25,9 @@ def processor(settings: Any) -> None:
 
 
 @pytest.fixture
-def request_of_alice(rf: RequestFactory) -> HttpRequest:
+def request_of_alice(alice: User, new_checkout: FeatureFlag, gateway: KeyValueStore) -> Any:
     """A request of an allowed user."""
-    request = rf.get("/")
-    request.user = User.objects.create(username="alice")
-    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    flag.allowed_users.add(request.user)
-    KeyValueStore.objects.create(key="gateway", value="stripe")
-    return request
+    return request_of(alice)
 
 
 def rendered(request: HttpRequest | None, text: str) -> str:
@@ -45,9 +39,8 @@ def test_flags_work_in_expressions(request_of_alice: HttpRequest) -> None:
     assert rendered(request_of_alice, text) == "new"
 
 
-def test_flags_are_those_of_middleware(request_of_alice: HttpRequest) -> None:
-    FlagstaffMiddleware(lambda request: HttpResponse())(request_of_alice)
-    assert flags(request_of_alice)["flags"] is request_of_alice.flags  # type: ignore[attr-defined]
+def test_flags_are_those_of_middleware(request_of_alice: Any) -> None:
+    assert flags(with_flags(request_of_alice))["flags"] is request_of_alice.flags
 
 
 def test_templates_of_request_without_middleware_share_snapshot(
@@ -63,14 +56,9 @@ def test_templates_of_request_without_middleware_share_snapshot(
     assert rendered(request_of_alice, text) == "True stripe new"
 
 
-def test_template_without_flags_does_not_read_database(
+def test_template_without_flags_or_request_does_not_read_database(
     request_of_alice: HttpRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "flagstaff._engine.direct.read_all", lambda: pytest.fail("the database was read")
-    )
+    monkeypatch.delattr("flagstaff._engine.direct.read_all")
     assert rendered(request_of_alice, "{{ cart }}") == "3"
-
-
-def test_template_without_request_has_no_flags() -> None:
     assert rendered(None, "[{{ flags.new_checkout }}]") == "[]"

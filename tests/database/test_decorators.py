@@ -8,14 +8,13 @@ from html import unescape
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, iscoroutinefunction
-from django.conf import settings
+from asgiref.sync import iscoroutinefunction
 from django.contrib.auth import login
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import Http404, HttpRequest, HttpResponse
-from django.test import Client, RequestFactory
+from django.test import Client
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
 from django.views import View
@@ -25,40 +24,20 @@ from flagstaff.decorators import flag_required
 from flagstaff.middleware import RequestFlags
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
+from tests.support.fixtures import COMMITTED
+from tests.support.views import content_of, new, new_async, old, old_async, request_of
 
-pytestmark = pytest.mark.django_db
-# The engine has its own connection and sees committed rows only.
-COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
-
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_checkout")]
 NOT_FOUND = (
     'The flag "new_checkout" is off for this user. To see why, run '
     '"manage.py flags explain new_checkout USER".'
 )
-
-
-def new(request: HttpRequest, number: int = 0) -> HttpResponse:
-    return HttpResponse(f"new {number}")
-
-
-async def new_async(request: HttpRequest, number: int = 0) -> HttpResponse:
-    return HttpResponse(f"new {number}")
-
-
-def old(request: HttpRequest, number: int = 0) -> HttpResponse:
-    # Queries: Django forbids that in the thread of an event loop.
-    return HttpResponse(f"old {number} of {User.objects.count()}")
-
-
-async def old_async(request: HttpRequest, number: int = 0) -> HttpResponse:
-    return HttpResponse(f"old {number} of {await User.objects.acount()}")
-
-
 VIEWS = pytest.mark.parametrize("view", [new, new_async])
 
 
-def request_of(user: Any) -> HttpRequest:
+def session_of(user: Any) -> Any:
     """Returns a request with the lazy user of AuthenticationMiddleware."""
-    request = RequestFactory().get("/")
+    request = request_of(None)
     request.session = SessionStore()
     if user.pk:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
@@ -66,42 +45,16 @@ def request_of(user: Any) -> HttpRequest:
     return request
 
 
-def content_of(view: Any, *args: Any, **kwargs: Any) -> str:
-    """Calls a sync or async view like Django's handler and returns its content."""
-    call = async_to_sync(view) if iscoroutinefunction(view) else view
-    return str(call(*args, **kwargs).content.decode())
-
-
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture(autouse=True)
-def flag(alice: User) -> FeatureFlag:
-    """A flag whose only user is alice."""
-    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    flag.allowed_users.add(alice)
-    return flag
-
-
 @VIEWS
-def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
+def test_view_is_shown_to_user_with_flag_only(view: Any, alice: User, bob: User) -> None:
     guarded = flag_required("new_checkout")(view)
-    assert content_of(guarded, request_of(alice), 7) == "new 7"
-    assert content_of(guarded, request_of(alice), number=7) == "new 7"
-
-
-@VIEWS
-def test_view_for_user_without_flag_is_not_found(view: Any, bob: User) -> None:
-    for user in (bob, AnonymousUser()):
+    assert content_of(guarded, session_of(alice), 7) == "new 7"
+    assert content_of(guarded, session_of(alice), number=7) == "new 7"
+    # Without `auser`.
+    assert content_of(guarded, request_of(alice)) == "new 0"
+    for request in (session_of(bob), session_of(AnonymousUser()), request_of(None)):
         with pytest.raises(Http404):
-            content_of(flag_required("new_checkout")(view), request_of(user))
+            content_of(guarded, request)
 
 
 def in_germany(request: HttpRequest) -> dict[str, object]:
@@ -109,37 +62,33 @@ def in_germany(request: HttpRequest) -> dict[str, object]:
 
 
 @VIEWS
+@pytest.mark.usefixtures("german")
 @pytest.mark.parametrize("middleware", [False, True], ids=["without middleware", "with it"])
-def test_context_of_the_view_is_read(view: Any, flag: FeatureFlag, *, middleware: bool) -> None:
-    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
-    flag.rules = [{"conditions": [condition]}]
-    flag.save()
-    guarded = flag_required("new_checkout", otherwise=old, context=in_germany)(view)
-    request = request_of(AnonymousUser())
+def test_context_of_the_view_is_read(view: Any, *, middleware: bool) -> None:
+    guarded = flag_required("german", otherwise=old, context=in_germany)(view)
+    request = session_of(AnonymousUser())
     if middleware:
-        request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+        request.flags = RequestFlags(request)
     assert content_of(guarded, request).startswith("old")
     request.META["HTTP_X_COUNTRY"] = "DE"
     del request.headers
     assert content_of(guarded, request).startswith("new")
-    constant = flag_required("new_checkout", context={"country": "DE"})(view)
-    assert content_of(constant, request_of(AnonymousUser())) == "new 0"
+    constant = flag_required("german", context={"country": "DE"})(view)
+    assert content_of(constant, session_of(AnonymousUser())) == "new 0"
 
 
-def test_async_function_returns_the_context_of_an_async_view(flag: FeatureFlag) -> None:
+def test_async_function_returns_the_context_of_an_async_view(german: FeatureFlag) -> None:
     async def in_germany(request: HttpRequest) -> dict[str, object]:
         return {"country": "DE"}
 
-    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
-    flag.rules = [{"conditions": [condition]}]
-    flag.save()
-    guarded = flag_required("new_checkout", context=in_germany)(new_async)
-    assert content_of(guarded, request_of(AnonymousUser())) == "new 0"
+    guarded = flag_required("german", context=in_germany)(new_async)
+    assert content_of(guarded, session_of(AnonymousUser())) == "new 0"
 
 
 @VIEWS
+@pytest.mark.usefixtures("german")
 def test_callable_of_attributes_runs_once_per_request_without_middleware(
-    view: Any, alice: User, flag: FeatureFlag, settings: Any, monkeypatch: pytest.MonkeyPatch
+    view: Any, alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[object] = []
 
@@ -149,13 +98,9 @@ def test_callable_of_attributes_runs_once_per_request_without_middleware(
 
     monkeypatch.setattr(f"{__name__}.attributes", record, raising=False)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.attributes"}
-    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
-    flag.rules = [{"conditions": [condition]}]
-    flag.save()
-    flag.allowed_users.clear()
-    request = request_of(alice)
+    request = session_of(alice)
     for _ in range(2):
-        assert content_of(flag_required("new_checkout")(view), request) == "new 0"
+        assert content_of(flag_required("german")(view), request) == "new 0"
     assert requests == [request]
 
 
@@ -163,26 +108,21 @@ urlpatterns = [
     path("checkout/", flag_required("new_checkout")(new)),
     path("async-checkout/", flag_required("new_checkout")(new_async)),
 ]
-URLS = pytest.mark.parametrize("url", ["/checkout/", "/async-checkout/"])
 
 
-@URLS
-def test_not_found_page_names_the_flag_with_debug(url: str, client: Client, settings: Any) -> None:
+@pytest.mark.parametrize("url", ["/checkout/", "/async-checkout/"])
+def test_not_found_page_names_the_flag_only_with_debug(
+    url: str, client: Client, settings: Any
+) -> None:
     settings.ROOT_URLCONF, settings.DEBUG = __name__, True
     response = client.get(url)
     assert response.status_code == 404
     assert NOT_FOUND in unescape(response.content.decode())
-
-
-@URLS
-def test_not_found_page_does_not_name_the_flag_without_debug(
-    url: str, client: Client, settings: Any
-) -> None:
+    settings.DEBUG = False
     templates = {"404.html": "because: {{ exception }}"}
     loaders = [("django.template.loaders.locmem.Loader", templates)]
     engine = "django.template.backends.django.DjangoTemplates"
     settings.TEMPLATES = [{"BACKEND": engine, "OPTIONS": {"loaders": loaders}}]
-    settings.ROOT_URLCONF = __name__
     response = client.get(url)
     assert (response.status_code, response.content) == (404, b"because: Http404")
 
@@ -193,9 +133,9 @@ def test_otherwise_view_is_shown_to_user_without_flag(
     view: Any, otherwise: Any, alice: User, bob: User
 ) -> None:
     guarded = flag_required("new_checkout", otherwise=otherwise)(view)
-    assert content_of(guarded, request_of(alice), 7) == "new 7"
-    assert content_of(guarded, request_of(bob), 7) == "old 7 of 2"
-    assert content_of(guarded, request_of(bob), number=7) == "old 7 of 2"
+    assert content_of(guarded, session_of(alice), 7) == "new 7"
+    assert content_of(guarded, session_of(bob), 7) == "old 7 of 2"
+    assert content_of(guarded, session_of(bob), number=7) == "old 7 of 2"
 
 
 class Checkout(View):
@@ -213,49 +153,30 @@ class AsyncCheckout(View):
         return HttpResponse("new")
 
 
-def test_decorated_method_depends_on_flag(alice: User, bob: User) -> None:
-    assert content_of(Checkout.as_view(), request_of(alice)) == "new"
-    assert content_of(Checkout.as_view(), request_of(bob)) == "old"
-
-
-def test_decorated_async_method_depends_on_flag(alice: User, bob: User) -> None:
-    assert content_of(AsyncCheckout.as_view(), request_of(alice)) == "new"
-    with pytest.raises(Http404):
-        content_of(AsyncCheckout.as_view(), request_of(bob))
-
-
 class PlainAsyncCheckout(View):
     async def get(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse("new")
 
 
-def test_decorated_async_class_view_depends_on_flag(alice: User, bob: User) -> None:
-    guarded = flag_required("new_checkout", otherwise=old)(PlainAsyncCheckout.as_view())
-    assert iscoroutinefunction(guarded)
-    assert content_of(guarded, request_of(alice)) == "new"
-    assert content_of(guarded, request_of(bob)) == "old 0 of 2"
+def test_decorated_method_or_class_view_depends_on_flag(alice: User, bob: User) -> None:
+    method, async_method = Checkout.as_view(), AsyncCheckout.as_view()
+    view = flag_required("new_checkout", otherwise=old)(PlainAsyncCheckout.as_view())
+    assert iscoroutinefunction(view)
+    for guarded in (method, async_method, view):
+        assert content_of(guarded, session_of(alice)) == "new"
+    assert content_of(method, session_of(bob)) == "old"
+    assert content_of(view, session_of(bob)) == "old 0 of 2"
+    with pytest.raises(Http404):
+        content_of(async_method, session_of(bob))
 
 
 @VIEWS
 def test_decorated_view_keeps_name_attributes_and_signature(view: Any) -> None:
     guarded: Any = flag_required("new_checkout")(csrf_exempt(view))
-    assert (guarded.__name__, guarded.__module__) == (view.__name__, __name__)
+    assert (guarded.__name__, guarded.__module__) == (view.__name__, new.__module__)
     assert guarded.csrf_exempt is True
     assert inspect.signature(guarded) == inspect.signature(view)
     assert iscoroutinefunction(guarded) is iscoroutinefunction(view)
-
-
-@VIEWS
-def test_request_without_user_is_anonymous(view: Any) -> None:
-    with pytest.raises(Http404):
-        content_of(flag_required("new_checkout")(view), RequestFactory().get("/"))
-
-
-@VIEWS
-def test_user_of_request_without_auser_is_used(view: Any, alice: User) -> None:
-    request = RequestFactory().get("/")
-    request.user = alice
-    assert content_of(flag_required("new_checkout")(view), request) == "new 0"
 
 
 def test_wrapper_of_request_is_accepted(alice: User) -> None:
@@ -266,7 +187,7 @@ def test_wrapper_of_request_is_accepted(alice: User) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._request, name)
 
-    assert content_of(flag_required("new_checkout")(new), Wrapped(request_of(alice))) == "new 0"
+    assert content_of(flag_required("new_checkout")(new), Wrapped(session_of(alice))) == "new 0"
 
 
 @VIEWS
@@ -275,13 +196,6 @@ def test_function_that_is_no_view_raises_type_error(view: Any) -> None:
         content_of(flag_required("new_checkout")(view), "no request")
     message = "flag_required decorates a view, whose first argument must be the request"
     assert str(error.value) == message
-
-
-def test_sync_view_does_not_read_user_if_result_does_not_depend_on_it(flag: FeatureFlag) -> None:
-    FeatureFlag.objects.update(rollout_percent=100)
-    request: Any = RequestFactory().get("/")
-    request.user = SimpleLazyObject(lambda: pytest.fail("the user was read"))
-    assert content_of(flag_required("new_checkout")(new), request) == "new 0"
 
 
 @COMMITTED
@@ -295,28 +209,18 @@ def test_sync_view_does_not_read_user_if_result_does_not_depend_on_it(flag: Feat
     ],
     ids=str,
 )
-def test_async_view_does_not_read_user_if_result_does_not_depend_on_it(
-    state: dict[str, Any], expected: str, alice: User
+@VIEWS
+def test_view_does_not_read_user_if_result_does_not_depend_on_it(
+    view: Any, state: dict[str, Any], expected: str, alice: User
 ) -> None:
     alice.delete()
     FeatureFlag.objects.update(**state)
-    request = RequestFactory().get("/")
+    request = request_of(SimpleLazyObject(lambda: pytest.fail("the user was read")))
     request.auser = lambda: pytest.fail("the user was read")
     with live_engine():
-        view = flag_required("new_checkout", otherwise=old)(new_async)
-        assert content_of(view, request) == expected
-
-
-@COMMITTED
-def test_async_view_reads_user_if_result_depends_on_it(alice: User, bob: User) -> None:
-    guarded = flag_required("new_checkout", otherwise=old_async)(new_async)
-    with live_engine():
-        assert content_of(guarded, request_of(alice)) == "new 0"
-        assert content_of(guarded, request_of(bob)) == "old 0 of 2"
+        assert content_of(flag_required("new_checkout", otherwise=old)(view), request) == expected
 
 
 def test_async_view_for_anonymous_user_runs_in_plain_event_loop() -> None:
-    request = RequestFactory().get("/")
-    request.user = AnonymousUser()
     with pytest.raises(Http404):
-        asyncio.run(flag_required("new_checkout")(new_async)(request))
+        asyncio.run(flag_required("new_checkout")(new_async)(request_of(AnonymousUser())))

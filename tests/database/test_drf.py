@@ -8,42 +8,32 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
-from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.authentication import BasicAuthentication, SessionAuthentication
 from rest_framework.permissions import IsAdminUser, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.schemas.generators import BaseSchemaGenerator
-from rest_framework.test import APIClient, APIRequestFactory
+from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
 from flagstaff import experiments
 from flagstaff.drf import HasFlag
 from flagstaff.experiments import get_variant
 from flagstaff.models import FeatureFlag
+from tests.support.views import request_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_checkout")]
 
 DETAIL = (
-    'The flag "new_api" is off for this user. To see why, run '
-    '"manage.py flags explain new_api USER".'
+    'The flag "new_checkout" is off for this user. To see why, run '
+    '"manage.py flags explain new_checkout USER".'
 )
 
 
-class HeaderAuthentication(BaseAuthentication):  # type: ignore[misc]
-    """Authenticates by a header with the username, without a session."""
-
-    def authenticate(self, request: Any) -> tuple[User, None] | None:
-        name = request.headers.get("X-Name")
-        return (User.objects.get(username=name), None) if name else None
-
-    def authenticate_header(self, request: Any) -> str:
-        return "Name"
-
-
 class Orders(APIView):  # type: ignore[misc]
-    authentication_classes = [HeaderAuthentication, SessionAuthentication]
+    authentication_classes = [BasicAuthentication, SessionAuthentication]
     renderer_classes = [JSONRenderer]
-    permission_classes = [HasFlag("new_api")]
+    permission_classes = [HasFlag("new_checkout")]
 
     def get(self, request: Any) -> Response:
         """List the orders."""
@@ -58,47 +48,36 @@ def view_with(*permissions: Any) -> Any:
 urlpatterns = [path("orders/", Orders.as_view())]
 
 
-@pytest.fixture
-def alice() -> User:
-    """An allowed user of new_api."""
-    alice = User.objects.create(username="alice")
-    FeatureFlag.objects.create(key="new_api", enabled=True).allowed_users.add(alice)
-    return alice
-
-
-@pytest.fixture
-def bob(alice: User) -> User:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def admin(alice: User) -> User:
-    """A staff user without the flag."""
-    return User.objects.create(username="admin", is_staff=True)
+def request_by(user: User | None) -> Any:
+    """A request of a user whom the framework alone knows."""
+    request = APIRequestFactory().get("/orders/")
+    force_authenticate(request, user)
+    return request
 
 
 def response_of(view: Any, user: User | None) -> tuple[int, Any]:
-    name = {"HTTP_X_NAME": user.username} if user else {}
-    response = view(APIRequestFactory().get("/orders/", **name)).render()
+    response = view(request_by(user)).render()
     data = response.data
     return response.status_code, str(data["detail"]) if isinstance(data, dict) else data
 
 
-@pytest.mark.parametrize("status", [404, 403])
-def test_endpoint_is_open_to_user_with_flag(status: Any, alice: User) -> None:
-    view = view_with(HasFlag("new_api", status=status))
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [(404, "Not found."), (403, "You do not have permission to perform this action.")],
+)
+def test_endpoint_is_open_to_user_with_flag_only(
+    status: Any, detail: str, alice: User, bob: User, settings: Any
+) -> None:
+    view = view_with(HasFlag("new_checkout", status=status))
     assert response_of(view, alice) == (200, "orders")
+    assert response_of(view, bob) == (status, detail)
+    assert response_of(view, None)[0] == (404 if status == 404 else 401)
+    settings.DEBUG = True
+    assert response_of(view, bob) == (status, DETAIL)
 
 
-def test_endpoint_for_user_without_flag_is_not_found(bob: User) -> None:
-    view = view_with(HasFlag("new_api"))
-    assert response_of(view, bob) == (404, "Not found.")
-    assert response_of(view, None) == (404, "Not found.")
-
-
+@pytest.mark.usefixtures("german")
 def test_context_of_the_permission_is_read(bob: User) -> None:
-    rules = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
-    FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
     by_name = HasFlag("german", context=lambda request: {"country": request.user.username})
     assert response_of(view_with(HasFlag("german", context={"country": "DE"})), bob)[0] == 200
     assert response_of(view_with(by_name), bob)[0] == 404
@@ -107,39 +86,23 @@ def test_context_of_the_permission_is_read(bob: User) -> None:
     assert response_of(view_with(by_name), bob)[0] == 200
 
 
-def test_endpoint_with_status_403_is_forbidden_without_flag(bob: User) -> None:
-    view = view_with(HasFlag("new_api", status=403))
-    denied = "You do not have permission to perform this action."
-    assert response_of(view, bob) == (403, denied)
-    status, _detail = response_of(view, None)
-    assert status == 401
-
-
-@pytest.mark.parametrize("status", [404, 403])
-def test_response_names_the_flag_with_debug(status: Any, bob: User, settings: Any) -> None:
-    settings.DEBUG = True
-    view = view_with(HasFlag("new_api", status=status))
-    assert response_of(view, bob) == (status, DETAIL)
-
-
-def test_user_of_session_is_used(client: Any, settings: Any, alice: User, bob: User) -> None:
+def test_user_of_session_or_of_force_authenticate_is_used(
+    client: Any, settings: Any, alice: User, bob: User
+) -> None:
     settings.ROOT_URLCONF = __name__
     client.force_login(alice)
     assert client.get("/orders/").status_code == 200
     client.force_login(bob)
     assert client.get("/orders/").status_code == 404
-
-
-def test_user_of_force_authenticate_is_used(settings: Any, alice: User) -> None:
-    settings.ROOT_URLCONF = __name__
-    client = APIClient()
-    client.force_authenticate(alice)
-    assert client.get("/orders/").status_code == 200
+    api_client = APIClient()
+    api_client.force_authenticate(alice)
+    assert api_client.get("/orders/").status_code == 200
 
 
 @pytest.mark.parametrize("status", [404, 403])
-def test_permission_composes_with_others(status: Any, alice: User, bob: User, admin: User) -> None:
-    flag = HasFlag("new_api", status=status)
+def test_permission_composes_with_others(status: Any, alice: User, bob: User) -> None:
+    admin = User.objects.create(username="admin", is_staff=True)
+    flag = HasFlag("new_checkout", status=status)
     assert response_of(view_with(IsAuthenticated, flag), None)[0] == 401
     assert response_of(view_with(IsAuthenticated, flag), bob)[0] == status
     assert response_of(view_with(IsAuthenticated & flag), alice)[0] == 200
@@ -151,9 +114,14 @@ def test_permission_composes_with_others(status: Any, alice: User, bob: User, ad
 
 def test_user_is_not_read_if_result_does_not_depend_on_it(alice: User) -> None:
     FeatureFlag.objects.update(rollout_percent=100)
-    request: Any = APIRequestFactory().get("/")
-    request.user = SimpleLazyObject(lambda: pytest.fail("the user was read"))
-    assert HasFlag("new_api")().has_permission(request, None) is True
+    request = request_of(SimpleLazyObject(lambda: pytest.fail("the user was read")))
+    assert HasFlag("new_checkout")().has_permission(request, None) is True
+
+
+def serve(view: Any, settings: Any) -> None:
+    """Serves a view with the middleware."""
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("orders/", view.as_view())]})
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
 
 
 def test_permission_uses_snapshot_of_request(settings: Any, client: Any, alice: User) -> None:
@@ -163,9 +131,7 @@ def test_permission_uses_snapshot_of_request(settings: Any, client: Any, alice: 
             FeatureFlag.objects.update(enabled=False)
             super().initial(request, *args, **kwargs)
 
-    module = type("urls", (), {"urlpatterns": [path("orders/", Closing.as_view())]})
-    settings.ROOT_URLCONF = module
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    serve(Closing, settings)
     client.force_login(alice)
     assert client.get("/orders/").status_code == 200
     assert client.get("/orders/").status_code == 404
@@ -178,10 +144,9 @@ def test_variant_of_an_experiment_in_a_view(settings: Any, client: Any, alice: U
 
     experiments.create("color")
     experiments.start("color")
-    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("button/", Button.as_view())]})
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    serve(Button, settings)
     client.force_login(alice)
-    first, second = client.get("/button/").json()
+    first, second = client.get("/orders/").json()
     assert first == second == get_variant("color", alice.pk)
 
 
@@ -193,14 +158,10 @@ def schema_paths(request: Any) -> list[str]:
     return [path for path, *rest in endpoints if generator.has_view_permissions(path, *rest)]
 
 
-def test_schema_without_request_has_endpoint(alice: User) -> None:
-    assert schema_paths(None) == ["/orders/"]
-
-
 def test_schema_of_user_has_permitted_endpoints(alice: User, bob: User) -> None:
+    assert schema_paths(None) == ["/orders/"]
     for user, paths in ((alice, ["/orders/"]), (bob, [])):
-        request = APIRequestFactory().get("/", HTTP_X_NAME=user.username)
-        assert schema_paths(Orders().initialize_request(request)) == paths
+        assert schema_paths(Orders().initialize_request(request_by(user))) == paths
 
 
 def test_schema_generation_is_allowed_without_query(django_assert_num_queries: Any) -> None:
@@ -208,25 +169,19 @@ def test_schema_generation_is_allowed_without_query(django_assert_num_queries: A
         swagger_fake_view = True
 
     with django_assert_num_queries(0):
-        assert HasFlag("new_api")().has_permission(None, None) is True
-        assert HasFlag("new_api")().has_permission(object(), FakeView()) is True
+        assert HasFlag("new_checkout")().has_permission(None, None) is True
+        assert HasFlag("new_checkout")().has_permission(object(), FakeView()) is True
 
 
-@pytest.mark.parametrize(
-    ("key", "status", "message"),
-    [
-        (42, 404, "a flag's key must be a string, not 42"),
-        ("new_api", 401, "the status must be 404 or 403, not 401"),
-    ],
-)
-def test_invalid_argument_is_rejected(key: Any, status: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError)) as error:
-        HasFlag(key, status=status)
-    assert str(error.value) == message
+def test_invalid_argument_is_rejected() -> None:
+    with pytest.raises(TypeError, match=r"^a flag's key must be a string, not 42$"):
+        HasFlag(42)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^the status must be 404 or 403, not 401$"):
+        HasFlag("new_checkout", status=401)  # type: ignore[arg-type]
 
 
 def test_each_permission_has_its_own_flag(alice: User, bob: User) -> None:
     FeatureFlag.objects.create(key="other_api", enabled=True).allowed_users.add(bob)
-    first, second = HasFlag("new_api"), HasFlag("other_api")
+    first, second = HasFlag("new_checkout"), HasFlag("other_api")
     assert [response_of(view_with(first), user)[0] for user in (alice, bob)] == [200, 404]
     assert [response_of(view_with(second), user)[0] for user in (alice, bob)] == [404, 200]

@@ -58,8 +58,9 @@ def sample(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return f"flagstaff_{name}", tuple(sorted({"pid": "4711", **labels}.items()))
 
 
-def test_text_has_all_metrics_with_pid() -> None:
-    assert numbers(prometheus_text(status_of())) == {
+def test_text_has_all_metrics_with_pid_and_no_flag_and_no_error() -> None:
+    text = prometheus_text(status_of())
+    assert numbers(text) == {
         sample("ready"): 1,
         sample("stale"): 1,
         sample("snapshot_age_seconds"): 301.5,
@@ -73,22 +74,13 @@ def test_text_has_all_metrics_with_pid() -> None:
         sample("last_load_seconds"): 0.25,
         **{sample("mode", mode=mode): mode == "down" for mode in MODES},
     }
-
-
-def test_text_without_known_number_has_no_sample() -> None:
-    found = numbers(
-        prometheus_text(status_of(mode="idle", age=None, token=None, load_seconds=None))
-    )
+    for secret in ("new_checkout", "refused", "standby", "search_v2"):
+        assert secret not in text
+    unknown = status_of(mode="idle", age=None, token=None, load_seconds=None)
+    found = numbers(prometheus_text(unknown))
     absent = {sample("snapshot_age_seconds"), sample("token"), sample("last_load_seconds")}
     assert absent.isdisjoint(found)
     assert found[sample("mode", mode="idle")] == 1
-
-
-def test_text_has_no_flag_and_no_error() -> None:
-    text = prometheus_text(status_of())
-    assert "new_checkout" not in text
-    assert "refused" not in text
-    assert "standby" not in text
 
 
 def test_modes_are_documented() -> None:
@@ -103,14 +95,7 @@ def test_names_and_help_follow_prometheus_conventions() -> None:
         assert metric.is_counter == metric.prometheus_name.endswith("_total")
 
 
-def test_collector_equals_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flagstaff.prometheus.status", status_of)
-    registry = CollectorRegistry()
-    prometheus.register(registry)
-    assert numbers(generate_latest(registry).decode()) == numbers(prometheus_text(status_of()))
-
-
-def test_register_reads_no_status_and_rejects_second_call(
+def test_collector_is_registered_once_without_a_status_and_equals_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("flagstaff.prometheus.status", None)
@@ -118,23 +103,19 @@ def test_register_reads_no_status_and_rejects_second_call(
     prometheus.register(registry)
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         prometheus.register(registry)
-
-
-def observed(reader: InMemoryMetricReader) -> dict[str, Any]:
-    data: Any = reader.get_metrics_data()
-    return {
-        metric.name: metric
-        for of_resource in data.resource_metrics
-        for of_scope in of_resource.scope_metrics
-        for metric in of_scope.metrics
-    }
+    monkeypatch.setattr("flagstaff.prometheus.status", status_of)
+    assert numbers(generate_latest(registry).decode()) == numbers(prometheus_text(status_of()))
 
 
 def test_instruments_have_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a provider, the API has instruments that do nothing.
+    otel.register()
     monkeypatch.setattr("flagstaff.otel.status", status_of)
     reader = InMemoryMetricReader()
     otel.register(MeterProvider([reader]))
-    found = observed(reader)
+    data: Any = reader.get_metrics_data()
+    [of_scope] = data.resource_metrics[0].scope_metrics
+    found = {metric.name: metric for metric in of_scope.metrics}
     age, loads = found["flagstaff.snapshot_age"], found["flagstaff.loads"]
     assert (age.unit, loads.unit) == ("s", "")
     assert loads.data.is_monotonic
@@ -148,11 +129,6 @@ def test_instruments_have_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         for metric in METRICS
         for labels, value in metric.read(status_of())
     }
-
-
-def test_otel_register_without_provider_does_nothing() -> None:
-    # The no-op instruments of the API.
-    otel.register()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -169,15 +145,17 @@ def test_loaded_worker_has_metrics() -> None:
     assert by_name["flagstaff_token"] == now.token
 
 
-def test_health_works_without_prometheus_client_and_opentelemetry(
-    run_isolated: RunIsolated,
-) -> None:
-    script = """
+WITHOUT_OPTIONAL_PACKAGES = """
 import sys
-sys.modules["prometheus_client"] = sys.modules["opentelemetry"] = None
+for name in ("jinja2", "rest_framework", "prometheus_client", "opentelemetry"):
+    sys.modules[name] = None
 import django
 django.setup()
-from flagstaff import health
+from flagstaff import context_processors, decorators, health, middleware, mixins, testing
 print(health.metrics.__name__)
 """
-    assert run_isolated(script, DJANGO_SETTINGS_MODULE="tests.support.settings") == "metrics\n"
+
+
+def test_package_works_without_optional_packages(run_isolated: RunIsolated) -> None:
+    settings = "tests.support.settings"
+    assert run_isolated(WITHOUT_OPTIONAL_PACKAGES, DJANGO_SETTINGS_MODULE=settings) == "metrics\n"

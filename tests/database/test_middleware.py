@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
-from django.conf import settings as django_settings
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
-from django.test import AsyncClient, Client, RequestFactory
+from django.test import AsyncClient, Client
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
 
@@ -20,12 +20,12 @@ from flagstaff._engine import direct
 from flagstaff.decorators import flag_required
 from flagstaff.middleware import FlagstaffMiddleware, RequestFlags
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.testing import live_engine, override_flag
+from flagstaff.testing import override_flag
+from tests.support.fixtures import Load
+from tests.support.views import new_async, request_of, with_flags
 
-pytestmark = pytest.mark.django_db
-# The engine has its own connection and sees committed rows only.
-COMMITTED = pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS)
-
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_checkout", "gateway")]
+Get = Callable[[str], Any]
 TAGS = "{% load flagstaff %}{% flag 'new_checkout' %}new{% endflag %} {% value 'gateway' %}"
 
 
@@ -94,157 +94,78 @@ def site(settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
 
 
-@pytest.fixture
-def alice() -> User:
-    """An allowed user of new_checkout."""
-    alice = User.objects.create(username="alice")
-    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    flag.allowed_users.add(alice)
-    KeyValueStore.objects.create(key="gateway", value="stripe")
-    return alice
-
-
-@pytest.fixture
-def as_alice(client: Client, alice: User) -> Client:
+@pytest.fixture(params=[Client, AsyncClient], ids=["WSGI", "ASGI"])
+def get(request: pytest.FixtureRequest, alice: User) -> Get:
+    """Requests a page as alice."""
+    client = request.param()
     client.force_login(alice)
-    return client
+    return async_to_sync(client.get) if request.param is AsyncClient else client.get
 
 
-@pytest.fixture
-def as_alice_async(async_client: AsyncClient, alice: User) -> AsyncClient:
-    async_client.force_login(alice)
-    return async_client
+def test_request_keeps_its_snapshot_and_the_next_has_another(load: Load, get: Get) -> None:
+    load()
+    assert get("/checkout/").content == b"True stripe True stripe False paypal"
+    assert get("/checkout/").content == b"False paypal False paypal False paypal"
 
 
-def page_text(client: Client | AsyncClient, url: str) -> str:
-    """Requests a page through WSGI or ASGI."""
-    get = async_to_sync(client.get) if isinstance(client, AsyncClient) else client.get
-    response = get(url)
-    assert response.status_code == 200
-    return str(response.content.decode())
+def test_async_view_keeps_its_snapshot(load: Load, get: Get) -> None:
+    load()
+    assert get("/checkout/async/").content == b"True stripe True {'new_checkout': True}"
 
 
-def test_request_keeps_snapshot_when_rows_change(as_alice: Client) -> None:
-    assert page_text(as_alice, "/checkout/") == "True stripe True stripe False paypal"
-
-
-@COMMITTED
-def test_request_keeps_snapshot_when_engine_loads_newer_one(as_alice: Client) -> None:
-    with live_engine():
-        assert page_text(as_alice, "/checkout/") == "True stripe True stripe False paypal"
-        assert page_text(as_alice, "/checkout/") == "False paypal False paypal False paypal"
-
-
-def test_async_request_keeps_snapshot(as_alice_async: AsyncClient) -> None:
-    expected = "True stripe True {'new_checkout': True}"
-    assert page_text(as_alice_async, "/checkout/async/") == expected
-
-
-@COMMITTED
-def test_async_request_keeps_snapshot_in_memory(as_alice_async: AsyncClient) -> None:
-    expected = "True stripe True {'new_checkout': True}"
-    with live_engine():
-        assert page_text(as_alice_async, "/checkout/async/") == expected
-
-
-def test_async_view_in_wsgi_and_sync_view_in_asgi_keep_snapshot(
-    as_alice: Client, as_alice_async: AsyncClient
-) -> None:
-    assert page_text(as_alice, "/checkout/async/").startswith("True stripe True")
+def test_template_tags_and_decorated_views_use_snapshot_of_request(get: Get) -> None:
+    assert get("/page/").content == b"new stripe, new stripe, stripe"
     FeatureFlag.objects.update(enabled=True)
-    assert page_text(as_alice_async, "/checkout/").startswith("True stripe True stripe")
+    assert get("/guarded/").content == b"new paypal"
+    FeatureFlag.objects.update(enabled=True)
+    assert get("/guarded/async/").content == b"True"
 
 
-@pytest.mark.parametrize("kind", ["as_alice", "as_alice_async"])
-def test_template_tags_use_snapshot_of_request(kind: str, request: pytest.FixtureRequest) -> None:
-    client = request.getfixturevalue(kind)
-    assert page_text(client, "/page/") == "new stripe, new stripe, stripe"
-
-
-def test_decorated_view_uses_snapshot_of_request(as_alice: Client) -> None:
-    assert page_text(as_alice, "/guarded/") == "new stripe"
-
-
-def test_decorated_async_view_uses_snapshot_of_request(as_alice_async: AsyncClient) -> None:
-    assert page_text(as_alice_async, "/guarded/async/") == "True"
-
-
-@pytest.mark.parametrize("kind", ["as_alice", "as_alice_async"])
 def test_request_without_evaluation_reads_neither_database_nor_session(
-    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = request.getfixturevalue(kind)
     monkeypatch.setattr(direct, "read_all", lambda: pytest.fail("the database was read"))
-    get: Any = async_to_sync(client.get) if isinstance(client, AsyncClient) else client.get
     response = get("/nothing/")
     django_request = getattr(response, "asgi_request", None) or response.wsgi_request
     assert django_request.session.accessed is False
     assert response.headers.get("Vary") is None
 
 
-def test_each_request_has_its_own_snapshot(as_alice: Client) -> None:
-    assert page_text(as_alice, "/page/").startswith("new stripe")
-    assert page_text(as_alice, "/page/").startswith(" paypal")
-
-
-def request_of(user: Any) -> Any:
-    """Returns a request of a user that has passed the middleware."""
-    request: Any = RequestFactory().get("/")
-    request.user = user
-    FlagstaffMiddleware(lambda request: HttpResponse())(request)
-    return request
-
-
-def test_template_reads_flags_by_attribute(alice: User) -> None:
-    text = "{% if request.flags.new_checkout %}new{% endif %}{{ request.flags.missing }}"
-    assert rendered(request_of(alice), text) == "newFalse"
-
-
 def test_flags_are_evaluated_by_key_or_all_at_once(alice: User) -> None:
+    text = "{% if request.flags.new_checkout %}new{% endif %}{{ request.flags.missing }}"
+    assert rendered(with_flags(request_of(alice)), text) == "newFalse"
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
-    flags: RequestFlags = request_of(AnonymousUser()).flags
+    flags: RequestFlags = with_flags(request_of(AnonymousUser())).flags
     assert flags.all() == {"banner": True, "new_checkout": False}
     assert (flags["banner"], flags["new_checkout"]) == (True, False)
     assert flags.enabled("missing", default=True) is True
     assert flags.value("missing", "default") == "default"
 
 
-def test_user_is_not_read_if_result_does_not_depend_on_it(alice: User) -> None:
+def test_user_is_not_read_if_result_does_not_depend_on_it() -> None:
     FeatureFlag.objects.update(rollout_percent=100)
-    flags = request_of(SimpleLazyObject(lambda: pytest.fail("the user was read"))).flags
-    assert flags.enabled("new_checkout") is True
-    assert flags.all() == {"new_checkout": True}
-
-
-def test_user_after_login_during_request_is_used(alice: User) -> None:
-    request = request_of(AnonymousUser())
-    assert request.flags.enabled("new_checkout") is False
-    request.user = alice
-    assert request.flags.enabled("new_checkout") is True
-
-
-def test_request_without_user_is_anonymous(alice: User) -> None:
-    request = request_of(None)
-    del request.user
-    assert request.flags.enabled("new_checkout") is False
-    assert async_to_sync(request.flags.aenabled)("new_checkout") is False
-
-
-def test_async_evaluation_uses_user_without_auser(alice: User) -> None:
-    flags: RequestFlags = request_of(alice).flags
-    assert async_to_sync(flags.aenabled)("new_checkout") is True
-    assert async_to_sync(flags.aall)() == {"new_checkout": True}
-
-
-def test_async_evaluation_does_not_read_user_if_result_does_not_depend_on_it(alice: User) -> None:
-    FeatureFlag.objects.update(rollout_percent=100)
-    request = request_of(None)
+    lazy = SimpleLazyObject(lambda: pytest.fail("the user was read"))
+    request = with_flags(request_of(lazy))
     request.auser = lambda: pytest.fail("the user was read")
+    assert request.flags.enabled("new_checkout") is True
+    assert request.flags.all() == {"new_checkout": True}
     assert async_to_sync(request.flags.aenabled)("new_checkout") is True
 
 
-def test_override_before_first_evaluation_is_in_snapshot(alice: User) -> None:
-    flags: RequestFlags = request_of(None).flags
+def test_user_of_the_moment_is_used_also_without_auser(alice: User) -> None:
+    request = with_flags(request_of(None))
+    assert request.flags.enabled("new_checkout") is False
+    assert async_to_sync(request.flags.aenabled)("new_checkout") is False
+    request.user = AnonymousUser()
+    assert request.flags.enabled("new_checkout") is False
+    request.user = alice
+    assert request.flags.enabled("new_checkout") is True
+    assert async_to_sync(request.flags.aenabled)("new_checkout") is True
+    assert async_to_sync(request.flags.aall)() == {"new_checkout": True}
+
+
+def test_override_before_first_evaluation_is_in_snapshot() -> None:
+    flags: RequestFlags = with_flags(request_of(None)).flags
     with override_flag("new_checkout", True):
         assert flags.enabled("new_checkout") is True
     assert flags.enabled("new_checkout") is True
@@ -252,13 +173,6 @@ def test_override_before_first_evaluation_is_in_snapshot(alice: User) -> None:
 
 
 def test_middleware_is_async_if_next_middleware_is() -> None:
-    class Next:
-        def __init__(self) -> None:
-            markcoroutinefunction(self)
-
-        async def __call__(self, request: HttpRequest) -> HttpResponse:
-            return HttpResponse("next")
-
-    middleware = FlagstaffMiddleware(Next())
+    middleware = FlagstaffMiddleware(new_async)
     assert iscoroutinefunction(middleware)
-    assert async_to_sync(middleware)(RequestFactory().get("/")).content == b"next"
+    assert async_to_sync(middleware)(request_of(None)).content == b"new 0"

@@ -10,43 +10,28 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
-from django.test import RequestFactory
 from django.views import View
 from django.views.generic import RedirectView, TemplateView
 
-from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import FeatureFlag
+from tests.support.views import content_of, new, new_async, old, old_async, request_of, with_flags
 
-pytestmark = pytest.mark.django_db
-
-
-def old(request: HttpRequest, number: int = 0) -> HttpResponse:
-    # Queries: Django forbids that in the thread of an event loop.
-    return HttpResponse(f"old {number} of {User.objects.count()}")
-
-
-async def old_async(request: HttpRequest, number: int = 0) -> HttpResponse:
-    return HttpResponse(f"old {number} of {await User.objects.acount()}")
-
-
-class OldView(View):
-    def get(self, request: HttpRequest, number: int = 0) -> HttpResponse:
-        return HttpResponse(f"old {number} of {User.objects.count()}")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_checkout")]
 
 
 class Checkout(FlagRequiredMixin, View):
     flag_key = "new_checkout"
-
-    def get(self, request: HttpRequest, number: int = 0) -> HttpResponse:
-        return HttpResponse(f"new {number}")
+    get = staticmethod(new)
 
 
 class AsyncCheckout(FlagRequiredMixin, View):
     flag_key = "new_checkout"
+    get = staticmethod(new_async)
 
-    async def get(self, request: HttpRequest, number: int = 0) -> HttpResponse:
-        return HttpResponse(f"new {number}")
+
+class OldView(View):
+    get = staticmethod(old)
 
 
 def subclass(view: Any, **attributes: Any) -> Any:
@@ -57,55 +42,30 @@ def subclass(view: Any, **attributes: Any) -> Any:
 VIEWS = pytest.mark.parametrize("view", [Checkout, AsyncCheckout])
 
 
-@pytest.fixture
-def alice() -> User:
-    """An allowed user of new_checkout."""
-    alice = User.objects.create(username="alice")
-    FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
-    return alice
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
-
-
-def request_of(user: Any, method: str = "get") -> HttpRequest:
-    request = getattr(RequestFactory(), method)("/")
-    request.user = user
-    return request  # type: ignore[no-any-return]
-
-
-def content_of(view: Any, request: HttpRequest, **kwargs: Any) -> str:
-    """Calls a sync or async view like Django's handler and returns its content."""
-    call = async_to_sync(view) if iscoroutinefunction(view) else view
-    return str(call(request, **kwargs).content.decode())
-
-
 @VIEWS
-def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
+def test_view_is_shown_to_user_with_flag_only(view: Any, alice: User, bob: User) -> None:
     assert content_of(view.as_view(), request_of(alice), number=7) == "new 7"
+    for user in (bob, AnonymousUser()):
+        with pytest.raises(Http404):
+            content_of(view.as_view(), request_of(user))
+    assert iscoroutinefunction(view.as_view()) is (view is AsyncCheckout)
+    # Django handles other methods.
+    call = async_to_sync(view.as_view()) if view is AsyncCheckout else view.as_view()
+    assert call(request_of(alice, "post")).status_code == 405
+    assert call(request_of(alice, "options")).headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @VIEWS
+@pytest.mark.usefixtures("german")
 def test_context_of_the_view_is_read(view: Any, bob: User) -> None:
     def get_flag_context(self: Any) -> dict[str, object]:
         return {"country": self.request.headers.get("X-Country")}
 
-    rules = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
-    FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
     german = subclass(view, flag_key="german", flag_context={"country": "DE"})
     assert content_of(german.as_view(), request_of(bob)) == "new 0"
     by_header = subclass(view, flag_key="german", get_flag_context=get_flag_context)
     with pytest.raises(Http404):
         content_of(by_header.as_view(), request_of(bob))
-
-
-@VIEWS
-def test_view_for_user_without_flag_is_not_found(view: Any, alice: User, bob: User) -> None:
-    for user in (bob, AnonymousUser()):
-        with pytest.raises(Http404):
-            content_of(view.as_view(), request_of(user))
 
 
 @pytest.mark.parametrize(
@@ -117,15 +77,10 @@ def test_view_for_user_without_flag_is_not_found(view: Any, alice: User, bob: Us
 def test_otherwise_view_is_shown_to_user_without_flag(
     view: Any, otherwise: Any, alice: User, bob: User
 ) -> None:
-    child = subclass(view, flag_otherwise=otherwise).as_view()
+    # Also by a class that inherits it.
+    child = subclass(subclass(view, flag_otherwise=otherwise)).as_view()
     assert content_of(child, request_of(alice), number=7) == "new 7"
     assert content_of(child, request_of(bob), number=7) == "old 7 of 2"
-
-
-@VIEWS
-def test_otherwise_view_is_inherited(view: Any, alice: User, bob: User) -> None:
-    child = subclass(subclass(view, flag_otherwise=old))
-    assert content_of(child.as_view(), request_of(bob)) == "old 0 of 2"
 
 
 @VIEWS
@@ -136,25 +91,12 @@ def test_as_view_accepts_flag_and_otherwise_view(view: Any, alice: User, bob: Us
     assert content_of(child, request_of(alice)) == "old 0 of 2"
 
 
-@VIEWS
-def test_view_stays_sync_or_async(view: Any) -> None:
-    assert iscoroutinefunction(view.as_view()) is (view is AsyncCheckout)
-
-
-@VIEWS
-def test_other_http_methods_are_handled_by_django(view: Any, alice: User) -> None:
-    view = view.as_view()
-    call = async_to_sync(view) if iscoroutinefunction(view) else view
-    assert call(request_of(alice, "post")).status_code == 405
-    assert call(request_of(alice, "options")).headers["Allow"] == "GET, HEAD, OPTIONS"
-
-
 def test_view_without_flag_key_is_improperly_configured() -> None:
     class WithoutKey(FlagRequiredMixin, View):
         pass
 
     with pytest.raises(ImproperlyConfigured) as error:
-        WithoutKey.as_view()(request_of(None))
+        WithoutKey.as_view()(request_of(AnonymousUser()))
     assert str(error.value) == 'WithoutKey has no flag; set flag_key = "…" in the class'
 
 
@@ -188,17 +130,14 @@ def test_async_view_accepts_response_of_sync_mixin(alice: User) -> None:
 
     class Members(FlagRequiredMixin, Closed):
         flag_key = "new_checkout"
-
-        async def get(self, request: HttpRequest) -> HttpResponse:
-            return HttpResponse("new")
+        get = staticmethod(new_async)
 
     assert content_of(Members.as_view(), request_of(alice)) == "closed"
 
 
 @VIEWS
 def test_view_uses_snapshot_of_request(view: Any, alice: User) -> None:
-    request: Any = request_of(alice)
-    FlagstaffMiddleware(lambda request: HttpResponse())(request)
+    request = with_flags(request_of(alice))
     assert request.flags.enabled("new_checkout") is True
     FeatureFlag.objects.update(enabled=False)
     assert content_of(view.as_view(), request) == "new 0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -11,19 +10,17 @@ from django.core.checks import run_checks
 from django.core.management.commands.migrate import Command as Migrate
 from django.db import connection, migrations
 from django.db.migrations.loader import MigrationLoader
-from django.db.models import Model
 from django.test import override_settings
 
 from flagstaff._tables import groups
-from flagstaff.checks.groups import check_groups
-from flagstaff.checks.stored_rules import StoredRules
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.operations import WatchGroups
+from tests.support.sql import rows
 from tests.support.watched_groups import watch_groups
 
 pytestmark = pytest.mark.django_db
 
-NOT_WATCHED = (
+WHY = (
     "rules read groups, but triggers on public.auth_user_groups and public.auth_group are missing "
     "or outdated, so workers see a change of a group up to five minutes late"
 )
@@ -38,12 +35,7 @@ MIGRATION = (
     "    ]\n"
     "    operations = [WatchGroups()]"
 )
-
-
-def rows(query: str) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall() if cursor.description else []
+NOT_WATCHED = ("flagstaff.W039", WHY, MIGRATION)
 
 
 def messages() -> list[tuple[str, str, str]]:
@@ -78,22 +70,16 @@ def test_project_without_rules_on_groups_has_no_message(beta: Group) -> None:
 
 
 @pytest.mark.usefixtures("flag")
-def test_groups_that_are_not_watched_are_reported_with_a_migration() -> None:
-    assert messages() == [("flagstaff.W039", NOT_WATCHED, MIGRATION)]
-
-
-def test_segment_that_reads_groups_is_reported_too(beta: Group) -> None:
+def test_groups_that_are_not_watched_are_reported_with_a_migration_that_watches_them() -> None:
+    assert messages() == [NOT_WATCHED]
+    FeatureFlag.objects.all().delete()
     Segment.objects.create(key="insiders", conditions=reads("beta"))
-    assert messages() == [("flagstaff.W039", NOT_WATCHED, MIGRATION)]
-
-
-@pytest.mark.usefixtures("flag")
-def test_migration_of_the_hint_watches_the_groups() -> None:
-    [(_, _, hint)] = messages()
-    body = hint.partition("operations:\n")[2].replace("    ", "", 1).replace("\n    ", "\n")
+    assert messages() == [NOT_WATCHED]
+    body = MIGRATION.partition("operations:\n")[2].replace("    ", "", 1).replace("\n    ", "\n")
     names: dict[str, Any] = {}
     exec(body, names)
     [operation] = names["operations"]
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
     watch_groups(operation)
     loader = MigrationLoader(connection)
     assert all(loader.get_migration(*one) for one in names["dependencies"] if one is not ...)
@@ -116,16 +102,17 @@ def test_migration_of_the_hint_watches_the_groups() -> None:
 def test_triggers_that_are_not_as_installed_are_reported(statement: str) -> None:
     watch_groups()
     rows(statement)
-    assert messages() == [("flagstaff.W039", NOT_WATCHED, MIGRATION)]
+    assert messages() == [NOT_WATCHED]
 
 
 class Shop(migrations.Migration):
     operations = [WatchGroups()]
 
 
-@pytest.fixture
-def migration_of_a_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A migration of the project watches groups. It is not applied."""
+@pytest.mark.usefixtures("flag")
+def test_migration_of_the_project_is_the_hint_until_its_triggers_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     load = MigrationLoader.load_disk
 
     def with_shop(loader: MigrationLoader) -> None:
@@ -133,38 +120,20 @@ def migration_of_a_project(monkeypatch: pytest.MonkeyPatch) -> None:
         assert loader.disk_migrations is not None
         loader.disk_migrations["shop", "0002_watch_groups"] = Shop("0002_watch_groups", "shop")
 
-    monkeypatch.setattr(MigrationLoader, "load_disk", with_shop)
-
-
-@pytest.mark.usefixtures("flag", "migration_of_a_project")
-def test_migration_that_is_not_applied_is_the_hint() -> None:
-    assert messages() == [("flagstaff.W039", NOT_WATCHED, 'run "manage.py migrate"')]
-
-
-@pytest.mark.usefixtures("flag", "migration_of_a_project")
-def test_migrate_that_will_watch_the_groups_reports_nothing() -> None:
     class Migrating(Migrate):
         def found(self) -> list[tuple[str, str, str]]:
             return messages()
 
+    monkeypatch.setattr(MigrationLoader, "load_disk", with_shop)
+    assert messages() == [(*NOT_WATCHED[:2], 'run "manage.py migrate"')]
+    # A `migrate` that will watch them reports nothing.
     assert Migrating().found() == []
-
-
-@pytest.mark.usefixtures("flag", "migration_of_a_project")
-def test_applied_migration_whose_triggers_are_missing_is_run_again() -> None:
     rows(
         "INSERT INTO django_migrations (app, name, applied) "
         "VALUES ('shop', '0002_watch_groups', now())"
     )
     again = 'run "manage.py sqlmigrate shop 0002_watch_groups | manage.py dbshell"'
-    assert messages() == [("flagstaff.W039", NOT_WATCHED, again)]
-
-
-class GroupsElsewhere:
-    """Writes users and groups to another database."""
-
-    def db_for_write(self, model: type[Model], **hints: object) -> str | None:
-        return "users" if model._meta.app_label == "auth" else None
+    assert messages() == [(*NOT_WATCHED[:2], again)]
 
 
 OTHERWISE = (
@@ -177,59 +146,46 @@ def unreadable(why: str) -> str:
     return f"workers cannot read the groups of users: {why}; so conditions on groups are false"
 
 
-@pytest.mark.usefixtures("flag")
-def test_groups_in_another_database_are_reported(settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
-    assert messages() == [
-        (
-            "flagstaff.W040",
-            unreadable("the table of auth.User_groups is in another database than the flags"),
-            f"write groups and flags to the same database in your router, {OTHERWISE}",
-        )
-    ]
+def assert_groups_are_unreadable(why: str, hint: str) -> None:
+    found = [one for one in messages() if one[0] == "flagstaff.W040"]
+    assert found == [("flagstaff.W040", unreadable(why), f"{hint}, {OTHERWISE}")]
+
+
+@pytest.mark.usefixtures("flag", "groups_elsewhere")
+def test_groups_in_another_database_are_reported() -> None:
+    assert_groups_are_unreadable(
+        "the table of auth.User_groups is in another database than the flags",
+        "write groups and flags to the same database in your router",
+    )
 
 
 @pytest.mark.usefixtures("flag")
 @override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=["django.contrib.auth"])
 def test_groups_of_tenants_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
-    found = [one for one in messages() if one[0] == "flagstaff.W040"]
-    why = "each tenant has a table of auth.User_groups, and all tenants share the flags"
-    assert found == [
-        (
-            "flagstaff.W040",
-            unreadable(why),
-            f"put the app of this model into SHARED_APPS only, {OTHERWISE}",
-        )
-    ]
+    assert_groups_are_unreadable(
+        "each tenant has a table of auth.User_groups, and all tenants share the flags",
+        "put the app of this model into SHARED_APPS only",
+    )
 
 
 @pytest.mark.usefixtures("flag")
 def test_users_without_groups_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "find_field", lambda model, name: None)
-    found = [one for one in messages() if one[0] == "flagstaff.W040"]
-    assert found == [
-        (
-            "flagstaff.W040",
-            unreadable('auth.User has no ManyToManyField "groups"'),
-            f"add PermissionsMixin to the bases of your user model, {OTHERWISE}",
-        )
-    ]
+    assert_groups_are_unreadable(
+        'auth.User has no ManyToManyField "groups"',
+        "add PermissionsMixin to the bases of your user model",
+    )
 
 
-@pytest.fixture
-def reader(flag: None) -> None:
-    """The connection's role may read all tables but those of groups."""
+@pytest.mark.usefixtures("flag")
+def test_role_without_rights_or_with_hidden_rows_of_groups_is_reported() -> None:
     watch_groups()
     # Before GRANT, which autovacuum of this table waits for: see test_hidden_records.py.
     rows("LOCK TABLE auth_group")
     rows("CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     rows("GRANT USAGE ON SCHEMA public TO reader")
     rows("REVOKE SELECT ON auth_user_groups, auth_group FROM reader; SET LOCAL ROLE reader")
-
-
-@pytest.mark.usefixtures("reader")
-def test_role_without_rights_on_groups_is_reported_with_the_grants() -> None:
     assert messages() == [
         (
             "flagstaff.W040",
@@ -238,10 +194,6 @@ def test_role_without_rights_on_groups_is_reported_with_the_grants() -> None:
         )
         for table in ("auth_user_groups", "auth_group")
     ]
-
-
-@pytest.mark.usefixtures("reader")
-def test_row_security_on_groups_is_reported() -> None:
     rows(
         "RESET ROLE; GRANT SELECT ON auth_user_groups, auth_group TO reader; "
         "ALTER TABLE auth_group ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE reader"
@@ -275,32 +227,16 @@ def test_groups_that_do_not_exist_are_reported_with_the_nearest_names() -> None:
     ]
 
 
-@pytest.mark.usefixtures("flag")
-def test_renamed_group_is_reported(beta: Group) -> None:
-    watch_groups()
-    Group.objects.filter(pk=beta.pk).update(name="betas")
-    [(identifier, text, _)] = messages()
-    assert identifier == "flagstaff.W041"
-    assert "'beta' in rule 1 of 'new_checkout' (did you mean 'betas'?)" in text
-
-
 @pytest.mark.usefixtures("beta")
 def test_pattern_is_no_name_of_a_group() -> None:
     watch_groups()
     conditions = [*reads("bet", operator="startswith"), *reads(True, operator="isnull")]
     FeatureFlag.objects.create(key="new_checkout", rules=[{"conditions": conditions}])
     assert messages() == []
-
-
-@pytest.mark.usefixtures("beta")
-def test_many_missing_groups_are_counted() -> None:
-    create_flag(*(f"group {number}" for number in range(1000)))
-    *_, message = check_groups(connection, StoredRules.read(connection))
-    assert re.search(r" and 997 more$", message.msg)
-
-
-@pytest.mark.usefixtures("beta")
-def test_rules_of_any_json_are_no_error() -> None:
+    create_flag(*(f"group {number}" for number in range(1000)), key="many")
+    assert messages()[0][1].endswith(" and 997 more")
+    # Rules of any JSON are no error.
+    FeatureFlag.objects.all().delete()
     for number, rules in enumerate(("groups", {"groups": 1}, [["groups"]], [reads("beta")[0]])):
         FeatureFlag.objects.create(key=f"flag_{number}", rules=rules)
     assert {identifier for identifier, _, _ in messages()} <= {"flagstaff.W034", "flagstaff.W039"}

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection
-from django.db.models import Model
 
-from flagstaff import explain, flag_enabled, snapshot
+from flagstaff import explain, flag_enabled, impact, snapshot
 from flagstaff._engine.direct import read_groups, read_groups_of
 from flagstaff.models import FeatureFlag
-from tests.conftest import RunIsolated
 
 pytestmark = pytest.mark.django_db
 ON_POSTGRESQL = connection.vendor == "postgresql"
@@ -41,31 +37,15 @@ def of(groups: list[tuple[str, list[str]]] | None) -> dict[str, list[str]]:
     return {name: sorted(users, key=int) for name, users in groups}
 
 
-def test_named_groups_have_their_members(alice: User) -> None:
+def test_groups_that_are_named_exactly_have_their_members(alice: User) -> None:
     both = [str(alice.pk), str(alice.pk + 1)]
     assert of(read_groups(["beta", "empty", "none"])) == {"beta": both, "empty": []}
-
-
-def test_name_in_other_case_is_another_group(alice: User) -> None:
-    assert read_groups(["BETA"]) == []
-
-
-def test_all_groups_are_read_without_names(alice: User) -> None:
-    both = [str(alice.pk), str(alice.pk + 1)]
     assert of(read_groups(None)) == {"beta": both, "staff": both[:1], "empty": []}
-
-
-def test_many_names_are_read_in_several_statements(alice: User) -> None:
-    names = [f"group {number}" for number in range(1200)]
-    assert of(read_groups([*names, "staff"])) == {"staff": [str(alice.pk)]}
-
-
-def test_no_names_read_no_groups(alice: User) -> None:
-    assert read_groups([]) == []
-
-
-def test_groups_of_a_user_are_their_names(alice: User) -> None:
+    assert read_groups(["BETA"]) == read_groups([]) == []
     assert sorted(read_groups_of(str(alice.pk)) or ()) == ["beta", "staff"]
+    # Many names are read in several statements.
+    names = [f"group {number}" for number in range(1200)]
+    assert of(read_groups([*names, "staff"])) == {"staff": both[:1]}
 
 
 @pytest.mark.parametrize("user", [None, "0", "no number", "042", "99999999999999999999", "\0"])
@@ -81,35 +61,19 @@ def test_members_of_a_group_have_the_flag(alice: User) -> None:
         assert snapshot().flag_enabled("new_checkout", user) is has_it
     alice.groups.clear()
     assert flag_enabled("new_checkout", alice) is False
-
-
-@pytest.mark.usefixtures("for_beta")
-def test_anonymous_user_has_an_empty_list(alice: User) -> None:
-    for user in (None, AnonymousUser()):
-        [rule] = explain("new_checkout", user).rules
+    # Anonymous users have an empty list.
+    for nobody in (None, AnonymousUser()):
+        [rule] = explain("new_checkout", nobody).rules
         assert [condition.outcome for condition in rule.conditions] == ["failed"]
 
 
-class GroupsElsewhere:
-    """Writes users and groups to another database."""
-
-    def db_for_write(self, model: type[Model], **hints: object) -> str | None:
-        return "users" if model._meta.app_label == "auth" else None
-
-
-@pytest.mark.usefixtures("for_beta")
-def test_groups_that_cannot_be_read_are_missing(alice: User, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+@pytest.mark.usefixtures("for_beta", "groups_elsewhere")
+def test_groups_that_cannot_be_read_are_missing(alice: User) -> None:
     assert read_groups(["beta"]) is None
     assert read_groups_of(str(alice.pk)) is None
+    assert impact("new_checkout", 0).have == 0
     [rule] = explain("new_checkout", alice).rules
     assert [condition.outcome for condition in rule.conditions] == ["missing"]
-
-
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="this test runs the others on SQLite")
-def test_these_tests_pass_on_sqlite(run_isolated: RunIsolated) -> None:
-    options = ["-q", "-p", "no:cacheprovider", "--ds=tests.support.settings_sqlite", __file__]
-    run_isolated("import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))", *options)
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="a missing table is an error of PostgreSQL")

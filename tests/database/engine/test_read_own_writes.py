@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.conf import settings
 from django.db import connection, transaction
 
 from flagstaff import (
@@ -26,9 +25,9 @@ from flagstaff import (
 )
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
+from tests.support.fixtures import COMMITTED
 
-# The engine has its own connection and sees only committed rows.
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+pytestmark = COMMITTED
 
 
 @pytest.fixture(autouse=True)
@@ -50,48 +49,36 @@ def uncommitted_change(engine: None) -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def in_a_thread(work: Any) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
-
-
 def on() -> bool:
     return flag_enabled("banner")
 
 
 @pytest.mark.usefixtures("uncommitted_change")
-def test_block_sees_uncommitted_changes() -> None:
+def test_block_sees_uncommitted_changes_until_the_outermost_ends() -> None:
     assert (on(), get_value("gateway")) == (False, "stripe")
     with read_own_writes():
+        with read_own_writes():
+            assert on() is True
         assert (on(), get_value("gateway")) == (True, "paypal")
         assert explain("banner").reason == "STATIC"
         assert all_flags() == {"banner": True}
+        assert status().mode == "live"
     assert (on(), get_value("gateway")) == (False, "stripe")
+    with pytest.raises(ZeroDivisionError), read_own_writes():
+        raise ZeroDivisionError
+    assert on() is False
 
 
 @pytest.mark.usefixtures("uncommitted_change")
-def test_snapshot_taken_in_the_block_does_not_change() -> None:
+def test_snapshot_and_other_threads_do_not_change_when_a_block_begins_or_ends() -> None:
+    before = snapshot()
     with read_own_writes():
-        taken = snapshot()
-    assert (taken.flag_enabled("banner"), snapshot().flag_enabled("banner")) == (True, False)
-
-
-@pytest.mark.usefixtures("uncommitted_change")
-def test_snapshot_taken_before_the_block_does_not_change() -> None:
-    taken = snapshot()
-    with read_own_writes():
-        assert taken.flag_enabled("banner") is False
-
-
-@pytest.mark.usefixtures("uncommitted_change")
-def test_other_threads_evaluate_from_memory() -> None:
-    with read_own_writes():
-        assert on() is True
-        assert in_a_thread(on) is False
-        assert in_a_thread(lambda: (all_flags(), get_value("gateway"))) == (
-            {"banner": False},
-            "stripe",
-        )
+        assert before.flag_enabled("banner") is False
+        inside = snapshot()
+        with ThreadPoolExecutor(1) as pool:
+            elsewhere = pool.submit(lambda: (on(), all_flags(), get_value("gateway"))).result()
+    assert (inside.flag_enabled("banner"), snapshot().flag_enabled("banner")) == (True, False)
+    assert elsewhere == (False, {"banner": False}, "stripe")
 
 
 def test_block_follows_each_change_and_its_rollback() -> None:
@@ -105,51 +92,12 @@ def test_block_follows_each_change_and_its_rollback() -> None:
         assert on() is True
         transaction.set_rollback(True)
     assert on() is False
-
-
-def test_block_outside_a_transaction_sees_committed_changes() -> None:
+    # Outside a transaction.
     with read_own_writes():
         FeatureFlag.objects.update(enabled=True)
         assert on() is True
     refresh()
     assert on() is True
-
-
-@pytest.mark.usefixtures("uncommitted_change")
-def test_nested_block_ends_with_the_outermost() -> None:
-    with read_own_writes():
-        with read_own_writes():
-            assert on() is True
-        assert on() is True
-    assert on() is False
-
-
-@pytest.mark.usefixtures("uncommitted_change")
-def test_block_that_raises_ends() -> None:
-    with pytest.raises(ZeroDivisionError), read_own_writes():
-        raise ZeroDivisionError
-    assert on() is False
-
-
-@pytest.mark.usefixtures("uncommitted_change")
-def test_block_of_another_thread_has_no_effect_here() -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def hold_block() -> None:
-        with read_own_writes():
-            entered.set()
-            leave.wait(10)
-
-    with ThreadPoolExecutor(1) as pool:
-        holding = pool.submit(hold_block)
-        entered.wait(10)
-        assert on() is False
-        with read_own_writes():
-            assert on() is True
-            leave.set()
-            holding.result()
-            assert on() is True
-    assert on() is False
 
 
 def test_each_thread_sees_only_its_own_writes() -> None:
@@ -192,14 +140,13 @@ def test_async_task_in_a_block_sees_its_own_writes() -> None:
 
 
 @pytest.mark.usefixtures("uncommitted_change")
-def test_override_wins_over_the_block() -> None:
-    with read_own_writes(), override_flag("banner", False):
-        assert on() is False
-
-
-def test_evaluation_in_the_block_is_not_counted_as_a_query(django_assert_num_queries: Any) -> None:
+def test_override_wins_over_the_block_which_counts_no_query(
+    django_assert_num_queries: Any,
+) -> None:
     with read_own_writes(), django_assert_num_queries(0):
-        assert on() is False
+        assert on() is True
+        with override_flag("banner", False):
+            assert on() is False
 
 
 def test_evaluation_in_a_failed_transaction_returns_the_default() -> None:
@@ -209,9 +156,3 @@ def test_evaluation_in_a_failed_transaction_returns_the_default() -> None:
         assert flag_enabled("banner", default=True) is True
         transaction.set_rollback(True)
     assert on() is False
-
-
-def test_engine_stays_live_during_the_block() -> None:
-    with read_own_writes():
-        assert on() is False
-        assert status().mode == "live"

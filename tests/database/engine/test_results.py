@@ -1,6 +1,6 @@
 """For any flag and user, memory, the database and the article's code return the same result.
 
-The last test runs these tests again with other types of primary keys.
+tests/system/engine/test_other_projects.py runs these tests with other types of primary keys.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, models
@@ -20,21 +19,19 @@ from django.db.models import Model
 from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff import explain, flag_enabled, refresh
+from flagstaff import explain, flag_enabled
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, FlagStore, as_user
-from tests.conftest import RunIsolated
+from tests.support.fixtures import COMMITTED, Load
+from tests.support.repeats import repeats
 
 pytestmark = pytest.mark.django_db
-# The engine has its own connection and sees only committed rows. `available_apps` makes Django's
-# flush faster.
-COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
 User: Any = get_user_model()
-PAIRS = 100_000 if User._meta.label == "auth.User" else 30_000
+PAIRS = repeats(100_000, 20_000)
 # An evaluation with the ORM takes a thousand times as long.
-ORM_PAIRS = 500
+ORM_PAIRS = repeats(500, 200)
 
 MakeUser = Callable[[], Any]
 ALPHABETS = (
@@ -112,15 +109,14 @@ def same(user: Any) -> Any:
     return user
 
 
-def anonymous_users() -> list[MakeUser]:
-    return [
-        lambda: None,
-        AnonymousUser,
-        lambda: User(pk=None),
-        lambda: SimpleLazyObject(AnonymousUser),
-        lambda: SimpleLazyObject(lambda: None),
-        lambda: SimpleLazyObject(lambda: User(pk=None)),
-    ]
+ANONYMOUS_USERS: list[MakeUser] = [
+    lambda: None,
+    AnonymousUser,
+    lambda: User(pk=None),
+    lambda: SimpleLazyObject(AnonymousUser),
+    lambda: SimpleLazyObject(lambda: None),
+    lambda: SimpleLazyObject(lambda: User(pk=None)),
+]
 
 
 class Population:
@@ -155,7 +151,7 @@ class Population:
 
     def pairs(self, count: int) -> Iterator[tuple[str, MakeUser]]:
         """Random pairs of a key and a user, mostly of those in the database."""
-        users = anonymous_users()
+        users = [*ANONYMOUS_USERS]
         for _ in range(2_000):
             pk = random.choice(self.pks) if random.random() < 0.5 else some_pk()
             users.append(some_user(pk))
@@ -203,123 +199,21 @@ def test_database_returns_the_articles_results() -> None:
     assert differences(population, ORM_PAIRS, *evaluators) == []
 
 
-@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
-def start_mode(request: pytest.FixtureRequest, db: None) -> Iterator[Callable[[], None]]:
-    """Both evaluation modes. Call it after the flags are created."""
-    if request.param == "database":
-        yield lambda: None
-        return
-    with live_engine():
-        yield refresh
-
-
-Start = Callable[[], None]
-
-
-def stored_user() -> Any:
-    return User.objects.create(pk=some_storable_pk(), username="alice")
-
-
-def request_user(user: object, reads: list[object]) -> SimpleLazyObject[object]:
-    """A lazy user like that of a request; `reads` records when it is read from the session."""
-
-    def read() -> object:
-        reads.append(user)
-        return user
-
-    return SimpleLazyObject(read)
-
-
-def test_user_keeps_the_flag_as_the_rollout_grows(start_mode: Start) -> None:
-    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    users, had = [some_pk() for _ in range(100)], set[object]()
-    for percent in [0, 1, 10, 50, 99, 100]:
-        FeatureFlag.objects.filter(pk=flag.pk).update(rollout_percent=percent)
-        start_mode()
-        have = {user for user in users if flag_enabled("new_checkout", user)}
-        assert had <= have
-        had = have
-    assert had == set(users)
-
-
-def test_lazy_user_is_read_once_if_the_result_depends_on_it(start_mode: Start) -> None:
-    alice = stored_user()
-    FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
-    FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice)
-    start_mode()
-    for key in ("half", "listed"):
-        reads: list[object] = []
-        lazy_user = request_user(alice, reads)
-        assert flag_enabled(key, lazy_user) is flag_enabled(key, alice)
-        assert flag_enabled(key, lazy_user) is flag_enabled(key, alice)
-        assert reads == [alice]
-
-
-@pytest.mark.parametrize(
-    "flag",
-    [
-        {"enabled": False, "rollout_percent": 50},
-        {"enabled": True, "rollout_percent": 100},
-        {"enabled": True, "rollout_percent": 0},
-        {"key": "another"},
-    ],
-    ids=["disabled", "at 100 percent", "at 0 percent without allowed users", "missing"],
-)
-def test_lazy_user_is_not_read_if_the_result_does_not_depend_on_it(
-    start_mode: Start, flag: dict[str, Any]
-) -> None:
-    FeatureFlag.objects.create(**{"key": "new_checkout", **flag})
-    start_mode()
-    reads: list[object] = []
-    flag_enabled("new_checkout", request_user(AnonymousUser(), reads))
-    assert reads == []
-
-
-@pytest.mark.parametrize("flag", [{"enabled": False}, {"enabled": True, "rollout_percent": 100}])
-def test_lazy_user_is_not_read_despite_allowed_users(
-    start_mode: Start, flag: dict[str, Any]
-) -> None:
-    FeatureFlag.objects.create(key="new_checkout", **flag).allowed_users.add(stored_user())
-    start_mode()
-    reads: list[object] = []
-    assert flag_enabled("new_checkout", request_user(AnonymousUser(), reads)) is flag["enabled"]
-    assert reads == []
-
-
 class SessionExpiredError(Exception):
     pass
 
 
 @pytest.mark.parametrize("error", [SessionExpiredError, KeyError, SystemExit])
-def test_error_of_a_lazy_user_propagates(start_mode: Start, error: type[BaseException]) -> None:
+def test_error_of_a_lazy_user_propagates(load: Load, error: type[BaseException]) -> None:
     def read() -> object:
         raise error("on purpose")
 
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
-    start_mode()
+    load()
     with pytest.raises(error, match="on purpose"):
         flag_enabled("new_checkout", SimpleLazyObject(read))
     with pytest.raises(error, match="on purpose"):
         explain("new_checkout", SimpleLazyObject(read))
-
-
-def test_proxy_of_an_allowed_user_is_allowed(start_mode: Start) -> None:
-    alice = PROXY(pk=stored_user().pk)
-    FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice.pk)
-    start_mode()
-    assert flag_enabled("listed", alice)
-    assert flag_enabled("listed", SimpleLazyObject(lambda: alice))
-
-
-def test_user_with_multi_table_inheritance_is_evaluated_by_the_shared_key(
-    start_mode: Start,
-) -> None:
-    alice = CHILD(pk=stored_user().pk)
-    FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice.pk)
-    FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
-    start_mode()
-    assert flag_enabled("listed", alice)
-    assert explain("half", alice) == explain("half", alice.pk)
 
 
 def test_user_loaded_with_multi_table_inheritance_is_allowed() -> None:
@@ -329,23 +223,3 @@ def test_user_loaded_with_multi_table_inheritance_is_allowed() -> None:
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice.pk)
     assert flag_enabled("listed", CHILD.objects.get())
     assert flag_enabled("listed", CHILD.objects.only("username").get())
-
-
-@pytest.mark.skipif(
-    User._meta.label != "auth.User", reason="the test below runs the other user models"
-)
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize(
-    ("users", "tests"),
-    [
-        ("bigint", "test_cases"),
-        ("uuid", "test_cases or articles_results"),
-        ("text", "test_cases or articles_results"),
-    ],
-)
-def test_these_tests_pass_with_other_primary_keys(
-    users: str, tests: str, run_isolated: RunIsolated
-) -> None:
-    which = [__file__, "tests/conformance", "-k", tests]
-    options = ["-q", "-p", "no:cacheprovider", f"--ds=tests.support.apps.settings_{users}"]
-    run_isolated("import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))", *options, *which)

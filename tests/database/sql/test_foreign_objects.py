@@ -10,9 +10,11 @@ from django.db.migrations.state import ProjectState
 
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.operations import InstallFunctions, InstallTables
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
+TABLES = InstallTables()
 ALARM = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
 OBJECTS = {
     "token table": ("flagstaff_token", "CREATE TABLE flagstaff_token (id int)"),
@@ -40,30 +42,24 @@ OBJECTS = {
 @pytest.fixture(autouse=True)
 def empty_schema(db: None) -> Iterator[None]:
     """A schema of the owner, in which another role may create objects."""
-    execute(
+    rows(
         "CREATE ROLE app; CREATE ROLE mallory; CREATE ROLE superuser SUPERUSER; "
         "CREATE SCHEMA open AUTHORIZATION app; "
         "GRANT USAGE, CREATE ON SCHEMA open TO mallory; SET LOCAL search_path = open"
     )
     yield
-    execute("RESET ROLE")
+    rows("RESET ROLE")
 
 
-def execute(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def install() -> None:
+def install(operation: InstallTables | InstallFunctions = TABLES) -> None:
     with transaction.atomic(), connection.schema_editor() as editor:
-        state = ProjectState()
-        InstallTables().database_forwards("flagstaff", editor, state, state)
+        operation.database_forwards("flagstaff", editor, ProjectState(), ProjectState())
 
 
 @pytest.mark.parametrize("role", ["app", "superuser"])
 @pytest.mark.parametrize(("name", "statement"), OBJECTS.values(), ids=OBJECTS)
 def test_object_of_another_role_stops_the_migration(role: str, name: str, statement: str) -> None:
-    execute(f"SET LOCAL ROLE mallory; {statement}; SET LOCAL ROLE {role}")
+    rows(f"SET LOCAL ROLE mallory; {statement}; SET LOCAL ROLE {role}")
     with pytest.raises(FlagstaffError) as error:
         install()
     assert str(error.value) == (
@@ -73,27 +69,17 @@ def test_object_of_another_role_stops_the_migration(role: str, name: str, statem
 
 
 def test_function_of_another_role_stops_the_migration_that_replaces_functions() -> None:
-    execute("SET LOCAL ROLE app")
+    rows("SET LOCAL ROLE app")
     install()
     name, statement = OBJECTS["overload"]
-    execute(f"SET LOCAL ROLE mallory; {statement}; SET LOCAL ROLE app")
-    with (
-        pytest.raises(FlagstaffError, match=f"open.{name} belongs to role mallory"),
-        transaction.atomic(),
-        connection.schema_editor() as editor,
-    ):
-        InstallFunctions().database_forwards("flagstaff", editor, ProjectState(), ProjectState())
+    rows(f"SET LOCAL ROLE mallory; {statement}; SET LOCAL ROLE app")
+    with pytest.raises(FlagstaffError, match=f"open.{name} belongs to role mallory"):
+        install(InstallFunctions())
 
 
-def test_tables_of_the_same_role_are_installed_again() -> None:
-    execute("SET LOCAL ROLE app")
+def test_objects_are_installed_again_by_the_same_role_and_a_superuser() -> None:
+    rows("SET LOCAL ROLE app")
     install()
     install()
-
-
-def test_functions_of_the_owner_of_the_tables_are_replaced_by_a_superuser() -> None:
-    execute("SET LOCAL ROLE app")
-    install()
-    execute("SET LOCAL ROLE superuser")
-    with transaction.atomic(), connection.schema_editor() as editor:
-        InstallFunctions().database_forwards("flagstaff", editor, ProjectState(), ProjectState())
+    rows("SET LOCAL ROLE superuser")
+    install(InstallFunctions())

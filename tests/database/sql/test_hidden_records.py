@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection
 
 from flagstaff import changes, impact, usage
 from flagstaff.exceptions import FlagstaffError, NoHistoryError, NoUsageError, NoWebhooksError
 from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.webhooks.queue import require_tables
+from tests.support.conditions import condition
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -31,10 +30,9 @@ SET LOCAL ROLE policed;
 """
 
 
-def hide_rows(table: str, condition: str = "false") -> None:
+def hide_rows(table: str, shown: str = "false") -> None:
     """Continues as a role that sees only the rows that fulfil the condition."""
-    with connection.cursor() as cursor:
-        cursor.execute(POLICY.format(table=table, condition=condition))
+    rows(POLICY.format(table=table, condition=shown))
 
 
 def reason(table: str) -> str:
@@ -45,27 +43,48 @@ def reason(table: str) -> str:
     )
 
 
-READERS: dict[str, Callable[[], Any]] = {
-    "history": lambda: flag_history("new_checkout"),
-    "undo": lambda: changes.undo("new_checkout"),
-    "restore": lambda: changes.restore("new_checkout", to=1),
-    "expected version": lambda: changes.set_rollout("new_checkout", 9, expect_version=1),
-    "prune": lambda: prune(timedelta(days=1)),
-    "forget-user": lambda: forget_user(1),
+Read = Callable[[], object]
+ERRORS: dict[str, tuple[type[FlagstaffError], str]] = {
+    "history": (NoHistoryError, 'history is not available in database "default"; '),
+    "usage": (NoUsageError, 'usage is not available in database "default"; '),
+    "webhooks": (NoWebhooksError, 'webhooks are not available in database "default"; '),
+    "impact": (FlagstaffError, "the users cannot be counted: "),
+}
+ENTRIES = ("history", "flagstaff_change")
+# The error, the table with hidden rows, and what reads it.
+READERS: dict[str, tuple[str, str, Read]] = {
+    "history": (*ENTRIES, lambda: flag_history("new_checkout")),
+    "undo": (*ENTRIES, lambda: changes.undo("new_checkout")),
+    "restore": (*ENTRIES, lambda: changes.restore("new_checkout", to=1)),
+    "version": (*ENTRIES, lambda: changes.set_rollout("new_checkout", 9, expect_version=1)),
+    "prune": (*ENTRIES, lambda: prune(timedelta(days=1))),
+    "forget-user": (*ENTRIES, lambda: forget_user(1)),
+    "usage": ("usage", "flagstaff_usage", usage),
+    "workers": ("usage", "flagstaff_usage_worker", usage),
+    "changes": ("webhooks", "flagstaff_change", require_tables),
+    "receivers": ("webhooks", "flagstaff_receiver", require_tables),
+    "deliveries": ("webhooks", "flagstaff_delivery", require_tables),
+    "users": ("impact", "auth_user", lambda: impact("new_checkout", 100)),
+    "groups": ("impact", "auth_user_groups", lambda: impact("new_checkout", 100)),
+    "flags": ("impact", "flagstaff_featureflag", lambda: impact("new_checkout", 100)),
+    "allowed users": (
+        *("impact", "flagstaff_featureflag_allowed_users"),
+        lambda: impact("new_checkout", 100),
+    ),
 }
 
 
-@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
-def test_history_with_hidden_entries_is_refused(read: Callable[[], Any]) -> None:
-    changes.create("new_checkout", rollout_percent=5)
+@pytest.mark.parametrize(("error", "table", "read"), READERS.values(), ids=READERS)
+def test_read_of_hidden_rows_is_refused(error: str, table: str, read: Read) -> None:
+    changes.create("new_checkout", rules=[{"conditions": [condition("groups", "in", "beta")]}])
     changes.set_rollout("new_checkout", 50)
     newest = Change.objects.latest("id").pk
-    hide_rows("flagstaff_change", f"id < {newest}")
-    with pytest.raises(NoHistoryError) as error:
+    hide_rows(table, f"id < {newest}" if table == "flagstaff_change" else "false")
+    kind, start = ERRORS[error]
+    with pytest.raises(kind) as caught:
         read()
-    assert str(error.value) == (
-        f'history is not available in database "default"; {reason("flagstaff_change")}'
-    )
+    assert str(caught.value) == start + reason(table)
+    rows("RESET ROLE")
     assert FeatureFlag.objects.get().rollout_percent == 50
 
 
@@ -74,31 +93,3 @@ def test_change_beside_hidden_entries_is_written() -> None:
     hide_rows("flagstaff_change")
     changes.disable("new_checkout")
     assert not FeatureFlag.objects.get().enabled
-
-
-@pytest.mark.parametrize("table", ["flagstaff_usage", "flagstaff_usage_worker"])
-def test_usage_with_hidden_rows_is_refused(table: str) -> None:
-    hide_rows(table)
-    with pytest.raises(NoUsageError) as error:
-        usage()
-    assert str(error.value) == f'usage is not available in database "default"; {reason(table)}'
-
-
-@pytest.mark.parametrize("table", ["flagstaff_change", "flagstaff_receiver", "flagstaff_delivery"])
-def test_webhooks_with_hidden_rows_are_refused(table: str) -> None:
-    hide_rows(table)
-    with pytest.raises(NoWebhooksError) as error:
-        require_tables()
-    assert str(error.value).endswith(reason(table))
-
-
-@pytest.mark.parametrize(
-    "table", ["auth_user", "flagstaff_featureflag", "flagstaff_featureflag_allowed_users"]
-)
-def test_impact_with_hidden_rows_is_refused(table: str) -> None:
-    User.objects.bulk_create(User(username=f"user{number}") for number in range(10))
-    changes.create("new_checkout", rollout_percent=0)
-    hide_rows(table)
-    with pytest.raises(FlagstaffError) as error:
-        impact("new_checkout", 100)
-    assert str(error.value) == f"the users cannot be counted: {reason(table)}"

@@ -66,43 +66,33 @@ def list_of_length(length: int) -> list[str]:
     return ["x" * (length - len('[""]'))]
 
 
-def store(rules: list[Any]) -> None:
-    FeatureFlag(key="new_checkout", enabled=True, rollout_percent=10, rules=rules).save_base()
-
-
 @pytest.mark.django_db
-def test_flag_without_rules_has_null() -> None:
-    store([])
+def test_rules_are_loaded_up_to_256_kib_and_null_if_there_are_none() -> None:
+    FeatureFlag(key="new_checkout", enabled=True, rollout_percent=10, rules=[]).save_base()
     assert loaded("load_flags_v1")["rules"] is None
-
-
-@pytest.mark.django_db
-def test_rules_of_256_kib_are_loaded() -> None:
-    store(list_of_length(MAX_LENGTH))
+    FeatureFlag.objects.update(rules=list_of_length(MAX_LENGTH))
     assert len(loaded("load_flags_v1")["rules"]) == MAX_LENGTH
-
-
-@pytest.mark.django_db
-def test_rules_over_256_kib_are_not_loaded_but_the_other_columns_are() -> None:
-    store(list_of_length(MAX_LENGTH + 1))
+    FeatureFlag.objects.update(rules=list_of_length(MAX_LENGTH + 1))
     row = loaded("load_flags_v1")
     assert row["rules"] == ""
     assert (row["key"], row["enabled"], row["rollout_percent"]) == ("new_checkout", True, 10)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("unit", "read"), [("user", None), ("visitor", "visitor"), ("organization", "organization")]
-)
-def test_bucketing_unit_is_loaded_unless_it_is_the_user(unit: str, read: str | None) -> None:
-    FeatureFlag(key="new_checkout", bucket_by=unit).save_base()
-    assert loaded("load_flags_v1")["bucket_by"] == read
+def test_bucketing_unit_is_loaded_unless_it_is_the_user() -> None:
+    FeatureFlag(key="new_checkout").save_base()
+    for unit, read in (("user", None), ("visitor", "visitor"), ("plan", "plan")):
+        FeatureFlag.objects.update(bucket_by=unit)
+        assert loaded("load_flags_v1")["bucket_by"] == read
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("length", "too_large"), [(MAX_LENGTH, False), (MAX_LENGTH + 1, True)])
-def test_conditions_over_256_kib_are_not_loaded(length: int, too_large: bool) -> None:
-    Segment(key="enterprise", conditions=list_of_length(length)).save_base()
+def test_conditions_over_256_kib_are_not_loaded() -> None:
+    Segment(key="enterprise", conditions=list_of_length(MAX_LENGTH)).save_base()
     row = loaded("load_segments_v1")
-    assert (row["key"], row["too_large"]) == ("enterprise", too_large)
-    assert (row["conditions"] is None) is too_large
+    assert (row["key"], row["too_large"], len(row["conditions"])) == (
+        *("enterprise", False, MAX_LENGTH),
+    )
+    Segment.objects.update(conditions=list_of_length(MAX_LENGTH + 1))
+    row = loaded("load_segments_v1")
+    assert (row["key"], row["too_large"], row["conditions"]) == ("enterprise", True, None)

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 from flagstaff._tables.names import fill, names, sql
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -19,11 +20,16 @@ TOKEN_TRIGGER_OF_HEIR = (
     "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heir "
     "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
 )
-OTHER_FUNCTION = """
-    CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-    CREATE OR REPLACE TRIGGER flagstaff_token_v1 AFTER INSERT ON flagstaff_featureflag
-    FOR EACH STATEMENT EXECUTE FUNCTION {name}()
-"""
+NOTHING = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+
+
+def other_function(name: str) -> str:
+    return (
+        f"CREATE FUNCTION {name}() {NOTHING}; "
+        f"CREATE OR REPLACE TRIGGER flagstaff_token_v1 AFTER INSERT ON {TABLE} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+    )
+
 
 # Statements, and whether the table of flags then writes tokens.
 TOKEN_CASES = {
@@ -42,15 +48,9 @@ TOKEN_CASES = {
     "renamed trigger": (f"ALTER TRIGGER flagstaff_token_v1 ON {TABLE} RENAME TO other", True),
     "renamed function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO other", False),
     "newer function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO flagstaff_token_v2", True),
-    "function with a similar name": (OTHER_FUNCTION.format(name="flagstaff_tokens"), False),
-    "function of a project": (OTHER_FUNCTION.format(name="my_function"), False),
-    "replaced function": (
-        (
-            "CREATE OR REPLACE FUNCTION flagstaff_token_v1() RETURNS trigger "
-            "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-        ),
-        False,
-    ),
+    "function with a similar name": (other_function("flagstaff_tokens"), False),
+    "function of a project": (other_function("my_function"), False),
+    "replaced function": (f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}", False),
     "replaced function of tokens": (
         (
             'CREATE OR REPLACE FUNCTION flagstaff_write_token_v1(of_relation "char") '
@@ -59,17 +59,13 @@ TOKEN_CASES = {
         False,
     ),
     "replaced function of the history": (
-        (
-            "CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() RETURNS trigger "
-            "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-        ),
+        f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}",
         True,
     ),
     "function of an older version, without a hash": (
         (
             "COMMENT ON FUNCTION flagstaff_token_v1() IS NULL; "
-            "CREATE OR REPLACE FUNCTION flagstaff_token_v1() RETURNS trigger "
-            "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+            f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}"
         ),
         True,
     ),
@@ -115,19 +111,11 @@ HISTORY_CASES = {
     "missing insert trigger": (f"DROP TRIGGER flagstaff_history_insert_v1 ON {TABLE}", False),
     "renamed function": ("ALTER FUNCTION flagstaff_row_history_v1 RENAME TO other", False),
     "replaced function": (
-        (
-            "CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() RETURNS trigger "
-            "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-        ),
+        f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}",
         False,
     ),
     "disabled token": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_v1", True),
 }
-
-
-def execute(statements: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statements or "SELECT 1")
 
 
 def health() -> dict[str, TriggerHealth]:
@@ -150,7 +138,7 @@ def identified(column: str) -> object:
 
 @pytest.mark.parametrize(("statements", "expected"), TOKEN_CASES.values(), ids=TOKEN_CASES)
 def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expected: bool) -> None:
-    execute(statements)
+    rows(statements or "SELECT 1")
     tables = health()
     assert tables["f"].writes_tokens is expected
     assert all(table.writes_tokens for table in tables.values()) is expected
@@ -160,26 +148,23 @@ def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expe
 
 def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
     before = identified("shape")
-    execute(f"CREATE TABLE heir () INHERITS ({TABLE}); DROP TABLE heir")
+    rows(f"CREATE TABLE heir () INHERITS ({TABLE}); DROP TABLE heir")
     assert identified("shape") != before
 
 
 @pytest.mark.parametrize(("statements", "expected"), HISTORY_CASES.values(), ids=HISTORY_CASES)
 def test_history_is_written_only_with_all_triggers_firing(statements: str, expected: bool) -> None:
-    execute(statements)
+    rows(statements or "SELECT 1")
     assert health()["f"].writes_history is expected
 
 
-def test_triggers_of_other_tables_do_not_count() -> None:
-    execute(f"ALTER TABLE {TABLE} DISABLE TRIGGER USER")
+def test_installed_triggers_are_healthy_and_those_of_other_tables_do_not_count() -> None:
+    tables = health()
+    assert {*tables} == {"f", "m", "k", "s"}
+    for table in tables.values():
+        assert (table.writes_tokens, table.writes_history) == (True, True)
+        assert (table.missing(), table.disabled(), table.outdated("public")) == ([], [], [])
+    rows(f"ALTER TABLE {TABLE} DISABLE TRIGGER USER")
     tables = health()
     assert [relation for relation in tables if not tables[relation].writes_tokens] == ["f"]
     assert [relation for relation in tables if not tables[relation].writes_history] == ["f"]
-
-
-@pytest.mark.parametrize("relation", ["f", "m", "k", "s"])
-def test_installed_triggers_are_healthy(relation: str) -> None:
-    table = health()[relation]
-    assert table.writes_tokens
-    assert table.writes_history
-    assert (table.missing(), table.disabled(), table.outdated("public")) == ([], [], [])

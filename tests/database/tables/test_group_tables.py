@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from flagstaff._tables.watched_groups import watched_groups
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.operations import WatchGroups
+from tests.support.conditions import condition
+from tests.support.sql import Tokens, rows
 from tests.support.watched_groups import unwatch_groups, watch_groups
 
 pytestmark = pytest.mark.django_db
@@ -26,39 +28,16 @@ pytestmark = pytest.mark.django_db
 WATCH = WatchGroups("common.FeatureFlag")
 
 
-def rows(query: str, *parameters: str | int) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-
 def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
     """The members by the name of the group, as workers load them. Workers join equal names."""
     query = fill(sql("load_groups_v1"), found).replace("$1", "%(names)s")
+    members: dict[str, list[Any]] = {}
     with connection.cursor() as cursor:
         cursor.execute(query, {"names": [*groups] or None})
-        members: dict[str, list[Any]] = {}
         for name, users in cursor:
-            members[name] = sorted([*members.get(name, []), *map(as_loaded, users)])
-        return members
-
-
-def as_loaded(user_pk: Any) -> int | str:
-    assert isinstance(user_pk, int | str)
-    return user_pk
-
-
-def test_all_names_of_groups_are_quoted() -> None:
-    found = names(connection)
-    assert {name: found[name] for name in found if name.startswith(("membership_", "group_"))} == {
-        "membership_table": '"auth_user_groups"',
-        "membership_user": '"user_id"',
-        "membership_group": '"group_id"',
-        "membership_user_type": "int8",
-        "group_table": '"auth_group"',
-        "group_pk": '"id"',
-        "group_name": '"name"',
-    }
+            assert all(isinstance(pk, int | str) for pk in users)
+            members[name] = sorted([*members.get(name, []), *users])
+    return members
 
 
 @pytest.fixture
@@ -71,31 +50,16 @@ def alice(db: None) -> User:
     return alice
 
 
-def test_named_groups_are_loaded_with_their_members(alice: User) -> None:
-    assert load(names(connection), "beta", "empty", "none") == {
-        "beta": [alice.pk, alice.pk + 1],
-        "empty": [],
-    }
-
-
-def test_all_groups_are_loaded_without_names(alice: User) -> None:
-    assert load(names(connection)) == {
-        "beta": [alice.pk, alice.pk + 1],
-        "staff": [alice.pk + 1],
-        "empty": [],
-    }
-
-
-def test_name_in_other_case_is_another_group(alice: User) -> None:
-    assert load(names(connection), "BETA") == {}
-
-
-def test_two_groups_with_one_name_are_both_loaded(alice: User) -> None:
-    rows(
-        "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key"
-    )
+def test_groups_that_are_named_exactly_are_loaded_with_their_members(alice: User) -> None:
+    found, both = names(connection), [alice.pk, alice.pk + 1]
+    assert load(found, "beta", "empty", "none") == {"beta": both, "empty": []}
+    assert load(found) == {"beta": both, "staff": both[1:], "empty": []}
+    assert load(found, "BETA") == {}
+    # Two groups with one name.
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    rows("ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key")
     Group.objects.filter(name="staff").update(name="beta")
-    assert load(names(connection), "beta") == {"beta": [alice.pk, alice.pk + 1, alice.pk + 1]}
+    assert load(found, "beta") == {"beta": [*both, both[1]]}
 
 
 @dataclass(frozen=True)
@@ -103,7 +67,7 @@ class Project:
     """The models of a project, the model of its users, and the first member of its group."""
 
     operations: tuple[Operation, ...]
-    member: dict[str, Any]
+    member: dict[str, Any] = field(default_factory=lambda: {"pk": 7})
     users: str = "common.Member"
     groups: str = "common.Team"
     #: As text or int, as workers read it.
@@ -159,12 +123,24 @@ def link(label: str) -> Any:
     )
 
 
+def membership(**fields: dict[str, Any]) -> tuple[Operation, ...]:
+    """A through model, and the field of the users that goes through it."""
+    columns = [
+        (name, to(f"common.{name.title()}", **fields.get(name, {}))) for name in ("team", "member")
+    ]
+    groups = models.ManyToManyField("common.Team", through="common.Membership")
+    return (
+        model("Membership", pk(), *columns),
+        migrations.AddField("Member", "groups", groups),
+    )
+
+
 NAME = ("name", models.TextField())
 GROUPS = ("groups", models.ManyToManyField("common.Team"))
 UUID = "00000000-0000-0000-0000-000000000007"
 
 PROJECTS = {
-    "other models": Project((model("Team", pk(), NAME), model("Member", pk(), GROUPS)), {"pk": 7}),
+    "other models": Project((model("Team", pk(), NAME), model("Member", pk(), GROUPS))),
     "uuid of users, text of groups": Project(
         (
             model("Team", pk(models.TextField), NAME),
@@ -175,7 +151,6 @@ PROJECTS = {
     ),
     "groups of django.contrib.auth": Project(
         (model("Member", pk(), ("groups", models.ManyToManyField("auth.Group"))),),
-        {"pk": 7},
         groups="auth.Group",
     ),
     "through model with other columns": Project(
@@ -198,25 +173,13 @@ PROJECTS = {
                 ),
             ),
         ),
-        {"pk": 7},
     ),
     "groups by another unique field": Project(
         (
             model("Team", pk(), NAME, ("slug", models.TextField(unique=True, default="s"))),
             model("Member", pk()),
-            model(
-                "Membership",
-                pk(),
-                ("team", to("common.Team", to_field="slug")),
-                ("member", to("common.Member")),
-            ),
-            migrations.AddField(
-                "Member",
-                "groups",
-                models.ManyToManyField("common.Team", through="common.Membership"),
-            ),
+            *membership(team={"to_field": "slug"}),
         ),
-        {"pk": 7},
     ),
     "users that inherit": Project(
         (
@@ -231,7 +194,6 @@ PROJECTS = {
             model("Team", ("group_ptr", link("auth.Group")), bases=("auth.group",)),
             model("Member", pk(), GROUPS),
         ),
-        {"pk": 7},
     ),
     "tables in other schemas": Project(
         (
@@ -243,22 +205,8 @@ PROJECTS = {
                 ("groups", models.ManyToManyField("common.Team", db_table='O\'Neill"."in teams')),
             ),
         ),
-        {"pk": 7},
     ),
 }
-
-
-def newest_token() -> int:
-    [[newest]] = rows("SELECT coalesce(max(id), 0) FROM flagstaff_token")
-    return int(newest)
-
-
-def tokens_since(newest: int) -> str:
-    [[relations]] = rows(
-        "SELECT string_agg(relation::text, '' ORDER BY id) FROM flagstaff_token WHERE id > %s",
-        newest,
-    )
-    return str(relations or "")
 
 
 @pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
@@ -266,17 +214,15 @@ def test_members_of_a_projects_models_are_loaded_and_watched(project: Project) -
     state = project.migrated()
     watch_groups(WATCH, state)
     users, groups = (state.apps.get_model(label) for label in (project.users, project.groups))
-    condition = {"attribute": "groups", "operator": "in", "values": ["beta"]}
-    state.apps.get_model("common.FeatureFlag").objects.create(
-        key="a", rules=[{"conditions": [condition]}]
-    )
-    newest = newest_token()
+    flags = state.apps.get_model("common.FeatureFlag").objects
+    flags.create(key="a", rules=[{"conditions": [condition("groups", "in", "beta")]}])
+    tokens = Tokens()
     beta, member = groups.objects.create(name="beta"), users.objects.create(**project.member)
     member.groups.add(beta)
     assert load(names_of_groups(connection, users), "beta") == {"beta": [project.key]}
     member.groups.clear()
     # The third is that of the new group.
-    assert tokens_since(newest) == "ggg"
+    assert tokens() == ["g", "g", "g"]
 
 
 def test_removed_triggers_leave_no_object() -> None:
@@ -304,10 +250,6 @@ def test_second_installation_changes_nothing() -> None:
     watch_groups()
     assert rows(triggers) == installed
     assert {enabled for _, _, enabled, _ in installed} == {"A"}
-
-
-def test_installed_function_has_a_hash() -> None:
-    watch_groups()
     [[comment]] = rows("SELECT obj_description('flagstaff_groups_v1'::regproc, 'pg_proc')")
     assert comment.startswith("flagstaff: SHA-256 of the body ")
 
@@ -316,13 +258,10 @@ def test_flag_model_without_rules_is_watched_for_segments(alice: User) -> None:
     state = PROJECTS["other models"].migrated()
     state.remove_field("common", "featureflag", "rules")
     watch_groups(WATCH, state)
-    Segment.objects.create(
-        key="insiders",
-        conditions=[{"attribute": "groups", "operator": "in", "values": ["beta"]}],
-    )
-    newest = newest_token()
+    Segment.objects.create(key="insiders", conditions=[condition("groups", "in", "beta")])
+    tokens = Tokens()
     state.apps.get_model("common.Team").objects.create(name="beta")
-    assert tokens_since(newest) == "g"
+    assert tokens() == ["g"]
 
 
 def named(*fields: tuple[str, Any]) -> tuple[Operation, ...]:
@@ -354,17 +293,7 @@ UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
         (
             model("Team", pk(), NAME),
             model("Member", pk(), ("email", models.TextField(unique=True))),
-            model(
-                "Membership",
-                pk(),
-                ("team", to("common.Team")),
-                ("member", to("common.Member", to_field="email")),
-            ),
-            migrations.AddField(
-                "Member",
-                "groups",
-                models.ManyToManyField("common.Team", through="common.Membership"),
-            ),
+            *membership(member={"to_field": "email"}),
         ),
         NoGroups.NO_PRIMARY_KEY,
         "common.Membership does not refer to the primary key of the users",
@@ -373,32 +302,26 @@ UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
 
 
 @pytest.mark.parametrize(("operations", "reason", "text"), UNREADABLE.values(), ids=UNREADABLE)
-def test_models_without_groups_have_a_reason(
+def test_models_without_groups_have_a_reason_and_cannot_be_watched(
     operations: tuple[Operation, ...], reason: NoGroups, text: str
 ) -> None:
-    state = Project(operations, {}).migrated()
+    state = Project(operations).migrated()
     found = group_fields(state.apps.get_model("common.Member"))
     assert isinstance(found, UnreadableGroups)
     assert (found.reason, found.text) == (reason, text)
     assert names_of_groups(connection, state.apps.get_model("common.Member")) == {}
-
-
-def test_models_without_groups_cannot_be_watched() -> None:
-    state = Project(named(), {}).migrated()
     with pytest.raises(FlagstaffError) as error:
         watch_groups(WATCH, state)
     assert str(error.value) == (
-        "the groups of common.Member cannot be watched: common.Member has no ManyToManyField "
-        '"groups"; remove WatchGroups, or make its migration depend on the one that creates the '
-        "groups"
+        f"the groups of common.Member cannot be watched: {text}; remove WatchGroups, or make its "
+        "migration depend on the one that creates the groups"
     )
 
 
 @pytest.mark.parametrize("column_type", ["json", "text"])
 def test_rules_of_another_type_than_jsonb_cannot_be_watched(column_type: str) -> None:
     table = "ALTER TABLE flagstaff_featureflag"
-    with connection.cursor() as cursor:
-        cursor.execute(f"{table} ALTER rules DROP DEFAULT, ALTER rules TYPE {column_type}")
+    rows(f"{table} ALTER rules DROP DEFAULT, ALTER rules TYPE {column_type}")
     with pytest.raises(FlagstaffError) as error:
         watch_groups()
     assert str(error.value) == (
@@ -409,33 +332,18 @@ def test_rules_of_another_type_than_jsonb_cannot_be_watched(column_type: str) ->
 
 
 def test_rules_of_a_domain_over_jsonb_are_watched() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE DOMAIN rules AS jsonb")
-        cursor.execute("ALTER TABLE flagstaff_featureflag ALTER rules TYPE rules")
+    rows("CREATE DOMAIN rules AS jsonb")
+    rows("ALTER TABLE flagstaff_featureflag ALTER rules TYPE rules")
     watch_groups()
 
 
-class GroupsElsewhere:
-    """Writes users and groups to another database."""
-
-    def db_for_write(self, model: Any, **hints: object) -> str | None:
-        return "users" if model._meta.app_label == "auth" else None
-
-    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool | None:
-        return db == "users" if app_label == "auth" else None
-
-
+@pytest.mark.usefixtures("groups_elsewhere")
 @pytest.mark.django_db(databases=["default"])
-def test_groups_in_another_database_are_not_read(settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+def test_groups_in_another_database_are_neither_read_nor_watched() -> None:
     found = unreadable_groups(connection, FeatureFlag, User)
     assert found is not None
     assert (found.reason, found.model) == (NoGroups.OTHER_DATABASE, User.groups.through)
     assert not {"membership_table", "group_table"} & {*names(connection)}
-
-
-def test_groups_in_another_database_are_not_watched(settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
     watch_groups()
     assert rows("SELECT FROM pg_proc WHERE proname = 'flagstaff_groups_v1'") == []
 

@@ -16,6 +16,7 @@ from flagstaff import changes, flag_enabled
 from flagstaff._tables.names import engine_names
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import FeatureFlag
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -29,57 +30,46 @@ def flag(db: None) -> FeatureFlag:
 
 
 @pytest.fixture
-def tenant(flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection is in the schema of a tenant, which has a table of flags of its own."""
+def acme(flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is that of a tenant."""
     monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
     monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE SCHEMA acme; "
-            "CREATE TABLE acme.flagstaff_featureflag (LIKE public.flagstaff_featureflag); "
-            "SET LOCAL search_path = acme, public"
-        )
 
 
-@pytest.mark.usefixtures("tenant")
+@pytest.mark.usefixtures("acme")
 def test_direct_evaluation_reads_the_shared_schema_as_workers_do() -> None:
+    # The schema of the tenant has a table of flags of its own.
+    rows(
+        "CREATE SCHEMA acme; "
+        "CREATE TABLE acme.flagstaff_featureflag (LIKE public.flagstaff_featureflag); "
+        "SET LOCAL search_path = acme, public"
+    )
     assert not FeatureFlag.objects.exists()
     assert flag_enabled("new_checkout") is True
 
 
+@pytest.mark.usefixtures("acme")
 def test_table_whose_model_names_a_schema_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
     monkeypatch.setattr(FeatureFlag._meta, "db_table", 'other"."flags')
     names = engine_names(connection)
     assert names["flag_table"] == '"other"."flags"'
     assert names["token_table"] == '"public"."flagstaff_token"'
 
 
-@pytest.mark.parametrize("change", ["add", "update", "create"])
-def test_users_of_tenants_cannot_become_allowed_users(
-    change: str, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anna = User.objects.create(username="anna")
-    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
-    monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
-    writes: dict[str, Callable[[], object]] = {
-        "add": lambda: changes.add_allowed_users("new_checkout", anna),
-        "update": lambda: changes.update("new_checkout", {"allowed_users": [anna]}),
-        "create": lambda: changes.create("another", allowed_users=[anna]),
-    }
+@pytest.mark.usefixtures("acme")
+def test_users_of_tenants_cannot_become_allowed_users(flag: FeatureFlag, alice: User) -> None:
     with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=[AUTH]):
-        with pytest.raises(InvalidChangeError, match='users of schema "acme" cannot be allowed'):
-            writes[change]()
+        writes: list[Callable[[], object]] = [
+            lambda: changes.add_allowed_users("new_checkout", alice),
+            lambda: changes.update("new_checkout", {"allowed_users": [alice]}),
+            lambda: changes.create("another", allowed_users=[alice]),
+        ]
+        for write in writes:
+            with pytest.raises(InvalidChangeError, match='of schema "acme" cannot be allowed'):
+                write()
         assert not flag.allowed_users.exists()
-        flag.allowed_users.add(anna)
-        assert changes.remove_allowed_users("new_checkout", anna).written
-
-
-def test_shared_users_can_become_allowed_users_in_the_schema_of_a_tenant(
-    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anna = User.objects.create(username="anna")
-    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
-    monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
+        flag.allowed_users.add(alice)
+        assert changes.remove_allowed_users("new_checkout", alice).written
+    # Shared users can.
     with override_settings(SHARED_APPS=["flagstaff", AUTH], TENANT_APPS=["shop"]):
-        assert changes.add_allowed_users("new_checkout", anna).written
+        assert changes.add_allowed_users("new_checkout", alice).written

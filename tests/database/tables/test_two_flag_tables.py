@@ -19,16 +19,11 @@ from flagstaff.history.following import Following
 from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.models_of_others import flag_fields, model_of
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
 OLD, NEW = FeatureFlag, "common_switch"
-
-
-def execute(statement: str, *parameters: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> Any:
     with connection.schema_editor() as editor:
         editor.create_model(model)
     for table in watched_tables(connection, model, None):
-        execute(fill(sql("triggers_v1"), {"schema": "public", **table.placeholders()}))
+        rows(fill(sql("triggers_v1"), {"schema": "public", **table.placeholders()}))
     monkeypatch.setattr(Conf, "flag_model", model)
     return model._base_manager
 
@@ -56,28 +51,21 @@ def payments(switches: Any) -> Any:
     return flag
 
 
-def test_history_shows_only_the_table_of_the_flag_model(payments: Any) -> None:
+def test_history_and_undo_are_of_the_table_of_the_flag_model(payments: Any, switches: Any) -> None:
     assert {event.key for event in flag_history("payments")} == {"payments"}
     assert {event.key for event in flag_history()} == {"payments"}
     with pytest.raises(UnknownFlagError):
         flag_history("new_checkout")
-
-
-def test_undo_reverts_the_newest_change_of_its_own_table(payments: Any, switches: Any) -> None:
     changes.undo("payments")
-    found = switches.values_list("key", "rollout_percent").get()
-    assert found == ("payments", 50)
+    assert switches.values_list("key", "rollout_percent").get() == ("payments", 50)
 
 
-def test_restore_refuses_a_version_of_another_table(payments: Any) -> None:
+def test_version_of_another_table_is_ignored_and_not_restored(payments: Any) -> None:
+    newest = Change.objects.filter(key="payments").latest("id").pk
+    assert flag_version("payments") == newest < Change.objects.latest("id").pk
     [theirs, *_] = Change.objects.filter(key="new_checkout").values_list("id", flat=True)
     with pytest.raises(InvalidChangeError, match="has no version"):
         changes.restore("payments", to=theirs)
-
-
-def test_version_ignores_the_changes_of_another_table(payments: Any) -> None:
-    newest = Change.objects.filter(key="payments").latest("id").pk
-    assert flag_version("payments") == newest < Change.objects.latest("id").pk
 
 
 def test_transaction_has_no_parts_in_another_table(payments: Any) -> None:
@@ -96,56 +84,49 @@ def test_following_ignores_another_table(switches: Any) -> None:
     assert {event.key for event in following.look()} <= {"payments"}
 
 
-def test_allowed_users_belong_to_the_table_of_their_flag(payments: Any) -> None:
-    alice, bob = User.objects.create(username="alice"), User.objects.create(username="bob")
+def test_allowed_users_belong_to_the_table_of_their_flag(
+    payments: Any, alice: User, bob: User
+) -> None:
     FeatureFlag.objects.get().allowed_users.add(alice)
     payments.allowed_users.add(bob)
     assert [event.added.pks for event in flag_history("payments", limit=1)] == [(bob.pk,)]
-    tables = {row[0] for row in execute("SELECT object_table::text FROM flagstaff_change")}
+    tables = {row[0] for row in rows("SELECT object_table::text FROM flagstaff_change")}
     assert tables == {"flagstaff_featureflag", NEW}
+    # Of every table.
+    payments.allowed_users.add(alice)
+    assert forget_user(alice) == 2
 
 
-def test_key_of_a_deleted_flag_is_that_of_its_own_table(payments: Any) -> None:
-    bob = User.objects.create(username="bob")
+def test_key_of_a_deleted_flag_is_that_of_its_own_table(payments: Any, bob: User) -> None:
     payments.allowed_users.add(bob)
     # SQL may delete the flag before its users, and the old flag with the same key later.
-    execute("SET CONSTRAINTS ALL DEFERRED")
-    execute(f"DELETE FROM {NEW}")
+    rows("SET CONSTRAINTS ALL DEFERRED")
+    rows(f"DELETE FROM {NEW}")
     FeatureFlag.objects.all().delete()
-    execute(f"DELETE FROM {NEW}_allowed_users")
+    rows(f"DELETE FROM {NEW}_allowed_users")
     newest = Change.objects.latest("id")
     assert (newest.relation, newest.key) == ("m", "payments")
 
 
 def test_prune_keeps_the_versions_of_the_watched_table_only(payments: Any) -> None:
-    execute("UPDATE flagstaff_change SET at = at - interval '9 days'")
+    rows("UPDATE flagstaff_change SET at = at - interval '9 days'")
     prune(timedelta(days=1))
     assert [change.key for change in Change.objects.all()] == ["payments"]
 
 
-def test_forget_user_covers_every_table(payments: Any) -> None:
-    alice = User.objects.create(username="alice")
-    FeatureFlag.objects.get().allowed_users.add(alice)
-    payments.allowed_users.add(alice)
-    assert forget_user(alice) == 2
-
-
-def test_history_survives_a_rename_of_the_table(
+def test_history_survives_a_rename_of_the_table_and_the_end_of_another(
     payments: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute(f"ALTER TABLE {NEW} RENAME TO common_renamed")
+    rows(f"ALTER TABLE {NEW} RENAME TO common_renamed")
     monkeypatch.setattr(Conf, "flag_model", model_of("Renamed", flag_fields()))
     assert {event.key for event in flag_history("payments")} == {"payments"}
-
-
-def test_history_of_a_dropped_table_is_not_that_of_another(payments: Any) -> None:
-    execute("DROP TABLE flagstaff_featureflag CASCADE")
+    rows("DROP TABLE flagstaff_featureflag CASCADE")
     assert {event.key for event in flag_history()} == {"payments"}
 
 
 def test_values_keep_their_history_beside_another_flag_table(payments: Any) -> None:
     value = KeyValueStore.objects.create(pk=payments.pk, key="gateway", value="stripe")
-    assert execute(
+    assert rows(
         "SELECT object_table::text FROM flagstaff_change WHERE relation = 'k' AND object_pk = %s",
         str(value.pk),
     ) == [("flagstaff_keyvaluestore",)]

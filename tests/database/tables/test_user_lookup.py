@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,25 +35,25 @@ def table_of(model: type[models.Model]) -> UserTable:
     return UserTable(model._meta.pk, "default")
 
 
+def table_with_alice(model: type[models.Model], pk: object) -> UserTable:
+    table = table_of(model)
+    model._base_manager.create(pk=pk, username="alice")
+    return table
+
+
 @pytest.fixture
 def integers() -> UserTable:
-    table = table_of(BigintMember)
-    BigintMember._base_manager.create(pk=42, username="alice")
-    return table
+    return table_with_alice(BigintMember, 42)
 
 
 @pytest.fixture
 def uuids() -> UserTable:
-    table = table_of(UuidMember)
-    UuidMember._base_manager.create(pk=UUID, username="alice")
-    return table
+    return table_with_alice(UuidMember, UUID)
 
 
 @pytest.fixture
 def texts() -> UserTable:
-    table = table_of(TextMember)
-    TextMember._base_manager.create(pk="042", username="alice")
-    return table
+    return table_with_alice(TextMember, "042")
 
 
 def _model(**attributes: Any) -> Any:
@@ -95,81 +95,55 @@ def queries_fail() -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("queries_fail")
-@pytest.mark.parametrize(
-    ("value", "pk"),
-    [
+# Values, and the primary key that each is; None if it is none.
+PARSED: dict[type[models.Model], list[tuple[Any, Any]]] = {
+    BigintMember: [
         *((42, 42), ("42", 42), ("042", 42), (" 42", 42), ("-1", -1), (LONG - 1, LONG - 1)),
         *((LONG, None), (str(LONG), None), ("9" * 5000, None), (-LONG - 1, None)),
         *(("", None), ("alice", None), ("4\0002", None), ("\ud800", None), ("1.0", None)),
         *((None, None), (True, None), (1.0, None), ([42], None), (UUID, None)),
     ],
-    ids=lambda value: repr(value)[:30],
-)
-def test_parse_of_an_integer_key(value: Any, pk: Any) -> None:
-    assert UserTable(BigintMember._meta.pk, "default").parse(value) == pk
-
-
-@pytest.mark.parametrize(
-    ("value", "pk"),
-    [
+    UuidMember: [
         *((UUID, UUID), (str(UUID), UUID), (UUID.hex, UUID), (str(UUID).upper(), UUID)),
         *(("alice", None), ("", None), ("\0", None), (None, None), (1.0, None), (True, None)),
     ],
-    ids=repr,
-)
-def test_parse_of_a_uuid_key(value: Any, pk: Any) -> None:
-    assert UserTable(UuidMember._meta.pk, "default").parse(value) == pk
-
-
-@pytest.mark.parametrize(
-    ("value", "pk"),
-    [("042", "042"), (42, "42"), ("Zoë", "Zoë"), (None, None), (True, None), (1.0, None)],
-    ids=repr,
-)
-def test_parse_of_a_text_key(value: Any, pk: Any) -> None:
-    assert UserTable(TextMember._meta.pk, "default").parse(value) == pk
-
-
-@pytest.mark.parametrize("text", ["\0", "al\0ice", "\ud800"], ids=ascii)
-def test_parse_of_text_that_postgres_cannot_store_is_none(text: str) -> None:
-    assert UserTable(TextMember._meta.pk, "default").parse(text) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "pk"), [("42", 42), ("042", None), (" 42", None), ("+42", None), ("alice", None)]
-)
-def test_parse_canonical_accepts_only_the_usual_spelling(text: str, pk: Any) -> None:
-    assert allowed_user_table().parse_canonical(text) == pk
-
-
-def test_parse_canonical_of_a_uuid_key_needs_lower_case_with_hyphens() -> None:
-    table = UserTable(UuidMember._meta.pk, "default")
-    assert table.parse_canonical(str(UUID)) == UUID
-    assert table.parse_canonical(UUID.hex) is None
+    TextMember: [
+        *(("042", "042"), (42, "42"), ("Zoë", "Zoë"), (None, None), (True, None), (1.0, None)),
+        # PostgreSQL cannot store these.
+        *(("\0", None), ("al\0ice", None), ("\ud800", None)),
+    ],
+}
 
 
 @pytest.mark.usefixtures("queries_fail")
-def test_pk_of_accepts_users_and_primary_keys() -> None:
+@pytest.mark.parametrize("model", PARSED)
+def test_parse_returns_the_primary_key_or_none(model: type[models.Model]) -> None:
+    table = UserTable(model._meta.pk, "default")
+    assert [table.parse(value) for value, _ in PARSED[model]] == [pk for _, pk in PARSED[model]]
+
+
+def test_parse_canonical_accepts_only_the_usual_spelling() -> None:
+    integers, uuids = allowed_user_table(), UserTable(UuidMember._meta.pk, "default")
+    assert integers.parse_canonical("42") == 42
+    for text in ("042", " 42", "+42", "alice"):
+        assert integers.parse_canonical(text) is None
+    assert uuids.parse_canonical(str(UUID)) == UUID
+    assert uuids.parse_canonical(UUID.hex) is None
+
+
+@pytest.mark.usefixtures("queries_fail")
+def test_pk_of_accepts_users_and_primary_keys_only() -> None:
     table = allowed_user_table()
     assert [table.pk_of(user) for user in (User(pk=42), 42, "42")] == [42, 42, 42]
-
-
-@pytest.mark.parametrize(
-    ("user", "message"),
-    [
-        (Group(pk=1), "a Group is not a user"),
-        (User(), "is neither a user nor a primary key of one"),
-        (AnonymousUser(), "is neither a user nor a primary key of one"),
-        ("alice", "'alice' is neither a user nor a primary key of one"),
-        (None, "None is neither a user nor a primary key of one"),
-        (LONG, f"{LONG} is neither a user nor a primary key of one"),
-    ],
-    ids=["group", "unsaved", "anonymous", "username", "None", "long"],
-)
-def test_pk_of_what_is_not_a_user_is_rejected(user: Any, message: str) -> None:
-    with pytest.raises(InvalidChangeError, match=message):
-        allowed_user_table().pk_of(user)
+    assert table.name_of(User(pk=1, username="alice")) == "alice"
+    others: list[Any] = [User(), AnonymousUser(), "alice", None, LONG]
+    for other in others:
+        with pytest.raises(InvalidChangeError) as error:
+            table.pk_of(other)
+        assert str(error.value) == f"{other!r} is neither a user nor a primary key of one"
+    group: Any = Group(pk=1)
+    with pytest.raises(InvalidChangeError, match="a Group is not a user"):
+        table.pk_of(group)
 
 
 def test_pks_of_accepts_one_user_or_many_without_duplicates() -> None:
@@ -189,9 +163,6 @@ def test_existing_returns_primary_keys_that_users_have(
     assert uuids.existing([UUID, uuid.uuid4()]) == {UUID}
     assert texts.existing(["042", "42"]) == {"042"}
     assert integers.existing([]) == set()
-
-
-def test_require_of_existing_users_returns_them(integers: UserTable) -> None:
     assert integers.require(iter([42])) == {42}
 
 
@@ -222,56 +193,55 @@ def test_look_ups_of_many_users_are_split_into_batches(
 # Text to user.
 
 
-@pytest.mark.parametrize("text", ["42", "042"])
-def test_find_by_integer_key_accepts_any_spelling(text: str, integers: UserTable) -> None:
-    assert integers.find(text) == FoundUser(42, "alice", "primary key")
-
-
-def test_find_by_text_key_is_exact(texts: UserTable) -> None:
+def test_find_by_key_accepts_any_spelling_of_a_number_or_uuid(
+    integers: UserTable, uuids: UserTable, texts: UserTable
+) -> None:
+    for text in ("42", "042"):
+        assert integers.find(text) == FoundUser(42, "alice", "primary key")
+    for text in (str(UUID), UUID.hex):
+        assert uuids.find(text) == FoundUser(UUID, "alice", "primary key")
     assert texts.find("042") == FoundUser("042", "alice", "primary key")
     assert texts.find("42") == FoundUser("42", None, None)
+    assert integers.find("7") == FoundUser(7, None, None)
 
 
-@pytest.mark.parametrize("text", [str(UUID), UUID.hex])
-def test_find_by_uuid_key_accepts_any_spelling(text: str, uuids: UserTable) -> None:
-    assert uuids.find(text) == FoundUser(UUID, "alice", "primary key")
-
-
-def test_find_by_username_returns_the_user(
+def test_find_by_username_returns_the_user_and_prefers_the_primary_key(
     integers: UserTable, uuids: UserTable, texts: UserTable
 ) -> None:
     assert integers.find("alice") == FoundUser(42, "alice", "username")
     assert uuids.find("alice") == FoundUser(UUID, "alice", "username")
     assert texts.find("alice") == FoundUser("042", "alice", "username")
-
-
-def test_find_prefers_the_primary_key_to_the_username(integers: UserTable) -> None:
     BigintMember._base_manager.create(pk=43, username="42")
     assert integers.find("42").pk == 42
     BigintMember._base_manager.create(pk=44, username="7")
     assert integers.find("7") == FoundUser(44, "7", "username")
 
 
-def test_find_of_a_key_without_a_user_returns_the_key(integers: UserTable) -> None:
-    assert integers.find("7") == FoundUser(7, None, None)
+def test_find_of_an_unknown_name_raises(integers: UserTable) -> None:
+    for text in ("carol", "", "al\0ice", "\ud800", str(LONG)):
+        with pytest.raises(FlagstaffError) as error:
+            integers.find(text)
+        assert str(error.value) == f"no user has the primary key or username {text!r}"
 
 
-@pytest.mark.parametrize("text", ["carol", "", "al\0ice", "\ud800", str(LONG)], ids=ascii)
-def test_find_of_an_unknown_name_raises(text: str, integers: UserTable) -> None:
-    with pytest.raises(FlagstaffError) as error:
-        integers.find(text)
-    assert str(error.value) == f"no user has the primary key or username {text!r}"
-
-
-def test_find_of_a_shared_username_raises(shared: UserTable) -> None:
+def test_shared_username_names_no_user(shared: UserTable) -> None:
     with pytest.raises(FlagstaffError, match="several users have the nick 'bob'; use a primary"):
         shared.find("bob")
+    assert shared.find_many(["alice", "bob", "1"]) == {"alice": 1, "1": 1}
+    assert shared.by_username(["alice", "bob", "carol"]) == ({"alice": 1}, {"bob"})
+    # Empty ones neither.
+    assert shared.unique_usernames([1, 2, 3, 4, 5, 6]) == {1: "alice"}
+    assert shared.unique_usernames([2]) == {}
 
 
-def test_find_without_username_field_uses_the_primary_key(nameless: UserTable) -> None:
+def test_model_without_username_field_has_primary_keys_only(nameless: UserTable) -> None:
     assert nameless.find("42") == FoundUser(42, "42", "primary key")
     with pytest.raises(FlagstaffError, match="no user has the primary key 'alice'"):
         nameless.find("alice")
+    assert nameless.find_many(["42", "alice"]) == {"42": 42}
+    assert nameless.by_username(["alice"]) == ({}, set())
+    assert nameless.unique_usernames([42]) == {}
+    assert nameless.names(["42", "43"]) == {"42": "42"}
 
 
 def test_find_many_returns_users_by_the_text_that_named_them(integers: UserTable) -> None:
@@ -280,72 +250,31 @@ def test_find_many_returns_users_by_the_text_that_named_them(integers: UserTable
     assert found == {"42": 42, "042": 42, "alice": 42, "7": 43}
 
 
-def test_find_many_leaves_out_shared_usernames(shared: UserTable) -> None:
-    assert shared.find_many(["alice", "bob", "1"]) == {"alice": 1, "1": 1}
-
-
-def test_find_many_without_username_field_uses_the_primary_key(nameless: UserTable) -> None:
-    assert nameless.find_many(["42", "alice"]) == {"42": 42}
-
-
-def test_by_username_separates_shared_usernames(shared: UserTable) -> None:
-    assert shared.by_username(["alice", "bob", "carol"]) == ({"alice": 1}, {"bob"})
-
-
-def test_by_username_without_username_field_finds_none(nameless: UserTable) -> None:
-    assert nameless.by_username(["alice"]) == ({}, set())
-
-
 # User to name.
 
 
-def test_unique_usernames_leaves_out_empty_and_shared_ones(shared: UserTable) -> None:
-    assert shared.unique_usernames([1, 2, 3, 4, 5, 6]) == {1: "alice"}
-    assert shared.unique_usernames([2]) == {}
-
-
-def test_unique_usernames_without_username_field_is_empty(nameless: UserTable) -> None:
-    assert nameless.unique_usernames([42]) == {}
-
-
-@pytest.mark.parametrize(("text", "names"), [("42", {"42": "alice"}), ("042", {}), ("deploy", {})])
-def test_names_of_integer_keys_need_the_usual_spelling(
-    text: str, names: dict[str, str], integers: UserTable
+def test_names_need_the_usual_spelling_of_a_key(
+    integers: UserTable, uuids: UserTable, texts: UserTable
 ) -> None:
-    assert integers.names([text, str(LONG), "\0"]) == names
-
-
-def test_names_of_other_keys_are_by_their_text(uuids: UserTable, texts: UserTable) -> None:
+    assert integers.names(["42", str(LONG), "\0"]) == {"42": "alice"}
+    assert integers.names(["042", "deploy"]) == {}
     assert uuids.names([str(UUID), UUID.hex]) == {str(UUID): "alice"}
     assert texts.names(["042", "42", "\0"]) == {"042": "alice"}
-
-
-def test_names_without_username_field_are_primary_keys(nameless: UserTable) -> None:
-    assert nameless.names(["42", "43"]) == {"42": "42"}
-
-
-@pytest.mark.usefixtures("queries_fail")
-def test_name_of_a_user_is_the_username() -> None:
-    assert allowed_user_table().name_of(User(pk=1, username="alice")) == "alice"
 
 
 # The two tables.
 
 
-@pytest.fixture
-def router(settings: Any) -> Callable[[], None]:
-    class Router:
-        def db_for_read(self, model: Any, **hints: Any) -> str:
-            return "replica"
+class ReplicaRouter:
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
 
-        def db_for_write(self, model: Any, **hints: Any) -> str:
-            return "default"
-
-    return lambda: setattr(settings, "DATABASE_ROUTERS", [Router()])
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
 
 
-def test_tables_use_the_database_that_is_written_to(router: Callable[[], None]) -> None:
-    router()
+def test_tables_use_the_database_that_is_written_to(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [ReplicaRouter()]
     assert allowed_user_table().database == "default"
     assert actor_table().database == "default"
     assert allowed_user_table().rows.db == "default"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db.models import Model
 from django.test import Client
 
 from flagstaff._tables.group_lookup import missing_groups
@@ -21,6 +20,18 @@ pytestmark = pytest.mark.django_db
 
 def reads(*groups: str) -> list[dict[str, Any]]:
     return [{"attribute": "groups", "operator": "in", "values": [*groups]}]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of conditions or rules."""
+    return tmp_path / "written.json"
+
+
+def messages_after(client: Client, url: str, **fields: str) -> list[str]:
+    """The messages after a form with these fields is saved."""
+    data = form_data(client.get(url)) | fields
+    return messages_of(client.post(url, data, follow=True))
 
 
 @pytest.fixture
@@ -43,22 +54,12 @@ def test_missing_groups_have_the_most_similar_name(beta: Group) -> None:
         "bta": "beta",
         "unlike": None,
     }
+    for name in ("Beta", "beta ", "be\0ta", "\ud800", "x" * 200):
+        assert list(missing_groups([name], "default")) == [name]
 
 
-@pytest.mark.parametrize("name", ["Beta", "beta ", "be\0ta", "\ud800", "x" * 200])
-def test_only_the_exact_name_exists(name: str, beta: Group) -> None:
-    assert list(missing_groups([name], "default")) == [name]
-
-
-class GroupsElsewhere:
-    """Writes users and groups to another database."""
-
-    def db_for_write(self, model: type[Model], **hints: object) -> str | None:
-        return "users" if model._meta.app_label == "auth" else None
-
-
-def test_no_group_is_missing_where_groups_cannot_be_read(beta: Group, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+@pytest.mark.usefixtures("beta", "groups_elsewhere")
+def test_no_group_is_missing_where_groups_cannot_be_read() -> None:
     assert missing_groups(["bta"], "default") == {}
 
 
@@ -69,58 +70,38 @@ MESSAGE = (
 )
 
 
-@pytest.fixture
-def conditions(tmp_path: Path) -> Path:
-    path = tmp_path / "conditions.json"
-    path.write_text(json.dumps(reads("beta", "bta", "unlike")))
-    return path
-
-
 @pytest.mark.parametrize(
     "command", ["segment create testers {}", "segment update insiders --conditions {}"]
 )
 def test_terminal_warns_of_missing_groups_of_a_segment(
-    command: str, segment: Segment, conditions: Path
+    command: str, segment: Segment, path: Path
 ) -> None:
-    assert WARNING in run(command.format(conditions)).err
+    path.write_text(json.dumps(reads("beta", "bta", "unlike")))
+    assert WARNING in run(command.format(path)).err
 
 
-def test_terminal_warns_of_missing_groups_of_rules(flag: FeatureFlag, tmp_path: Path) -> None:
-    rules = tmp_path / "rules.json"
-    rules.write_text(json.dumps([{"conditions": reads("bta", "unlike")}]))
-    assert WARNING in run(f"set-rules new_checkout {rules}").err
+def test_terminal_warns_of_missing_groups_of_rules(flag: FeatureFlag, path: Path) -> None:
+    path.write_text(json.dumps([{"conditions": reads("beta")}]))
+    assert "groups" not in run(f"set-rules new_checkout {path}").err.replace('"groups"', "")
+    path.write_text(json.dumps([{"conditions": reads("bta", "unlike")}]))
+    assert WARNING in run(f"set-rules new_checkout {path}").err
     flag.refresh_from_db()
     assert flag.rules[0]["conditions"] == reads("bta", "unlike")
 
 
-def test_terminal_does_not_warn_of_groups_that_exist(flag: FeatureFlag, tmp_path: Path) -> None:
-    rules = tmp_path / "rules.json"
-    rules.write_text(json.dumps([{"conditions": reads("beta")}]))
-    assert "groups" not in run(f"set-rules new_checkout {rules}").err.replace('"groups"', "")
-
-
-def test_admin_warns_of_missing_groups_of_rules(flag: FeatureFlag, admin_client: Client) -> None:
+def test_admin_warns_of_missing_groups_of_changed_rules(
+    flag: FeatureFlag, admin_client: Client
+) -> None:
     url = f"{FLAGS}{flag.pk}/change/"
     rules = [{"conditions": reads("bta", "beta")}]
-    data = form_data(admin_client.get(url)) | {"rules": json.dumps(rules)}
-    messages = messages_of(admin_client.post(url, data, follow=True))
-    assert MESSAGE in messages
+    assert MESSAGE in messages_after(admin_client, url, rules=json.dumps(rules))
     flag.refresh_from_db()
     assert flag.rules == rules
+    unchanged = messages_after(admin_client, url, description="Another text")
+    assert unchanged
+    assert MESSAGE not in unchanged
 
 
 def test_admin_warns_of_missing_groups_of_a_segment(segment: Segment, admin_client: Client) -> None:
     url = f"{SEGMENTS}{segment.pk}/change/"
-    data = form_data(admin_client.get(url)) | {"conditions": json.dumps(reads("bta"))}
-    messages = messages_of(admin_client.post(url, data, follow=True))
-    assert MESSAGE in messages
-
-
-def test_admin_does_not_warn_if_the_rules_are_unchanged(
-    flag: FeatureFlag, admin_client: Client
-) -> None:
-    FeatureFlag.objects.update(rules=[{"conditions": reads("bta")}])
-    url = f"{FLAGS}{flag.pk}/change/"
-    data = form_data(admin_client.get(url)) | {"description": "Another text"}
-    messages = messages_of(admin_client.post(url, data, follow=True))
-    assert not any("groups" in message for message in messages)
+    assert MESSAGE in messages_after(admin_client, url, conditions=json.dumps(reads("bta")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,10 +22,11 @@ from flagstaff.decorators import flag_required
 from flagstaff.drf import HasFlag
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
+from tests.support.conditions import condition
+from tests.support.fixtures import Load
 
 pytestmark = pytest.mark.django_db
 
-Load = Callable[[], None]
 NAME = "flagstaff_visitor"
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
 KEY = "new_front"
@@ -36,28 +36,12 @@ def shown(result: object) -> HttpResponse:
     return HttpResponse(str(result))
 
 
-def by_request(request: Any) -> HttpResponse:
-    return shown(request.flags.enabled(KEY))
-
-
-def by_function(request: Any) -> HttpResponse:
-    return shown(flag_enabled(KEY, request.user))
-
-
-def by_all(request: Any) -> HttpResponse:
-    return shown(all_flags(request.user)[KEY])
-
-
 def by_template(request: HttpRequest) -> HttpResponse:
     text = "{% load flagstaff %}{% flag 'new_front' %}True{% else %}False{% endflag %}"
     return HttpResponse(engines["django"].from_string(text).render({}, request))
 
 
-def off(request: HttpRequest) -> HttpResponse:
-    return shown(False)
-
-
-@flag_required(KEY, otherwise=off)
+@flag_required(KEY, otherwise=lambda request: shown(False))
 def by_decorator(request: HttpRequest) -> HttpResponse:
     return shown(True)
 
@@ -94,23 +78,15 @@ async def by_all_async(request: Any) -> HttpResponse:
     return shown(one is every[KEY])
 
 
-def by_context(request: Any) -> HttpResponse:
-    return shown(request.flags.enabled(KEY, context={"visitor": "of the caller"}))
-
-
 def by_context_of_request(request: Any) -> HttpResponse:
     request.flags.context["visitor"] = "of the caller"
     return shown(request.flags.enabled(KEY))
 
 
-def by_explain(request: Any) -> HttpResponse:
-    return shown(explain(KEY, request.user).value)
-
-
 VIEWS: dict[str, Any] = {
-    "request": by_request,
-    "function": by_function,
-    "all": by_all,
+    "request": lambda request: shown(request.flags.enabled(KEY)),
+    "function": lambda request: shown(flag_enabled(KEY, request.user)),
+    "all": lambda request: shown(all_flags(request.user)[KEY]),
     "template": by_template,
     "decorator": by_decorator,
     "async request": by_request_async,
@@ -120,9 +96,12 @@ urlpatterns = [
     *(path(f"{name.replace(' ', '/')}/", view) for name, view in VIEWS.items()),
     path("async/all/", by_all_async),
     path("permission/", ByPermission.as_view()),
-    path("context/", by_context),
+    path(
+        "context/",
+        lambda request: shown(request.flags.enabled(KEY, context={"visitor": "of the caller"})),
+    ),
     path("context/of/request/", by_context_of_request),
-    path("explain/", by_explain),
+    path("explain/", lambda request: shown(explain(KEY, request.user).value)),
     path("flags/", include("flagstaff.urls")),
     path("login/", auth_views.LoginView.as_view(next_page="/request/")),
     path("logout/", auth_views.LogoutView.as_view(next_page="/request/")),
@@ -153,6 +132,13 @@ def get(url: str, client: Client | None = None) -> Any:
     return (client or Client()).get(url)
 
 
+def browser_of(visitor: str) -> Client:
+    """A browser with the cookie of a visitor."""
+    client = Client()
+    client.cookies[NAME] = sign(visitor)
+    return client
+
+
 def result_of(visitor: str, percent: int = 50) -> str:
     """What the page shows to a visitor."""
     bucket = int(hashlib.sha256(f"{KEY}:{visitor}".encode()).hexdigest(), 16) % 100
@@ -165,21 +151,14 @@ def visitor_in(response: Any) -> str:
     return found.id
 
 
-def test_new_browser_gets_the_visitor_that_decides(load: Load, url: str) -> None:
+def test_browser_gets_the_visitor_that_decides_and_keeps_it(load: Load, url: str) -> None:
     create()
     load()
     for _ in range(5):
         response = get(url)
         assert response.content.decode() == result_of(visitor_in(response))
-
-
-def test_browser_with_cookie_keeps_its_result(load: Load, url: str) -> None:
-    create()
-    load()
     for visitor in map(str, range(6)):
-        client = Client()
-        client.cookies[NAME] = sign(visitor)
-        response = get(url, client)
+        response = get(url, browser_of(visitor))
         assert response.content.decode() == result_of(visitor)
         assert not response.cookies
 
@@ -201,85 +180,61 @@ def queried(user: User, request: HttpRequest) -> dict[str, object]:
 
 def test_async_evaluation_by_visitor_does_not_run_the_callable(load: Load, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.queried"}
-    condition = {"attribute": "visitor", "operator": "in", "values": ["mine"]}
-    create(rules=[{"conditions": [condition]}])
+    create(rules=[{"conditions": [condition("visitor", "in", "mine")]}])
     load()
     assert get("/async/all/").content == b"True"
 
 
-@pytest.mark.parametrize("percent", [0, 100])
-def test_percentage_that_needs_no_visitor_sets_no_cookie(
-    load: Load, url: str, percent: int
+NOT_NEEDED: dict[str, tuple[dict[str, Any], bool]] = {
+    "0 %": ({"rollout_percent": 0}, False),
+    "100 %": ({"rollout_percent": 100}, True),
+    "disabled": ({"enabled": False}, False),
+    "bucketed by user": ({"bucket_by": "user"}, False),
+}
+
+
+@pytest.mark.parametrize(("fields", "result"), NOT_NEEDED.values(), ids=NOT_NEEDED)
+def test_result_that_needs_no_visitor_sets_no_cookie(
+    load: Load, url: str, fields: dict[str, Any], result: bool
 ) -> None:
-    create(percent)
+    create()
+    FeatureFlag.objects.update(**fields)
     load()
     response = get(url)
-    assert response.content.decode() == str(percent == 100)
+    assert response.content.decode() == str(result)
     assert NAME not in response.cookies
     assert "Cache-Control" not in response.headers
 
 
-def test_disabled_flag_sets_no_cookie(load: Load, url: str) -> None:
-    create()
-    FeatureFlag.objects.update(enabled=False)
-    load()
-    assert not get(url).cookies
-
-
-def test_flag_bucketed_by_user_sets_no_cookie(load: Load, url: str) -> None:
-    create()
-    FeatureFlag.objects.update(bucket_by="user")
-    load()
-    assert not get(url).cookies
-
-
-def test_percentage_of_a_rule_counts_visitors(load: Load) -> None:
-    condition = {"attribute": "is_authenticated", "operator": "in", "values": [False]}
-    create(0, rules=[{"conditions": [condition], "rollout_percent": 50}])
+def test_only_a_percentage_of_a_rule_draws_a_visitor(load: Load) -> None:
+    rule = {"conditions": [condition("is_authenticated", "in", False)]}
+    create(0, rules=[{**rule, "rollout_percent": 50}])
     load()
     response = get("/request/")
     assert response.content.decode() == result_of(visitor_in(response))
-
-
-def test_rule_that_includes_all_needs_no_visitor(load: Load) -> None:
-    condition = {"attribute": "is_authenticated", "operator": "in", "values": [False]}
-    create(50, rules=[{"conditions": [condition]}])
+    FeatureFlag.objects.update(rules=[rule])
     load()
     response = get("/request/")
     assert (response.content, len(response.cookies)) == (b"True", 0)
-
-
-def test_rule_that_reads_the_visitor_draws_none(load: Load) -> None:
-    condition = {"attribute": "visitor", "operator": "in", "values": ["mine"]}
-    create(0, rules=[{"conditions": [condition]}])
+    FeatureFlag.objects.update(rules=[{"conditions": [condition("visitor", "in", "mine")]}])
     load()
     response = get("/request/")
     assert (response.content, len(response.cookies)) == (b"False", 0)
     assert response["Cache-Control"] == "private"
-    client = Client()
-    client.cookies[NAME] = sign("mine")
-    assert get("/request/", client).content == b"True"
+    assert get("/request/", browser_of("mine")).content == b"True"
 
 
-def test_allowed_user_has_the_flag_without_a_visitor(load: Load, client: Client) -> None:
-    alice = User.objects.create(username="alice")
-    create(1)
+def test_allowed_user_and_explain_need_no_visitor(load: Load, alice: User, client: Client) -> None:
+    create(99)
     FeatureFlag.objects.get().allowed_users.add(alice)
     load()
+    response = get("/explain/")
+    assert (response.content, len(response.cookies)) == (b"False", 0)
+    assert get("/explain/", browser_of("1")).content.decode() == result_of("1", 99)
     client.force_login(alice)
     response = get("/request/", client)
     assert response.content == b"True"
     assert NAME not in response.cookies
-
-
-def test_explain_draws_no_visitor(load: Load) -> None:
-    create(99)
-    load()
-    response = get("/explain/")
-    assert (response.content, len(response.cookies)) == (b"False", 0)
-    client = Client()
-    client.cookies[NAME] = sign("1")
-    assert get("/explain/", client).content.decode() == result_of("1", 99)
 
 
 @pytest.mark.parametrize("url", ["/context/", "/context/of/request/"])
@@ -315,7 +270,7 @@ def test_rest_framework_gives_the_visitor(load: Load) -> None:
     assert seen == {200, 404}
 
 
-def test_browser_view_gives_the_visitor(load: Load) -> None:
+def test_browser_view_gives_the_visitor_if_a_flag_needs_it(load: Load) -> None:
     create(client_side=True)
     load()
     client = Client()
@@ -325,10 +280,7 @@ def test_browser_view_gives_the_visitor(load: Load) -> None:
     assert "private" in response["Cache-Control"]
     assert response["Vary"] == "Cookie"
     assert client.get("/flags/").json() == {"flags": {KEY: expected}}
-
-
-def test_browser_view_without_visitor_flags_sets_no_cookie(load: Load) -> None:
-    create(100, client_side=True)
+    FeatureFlag.objects.update(rollout_percent=100)
     load()
     assert not get("/flags/").cookies
 
@@ -357,6 +309,7 @@ def alice() -> User:
 LOGIN = {"username": "alice", "password": "secret"}
 
 
+@pytest.mark.parametrize("url", ["/request/", "/async/function/"])
 def test_result_stays_after_login_and_logout(load: Load, alice: User, url: str) -> None:
     create()
     load()
@@ -376,20 +329,13 @@ def test_result_stays_after_login_and_logout(load: Load, alice: User, url: str) 
     assert seen == {b"True", b"False"}
 
 
-def test_users_of_one_browser_have_one_result(load: Load, alice: User) -> None:
-    bob = User.objects.create(username="bob")
+def test_users_of_one_browser_have_one_result(
+    load: Load, alice: User, bob: User, client: Client
+) -> None:
     create()
     load()
-    client = Client()
     client.force_login(alice)
     first = get("/request/", client)
+    assert first.content.decode() == result_of(visitor_in(first))
     client.force_login(bob)
     assert get("/request/", client).content == first.content
-
-
-def test_browser_that_is_logged_in_gets_a_visitor(load: Load, alice: User, client: Client) -> None:
-    create()
-    load()
-    client.force_login(alice)
-    response = get("/request/", client)
-    assert response.content.decode() == result_of(visitor_in(response))

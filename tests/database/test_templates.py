@@ -1,0 +1,349 @@
+"""The tags of Django's template language, and the Jinja2 extension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.template import Context, Engine, TemplateSyntaxError
+from django.template.backends.django import DjangoTemplates
+from django.template.backends.jinja2 import Jinja2
+from django.utils.functional import SimpleLazyObject
+from jinja2 import DictLoader, Environment, TemplateRuntimeError
+from jinja2 import TemplateSyntaxError as Jinja2SyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from flagstaff._engine.request_flags import flags_of
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.views import request_of, with_flags
+
+pytestmark = pytest.mark.django_db
+
+Render = Callable[..., str]
+
+TAGS = "flagstaff.templatetags.flagstaff"
+EXTENSION = "flagstaff.jinja2.FlagstaffExtension"
+OPTIONS: dict[Any, dict[str, list[str]]] = {
+    DjangoTemplates: {"builtins": [TAGS]},
+    Jinja2: {"extensions": [EXTENSION]},
+}
+CHECKOUT = '{% flag "new_checkout" %}new{% else %}old{% endflag %}'
+
+
+def renderer(kind: Any) -> Render:
+    backend = kind({"NAME": "", "DIRS": [], "APP_DIRS": False, "OPTIONS": OPTIONS[kind]})
+
+    def render(text: str, request: Any = None, **context: Any) -> str:
+        return str(backend.from_string(text).render({"request": request, **context}))
+
+    return render
+
+
+@pytest.fixture(params=OPTIONS)
+def render(request: pytest.FixtureRequest) -> Render:
+    """Renders a template in each of the two languages."""
+    return renderer(request.param)
+
+
+in_django = renderer(DjangoTemplates)
+in_jinja2 = renderer(Jinja2)
+
+
+def error_of(kind: type[Exception], render: Render, text: str, **context: Any) -> str:
+    with pytest.raises(kind) as error:
+        render(text, **context)
+    return str(error.value)
+
+
+# The tag of both languages.
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_flag_uses_user_of_request_and_else_that_of_the_context(
+    render: Render, alice: User, bob: User
+) -> None:
+    assert render(CHECKOUT, request_of(alice)) == "new"
+    assert render(CHECKOUT, request_of(bob), user=alice) == "old"
+    assert render(CHECKOUT, request_of(AnonymousUser())) == "old"
+    assert render(CHECKOUT, user=alice) == "new"
+    assert render(CHECKOUT, request_of(None), user=alice) == "new"
+    assert render(CHECKOUT) == "old"
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_user_argument_overrides_user_of_request(render: Render, alice: User, bob: User) -> None:
+    text = '{% flag "new_checkout" order.customer %}new{% else %}old{% endflag %}'
+    for customer in (alice, alice.pk, str(alice.pk)):
+        assert render(text, request_of(bob), order={"customer": customer}) == "new"
+    FeatureFlag.objects.update(rollout_percent=99)
+    # None and an undefined name are anonymous.
+    assert render(text, request_of(alice), order={"customer": None}) == "old"
+    assert render(text, request_of(alice), order={}) == "old"
+
+
+def test_user_is_not_needed_nor_read_if_result_does_not_depend_on_it(
+    render: Render, new_checkout: FeatureFlag
+) -> None:
+    class Lazy(SimpleLazyObject):  # type: ignore[type-arg]
+        """A user type without a cached classification, which must not read the user either."""
+
+    FeatureFlag.objects.update(rollout_percent=100)
+    user = Lazy(lambda: pytest.fail("the user was read"))
+    assert render(CHECKOUT, request_of(user)) == "new"
+    assert render(CHECKOUT) == "new"
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_disabled_and_missing_flag_render_else_which_is_optional(
+    render: Render, alice: User, bob: User
+) -> None:
+    text = '[{% flag "new_checkout" %}new{% endflag %}]'
+    assert render(text, request_of(alice)) == "[new]"
+    assert render(text, request_of(bob)) == "[]"
+    assert render('{% flag "missing" %}new{% else %}old{% endflag %}', request_of(alice)) == "old"
+    FeatureFlag.objects.update(enabled=False)
+    assert render(CHECKOUT, request_of(alice)) == "old"
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_flag_nests_in_other_tags_and_they_in_it(render: Render, alice: User, bob: User) -> None:
+    text = (
+        "{% for user in users %}{% if user %}"
+        '{% flag "new_checkout" user %}{{ user }}{% flag "other" %}!{% else %}.{% endflag %}'
+        '{% for n in "ab" %}{% if n == "b" %}{{ n }}{% else %}+{% endif %}{% endfor %}'
+        "{% else %}-{% endflag %}"
+        "{% else %}?{% endif %}{% endfor %}"
+    )
+    assert render(text, users=[alice, bob, None]) == "alice.+b-?"
+
+
+@pytest.mark.usefixtures("german")
+@pytest.mark.parametrize("arguments", ["", "customer ", "missing "])
+def test_names_with_values_are_the_context_of_the_flag(
+    render: Render, alice: User, arguments: str
+) -> None:
+    tag = f'{{% flag "german" {arguments}country=order.country %}}'
+    text = tag + "new{% else %}old{% endflag %}"
+    for request in (None, request_of(AnonymousUser()), request_of(alice)):
+        assert render(text, request, order={"country": "DE"}, customer=alice) == "new"
+        assert render(text, request, order={"country": "FR"}, customer=alice) == "old"
+        assert render(text, request, order={}, customer=alice) == "old"
+
+
+@pytest.mark.usefixtures("german")
+def test_flag_uses_context_of_request(render: Render, alice: User) -> None:
+    text, request = '{% flag "german" %}new{% else %}old{% endflag %}', request_of(alice)
+    assert render(text, request) == "old"
+    flags_of(request).context["country"] = "DE"
+    assert render(text, request) == "new"
+
+
+# Django's template language.
+
+
+def render_files(name: str, user: User, **files: str) -> str:
+    """Renders one of several templates, which can extend or include each other."""
+    loader = ("django.template.loaders.locmem.Loader", files)
+    engine = Engine(loaders=[loader], builtins=[TAGS])
+    return engine.get_template(name).render(Context({"request": request_of(user)}))
+
+
+BASE = (
+    '{% flag "new_checkout" %}<{% block shown %}base{% endblock %}>'
+    "{% else %}({% block otherwise %}base{% endblock %}){% endflag %}"
+)
+CHILD = (
+    '{% extends "base" %}'
+    "{% block shown %}{{ block.super }}, child{% endblock %}"
+    "{% block otherwise %}{{ block.super }}, child{% endblock %}"
+)
+INCLUDING = (
+    '{% extends "base" %}{% block shown %}'
+    '{% flag "new_checkout" %}{% include "part" %}{% endflag %}{% endblock %}'
+)
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_flag_contains_blocks_and_works_in_block_and_include(alice: User, bob: User) -> None:
+    files = {"base": BASE, "child": CHILD, "including": INCLUDING, "part": CHECKOUT}
+    assert render_files("child", alice, **files) == "<base, child>"
+    assert render_files("child", bob, **files) == "(base, child)"
+    assert render_files("including", alice, **files) == "<new>"
+
+
+def test_key_of_flag_may_be_variable() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100)
+    text = "{% flag key %}new{% endflag %} {% flag name|add:'checkout' %}new{% endflag %}"
+    assert in_django(text, key="new_checkout", name="new_") == "new new"
+
+
+USAGE = (
+    "flag needs a key, and accepts a user and names with values, as in "
+    '{% flag "new_checkout" customer country="DE" %}'
+)
+UNCLOSED = "Unclosed tag on line 1: 'flag'. Looking for one of: "
+NO_ARGUMENT = "write the user after the key"
+# Templates, and how their messages begin.
+INVALID = {
+    "{% flag %}{% endflag %}": USAGE,
+    '{% flag "a" user "b" %}{% endflag %}': USAGE,
+    '{% flag "a" for user %}{% endflag %}': USAGE,
+    '{% flag "a" country="DE" user %}{% endflag %}': USAGE,
+    '{% flag "a" user=b %}{% endflag %}': f"flag has no argument 'user': {NO_ARGUMENT}",
+    '{% flag "a" context=b %}{% endflag %}': f"flag has no argument 'context': {NO_ARGUMENT}",
+    '{% flag "a" %}new': f"{UNCLOSED}else, endflag.",
+    '{% flag "a" %}new{% else %}old': f"{UNCLOSED}endflag.",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), INVALID.items())
+def test_invalid_flag_is_error(text: str, message: str) -> None:
+    assert error_of(TemplateSyntaxError, in_django, text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("tag", "key", "given"),
+    [
+        ("flag", "new_checkout", "None"),
+        ("flag", "number", "7"),
+        ("flag", "nothing", "''"),
+        ("value", "payment_gateway", "''"),
+    ],
+)
+def test_key_without_quotes_is_error(tag: str, key: str, given: str) -> None:
+    text = f"{{% {tag} {key} %}}" + "{% endflag %}" * (tag == "flag")
+    message = error_of(TemplateSyntaxError, in_django, text, number=7, nothing="")
+    assert message == f"the key of {{% {tag} %}} must be a string, not {given}; put it in quotes"
+
+
+def test_template_variable_that_is_no_request_is_ignored(german: FeatureFlag) -> None:
+    assert in_django('{% flag "german" country="DE" %}new{% endflag %}', "a text") == "new"
+
+
+def test_user_of_wrong_type_raises_type_error() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
+    with pytest.raises(TypeError, match="float"):
+        in_django('{% flag "new_checkout" 1.5 %}{% endflag %}')
+
+
+def test_value_is_rendered_escaped_or_stored_in_a_variable() -> None:
+    for key, value in {"gateway": "stripe", "greeting": "<b>", "zero": 0}.items():
+        KeyValueStore.objects.create(key=key, value=value)
+    KeyValueStore.objects.create(key="limits", value={"burst": [1, 2]})
+    assert in_django('{% value "gateway" %}') == "stripe"
+    assert in_django('{% value "greeting" %}') == "&lt;b&gt;"
+    assert in_django('[{% value "limits" as limits %}]{{ limits.burst.1 }}') == "[]2"
+    assert in_django("{% value name %}", name="gateway") == "stripe"
+    assert in_django('{% value "zero" default=20 %}') == "0"
+
+
+@pytest.mark.parametrize("default", ["default=20", "20"])
+def test_missing_value_renders_default_or_is_none(default: str) -> None:
+    assert in_django('{% value "page_size" ' + default + " %}") == "20"
+    assert in_django('{% value "page_size" ' + default + " as size %}{{ size|add:1 }}") == "21"
+    text = '{% value "page_size" as size %}{% if size is None %}none{% endif %}'
+    assert in_django(text) == "none"
+
+
+# Jinja2.
+
+
+@pytest.mark.usefixtures("new_checkout")
+def test_tag_of_jinja2_accepts_commas_expressions_and_statements(alice: User) -> None:
+    for key in ("'new_' ~ name, user", "keys[0]|lower"):
+        text = f"{{% flag {key} %}}new{{% endflag %}}"
+        assert in_jinja2(text, user=alice, name="checkout", keys=["NEW_CHECKOUT"]) == "new"
+    text = "{% flag 'german', user, country='DE' %}{% endflag %}"
+    assert in_jinja2(f"[{text}]", user=alice) == "[]"
+    text = "{% flag 'new_checkout', user -%} {{ loop.index }} {%- endflag %}"
+    text = f"{{% for user in users -%}} {text} {{%- endfor %}}"
+    assert in_jinja2(text, users=[alice, None, alice]) == "13"
+    # A variable that is set in the tag is visible after it.
+    text = "{% flag 'new_checkout' %}{% set design = 'new' %}{% endflag %}{{ design }}"
+    assert in_jinja2(text, user=alice) == "new"
+
+
+TEMPLATES = {
+    "base": "{% block body %}{% endblock %}",
+    "child": (
+        '{% from "macros" import card with context %}{% extends "base" %}'
+        '{% block body %}{% include "part" %}{{ card() }}{% endblock %}'
+    ),
+    "part": CHECKOUT,
+    "macros": "{% macro card() %}, " + CHECKOUT + "{% endmacro %}",
+}
+
+
+@pytest.mark.usefixtures("new_checkout")
+@pytest.mark.parametrize("environment", [Environment, SandboxedEnvironment])
+def test_tag_works_in_blocks_includes_and_macros(
+    environment: type[Environment], alice: User
+) -> None:
+    templates = environment(loader=DictLoader(TEMPLATES), extensions=[EXTENSION], autoescape=True)
+    assert templates.get_template("child").render(request=request_of(alice)) == "new, new"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", 'flag needs a key and accepts a user, as in {% flag "new_checkout" %}'),
+        ("'a',", "unexpected 'end of statement block'"),
+        ("'a', b, c", "flag accepts a key, a user, and then names with values"),
+        ("'a', country='DE', b", "flag accepts a key, a user, and then names with values"),
+        ("'a', user=b", "flag has no argument 'user'"),
+        ("'a', context=b", "flag has no argument 'context'"),
+        ("'a' %}{% else", "'endflag'"),
+    ],
+)
+def test_invalid_tag_is_syntax_error(arguments: str, message: str) -> None:
+    end = "" if "else" in arguments else "{% endflag %}"
+    text = "{% flag " + arguments + " %}" + end
+    assert message in error_of(Jinja2SyntaxError, in_jinja2, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{% flag new_checkout %}{% endflag %}", "the key of flag must be a string, not ''"),
+        ("{% flag 42 %}{% endflag %}", "the key of flag must be a string, not 42"),
+        ("{{ flag_enabled(checkout) }}", "the key of flag_enabled must be a string, not ''"),
+        ("{{ get_value(none) }}", "the key of get_value must be a string, not None"),
+    ],
+)
+def test_key_without_quotes_is_error_in_jinja2(text: str, message: str) -> None:
+    assert error_of(TemplateRuntimeError, in_jinja2, text) == f"{message}; put it in quotes"
+
+
+@pytest.mark.usefixtures("new_checkout", "german")
+def test_function_uses_user_of_request_or_argument_and_a_context(alice: User, bob: User) -> None:
+    text = "{{ flag_enabled('new_checkout') }} {{ flag_enabled('new_checkout', other) }}"
+    assert in_jinja2(text, request_of(alice), other=bob) == "True False"
+    assert in_jinja2(text, request_of(bob), other=alice) == "False True"
+    assert in_jinja2(text, request_of(alice), other=None) == "True False"
+    assert in_jinja2(text, request_of(alice)) == "True False"
+    text = "{{ flag_enabled('german', context={'country': country}) }}"
+    assert (in_jinja2(text, country="DE"), in_jinja2(text, country="FR")) == ("True", "False")
+    with pytest.raises(TypeError, match="context must be a mapping"):
+        in_jinja2("{{ flag_enabled('german', context=['DE']) }}")
+
+
+@pytest.mark.usefixtures("gateway")
+def test_functions_return_values_of_any_type_and_defaults() -> None:
+    KeyValueStore.objects.create(key="cities", value=["Rome", "<Oslo>"])
+    text = "{{ get_value('gateway') }} {% for c in get_value('cities') %}{{ c }} {% endfor %}"
+    assert in_jinja2(text) == "stripe Rome &lt;Oslo&gt; "
+    text = "{{ flag_enabled('missing', default=true) }} {{ get_value('missing', 7) }}"
+    assert in_jinja2(text) == "True 7"
+
+
+@pytest.mark.usefixtures("new_checkout", "gateway")
+def test_tag_and_functions_use_snapshot_of_request(alice: User) -> None:
+    request = with_flags(request_of(alice))
+    assert request.flags.enabled("new_checkout") is True
+    FeatureFlag.objects.update(enabled=False)
+    KeyValueStore.objects.update(value="paypal")
+    text = CHECKOUT + " {{ flag_enabled('new_checkout') }} {{ get_value('gateway') }}"
+    assert in_jinja2(text, request) == "new True stripe"
+    assert in_jinja2(text, request_of(alice)) == "old False paypal"
