@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.system.adoption.project import Project
 from tests.support.workers import address
+from tests.system.adoption.project import Project
 from tools.postgres import Postgres
 
 _numbers = count(1)

@@ -5,47 +5,40 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
-from difflib import unified_diff
+from difflib import ndiff
 from pathlib import Path
 from typing import Any
 
 from tests.support.projects import TOOLS, command, surroundings
-
-__all__ = ["ADOPTED", "Patch", "Project", "adoption"]
+from tools.limits import CHILD, seconds
 
 HERE = Path(__file__).resolve().parent
 ARTICLE, ADOPTED = HERE / "article", HERE / "adopted"
+MODELS = """FLAGSTAFF = {
+    "FLAG_MODEL": "common.FeatureFlag",
+    "VALUE_MODEL": "common.KeyValueStore",
+}
+
+"""
 
 
-@dataclass(frozen=True)
-class Patch:
-    """The changes of an adoption, as a unified diff."""
-
-    text: str
-
-    def added(self) -> list[str]:
-        return self._lines("+")
-
-    def removed(self) -> list[str]:
-        return self._lines("-")
-
-    def _lines(self, sign: str) -> list[str]:
-        lines = self.text.splitlines()
-        return [line[1:] for line in lines if line[:1] == sign and line[:3] != sign * 3]
+def adopted_files() -> dict[str, str]:
+    """Returns the new and changed files of the project that uses flagstaff."""
+    settings = (ARTICLE / "config" / "settings.py").read_text()
+    for before, new in [('    "common",', '    "flagstaff",\n'), ("DEFAULT_AUTO_FIELD", MODELS)]:
+        settings = settings.replace(before, new + before)
+    files = {str(file.relative_to(ADOPTED)): file.read_text() for file in ADOPTED.rglob("*.py")}
+    return {"config/settings.py": settings, **files}
 
 
-def adoption() -> Patch:
-    """Returns the difference between the article's project and the one that uses flagstaff."""
-    files = sorted(ADOPTED.rglob("*.py"))
-    return Patch("".join(_difference(file.relative_to(ADOPTED)) for file in files))
-
-
-def _difference(name: Path) -> str:
-    before = (ARTICLE / name).read_text() if (ARTICLE / name).exists() else ""
-    after = (ADOPTED / name).read_text()
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    return "".join(unified_diff(old, new, f"a/{name}", f"b/{name}", n=1))
+def adoption() -> tuple[list[str], list[str]]:
+    """Returns the lines that the adoption adds to the article's project, and those it removes."""
+    lines: dict[str, list[str]] = {"+ ": [], "- ": []}
+    for name, text in adopted_files().items():
+        old = (ARTICLE / name).read_text() if (ARTICLE / name).exists() else ""
+        for line in ndiff(old.splitlines(), text.splitlines()):
+            lines.get(line[:2], []).append(line[2:])
+    return lines["+ "], lines["- "]
 
 
 class Project:
@@ -71,7 +64,8 @@ class Project:
 
     def adopt(self) -> None:
         """Applies the changes of the adoption."""
-        shutil.copytree(ADOPTED, self.folder, dirs_exist_ok=True)
+        for name, text in adopted_files().items():
+            self.write(name, text)
 
     def manage(self, *arguments: str, fails: bool = False) -> str:
         """Returns the output of a manage.py command."""
@@ -96,7 +90,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=50,
+            timeout=seconds(CHILD),
             check=False,
         )
         assert (result.returncode != 0) == fails, result.stdout

@@ -7,8 +7,6 @@ from typing import Any
 
 from tests.system.adoption.project import Project
 
-__all__ = ["adopt_with_data", "assert_no_messages", "passing_tests"]
-
 
 def adopt_with_data(project: Project, users: int = 50) -> tuple[dict[str, Any], dict[str, Any]]:
     """Creates data, adopts flagstaff, and checks that every result is unchanged.
@@ -21,7 +19,8 @@ def adopt_with_data(project: Project, users: int = 50) -> tuple[dict[str, Any], 
     project.adopt()
     project.manage("migrate", "--verbosity=0")
     after = project.script("survey")
-    assert differences(before["found"], after["found"]) == []
+    found = after["found"]
+    assert [name for name, result in before["found"].items() if found[name] != result] == []
     return before, after
 
 
@@ -29,11 +28,6 @@ def passing_tests(project: Project) -> int:
     """Runs the project's own tests, and returns their number. All must pass."""
     [count] = re.findall(r"^Ran (\d+) tests.*\n\nOK$", project.manage("test"), re.MULTILINE)
     return int(count)
-
-
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Returns the names of the results that differ."""
-    return [name for name in before if before[name] != after[name]]
 
 
 def assert_no_messages(project: Project, alias: str = "default") -> None:

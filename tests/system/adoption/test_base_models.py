@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pages import code_of
 from tests.system.adoption.project import Project
 from tests.system.adoption.steps import assert_no_messages
-from tests.support.pages import code_of
 
 PAGE = "how-to/own-models.md"
 SETTINGS = """
@@ -70,6 +70,7 @@ def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, databas
     assert project.script("plan_of_own_model") == [600, "rolled_back", 0]
 
 
+@pytest.mark.smoke
 def test_migration_of_the_hint_works_for_the_article(article: Project) -> None:
     article.append("config/local_settings.py", 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n')
     flagstaff = {"FLAG_MODEL": "common.FeatureFlag", "VALUE_MODEL": "common.KeyValueStore"}

@@ -11,8 +11,6 @@ import pytest
 from tests.system.browser.conftest import Visitor
 from tools.npm_packages import ROOT, installed
 
-__all__ = ["Finding", "findings"]
-
 _SERIOUS = ("serious", "critical")
 _RUN = """
     const done = arguments[arguments.length - 1];

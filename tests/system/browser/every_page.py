@@ -10,8 +10,6 @@ from typing import NamedTuple
 from tests.system.browser.conftest import Shop, Visitor
 from tools.demo_commands import flags
 
-__all__ = ["PAGES", "Page", "Rows", "fill", "open_page"]
-
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
@@ -102,7 +100,7 @@ PAGES = {
         f"{RECENT}?action=delete", (".flagstaff-buttons a[aria-label]",)
     ),
     "recent-changes-transaction": Page(RECENT, ("a[href*='undo-transaction=']",)),
-    "stale-flags": Page(STALE),
+    "stale-flags": Page(STALE, clicks=("#content-main summary",)),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),

@@ -9,8 +9,6 @@ import pytest
 
 from tests.system.browser.conftest import Shop, Visitor
 
-__all__ = ["OVERFLOW", "assert_fits", "enable_scripts", "plain_windows", "without_scripts"]
-
 _DESKTOP, _PHONE = 1400, 400
 
 OVERFLOW = """

@@ -1,10 +1,11 @@
-"""axe-core on every page of the admin, in light and dark, on a desktop and on a phone.
+"""axe-core on every page of the admin, in light and dark, on a desktop and on a phone: it fits.
 
 The same run keeps a screenshot of each in build/screenshots.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,12 @@ from tests.system.browser import axe
 from tests.system.browser.axe import findings
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.every_page import PAGES, Rows, fill, open_page
-from tests.system.browser.screenshots import save_screenshot
+from tests.system.browser.layout import OVERFLOW
+from tools.npm_packages import ROOT
 
+_DIRECTORY = ROOT / "build" / "screenshots"
+_SIZE = "return [innerWidth, document.documentElement.scrollHeight]"
+_MAX_HEIGHT = 8000
 SCHEMES = ("light", "dark")
 WIDTHS = (1280, 400)
 # Rules that Django's own markup breaks, with the elements that do.
@@ -45,14 +50,26 @@ def admin(logged_in: Visitor) -> Iterator[Visitor]:
         logged_in.log_in_to_admin("admin")
 
 
+def save_screenshot(visitor: Visitor, name: str) -> None:
+    """Saves the open page as <name>.png, also what is below the window."""
+    width, height = visitor.driver.execute_script(_SIZE)
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, _MAX_HEIGHT), "scale": 1}
+    parameters = {"format": "png", "clip": clip, "captureBeyondViewport": True}
+    shot = visitor.driver.execute_cdp_cmd("Page.captureScreenshot", parameters)
+    _DIRECTORY.mkdir(parents=True, exist_ok=True)
+    (_DIRECTORY / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_page_has_no_serious_finding(name: str, admin: Visitor, rows: Rows) -> None:
+def test_page_fits_and_has_no_serious_finding(name: str, admin: Visitor, rows: Rows) -> None:
     open_page(admin, PAGES[name], rows)
     found: dict[str, list[str]] = {}
     for scheme in SCHEMES:
         admin.set_scheme(scheme)
         for width in WIDTHS:
             admin.set_width(width)
+            for wide in admin.driver.execute_script(OVERFLOW):
+                found.setdefault(f"does not fit: {wide}", []).append(f"{scheme} {width}")
             save_screenshot(admin, f"{name}-{scheme}-{width}")
             for finding in findings(admin, DJANGO):
                 found.setdefault(str(finding), []).append(f"{scheme} {width}")

@@ -68,10 +68,17 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     for summary in visitor.driver.find_elements("css selector", "details summary"):
         visitor.driver.execute_script("arguments[0].parentNode.open = true", summary)
     assert_fits(visitor)
-    for name in ("weights", "metrics", "force"):
+    for name in ("weights", "metrics", "force", "ship"):
         visitor.press(BUTTON.format(name))
         assert_fits(visitor)
         visitor.press(".flagstaff-cancel")
+    for name, said in [
+        ("stop", "was stopped: every call gets its default"),
+        ("start", "continues"),
+        ("shuffle", "its report begins anew"),
+    ]:
+        press(visitor, name)
+        assert said in visitor.text(MESSAGE)
     visitor.visit(EXPERIMENTS)
     assert_fits(visitor)
     visitor.follow_link(KEY)
@@ -88,15 +95,3 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert_fits(visitor)
     visitor.press(CONFIRM)
     assert "was deleted" in visitor.text(MESSAGE)
-
-
-def test_experiment_is_stopped_and_continued_without_scripts(width: int, visitor: Visitor) -> None:
-    create(visitor)
-    press(visitor, "start")
-    press(visitor, "stop")
-    assert "was stopped: every call gets its default" in visitor.text(MESSAGE)
-    press(visitor, "start")
-    assert "continues" in visitor.text(MESSAGE)
-    press(visitor, "shuffle")
-    assert "its report begins anew" in visitor.text(MESSAGE)
-    press(visitor, "stop")

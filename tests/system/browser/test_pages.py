@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.system.browser.conftest import Shop, Visitor
@@ -20,20 +22,24 @@ TOGETHER = f"""
 DELETE = f"DELETE FROM flagstaff_keyvaluestore WHERE key = '{LONG_KEY}'"
 
 
-@pytest.mark.parametrize("width", [400, 1280])
-def test_long_key_leaves_room_for_value(width: int, visitor: Visitor, shop: Shop) -> None:
+@pytest.fixture(autouse=True)
+def long_key(visitor: Visitor, shop: Shop) -> Iterator[None]:
     shop.query(INSERT)
+    yield
+    visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    visitor.reset_width()
+    shop.query(DELETE)
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_long_key_leaves_room_for_value(width: int, visitor: Visitor) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    try:
-        visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        visitor.visit("/admin/flagstaff/keyvaluestore/")
-        place = visitor.find("#result_list tbody tr:first-child .field-shown_value").rect
-        assert place["width"] >= 130
-        assert place["x"] + place["width"] <= width
-        assert place["height"] < 150
-    finally:
-        visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        shop.query(DELETE)
+    visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    visitor.visit("/admin/flagstaff/keyvaluestore/")
+    place = visitor.find("#result_list tbody tr:first-child .field-shown_value").rect
+    assert place["width"] >= 130
+    assert place["x"] + place["width"] <= width
+    assert place["height"] < 150
 
 
 def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
@@ -41,7 +47,6 @@ def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
         headers = {"headers": {"Accept-Language": language}}
         visitor.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", headers)
 
-    shop.query(INSERT)
     shop.query(TOGETHER)
     visitor.driver.execute_cdp_cmd("Network.enable", {})
     speak("de")
@@ -53,21 +58,14 @@ def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
     finally:
         speak("en")
         visitor.driver.execute_cdp_cmd("Network.disable", {})
-        visitor.reset_width()
-        shop.query(DELETE)
 
 
-@pytest.mark.parametrize("width", [800, 1030, 1300])
-def test_tables_of_changes_fit_between_a_phone_and_a_desktop(
-    width: int, visitor: Visitor, shop: Shop
+@pytest.mark.parametrize("page", ["recentchange/", "featureflag/{}/history/"])
+def test_table_of_changes_fits_between_a_phone_and_a_desktop(
+    page: str, visitor: Visitor, shop: Shop
 ) -> None:
     [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
-    shop.query(INSERT)
-    visitor.set_width(width)
-    try:
-        for path in ("recentchange/", f"featureflag/{pk}/history/"):
-            visitor.visit(f"/admin/flagstaff/{path}")
-            assert_fits(visitor)
-    finally:
-        visitor.reset_width()
-        shop.query(DELETE)
+    visitor.visit(f"/admin/flagstaff/{page.format(pk)}")
+    for width in (800, 1030, 1300):
+        visitor.set_width(width)
+        assert_fits(visitor)

@@ -54,37 +54,3 @@ def test_change_of_the_last_hour_is_found_and_undone(
     assert "was undone: rollout_percent 80 → 5" in visitor.text(MESSAGE)
     assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
     assert visitor.find("#id_actor").get_attribute("value") == "deploy"
-
-
-def test_everything_of_a_person_is_undone(visitor: Visitor, width: int, shop: Shop) -> None:
-    visitor.visit(f"{RECENT}?actor=deploy&time=1h")
-    visitor.click("tbody tr:nth-child(1) input[type=checkbox]")
-    visitor.click("tbody tr:nth-child(2) input[type=checkbox]")
-    visitor.follow(".module button[type=submit]")
-    assert_fits(visitor)
-    visitor.follow(".flagstaff-confirm")
-    assert "Undone: “payment_gateway”, “new_checkout”." in visitor.text(MESSAGE)
-    assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
-
-
-def test_deleted_flag_is_brought_back(visitor: Visitor, width: int, shop: Shop) -> None:
-    [(pk,)] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'old_banner'")
-    visitor.visit(f"{FLAGS}{pk}/delete/")
-    visitor.follow("#content [type=submit]")
-    visitor.follow(f"{MESSAGE} a.flagstaff-undo")
-    assert_fits(visitor)
-    assert "Bring back “old_banner”?" in visitor.text("#content")
-    visitor.follow(".flagstaff-confirm")
-    assert "“old_banner” was created again" in visitor.text(MESSAGE)
-    assert shop.query(PERCENT.format("old_banner")) == [(30,)]
-
-
-def test_history_of_a_deleted_flag_is_found(visitor: Visitor, width: int, shop: Shop) -> None:
-    shop.query(f"DELETE FROM flagstaff_featureflag WHERE key = '{LONG}'")
-    visitor.visit(f"{RECENT}?action=delete&time=1h")
-    assert_fits(visitor)
-    visitor.follow("tbody th a.flagstaff-key")
-    assert_fits(visitor)
-    texts = visitor.texts(".flagstaff-recent-table tbody th")
-    assert len(texts) >= 2
-    assert all("no longer exists" in text for text in texts)

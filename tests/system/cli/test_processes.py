@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ import psycopg
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.fixtures import Query
 from tests.support.workers import Worker
 from tools.ports import LOOPBACK, free_port
-
-Query = Callable[..., Any]
 
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags"]
 ESCAPE = "\x1b["
@@ -75,10 +73,14 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_terminal_shows_a_table_in_colours(database: str) -> None:
+def test_terminal_shows_a_table_in_colours_that_fits(database: str, query: Query) -> None:
     header, flag = on_terminal(database, "list").splitlines()
     assert header.startswith(f"{ESCAPE}1mKEY ")
     assert f"{ESCAPE}33;1mrollout 33 %{ESCAPE}0m" in flag
+    query("UPDATE flagstaff_featureflag SET description = repeat('words ', 50)")
+    _, flag = on_terminal(database, "list", "--no-color", width=100).splitlines()
+    assert len(flag) == 100
+    assert flag.endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -92,13 +94,6 @@ def test_terminal_shows_no_colours_with_no_color(
     shown = on_terminal(database, *arguments, no_color=no_color)
     assert shown.startswith("KEY ")
     assert ESCAPE not in shown
-
-
-def test_table_fits_the_terminal(database: str, query: Query) -> None:
-    query("UPDATE flagstaff_featureflag SET description = repeat('words ', 50)")
-    _, flag = on_terminal(database, "list", "--no-color", width=100).splitlines()
-    assert len(flag) == 100
-    assert flag.endswith("…")
 
 
 def test_pipe_receives_tabs(database: str) -> None:
@@ -158,12 +153,9 @@ def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, quer
 @pytest.mark.parametrize(
     ("line", "status", "message"),
     [
-        ("kil new_checkout", 2, "error: there is no verb 'kil'; did you mean 'kill'?"),
-        ("on", 2, "the following arguments are required: KEY"),
         ("rollout new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
         ("explain new_checkout", 2, "one of the arguments USER --anonymous is required"),
         ("list --state on", 2, "argument --state: invalid choice: 'on'"),
-        ("value set gateway stripe", 2, "to pass a string: manage.py flags value set gateway"),
         ("value set gateway null", 4, "refused: value cannot be null"),
         ("on new_chekout", 5, "did you mean 'new_checkout'?"),
     ],
@@ -177,7 +169,7 @@ def test_error_has_its_exit_status_and_message(
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["list"], ["rollout"], ["value"], ["value", "set"]])
+@pytest.mark.parametrize("arguments", [[], ["value", "set"]])
 def test_help_shows_examples_without_a_database(arguments: list[str]) -> None:
     ran = piped("postgres://nowhere", *arguments, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -197,14 +189,13 @@ def test_explain_in_a_new_process_reads_the_database(database: str) -> None:
     assert (found["value"], found["reason"], found["bucket"]) == (False, "SPLIT", 33)
 
 
-def test_status_connects_and_loads_the_flags(database: str) -> None:
+def test_status_loads_the_flags_and_lists_rows_that_cannot_be_evaluated(
+    database: str, query: Query
+) -> None:
     ran = piped(database, "status", "--json")
     found = json.loads(ran.stdout)
     assert (ran.returncode, found["mode"], found["ready"]) == (0, "live", True)
     assert (found["flags"], found["values"], found["problems"]) == (1, 1, [])
-
-
-def test_status_lists_rows_that_cannot_be_evaluated(database: str, query: Query) -> None:
     query("ALTER TABLE flagstaff_featureflag ALTER enabled DROP NOT NULL")
     query("UPDATE flagstaff_featureflag SET enabled = NULL")
     found = json.loads(piped(database, "status", "--json").stdout)
@@ -240,7 +231,9 @@ def settings(folder: Path, text: str) -> dict[str, str]:
 def test_flag_can_be_disabled_while_a_system_check_fails(
     database: str, query: Query, tmp_path: Path
 ) -> None:
-    broken = settings(tmp_path, "from tests.support.settings import *\nSTATICFILES_DIRS = 'not a list'\n")
+    broken = settings(
+        tmp_path, "from tests.support.settings import *\nSTATICFILES_DIRS = 'not a list'\n"
+    )
     assert piped(database, "off", "new_checkout", **broken).returncode == 0
     assert query("SELECT enabled FROM flagstaff_featureflag") == (False,)
 

@@ -120,19 +120,15 @@ def command(*arguments: str) -> Any:
     return json.loads(out.getvalue())
 
 
-def test_flag_list_shows_the_primary(primary: Worker) -> None:
+def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
     assert see(primary, "flag_list") == {
         "state": ["off", "rollout 33 %"],
         "allowed": ["-", "1"],
     }
-
-
-def test_value_list_shows_the_primary(primary: Worker) -> None:
     assert see(primary, "value_list") == ['"stripe"']
-
-
-def test_change_page_shows_the_primary(primary: Worker) -> None:
     assert see(primary, "change_page", "new_checkout") == [200, ["33"], True]
+    found = see(primary, "command", "show", "new_checkout", "--json")
+    assert found["allowed_users"] == [{"pk": 2, "name": "anna"}]
 
 
 def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> None:
@@ -144,8 +140,3 @@ def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> No
 def test_pages_that_toggle_describe_the_primary(primary: Worker) -> None:
     assert "“new_checkout” is now off. Off for all users." in see(primary, "toggle", "kill")
     assert "On for 33 % of all users and 1 allowed user." in see(primary, "toggle", "turn-on")
-
-
-def test_command_shows_allowed_users_of_the_primary(primary: Worker) -> None:
-    found = see(primary, "command", "show", "new_checkout", "--json")
-    assert found["allowed_users"] == [{"pk": 2, "name": "anna"}]

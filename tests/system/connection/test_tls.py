@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import Certificate, authority, certificate
 from tests.conftest import RunIsolated
+from tests.support.certificates import Certificate, authority, certificate
 from tests.support.tls_proxy import TlsProxy
 from tools.postgres import Postgres
 
@@ -110,33 +110,19 @@ def test_engine_connects_where_libpq_does(
         assert link is None or not any(word in link for word in ("localhost", "127.0.0.1", "db."))
 
 
-ENCRYPTED = {"disable": "plain", "allow": "plain"}
-
-
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("expected", "modes"), [("plain", MODES[:2]), ("tls", MODES[2:])])
 def test_connection_is_encrypted_where_libpq_encrypts_it(
-    mode: str, certificates: Certificates, connect: Connect, start_proxy: StartProxy
+    expected: str,
+    modes: list[str],
+    certificates: Certificates,
+    connect: Connect,
+    start_proxy: StartProxy,
 ) -> None:
+    root = {"sslrootcert": str(certificates.ours.file)}
     with start_proxy(certificates.good) as proxy:
-        connect(proxy, {"sslmode": mode, "sslrootcert": str(certificates.ours.file)})
-        assert set(proxy.seen) == {ENCRYPTED.get(mode, "tls")}
-
-
-def test_prefer_connects_without_tls_if_the_server_has_none(
-    connect: Connect, start_proxy: StartProxy
-) -> None:
-    with start_proxy() as proxy:
-        assert connect(proxy, {"sslmode": "prefer"}) == [[None, None, None]]
-        assert set(proxy.seen) == {"plain"}
-
-
-def test_prefer_connects_without_tls_if_the_handshake_fails(
-    certificates: Certificates, connect: Connect, start_proxy: StartProxy
-) -> None:
-    parameters = {"sslmode": "prefer", "ssl_min_protocol_version": "TLSv1.3"}
-    with start_proxy(certificates.good, version=ssl.TLSVersion.TLSv1_2) as proxy:
-        assert connect(proxy, parameters) == [[None, None, None]]
-        assert set(proxy.seen) == {"plain"}
+        outcomes = connect(proxy, *({"sslmode": mode} | root for mode in modes))
+        assert outcomes == [[None, None, None]] * len(modes)
+        assert set(proxy.seen) == {expected}
 
 
 REFUSALS = {
@@ -167,13 +153,19 @@ def test_refusal_names_the_parameter_to_check(
     assert (link, pool) == (UNSAFE + REFUSALS[what], UNSAFE + REFUSALS[what])
 
 
-def test_tls_version_below_the_minimum_is_refused(
+def test_tls_version_below_the_minimum_is_refused_or_not_used(
     certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    parameters = {"sslmode": "require", "ssl_min_protocol_version": "TLSv1.3"}
+    newest = {"ssl_min_protocol_version": "TLSv1.3"}
     with start_proxy(certificates.good, version=ssl.TLSVersion.TLSv1_2) as proxy:
-        assert connect(proxy, parameters | {"ssl_min_protocol_version": "TLSv1.2"})[0][0] is None
-        [[link, _, libpq]] = connect(proxy, parameters)
+        assert connect(proxy, {"sslmode": "prefer"} | newest) == [[None, None, None]]
+        assert set(proxy.seen) == {"plain"}
+        [[usual, _, _], [link, _, libpq]] = connect(
+            proxy,
+            {"sslmode": "require", "ssl_min_protocol_version": "TLSv1.2"},
+            {"sslmode": "require"} | newest,
+        )
+    assert usual is None
     assert libpq
     assert link == (
         UNSAFE + "the server supports no accepted version of TLS, see ssl_min_protocol_version"
@@ -220,18 +212,6 @@ def test_system_root_certificates_are_trusted(
         assert connect(proxy, {"sslrootcert": "system"}) == [[None, None, None]]
 
 
-def test_unusable_root_certificate_file_is_refused(
-    tmp_path: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
-) -> None:
-    empty = tmp_path / "empty.crt"
-    empty.touch()
-    cases = [{"sslmode": "require", "sslrootcert": str(file)} for file in (empty, "/nowhere")]
-    with start_proxy(certificates.good) as proxy:
-        [[of_empty, _, _], [of_none, _, _]] = connect(proxy, *cases)
-    assert of_empty == f"{UNUSABLE}the file of sslrootcert holds no certificate"
-    assert of_none == f"{UNUSABLE}the file of sslrootcert does not exist"
-
-
 def with_client_certificate(client: Certificate, **others: str) -> Parameters:
     return {"sslmode": "require", "sslcert": str(client.file), "sslkey": str(client.key)} | others
 
@@ -240,16 +220,18 @@ def test_client_with_a_certificate_connects(
     certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
     with start_proxy(certificates.good, clients=certificates.ours) as proxy:
-        assert connect(proxy, with_client_certificate(certificates.alice)) == [[None, None, None]]
-        for parameters in (
+        connected, *refused = connect(
+            proxy,
+            with_client_certificate(certificates.alice),
             {"sslmode": "require"},
             with_client_certificate(certificates.alice, sslcertmode="disable"),
-        ):
-            [[link, _, libpq]] = connect(proxy, parameters)
-            assert libpq
-            # The server may close the connection before its error is read.
-            assert link
-            assert link.startswith((UNSAFE, "connect: the server cannot be reached"))
+        )
+    assert connected == [None, None, None]
+    for link, _, libpq in refused:
+        assert libpq
+        # The server may close the connection before its error is read.
+        assert link
+        assert link.startswith((UNSAFE, "connect: the server cannot be reached"))
 
 
 def test_default_client_certificate_is_the_users(
@@ -262,38 +244,44 @@ def test_default_client_certificate_is_the_users(
         assert connect(proxy, {"sslmode": "require"}) == [[None, None, None]]
 
 
-KEYS = {
-    "open": (
+UNUSABLE_FILES = {
+    "open key": (
         "the file of sslkey is open to others: it must be a plain file with mode 0600, or 0640 if "
         "root owns it"
     ),
-    "encrypted": (
+    "encrypted key": (
         "the file of sslkey is encrypted, which is not supported: keep the key without a "
         "password, readable by its owner alone"
     ),
-    "missing": "the file of sslkey, the key of sslcert, does not exist",
-    "another": "sslkey is not the key of sslcert",
+    "missing key": "the file of sslkey, the key of sslcert, does not exist",
+    "another key": "sslkey is not the key of sslcert",
+    "empty root": "the file of sslrootcert holds no certificate",
+    "missing root": "the file of sslrootcert does not exist",
 }
 
 
-@pytest.mark.parametrize("what", KEYS)
-def test_unusable_client_key_is_refused(
-    what: str, tmp_path: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
+def test_unusable_file_of_a_key_or_of_roots_is_refused(
+    tmp_path: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    client = certificate(
-        tmp_path, what, certificates.ours, password=b"x" if what == "encrypted" else None
-    )
-    parameters = with_client_certificate(client)
-    if what == "open":
-        client.key.chmod(0o644)
-    elif what == "missing":
-        client.key.unlink()
-    elif what == "another":
-        parameters["sslkey"] = str(certificates.alice.key)
+    clients = {
+        name: certificate(tmp_path, name, certificates.ours, password=password)
+        for name, password in [("open", None), ("encrypted", b"x"), ("missing", None)]
+    }
+    clients["open"].key.chmod(0o644)
+    clients["missing"].key.unlink()
+    empty = tmp_path / "empty.crt"
+    empty.touch()
+    cases = [
+        *map(with_client_certificate, clients.values()),
+        with_client_certificate(clients["open"], sslkey=str(certificates.alice.key)),
+        *({"sslmode": "require", "sslrootcert": str(file)} for file in (empty, "/nowhere")),
+    ]
     with start_proxy(certificates.good, clients=certificates.ours) as proxy:
-        [[link, _, libpq]] = connect(proxy, parameters)
-    assert libpq
-    assert link == UNUSABLE + KEYS[what]
+        outcomes = connect(proxy, *cases)
+    expected = [UNUSABLE + why for why in UNUSABLE_FILES.values()]
+    assert [link for link, _pool, _libpq in outcomes] == expected
+    # libpq refuses the same keys.
+    assert all(libpq for _link, _pool, libpq in outcomes[:4])
 
 
 def test_required_channel_binding_fails_if_the_server_lacks_it(

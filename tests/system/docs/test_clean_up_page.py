@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +14,7 @@ from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.signals import Signal
 from flagstaff.models import Change
 from tests.conftest import ROOT
-from tests.support.pages import code_of
+from tests.support.pages import code_of, names_of
 from tests.support.stale_flags import age_history, collect_usage, evaluate, make_flag, set_columns
 from tests.support.terminals import rows, run, typed
 
@@ -39,9 +38,7 @@ def stale_shop(monkeypatch: pytest.MonkeyPatch) -> None:
     set_columns(monkeypatch, reviewed, owner="web", review_on=date(2026, 11, 1))
 
 
-def test_table_shows_what_the_command_prints(
-    stale_shop: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_table_is_the_printed_one(stale_shop: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
     [block] = code_of(PAGE, "console", "SIGNALS")
@@ -55,8 +52,10 @@ def _without_dates(line: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\d", "DATE", line)
 
 
-def test_table_of_signals_has_all() -> None:
+def test_page_has_all_signals_and_installs_the_app() -> None:
     assert all(f"| `{signal.value}` |" in TEXT for signal in Signal)
+    assert '"flagstaff.cleanup"' in TEXT
+    assert "flagstaff.cleanup" in settings.INSTALLED_APPS
 
 
 def test_commands_of_a_snooze_do_what_the_page_says(stale_shop: None) -> None:
@@ -74,19 +73,9 @@ def test_commands_of_a_snooze_do_what_the_page_says(stale_shop: None) -> None:
 
 def test_job_of_the_page_fails_with_a_stale_flag(stale_shop: None) -> None:
     [block] = code_of(PAGE, "yaml")
-    commands = [
-        step.get("run", "") for step in yaml.safe_load(block)["jobs"]["stale-flags"]["steps"]
-    ]
-    assert run(commands[-1].removeprefix("python manage.py flags ")).status == 1
+    *_, last = yaml.safe_load(block)["jobs"]["stale-flags"]["steps"]
+    assert run(last["run"].removeprefix("python manage.py flags ")).status == 1
 
 
 def test_function_of_the_page_returns_the_keys(stale_shop: None) -> None:
-    [block] = code_of(PAGE, "python", "stale_flags")
-    names: dict[str, Any] = {}
-    exec(block, names)
-    assert names["keys_to_delete"]() == ["price_display"]
-
-
-def test_app_of_the_page_is_installed() -> None:
-    assert '"flagstaff.cleanup"' in TEXT
-    assert "flagstaff.cleanup" in settings.INSTALLED_APPS
+    assert names_of(PAGE, "stale_flags")["keys_to_delete"]() == ["price_display"]

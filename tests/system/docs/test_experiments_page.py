@@ -15,10 +15,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.db import connection, models
-from django.http import HttpResponse
-from django.template import Engine, RequestContext
+from django.template import RequestContext
 from django.template.backends.jinja2 import Jinja2
-from django.test import RequestFactory, override_settings
 from django.test.utils import isolate_apps
 from pytest_django import Settings
 
@@ -37,11 +35,16 @@ from flagstaff.experiments.statistics import (
     critical_value,
 )
 from flagstaff.experiments.words import OUTCOMES
-from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.testing import override_variant
 from tests.conftest import ROOT
-from tests.support.pages import code_of
+from tests.support.pages import (
+    code_of,
+    names_of,
+    rows_of,
+    template_of,
+)
 from tests.support.terminals import run
+from tests.support.views import request_of, with_flags
 
 PAGE = "how-to/experiments.md"
 TEXT = (ROOT / "docs" / PAGE).read_text()
@@ -52,20 +55,6 @@ DAY = timedelta(days=1)
 USERS, ORDERS = 3_841, {"control": 384, "treatment": 480}
 
 pytestmark = pytest.mark.django_db
-
-
-def names_of(having: str) -> dict[str, Any]:
-    """Runs a block of Python and returns its names."""
-    [block] = code_of(PAGE, "python", having)
-    names: dict[str, Any] = {"INSTALLED_APPS": []}
-    exec(block, names)
-    return names
-
-
-def rows(first_heading: str) -> list[list[str]]:
-    """The cells of a table of the page."""
-    [table] = re.findall(rf"^\| {first_heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
 @pytest.fixture
@@ -90,11 +79,9 @@ def shop(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Any]:
         monkeypatch.setitem(sys.modules, "shop", shop)
         monkeypatch.setitem(sys.modules, "shop.models", shop.models)
         monkeypatch.setitem(sys.modules, "shop.metrics", shop.metrics)
-        shop.metrics.__dict__.update(names_of("def order_rows"))
-        settings.FLAGSTAFF = {
-            **settings.FLAGSTAFF,
-            **names_of('"flagstaff.experiments"')["FLAGSTAFF"],
-        }
+        shop.metrics.__dict__.update(names_of(PAGE, "def order_rows"))
+        given = names_of(PAGE, '"flagstaff.experiments"')["FLAGSTAFF"]
+        settings.FLAGSTAFF = {**settings.FLAGSTAFF, **given}
         yield shop
 
 
@@ -145,42 +132,25 @@ def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
     assert Experiment.objects.get().winner == "treatment"
 
 
-def test_view_shows_the_button_of_the_variant() -> None:
-    cart = names_of('== "treatment":')["cart"]
-    request: Any = RequestFactory().get("/")
-    request.user = User.objects.create(username="ana")
-    for variant, button in [("treatment", b"green button"), ("control", b"blue button")]:
-        with override_variant(KEY, variant):
-            assert cart(request).content == button
-    assert cart(request).content == b"blue button"
-
-
-def request_with_flags() -> Any:
-    request: Any = RequestFactory().get("/")
-    request.user = User(pk=7)
-    FlagstaffMiddleware(lambda request: HttpResponse())(request)
-    return request
-
-
-def test_templates_show_the_button_of_the_variant() -> None:
-    libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
-    processors = ["django.template.context_processors.request"]
-    engine = Engine(libraries=libraries, context_processors=processors)
-    template = engine.from_string(code_of(PAGE, "django")[0])
+def test_views_and_templates_show_the_button_of_the_variant() -> None:
+    view = names_of(PAGE, '== "treatment":')["cart"]
+    template = template_of(code_of(PAGE, "django")[0])
     options = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
-    jinja = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": options})
-    other = jinja.from_string(code_of(PAGE, "jinja")[0])
+    backend = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": options})
+    jinja = backend.from_string(code_of(PAGE, "jinja")[0])
     for variant, button in [("treatment", "green button"), ("control", "blue button")]:
         with override_variant(KEY, variant):
-            request = request_with_flags()
+            request = with_flags(request_of(User(pk=7)))
+            assert view(request).content.decode() == button
             assert template.render(RequestContext(request)).strip() == button
-            assert str(other.render({}, request)).strip() == button
+            assert str(jinja.render({}, request)).strip() == button
+    assert view(request_of(User(pk=7))).content == b"blue button"
 
 
 def test_request_and_async_code_get_the_variant() -> None:
-    cart = names_of("request.flags.variant")["cart"]
+    cart = names_of(PAGE, "request.flags.variant")["cart"]
     with override_variant(KEY, "treatment"):
-        assert cart(request_with_flags()).content == b"treatment"
+        assert cart(with_flags(request_of(User(pk=7)))).content == b"treatment"
 
         async def view(user: User) -> str | None:
             return experiments.get_variant(KEY, user)
@@ -191,7 +161,7 @@ def test_request_and_async_code_get_the_variant() -> None:
 def test_explanation_of_the_page_has_the_reason() -> None:
     experiments.create(KEY)
     experiments.start(KEY)
-    variant, reason, is_recorded = names_of("explain_variant")["why"](User(pk=7))
+    variant, reason, is_recorded = names_of(PAGE, "explain_variant")["why"](User(pk=7))
     assert (variant, reason, is_recorded) == (experiments.get_variant(KEY, 7), "SPLIT", True)
 
 
@@ -202,12 +172,10 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
             "INSERT INTO shop_visit SELECT n, %s, '/cart/1' FROM generate_series(0, 4) AS n",
             [START + 7.5 * DAY],
         )
-    shop.metrics.__dict__.update(names_of("def payments"))
+    shop.metrics.__dict__.update(names_of(PAGE, "def payments"))
     names = ("revenue", "price_per_item", "refunded", "return_next_week")
-    settings.FLAGSTAFF = {
-        **settings.FLAGSTAFF,
-        "METRICS": {name: f"shop.metrics.{name}" for name in names},
-    }
+    metrics = {name: f"shop.metrics.{name}" for name in names}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
     experiment = experiments.create(KEY)
     Exposure.objects.bulk_create(
         Exposure(experiment=experiment, shuffle=0, unit=unit, variant="control", phase=1, at=START)
@@ -230,12 +198,8 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
 
 
 def test_commands_of_the_life_do_what_the_page_says() -> None:
-    states = {
-        "create": State.DRAFT,
-        "stop": State.STOPPED,
-        "ship": State.SHIPPED,
-    }
-    for command, _ in rows("command"):
+    states = {"create": State.DRAFT, "stop": State.STOPPED, "ship": State.SHIPPED}
+    for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
         action = line.split()[2]
         if action == "ship":
@@ -248,31 +212,22 @@ def test_commands_of_the_life_do_what_the_page_says() -> None:
 
 def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     found = {
-        re.findall(r"--([\w-]+)", option)[0]: default
-        for option, default, _ in rows("option of `metrics`")
+        re.findall(r"--([\w-]+)", option)[0]: default.strip("`").replace(",", "")
+        for option, default, _ in rows_of(PAGE, "option of `metrics`")
     }
-    fields = {
-        name.replace("-", "_"): default.strip("`").replace(",", "")
-        for name, default in found.items()
-        if name not in {"primary", "other", "guardrail", "smallest-effect"}
-    }
+    named = {"primary", "other", "guardrail", "smallest-effect"}
+    defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}
+    assert set(defaults) == {"method", "planned_users", "min_days", "min_users"}
+    assert named < set(found)
     experiment = Experiment()
-    assert fields == {name: str(getattr(experiment, name)) for name in fields}
+    assert defaults == {name: str(getattr(experiment, name)) for name in defaults}
     assert experiment.smallest_effect is None
-    assert set(found) - {"method", "other", "guardrail"} == {
-        "primary",
-        "planned-users",
-        "min-days",
-        "min-users",
-        "smallest-effect",
-    }
 
 
 def test_table_of_verdicts_has_all() -> None:
-    words = " ".join(row[0] for row in rows("verdict"))
+    words = " ".join(row[0] for row in rows_of(PAGE, "verdict"))
     for outcome in OUTCOMES.values():
-        last = str(outcome).removeprefix("the treatment is ")
-        assert last in words
+        assert str(outcome).removeprefix("the treatment is ") in words
 
 
 def test_limits_of_the_page_are_those_of_the_formulas() -> None:
@@ -323,14 +278,13 @@ def test_rules_of_the_page_exclude_staff(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_excluded_units_of_the_page_are_not_counted(shop: Any, settings: Settings) -> None:
-    shop.metrics.__dict__.update(names_of("def staff"))
+    shop.metrics.__dict__.update(names_of(PAGE, "def staff"))
     experiments.create(KEY)
     experiments.start(KEY)
     staff = User.objects.create(username="ana", is_staff=True)
     expose(users=staff.pk)
     assert str(staff.pk) in set(Exposure.objects.values_list("unit", flat=True))
     counted = sum(experiments.report(KEY)["exposures"]["units"].values())
-    with override_settings(
-        FLAGSTAFF={**settings.FLAGSTAFF, **names_of("EXCLUDED_UNITS")["FLAGSTAFF"]}
-    ):
-        assert sum(experiments.report(KEY)["exposures"]["units"].values()) == counted - 1
+    excluded = names_of(PAGE, "EXCLUDED_UNITS")["FLAGSTAFF"]
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, **excluded}
+    assert sum(experiments.report(KEY)["exposures"]["units"].values()) == counted - 1

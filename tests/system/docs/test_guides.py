@@ -14,25 +14,31 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.checks import run_checks
-from django.http import HttpRequest, HttpResponse
-from django.template import Context, Engine
-from django.test import RequestFactory, override_settings
+from django.db import connection
+from django.http import Http404, HttpResponse
+from django.template import Context, RequestContext
+from django.template.backends.jinja2 import Jinja2
+from django.test import override_settings
+from rest_framework.test import APIRequestFactory, force_authenticate
 
+from flagstaff import acting_as, all_flags
 from flagstaff._engine.request_flags import RequestFlags
+from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
 from tests.support import terminals
-from tests.support.pages import DOCS, code_of
+from tests.support.pages import (
+    DOCS,
+    code_of,
+    names_of,
+    template_of,
+)
+from tests.support.views import request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 
-
-def defined(page: str, having: str) -> dict[str, Any]:
-    """Runs a block of a page and returns its names."""
-    [block] = code_of(page, "python", having)
-    names: dict[str, Any] = {"INSTALLED_APPS": []}
-    exec(block, names)
-    return names
+VIEWS, CHANGES = "how-to/views.md", "how-to/audit-log.md"
+TEMPLATES, HISTORY = "how-to/templates.md", "how-to/history.md"
 
 
 @pytest.fixture
@@ -48,30 +54,29 @@ def templates_in(folder: Path) -> dict[str, Any]:
     }
 
 
-def request_of(user: Any) -> HttpRequest:
-    request = RequestFactory().get("/")
-
+def shop_request(user: Any) -> Any:
     async def auser() -> Any:
         return user
 
-    request.user, request.auser = user, auser
-    request.session = SessionStore()
-    request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+    request = request_of(user)
+    request.auser, request.session = auser, SessionStore()
+    request.flags = RequestFlags(request)
     return request
 
 
 def test_quickstart_view_depends_on_the_flag(alice: User) -> None:
-    checkout = defined("quickstart.md", "def checkout")["checkout"]
-    assert checkout(request_of(alice)).content == b"three pages"
-    defined("quickstart.md", "changes.create")
+    checkout = names_of("quickstart.md", "def checkout")["checkout"]
+    assert checkout(shop_request(alice)).content == b"three pages"
+    names_of("quickstart.md", "changes.create")
     flag = FeatureFlag.objects.get(key="new_checkout")
-    assert checkout(request_of(alice)).content == b"three pages"
+    assert checkout(shop_request(alice)).content == b"three pages"
     flag.allowed_users.add(alice)
     FeatureFlag.objects.update(enabled=True)
-    assert checkout(request_of(alice)).content == b"one page"
-    assert checkout(request_of(AnonymousUser())).content == b"three pages"
+    assert checkout(shop_request(alice)).content == b"one page"
+    assert checkout(shop_request(AnonymousUser())).content == b"three pages"
 
 
+@pytest.mark.smoke
 def test_quickstart_works_from_top_to_bottom(admin_user: User) -> None:
     assert admin_user.username == "admin"
     page = (DOCS / "quickstart.md").read_text()
@@ -89,7 +94,7 @@ def test_quickstart_works_from_top_to_bottom(admin_user: User) -> None:
 
 
 def test_task_evaluates_by_primary_key(alice: User) -> None:
-    send_invoice = defined("how-to/tasks.md", "send_invoice")["send_invoice"]
+    send_invoice = names_of("how-to/tasks.md", "send_invoice")["send_invoice"]
     flag = FeatureFlag.objects.create(key="invoices_as_pdf", enabled=True)
     flag.allowed_users.add(alice)
     assert send_invoice(alice.pk, "7") == "pdf for 7, from billing@example.com"
@@ -97,7 +102,7 @@ def test_task_evaluates_by_primary_key(alice: User) -> None:
 
 
 def test_batch_uses_one_snapshot(alice: User) -> None:
-    invoice_all = defined("how-to/tasks.md", "invoice_all")["invoice_all"]
+    invoice_all = names_of("how-to/tasks.md", "invoice_all")["invoice_all"]
     flag = FeatureFlag.objects.create(key="invoices_as_pdf", enabled=True, rollout_percent=100)
 
     def users() -> Iterator[User]:
@@ -109,32 +114,29 @@ def test_batch_uses_one_snapshot(alice: User) -> None:
 
 
 def test_script_continues_after_the_first_load() -> None:
-    defined("how-to/tasks.md", "def main")["main"]()
+    names_of("how-to/tasks.md", "def main")["main"]()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_script_sees_its_own_committed_change() -> None:
     with live_engine():
-        assert defined("how-to/tasks.md", "def open_shop")["open_shop"]() is True
+        assert names_of("how-to/tasks.md", "def open_shop")["open_shop"]() is True
 
 
 @pytest.mark.django_db(transaction=True)
 def test_trial_change_is_evaluated_and_rolled_back() -> None:
-    would_be_on = defined("how-to/tasks.md", "def would_be_on")["would_be_on"]
+    would_be_on = names_of("how-to/tasks.md", "def would_be_on")["would_be_on"]
     FeatureFlag.objects.create(key="new_checkout")
     assert would_be_on("new_checkout", 1) is True
     assert FeatureFlag.objects.get().enabled is False
 
 
-def test_value_without_a_row_returns_the_default() -> None:
-    names = defined("how-to/values.md", "def page_size")
+def test_value_is_the_default_until_it_is_created_and_changed() -> None:
+    names = names_of("how-to/values.md", "def page_size")
     assert (names["page_size"](), names["carriers"]()) == (20, ["post"])
     KeyValueStore.objects.create(key="page_size", value=50)
     assert names["page_size"]() == 50
-
-
-def test_value_is_created_and_changed() -> None:
-    names = defined("how-to/values.md", "def choose_provider")
+    names = names_of("how-to/values.md", "def choose_provider")
     names["choose_provider"]("paypal")
     assert names["provider"]() == "paypal"
 
@@ -142,32 +144,32 @@ def test_value_is_created_and_changed() -> None:
 @pytest.mark.parametrize(("value", "used"), [(10, 10), (90, 0), ("10", 0)])
 def test_value_out_of_range_is_not_used(value: object, used: int) -> None:
     with override_value("discount", value):
-        assert defined("how-to/values.md", "def discount")["discount"]() == used
+        assert names_of("how-to/values.md", "def discount")["discount"]() == used
 
 
 def test_browser_gets_client_side_flags_only(alice: User, tmp_path: Path) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, client_side=True)
     FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
-    [address] = defined("how-to/browser.md", "urlpatterns")["urlpatterns"]
+    [address] = names_of("how-to/browser.md", "urlpatterns")["urlpatterns"]
     view = address.resolve("flags/").func
     [shown] = re.findall(r"^\{.+", code_of("how-to/browser.md", "console")[0], re.MULTILINE)
-    assert json.loads(view(request_of(alice)).content) == json.loads(shown)
+    assert json.loads(view(shop_request(alice)).content) == json.loads(shown)
     [template] = code_of("how-to/browser.md", "django")
     (tmp_path / "page.html").write_text(template)
-    page = defined("how-to/browser.md", "def page")["page"]
+    page = names_of("how-to/browser.md", "def page")["page"]
     with override_settings(TEMPLATES=[templates_in(tmp_path)]):
-        assert b'{"new_checkout": false}' in page(request_of(alice)).content
+        assert b'{"new_checkout": false}' in page(shop_request(alice)).content
 
 
 def test_rollout_starts_with_the_team(alice: User) -> None:
-    defined("how-to/rollout-and-kill.md", "def start")["start"]([alice])
+    names_of("how-to/rollout-and-kill.md", "def start")["start"]([alice])
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent) == (True, 0)
     assert list(flag.allowed_users.all()) == [alice]
 
 
 def test_watchdog_disables_the_flag_with_a_reason() -> None:
-    watch = defined("how-to/rollout-and-kill.md", "def watch")["watch"]
+    watch = names_of("how-to/rollout-and-kill.md", "def watch")["watch"]
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     watch(0.01)
     assert FeatureFlag.objects.get().enabled is True
@@ -179,53 +181,159 @@ def test_watchdog_disables_the_flag_with_a_reason() -> None:
 
 @pytest.mark.parametrize("having", ["import flag_enabled", "aenabled"])
 def test_async_view_depends_on_the_flag(having: str, alice: User) -> None:
-    checkout = async_to_sync(defined("how-to/async.md", having)["checkout"])
-    assert checkout(request_of(alice)).content == b"old"
+    checkout = async_to_sync(names_of("how-to/async.md", having)["checkout"])
+    assert checkout(shop_request(alice)).content == b"old"
     with override_flag("new_checkout", True):
-        assert checkout(request_of(alice)).content == b"new"
+        assert checkout(shop_request(alice)).content == b"new"
 
 
 def test_template_of_an_async_view_evaluates_for_the_user(alice: User, tmp_path: Path) -> None:
     [template] = code_of("how-to/async.md", "django")
     (tmp_path / "page.html").write_text(template)
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
-    page = async_to_sync(defined("how-to/async.md", "def page")["page"])
+    page = async_to_sync(names_of("how-to/async.md", "def page")["page"])
     with override_settings(TEMPLATES=[templates_in(tmp_path)]):
-        assert page(request_of(alice)).content.split() == [b"new"]
-        assert page(request_of(AnonymousUser())).content.split() == [b"old"]
+        assert page(shop_request(alice)).content.split() == [b"new"]
+        assert page(shop_request(AnonymousUser())).content.split() == [b"old"]
 
 
-def test_async_startup_waits_for_the_first_load() -> None:
-    async_to_sync(defined("how-to/async.md", "aready")["startup"])()
-
-
-def test_async_shutdown_stops_the_engine() -> None:
-    async_to_sync(defined("how-to/async.md", "aclose")["shutdown"])()
+def test_async_startup_and_shutdown_wait_for_the_engine() -> None:
+    async_to_sync(names_of("how-to/async.md", "aready")["startup"])()
+    async_to_sync(names_of("how-to/async.md", "aclose")["shutdown"])()
 
 
 def test_health_view_returns_json() -> None:
-    response: HttpResponse = defined("reference/reasons.md", "def health")["health"](
-        request_of(None)
-    )
+    health = names_of("reference/reasons.md", "def health")["health"]
+    response: HttpResponse = health(shop_request(None))
     assert (response.status_code, json.loads(response.content)["stale"]) == (200, False)
 
 
 def test_settings_of_the_page_pass_the_checks() -> None:
-    given = defined("reference/settings.md", "UNKNOWN_KEY")["FLAGSTAFF"]
+    given = names_of("reference/settings.md", "UNKNOWN_KEY")["FLAGSTAFF"]
     with override_settings(FLAGSTAFF=given):
         assert run_checks(tags=["flagstaff"]) == []
 
 
 def test_evaluation_in_a_test_sees_its_transaction() -> None:
     FeatureFlag.objects.create(key="new_checkout", rollout_percent=100)
-    assert (
-        defined("discussions/consistency.md", "def open_and_evaluate")["open_and_evaluate"]()
-        is True
-    )
+    names = names_of("discussions/consistency.md", "def open_and_evaluate")
+    assert names["open_and_evaluate"]() is True
 
 
 def test_all_templates_can_be_rendered() -> None:
-    engine = Engine(libraries={"flagstaff": "flagstaff.templatetags.flagstaff"})
     for page in ("how-to/templates.md", "how-to/async.md"):
         for block in code_of(page, "django"):
-            engine.from_string(block).render(Context())
+            template_of(block).render(Context())
+
+
+# Views and the history.
+
+
+def test_views_are_for_those_who_have_the_flag(alice: User) -> None:
+    decorated, classes = names_of(VIEWS, "@flag_required"), names_of(VIEWS, "FlagRequiredMixin")
+    checkouts = decorated["checkout"], classes["Checkout"].as_view()
+    reviews = [*map(async_to_sync, (decorated["reviews"], classes["Reviews"].as_view()))]
+    for checkout, review in zip(checkouts, reviews, strict=True):
+        assert checkout(request_of(alice)).content == b"old checkout"
+        with pytest.raises(Http404):
+            review(request_of(alice))
+    with override_flag("new_checkout", True), override_flag("beta_reviews", True):
+        assert checkouts[0](request_of(alice)).content == b"new checkout"
+        assert checkouts[1](request_of(alice)).template_name == ["checkout.html"]
+        assert {review(request_of(alice)).content for review in reviews} == {b"reviews"}
+
+
+def test_requests_have_flags(alice: User) -> None:
+    views = names_of(VIEWS, "request.flags.enabled")
+    FeatureFlag.objects.create(key="banner")
+    with override_flag("new_checkout", True):
+        assert json.loads(views["checkout"](with_flags(request_of(alice))).content) == {
+            "gateway": "stripe"
+        }
+        answer = async_to_sync(views["checkout_async"])(with_flags(request_of(alice)))
+        assert json.loads(answer.content) == {"new": True}
+    assert json.loads(views["checkout"](with_flags(request_of(alice))).content) == all_flags()
+
+
+@pytest.mark.parametrize("page", [VIEWS, CHANGES])
+def test_middleware_has_the_name_that_the_pages_give(page: str) -> None:
+    [name] = names_of(page, "MIDDLEWARE +=")["MIDDLEWARE"]
+    assert name == f"{FlagstaffMiddleware.__module__}.{FlagstaffMiddleware.__name__}"
+
+
+def shown(text: str) -> str:
+    """Renders a Django template for an anonymous user with a full cart."""
+    return template_of(text).render(RequestContext(request_of(None), {"cart": 1}))
+
+
+def test_templates_show_what_they_say() -> None:
+    tags, expression = code_of(TEMPLATES, "django")
+    with override_flag("summer_banner", True), override_value("support_mail", "us@example.com"):
+        assert shown(tags).split("\n") == ["", "Summer is here.", "us@example.com", ""]
+        assert shown(expression) == "Summer is in your cart.\n"
+    assert shown(tags).split("\n") == ["", "Welcome.", "help@example.com", ""]
+    assert shown(expression) == "\n"
+
+
+def test_jinja2_shows_what_it_says(alice: User) -> None:
+    [setting] = names_of(TEMPLATES, "jinja2")["TEMPLATES"]
+    options = {"NAME": "jinja2", "DIRS": [], "APP_DIRS": True, "OPTIONS": setting["OPTIONS"]}
+    backend = Jinja2(options)
+    template = backend.from_string(code_of(TEMPLATES, "jinja")[0])
+    with override_flag("summer_banner", True):
+        lines = str(template.render({"cart": 1}, request_of(alice))).split("\n")
+    assert lines == ["Summer is here.", "help@example.com", "Summer is in your cart."]
+    lines = str(template.render({"cart": 1}, request_of(alice))).split("\n")
+    assert lines == ["Welcome.", "help@example.com", ""]
+
+
+def test_endpoint_is_for_those_who_have_the_flag(alice: User) -> None:
+    orders = names_of(VIEWS, "HasFlag")["Orders"].as_view()
+
+    def status(user: User | None) -> int:
+        request = APIRequestFactory().get("/")
+        force_authenticate(request, user)
+        return int(orders(request).status_code)
+
+    assert status(alice) == 404
+    with override_flag("new_api", True):
+        assert (status(alice), status(None)) == (200, 403)
+
+
+def changes() -> list[tuple[str | None, str | None, str | None]]:
+    entries = Change.objects.order_by("id").values_list("actor", "source", "reason")
+    return list(entries)[-2:]
+
+
+def test_audit_log_has_the_actors_of_the_page(alice: User) -> None:
+    FeatureFlag.objects.create(key="new_checkout")
+    names_of(CHANGES, "def release")["release"](42)
+    names_of(CHANGES, "@acting_as")["kill_new_checkout"]()
+    assert changes() == [("deploy", "code", "release 42"), ("watchdog", "code", "errors doubled")]
+    newest, older, *_ = names_of(CHANGES, "def audit")["audit"]("new_checkout")
+    assert newest.endswith(" change by watchdog")
+    assert older.endswith(" change by deploy")
+
+
+def test_psql_can_set_the_actor() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    [statements] = code_of(CHANGES, "sql")
+    with connection.cursor() as cursor:
+        # The test has its transaction already.
+        cursor.execute(statements.replace("BEGIN;", "").replace("COMMIT;", ""))
+    assert changes()[-1] == ("alice", None, "ticket 7")
+
+
+def test_history_page_code_reads_and_changes(alice: User) -> None:
+    flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=5)
+    names = names_of(HISTORY, "def widen")
+    read, widen = names["read"], names["widen"]
+    seen = read("new_checkout")
+    assert widen("new_checkout", 25, seen) == "manage.py flags rollout new_checkout 5"
+    now = read("new_checkout")
+    assert widen("new_checkout", 25, now) == "nothing to undo"
+    assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: read it again"
+    with acting_as("deploy", reason="release 42"):
+        flag.allowed_users.add(alice)
+    last = names_of(HISTORY, "def last_change")["last_change"]("new_checkout")
+    assert last == (now + 1, "deploy", "release 42", {}, 1)

@@ -13,7 +13,7 @@ from django.test import Client
 from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
 from flagstaff._engine.status import status
 from tests.conftest import ROOT
-from tests.support.pages import DOCS, code_of
+from tests.support.pages import DOCS, code_of, names_of
 from tests.support.terminals import flags
 
 OPERATIONS, HEALTH, ROLE = "operations.md", "how-to/health.md", "how-to/read-only-role.md"
@@ -28,21 +28,16 @@ def cells(page: str, column: int) -> list[str]:
 
 
 def test_metric_has_a_row_with_its_type() -> None:
-    shown = re.findall(
-        r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", (DOCS / HEALTH).read_text(), re.MULTILINE
-    )
+    text = (DOCS / HEALTH).read_text()
+    shown = re.findall(r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", text, re.MULTILINE)
     types = {m.prometheus_name: "counter" if m.is_counter else "gauge" for m in METRICS}
     assert dict(shown) == types
 
 
-def rules() -> list[dict[str, Any]]:
+def test_alarm_uses_existing_metrics_and_modes() -> None:
     [block] = code_of(OPERATIONS, "yaml")
     [group] = yaml.safe_load(block)["groups"]
-    return list(group["rules"])
-
-
-def test_alarm_uses_existing_metrics_and_modes() -> None:
-    for rule in rules():
+    for rule in group["rules"]:
         assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= NAMES, rule["alert"]
         modes = re.findall(r'mode=~?"([a-z|]+)"', rule["expr"])
         assert {mode for found in modes for mode in found.split("|")} <= set(MODES)
@@ -74,11 +69,8 @@ def test_query_of_the_runbook_runs(statement: str) -> None:
 
 
 @pytest.fixture
-def addresses(request: pytest.FixtureRequest) -> Any:
-    [block] = code_of(HEALTH, "python", "urlpatterns")
-    names: dict[str, Any] = {}
-    exec(block, names)
-    return names["urlpatterns"]
+def addresses() -> Any:
+    return names_of(HEALTH, "urlpatterns")["urlpatterns"]
 
 
 def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client) -> None:
@@ -100,9 +92,7 @@ def test_probe_uses_an_existing_url(addresses: Any) -> None:
 
 def test_registering_works_as_in_the_page() -> None:
     for having in ("prometheus", "otel"):
-        [block] = code_of(HEALTH, "python", f"{having}.register")
-        names: dict[str, Any] = {}
-        exec(block, names)
+        names = names_of(HEALTH, f"{having}.register")
         assert callable(names["on_worker_start"])
         assert names[having].register
 

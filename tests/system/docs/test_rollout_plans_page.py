@@ -21,7 +21,7 @@ from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
 from tests.conftest import ROOT
-from tests.support.pages import code_of
+from tests.support.pages import code_of, names_of, rows_of
 from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
 from tests.support.terminals import run
 
@@ -32,19 +32,6 @@ STEPS = valid_steps(re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step
 GUARDS = (Guard("errors"),)
 USERS = {"inside": 1_000, "outside": 19_000}
 FAILED_OUTSIDE = 190
-
-
-def names_of(language: str, having: str) -> dict[str, Any]:
-    [block] = code_of(PAGE, language, having)
-    names: dict[str, Any] = {}
-    exec(block, names)
-    return names
-
-
-def rows(first_heading: str) -> list[list[str]]:
-    """The cells of a table of the page."""
-    [table] = re.findall(rf"^\| {first_heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
 def verdict(inside: int, outside: int, required_users: int = 1001) -> Verdict:
@@ -62,7 +49,7 @@ def test_threshold_of_the_first_plan_is_75() -> None:
     assert f" is {1 / guard_alpha(STEPS, three):.0f}: every guard costs" in TEXT
 
 
-@pytest.mark.parametrize("row", rows("failed inside"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", rows_of(PAGE, "failed inside"), ids=lambda row: row[0])
 def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
     failed, ratio, e_value, trips = row
     found = verdict(int(failed), FAILED_OUTSIDE)
@@ -77,7 +64,7 @@ def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
     assert f"{REGISTERS:,} registers" in TEXT
 
 
-@pytest.mark.parametrize("row", rows("step"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", rows_of(PAGE, "step"), ids=lambda row: row[0])
 def test_table_of_the_smallest_harm_has_the_figures_of_the_formula(row: list[str]) -> None:
     share = int(row[0].removesuffix(" %")) / 100
     threshold = 1 / guard_alpha(STEPS, GUARDS)
@@ -120,7 +107,7 @@ def test_commands_of_the_table_do_what_it_says() -> None:
         "jump": (State.RUNNING, 50),
         "rollback": (State.ROLLED_BACK, 0),
     }
-    for command, _ in rows("command"):
+    for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
         action = line.split()[2]
         ran = run(f"{line} --yes" if action == "delete" else line)
@@ -134,7 +121,7 @@ def test_commands_of_the_table_do_what_it_says() -> None:
 def test_python_of_the_page_starts_a_plan() -> None:
     make_flag()
     drive_recently()
-    names_of("py", "rollouts.start")["release"](User.objects.create(username="ana"))
+    names_of(PAGE, "rollouts.start", "py")["release"](User.objects.create(username="ana"))
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
     assert tuple(Step(**one) for one in plan_of().steps) == STEPS
 
@@ -160,7 +147,7 @@ def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[
     models = SimpleNamespace(Order=SimpleNamespace(objects=Orders()))
     monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(models=models))
     monkeypatch.setitem(sys.modules, "shop.models", models)
-    found: Callable[[Any], Any] = names_of("python", "def orders")["orders"]
+    found: Callable[[Any], Any] = names_of(PAGE, "def orders")["orders"]
     return found
 
 

@@ -15,8 +15,8 @@ from django.template import engines
 from django.test import Client
 from django.urls import path
 
-from flagstaff._engine.visitors import read, sign
 from flagstaff.models import FeatureFlag
+from tests.support import pages
 from tests.support.pages import code_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -32,10 +32,8 @@ DEFAULT_MIDDLEWARE = (
 
 def names_of(text: str) -> dict[str, Any]:
     """The names that the block of the page with a text defines."""
-    [block] = code_of(PAGE, "python", text)
-    names: dict[str, Any] = {"__name__": "shop.consent", "MIDDLEWARE": [*DEFAULT_MIDDLEWARE]}
-    exec(block, names)
-    return names
+    given: dict[str, Any] = {"__name__": "shop.consent", "MIDDLEWARE": [*DEFAULT_MIDDLEWARE]}
+    return pages.names_of(PAGE, text, **given)
 
 
 CONSENT = names_of("def is_given")
@@ -88,38 +86,15 @@ def test_view_of_the_page_keeps_its_result_per_browser() -> None:
     assert seen == {b"new front", b"old front"}
 
 
-def test_cookie_holds_an_id_a_time_and_a_signature(client: Client) -> None:
-    cookie = client.get("/front/").cookies[NAME]
-    visitor_id, _, _ = cookie.value.split(":")
-    assert len(visitor_id) == 22
-    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
-
-
 @pytest.mark.usefixtures("consent")
-def test_browser_without_consent_gets_no_cookie(client: Client) -> None:
+def test_browser_gets_the_cookie_with_consent_only(client: Client) -> None:
     response = client.get("/front/")
     assert (response.content, len(response.cookies)) == (b"False", 0)
-
-
-@pytest.mark.usefixtures("consent")
-def test_browser_with_consent_gets_the_cookie(client: Client) -> None:
     client.cookies["consent"] = "yes"
     assert NAME in client.get("/front/").cookies
-
-
-@pytest.mark.usefixtures("consent")
-def test_withdrawn_consent_deletes_the_cookie_at_once(client: Client) -> None:
-    client.cookies["consent"] = "yes"
-    client.get("/front/")
     response = client.post("/withdraw/")
     assert response.cookies[NAME]["max-age"] == response.cookies["consent"]["max-age"] == 0
     assert client.get("/withdraw/").status_code == 405
-
-
-@pytest.mark.usefixtures("consent")
-def test_cookie_that_is_left_without_consent_is_deleted(client: Client) -> None:
-    client.cookies[NAME] = sign("visitor")
-    assert client.get("/front/").cookies[NAME]["max-age"] == 0
 
 
 def test_fragments_of_the_page_are_those_of_the_result() -> None:
@@ -157,13 +132,3 @@ def test_task_of_the_page_has_the_result_of_the_visitor() -> None:
 
 def bucket_of(key: str, unit: str) -> int:
     return int(sha256(f"{key}:{unit}".encode()).hexdigest(), 16) % 100
-
-
-def test_id_stays_after_a_change_of_secret_key(client: Client, settings: Any) -> None:
-    first = client.get("/front/").cookies[NAME].value
-    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new secret"
-    second = client.get("/front/").cookies[NAME].value
-    settings.SECRET_KEY_FALLBACKS = []
-    found = read(second, 60)
-    assert found
-    assert first.split(":")[0] == found.id

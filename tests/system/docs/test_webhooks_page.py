@@ -16,7 +16,7 @@ from flagstaff.changes import set_rollout
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
 from flagstaff.webhooks import deliver
-from tests.support.pages import code_of
+from tests.support.pages import code_of, names_of
 from tests.support.webhooks import SECRET, Received, Webhook
 
 PAGE = "how-to/webhooks.md"
@@ -57,10 +57,7 @@ def test_message_on_the_page_equals_a_real_one(received: Received) -> None:
 
 
 def test_signature_check_on_the_page_accepts_only_authentic_requests(received: Received) -> None:
-    [block] = code_of(PAGE, "python", "def is_authentic")
-    names: dict[str, Any] = {}
-    exec(block, names)
-    is_authentic = names["is_authentic"]
+    is_authentic = names_of(PAGE, "def is_authentic")["is_authentic"]
     assert is_authentic(received.headers, received.body, SECRET)
     assert not is_authentic(received.headers, received.body + b" ", SECRET)
     assert not is_authentic(received.headers, received.body, SECRET.replace("c2", "c3"))
@@ -68,11 +65,8 @@ def test_signature_check_on_the_page_accepts_only_authentic_requests(received: R
     assert not is_authentic(received.headers, received.body, SECRET, tolerance=-1)
 
 
-def test_secret_created_on_the_page_is_valid(
-    capsys: pytest.CaptureFixture[str], settings: Any
-) -> None:
-    [block] = code_of(PAGE, "python", "import secrets")
-    exec(block, {})
+def test_created_secret_is_valid(capsys: pytest.CaptureFixture[str], settings: Any) -> None:
+    names_of(PAGE, "import secrets")
     secret = capsys.readouterr().out.strip()
     settings.FLAGSTAFF = {"WEBHOOKS": {"ops": {"url": "https://a.example", "secret": secret}}}
     assert [len(key) for key in conf.webhooks[0].secrets] == [32]
@@ -81,9 +75,6 @@ def test_secret_created_on_the_page_is_valid(
 def test_settings_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setenv("FLAGS_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0")
-    [block] = code_of(PAGE, "py", "SITE_URL")
-    names: dict[str, Any] = {"os": os}
-    exec(block, names)
-    settings.FLAGSTAFF = names["FLAGSTAFF"]
+    settings.FLAGSTAFF = names_of(PAGE, "SITE_URL", "py", os=os)["FLAGSTAFF"]
     assert [receiver.name for receiver in conf.webhooks] == ["deploys", "ops-channel"]
     assert run_checks(tags=["flagstaff"]) == []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+
 import pytest
 
 from tests.conftest import RunIsolated
-from tools.postgres import Postgres
-
-pytestmark = pytest.mark.usefixtures("migrated")
 
 START = """
 import os, signal, sys, threading, time
@@ -25,94 +25,64 @@ def engines():
             names.append((task / "comm").read_text().strip())
     return names.count("flagstaff")
 """
-
-
-@pytest.fixture(scope="module")
-def server(module_postgres_server: Postgres) -> Postgres:
-    return module_postgres_server
-
-
-@pytest.fixture
-def migrated(server: Postgres, run_isolated: RunIsolated) -> str:
-    script = """
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-from flagstaff.models import FeatureFlag
-FeatureFlag.objects.update_or_create(key="on", enabled=True, rollout_percent=100)
-"""
-    run_isolated(START + script, DATABASE_URL=server.url)
-    return server.url
-
-
-def test_interrupted_wait_leaves_one_engine(server: Postgres, run_isolated: RunIsolated) -> None:
-    script = """
+# What a process prints, by what its script does.
+SCRIPTS = {
+    "interrupted wait leaves one engine": (
+        """
 def interrupted(seconds):
     raise KeyboardInterrupt
 sleep, time.sleep = time.sleep, interrupted
 for _ in range(4):
     try:
-        flag_enabled("on")
+        flag_enabled("new_checkout")
     except KeyboardInterrupt:
         pass
 time.sleep = sleep
-print(flag_enabled("on"), engines())
-"""
-    assert run_isolated(START + script, DATABASE_URL=server.url).split() == ["True", "1"]
-
-
-def test_evaluation_in_a_signal_handler_during_the_wait_returns_a_result(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
-    script = """
+print(flag_enabled("new_checkout"), engines())
+""",
+        "True 1\n",
+    ),
+    "evaluation in a signal handler during the wait returns a result": (
+        """
 results = []
 sleep = time.sleep
 def sleep_with_signal(seconds):
     time.sleep = sleep
     signal.raise_signal(signal.SIGUSR1)
-signal.signal(signal.SIGUSR1, lambda *_: results.append(flag_enabled("on")))
+signal.signal(signal.SIGUSR1, lambda *_: results.append(flag_enabled("new_checkout")))
 time.sleep = sleep_with_signal
-print(flag_enabled("on"), results, engines())
-"""
-    assert run_isolated(START + script, DATABASE_URL=server.url) == "True [True] 1\n"
-
-
-def test_evaluation_in_a_router_returns_the_default(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
-    script = """
+print(flag_enabled("new_checkout"), results, engines())
+""",
+        "True [True] 1\n",
+    ),
+    "evaluation in a router returns the default": (
+        """
 from django.db import router
 from types import SimpleNamespace
 results = []
 def db_for_write(model, **hints):
-    results.append(flag_enabled("on"))
+    results.append(flag_enabled("new_checkout"))
     return "default"
 router.routers = [SimpleNamespace(db_for_write=db_for_write)]
-print(flag_enabled("on"), results[0])
-"""
-    assert run_isolated(START + script, DATABASE_URL=server.url) == "True False\n"
-
-
-def test_first_evaluations_in_many_threads_start_one_engine(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
-    script = """
+print(flag_enabled("new_checkout"), results[0])
+""",
+        "True False\n",
+    ),
+    "first evaluations in many threads start one engine": (
+        """
 barrier, results = threading.Barrier(8), []
 def evaluate():
     barrier.wait()
-    results.append(flag_enabled("on"))
+    results.append(flag_enabled("new_checkout"))
 threads = [threading.Thread(target=evaluate) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(all(results), len(results), engines(), _core.start(in_memory=True), engines())
-"""
-    printed = run_isolated(START + script, DATABASE_URL=server.url)
-    assert printed == "True 8 1 True 1\n"
-
-
-def test_first_evaluation_reads_the_options_once(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
-    script = """
+""",
+        "True 8 1 True 1\n",
+    ),
+    "first evaluation reads the options once": (
+        """
 calls = []
 def counted(name):
     function = getattr(lifecycle, name)
@@ -124,53 +94,93 @@ for name in lifecycle.__all__:
     if name.islower():
         counted(name)
 # The maintenance follows an event, such as the first load.
-print(flag_enabled("on"), flag_enabled("on"), [name for name in calls if name != "run_maintenance"])
-"""
-    printed = run_isolated(START + script, DATABASE_URL=server.url)
-    assert printed == "True True ['read_options']\n"
-
-
-def test_evaluation_at_process_exit_uses_the_last_snapshot(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
-    script = """
+results = [flag_enabled("new_checkout") for _ in range(2)]
+print(*results, [name for name in calls if name != "run_maintenance"])
+""",
+        "True True ['read_options']\n",
+    ),
+    "evaluation at process exit uses the last snapshot": (
+        """
 import atexit
 class Late:
     def __del__(self, evaluate=flag_enabled, out=os.write):
-        out(1, str(evaluate("on")).encode())
+        out(1, str(evaluate("new_checkout")).encode())
 atexit.unregister(_core.shutdown)
-atexit.register(lambda: print(flag_enabled("on"), flush=True))
+atexit.register(lambda: print(flag_enabled("new_checkout"), flush=True))
 atexit.register(_core.shutdown, 1.0)
-flag_enabled("on")
+flag_enabled("new_checkout")
 sys.late = Late()
-"""
-    assert run_isolated(START + script, DATABASE_URL=server.url) == "True\nTrue"
-
-
-def test_second_interpreter_is_refused(run_isolated: RunIsolated) -> None:
-    script = """
+""",
+        "True\nTrue",
+    ),
+    "second interpreter is refused": (
+        """
 from flagstaff.exceptions import ConfigurationError
 try:
     _core.claim_interpreter(id(sys.modules) + 8)
 except ConfigurationError as error:
     print(error)
 _core.claim_interpreter(id(sys.modules))
-"""
-    expected = (
-        "flagstaff supports one interpreter per process, and this is another one; give each "
-        "application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi\n"
-    )
-    assert run_isolated(START + script) == expected
-
-
-def test_lazy_object_that_wraps_itself_raises(server: Postgres, run_isolated: RunIsolated) -> None:
-    script = """
+""",
+        (
+            "flagstaff supports one interpreter per process, and this is another one; give each "
+            "application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi\n"
+        ),
+    ),
+    "lazy object that wraps itself raises": (
+        """
 from django.utils.functional import SimpleLazyObject
 endless = SimpleLazyObject(lambda: endless)
 try:
-    explain("on", endless)
+    explain("new_checkout", endless)
 except RecursionError as error:
     print(error)
+""",
+        "user is a lazy object that wraps lazy objects without an end\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "printed"), SCRIPTS.values(), ids=SCRIPTS)
+def test_first_evaluation_of_a_process_works(
+    script: str,
+    printed: str,
+    database: str,
+    open_to_all: Callable[[], None],
+    run_isolated: RunIsolated,
+) -> None:
+    open_to_all()
+    assert run_isolated(START + script, DATABASE_URL=database) == printed
+
+
+# A process classifies a type once, at the first object of that type.
+STUB = """
+import uuid, django
+django.setup()
+from django.contrib.auth.models import User
+from django.test.utils import setup_test_environment
+from django.utils.functional import SimpleLazyObject
+from flagstaff import explain, flag_enabled
+from flagstaff._engine import direct
+setup_test_environment()
+row = (1, True, 50, None, None)
+direct.read_flag = lambda key: row
+direct.is_allowed_user = lambda flag_pk, user: False
 """
-    expected = "user is a lazy object that wraps lazy objects without an end\n"
-    assert run_isolated(START + script, DATABASE_URL=server.url) == expected
+
+
+def test_first_lazy_user_of_a_process_is_not_read(run_isolated: RunIsolated) -> None:
+    evaluation = "flag_enabled('new_checkout', SimpleLazyObject(lambda: 1 / 0))"
+    run_isolated(f"{STUB}\nrow = (1, False, 50, None, None)\n{evaluation}")
+
+
+@pytest.mark.parametrize("first", ["uuid.UUID(int=1)", "42", "'alice'", "None"])
+def test_content_of_the_first_lazy_object_does_not_affect_the_next(
+    run_isolated: RunIsolated, first: str
+) -> None:
+    first_evaluation, evaluation = (
+        f"explain('new_checkout', SimpleLazyObject(lambda: {held})).bucket"
+        for held in (first, "User(pk=42)")
+    )
+    bucket = int(hashlib.sha256(b"new_checkout:42").hexdigest(), 16) % 100
+    assert run_isolated(f"{STUB}\n{first_evaluation}\nprint({evaluation})") == f"{bucket}\n"

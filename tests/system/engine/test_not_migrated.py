@@ -132,3 +132,20 @@ def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_m
         worker.sees(["call", f"{__name__}.problems"], [], within=5)
         status = worker.ask("status")
         assert (status["mode"], status["failures"]) == ("live", 0)
+
+
+def test_project_without_rollout_plans_works_unchanged(empty_database: str) -> None:
+    def manage(*arguments: str) -> str:
+        return run(empty_database, "manage.py", *arguments)
+
+    manage("migrate", "--verbosity", "0")
+    assert manage("check", "--database", "default") == (
+        "System check identified no issues (0 silenced).\n"
+    )
+    assert manage("flags", "run-jobs") == (
+        "no receivers: add WEBHOOKS to FLAGSTAFF in the settings\n"
+    )
+    assert " plan " not in manage("flags", "--help")
+    with psycopg.connect(empty_database) as session:
+        tables = session.execute("SELECT relname FROM pg_class WHERE relname LIKE '%rollouts%'")
+        assert tables.fetchall() == []

@@ -135,7 +135,7 @@ def error_of_a_refresh() -> str | None:
     return None
 
 
-def test_change_beside_undecodable_rows_is_seen(
+def test_change_beside_undecodable_rows_is_seen_and_refresh_loads_it(
     worker: Worker, query: Query, store_undecodable: Callable[[], None]
 ) -> None:
     assert worker.ask(*NEW_CHECKOUT) is True
@@ -145,6 +145,10 @@ def test_change_beside_undecodable_rows_is_seen(
     worker.sees(NEW_CHECKOUT, False, within=5)
     status = worker.ask("status")
     assert (status["mode"], status["failures"]) == ("live", 0)
+    query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'new_checkout'")
+    assert worker.ask("call", f"{__name__}.error_of_a_refresh") is None
+    assert worker.ask(*NEW_CHECKOUT) is True
+    assert worker.ask("call", f"{__name__}.problems") == PROBLEMS
 
 
 def test_new_worker_loads_all_rows_but_the_undecodable(
@@ -161,29 +165,6 @@ def test_new_worker_loads_all_rows_but_the_undecodable(
         assert worker.ask("get_value", "mail", "missing") == "missing"
         allowed = [worker.ask("flag_enabled", "beta", user) for user in ("alice", coffee, "bob")]
         assert allowed == [True, True, False]
-
-
-def test_refresh_beside_undecodable_rows_loads_the_others(
-    worker: Worker, query: Query, store_undecodable: Callable[[], None]
-) -> None:
-    store_undecodable()
-    query("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'new_checkout'")
-    assert worker.ask("call", f"{__name__}.error_of_a_refresh") is None
-    assert worker.ask(*NEW_CHECKOUT) is False
-    assert worker.ask("call", f"{__name__}.problems") == PROBLEMS
-
-
-def test_many_undecodable_rows_are_set_aside(
-    worker: Worker, query: Query, encoding: Encoding
-) -> None:
-    query(
-        "INSERT INTO flagstaff_featureflag (id, key, enabled, rollout_percent, description) "
-        "SELECT 100 + n, "
-        f"CASE WHEN n > 200 THEN E'{encoding.undecodable}' ELSE E'{encoding.in_bytes}' END || n, "
-        "true, 100, '' FROM generate_series(1, 400) AS n"
-    )
-    worker.sees(["flag_enabled", f"{encoding.character}200"], True, within=5)
-    assert len(worker.ask("call", f"{__name__}.problems")) == 200
 
 
 def set_undecodable_rules(query: Query, encoding: Encoding) -> None:

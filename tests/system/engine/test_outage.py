@@ -7,16 +7,16 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.support.fixtures import Query
 from tests.support.workers import Worker, address
+from tools.limits import seconds
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 ENGINE = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fs2 %% ' || %s || ' %%'"
-Query = Callable[..., Any]
 OpenToAll = Callable[[], None]
 
 
@@ -25,6 +25,8 @@ def test_stopped_server_changes_no_result(server: Postgres, worker: Worker) -> N
     assert len(before) == pytest.approx(3_300, rel=0.1)
     server.stop()
     worker.sees(["mode"], "down", within=3)
+    with pytest.raises(AssertionError, match="RefreshError"):
+        worker.ask("refresh", 0.5)
     assert worker.ask("survey", "new_checkout", 10_000) == before
     assert worker.ask("get_value", "gateway") == "stripe"
 
@@ -46,14 +48,7 @@ def test_worker_recovers_soon_after_its_server(
     assert worker.ask("watched") == [False, True]
 
 
-def test_worker_recovers_soon_after_a_long_outage(server: Postgres, worker: Worker) -> None:
-    server.stop()
-    worker.sees(["failed", 6], True, within=20)
-    server.start()
-    worker.sees(["mode"], "live", within=3)
-
-
-def test_terminated_session_is_replaced(
+def test_terminated_session_is_replaced_without_a_warning(
     worker: Worker, query: Query, open_to_all: OpenToAll
 ) -> None:
     [before] = query(ENGINE, worker.pid)
@@ -61,6 +56,10 @@ def test_terminated_session_is_replaced(
     open_to_all()
     worker.sees(NEW_CHECKOUT, True, within=1)
     assert query(ENGINE, worker.pid) != (before,)
+    worker.sees(["failed", 1], True, within=1)
+    worker.sees(["mode"], "live", within=1)
+    worker.ask("survey", "new_checkout", 2_000)
+    assert "WARNING" not in [level for level, _ in worker.ask("logged")]
 
 
 def test_hung_backend_is_replaced(database: str, query: Query, open_to_all: OpenToAll) -> None:
@@ -72,7 +71,7 @@ def test_hung_backend_is_replaced(database: str, query: Query, open_to_all: Open
             open_to_all()
             started = time.monotonic()
             assert worker.ask(*NEW_CHECKOUT) is False
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < seconds(1.5)
             # The next poll, its deadline, and the delay before a reconnect.
             worker.sees(NEW_CHECKOUT, True, within=0.22 + 2 + 1)
         finally:
@@ -88,7 +87,7 @@ def test_first_evaluation_without_a_server_returns_the_default(
         started = time.monotonic()
         assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
         assert worker.ask("get_value", "gateway", "none") == "none"
-        assert 2 <= time.monotonic() - started < 4
+        assert 2 <= time.monotonic() - started < seconds(4)
         assert worker.ask("explain", "new_checkout", 3)["error_code"] == "PROVIDER_NOT_READY"
         assert worker.ask("status")["ready"] is False
         [[level, message]] = worker.ask("logged")
@@ -109,7 +108,7 @@ def test_silent_server_delays_the_first_evaluation_by_the_startup_timeout() -> N
             assert worker.ask("pid") == worker.pid
             started = time.monotonic()
             assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
-            assert 0.3 <= time.monotonic() - started < 2
+            assert 0.3 <= time.monotonic() - started < seconds(2)
             [[_, message]] = worker.ask("logged")
             late = "takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
             assert message.endswith(f"the first load {late}")
@@ -124,13 +123,7 @@ def test_missing_database_is_reported(server: Postgres) -> None:
         )
 
 
-def test_status_before_the_first_evaluation_is_idle(database: str) -> None:
-    with Worker(database) as worker:
-        status = worker.ask("status")
-        assert (status["mode"], status["ready"], status["age"]) == ("idle", False, None)
-
-
-def test_status_follows_an_outage(server: Postgres, worker: Worker) -> None:
+def test_status_and_log_follow_an_outage(server: Postgres, worker: Worker) -> None:
     live = worker.ask("status")
     assert (live["mode"], live["ready"], live["last_error"]) == ("live", True, None)
     assert (live["flags"], live["values"], live["pid"]) == (1, 1, worker.pid)
@@ -140,6 +133,9 @@ def test_status_follows_an_outage(server: Postgres, worker: Worker) -> None:
     down = worker.ask("status")
     assert (down["ready"], down["version"], down["token"]) == (True, live["version"], live["token"])
     assert down["last_error"].startswith("connect: the server cannot be reached (")
+    assert not any(text in down["last_error"] for text in ("127.0.0.1", str(server.port)))
+    worker.sees(["has_logged", 1], True, within=5)
+    worker.ask("survey", "new_checkout", 10_000)
     server.start()
     worker.sees(["mode"], "live", within=3)
     back = worker.ask("status")
@@ -147,44 +143,8 @@ def test_status_follows_an_outage(server: Postgres, worker: Worker) -> None:
     assert back["loads"] == live["loads"] + 1
     # Not reset. It may be the error of a later attempt, while the server was starting.
     assert back["last_error"].startswith("connect: the server cannot be reached (")
-
-
-def test_error_contains_neither_password_nor_address(server: Postgres, database: str) -> None:
-    with Worker(f"{database} password=hunter2") as worker:
-        assert worker.ask("ready", 10) is True
-        server.stop()
-        worker.sees(["has_logged", 1], True, within=5)
-        [[_, logged]] = worker.ask("logged")
-        for text in (worker.ask("status")["last_error"], logged):
-            for secret in ("hunter2", "127.0.0.1", str(server.port), "user"):
-                assert secret not in text
-
-
-def test_outage_and_its_end_are_logged_once(server: Postgres, worker: Worker) -> None:
-    server.stop()
-    worker.sees(["has_logged", 1], True, within=5)
-    worker.ask("survey", "new_checkout", 10_000)
-    server.start()
     worker.sees(["has_logged", 2], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
-    [[_, down], [_, up]] = worker.ask("logged")
-    assert down.startswith("flags are not refreshed; the last snapshot is still used: ")
-    assert up == "flags are up to date again (live)"
-
-
-def test_brief_loss_of_the_connection_is_not_a_warning(worker: Worker, query: Query) -> None:
-    [backend] = query(ENGINE, worker.pid)
-    query("SELECT pg_terminate_backend(%s)", backend)
-    worker.sees(["failed", 1], True, within=1)
-    worker.sees(["mode"], "live", within=1)
-    worker.ask("survey", "new_checkout", 2_000)
-    assert "WARNING" not in [level for level, _ in worker.ask("logged")]
-
-
-def test_refresh_without_a_server_raises_and_keeps_the_snapshot(
-    server: Postgres, worker: Worker
-) -> None:
-    server.stop()
-    with pytest.raises(AssertionError, match="RefreshError"):
-        worker.ask("refresh", 0.5)
-    assert worker.ask("get_value", "gateway") == "stripe"
+    [[_, went_down], [_, went_up]] = worker.ask("logged")
+    assert went_down.startswith("flags are not refreshed; the last snapshot is still used: ")
+    assert went_up == "flags are up to date again (live)"

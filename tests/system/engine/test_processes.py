@@ -16,6 +16,7 @@ import pytest
 from tests.support.fixtures import Query
 from tests.support.sessions import Sessions, within
 from tests.support.workers import Worker
+from tools.limits import seconds
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
@@ -35,7 +36,8 @@ RESERVED = {32, 33}
 
 def test_process_without_evaluations_does_not_connect(database: str, sessions: Sessions) -> None:
     with Worker(database) as worker:
-        assert worker.ask("status")["mode"] == "idle"
+        status = worker.ask("status")
+        assert (status["mode"], status["ready"], status["age"]) == ("idle", False, None)
         assert sessions() == []
 
 
@@ -72,42 +74,22 @@ def blocked(mask: str) -> set[int]:
     return {number + 1 for number in range(64) if int(mask, 16) >> number & 1}
 
 
-def test_concurrent_first_evaluations_all_return_the_result(
-    database: str, open_to_all: Callable[[], None], sessions: Sessions
-) -> None:
-    open_to_all()
-    with Worker(database) as worker:
-        assert worker.ask("in_threads", 8, NEW_CHECKOUT) == [True] * 8
-        assert len(sessions()) == 1
-
-
 @pytest.mark.parametrize(
-    ("how", "status"), [("sys.exit", 3), ("os._exit", 3), ("uncaught", 1), ("kill", -9)]
+    ("how", "status"),
+    [("sys.exit", 3), ("os._exit", 3), ("uncaught", 1), ("kill", -9), ("end of input", 0)],
 )
 def test_ended_process_leaves_no_session(
     how: str, status: int, database: str, sessions: Sessions
 ) -> None:
     worker = Worker(database)
     assert worker.ask("ready", 10) is True
-    worker.send("exit", how)
+    if how != "end of input":
+        worker.send("exit", how)
     exit_status, errors = worker.end()
     assert exit_status == status
     assert "Fatal" not in errors
+    assert status != 0 or errors == ""
     assert within(2, lambda: sessions() == [])
-
-
-def test_process_that_runs_to_its_end_leaves_no_session(worker: Worker, sessions: Sessions) -> None:
-    assert worker.end() == (0, "")
-    assert within(2, lambda: sessions() == [])
-
-
-def test_process_ends_quickly_during_a_load(database: str, query: Query) -> None:
-    worker = Worker(database)
-    assert worker.ask("ready", 10) is True
-    worker.ask("reload_constantly")
-    started = time.monotonic()
-    assert worker.end() == (0, "")
-    assert time.monotonic() - started < 3
 
 
 def test_forked_child_evaluates_from_the_inherited_snapshot(
@@ -118,7 +100,7 @@ def test_forked_child_evaluates_from_the_inherited_snapshot(
         server.stop()
         started = time.monotonic()
         assert worker.ask("in_fork", "os._exit", [["get_value", "gateway"]]) == ["stripe"]
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < seconds(1)
 
 
 def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
@@ -170,15 +152,6 @@ def test_forked_child_has_its_own_engine_beside_its_parents(
     assert worker.ask("status")["failures"] == 0
 
 
-def test_forks_during_loads_evaluate_and_become_live(worker: Worker) -> None:
-    worker.ask("reload_constantly")
-    commands = [["get_value", "gateway"], ["until", ["mode"], "live", 5]]
-    results = [worker.ask("in_fork", "os._exit", commands) for _ in range(25)]
-    assert worker.ask("watched") == []
-    assert [value for value, _ in results] == ["stripe"] * 25
-    assert None not in [took for _, took in results]
-
-
 def test_child_of_a_fork_outside_python_starts_its_own_engine(
     worker: Worker, sessions: Sessions
 ) -> None:
@@ -213,34 +186,24 @@ def test_session_of_a_killed_parent_ends_while_its_child_evaluates(
         assert [session.owner for session in sessions()] == [child]
 
 
-def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        host, port = silent.getsockname()
-        url = f"postgres://{host}:{port}/flags"
-        with killed_worker(url, STARTUP_TIMEOUT=0) as worker:
-            assert worker.ask("flag_enabled", "new_checkout") is False
-            attempt, _ = silent.accept()
-            with attempt:
-                attempt.settimeout(2)
-                child = worker.ask("continue_in_fork")
-                while attempt.recv(1024):
-                    pass
-            assert worker.ask("pid") == child
-
-
-def test_connection_attempt_ends_in_a_child_forked_outside_python_during_the_first_load() -> None:
+@pytest.mark.parametrize("bare", [False, True], ids=["by Python", "outside Python"])
+def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives(bare: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()
         with killed_worker(f"postgres://{host}:{port}/flags", STARTUP_TIMEOUT=0) as worker:
-            # Unlike an evaluation, leaves the process waiting for its first load.
-            assert worker.ask("ready", 0) is False
+            # Unlike an evaluation, "ready" leaves the process waiting for its first load.
+            first = ["ready", 0] if bare else ["flag_enabled", "new_checkout"]
+            assert worker.ask(*first) is False
             attempt, _ = silent.accept()
             with attempt:
                 attempt.settimeout(2)
-                worker.ask("continue_in_fork", True)
-                assert worker.ask("flag_enabled", "new_checkout") is False
+                child = worker.ask("continue_in_fork", bare)
+                if bare:
+                    # Python has run no hook, so the first call ends the attempt.
+                    assert worker.ask("flag_enabled", "new_checkout") is False
                 while attempt.recv(1024):
                     pass
+            assert worker.ask("pid") == child
 
 
 def test_forked_child_that_has_closed_all_descriptors_keeps_its_own_files(database: str) -> None:
@@ -251,15 +214,3 @@ def test_forked_child_that_has_closed_all_descriptors_keeps_its_own_files(databa
         opened = worker.ask("call", "tests.support.orphans.replace_descriptors")
         worker.ask("survey", "new_checkout", 2_000)
         assert worker.ask("call", "tests.support.orphans.still_open", opened) == opened
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing_pool_evaluates(
-    method: str, worker: Worker, open_to_all: Callable[[], None], sessions: Sessions
-) -> None:
-    open_to_all()
-    worker.sees(NEW_CHECKOUT, True, within=1)
-    result, pid = worker.ask("in_pool", method, [NEW_CHECKOUT, ["pid"]])
-    assert result is True
-    assert pid != worker.pid
-    assert within(2, lambda: len(sessions()) == 1)

@@ -79,26 +79,6 @@ def test_change_of_another_project_does_not_load(
         worker.sees(["call", f"{__name__}.loads"], before + 1, within=5)
 
 
-def test_notification_of_an_unknown_table_still_loads(database: str, query: Query) -> None:
-    # As the functions of an older version send it, and those of a table that was replaced.
-    with Worker(database, POLL_INTERVAL=3600) as worker:
-        worker.ask("ready", 10)
-        for payload in ("", "1", "4294967295", "99999999999999999999", "no number"):
-            before = worker.ask("status")["loads"]
-            query("SELECT pg_notify('flagstaff_v1', %s)", payload)
-            worker.sees(["call", f"{__name__}.loads"], before + 1, within=5)
-
-
-def test_wait_leaves_out_workers_of_another_project(
-    worker: Worker, others_worker: Worker, query: Query
-) -> None:
-    query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
-    found: Any = worker.ask("call", f"{__name__}.propagation")
-    assert found == [True, 1, 0]
-    # The same from the other side.
-    assert others_worker.ask("call", f"{__name__}.propagation") == [True, 1, 0]
-
-
 def test_worker_of_a_replaced_token_table_is_expected_to_load(worker: Worker, query: Query) -> None:
     # As "pg_restore --clean" does: the worker's table is gone, and its name has another one.
     query("CREATE TABLE kept (LIKE flagstaff_token INCLUDING ALL)")
@@ -179,22 +159,15 @@ def forget() -> int:
     return count
 
 
-def test_histories_of_two_projects_are_separate(projects: Projects) -> None:
+def test_history_and_undo_of_two_projects_are_separate(projects: Projects) -> None:
     first, second, _hook = projects
     see(first, "change", "history", 10)
     see(second, "change", "history", 20)
     see(first, "change", "history", 30)
     assert see(first, "rollouts", "history") == [[30, "7"], [10, "7"]]
     assert see(second, "rollouts", "history") == [[20, "7"]]
-
-
-def test_undo_leaves_the_other_project_as_it_is(projects: Projects) -> None:
-    first, second, _hook = projects
-    see(first, "change", "undo", 10)
-    see(second, "change", "undo", 20)
-    see(first, "change", "undo", 30)
-    assert see(first, "undo", "undo") == 10
-    assert see(second, "rollouts", "undo") == [[20, "7"]]
+    assert see(first, "undo", "history") == 10
+    assert see(second, "rollouts", "history") == [[20, "7"]]
 
 
 def test_usage_of_two_projects_is_separate(projects: Projects) -> None:

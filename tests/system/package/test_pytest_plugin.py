@@ -13,6 +13,7 @@ import pytest
 from flagstaff import flag_enabled, get_value
 from flagstaff.testing import override_flag
 from tests.conftest import ROOT, RunIsolated
+from tools.limits import seconds
 
 Pytest = Callable[..., str]
 
@@ -39,7 +40,7 @@ def run_pytest(tmp_path: Path) -> Pytest:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=seconds(30),
             check=False,
         )
         assert result.returncode == status, result.stdout + result.stderr

@@ -101,33 +101,6 @@ def test_membership_written_by_sql_arrives(
     sees(worker, pk, False)
 
 
-def test_rename_of_a_group_takes_the_flag_away_and_is_a_problem(
-    worker: Worker, session: psycopg.Connection[Any]
-) -> None:
-    session.execute("UPDATE auth_group SET name = 'gamma'")
-    sees(worker, 1, False)
-    assert call(worker, problems) == [
-        'the rules of flag "new_checkout" name a group that does not exist: "beta"'
-    ]
-    session.execute("UPDATE auth_group SET name = 'beta'")
-    sees(worker, 1, True)
-    assert call(worker, problems) == []
-
-
-def test_rule_that_names_another_group_finds_its_members_at_once(
-    worker: Worker, session: psycopg.Connection[Any]
-) -> None:
-    pk = call(worker, add_user, "grace", "staff")
-    session.execute("UPDATE flagstaff_featureflag SET rules = %s", [rules("staff")])
-    sees(worker, pk, True)
-    assert worker.ask("flag_enabled", KEY, 1) is False
-    session.execute(
-        "UPDATE flagstaff_featureflag SET rules = %s", [rules("b", operator="startswith")]
-    )
-    sees(worker, pk, False)
-    assert worker.ask("flag_enabled", KEY, 1) is True
-
-
 def test_member_added_while_the_first_rule_was_written_arrives_with_the_next_poll(
     database: str, worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
@@ -142,22 +115,6 @@ def test_member_added_while_the_first_rule_was_written_arrives_with_the_next_pol
         )
         session.execute("UPDATE flagstaff_featureflag SET rules = %s", [rules("staff")])
         sees(worker, 1, False)
-    sees(worker, pk, True)
-
-
-def test_segment_on_a_group_finds_its_members(
-    worker: Worker, session: psycopg.Connection[Any]
-) -> None:
-    pk = call(worker, add_user, "grace", "staff")
-    [rule] = json.loads(rules("staff"))
-    session.execute(
-        "INSERT INTO flagstaff_segment (key, conditions) VALUES ('inner', %s)",
-        [json.dumps(rule["conditions"])],
-    )
-    session.execute(
-        "UPDATE flagstaff_featureflag SET rules = %s",
-        [json.dumps([{"conditions": [{"segment": "inner"}]}])],
-    )
     sees(worker, pk, True)
 
 

@@ -32,6 +32,11 @@ UNREADABLE = {
     "too large": "jsonb_build_array(repeat('x', 262144))",
     "deeply nested": "(repeat('[', 3000) || repeat(']', 3000))::jsonb",
 }
+ALICE = """
+INSERT INTO auth_user (id, username, password, is_superuser, is_staff, is_active, first_name,
+    last_name, email, date_joined)
+VALUES (42, 'alice', '', false, false, true, '', '', '', now())
+"""
 ENABLED: list[Any] = ["flag_enabled", KEY, 42]
 LAST_GOOD = "its last good rules stay"
 Sql = Callable[..., Any]
@@ -116,45 +121,22 @@ def unreadable(request: pytest.FixtureRequest, sql: Sql, workers: list[Worker]) 
 
 @pytest.mark.usefixtures("unreadable")
 @pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE, indirect=True)
-def test_disabled_flag_with_unreadable_rules_is_off_in_every_worker(
+def test_other_columns_of_a_flag_with_unreadable_rules_arrive_in_every_worker(
     sql: Sql, workers: list[Worker]
 ) -> None:
+    all_see(workers, result=True)
+    sql(f"UPDATE {FLAGS} SET rollout_percent = 0")
+    all_see(workers, result=False)
+    sql(ALICE)
+    sql(f"INSERT INTO {FLAGS}_allowed_users (featureflag_id, user_id) SELECT id, 42 FROM {FLAGS}")
     all_see(workers, result=True)
     sql(f"UPDATE {FLAGS} SET enabled = false")
     all_see(workers, result=False)
     assert workers[0].ask("explain", KEY, 42)["reason"] == "DISABLED"
 
 
-@pytest.mark.usefixtures("unreadable")
-@pytest.mark.parametrize("unreadable", SOME, ids=["unparsed", "too large"], indirect=True)
-def test_rollout_of_a_flag_with_unreadable_rules_arrives_in_every_worker(
-    sql: Sql, workers: list[Worker]
-) -> None:
-    all_see(workers, result=True)
-    sql(f"UPDATE {FLAGS} SET rollout_percent = 0")
-    all_see(workers, result=False)
-
-
-@pytest.mark.usefixtures("unreadable")
-@pytest.mark.parametrize("unreadable", SOME, ids=["unparsed", "too large"], indirect=True)
-def test_allowed_user_of_a_flag_with_unreadable_rules_arrives_in_every_worker(
-    sql: Sql, workers: list[Worker]
-) -> None:
-    sql(f"UPDATE {FLAGS} SET rollout_percent = 0")
-    all_see(workers, result=False)
-    sql(
-        "INSERT INTO auth_user (id, username, password, is_superuser, is_staff, is_active, "
-        "first_name, last_name, email, date_joined) "
-        "VALUES (42, 'alice', '', false, false, true, '', '', '', now())"
-    )
-    sql(f"INSERT INTO {FLAGS}_allowed_users (featureflag_id, user_id) SELECT id, 42 FROM {FLAGS}")
-    all_see(workers, result=True)
-    sql(f"DELETE FROM {FLAGS}_allowed_users")
-    all_see(workers, result=False)
-
-
 @pytest.mark.parametrize("rules", SOME, ids=["unparsed", "too large"])
-def test_last_good_rules_stay_in_a_worker_until_the_flag_is_disabled(
+def test_last_good_rules_stay_in_a_worker_until_rules_are_readable_again(
     rules: str, sql: Sql, workers: list[Worker]
 ) -> None:
     sql(f"UPDATE {FLAGS} SET rules = '{GOOD}', rollout_percent = 0")
@@ -163,8 +145,9 @@ def test_last_good_rules_stay_in_a_worker_until_the_flag_is_disabled(
     for worker in workers:
         assert worker.ask(*ENABLED) is True
         assert worker.ask("explain", KEY, 42)["reason"] == "TARGETING_MATCH"
-    sql(f"UPDATE {FLAGS} SET enabled = false")
+    sql(f"UPDATE {FLAGS} SET rules = '{NOBODY}'")
     all_see(workers, result=False)
+    assert [worker.ask("problems") for worker in workers] == [[], [], []]
 
 
 def test_new_worker_cannot_evaluate_unreadable_rules_but_the_kill_arrives(
@@ -207,15 +190,6 @@ def test_largest_rules_beyond_32_mib_are_set_aside_alone(
         assert worker.ask("reason_of", KEY, 42) == "TARGETING_MATCH"
         sql(f"UPDATE {FLAGS} SET enabled = false")
         worker.sees(["reason_of", "flag 140", 42], "DISABLED", within=5)
-
-
-def test_rules_that_are_readable_again_decide_again(sql: Sql, workers: list[Worker]) -> None:
-    sql(f"UPDATE {FLAGS} SET rules = '{GOOD}', rollout_percent = 0")
-    all_see(workers, result=True)
-    set_unreadable_rules(sql, workers, "'{}'", LAST_GOOD)
-    sql(f"UPDATE {FLAGS} SET rules = '{NOBODY}'")
-    all_see(workers, result=False)
-    assert [worker.ask("problems") for worker in workers] == [[], [], []]
 
 
 @pytest.mark.parametrize("conditions", ["'{}'", "'[]'", "jsonb_build_array(repeat('x', 262144))"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -17,33 +16,23 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 NAME = "django_flagstaff-0.1.0-cp310-abi3-manylinux_2_28_x86_64.whl"
 
 
-def steps_of(workflow: Path) -> list[dict[str, Any]]:
-    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
-    return [step for job in jobs for step in job["steps"]]
-
-
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_has_read_permissions_except_for_publishing(workflow: Path) -> None:
+def test_workflow_is_restricted_and_uses_pinned_actions_and_existing_targets(
+    workflow: Path,
+) -> None:
     read = yaml.safe_load(workflow.read_text())
     assert read["permissions"] == {"contents": "read"}
     more = {name: job["permissions"] for name, job in read["jobs"].items() if "permissions" in job}
     assert more == ({"publish": {"id-token": "write"}} if workflow.stem == "release" else {})
-
-
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_actions_are_pinned_by_version(workflow: Path) -> None:
-    used = [step["uses"] for step in steps_of(workflow) if "uses" in step]
+    steps = [step for job in read["jobs"].values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
     assert used
     assert [use for use in used if not re.fullmatch(r"[\w-]+/[\w-]+@v\d+(\.\d+)*", use)] == []
-
-
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_uses_existing_targets_and_no_urls(workflow: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    commands = [step["run"] for step in steps_of(workflow) if "run" in step]
-    for target in re.findall(r"make ([a-z-]+)", "\n".join(commands)):
+    commands = "\n".join(step["run"] for step in steps if "run" in step)
+    for target in re.findall(r"make ([a-z-]+)", commands):
         assert f"\n{target}:" in makefile
-    for path in re.findall(r"^\.\S+", "\n".join(commands), re.MULTILINE):
+    for path in re.findall(r"^\.\S+", commands, re.MULTILINE):
         assert (ROOT / path).is_file()
     assert "://" not in workflow.read_text()
 
@@ -69,26 +58,16 @@ def make_wheel(folder: Path, name: str = NAME, without: str = "", stray: str = "
     return wheel
 
 
-def test_complete_wheel_has_no_problems(tmp_path: Path) -> None:
+def test_incomplete_stray_and_large_wheels_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert problems_of(make_wheel(tmp_path)) == []
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_wheel_without_a_part_is_reported(part: str, tmp_path: Path) -> None:
-    assert problems_of(make_wheel(tmp_path, without=part)) == [f"has no {part}"]
-
-
-def test_wheel_with_a_stray_file_is_reported(tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, stray="tests/support/settings.py")
-    assert problems_of(wheel) == ["has tests/support/settings.py"]
-
-
-def test_wheel_for_one_python_version_is_reported(tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, name=NAME.replace("cp310-abi3", "cp311-cp311"))
-    assert problems_of(wheel) == ["is not for every Python from 3.10 on"]
-
-
-def test_too_large_wheel_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in PARTS:
+        assert problems_of(make_wheel(tmp_path, without=part)) == [f"has no {part}"]
+    stray = make_wheel(tmp_path, stray="tests/support/settings.py")
+    assert problems_of(stray) == ["has tests/support/settings.py"]
+    for_one = make_wheel(tmp_path, name=NAME.replace("cp310-abi3", "cp311-cp311"))
+    assert problems_of(for_one) == ["is not for every Python from 3.10 on"]
     monkeypatch.setattr("tools.check_wheel.LARGEST", 10)
     [problem] = problems_of(make_wheel(tmp_path))
     assert problem.endswith("bytes, more than 10")

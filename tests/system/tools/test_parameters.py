@@ -21,19 +21,14 @@ TESTS = [
 ]
 
 
-def test_all_parameters_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selection_of_parameters_is_all_or_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert split_by_parameters(TESTS) == (TESTS, [])
-
-
-def test_first_keeps_each_function_of_each_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "first")
     kept, left_out = split_by_parameters(TESTS)
+    # Each function of each file once.
     assert kept == [TESTS[0], TESTS[2], TESTS[3], TESTS[4]]
     assert left_out == [TESTS[1], TESTS[5]]
-
-
-def test_unknown_selection_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "some")
     with pytest.raises(ValueError, match="TEST_PARAMETERS=some: use all or first"):
         split_by_parameters(TESTS)

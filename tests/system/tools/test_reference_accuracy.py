@@ -70,13 +70,10 @@ def test_use_of_waffle_becomes_a_use_of_flagstaff(case: str) -> None:
     assert _rewritten(source) == expected
 
 
-def test_mixin_has_our_attribute() -> None:
+def test_mixin_has_our_name_and_attribute() -> None:
     source = "from waffle.mixins import WaffleFlagMixin as M\nclass V(M):\n    waffle_flag = 'a'"
     ours = "from flagstaff.mixins import FlagRequiredMixin as M\nclass V(M):\n    flag_key = 'a'"
     assert _rewritten(source) == ours
-
-
-def test_base_class_without_an_alias_is_renamed() -> None:
     source = "from waffle.mixins import WaffleFlagMixin\nclass V(WaffleFlagMixin): ..."
     assert _rewritten(source).endswith("class V(FlagRequiredMixin): ...")
 
@@ -95,26 +92,27 @@ def test_place_has_the_lines_after_the_edits() -> None:
     assert ast.parse(new.result.text).body
 
 
-def test_django_template_has_our_tags() -> None:
-    text = (
-        "{% load i18n waffle_tags %}\n{% switch 'a' %}x{% endswitch %}\n{% flag key %}{% endflag %}"
-    )
+@pytest.mark.parametrize(
+    ("text", "ours", "places"),
+    [
+        (
+            "{% load i waffle_tags %}\n{% switch 'a' %}x{% endswitch %}\n{% flag k %}{% endflag %}",
+            "{% load i flagstaff %}\n{% flag 'a' %}x{% endflag %}\n{% flag k %}{% endflag %}",
+            [(2, "a"), (3, None)],
+        ),
+        (
+            "\n{% if waffle.switch('a') %}x{% endif %}",
+            "\n{% if flag_enabled('a') %}x{% endif %}",
+            [(2, "a")],
+        ),
+    ],
+    ids=["Django", "Jinja"],
+)
+def test_template_has_our_tags(text: str, ours: str, places: list[object]) -> None:
     new = rewritten_template(text)
     assert new is not None
-    assert new.text == (
-        "{% load i18n flagstaff %}\n{% flag 'a' %}x{% endflag %}\n{% flag key %}{% endflag %}"
-    )
-    assert new.places == [(2, "a"), (3, None)]
-
-
-def test_jinja_template_has_our_function() -> None:
-    new = rewritten_template("\n{% if waffle.switch('a') %}x{% endif %}")
-    assert new is not None
-    assert new.text == "\n{% if flag_enabled('a') %}x{% endif %}"
-    assert new.places == [(2, "a")]
-
-
-def test_template_with_a_tag_of_another_library_is_not_rewritten() -> None:
+    assert (new.text, new.places) == (ours, places)
+    # A tag of another library.
     assert rewritten_template("{% load countries %}{% flag 'de' %}") is None
 
 
@@ -194,29 +192,22 @@ def test_comparison_counts_misses_and_wrong_finds() -> None:
     result = compared(places, [_find(1, "a"), _find(1, "b"), _find(3, "a")])
     assert (len(result.right), len(result.missed), len(result.wrong)) == (1, 1, 2)
     assert (result.precision, result.recall) == (1 / 3, 1 / 2)
-
-
-def test_find_counts_twice_on_one_line_only() -> None:
+    # A find counts twice on one line only.
     place = Place("x.py", 1, 3, "evaluation", "a")
     assert compared([place], [_find(1, "a"), _find(3, "a")]).wrong == []
     assert len(compared([place], [_find(1, "a"), _find(1, "a")]).wrong) == 1
-
-
-def test_optional_place_is_neither_missed_nor_wrong() -> None:
-    place = Place("x.py", 1, 1, "dynamic", None, optional=True)
+    optional = Place("x.py", 1, 1, "dynamic", None, optional=True)
     for finds in ([], [_find(1, None)]):
-        result = compared([place], finds)
+        result = compared([optional], finds)
         assert (result.right, result.missed, result.wrong) == ([], [], [])
 
 
-@pytest.mark.parametrize("path", ["a.html", "jinja2/a.html"])
-def test_template_without_its_end_is_a_problem(path: str) -> None:
+def test_template_without_its_end_is_a_problem() -> None:
     old = "{% if a %}x{% endif %}"
-    assert template_problem(Path(path), old, "x") is None
-    assert template_problem(Path(path), old, "x{% endif %}") is not None
-
-
-def test_template_with_unknown_tags_must_have_balanced_tags() -> None:
+    for path in (Path("a.html"), Path("jinja2/a.html")):
+        assert template_problem(path, old, "x") is None
+        assert template_problem(path, old, "x{% endif %}") is not None
+    # With unknown tags, only the balance of the tags is known.
     old = "{% unknown %}{% if a %}x{% endif %}"
     assert template_problem(Path("a.html"), old, "{% unknown %}x") is None
     assert template_problem(Path("a.html"), old, "{% unknown %}{% else %}x") is not None

@@ -37,18 +37,15 @@ FOUR = {
 }
 
 
-def test_results_of_junit_xml_count_the_worst_of_each_test(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    report.write_text(XML)
-    assert results_of(report, tmp_path / "none") == {**FOUR, "a.c": "error"}
-
-
-def test_results_without_a_report_are_those_of_unittests_output(tmp_path: Path) -> None:
-    output = tmp_path / "output.txt"
+def test_results_are_those_of_junit_xml_or_of_unittests_output(tmp_path: Path) -> None:
+    report, output = tmp_path / "report.xml", tmp_path / "output.txt"
     output.write_text(TEXT)
-    results = results_of(tmp_path / "none", output)
+    results = results_of(report, output)
     assert results == FOUR
     assert counted(results) == "1 passed, 1 skipped, 1 failed, 1 error"
+    # The worst of each test.
+    report.write_text(XML)
+    assert results_of(report, output) == {**FOUR, "a.c": "error"}
 
 
 def test_changes_name_tests_that_ran_once_only() -> None:
@@ -108,7 +105,9 @@ class PriceTest(unittest.TestCase):
 UNITTEST = ("-m", "unittest", "-v", "test_shop")
 
 
-def _run(folder: Path, monkeypatch: pytest.MonkeyPatch, *command: str) -> int:
+def _run(folder: Path, monkeypatch: pytest.MonkeyPatch, *command: str, tests: str = TESTS) -> int:
+    (folder / "shop.py").write_text(CODE)
+    (folder / "test_shop.py").write_text(tests)
     arguments = [str(folder), "--python", sys.executable, "--", *(command or UNITTEST)]
     monkeypatch.setattr(sys, "argv", ["own_tests", *arguments])
     return own_tests.main()
@@ -117,8 +116,6 @@ def _run(folder: Path, monkeypatch: pytest.MonkeyPatch, *command: str) -> int:
 def test_own_tests_of_the_removed_branch_are_expected_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "shop.py").write_text(CODE)
-    (tmp_path / "test_shop.py").write_text(TESTS)
     assert _run(tmp_path, monkeypatch) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[:2] for line in lines] == [
@@ -135,17 +132,14 @@ def test_own_tests_of_the_removed_branch_are_expected_to_change(
 def test_own_tests_that_differ_from_the_forced_flag_are_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "shop.py").write_text(CODE)
     # The patch removes the import that the test looks at.
     looking = TESTS.replace("self.assertEqual(price(), 5)", 'vars(shop)["flagstaff"]')
-    (tmp_path / "test_shop.py").write_text(f"import shop\n{looking}")
-    assert _run(tmp_path, monkeypatch) == 1
+    assert _run(tmp_path, monkeypatch, tests=f"import shop\n{looking}") == 1
     assert "FAULT    test_shop.PriceTest.test_sale" in capsys.readouterr().out
 
 
 def test_own_tests_without_a_result_end_with_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "shop.py").write_text(CODE)
     with pytest.raises(SystemExit, match="no test ran: no such folder"):
         _run(tmp_path, monkeypatch, "-c", "print('no such folder')")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import flagstaff
@@ -10,6 +12,7 @@ from tests.support.workers import Worker
 
 POLL = 0.2
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
+INSERT_OLD = "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
 HEIR = "CREATE TABLE archived () INHERITS (flagstaff_featureflag)"
 TRIGGERS_OF_HEIR = """
     CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON archived
@@ -39,8 +42,12 @@ def propagation() -> tuple[bool, int, int]:
     return found.complete, found.applied, len(found.polling)
 
 
-def watching(database: str) -> Worker:
-    return Worker(database, POLL_INTERVAL=POLL)
+@contextmanager
+def watching(database: str) -> Iterator[Worker]:
+    """A worker that has loaded the database and polls often."""
+    with Worker(database, POLL_INTERVAL=POLL) as worker:
+        assert worker.ask("ready", 10)
+        yield worker
 
 
 def reason_of(worker: Worker) -> Any:
@@ -49,11 +56,8 @@ def reason_of(worker: Worker) -> Any:
 
 def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Query) -> None:
     with watching(database) as worker:
-        assert worker.ask("ready", 10)
         query(HEIR)
-        query(
-            "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
-        )
+        query(INSERT_OLD)
         worker.sees(["flag_enabled", "old"], True, within=5)
         worker.sees(["mode"], "reload", within=5)
         assert reason_of(worker) == "a table has no token trigger, or it is disabled: archived"
@@ -64,11 +68,8 @@ def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
     database: str, query: Query
 ) -> None:
     with watching(database) as worker:
-        assert worker.ask("ready", 10)
         query(HEIR + "; " + TRIGGERS_OF_HEIR)
-        query(
-            "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
-        )
+        query(INSERT_OLD)
         worker.sees(["flag_enabled", "old"], True, within=5)
         assert worker.ask("mode") == "live"
         assert worker.ask("call", f"{__name__}.propagation") == [True, 1, 0]
@@ -76,11 +77,8 @@ def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
 
 def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
     with watching(database) as worker:
-        assert worker.ask("ready", 10)
         query(HEIR + "; ALTER TABLE archived NO INHERIT flagstaff_featureflag; " + TRIGGERS_OF_HEIR)
-        query(
-            "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
-        )
+        query(INSERT_OLD)
         query("ALTER TABLE archived INHERIT flagstaff_featureflag")
         worker.sees(["flag_enabled", "old"], True, within=5)
         # After this load, the worker has also looked at the tables since the one before.
@@ -96,7 +94,6 @@ def test_change_under_a_replaced_trigger_function_is_seen_by_the_poll(
     for replacement, function in [(TOKEN, "token"), (WRITE_TOKEN, "write_token")]:
         query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 100")
         with watching(database) as worker:
-            assert worker.ask("ready", 10)
             [original] = query(
                 f"SELECT pg_get_functiondef(oid) FROM pg_proc "
                 f"WHERE proname = 'flagstaff_{function}_v1'"

@@ -1,0 +1,38 @@
+"""The admin of processes whose settings replace the models."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import RunIsolated
+
+pytestmark = pytest.mark.django_db
+REGISTERED = """
+import django, os
+from django.conf import settings
+settings.FLAGSTAFF = eval(os.environ["FLAGSTAFF"])
+django.setup()
+from django.contrib.admin import site
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+print(*map(site.is_registered, (FeatureFlag, KeyValueStore, Segment)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "registered"),
+    [
+        ("{}", "True True True"),
+        # Without a column for rules, no rule can name a segment.
+        ("{'FLAG_MODEL': 'auth.Group'}", "False True False"),
+        ("{'VALUE_MODEL': 'auth.Group'}", "True False True"),
+        # A system check reports the error.
+        ("{'FLAG_MODEL': 'nowhere.Flag'}", "True True True"),
+    ],
+)
+def test_replaced_model_has_no_admin(
+    settings: str, registered: str, run_isolated: RunIsolated
+) -> None:
+    output = run_isolated(
+        REGISTERED, FLAGSTAFF=settings, DJANGO_SETTINGS_MODULE="tests.support.settings"
+    )
+    assert output.strip() == registered

@@ -1,0 +1,78 @@
+"""`manage.py flags run-jobs --loop` as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+
+from flagstaff.models import FeatureFlag
+from flagstaff.webhooks import deliver
+from tests.conftest import ROOT
+from tests.support.fixtures import Query
+from tests.support.webhooks import Webhook
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with Webhook() as webhook:
+        yield webhook
+
+
+@pytest.fixture
+def ops(hook: Webhook) -> Iterator[Webhook]:
+    """A receiver after its first run, and a flag."""
+    FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
+        deliver()
+        yield hook
+    execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_loop_stops_cleanly_on_a_signal(
+    database: str, query: Query, hook: Webhook, number: signal.Signals
+) -> None:
+    settings = {"WEBHOOKS": {"ops": hook.settings()}}
+    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.support.manage_with"]
+    process = subprocess.Popen(
+        [*command, "flags", "run-jobs", "--loop", "0.05"],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database, "FLAGSTAFF": json.dumps(settings)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr
+        assert process.stderr.readline() == "running jobs\n"
+        while not query("SELECT name FROM flagstaff_receiver"):
+            pass
+        query("UPDATE flagstaff_featureflag SET enabled = false")
+        assert hook.requested.wait(20)
+        assert process.stdout
+        assert (
+            process.stdout.readline()
+            == "ops\tdelivered 1\tfailed_attempts 0\tpending 0\tfailed 0\n"
+        )
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (0, "", "")
+    finally:
+        process.kill()
+        process.communicate()
