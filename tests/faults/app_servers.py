@@ -15,41 +15,49 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, final
 
+from tests.support.python_processes import ROOT, environment
 from tests.support.sessions import within
 from tools.lifeline import ends_with_parent
+from tools.limits import seconds
 from tools.ports import LOOPBACK, free_port
 
-__all__ = ["GUNICORN", "UWSGI", "WORKERS", "AppServer", "program", "served"]
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 40.0
 # Seconds after which every worker must have a change.
 FRESH = 1.0
 SETTINGS = "tests.faults.served.settings"
-#: The workers of these servers, which serve `tests.faults.served.wsgi`.
+#: The workers of these servers, which serve `tests.faults.served`.
 WORKERS = 2
 GUNICORN = [
+    # Without keep-alive each request goes to any free worker.
     *("--bind=127.0.0.1:{port}", f"--workers={WORKERS}", "--keep-alive=0"),
+    # gunicorn recommends temporary files in memory for containers.
     *("--worker-tmp-dir=/dev/shm", "--no-control-socket", "tests.faults.served.wsgi"),
 ]
-UWSGI = [
+UWSGI_WITHOUT_THREADS = [
     *("--http-socket=127.0.0.1:{port}", "--master", f"--processes={WORKERS}", "--need-app"),
-    *("--single-interpreter", "--disable-logging", "--enable-threads"),
+    *("--single-interpreter", "--disable-logging"),
     # --die-on-term would kill workers during their last request.
     "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
     *("--worker-reload-mercy=5", f"--chdir={ROOT}", "--module=tests.faults.served.wsgi"),
 ]
+UWSGI = [*UWSGI_WITHOUT_THREADS, "--enable-threads"]
+UVICORN = [
+    *("--host=127.0.0.1", "--port={port}", f"--workers={WORKERS}", "--no-access-log"),
+    "tests.faults.served.asgi:application",
+]
+#: Runs the tasks of `tests.faults.served.tasks`, whose folder is in CELERY_FOLDER.
+CELERY = [
+    *("celery", "--app=tests.faults.served.tasks", "worker", "--pool=prefork"),
+    *(f"--concurrency={WORKERS}", "--loglevel=INFO"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+]
 
 
-def program(name: str) -> str:
+def _program(name: str) -> str:
     """The path of a program beside this Python."""
     path = Path(sys.executable).parent / name
     assert path.exists(), f"{name} is missing; install what is in requirements-faults.txt"
     return str(path)
-
-
-def _path() -> list[str]:
-    return list(filter(None, [os.environ.get("PYTHONPATH")]))
 
 
 @final
@@ -66,9 +74,7 @@ class AppServer:
         self._process = subprocess.Popen(
             [part.format(port=self.port) for part in command],
             cwd=ROOT,
-            env=os.environ
-            | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": SETTINGS}
-            | {"PYTHONPATH": os.pathsep.join([str(ROOT), *_path()]), "PYTHONUNBUFFERED": "1"}
+            env=environment(database, DJANGO_SETTINGS_MODULE=SETTINGS, PYTHONUNBUFFERED="1")
             | variables,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -100,7 +106,7 @@ class AppServer:
 
     def get(self, path: str = "/") -> dict[str, Any]:
         """Returns the response of one process, over a new connection."""
-        connection = HTTPConnection(LOOPBACK, self.port, timeout=5)
+        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds(5))
         try:
             connection.request("GET", path, headers={"Connection": "close"})
             response = connection.getresponse()
@@ -143,7 +149,7 @@ class AppServer:
             response = self.get()
             if response["gateway"] == gateway:
                 fresh.add(response["pid"])
-            elif requested > changed + FRESH:
+            elif requested > changed + seconds(FRESH):
                 late.append(response)
             return len(fresh) == count
 
@@ -163,7 +169,7 @@ class AppServer:
         if self._process.poll() is None:
             self.send(by, to_all=to_all)
         try:
-            return self._process.wait(TIMEOUT)
+            return self._process.wait(seconds(TIMEOUT))
         except subprocess.TimeoutExpired:
             if may_hang:
                 return None
@@ -185,5 +191,5 @@ def served(command: list[str], database: str, **variables: str) -> AppServer:
     """Returns the server of a command whose program is beside this Python."""
     first, *options = command
     if first == "uwsgi":
-        variables["VIRTUAL_ENV"] = str(Path(program(first)).parent.parent)
-    return AppServer(program(first), *options, database=database, **variables)
+        variables["VIRTUAL_ENV"] = str(Path(_program(first)).parent.parent)
+    return AppServer(_program(first), *options, database=database, **variables)

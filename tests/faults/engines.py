@@ -15,8 +15,6 @@ from psycopg.conninfo import conninfo_to_dict
 from flagstaff._tables.names import names
 from tests.support.workers import ROOT
 
-__all__ = ["Engines"]
-
 
 @cache
 def _program() -> str:

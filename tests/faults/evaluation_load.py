@@ -9,8 +9,6 @@ from typing import Any
 
 import flagstaff
 
-__all__ = ["count_voluntary_switches", "start", "stop"]
-
 _stopped = threading.Event()
 _threads: list[threading.Thread] = []
 _found: dict[str, Any] = {}

@@ -19,6 +19,8 @@ from typing import NoReturn
 import django
 from django.utils.functional import SimpleLazyObject
 
+from tools.limits import seconds
+
 TIMEOUT = 10.0
 FIRST_LOAD = "waits for the first load"
 IDLE = "evaluates nothing"
@@ -140,7 +142,7 @@ def run_child(work: str, how: str) -> tuple[int, float]:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         started = float(pipe.read() or "nan")
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds(TIMEOUT)
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGQUIT)

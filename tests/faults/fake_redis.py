@@ -6,8 +6,6 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-__all__ = ["client"]
-
 
 def client(**options: Any) -> Any:
     """Returns a client of fakeredis, which lacks the command that returns the version."""

@@ -1,4 +1,4 @@
-"""Commands of a process that waits for the workers; run by `tests.support.worker_process` ("call")."""
+"""Commands of a process that waits for workers; `tests.support.worker_process` calls them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ from django.db import connection
 from flagstaff import flag_enabled
 from flagstaff._workers import wait
 from flagstaff.models import FeatureFlag
-
-__all__ = [
-    "change_and_wait",
-    "change_repeatedly",
-    "wait_for_workers",
-    "wait_while_killing",
-    "wait_while_terminating",
-]
 
 
 @contextmanager

@@ -12,8 +12,6 @@ from typing import final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-__all__ = ["Connection", "Proxy"]
-
 HOST = "127.0.0.1"
 # Makes close() send a reset, as a machine does that has lost the state of the connection.
 RESET = struct.pack("ii", 1, 0)

@@ -14,8 +14,6 @@ from psycopg import IsolationLevel
 
 from tests.faults.slots import KEYS, USERS
 
-__all__ = ["ALLOWED_USERS", "FLAGS", "TABLES", "VALUES", "Writer"]
-
 FLAGS = "flagstaff_featureflag"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"

@@ -12,8 +12,6 @@ from typing import Any
 
 import flagstaff
 
-__all__ = ["KEYS", "USERS", "start_watching", "state", "stop_watching"]
-
 KEYS = [f"slot_{number}" for number in range(12)]
 USERS = range(1, 9)
 

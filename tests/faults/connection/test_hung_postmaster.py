@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+import flagstaff
+from flagstaff.exceptions import RefreshError
 from tests.faults.proxy import Proxy
 from tests.support.sessions import within
 from tests.support.workers import Worker
+from tools.limits import seconds
 from tools.postgres import Postgres
 
-CALLS = 10
 # Seconds.
 MAX_ATTEMPT = 3.5
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
@@ -45,41 +49,39 @@ def test_connection_attempt_at_a_hung_server_times_out(
     assert max(durations) <= MAX_ATTEMPT
 
 
-def asking(silent: socket.socket) -> Worker:
-    """A worker whose server accepts connections and never answers."""
-    host, port = silent.getsockname()
-    return Worker(f"postgres://{host}:{port}/flags", STARTUP_TIMEOUT=0)
-
-
 def resources(pid: int) -> tuple[int, int]:
     """The numbers of threads and of open descriptors of a process."""
     threads, descriptors = (Path(f"/proc/{pid}", name).iterdir() for name in ("task", "fd"))
     return len(list(threads)), len(list(descriptors))
 
 
-def test_refresh_at_a_hung_server_leaves_no_thread_and_no_descriptor() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0), backlog=2 * CALLS) as silent,
-        asking(silent) as worker,
-    ):
-        refresh = "tests.faults.refreshing.refresh_in_vain"
-        worker.ask("call", refresh, 1, 0.1)
+def refresh_in_vain(calls: int) -> None:
+    """Refreshes; each call fails. Runs in the worker."""
+    for _ in range(calls):
+        with pytest.raises(RefreshError):
+            flagstaff.refresh(0.1)
+
+
+def test_refresh_at_a_hung_server_leaves_no_thread_and_no_descriptor(silent_url: str) -> None:
+    with Worker(silent_url, STARTUP_TIMEOUT=0) as worker:
+        worker.ask("call", f"{__name__}.refresh_in_vain", 1)
         threads, descriptors = resources(worker.pid)
-        worker.ask("call", refresh, CALLS, 0.1)
+        worker.ask("call", f"{__name__}.refresh_in_vain", 10)
         # The engine itself may be connecting, and the thread of the last call ending.
         at_most = (threads + 1, descriptors + 2)
         assert within(2, lambda: all(map(operator.le, resources(worker.pid), at_most)))
 
 
-def test_refresh_at_a_hung_server_ends_with_an_interrupt() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        worker = asking(silent)
-        worker.send("refresh", 30)
-        # The connections of the engine and of the call.
-        accepted = [silent.accept()[0] for _ in range(2)]
-        interrupted = time.monotonic()
-        _, errors = worker.end(by=signal.SIGINT)
-        assert time.monotonic() - interrupted < 5
-        assert errors.rstrip().endswith("KeyboardInterrupt")
-        for one in accepted:
-            one.close()
+def test_refresh_at_a_hung_server_ends_with_an_interrupt(
+    silent: socket.socket, silent_url: str
+) -> None:
+    worker = Worker(silent_url, STARTUP_TIMEOUT=0)
+    worker.send("refresh", 30)
+    # The connections of the engine and of the call.
+    accepted = [silent.accept()[0] for _ in range(2)]
+    interrupted = time.monotonic()
+    _, errors = worker.end(by=signal.SIGINT)
+    assert time.monotonic() - interrupted < seconds(5)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    for one in accepted:
+        one.close()

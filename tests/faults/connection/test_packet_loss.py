@@ -14,12 +14,6 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 
 @pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    with Proxy(database) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def remote_worker(proxy: Proxy) -> Iterator[Worker]:
     """A worker that has loaded through the proxy."""
     with Worker(proxy.url, POLL_INTERVAL=POLL) as worker:

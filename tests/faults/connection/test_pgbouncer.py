@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from tests.support.clusters import POLL, SEEN, at, ready
+from tests.support.fixtures import Query
 from tests.support.workers import Worker
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
-Query = Callable[..., Any]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-
-
-@pytest.fixture
-def pooler(server: Postgres) -> Iterator[PgBouncer]:
-    """Transaction pooling: each transaction of a client may use another backend."""
-    with PgBouncer(server.port) as pooler:
-        yield pooler
+SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 def admin(pooler: PgBouncer, command: str) -> None:
@@ -30,10 +23,22 @@ def admin(pooler: PgBouncer, command: str) -> None:
         console.execute(command)
 
 
+IGNORED = {"ignore_startup_parameters": "options"}
+OPTIONS = {"options": "-c statement_timeout=5s"}
+
+
+@pytest.mark.parametrize(("settings", "options"), [({}, {}), (IGNORED, OPTIONS)])
 def test_worker_behind_a_pooler_detects_it_and_polls(
-    database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
+    settings: dict[str, str],
+    options: dict[str, str],
+    server: Postgres,
+    database: str,
+    open_to_all: Callable[[], None],
 ) -> None:
-    with ready(at(database, pooler.port)) as worker:
+    with (
+        PgBouncer(server.port, settings=settings) as pooler,
+        ready(at(database, pooler.port, **options)) as worker,
+    ):
         worker.sees(["mode"], "poll", within=1)
         assert worker.ask("status")["mode_reason"] == "a connection pooler is in between"
         assert worker.ask(*NEW_CHECKOUT) is False
@@ -97,10 +102,6 @@ def test_exhausted_pool_changes_no_result(
 def test_backends_replaced_by_the_pooler_cause_no_failure(
     name: str, server: Postgres, database: str, query: Query
 ) -> None:
-    backends = (
-        "SELECT array_agg(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
     with (
         PgBouncer(server.port, settings={name: "1"}) as pooler,
         ready(at(database, pooler.port), POLL_INTERVAL=1.5) as worker,
@@ -109,7 +110,7 @@ def test_backends_replaced_by_the_pooler_cause_no_failure(
         for turn in range(3):
             query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::int)", turn)
             worker.sees(["get_value", "gateway"], turn, within=1.65 + 1)
-            seen |= set(query(backends)[0])
+            seen |= set(query(f"SELECT array_agg(pid) {SESSIONS}")[0])
         assert len(seen) > 1
         assert worker.ask("status")["failures"] == 0
 
@@ -118,10 +119,7 @@ def test_terminated_backends_do_not_lose_a_change(
     database: str, pooler: PgBouncer, query: Query, open_to_all: Callable[[], None]
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
-        query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        query(f"SELECT pg_terminate_backend(pid) {SESSIONS}")
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=SEEN)
         assert worker.ask(*NEW_CHECKOUT) is True
@@ -139,9 +137,6 @@ def test_worker_reconnects_after_client_idle_timeout(
         worker.sees(NEW_CHECKOUT, True, within=5.5 + 1)
 
 
-OPTIONS = {"options": "-c statement_timeout=5s"}
-
-
 def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBouncer) -> None:
     url = at(database, pooler.port, **OPTIONS)
     with pytest.raises(psycopg.OperationalError, match="unsupported startup parameter"):
@@ -149,14 +144,3 @@ def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBo
     with Worker(url, STARTUP_TIMEOUT=0.5) as worker:
         assert worker.ask("ready", 0.5) is False
         assert worker.ask("status")["last_error"].endswith("(SQLSTATE 08P01)")
-
-
-def test_startup_options_ignored_by_the_pooler_are_harmless(
-    server: Postgres, database: str, open_to_all: Callable[[], None]
-) -> None:
-    with (
-        PgBouncer(server.port, settings={"ignore_startup_parameters": "options"}) as pooler,
-        ready(at(database, pooler.port, **OPTIONS)) as worker,
-    ):
-        open_to_all()
-        worker.sees(NEW_CHECKOUT, True, within=SEEN)

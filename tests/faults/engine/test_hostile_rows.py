@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.conftest import RunIsolated
-from tests.support.workers import ROOT, Worker, address
+from tests.support.python_processes import run_python
+from tests.support.workers import Worker, address
 from tools.postgres import Postgres
 
 Query = Callable[..., Any]
@@ -75,19 +72,12 @@ def filled(database: str, query: Query) -> Query:
     """Tables without constraints, with valid rows. Some rows are unusual."""
     query(DROP_CONSTRAINTS)
     query(GOOD)
-    for key, (percent, _) in ODD_FLAGS.items():
+    flags = {key: percent for key, (percent, _) in ODD_FLAGS.items()}
+    for key, percent in (flags | dict.fromkeys(HOSTILE_FLAGS, "100")).items():
         insert = "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
         query(f"{insert} VALUES (%s, true, {percent})", key)
-    for key, value in ODD_VALUES.items():
+    for key, value in (ODD_VALUES | dict.fromkeys(HOSTILE_VALUES, '"good"')).items():
         query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s)", key, value)
-    for key in HOSTILE_FLAGS:
-        query(
-            "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
-            "VALUES (%s, true, 100)",
-            key,
-        )
-    for key in HOSTILE_VALUES:
-        query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, '\"good\"')", key)
     return query
 
 
@@ -212,19 +202,7 @@ INSERT INTO members_textmember (id, username, password) VALUES
 INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, textmember_id)
     SELECT 3, id FROM members_textmember;
 """
-EVALUATE = """
-import json, django
-django.setup()
-from flagstaff import explain, flag_enabled, get_value, ready, status
-assert ready(20), status()
-print(json.dumps({
-    "on": [key for key in ["banner", "beta", "caf\\xe9", "caf\\ufffd"] if flag_enabled(key)],
-    "allowed": [pk for pk in ["alice", "caf\\xe9", "caf\\ufffd"] if flag_enabled("beta", pk)],
-    "values": [get_value(key, "missing") for key in ["gateway", "mail", "nested", "limit"]],
-    "problems": sorted(status().problems),
-    "mode": status().mode,
-}))
-"""
+SETTINGS_TEXT = "tests.support.apps.settings_text"
 
 
 @pytest.fixture
@@ -234,25 +212,21 @@ def sql_ascii(server: Postgres) -> str:
     with psycopg.connect(server.url, autocommit=True) as session:
         session.execute(create)
     url = address(server.url, "bytes")
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity=0"],
-        cwd=ROOT,
-        env=os.environ
-        | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.support.apps.settings_text"},
-        check=True,
-    )
+    command = ["-m", "django", "migrate", "--run-syncdb", "--verbosity=0"]
+    run_python(url, *command, DJANGO_SETTINGS_MODULE=SETTINGS_TEXT)
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(INVALID_UTF8)
     return url
 
 
-def test_invalid_utf8_skips_only_the_row_that_contains_it(
-    sql_ascii: str, run_isolated: RunIsolated
-) -> None:
-    with psycopg.connect(sql_ascii, autocommit=True) as session:
-        session.execute(INVALID_UTF8)
-    variables = {"DATABASE_URL": sql_ascii, "DJANGO_SETTINGS_MODULE": "tests.support.apps.settings_text"}
-    found = json.loads(run_isolated(EVALUATE, **variables))
-    assert found["mode"] == "live"
-    assert found["on"] == ["banner", "café"]
-    assert found["allowed"] == ["alice", "café"]
-    assert found["values"] == ["stripe", "missing", "missing", 25]
-    assert len(found["problems"]) == 5
+def test_invalid_utf8_skips_only_the_row_that_contains_it(sql_ascii: str) -> None:
+    with Worker(sql_ascii, project=SETTINGS_TEXT) as worker:
+        assert worker.ask("ready", 20)
+        assert worker.ask("mode") == "live"
+        keys, pks = ["banner", "beta", "café", "caf\ufffd"], ["alice", "café", "caf\ufffd"]
+        assert [worker.ask("flag_enabled", key) for key in keys] == [True, False, True, False]
+        assert [worker.ask("flag_enabled", "beta", pk) for pk in pks] == [True, True, False]
+        keys = ["gateway", "mail", "nested", "limit"]
+        values = [worker.ask("get_value", key, "missing") for key in keys]
+        assert values == ["stripe", "missing", "missing", 25]
+        assert len(worker.ask("problems")) == 5

@@ -123,28 +123,6 @@ def test_subscription_created_while_a_worker_runs_is_detected(
         worker.sees(GATEWAY, "adyen", within=SEEN + REPLICATED)
 
 
-@pytest.mark.timeout(150)
-def test_allowed_users_without_replicated_tokens_are_loaded_within_a_minute(
-    database: str, subscriber: str, query: Query
-) -> None:
-    subscribe(database, subscriber, FLAGS)
-    with ready(subscriber) as worker:
-        worker.sees(GATEWAY, "stripe", within=COPIED)
-        query("UPDATE flagstaff_featureflag SET rollout_percent = 0")
-        worker.sees(["mode"], "reload", within=SEEN)
-        worker.sees(["survey", "new_checkout", 3], [], within=SEEN + REPLICATED)
-        query(
-            "INSERT INTO auth_user (id, username, password, is_superuser, first_name, last_name, "
-            "email, is_staff, is_active, date_joined) "
-            "VALUES (2, 'alice', '', false, '', '', '', false, true, now())"
-        )
-        query(
-            "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
-            "SELECT id, 2 FROM flagstaff_featureflag"
-        )
-        worker.sees(["survey", "new_checkout", 3], [2], within=66 + REPLICATED)
-
-
 HISTORY = "flagstaff_change"
 STATE = """
 SELECT

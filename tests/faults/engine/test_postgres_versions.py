@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.workers import ROOT, Worker
+from tests.support.fixtures import Query
+from tests.support.python_processes import run_python
+from tests.support.sql import insert_users
+from tests.support.workers import Worker
 from tools import postgres_from_npm
 from tools.postgres import Postgres
 from tools.postgres_binaries import programs
 
-Query = Callable[..., Any]
-
 VERSIONS = [14, 15, 16, 17, 18]
 NEW_CHECKOUT: list[Any] = ["flag_enabled", "new_checkout", 42]
-USER_42 = """
-    INSERT INTO auth_user (
-        id, username, password, first_name, last_name, email,
-        is_superuser, is_staff, is_active, date_joined
-    ) VALUES (42, 'a', '', '', '', '', false, false, true, now())
-"""
 ALLOW = "flagstaff_featureflag_allowed_users (featureflag_id, user_id)"
 # The statement, and whether user 42 has the flag after it.
 CHANGES = [
@@ -45,6 +37,7 @@ CHANGES = [
     ),
     ("DELETE FROM flagstaff_featureflag", False),
 ]
+MIGRATE = ("-m", "django", "migrate", "--verbosity=0", "flagstaff")
 COUNT = "SELECT count(*) FROM pg_{} WHERE {} LIKE 'flagstaff%%'"
 
 
@@ -55,13 +48,12 @@ def module_postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]
         yield server
 
 
-def test_server_has_the_version(database: str, query: Query, server: Postgres) -> None:
+def test_statement_of_each_kind_reaches_a_worker(
+    server: Postgres, worker: Worker, query: Query
+) -> None:
     [number] = query("SELECT current_setting('server_version_num')::int / 10000")
     assert number == server.version
-
-
-def test_statement_of_each_kind_reaches_a_worker(worker: Worker, query: Query) -> None:
-    query(USER_42)
+    query(insert_users(42, 42))
     assert worker.ask("mode") == "live"
     for change, result in CHANGES:
         assert worker.ask(*NEW_CHECKOUT) is not result, change
@@ -70,12 +62,9 @@ def test_statement_of_each_kind_reaches_a_worker(worker: Worker, query: Query) -
     query("TRUNCATE flagstaff_featureflag, flagstaff_keyvaluestore CASCADE")
     worker.sees(["get_value", "gateway"], None, within=2)
     assert worker.ask("explain", "new_checkout")["error_code"] == "FLAG_NOT_FOUND"
-
-
-def test_barrier_is_created_and_passed(worker: Worker, query: Query) -> None:
     [token] = query("SELECT flagstaff_barrier_v1()")
-    query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
-    worker.sees(NEW_CHECKOUT, True, within=2)
+    query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '1')")
+    worker.sees(["get_value", "gateway"], 1, within=2)
     assert worker.ask("status")["token"] > token
 
 
@@ -93,20 +82,11 @@ def test_history_entry_has_the_change_and_its_actor(database: str, query: Query)
 
 def test_migrations_are_reversible(database: str, query: Query) -> None:
     assert query(COUNT.format("proc", "proname"))[0] > 0
-    migrate(database, "zero")
+    run_python(database, *MIGRATE, "zero")
     for catalog, name in [("proc", "proname"), ("class", "relname"), ("trigger", "tgname")]:
         assert query(COUNT.format(catalog, name)) == (0,)
-    migrate(database)
+    run_python(database, *MIGRATE)
     assert query("SELECT count(*) FROM flagstaff_featureflag") == (0,)
-
-
-def migrate(url: str, *where: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--verbosity=0", "flagstaff", *where],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.support.settings"},
-        check=True,
-    )
 
 
 def test_unknown_version_raises_an_error_with_the_available_ones() -> None:

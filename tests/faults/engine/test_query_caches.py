@@ -141,18 +141,13 @@ def test_expected_version_that_is_old_is_a_conflict(see: See) -> None:
     assert see("set_rollout", "expected", 50, seen) == "conflict"
 
 
-def test_change_by_sql_is_a_conflict(see: See, execute: Execute) -> None:
+def test_change_by_sql_is_in_the_history_and_a_conflict(see: See, execute: Execute) -> None:
     see("create", "by_sql")
     seen = see("version", "by_sql")
+    assert see("count_events", "by_sql") == 1
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'by_sql'")
+    assert see("count_events", "by_sql") == 2
     assert see("set_rollout", "by_sql", 50, seen) == "conflict"
-
-
-def test_history_has_a_change_by_sql(see: See, execute: Execute) -> None:
-    see("create", "history")
-    assert see("count_events", "history") == 1
-    execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'history'")
-    assert see("count_events", "history") == 2
 
 
 def test_command_shows_a_change_by_sql(see: See, execute: Execute) -> None:

@@ -20,6 +20,7 @@ from flagstaff._tables.names import fill, names, sql
 from tests.faults.slot_writers import ALLOWED_USERS, FLAGS, TABLES, VALUES, Writer
 from tests.faults.slots import USERS
 from tests.support.repeats import repeats
+from tests.support.sql import insert_users
 from tests.support.workers import Worker
 
 SECONDS = repeats(60, 15)
@@ -42,13 +43,7 @@ def slots(database: str) -> str:
     """A database with users, and without flags and values."""
     with psycopg.connect(database) as session:
         session.execute(f"TRUNCATE {TABLES}".encode())
-        session.execute(
-            "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
-            " is_superuser, is_staff, is_active, date_joined)"
-            " SELECT id, 'user_' || id, '', '', '', '', false, false, true, now()"
-            " FROM generate_series(1, %s) AS id",
-            [len(USERS)],
-        )
+        session.execute(insert_users(1, len(USERS)).encode())
     return database
 
 

@@ -17,7 +17,7 @@ from tests.support.workers import Worker
 FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-LOCKED_FOR = 5.0
+LOCKED_FOR = 2.0
 # Seconds: four lock timeouts of a load. Without that timeout the wait would not end.
 MAX_WAIT = 2.0
 COUNT = 20
@@ -42,28 +42,31 @@ def lock(session: psycopg.Connection, table: str) -> float:
 
 
 def test_worker_waits_for_a_locked_table_on_the_same_connection(
-    worker: Worker, migration: psycopg.Connection
+    proxy: Proxy, migration: psycopg.Connection, query: Query
 ) -> None:
-    before = worker.ask("status")
-    lock(migration, FLAGS)
-    migration.execute(f"UPDATE {FLAGS} SET rollout_percent = 100")
-    # The workers are notified of this change and cannot load it.
-    locked = time.monotonic()
-    with psycopg.connect(migration.info.dsn, autocommit=True) as other:
-        other.execute(f"UPDATE {VALUES} SET value = '\"paypal\"'")
-    worker.sees(["failed", 2], True, within=LOCKED_FOR)
-    status = worker.ask("status")
-    assert status["mode"] == "live"
-    assert status["last_error"] == "load: a table is locked by another session (SQLSTATE 55P03)"
-    assert worker.ask("get_value", "gateway") == "stripe"
-    time.sleep(locked + LOCKED_FOR - time.monotonic())
-    migration.commit()
-    worker.sees(NEW_CHECKOUT, True, within=1)
-    assert worker.ask("get_value", "gateway") == "paypal"
-    after = worker.ask("status")
+    with Worker(proxy.url) as worker:
+        assert worker.ask("ready", 10) is True
+        before = worker.ask("status")
+        lock(migration, FLAGS)
+        migration.execute(f"UPDATE {FLAGS} SET rollout_percent = 100")
+        # The worker is notified of this change and cannot load it.
+        locked = time.monotonic()
+        query(f"UPDATE {VALUES} SET value = '\"paypal\"'")
+        worker.sees(["failed", 2], True, within=5)
+        status = worker.ask("status")
+        assert status["mode"] == "live"
+        assert status["last_error"] == "load: a table is locked by another session (SQLSTATE 55P03)"
+        assert worker.ask("get_value", "gateway") == "stripe"
+        time.sleep(max(0.0, locked + LOCKED_FOR - time.monotonic()))
+        migration.commit()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        assert worker.ask("get_value", "gateway") == "paypal"
+        after = worker.ask("status")
+        # The worker opens another one at its end, for its last report.
+        assert len(proxy.connections) == 1
     assert after["loads"] <= before["loads"] + 2
     # An attempt waits half a second for the lock, and the next one starts a quarter later.
-    assert after["failures"] <= 12
+    assert after["failures"] <= 5
 
 
 def test_migration_that_locks_several_tables_is_not_blocked_by_loads(
@@ -79,18 +82,3 @@ def test_migration_that_locks_several_tables_is_not_blocked_by_loads(
         migration.rollback()
         engines.until(percent={"new_checkout": 1}, modes=["live"], within=3)
     assert sum(waited) <= MAX_WAIT
-
-
-def test_worker_started_during_a_migration_loads_after_it(
-    database: str, migration: psycopg.Connection
-) -> None:
-    lock(migration, FLAGS)
-    with Proxy(database) as proxy, Worker(proxy.url, STARTUP_TIMEOUT=0.2) as worker:
-        assert worker.ask("get_value", "gateway", "the default") == "the default"
-        worker.sees(["failed", 3], True, within=10)
-        migration.rollback()
-        worker.sees(["get_value", "gateway"], "stripe", within=1)
-        [[_, line], *_] = worker.ask("logged")
-        assert line.startswith("flags are not loaded yet, so evaluations return their default: ")
-        # All attempts use one connection.
-        assert len(proxy.connections) == 1

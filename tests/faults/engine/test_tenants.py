@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.support.pages import code_of
-
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
+from tests.support.python_processes import run_python
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -24,12 +19,9 @@ class Project:
     """A project whose tenants have these apps, of "auth", "flagstaff" and "notes"."""
 
     def __init__(self, database: str, shared: str, of_tenants: str, **variables: str) -> None:
-        self._environment = (
-            os.environ
-            | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.faults.tenants.settings"}
-            | {"SHARED_APPS": shared, "TENANT_APPS": of_tenants}
-            | variables
-        )
+        self._database = database
+        self._variables = {"SHARED_APPS": shared, "TENANT_APPS": of_tenants} | variables
+        self._variables["DJANGO_SETTINGS_MODULE"] = "tests.faults.tenants.settings"
 
     def manage(self, *arguments: str, fails: bool = False) -> str:
         """Returns the output of a command."""
@@ -46,19 +38,8 @@ class Project:
         return json.loads(self._run("-m", "tests.faults.tenants.process", name).splitlines()[-1])
 
     def _run(self, *arguments: str, fails: bool = False) -> str:
-        result = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert (result.returncode != 0) == fails, result.stdout
-        return result.stdout
+        ran = run_python(self._database, *arguments, status=int(fails), **self._variables)
+        return ran.stderr + ran.stdout
 
 
 def check_ids(output: str) -> list[str]:

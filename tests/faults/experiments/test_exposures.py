@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.exposing import BATCH, drawn, read_record
 from tests.faults.proxy import Proxy
+from tests.support.exposing import BATCH, drawn, read_record
 from tests.support.repeats import repeats
 from tests.support.sessions import within
 from tests.support.workers import Worker

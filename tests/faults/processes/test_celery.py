@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.faults.app_servers import FRESH, TIMEOUT, AppServer, program
+from tests.faults.app_servers import CELERY, FRESH, TIMEOUT, WORKERS, AppServer, served
 from tests.faults.served.broker import application, deliver
+from tests.support.fixtures import Query
 from tests.support.sessions import Sessions, within
+from tools.limits import seconds
 
 pytestmark = pytest.mark.timeout(120)
-CHILDREN = 2
-Query = Callable[..., Any]
 
 
 class Tasks:
@@ -27,17 +27,15 @@ class Tasks:
         self.folder = folder
         self._app = application(folder)
 
-    def run(self, name: str, *arguments: Any) -> Any:
-        """Runs a task and returns its result."""
-        task = self._app.send_task(name, arguments)
+    def run(self, name: str, *arguments: Any, times: int = 1) -> list[Any]:
+        """Runs a task some times, and returns the results."""
+        tasks = [self._app.send_task(name, arguments) for _ in range(times)]
         deliver(self.folder)
-        return task.get(timeout=TIMEOUT, interval=0.01)
+        return [task.get(timeout=seconds(TIMEOUT), interval=0.01) for task in tasks]
 
     def read(self) -> list[dict[str, Any]]:
         """Runs two tasks per child, and returns what the children see."""
-        tasks = [self._app.send_task("read") for _ in range(2 * CHILDREN)]
-        deliver(self.folder)
-        return [task.get(timeout=TIMEOUT, interval=0.01) for task in tasks]
+        return self.run("read", times=2 * WORKERS)
 
 
 @pytest.fixture
@@ -46,10 +44,7 @@ def tasks(tmp_path: Path) -> Tasks:
 
 
 def celery(database: str, folder: Path, **variables: str) -> AppServer:
-    options = ["worker", "--pool=prefork", f"--concurrency={CHILDREN}", "--loglevel=INFO"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = [program("celery"), "--app=tests.faults.served.tasks", *options, *quiet]
-    return AppServer(*command, database=database, CELERY_FOLDER=str(folder), **variables)
+    return served(CELERY, database, CELERY_FOLDER=str(folder), **variables)
 
 
 def children_with(tasks: Tasks, condition: Callable[[dict[str, Any]], bool]) -> list[int]:
@@ -58,7 +53,7 @@ def children_with(tasks: Tasks, condition: Callable[[dict[str, Any]], bool]) -> 
 
     def all_meet_it() -> bool:
         found.update(result["pid"] for result in tasks.read() if condition(result))
-        return len(found) == CHILDREN
+        return len(found) == WORKERS
 
     assert within(TIMEOUT, all_meet_it)
     return sorted(found)
@@ -92,8 +87,8 @@ def test_change_by_a_task_has_the_actor_of_that_task_only(
     with celery(database, tasks.folder, EVALUATE_AT_IMPORT="1"):
         # Some tasks without an actor run in a process that has just had one.
         changes = [(percent, "7" if percent % 2 else None) for percent in range(40, 60)]
-        processes = {tasks.run("change", *arguments) for arguments in changes}
-    assert len(processes) <= CHILDREN
+        processes = {tasks.run("change", *arguments)[0] for arguments in changes}
+    assert len(processes) <= WORKERS
     [entries] = query(
         "SELECT json_agg(ARRAY[old ->> 'rollout_percent', new ->> 'rollout_percent', actor, "
         "source, reason] ORDER BY id) FROM flagstaff_change"
@@ -109,7 +104,7 @@ def test_stopped_pool_has_recorded_the_usage_of_every_evaluation(
     database: str, query: Query, tasks: Tasks
 ) -> None:
     with celery(database, tasks.folder):
-        children = {tasks.run("survey", 500) for _ in range(20)}
+        children = set(tasks.run("survey", 500, times=20))
     assert query("SELECT sum(true_count + false_count)::int FROM flagstaff_usage") == (20 * 500,)
     workers = "SELECT array_agg(pid ORDER BY pid), count(stopped_at) FROM flagstaff_usage_worker"
     assert query(workers) == (sorted(children), len(children))
@@ -129,7 +124,8 @@ def test_killed_child_leaves_no_session_and_keeps_the_parents(
     assert within(2, lambda: sessions() == [])
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL])
+# Each of the other tests ends its worker by SIGTERM.
+@pytest.mark.parametrize("by", [signal.SIGQUIT, signal.SIGKILL])
 def test_celery_worker_ended_by_a_signal_leaves_no_session(
     by: signal.Signals, database: str, sessions: Sessions, tasks: Tasks
 ) -> None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
+from tests.support.fixtures import Query
+from tests.support.python_processes import environment
 from tests.support.sessions import Sessions, within
-from tests.support.workers import ROOT
+from tools.limits import seconds
 
-METHODS = ["fork", "forkserver", "spawn"]
 CHILDREN = 3
-Query = Callable[..., Any]
+USAGE = "SELECT sum(true_count + false_count)::int FROM flagstaff_usage"
+REPORTS = "SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker"
 
-# A file, because the last two methods import what they run.
+# A file, because two of the methods import what they run.
 SCRIPT = """
 import multiprocessing, os, signal, sys, time, warnings
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 import django
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -32,15 +31,19 @@ def report(line):
     # One write per line, because all processes share this pipe.
     os.write(1, f"{line}\\n".encode())
 
+def evaluate(times):
+    from flagstaff import flag_enabled
+    for user in range(times):
+        flag_enabled("new_checkout", user)
+
 def child(number, barrier):
     django.setup()
     from flagstaff import get_value, status
-    started = time.monotonic()
     before = get_value("gateway")
-    took = time.monotonic() - started
+    evaluate(500)
     while status().mode != "live":
         time.sleep(0.001)
-    report(f"before {before} {took:.3f}")
+    report(f"before {before}")
     barrier.wait()
     started = time.monotonic()
     while get_value("gateway") != "paypal" and time.monotonic() < started + 10:
@@ -55,6 +58,7 @@ EXITS = ["sys.exit", "os._exit", "kill -9"]
 def main(method):
     django.setup()
     from flagstaff import get_value
+    evaluate(100)
     report(f"parent {get_value('gateway')}")
     context = multiprocessing.get_context(method)
     barrier = context.Barrier(len(EXITS) + 1)
@@ -77,17 +81,15 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_child_process_evaluates_sees_a_change_and_leaves_no_session(
-    method: str, database: str, query: Query, sessions: Sessions, tmp_path: Any
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_child_process_evaluates_sees_a_change_reports_its_usage_and_leaves_no_session(
+    method: str, database: str, query: Query, sessions: Sessions, tmp_path: Path
 ) -> None:
     script = tmp_path / "parent.py"
     script.write_text(SCRIPT)
     with subprocess.Popen(
         [sys.executable, "-X", "dev", str(script), method],
-        env=os.environ
-        | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-        | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
+        env=environment(database),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,8 +100,8 @@ def test_child_process_evaluates_sees_a_change_and_leaves_no_session(
         read_line = process.stdout.readline
         assert read_line() == "parent stripe\n"
         [parent] = sessions()
-        before = [read_line().split() for _ in range(CHILDREN + 1)]
-        assert [words[1] for words in before[:-1]] == ["stripe"] * CHILDREN
+        before = [read_line() for _ in range(CHILDREN + 1)]
+        assert before == [*["before stripe\n"] * CHILDREN, "all started\n"]
         assert len({s.owner for s in sessions()}) == len(sessions()) == CHILDREN + 1
         query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
         process.stdin.write("\n")
@@ -108,6 +110,8 @@ def test_child_process_evaluates_sees_a_change_and_leaves_no_session(
         assert read_line() == "exited 3 3 -9\n"
         assert read_line() == "pool" + " paypal" * 8 + "\n"
         assert within(2, lambda: sessions() == [parent]), sessions()
-        _, errors = process.communicate("\n", timeout=20)
+        _, errors = process.communicate("\n", timeout=seconds(20))
     assert (process.returncode, errors) == (0, "")
     assert within(2, lambda: sessions() == [])
+    # The parent and the child that exits as Python does have written their last report.
+    assert (query(USAGE), query(REPORTS)) == ((600,), (2, 2))

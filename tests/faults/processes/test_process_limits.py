@@ -2,50 +2,111 @@
 
 from __future__ import annotations
 
+import resource
+import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flagstaff import refresh
+from flagstaff.exceptions import RefreshError
+from tests.support import worker_process
 from tests.support.workers import Worker
+from tools.limits import seconds
 
-MODULE = "tests.faults.process_limits"
 REASON = (
     "the process cannot start a thread or open a descriptor, see ulimit -u, ulimit -n, "
     "and the pids limit of its container"
 )
 NOT_LOADED = "flags are not loaded yet, so evaluations return their default"
 GATEWAY = ["get_value", "gateway", "none"]
+# Bytes of the stack of a Rust thread.
+STACK = 2 << 20
+# More than an evaluation needs, and less than a stack.
+SPARE = 1 << 20
+
+
+# These functions run in the worker.
+
+
+def forbid_threads() -> None:
+    """Lets no further thread start, because there is no memory for its stack."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + SPARE)
+
+
+def allow_threads() -> None:
+    """Lets threads start again."""
+    _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+
+
+def in_child_without_threads(commands: list[worker_process.Command]) -> list[Any]:
+    """Runs commands in a forked child that can start no thread."""
+    forbid = ["call", f"{__name__}.forbid_threads_in_child"]
+    return worker_process.in_fork("os._exit", [forbid, *commands])[1:]
+
+
+def forbid_threads_in_child() -> None:
+    """Lets no further thread start, also not with the stacks that the parent's threads had."""
+    forbid_threads()
+    threading.stack_size(STACK)
+    forever = threading.Event()
+    try:
+        while True:
+            threading.Thread(target=forever.wait, daemon=True).start()
+    except RuntimeError:
+        return
+
+
+def refresh_without_descriptors() -> str:
+    """Returns the error of `refresh` in a process that can open no descriptor."""
+    before, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _limit(resource.RLIMIT_NOFILE, 0)
+    try:
+        refresh(0.2)
+    except RefreshError as error:
+        return str(error)
+    finally:
+        _limit(resource.RLIMIT_NOFILE, before)
+    return "no error"
+
+
+def _limit(kind: int, soft: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (soft, hard))
 
 
 def test_process_without_threads_returns_defaults_and_starts_its_engine_later(
     database: str,
 ) -> None:
     with Worker(database, STARTUP_TIMEOUT=10) as worker:
-        worker.ask("call", f"{MODULE}.forbid_threads")
+        worker.ask("call", f"{__name__}.forbid_threads")
         started = time.monotonic()
         assert worker.ask(*GATEWAY) == "none"
         assert worker.ask("flag_enabled", "new_checkout", 2, True) is True
         assert worker.ask("ready") is False
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < seconds(2)
         status = worker.ask("status")
         assert (status["mode"], status["ready"]) == ("down", False)
         assert status["mode_reason"] == status["last_error"] == f"start: {REASON}"
         worker.sees(["has_logged", 1], True, within=5)
         [[level, message]] = worker.ask("logged")
         assert (level, message) == ("WARNING", f"{NOT_LOADED}: start: {REASON}")
-        worker.ask("call", f"{MODULE}.allow_threads")
+        worker.ask("call", f"{__name__}.allow_threads")
         worker.sees(GATEWAY, "stripe", within=5)
         assert worker.ask("mode") == "live"
 
 
 def test_forked_child_without_threads_uses_the_inherited_snapshot(worker: Worker) -> None:
     commands = [GATEWAY, ["flag_enabled", "new_checkout", 2, True], ["mode"]]
-    found = worker.ask("call", f"{MODULE}.in_child_without_threads", commands)
+    found = worker.ask("call", f"{__name__}.in_child_without_threads", commands)
     assert found == ["stripe", False, "down"]
 
 
 def test_refresh_without_threads_raises_and_says_why(worker: Worker) -> None:
-    worker.ask("call", f"{MODULE}.forbid_threads")
+    worker.ask("call", f"{__name__}.forbid_threads")
     with pytest.raises(AssertionError, match=r"RefreshError.*cannot start a thread"):
         worker.ask("refresh")
     assert worker.ask(*GATEWAY) == "stripe"
@@ -54,5 +115,5 @@ def test_refresh_without_threads_raises_and_says_why(worker: Worker) -> None:
 def test_refresh_without_descriptors_raises_and_writes_no_panic(worker: Worker) -> None:
     worker.ask("refresh")
     # The worker must write nothing to standard error.
-    assert worker.ask("call", f"{MODULE}.refresh_without_descriptors") == f"refresh: {REASON}"
+    assert worker.ask("call", f"{__name__}.refresh_without_descriptors") == f"refresh: {REASON}"
     worker.ask("refresh")

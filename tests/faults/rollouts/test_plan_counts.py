@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.faults.app_servers import GUNICORN, UWSGI, WORKERS, AppServer, program, served
+from tests.faults.app_servers import CELERY, GUNICORN, UVICORN, UWSGI, served
 from tests.faults.served.broker import application, deliver
+from tests.support.fixtures import Query
 from tests.support.measured_plans import counted, failed_users, start_run
+from tools.limits import seconds
 from tools.ports import LOOPBACK
 
 pytestmark = pytest.mark.timeout(120)
-Query = Callable[..., Any]
 
 USERS, ROUNDS = 120, 2
 SETTINGS = "tests.faults.served.plan_settings"
-UVICORN = [
-    *("--host=127.0.0.1", "--port={port}", f"--workers={WORKERS}"),
-    "tests.faults.served.asgi:application",
-]
+MEASURED = json.dumps({"MEASURE_INTERVAL": 0.5})
 SERVERS = {
     "gunicorn": (["gunicorn", *GUNICORN], "buy"),
     "gunicorn with threads": (
@@ -50,7 +46,7 @@ FAILING = [user for user in INSIDE if user % 10 == 0]
 
 
 def request(port: int, path: str) -> int:
-    connection = HTTPConnection(LOOPBACK, port, timeout=30)
+    connection = HTTPConnection(LOOPBACK, port, timeout=seconds(30))
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -65,8 +61,7 @@ def test_stopped_server_has_counted_every_request(name: str, database: str, quer
     run = start_run(query, limits="{}")
     command, page = SERVERS[name]
     paths = [f"/{page}/{user}" for user in range(USERS)] * ROUNDS
-    settings = json.dumps({"MEASURE_INTERVAL": 0.5})
-    variables = {"DJANGO_SETTINGS_MODULE": SETTINGS, "FLAGSTAFF": settings}
+    variables = {"DJANGO_SETTINGS_MODULE": SETTINGS, "FLAGSTAFF": MEASURED}
     with served(command, database, **variables) as server:
         server.wait()
         with ThreadPoolExecutor(4) as threads:
@@ -85,18 +80,7 @@ def test_stopped_server_has_counted_every_request(name: str, database: str, quer
 def test_celery_counts_every_task(database: str, query: Query, tmp_path: Path) -> None:
     run = start_run(query, limits="{}")
     app = application(tmp_path)
-    options = ["worker", "--pool=prefork", "--concurrency=2", "--loglevel=INFO"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    server = AppServer(
-        program("celery"),
-        "--app=tests.faults.served.tasks",
-        *options,
-        *quiet,
-        database=database,
-        CELERY_FOLDER=str(tmp_path),
-        FLAGSTAFF=json.dumps({"MEASURE_INTERVAL": 0.5}),
-    )
-    with server:
+    with served(CELERY, database, CELERY_FOLDER=str(tmp_path), FLAGSTAFF=MEASURED):
         tasks = [app.send_task("buy", (user,)) for user in range(USERS)]
         deliver(tmp_path)
         found = [task.get(timeout=40, interval=0.01, propagate=False) for task in tasks]

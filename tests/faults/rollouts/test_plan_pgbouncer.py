@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 from tests.support.clusters import at, ready
-from tests.faults.app_servers import ROOT
-from tests.support.measured_plans import KEY, wait_for_count
 from tests.support.fixtures import Query
+from tests.support.measured_plans import KEY, wait_for_count
+from tests.support.python_processes import run_python
 from tools.pgbouncer import PgBouncer
-from tools.postgres import Postgres
 
 USERS = list(range(400))
 
 
 def flags(url: str, *arguments: str) -> str:
     """Runs a command as a project does that has only the address of the pooler."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "django", "flags", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.support.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return run_python(url, "-m", "django", "flags", *arguments).stdout
 
 
 def test_plan_behind_a_pooler_measures_trips_and_reaches_the_workers(
-    server: Postgres, database: str, query: Query
+    pooler: PgBouncer, database: str, query: Query
 ) -> None:
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0, enabled = true RETURNING id")
-    with PgBouncer(server.port) as pooler:
-        url = at(database, pooler.port)
-        flags(url, "run-jobs")
-        flags(url, "plan", KEY, "start", "--step", "50:1h", "--step", "100:1h")
-        with ready(url, MEASURE_INTERVAL=0.1) as worker:
-            inside = set(worker.ask("survey", KEY, len(USERS)))
-            users = [[user for user in USERS if (user in inside) is side] for side in (False, True)]
-            for side, status in ((0, 200), (1, 500)):
-                worker.ask("call", "tests.support.plan_requests.requests", KEY, users[side], status)
-            (run,) = query("SELECT run_id FROM flagstaff_rollouts_plan")
-            wait_for_count(query, (len(users[0]), len(users[1])), run, "r")
-            out = flags(url, "run-jobs", "--json")
-            worker.sees(["survey", KEY, len(USERS)], [], within=3)
-        plan = json.loads(flags(url, "plan", KEY, "status", "--json"))
+    url = at(database, pooler.port)
+    flags(url, "run-jobs")
+    flags(url, "plan", KEY, "start", "--step", "50:1h", "--step", "100:1h")
+    with ready(url, MEASURE_INTERVAL=0.1) as worker:
+        inside = set(worker.ask("survey", KEY, len(USERS)))
+        users = [[user for user in USERS if (user in inside) is side] for side in (False, True)]
+        for side, status in ((0, 200), (1, 500)):
+            worker.ask("call", "tests.support.plan_requests.requests", KEY, users[side], status)
+        (run,) = query("SELECT run_id FROM flagstaff_rollouts_plan")
+        wait_for_count(query, (len(users[0]), len(users[1])), run, "r")
+        out = flags(url, "run-jobs", "--json")
+        worker.sees(["survey", KEY, len(USERS)], [], within=3)
+    plan = json.loads(flags(url, "plan", KEY, "status", "--json"))
     assert '"event": "tripped"' in out
     assert plan["state"] == "rolled_back"
     assert [event["kind"] for event in plan["events"]][-2:] == ["tripped", "propagated"]

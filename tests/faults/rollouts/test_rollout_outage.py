@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from subprocess import DEVNULL
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.faults.job_loops import running_loop
 from tests.support.fixtures import Query
+from tests.support.python_processes import run_python
 from tests.support.repeats import repeats
+from tests.support.sessions import within
 from tools.postgres import Postgres
 
 OUTAGE = repeats(180, 3)
@@ -34,50 +31,10 @@ unnest(ARRAY[true, false]) AS inside RETURNING true
 """
 
 
-def manage(database: str, *arguments: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.support.manage_with", "flags", *arguments],
-        cwd=ROOT,
-        env=environment(database),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ran.returncode == 0, ran.stderr
-
-
-def environment(database: str) -> dict[str, str]:
-    return os.environ | {"DATABASE_URL": database, "FLAGSTAFF": "{}"}
-
-
-@contextmanager
-def driver(database: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.manage_with", "flags", "run-jobs", "--loop", "0.1"],
-        cwd=ROOT,
-        env=environment(database),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def wait_until(holds: Callable[[], Any], within: float = 30) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def wait_for_run(query: Query) -> None:
     """Waits until the driver has run once more."""
     before = query(RUNS)
-    wait_until(lambda: query(RUNS) != before)
+    assert within(30, lambda: query(RUNS) != before)
 
 
 @pytest.mark.timeout(OUTAGE + 120)
@@ -85,11 +42,11 @@ def test_step_is_made_once_and_with_its_full_dwell_time_after_an_outage(
     server: Postgres, database: str, query: Query
 ) -> None:
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0 RETURNING id")
-    manage(database, "run-jobs")
-    manage(database, "plan", "new_checkout", "start", *STEPS)
+    for command in (["run-jobs"], ["plan", "new_checkout", "start", *STEPS]):
+        run_python(database, "-m", "django", "flags", *command)
     query(SEEN)
     query(REQUESTS)
-    with driver(database) as process:
+    with running_loop(database, interval="0.1", stderr=DEVNULL) as process:
         wait_for_run(query)
         wait_for_run(query)
         assert query(PLAN)[:2] == (0, "running")
@@ -101,7 +58,7 @@ def test_step_is_made_once_and_with_its_full_dwell_time_after_an_outage(
         time.sleep(OUTAGE)
         assert process.poll() is None
         server.start()
-        wait_until(lambda: query(PLAN)[0] == 1)
+        assert within(30, lambda: query(PLAN)[0] == 1)
         for _ in range(3):
             wait_for_run(query)
         step, state, left = query(PLAN)

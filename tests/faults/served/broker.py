@@ -6,8 +6,6 @@ from pathlib import Path
 
 from celery import Celery
 
-__all__ = ["application", "deliver"]
-
 
 def application(folder: Path) -> Celery:
     """A Celery application whose messages and results are files.

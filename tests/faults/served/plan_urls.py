@@ -10,8 +10,6 @@ from django.urls import path
 
 from flagstaff import flag_enabled
 
-__all__ = ["urlpatterns"]
-
 KEY = "new_checkout"
 
 

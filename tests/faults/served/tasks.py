@@ -18,8 +18,6 @@ django.setup()
 from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (after setup)
 from flagstaff.changes import set_rollout  # noqa: E402
 
-__all__ = ["app", "buy", "change", "read", "survey"]
-
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
 if os.environ.get("EVALUATE_AT_IMPORT"):

@@ -11,8 +11,6 @@ from django.urls import path
 
 from flagstaff import flag_enabled, get_value, status
 
-__all__ = ["urlpatterns"]
-
 
 def read(request: HttpRequest) -> JsonResponse:
     """Returns what this process sees."""

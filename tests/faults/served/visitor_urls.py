@@ -9,9 +9,6 @@ from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
 from django.http import JsonResponse
 from django.urls import path
-from django.views.decorators.cache import cache_control
-
-__all__ = ["urlpatterns"]
 
 
 def front(request: Any) -> JsonResponse:
@@ -28,22 +25,9 @@ def front(request: Any) -> JsonResponse:
     )
 
 
-@cache_control(public=True, max_age=600)
-def public_front(request: Any) -> JsonResponse:
-    """The same, without a user, and marked for shared caches."""
-    enabled = request.flags.enabled("new_front")
-    return JsonResponse({"enabled": enabled, "visitor": request.flags.context.visitor_id})
-
-
-@cache_control(public=True, max_age=600)
-def imprint(request: Any) -> JsonResponse:
-    """A page that is the same for all."""
-    return JsonResponse({"pid": os.getpid()})
-
-
 def log_in(request: Any) -> JsonResponse:
-    """Logs alice in."""
-    login(request, User.objects.get(username="alice"))
+    """Logs the only user in."""
+    login(request, User.objects.get())
     return JsonResponse({})
 
 
@@ -55,8 +39,6 @@ def log_out(request: Any) -> JsonResponse:
 
 urlpatterns = [
     path("", front),
-    path("public", public_front),
-    path("imprint", imprint),
     path("login", log_in),
     path("logout", log_out),
 ]

@@ -3,72 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.faults.job_loops import RUN_JOBS, running_loop
 from tests.support.clusters import at
-from tests.conftest import ROOT
+from tests.support.fixtures import Query
+from tests.support.python_processes import run_python
 from tests.support.repeats import repeats
-from tests.support.webhooks import Received, Webhook, hook
+from tests.support.webhooks import Received, Webhook
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
-__all__ = ["hook"]
-
-Query = Callable[..., Any]
 FLAGS = [f"flag_{number}" for number in range(5)]
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.support.manage_with", "flags", "run-jobs", *arguments]
-
-
-def environment(url: str, hook: Webhook) -> dict[str, str]:
-    settings = {"WEBHOOKS": {"ops": hook.settings()}}
-    return os.environ | {"DATABASE_URL": url, "FLAGSTAFF": json.dumps(settings)}
+def settings_of(hook: Webhook) -> str:
+    return json.dumps({"WEBHOOKS": {"ops": hook.settings()}})
 
 
 def run_once(url: str, hook: Webhook) -> dict[str, Any]:
     """Runs the jobs once in a process of its own, and returns the receiver's report."""
-    ran = subprocess.run(
-        command("--json"),
-        cwd=ROOT,
-        env=environment(url, hook),
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    ran = run_python(url, *RUN_JOBS, "--json", FLAGSTAFF=settings_of(hook))
     [report] = json.loads(ran.stdout)["deliveries"]
     return dict(report)
-
-
-@contextmanager
-def running_loop(
-    url: str, hook: Webhook, interval: str = "0.01"
-) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the jobs in a loop, until it is killed."""
-    process = subprocess.Popen(
-        command("--loop", interval),
-        cwd=ROOT,
-        env=environment(url, hook),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def write(url: str, changes: int, seed: int) -> None:
@@ -144,7 +106,8 @@ def test_killed_senders_lose_no_message_and_keep_the_order(
     make_due = "UPDATE flagstaff_delivery SET due_at = now()"
     for round_ in range(ROUNDS):
         responses.reset()
-        with running_loop(database, hook) as one, running_loop(database, hook) as other:
+        settings = settings_of(hook)
+        with running_loop(database, settings) as one, running_loop(database, settings) as other:
             for process in (one, other):
                 assert process.stderr
                 process.stderr.readline()
@@ -188,7 +151,7 @@ def test_run_behind_pgbouncer_in_transaction_mode_holds_no_backend(
         run_once(url, hook)
         hook.hangs.set()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
-        with running_loop(url, hook):
+        with running_loop(url, settings_of(hook)):
             assert hook.requested.wait(20)
             # The pooler's only backend is free while the receiver hangs.
             with psycopg.connect(url, autocommit=True) as session:
@@ -204,7 +167,7 @@ def test_loop_continues_after_a_database_outage(
 ) -> None:
     create_flags(query)
     run_once(database, hook)
-    with running_loop(database, hook) as process:
+    with running_loop(database, settings_of(hook)) as process:
         assert process.stderr
         assert process.stderr.readline() == "running jobs\n"
         server.stop()

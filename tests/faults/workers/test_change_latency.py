@@ -72,11 +72,6 @@ def latencies(database: str, worker: Worker) -> list[float]:
     ]
 
 
-def test_change_is_evaluated_soon_after_its_commit(shop: str) -> None:
-    with Worker(shop) as worker:
-        assert median(latencies(shop, worker)) <= SOON
-
-
 def test_change_on_a_busy_server_is_evaluated_soon(shop: str, other_load: None) -> None:
     with Worker(shop) as worker:
         assert median(latencies(shop, worker)) <= SOON

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.sql import insert_users
 from tests.support.workers import Worker
 
 POLL_INTERVAL = 0.5
@@ -16,13 +17,9 @@ ALLOWED = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"
 TABLES = (FLAGS, ALLOWED, VALUES)
 # User 2 is allowed, user 4 is not. The buckets of both are outside the rollout.
-ALLOW = f"""
-    INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,
-        is_staff, is_active, date_joined)
-    SELECT id, 'user_' || id, '', '', '', '', false, false, true, now()
-    FROM generate_series(2, 4) AS id;
-    INSERT INTO {ALLOWED} (featureflag_id, user_id) SELECT id, 2 FROM {FLAGS};
-"""
+ALLOW = insert_users(2, 4) + (
+    f"INSERT INTO {ALLOWED} (featureflag_id, user_id) SELECT id, 2 FROM {FLAGS}"
+)
 HAS_FLAG: list[Any] = ["flag_enabled", "new_checkout", 2]
 GATEWAY: list[Any] = ["get_value", "gateway"]
 PAYPAL = f"""UPDATE {VALUES} SET value = '"paypal"'"""
@@ -35,14 +32,6 @@ def shop(database: str) -> Iterator[psycopg.Connection[object]]:
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(ALLOW.encode())
         yield session
-
-
-@pytest.fixture
-def listening(database: str, shop: object) -> Iterator[Worker]:
-    """A worker that learns of changes by notifications only, because it polls rarely."""
-    with Worker(database, POLL_INTERVAL=60) as worker:
-        assert worker.ask(*HAS_FLAG) is True
-        yield worker
 
 
 @pytest.fixture
@@ -60,19 +49,11 @@ def execute(session: psycopg.Connection[object], *statements: str) -> None:
             session.execute(statement.encode())
 
 
+# tests/system/workers/test_writes_reach_workers.py has the writes that projects make every day.
 SQL = {
-    "TRUNCATE CASCADE": [f"TRUNCATE {FLAGS} CASCADE"],
-    "TRUNCATE of the allowed users": [f"TRUNCATE {ALLOWED}"],
     "cascade in the database": [
         f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (user_id) REFERENCES auth_user ON DELETE CASCADE",
         "DELETE FROM auth_user WHERE id = 2",
-    ],
-    "rename": [f"UPDATE {FLAGS} SET key = 'checkout'"],
-    "ON CONFLICT": [
-        f"""
-        INSERT INTO {FLAGS} (key) VALUES ('new_checkout')
-        ON CONFLICT (key) DO UPDATE SET enabled = false
-        """
     ],
     "MERGE": [
         f"""
@@ -87,7 +68,6 @@ SQL = {
         "MOVE c",
         f"UPDATE {FLAGS} SET enabled = false WHERE CURRENT OF c",
     ],
-    "session_replication_role": ["SET LOCAL session_replication_role = replica", OFF],
     "triggers disabled on another table": [
         f"ALTER TABLE {VALUES} DISABLE TRIGGER ALL",
         OFF,
@@ -98,30 +78,15 @@ SQL = {
 
 @pytest.mark.parametrize("statements", SQL.values(), ids=SQL)
 def test_sql_write_is_seen_within_a_second(
-    statements: list[str], shop: psycopg.Connection[object], listening: Worker
+    statements: list[str], database: str, shop: psycopg.Connection[object]
 ) -> None:
     if "MERGE" in statements[0] and shop.info.server_version < 150_000:
         pytest.skip("MERGE needs PostgreSQL 15")
-    execute(shop, *statements)
-    listening.sees(HAS_FLAG, False, within=1)
-
-
-def test_copy_is_seen_within_a_second(shop: psycopg.Connection[object], listening: Worker) -> None:
-    with shop.cursor() as cursor, cursor.copy(f"COPY {VALUES} (key, value) FROM STDIN") as copy:
-        copy.write_row(["limit", "25"])
-    listening.sees(["get_value", "limit"], 25, within=1)
-
-
-@pytest.mark.parametrize("how", ["clear_users", "set_users", "delete_user", "rename"])
-def test_orm_write_is_seen_within_a_second(how: str, listening: Worker) -> None:
-    listening.ask("call", f"tests.faults.orm_writes.{how}")
-    listening.sees(HAS_FLAG, False, within=1)
-
-
-def test_added_user_is_seen_within_a_second(listening: Worker) -> None:
-    assert listening.ask("flag_enabled", "new_checkout", 4) is False
-    listening.ask("call", "tests.faults.orm_writes.add_user")
-    listening.sees(["flag_enabled", "new_checkout", 4], True, within=1)
+    # Polls rarely, so it learns of the change by the notification.
+    with Worker(database, POLL_INTERVAL=60) as worker:
+        assert worker.ask(*HAS_FLAG) is True
+        execute(shop, *statements)
+        worker.sees(HAS_FLAG, False, within=1)
 
 
 def without_triggers(*statements: str) -> list[str]:
@@ -187,17 +152,16 @@ def test_change_without_a_token_is_seen_at_the_next_poll(
     polling.sees(GATEWAY, 1, within=POLL_INTERVAL)
 
 
-TRIGGER_MISSING = {
-    "disabled": [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES],
-    "disabled on one table": [f"ALTER TABLE {VALUES} DISABLE TRIGGER flagstaff_token_v1"],
-    "replica only": [f"ALTER TABLE {VALUES} ENABLE REPLICA TRIGGER flagstaff_token_v1"],
-    "dropped": [f"DROP TRIGGER flagstaff_token_v1 ON {VALUES}"],
-    "function dropped": ["DROP FUNCTION flagstaff_token_v1 CASCADE"],
-    "table replaced": replaced(VALUES, "SELECT"),
-}
+def disabled(*tables: str) -> list[str]:
+    return [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in tables]
 
 
-@pytest.mark.parametrize("statements", TRIGGER_MISSING.values(), ids=TRIGGER_MISSING)
+# tests/database/sql/test_trigger_health.py has the other states of a trigger.
+@pytest.mark.parametrize(
+    "statements",
+    [disabled(VALUES), replaced(VALUES, "SELECT")],
+    ids=["disabled on one table", "table replaced"],
+)
 def test_worker_without_a_trigger_loads_at_every_poll_and_reports_it(
     statements: list[str], shop: psycopg.Connection[object], polling: Worker
 ) -> None:
@@ -214,7 +178,7 @@ def test_worker_without_a_trigger_loads_at_every_poll_and_reports_it(
 def test_worker_without_a_trigger_loads_allowed_users_each_minute(
     shop: psycopg.Connection[object], polling: Worker
 ) -> None:
-    execute(shop, *TRIGGER_MISSING["disabled"])
+    execute(shop, *disabled(*TABLES))
     polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
     execute(shop, f"DELETE FROM {ALLOWED}")
     # A minute plus 10 % jitter.
@@ -224,7 +188,7 @@ def test_worker_without_a_trigger_loads_allowed_users_each_minute(
 def test_worker_with_restored_triggers_is_live_again(
     shop: psycopg.Connection[object], polling: Worker
 ) -> None:
-    execute(shop, *TRIGGER_MISSING["disabled"])
+    execute(shop, *disabled(*TABLES))
     polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
     execute(shop, f"DELETE FROM {ALLOWED}", *without_triggers()[3:])
     polling.sees(HAS_FLAG, False, within=POLL_INTERVAL + 1)

@@ -1,4 +1,4 @@
-"""Sixty workers lose their connections at the same time, and spread their reconnects."""
+"""Sixty workers reconnect at the same time, or are more than the server has connections for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.faults.engines import Engines
 from tests.support.fixtures import Query
@@ -65,3 +66,40 @@ def test_many_workers_reconnect_soon_but_not_all_at_once(
     connects = [float(found) for found in RECEIVED.findall(server.log.read_text())[before:]]
     assert len(connects) >= COUNT
     assert max_in_window(connects) <= MAX_SHARE * len(connects)
+
+
+ADMITTED = 20
+# At most so many attempts in so many seconds.
+MAX_ATTEMPTS, SPAN = 5, 10.0
+FULL = (
+    "connect: the server has no connection left, see its max_connections, "
+    "and CONNECTION LIMIT of the role and the database (SQLSTATE 53300)"
+)
+
+
+@pytest.fixture
+def shop(database: str, query: Query) -> Iterator[str]:
+    """The address of the database for a role with few connections."""
+    query(
+        f"CREATE ROLE shop LOGIN CONNECTION LIMIT {ADMITTED};"
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop"
+    )
+    yield make_conninfo(database, user="shop")
+    query("DROP OWNED BY shop; DROP ROLE shop")
+
+
+@pytest.mark.timeout(120)
+def test_workers_without_a_connection_make_few_attempts_and_connect_when_there_is_room(
+    shop: str, query: Query
+) -> None:
+    with Engines(shop, COUNT) as engines:
+        time.sleep(SPAN)
+        reports = engines.reports()
+        query("ALTER ROLE shop CONNECTION LIMIT -1")
+        engines.are_live(within=60)
+    waiting = [report for report in reports if report["mode"] != "live"]
+    assert len(waiting) == COUNT - ADMITTED
+    assert {(one["mode"], one["last_error"], one["age"]) for one in waiting} == {
+        ("down", FULL, None)
+    }
+    assert max(report["failures"] for report in waiting) <= MAX_ATTEMPTS

@@ -1,0 +1,104 @@
+"""The server is down, crashes or ends sessions: evaluations go on, and reconnects are rare."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.proxy import Proxy
+from tests.support.fixtures import Query
+from tests.support.repeats import repeats
+from tests.support.workers import Worker
+from tools.postgres import Postgres
+
+LOAD = "tests.faults.evaluation_load"
+RATE = 10_000
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+OUTAGE = repeats(60, 20)
+MAX_ATTEMPTS = repeats(40, 20)
+CRASHES = 5
+TIMES = repeats(50, 20)
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.mark.timeout(120)
+def test_outage_of_a_minute_affects_only_the_age(
+    server: Postgres, worker: Worker, proxy: Proxy
+) -> None:
+    with Worker(proxy.url) as cut_off:
+        assert cut_off.ask("ready", 10) is True
+        surveyed = worker.ask("survey", "new_checkout", 1_000)
+        connected = len(proxy.connections)
+
+        server.stop()
+        stopped = time.monotonic()
+        worker.sees(["mode"], "down", within=3)
+        first, first_at = worker.ask("status")["age"], time.monotonic()
+        evaluations, switches = worker.ask("call", f"{LOAD}.count_voluntary_switches", 2)
+        assert worker.ask("survey", "new_checkout", 1_000) == surveyed
+        # Waits for the rest of the outage.
+        time.sleep(stopped + OUTAGE - time.monotonic())
+        last, last_at = worker.ask("status"), time.monotonic()
+        attempts = len(proxy.connections) - connected
+
+        server.start()
+        ready = time.monotonic()
+        for one in (worker, cut_off):
+            one.sees(["mode"], "live", within=ready + 3 - time.monotonic())
+
+    assert (last["mode"], last["ready"]) == ("down", True)
+    assert last["age"] - first == pytest.approx(last_at - first_at, abs=1)
+    # One failure is the loss of the connection.
+    assert last["failures"] - 1 <= MAX_ATTEMPTS
+    assert attempts <= MAX_ATTEMPTS
+    # No evaluation waits; `benches.outage` compares the latency.
+    assert evaluations > 100_000
+    assert switches == 0
+    assert len(worker.ask("logged")) <= 2
+
+
+def test_server_crashes_change_no_result(
+    server: Postgres, worker: Worker, open_to_all: Callable[[], None]
+) -> None:
+    worker.ask("call", f"{LOAD}.start", RATE)
+    for _ in range(CRASHES):
+        # As "pg_ctl stop -m immediate": sessions get no message, and the next start recovers.
+        server._end(signal.SIGQUIT)
+        worker.sees(["mode"], "down", within=3)
+        server.start()
+        ready = time.monotonic()
+        worker.sees(["mode"], "live", within=3)
+        took = time.monotonic() - ready
+        assert worker.ask("status")["age"] <= took + 0.1
+    found = worker.ask("call", f"{LOAD}.stop")
+    assert (found["errors"], found["results"]) == ([], [[True, "stripe"]])
+    assert found["evaluations"] >= 0.9 * RATE * found["seconds"]
+    open_to_all()
+    worker.sees(NEW_CHECKOUT, True, within=1)
+    assert len(worker.ask("logged")) <= 2 * CRASHES
+
+
+def test_worker_whose_session_is_terminated_repeatedly_misses_no_change(
+    worker: Worker, query: Query
+) -> None:
+    worker.ask("watch", ["get_value", "gateway"])
+    worker.ask("call", f"{LOAD}.start", RATE)
+    for number in range(TIMES):
+        assert query(TERMINATE) == (True,)
+        # Usually committed while the worker is not connected and gets no notification.
+        query("UPDATE flagstaff_featureflag SET rollout_percent = %s", 100 * (number % 2 == 0))
+        worker.sees(NEW_CHECKOUT, number % 2 == 0, within=1)
+    worker.ask("call", f"{LOAD}.stop")
+    assert worker.ask("watched") == ["stripe"]
+    worker.sees(["mode"], "live", within=1)
+    status = worker.ask("status")
+    assert status["failures"] == TIMES
+    # One load per connection, and at most one per change.
+    assert TIMES + 1 <= status["loads"] <= 2 * TIMES + 1
+    assert len(worker.ask("logged")) <= 2 * TIMES
