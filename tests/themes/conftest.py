@@ -20,8 +20,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from selenium import webdriver
 
-from tests.system.browser.conftest import Visitor, driver, programs
 from tests.support.workers import address
+from tests.system.browser.conftest import Visitor, driver, programs
+from tools.limits import seconds
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
@@ -185,9 +186,9 @@ def _pks(url: str) -> dict[str, int]:
 
 def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
     """Waits for the first page."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds(TIMEOUT)
     while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=seconds(TIMEOUT))
         try:
             connection.request("GET", FLAGS)
             return connection.getresponse().status == http.client.OK

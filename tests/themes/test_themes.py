@@ -27,10 +27,8 @@ OWN_PAGES = {
     "workers": "Workers",
 }
 
-REASONS = {*OWN_PAGES, "add", "change", "value", "segment-add", "segment"} - {
-    "unknown-keys",
-    "workers",
-}
+REASONS = {*OWN_PAGES, "add", "change", "value", "segment-add", "segment"}
+REASONS -= {"unknown-keys", "workers"}
 
 # Colours as the browser mixes them, also those in other notations.
 COLORS = """
@@ -145,27 +143,19 @@ def test_own_texts_have_enough_contrast(mode: str, page: str, themed: Themed) ->
     assert themed.run(FAINT_TEXTS) == []
 
 
-def test_hidden_field_has_no_label(page: str, themed: Themed) -> None:
-    labels = themed.visitor.texts("label")
-    assert labels.count("shown") + labels.count("Shown") + labels.count("shown:") == 0
-
-
 @pytest.mark.parametrize("width", [1280, 400])
 def test_buttons_show_their_whole_text(width: int, page: str, themed: Themed) -> None:
     themed.set_look("light", width)
     assert themed.run(CUT_BUTTONS) == []
 
 
-def test_list_shows_whole_description(page: str, themed: Themed) -> None:
+def test_list_shows_whole_description_and_has_room_for_keys_on_a_phone(
+    page: str, themed: Themed
+) -> None:
     if page != "list":
         pytest.skip("no list")
     themed.set_look("light", 1280)
     assert themed.run(CUT_DESCRIPTIONS) == []
-
-
-def test_keys_of_list_have_room_on_a_phone(page: str, themed: Themed) -> None:
-    if page != "list":
-        pytest.skip("no list")
     themed.set_look("light", 400)
     width = "return document.querySelector('.field-flag .flagstaff-key').offsetWidth"
     assert themed.run(width) >= 110
@@ -188,20 +178,17 @@ def test_reason_can_be_seen_and_typed(mode: str, page: str, themed: Themed) -> N
     assert themed.run(REASON_EDGE) > 1.2
 
 
-def test_own_page_has_one_title(page: str, themed: Themed) -> None:
+def test_own_page_has_one_title_and_fits_a_phone(page: str, themed: Themed) -> None:
     if page not in OWN_PAGES:
-        pytest.skip("the theme shows the title")
+        pytest.skip("the theme shows the title, and decides what a phone shows")
+    themed.set_look("light", 1280)
     assert themed.run(HEADINGS).count(OWN_PAGES[page]) == 1
-
-
-def test_own_page_fits_a_phone(page: str, themed: Themed) -> None:
-    if page not in OWN_PAGES:
-        pytest.skip("the theme decides")
     themed.set_look("light", 400)
     assert themed.run(OVERFLOW) <= 1
 
 
-def test_page_logs_no_error(page: str, themed: Themed) -> None:
+def test_page_labels_no_hidden_field_and_logs_no_error(page: str, themed: Themed) -> None:
+    assert not {"shown", "Shown", "shown:"} & {*themed.visitor.texts("label")}
     errors = themed.visitor.console_errors()
     # Some themes load fonts from another server.
     ours = [one for one in errors if themed.visitor.address in one and "favicon.ico" not in one]
