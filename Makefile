@@ -80,7 +80,7 @@ demo-experiment: $(VENV)/.built-quick ## Run two experiments in the example shop
 pictures: build ## Make the pictures of the documentation; needs Chromium
 	@$(BIN)/python -m tools.pictures
 
-test: test-rust test-python ## Run all tests without processes and browsers, and one of each kind of the others; four minutes
+test: test-rust test-python ## Run all tests without processes and browsers, and one of each kind of the others
 
 test-all: test test-rest ## Run all tests but those of faults, themes and repeats
 

@@ -16,6 +16,7 @@ from tools.browser import Visitor, chromium
 from tools.demo import ROOT, manage, wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
+from tools.postgres_account import open_directory, remove_directory
 
 __all__ = ["RESET", "WORKERS", "Shop", "Visitor"]
 
@@ -59,20 +60,35 @@ def programs() -> tuple[str, str]:
     pytest.skip("chromium or chromedriver is missing")
 
 
-@pytest.fixture(scope="module")
-def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
-    """The running example, with its sample data and several workers."""
-    port, database = free_port(), module_postgres_server.url
+def environment_of(database: str) -> dict[str, str]:
+    """Returns the environment of the example's processes on this database."""
     settings = {
         "DATABASE_URL": database,
-        "PORT": str(port),
         "WORKERS": str(WORKERS),
         "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings",
         "PYTHONPATH": str(ROOT),
     }
-    environment = os.environ | settings
-    for command in ("migrate", "seed"):
-        manage(command, environment)
+    return os.environ | settings
+
+
+@pytest.fixture(scope="session")
+def migrated_cluster() -> Iterator[Path]:
+    """The data directory of a stopped server with the example's sample data, to be copied."""
+    directory = open_directory()
+    try:
+        with Postgres(directory) as server:
+            for command in ("migrate", "seed"):
+                manage(command, environment_of(server.url))
+        yield directory / "data"
+    finally:
+        remove_directory(directory)
+
+
+@pytest.fixture(scope="module")
+def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
+    """The running example, with its sample data and several workers."""
+    port, database = free_port(), module_postgres_server.url
+    environment = environment_of(database) | {"PORT": str(port)}
     with workers(environment) as master:
         wait_for_answer(port, master)
         yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
