@@ -109,13 +109,6 @@ def django_db_modify_db_settings(
         yield
 
 
-@pytest.fixture
-def postgres_server() -> Iterator[Postgres]:
-    """A server for one test, which may stop and kill it."""
-    with Postgres() as server:
-        yield server
-
-
 @pytest.fixture(scope="session")
 def migrated_cluster() -> Iterator[Path]:
     """The data directory of a stopped server. Its database `migrated` has all tables."""

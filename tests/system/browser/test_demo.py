@@ -11,7 +11,6 @@ from tests.system.browser.layout import assert_fits
 
 FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
-PANEL = ".panel footer"
 PROGRESS = "[data-progress]"
 LONG_KEY = "checkout." * 28
 ALICE = "alice"

@@ -193,3 +193,19 @@ def test_missing_table_only_stops_the_collection(database: str, query: Query) ->
         why = 'a table is missing, run "manage.py migrate"'
         worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
         assert worker.ask("mode") == "live"
+
+
+def test_held_snapshot_counts_for_the_flag_that_replaced_its_own(
+    database: str, query: Query
+) -> None:
+    with ready_worker(database) as worker:
+        worker.ask("call", f"{REPORTS}.hold")
+        query("DELETE FROM flagstaff_featureflag")
+        worker.sees(["flag_enabled", KEY, 1, True], True, within=5)
+        true_count = worker.ask("call", f"{REPORTS}.evaluate_held", KEY, 70)
+        query("INSERT INTO flagstaff_featureflag (key, enabled) VALUES (%s, true)", KEY)
+        worker.sees(["flag_enabled", KEY, 1, True], False, within=5)
+    [false_count] = query("SELECT sum(false_count)::int FROM flagstaff_usage WHERE defined")
+    assert true_count == 0
+    # Those of the held snapshot, and those of the new flag.
+    assert false_count > 70
