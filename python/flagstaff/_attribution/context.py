@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from flagstaff._text.storable import storable
+
 __all__ = [
     "Attribution",
     "attributed",
@@ -25,13 +27,14 @@ _current: ContextVar[Attribution | None] = ContextVar("flagstaff_attribution", d
 def attribution(actor: object = None, *, source: str = "", reason: str = "") -> dict[str, str]:
     """Returns the configuration parameters that the triggers read.
 
-    `actor` is a user, of which the primary key is taken, or a name.
+    `actor` is a user, of which the primary key is taken, or a name. Characters that the server
+    cannot store are replaced: they must not fail the change.
     """
     pk = getattr(actor, "pk", actor)
     return {
-        "flagstaff.actor": "" if pk is None else str(pk),
-        "flagstaff.source": source,
-        "flagstaff.reason": reason,
+        "flagstaff.actor": "" if pk is None else storable(str(pk)),
+        "flagstaff.source": storable(source),
+        "flagstaff.reason": storable(reason),
     }
 
 

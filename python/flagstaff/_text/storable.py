@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["is_storable"]
+import re
+
+__all__ = ["is_storable", "storable"]
+
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def is_storable(text: str) -> bool:
     """Returns True if a text column can hold `text`: it has no NUL and no lone surrogate."""
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+    return _NOT_STORABLE.search(text) is None
+
+
+def storable(text: str) -> str:
+    """Returns the text with a replacement character for each that a text column cannot hold."""
+    return _NOT_STORABLE.sub("\ufffd", text)

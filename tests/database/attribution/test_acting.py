@@ -268,6 +268,12 @@ def test_acting_as_accepts_users_names_and_none(user: object, actor: str, entrie
     assert entries() == [(actor, "pipeline", None)]
 
 
+def test_acting_as_replaces_what_the_server_cannot_store(entries: Entries) -> None:
+    with acting_as("de\0ploy", reason="half \ud83d", source="\udfff"):
+        set_enabled()
+    assert entries() == [("de\ufffdploy", "\ufffd", "half \ufffd")]
+
+
 @COMMITTED
 def test_write_after_acting_as_in_the_same_transaction_is_not_attributed(entries: Entries) -> None:
     with transaction.atomic():

@@ -9,7 +9,7 @@ import pytest
 from django.utils.timezone import override
 
 from flagstaff._text.lists import join_some
-from flagstaff._text.storable import is_storable
+from flagstaff._text.storable import is_storable, storable
 from flagstaff._text.times import clock_time, full_time
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Users
@@ -60,7 +60,9 @@ def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "storable"), [("", True), ("Grüße 🥐", True), ("a\0b", False), ("\ud800", False)]
+    ("text", "stored"),
+    [("", ""), ("Grüße 🥐", "Grüße 🥐"), ("a\0b", "a\ufffdb"), ("\ud800", "\ufffd")],
 )
-def test_is_storable_refuses_nul_and_lone_surrogates(text: str, storable: bool) -> None:
-    assert is_storable(text) is storable
+def test_nul_and_lone_surrogates_are_not_storable_and_are_replaced(text: str, stored: str) -> None:
+    assert is_storable(text) is (text == stored)
+    assert storable(text) == stored
