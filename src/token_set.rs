@@ -40,6 +40,16 @@ pub struct TokenSet {
     newest: i64,
     nonce: i64,
     tables: Box<[u32]>,
+    missing: MissingEntries,
+}
+
+/// The tokens of changes without an entry in the history, because it could not be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingEntries {
+    /// The number of these tokens.
+    pub count: i64,
+    /// The time of the newest one, in UTC and as text. Empty without one.
+    pub newest: Box<str>,
 }
 
 impl TokenSet {
@@ -48,6 +58,21 @@ impl TokenSet {
         let relation = Relation(relation.chars().next().unwrap_or_default());
         self.sums.insert(relation, sums.into());
         self.newest = self.newest.max(newest);
+    }
+
+    /// Adds the tokens of one relation whose changes have no entry in the history.
+    pub fn add_missing(&mut self, count: i64, newest: &str) {
+        self.missing.count += count;
+        // The texts of times in one format are in the order of the times.
+        if newest > &*self.missing.newest {
+            self.missing.newest = newest.into();
+        }
+    }
+
+    /// The tokens whose changes have no entry in the history.
+    #[must_use]
+    pub fn missing(&self) -> &MissingEntries {
+        &self.missing
     }
 
     /// Sets the nonce of the newest token.

@@ -10,7 +10,7 @@ use crate::live::EvaluationMode;
 use crate::overrides::Overrides;
 use crate::postgres::status::StatusReport;
 use crate::snapshot::Snapshot;
-use crate::token_set::TokenSet;
+use crate::token_set::{MissingEntries, TokenSet};
 
 /// The fields of `flagstaff.status()`, as a dict.
 #[pyfunction]
@@ -65,10 +65,28 @@ fn add_problems(
     let unrecorded = report
         .exposure_problem
         .map(|why| format!("this worker cannot write the exposures of experiments: {why}"));
+    let missing = snapshot.and_then(Snapshot::token_set).and_then(missing_entries);
     let problems = report.schema_problems.iter().cloned();
-    let problems: Vec<_> =
-        problems.chain(unmeasured).chain(unrecorded).chain(unguarded).chain(rows).collect();
+    let problems: Vec<_> = problems
+        .chain(missing)
+        .chain(unmeasured)
+        .chain(unrecorded)
+        .chain(unguarded)
+        .chain(rows)
+        .collect();
     dict.set_item("problems", problems)
+}
+
+/// What `problems` says about changes without an entry in the history, `None` without one.
+fn missing_entries(token_set: &TokenSet) -> Option<String> {
+    let MissingEntries { count, newest } = token_set.missing();
+    let changes = if *count == 1 { "change has" } else { "changes have" };
+    (*count > 0).then(|| {
+        format!(
+            "{count} recent {changes} no entry in the history, the last at {newest}: the server's \
+             log says why, in lines with \"flagstaff: no history\""
+        )
+    })
 }
 
 fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyResult<()> {

@@ -94,3 +94,15 @@ fn sums_of_a_relation_replace_the_earlier_ones() {
     token_set.add("k", 5, "2/8");
     assert_eq!(changed(&token_set, &of(&[("k", 5, "2/8")])), [false, false, false]);
 }
+
+#[test]
+fn missing_entries_are_summed_and_the_newest_time_is_kept() {
+    let mut token_set = of(&[("f", 1, "1/1"), ("m", 2, "1/2")]);
+    let before = token_set.clone();
+    for (count, newest) in [(0, ""), (2, "2026-11-20T14:03:05Z"), (1, "2026-11-19T14:03:05Z")] {
+        token_set.add_missing(count, newest);
+    }
+    let missing = token_set.missing();
+    assert_eq!((missing.count, &*missing.newest), (3, "2026-11-20T14:03:05Z"));
+    assert_ne!(token_set, before);
+}

@@ -39,8 +39,8 @@ class Status:
     last_error: str | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
     usage_problem: str | None
-    #: Rows that are ignored because they cannot be evaluated, and tables and columns that the
-    #: database lacks until `migrate`.
+    #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
+    #: lacks until `migrate`, and how many recent changes have no entry in the history.
     problems: tuple[str, ...]
     #: The keys of the flags that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]

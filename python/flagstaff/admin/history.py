@@ -15,6 +15,7 @@ from flagstaff._text.storable import is_storable
 from flagstaff.admin.confirmation import parse_version, version_text
 from flagstaff.admin.event_cells import event_cells, visible_events
 from flagstaff.admin.history_buttons import HistoryButtonsMixin
+from flagstaff.admin.history_texts import missing_text
 from flagstaff.admin.recent_changes.urls import key_url
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
@@ -101,6 +102,7 @@ class HistoryMixin(HistoryButtonsMixin):
                 for event, cells in zip(shown, event_cells(request, shown), strict=True)
             ],
             "flagstaff_older": str(shown[-1].version) if more else None,
+            "flagstaff_missing": missing_text(),
             "flagstaff_version": version_text(version),
             "flagstaff_may_change": may_toggle,
         }

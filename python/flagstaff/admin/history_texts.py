@@ -1,4 +1,4 @@
-"""The messages after an undo or a restore."""
+"""The messages after an undo or a restore, and about entries that the history lacks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._text.local_formats import local_number
+from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.admin.attempts import attempt
 from flagstaff.admin.confirmation import describe_changed
+from flagstaff.history.missing_entries import MissingEntries, missing_entries
 
-__all__ = ["change_texts", "skipped_text", "undone_text"]
+__all__ = ["change_texts", "missing_text", "skipped_text", "undone_text"]
 
 
 def undone_text(request: HttpRequest, changed: changes.Changed) -> str:
@@ -37,3 +39,19 @@ def skipped_text(missing: Collection[object]) -> str:
         count,
     )
     return f" {text % {'count': local_number(count)}}"
+
+
+def missing_text() -> str:
+    """Returns how many recent changes left no entry; empty if all did. Makes a query."""
+    found = attempt("missing entries cannot be counted", missing_entries, MissingEntries(0, None))
+    if not found.count:
+        return ""
+    text = ngettext(
+        "%(count)s recent change is not in the history, which could not be written. The last was "
+        "on %(time)s. The log of PostgreSQL says why.",
+        "%(count)s recent changes are not in the history, which could not be written. The last was "
+        "on %(time)s. The log of PostgreSQL says why.",
+        found.count,
+    )
+    at = "" if found.newest is None else local_time_text(found.newest)
+    return text % {"count": local_number(found.count), "time": at}

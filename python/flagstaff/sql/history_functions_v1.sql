@@ -14,7 +14,8 @@ REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_digest_v1(jsonb, text) FROM PUBLIC
 -- the value (empty for flags), then the columns whose change alone is not recorded.
 -- An UPDATE of a pk is recorded as a delete and an insert, because rows are joined by their pks.
 -- If an entry cannot be written, the trigger warns and the change succeeds: the history must never
--- block a change. For the same reason it waits at most one second for a lock.
+-- block a change. For the same reason it waits at most one second for a lock. The token of the
+-- statement is then marked (token_functions_v1).
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_row_history_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $function$
@@ -67,6 +68,9 @@ BEGIN
     ) USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], TG_ARGV[3], TG_ARGV[4:], TG_OP, TG_RELID;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
+    PERFORM set_config('flagstaff.missing_in', concat_ws(
+        ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
+    ), true);
     RAISE WARNING 'flagstaff: no history of this % on %: % (%)',
         TG_OP, TG_TABLE_NAME, SQLERRM, SQLSTATE;
     RETURN NULL;
@@ -132,6 +136,9 @@ BEGIN
     ) USING TG_ARGV[0], TG_OP, TG_ARGV[3];
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
+    PERFORM set_config('flagstaff.missing_in', concat_ws(
+        ' ', nullif(current_setting('flagstaff.missing_in', true), ''), TG_RELID
+    ), true);
     RAISE WARNING 'flagstaff: no history of this % on %: % (%)',
         TG_OP, TG_TABLE_NAME, SQLERRM, SQLSTATE;
     RETURN NULL;

@@ -8,6 +8,12 @@ SELECT
     pg_catalog.concat_ws(
         '/', pg_catalog.count(*), pg_catalog.sum(id), pg_catalog.max(id), pg_catalog.sum(nonce)
     ) AS sums,
+    pg_catalog.count(*) FILTER (WHERE entry_missing) AS missing,
+    -- As text, because a row that SQL has written may have any time.
+    pg_catalog.to_char(
+        pg_catalog.timezone('UTC', pg_catalog.max(at) FILTER (WHERE entry_missing)),
+        'YYYY-MM-DD"T"HH24:MI:SS"Z"'
+    ) AS missing_at,
     (SELECT nonce FROM {token_table} ORDER BY id DESC LIMIT 1) AS nonce,
     pg_catalog.pg_is_in_recovery() AS standby
 FROM {token_table}

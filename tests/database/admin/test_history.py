@@ -40,6 +40,7 @@ from tests.support.admin_pages import (
     turn_on,
 )
 from tests.support.history_fixtures import disabled_triggers
+from tests.support.sql import rows, without_table
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -359,3 +360,15 @@ def test_message_after_delete_of_several_names_undo(operator: Client, flag: Feat
         "To create “new_checkout”, “banner” again, run: "
         f"manage.py flags undo --transaction {newest.version}"
     )
+
+
+def test_recent_changes_without_an_entry_are_counted(operator: Client) -> None:
+    create("new_checkout")
+    with without_table("flagstaff_change"):
+        set_rollout("new_checkout", 5)
+        FeatureFlag.objects.update(rollout_percent=50)
+    flag = FeatureFlag.objects.get()
+    for address in (url(flag), "/admin/flagstaff/recentchange/"):
+        assert "2 recent changes are not in the history" in page(operator, address)
+    rows("UPDATE flagstaff_token SET entry_missing = false")
+    assert "not in the history" not in page(operator, url(flag))

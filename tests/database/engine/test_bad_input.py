@@ -30,7 +30,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
 from tests.support.fixtures import COMMITTED
 from tests.support.forced_off import forced_off
-from tests.support.sql import rows
+from tests.support.sql import rows, without_table
 from tools.ports import free_port
 
 pytestmark = pytest.mark.django_db
@@ -321,7 +321,22 @@ class TestMalformedRows:
             assert flag_enabled("new_checkout")
             assert get_value("gateway") == "stripe"
             assert f'flag "pk {pk}" is set aside: its key is NULL' in status().problems
-            assert len(status().problems) == 2
+            # The history has no place for a row without a key.
+            assert status().problems[0].startswith("2 recent changes have no entry")
+            assert len(status().problems) == 3
+
+    def test_changes_without_an_entry_in_the_history_are_counted(self) -> None:
+        flags("new_checkout")
+        with loaded_engine():
+            with without_table("flagstaff_change"):
+                FeatureFlag.objects.update(enabled=False)
+            refresh()
+            [problem] = status().problems
+            assert problem.startswith("1 recent change has no entry in the history, the last at 2")
+            FeatureFlag.objects.update(enabled=True)
+            rows("UPDATE flagstaff_token SET entry_missing = false")
+            refresh()
+            assert status().problems == ()
 
     def test_rows_with_duplicate_keys_are_ignored(self) -> None:
         flags("new_checkout", "new_checkout", "banner")

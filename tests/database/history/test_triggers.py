@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import F
 
+from flagstaff.history.missing_entries import missing_entries
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.support.sql import rows
+from tests.support.sql import rows, without_table
 
 pytestmark = pytest.mark.django_db
 
@@ -317,6 +319,31 @@ def test_change_succeeds_with_a_warning_if_it_cannot_be_recorded(
     ]
 
 
+def test_token_of_a_change_without_an_entry_is_marked_and_no_other(
+    flag: FeatureFlag, bob: User, history: History
+) -> None:
+    [[newest]] = rows("SELECT max(id) FROM flagstaff_token")
+    lost = "flagstaff_keyvaluestore, flagstaff_featureflag, flagstaff_featureflag_allowed_users"
+    with without_table("flagstaff_change"):
+        FeatureFlag.objects.update(enabled=True)
+        with suppress(ZeroDivisionError), transaction.atomic():
+            flag.allowed_users.add(bob)
+            raise ZeroDivisionError
+        rows(f"TRUNCATE {lost}")
+    FeatureFlag.objects.create(key="banner").allowed_users.add(bob)
+    rows("SELECT flagstaff_barrier_v1()")
+    written = rows(
+        "SELECT relation::text, entry_missing FROM flagstaff_token WHERE id > %s ORDER BY id",
+        newest,
+    )
+    assert written[0] == ("f", True)
+    assert sorted(written[1:4]) == [("f", True), ("k", True), ("m", True)]
+    assert written[4:] == [("f", False), ("m", False), ("b", False)]
+    found = missing_entries()
+    assert found.count == 4
+    assert rows("SELECT at FROM flagstaff_token WHERE at >= %s", found.newest)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_change_waits_at_most_a_second_for_a_locked_history(
     flag: FeatureFlag, warnings: list[str]
@@ -330,6 +357,7 @@ def test_change_waits_at_most_a_second_for_a_locked_history(
         "flagstaff: no history of this UPDATE on flagstaff_featureflag: "
         "canceling statement due to lock timeout (55P03)"
     )
+    assert missing_entries().count == 1
 
 
 @pytest.mark.parametrize(

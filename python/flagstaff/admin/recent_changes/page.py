@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from flagstaff._text.times import aware
 from flagstaff.admin.event_cells import without_users
 from flagstaff.admin.flag_permissions import may
+from flagstaff.admin.history_texts import missing_text
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, choices, filters_of
@@ -114,6 +115,7 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
             **context,
             "rows": rows,
             "older": older,
+            "missing": missing_text(),
             "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind in hidden],
             "may_undo": bool(versions),
             "undo_shown_url": undo_url(self.admin_site, map(int, versions), filters.query)
