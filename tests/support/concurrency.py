@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 from django.db import connection, transaction
 
 from tests.support.sql import rows
+
+
+def in_threads(*work: Callable[[], Any]) -> list[Any]:
+    """Runs all of this at once, and returns the results."""
+    barrier = Barrier(len(work))
+
+    def run(one: Callable[[], Any]) -> Any:
+        try:
+            connection.ensure_connection()
+            barrier.wait()
+            return one()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        return list(pool.map(run, work))
 
 
 def run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
+
+from django.db import DataError, IntegrityError, InternalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.rows import FlagRow, find_row
@@ -24,7 +26,7 @@ from flagstaff.rollouts.results import Evidence, Verdict
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.verdict import judge
 
-__all__ = ["ACTOR", "advance", "figures_of"]
+__all__ = ["ACTOR", "advance", "carry_out_trip", "figures_of"]
 
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"
@@ -33,11 +35,15 @@ _SOURCE = "plan"
 # Each write makes every worker load the plans, so the time is not written at every run.
 _RENEW_BELOW = timedelta(minutes=4)
 _ALL = 100
+# In ASCII, which every server can store.
+_NO_TEXT = "a guard whose reason cannot be stored"
 _FIGURES = re.compile(r"\d[\d.,]*")
 
 
 def advance(plan: Plan, outcomes: Sequence[Outcome]) -> PlanReport:
     """Does what is due for a locked plan, and returns the report. Locks its flag.
+
+    A trip is stored only: `carry_out_trip` rolls back.
 
     `outcomes` are those of the callable guards. Raises database errors, and NoHistoryError if the
     history does not record the flag any more.
@@ -48,10 +54,28 @@ def advance(plan: Plan, outcomes: Sequence[Outcome]) -> PlanReport:
     now = database_now()
     run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
     evidence = read_evidence(run, now)
-    flag = _locked_flag(plan)
+    return _watch(plan, run, evidence, outcomes, now)
+
+
+def carry_out_trip(plan: Plan) -> PlanReport:
+    """Rolls back a locked plan whose trip is stored, and returns the report. Locks its flag.
+
+    Pauses the plan instead if somebody else has changed the flag. Raises database errors.
+    """
+    now, flag = database_now(), _locked_flag(plan)
     if changed := foreign_change(plan, flag):
-        return _pause(plan, now, changed)
-    return _watch(plan, flag, run, evidence, outcomes, now)
+        why = f"{changed}; so it was not rolled back, but it had tripped: {plan.trip_reason}"
+        return _pause(plan, now, why)
+
+    def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
+        # The reason begins with the guard that has tripped.
+        text = f"rolled back by {why}"
+        with acting_as(ACTOR, reason=text, source=_SOURCE):
+            transitions.roll_back(plan, flag, now, text)
+            record(plan, PlanEvent.Kind.TRIPPED, text, figures)
+        return report_of(plan, PlanEvent.Kind.TRIPPED, text)
+
+    return _whatever_the_text(roll_back, plan.trip_reason, plan.trip_figures)
 
 
 def _locked_flag(plan: Plan) -> FlagRow | None:
@@ -76,17 +100,13 @@ def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
 
 def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
     with acting_as(ACTOR, source=_SOURCE):
+        transitions.forget_trip(plan)
         transitions.pause(plan, now, reason)
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
-def _watch(  # noqa: PLR0913, PLR0917 (all that was read before the decision)
-    plan: Plan,
-    flag: FlagRow | None,
-    run: StepRun,
-    evidence: Evidence,
-    outcomes: Sequence[Outcome],
-    now: datetime,
+def _watch(
+    plan: Plan, run: StepRun, evidence: Evidence, outcomes: Sequence[Outcome], now: datetime
 ) -> PlanReport:
     steps, index = steps_of(plan), plan.step or 0
     guards = guards_from_json(plan.guards)
@@ -95,16 +115,19 @@ def _watch(  # noqa: PLR0913, PLR0917 (all that was read before the decision)
     decision = decide(verdict, outcomes, is_due=is_due)
     figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
-        return _trip(plan, flag, now, decision, figures)
+        return _store_trip(plan, now, decision.why, figures)
+    version = plan.flag_version
+    if changed := foreign_change(plan, _locked_flag(plan)):
+        return _pause(plan, now, changed)
+    if plan.flag_version != version:
+        transitions.save(plan, now)
     if decision.trip is None and (why := _incomplete(run, evidence, now, is_due=is_due)):
         return _measure_again(plan, index, now, why, figures)
     if decision.action == "hold":
         return _hold(plan, now, decision, figures)
     if decision.action == "wait":
         return _wait(plan, now)
-    if index + 1 < len(steps):
-        return _next_step(plan, index + 1, now, decision, figures)
-    return _finish(plan, now, decision, figures)
+    return _proceed(plan, index, now, decision, figures)
 
 
 def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool) -> str | None:
@@ -120,16 +143,30 @@ def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool
     return None
 
 
-def _trip(
-    plan: Plan, flag: FlagRow | None, now: datetime, decision: Decision, figures: dict[str, Any]
+def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) -> PlanReport:
+    """Stores a trip. `carry_out_trip` rolls back in another transaction, or in a later run.
+
+    So no trip is lost if the process ends, or if a guard is fine in the next run.
+    """
+
+    def store(why: str, figures: dict[str, Any]) -> PlanReport:
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, why, figures
+        plan.reason = transitions.trip_text(plan)
+        transitions.save(plan, now)
+        return report_of(plan, PlanEvent.Kind.TRIPPED)
+
+    return _whatever_the_text(store, why, figures)
+
+
+def _whatever_the_text(
+    write: Callable[[str, dict[str, Any]], PlanReport], why: str, figures: dict[str, Any]
 ) -> PlanReport:
-    """Rolls back. The version of the locked flag was compared, and a trip must not fail later."""
-    # The reason begins with the guard that has tripped.
-    text = f"rolled back by {decision.why}"
-    with acting_as(ACTOR, reason=text, source=_SOURCE):
-        transitions.roll_back(plan, flag, now, text)
-        record(plan, PlanEvent.Kind.TRIPPED, text, figures)
-    return report_of(plan, PlanEvent.Kind.TRIPPED, text)
+    """Writes a trip with its reason and figures, or without them if they cannot be written."""
+    try:
+        with transaction.atomic(using=conf.database):
+            return write(why, figures)
+    except (DataError, IntegrityError, InternalError, TypeError, ValueError):
+        return write(_NO_TEXT, {})
 
 
 def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
@@ -160,6 +197,14 @@ def _wait(plan: Plan, now: datetime) -> PlanReport:
         plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
     return report_of(plan, event)
+
+
+def _proceed(
+    plan: Plan, index: int, now: datetime, decision: Decision, figures: dict[str, Any]
+) -> PlanReport:
+    if index + 1 < len(steps_of(plan)):
+        return _next_step(plan, index + 1, now, decision, figures)
+    return _finish(plan, now, decision, figures)
 
 
 def _next_step(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.utils.module_loading import import_string
 
+from flagstaff._text.storable import storable
 from flagstaff.rollouts.apart import LateError, call_apart
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
@@ -58,7 +59,7 @@ def _call(guard: Guard, plan: Plan) -> Outcome:
     if returned is False:
         return Outcome(guard, fine=False, why=f"{guard.path} returned False")
     if isinstance(returned, str):
-        text = returned.strip()[:_MAX_TEXT]
+        text = storable(str.strip(returned)[:_MAX_TEXT])
         return Outcome(guard, fine=False, why=f"{guard.path}: {text}" if text else str(guard.path))
     why = f"{guard.path} returned {type(returned).__name__}; return True, False or a text"
     return Outcome(guard, None, why)

@@ -1,12 +1,14 @@
 """Drives the plans: starts them at their time, makes steps, holds, and rolls back.
 
 Each plan has a transaction of its own. Its row is locked, so that several drivers make each step
-once, and a driver that is killed leaves nothing half done.
+once, and a driver that is killed leaves nothing half done. A trip has two transactions: one stores
+it, and the other, perhaps of another driver, rolls back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import NamedTuple
 
@@ -17,11 +19,11 @@ from django.utils.translation import override
 from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
-from flagstaff.rollouts.advance import advance
-from flagstaff.rollouts.callables import Outcome, call_guards
+from flagstaff.rollouts.advance import advance, carry_out_trip
+from flagstaff.rollouts.callables import call_guards
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, PlanEvent, State
-from flagstaff.rollouts.reports import PlanReport
+from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.transitions import record
 
 __all__ = ["run_plans"]
@@ -78,6 +80,7 @@ def _record_run() -> None:
 def _due_plans() -> list[_Due]:
     """Returns the plans without the columns that a row may have broken for all of them."""
     due = Q(state=State.PENDING, starts_at__lte=ClockTimestamp()) | Q(state__in=WATCHED_STATES)
+    due |= Q(state=State.PAUSED, trip_run_id__isnull=False)
     plans = Plan.objects.using(conf.database).filter(due).order_by("id")
     return [_Due(*values) for values in plans.values_list("pk", "key", "state")]
 
@@ -88,10 +91,11 @@ def _drive(due: _Due) -> PlanReport | None:
         seen = Plan.objects.using(conf.database).filter(pk=due.pk).first()
         if seen is None:
             return None
-        outcomes = call_guards(seen) if seen.state in WATCHED_STATES else ()
-        report = _in_transaction(seen, outcomes)
-        if report is not None and report.state == State.ROLLED_BACK:
-            _wait_for_workers(seen)
+        report = None if seen.has_tripped else _advance(seen)
+        if seen.has_tripped or (report is not None and report.event == PlanEvent.Kind.TRIPPED):
+            report = _carry_out_trip(seen)
+            if report is not None and report.state == State.ROLLED_BACK:
+                _wait_for_workers(seen)
     except Exception as error:  # noqa: BLE001 (a broken row must not leave other plans unguarded)
         # Only the type of most errors: their message may quote data.
         text = str(error) if isinstance(error, FlagstaffError) else type(error).__name__
@@ -99,16 +103,35 @@ def _drive(due: _Due) -> PlanReport | None:
     return report
 
 
-def _in_transaction(seen: Plan, outcomes: Sequence[Outcome]) -> PlanReport | None:
-    with transaction.atomic(using=conf.database, durable=True):
-        with connections[conf.database].cursor() as cursor:
-            cursor.execute(_LOCK_TIMEOUT)
-        plans = Plan.objects.using(conf.database).select_for_update(skip_locked=True)
-        plan = plans.filter(pk=seen.pk, state__in=(State.PENDING, *WATCHED_STATES)).first()
+def _advance(seen: Plan) -> PlanReport | None:
+    outcomes = call_guards(seen) if seen.state in WATCHED_STATES else ()
+    # A guard of the project may be fine in the next run, so its trip waits for the plan.
+    waits = any(one.fine is False and one.guard.action == "rollback" for one in outcomes)
+    with _locked(seen, State.PENDING, *WATCHED_STATES, waits=waits) as plan:
         # The guards were called for the run that was seen.
         if plan is None or plan.run_id != seen.run_id:
             return None
+        if plan.has_tripped:
+            return report_of(plan, PlanEvent.Kind.TRIPPED)
         return advance(plan, outcomes)
+
+
+def _carry_out_trip(seen: Plan) -> PlanReport | None:
+    with _locked(seen, *WATCHED_STATES, State.PAUSED) as plan:
+        return carry_out_trip(plan) if plan is not None and plan.has_tripped else None
+
+
+@contextmanager
+def _locked(seen: Plan, *states: State, waits: bool = False) -> Iterator[Plan | None]:
+    """Yields a plan, locked in a transaction of its own; None if it is locked or not so any more.
+
+    With `waits`, waits for the lock.
+    """
+    with transaction.atomic(using=conf.database, durable=True):
+        with connections[conf.database].cursor() as cursor:
+            cursor.execute(_LOCK_TIMEOUT)
+        plans = Plan.objects.using(conf.database).select_for_update(skip_locked=not waits)
+        yield plans.filter(pk=seen.pk, state__in=states).first()
 
 
 def _wait_for_workers(plan: Plan) -> None:

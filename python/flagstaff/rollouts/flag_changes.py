@@ -1,12 +1,21 @@
-"""Whether somebody else has changed the flag of a plan, and who did what."""
+"""Whether somebody else has changed the flag of a plan, and who did what.
+
+The plan compares the row with what it saw or wrote last, because a change may have left no entry in
+the history. The entries say who it was, and are the only trace of changed allowed users.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from flagstaff._tables.rows import FlagRow, all_rows
+from flagstaff._tables.bucket_units import BUCKET_BY, bucket_unit
+from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.rows import FlagRow, all_rows, flag_row, model_of
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
@@ -16,29 +25,79 @@ from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts.models import Plan
 
-__all__ = ["foreign_change"]
+__all__ = ["foreign_change", "see_flag", "what_decides"]
 
 _MAX_EVENTS = 3
 _MAX_VALUE = 80
+# Among so many changes since the last run, those that decide are looked for.
+_MAX_READ = 1000
+
+_ENABLED, _PERCENT, _RULES = "enabled", "rollout_percent", "rules"
+# A flag with another key has other users inside.
+_DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, _RULES}
+
+
+def what_decides(flag: FlagRow) -> dict[str, Any]:
+    """Returns what decides who has a flag, besides the allowed users: three fields and a digest."""
+    field = rules_field(model_of(flag))
+    rules = None if field is None else getattr(flag, field.name)
+    return {
+        _ENABLED: flag.enabled,
+        _PERCENT: flag.rollout_percent,
+        BUCKET_BY: bucket_unit(flag),
+        _RULES: sha256(json.dumps(rules or [], sort_keys=True, default=str).encode()).hexdigest(),
+    }
+
+
+def see_flag(plan: Plan, version: int | None) -> None:
+    """Notes the present row of the flag, which must be locked. The plan is not saved."""
+    plan.seen_flag = what_decides(flag_row(plan.key, lock=True))
+    plan.flag_version = version
 
 
 def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
     """Returns what somebody else did to the flag since the plan saw it, or None.
 
-    The row of the flag must be locked. Makes a few queries. A flag with another key has other users
-    inside, so the plan does not follow it.
+    The row of the flag must be locked. Makes a few queries. Changes that cannot change who has the
+    flag are none: the plan then gets the new version, and is not saved. A flag with another key has
+    other users inside, so the plan does not follow it.
     """
     if flag is None or str(flag.pk) != plan.flag_pk:
         renamed = _present_key(plan)
         return f"the flag was renamed to {renamed}" if renamed else "the flag was deleted"
     version = version_of(Kind.FLAG, flag.pk)
-    if version == plan.flag_version:
-        return None
-    events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_EVENTS)
-    if not events:
-        return "the history of the flag was changed"
-    names = readable_names_of_actors(events)
-    return "; ".join(_describe(event, names) for event in reversed(events))
+    events: Sequence[Event] = ()
+    # Without a history, which no step can do without, a trip still compares the row.
+    if version is not None and version != plan.flag_version:
+        events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_READ)
+        if not events:
+            return "the history of the flag was changed"
+    if deciding := [event for event in events if _decides(event)][:_MAX_EVENTS]:
+        names = readable_names_of_actors(deciding)
+        return "; ".join(_describe(event, names) for event in reversed(deciding))
+    if differences := _differences(plan.seen_flag, what_decides(flag)):
+        return f"the flag was changed, and the history does not say by whom: {differences}"
+    if len(events) == _MAX_READ:
+        return f"the flag was changed more than {_MAX_READ} times"
+    plan.flag_version = plan.flag_version if version is None else version
+    return None
+
+
+def _decides(event: Event) -> bool:
+    """Whether an event may have changed who has the flag. One without details may have."""
+    if event.action != "change" or event.added.count or event.removed.count:
+        return True
+    fields = {difference.field for difference in event.differences}
+    return not fields or not fields.isdisjoint(_DECIDING)
+
+
+def _differences(seen: Any, present: Mapping[str, Any]) -> str:
+    before = seen if isinstance(seen, dict) else {}
+    return ", ".join(
+        "other rules" if name == _RULES else f"{name} {before.get(name)} → {now}"
+        for name, now in present.items()
+        if before.get(name) != now
+    )
 
 
 def _present_key(plan: Plan) -> str | None:

@@ -83,6 +83,10 @@ class Plan(models.Model):
     flag_version: models.Field[Any, int | None] = models.BigIntegerField(
         _("version of the flag"), null=True, blank=True
     )
+    #: What decides who has the flag, as the plan saw or wrote it last; see flag_changes.
+    seen_flag: models.Field[Any, Any] = models.JSONField(
+        _("flag as last seen"), default=dict, blank=True
+    )
     #: The StepRun that workers count for; None if they do not measure.
     run_id: models.Field[Any, int | None] = models.BigIntegerField(
         _("present run"), null=True, blank=True
@@ -97,6 +101,16 @@ class Plan(models.Model):
     #: Until when a driver watches the plan. Workers report a later time as unguarded.
     guarded_until: models.Field[Any, datetime | None] = TimeField(
         _("guarded until"), null=True, blank=True
+    )
+    #: The StepRun in which a guard tripped, until the rollback; see flagstaff.rollouts.trips.
+    trip_run_id: models.Field[Any, int | None] = models.BigIntegerField(
+        _("run of the trip"), null=True, blank=True
+    )
+    trip_reason: models.Field[Any, str] = models.TextField(
+        _("reason of the trip"), default="", blank=True
+    )
+    trip_figures: models.Field[Any, Any] = models.JSONField(
+        _("figures of the trip"), default=dict, blank=True
     )
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
@@ -122,6 +136,11 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return f"plan {self.pk} of {self.key}"
+
+    @property
+    def has_tripped(self) -> bool:
+        """Whether a trip is stored that was not carried out, and no newer run has begun."""
+        return self.trip_run_id is not None and self.run_id in {None, self.trip_run_id}
 
 
 class StepRun(models.Model):

@@ -30,7 +30,7 @@ from flagstaff.rollouts.conditions import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.flag_changes import foreign_change
+from flagstaff.rollouts.flag_changes import foreign_change, see_flag, what_decides
 from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -268,6 +268,7 @@ def _create(
         guards=guards_as_json(valid),
         latency_limits=latency_limits(valid),
         required_users=required_users,
+        seen_flag=what_decides(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
         actor=current_actor(),
     )
@@ -326,7 +327,7 @@ def _require_above(flag: FlagRow, first: Step) -> None:
 
 
 def _schedule(plan: Plan, starts_at: datetime) -> None:
-    """Lets the driver start the plan. The version that the plan has seen is the present one."""
+    """Lets the driver start the plan. What the plan has seen is the present flag."""
     require(plan.key, problem_of_database())
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
@@ -335,7 +336,7 @@ def _schedule(plan: Plan, starts_at: datetime) -> None:
             f"the plan cannot start in the year {starts_at.year}; write an earlier time"
         )
     plan.starts_at = starts_at
-    plan.flag_version = version_of(Kind.FLAG, plan.flag_pk)
+    see_flag(plan, version_of(Kind.FLAG, _flag_of(plan).pk))
     transitions.save(plan, database_now())
     record(plan, PlanEvent.Kind.SCHEDULED, f"starts at {starts_at.isoformat(timespec='seconds')}")
 

@@ -12,22 +12,26 @@ from typing import Any
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
+from flagstaff._text.storable import storable
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.clock import GUARDED_FOR
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import Step, steps_from_json
 
 __all__ = [
     "end_run",
     "enter_step",
+    "forget_trip",
     "pause",
     "record",
     "roll_back",
     "save",
     "steps_of",
+    "trip_text",
 ]
 
 
@@ -38,7 +42,11 @@ _CHANGING = (
     "due_at",
     "starts_at",
     "flag_version",
+    "seen_flag",
     "run_id",
+    "trip_run_id",
+    "trip_reason",
+    "trip_figures",
     "guarded_until",
     "reason",
     "changed_at",
@@ -65,7 +73,11 @@ def record(
     """Records an event of a plan, by the current actor."""
     # By its primary key: a router of the project may not know the database of the plan.
     PlanEvent.objects.using(conf.database).create(
-        plan_id=plan.pk, kind=kind, text=text, actor=current_actor(), figures=dict(figures or {})
+        plan_id=plan.pk,
+        kind=kind,
+        text=storable(text),
+        actor=current_actor(),
+        figures=dict(figures or {}),
     )
 
 
@@ -82,10 +94,17 @@ def end_run(plan: Plan, now: datetime) -> None:
     plan.run_id = None
 
 
+def forget_trip(plan: Plan) -> None:
+    """Forgets a stored trip, which is then not carried out. The plan is not saved."""
+    plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, "", {}
+
+
 def enter_step(
     plan: Plan, index: int, now: datetime, *, expect_version: int | None = None
 ) -> Changed:
     """Sets the rollout of a step, and begins to measure. The dwell time starts now.
+
+    A trip that is stored is not carried out any more.
 
     Raises ConflictError if the flag has another version than expected.
     """
@@ -98,15 +117,26 @@ def enter_step(
     plan.run_id, plan.step = run.pk, index
     plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
     plan.due_at = now + timedelta(seconds=step.seconds)
-    plan.flag_version = changed.version
+    see_flag(plan, changed.version)
+    forget_trip(plan)
     plan.guarded_until = now + GUARDED_FOR
     save(plan, now)
     return changed
 
 
+def trip_text(plan: Plan) -> str:
+    """Returns that a trip is stored, and why the plan has tripped."""
+    return f"run-jobs will roll it back, because it has tripped: {plan.trip_reason}"
+
+
 def pause(plan: Plan, now: datetime, reason: str) -> None:
-    """Pauses a plan. The rollout stays as it is, and nothing is measured."""
+    """Pauses a plan. The rollout stays as it is, and nothing is measured.
+
+    A trip that is stored is still carried out.
+    """
     end_run(plan, now)
+    if plan.has_tripped:
+        reason = "; ".join(filter(None, (reason, trip_text(plan))))
     plan.state, plan.reason = State.PAUSED, reason
     plan.due_at = plan.guarded_until = None
     save(plan, now)
@@ -133,9 +163,10 @@ def roll_back(
             changed = changes.disable(plan.key, expect_version=expect_version)
             expect_version = changed.version
         at_zero = changes.set_rollout(plan.key, 0, expect_version=expect_version)
-        plan.flag_version = at_zero.version
+        see_flag(plan, at_zero.version)
         changed = changed or at_zero
     end_run(plan, now)
+    forget_trip(plan)
     plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, reason, now
     plan.due_at = plan.guarded_until = None
     save(plan, now)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Event
+from threading import Event
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from flagstaff import changes, rollouts
+from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
@@ -19,7 +18,7 @@ from flagstaff.rollouts import advance, callables, transitions
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport
-from tests.support.concurrency import run_during
+from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.rollouts import (
     KEY,
@@ -44,22 +43,6 @@ DRIVERS = 10
 def started(driver: None) -> None:
     make_flag()
     rollouts.start(KEY, STEPS)
-
-
-def in_threads(*work: Callable[[], Any]) -> list[Any]:
-    """Runs all of this at once, and returns the results."""
-    barrier = Barrier(len(work))
-
-    def run(one: Callable[[], Any]) -> Any:
-        try:
-            connection.ensure_connection()
-            barrier.wait()
-            return one()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(work)) as pool:
-        return list(pool.map(run, work))
 
 
 def in_another_session(work: Callable[[], Any]) -> Any:
@@ -120,6 +103,18 @@ def test_undo_pauses_the_plan() -> None:
     changes.undo(KEY)
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 0)
+
+
+def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
+    pass_step()
+    with acting_as("ana"):
+        changes.disable(KEY)
+    changes.enable(KEY)
+    changes.update(KEY, {"description": "the new checkout"})
+    [report] = run_plans()
+    assert (report.state, rollout()) == ("paused", 5)
+    assert report.text.startswith("ana changed the flag: enabled true → false; ")
+    assert "description" not in report.text
 
 
 @pytest.mark.parametrize("after", ["end_run", "save", "record", "set_rollout"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
-from flagstaff.history import flag_history
+from flagstaff.exceptions import ConflictError
+from flagstaff.history import flag_history, flag_version
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp, database_now
-from flagstaff.rollouts.driver import _in_transaction, run_plans
+from flagstaff.rollouts.driver import _advance, run_plans
 from flagstaff.rollouts.models import (
     DriverRun,
     Plan,
@@ -27,6 +30,7 @@ from flagstaff.rollouts.models import (
 from flagstaff.rollouts.reports import PlanReport
 from tests.support.rollouts import (
     KEY,
+    RULES,
     STEPS,
     add_worker,
     drive_recently,
@@ -221,7 +225,7 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     for _ in range(3):
         assert run_plans() == []
     # A driver that has read the plan before the trip.
-    assert _in_transaction(late, ()) is None
+    assert _advance(late) is None
     assert (plan_of().state, rollout(), events()[-1]) == (State.ROLLED_BACK, 0, "propagated")
 
 
@@ -281,11 +285,65 @@ def test_change_by_somebody_else_pauses_the_plan(started: None, change: Any) -> 
     assert run_plans() == []
 
 
+def without_entry(change: Callable[[], Any]) -> Any:
+    """Makes a change that leaves no entry in the history."""
+    rows("SET LOCAL session_replication_role = 'replica'")
+    changed = change()
+    rows("SET LOCAL session_replication_role = 'origin'")
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("fields", "difference"),
+    [
+        ({"rollout_percent": 0}, "rollout_percent 5 → 0"),
+        ({"enabled": False}, "enabled True → False"),
+        ({"bucket_by": "visitor"}, "bucket_by user → visitor"),
+        ({"rules": RULES}, "other rules"),
+    ],
+)
+def test_change_without_an_entry_pauses_the_plan(
+    started: None, fields: dict[str, Any], difference: str
+) -> None:
+    pass_step()
+    without_entry(lambda: FeatureFlag.objects.update(**fields))
+    changed = f"the flag was changed, and the history does not say by whom: {difference}"
+    with pytest.raises(ConflictError, match=re.escape(difference)):
+        rollouts.jump(KEY, 25)
+    before = FeatureFlag.objects.values().get()
+    assert (run().text, plan_of().state) == (changed, State.PAUSED)
+    assert FeatureFlag.objects.values().get() == before
+
+
+def test_plan_accepts_what_it_writes_without_an_entry(started: None) -> None:
+    for percent in (25, 100):
+        pass_step()
+        assert (without_entry(run).event, rollout()) == ("step", percent)
+    assert run().event is None
+
+
+@pytest.mark.parametrize("is_scheduled", [False, True])
+def test_change_that_cannot_change_who_has_the_flag_is_taken_over(*, is_scheduled: bool) -> None:
+    schedule(timedelta(hours=1)) if is_scheduled else start()
+    for fields in (
+        {"description": "the new checkout", "kind": "ops"},
+        {"owner": "ana", "tags": ["web"], "review_on": date(2027, 1, 1), "client_side": True},
+    ):
+        changes.update(KEY, fields)
+    if not is_scheduled:
+        run()
+        assert plan_of().flag_version == flag_version(KEY)
+        pass_step()
+    Plan.objects.update(starts_at=ClockTimestamp())
+    assert (run().state, rollout()) == (State.RUNNING, 5 if is_scheduled else 25)
+
+
 def test_change_by_somebody_else_comes_before_a_trip(started: None) -> None:
     harm()
     changes.set_rollout(KEY, 60)
     run()
-    assert (plan_of().state, rollout()) == (State.PAUSED, 60)
+    assert (plan_of().state, rollout(), plan_of().trip_run_id) == (State.PAUSED, 60, None)
+    assert "; so it was not rolled back, but it had tripped: errors: " in plan_of().reason
 
 
 def recreate() -> None:

@@ -108,6 +108,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "seen_flag",
+                    models.JSONField(blank=True, default=dict, verbose_name="flag as last seen"),
+                ),
+                (
                     "run_id",
                     models.BigIntegerField(blank=True, null=True, verbose_name="present run"),
                 ),
@@ -125,6 +129,18 @@ class Migration(migrations.Migration):
                 (
                     "guarded_until",
                     models.DateTimeField(blank=True, null=True, verbose_name="guarded until"),
+                ),
+                (
+                    "trip_run_id",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="run of the trip"),
+                ),
+                (
+                    "trip_reason",
+                    models.TextField(blank=True, default="", verbose_name="reason of the trip"),
+                ),
+                (
+                    "trip_figures",
+                    models.JSONField(blank=True, default=dict, verbose_name="figures of the trip"),
                 ),
                 ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),

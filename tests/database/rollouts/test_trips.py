@@ -1,0 +1,201 @@
+"""Trips: stored, carried out later, and what a person does in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from flagstaff import acting_as, changes, rollouts
+from flagstaff.history import flag_history
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts import advance
+from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.models import Plan, PlanEvent, State
+from flagstaff.rollouts.reports import PlanReport
+from flagstaff.rollouts.status import plan_record
+from tests.support.concurrency import in_threads, run_during
+from tests.support.fixtures import COMMITTED
+from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of, rollout
+from tests.support.sql import rows
+
+pytestmark = COMMITTED
+
+GUARD = f"{__name__}.orders_fine"
+#: What the guard of these tests returns.
+returned: Any = True
+
+
+def orders_fine(plan: Plan) -> object:
+    return returned
+
+
+@pytest.fixture(autouse=True)
+def started(driver: None) -> None:
+    make_flag()
+    rollouts.start(KEY, STEPS, guards=[f"call={GUARD}"])
+
+
+def trip(monkeypatch: pytest.MonkeyPatch, text: object = "few orders") -> list[PlanReport]:
+    """Runs the driver while the guard returns this text, and then is fine again."""
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{__name__}.returned", text)
+        return run_plans()
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trip that is stored, by a driver that was killed before it rolled back."""
+
+    def killed(plan: Plan) -> PlanReport:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flagstaff.rollouts.driver.carry_out_trip", killed)
+        [[report]] = in_threads(lambda: trip(monkeypatch))
+    assert report.error in {"OperationalError", "InterfaceError"}
+    assert (plan_of().state, rollout(), events()[-1]) == (State.RUNNING, 5, "started")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("few \0 orders", "few \ufffd orders"),
+        ("few \ud83d orders", "few \ufffd orders"),
+    ],
+    ids=["NUL", "half a pair"],
+)
+def test_trip_with_a_text_that_cannot_be_stored_rolls_back(
+    monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    [report] = trip(monkeypatch, text)
+    assert (report.event, rollout()) == ("tripped", 0)
+    assert plan_of().reason == flag_history(KEY)[0].reason == f"rolled back by {GUARD}: {reason}"
+
+
+@pytest.mark.parametrize(
+    "column", ["plan.trip_reason", "plan.reason", "planevent.text", "planevent.figures"]
+)
+def test_trip_whose_reason_the_database_rejects_rolls_back_without_it(
+    monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    table, name = column.split(".")
+    # Only the figures of a trip have users.
+    bad = "users_inside" if name == "figures" else "few orders"
+    rows(
+        f"ALTER TABLE flagstaff_rollouts_{table} ADD CONSTRAINT narrow "
+        f"CHECK ({name}::text NOT LIKE '%%{bad}%%')"
+    )
+    try:
+        [report] = trip(monkeypatch)
+    finally:
+        rows(f"ALTER TABLE flagstaff_rollouts_{table} DROP CONSTRAINT narrow")
+    assert (report.error, report.event, rollout()) == (None, "tripped", 0)
+    constant = "rolled back by a guard whose reason cannot be stored"
+    assert plan_of().reason == flag_history(KEY)[0].reason == constant
+    assert events()[-2:] == ["tripped", "propagated"]
+
+
+@pytest.mark.usefixtures("stored")
+def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
+    assert str(plan_record(plan_of())["reason"]).endswith(f"it has tripped: {GUARD}: few orders")
+    [report] = run_plans()
+    assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
+    tripped = PlanEvent.objects.get(kind="tripped")
+    assert (tripped.text, tripped.actor) == (f"rolled back by {GUARD}: few orders", "rollout plan")
+    assert "users_inside" in tripped.figures
+    assert (plan_of().trip_run_id, plan_of().trip_reason, run_plans()) == (None, "", [])
+
+
+@pytest.mark.usefixtures("stored")
+def test_four_drivers_carry_out_a_stored_trip_once() -> None:
+    reports = [report for run in in_threads(*[run_plans] * 4) for report in run]
+    assert [(one.event, one.error) for one in reports] == [("tripped", None)]
+    assert (rollout(), events().count("tripped")) == (0, 1)
+
+
+def resume() -> None:
+    rollouts.pause(KEY)
+    rollouts.resume(KEY)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("act", [resume, lambda: rollouts.jump(KEY, 25)], ids=["resume", "jump"])
+def test_stored_trip_ends_if_a_person_begins_another_run(act: Callable[[], object]) -> None:
+    act()
+    expected = rollout()
+    run_plans()
+    assert (plan_of().state, rollout()) == (State.RUNNING, expected)
+    assert (expected > 0, plan_of().trip_run_id) == (True, None)
+
+
+@pytest.mark.usefixtures("stored")
+def test_stored_trip_of_a_paused_plan_is_carried_out() -> None:
+    with acting_as("ana", reason="lunch"):
+        rollouts.pause(KEY)
+    assert plan_of().reason.startswith("lunch; run-jobs will roll it back, because it has tripped")
+    [report] = run_plans()
+    assert (report.state, rollout()) == ("rolled_back", 0)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_paused: bool) -> None:
+    if is_paused:
+        rollouts.pause(KEY)
+    with acting_as("ana"):
+        changes.set_rollout(KEY, 60)
+    [report] = run_plans()
+    assert (report.state, rollout()) == ("paused", 60)
+    assert report.text == (
+        "ana changed the flag: rollout_percent 5 → 60; so it was not rolled back, but it had "
+        f"tripped: {GUARD}: few orders"
+    )
+    assert (run_plans(), plan_of().reason) == ([], report.text)
+
+
+@pytest.mark.usefixtures("stored")
+def test_stored_trip_survives_a_change_that_decides_nothing_and_a_rollback_by_a_person() -> None:
+    changes.update(KEY, {"description": "the new checkout"})
+    with transaction.atomic():
+        rollouts.rollback(KEY)
+        assert plan_of().trip_run_id is None
+        transaction.set_rollback(True)
+    [report] = run_plans()
+    assert (report.event, rollout()) == ("tripped", 0)
+
+
+@pytest.mark.usefixtures("stored")
+def test_stored_trip_of_a_locked_flag_stays_until_the_lock_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "flagstaff.rollouts.driver._LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'"
+    )
+    with transaction.atomic():
+        FeatureFlag.objects.select_for_update().get()
+        [reports] = in_threads(run_plans)
+    assert [one.error for one in reports] == ["OperationalError"]
+    [report] = run_plans()
+    assert (report.event, rollout()) == ("tripped", 0)
+
+
+def test_trip_of_a_guard_waits_for_a_plan_that_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    [report] = run_during(
+        lambda: Plan.objects.select_for_update().get(), lambda: trip(monkeypatch, False)
+    )
+    assert (report.event, rollout()) == ("tripped", 0)
+
+
+def test_trip_disables_a_flag_whose_history_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    FeatureFlag.objects.update(rules=RULES)
+    resume()
+    monkeypatch.setattr("flagstaff.rollouts.flag_changes.version_of", lambda kind, pk: None)
+    [report] = trip(monkeypatch)
+    flag = FeatureFlag.objects.get()
+    assert (report.event, flag.enabled, flag.rollout_percent) == ("tripped", False, 0)
+    assert advance.ACTOR in {one.actor for one in flag_history(KEY)}
