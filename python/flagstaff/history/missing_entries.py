@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from django.db import connections
 
@@ -13,7 +13,8 @@ from flagstaff.conf import conf
 __all__ = ["MissingEntries", "missing_entries"]
 
 
-class MissingEntries(NamedTuple):
+@dataclass(frozen=True)
+class MissingEntries:
     """The statements, of those whose change tokens are kept, that left no entry."""
 
     count: int
