@@ -75,7 +75,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
             record(plan, PlanEvent.Kind.TRIPPED, text, figures)
         return report_of(plan, PlanEvent.Kind.TRIPPED, text)
 
-    return _whatever_the_text(roll_back, plan.trip_reason, plan.trip_figures)
+    return _whatever_the_text(roll_back, plan.trip_reason, plan.trip_figures or {})
 
 
 def _locked_flag(plan: Plan) -> FlagRow | None:

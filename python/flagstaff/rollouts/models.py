@@ -85,7 +85,7 @@ class Plan(models.Model):
     )
     #: What decides who has the flag, as the plan saw or wrote it last; see flag_changes.
     seen_flag: models.Field[Any, Any] = models.JSONField(
-        _("flag as last seen"), default=dict, blank=True
+        _("flag as last seen"), null=True, blank=True
     )
     #: The StepRun that workers count for; None if they do not measure.
     run_id: models.Field[Any, int | None] = models.BigIntegerField(
@@ -107,10 +107,10 @@ class Plan(models.Model):
         _("run of the trip"), null=True, blank=True
     )
     trip_reason: models.Field[Any, str] = models.TextField(
-        _("reason of the trip"), default="", blank=True
+        _("reason of the trip"), default="", db_default="", blank=True
     )
     trip_figures: models.Field[Any, Any] = models.JSONField(
-        _("figures of the trip"), default=dict, blank=True
+        _("figures of the trip"), null=True, blank=True
     )
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)

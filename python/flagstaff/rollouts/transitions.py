@@ -96,7 +96,7 @@ def end_run(plan: Plan, now: datetime) -> None:
 
 def forget_trip(plan: Plan) -> None:
     """Forgets a stored trip, which is then not carried out. The plan is not saved."""
-    plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, "", {}
+    plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, "", None
 
 
 def enter_step(

@@ -109,7 +109,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "seen_flag",
-                    models.JSONField(blank=True, default=dict, verbose_name="flag as last seen"),
+                    models.JSONField(blank=True, null=True, verbose_name="flag as last seen"),
                 ),
                 (
                     "run_id",
@@ -136,11 +136,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "trip_reason",
-                    models.TextField(blank=True, default="", verbose_name="reason of the trip"),
+                    models.TextField(
+                        blank=True, db_default="", default="", verbose_name="reason of the trip"
+                    ),
                 ),
                 (
                     "trip_figures",
-                    models.JSONField(blank=True, default=dict, verbose_name="figures of the trip"),
+                    models.JSONField(blank=True, null=True, verbose_name="figures of the trip"),
                 ),
                 ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
