@@ -102,6 +102,16 @@ EVENTS = (
     "paused: the flag was renamed to f1",
     "rolled back by brake: 3 of 9 users inside failed, none of 9 outside",
     "not started, the flag is disabled; enable it with 1",
+    "not started, the flag was changed more than 1000 times",
+    (
+        "paused: the flag was changed, and the history does not say by whom: 1; so it was not "
+        "rolled back, but it had tripped: brake: 3 of 9 users inside failed, none of 9 outside"
+    ),
+    (
+        "paused: 1; run-jobs will roll it back, because it has tripped: latency over 0.5 s: 6 of 9 "
+        "users inside were slower, 1 of 99 outside"
+    ),
+    "rolled back by a guard whose reason cannot be stored",
     "the rollout plan of f1 is rolled back and cannot be paused; possible next: 1",
     "the rollout plan of f1 cannot jump, because 1; pause and resume it first: 1",
     "f1 is at 100 % already, so a plan has no steps; lower its rollout first",
