@@ -31,13 +31,26 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
 
-__all__ = ["ChangeImpact", "Impact", "impact", "impact_of_change", "rules_as_text"]
+__all__ = [
+    "ALLOWED_USERS",
+    "ChangeImpact",
+    "Impact",
+    "groups_by_user",
+    "impact",
+    "impact_of_change",
+    "inputs_of",
+    "limited",
+    "read_users",
+    "require_all_rows",
+    "rules_as_text",
+]
 
 _MAX_SAMPLE = 1000
 # The properties that a dict of an impact contains.
 _DERIVED = "as_if_enabled", "same", "would_have", "direction"
 
-_ALLOWED = (
+#: Selects the primary keys of the allowed users of a flag.
+ALLOWED_USERS = (
     "SELECT {allowed_users_user} FROM {allowed_users_table} WHERE {allowed_users_flag} {equals} %s"
 )
 
@@ -247,12 +260,12 @@ def _count_through_django(
 
     `compared` returns the two states to compare, given the present one.
     """
-    with _limited(deadline):
+    with limited(deadline):
         return _count_users(key, sample, deadline, compared)
 
 
 @contextmanager
-def _limited(deadline: float) -> Iterator[None]:
+def limited(deadline: float) -> Iterator[None]:
     """Ends a statement that waits or takes too long; an open transaction can go on.
 
     Raises FlagstaffError for all errors of the database.
@@ -277,27 +290,33 @@ def _count_users(
     deadline: float,
     compared: Callable[[_FullState], tuple[_FullState, _FullState]],
 ) -> _Counts:
-    _require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
+    require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
     pk = flag_row(key).pk
     found = direct.read_flag(key)
     if found is None:
         raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
     states = compared(found[1:])
-    segments, columns = _inputs_of(key, states)
-    groups = _groups_by_user((rules for _, _, rules, _ in states), segments)
-    allowed = [*map(key_to_text(), (user for (user,) in select(_ALLOWED, [pk])))]
+    segments, columns = inputs_of(key, states)
+    groups = groups_by_user(groups_of_rules(rules, segments) for _, _, rules, _ in states)
+    allowed = [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [pk])))]
     names = list(columns) if groups is None else [*columns, "groups"]
-    users = _users(deadline, columns, groups)
+    users = read_users(deadline, columns, groups)
     return _core.impact_on(key, sample, states, allowed, segments, users, names)
 
 
-def _inputs_of(
-    key: str, states: tuple[_FullState, _FullState]
+def inputs_of(
+    key: str,
+    states: tuple[_FullState, _FullState],
+    given: Mapping[str, str | None] | None = None,
 ) -> tuple[dict[str, str], Mapping[str, str]]:
-    """Returns the segments that rules name, and the columns of users that the flag reads."""
-    texts = dict.fromkeys(rules for _, _, rules, _ in states)
-    named = sorted(set().union(*map(segments_of_rules, texts)))
+    """Returns the segments that rules name, and the columns of users that the flag reads.
+
+    `given` are the conditions of some segments in place of the stored ones; None for no segment.
+    """
+    texts, given = dict.fromkeys(rules for _, _, rules, _ in states), given or {}
+    named = sorted(set().union(*map(segments_of_rules, texts)).difference(given))
     segments = direct.read_segments(named) if named else {}
+    segments |= {name: text for name, text in given.items() if text is not None}
     columns: dict[str, str] = {}
     for rules in texts:
         columns.update(columns_of_rules(key, rules, segments))
@@ -306,19 +325,17 @@ def _inputs_of(
     return segments, columns
 
 
-def _groups_by_user(
-    texts: Iterable[str | None], segments: Mapping[str, str]
-) -> Mapping[str, list[str]] | None:
+def groups_by_user(groups_of_each: Iterable[set[str] | None]) -> Mapping[str, list[str]] | None:
     """Returns the names of the groups of each member, by the user's key as text.
 
-    Only groups that the rules depend on are read. Returns None if there are none, or if groups
-    cannot be read: then they are missing for every user.
+    Reads only groups that rules depend on, as `groups_of_rules` returns them. Returns None if there
+    are none, or if groups cannot be read: then they are missing for every user.
     """
-    wanted = [groups_of_rules(rules, segments) for rules in texts]
+    wanted = [*groups_of_each]
     names = set[str]().union(*(one or () for one in wanted))
     if not names and None not in wanted:
         return None
-    _require_all_rows("membership_table", "group_table")
+    require_all_rows("membership_table", "group_table")
     found = direct.read_groups(None if None in wanted else sorted(names))
     groups: dict[str, list[str]] = {}
     for name, users in found or ():
@@ -327,7 +344,7 @@ def _groups_by_user(
     return None if found is None else groups
 
 
-def _require_all_rows(*tables: str) -> None:
+def require_all_rows(*tables: str) -> None:
     """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong.
 
     `tables` are placeholders. Those of groups have no table where groups cannot be read.
@@ -342,7 +359,7 @@ def _require_all_rows(*tables: str) -> None:
             raise FlagstaffError(f"the users cannot be counted: {why_hidden(found)}")
 
 
-def _users(
+def read_users(
     deadline: float, columns: Mapping[str, str], groups: Mapping[str, list[str]] | None
 ) -> Iterator[tuple[Any, ...]]:
     """Yields the primary key of each user, with the value of each column, and the groups."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from flagstaff._extensions.jobs import Job, JobReport
 from flagstaff._extensions.keys import key_is_taken, taken_keys
-from flagstaff._extensions.optional_app import EndedKey, OptionalApp, optional_apps
+from flagstaff._extensions.optional_app import (
+    EndedKey,
+    OptionalApp,
+    OtherRules,
+    optional_apps,
+)
 from flagstaff._extensions.other_events import EventQuery, OtherEvent
 
 __all__ = [
@@ -14,6 +19,7 @@ __all__ = [
     "JobReport",
     "OptionalApp",
     "OtherEvent",
+    "OtherRules",
     "key_is_taken",
     "optional_apps",
     "taken_keys",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flagstaff.cli.support.verb import Verb
 
-__all__ = ["EndedKey", "OptionalApp", "optional_apps"]
+__all__ = ["EndedKey", "OptionalApp", "OtherRules", "optional_apps"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,19 @@ class EndedKey:
     #: What everyone gets.
     result: str
     since: datetime
+
+
+@dataclass(frozen=True)
+class OtherRules:
+    """Rules that are not those of a flag, such as the rules of an experiment."""
+
+    #: The model and the primary key of the row that has the rules.
+    model: type[Model]
+    pk: Any
+    key: str
+    rules: object
+    #: Whether the rules decide about results now.
+    is_active: bool
 
 
 class OptionalApp:
@@ -95,6 +108,10 @@ class OptionalApp:
         No flag may have them. Makes a query for each kind.
         """
         return {}
+
+    def other_rules(self) -> Sequence[OtherRules]:
+        """Returns the rules of the app that may name segments, by key. Makes few queries."""
+        return ()
 
     def ended_keys(self) -> Sequence[EndedKey]:
         """Returns keys besides those of flags that only have to leave the code. Few queries."""

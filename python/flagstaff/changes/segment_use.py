@@ -1,4 +1,4 @@
-"""Which segments the rules of flags name. A segment that a rule names must exist."""
+"""Which segments the rules of flags and experiments name. A segment in use must exist."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from django.db import connections
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
+from flagstaff._engine.segment_impact import UsingRules
+from flagstaff._extensions import OtherRules, optional_apps
+from flagstaff._tables.bucket_units import USER, bucket_unit
 from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
+from flagstaff._tables.user_lookup import batches
 from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
 from flagstaff._text.rule_parts import named_segments
@@ -28,12 +32,17 @@ __all__ = [
     "checked_together",
     "flags_by_segment",
     "flags_that_name",
+    "flags_using",
     "is_rules_of_flag",
     "keep_used_segment",
     "missing_segment",
+    "other_rules_by_segment",
     "require_segments",
     "require_unused",
+    "rules_of_flag",
     "rules_of_flags",
+    "rules_that_name",
+    "rules_using",
 ]
 
 #: The name of the field.
@@ -107,7 +116,7 @@ def _advice(key: str) -> str:
 
 
 def keep_used_segment(segment: Model, using: str) -> None:
-    """Raises InvalidChangeError before the ORM deletes a segment that a rule of a flag names."""
+    """Raises InvalidChangeError before the ORM deletes a segment that a rule names."""
     if using != conf.database:
         return
     # Locked, so that a concurrent change of rules, which locks it too, is seen.
@@ -117,7 +126,7 @@ def keep_used_segment(segment: Model, using: str) -> None:
 
 
 def require_unused(key: str) -> None:
-    """Raises InvalidChangeError if a rule of a flag names the segment. Reads all rules.
+    """Raises InvalidChangeError if a rule names the segment. Reads all rules.
 
     To be called before the segment is deleted or renamed.
     """
@@ -133,11 +142,30 @@ def _require_unused_or_present(key: str) -> None:
 
 
 def _require_unused(key: str) -> None:
-    if flags := flags_that_name(key):
+    if users := rules_that_name(key):
         raise InvalidChangeError(
-            f"the segment {key!r} is used by the rules of {join_some(map(repr, flags))}; "
+            f"the segment {key!r} is used by the rules of {join_some(users)}; "
             "change these rules first"
         )
+
+
+def rules_that_name(key: str) -> list[str]:
+    """Returns what uses a segment in words, as "'a'" or "experiment 'b'". Reads all rules."""
+    others = other_rules_by_segment().get(key, ())
+    return [
+        *map(repr, flags_that_name(key)),
+        *(f"{one.model._meta.verbose_name} {one.key!r}" for one in others),
+    ]
+
+
+def other_rules_by_segment() -> dict[str, list[OtherRules]]:
+    """Returns the rules that are not those of flags, by the segments that they name."""
+    found: dict[str, list[OtherRules]] = {}
+    for app in optional_apps():
+        for one in app.other_rules():
+            for segment in dict(named_segments(one.rules)):
+                found.setdefault(segment, []).append(one)
+    return found
 
 
 def flags_that_name(key: str) -> list[str]:
@@ -157,6 +185,37 @@ def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
         for segment in dict(named_segments(rules)):
             found.setdefault(segment, []).append((flag, pk))
     return found
+
+
+def flags_using(key: str) -> list[Any]:
+    """Returns the rows of the flags whose rules name a segment. Reads all rules."""
+    pks = [pk for _key, pk in flags_by_segment().get(key, ())]
+    return [
+        flag
+        for batch in batches(pks)
+        for flag in all_rows(conf.flag_model).filter(pk__in=batch).order_by("key")
+    ]
+
+
+def rules_using(key: str) -> list[UsingRules]:
+    """Returns the rules that name a segment and decide about results now. Reads all rules."""
+    others = other_rules_by_segment().get(key, ())
+    return [
+        *(rules_of_flag(flag) for flag in flags_using(key) if flag.enabled),
+        *(UsingRules(one.key, one.rules) for one in others if one.is_active),
+    ]
+
+
+def rules_of_flag(flag: Any) -> UsingRules:
+    """Returns the rules of a flag as an impact counts them, as if the flag were enabled."""
+    unit = bucket_unit(flag)
+    return UsingRules(
+        flag.key,
+        getattr(flag, RULES),
+        rollout_percent=flag.rollout_percent,
+        unit=None if unit == USER else unit,
+        flag_pk=flag.pk,
+    )
 
 
 def rules_of_flags() -> Iterator[tuple[str, Any, object]]:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.db import DatabaseError, transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import EndedKey, EventQuery, OptionalApp, OtherEvent
+from flagstaff._extensions import EndedKey, EventQuery, OptionalApp, OtherEvent, OtherRules
+from flagstaff._text.json_text import read_json
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -75,6 +78,17 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         """Returns the keys of all experiments. Makes one query."""
         return {"experiment": {key for key, *_rest in self._rows()}}
 
+    def other_rules(self) -> Sequence[OtherRules]:
+        """Returns the rules of all experiments but shipped ones. Makes one query."""
+        model = self.get_model("Experiment")
+        # As text: Python cannot decode all JSON that SQL writes.
+        columns = ("pk", "key", "state", Cast("rules", TextField()))
+        return [
+            OtherRules(model, pk, key, read_json(text), is_active=state == "running")
+            for pk, key, state, text in self._values(*columns)
+            if state != "shipped"
+        ]
+
     def ended_keys(self) -> Sequence[EndedKey]:
         """Returns the keys of shipped experiments. Makes one query."""
         return [
@@ -84,11 +98,14 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         ]
 
     def _rows(self) -> list[tuple[str, str, str, datetime]]:
-        """Returns the experiments; none before the migration."""
+        return self._values("key", "state", "winner", "ended_at")
+
+    def _values(self, *columns: Any) -> list[tuple[Any, ...]]:
+        """Returns columns of the experiments; none before the migration."""
         rows = self.get_model("Experiment")._base_manager.using(conf.database)
         try:
             with transaction.atomic(using=conf.database):
-                return list(rows.order_by("key").values_list("key", "state", "winner", "ended_at"))
+                return list(rows.order_by("key").values_list(*columns))
         except DatabaseError:
             return []
 

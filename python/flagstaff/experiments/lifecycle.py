@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.conditions import require_free, require_state, require_valid
@@ -43,7 +44,8 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     """Creates an experiment that has not started. Every call returns its default until then.
 
     Variants are texts such as "control" or "treatment:3", the control first. Raises
-    InvalidExperimentError, also for the key of a flag or of another experiment.
+    InvalidExperimentError, also for the key of a flag or of another experiment, and for a segment
+    that does not exist.
     """
     given = valid_variants(variants)
     require_valid(key, traffic_percent, bucket_by, rules)
@@ -59,6 +61,9 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     )
     with transaction.atomic(using=conf.database):
         require_free(key)
+        # Locked, so that nobody deletes a segment meanwhile.
+        if problem := missing_segment(list(rules), lock=True):
+            raise InvalidExperimentError(problem)
         try:
             with transaction.atomic(using=conf.database):
                 experiment.save(using=conf.database, force_insert=True)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from flagstaff import acting_as, changes
+from flagstaff import acting_as, changes, experiments
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
     InvalidChangeError,
+    InvalidExperimentError,
     UnknownSegmentError,
 )
 from flagstaff.history import flag_history, prune, segment_history, segment_version
@@ -54,6 +55,27 @@ def message_of(call: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(InvalidChangeError) as error:
         call(*arguments, **options)
     return str(error.value)
+
+
+# Experiments.
+
+
+def test_segment_of_an_experiment_is_neither_deleted_nor_renamed(enterprise: Segment) -> None:
+    missing = "names the segment 'nobody', which does not exist"
+    with pytest.raises(InvalidExperimentError, match=missing):
+        experiments.create("price", rules=rules("nobody"))
+    experiments.create("price", rules=rules("enterprise"))
+    used = (
+        "the segment 'enterprise' is used by the rules of experiment 'price'; change these rules "
+        "first"
+    )
+    assert message_of(changes.delete_segment, "enterprise") == used
+    assert message_of(changes.update_segment, "enterprise", {"key": "other"}) == used
+    with transaction.atomic():
+        assert message_of(enterprise.delete) == used
+    experiments.start("price")
+    experiments.ship("price", "control")
+    assert changes.delete_segment("enterprise").written
 
 
 # Changes.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
 from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._text.lists import join_some
-from flagstaff.changes.segment_use import flags_that_name
+from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
 from flagstaff.cli.support.cells import Column, Record, with_fields
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -58,12 +60,17 @@ def _count(conditions: object) -> str:
 def _show(options: Options, out: Output) -> None:
     row = segment_row(options["key"])
     record: Record = with_fields(row, {"key": row.key})  # type: ignore[arg-type]
-    columns = [*(Column(name) for name in record), Column("flags", _flags)]
-    out.record(columns, {**record, "flags": flags_that_name(row.key)})
+    experiments = [one.key for one in other_rules_by_segment().get(row.key, ())]
+    used_by: Record = {"flags": flags_that_name(row.key), "experiments": experiments}
+    columns = [
+        *(Column(name) for name in record),
+        *(Column(name, partial(_keys, name)) for name in used_by),
+    ]
+    out.record(columns, {**record, **used_by})
 
 
-def _flags(record: Record) -> str:
-    return join_some(record["flags"])
+def _keys(name: str, record: Record) -> str:
+    return join_some(record[name])
 
 
 def _add_create(parser: CommandParser) -> None:
@@ -162,7 +169,7 @@ SEGMENT = verb_group(
     ),
     Verb(
         name="show",
-        help="show the conditions of a segment, and the flags that use it",
+        help="show the conditions of a segment, and the flags and experiments that use it",
         examples=("segment show enterprise", "segment show enterprise --json"),
         add_arguments=_add_segment_key,
         run=_show,

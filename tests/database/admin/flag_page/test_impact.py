@@ -217,7 +217,7 @@ def test_database_that_cannot_count_does_not_prevent_a_save(
     def fail(*_args: Any) -> None:
         execute("SELECT 1 / 0")
 
-    monkeypatch.setattr(impact, "_users", fail)
+    monkeypatch.setattr(impact, "read_users", fail)
     data = browser_form(operator, flag, **CUSTOMERS)
     response = operator.post(flag_url(flag), data)
     assert asks(response)

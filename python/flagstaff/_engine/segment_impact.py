@@ -1,0 +1,186 @@
+"""How many users gain or lose flags when the conditions of a segment change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+
+from flagstaff import _core
+from flagstaff._core import monotonic
+from flagstaff._engine.impact import (
+    ALLOWED_USERS,
+    ChangeImpact,
+    groups_by_user,
+    inputs_of,
+    limited,
+    read_users,
+    require_all_rows,
+)
+from flagstaff._engine.raw_cursor import select
+from flagstaff._engine.rule_columns import groups_of_rules
+from flagstaff._engine.user_keys import key_to_text
+from flagstaff._text.rule_parts import conditions_of, named_segments
+from flagstaff.exceptions import FlagstaffError
+
+__all__ = ["SegmentImpact", "UsingRules", "impact_of_segment"]
+
+# How many users are evaluated between two looks at the clock.
+_CHUNK = 2000
+
+#: Enabled, rollout in percent, JSON text of the rules, and the attribute that the flag buckets by.
+_State: TypeAlias = tuple[bool, int, "str | None", "str | None"]
+#: The primary key, and the attributes that the rules read.
+_UserRow: TypeAlias = tuple[Any, ...]
+
+
+class UsingRules(NamedTuple):
+    """The rules of an enabled flag that name the segment, or other rules, which grant by 100 %."""
+
+    key: str
+    rules: object
+    rollout_percent: int = 0
+    #: The attribute that a flag buckets by, None for the user.
+    unit: str | None = None
+    #: The primary key of a flag, whose allowed users keep it; None for other rules.
+    flag_pk: object = None
+
+
+@dataclass
+class SegmentImpact:
+    """The effect of other conditions. Users who gain one flag may lose another one."""
+
+    #: The number of all users; None if nothing was counted.
+    users: int | None = None
+    #: The effect on each flag or experiment, in the given order; None for one without a count.
+    counts: list[ChangeImpact | None] = field(default_factory=list)
+    #: The different users who gain something, and those who lose something.
+    gained: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+
+    @property
+    def changed(self) -> int:
+        """How many different users gain or lose something."""
+        return len(self.gained | self.lost)
+
+
+def impact_of_segment(
+    key: str, before: object, after: object, using: Sequence[UsingRules], *, timeout: float
+) -> SegmentImpact:
+    """Counts the users whose results differ between two lists of conditions of a segment.
+
+    None is a segment that does not exist. Reads all users once, over Django's connection. What
+    cannot be counted, or not in `timeout` seconds, has no count. Raises no FlagstaffError.
+    """
+    deadline, nothing = monotonic() + timeout, SegmentImpact(counts=[None] * len(using))
+    if not using:
+        return nothing
+    try:
+        with limited(deadline):
+            require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
+            compared = [_compared(key, before, after, one) for one in using]
+            counter = _Counter((one for one in compared if one is not None), deadline)
+            found = SegmentImpact()
+            found.counts = [None if one is None else counter.count(one, found) for one in compared]
+            return found
+    except FlagstaffError:
+        return nothing
+
+
+class _Compared(NamedTuple):
+    """The two states of one flag, with all that their evaluation needs."""
+
+    key: str
+    states: tuple[_State, _State]
+    segments: dict[str, str]
+    allowed: list[str]
+    columns: Mapping[str, str]
+
+
+class _Counter:
+    """The users, read once, and the deadline."""
+
+    def __init__(self, compared: Iterable[_Compared], deadline: float) -> None:
+        self._deadline = deadline
+        columns: dict[str, str] = {}
+        wanted: list[set[str] | None] = []
+        for one in compared:
+            columns.update(one.columns)
+            wanted += (groups_of_rules(rules, one.segments) for _, _, rules, _ in one.states)
+        groups = groups_by_user(wanted)
+        self._rows = list(read_users(deadline, columns, groups))
+        self._names = list(columns) if groups is None else [*columns, "groups"]
+
+    def count(self, one: _Compared, found: SegmentImpact) -> ChangeImpact | None:
+        """Counts one flag. Adds its users to `found`, which has them all."""
+        try:
+            users, have, gain, lose, changed = self._run(one, one.states, self._rows)
+            gained = set(changed) if gain else set()
+            if gain and lose:
+                off, after = (False, *one.states[1][1:]), one.states[1]
+                rows = [row for row in self._rows if str(row[0]) in gained]
+                *_counts, with_flag = self._run(one, (off, after), rows)
+                gained = set(with_flag)
+        except FlagstaffError:
+            return None
+        found.users = users
+        found.gained |= gained
+        found.lost |= set(changed) - gained
+        return ChangeImpact(users, gain, lose, have + gain - lose)
+
+    def _run(
+        self, one: _Compared, states: tuple[_State, _State], rows: Sequence[_UserRow]
+    ) -> tuple[int, int, int, int, list[str]]:
+        _, _, users, have, gain, lose, changed = _core.impact_on(
+            one.key,
+            len(rows),
+            states,
+            one.allowed,
+            one.segments,
+            self._until_deadline(rows),
+            self._names,
+        )
+        return users, have, gain, lose, changed
+
+    def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
+        for number, row in enumerate(rows):
+            if number % _CHUNK == 0 and monotonic() >= self._deadline:
+                raise FlagstaffError("the users could not be counted within the timeout")
+            yield row
+
+
+def _compared(key: str, before: object, after: object, one: UsingRules) -> _Compared | None:
+    """Returns None for rules that read something else than columns and groups of users."""
+    named = {segment for segment, _place in named_segments(one.rules)}
+    # The conditions afterwards get a name that no other segment of these rules has.
+    other = next(name for number in count() if (name := f"after {number}") not in named)
+    first, second = (
+        (True, one.rollout_percent, json.dumps(rules), one.unit)
+        for rules in (one.rules, _renamed(one.rules, key, other))
+    )
+    given = {
+        name: None if conditions is None else json.dumps(conditions)
+        for name, conditions in ((key, before), (other, after))
+    }
+    try:
+        segments, columns = inputs_of(one.key, (first, second), given)
+    except FlagstaffError:
+        return None
+    return _Compared(one.key, (first, second), segments, _allowed(one.flag_pk), columns)
+
+
+def _renamed(rules: object, key: str, name: str) -> object:
+    """Returns a copy of rules in which a segment has another name."""
+    copy = json.loads(json.dumps(rules))
+    for _place, condition in conditions_of(copy):
+        if condition.get("segment") == key:
+            condition["segment"] = name
+    return copy
+
+
+def _allowed(flag_pk: object) -> list[str]:
+    if flag_pk is None:
+        return []
+    return [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [flag_pk])))]
