@@ -1,5 +1,5 @@
 -- Claims the next delivery of a receiver for this many seconds: one that is due, unclaimed, and the
--- oldest of its flag or value. It is sent without a lock.
+-- oldest of its flag, value or segment. It is sent without a lock.
 -- Called first for new deliveries, then for repeated ones, the least often attempted first: a
 -- message that crashes the receiver each time does not block the others.
 WITH head AS MATERIALIZED (
@@ -16,14 +16,14 @@ WITH head AS MATERIALIZED (
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
             WHERE e.receiver OPERATOR(pg_catalog.=) d.receiver
-                AND e.is_value OPERATOR(pg_catalog.=) d.is_value
+                AND e.relation OPERATOR(pg_catalog.=) d.relation
                 AND e.object_pk OPERATOR(pg_catalog.=) d.object_pk
                 AND e.id OPERATOR(pg_catalog.<) d.id AND e.failed_at IS NULL
         )
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
             WHERE e.receiver OPERATOR(pg_catalog.=) d.receiver
-                AND e.is_value OPERATOR(pg_catalog.=) d.is_value
+                AND e.relation OPERATOR(pg_catalog.=) d.relation
                 AND e.key OPERATOR(pg_catalog.=) d.key
                 AND e.id OPERATOR(pg_catalog.<) d.id AND e.failed_at IS NULL
         )
@@ -38,4 +38,4 @@ SET
         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => %s)
 FROM head
 WHERE d.id OPERATOR(pg_catalog.=) head.id
-RETURNING d.id, d.is_value, d.entry_ids, d.attempts, d.impact, head.consecutive_failures
+RETURNING d.id, d.relation, d.entry_ids, d.attempts, d.impact, head.consecutive_failures

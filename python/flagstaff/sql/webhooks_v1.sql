@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS {receiver_table} (
 CREATE TABLE IF NOT EXISTS {delivery_table} (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     receiver text NOT NULL,
-    is_value boolean NOT NULL,
+    -- Of the row: a flag, a value or a segment, as in the history. Allowed users are part of the flag.
+    relation text NOT NULL,
     object_pk text NOT NULL,
     key text NOT NULL,
     entry_ids bigint[] NOT NULL,
@@ -35,7 +36,7 @@ CREATE TABLE IF NOT EXISTS {delivery_table} (
     impact jsonb
 );
 CREATE INDEX IF NOT EXISTS flagstaff_delivery_object
-    ON {delivery_table} (receiver, is_value, object_pk, id);
-CREATE INDEX IF NOT EXISTS flagstaff_delivery_key ON {delivery_table} (receiver, is_value, key, id);
+    ON {delivery_table} (receiver, relation, object_pk, id);
+CREATE INDEX IF NOT EXISTS flagstaff_delivery_key ON {delivery_table} (receiver, relation, key, id);
 -- For the entries of transactions that were open at the last read.
 CREATE INDEX IF NOT EXISTS flagstaff_change_transaction ON {change_table} (transaction_id);

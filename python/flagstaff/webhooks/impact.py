@@ -8,10 +8,12 @@ from typing import TypeAlias, TypedDict
 
 from flagstaff._core import monotonic
 from flagstaff._engine.impact import impact_of_change, rules_as_text
+from flagstaff._engine.segment_impact import impact_of_segment
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import column_of, rules_field
+from flagstaff._tables.model_fields import column_of, rules_field, segment_model
 from flagstaff._tables.rows import Fields
+from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
@@ -20,7 +22,7 @@ from flagstaff.history.versions import all_entries
 __all__ = ["ImpactCounter", "ImpactCounts"]
 
 _FIELDS = ("enabled", "rollout_percent")
-_RULES = "rules"
+_RULES, _CONDITIONS = "rules", "conditions"
 # Seconds to count one event, and all events of a run. Messages beyond them have no impact.
 _EVENT_TIMEOUT, _RUN_TIMEOUT = 3.0, 5.0
 
@@ -48,9 +50,9 @@ class ImpactCounter:
     def count(self, event: Event, entry_ids: Sequence[int]) -> ImpactCounts | None:
         """Returns the impact of an event, with the allowed users of now.
 
-        None if the event changed neither `enabled` nor `rollout_percent` nor the rules, if it
-        changed the bucketing unit, which reassigns every user, or if the count failed: a message
-        is never delayed or dropped for its impact.
+        None if the event changed neither `enabled` nor `rollout_percent` nor the rules, or the
+        conditions of a segment, if it changed the bucketing unit, which reassigns every user, or if
+        the count failed: a message is never delayed or dropped for its impact.
         """
         if not _has_impact(event):
             return None
@@ -65,6 +67,8 @@ class ImpactCounter:
 
 def _has_impact(event: Event) -> bool:
     changed = {one.field for one in event.differences}
+    if event.kind == Kind.SEGMENT.value:
+        return event.action != "delete" and _CONDITIONS in changed
     return (
         event.kind == "flag"
         and event.action != "delete"
@@ -75,12 +79,26 @@ def _has_impact(event: Event) -> bool:
 
 def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     try:
+        if event.kind == Kind.SEGMENT.value:
+            return _count_segment(event.key, entry_ids, timeout)
         found = impact_of_change(event.key, *_states(entry_ids), timeout=timeout)
     # The message matters more than its impact, whatever the error is.
     except Exception as error:  # noqa: BLE001
         logger.info("the impact of a change was not counted: %s", type(error).__name__)
         return None
     return {"users": found.users, "gain": found.gain, "lose": found.lose}
+
+
+def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
+    """Counts the different users who gain or lose one of the flags and experiments of now."""
+    column = column_of(segment_model(), _CONDITIONS)
+    entries = all_entries().filter(id__in=entry_ids, relation=Kind.SEGMENT.row_relation)
+    rows = list(entries.order_by("id").values_list("old", "new"))
+    before, after = ((row or {}).get(column) for row in (rows[0][0], rows[-1][1]))
+    found = impact_of_segment(key, before, after, rules_using(key), timeout=timeout)
+    if found.users is None or None in found.counts:
+        return None
+    return {"users": found.users, "gain": len(found.gained), "lose": len(found.lost)}
 
 
 def _states(entry_ids: Sequence[int]) -> tuple[_State, _State, _Rules | None]:

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 
 from flagstaff._text.times import aware
+from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Difference, Event
@@ -21,9 +22,32 @@ from flagstaff.webhooks.impact import ImpactCounts
 
 __all__ = ["Message", "create_message", "load_event"]
 
+# The keys of flags and experiments in a message about a segment.
+_MAX_KEYS = 50
 # The length of each value in the summary: Slack's text has room for the old and the new one.
 _MAX_VALUE = 80
 _PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
+
+
+@dataclass(frozen=True)
+class UsedBy:
+    """What uses a segment: the first keys, and the number of all."""
+
+    flags: Sequence[str]
+    experiments: Sequence[str]
+    count: int
+
+    @classmethod
+    def of(cls, key: str) -> UsedBy:
+        """Returns what uses a segment now. Reads all rules."""
+        flags = flags_that_name(key)
+        others = [one.key for one in other_rules_by_segment().get(key, ())]
+        shown = flags[:_MAX_KEYS]
+        return cls(shown, others[: _MAX_KEYS - len(shown)], len(flags) + len(others))
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns the fields of the format "json"."""
+        return {"flags": self.flags, "experiments": self.experiments, "used_by": self.count}
 
 
 @dataclass(frozen=True)
@@ -35,8 +59,10 @@ class Message:
     actor_name: str
     #: None if it is not known.
     impact: ImpactCounts | None
-    #: The URL of the flag's or value's page in the admin.
+    #: The URL of the page of the flag, value or segment in the admin.
     link: str | None
+    #: The flags and experiments that use a segment; None for other events.
+    used_by: UsedBy | None = None
 
     @property
     def at(self) -> datetime:
@@ -76,14 +102,14 @@ class Message:
                 "transaction_id": event.transaction_id,
                 "impact": self.impact,
                 "link": self.link,
+                **({} if self.used_by is None else self.used_by.as_dict()),
             },
         }
 
 
-def load_event(*, is_value: bool, entry_ids: Sequence[int]) -> Event | None:
+def load_event(relation: str, entry_ids: Sequence[int]) -> Event | None:
     """Returns the event of these entries; None if they are no longer in the history."""
-    kind = Kind.VALUE if is_value else Kind.FLAG
-    events = events_among(kind, all_entries().filter(id__in=entry_ids))
+    events = events_among(Kind.of(relation), all_entries().filter(id__in=entry_ids))
     return events[0] if events else None
 
 
@@ -91,7 +117,12 @@ def create_message(event: Event, impact: ImpactCounts | None) -> Message:
     """Returns the message for an event. Queries the actor's name."""
     actor_name = describe_actor(event, names_of_actors([event]))
     return Message(
-        event, describe_change(event, limit=_MAX_VALUE), actor_name, impact, _admin_link(event)
+        event,
+        describe_change(event, limit=_MAX_VALUE),
+        actor_name,
+        impact,
+        _admin_link(event),
+        UsedBy.of(event.key) if event.kind == Kind.SEGMENT.value else None,
     )
 
 

@@ -49,7 +49,8 @@ class Delivery:
     """A delivery that this run has claimed."""
 
     id: int
-    is_value: bool
+    #: Of the row, as in the history.
+    relation: str
     #: The ids of its entries in the history.
     entry_ids: list[int]
     #: The number of this attempt, from 1.
@@ -124,10 +125,10 @@ def claim(receiver: Receiver) -> Delivery | None:
     seconds = receiver.timeout + _CLAIM_MARGIN
     for is_new in (True, False):
         if row := _fetch_row("claim_delivery_v1", receiver.name, is_new, seconds):
-            id_, is_value, entry_ids, attempts, impact, failures = row
+            id_, relation, entry_ids, attempts, impact, failures = row
             # Django has psycopg return JSON as text.
             impact = json.loads(impact) if isinstance(impact, str) else impact
-            return Delivery(id_, is_value, entry_ids, attempts, impact, failures)
+            return Delivery(id_, relation, entry_ids, attempts, impact, failures)
     return None
 
 
@@ -177,9 +178,9 @@ def discard_failed() -> int:
     return _count(_fetch_row("discard_failed_v1"))
 
 
-def _watched() -> tuple[str, str]:
+def _watched() -> tuple[str, ...]:
     quoted = names(connections[conf.database])
-    return quoted["flag_table"], quoted["value_table"]
+    return tuple(quoted[table] for table in ("flag_table", "value_table", "segment_table"))
 
 
 def _count(row: _Row | None) -> int:

@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
 def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Attempt:
     """Makes one attempt and records it. Blocks for at most the timeout. Raises database errors."""
     try:
-        event = load_event(is_value=delivery.is_value, entry_ids=delivery.entry_ids)
+        event = load_event(delivery.relation, delivery.entry_ids)
         if event is None:
             mark_delivered(delivery)
             return Attempt("expired")

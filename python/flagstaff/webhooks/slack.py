@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TypedDict
 
 from flagstaff.webhooks.impact import ImpactCounts
-from flagstaff.webhooks.message import Message
+from flagstaff.webhooks.message import Message, UsedBy
 
 __all__ = ["SlackMessage", "as_slack"]
 
 # Slack allows 3,000 characters per block, and escaping can make a text five times as long. A block
 # holds at most two short texts, or the reason.
 _MAX_TEXT, _MAX_REASON = 250, 500
+# The keys that use a segment.
+_MAX_KEYS = 10
 
 
 class _Text(TypedDict):
@@ -49,8 +51,10 @@ def as_slack(message: Message) -> SlackMessage:
     details = [actor]
     if event.source:
         details.append(f"source: {_escaped(event.source)}")
+    if message.used_by is not None:
+        details.append(_used_by(message.used_by))
     if message.impact:
-        details.append(_impact(message.impact))
+        details.append(_impact(message.impact, is_segment=message.used_by is not None))
     blocks.append({"type": "context", "elements": [_text("  ·  ".join(details))]})
     return {"text": f"{key}: {summary}, {actor}", "blocks": blocks}
 
@@ -62,13 +66,23 @@ def _escaped(text: str, max_length: int = _MAX_TEXT) -> str:
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _impact(impact: ImpactCounts) -> str:
+def _impact(impact: ImpactCounts, *, is_segment: bool) -> str:
     gain, lose, users = impact["gain"], impact["lose"], impact["users"]
+    flag, it = ("one of them", "one") if is_segment else ("the flag", "it")
     if gain and lose:
-        return f"{gain:,} of {users:,} users gain the flag, {lose:,} lose it"
+        return f"{gain:,} of {users:,} users gain {flag}, {lose:,} lose {it}"
     if gain or lose:
-        return f"{gain or lose:,} of {users:,} users {'gain' if gain else 'lose'} the flag"
-    return f"none of {users:,} users gain or lose the flag"
+        return f"{gain or lose:,} of {users:,} users {'gain' if gain else 'lose'} {flag}"
+    return f"none of {users:,} users gain or lose {flag}"
+
+
+def _used_by(used_by: UsedBy) -> str:
+    keys = [*used_by.flags, *(f"experiment {key}" for key in used_by.experiments)]
+    if not keys:
+        return "used by no flag"
+    more = used_by.count - len(keys[:_MAX_KEYS])
+    text = _escaped(", ".join(keys[:_MAX_KEYS]))
+    return f"used by {text} and {more:,} more" if more > 0 else f"used by {text}"
 
 
 def _section(text: str) -> _Section:

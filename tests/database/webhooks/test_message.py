@@ -15,9 +15,18 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import override_settings
 
-from flagstaff import acting_as
+from flagstaff import acting_as, experiments
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff.changes import add_allowed_users, create, delete, set_rollout, set_value, update
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    create_segment,
+    delete,
+    set_rollout,
+    set_value,
+    update,
+    update_segment,
+)
 from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.webhooks import deliver
@@ -153,6 +162,55 @@ def test_impact_of_changed_rules_compares_old_and_new_rules(hook: Webhook) -> No
         {"users": 20, "gain": 0, "lose": 3},
         {"users": 20, "gain": 0, "lose": 2},
     ]
+
+
+def by_segment(key: str) -> list[Any]:
+    return [{"conditions": [{"segment": key}]}]
+
+
+def flag(attribute: str) -> list[Any]:
+    return [{"attribute": attribute, "operator": "in", "values": [True]}]
+
+
+def test_changed_segment_names_its_users_and_counts_them_once(hook: Webhook) -> None:
+    User.objects.bulk_create(User(username=str(n), is_staff=n < 5) for n in range(20))
+    create_segment("team", flag("is_staff"))
+    for key in ("new_checkout", "search_v2"):
+        update(key, {"rules": by_segment("team"), "rollout_percent": 0})
+    experiments.create("price", rules=by_segment("team"))
+    assert_delivered(delivered=3)
+    with acting_as("ana", reason="pilot"):
+        update_segment("team", {"conditions": flag("is_authenticated")})
+    update_segment("team", {"description": "All"})
+    assert_delivered(delivered=2)
+    received, described = hook.accepted[3:]
+    assert received.json["type"] == "segment.changed"
+    data = received.data
+    assert (data["kind"], data["key"], data["actor"], data["reason"]) == (
+        *("segment", "team", "ana", "pilot"),
+    )
+    assert (data["flags"], data["experiments"]) == (["new_checkout", "search_v2"], ["price"])
+    assert data["used_by"] == 3
+    assert data["impact"] == {"users": 20, "gain": 15, "lose": 0}
+    assert list(data["changes"]) == ["conditions"]
+    assert described.data["impact"] is None
+
+
+def test_message_about_a_segment_has_at_most_50_keys(hook: Webhook) -> None:
+    create_segment("team", flag("is_staff"))
+    for number in range(52):
+        create(f"f{number:02}", rules=by_segment("team"))
+    update_segment("team", {"description": "x"})
+    deliver()
+    data = hook.accepted[-1].data
+    assert (len(data["flags"]), data["used_by"]) == (50, 52)
+    channel = {"url": hook.url, "format": "slack"}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
+        update_segment("team", {"description": "y"})
+        deliver()
+    details = hook.accepted[-1].json["blocks"][-1]["elements"][0]["text"]
+    assert "used by f00, f01" in details
+    assert "and 42 more" in details
 
 
 def test_impact_that_cannot_be_counted_is_null(
