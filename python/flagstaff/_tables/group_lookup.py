@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from django.db import Error, connections, transaction
+from django.db.models import Count
 
 from flagstaff._tables.groups import (
     GroupFields,
@@ -19,7 +20,7 @@ from flagstaff._tables.user_lookup import batches
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 
-__all__ = ["missing_groups"]
+__all__ = ["group_members", "missing_groups"]
 
 # How many names are compared with a misspelt one.
 _MAX_COMPARED = 1_000
@@ -47,6 +48,29 @@ def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]
     except Error:
         return {}
     return {name: next(iter(get_close_matches(name, compared, n=1)), None) for name in missing}
+
+
+def group_members(names: Iterable[str], database: str) -> dict[str, int]:
+    """Returns the number of members of each of these groups, by name.
+
+    Returns none where the groups of users cannot be read.
+    """
+    wanted = sorted({*filter(is_storable, names)})
+    fields = _readable_fields(database) if wanted else None
+    if fields is None:
+        return {}
+    name = f"{fields.group.name}__{fields.name.name}"
+    rows = uncached(fields.membership._base_manager.using(database)).order_by()
+    members = Count(fields.user.name, distinct=True)
+    found = dict.fromkeys(wanted, 0)
+    try:
+        with transaction.atomic(using=database):
+            for batch in batches(wanted):
+                of_groups = rows.filter(**{f"{name}__in": batch}).values_list(name)
+                found.update(of_groups.annotate(flagstaff_members=members))
+    except Error:
+        return {}
+    return {name: found[name] for name in wanted}
 
 
 def _readable_fields(database: str) -> GroupFields | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flagstaff._text.truncated import truncated
 
 __all__ = [
+    "anonymous_percent",
+    "can_grant",
     "conditions_of",
     "groups_of",
     "groups_of_conditions",
+    "matches_anonymous",
     "named_attributes",
     "named_groups",
     "named_segments",
@@ -20,6 +23,9 @@ __all__ = [
 ]
 
 _GROUPS = "groups"
+# What is false for an anonymous user, and present.
+_PERMISSIONS = ("is_authenticated", "is_staff", "is_superuser")
+_PRESENT = (*_PERMISSIONS, _GROUPS)
 
 # The length of a rule's name in a message: SQL can write names of any length.
 _MAX_NAME = 102
@@ -78,6 +84,58 @@ def reads_groups(rules: object) -> bool:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
+
+
+def can_grant(rules: object) -> bool:
+    """Whether a rule can give the flag to a user. True if the rules cannot be read."""
+    if rules is None or rules == []:
+        return False
+    if not isinstance(rules, list | tuple):
+        return True
+    return any(rule.get("rollout_percent") != 0 for rule in objects_in(rules))
+
+
+def anonymous_percent(rules: object, segments: Mapping[str, object]) -> int | None:
+    """Returns the rollout of the first rule that an anonymous user without a context matches.
+
+    `segments` are conditions by key. Returns None if there is no such rule.
+    """
+    for rule in objects_in(rules):
+        conditions = objects_in(rule.get("conditions"))
+        if all(_is_true_in_rule(condition, segments) for condition in conditions):
+            percent = rule.get("rollout_percent", 100)
+            return percent if isinstance(percent, int) else None
+    return None
+
+
+def _is_true_in_rule(condition: dict[str, Any], segments: Mapping[str, object]) -> bool:
+    if "segment" not in condition:
+        return _is_true_for_anonymous(condition)
+    conditions = segments.get(str(condition["segment"]))
+    if condition.get("negate") is not True:
+        return matches_anonymous(conditions)
+    return any(
+        one.get("attribute") in _PRESENT and not _is_true_for_anonymous(one)
+        for one in objects_in(conditions)
+    )
+
+
+def matches_anonymous(conditions: object) -> bool:
+    """Whether conditions of a segment are true for an anonymous user without a context."""
+    found = [*objects_in(conditions)]
+    return bool(found) and all(map(_is_true_for_anonymous, found))
+
+
+def _is_true_for_anonymous(condition: dict[str, Any]) -> bool:
+    attribute, values = condition.get("attribute"), condition.get("values")
+    is_negated = condition.get("negate") is True
+    if condition.get("operator") == "isnull":
+        is_missing = attribute not in _PRESENT
+        return (isinstance(values, list | tuple) and is_missing in values) is not is_negated
+    if attribute in _PERMISSIONS and condition.get("operator") == "in":
+        return (isinstance(values, list | tuple) and False in values) is not is_negated
+    # There are no groups, and a condition on a missing attribute is false, a negated one, too.
+    return attribute == _GROUPS and is_negated
 
 
 def objects_in(value: object) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -31,6 +31,8 @@ __all__ = [
     "MAX_TEXT",
     "TYPED_KEY",
     "ConfirmationMixin",
+    "ConfirmationNeededError",
+    "ConfirmedFormMixin",
     "PreviewRow",
     "describe_changed",
     "parse_version",
@@ -87,6 +89,31 @@ class ConfirmationMixin(ModelAdminMixin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/confirm.html", page)
+
+
+class ConfirmationNeededError(Exception):
+    """The change must be confirmed. Rolls back the transaction, which has written nothing."""
+
+    def __init__(self, page: TemplateResponse) -> None:
+        super().__init__()
+        self.page = page
+
+
+class ConfirmedFormMixin(ConfirmationMixin):
+    """A form whose `save_model` may raise ConfirmationNeededError. Put it before SavingMixin."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """The page, or the page that confirms what its form has posted."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ConfirmationNeededError as needed:
+            return needed.page
 
 
 def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff._tables.bucket_units import bucket_unit
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, bucket_unit
 from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.rows import Fields
+from flagstaff._text.rule_parts import can_grant
 from flagstaff.changes.segment_use import RULES
 
-__all__ = ["Consequence", "FlagState", "consequence"]
+__all__ = ["ALL_USERS", "Consequence", "FlagState", "consequence"]
 
-_ALL_USERS = 100
+#: The rollout of a flag for everyone, anonymous users included.
+ALL_USERS = 100
 _HALF = 50
 
 
@@ -43,6 +47,21 @@ class FlagState(NamedTuple):
         rules = getattr(flag, RULES) if rules_field(type(flag)) else None
         return cls(flag.enabled, flag.rollout_percent, rules or [], bucket_unit(flag))
 
+    @classmethod
+    def of_fields(cls, fields: Fields) -> FlagState:
+        """Returns the state of a flag with these fields."""
+        names = fields["enabled"], fields["rollout_percent"]
+        return cls(*names, fields.get(RULES) or (), fields.get(BUCKET_BY) or USER)
+
+    def reaches_users(self, allowed: Callable[[], int]) -> bool:
+        """Whether the flag is on for some users. Calls `allowed` if only allowed users may have it.
+
+        It returns the number of allowed users.
+        """
+        return bool(self.enabled) and (
+            self.rollout_percent > 0 or can_grant(self.rules) or allowed() > 0
+        )
+
 
 def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None) -> Consequence:
     """Returns the consequence of a change. `impact` is None if the users cannot be counted.
@@ -56,7 +75,7 @@ def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None
     if before.enabled and before.unit != after.unit:
         return Consequence.WIDENS_TO_MOST
     is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
-    if impact is None or not impact.users or (is_raised and after.rollout_percent >= _ALL_USERS):
+    if impact is None or not impact.users or (is_raised and after.rollout_percent >= ALL_USERS):
         return _by_fields(before, after, is_raised=is_raised)
     return _by_users(impact, is_raised=is_raised)
 

@@ -6,12 +6,17 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.contrib.admin.sites import all_sites
 from django.contrib.auth import get_permission_codename
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.page_row import stored_row
+from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.conf import conf
 
 __all__ = [
@@ -23,6 +28,7 @@ __all__ = [
     "mark_toggle_page",
     "may",
     "may_toggle",
+    "user_may_toggle",
     "why_not_toggle",
 ]
 
@@ -49,8 +55,7 @@ def may(site: AdminSite, request: HttpRequest, action: Action, flag: Any = None)
     model = conf.flag_model
     flag_admin = admin_of(site, model)
     if flag_admin is None:
-        names = [get_permission_codename(one, model._meta) for one in _INCLUDED_IN[action]]
-        return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
+        return _has_permission(request.user, action, model)
     if action == "view":
         return flag_admin.has_view_permission(request, flag)
     if action == "toggle":
@@ -63,6 +68,28 @@ def may_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: A
     if model_admin.has_change_permission(request, flag):
         return True
     return not conf.read_only and _has_toggle_permission(model_admin, request)
+
+
+def user_may_toggle(user: Any, flag: Any) -> bool:
+    """Whether a user may toggle a flag in one of the admin sites, without a request of the user.
+
+    READ_ONLY stops pages only, so with it the permissions of the user decide.
+    """
+    # Not the method of the site, which may need what a middleware adds.
+    if not (user.is_active and getattr(user, "is_staff", True)):
+        return False
+    request = HttpRequest()
+    request.user = user
+    model = conf.flag_model
+    found = [one for site in all_sites if (one := admin_of(site, model)) is not None]
+    if conf.read_only or not found:
+        return _has_permission(user, "toggle", model)
+    return any(may_toggle(one, request, flag) for one in found)
+
+
+def _has_permission(user: Any, action: Action, model: type[Model]) -> bool:
+    names = [get_permission_codename(one, model._meta) for one in _INCLUDED_IN[action]]
+    return any(user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
 
 
 def why_not_toggle(model_admin: admin.ModelAdmin[Any]) -> str:
@@ -82,6 +109,10 @@ def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -
     """Lets a user who may only toggle flags use this part of the form of one."""
     if not model_admin.has_change_permission(request) and may_toggle(model_admin, request):
         vars(request)[_TOGGLE_PAGE] = True
+
+
+def _reaches_users(flag: Any) -> bool:
+    return FlagState.of(flag).reaches_users(lambda: count_allowed_users(flag))
 
 
 def _has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
@@ -132,6 +163,12 @@ class ToggleMixin(ReadOnlyMixin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change flags, or this part of the flag."""
         return is_toggle_page(request) or super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may delete flags. One that users have also needs the right to toggle."""
+        if not super().has_delete_permission(request, obj):
+            return False
+        return obj is None or may_toggle(self, request, obj) or not _reaches_users(stored_row(obj))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields: for a user who may only toggle, all others."""

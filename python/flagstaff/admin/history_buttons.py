@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -27,8 +27,10 @@ from flagstaff.admin.confirmation import (
 from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.history_texts import change_texts, skipped_text, undone_text
 from flagstaff.admin.history_undo_all import UNDO_ALL, UndoAllMixin
-from flagstaff.admin.planned import Planned, impact_text, planned_edit
+from flagstaff.admin.planned import Planned, planned_edit
+from flagstaff.admin.release_rights import changed_conditions, require_release
 from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.segment_plan import SegmentPlan, plan_segment, plan_text
 from flagstaff.admin.undo_permissions import may_write, write_of
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
@@ -38,6 +40,9 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, version_of
 
 __all__ = ["HistoryButtonsMixin"]
+
+#: The effect on the users of flags.
+_Plan: TypeAlias = "Planned | SegmentPlan | None"
 
 # Names of submit buttons.
 _UNDO, _RESTORE = "_undo", "_restore"
@@ -69,7 +74,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         version = version_of(self.row_kind, row.pk)
         preview = preview_undo(self.row_kind, row.key, change)
         self._require_undo(request, row, preview)
-        plan = self._plan(row, preview)
+        plan = self._plan(request, row, preview)
         typed = _text_to_type(row, preview, plan)
         needs_reason = conf.require_reason and not _turns_off(preview)
         problems = problems_of(request, typed, needs_reason=needs_reason)
@@ -98,7 +103,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         row: Row,
         change: int,
         preview: changes.Changed,
-        plan: Planned | None,
+        plan: _Plan,
     ) -> HttpResponse:
         with transaction.atomic(using=conf.database):
             changed = UNDO_BY_KIND[self.row_kind](
@@ -108,7 +113,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             if changed.written:
                 self._require_undo(request, row, changed)
         if changed.new != preview.new:
-            plan = self._plan(row, changed)
+            plan = self._plan(request, row, changed)
         self._report(request, row, changed, undone_text(request, changed), plan)
         if _has_new_unit(changed):
             self.message_user(request, reassigned_text(), messages.WARNING)
@@ -118,6 +123,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         """Raises PermissionDenied. To undo a creation is to delete."""
         if not may_write(self, request, write_of(changed), row):
             raise PermissionDenied
+        require_release(self.admin_site, request, self.row_kind, changed, row)
 
     def _restore(self, request: HttpRequest, row: Row, to: int) -> HttpResponse:
         """Restores an earlier state, after a confirmation page."""
@@ -125,17 +131,20 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         problems = problems_of(request, typed)
         if problems is None or problems:
             return self._preview_restore(request, row, to, typed, problems)
-        changed = RESTORE_BY_KIND[self.row_kind](
-            row.key, to=to, expect_version=posted_version(request)
-        )
+        with transaction.atomic(using=conf.database):
+            changed = RESTORE_BY_KIND[self.row_kind](
+                row.key, to=to, expect_version=posted_version(request)
+            )
+            require_release(self.admin_site, request, self.row_kind, changed, row)
         text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
-        self._report(request, row, changed, text, self._plan(row, changed))
+        self._report(request, row, changed, text, self._plan(request, row, changed))
         return HttpResponseRedirect(self.next_url(request, row))
 
     def _preview_restore(
         self, request: HttpRequest, row: Row, to: int, typed: str, problems: list[str] | None
     ) -> HttpResponse:
         preview = preview_restore(self.row_kind, row.key, to)
+        require_release(self.admin_site, request, self.row_kind, preview, row)
         if not preview.new:
             self._report(request, row, preview, "")
             return HttpResponseRedirect(request.path)
@@ -156,22 +165,23 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             "flagstaff_typed": typed,
             "flagstaff_problems": problems,
         }
-        return self._ask(request, row, preview, self._plan(row, preview), context)
+        return self._ask(request, row, preview, self._plan(request, row, preview), context)
 
     def _ask(
         self,
         request: HttpRequest,
         row: Row,
         preview: changes.Changed,
-        plan: Planned | None,
+        plan: _Plan,
         context: Mapping[str, object],
     ) -> HttpResponse:
-        note = "" if plan is None else impact_text(plan)
+        note = plan_text(plan)
         is_deleted = preview.new is None
         page = {
-            "flagstaff_rows": (
-                [] if is_deleted else preview_rows(request, self.row_kind, row, preview)
-            ),
+            "flagstaff_rows": [
+                *([] if is_deleted else preview_rows(request, self.row_kind, row, preview)),
+                *(plan.rows if isinstance(plan, SegmentPlan) else []),
+            ],
             "flagstaff_notes": [
                 *([note] if note else []),
                 *([_("“%(key)s” will be deleted.") % {"key": row.key}] if is_deleted else []),
@@ -181,8 +191,10 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         }
         return self.confirmation(request, row, page)
 
-    def _plan(self, row: Row, changed: changes.Changed) -> Planned | None:
-        """The effect of a change on users; None if the row is not an existing flag."""
+    def _plan(self, request: HttpRequest, row: Row, changed: changes.Changed) -> _Plan:
+        """The effect of a change on users; None for a value, and for a flag that is deleted."""
+        if self.row_kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
+            return plan_segment(self.admin_site, request, row.key, *conditions)
         if self.row_kind is not Kind.FLAG or not changed.new or changed.field:
             return None
         plan = planned_edit(row, changed.new)
@@ -199,7 +211,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         row: Row,
         changed: changes.Changed,
         text: str,
-        plan: Planned | None = None,
+        plan: _Plan = None,
     ) -> None:
         if not changed.written:
             text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
@@ -207,17 +219,17 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             return
         text += skipped_text(changed.missing)
         self.log_change(request, row, text)
-        self.report_change(request, changed, text, users="" if plan is None else impact_text(plan))
+        self.report_change(request, changed, text, users=plan_text(plan))
 
 
-def _text_to_type(row: Row, preview: changes.Changed, plan: Planned | None) -> str:
+def _text_to_type(row: Row, preview: changes.Changed, plan: _Plan) -> str:
     """What a person has to type before an undo."""
     if preview.new is None:
         return row.key if conf.is_production else ""
     return "" if plan is None else plan.text_to_type
 
 
-def _is_widening(plan: Planned | None) -> bool:
+def _is_widening(plan: _Plan) -> bool:
     return plan is not None and plan.consequence >= Consequence.WIDENS
 
 

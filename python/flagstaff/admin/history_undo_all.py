@@ -5,14 +5,13 @@ from __future__ import annotations
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
-from flagstaff import changes
 from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.admin.confirmation import ConfirmationMixin, problems_of
 from flagstaff.admin.history_texts import undone_text
 from flagstaff.admin.links import page_url
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.transactions import may_undo
+from flagstaff.admin.transactions import may_undo, undo_permitted
 from flagstaff.admin.undoing_together import report_undone, transaction_context
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
@@ -50,7 +49,7 @@ class UndoAllMixin(ConfirmationMixin, ReportMixin, ModelAdminMixin):
             page = self.confirmation(request, row, context)
             page.template_name = "flagstaff/undo_all.html"
             return page
-        done = changes.undo_transaction(change)
+        done = undo_permitted(self.admin_site, request, parts, change)
         for changed in done:
             if changed.written and changed.key == row.key:
                 self.log_change(request, row, undone_text(request, changed))

@@ -12,14 +12,24 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.consequence import Consequence, FlagState, consequence
+from flagstaff._text.rule_parts import anonymous_percent, named_segments
+from flagstaff.admin.consequence import ALL_USERS, Consequence, FlagState, consequence
 from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["Planned", "impact_text", "planned", "planned_edit"]
+__all__ = [
+    "COUNT_TIMEOUT",
+    "Planned",
+    "consequence_of_added",
+    "impact_text",
+    "planned",
+    "planned_edit",
+]
 
 # The names of the fields that decide about results, in `FlagState`.
 _STATE_NAMES = {
@@ -29,8 +39,8 @@ _STATE_NAMES = {
     BUCKET_BY: "unit",
 }
 
-# Seconds for which a page waits for the count of users.
-_COUNT_TIMEOUT = 1.0
+#: Seconds for which a page waits for the count of users.
+COUNT_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +54,18 @@ class Planned:
     impact: ChangeImpact | None
     #: How many users become allowed users, which no count includes.
     added: int = 0
+    #: Whether anonymous users, whom no count includes either, gain the flag by a rule.
+    adds_anonymous: bool = False
 
     @cached_property
     def consequence(self) -> Consequence:
         """What the change means for the users. Queries if there are added users."""
+        if self.adds_anonymous:
+            return Consequence.WIDENS_TO_MOST
         found = consequence(self.before, self.after, self.impact)
-        return max(found, _of_added(self.added)) if self.added and self.after.enabled else found
+        if not (self.added and self.after.enabled):
+            return found
+        return max(found, consequence_of_added(self.added))
 
     @property
     def text_to_type(self) -> str:
@@ -60,7 +76,8 @@ class Planned:
 
 def planned(key: str, before: FlagState, after: FlagState) -> Planned:
     """Returns what a change would do. Counts the users, for at most a second."""
-    return Planned(key, before, after, _count(key, before, after))
+    impact = _count(key, before, after)
+    return Planned(key, before, after, impact, adds_anonymous=_adds_anonymous(before, after))
 
 
 def planned_edit(flag: Any, fields: Mapping[str, object]) -> Planned | None:
@@ -99,10 +116,28 @@ def impact_text(change: Planned) -> str:
     return _with_percentages(change, text)
 
 
-def _of_added(count: int) -> Consequence:
+def consequence_of_added(count: int) -> Consequence:
+    """Returns the consequence of so many more allowed users of an enabled flag. Makes a query."""
     most = 2 * count
     is_most = allowed_user_table().rows.order_by()[:most].count() < most
     return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
+
+
+def _adds_anonymous(before: FlagState, after: FlagState) -> bool:
+    """Whether anonymous users gain the flag. Queries the segments that rules name."""
+    if (before.enabled, before.rules) == (after.enabled, after.rules):
+        return False
+    keys = {key for one in (before, after) for key, _place in named_segments(one.rules)}
+    rows = all_rows(segment_model()).filter(key__in=keys).values_list("key", "conditions")
+    segments = dict(rows) if keys else {}
+    return _has_anonymous(after, segments) and not _has_anonymous(before, segments)
+
+
+def _has_anonymous(state: FlagState, segments: Mapping[str, object]) -> bool:
+    percent = anonymous_percent(state.rules, segments)
+    if percent is None:
+        percent = state.rollout_percent
+    return bool(state.enabled) and percent >= ALL_USERS
 
 
 def _with_percentages(change: Planned, text: str) -> str:
@@ -120,6 +155,6 @@ def _count(key: str, before: FlagState, after: FlagState) -> ChangeImpact | None
         rules = rules_as_text(before.rules), rules_as_text(after.rules)
     old, new = ((one.enabled, one.rollout_percent) for one in (before, after))
     try:
-        return impact_of_change(key, old, new, rules, timeout=_COUNT_TIMEOUT)
+        return impact_of_change(key, old, new, rules, timeout=COUNT_TIMEOUT)
     except FlagstaffError:
         return None

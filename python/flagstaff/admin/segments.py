@@ -1,4 +1,4 @@
-"""The admin of segments: their conditions in sentences, and the flags that use them."""
+"""The admin of segments: their conditions in sentences, and what uses them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.segment_saving import ConfirmedSegmentMixin
 from flagstaff.admin.sentences import conditions_html
-from flagstaff.changes.segment_use import flags_by_segment
+from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import and_more, describe_value, quoted
@@ -60,7 +61,7 @@ _ONLY_STORED: dict[str, tuple[str, ...]] = dict.fromkeys((*_TIMES, "used_by"), (
 _MAX_LENGTH_SHOWN = 150
 # The flags that the page of a segment links to.
 _MAX_FLAGS = 50
-# The attribute of a row in the list: the number of flags that use the segment.
+# The attribute of a row in the list: how many flags and experiments use the segment, in words.
 _USE = "flagstaff_use"
 _EXAMPLE = """\
 [
@@ -76,25 +77,27 @@ class SegmentForm(MergingForm):
 
 
 class _UseMixin(_ChangeList):
-    """A list that finds the flags that use each segment with one query for the whole page."""
+    """A list that finds what uses each segment with few queries for the whole page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        flags = flags_by_segment()
+        flags, others = flags_by_segment(), other_rules_by_segment()
         for segment in self.result_list:
-            vars(segment)[_USE] = len(flags.get(segment.key, ()))
+            counts = (len(by.get(segment.key, ())) for by in (flags, others))
+            vars(segment)[_USE] = _count_text(*counts)
 
 
 class SegmentAdmin(
     EnvironmentMixin,
     ListTitleMixin,
     ConfirmedDeletionMixin,
+    ConfirmedSegmentMixin,
     HistoryMixin,
     RulePagesMixin,
     SavingMixin,
     _ModelAdmin,
 ):
-    """Segments: key, conditions, description, and the flags that use them."""
+    """Segments: key, conditions, description, and the flags and experiments that use them."""
 
     row_kind = Kind.SEGMENT
     form = SegmentForm
@@ -168,8 +171,8 @@ class SegmentAdmin(
 
     @admin.display(description=gettext_lazy("used by"))
     def use(self, segment: Segment) -> SafeString:
-        """The number of flags whose rules use the segment."""
-        return labelled_cell(_("used by"), _count_text(vars(segment).get(_USE, 0)))
+        """The number of flags and experiments whose rules use the segment."""
+        return labelled_cell(_("used by"), vars(segment).get(_USE, ""))
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, segment: Segment) -> SafeString:
@@ -178,18 +181,24 @@ class SegmentAdmin(
 
     @admin.display(description=gettext_lazy("used by"))
     def used_by(self, segment: Segment) -> SafeString | str:
-        """The flags whose rules use the segment, as links for users who may view flags."""
+        """The flags and experiments that use the segment, as links for users who may view them."""
         flags = flags_by_segment().get(segment.key, [])
-        model, request = conf.flag_model, request_of(segment)
-        if not flags:
+        others = other_rules_by_segment().get(segment.key, [])
+        request = request_of(segment)
+        rows = [(conf.flag_model, pk, key) for key, pk in flags]
+        rows += [(one.model, one.pk, one.key) for one in others]
+        if not rows:
             return _("no flag")
-        if request is None or not may_view(self.admin_site, request, model):
-            return _count_text(len(flags))
+        models = {model for model, _pk, _key in rows}
+        may_see = (may_view(self.admin_site, request, model) for model in models if request)
+        if request is None or not all(may_see):
+            return _count_text(len(flags), len(others))
         urls = (
-            (page_url(self.admin_site, model, "change", pk), key) for key, pk in flags[:_MAX_FLAGS]
+            (page_url(self.admin_site, model, "change", pk), key)
+            for model, pk, key in rows[:_MAX_FLAGS]
         )
         links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
-        if (more := len(flags) - _MAX_FLAGS) <= 0:
+        if (more := len(rows) - _MAX_FLAGS) <= 0:
             return links
         text = ngettext("{links} and {count} more", "{links} and {count} more", more)
         return format_html(text, links=links, count=local_number(more))
@@ -221,11 +230,18 @@ class SegmentAdmin(
 
 def _why_in_use(segments: Sequence[Segment] | QuerySet[Segment]) -> str:
     """Why some of the segments cannot be deleted; empty if all can."""
-    flags = flags_by_segment()
+    flags, others = flags_by_segment(), other_rules_by_segment()
     sentences = []
     for segment in segments:
-        if users := flags.get(segment.key):
-            shown = join_some((quoted(key) for key, _pk in users), more=and_more)
+        users = [
+            *(quoted(key) for key, _pk in flags.get(segment.key, ())),
+            *(
+                f"{one.model._meta.verbose_name} {quoted(one.key)}"
+                for one in others.get(segment.key, ())
+            ),
+        ]
+        if users:
+            shown = join_some(users, more=and_more)
             text = _("the rules of %(flags)s use the segment “%(key)s”")
             sentences.append(text % {"key": segment.key, "flags": shown})
     if not sentences:
@@ -234,6 +250,9 @@ def _why_in_use(segments: Sequence[Segment] | QuerySet[Segment]) -> str:
     return text % {"uses": "; ".join(sentences)}
 
 
-def _count_text(count: int) -> str:
-    text = ngettext("%(count)s flag", "%(count)s flags", count)
-    return text % {"count": local_number(count)} if count else ""
+def _count_text(flags: int, others: int) -> str:
+    texts = (
+        (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),
+        (others, ngettext("%(count)s experiment", "%(count)s experiments", others)),
+    )
+    return ", ".join(text % {"count": local_number(count)} for count, text in texts if count)

@@ -9,21 +9,28 @@ from django.http import HttpRequest
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.rule_parts import named_segments
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff._text.rule_parts import groups_of, named_segments
 from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff._text.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.history.describe import describe_value
+from flagstaff.conf import conf
+from flagstaff.history.describe import and_more, describe_value, quoted
 from flagstaff.validators import condition_problem, rule_problem
 
 __all__ = ["conditions_html", "rules_html"]
 
 # The number of values that a condition shows, and of characters of JSON without sentences.
 _MAX_VALUES = 20
+# The groups whose members are counted.
+_MAX_GROUPS = 20
 _MAX_JSON = 1_000
 
 
@@ -42,7 +49,7 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> S
         # Names and values are escaped.
         items = format_html_join("", "<li>{}</li>", ((mark_safe(one),) for one in texts))  # noqa: S308
         shown = format_html('<ol class="flagstaff-rules">{}</ol>', items)
-    return _with_problem(notice, rule_problem(rules), shown)
+    return _with_problem(notice, rule_problem(rules), shown + _members(rules))
 
 
 def conditions_html(conditions: object) -> SafeString:
@@ -56,7 +63,21 @@ def conditions_html(conditions: object) -> SafeString:
     text = conditions_text(conditions, _style({}))
     # Names and values are escaped.
     shown = _other_json(conditions, "conditions") if text is None else mark_safe(text)  # noqa: S308
-    return _with_problem(notice, condition_problem(conditions), shown)
+    return _with_problem(notice, condition_problem(conditions), shown + _members(conditions))
+
+
+def _members(rules: object) -> SafeString:
+    """How many members the groups have: whoever may change them changes who has the flag."""
+    counts = group_members(groups_of(rules), conf.database)
+    if not counts:
+        return SafeString()
+    texts = (
+        ngettext("%(group)s has %(count)s member", "%(group)s has %(count)s members", count)
+        % {"group": quoted(name), "count": local_number(count)}
+        for name, count in counts.items()
+    )
+    text = _("Groups: %(groups)s.") % {"groups": join_some(texts, _MAX_GROUPS, more=and_more)}
+    return format_html('<p class="flagstaff-note">{}</p>', text)
 
 
 def _segment_links(rules: object, site: AdminSite, request: HttpRequest | None) -> dict[str, str]:

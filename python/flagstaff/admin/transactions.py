@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from django.contrib.admin import AdminSite
+from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -16,8 +17,11 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import admin_of, may_view, page_url
+from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.undo_permissions import may_write
+from flagstaff.changes import Changed, undo_transaction
 from flagstaff.changes.undo_transactions import parts_without_value
+from flagstaff.conf import conf
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
@@ -25,7 +29,7 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, parts_beside
 from flagstaff.history.user_names import names_of_users
 
-__all__ = ["RelatedChanges", "described_parts", "may_undo", "related_changes"]
+__all__ = ["RelatedChanges", "described_parts", "may_undo", "related_changes", "undo_permitted"]
 
 _MAX_KEYS_SHOWN = 5
 
@@ -82,6 +86,21 @@ def related_changes(
 def may_undo(site: AdminSite, request: HttpRequest, parts: Sequence[Part]) -> bool:
     """Whether the user may undo each part. Checks object permissions: a query for each part."""
     return all(_may_undo_part(site, request, part, _row(part)) for part in parts)
+
+
+def undo_permitted(
+    site: AdminSite, request: HttpRequest, parts: Sequence[Part], change: int
+) -> list[Changed]:
+    """Undoes a transaction, or nothing if the user may not release what it releases.
+
+    Raises as `undo_transaction` and `require_release` do.
+    """
+    with transaction.atomic(using=conf.database):
+        done = undo_transaction(change)
+        for part, changed in zip(parts, done, strict=True):
+            if changed.written:
+                require_release(site, request, part.kind, changed, _row(part))
+    return done
 
 
 def described_parts(

@@ -21,6 +21,7 @@ from tests.support.admin_pages import (
     form_data,
     messages_of,
     page,
+    post_confirmed,
     staff,
     state,
     undo_urls,
@@ -47,7 +48,8 @@ def url(flag: FeatureFlag, query: str = "") -> str:
 
 def add(client: Client, flag: FeatureFlag, names: str, **more: str) -> Any:
     """Adds users on the page, and returns the page that follows."""
-    return client.post(url(flag), {"names": names, "_add": "1", **more}, follow=True)
+    data = {"names": names, "_add": "1", **more}
+    return post_confirmed(client, url(flag), data, follow=True)
 
 
 def remove(client: Client, flag: FeatureFlag, *users: User, **more: str) -> Any:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 # Matches all users but the administrator.
 CUSTOMER = {"attribute": "is_staff", "operator": "in", "values": [False]}
-ADD = f"{FLAGS}add/"
+ADD, KEY = f"{FLAGS}add/", "new_checkout"
 
 
 @pytest.fixture(autouse=True)
@@ -224,8 +224,9 @@ def test_newer_change_of_the_same_field_is_a_conflict_and_a_deletion_a_message(
         ({"bucket_by": "visitor"}, "new_checkout"),
         (rules({"conditions": [CUSTOMER], "rollout_percent": 40}), ""),
         (rules({"conditions": [CUSTOMER]}), "new_checkout"),
+        (rules({"conditions": [{**STAFF, "attribute": "is_authenticated", "negate": True}]}), KEY),
     ],
-    ids=["few", "all", "unit", "few by rules", "most by rules"],
+    ids=["few", "all", "unit", "few by rules", "most by rules", "anonymous by rules"],
 )
 def test_change_of_most_users_in_production_types_the_key(
     edit: dict[str, Any], typed: str, operator: Client, flag: FeatureFlag, settings: Any

@@ -22,6 +22,7 @@ from tests.support.admin_pages import (
     confirmed,
     flag_url,
     form_data,
+    post_confirmed,
     problems_of,
     save_flag,
     state,
@@ -196,7 +197,7 @@ def test_plan_with_a_time_needs_a_reason(operator: Client, flag: FeatureFlag) ->
     data = {field.html_name: field.value() or "" for field in fields}
     data |= {"guards-TOTAL_FORMS": "0", "starts_at": "2031-05-01T14:30", "_reason": " "}
     assert operator.post(url, data).context["form"].errors == {"_reason": [REQUIRED]}
-    assert operator.post(url, data | {"_reason": "release"}).status_code == 302
+    assert post_confirmed(operator, url, data | {"_reason": "release"}).status_code == 302
     assert plan_of().starts_at is not None
 
 

@@ -11,11 +11,13 @@ from typing import Any
 from django.utils.translation import ngettext
 
 from flagstaff import changes
+from flagstaff._tables.rows import PrimaryKey
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.allowed_users.unknown import unknown_problem
+from flagstaff.changes.allowed_users import allowed_pks
 
-__all__ = ["Added", "add_named_users", "parse_names"]
+__all__ = ["Added", "add_named_users", "new_users", "parse_names"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,15 @@ def parse_names(text: str, *, first_column: bool) -> list[str]:
     rows = csv.reader(lines, skipinitialspace=True)
     cells = (cell.strip() for row in rows for cell in (row[:1] if first_column else row))
     return list(dict.fromkeys(cell for cell in cells if cell))
+
+
+def new_users(flag: Any, text: str, *, first_column: bool) -> set[PrimaryKey]:
+    """Returns the users of a text who are no allowed users yet. Without a readable one, none."""
+    try:
+        names = parse_names(text, first_column=first_column)
+    except csv.Error:
+        return set()
+    return set(allowed_user_table().find_many(names).values()) - allowed_pks(flag)
 
 
 def add_named_users(key: str, names: Sequence[str]) -> Added:

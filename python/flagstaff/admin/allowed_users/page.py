@@ -21,21 +21,35 @@ from flagstaff import changes
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.allowed_users.adding import Added, add_named_users, parse_names
+from flagstaff.admin.allowed_users.adding import (
+    Added,
+    add_named_users,
+    new_users,
+    parse_names,
+)
 from flagstaff.admin.allowed_users.listing import UserPage, user_page
 from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin, reason_problem
+from flagstaff.admin.confirmation import (
+    ConfirmationMixin,
+    PreviewRow,
+    posted_fields,
+    problems_of,
+)
+from flagstaff.admin.consequence import Consequence
 from flagstaff.admin.environment import environment_context
 from flagstaff.admin.links import may_view, page_url, row_path
+from flagstaff.admin.planned import consequence_of_added
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 
 __all__ = ["AllowedUsersPageMixin"]
 
 # The names of the submit buttons, and of the fields.
-_ADD, _REMOVE = "_add", "_remove"
+_ADD, _REMOVE, _EDIT = "_add", "_remove", "_edit"
 _NAMES, _FIRST_COLUMN, _SELECTED = "names", "first_column", "user"
 _SEARCH, _AFTER = "q", "after"
 
@@ -57,7 +71,7 @@ class _Typed:
         return not (self.names.strip() or self.selected or self.problems)
 
 
-class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
+class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
     """Adds the page. Put it before ModelAdmin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -81,10 +95,42 @@ class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
         if why_not_change_users(self, request, flag):
             raise PermissionDenied
         typed = _typed(request)
+        if _EDIT in request.POST:
+            return self._users_page(request, flag, typed)
+        if question := self._question(request, flag, typed):
+            return question
         self._post_users(request, flag, typed)
         if typed.is_done:
             return HttpResponseRedirect(request.get_full_path())
         return self._users_page(request, flag, typed)
+
+    def _question(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse | None:
+        """The page that asks before most users get the flag; None if it is not needed."""
+        if _ADD not in request.POST or not flag.enabled or reason_problem(request):
+            return None
+        count = len(new_users(flag, typed.names, first_column=typed.first_column))
+        if not count or consequence_of_added(count) < Consequence.WIDENS_TO_MOST:
+            return None
+        key = flag.key if conf.is_production else ""
+        problems = problems_of(request, key)
+        if problems is not None and not problems:
+            return None
+        text = ngettext("%(count)s user gains the flag.", "%(count)s users gain the flag.", count)
+        now = count_allowed_users(flag)
+        sides = (local_number(one) for one in (now, now + count))
+        context = {
+            "title": _("Add allowed users"),
+            "flagstaff_parent": "admin/base_site.html",
+            "flagstaff_question": _("Add these users to “%(key)s”?") % {"key": flag.key},
+            "flagstaff_rows": [PreviewRow(_("allowed users"), *sides)],
+            "flagstaff_notes": [text % {"count": local_number(count)}],
+            "flagstaff_posted": posted_fields(request),
+            "flagstaff_may_edit": True,
+            "flagstaff_typed": key,
+            "flagstaff_problems": problems,
+            "flagstaff_label": _("Add users"),
+        }
+        return self.confirmation(request, cast("Row", flag), context)
 
     def _post_users(self, request: HttpRequest, flag: Any, typed: _Typed) -> None:
         """Adds or removes. What is not done stays in `typed`, with the problem."""

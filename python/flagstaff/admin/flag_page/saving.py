@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.bucket_units import reassigned_text
-from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
+from flagstaff.admin.confirmation import (
+    ConfirmationNeededError,
+    ConfirmedFormMixin,
+    posted_fields,
+    problems_of,
+)
 from flagstaff.admin.consequence import Consequence, FlagState
+from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.exceptions import InvalidChangeError
 
 __all__ = ["ConfirmedSavingMixin"]
 
@@ -24,30 +32,8 @@ __all__ = ["ConfirmedSavingMixin"]
 _IMPACT = "flagstaff_impact"
 
 
-class _ConfirmationNeededError(Exception):
-    """The change must be confirmed. Rolls back the transaction, which has written nothing."""
-
-    def __init__(self, change: Planned, problems: list[str] | None) -> None:
-        super().__init__()
-        self.change = change
-        self.problems = problems
-
-
-class ConfirmedSavingMixin(ConfirmationMixin, ModelAdminMixin):
+class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
     """Put it before SavingMixin."""
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, object] | None = None,
-    ) -> HttpResponse:
-        """The page, or the page that confirms what its form has posted."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except _ConfirmationNeededError as needed:
-            return self._confirm(request, needed.change, needed.problems)
 
     def save_model(
         self,
@@ -56,13 +42,18 @@ class ConfirmedSavingMixin(ConfirmationMixin, ModelAdminMixin):
         form: Any,
         change: bool,  # noqa: FBT001 (Django's signature)
     ) -> None:
-        """Writes the edited fields, unless they have to be confirmed first."""
+        """Writes the edited fields, unless they have to be confirmed first.
+
+        The right to add flags is not the right to give one to users.
+        """
         plan = _planned(obj, form, is_new=not change)
+        if plan is not None and not change:
+            self._require_release(request, obj, plan)
         if plan is not None and plan.consequence >= Consequence.WIDENS:
             # The form has checked the reason.
             problems = problems_of(request, plan.text_to_type, needs_reason=False)
             if problems is None or problems:
-                raise _ConfirmationNeededError(plan, problems)
+                raise ConfirmationNeededError(self._confirmation_page(request, plan, problems))
         super().save_model(request, obj, form, change)
         vars(request)[_IMPACT] = "" if plan is None or not change else impact_text(plan)
 
@@ -71,9 +62,18 @@ class ConfirmedSavingMixin(ConfirmationMixin, ModelAdminMixin):
         text: str = vars(request).get(_IMPACT, "")
         return text
 
-    def _confirm(
+    def _require_release(self, request: HttpRequest, flag: Any, plan: Planned) -> None:
+        reaches_users = plan.after.reaches_users(lambda: plan.added)
+        if reaches_users and not may(self.admin_site, request, "toggle", flag):
+            text = _(
+                "users would have the new flag at once, and you may neither change nor toggle "
+                "flags. Add it turned off"
+            )
+            raise InvalidChangeError(text)
+
+    def _confirmation_page(
         self, request: HttpRequest, change: Planned, problems: list[str] | None
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         flag = all_rows(self.model).filter(key=change.key).first()
         allowed = change.added if flag is None else count_allowed_users(flag)
         is_reassigned = change.before.enabled and change.before.unit != change.after.unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
@@ -14,13 +15,12 @@ from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.deleting import text_for_many
 from flagstaff.admin.recent_changes.undoing import UndoingMixin
 from flagstaff.admin.recent_changes.urls import UNDO_TRANSACTION
-from flagstaff.admin.transactions import may_undo
+from flagstaff.admin.transactions import may_undo, undo_permitted
 from flagstaff.admin.undoing_together import report_undone, transaction_context
-from flagstaff.changes import undo_transaction
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.transactions import parts_of
+from flagstaff.history.transactions import Part, parts_of
 from flagstaff.models import RecentChange
 
 __all__ = ["TransactionMixin"]
@@ -45,7 +45,7 @@ class TransactionMixin(UndoingMixin, _Admin):
         typed = text_for_many([part.key for part in parts])
         problems = problems_of(request, typed)
         if request.method == "POST" and problems is not None and not problems:
-            return self._undo_transaction(request, change)
+            return self._undo_transaction(request, parts, change)
         try:
             require_values(parts)
         except FlagstaffError as error:
@@ -64,6 +64,8 @@ class TransactionMixin(UndoingMixin, _Admin):
         page.template_name = "flagstaff/recent_changes/undo_transaction.html"
         return page
 
-    def _undo_transaction(self, request: HttpRequest, change: int) -> HttpResponse:
-        report_undone(self, request, undo_transaction(change))
+    def _undo_transaction(
+        self, request: HttpRequest, parts: Sequence[Part], change: int
+    ) -> HttpResponse:
+        report_undone(self, request, undo_permitted(self.admin_site, request, parts, change))
         return HttpResponseRedirect(self._list_url(request))

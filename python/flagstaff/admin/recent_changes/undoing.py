@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
@@ -30,16 +29,17 @@ from flagstaff.admin.deleting import text_for_many
 from flagstaff.admin.flag_state import state_sentence
 from flagstaff.admin.history_texts import skipped_text, undone_text
 from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.planned import Planned, impact_text, planned_edit
+from flagstaff.admin.planned import Planned, planned, planned_edit
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
+from flagstaff.admin.release_rights import changed_conditions, require_release
 from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.segment_plan import SegmentPlan, plan_segment, plan_text
 from flagstaff.admin.undo_permissions import may_write, write_of
 from flagstaff.admin.undoing_together import report_undone
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.known_texts import refusal_text
-from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import and_more, describe_change, quoted
@@ -84,18 +84,13 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
             self.message_user(request, text % {"count": count}, messages.ERROR)
             return HttpResponseRedirect(self._list_url(request))
         try:
-            planned = preview_undo_events(versions)
+            undone = preview_undo_events(versions)
+            for one in undone:
+                self._require(request, one)
         except FlagstaffError as error:
-            self.message_user(
-                request,
-                _("Not undone: %(why)s") % {"why": refusal_text(str(error))},
-                messages.ERROR,
-            )
-            return HttpResponseRedirect(self._list_url(request))
-        for one in planned:
-            self._require(request, one)
-        possible = [one for one in planned if one.changed is not None]
-        plan = _plan(possible)
+            return self._refused(request, error)
+        possible = [one for one in undone if one.changed is not None]
+        plan = self._plan(request, possible)
         typed = _text_to_type(possible, plan)
         problems = problems_of(request, typed)
         if request.method == "POST" and problems is not None and not problems and possible:
@@ -103,7 +98,12 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
             if shown <= {version for one in possible for version in one.versions}:
                 return self._undo(request, possible, shown)
             problems = [_("Not undone: there has been another change since you opened the page.")]
-        return self._ask(request, planned, plan, typed, problems)
+        return self._ask(request, undone, plan, typed, problems)
+
+    def _refused(self, request: HttpRequest, error: FlagstaffError) -> HttpResponse:
+        text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
+        self.message_user(request, text, messages.ERROR)
+        return HttpResponseRedirect(self._list_url(request))
 
     def _undo(
         self, request: HttpRequest, possible: Sequence[UndoneEvents], shown: set[int]
@@ -124,29 +124,31 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
     def _ask(
         self,
         request: HttpRequest,
-        planned: Sequence[UndoneEvents],
-        plan: Planned | None,
+        undone: Sequence[UndoneEvents],
+        plan: Planned | SegmentPlan | None,
         typed: str,
         problems: list[str] | None,
     ) -> HttpResponse:
-        possible = [one for one in planned if one.changed is not None]
+        possible = [one for one in undone if one.changed is not None]
         count = _count(one for one in possible if _writes([one]))
-        blocked = _count(planned) - _count(possible)
-        impact = "" if plan is None else impact_text(plan)
+        blocked = _count(undone) - _count(possible)
+        impact = plan_text(plan)
+        uses = plan.rows if isinstance(plan, SegmentPlan) else []
         label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
-        if [_brings_back(one) for one in planned] == [True]:
+        if [_brings_back(one) for one in undone] == [True]:
             label = _("Bring back")
         context = {
             "title": _("Undo changes"),
             "flagstaff_parent": "admin/base_site.html",
-            "flagstaff_question": _question(planned, possible),
+            "flagstaff_question": _question(undone, possible),
             "flagstaff_notes": [
                 *_deletion_notes(possible),
                 *_state_notes(possible),
+                *(f"{row.field}: {row.now} → {row.after}" for row in uses),
                 *([impact] if impact else []),
                 *([_blocked_text(blocked)] if blocked else []),
             ],
-            "flagstaff_parts": [_line(request, one) for one in planned],
+            "flagstaff_parts": [_line(request, one) for one in undone],
             "flagstaff_posted": [
                 (UNDO_EVENTS, str(version)) for one in possible for version in one.versions
             ],
@@ -169,8 +171,25 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         admin = admin_of(self.admin_site, one.kind.model)
         if admin is None or not admin.has_view_permission(request):
             raise PermissionDenied
-        if not _may_undo(admin, request, one):
+        row = all_rows(one.kind.model).filter(pk=one.pk).first()
+        if one.changed is None or not one.changed.written:
+            return
+        if not may_write(admin, request, write_of(one.changed), row):
             raise PermissionDenied
+        require_release(self.admin_site, request, one.kind, one.changed, row)
+
+    def _plan(
+        self, request: HttpRequest, possible: Sequence[UndoneEvents]
+    ) -> Planned | SegmentPlan | None:
+        """The effect on users, if one flag or segment changes."""
+        changed = possible[0].changed if len(possible) == 1 else None
+        if changed is None or not changed.written:
+            return None
+        if possible[0].kind is Kind.FLAG:
+            return _plan_of_flag(possible[0].pk, changed)
+        if possible[0].kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
+            return plan_segment(self.admin_site, request, changed.key, *conditions)
+        return None
 
     def _log(self, request: HttpRequest, one: UndoneEvents) -> None:
         """Writes into Django's log of the row, if it exists."""
@@ -228,26 +247,18 @@ def _brings_back(one: UndoneEvents) -> bool:
     return changed is not None and changed.written and changed.old is None
 
 
-def _may_undo(admin: ModelAdmin[Any], request: HttpRequest, one: UndoneEvents) -> bool:
-    row = all_rows(one.kind.model).filter(pk=one.pk).first()
-    changed = one.changed
-    if changed is None or not changed.written:
-        return True
-    return may_write(admin, request, write_of(changed), row)
-
-
-def _plan(possible: Sequence[UndoneEvents]) -> Planned | None:
-    """The effect on users, if one existing flag changes."""
-    if len(possible) != 1 or possible[0].kind is not Kind.FLAG:
+def _plan_of_flag(pk: str, changed: Changed) -> Planned | None:
+    if not changed.new:
         return None
-    changed = possible[0].changed
-    if changed is None or not changed.written or not changed.new or changed.old is None:
-        return None
-    row = all_rows(Kind.FLAG.model).filter(pk=possible[0].pk).first()
+    if changed.old is None:
+        after = FlagState.of_fields(changed.new)
+        plan = planned(changed.key, after._replace(enabled=False), after)
+        return replace(plan, added=len(changed.new.get(ALLOWED) or ()))
+    row = all_rows(Kind.FLAG.model).filter(pk=pk).first()
     return None if row is None else planned_edit(row, changed.new)
 
 
-def _text_to_type(possible: Sequence[UndoneEvents], plan: Planned | None) -> str:
+def _text_to_type(possible: Sequence[UndoneEvents], plan: Planned | SegmentPlan | None) -> str:
     """What a person has to type: as on the page of one undo, or as for several rows."""
     if len(possible) == 1 and not _deletes(possible[0]):
         return "" if plan is None else plan.text_to_type
@@ -258,18 +269,18 @@ def _writes(possible: Sequence[UndoneEvents]) -> bool:
     return any(one.changed is not None and one.changed.written for one in possible)
 
 
-def _question(planned: Sequence[UndoneEvents], possible: Sequence[UndoneEvents]) -> str:
+def _question(undone: Sequence[UndoneEvents], possible: Sequence[UndoneEvents]) -> str:
     if not possible:
         return _("None of these changes can be undone.")
     if not _writes(possible):
         return _("There is nothing to undo.")
-    if len(planned) == 1:
+    if len(undone) == 1:
         text = (
             _("Bring back “%(key)s”?")
-            if _brings_back(planned[0])
+            if _brings_back(undone[0])
             else _("Undo this change of “%(key)s”?")
         )
-        return text % {"key": planned[0].key}
+        return text % {"key": undone[0].key}
     return _("Undo these changes? They are undone in one transaction: all of them, or none.")
 
 
@@ -299,10 +310,7 @@ def _state_text(changed: Changed | None) -> str:
     new = None if changed is None or changed.old is not None else changed.new
     if new is None or "rollout_percent" not in new:
         return ""
-    state = FlagState(
-        new["enabled"], new["rollout_percent"], new.get(RULES) or (), new.get(BUCKET_BY, USER)
-    )
-    return state_sentence(state, len(new.get(ALLOWED, ())))
+    return state_sentence(FlagState.of_fields(new), len(new.get(ALLOWED, ())))
 
 
 def _blocked_text(count: int) -> str:

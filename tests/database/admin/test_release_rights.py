@@ -1,0 +1,346 @@
+"""Who may give a flag to users, or take it from them, by a request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.test import Client
+
+from flagstaff import changes, experiments
+from flagstaff.history import segment_version
+from flagstaff.models import FeatureFlag, Segment
+from tests.support.admin_pages import (
+    FLAGS,
+    SEGMENTS,
+    asks,
+    confirmed,
+    flag_url,
+    form_data,
+    messages_of,
+    notes_of,
+    permit,
+    preview_of,
+    production,
+    staff,
+    text_to_type,
+)
+from tests.support.sql import rows as execute
+
+# Each change is a transaction of its own, as in production: an undo reads the history.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RECENT = "/admin/flagstaff/recentchange/"
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+LOGGED_IN = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+EXCLUDING = [{"conditions": STAFF, "rollout_percent": 0}]
+BY_SEGMENT = [{"conditions": [{"segment": "team"}]}]
+
+
+@pytest.fixture(autouse=True)
+def users() -> None:
+    """Ten users who are not staff."""
+    User.objects.bulk_create([User(username=f"user{number}") for number in range(10)])
+
+
+@pytest.fixture
+def team() -> Segment:
+    """A segment of staff, by which a flag is on."""
+    changes.create_segment("team", STAFF)
+    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
+    return Segment.objects.get()
+
+
+def may(*permissions: str) -> None:
+    """Grants more permissions to the user of the client."""
+    permit(User.objects.get(username="staff"), *permissions)
+
+
+def add(client: Client, **fields: Any) -> Any:
+    """Posts the form of a new flag, and confirms if it asks."""
+    data = {"key": "new", "kind": "release", "rollout_percent": 0, "bucket_by": "user", **fields}
+    return confirm(client, f"{FLAGS}add/", data)
+
+
+def confirm(client: Client, url: str, data: dict[str, Any] | None = None) -> Any:
+    """Posts a form, confirms with the key if a page asks, and follows."""
+    response = client.post(url, {} if data is None else data, follow=True)
+    if not asks(response):
+        return response
+    return client.post(url, confirmed(response, _typed_key=text_to_type(response)), follow=True)
+
+
+def segment_url(segment: Segment, view: str = "change") -> str:
+    return f"{SEGMENTS}{segment.pk}/{view}/"
+
+
+def edit_segment(client: Client, segment: Segment, conditions: object, **fields: str) -> Any:
+    """Posts the form of a segment with other conditions."""
+    url = segment_url(segment)
+    data = form_data(client.get(url)) | {"conditions": json.dumps(conditions), **fields}
+    return client.post(url, data, follow=True)
+
+
+def conditions() -> object:
+    return Segment.objects.get().conditions
+
+
+# Flags.
+
+
+@pytest.mark.parametrize(
+    ("fields", "reaches_users"),
+    [
+        ({"enabled": "on", "rollout_percent": 1}, True),
+        ({"enabled": "on", "rules": json.dumps([{"conditions": STAFF}])}, True),
+        ({"enabled": "on", "allowed_users": "user"}, True),
+        ({"enabled": "on"}, False),
+        ({"rollout_percent": 100}, False),
+        (
+            {"enabled": "on", "rules": json.dumps(EXCLUDING)},
+            False,
+        ),
+    ],
+    ids=["percent", "rule", "allowed user", "nobody", "off", "rule at 0 %"],
+)
+def test_right_to_add_creates_a_flag_for_nobody_only(
+    fields: dict[str, Any], reaches_users: bool
+) -> None:
+    if "allowed_users" in fields:
+        fields = {**fields, "allowed_users": str(User.objects.get(username="user1").pk)}
+    client = staff("add_featureflag", "view_featureflag")
+    response = add(client, **fields)
+    assert FeatureFlag.objects.exists() is not reaches_users
+    if reaches_users:
+        assert "you may neither change nor toggle flags" in response.content.decode()
+        may("toggle_featureflag")
+        add(client, **fields)
+        assert FeatureFlag.objects.exists()
+
+
+@pytest.mark.parametrize(("enabled", "status"), [(True, 403), (False, 200)])
+def test_right_to_add_brings_back_a_flag_for_nobody_only(enabled: bool, status: int) -> None:
+    changes.create("gone", enabled=enabled, rollout_percent=100)
+    version = changes.delete("gone").version
+    client = staff("add_featureflag", "view_featureflag")
+    url = f"{RECENT}?{urlencode({'undo': version})}"
+    assert client.get(url).status_code == status
+    assert client.post(url, {"_confirmed": "1"}, follow=True).status_code == status
+    assert FeatureFlag.objects.exists() is not enabled
+    may("toggle_featureflag")
+    client.post(url, {"_confirmed": "1"})
+    assert FeatureFlag.objects.exists()
+
+
+def test_flag_that_is_brought_back_for_all_users_types_its_key_in_production(
+    operator: Client, settings: Any
+) -> None:
+    production(settings)
+    changes.create("gone", enabled=True, rollout_percent=100)
+    url = f"{RECENT}?{urlencode({'undo': changes.delete('gone').version})}"
+    assert text_to_type(operator.get(url)) == "gone"
+    assert asks(operator.post(url, {"_confirmed": "1"}))
+    assert not FeatureFlag.objects.exists()
+
+
+def test_right_to_delete_takes_no_flag_from_users() -> None:
+    created = changes.create("live", enabled=True, rollout_percent=5).version
+    client = staff("delete_featureflag", "view_featureflag")
+    flag = FeatureFlag.objects.get()
+    action = {"action": "delete_selected", "_selected_action": flag.pk, "post": "yes"}
+    for url, data in (
+        (flag_url(flag, "delete"), {"post": "yes"}),
+        (flag_url(flag, "history"), {"_undo": created, "_confirmed": "1"}),
+        (f"{RECENT}?undo={created}", {"_confirmed": "1"}),
+    ):
+        assert client.post(url, data).status_code == 403
+    client.post(FLAGS, action)
+    assert FeatureFlag.objects.exists()
+    changes.disable("live")
+    assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 302
+    assert not FeatureFlag.objects.exists()
+
+
+def test_transaction_that_is_undone_brings_no_flag_back_without_the_right() -> None:
+    changes.create("gone", enabled=True, rollout_percent=100)
+    changes.create("other")
+    with transaction.atomic():
+        version = changes.delete("gone").version
+        changes.delete("other")
+    client = staff("add_featureflag", "view_featureflag")
+    url = f"{RECENT}?undo-transaction={version}"
+    assert client.post(url, {"_confirmed": "1"}).status_code == 403
+    assert not FeatureFlag.objects.exists()
+    may("toggle_featureflag")
+    assert client.post(url, {"_confirmed": "1"}).status_code == 302
+    assert FeatureFlag.objects.count() == 2
+
+
+def test_most_users_become_allowed_users_only_after_a_question(
+    operator: Client, settings: Any
+) -> None:
+    production(settings)
+    changes.create("beta", enabled=True)
+    flag = FeatureFlag.objects.get()
+    url = flag_url(flag, "allowed-users")
+    operator.post(url, {"names": "user0,user1", "_add": "1"})
+    assert flag.allowed_users.count() == 2
+    names = ",".join(f"user{number}" for number in range(10))
+    response = operator.post(url, {"names": names, "_add": "1"})
+    assert (notes_of(response), text_to_type(response)) == (["8 users gain the flag."], "beta")
+    back = operator.post(url, confirmed(response, _edit="1"))
+    assert names in back.content.decode()
+    assert asks(operator.post(url, confirmed(response, _typed_key="x")))
+    assert flag.allowed_users.count() == 2
+    operator.post(url, confirmed(response, _typed_key="beta"))
+    assert flag.allowed_users.count() == 10
+
+
+# Segments.
+
+
+def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
+    client = staff("change_segment", "view_segment")
+    for shown in ("1 flag that you may not see", "“by_team”"):
+        response = edit_segment(client, team, LOGGED_IN, _confirmed="1", _typed_key="team")
+        assert f"the rules of {shown} use the segment “team”" in response.content.decode()
+        assert conditions() == STAFF
+        may("view_featureflag")
+    edit_segment(client, team, STAFF, description="The team")
+    assert Segment.objects.get().description == "The team"
+    changes.disable("by_team")
+    edit_segment(client, team, LOGGED_IN)
+    assert conditions() == LOGGED_IN
+
+
+@pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all", "recent", "transaction"])
+def test_segment_comes_back_only_with_the_right_for_its_flags(button: str, team: Segment) -> None:
+    first = segment_version("team")
+    with transaction.atomic():
+        version = changes.update_segment("team", {"conditions": LOGGED_IN}).version
+        changes.update_segment("team", {"description": "All"})
+    newest = segment_version("team")
+    client = staff("change_segment", "view_segment")
+    history = segment_url(team, "history")
+    urls: dict[str, tuple[str, dict[str, Any]]] = {
+        "_undo": (history, {"_undo": newest}),
+        "_restore": (history, {"_restore": first}),
+        "_undo_all": (history, {"_undo_all": newest}),
+        "recent": (f"{RECENT}?undo={newest}", {}),
+        "transaction": (f"{RECENT}?undo-transaction={version}", {}),
+    }
+    url, data = urls[button]
+    data = {**data, "_confirmed": "1"}
+    response = client.post(url, data, follow=True)
+    assert "1 flag that you may not see use the segment “team”" in str(messages_of(response))
+    assert conditions() == LOGGED_IN
+    may("toggle_featureflag")
+    client.post(url, data)
+    assert conditions() == STAFF
+
+
+def test_right_to_add_segments_fills_no_gap_in_rules() -> None:
+    changes.create_segment("team", STAFF)
+    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
+    execute("DELETE FROM flagstaff_segment")
+    client = staff("add_segment")
+    data = {"key": "team", "conditions": json.dumps(LOGGED_IN), "_confirmed": "1"}
+    client.post(f"{SEGMENTS}add/", data)
+    assert not Segment.objects.exists()
+    may("toggle_featureflag")
+    client.post(f"{SEGMENTS}add/", data)
+    assert Segment.objects.exists()
+
+
+def test_segment_asks_with_a_row_for_each_use_and_different_users(
+    operator: Client, team: Segment
+) -> None:
+    changes.create("also", enabled=True, rules=[*BY_SEGMENT, *EXCLUDING])
+    changes.create("disabled", rules=BY_SEGMENT)
+    experiments.create("price", rules=BY_SEGMENT)
+    experiments.start("price")
+    response = edit_segment(operator, team, LOGGED_IN)
+    counts = ["1 of 11", "11 of 11"]
+    assert preview_of(response) == {
+        "also": counts,
+        "by_team": counts,
+        "disabled": ["off", "off"],
+        "experiment price": counts,
+    }
+    assert notes_of(response) == ["10 different users gain or lose something."]
+    assert conditions() == STAFF
+    operator.post(segment_url(team), confirmed(response))
+    assert conditions() == LOGGED_IN
+
+
+def test_segment_that_only_narrows_is_saved_at_once(operator: Client, team: Segment) -> None:
+    response = edit_segment(operator, team, [{**LOGGED_IN[0], "values": ["never"]}])
+    assert "1 user gains or loses something." in messages_of(response)[0]
+    assert conditions() != STAFF
+
+
+@pytest.mark.parametrize(
+    ("changed", "typed"),
+    [
+        (LOGGED_IN, "team"),
+        ([{"attribute": "is_authenticated", "operator": "in", "values": [False]}], "team"),
+        ([{"attribute": "plan", "operator": "in", "values": ["paid"]}], "team"),
+        ([*LOGGED_IN, {"attribute": "groups", "operator": "in", "values": ["beta"]}], ""),
+    ],
+    ids=["most", "anonymous", "not counted", "few"],
+)
+def test_segment_in_production_types_its_key_for_the_largest_consequence(
+    changed: Any, typed: str, operator: Client, team: Segment, settings: Any
+) -> None:
+    production(settings)
+    beta = Group.objects.create(name="beta")
+    beta.user_set.add(*User.objects.filter(username__in=["user1", "user2"]))
+    response = edit_segment(operator, team, changed)
+    assert (asks(response), text_to_type(response)) == (True, typed)
+    edit_segment(operator, team, changed, _confirmed="1", _typed_key="x")
+    assert (conditions() == changed) is not bool(typed)
+    edit_segment(operator, team, changed, _confirmed="1", _typed_key="team")
+    assert conditions() == changed
+
+
+@pytest.mark.parametrize("page", ["history", "recent"])
+def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
+    page: str, operator: Client, team: Segment, settings: Any
+) -> None:
+    changes.update_segment("team", {"conditions": LOGGED_IN})
+    version = changes.update_segment("team", {"conditions": STAFF}).version
+    production(settings)
+    history = segment_url(team, "history")
+    url = history if page == "history" else f"{RECENT}?undo={version}"
+    data = {"_undo": version} if page == "history" else {}
+    response = operator.post(url, data)
+    html = response.content.decode()
+    assert text_to_type(response) == "team"
+    assert "10 different users gain or lose something." in notes_of(response)
+    assert ("by_team" in html, "11 of 11" in html) == (True, True)
+    for wrong, after in (("", STAFF), ("team", LOGGED_IN)):
+        operator.post(url, {**data, "_confirmed": "1", "_typed_key": wrong})
+        assert conditions() == after
+
+
+def test_pages_count_the_members_of_the_groups_that_they_name(operator: Client) -> None:
+    beta = Group.objects.create(name="beta")
+    beta.user_set.add(*User.objects.filter(username__in=["user1", "user2"]))
+    named = [{"attribute": "groups", "operator": "in", "values": ["beta", "none"]}]
+    changes.create_segment("team", named)
+    changes.create("by_group", rules=[{"conditions": named}])
+    for url in (segment_url(Segment.objects.get()), flag_url(FeatureFlag.objects.get())):
+        html = operator.get(url).content.decode()
+        assert "Groups: “beta” has 2 members, “none” has 0 members." in html
+
+
+def test_flags_that_the_user_may_not_see_are_a_number(team: Segment) -> None:
+    experiments.create("price", rules=BY_SEGMENT)
+    client = staff("change_segment", "view_segment", "toggle_featureflag")
+    rows = preview_of(edit_segment(client, team, LOGGED_IN))
+    assert rows["flags and experiments that you may not see"] == ["1", "1"]
+    assert "experiment price" not in rows
