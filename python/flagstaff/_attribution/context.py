@@ -15,6 +15,7 @@ __all__ = [
     "current_actor",
     "current_attribution",
     "current_reason",
+    "current_source",
 ]
 
 #: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
@@ -51,6 +52,11 @@ def current_actor() -> str:
 def current_reason() -> str:
     """Returns the reason that the present changes are attributed with, or an empty text."""
     return _current_value("flagstaff.reason")
+
+
+def current_source() -> str:
+    """Returns where the present changes come from, such as "admin", or an empty text."""
+    return _current_value("flagstaff.source")
 
 
 @contextmanager

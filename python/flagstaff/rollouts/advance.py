@@ -23,6 +23,7 @@ from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import Evidence, Verdict
+from flagstaff.rollouts.schedulers import problem_of_scheduler, scheduler_of
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.verdict import judge
 
@@ -89,9 +90,11 @@ def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
     # Without a flag it would be paused by now.
     flag = cast("FlagRow", flag)
     first, old = steps_of(plan)[0], flag.rollout_percent
-    if problem := problem_of_flag(flag, first):
+    if problem := problem_of_flag(flag, first) or problem_of_scheduler(plan, flag):
         return _pause(plan, now, f"not started, {problem}")
     text = f"started: rollout {old} → {first.percent} %"
+    if scheduler := scheduler_of(plan):
+        text += f"; scheduled by {scheduler}"
     with acting_as(ACTOR, reason=text, source=_SOURCE):
         transitions.enter_step(plan, 0, now, expect_version=plan.flag_version)
         record(plan, PlanEvent.Kind.STARTED, text)

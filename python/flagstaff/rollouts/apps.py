@@ -59,6 +59,9 @@ class RolloutsConfig(OptionalApp, AppConfig):
 
         for model in (Plan, PlanEvent):
             model._base_manager.using(conf.database).filter(actor=pk).update(actor="")
+        # Not None: the start needs somebody who has the right.
+        scheduled = Plan._base_manager.using(conf.database).filter(scheduled_by=pk)
+        scheduled.update(scheduled_by="")
 
     def jobs(self) -> Sequence[Job]:
         """Returns the job that drives the plans."""

@@ -6,6 +6,7 @@ from django.db import connections
 
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import FlagRow, model_of
+from flagstaff._text.rule_parts import can_grant
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
@@ -112,13 +113,4 @@ def problem_of_flag(flag: FlagRow, first: Step | None = None) -> str | None:
 def rules_can_grant(flag: FlagRow) -> bool:
     """Whether a rule can give the flag to a user. True if the rules cannot be read."""
     field = rules_field(model_of(flag))
-    rules = None if field is None else getattr(flag, field.name)
-    if rules is None or rules == []:
-        return False
-    if not isinstance(rules, list):
-        return True
-    return any(_percent(rule) != 0 for rule in rules)
-
-
-def _percent(rule: object) -> object:
-    return rule.get("rollout_percent") if isinstance(rule, dict) else None
+    return field is not None and can_grant(getattr(flag, field.name))

@@ -105,6 +105,8 @@ _VERDICTS: Final = [
 ]
 
 _EVENTS: Final = [
+    _("started: rollout %(old)s → %(new)s %%; scheduled by user %(actor)s"),
+    _("started: rollout %(old)s → %(new)s %%; scheduled by %(actor)s"),
     _("started: rollout %(old)s → %(new)s %%"),
     _("created with the steps %(steps)s"),
     _("starts at %(time)s"),
@@ -243,6 +245,11 @@ _REFUSED: Final = [
         "%(command)s and try again"
     ),
     _("the flag is disabled; enable it with %(command)s"),
+    _("the user who scheduled it no longer exists; start it yourself"),
+    _(
+        "user %(actor)s, who scheduled it, may neither change nor toggle the flag any more; start "
+        "it yourself"
+    ),
 ]
 
 #: All texts of plans, and those of the changes that a plan makes.

@@ -114,6 +114,11 @@ class Plan(models.Model):
     )
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+    #: The user who scheduled the start in the admin, and needs the right at the start, too; empty
+    #: for a user who was forgotten. None if code or a command has scheduled it.
+    scheduled_by: models.Field[Any, str | None] = models.TextField(  # noqa: DJ001
+        _("scheduled by"), null=True, blank=True
+    )
     created_at: models.Field[Any, datetime] = TimeField(
         _("created at"), db_default=Now(), editable=False
     )

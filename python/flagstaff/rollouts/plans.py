@@ -16,7 +16,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._attribution.context import current_actor, current_reason, current_source
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
@@ -59,6 +59,8 @@ __all__ = [
     "start",
 ]
 
+# The source of what users do in the admin.
+_ADMIN = "admin"
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
@@ -327,7 +329,10 @@ def _require_above(flag: FlagRow, first: Step) -> None:
 
 
 def _schedule(plan: Plan, starts_at: datetime) -> None:
-    """Lets the driver start the plan. What the plan has seen is the present flag."""
+    """Lets the driver start the plan. What the plan has seen is the present flag.
+
+    The driver asks again whether a user of the admin may release the flag; code is trusted.
+    """
     require(plan.key, problem_of_database())
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
@@ -337,6 +342,7 @@ def _schedule(plan: Plan, starts_at: datetime) -> None:
         )
     plan.starts_at = starts_at
     see_flag(plan, version_of(Kind.FLAG, _flag_of(plan).pk))
+    plan.scheduled_by = current_actor() if current_source() == _ADMIN else None
     transitions.save(plan, database_now())
     record(plan, PlanEvent.Kind.SCHEDULED, f"starts at {starts_at.isoformat(timespec='seconds')}")
 

@@ -41,6 +41,7 @@ _CHANGING = (
     "step",
     "due_at",
     "starts_at",
+    "scheduled_by",
     "flag_version",
     "seen_flag",
     "run_id",

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_history, flag_version, forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp, database_now
 from flagstaff.rollouts.driver import _advance, run_plans
@@ -28,6 +28,7 @@ from flagstaff.rollouts.models import (
     StepRun,
 )
 from flagstaff.rollouts.reports import PlanReport
+from tests.support.admin_pages import permit
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -419,6 +420,59 @@ def test_scheduled_plan_of_a_changed_flag_is_paused() -> None:
     Plan.objects.update(starts_at=ClockTimestamp())
     run()
     assert plan_of().reason == ("not started, ana changed the flag: rollout_percent 0 → 1")
+
+
+def schedule_as(source: str, *permissions: str) -> User:
+    """Schedules a plan that is due, by a member of staff with these permissions."""
+    user = User.objects.create_user("ana", is_staff=True)
+    permit(user, *permissions)
+    with acting_as(user, source=source):
+        schedule(-timedelta(hours=1))
+    return user
+
+
+@pytest.mark.parametrize("right", ["toggle_featureflag", "change_featureflag"])
+def test_scheduled_plan_starts_if_the_scheduler_still_has_the_right(right: str) -> None:
+    user = schedule_as("admin", right)
+    run()
+    assert (plan_of().state, rollout()) == (State.RUNNING, 5)
+    event = flag_history(KEY)[0]
+    reason = f"started: rollout 0 → 5 %; scheduled by user {user.pk}"
+    assert (event.actor, event.reason) == ("rollout plan", reason)
+
+
+@pytest.mark.parametrize("lost", ["permission", "active", "staff", "deleted", "forgotten"])
+def test_scheduled_plan_pauses_if_the_scheduler_has_lost_the_right(lost: str) -> None:
+    user = schedule_as("admin", "toggle_featureflag")
+    pk = user.pk
+    if lost == "permission":
+        user.user_permissions.clear()
+    elif lost == "deleted":
+        user.delete()
+    elif lost == "forgotten":
+        forget_user(pk)
+    else:
+        User.objects.update(**{f"is_{lost}": False})
+    run()
+    assert (plan_of().state, rollout()) == (State.PAUSED, 0)
+    gone = "not started, the user who scheduled it no longer exists; start it yourself"
+    named = (
+        f"not started, user {pk}, who scheduled it, may neither change nor toggle the flag any "
+        "more; start it yourself"
+    )
+    assert plan_of().reason == (gone if lost in {"deleted", "forgotten"} else named)
+
+
+def test_plan_that_code_or_a_command_has_scheduled_needs_no_right() -> None:
+    user = schedule_as("command")
+    run()
+    reason = f"started: rollout 0 → 5 %; scheduled by user {user.pk}"
+    assert flag_history(KEY)[0].reason == reason
+    make_flag("by_name")
+    with acting_as("deploy"):
+        rollouts.create("by_name", STEPS, starts_at=database_now() - timedelta(hours=1))
+    run_plans()
+    assert flag_history("by_name")[0].reason == "started: rollout 0 → 5 %; scheduled by deploy"
 
 
 @pytest.mark.parametrize(("minutes", "is_written"), [(4.5, False), (0, True), (9_999, True)])

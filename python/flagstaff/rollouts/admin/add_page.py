@@ -6,26 +6,38 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
+from flagstaff._text.local_formats import local_time_text
+from flagstaff.admin.confirmation import (
+    ConfirmationMixin,
+    ConfirmationNeededError,
+    posted_fields,
+    problems_of,
+)
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.forms import GuardRows, PlanForm, StepRows, guard_rows, step_rows
+from flagstaff.rollouts.admin.releasing import planned_steps
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan
+from flagstaff.rollouts.transitions import steps_of
 
 __all__ = ["AddPageMixin"]
 
 # The name of the button that adds empty rows, and the number of them.
 _MORE, _MORE_ROWS = "_more", 3
+# The name of the button that leads from the confirmation back to the form.
+_EDIT = "_edit"
 # The keys that the form suggests.
 _MAX_KEYS = 500
 
@@ -35,7 +47,7 @@ else:
     _ModelAdmin = object
 
 
-class AddPageMixin(_ModelAdmin):
+class AddPageMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before the mixin of the page of a plan."""
 
     def changeform_view(
@@ -56,12 +68,15 @@ class AddPageMixin(_ModelAdmin):
             form = PlanForm(initial={"key": key}, keys=_keys())
             above = 0 if flag is None else flag.rollout_percent
             return self._form_page(request, form, step_rows(above=above), guard_rows())
-        if _MORE in request.POST:
-            return self._with_more_rows(request)
+        if _MORE in request.POST or _EDIT in request.POST:
+            return self._same_form(request)
         form = PlanForm(request.POST, keys=_keys())
         steps, guards = step_rows(request.POST), guard_rows(request.POST)
         is_valid = all([form.is_valid(), steps.is_valid(), guards.is_valid()])
-        plan = self._create(request, form, steps, guards) if is_valid else None
+        try:
+            plan = self._create(request, form, steps, guards) if is_valid else None
+        except ConfirmationNeededError as needed:
+            return needed.page
         if plan is None:
             return self._form_page(request, form, steps, guards)
         text = _("The rollout plan of “%(key)s” was created.") % {"key": plan.key}
@@ -73,27 +88,63 @@ class AddPageMixin(_ModelAdmin):
         self, request: HttpRequest, form: PlanForm, steps: StepRows, guards: GuardRows
     ) -> Plan | None:
         """Creates the plan; None with an error of the form if that fails."""
-        key = form.cleaned_data["key"]
-        if not may(self.admin_site, request, "toggle", _flag(key)):
+        key, flag = form.cleaned_data["key"], _flag(form.cleaned_data["key"])
+        if not may(self.admin_site, request, "toggle", flag):
             raise PermissionDenied
         try:
-            return plans.create(
-                key,
-                steps.steps(),
-                guards=guards.guards(),
-                required_users=form.cleaned_data["required_users"],
-                starts_at=form.cleaned_data["starts_at"],
-            )
+            with transaction.atomic(using=conf.database):
+                plan = plans.create(
+                    key,
+                    steps.steps(),
+                    guards=guards.guards(),
+                    required_users=form.cleaned_data["required_users"],
+                    starts_at=form.cleaned_data["starts_at"],
+                )
+                if flag is not None and plan.starts_at is not None:
+                    # Nobody is asked at the start, so this is the release.
+                    self._require_confirmation(request, plan, flag)
+                return plan
         except InvalidPlanError as error:
             form.add_error(None, PLAN_TEXTS.translate(str(error)))
         except FlagstaffError as error:
             form.add_error("key", PLAN_TEXTS.translate(str(error)))
         return None
 
-    def _with_more_rows(self, request: HttpRequest) -> HttpResponse:
-        """The same form with more empty rows. Nothing is checked or saved."""
+    def _require_confirmation(self, request: HttpRequest, plan: Plan, flag: FlagRow) -> None:
+        """Asks for the next and for the last step, unless the page that asks was posted.
+
+        Raises ConfirmationNeededError, which takes the plan back.
+        """
+        ahead = planned_steps(flag, steps_of(plan), 0)
+        # The form has checked the reason.
+        problems = problems_of(request, ahead.text_to_type, needs_reason=False)
+        if problems is not None and not problems:
+            return
+        starts_at = "" if plan.starts_at is None else local_time_text(plan.starts_at)
+        question = _("Let the rollout plan of “%(key)s” start at %(time)s by itself?")
+        page = self.confirmation(
+            request,
+            flag,
+            {
+                "title": _("Plan a rollout"),
+                "add": True,
+                "flagstaff_question": question % {"key": plan.key, "time": starts_at},
+                "flagstaff_rows": ahead.rows,
+                "flagstaff_notes": ahead.notes,
+                "flagstaff_posted": posted_fields(request),
+                "flagstaff_may_edit": True,
+                "flagstaff_typed": ahead.text_to_type,
+                "flagstaff_problems": problems,
+                "flagstaff_label": _("Schedule"),
+                "flagstaff_version": None,
+            },
+        )
+        raise ConfirmationNeededError(page)
+
+    def _same_form(self, request: HttpRequest) -> HttpResponse:
+        """The same form, perhaps with more empty rows. Nothing is checked or saved."""
         data = request.POST.copy()
-        name = f"{data[_MORE]}-TOTAL_FORMS"
+        name = f"{data.get(_MORE, '')}-TOTAL_FORMS"
         total = data.get(name, "")
         if total.isascii() and total.isdigit() and len(total) <= len("100"):
             data[name] = str(int(total) + _MORE_ROWS)

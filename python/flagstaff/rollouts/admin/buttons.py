@@ -14,15 +14,15 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.planned import Planned, planned_edit
 from flagstaff.rollouts import plans
+from flagstaff.rollouts.admin.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.admin.texts import NONE, duration
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["Button", "buttons_of", "planned_step", "preview", "version_of_plan"]
+__all__ = ["Button", "buttons_of", "preview", "steps_after", "version_of_plan"]
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,9 @@ def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow
     return rows
 
 
-def planned_step(plan: Plan, button: Button, flag: FlagRow | None) -> Planned | None:
-    """Returns what the button does to the flag. Counts the users, for at most a second."""
-    if flag is None:
-        return None
-    step = steps_of(plan)[button.step or 0]
-    return planned_edit(flag, {"rollout_percent": step.percent})
+def steps_after(plan: Plan, button: Button, flag: FlagRow | None) -> PlannedSteps | None:
+    """Returns what the button does to the flag. Counts the users, for at most two seconds."""
+    return None if flag is None else planned_steps(flag, steps_of(plan), button.step or 0)
 
 
 def _place(index: int, count: int) -> str:

@@ -19,14 +19,13 @@ from flagstaff.admin.attribution import VERSION
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.planned import impact_text
 from flagstaff.conf import conf
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import (
     Button,
     buttons_of,
-    planned_step,
     preview,
+    steps_after,
     version_of_plan,
 )
 from flagstaff.rollouts.admin.clock import time_of
@@ -123,8 +122,8 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         buttons = buttons_of(plan) if _is_newest(plan) else ()
         button = next((one for one in buttons if one.name == name), None)
         asks = button is not None and bool(button.question)
-        change = planned_step(plan, button, flag) if button is not None and asks else None
-        typed = "" if change is None else change.text_to_type
+        ahead = steps_after(plan, button, flag) if button is not None and asks else None
+        typed = "" if ahead is None else ahead.text_to_type
         if button is None or (asks and request.POST.get(VERSION) != version_of_plan(plan)):
             text = _(
                 "Not saved: the plan has changed since you opened the page. The page now shows the "
@@ -133,11 +132,12 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             self.message_user(request, text, messages.ERROR)
         elif asks and (problems := problems_of(request, typed)) != []:
             context = {
-                "flagstaff_notes": [text] if change and (text := impact_text(change)) else [],
+                "flagstaff_rows": [*preview(plan, button, flag), *(ahead.rows if ahead else [])],
+                "flagstaff_notes": ahead.notes if ahead else [],
                 "flagstaff_typed": typed,
                 "flagstaff_problems": problems,
             }
-            return self._confirm(request, plan, button, flag, context)
+            return self._confirm(request, plan, button, context)
         else:
             button.press(plan.key)
             text = str(button.done) % {"key": plan.key}
@@ -163,13 +163,11 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         request: HttpRequest,
         plan: Plan,
         button: Button,
-        flag: FlagRow | None,
         more: Mapping[str, object],
     ) -> HttpResponse:
         context = {
             "title": str(button.label),
             "flagstaff_question": str(button.question) % {"key": plan.key},
-            "flagstaff_rows": preview(plan, button, flag),
             "flagstaff_version": version_of_plan(plan),
             "flagstaff_button": _BUTTON,
             "flagstaff_target": button.name,

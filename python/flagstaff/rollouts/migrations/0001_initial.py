@@ -147,6 +147,10 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 (
+                    "scheduled_by",
+                    models.TextField(blank=True, null=True, verbose_name="scheduled by"),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),

@@ -31,6 +31,7 @@ from tests.support.admin_pages import (
     notes_of,
     page,
     permit,
+    preview_of,
     problems_of,
     production,
     staff,
@@ -339,27 +340,38 @@ def test_change_that_gives_the_flag_asks_first(operator: Client, pending: Plan) 
             then(KEY)
 
 
-def test_step_to_most_users_asks_for_the_key_in_production(
-    operator: Client, running: Plan, settings: Any
+@pytest.mark.parametrize(("last", "typed"), [("100", KEY), ("30", "")])
+def test_last_step_decides_about_the_typed_key_in_production(
+    last: str, typed: str, operator: Client, flag: FeatureFlag, settings: Any
 ) -> None:
     production(settings)
     # Fixed primary keys, because they decide who is in the 25 %.
     User.objects.bulk_create(User(pk=pk, username=f"user{pk}") for pk in range(10**6, 10**6 + 20))
-    press(operator, running, "jump")
+    plan = rollouts.create(KEY, ["5:4h", "25:1d", f"{last}:1h"])
+    for name, after in (("start", (State.RUNNING, 0, 5)), ("jump", (State.RUNNING, 1, 25))):
+        before = stored()
+        response = press(operator, plan, name)
+        if typed:
+            assert problems_of(response) == [f"Not confirmed: type “{KEY}” exactly."]
+            assert stored() == before
+            press(operator, plan, name, _typed_key=typed)
+        assert stored() == after
+    operator.post(plan_url(plan), {"_plan": "pause"})
+    press(operator, plan, "resume", _typed_key=typed)
     assert stored() == (State.RUNNING, 1, 25)
-    refused = press(operator, running, "jump")
-    assert problems_of(refused) == [f"Not confirmed: type “{KEY}” exactly."]
-    assert stored() == (State.RUNNING, 1, 25)
-    press(operator, running, "jump", _typed_key=KEY)
-    assert stored() == (State.RUNNING, 2, 100)
 
 
 def test_jump_counts_the_users_and_goes_to_the_next_step(operator: Client, running: Plan) -> None:
     assert "Jump to 25 %" in page(operator, plan_url(running))
     data = {"_plan": "jump", "expect_version": version(operator, running)}
-    [note] = notes_of(operator.post(plan_url(running), data))
+    response = operator.post(plan_url(running), data)
+    note, last = notes_of(response)
     assert note.startswith("5 → 25 %: ")
     assert "1 user" in note
+    assert last == "The plan can reach its last step, 100 %, without another question."
+    rows = preview_of(response)
+    assert rows["users at the next step, 25 %"][1].endswith(" of 1")
+    assert rows["users at the last step, 100 %"][1] == "1 of 1"
     press(operator, running, "jump")
     assert stored() == (State.RUNNING, 1, 25)
     press(operator, running, "jump")

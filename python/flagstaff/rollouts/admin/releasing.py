@@ -1,0 +1,74 @@
+"""What a plan does to the users at its next step, and at the last one, which needs no person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import FlagRow
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.consequence import FlagState
+from flagstaff.admin.planned import Planned, impact_text, planned
+from flagstaff.rollouts.steps import Step
+
+__all__ = ["PlannedSteps", "planned_steps"]
+
+
+@dataclass(frozen=True)
+class PlannedSteps:
+    """The changes of the flag by the next step and by the last one."""
+
+    next: Planned
+    last: Planned
+
+    @property
+    def text_to_type(self) -> str:
+        """The key, if one of the steps needs it to be typed; else an empty text."""
+        return self.next.text_to_type or self.last.text_to_type
+
+    @property
+    def rows(self) -> list[PreviewRow]:
+        """How many users have the flag now, and after each of the two steps."""
+        labels = {
+            _("users at the next step, %(percent)s %%"): self.next,
+            _("users at the last step, %(percent)s %%"): self.last,
+        }
+        return [
+            PreviewRow(label % {"percent": one.after.rollout_percent}, *_sides(one))
+            for label, one in labels.items()
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What happens to the users at once, and what follows without a person."""
+        text = _("The plan can reach its last step, %(percent)s %%, without another question.")
+        last = text % {"percent": self.last.after.rollout_percent}
+        return [one for one in (impact_text(self.next), last) if one]
+
+
+def planned_steps(flag: FlagRow, steps: Sequence[Step], index: int) -> PlannedSteps:
+    """Returns what the steps from `index` on do to the users. Counts for at most two seconds."""
+    now = FlagState.of(flag)
+    first, last = (now._replace(rollout_percent=step.percent) for step in (steps[index], steps[-1]))
+    at_next = planned(flag.key, now, first)
+    if first == last:
+        return PlannedSteps(at_next, at_next)
+    if at_next.impact is None:
+        # A second count would take as long, and fail, too.
+        return PlannedSteps(at_next, Planned(flag.key, now, last, None))
+    return PlannedSteps(at_next, planned(flag.key, now, last))
+
+
+def _sides(change: Planned) -> tuple[str, str]:
+    if change.impact is None:
+        return _("not counted"), _("not counted")
+    found, text = change.impact, _("%(count)s of %(users)s")
+    users = local_number(found.users)
+    before, after = (
+        text % {"count": local_number(count), "users": users}
+        for count in (found.after - found.gain + found.lose, found.after)
+    )
+    return before, after
