@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.history import entries as reader
-from flagstaff.history import flag_history, value_history
+from flagstaff.history import flag_history, segment_history, value_history
 from flagstaff.history.grouping import COLUMNS, group_entries
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import range_of_event
@@ -21,12 +21,13 @@ from flagstaff.models import Change
 pytestmark = pytest.mark.django_db
 
 RECEIVER = "receiver"
-TABLES = ("flagstaff_featureflag", "flagstaff_keyvaluestore")
+TABLES = ("flagstaff_featureflag", "flagstaff_keyvaluestore", "flagstaff_segment")
 INSERT = """
     INSERT INTO flagstaff_change
         (transaction_id, relation, object_table, object_pk, key, action, old, new, actor, role)
     SELECT number, relation, CASE relation
-            WHEN 'k' THEN 'flagstaff_keyvaluestore'::regclass ELSE 'flagstaff_featureflag' END,
+            WHEN 'k' THEN 'flagstaff_keyvaluestore'::regclass WHEN 's' THEN 'flagstaff_segment'
+            ELSE 'flagstaff_featureflag' END,
         pk, 'key', 'update', old::jsonb, new::jsonb, actor, role
     FROM (VALUES (%s, %s::"char", %s, %s, %s, %s, %s))
         AS entry (number, relation, pk, old, new, actor, role)
@@ -37,7 +38,7 @@ INSERT = """
 ENTRIES = st.lists(
     st.tuples(
         st.integers(1, 3),
-        st.sampled_from("fmk"),
+        st.sampled_from("fmks"),
         st.sampled_from("12"),
         st.sampled_from([None, "ana", "ben"]),
         st.sampled_from(["app", "dba"]),
@@ -57,6 +58,7 @@ OTHER_FLAG = (1, "f", "2", "ana", "app")
 OTHER_TRANSACTION = (2, "f", "1", "ana", "app")
 USERS = (1, "m", "1", "ana", "app")
 VALUE = (1, "k", "1", "ana", "app")
+SEGMENT = (1, "s", "1", "ana", "app")
 
 
 @pytest.fixture(autouse=True)
@@ -101,14 +103,18 @@ def groups_in_python() -> list[list[int]]:
 
 
 def all_events() -> list[Any]:
-    return flag_history(limit=None) + value_history(limit=None)
+    return [
+        *flag_history(limit=None),
+        *value_history(limit=None),
+        *segment_history(limit=None),
+    ]
 
 
 @EXAMPLES
 @given(entries=ENTRIES)
 @example(entries=[ANA, BEN, ANA])
 @example(entries=[ANA, OTHER_TRANSACTION, ANA])
-@example(entries=[ANA, OTHER_FLAG, USERS, VALUE, BEN, ANA])
+@example(entries=[ANA, OTHER_FLAG, USERS, VALUE, SEGMENT, BEN, ANA])
 def test_grouping_in_python_and_in_sql_agree(entries: list[Any]) -> None:
     with transaction.atomic():
         insert(entries)
