@@ -12,6 +12,7 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import changes, experiments
+from flagstaff.admin import FeatureFlagAdmin, segment_plan
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import (
@@ -243,6 +244,24 @@ def test_segment_comes_back_only_with_the_right_for_its_flags(button: str, team:
     assert conditions() == STAFF
 
 
+def test_permission_for_single_flags_decides_about_segments_and_deletions(
+    team: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_change_permission(_admin: object, _request: object, obj: Any = None) -> bool:
+        return obj is None or obj.owner == "us"
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_change_permission", has_change_permission)
+    client = staff("view_featureflag", "delete_featureflag", "change_segment", "view_segment")
+    edit_segment(client, team, LOGGED_IN, _confirmed="1")
+    flag = FeatureFlag.objects.get()
+    assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 403
+    assert conditions() == STAFF
+    FeatureFlag.objects.update(owner="us")
+    edit_segment(client, team, LOGGED_IN, _confirmed="1")
+    assert conditions() == LOGGED_IN
+    assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 302
+
+
 def test_right_to_add_segments_fills_no_gap_in_rules() -> None:
     changes.create_segment("team", STAFF)
     changes.create("by_team", enabled=True, rules=BY_SEGMENT)
@@ -275,6 +294,29 @@ def test_segment_asks_with_a_row_for_each_use_and_different_users(
     assert conditions() == STAFF
     operator.post(segment_url(team), confirmed(response))
     assert conditions() == LOGGED_IN
+
+
+def test_user_who_gains_one_flag_and_loses_another_is_counted_once(
+    operator: Client, team: Segment
+) -> None:
+    without = [{"conditions": [{"segment": "team", "negate": True}]}]
+    changes.create("others", enabled=True, rules=without)
+    response = edit_segment(operator, team, [{**STAFF[0], "values": [False]}])
+    rows = preview_of(response)
+    assert rows["by_team"] == ["1 of 11", "10 of 11"]
+    assert rows["others"] == ["10 of 11", "1 of 11"]
+    assert notes_of(response) == ["11 different users gain or lose something."]
+
+
+def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
+    operator: Client, team: Segment, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production(settings)
+    monkeypatch.setattr(segment_plan, "COUNT_TIMEOUT", 0)
+    response = edit_segment(operator, team, [*STAFF, *LOGGED_IN])
+    assert preview_of(response) == {"by_team": ["not counted", "not counted"]}
+    assert notes_of(response) == ["The users cannot be counted."]
+    assert text_to_type(response) == "team"
 
 
 def test_segment_that_only_narrows_is_saved_at_once(operator: Client, team: Segment) -> None:
