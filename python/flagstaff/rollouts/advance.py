@@ -23,7 +23,7 @@ from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import Evidence, Verdict
-from flagstaff.rollouts.schedulers import problem_of_scheduler, scheduler_of
+from flagstaff.rollouts.schedulers import problem_of_scheduler, scheduled_text
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.verdict import judge
 
@@ -93,8 +93,7 @@ def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
     if problem := problem_of_flag(flag, first) or problem_of_scheduler(plan, flag):
         return _pause(plan, now, f"not started, {problem}")
     text = f"started: rollout {old} → {first.percent} %"
-    if scheduler := scheduler_of(plan):
-        text += f"; scheduled by {scheduler}"
+    text += scheduled_text(plan)
     with acting_as(ACTOR, reason=text, source=_SOURCE):
         transitions.enter_step(plan, 0, now, expect_version=plan.flag_version)
         record(plan, PlanEvent.Kind.STARTED, text)

@@ -54,14 +54,14 @@ class RolloutsConfig(OptionalApp, AppConfig):
         }
 
     def forget_user(self, pk: str) -> None:
-        """Removes a deleted user as the actor of plans and their events."""
+        """Removes a deleted user as the actor of plans and their events, and as a scheduler."""
         from flagstaff.rollouts.models import Plan, PlanEvent  # noqa: PLC0415 (models first)
 
         for model in (Plan, PlanEvent):
             model._base_manager.using(conf.database).filter(actor=pk).update(actor="")
-        # Not None: the start needs somebody who has the right.
-        scheduled = Plan._base_manager.using(conf.database).filter(scheduled_by=pk)
-        scheduled.update(scheduled_by="")
+        from flagstaff.rollouts.schedulers import forget_scheduler  # noqa: PLC0415 (models first)
+
+        forget_scheduler(pk)
 
     def jobs(self) -> Sequence[Job]:
         """Returns the job that drives the plans."""

@@ -246,6 +246,7 @@ _REFUSED: Final = [
     ),
     _("the flag is disabled; enable it with %(command)s"),
     _("the user who scheduled it no longer exists; start it yourself"),
+    _("run-jobs may not read the user who scheduled it; start it yourself"),
     _(
         "user %(actor)s, who scheduled it, may neither change nor toggle the flag any more; start "
         "it yourself"

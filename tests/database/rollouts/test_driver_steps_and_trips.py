@@ -439,6 +439,9 @@ def test_scheduled_plan_starts_if_the_scheduler_still_has_the_right(right: str) 
     event = flag_history(KEY)[0]
     reason = f"started: rollout 0 → 5 %; scheduled by user {user.pk}"
     assert (event.actor, event.reason) == ("rollout plan", reason)
+    forget_user(user.pk)
+    forgotten = "started: rollout 0 → 5 %; scheduled by a deleted user"
+    assert flag_history(KEY)[0].reason == PlanEvent.objects.latest("id").text == forgotten
 
 
 @pytest.mark.parametrize("lost", ["permission", "active", "staff", "deleted", "forgotten"])
