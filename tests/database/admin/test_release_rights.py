@@ -349,6 +349,15 @@ def test_segment_in_production_types_its_key_for_the_largest_consequence(
     assert conditions() == changed
 
 
+def test_undo_of_a_segment_among_others_shows_its_users(operator: Client, team: Segment) -> None:
+    changes.update_segment("team", {"conditions": LOGGED_IN})
+    versions = [changes.update_segment("team", {"conditions": STAFF}).version]
+    versions.append(changes.update("by_team", {"description": "x"}).version)
+    response = operator.get(f"{RECENT}?{urlencode([('undo', one) for one in versions])}")
+    counted = "10 different users gain or lose something."
+    assert notes_of(response) == ["by_team: 1 of 11 → 11 of 11", counted]
+
+
 @pytest.mark.parametrize("page", ["history", "recent"])
 def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
     page: str, operator: Client, team: Segment, settings: Any

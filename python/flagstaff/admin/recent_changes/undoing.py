@@ -58,6 +58,8 @@ else:
 # An undo reads the newer history of each row.
 _MAX_EVENTS = 200
 _BUTTON = "_undo_events"
+# For each, the users are counted for at most a second.
+_MAX_SEGMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,6 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         possible = [one for one in undone if one.changed is not None]
         count = _count(one for one in possible if _writes([one]))
         blocked = _count(undone) - _count(possible)
-        impact = plan_text(plan)
-        uses = plan.rows if isinstance(plan, SegmentPlan) else []
         label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
         if [_brings_back(one) for one in undone] == [True]:
             label = _("Bring back")
@@ -144,8 +144,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
             "flagstaff_notes": [
                 *_deletion_notes(possible),
                 *_state_notes(possible),
-                *(f"{row.field}: {row.now} → {row.after}" for row in uses),
-                *([impact] if impact else []),
+                *self._impact_notes(request, possible, plan),
                 *([_blocked_text(blocked)] if blocked else []),
             ],
             "flagstaff_parts": [_line(request, one) for one in undone],
@@ -190,6 +189,24 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         if possible[0].kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
             return plan_segment(self.admin_site, request, changed.key, *conditions)
         return None
+
+    def _impact_notes(
+        self,
+        request: HttpRequest,
+        possible: Sequence[UndoneEvents],
+        plan: Planned | SegmentPlan | None,
+    ) -> list[str]:
+        """What happens to the users: of a single flag or segment, or of the first segments."""
+        plans = [plan]
+        if len(possible) > 1:
+            segments = [one for one in possible if one.kind is Kind.SEGMENT]
+            plans = [self._plan(request, [one]) for one in segments[:_MAX_SEGMENTS]]
+        notes: list[str] = []
+        for one in plans:
+            rows = one.rows if isinstance(one, SegmentPlan) else []
+            notes += (f"{row.field}: {row.now} → {row.after}" for row in rows)
+            notes.append(plan_text(one))
+        return [note for note in notes if note]
 
     def _log(self, request: HttpRequest, one: UndoneEvents) -> None:
         """Writes into Django's log of the row, if it exists."""
