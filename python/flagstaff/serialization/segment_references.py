@@ -8,7 +8,7 @@ from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import Fields
 from flagstaff._text.lists import join_some
 from flagstaff._text.rule_parts import named_segments
-from flagstaff.changes.segment_use import RULES, rules_of_flags
+from flagstaff.changes.segment_use import RULES, other_rules_by_segment, rules_of_flags
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS, Item
@@ -48,22 +48,26 @@ def check_named(
 
 
 def check_unused(deleted: Collection[str], written: Collection[str], problems: Problems) -> None:
-    """Adds a problem for each segment to delete that flags of the database name.
+    """Adds a problem for each segment to delete that flags or experiments of the database name.
 
     `written` are the keys of the flags that the import deletes, or whose rules it writes.
     """
-    if not deleted or rules_field(conf.flag_model) is None:
+    if not deleted:
         return
     named: dict[str, list[str]] = {key: [] for key in sorted(deleted)}
-    for flag, _pk, rules in rules_of_flags():
+    flags = () if rules_field(conf.flag_model) is None else rules_of_flags()
+    for flag, _pk, rules in flags:
         for key in {key for key, _place in named_segments(rules)} & named.keys():
             if flag not in written:
-                named[key].append(flag)
+                named[key].append(repr(flag))
+    for key, others in other_rules_by_segment().items():
+        if key in named:
+            named[key] += (f"{one.model._meta.verbose_name} {one.key!r}" for one in others)
     for key, users in named.items():
         if users:
             text = (
                 f"the file does not have {key!r}, so --delete-missing would delete it, but the "
-                f"rules of {join_some(map(repr, users))} name it; add it, or change these rules"
+                f"rules of {join_some(users)} name it; add it, or change these rules"
             )
             problems.add((SECTIONS[Kind.SEGMENT],), text)
 

@@ -73,6 +73,8 @@ def test_segment_of_an_experiment_is_neither_deleted_nor_renamed(enterprise: Seg
     assert message_of(changes.update_segment, "enterprise", {"key": "other"}) == used
     with transaction.atomic():
         assert message_of(enterprise.delete) == used
+    with pytest.raises(DocumentError, match="the rules of experiment 'price' name it"):
+        import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
     experiments.start("price")
     experiments.ship("price", "control")
     assert changes.delete_segment("enterprise").written
