@@ -49,9 +49,16 @@ class FlagState(NamedTuple):
 
     @classmethod
     def of_fields(cls, fields: Fields) -> FlagState:
-        """Returns the state of a flag with these fields."""
-        names = fields["enabled"], fields["rollout_percent"]
-        return cls(*names, fields.get(RULES) or (), fields.get(BUCKET_BY) or USER)
+        """Returns the state of a flag with these fields.
+
+        A version from before a column was added lacks it, so the widest state is assumed.
+        """
+        return cls(
+            fields.get("enabled", True),
+            fields.get("rollout_percent", ALL_USERS),
+            fields.get(RULES) or (),
+            fields.get(BUCKET_BY) or USER,
+        )
 
     def reaches_users(self, allowed: Callable[[], int]) -> bool:
         """Whether the flag is on for some users. Calls `allowed` if only allowed users may have it.

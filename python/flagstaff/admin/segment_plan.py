@@ -26,7 +26,7 @@ from flagstaff.changes.segment_use import flags_using, other_rules_by_segment, r
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more, quoted
 
-__all__ = ["CONDITIONS", "SegmentPlan", "plan_segment", "plan_text"]
+__all__ = ["CONDITIONS", "SegmentPlan", "hidden_text", "plan_segment", "plan_text"]
 
 #: The name of the field.
 CONDITIONS = "conditions"
@@ -80,7 +80,7 @@ class SegmentPlan:
             return ""
         names = [quoted(one.key) for one in missing if one.is_visible]
         if hidden := len(missing) - len(names):
-            names.append(_count_of_hidden(hidden))
+            names.append(hidden_text(hidden))
         text = _(
             "the rules of %(flags)s use the segment “%(key)s”, and you may neither change nor "
             "toggle them. Nothing was saved"
@@ -226,7 +226,8 @@ def _number_row(label: str, count: int) -> PreviewRow:
     return PreviewRow(label, local_number(count), local_number(count))
 
 
-def _count_of_hidden(count: int) -> str:
+def hidden_text(count: int) -> str:
+    """Returns the number of flags that a user may not see, for a list of keys."""
     text = ngettext(
         "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -32,6 +33,7 @@ from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.segment_plan import hidden_text
 from flagstaff.admin.segment_saving import ConfirmedSegmentMixin
 from flagstaff.admin.sentences import conditions_html
 from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
@@ -142,7 +144,7 @@ class SegmentAdmin(
         """The page that deletes a segment, unless a rule uses it."""
         segment = self.get_object(request, object_id)
         may_delete = segment is not None and self.has_delete_permission(request, segment)
-        if may_delete and (refusal := _why_in_use([segment])):
+        if may_delete and (refusal := _why_in_use(self.admin_site, request, [segment])):
             self.message_user(request, refusal, messages.ERROR)
             url = page_url(self.admin_site, self.model, "change", segment.pk)
             return HttpResponseRedirect(url)
@@ -152,7 +154,7 @@ class SegmentAdmin(
         self, objs: Sequence[Segment] | QuerySet[Segment], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """What the confirmation page lists. Raises InvalidChangeError if a rule uses one."""
-        if refusal := _why_in_use(objs):
+        if refusal := _why_in_use(self.admin_site, request, objs):
             raise InvalidChangeError(refusal)
         return super().get_deleted_objects(objs, request)
 
@@ -228,21 +230,24 @@ class SegmentAdmin(
         return text % {"value": describe_value(stored_in(segment, _CONDITIONS))}
 
 
-def _why_in_use(segments: Sequence[Segment] | QuerySet[Segment]) -> str:
+def _why_in_use(
+    site: AdminSite, request: HttpRequest, segments: Sequence[Segment] | QuerySet[Segment]
+) -> str:
     """Why some of the segments cannot be deleted; empty if all can."""
     flags, others = flags_by_segment(), other_rules_by_segment()
     sentences = []
     for segment in segments:
-        users = [
-            *(quoted(key) for key, _pk in flags.get(segment.key, ())),
-            *(
-                f"{one.model._meta.verbose_name} {quoted(one.key)}"
-                for one in others.get(segment.key, ())
-            ),
-        ]
-        if users:
-            shown = join_some(users, more=and_more)
+        uses = [(conf.flag_model, quoted(key)) for key, _pk in flags.get(segment.key, ())]
+        uses += (
+            (one.model, f"{one.model._meta.verbose_name} {quoted(one.key)}")
+            for one in others.get(segment.key, ())
+        )
+        if uses:
+            names = [name for model, name in uses if may_view(site, request, model)]
+            if hidden := len(uses) - len(names):
+                names.append(hidden_text(hidden))
             text = _("the rules of %(flags)s use the segment “%(key)s”")
+            shown = join_some(names, more=and_more)
             sentences.append(text % {"key": segment.key, "flags": shown})
     if not sentences:
         return ""

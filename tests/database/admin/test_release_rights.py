@@ -392,6 +392,12 @@ def test_pages_count_the_members_of_the_groups_that_they_name(operator: Client) 
 def test_flags_that_the_user_may_not_see_are_a_number(team: Segment) -> None:
     experiments.create("price", rules=BY_SEGMENT)
     client = staff("change_segment", "view_segment", "toggle_featureflag")
+    html = client.get(segment_url(team)).content.decode()
+    assert "1 flag, 1 experiment" in html
     rows = preview_of(edit_segment(client, team, LOGGED_IN))
     assert rows["flags and experiments that you may not see"] == ["1", "1"]
     assert "experiment price" not in rows
+    may("delete_segment")
+    response = client.post(segment_url(team, "delete"), {"post": "yes"}, follow=True)
+    [message] = messages_of(response)
+    assert message.startswith("the rules of “by_team”, 1 flag that you may not see use the")
