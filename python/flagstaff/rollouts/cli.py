@@ -28,6 +28,7 @@ from flagstaff.exceptions import InvalidPlanError, UnknownFlagError, UnknownPlan
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.first_step import first_step_of
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import (
@@ -211,6 +212,12 @@ def _explain(plan: Plan, out: Output) -> None:
             f"without failures to compare, a step needs {plan.required_users:,} users inside: at "
             f"{first.percent} %, these are about {users:,} users of the flag"
         )
+        smallest = None if flag is None else first_step_of(flag, plan.required_users)
+        if smallest is not None and smallest > first.percent:
+            out.message(
+                f"this site has too few users for that: a first step below {smallest} % can only "
+                f"end by a guard that trips; begin with {smallest} %, or lower --required-users"
+            )
     guards = guards_from_json(plan.guards)
     has_all = steps_of(plan)[-1].percent == _ALL
     if has_all and not any(guard.kind == CALLABLE for guard in guards):

@@ -7,6 +7,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import DatabaseError
 
 from flagstaff.cli.verbs import jobs
@@ -66,6 +67,16 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
     assert [guard["kind"] for guard in plan.guards] == ["errors", "latency"]
+
+
+def test_start_names_the_smallest_first_step_that_the_users_of_the_site_can_end() -> None:
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
+    message = ok(f"{START} --required-users 50")
+    assert "a first step below 13 % can only end by a guard that trips" in message
+    ok(f"plan {KEY} pause")
+    ok(f"plan {KEY} delete --yes")
+    FeatureFlag.objects.update(rollout_percent=0)
+    assert "too few users for that" not in ok(f"{START} --required-users 20")
 
 
 def test_start_with_json_prints_the_plan_and_attributes_it() -> None:

@@ -28,6 +28,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.forms import GuardRows, PlanForm, StepRows, guard_rows, step_rows
 from flagstaff.rollouts.admin.releasing import planned_steps
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.first_step import first_step_of
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan
 from flagstaff.rollouts.transitions import steps_of
@@ -67,7 +68,9 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
             flag = _flag(key)
             form = PlanForm(initial={"key": key}, keys=_keys())
             above = 0 if flag is None else flag.rollout_percent
-            return self._form_page(request, form, step_rows(above=above), guard_rows())
+            least = None if flag is None else first_step_of(flag, plans.REQUIRED_USERS)
+            steps = step_rows(above=above, least=least or 1)
+            return self._form_page(request, form, steps, guard_rows())
         if _MORE in request.POST or _EDIT in request.POST:
             return self._same_form(request)
         form = PlanForm(request.POST, keys=_keys())

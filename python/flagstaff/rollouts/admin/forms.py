@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -204,14 +205,20 @@ class GuardRows(_Rows):
         return [guard for row in self.forms if (guard := row.guard()) is not None]
 
 
-def step_rows(data: Any = None, *, above: int = 0) -> StepRows:
-    """Returns the rows of the steps: those posted, or the default ones above a percentage."""
+def step_rows(data: Any = None, *, above: int = 0, least: int = 1) -> StepRows:
+    """Returns the rows of the steps: those posted, or the default ones above a percentage.
+
+    The first one has `least` percent if the default is less: see `first_step`.
+    """
     initial = []
-    for step in DEFAULT_STEPS:
-        if step.percent > above:
-            unit = next(one for one in (86_400, 3600, 60) if step.seconds % one == 0)
-            time = f"{step.seconds / unit:g}"
-            initial.append({"percent": step.percent, "time": time, "unit": str(unit)})
+    steps = [step for step in DEFAULT_STEPS if step.percent > above]
+    if steps and steps[0].percent < least < _ALL:
+        first = replace(steps[0], percent=least)
+        steps = [first, *(step for step in steps if step.percent > least)]
+    for step in steps:
+        unit = next(one for one in (86_400, 3600, 60) if step.seconds % one == 0)
+        time = f"{step.seconds / unit:g}"
+        initial.append({"percent": step.percent, "time": time, "unit": str(unit)})
     found: StepRows = _formset(StepRow, StepRows, _EXTRA_STEPS)(
         data, prefix="steps", initial=initial
     )

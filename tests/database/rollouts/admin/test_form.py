@@ -11,6 +11,7 @@ from django.test import Client
 
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
+from flagstaff.rollouts import plans
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.steps import DEFAULT_STEPS, steps_as_json
@@ -70,6 +71,15 @@ def test_form_proposes_steps_and_says_what_a_trip_does(operator: Client) -> None
     assert "because a rule can grant it" in html
     create(operator)
     assert [step["percent"] for step in plan_of().steps] == [25, 50, 100]
+
+
+def test_form_begins_with_the_smallest_step_that_the_users_of_the_site_can_end(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "REQUIRED_USERS", 50)
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
+    create(operator)
+    assert [step["percent"] for step in plan_of().steps] == [13, 25, 50, 100]
 
 
 def test_steps_are_read_with_their_units_and_empty_rows_are_ignored(operator: Client) -> None:

@@ -1,0 +1,49 @@
+"""The smallest first step for which a site has enough users.
+
+A step passes with the required number of users inside, if the guards cannot bound the harm before.
+A site that has fewer of them inside at 1 % would hold there for ever.
+"""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, transaction
+
+from flagstaff._tables.bucket_units import USER, bucket_unit
+from flagstaff._tables.rows import FlagRow
+from flagstaff._tables.user_lookup import allowed_user_table
+
+__all__ = ["first_step_of", "smallest_first_step"]
+
+_ALL = 100
+
+
+def smallest_first_step(users: int, required_users: int) -> int:
+    """Returns the smallest percentage that has the required users inside if all users come.
+
+    100 if none below has. A smaller step can end only by a guard that trips.
+
+        >>> smallest_first_step(12_000, 1_000), smallest_first_step(100_000, 1_000)
+        (9, 1)
+        >>> smallest_first_step(900, 1_000)
+        100
+    """
+    return min(max(-(-_ALL * required_users // users), 1), _ALL) if users > 0 else _ALL
+
+
+def first_step_of(flag: FlagRow, required_users: int) -> int | None:
+    """Returns this for the users of the site; None where they say nothing.
+
+    That is for another bucketing unit than the user, without users, and if they cannot be counted.
+    Makes one query, which stops counting where 1 % is enough. Users who never come count, too, so
+    the true number can be larger.
+    """
+    if bucket_unit(flag) != USER:
+        return None
+    enough = _ALL * required_users
+    users = allowed_user_table().rows.order_by()
+    try:
+        with transaction.atomic(using=users.db):
+            counted = users.values("pk")[:enough].count()
+    except DatabaseError:
+        return None
+    return smallest_first_step(counted, required_users) if counted else None
