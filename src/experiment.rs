@@ -21,6 +21,8 @@ pub struct ExperimentIdentity {
     pub(crate) mark: u64,
     /// The exposures that were left out, because too many waited to be written.
     pub(crate) lost: Tally,
+    /// The units that were left out, because too many new ones came in one hour.
+    pub(crate) left_out: Tally,
 }
 
 impl ExperimentIdentity {
@@ -29,18 +31,25 @@ impl ExperimentIdentity {
     pub fn new(key: Box<str>, pk: PrimaryKey) -> Self {
         let mut hasher = DefaultHasher::new();
         pk.hash(&mut hasher);
-        Self { key, pk, mark: hasher.finish(), lost: Tally::new() }
+        Self { key, pk, mark: hasher.finish(), lost: Tally::new(), left_out: Tally::new() }
     }
 
     /// Restarts at zero in a forked child, because the parent reports what was counted so far.
     pub fn reset(&self) {
         self.lost.reset();
+        self.left_out.reset();
     }
 
     /// The number of exposures that were left out since the last call.
     #[must_use]
     pub fn take_lost(&self) -> u64 {
         self.lost.take()
+    }
+
+    /// The number of units that were left out since the last call.
+    #[must_use]
+    pub fn take_left_out(&self) -> u64 {
+        self.left_out.take()
     }
 }
 

@@ -8,6 +8,7 @@ mod attributes;
 mod calls;
 mod clock;
 mod context;
+mod crawlers;
 mod direct;
 mod errors;
 mod evaluation;

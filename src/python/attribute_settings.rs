@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
+use super::crawlers;
 
 /// What the setting names.
 #[derive(Default)]
@@ -54,8 +55,10 @@ impl AttributeSettings {
     }
 }
 
-/// Reads the setting again at the next evaluation that needs it. Called when it changes.
+/// Reads the settings of requests again at the next evaluation that needs them. Called when they
+/// change.
 #[pyfunction]
 pub(super) fn reset_attributes() {
     SETTINGS.store(None);
+    crawlers::reset();
 }

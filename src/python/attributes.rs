@@ -64,6 +64,17 @@ pub(super) enum VisitorId {
     OfCookie,
 }
 
+/// What is known of the visitor of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visitor {
+    /// The caller has passed the id, or the unit is no visitor.
+    Given,
+    /// The id was drawn for this request.
+    New,
+    /// The browser has sent the cookie back.
+    Returned,
+}
+
 /// The contexts, and what `ATTRIBUTES` names.
 struct Sources<'py> {
     context: [Option<Bound<'py, PyDict>>; 2],
@@ -266,6 +277,29 @@ impl<'py> UserAttributes<'_, 'py> {
         let module = py.import("flagstaff._engine.attributes")?;
         let is_drawn = visitor_id == VisitorId::Drawn;
         found(Some(module.call_method1("visitor_of", (call, snapshot, is_drawn))?))
+    }
+
+    /// What is known of the visitor whose id was read.
+    pub(super) fn known_visitor(&self) -> Visitor {
+        self.try_known_visitor().unwrap_or_else(|error| {
+            self.report_unreadable(VISITOR, error);
+            Visitor::Given
+        })
+    }
+
+    fn try_known_visitor(&self) -> PyResult<Visitor> {
+        let py = self.py;
+        if is_ending() || self.of_context(intern!(py, "visitor"))?.is_some() {
+            return Ok(Visitor::Given);
+        }
+        let [call, snapshot] = &self.sources().context;
+        let module = py.import("flagstaff._engine.attributes")?;
+        let returned = module.call_method1("visitor_has_returned", (call, snapshot))?;
+        Ok(match returned.extract::<Option<bool>>()? {
+            None => Visitor::Given,
+            Some(false) => Visitor::New,
+            Some(true) => Visitor::Returned,
+        })
     }
 
     /// What the context has under this name.

@@ -38,6 +38,11 @@ impl<'a, 'py> Context<'a, 'py> {
         self.call.is_none() && self.snapshot.is_none()
     }
 
+    /// Both contexts, as they were passed.
+    pub(super) fn raw(self, py: Python<'py>) -> [Option<Bound<'py, PyAny>>; 2] {
+        [self.call.cloned(), self.snapshot.map(|snapshot| snapshot.bind(py).clone())]
+    }
+
     /// Both contexts. Raises what a mapping raises that is not a dict.
     pub(super) fn dicts(self, py: Python<'py>) -> PyResult<[Option<Bound<'py, PyDict>>; 2]> {
         let snapshot = self.snapshot.map(|snapshot| as_dict(snapshot.bind(py))).transpose()?;

@@ -45,6 +45,7 @@ struct EngineOptions {
     max_staleness: f64,
     usage_interval: f64,
     measure_interval: f64,
+    new_visitors_per_hour: u32,
     host: String,
 }
 
@@ -218,6 +219,7 @@ impl EngineOptions {
             host: self.host,
             on_event: maintenance::run_soon,
         };
+        LIVE.exposures().begin(self.new_visitors_per_hour);
         let before = mode().unwrap_or_default();
         // First: a snapshot is published only in a process that has started.
         LIVE.set_mode(EvaluationMode::Starting, false);

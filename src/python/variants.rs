@@ -3,8 +3,11 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, with_attributes};
+use super::attributes::{
+    GroupSource, Visitor, VisitorId, any_of_user, note_evaluation, with_attributes,
+};
 use super::context::Context;
+use super::crawlers::is_crawler;
 use super::direct;
 use super::evaluation::Evaluator;
 use super::explained::{ExplainedVariant, explain_rules};
@@ -17,10 +20,10 @@ use super::{start, state};
 use crate::allocation::VariantNumber;
 use crate::assign::{Assignment, assign, with_unit};
 
-use crate::bucketing_unit::USER;
+use crate::bucketing_unit::{USER, VISITOR};
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
-use crate::exposures::Place;
+use crate::exposures::{Known, Place};
 use crate::flag_rules::FlagRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
@@ -30,8 +33,9 @@ use crate::subject::Subject;
 ///
 /// The first of these decides: nothing loaded yet, no such experiment or one that does not run,
 /// `default`; a winner that was shipped, the winner; no unit, `default`; a unit with an override, its
-/// variant; rules of which none matches, `default`; otherwise the variant of the unit's bucket, or
-/// `default` if the bucket takes no part.
+/// variant; rules of which none matches, `default`; a bucket that takes no part, a request of a
+/// crawler, or a new visitor above the limit of the hour, `default`; otherwise the variant of the
+/// unit's bucket.
 ///
 /// `user` and `context` are those of `flag_enabled`. Only what a bucket decides is recorded: from
 /// memory, and written to the database some seconds later. Evaluates from memory and returns at
@@ -133,10 +137,10 @@ impl Evaluator<'_> {
             }
             return Ok(None);
         };
+        let context = context.with_snapshot(self.context);
         let variant = if experiment.rules.is_none() && experiment.bucket_by.is_none() {
-            by_user(experiment, user, is_recorded)?
+            by_user(py, experiment, user, context, is_recorded)?
         } else {
-            let context = context.with_snapshot(self.context);
             by_attributes(py, experiment, user, context, snapshot, is_recorded)?
         };
         Ok(variant.map(|variant| PyString::new(py, experiment.allocation.key(variant))))
@@ -171,26 +175,30 @@ impl Evaluator<'_> {
             groups,
             VisitorId::OfCookie,
             |subject, attributes| {
-                explained(experiment, assign(experiment, subject, attributes), attributes)
+                let assignment = assign(experiment, subject, attributes);
+                let exclusion = exclusion(key.py(), experiment, assignment, context)?;
+                Ok(explained(experiment, assignment, exclusion, attributes))
             },
-        )
+        )?
     }
 }
 
 fn explained(
     experiment: &Experiment,
     assignment: Assignment,
+    exclusion: Option<&'static str>,
     attributes: &impl Attributes,
 ) -> ExplainedVariant {
-    let variant = assignment.variant.map(|variant| experiment.allocation.key(variant).to_owned());
+    let variant = assignment.variant.filter(|_| exclusion.is_none());
+    let variant = variant.map(|variant| experiment.allocation.key(variant).to_owned());
     let rules = experiment.rules.as_deref();
     let parsed = rules.and_then(FlagRules::rules);
     ExplainedVariant {
         variant,
-        reason: assignment.reason.as_str(),
+        reason: exclusion.unwrap_or(assignment.reason.as_str()),
         error_code: (assignment.reason == Reason::Error).then_some("PARSE_ERROR"),
         is_overridden: false,
-        is_recorded: assignment.is_analysed,
+        is_recorded: assignment.is_analysed && exclusion.is_none(),
         bucket: assignment.position.map(|position| position.bucket),
         bucket_by: Some(experiment.bucket_by.as_deref().unwrap_or(USER).into()),
         phase: Some(experiment.phase),
@@ -201,21 +209,26 @@ fn explained(
 
 /// The variant of an experiment for everyone, by user.
 #[inline]
-fn by_user(
+fn by_user<'py>(
+    py: Python<'py>,
     experiment: &Experiment,
-    user: Option<UserArgument<'_, '_>>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     is_recorded: bool,
 ) -> PyResult<Option<VariantNumber>> {
-    let with = |subject: Subject<'_>| {
+    let with = |subject: Subject<'_>| -> PyResult<Option<VariantNumber>> {
         let assignment = assign(experiment, &subject, &NoAttributes);
-        if is_recorded {
-            record(experiment, assignment, &subject, &NoAttributes);
+        if exclusion(py, experiment, assignment, context)?.is_some() {
+            return Ok(None);
         }
-        assignment.variant
+        if is_recorded {
+            record(experiment, assignment, &subject, &NoAttributes, || Visitor::Given);
+        }
+        Ok(assignment.variant)
     };
     match user {
-        Some(user) if experiment.state == ExperimentState::Running => user.with_subject(with),
-        _ => Ok(with(Subject::Anonymous)),
+        Some(user) if experiment.state == ExperimentState::Running => user.with_subject(with)?,
+        _ => with(Subject::Anonymous),
     }
 }
 
@@ -230,7 +243,7 @@ fn by_attributes<'py>(
     is_recorded: bool,
 ) -> PyResult<Option<VariantNumber>> {
     if experiment.state != ExperimentState::Running {
-        return by_user(experiment, None, false);
+        return by_user(py, experiment, None, context, false);
     }
     let user = match user {
         // A visitor stays the same when the user logs in, so the user is read only if that is free.
@@ -243,12 +256,39 @@ fn by_attributes<'py>(
     let visitor_id = if is_recorded { VisitorId::Drawn } else { VisitorId::OfCookie };
     with_attributes(py, user, context, groups, visitor_id, |subject, attributes| {
         let assignment = assign(experiment, subject, attributes);
-        if is_recorded {
-            record(experiment, assignment, subject, attributes);
-        }
         attributes.report_needed_user(&experiment.identity.key);
-        assignment.variant
-    })
+        if exclusion(py, experiment, assignment, context)?.is_some() {
+            return Ok(None);
+        }
+        let visitor = || match experiment.bucket_by.as_deref() {
+            Some(VISITOR) => attributes.known_visitor(),
+            _ => Visitor::Given,
+        };
+        let is_left_out =
+            is_recorded && !record(experiment, assignment, subject, attributes, visitor);
+        Ok(assignment.variant.filter(|_| !is_left_out))
+    })?
+}
+
+/// Why a unit that would be recorded gets the default of the call: its reason.
+#[inline]
+fn exclusion<'py>(
+    py: Python<'py>,
+    experiment: &Experiment,
+    assignment: Assignment,
+    context: Context<'_, 'py>,
+) -> PyResult<Option<&'static str>> {
+    let Assignment { variant: Some(variant), position: Some(position), .. } = assignment else {
+        return Ok(None);
+    };
+    if is_crawler(py, context)? {
+        return Ok(Some("CRAWLER"));
+    }
+    let place = (position, variant);
+    let is_left_out = experiment.bucket_by.as_deref() == Some(VISITOR)
+        && LIVE.exposures().has_left_out(experiment, place)
+        && !LIVE.exposures().contains(experiment, place, Known::default());
+    Ok(is_left_out.then_some("LIMIT"))
 }
 
 /// Whether the variant depends on the user, and not only on the context and the visitor.
@@ -259,22 +299,24 @@ fn needs_user(py: Python<'_>, experiment: &Experiment, context: Context<'_, '_>)
     any_of_user(py, attributes.chain([unit]), context)
 }
 
-/// Records what a bucket has decided, once.
+/// Records what a bucket has decided, once. False for a unit that is left out.
 #[inline]
 fn record(
     experiment: &Experiment,
     assignment: Assignment,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
-) {
+    visitor: impl FnOnce() -> Visitor,
+) -> bool {
     let Assignment { variant: Some(variant), position: Some(position), .. } = assignment else {
-        return;
+        return true;
     };
-    let knows_user = experiment.bucket_by.is_some() && *subject != Subject::Anonymous;
+    let user = experiment.bucket_by.is_some() && *subject != Subject::Anonymous;
+    // Of a visitor, the cookie is looked at until it has come back.
+    let returned = experiment.bucket_by.as_deref() == Some(VISITOR);
     let place = (position, variant);
-    if !LIVE.exposures().contains(experiment, place, knows_user) {
-        record_new(experiment, place, subject, attributes);
-    }
+    LIVE.exposures().contains(experiment, place, Known { user, returned })
+        || record_new(experiment, place, subject, attributes, (user, visitor()))
 }
 
 #[cold]
@@ -283,9 +325,21 @@ fn record_new(
     place: Place,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
-) {
+    (knows_user, visitor): (bool, Visitor),
+) -> bool {
+    let exposures = LIVE.exposures();
+    let known = Known { user: knows_user, returned: visitor == Visitor::Returned };
+    if exposures.contains(experiment, place, known) {
+        return true;
+    }
+    if !exposures.contains(experiment, place, Known::default())
+        && !exposures.admits(experiment, place, visitor == Visitor::New)
+    {
+        return false;
+    }
     let user = experiment.bucket_by.as_ref().and_then(|_| subject.text(str::to_owned));
     with_unit(experiment, subject, attributes, |unit| {
-        LIVE.exposures().record(experiment, place, unit, user.as_deref());
+        exposures.record(experiment, place, unit, user.as_deref(), known.returned);
     });
+    true
 }

@@ -2,7 +2,8 @@
 
 use flagstaff::allocation::VariantNumber;
 use flagstaff::bucket::{Position, position};
-use flagstaff::exposures::Exposures;
+use flagstaff::exposures::{Exposures, Known};
+use flagstaff::row::ExperimentRow;
 use flagstaff::snapshot::Snapshot;
 
 use crate::rows::{experiment, experiments, snapshot};
@@ -23,12 +24,13 @@ fn knows(
     knows_user: bool,
 ) -> bool {
     let found = snapshot.experiment("a").expect("the experiment");
-    exposures.contains(found, (place(unit), variant), knows_user)
+    let known = Known { user: knows_user, returned: false };
+    exposures.contains(found, (place(unit), variant), known)
 }
 
 fn record(exposures: &Exposures, snapshot: &Snapshot, unit: &str, user: Option<&str>) {
     let found = snapshot.experiment("a").expect("the experiment");
-    exposures.record(found, (place(unit), 0), unit, user);
+    exposures.record(found, (place(unit), 0), unit, user, false);
 }
 
 /// The units and users that were recorded since the last call.
@@ -140,4 +142,48 @@ fn another_experiment_with_the_same_key_records_its_own_units() {
     record(&exposures, &snapshot_before, "42", None);
     let created_again = snapshot([experiments([experiment("2", "a")])]);
     assert!(!knows(&exposures, &created_again, "42", 0, false));
+}
+
+#[test]
+fn visitor_that_has_returned_is_recorded_once_more() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    let found = snapshot.experiment("a").expect("the experiment");
+    let knows =
+        |returned| exposures.contains(found, (place("v"), 0), Known { user: false, returned });
+    exposures.record(found, (place("v"), 0), "v", None, false);
+    assert_eq!((knows(false), knows(true)), (true, false));
+    exposures.record(found, (place("v"), 0), "v", None, true);
+    assert_eq!((knows(false), knows(true)), (true, true));
+    assert_eq!(exposures.take(9).iter().map(|one| one.returned).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn new_units_above_the_limit_are_left_out_for_their_phase_in_order_of_arrival() {
+    let exposures = Exposures::new();
+    exposures.begin(3);
+    let phase = |number| {
+        let row = ExperimentRow { phase: number, ..experiment("1", "a") };
+        snapshot([experiments([row])])
+    };
+    let admitted = |snapshot: &Snapshot, units: &[&str], is_new| {
+        let found = snapshot.experiment("a").expect("the experiment");
+        // The variant of every other unit is another one.
+        let admits = |(variant, unit): (usize, &&str)| {
+            let variant = VariantNumber::try_from(variant % 2).expect("a small number");
+            exposures.admits(found, (place(unit), variant), is_new)
+        };
+        units.iter().enumerate().map(admits).collect::<Vec<_>>()
+    };
+    let first = phase(1);
+    assert_eq!(
+        admitted(&first, &["1", "2", "3", "4", "5"], true),
+        [true, true, true, false, false]
+    );
+    // Neither a later request of the same units, nor the other variant, changes that.
+    assert_eq!(admitted(&first, &["5", "4", "6"], false), [false, false, true]);
+    let identity = &first.experiment("a").expect("the experiment").identity;
+    assert_eq!((identity.take_left_out(), identity.take_lost()), (2, 0));
+    assert_eq!(admitted(&phase(2), &["4"], false), [true]);
+    exposures.reset_after_fork();
+    assert_eq!(admitted(&first, &["4", "7"], true), [true, true]);
 }

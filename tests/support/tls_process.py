@@ -40,6 +40,7 @@ def engine(parameters: dict[str, str]) -> list[str | None]:
         max_staleness=300.0,
         usage_interval=0.0,
         measure_interval=5.0,
+        new_visitors_per_hour=9,
         host="web",
     )
     start = StartOptions(startup_timeout=0.0, report_unknown=False, engine=options)

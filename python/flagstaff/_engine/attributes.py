@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
+from flagstaff._engine.crawlers import names_crawler
 from flagstaff._engine.log_once import log_once, place_of
 from flagstaff._engine.request_visitor import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
@@ -35,6 +36,8 @@ __all__ = [
     "RequestContext",
     "column_attributes",
     "computed_attributes",
+    "has_crawler_function",
+    "is_crawler",
     "is_deferred",
     "microseconds",
     "note_evaluation",
@@ -46,6 +49,7 @@ __all__ = [
     "report_unreadable",
     "report_unreadable_context",
     "unusable_columns",
+    "visitor_has_returned",
     "visitor_of",
 ]
 
@@ -83,6 +87,7 @@ class RequestContext(dict[str, object]):
         #: The id of the visitor; None until an evaluation needs it. Read by the extension.
         self.visitor_id: str | None = None
         self._request = request
+        self._is_crawler: bool | None = None
         self._computed: dict[tuple[type, str], dict[str, object] | None] = {}
 
     def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, object]]]:
@@ -95,6 +100,19 @@ class RequestContext(dict[str, object]):
             visitor = visitor_of_request(self._request)
             self.visitor_id = visitor.id_for(self._request, draw=draw)
         return self.visitor_id
+
+    def visitor_has_returned(self) -> bool:
+        """Whether the id is that of the cookie, and not a new one."""
+        return visitor_of_request(self._request).has_returned
+
+    @property
+    def is_crawler(self) -> bool:
+        """Whether IS_CRAWLER names the request. Runs the function once."""
+        if self._is_crawler is None:
+            # Before: it may evaluate the experiment itself.
+            self._is_crawler = False
+            self._is_crawler = names_crawler(self._request)
+        return self._is_crawler
 
     def attributes_of(self, user: object) -> dict[str, object] | None:
         """Returns what the callable returns for the user; None if it fails."""
@@ -116,6 +134,17 @@ def _observed_context() -> RequestContext | None:
     """Returns the context of the request that is handled, which is made at its first use."""
     request = _core.observed_request()
     return None if request is None else request.context
+
+
+def _context_of_request(call: object, snapshot: object) -> RequestContext | None:
+    """Returns the context of the request of an evaluation; None outside a request.
+
+    `call` and `snapshot` are the context of the call and of its snapshot.
+    """
+    for context in (call, snapshot):
+        if isinstance(context, RequestContext):
+            return context
+    return _observed_context()
 
 
 async def prepare_attributes(
@@ -175,12 +204,9 @@ def computed_attributes(user: object, call: object, snapshot: object) -> dict[st
     """
     if _computation.get() is not None:
         return None
-    for context in (call, snapshot):
-        if isinstance(context, RequestContext):
-            return context.attributes_of(user)
-    observed = _observed_context()
-    if observed is not None:
-        return observed.attributes_of(user)
+    context = _context_of_request(call, snapshot)
+    if context is not None:
+        return context.attributes_of(user)
     try:
         return _compute(user, None)
     except SynchronousOnlyOperation:
@@ -192,11 +218,31 @@ def visitor_of(call: object, snapshot: object, draw: bool) -> str | None:  # noq
 
     Called by the extension, with the context of the call and of its snapshot.
     """
-    for context in (call, snapshot):
-        if isinstance(context, RequestContext):
-            return context.visitor(draw)
-    observed = _observed_context()
-    return None if observed is None else observed.visitor(draw)
+    context = _context_of_request(call, snapshot)
+    return None if context is None else context.visitor(draw)
+
+
+def visitor_has_returned(call: object, snapshot: object) -> bool | None:
+    """Whether the browser has sent the cookie of the visitor back; None without a request.
+
+    Called by the extension, with the context of the call and of its snapshot.
+    """
+    context = _context_of_request(call, snapshot)
+    return None if context is None else context.visitor_has_returned()
+
+
+def has_crawler_function() -> bool:
+    """Whether IS_CRAWLER names a function. Called by the extension."""
+    return conf.is_crawler is not None
+
+
+def is_crawler(call: object, snapshot: object) -> bool:
+    """Whether the function names the request of an evaluation. False outside a request.
+
+    Called by the extension, with the context of the call and of its snapshot.
+    """
+    context = _context_of_request(call, snapshot)
+    return context is not None and context.is_crawler
 
 
 def note_evaluation() -> None:

@@ -85,6 +85,7 @@ class EngineOptions:
     max_staleness: float
     usage_interval: float
     measure_interval: float
+    new_visitors_per_hour: int
     host: str
 
 
@@ -270,6 +271,7 @@ def _engine_options() -> EngineOptions:
         max_staleness=conf.max_staleness,
         usage_interval=conf.usage_interval,
         measure_interval=conf.measure_interval,
+        new_visitors_per_hour=conf.new_visitors_per_hour,
         host=socket.gethostname(),
     )
 

@@ -59,6 +59,11 @@ class RequestVisitor:
             _log_late()
         return visitor_id
 
+    @property
+    def has_returned(self) -> bool:
+        """Whether the id is that of the cookie, and not a new one."""
+        return self._cookie is not None
+
     def _read_cookie(self, request: Any) -> None:
         text = request.COOKIES.get(conf.visitor_cookie_name)
         self._is_sent = text is not None

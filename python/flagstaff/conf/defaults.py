@@ -25,6 +25,7 @@ _YEAR = 365 * 86_400
 MAX_STALE_DAYS = 3650
 # Browsers keep no cookie for longer.
 _MAX_COOKIE_AGE = 400 * 86_400
+_MAX_VISITORS = 1_000_000_000
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _COOKIE_DOMAIN = re.compile(r"[A-Za-z0-9.-]+")
 
@@ -147,6 +148,16 @@ RULES: dict[str, Rule] = {
         default={},
         expected='a dict of dotted paths by unit, such as {"visitor": "shop.metrics.bots"}',
         is_valid=_is_dict_of_paths,
+    ),
+    "IS_CRAWLER": Rule(
+        default=None,
+        expected='the path of a function (request), such as "shop.crawlers.is_crawler", or None',
+        is_valid=lambda value: value is None or _is_path(value),
+    ),
+    "NEW_VISITORS_PER_HOUR": Rule(
+        default=50_000,
+        expected=f"a whole number from 1 to {_MAX_VISITORS:,}",
+        is_valid=lambda value: type(value) is int and 1 <= value <= _MAX_VISITORS,
     ),
     "UNKNOWN_KEY": Rule(
         default="ignore",

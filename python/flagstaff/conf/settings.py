@@ -120,6 +120,16 @@ class Conf:
         return cast("Mapping[str, str]", self._read("EXCLUDED_UNITS"))
 
     @property
+    def is_crawler(self) -> str | None:
+        """The path of the function that names requests of crawlers; None without one."""
+        return cast("str | None", self._read("IS_CRAWLER"))
+
+    @property
+    def new_visitors_per_hour(self) -> int:
+        """The number of new visitors that a worker records per hour for experiments."""
+        return cast("int", self._read("NEW_VISITORS_PER_HOUR"))
+
+    @property
     def unknown_key(self) -> UnknownKey:
         """What an evaluation of an unknown key does, besides returning its default."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))

@@ -9,6 +9,7 @@ from datetime import date, datetime, timezone
 
 from django.db import DataError, ProgrammingError, connections
 
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -23,7 +24,16 @@ from flagstaff.experiments.moves import (
 from flagstaff.experiments.sources import excluded_units
 from flagstaff.experiments.statistics import Shares, chi_square, running_minimum, sequential_p_value
 
-__all__ = ["Counts", "count"]
+__all__ = ["Counts", "HourUnits", "count"]
+
+
+@dataclass(frozen=True)
+class HourUnits:
+    """The units that met a variant in one hour and phase."""
+
+    at: datetime
+    phase: int
+    units: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Counts:
     moved: int
     #: Exposures that workers had to leave out, because too many waited.
     lost: int
+    #: New visitors above the limit of an hour. They got the default, whatever their variant.
+    left_out: int
     #: Workers that have ended without their last report.
     lost_workers: int
     #: The smallest p value of the sequential mismatch test at any full hour, and that of one
@@ -50,6 +62,14 @@ class Counts:
     chi_square_p_value: float
     #: The units of each variant by day, in UTC.
     days: Sequence[tuple[date, Mapping[str, int]]] = ()
+    #: The same by full hour and phase: what both p values are computed from.
+    hours: Sequence[HourUnits] = ()
+    #: By phase, the share of all units that each variant has of those that are analysed.
+    shares: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    #: The visitors of `units` whose browser has sent the cookie back; empty for other units. Only
+    #: shown: a variant can make browsers leave, so figures without those that never come back
+    #: would compare different kinds of visitors.
+    returned: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,12 +77,19 @@ class _Hour:
     at: datetime
     is_over: bool
     units: dict[tuple[int, str], int] = field(default_factory=dict)
+    returned: Counter[str] = field(default_factory=Counter)
 
     def by_variant(self, variants: Sequence[str]) -> Counter[str]:
         found = Counter(dict.fromkeys(variants, 0))
         for (_, variant), number in self.units.items():
             found[variant] += number
         return found
+
+    def by_phase(self) -> list[HourUnits]:
+        found: dict[int, dict[str, int]] = {}
+        for (phase, variant), number in self.units.items():
+            found.setdefault(phase, {})[variant] = number
+        return [HourUnits(self.at, phase, found[phase]) for phase in sorted(found)]
 
 
 def count(experiment: Experiment, moves: Moves | None = None) -> Counts:
@@ -84,11 +111,20 @@ def count(experiment: Experiment, moves: Moves | None = None) -> Counts:
         met_two=left_out["met_two"],
         moved=left_out["moved"],
         lost=lost.count if lost else 0,
+        left_out=lost.left_out if lost else 0,
         lost_workers=_lost_workers(experiment),
         mismatch_p_value=sequential,
         chi_square_p_value=last,
         days=_days(full, variants),
+        hours=[one for hour in full for one in hour.by_phase()],
+        shares=shares,
+        returned=_returned(full, variants) if experiment.bucket_by == VISITOR else {},
     )
+
+
+def _returned(hours: Iterable[_Hour], variants: Sequence[str]) -> dict[str, int]:
+    total = sum((hour.returned for hour in hours), Counter())
+    return {variant: total[variant] for variant in variants}
 
 
 def _total(hours: Iterable[_Hour], variants: Sequence[str]) -> Counter[str]:
@@ -178,12 +214,13 @@ def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Co
                 raise
             why = str(error).partition("\n")[0]
             raise ConfigurationError(f"a query of EXCLUDED_UNITS fails: {why}") from error
-        for at, phase, variant, is_moved, is_over, number in cursor.fetchall():
+        for at, phase, variant, is_moved, is_over, number, returned in cursor.fetchall():
             if variant is None or is_moved:
                 left_out["met_two" if variant is None else "moved"] += number
             else:
                 hour = hours.setdefault(at, _Hour(at.astimezone(timezone.utc), is_over))
                 hour.units[phase, variant] = number
+                hour.returned[variant] += returned
     return [hours[at] for at in sorted(hours)], left_out
 
 

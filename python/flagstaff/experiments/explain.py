@@ -20,7 +20,8 @@ class VariantExplanation:
     variant: str | None
     #: DISABLED if the experiment does not run, STATIC if a winner was shipped, DEFAULT without a
     #: unit, TARGETING_MATCH for an override of the unit or for rules that exclude it, SPLIT if the
-    #: bucket decided, or ERROR.
+    #: bucket decided, CRAWLER for a request that IS_CRAWLER names, LIMIT for a visitor that this
+    #: worker has left out in this phase, because too many new ones came in an hour, or ERROR.
     reason: str
     #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
     #: reason is ERROR.

@@ -223,6 +223,9 @@ class Exposure(models.Model):
     #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.
     user_pk: models.Field[Any, str | None] = models.TextField(null=True)  # noqa: DJ001
     at: models.Field[Any, datetime] = models.DateTimeField()
+    #: Of a visitor: whether the browser has sent the cookie back. Reports show it, and never select
+    #: by it: a variant can make browsers leave.
+    returned: models.Field[Any, bool] = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
@@ -238,12 +241,14 @@ class Exposure(models.Model):
 
 
 class LostExposures(models.Model):
-    """How many exposures of an experiment workers had to leave out."""
+    """How many exposures of an experiment workers could not write, or had to leave out."""
 
     experiment = models.OneToOneField(
         Experiment, models.CASCADE, primary_key=True, related_name="lost_exposures"
     )
     count: models.Field[Any, int] = models.BigIntegerField()
+    #: New visitors above the limit of an hour, which got the default.
+    left_out: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         default_permissions = ()

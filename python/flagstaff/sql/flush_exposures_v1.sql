@@ -1,5 +1,6 @@
 -- Adds the exposures that a worker has recorded since its last flush. A unit is in the table once
--- for each variant that it has met, whatever process it met it in; the first time stays. A flush
+-- for each variant that it has met, whatever process it met it in; the first time stays. `returned`
+-- is set once, when the cookie of a visitor has come back. A flush
 -- with an unknown outcome is repeated, so losses are not added unless the sequence is higher than
 -- that of the last one. Exposures of experiments that were deleted meanwhile are left out. All
 -- workers write the rows in the same order, so that they cannot deadlock.
@@ -17,35 +18,43 @@ WITH accepted AS (
     WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
     RETURNING w.worker
 ), lost AS (
-    INSERT INTO {lost_exposures_table} AS l (experiment_id, count)
-    SELECT e.id, n.count
+    INSERT INTO {lost_exposures_table} AS l (experiment_id, count, left_out)
+    SELECT e.id, n.count, n.left_out
     FROM accepted CROSS JOIN ROWS FROM (
-        pg_catalog.unnest($15::text[]), pg_catalog.unnest($16::bigint[])
-    ) AS n (experiment, count)
+        pg_catalog.unnest($15::text[]), pg_catalog.unnest($16::bigint[]),
+        pg_catalog.unnest($19::bigint[])
+    ) AS n (experiment, count, left_out)
     JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
     ORDER BY e.id
     ON CONFLICT (experiment_id) DO UPDATE SET
-        count = l.count OPERATOR(pg_catalog.+) EXCLUDED.count
+        count = l.count OPERATOR(pg_catalog.+) EXCLUDED.count,
+        left_out = l.left_out OPERATOR(pg_catalog.+) EXCLUDED.left_out
 )
-INSERT INTO {exposure_table} AS x (experiment_id, shuffle, unit, variant, bucket, phase, user_pk, at)
+INSERT INTO {exposure_table} AS x (
+    experiment_id, shuffle, unit, variant, bucket, phase, user_pk, at, returned
+)
 SELECT
     e.id, n.shuffle, n.unit, n.variant, pg_catalog.min(n.bucket),
     (pg_catalog.array_agg(n.phase ORDER BY n.at))[1],
-    pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at))
+    pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at)),
+    pg_catalog.bool_or(n.returned)
 FROM accepted CROSS JOIN ROWS FROM (
     pg_catalog.unnest($8::text[]), pg_catalog.unnest($9::integer[]),
     pg_catalog.unnest($10::integer[]), pg_catalog.unnest($11::text[]),
     pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::text[]),
-    pg_catalog.unnest($14::float8[]), pg_catalog.unnest($17::integer[])
-) AS n (experiment, shuffle, phase, variant, unit, user_pk, at, bucket)
+    pg_catalog.unnest($14::float8[]), pg_catalog.unnest($17::integer[]),
+    pg_catalog.unnest($18::boolean[])
+) AS n (experiment, shuffle, phase, variant, unit, user_pk, at, bucket, returned)
 JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
 GROUP BY e.id, n.shuffle, n.unit, n.variant
 ORDER BY e.id, n.shuffle, n.unit, n.variant
 ON CONFLICT (experiment_id, shuffle, unit, variant) DO UPDATE SET
     user_pk = coalesce(x.user_pk, EXCLUDED.user_pk),
     at = least(x.at, EXCLUDED.at),
+    returned = x.returned OR EXCLUDED.returned,
     phase = CASE
         WHEN EXCLUDED.at OPERATOR(pg_catalog.<) x.at THEN EXCLUDED.phase ELSE x.phase
     END
 WHERE (x.user_pk IS NULL AND EXCLUDED.user_pk IS NOT NULL)
+    OR (EXCLUDED.returned AND NOT x.returned)
     OR EXCLUDED.at OPERATOR(pg_catalog.<) x.at

@@ -28,6 +28,8 @@ struct Exposures {
     context: Arc<Context>,
     /// The exposures that the server could not read, by the primary key of the experiment.
     unreadable: BTreeMap<String, i64>,
+    /// The same of units that were left out, in a flush that the server could not read.
+    left_out: BTreeMap<String, i64>,
 }
 
 /// The same as columns, the parameters of one statement.
@@ -41,8 +43,10 @@ struct Columns {
     users: Vec<Option<Box<str>>>,
     times: Vec<f64>,
     buckets: Vec<i32>,
+    returned: Vec<bool>,
     losing: Vec<String>,
     lost: Vec<i64>,
+    left_out: Vec<i64>,
 }
 
 impl Columns {
@@ -56,6 +60,7 @@ impl Columns {
         self.users.push(exposure.user);
         self.times.push(at.as_secs_f64());
         self.buckets.push(exposure.bucket.into());
+        self.returned.push(exposure.returned);
     }
 }
 
@@ -85,6 +90,8 @@ impl Report for Exposures {
             (&columns.losing, Type::TEXT_ARRAY),
             (&columns.lost, Type::INT8_ARRAY),
             (&columns.buckets, Type::INT4_ARRAY),
+            (&columns.returned, Type::BOOL_ARRAY),
+            (&columns.left_out, Type::INT8_ARRAY),
         ]
     }
 
@@ -93,7 +100,9 @@ impl Report for Exposures {
     }
 
     fn is_empty(&self) -> bool {
-        self.context.live.exposures().is_empty() && self.unreadable.is_empty()
+        self.context.live.exposures().is_empty()
+            && self.unreadable.is_empty()
+            && self.left_out.is_empty()
     }
 
     fn exceeds_flush(&self) -> bool {
@@ -106,9 +115,10 @@ impl Report for Exposures {
         for exposure in taken {
             columns.add(exposure);
         }
-        for (experiment, lost) in self.take_lost() {
+        for (experiment, (lost, left_out)) in self.take_counts() {
             columns.losing.push(experiment);
             columns.lost.push(lost);
+            columns.left_out.push(left_out);
         }
         columns
     }
@@ -117,22 +127,32 @@ impl Report for Exposures {
         for experiment in &columns.experiments {
             *self.unreadable.entry(experiment.clone()).or_default() += 1;
         }
-        for (experiment, lost) in columns.losing.iter().zip(&columns.lost) {
-            *self.unreadable.entry(experiment.clone()).or_default() += lost;
+        for (place, experiment) in columns.losing.iter().enumerate() {
+            *self.unreadable.entry(experiment.clone()).or_default() += columns.lost[place];
+            *self.left_out.entry(experiment.clone()).or_default() += columns.left_out[place];
         }
     }
 }
 
 impl Exposures {
-    /// How many exposures were left out since the last call, by the primary key of the experiment.
-    fn take_lost(&mut self) -> BTreeMap<String, i64> {
-        let mut all = std::mem::take(&mut self.unreadable);
+    /// How many exposures were lost since the last call, and how many units were left out, by the
+    /// primary key of the experiment.
+    fn take_counts(&mut self) -> BTreeMap<String, (i64, i64)> {
+        let mut all: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+        for (experiment, lost) in std::mem::take(&mut self.unreadable) {
+            all.entry(experiment).or_default().0 += lost;
+        }
+        for (experiment, left_out) in std::mem::take(&mut self.left_out) {
+            all.entry(experiment).or_default().1 += left_out;
+        }
         let snapshot = self.context.live.snapshot();
         for experiment in snapshot.iter().flat_map(|snapshot| snapshot.experiments()) {
-            let lost = experiment.identity.take_lost();
-            if lost > 0 {
-                let lost = i64::try_from(lost).unwrap_or(i64::MAX);
-                *all.entry(experiment.identity.pk.to_string()).or_default() += lost;
+            let identity = &experiment.identity;
+            let counts = [identity.take_lost(), identity.take_left_out()];
+            let [lost, left_out] = counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+            if lost > 0 || left_out > 0 {
+                let found = all.entry(identity.pk.to_string()).or_default();
+                *found = (found.0 + lost, found.1 + left_out);
             }
         }
         all
@@ -152,7 +172,11 @@ pub(crate) fn start(
 }
 
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
-    let report = Exposures { context: context.clone(), unreadable: BTreeMap::new() };
+    let report = Exposures {
+        context: context.clone(),
+        unreadable: BTreeMap::new(),
+        left_out: BTreeMap::new(),
+    };
     let mut sender = Sender::new(context.clone(), report);
     let mut due = Instant::now() + jittered(context.measure_interval);
     loop {

@@ -244,6 +244,7 @@ class Migration(migrations.Migration):
                 ("phase", models.PositiveIntegerField()),
                 ("user_pk", models.TextField(null=True)),
                 ("at", models.DateTimeField()),
+                ("returned", models.BooleanField(db_default=False, default=False)),
             ],
             options={
                 "default_permissions": (),
@@ -308,6 +309,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("count", models.BigIntegerField()),
+                ("left_out", models.BigIntegerField(db_default=0, default=0)),
             ],
             options={
                 "default_permissions": (),
