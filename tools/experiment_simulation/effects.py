@@ -18,7 +18,7 @@ from flagstaff.experiments.statistics import (
 )
 from tools.experiment_simulation.users import ArmSums, Floats, Kind
 
-__all__ = ["Effects", "effects_of"]
+__all__ = ["Effects", "effects_of", "has_enough_together"]
 
 
 class Effects(NamedTuple):
@@ -39,6 +39,20 @@ def effects_of(kind: Kind, control: ArmSums, treatment: ArmSums) -> Effects:
             return _difference(*_stratified(control, treatment))
         before, after = _arm(kind, _until(control)), _arm(kind, _until(treatment))
         return _lift(before, after) if kind == "lift" else _difference(before, after)
+
+
+def has_enough_together(kind: Kind, control: ArmSums, treatment: ArmSums) -> npt.NDArray[np.bool_]:
+    """Returns whether there is enough for one look, if its values are spread alike in both arms."""
+    before, after = _until(control), _until(treatment)
+    if kind not in {"revenue", "ratio"}:
+        return np.ones(before.users.shape, dtype=np.bool_)
+    users, y, yy = (one + other for one, other in zip(before[:3], after[:3], strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(y > 0, y * y / yy / users, 0)
+    enough: npt.NDArray[np.bool_] = (
+        np.minimum(before.users, after.users) * share >= LEAST_CONTRIBUTORS
+    )
+    return enough
 
 
 def _difference(control: Effects, treatment: Effects) -> Effects:

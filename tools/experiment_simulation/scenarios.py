@@ -39,6 +39,23 @@ def scenarios(runs: int) -> list[Scenario]:
         replace(rare, name="every 20 users, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
         replace(often, name="every 5 users, ratio", kind="ratio"),
     ]
+    # One look, as with a fixed horizon: few buyers, and skewed amounts.
+    once = replace(
+        often, kind="revenue", runs=runs // 2, users=20_000, every=20_000, planned=20_000
+    )
+    none += [
+        replace(
+            once,
+            name=f"one look, revenue {name}, sigma {sigma:g}",
+            treated=treated,
+            sigma=sigma,
+            buyers=0.02,
+        )
+        for name, treated in (("50/50", 0.5), ("90/10", 0.1))
+        for sigma in (1.0, 1.5, 2.0)
+    ]
+    many = replace(once, users=100_000, every=100_000, planned=100_000, buyers=0.02, treated=0.1)
+    none.append(replace(many, name="one look, 100,000 users, 90/10, sigma 1.5", sigma=1.5))
     some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
     return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]
 

@@ -13,8 +13,6 @@ __all__ = ["ArmSums", "Floats", "Kind", "Scenario", "draw", "looks_of"]
 Floats = npt.NDArray[np.float64]
 Kind = Literal["conversion", "lift", "revenue", "ratio", "phases"]
 
-# Revenue: few users buy, and the amounts are skewed.
-_BUYERS = 0.05
 # Ratio: users view 1 + Poisson(4) pages, and each has a click rate around 0.2.
 _VIEWS = 4.0
 _RATES = (0.05, 0.35)
@@ -41,6 +39,9 @@ class Scenario:
     treated: float = 0.5
     #: The effect for which `planned` is the size; 0 without one.
     planned_effect: float = 0.0
+    #: Of revenue: the share of users who buy, and the spread of their log-normal amounts.
+    buyers: float = 0.05
+    sigma: float = 1.0
 
     @property
     def is_as_planned(self) -> bool:
@@ -99,8 +100,8 @@ def _draw_users(
         x += source.poisson(_VIEWS, shape)
         y = source.binomial(x.astype(np.int64), source.uniform(*_RATES, shape)).astype(np.float64)
     else:
-        y = source.lognormal(0, 1, shape)
-        y[source.random(shape, dtype=np.float32) >= _BUYERS] = 0
+        y = source.lognormal(0, scenario.sigma, shape)
+        y[source.random(shape, dtype=np.float32) >= scenario.buyers] = 0
     y[treated] *= 1 + scenario.effect
     return _of_users(~treated, y, x), _of_users(treated, y, x)
 

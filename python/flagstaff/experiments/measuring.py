@@ -88,10 +88,12 @@ def require_usable(metric: Metric) -> None:
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
-    hour, phase, variant, users, y, yy, x, xx, xy, y_shift, x_shift = row
+    hour, phase, variant, users, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
     if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
         raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
-    sums = PairSums(users, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift)
+    sums = PairSums(
+        users, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
+    )
     return HourSums(hour, phase, variant, sums)
 
 

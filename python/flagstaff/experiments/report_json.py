@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from flagstaff.experiments.allocation import shares
-from flagstaff.experiments.counts import Counts
+from flagstaff.experiments.counts import Counts, HourUnits
+from flagstaff.experiments.look_columns import as_columns, effect_as_json, finite
 from flagstaff.experiments.metrics import Ratio, Retention
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.reporting import MetricReport, Report, Role, make_report
-from flagstaff.experiments.results import ALPHA, Look, Result
+from flagstaff.experiments.results import ALPHA, Look, Result, Stratum
 from flagstaff.experiments.rows import find
-from flagstaff.experiments.statistics import Comparison, Effect, Verdict
+from flagstaff.experiments.shortage import missing_for_interval
+from flagstaff.experiments.statistics import Verdict
 
 __all__ = ["report", "report_of"]
+
+_HOUR = timedelta(hours=1)
 
 
 def report(key: str) -> dict[str, Any]:
@@ -70,6 +75,7 @@ def _report(report: Report) -> dict[str, Any]:
             {
                 "number": phase.number,
                 "shares": phase.shares,
+                "analysed_shares": report.counts.shares.get(phase.number, {}),
                 "started_at": phase.started_at,
                 "ended_at": phase.ended_at,
             }
@@ -109,10 +115,24 @@ def _counts(counts: Counts) -> dict[str, Any]:
         "met_two_variants": counts.met_two,
         "moved": counts.moved,
         "lost": counts.lost,
+        "left_out": counts.left_out,
+        "returned": dict(counts.returned) or None,
         "workers_without_last_report": counts.lost_workers,
         "mismatch_p_value": counts.mismatch_p_value,
         "chi_square_p_value": counts.chi_square_p_value,
         "days": [{"day": day, "units": dict(units)} for day, units in counts.days],
+        "hours": _hours(counts.hours, list(counts.units)),
+    }
+
+
+def _hours(found: Sequence[HourUnits], variants: Sequence[str]) -> dict[str, Any]:
+    """Returns the units by the hour of their exposure and by phase, as columns."""
+    first: datetime | None = found[0].at if found else None
+    return {
+        "first": first,
+        "hours": [(one.at - found[0].at) // _HOUR for one in found],
+        "phase": [one.phase for one in found],
+        "units": {arm: [one.units.get(arm, 0) for one in found] for arm in variants},
     }
 
 
@@ -125,7 +145,7 @@ def _verdict(treatment: str, verdict: Verdict) -> dict[str, Any]:
         "harmed": list(verdict.harmed),
         "missing_days": verdict.missing_days,
         "missing_users": verdict.missing_users,
-        "largest_possible_effect": _finite(verdict.largest_possible),
+        "largest_possible_effect": finite(verdict.largest_possible),
     }
 
 
@@ -148,43 +168,54 @@ def _metric(one: MetricReport, report: Report) -> dict[str, Any]:
 
 def _result(result: Result, one: MetricReport, report: Report) -> dict[str, Any]:
     corrected = one.corrected.get(result.treatment)
-    looks = [_look(look, one.alpha(result.treatment), report) for look in result.looks]
-    decisive = result.decisive
+    decisive = result.decisive if corrected and corrected.is_rejected else None
     found = {
         "treatment": result.treatment,
         "p_value": result.p_value,
         "corrected_p_value": corrected.p_value if corrected else None,
         "is_significant": bool(corrected and corrected.is_rejected),
-        "decided_at": decisive.at if decisive and corrected and corrected.is_rejected else None,
+        "decided_at": decisive.at if decisive else None,
+        "decided_difference": decisive.difference.value if decisive else None,
         "interval_alpha": one.alpha(result.treatment),
-        "newest": looks[-1] if looks else None,
-        "looks": looks,
+        "newest": _look(result.newest, result, one, report) if result.newest else None,
+        "looks": as_columns(result.looks),
     }
     if one.role == Role.GUARDRAIL:
         tolerated = report.experiment.guardrails[one.name]
         found["tolerated_harm"] = tolerated
-        found["harm_bound"] = _finite(result.harm_bound)
+        found["harm_bound"] = finite(result.harm_bound)
         found["is_harmed"] = result.harm_bound > tolerated
     return found
 
 
-def _look(look: Look, alpha: float, report: Report) -> dict[str, Any]:
+def _look(look: Look, result: Result, one: MetricReport, report: Report) -> dict[str, Any]:
+    analysis, alpha = report.analysis, one.alpha(result.treatment)
+    arms = (analysis.variants[0], result.treatment)
     return {
         "at": look.at,
         "users": look.users,
         "control": look.control.value,
+        "control_standard_error": look.control.standard_error,
         "treatment": look.treatment.value,
-        "difference": _interval(look.difference, alpha, report),
-        "lift": _interval(look.lift, alpha, report),
+        "treatment_standard_error": look.treatment.standard_error,
+        "difference": effect_as_json(look.difference, analysis.compare_difference(look, alpha)),
+        "lift": effect_as_json(look.lift, look.lift and analysis.compare(look.lift, alpha)),
+        "p_value": look.p_value,
+        "missing_for_interval": [
+            {"variant": arms[missing.arm], "what": missing.what, "units": missing.number}
+            for missing in missing_for_interval(look, is_sequential=analysis.is_sequential)
+        ],
+        "phases": [_stratum(stratum) for stratum in look.strata],
     }
 
 
-def _interval(effect: Effect | None, alpha: float, report: Report) -> dict[str, Any] | None:
-    if effect is None:
-        return None
-    found: Comparison = report.analysis.compare(effect, alpha)
-    return {"value": found.value, "low": _finite(found.low), "high": _finite(found.high)}
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
+def _stratum(stratum: Stratum) -> dict[str, Any]:
+    """Returns the sums of one phase, from which everything else of the look can be computed."""
+    control, treatment = stratum.sums
+    return {
+        "phase": stratum.phase,
+        "control": {**asdict(control), "variance": control.of_y.variance},
+        "treatment": {**asdict(treatment), "variance": treatment.of_y.variance},
+        "theta": stratum.theta,
+        "variance_reduction": stratum.variance_reduction,
+    }

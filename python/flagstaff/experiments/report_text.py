@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flagstaff.experiments.statistics import Outcome, Statement
-from flagstaff.experiments.words import OUTCOMES, STATEMENTS, missing_text
+from flagstaff.experiments.words import OUTCOMES, STATEMENTS, interval_needs, missing_text
 
 __all__ = ["report_lines"]
 
 #: As `report` returns it.
 _Json = Mapping[str, Any]
+_SMALLEST_P = 0.0001
 
 
 def report_lines(report: _Json) -> Iterator[str]:
@@ -22,7 +23,7 @@ def report_lines(report: _Json) -> Iterator[str]:
     if not report["metrics"]:
         yield f"There is no metric. Set one: manage.py flags experiment {report['key']} metrics"
     for metric in () if report["has_mismatch"] else report["metrics"]:
-        yield from _metric(metric)
+        yield from _metric(metric, report)
     yield from _counts(report["exposures"])
     if report["frozen_at"]:
         yield f"This report was frozen at {report['frozen_at']}."
@@ -40,31 +41,39 @@ def _verdict(verdict: _Json, report: _Json) -> Iterator[str]:
         yield f"  Harmed: {', '.join(verdict['harmed'])}"
 
 
-def _metric(metric: _Json) -> Iterator[str]:
+def _metric(metric: _Json, report: _Json) -> Iterator[str]:
     yield f"{metric['metric']} ({metric['role']}), {metric['users']:,} units with a full window"
     for result in metric["treatments"]:
         if result["newest"] is None:
             yield f"  {result['treatment']}: no result yet"
             continue
-        yield f"  {result['treatment']}: {_look(result['newest'])}, {_significance(result)}"
+        look = _look(result["newest"], report["settings"]["method"])
+        yield f"  {result['treatment']}: {look}, {_significance(result)}"
 
 
-def _look(look: _Json) -> str:
+def _look(look: _Json, method: str) -> str:
     arms = f"{look['control']:.4g} -> {look['treatment']:.4g}"
     relative = "" if look["lift"] is None else f", lift {_interval(look['lift'], scale=100)} %"
-    return f"{arms}, difference {_interval(look['difference'])}{relative}"
+    text = f"{arms}, difference {_interval(look['difference'])}{relative}"
+    if look["difference"]["low"] is None and look["difference"]["high"] is None:
+        return f"{text} ({interval_needs(look['missing_for_interval'], method)})"
+    return text
 
 
 def _significance(result: _Json) -> str:
     if "is_harmed" in result:
         return "harmed" if result["is_harmed"] else "no harm is certain"
-    return f"p = {result['corrected_p_value']:.4f}"
+    return _p(result["corrected_p_value"], ".4f")
+
+
+def _p(p_value: float, form: str) -> str:
+    return f"p = {p_value:{form}}" if p_value >= _SMALLEST_P else f"p < {_SMALLEST_P}"
 
 
 def _interval(found: _Json, scale: float = 1) -> str:
     value = f"{scale * found['value']:+.4g}"
     if found["low"] is None or found["high"] is None:
-        return f"{value} (too few users for an interval)"
+        return value
     return f"{value} ({scale * found['low']:+.4g} to {scale * found['high']:+.4g})"
 
 
@@ -74,13 +83,19 @@ def _counts(counts: _Json) -> Iterator[str]:
         yield f"{variant}: {number:,} units, {expected:,.0f} expected by its weight"
     if present := sum(counts["present_hour"].values()):
         yield f"in the present hour, not analysed yet: {present:,} units"
-    yield f"sample-ratio mismatch: p = {counts['mismatch_p_value']:.4g}, valid at every look"
+    yield f"sample-ratio mismatch: {_p(counts['mismatch_p_value'], '.4g')}, valid at every look"
     if counts["met_two_variants"]:
         yield f"left out, because they met two variants: {counts['met_two_variants']:,} units"
     if counts["moved"]:
         yield f"left out, because a change of weights moved them: {counts['moved']:,} units"
     if counts["lost"]:
         yield f"lost, because too many waited in a worker: {counts['lost']:,} exposures"
+    if left_out := counts["left_out"]:
+        yield f"left out, because too many new visitors came in an hour: {left_out:,}"
+    for variant, returned in (counts["returned"] or {}).items():
+        if units := counts["units"][variant]:
+            share = 1 - returned / units
+            yield f"{variant}: {share:.1%} of its visitors have not come back; they are included"
     if workers := counts["workers_without_last_report"]:
         yield (
             f"workers that ended without their last report: {workers}; exposures of up to one "

@@ -192,7 +192,7 @@ def _primary(primary: MetricReport | None, analysis: Analysis, treatment: str) -
     look = result.decisive if corrected.is_rejected else result.newest
     return Primary(
         primary.name,
-        analysis.compare(look.difference, corrected.interval_alpha) if look else _UNKNOWN,
+        analysis.compare_difference(look, corrected.interval_alpha) if look else _UNKNOWN,
         higher_is_better=primary.metric.higher_is_better,
         corrected=corrected,
         alpha=ALPHA,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
@@ -25,9 +25,11 @@ from flagstaff.experiments.statistics import (
     adjust,
     always_valid,
     combine,
+    compare_proportions,
     difference,
     fixed_horizon,
     fixed_lower_bound,
+    has_enough_together,
     lift,
     lower_bound,
     mean,
@@ -35,13 +37,24 @@ from flagstaff.experiments.statistics import (
     ratio,
 )
 
-__all__ = ["ALPHA", "Analysis", "Look", "Result", "results_of", "users_of"]
+__all__ = [
+    "ALPHA",
+    "Analysis",
+    "Look",
+    "Result",
+    "Stratum",
+    "conversions_of",
+    "results_of",
+    "users_of",
+]
 
 ALPHA = 0.05
 
 #: An earlier phase with too few users for an interval, and fewer than this part of all users, is
 #: left out. Otherwise an experiment that changed its weights in the first hour had never a result.
 _SMALL_PHASE = 0.1
+
+_HOUR = timedelta(hours=1)
 
 #: By phase and variant.
 _Cells = dict[tuple[int, str], PairSums]
@@ -69,18 +82,51 @@ class Analysis:
             return always_valid(effect, self.plan, alpha)
         return fixed_horizon(effect, alpha)
 
-    def lower_bound(self, effect: Effect) -> float:
-        """Returns the one-sided lower bound of an effect."""
-        if self.is_sequential:
-            return lower_bound(effect, self.plan)
-        return fixed_lower_bound(effect)
+    def compare_difference(self, look: Look, alpha: float = ALPHA) -> Comparison:
+        """Returns the difference of a look with its interval and p value.
+
+        At a fixed horizon, the shares of one phase are compared by the pooled z test and Newcombe's
+        interval, if there are enough conversions. The unpooled error is too small where a small arm
+        has few of them.
+        """
+        pooled = None if self.is_sequential else _conversions_to_pool(look)
+        if pooled is not None:
+            return compare_proportions(*pooled, alpha)
+        return self.compare(look.difference, alpha)
+
+    def harm_bound(self, look: Look, *, higher_is_better: bool) -> float:
+        """Returns the one-sided lower bound of how much worse the treatment is."""
+        pooled = None if self.is_sequential else _conversions_to_pool(look)
+        if pooled is not None:
+            # Both bounds of this interval are one-sided bounds of ALPHA.
+            found = compare_proportions(*pooled, 2 * ALPHA)
+            return -found.high if higher_is_better else found.low
+        worse = -look.difference if higher_is_better else look.difference
+        return lower_bound(worse, self.plan) if self.is_sequential else fixed_lower_bound(worse)
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The part of a look that one phase gives."""
+
+    phase: int
+    #: Of control and treatment.
+    sums: tuple[PairSums, PairSums]
+    estimates: tuple[Estimate, Estimate]
+    #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
+    theta: float | None = None
+    variance_reduction: float | None = None
 
 
 @dataclass(frozen=True)
 class Look:
     """A treatment against the control at the end of an hour."""
 
+    #: The end of the hour.
     at: datetime
+    #: In the order of the phases, the newest one last.
+    strata: Sequence[Stratum]
+    is_proportion: bool
     control: Estimate
     treatment: Estimate
     difference: Effect
@@ -130,7 +176,7 @@ def results_of(metric: Metric, hours: Iterable[HourSums], analysis: Analysis) ->
     found: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
     for hour, cells in _looks(hours, analysis):
         for treatment in treatments:
-            look = _look(hour, metric, cells, (control, treatment), analysis)
+            look = _look(hour + _HOUR, metric, cells, (control, treatment), analysis)
             if look is not None:
                 found[treatment].append(look)
     return [Result(treatment, looks) for treatment, looks in found.items()]
@@ -168,66 +214,83 @@ def _look(
     strata = _strata(metric, cells, arms)
     if not strata:
         return None
-    control, treatment = combine(strata)
-    effect = difference(control, treatment)
-    return Look(
+    control, treatment = combine({f"phase {one.phase}": one.estimates for one in strata})
+    # A share has its own rule, and sequential results need none: `has_enough_together` says why.
+    is_skewed = not (analysis.is_sequential or metric.is_proportion) and not all(
+        has_enough_together([arm.of_y for arm in one.sums]) for one in strata
+    )
+    if is_skewed:
+        control = replace(control, is_enough=False)
+    look = Look(
         at=at,
+        strata=strata,
+        is_proportion=metric.is_proportion,
         control=control,
         treatment=treatment,
-        difference=effect,
+        difference=difference(control, treatment),
         lift=lift(control, treatment),
-        p_value=analysis.compare(effect).p_value,
-        harm_bound=analysis.lower_bound(-effect if metric.higher_is_better else effect),
+        p_value=1.0,
+        harm_bound=-math.inf,
+    )
+    return replace(
+        look,
+        p_value=analysis.compare_difference(look).p_value,
+        harm_bound=analysis.harm_bound(look, higher_is_better=metric.higher_is_better),
     )
 
 
-def _strata(
-    metric: Metric, cells: _Cells, arms: tuple[str, str]
-) -> dict[str, tuple[Estimate, Estimate]]:
-    """Returns the estimates of both arms by phase, without phases that are too small for one."""
-    found = {}
+def _strata(metric: Metric, cells: _Cells, arms: tuple[str, str]) -> list[Stratum]:
+    """Returns the sums and estimates of both arms by phase, without those that are too small."""
+    found = []
     for phase in sorted({phase for phase, _ in cells}):
         sums = [cells.get((phase, arm)) for arm in arms]
         pair = [one for one in sums if one is not None]
         if len(pair) == len(arms) and all(one.users > 1 for one in pair):
-            estimated = _estimates(metric, pair)
+            estimated = _estimated(metric, phase, (pair[0], pair[1]))
             if estimated is not None:
-                found[f"phase {phase}"] = estimated
+                found.append(estimated)
     return _without_small(found)
 
 
-def _without_small(
-    strata: dict[str, tuple[Estimate, Estimate]],
-) -> dict[str, tuple[Estimate, Estimate]]:
+def _without_small(strata: Sequence[Stratum]) -> list[Stratum]:
     """Returns the newest phase and earlier ones, without those that have too few users for ever."""
-    users = {name: sum(arm.users for arm in arms) for name, arms in strata.items()}
-    least = _SMALL_PHASE * sum(users.values())
-    newest = next(reversed(strata), "")
-    return {
-        name: arms
-        for name, arms in strata.items()
-        if name == newest or users[name] >= least or all(arm.is_enough for arm in arms)
-    }
+    users = [sum(arm.users for arm in one.sums) for one in strata]
+    least = _SMALL_PHASE * sum(users)
+    return [
+        one
+        for one, number in zip(strata, users, strict=True)
+        if one is strata[-1] or number >= least or all(arm.is_enough for arm in one.estimates)
+    ]
 
 
-def _estimates(metric: Metric, arms: Sequence[PairSums]) -> tuple[Estimate, Estimate] | None:
+def _estimated(metric: Metric, phase: int, arms: tuple[PairSums, PairSums]) -> Stratum | None:
     if isinstance(metric, Mean) and metric.covariate:
-        control, treatment = adjust(arms).arms
-        return control, treatment
+        adjusted = adjust(arms)
+        control, treatment = adjusted.arms
+        reduction = adjusted.variance_reduction
+        return Stratum(phase, arms, (control, treatment), adjusted.theta, reduction)
     if isinstance(metric, Ratio) and any(arm.of_x.exact_mean <= 0 for arm in arms):
         return None
     estimate = _estimator(metric)
-    control, treatment = (estimate(arm) for arm in arms)
-    return control, treatment
+    return Stratum(phase, arms, (estimate(arms[0]), estimate(arms[1])))
 
 
 def _estimator(metric: Metric) -> Callable[[PairSums], Estimate]:
     if metric.is_proportion:
-        return lambda arm: proportion(_conversions(arm))
+        return lambda arm: proportion(conversions_of(arm))
     if isinstance(metric, Ratio):
         return ratio
     return lambda arm: mean(arm.of_y)
 
 
-def _conversions(arm: PairSums) -> Conversions:
+def conversions_of(arm: PairSums) -> Conversions:
+    """Returns the sums of a proportion as counts."""
     return Conversions(arm.users, math.floor(arm.of_y.mean * arm.users + 0.5))
+
+
+def _conversions_to_pool(look: Look) -> tuple[Conversions, Conversions] | None:
+    """Returns the counts of both arms if they are shares of one phase, and enough."""
+    if not (look.is_proportion and look.difference.is_enough and len(look.strata) == 1):
+        return None
+    control, treatment = look.strata[0].sums
+    return conversions_of(control), conversions_of(treatment)

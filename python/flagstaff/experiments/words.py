@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.utils.functional import Promise
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff.experiments.models import Method
 from flagstaff.experiments.statistics import Outcome, Statement
 
-__all__ = ["OUTCOMES", "STATEMENTS", "missing_text"]
+__all__ = ["OUTCOMES", "STATEMENTS", "interval_needs", "missing_text"]
 
 OUTCOMES: dict[Outcome, str | Promise] = {
     Outcome.MISMATCH: _("no verdict: the shares are wrong"),
@@ -37,6 +37,9 @@ STATEMENTS: dict[Statement, str | Promise] = {
     Statement.LARGER_EFFECTS_ARE_UNLIKELY: _("An effect outside of the interval is unlikely."),
     Statement.EFFECT_IS_TOO_SMALL_TO_MATTER: _("If there is an effect, it is too small to matter."),
     Statement.MORE_USERS_CAN_DECIDE: _("With more users there can still be a result."),
+    Statement.PLANNED_SIZE_WAS_TOO_SMALL: _(
+        "The planned size was too small for a result. Plan another experiment with more users."
+    ),
     Statement.NO_FIGURE_IS_VALID: _("No figure of a metric is valid."),
     Statement.TREND_IS_NO_RESULT: _("What the metrics show so far is no result."),
     Statement.SAME_EFFECT_IS_NOT_PROVEN: _(
@@ -87,3 +90,38 @@ def missing_text(
     if not parts:
         return ""
     return gettext("A verdict needs %(what)s.") % {"what": gettext(" and ").join(parts)}
+
+
+def interval_needs(
+    missing: Sequence[Mapping[str, Any]],
+    method: str,
+    write: Callable[[int], str] = "{:,}".format,
+) -> str:
+    """Returns why a look has no interval, from its `missing_for_interval`.
+
+    Names the variant that needs most. After the one look of a fixed horizon it is too late.
+    """
+    if not missing:
+        return gettext("too few units for an interval")
+    most = max(missing, key=lambda one: int(one["units"]))
+    number = most["units"]
+    if most["what"] == "with_value":
+        units = ngettext(
+            "%(number)s more unit with a value other than 0",
+            "%(number)s more units with a value other than 0",
+            number,
+        )
+    elif most["what"] == "without_value":
+        units = ngettext(
+            "%(number)s more unit with the value 0",
+            "%(number)s more units with the value 0",
+            number,
+        )
+    else:
+        units = ngettext("%(number)s more unit", "%(number)s more units", number)
+    text = (
+        gettext("no interval yet: %(variant)s needs about %(units)s")
+        if method == Method.SEQUENTIAL
+        else gettext("no interval: at the one look, %(variant)s needed about %(units)s")
+    )
+    return text % {"variant": most["variant"], "units": units % {"number": write(number)}}

@@ -152,6 +152,15 @@ def test_mean_takes_its_deviation_and_the_power() -> None:
     assert found["days"] is None
 
 
+def test_size_is_enough_for_an_interval_of_rare_or_skewed_values() -> None:
+    size = ("sample-size", "--deviation", "10", "--effect", "1")
+    assert "pass --mean, too" in flags(*size).err
+    assert document(*size, "--mean", "10")["control"] == 1570
+    assert document(*size, "--mean", "0.5")["control"] == 20_050
+    assert "an interval needs about 20,050" in flags(*size, "--mean", "0.5").err
+    assert document("sample-size", "--from", "0.0001", "--to", "0.01")["control"] == 100_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import datetime, timedelta, timezone
 from functools import cache, partial
 from hashlib import sha256
@@ -14,8 +15,16 @@ from django.db.models import F
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
 from flagstaff.experiments.metrics import Sql
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
+from flagstaff.experiments.models import (
+    Experiment,
+    ExperimentEvent,
+    Exposure,
+    LostExposures,
+    Phase,
+    State,
+)
 from flagstaff.experiments.results import Analysis
+from flagstaff.experiments.statistics import Conversions, compare_proportions
 from tests.support.experiment_pages import METRICS, expose, expose_both
 from tests.support.terminals import document, flags
 
@@ -24,6 +33,7 @@ pytestmark = pytest.mark.django_db
 KEY = "checkout_button"
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
+ARMS = ("control", "treatment")
 
 
 def no_units() -> Sql:
@@ -137,13 +147,76 @@ def test_fixed_horizon_has_one_look_at_the_planned_size() -> None:
     expose_both(started, (900, 60), (900, 160))
     found = verdict()
     assert (found["outcome"], found["missing_users"]) == ("too_early", 200)
-    assert result()["looks"] == []
+    assert result()["looks"]["users"] == []
     assert "A verdict needs 200 more units with a full window." in report_text()
     expose(started, "control", 300, 30, name="c")
     expose(started, "treatment", 300, 30, name="t")
-    assert len(result()["looks"]) == 1
+    assert len(result()["looks"]["users"]) == 1
     assert 2000 <= result()["newest"]["users"] < 2100
     assert "look_again_is_not_valid" in verdict()["may_not_conclude"]
+
+
+def test_one_look_without_enough_values_has_no_result_and_no_other_look() -> None:
+    experiments.create(KEY, ["control:9", "treatment:1"])
+    experiments.set_metrics(KEY, primary="revenue", planned_users=2000, method="fixed")
+    started = experiments.start(KEY)
+    expose_both(started, (1820, 36), (200, 4))
+    newest = result()["newest"]
+    assert (newest["difference"]["low"], newest["p_value"]) == (None, 1.0)
+    text = (
+        r"no interval: at the one look, treatment needed about \d\d more units with a value other"
+    )
+    assert re.search(text, report_text())
+    found = verdict()
+    assert (found["outcome"], found["may_conclude"]) == (
+        "undecided",
+        ["planned_size_was_too_small"],
+    )
+    expose(started, "treatment", 20, 20, name="late")
+    assert result()["newest"]["p_value"] == 1.0
+
+
+def test_one_look_at_shares_of_one_phase_is_the_pooled_test() -> None:
+    experiments.create(KEY, ["control:9", "treatment:1"])
+    experiments.set_metrics(
+        KEY, primary="orders", guardrails={"complaints": 0.0}, planned_users=1900, method="fixed"
+    )
+    expose_both(experiments.start(KEY), (1800, 36), (200, 12))
+    [orders, complaints] = (one["treatments"][0] for one in experiments.report(KEY)["metrics"])
+    sums = orders["newest"]["phases"][0]
+    arms = [Conversions(sums[arm]["users"], sums[arm]["contributors"]) for arm in ARMS]
+    expected = compare_proportions(*arms)
+    found = orders["newest"]["difference"]
+    assert (found["low"], found["high"]) == (expected.low, expected.high)
+    assert orders["p_value"] == expected.p_value
+    assert complaints["harm_bound"] == compare_proportions(*arms, 0.1).low
+
+
+def test_result_without_enough_values_says_how_many_are_missing(experiment: Experiment) -> None:
+    expose_both(experiment, (1000, 100), (1000, 4))
+    newest = result()["newest"]
+    missing = {"variant": "treatment", "what": "with_value", "units": 6}
+    assert newest["missing_for_interval"] == [missing]
+    text = "no interval yet: treatment needs about 6 more units with a value other than 0"
+    assert text in report_text()
+
+
+def test_small_p_value_is_written_as_a_bound(experiment: Experiment) -> None:
+    expose_both(experiment, (2000, 200), (2000, 900))
+    assert "p < 0.0001" in report_text()
+
+
+def test_share_of_visitors_who_never_came_back_is_shown_and_selects_nothing() -> None:
+    experiments.create(KEY, bucket_by="visitor")
+    experiment = experiments.start(KEY)
+    expose_both(experiment, (40, 0), (40, 0))
+    units = [f"control{number}" for number in range(30)] + ["treatment1"]
+    Exposure.objects.filter(unit__in=units).update(returned=True)
+    LostExposures.objects.create(experiment=experiment, count=0, left_out=7)
+    counts = experiments.report(KEY)["exposures"]
+    assert counts["returned"] == {"control": 30, "treatment": 1}
+    assert (counts["units"], counts["left_out"]) == ({"control": 40, "treatment": 40}, 7)
+    assert "control: 25.0% of its visitors have not come back; they are included" in report_text()
 
 
 def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) -> None:

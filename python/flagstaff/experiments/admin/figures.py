@@ -27,7 +27,9 @@ from flagstaff.experiments.admin.texts import (
     points_text,
     signed,
 )
+from flagstaff.experiments.look_columns import looks_at, number_of_looks
 from flagstaff.experiments.reporting import Role
+from flagstaff.experiments.words import interval_needs
 
 __all__ = ["MetricFigures", "TreatmentFigures", "metric_figures", "primary_sentences"]
 
@@ -87,7 +89,8 @@ def metric_figures(report: Mapping[str, Any]) -> list[MetricFigures]:
     """Returns all metrics; none if the shares are wrong, because then no figure is valid."""
     if report["has_mismatch"]:
         return []
-    return [_metric(one, number) for number, one in enumerate(report["metrics"])]
+    settings = report["settings"]
+    return [_metric(one, number, settings) for number, one in enumerate(report["metrics"])]
 
 
 def primary_sentences(metrics: Sequence[MetricFigures]) -> dict[str, str]:
@@ -120,14 +123,14 @@ def _sentence(metric: MetricFigures, one: TreatmentFigures) -> str:
     }
 
 
-def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
+def _metric(metric: Mapping[str, Any], number: int, settings: Mapping[str, Any]) -> MetricFigures:
     is_guardrail = metric["role"] == Role.GUARDRAIL
     # What is tolerated is a difference, so guardrails are drawn as differences.
     newest = [one["newest"] for one in metric["treatments"] if one["newest"]]
     has_lift = not is_guardrail and bool(newest) and all(one["lift"] for one in newest)
     effect = Effect(metric, is_lift=has_lift)
     treatments = [
-        _treatment(one, metric, effect, f"{number}-{place}")
+        _treatment(_with_looks(one, settings), metric, effect, f"{number}-{place}")
         for place, one in enumerate(metric["treatments"])
     ]
     return MetricFigures(
@@ -140,8 +143,20 @@ def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
         chart=_chart(metric, effect, treatments, number),
         treatments=treatments,
         effect=effect.name,
-        is_thinned=any(len(one["looks"]) > MAX_LOOKS for one in metric["treatments"]),
+        is_thinned=any(number_of_looks(one) > MAX_LOOKS for one in metric["treatments"]),
     )
+
+
+def _with_looks(result: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a result with the looks that are shown, and what an interval still needs."""
+    places = thinned(range(number_of_looks(result)))
+    newest = result["newest"]
+    missing = newest["missing_for_interval"] if newest else []
+    return {
+        **result,
+        "looks": looks_at(places, result, settings),
+        "needs": interval_needs(missing, settings["method"], count_text),
+    }
 
 
 def _treatment(
@@ -162,7 +177,7 @@ def _treatment(
         "value": write(newest["treatment"]),
         "level": level,
         "p_value": p_text(result["corrected_p_value"]),
-        **_effect_texts("difference", newest, level, write_difference),
+        **_effect_texts("difference", newest, level, write_difference, result["needs"]),
         **_effect_texts("lift", newest, level, percent_text),
         "chart": looks_chart(f"flagstaff-looks-{name}", result, effect.key, effect.write),
         "looks": _looks(result["looks"], effect, write),
@@ -176,14 +191,18 @@ def _treatment(
 
 
 def _effect_texts(
-    name: str, look: Mapping[str, Any], level: str, write: Callable[[float], str]
+    name: str,
+    look: Mapping[str, Any],
+    level: str,
+    write: Callable[[float], str],
+    needs: str = "",
 ) -> dict[str, str]:
     found = look[name]
     if found is None:
         return {}
     return {
         name: signed(found["value"], write),
-        f"{name}_interval": interval_sentence(found, level, write),
+        f"{name}_interval": interval_sentence(found, level, write, needs),
     }
 
 

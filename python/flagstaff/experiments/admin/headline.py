@@ -117,6 +117,13 @@ def notes(report: Mapping[str, Any]) -> list[str]:
             lost,
         )
         found.append(text % {"count": local_number(lost)})
+    if left_out := counts["left_out"]:
+        text = ngettext(
+            "%(count)s new visitor was left out, because too many came in an hour.",
+            "%(count)s new visitors were left out, because too many came in an hour.",
+            left_out,
+        )
+        found.append(text % {"count": local_number(left_out)})
     if workers := counts["workers_without_last_report"]:
         text = ngettext(
             "%(count)s worker ended without its last report: the exposures of its last interval "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -22,6 +22,8 @@ _LABEL = 18
 _ALL = 100
 # Fewer looks show no course.
 _LEAST = 2
+_T = TypeVar("_T")
+
 # The first intervals are much wider; those beyond so many times the newest one are cut off.
 _SPAN = 1.0
 
@@ -73,7 +75,7 @@ def looks_chart(
     return chart(name, _HEIGHT, title, desc, parts)
 
 
-def thinned(looks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def thinned(looks: Sequence[_T]) -> list[_T]:
     """Returns at most MAX_LOOKS looks, evenly spread, with the first and the newest one."""
     if len(looks) <= MAX_LOOKS:
         return list(looks)

@@ -55,8 +55,7 @@ def verdict(result: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[str, 
         return _("no harm beyond what is tolerated is certain"), "open"
     if not result["is_significant"]:
         return _("not significant"), "open"
-    decided = next(one for one in result["looks"] if one["at"] == result["decided_at"])
-    is_better = (decided["difference"]["value"] > 0) == metric["higher_is_better"]
+    is_better = (result["decided_difference"] > 0) == metric["higher_is_better"]
     text = _("better, significant") if is_better else _("worse, significant")
     if _contains_zero(result["newest"]["difference"]):
         # The newest interval alone would say something else.
@@ -82,11 +81,13 @@ def _is_within(result: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
     return bool(harm <= result["tolerated_harm"])
 
 
-def interval_sentence(found: Mapping[str, Any], level: str, write: Callable[[float], str]) -> str:
-    """Returns an interval with its level."""
+def interval_sentence(
+    found: Mapping[str, Any], level: str, write: Callable[[float], str], needs: str = ""
+) -> str:
+    """Returns an interval with its level; without one, what it needs."""
     interval = interval_text(found, write)
     if found["low"] is None and found["high"] is None:
-        return interval
+        return needs or interval
     return _("%(level)s interval: %(interval)s") % {"level": level, "interval": interval}
 
 

@@ -126,6 +126,7 @@ def _report_context(
         "units": unit_rows(report),
         "mismatch_text": mismatch_text(report),
         "has_present_hour": any(report["exposures"]["present_hour"].values()),
+        "has_returned": bool(report["exposures"]["returned"]),
         "variants": variants,
         "days_chart": days_chart(days[-MAX_DAYS:], variants),
         "days": day_rows(report),

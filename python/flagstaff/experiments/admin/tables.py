@@ -58,9 +58,18 @@ def unit_rows(report: Mapping[str, Any]) -> list[dict[str, object]]:
             "units": count_text(counts["units"].get(one["key"], 0)),
             "expected": count_text(counts["expected"].get(one["key"], 0)),
             "present": count_text(counts["present_hour"].get(one["key"], 0)),
+            "not_returned": _share_not_returned(counts, one["key"]),
         }
         for number, one in enumerate(report["settings"]["variants"])
     ]
+
+
+def _share_not_returned(counts: Mapping[str, Any], variant: str) -> str:
+    """Returns the share of visitors whose browser has not come back; empty for other units."""
+    units = counts["units"].get(variant, 0)
+    if not counts["returned"] or not units:
+        return ""
+    return percent_text(1 - counts["returned"][variant] / units)
 
 
 def mismatch_text(report: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def run_show(options: Options, out: Output) -> None:
 def run_report(options: Options, out: Output) -> None:
     found = report(options["key"])
     if out.is_json:
-        out.document(found)
+        out.document(found, indent=None)
         return
     for line in report_lines(found):
         out.line(line)

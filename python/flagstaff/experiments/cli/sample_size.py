@@ -15,6 +15,8 @@ from flagstaff.experiments.statistics import (
     Design,
     SampleSize,
     days_needed,
+    least_users_of_mean,
+    least_users_of_proportion,
     sample_size_of_means,
     sample_size_of_proportions,
 )
@@ -68,6 +70,13 @@ def _add_arguments(parser: CommandParser) -> None:
         metavar="NUMBER",
         help="of a mean: the difference that you want to find",
     )
+    parser.add_argument(
+        "--mean",
+        type=_positive,
+        metavar="NUMBER",
+        help="of a mean: the mean of the control, units without a value included; rare or skewed "
+        "values need more units",
+    )
     parser.add_argument("--power", type=_share, default=0.8, metavar="SHARE")
     parser.add_argument(
         "--per-day", type=_positive, metavar="N", help="new units per day in all variants"
@@ -77,8 +86,20 @@ def _add_arguments(parser: CommandParser) -> None:
 def _run(options: Options, out: Output) -> None:
     try:
         size = _size(options, Design(power=options["power"]))
+        least = _least(options)
     except ValueError as error:
         raise CommandError(str(error), returncode=USAGE) from error
+    if least is not None and least > size.control:
+        out.message(
+            f"{size.control:,} units of each variant would show the effect, but an interval needs "
+            f"about {least:,}: few units have a value other than 0, or values are skewed"
+        )
+        size = SampleSize(least, least)
+    elif least is None:
+        out.message(
+            "pass --mean, too: few units with a value other than 0, or skewed values, need more "
+            "units for an interval than the deviation says"
+        )
     per_day = options["per_day"]
     record = {
         "control": size.control,
@@ -96,7 +117,7 @@ def _run(options: Options, out: Output) -> None:
 def _size(options: Options, design: Design) -> SampleSize:
     shares = options["control"], options["treatment"]
     means = options["deviation"], options["effect"]
-    if None not in shares and means == (None, None):
+    if None not in shares and means == (None, None) and options["mean"] is None:
         return sample_size_of_proportions(*shares, design)
     if None not in means and shares == (None, None):
         return sample_size_of_means(*means, design)
@@ -106,12 +127,21 @@ def _size(options: Options, design: Design) -> SampleSize:
     )
 
 
+def _least(options: Options) -> int | None:
+    """Returns the units of a variant that an interval needs; None if that is not known."""
+    if options["control"] is not None:
+        return max(map(least_users_of_proportion, (options["control"], options["treatment"])))
+    if options["mean"] is None:
+        return None
+    return least_users_of_mean(options["mean"], options["deviation"])
+
+
 SAMPLE_SIZE = Verb(
     name="sample-size",
     help="print how many units an experiment needs to find an effect",
     examples=(
         "sample-size --from 10% --to 12% --per-day 500",
-        "sample-size --deviation 30 --effect 1.5 --power 0.9",
+        "sample-size --deviation 30 --effect 1.5 --mean 4 --power 0.9",
     ),
     add_arguments=_add_arguments,
     run=_run,

@@ -65,7 +65,8 @@ SELECT
     pg_catalog.sum((measured.x - c.x) * (measured.x - c.x)),
     pg_catalog.sum((measured.x - c.x) * (measured.y - c.y)),
     c.y,
-    c.x
+    c.x,
+    pg_catalog.count(*) FILTER (WHERE measured.y OPERATOR(pg_catalog.<>) 0)
 FROM measured CROSS JOIN constants AS c
 GROUP BY measured.hour, measured.phase, measured.variant, c.y, c.x
 ORDER BY measured.hour, measured.phase, measured.variant

@@ -37,17 +37,19 @@ def fixed_horizon(effect: Effect, alpha: float = 0.05) -> Comparison:
     """Returns the t test and the interval of an effect, which misses it with `alpha`.
 
     Of the difference of two means this is Welch's test ("The generalization of Student's problem",
-    1947), with the effect's degrees of freedom. Valid for one look only, at the planned size. An
-    effect without a standard error, as of users with one and the same value, says nothing. Raises
-    ValueError.
+    1947), with the effect's degrees of freedom. Valid for one look only, at the planned size. It
+    says nothing without enough users (`Effect.is_enough`): the t test of skewed amounts and weights
+    90/10 found an effect in 12 % of simulated experiments without one. Silence is a result of the
+    one look. Waiting until there are enough would choose the look by the amounts that were seen,
+    so nobody may look again. Raises ValueError.
 
         >>> found = fixed_horizon(Effect(200, 0.5, 0.2, 198.0, True))
         >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
         (0.1056, 0.8944, 0.0132)
     """
     check_alpha(alpha=alpha)
-    if not effect.standard_error:
-        return Comparison(effect.value, 0.0, -math.inf, math.inf, 1.0)
+    if not effect.is_enough:
+        return Comparison(effect.value, effect.standard_error, -math.inf, math.inf, 1.0)
     freedom = effect.degrees_of_freedom
     width = effect.standard_error * t_critical_value(alpha / 2, freedom)
     p_value = 2 * t_survival(abs(effect.value) / effect.standard_error, freedom)
@@ -63,13 +65,13 @@ def fixed_horizon(effect: Effect, alpha: float = 0.05) -> Comparison:
 def fixed_lower_bound(effect: Effect, alpha: float = 0.05) -> float:
     """Returns the one-sided lower bound of an effect, which is above it with `alpha`.
 
-    Welch's test as in `fixed_horizon`. `alpha` is at most 0.5. -inf without a standard error.
-    Raises ValueError.
+    Welch's test as in `fixed_horizon`. `alpha` is at most 0.5. -inf without enough users. Raises
+    ValueError.
 
         >>> round(fixed_lower_bound(Effect(200, 0.5, 0.2, 198.0, True)), 4)
         0.1695
     """
     critical = t_critical_value(alpha, effect.degrees_of_freedom)
-    if not effect.standard_error:
+    if not effect.is_enough:
         return -math.inf
     return effect.value - effect.standard_error * critical

@@ -24,7 +24,7 @@ class _Normal:
     standard_error: float
     #: Of the standard error; inf where it is known from the value, as for proportions.
     degrees_of_freedom: float
-    #: Whether the normal approximation holds; before, always-valid results are silent.
+    #: Whether the normal approximation holds; before, results are silent.
     is_enough: bool
 
     def __post_init__(self) -> None:

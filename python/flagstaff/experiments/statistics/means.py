@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
 from flagstaff.experiments.statistics.sums import PairSums, Sums
 
-__all__ = ["LEAST_CONTRIBUTORS", "LEAST_USERS", "has_enough", "mean", "ratio"]
+__all__ = [
+    "LEAST_CONTRIBUTORS",
+    "LEAST_USERS",
+    "has_enough",
+    "has_enough_together",
+    "mean",
+    "missing_contributors",
+    "ratio",
+]
 
-#: An arm needs so many users before always-valid results of means and ratios.
+#: An arm needs so many users before results of means and ratios.
 LEAST_USERS = 100
 #: And so many users who make up the sum, see `has_enough`.
 LEAST_CONTRIBUTORS = 50
 
 
 def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
-    """Returns whether the mean of an arm is near to normal: always-valid results are silent before.
+    """Returns whether the mean of an arm is near to normal: results are silent before.
 
     That is LEAST_USERS, and (Σy)² / Σy² of LEAST_CONTRIBUTORS (Kish's effective number, 1965):
     where y is 0 or 1 these are the conversions. The sum of a small arm with few and skewed values
@@ -32,9 +41,66 @@ def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
     """
     if is_signed or arm.users < LEAST_USERS:
         return arm.users >= LEAST_USERS
-    total = arm.exact_mean * arm.users
-    squares = arm.squares + arm.exact_mean * total
+    total, squares = _totals(arm)
     return total > 0 and total * total >= LEAST_CONTRIBUTORS * squares
+
+
+def has_enough_together(arms: Sequence[Sums]) -> bool:
+    """Returns whether each arm had enough contributors if its values were spread like those of all.
+
+    For the one look of a fixed horizon, besides `has_enough`. That one looks at the arm's own
+    values, and so it is true most often where a small arm has none of the large ones by chance: its
+    mean and its standard error are then too low. With 100,000 users, 2 % buyers, lognormal amounts
+    with sigma = 1.5 and weights 90/10, 16 % of simulated experiments without an effect had enough,
+    and 26 % of these found one. How all values are spread depends little on the luck of one small
+    arm. The arms have the same shift. Raises ValueError without users.
+
+        >>> has_enough_together([Sums(900, 90, 90), Sums(500, 50, 50)])
+        True
+        >>> has_enough_together([Sums(900, 90, 900), Sums(500, 50, 50)])
+        False
+    """
+    return min(arm.users for arm in arms) * _effective_share(arms) >= LEAST_CONTRIBUTORS
+
+
+def missing_contributors(arm: PairSums, together: Sequence[Sums] = ()) -> int:
+    """Returns about how many more users with a value other than 0 the arm needs to have enough.
+
+    0 if it has enough of them. The effective number of `has_enough` grows with the contributors: k
+    effective ones of c contributors need LEAST_CONTRIBUTORS / k times as many. Amounts that are all
+    the same need 50; lognormal ones with sigma = 1 about 136, with sigma = 2 about 2,700. With
+    `together`, the sums of all arms, it is also enough for `has_enough_together`. Raises ValueError
+    without users.
+
+        >>> missing_contributors(PairSums(1_000, 20, 20, 0, 0, 0, contributors=20))
+        30
+        >>> missing_contributors(PairSums(1_000, 60, 360, 0, 0, 0, contributors=20))
+        80
+    """
+    effective = _effective_number(arm.of_y)
+    if together:
+        effective = min(effective, arm.users * _effective_share(together))
+    if effective <= 0:
+        return max(LEAST_CONTRIBUTORS - arm.contributors, 1)
+    needed = math.ceil(max(arm.contributors, 1) * LEAST_CONTRIBUTORS / effective)
+    return max(needed - arm.contributors, 0)
+
+
+def _effective_share(arms: Sequence[Sums]) -> Fraction:
+    everyone = sum(arms[1:], arms[0])
+    return _effective_number(everyone) / everyone.users
+
+
+def _effective_number(arm: Sums) -> Fraction:
+    """Returns (Σy)² / Σy²; 0 unless the sum is above 0."""
+    total, squares = _totals(arm)
+    return total * total / squares if total > 0 else Fraction(0)
+
+
+def _totals(arm: Sums) -> tuple[Fraction, Fraction]:
+    """Returns Σy and Σy², without a shift."""
+    total = arm.exact_mean * arm.users
+    return total, arm.squares + arm.exact_mean * total
 
 
 def mean(arm: Sums, *, is_signed: bool = False) -> Estimate:

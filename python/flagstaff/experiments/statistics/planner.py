@@ -2,7 +2,9 @@
 
 These are the sizes of a fixed horizon. Twice the users per arm is also the size of a `Plan` of
 always-valid results: those end earlier where the effect is larger than planned, and later where it
-is smaller.
+is smaller. Formulas of sizes need the spread only; `least_users_of_mean` and
+`least_users_of_proportion` are what an interval needs besides, which is more where values are
+skewed or rare.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from flagstaff.experiments.statistics.arguments import (
     check_finite,
     check_positive,
 )
+from flagstaff.experiments.statistics.means import LEAST_CONTRIBUTORS, LEAST_USERS
+from flagstaff.experiments.statistics.proportions import LEAST_CONVERSIONS
 from flagstaff.experiments.statistics.student import t_critical_value
 
 __all__ = [
@@ -24,6 +28,8 @@ __all__ = [
     "days_needed",
     "detectable_mean_difference",
     "detectable_proportion",
+    "least_users_of_mean",
+    "least_users_of_proportion",
     "sample_size_of_means",
     "sample_size_of_proportions",
 ]
@@ -154,6 +160,39 @@ def detectable_mean_difference(
     check_at_least(1, users=users)
     relative = (design.z_alpha + design.z_power) * standard_deviation
     return relative * math.sqrt((1 + 1 / design.ratio) / users)
+
+
+def least_users_of_mean(mean: float, standard_deviation: float) -> int:
+    """Returns about how many users an arm needs until its mean has an interval at all.
+
+    LEAST_CONTRIBUTORS·(1 + (s / mean)²), at least LEAST_USERS, for the mean and the standard
+    deviation s of all users, those with 0 included: so many have an effective number of
+    LEAST_CONTRIBUTORS (see `has_enough`) on average. In the smaller arm, if they differ. Raises
+    ValueError.
+
+        >>> least_users_of_mean(2.0, 3.0)
+        163
+        >>> least_users_of_mean(0.5, 15.0)
+        45050
+    """
+    check_positive(mean=mean, standard_deviation=standard_deviation)
+    spread = standard_deviation / mean
+    needed = LEAST_CONTRIBUTORS * (1 + spread * spread)
+    check_finite(users=needed)
+    return max(math.ceil(needed), LEAST_USERS)
+
+
+def least_users_of_proportion(share: float) -> int:
+    """Returns about how many users an arm needs until its proportion has an interval at all.
+
+    LEAST_CONVERSIONS of the rarer result. In the smaller arm, if they differ. Raises ValueError.
+
+        >>> least_users_of_proportion(0.001)
+        10000
+    """
+    check_alpha(share=share)
+    # Rounded, because 10 / 0.001 of floats is above 10,000.
+    return math.ceil(round(LEAST_CONVERSIONS / min(share, 1 - share), 6))
 
 
 def days_needed(users: int, users_per_day: float) -> int:

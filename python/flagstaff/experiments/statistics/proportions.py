@@ -12,7 +12,7 @@ from flagstaff.experiments.statistics.sums import Conversions
 
 __all__ = ["LEAST_CONVERSIONS", "compare_proportions", "proportion", "wilson_interval"]
 
-#: An arm needs so many conversions, and so many users without one, before always-valid results.
+#: An arm needs so many conversions, and so many users without one, before results.
 LEAST_CONVERSIONS = 10
 
 
@@ -45,8 +45,9 @@ def compare_proportions(
     The test has the standard error √(p(1 - p)(1/n_a + 1/n_b)) of the share p of both arms; the
     interval is the hybrid score interval of Newcombe 1998, "Interval estimation for the difference
     between independent proportions", method 10. `standard_error` is the unpooled one. Valid for one
-    look only, at the planned size. The p value is 1 if all users or none have converted. Raises
-    ValueError without users in an arm.
+    look only, at the planned size. The p value is 1 if all users or none have converted. Near alpha
+    the two may disagree, because they use two standard errors: the p value decides. Reports show
+    them only if both arms have enough conversions. Raises ValueError without users in an arm.
 
         >>> found = compare_proportions(Conversions(1000, 100), Conversions(1000, 130))
         >>> round(found.value, 4), round(found.low, 4), round(found.high, 4)

@@ -101,7 +101,8 @@ class PairSums:
     """The sums of two values of each user: y and x, their squares and their product.
 
     For a ratio metric x is the denominator, for CUPED the value of y before the experiment, 0 if
-    there is none. `y_shift` and `x_shift` were subtracted from each value.
+    there is none. `y_shift` and `x_shift` were subtracted from each value. `contributors` are the
+    users whose y is not 0, as far as they were counted; no result depends on them.
 
         >>> both = PairSums(2, 3, 5, 1, 1, 2) + PairSums(1, 4, 16, 3, 9, 12)
         >>> both.xy, both.covariance
@@ -118,9 +119,10 @@ class PairSums:
     xy: float
     y_shift: float = 0.0
     x_shift: float = 0.0
+    contributors: int = 0
 
     def __post_init__(self) -> None:
-        check_count(users=self.users)
+        check_count(users=self.users, contributors=self.contributors)
         check_finite(y=self.y, x=self.x, xy=self.xy, y_shift=self.y_shift, x_shift=self.x_shift)
         check_at_least(0, yy=self.yy, xx=self.xx)
         _check_square(self.users, y=self.y, yy=self.yy)
@@ -139,6 +141,7 @@ class PairSums:
             self.xy + other.xy,
             self.y_shift,
             self.x_shift,
+            self.contributors + other.contributors,
         )
 
     @property

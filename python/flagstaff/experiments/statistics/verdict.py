@@ -42,6 +42,7 @@ class Statement(Enum):
     LARGER_EFFECTS_ARE_UNLIKELY = "larger_effects_are_unlikely"
     EFFECT_IS_TOO_SMALL_TO_MATTER = "effect_is_too_small_to_matter"
     MORE_USERS_CAN_DECIDE = "more_users_can_decide"
+    PLANNED_SIZE_WAS_TOO_SMALL = "planned_size_was_too_small"
     # What may not be concluded.
     NO_FIGURE_IS_VALID = "no_figure_is_valid"
     TREND_IS_NO_RESULT = "trend_is_no_result"
@@ -214,7 +215,10 @@ def _statements(
         may_not = (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED)
         return (found,), (*may_not, *once)
     if outcome is Outcome.UNDECIDED:
-        return (Statement.MORE_USERS_CAN_DECIDE,), (Statement.TREND_IS_NO_RESULT, *once)
+        # After the one look, more users of the same experiment would be another look.
+        is_over = once and evidence.is_complete
+        may = Statement.PLANNED_SIZE_WAS_TOO_SMALL if is_over else Statement.MORE_USERS_CAN_DECIDE
+        return (may,), (Statement.TREND_IS_NO_RESULT, *once)
     too_small = (Statement.EFFECT_IS_TOO_SMALL_TO_MATTER,) if _is_too_small(evidence) else ()
     return (Statement.LARGER_EFFECTS_ARE_UNLIKELY, *too_small), (
         Statement.SAME_EFFECT_IS_NOT_PROVEN,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,8 +33,12 @@ from flagstaff.experiments.statistics import (
     difference,
     fixed_horizon,
     fixed_lower_bound,
+    has_enough_together,
+    least_users_of_mean,
+    least_users_of_proportion,
     lift,
     mean,
+    missing_contributors,
     proportion,
     ratio,
     sample_size_of_means,
@@ -94,7 +100,7 @@ def test_proportion_needs_ten_conversions_and_ten_others() -> None:
 def samples(seed: int) -> tuple[list[float], list[float]]:
     source = random.Random(seed)
     control = [source.lognormvariate(1, 1) for _ in range(300)]
-    treatment = [source.gauss(-2, 5) for _ in range(40)]
+    treatment = [source.gauss(-2, 5) for _ in range(120)]
     return control, treatment
 
 
@@ -105,7 +111,9 @@ def test_comparison_of_means_is_that_of_welch(seed: int, alpha: float) -> None:
     theirs = CompareMeans(DescrStatsW(treatment), DescrStatsW(control))
     _, p_value, freedom = theirs.ttest_ind(usevar="unequal")
     low, high = theirs.tconfint_diff(alpha=alpha, usevar="unequal")
-    effect = difference(mean(sums_of(control)), mean(sums_of(treatment)))
+    effect = difference(
+        mean(sums_of(control), is_signed=True), mean(sums_of(treatment), is_signed=True)
+    )
     found = fixed_horizon(effect, alpha)
     assert effect.degrees_of_freedom == pytest.approx(freedom, rel=1e-9)
     assert found.p_value == pytest.approx(p_value, rel=1e-9)
@@ -172,8 +180,9 @@ def test_effect_without_spread_says_nothing() -> None:
 def test_means_of_negative_and_huge_values_are_compared() -> None:
     control, treatment = samples(7)
     huge = [-1e150 * one for one in control], [-1e150 * one for one in treatment]
-    plain = fixed_horizon(difference(mean(sums_of(treatment)), mean(sums_of(control))))
-    found = fixed_horizon(difference(*(mean(sums_of(one)) for one in huge)))
+    signed = partial(mean, is_signed=True)
+    plain = fixed_horizon(difference(signed(sums_of(treatment)), signed(sums_of(control))))
+    found = fixed_horizon(difference(*(signed(sums_of(one)) for one in huge)))
     assert found.p_value == pytest.approx(plain.p_value, rel=1e-9)
     assert found.low == pytest.approx(plain.low * 1e150, rel=1e-9)
 
@@ -186,6 +195,41 @@ def test_mean_of_few_buyers_is_silent_unless_values_are_signed() -> None:
     # One large amount among many small ones counts nearly alone.
     assert not mean(Sums(1_000, 1_000 + 500, 1_000 + 250_000)).is_enough
     assert mean(Sums(1_000, -5, 1_000), is_signed=True).is_enough
+
+
+def test_one_look_without_enough_users_says_nothing() -> None:
+    effect = Effect(1_000, 0.5, 0.1, 998.0, False)
+    assert fixed_horizon(effect) == Comparison(0.5, 0.1, -math.inf, math.inf, 1.0)
+    assert fixed_lower_bound(effect) == -math.inf
+
+
+@pytest.mark.parametrize("amounts", [[1.0], [1.0, 9.0], [0.5, 1.0, 40.0]])
+def test_missing_contributors_are_enough_if_they_are_like_the_others(amounts: list[float]) -> None:
+    few = [*amounts * 3, *[0.0] * 900]
+    arm = replace(pair_sums_of(few, few), contributors=3 * len(amounts))
+    missing = missing_contributors(arm)
+    assert missing > 0
+    rounds = -(-(missing + arm.contributors) // len(amounts))
+    more = [*amounts * rounds, *[0.0] * 900]
+    assert mean(sums_of(more)).is_enough
+    fewer = [*amounts * (rounds - 1), *[0.0] * 900]
+    assert not mean(sums_of(fewer)).is_enough
+    enough = replace(pair_sums_of(more, more), contributors=rounds * len(amounts))
+    assert missing_contributors(enough) == 0
+
+
+def test_one_look_needs_what_the_spread_of_both_arms_needs() -> None:
+    # By chance, no user of the small arm has a large amount.
+    many = pair_sums_of([*[1.0] * 500, *[30.0] * 40, *[0.0] * 9_000], [0.0] * 9_540)
+    few = replace(pair_sums_of([1.0] * 60 + [0.0] * 1_000, [0.0] * 1_060), contributors=60)
+    together = [many.of_y, few.of_y]
+    assert mean(few.of_y).is_enough
+    assert not has_enough_together(together)
+    assert (missing_contributors(few), missing_contributors(few, together) > 0) == (0, True)
+
+
+def test_arm_without_values_misses_all_contributors() -> None:
+    assert missing_contributors(pair_sums_of([0.0] * 9, [0.0] * 9)) == 50
 
 
 # Sample sizes.
@@ -260,3 +304,10 @@ def test_too_few_users_detect_no_proportion() -> None:
 def test_size_and_days_are_rounded_up() -> None:
     assert sample_size_of_proportions(0.1, 0.12) == SampleSize(3841, 3841)
     assert [days_needed(users, 10) for users in (0, 1, 100, 101)] == [0, 1, 10, 11]
+
+
+def test_least_users_have_enough_values_on_average() -> None:
+    assert least_users_of_proportion(0.99) == least_users_of_proportion(0.01) == 1_000
+    # A hundredth of the users has 1, so 5,000 have 50 of them.
+    assert least_users_of_mean(0.01, math.sqrt(0.01 * 0.99)) == 5_000
+    assert least_users_of_mean(5.0, 1.0) == 100

@@ -149,6 +149,13 @@ def test_fixed_horizon_allows_one_look(comparison: Comparison) -> None:
     assert Statement.LOOK_AGAIN_IS_NOT_VALID not in always.may_not_conclude
 
 
+def test_one_look_without_an_interval_asks_for_another_experiment() -> None:
+    found = judge(evidence(SILENT, is_always_valid=False, is_complete=True))
+    assert found.may_conclude == (Statement.PLANNED_SIZE_WAS_TOO_SMALL,)
+    always = judge(evidence(SILENT, is_complete=True))
+    assert always.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
+
+
 def test_keys_of_outcomes_and_statements_are_their_names() -> None:
     for one in [*Outcome, *Statement]:
         assert one.value == one.name.lower()
