@@ -55,7 +55,7 @@ def scenarios(runs: int) -> list[Scenario]:
         for sigma in (1.0, 1.5, 2.0)
     ]
     many = replace(once, users=100_000, every=100_000, planned=100_000, buyers=0.02, treated=0.1)
-    none.append(replace(many, name="one look, 100,000 users, 90/10, sigma 1.5", sigma=1.5))
+    none.append(replace(many, name="one look, 90/10 of 100,000", sigma=1.5))
     some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
     return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]
 

@@ -7,8 +7,9 @@ look stands beside them with all digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from flagstaff.experiments.results import Analysis, Look
@@ -53,10 +54,13 @@ def looks_at(
     ]
 
 
-def effect_as_json(effect: Effect | None, found: Comparison | None) -> dict[str, Any] | None:
+def effect_as_json(
+    effect: Effect | None, compare: Callable[[Effect], Comparison]
+) -> dict[str, Any] | None:
     """Returns an effect with its interval, whose bounds are None without one."""
-    if effect is None or found is None:
+    if effect is None:
         return None
+    found = compare(effect)
     return {
         "value": effect.value,
         "standard_error": effect.standard_error,
@@ -87,18 +91,14 @@ def _look(place: int, result: Mapping[str, Any], settings: Mapping[str, Any]) ->
         for arm, number in (("control", users), ("treatment", 0))
     )
     analysis = Analysis([one["key"] for one in settings["variants"]], settings["planned_users"])
-    effects = {"difference": difference(control, treatment), "lift": lift(control, treatment)}
+    compare = partial(analysis.compare, alpha=result["interval_alpha"])
     return {
         "at": (first + columns["hours"][place] * _HOUR).isoformat(),
         "users": users,
         "control": control.value,
         "treatment": treatment.value,
-        **{
-            name: effect_as_json(
-                effect, effect and analysis.compare(effect, result["interval_alpha"])
-            )
-            for name, effect in effects.items()
-        },
+        "difference": effect_as_json(difference(control, treatment), compare),
+        "lift": effect_as_json(lift(control, treatment), compare),
     }
 
 

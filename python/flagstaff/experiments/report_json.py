@@ -198,8 +198,10 @@ def _look(look: Look, result: Result, one: MetricReport, report: Report) -> dict
         "control_standard_error": look.control.standard_error,
         "treatment": look.treatment.value,
         "treatment_standard_error": look.treatment.standard_error,
-        "difference": effect_as_json(look.difference, analysis.compare_difference(look, alpha)),
-        "lift": effect_as_json(look.lift, look.lift and analysis.compare(look.lift, alpha)),
+        "difference": effect_as_json(
+            look.difference, lambda _: analysis.compare_difference(look, alpha)
+        ),
+        "lift": effect_as_json(look.lift, lambda lift: analysis.compare(lift, alpha)),
         "p_value": look.p_value,
         "missing_for_interval": [
             {"variant": arms[missing.arm], "what": missing.what, "units": missing.number}

@@ -184,12 +184,12 @@ def test_one_look_at_shares_of_one_phase_is_the_pooled_test() -> None:
     expose_both(experiments.start(KEY), (1800, 36), (200, 12))
     [orders, complaints] = (one["treatments"][0] for one in experiments.report(KEY)["metrics"])
     sums = orders["newest"]["phases"][0]
-    arms = [Conversions(sums[arm]["users"], sums[arm]["contributors"]) for arm in ARMS]
-    expected = compare_proportions(*arms)
+    before, after = (Conversions(sums[arm]["users"], sums[arm]["contributors"]) for arm in ARMS)
+    expected = compare_proportions(before, after)
     found = orders["newest"]["difference"]
     assert (found["low"], found["high"]) == (expected.low, expected.high)
     assert orders["p_value"] == expected.p_value
-    assert complaints["harm_bound"] == compare_proportions(*arms, 0.1).low
+    assert complaints["harm_bound"] == compare_proportions(before, after, 0.1).low
 
 
 def test_result_without_enough_values_says_how_many_are_missing(experiment: Experiment) -> None:
