@@ -1,6 +1,6 @@
 """The looks at a metric as columns of JSON: four weeks of hours take some 50 kB.
 
-Numbers have ten digits, which is enough to compute every interval and p value again. The newest
+Numbers have nine digits, which is enough to compute every interval and p value again. The newest
 look stands beside them with all digits.
 """
 
@@ -18,7 +18,7 @@ from flagstaff.experiments.statistics import Comparison, Effect, Estimate, diffe
 __all__ = ["as_columns", "effect_as_json", "finite", "looks_at", "number_of_looks"]
 
 _HOUR = timedelta(hours=1)
-_DIGITS = 10
+_DIGITS = 9
 
 
 def as_columns(looks: Sequence[Look]) -> dict[str, Any]:

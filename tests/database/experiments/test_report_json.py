@@ -47,7 +47,7 @@ KEY = "checkout_button"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 WEEK = 7 * 24
 ARMS = ("control", "treatment")
-#: The looks have ten digits.
+#: The looks have nine digits.
 SHORT = 1e-6
 
 
