@@ -102,6 +102,8 @@ def test_clear_effect_is_better(better: Experiment) -> None:
     found = result()["newest"]
     assert (found["control"], found["treatment"]) == (0.1, 0.16)
     assert 0 < found["difference"]["low"] < 0.06 < found["difference"]["high"]
+    last_window = Exposure.objects.latest("at").at + DAY
+    assert last_window <= datetime.fromisoformat(found["at"].replace("Z", "+00:00"))
     assert "treatment: the treatment is better" in report_text()
     assert document("experiment", KEY, "report") == experiments.report(KEY)
 
