@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Collection
+from contextlib import redirect_stdout
+from importlib import import_module, invalidate_caches
+from io import StringIO
 from pathlib import Path
 from textwrap import dedent
+from unittest import mock
 
+import flagstaff
 from flagstaff.cleanup.references import Kind, Reference, search
 from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.patching import Patch, patch
@@ -57,9 +63,35 @@ def listed(root: Path, source: str, *, on: bool = True, name: str = "views.py") 
     return [one.key for one in found.remaining]
 
 
+def apply(found: Patch) -> None:
+    """Changes the files by the program `patch`."""
+    if found.text:
+        subprocess.run(["patch", "-s", "-p1", "-d", "/"], input=found.text.encode(), check=True)
+
+
+def printed(root: Path, *, on: bool) -> str:
+    """Returns what the module `main` prints. The flag `a` has this result, others the other."""
+
+    def flag_enabled(key: str, *_args: object, **_context: object) -> bool:
+        return on is (key == "a")
+
+    before, output = set(sys.modules), StringIO()
+    invalidate_caches()
+    with (
+        mock.patch.object(sys, "path", [str(root), *sys.path]),
+        mock.patch.object(flagstaff, "flag_enabled", flag_enabled),
+        redirect_stdout(output),
+    ):
+        try:
+            import_module("main")
+        finally:
+            for name in set(sys.modules) - before:
+                if (getattr(sys.modules[name], "__file__", "") or "").startswith(str(root)):
+                    del sys.modules[name]
+    return output.getvalue()
+
+
 def resolved(root: Path, source: str, *, on: bool = True, name: str = "views.py") -> str:
     """Returns the file after the patch for the flag `a`, applied by the program `patch`."""
-    found = patched(root, {name: source}, a=on)
-    if found.text:
-        subprocess.run(["patch", "-p1", "-d", "/"], input=found.text.encode(), check=True)
+    apply(patched(root, {name: source}, a=on))
     return (root / name).read_text()

@@ -14,10 +14,11 @@ from django.db import DatabaseError
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
+from flagstaff._text.counted import counted
 from flagstaff._text.lists import join_some
 from flagstaff.cleanup.progress import progress_bar
 from flagstaff.cli.support.cells import Column, Record
-from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
@@ -99,12 +100,27 @@ def _run(options: Options, out: Output) -> None:
     references = _selected(found, keys, existing)
     used = {one.key for one in references}
     missing = [key for key in keys if key not in used and _is_missing(key, existing)]
-    if missing:
-        out.message(f"no {_any_of(existing)} has the key {join_some(missing)}")
+    typed = [key for key in missing if key not in results]
+    if typed:
+        out.message(f"no {_any_of(existing)} has the key {join_some(typed)}")
+    failed = {*found.unreadable}
     if options["diff"]:
-        _print_patch(files, found, references, results, out)
-        return
-    _print(references, existing, results, out)
+        failed |= {*_print_patch(files, found, references, results, out)}
+    else:
+        _print(references, existing, results, out)
+    unknown = [key for key in missing if key in results]
+    if unknown:
+        raise CommandError(
+            f"nothing has the key {join_some(unknown)} of --result, neither in the code nor in the "
+            f"database; correct it",
+            returncode=UNKNOWN,
+        )
+    if failed:
+        raise CommandError(
+            f"{counted(len(failed), 'file')} could not be searched, so places may be missing; "
+            "correct the files, or leave them out with --exclude",
+            returncode=FAILED,
+        )
 
 
 def _search(options: Options, out: Output) -> tuple[list[str], Share]:
@@ -235,15 +251,18 @@ def _print_patch(
     references: Sequence[Reference],
     results: Mapping[str, bool],
     out: Output,
-) -> None:
+) -> Mapping[str, str]:
+    """Returns the files that could not be patched, and why."""
     from flagstaff.cleanup.references.advice import advice  # noqa: PLC0415 (optional)
     from flagstaff.cleanup.references.patching import patch  # noqa: PLC0415
 
     made = patch(files, found, references, results)
+    for path, reason in sorted(made.problems.items()):
+        out.message(f"{path}: {reason}, so it was not patched")
     if out.is_json:
         remaining = [_record(one, None, results) for one in made.remaining]
         out.document({"patch": made.text, "remaining": remaining})
-        return
+        return made.problems
     if any(Path(path).is_absolute() for path in files):
         out.message(
             "the paths in the patch are absolute, and a patch with such paths does not apply: run "
@@ -254,6 +273,7 @@ def _print_patch(
         out.line(line)
     for one in made.remaining:
         out.message(f"{one.path}:{one.line}:{one.column}: {advice(one, results)}")
+    return made.problems
 
 
 REFERENCES = Verb(

@@ -53,8 +53,30 @@ def test_references_names_what_to_check_by_hand(project: Path) -> None:
         "no flag has the key unknown",
         "in 1 place, the key is known only at run time; check it by hand",
     ]
+
+
+@pytest.mark.parametrize("options", ["", "--result known=on --diff", "--json"])
+def test_references_with_a_file_that_is_not_searched_lists_the_others_and_fails(
+    project: Path, options: str
+) -> None:
+    before = flags("references", *options.split())
     (project / "shop" / "broken.py").write_text("from flagstaff import (\n")
-    assert "shop/broken.py: not valid Python" in flags("references").err
+    ran = flags("references", *options.split())
+    assert (before.status, ran.status, ran.out) == (0, 1, before.out)
+    assert "shop/broken.py: not valid Python" in ran.err
+    assert "1 file could not be searched" in ran.err
+
+
+@pytest.mark.parametrize(("key", "status"), [("other", 5), ("unknown", 0), ("customers", 0)])
+@pytest.mark.parametrize("options", ["", "--diff"])
+def test_references_with_a_result_of_an_unknown_key_fails(
+    key: str, status: int, options: str
+) -> None:
+    """A key that only the code or only the database has is known."""
+    FeatureFlag.objects.create(key="customers")
+    ran = flags("references", "--result", f"{key}=on", *options.split())
+    assert ran.status == status
+    assert ("nothing has the key other of --result" in ran.err) is bool(status)
 
 
 def test_references_as_json_has_candidates_and_whether_the_key_exists() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import libcst as cst
 
-from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Imported, Scope
+from flagstaff.cleanup.references.naming import dotted, imported_module
+from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Imported, Scope, find
 from flagstaff.cleanup.references.walking import Walker
 
 __all__ = ["Collector"]
 
 # Methods that change a list, a set or a dict.
-_CHANGES = frozenset({"add", "append", "extend", "insert", "setdefault", "update"})
+_CHANGES = frozenset(
+    {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "reverse"}
+    | {"setdefault", "sort", "update"}
+)
 
 
 class Collector(Walker):
@@ -18,7 +22,6 @@ class Collector(Walker):
 
     def __init__(self, path: str, module: str) -> None:
         super().__init__()
-        self._is_package = path.endswith("__init__.py")
         self.module = self._scope = Scope("module", "", path=path, module=module)
         self.calls: list[tuple[cst.Call, Scope]] = []
         self.subscripts: list[tuple[cst.Subscript, Scope]] = []
@@ -42,6 +45,7 @@ class Collector(Walker):
             cst.CompFor: self._loop,
             cst.AsName: self._as_name,
             cst.MatchAs: self._capture,
+            cst.Del: self._delete,
             cst.Global: self._global,
             cst.Nonlocal: self._nonlocal,
             cst.Call: self._call,
@@ -50,7 +54,7 @@ class Collector(Walker):
 
     def _import(self, node: cst.Import) -> None:
         for alias in node.names:
-            name = _dotted(alias.name)
+            name = dotted(alias.name)
             if alias.asname is not None:
                 self._bind_target(alias.asname.name, Imported(name))
             else:
@@ -58,12 +62,12 @@ class Collector(Walker):
                 self._scope.bind(first, Imported(first))
 
     def _import_from(self, node: cst.ImportFrom) -> None:
-        module = self._absolute(node)
+        module = imported_module(node, self.module.module, self.module.path)
         if isinstance(node.names, cst.ImportStar):
             self._scope.stars.append(module)
             return
         for alias in node.names:
-            name = _dotted(alias.name)
+            name = dotted(alias.name)
             bound = alias.asname.name if alias.asname is not None else alias.name
             self._bind_target(bound, Imported(f"{module}.{name}"))
 
@@ -72,6 +76,8 @@ class Collector(Walker):
         bases = tuple(base.value for base in node.bases)
         scope = Scope("class", self._qualified(node.name.value), self._scope, bases=bases)
         scope.decorators = tuple(one.decorator for one in node.decorators)
+        metaclasses = (one.value for one in node.keywords if one.keyword is not None)
+        scope.metaclass = next(metaclasses, None)
         self._scope.bind(node.name.value, scope)
         self.classes.append((node, scope))
         self._walk_inside(node.body, scope)
@@ -79,7 +85,7 @@ class Collector(Walker):
     def _function(self, node: cst.FunctionDef) -> None:
         # Decorators and defaults are evaluated outside of the function.
         self.walk_all([*node.decorators, node.params, *([node.returns] if node.returns else [])])
-        decorators = {_dotted(one.decorator) for one in node.decorators}
+        decorators = {dotted(one.decorator) for one in node.decorators}
         scope = FunctionScope("function", self._qualified(node.name.value), self._scope)
         scope.is_class_method = "classmethod" in decorators
         scope.decorators = tuple(one.decorator for one in node.decorators)
@@ -136,6 +142,14 @@ class Collector(Walker):
             while scope is not None and item.name.value not in scope.bindings:
                 scope = scope.parent
             (scope or self._scope).bind(item.name.value, None)
+
+    def _delete(self, node: cst.Del) -> None:
+        self.walk_children(node)
+        targets = node.target.elements if isinstance(node.target, cst.Tuple) else (node.target,)
+        for target in targets:
+            one = target.value if isinstance(target, cst.Element) else target
+            if isinstance(one, cst.Subscript):
+                self._change(one.value)
 
     def _change(self, target: cst.BaseExpression) -> None:
         """Notes that a collection is changed after its assignment."""
@@ -201,10 +215,15 @@ class Collector(Walker):
     def _bind_attribute(
         self, receiver: str, name: str, binding: Assigned | Imported | None
     ) -> None:
-        """Binds `self.name` in the class."""
+        """Binds `self.name` and `Keys.NAME` in the class."""
         scope = self._scope
         if isinstance(scope, FunctionScope) and scope.receiver == receiver and scope.parent:
             scope.parent.bind(name, binding)
+            return
+        found = find(receiver, scope)
+        for owner in found[1] if found is not None else ():
+            if isinstance(owner, Scope) and owner.kind == "class":
+                owner.bind(name, binding)
 
     def _add_parameters(
         self, scope: FunctionScope, params: cst.Parameters, *, is_method: bool
@@ -227,25 +246,8 @@ class Collector(Walker):
             if isinstance(star, cst.Param):
                 scope.bind(star.name.value, None)
 
-    def _absolute(self, node: cst.ImportFrom) -> str:
-        name = _dotted(node.module) if node.module is not None else ""
-        if not node.relative:
-            return name
-        parts = self.module.module.split(".") + (["__init__"] if self._is_package else [])
-        package = parts[: max(len(parts) - len(node.relative), 0)]
-        return ".".join([*package, *([name] if name else [])])
-
 
 def _part(binding: Assigned | Imported | None, index: int) -> Assigned | None:
     if not isinstance(binding, Assigned) or binding.index is not None:
         return None
     return Assigned(binding.node, binding.scope, binding.is_element, index)
-
-
-def _dotted(node: cst.BaseExpression) -> str:
-    """Returns `a.b` of names and attributes, "" of anything else."""
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        return f"{_dotted(node.value)}.{node.attr.value}"
-    return ""

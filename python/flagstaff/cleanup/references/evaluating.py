@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import cached_property
 
 import libcst as cst
 
 from flagstaff.cleanup.references.accessing import attribute, subscript
 from flagstaff.cleanup.references.combining import at, elements, union
+from flagstaff.cleanup.references.constancy import Constancy, is_enumeration
 from flagstaff.cleanup.references.functions import is_public
 from flagstaff.cleanup.references.literals import items, text
 from flagstaff.cleanup.references.naming import public_name
 from flagstaff.cleanup.references.parameters import parameter
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.returning import returned
-from flagstaff.cleanup.references.scopes import Assigned, Binding, Imported, Scope, find
+from flagstaff.cleanup.references.scopes import Assigned, Binding, Imported, Scope, find, is_same
 from flagstaff.cleanup.references.values import (
     ANY,
     MAX_VALUES,
@@ -34,14 +36,26 @@ _SETTINGS = "django.conf.settings"
 
 
 class Evaluator:
-    """Evaluates expressions of the modules of a project."""
+    """Evaluates expressions of the modules of a project.
 
-    def __init__(self, project: Project) -> None:
+    A strict one knows a value only if nothing in the project can make it another one.
+    """
+
+    def __init__(self, project: Project, lenient: Evaluator | None = None) -> None:
         self._project = project
+        self.is_strict = lenient is not None
+        # The classes that may be related: none is left out because it is not known for sure.
+        self._constancy = Constancy(project, lenient or self)
+        self._children: dict[tuple[str, str], list[Scope]] = {}
         # Each expression is evaluated once. One that refers to itself is unknown there.
         self._known: dict[cst.BaseExpression, Values] = {}
         self._active: set[cst.BaseExpression] = set()
         self._looking: set[tuple[Scope, str]] = set()
+
+    @cached_property
+    def strict(self) -> Evaluator:
+        """A strict one for the same project, which is slower."""
+        return Evaluator(self._project, self)
 
     def evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:
         """Returns the possible values of an expression."""
@@ -60,7 +74,7 @@ class Evaluator:
     def member(self, scope: Scope, name: str) -> Values:
         """Returns what a class or a module has under a name; nothing if it has none."""
         if name in scope.bindings:
-            return self._bound(scope.bindings[name], scope)
+            return self._settled(name, self._bound(scope.bindings[name], scope), scope)
         # Classes and star imports may go round in a circle.
         if (scope, name) in self._looking:
             return ()
@@ -77,7 +91,28 @@ class Evaluator:
                     return found
         return self._starred(scope, name)
 
-    def bases(self, scope: Scope) -> Iterable[Scope]:
+    def _settled(self, name: str, values: Values, scope: Scope) -> Values:
+        if self.is_strict and not self._constancy.is_settled(name, values, scope):
+            return ANY
+        return values
+
+    def is_constant(self, owner: Bound, name: str) -> bool:
+        """Returns False if a strict evaluation does not know an attribute."""
+        return not self.is_strict or self._constancy.is_constant(owner, name)
+
+    def is_assigned(self, name: str) -> bool:
+        """Returns True if code sets an attribute with this name, whatever has it."""
+        return self._constancy.is_assigned(name)
+
+    def is_property(self, name: str) -> bool:
+        """Returns True if a class of the project has a property with this name."""
+        return self._constancy.is_property(name)
+
+    def is_enumeration(self, scope: Scope) -> bool:
+        """Returns True for a class that inherits from one of Python's or Django's enumerations."""
+        return is_enumeration(scope, self)
+
+    def bases(self, scope: Scope) -> Iterator[Scope]:
         """Yields the base classes of a class that are in the searched files."""
         for node in scope.bases:
             for value in self.evaluate(node, scope.parent or scope):
@@ -85,13 +120,26 @@ class Evaluator:
                 if base is not None and base is not scope:
                     yield base
 
+    def children(self, scope: Scope) -> Iterator[Scope]:
+        """Yields the classes of the project that inherit from a class."""
+        key = (scope.root.path, scope.name)
+        if key not in self._children:
+            # Until the list is complete: classes may go round in a circle.
+            self._children[key] = []
+            found = self._project.mentioning(scope.name.rpartition(".")[2])
+            direct = [
+                one
+                for module in found
+                for _, one in module.found.classes
+                if any(is_same(base, scope) for base in self.bases(one))
+            ]
+            further = [below for one in direct for below in self.children(one)]
+            self._children[key] = [*direct, *further]
+        yield from self._children[key]
+
     def is_overridden(self, scope: Scope, name: str) -> bool:
         """Returns True if a class of the project inherits from this one, and has its own `name`."""
-        return any(
-            name in one.bindings and one is not scope and self._inherits(one, scope, frozenset())
-            for module in self._project.mentioning(name)
-            for _, one in module.found.classes
-        )
+        return any(name in one.bindings for one in self.children(scope))
 
     def is_configured(self, scope: Scope, name: str) -> bool:
         """Returns True if the project calls `as_view` of this class, or a child, with `name`."""
@@ -101,19 +149,10 @@ class Evaluator:
                 if name not in names or not isinstance(call.func, cst.Attribute):
                     continue
                 owners = map(class_of, self.evaluate(call.func.value, place))
-                if any(
-                    one is scope or (one is not None and self._inherits(one, scope, frozenset()))
-                    for one in owners
-                ):
+                every = (scope, *self.children(scope))
+                if any(one is not None and any(is_same(one, of) for of in every) for one in owners):
                     return True
         return False
-
-    def _inherits(self, scope: Scope, base: Scope, seen: frozenset[Scope]) -> bool:
-        return any(
-            one is base or self._inherits(one, base, seen | {scope})
-            for one in self.bases(scope)
-            if one not in seen
-        )
 
     def _evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:  # noqa: PLR0911
         match node:
@@ -140,7 +179,7 @@ class Evaluator:
 
     def _name(self, name: str, scope: Scope) -> Values:
         if (found := find(name, scope)) is not None:
-            values = self._bound(found[1], found[0])
+            values = self._settled(name, self._bound(found[1], found[0]), found[0])
             # `request = self.find_request()`.
             return (Object("request"),) if values == ANY and name in ("req", "request") else values
         return self._starred(scope.root, name) or (Name(name),)
@@ -185,6 +224,8 @@ class Evaluator:
         scope = class_of(value)
         if scope is None or (isinstance(value, Bound) and value.is_instance):
             return value
+        if self.is_strict and not self.is_enumeration(scope):
+            return ANY[0]
         names = [name for name in scope.bindings if not name.startswith("_")]
         members = (self.member(scope, name) for name in names)
         return Items(tuple(one for one in members if not isinstance(one[0], Bound)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 
 import libcst as cst
@@ -9,12 +10,15 @@ import libcst.matchers as m
 
 from flagstaff.cleanup.references.model import Kind
 from flagstaff.cleanup.references.naming import last_name
+from flagstaff.cleanup.references.scopes import Scope, find
 from flagstaff.cleanup.references.targets import Targets
+from flagstaff.cleanup.references.values import Object
 
 __all__ = ["drop_inexact"]
 
 # Calls without a side effect: of Python, and of flagstaff for the owner of a method.
 _PURE = frozenset({"bool", "dict", "frozenset", "int", "len", "list", "set", "str", "tuple"})
+_REQUEST = (Object("request"),)
 _OWNERS = frozenset({"aall", "all", "all_flags", "client_side", "snapshot"})
 
 
@@ -43,8 +47,32 @@ class _Finder(cst.CSTVisitor):
         name = last_name(node.func)
         # Someone awaits what `aenabled` returns; `pop` changes its dict.
         is_other = name == "pop" or (name == "aenabled" and node not in self._awaited)
-        if is_other or _acts(node.func, _OWNERS) or any(_acts(one.value) for one in node.args):
+        args = [one.value for one in node.args if one.value is not target.place.key]
+        if (
+            is_other
+            or _acts(node.func, _OWNERS)
+            or _acts(target.place.key)
+            or any(_acts(one) or self._may_fail(one, target.place.scope) for one in args)
+        ):
             self.found.add(node)
+
+    def _may_fail(self, node: cst.CSTNode, scope: Scope) -> bool:
+        """Whether an argument may do something or raise an error that would be missed."""
+        evaluator = self._targets.evaluator
+        if evaluator is None:
+            return False
+        if isinstance(node, cst.Subscript):
+            return evaluator.evaluate(node, scope) != _REQUEST
+        if isinstance(node, cst.Arg):
+            return self._may_fail(node.value, scope)
+        if isinstance(node, cst.Name):
+            is_known = find(node.value, scope) is not None or bool(scope.root.stars)
+            return not (is_known or hasattr(builtins, node.value))
+        if isinstance(node, cst.Attribute):
+            is_of_request = evaluator.evaluate(node.value, scope) == _REQUEST
+            is_property = not is_of_request and evaluator.is_property(node.attr.value)
+            return is_property or self._may_fail(node.value, scope)
+        return any(self._may_fail(one, scope) for one in node.children)
 
     def visit_Subscript(self, node: cst.Subscript) -> None:  # noqa: N802
         if self._targets.of(node, Kind.EVALUATION) is not None and _acts(node.value, _OWNERS):

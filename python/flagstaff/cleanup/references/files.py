@@ -8,7 +8,16 @@ from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["is_configuration", "is_jinja", "is_python", "searched_files"]
+__all__ = [
+    "MAX_BYTES",
+    "LimitError",
+    "has_bytes",
+    "is_configuration",
+    "is_jinja",
+    "is_python",
+    "read",
+    "searched_files",
+]
 
 _PYTHON = ".py"
 _JINJA = (".jinja", ".jinja2", ".j2")
@@ -34,8 +43,12 @@ _SKIPPED = frozenset(
 )
 # A file in the root of every virtual environment.
 _ENVIRONMENT = "pyvenv.cfg"
-# Generated or minified; no template is that large.
-_MAX_BYTES = 4_000_000
+#: A larger file is generated or minified.
+MAX_BYTES = 4_000_000
+
+
+class LimitError(Exception):
+    """A file is too large or has too much to be searched; says what, and the limit."""
 
 
 def searched_files(paths: Iterable[str | PathLike[str]], exclude: Sequence[str] = ()) -> list[str]:
@@ -57,6 +70,24 @@ def searched_files(paths: Iterable[str | PathLike[str]], exclude: Sequence[str] 
         else:
             raise FileNotFoundError(str(path))
     return list(found)
+
+
+def read(path: str) -> bytes:
+    """Returns the contents of a file. Raises OSError, and LimitError for one above MAX_BYTES."""
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise LimitError(f"it is larger than {MAX_BYTES // 1_000_000} MB")
+    return Path(path).read_bytes()
+
+
+def has_bytes(path: str, wanted: bytes) -> bool:
+    """Returns True if a file of any size has these bytes. Raises OSError."""
+    with Path(path).open("rb") as file:
+        before = b""
+        while part := file.read(MAX_BYTES):
+            if wanted in before + part:
+                return True
+            before = part[-len(wanted) :]
+    return False
 
 
 def is_python(path: str) -> bool:
@@ -101,7 +132,7 @@ def _is_source(entry: os.DirEntry[str]) -> bool:
         if not is_template or _TEMPLATE_FOLDERS.isdisjoint(Path(entry.path).parts):
             return False
     try:
-        return entry.is_file() and entry.stat().st_size <= _MAX_BYTES
+        return entry.is_file()
     except OSError:
         # A loop of links, for example: the search lists what it cannot read.
         return True

@@ -1,23 +1,30 @@
-"""Imports of flagstaff that a module needs no more."""
+"""Imports of flagstaff and of constants that a module needs no more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import TypeVar
 
 import libcst as cst
+
+from flagstaff.cleanup.references.naming import dotted
+from flagstaff.cleanup.references.unused import Unused
 
 __all__ = ["without_unused_imports"]
 
 
-def without_unused_imports(
-    before: cst.Module, after: cst.Module, is_needed: Callable[[str], bool]
-) -> cst.Module:
-    """Removes the imported names of flagstaff that were used before and are not used any more.
+_Block = TypeVar("_Block", cst.Module, cst.IndentedBlock)
 
-    `is_needed` says whether another file takes a name from this module.
+
+def without_unused_imports(
+    before: cst.Module, after: cst.Module, unused: Unused | None
+) -> cst.Module:
+    """Removes the imported names of flagstaff, and of constants, that are no longer used.
+
+    Those that another file takes from this module stay.
     """
     gone = _used(before) - _used(after)
-    return after.visit(_Remover(gone, is_needed)) if gone else after
+    return after.visit(_Remover(gone, unused)) if gone else after
 
 
 class _Names(cst.CSTVisitor):
@@ -40,40 +47,61 @@ class _Names(cst.CSTVisitor):
 
 
 class _Remover(cst.CSTTransformer):
-    def __init__(self, gone: set[str], is_needed: Callable[[str], bool]) -> None:
+    def __init__(self, gone: set[str], unused: Unused | None) -> None:
         super().__init__()
         self._gone = gone
-        self._is_needed = is_needed
+        self._unused = unused
         self._removed: set[cst.CSTNode] = set()
 
     def leave_Module(  # noqa: N802 (as in LibCST)
         self, original_node: cst.Module, updated_node: cst.Module
     ) -> cst.Module:
+        return self._with_comments(original_node, updated_node)
+
+    def leave_IndentedBlock(  # noqa: N802
+        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
+    ) -> cst.BaseSuite:
+        return self._with_comments(original_node, updated_node)
+
+    def _with_comments(self, original: _Block, updated: _Block) -> _Block:
         """Keeps comments above a removed import, and the blank line of a group of imports."""
-        kept, body = iter(updated_node.body), []
+        if len(original.body) == len(updated.body):
+            return updated
+        body, footer = self._moved(original.body, updated.body)
+        return updated.with_changes(body=body, footer=[*footer, *updated.footer])
+
+    def _moved(
+        self, original: Sequence[cst.BaseStatement], updated: Sequence[cst.BaseStatement]
+    ) -> tuple[list[cst.BaseStatement], Sequence[cst.EmptyLine]]:
+        kept, body = iter(updated), list[cst.BaseStatement]()
         above: tuple[cst.EmptyLine, ...] = ()
-        for line in original_node.body:
+        for line in original:
             if isinstance(line, cst.SimpleStatementLine) and self._removed.issuperset(line.body):
                 above = (*above, *line.leading_lines) if _is_comment(line) else above
                 above = above or _blank(line)
                 continue
             statement = next(kept)
             has_comment = any(one.comment is not None for one in above)
-            if above and (has_comment or not statement.leading_lines):
-                lines = [*above, *statement.leading_lines]
-                statement = statement.with_changes(leading_lines=lines)
+            lines: Sequence[cst.EmptyLine] = getattr(statement, "leading_lines", ())
+            if above and (has_comment or not lines):
+                statement = statement.with_changes(leading_lines=[*above, *lines])
             body.append(statement)
             above = ()
-        return updated_node.with_changes(body=body, footer=[*above, *updated_node.footer])
+        return body, above
 
     def leave_ImportFrom(  # noqa: N802
         self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
     ) -> cst.ImportFrom | cst.RemovalSentinel:
         names = updated_node.names
         module = updated_node.module
-        if isinstance(names, cst.ImportStar) or module is None or not _is_ours(module):
+        if isinstance(names, cst.ImportStar):
             return updated_node
-        kept = [one for one in names if not self._goes(_bound(one))]
+        is_ours = module is not None and _is_ours(module)
+        kept = [
+            one
+            for one in names
+            if not (self._goes(_bound(one)) and (is_ours or self._is_constant(updated_node, one)))
+        ]
         if not kept:
             self._removed.add(original_node)
             return cst.RemoveFromParent()
@@ -98,7 +126,10 @@ class _Remover(cst.CSTTransformer):
         return updated_node.with_changes(names=kept)
 
     def _goes(self, name: str) -> bool:
-        return name in self._gone and not self._is_needed(name)
+        return name in self._gone and not (self._unused and self._unused.is_needed(name))
+
+    def _is_constant(self, node: cst.ImportFrom, alias: cst.ImportAlias) -> bool:
+        return self._unused is not None and self._unused.is_constant(node, dotted(alias.name))
 
 
 def _is_comment(line: cst.SimpleStatementLine) -> bool:

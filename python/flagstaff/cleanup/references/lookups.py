@@ -7,13 +7,18 @@ from typing import Protocol
 import libcst as cst
 
 from flagstaff.cleanup.references.scopes import Scope
-from flagstaff.cleanup.references.values import Values
+from flagstaff.cleanup.references.values import Bound, Values
 
 __all__ = ["Lookups"]
 
 
 class Lookups(Protocol):
     """The evaluation of expressions and names, as its parts see it."""
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a value is known only if nothing in the project can make it another one."""
+        ...
 
     def evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:
         """Returns the possible values of an expression."""
@@ -25,4 +30,12 @@ class Lookups(Protocol):
 
     def imported(self, name: str) -> Values:
         """Returns the module or the name that a dotted name imports."""
+        ...
+
+    def is_constant(self, owner: Bound, name: str) -> bool:
+        """Returns False if a strict evaluation does not know an attribute."""
+        ...
+
+    def is_enumeration(self, scope: Scope) -> bool:
+        """Returns True for a class that inherits from one of Python's or Django's enumerations."""
         ...

@@ -11,9 +11,12 @@ from flagstaff.cleanup.references.scopes import FunctionScope
 from flagstaff.cleanup.references.values import Items, Text, Value
 
 __all__ = [
+    "dotted",
+    "imported_module",
     "is_request",
     "is_request_name",
     "is_test",
+    "is_test_file",
     "key_of",
     "last_name",
     "model_of",
@@ -38,6 +41,25 @@ def model_of(name: str) -> str | None:
     return parts[2] if is_model else None
 
 
+def imported_module(node: cst.ImportFrom, module: str, path: str) -> str:
+    """Returns the dotted name of the module that `from … import` names in a file."""
+    name = dotted(node.module) if node.module is not None else ""
+    if not node.relative:
+        return name
+    parts = module.split(".") + (["__init__"] if path.endswith("__init__.py") else [])
+    package = parts[: max(len(parts) - len(node.relative), 0)]
+    return ".".join([*package, *([name] if name else [])])
+
+
+def dotted(node: cst.BaseExpression) -> str:
+    """Returns `a.b` of names and attributes, "" of anything else."""
+    if isinstance(node, cst.Name):
+        return node.value
+    if isinstance(node, cst.Attribute):
+        return f"{dotted(node.value)}.{node.attr.value}"
+    return ""
+
+
 def last_name(node: cst.BaseExpression) -> str:
     """Returns the last part of a dotted name, also of one in quotes; "" of anything else."""
     if isinstance(node, cst.SimpleString):
@@ -60,12 +82,17 @@ def is_request(node: cst.BaseExpression) -> bool:
 def is_test(scope: FunctionScope) -> bool:
     """Returns True if pytest may pass fixtures to the function."""
     name = scope.name.rpartition(".")[2]
-    path = scope.root.path.rpartition("/")[2]
-    return (
-        name.startswith("test")
-        or path.startswith(("test", "conftest"))
-        or path.endswith("_test.py")
-    )
+    path = scope.root.path
+    return name.startswith("test") or is_test_file(path) or _file(path).startswith("conftest")
+
+
+def is_test_file(path: str) -> bool:
+    """Returns True for a file whose name says that it has tests."""
+    return _file(path).startswith("test") or path.endswith("_test.py")
+
+
+def _file(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def key_of(value: Value) -> str | None:

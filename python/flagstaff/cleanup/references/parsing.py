@@ -5,15 +5,21 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import libcst as cst
 from libcst.metadata import CodePosition, MetadataWrapper, PositionProvider
 
 from flagstaff.cleanup.references.collecting import Collector
+from flagstaff.cleanup.references.files import LimitError, read
 from flagstaff.cleanup.references.positions import starts_of
 
-__all__ = ["Module", "UnreadableError", "parse", "reason_of"]
+__all__ = ["Module", "UnreadableError", "parse", "problem_of", "reason_of"]
+
+# LibCST takes about four kilobytes of memory for each node.
+_MAX_PYTHON_BYTES = 400_000
+_MAX_NODES = 80_000
+# Evaluations are calls or subscripts.
+_MAX_CALLS = 10_000
 
 
 @dataclass(eq=False)
@@ -34,8 +40,8 @@ class Module:
         """Returns the line of a node, from 1, and its column, from 0."""
         starts = self._starts.get(type(node), ())
         number = self.found.numbers.get(node)
-        # Numbers that differ would be a difference between two parsers: then the slow way decides.
-        is_complete = len(starts) == sum(type(one) is type(node) for one in self.found.numbers)
+        # Counts that differ would be a difference between two parsers: then the slow way decides.
+        is_complete = len(starts) == self.found.counts.get(type(node), 0)
         if number is not None and is_complete:
             return starts[number]
         position = self._positions[node]
@@ -59,13 +65,13 @@ class UnreadableError(Exception):
 def parse(path: str, module: str) -> Module:
     """Returns the module of a file. Raises UnreadableError."""
     try:
-        data = Path(path).read_bytes()
-        line = _check_depth(data)
+        data = read(path)
+        line = _check(data)
         tree = cst.parse_module(data)
         source = data.decode(tree.encoding).removeprefix("\ufeff")
         collector = Collector(path, module)
         collector.walk(tree)
-    except OSError as error:
+    except (OSError, LimitError) as error:
         raise UnreadableError(reason_of(error)) from error
     except cst.ParserSyntaxError as error:
         # LibCST says line 1 if it cannot even read the tokens.
@@ -80,13 +86,17 @@ def parse(path: str, module: str) -> Module:
     return Module(path, source, tree, collector)
 
 
-def _check_depth(data: bytes) -> int | None:
-    """Raises RecursionError for code on which LibCST would crash the process.
+def _check(data: bytes) -> int | None:
+    """Raises an error for code on which LibCST would crash the process or take too much memory.
 
     Returns the line on which this version of Python sees an error.
     """
+    if len(data) > _MAX_PYTHON_BYTES:
+        raise LimitError(f"it is larger than {_MAX_PYTHON_BYTES // 1_000:,} kB")
+    if b"\0" in data:
+        raise ValueError("it contains a NUL")
     try:
-        ast.parse(data)
+        tree = ast.parse(data)
     except MemoryError as error:
         raise RecursionError from error
     except SyntaxError as error:
@@ -95,10 +105,23 @@ def _check_depth(data: bytes) -> int | None:
         # LibCST reads other versions of Python.
         return error.lineno
     except ValueError:
-        pass
+        return None
+    if len(data) > _MAX_CALLS:
+        nodes = list(ast.walk(tree))
+        if len(nodes) > _MAX_NODES:
+            raise LimitError(f"it has more than {_MAX_NODES:,} syntax nodes")
+        if sum(isinstance(node, ast.Call | ast.Subscript) for node in nodes) > _MAX_CALLS:
+            raise LimitError(f"it has more than {_MAX_CALLS:,} calls")
     return None
 
 
-def reason_of(error: OSError) -> str:
-    """Returns why a file cannot be read."""
-    return f"it cannot be read ({error.strerror})"
+def reason_of(error: OSError | LimitError) -> str:
+    """Returns why a file is not searched."""
+    return f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+
+
+def problem_of(error: Exception) -> str:
+    """Returns why a file is not searched, for any error."""
+    if isinstance(error, OSError | LimitError):
+        return reason_of(error)
+    return f"the search failed ({type(error).__name__}: {error})"

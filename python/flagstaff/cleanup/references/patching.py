@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import unified_diff
-from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 from flagstaff.cleanup.references.evaluating import Evaluator
-from flagstaff.cleanup.references.files import is_jinja, is_python
-from flagstaff.cleanup.references.model import About, Reference
+from flagstaff.cleanup.references.files import LimitError, is_jinja, is_python, read
+from flagstaff.cleanup.references.model import About, Kind, Reference
+from flagstaff.cleanup.references.naming import is_test_file
+from flagstaff.cleanup.references.parsing import problem_of
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.rewriting import rewritten
 from flagstaff.cleanup.references.targets import targets_in
 from flagstaff.cleanup.references.template_rewriting import rewritten_template
+from flagstaff.cleanup.references.unused import Unused
 from flagstaff.cleanup.references.worker import Share
 
 __all__ = ["Patch", "patch"]
@@ -26,6 +27,15 @@ _Done: TypeAlias = tuple[int, int, str]
 #: The new text, and what is resolved in it.
 _Changed: TypeAlias = tuple[str, set[_Done]]
 
+# What makes a test depend on the flag.
+_EVALUATIONS = (
+    Kind.EVALUATION,
+    Kind.DECORATOR,
+    Kind.MIXIN,
+    Kind.PERMISSION,
+    Kind.TEMPLATE,
+    Kind.DYNAMIC,
+)
 _BYTE_ORDER_MARK = "\ufeff"
 _NO_END = "\\ No newline at end of file\n"
 
@@ -36,6 +46,8 @@ class Patch:
 
     text: str
     remaining: tuple[Reference, ...]
+    #: Why files could not be patched.
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def patch(
@@ -51,6 +63,28 @@ def patch(
         return _Patching(files, found, results).patch(references)
 
 
+@dataclass
+class _File:
+    """A file with places, its text before and after the patch, and what is resolved."""
+
+    path: str
+    references: list[Reference]
+    old: str = ""
+    new: str = ""
+    done: set[_Done] = field(default_factory=set)
+
+    def is_done(self, one: Reference) -> bool:
+        return (one.line, one.column, one.key) in self.done
+
+    def remaining(self) -> list[Reference]:
+        return [one for one in self.references if not self.is_done(one)]
+
+    def has_overrides(self, keys: Collection[str]) -> bool:
+        """Returns True if the patch removes an override of one of the keys."""
+        tests = (one for one in self.references if one.kind == Kind.TEST and one.key in keys)
+        return any(map(self.is_done, tests))
+
+
 class _Patching:
     """Makes the patch file by file."""
 
@@ -59,24 +93,58 @@ class _Patching:
         self._evaluator = Evaluator(self._project)
         self._wrappers = found.wrappers
         self._results = results
+        self._problems: dict[str, str] = {}
 
     def patch(self, references: Sequence[Reference]) -> Patch:
-        parts: list[str] = []
-        remaining: list[Reference] = []
-        by_path: dict[str, list[Reference]] = {}
+        by_path: dict[str, _File] = {}
         for one in references:
             if one.key is None or (one.about == About.FLAG and one.key in self._results):
-                by_path.setdefault(one.path, []).append(one)
-        for path, of_file in by_path.items():
-            # A patch cannot name a file with a line break in its name.
-            old = _text(path) if path.isprintable() else None
-            if old is None:
-                remaining += of_file
-                continue
-            new, done = self._python(path, old) if is_python(path) else self._template(old, of_file)
-            parts.append(_difference(path, old, new))
-            remaining += [one for one in of_file if (one.line, one.column, one.key) not in done]
-        return Patch("".join(parts), tuple(remaining))
+                by_path.setdefault(one.path, _File(one.path, [])).references.append(one)
+        files = list(by_path.values())
+        for file in files:
+            self._change(file)
+        self._keep_overrides(files)
+        text = "".join(_difference(file.path, file.old, file.new) for file in files)
+        remaining = tuple(one for file in files for one in file.remaining())
+        return Patch(text, remaining, self._problems)
+
+    def _keep_overrides(self, files: Sequence[_File]) -> None:
+        """Changes files again whose overrides other code still needs, since it evaluates the key.
+
+        What a test evaluates itself matters in its own file only.
+        """
+        everywhere: set[str] = set()
+        of_file: dict[str, set[str]] = {}
+        for file in files:
+            left = {
+                key
+                for one in file.remaining()
+                if one.kind in _EVALUATIONS
+                for key in ((one.key,) if one.key is not None else one.candidates)
+            }
+            of_file[file.path] = left
+            if not is_test_file(file.path):
+                everywhere |= left
+        for file in files:
+            keys = everywhere | of_file[file.path]
+            if file.has_overrides(keys):
+                self._change(file, keys)
+
+    def _change(self, file: _File, overridden: Collection[str] = ()) -> None:
+        # A patch cannot name a file with a line break in its name.
+        text = _text(file.path) if file.path.isprintable() else None
+        if text is None:
+            return
+        file.old = file.new = text
+        file.done = set()
+        try:
+            file.new, file.done = (
+                self._python(file.path, text, overridden)
+                if is_python(file.path)
+                else self._template(text, file.references)
+            )
+        except Exception as error:  # noqa: BLE001 (one file must not end the patch of the others)
+            self._problems[file.path] = problem_of(error)
 
     def _template(self, old: str, of_file: Sequence[Reference]) -> _Changed:
         keys = {(one.line, one.column): one.key for one in of_file if one.key is not None}
@@ -85,14 +153,15 @@ class _Patching:
         new, places = rewritten_template(old, results, is_jinja=is_of_jinja)
         return new, {(*place, keys[place]) for place in places}
 
-    def _python(self, path: str, old: str) -> _Changed:
+    def _python(self, path: str, old: str, overridden: Collection[str]) -> _Changed:
         module = self._project.read(path)
         mark = _BYTE_ORDER_MARK if old.startswith(_BYTE_ORDER_MARK) else ""
         if module is None or old != mark + module.tree.code:
             # Its coding comment names another encoding.
             return old, set()
-        targets = targets_in(module, self._evaluator, self._wrappers, self._results)
-        new, resolved = rewritten(module.tree, targets, partial(self._project.is_imported, path))
+        targets = targets_in(module, self._evaluator, self._wrappers, self._results, overridden)
+        unused = Unused(self._project, path)
+        new, resolved = rewritten(module.tree, targets, unused)
         done: set[_Done] = set()
         for target in resolved:
             line, column = module.start(target.place.node)
@@ -103,8 +172,8 @@ class _Patching:
 def _text(path: str) -> str | None:
     """Returns the text of a file; None if it cannot be read. A patch is UTF-8."""
     try:
-        return Path(path).read_bytes().decode()
-    except (OSError, UnicodeDecodeError):
+        return read(path).decode()
+    except (OSError, LimitError, UnicodeDecodeError):
         return None
 
 

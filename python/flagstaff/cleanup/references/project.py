@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flagstaff.cleanup.references.files import is_python
+from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read
 from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
 
-__all__ = ["Project"]
+__all__ = ["Project", "is_external", "module_name"]
 
 # Their names are known without their code, which the searched files may contain.
 _OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
-# A tree takes much more memory than its file.
-_MAX_MODULES = 200
+# The sum of the files whose trees are kept: a tree takes much more memory than its file.
+_MAX_KEPT_BYTES = 1_000_000
 
 
 class Project:
@@ -26,6 +26,8 @@ class Project:
         self._packages: set[str] = set()
         self._by_tail: dict[str, list[str]] = {}
         self._modules: dict[str, Module | None] = {}
+        self._kept_bytes = 0
+        self._mentioning: dict[str, list[str]] = {}
         self._found: dict[str, str | None] = {}
         #: Why files cannot be parsed.
         self.problems: dict[str, str] = {}
@@ -38,10 +40,14 @@ class Project:
 
     def find(self, name: str) -> Module | None:
         """Returns the module with a dotted name, as imports write it; None if there is none."""
+        path = self.path_of(name)
+        return None if path is None else self.read(path)
+
+    def path_of(self, name: str) -> str | None:
+        """Returns the file of the module with a dotted name; None if there is none."""
         if name not in self._found:
             self._found[name] = self._path_of(name)
-        path = self._found[name]
-        return None if path is None else self.read(path)
+        return self._found[name]
 
     def settings_with(self, name: str) -> Iterator[Module]:
         """Yields the settings modules of the project whose text has a name."""
@@ -55,10 +61,16 @@ class Project:
 
     def mentioning(self, name: str) -> Iterator[Module]:
         """Yields the modules whose text has a name."""
-        for path in self._names.values():
-            found = self.read(path) if _mentions(path, name) else None
+        for path in self.paths_mentioning(name):
+            found = self.read(path)
             if found is not None:
                 yield found
+
+    def paths_mentioning(self, name: str) -> Iterator[str]:
+        """Yields the Python files whose text has a name."""
+        if name not in self._mentioning:
+            self._mentioning[name] = [one for one in self._names.values() if _mentions(one, name)]
+        return iter(self._mentioning[name])
 
     def is_imported(self, path: str, name: str) -> bool:
         """Returns True if another file may take a name from the module of this file."""
@@ -70,10 +82,13 @@ class Project:
         # Also in the text of a `mock.patch`.
         dotted = re.compile(rf"\b{re.escape(module)}\.{re.escape(name)}\b")
         wanted = re.compile(rf"\b{re.escape(name)}\b|\*")
-        for other in self._names.values():
-            if other == path or not _mentions(other, name):
+        for other in self.paths_mentioning(name):
+            if other == path:
                 continue
-            text = Path(other).read_text("utf-8", "replace")
+            try:
+                text = read(other).decode("utf-8", "replace")
+            except LimitError:
+                return True
             names = " ".join(statement.findall(text))
             if wanted.search(names) or dotted.search(text):
                 return True
@@ -82,8 +97,7 @@ class Project:
     def _path_of(self, name: str) -> str | None:
         if name in self._names:
             return self._names[name]
-        first, _, _ = name.partition(".")
-        if first in _OTHERS or first in sys.stdlib_module_names:
+        if is_external(name):
             return None
         # The searched folder may lie above the folder that is on the path of Python, which itself
         # is no package.
@@ -98,9 +112,10 @@ class Project:
     def read(self, path: str) -> Module | None:
         """Returns the module of a file; None if it cannot be parsed."""
         if path not in self._modules:
-            if len(self._modules) >= _MAX_MODULES:
-                del self._modules[next(iter(self._modules))]
-            self._modules[path] = self._parsed(path)
+            module = self._modules[path] = self._parsed(path)
+            self._kept_bytes += _size(module)
+            while self._kept_bytes > _MAX_KEPT_BYTES and len(self._modules) > 1:
+                self._kept_bytes -= _size(self._modules.pop(next(iter(self._modules))))
         return self._modules[path]
 
     def _parsed(self, path: str) -> Module | None:
@@ -111,6 +126,12 @@ class Project:
             return None
 
 
+def is_external(name: str) -> bool:
+    """Returns True for a module of Python, Django or flagstaff, by its dotted name."""
+    first, _, _ = name.partition(".")
+    return first in _OTHERS or first in sys.stdlib_module_names
+
+
 def module_name(path: str) -> str:
     """Returns the path as a dotted name, for the root of the file system as the root."""
     parts = list(Path(path).absolute().with_suffix("").parts[1:])
@@ -119,8 +140,14 @@ def module_name(path: str) -> str:
     return ".".join(parts)
 
 
+def _size(module: Module | None) -> int:
+    return len(module.source) if module is not None else 0
+
+
 def _mentions(path: str, name: str) -> bool:
     try:
-        return name.encode() in Path(path).read_bytes()
+        return name.encode() in read(path)
     except OSError:
         return False
+    except LimitError:
+        return has_bytes(path, name.encode())

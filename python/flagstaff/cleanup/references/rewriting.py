@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import libcst as cst
 
 from flagstaff.cleanup.references.branching import ResolvesBranches
@@ -11,7 +9,9 @@ from flagstaff.cleanup.references.exactness import drop_inexact
 from flagstaff.cleanup.references.imports import without_unused_imports
 from flagstaff.cleanup.references.removing import RemovesNeedless
 from flagstaff.cleanup.references.resolving import ResolvesExpressions
+from flagstaff.cleanup.references.symbols import changed_scopes
 from flagstaff.cleanup.references.targets import Target, Targets
+from flagstaff.cleanup.references.unused import Unused
 from flagstaff.cleanup.references.variables import variables_in
 from flagstaff.cleanup.references.views import RemovesMixins
 
@@ -23,24 +23,41 @@ class _Rewriting(RemovesNeedless, RemovesMixins, ResolvesBranches, ResolvesExpre
 
 
 def rewritten(
-    tree: cst.Module, targets: Targets, is_needed: Callable[[str], bool] = lambda _name: False
+    tree: cst.Module, targets: Targets, unused: Unused | None = None
 ) -> tuple[str, set[Target]]:
     """Returns the new code, and the places that are resolved in it.
 
-    Imported names that `is_needed` stay, since another file takes them from this one.
-
-    The code is unchanged if the new one would not be valid Python.
+    `unused` decides about imports of names that the new code does not use. The code is unchanged
+    if the new one would not be valid Python. A place stays if without it, a name of its function
+    would have another scope, or the function another docstring.
     """
     if not targets.by_node:
         return tree.code, set()
     drop_inexact(tree, targets)
+    while targets.by_node:
+        code, done = _rewritten(tree, targets, unused)
+        try:
+            changed = changed_scopes(tree.code, code)
+        except SyntaxError:
+            # It is written for another version of Python.
+            break
+        if not changed:
+            return code, done
+        if not targets.drop_in(changed):
+            break
+    return tree.code, set()
+
+
+def _rewritten(
+    tree: cst.Module, targets: Targets, unused: Unused | None
+) -> tuple[str, set[Target]]:
     variables = variables_in(tree, targets)
     # `return(True and x)` needs its brackets: without them, there would be no space.
     for keeps_brackets in (False, True):
         try:
             transformer = _Rewriting(targets, variables, keeps_brackets=keeps_brackets)
             changed = tree.visit(transformer)
-            code = without_unused_imports(tree, changed, is_needed).code
+            code = without_unused_imports(tree, changed, unused).code
             # Unlike a parser, this knows that each `nonlocal` needs a binding.
             compile(code, "<patched>", "exec", dont_inherit=True)
         except (SyntaxError, cst.CSTValidationError, ValueError, RecursionError):

@@ -14,6 +14,7 @@ __all__ = [
     "Imported",
     "Scope",
     "find",
+    "is_same",
 ]
 
 
@@ -28,6 +29,7 @@ class Scope:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     #: The base classes of a class.
     bases: tuple[cst.BaseExpression, ...] = ()
+    metaclass: cst.BaseExpression | None = None
     #: The decorators of a class or a function.
     decorators: tuple[cst.BaseExpression, ...] = ()
     #: The modules of `from … import *`.
@@ -92,3 +94,8 @@ def find(name: str, scope: Scope) -> tuple[Scope, list[Binding]] | None:
             return here, here.bindings[name]
         here = here.parent
     return None
+
+
+def is_same(one: Scope, other: Scope) -> bool:
+    """Returns True for the same scope, also if its file was parsed twice."""
+    return one is other or (one.name, one.root.path) == (other.name, other.root.path)

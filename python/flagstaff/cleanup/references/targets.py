@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -13,8 +13,8 @@ from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import key_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place, Wrappers, places_of
-from flagstaff.cleanup.references.scopes import FunctionScope, Scope
-from flagstaff.cleanup.references.values import Name, class_of
+from flagstaff.cleanup.references.scopes import Scope
+from flagstaff.cleanup.references.values import Name
 
 __all__ = ["MIXIN_ATTRIBUTES", "Target", "Targets", "is_fixture", "override", "targets_in"]
 
@@ -42,20 +42,47 @@ class Targets:
     by_node: dict[cst.CSTNode, Target] = field(default_factory=dict)
     #: The calls of Django's `method_decorator`.
     method_decorators: set[cst.CSTNode] = field(default_factory=set)
+    #: Evaluates the arguments of the places.
+    evaluator: Evaluator | None = None
 
     def of(self, node: cst.CSTNode, kind: Kind) -> Target | None:
         """Returns the place of this kind that a node is, or None."""
         found = self.by_node.get(node)
         return found if found is not None and found.place.kind == kind else None
 
+    def drop_in(self, scopes: Collection[str]) -> bool:
+        """Leaves out the places in these functions and classes, and in those around them."""
+        gone = [
+            node
+            for node, target in self.by_node.items()
+            if any(_is_in(one, target.place.scope) for one in scopes)
+        ]
+        for node in gone:
+            del self.by_node[node]
+        return bool(gone)
+
+
+def _is_in(name: str, scope: Scope) -> bool:
+    outer = scope.name.replace("<lambda>", "lambda")
+    return name == outer or (outer != "" and name.startswith(f"{outer}."))
+
 
 def targets_in(
-    module: Module, evaluator: Evaluator, wrappers: Wrappers, results: Mapping[str, bool]
+    module: Module,
+    evaluator: Evaluator,
+    wrappers: Wrappers,
+    results: Mapping[str, bool],
+    overridden: Collection[str] = (),
 ) -> Targets:
-    """Returns the places of the flags that have a result. Calls of wrappers are not among them."""
-    found = Targets()
+    """Returns the places of the flags that have a result. Calls of wrappers are not among them.
+
+    Overrides of the keys in `overridden` are not among them either.
+    """
+    found = Targets(evaluator=evaluator)
     for target in _targets(module, evaluator, wrappers, results):
         place = target.place
+        if place.kind == Kind.TEST and not target.keys.isdisjoint(overridden):
+            continue
         found.by_node[place.key if is_fixture(place) else place.node] = target
     _drop_contradictions(found)
     for call, scope in module.found.calls:
@@ -92,7 +119,7 @@ def _targets(
     for place in places_of(module, evaluator, wrappers):
         if place.is_indirect or place.about != About.FLAG:
             continue
-        keys = {key_of(value) for value in evaluator.evaluate(place.key, place.scope)}
+        keys = {key_of(value) for value in evaluator.strict.evaluate(place.key, place.scope)}
         known = frozenset(key for key in keys if key is not None)
         of_keys = {results.get(key) if key is not None else None for key in keys}
         result = of_keys.pop() if len(of_keys) == 1 else None
@@ -102,18 +129,13 @@ def _targets(
 
 def _is_certain(place: Place, evaluator: Evaluator) -> bool:
     """Whether nothing else than flagstaff may be called, with nothing else than this key."""
-    key = place.key
     if place.kind == Kind.MIXIN and place.node is place.key:
         # A view that inherits from this one, or a URL, may need the mixin for its own flag.
         return len(place.scope.bindings[place.name]) == 1 and not (
             evaluator.is_overridden(place.scope, place.name)
+            or any(evaluator.is_assigned(name) for name in MIXIN_ATTRIBUTES)
             or any(evaluator.is_configured(place.scope, name) for name in MIXIN_ATTRIBUTES)
         )
-    if isinstance(key, cst.Attribute) and _is_receiver(key.value, place.scope):
-        owners = (class_of(one) for one in evaluator.evaluate(key.value, place.scope))
-        name = key.attr.value
-        if any(one is not None and evaluator.is_overridden(one, name) for one in owners):
-            return False
     return _is_of_one_kind(place, evaluator)
 
 
@@ -129,16 +151,6 @@ def _is_of_one_kind(place: Place, evaluator: Evaluator) -> bool:
     if not isinstance(node.func, cst.Attribute):
         return True
     return len(evaluator.evaluate(node.func.value, place.scope)) == 1
-
-
-def _is_receiver(node: cst.BaseExpression, scope: Scope) -> bool:
-    here: Scope | None = scope
-    while here is not None:
-        receiver = here.receiver if isinstance(here, FunctionScope) else ""
-        if receiver and isinstance(node, cst.Name) and node.value == receiver:
-            return True
-        here = here.parent
-    return False
 
 
 def _drop_contradictions(targets: Targets) -> None:

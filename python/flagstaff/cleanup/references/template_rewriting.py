@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeAlias
 
 from flagstaff.cleanup.references.template_blocks import Block, blocks_in, word_of
+from flagstaff.cleanup.references.template_checking import is_still_valid
 from flagstaff.cleanup.references.template_conditions import Condition, simplified
-from flagstaff.cleanup.references.templates import Tag, tags_in
+from flagstaff.cleanup.references.templates import Lines, Tag, tags_in
 
 __all__ = ["rewritten_template"]
 
@@ -19,6 +20,10 @@ _Place: TypeAlias = tuple[int, int]
 
 _STRING = r"(?:\"[^\"\\]*\"|'[^'\\]*')"
 _ARGUMENT = rf"(?:\w+\s*=\s*)?(?:{_STRING}|[\w.]+)"
+# Tags that act while a template is parsed, whether or not their branch is rendered.
+_PARSED = frozenset(
+    {"block", "cycle", "extends", "from", "import", "load", "macro", "partialdef", "resetcycle"}
+)
 _LOOKUP = re.compile(r"(?:request\.)?flags\.\w+")
 _CALL = re.compile(
     rf"(?:flag_enabled|request\.flags\.enabled)\(\s*{_STRING}(?:\s*,\s*{_ARGUMENT})*\s*\)"
@@ -38,10 +43,14 @@ def rewritten_template(
         before.end > after.start for before, after in pairwise(tags)
     ):
         return source, set()
-    rewriting = _Rewriting(source, results, is_jinja=is_jinja)
+    parsed = [tag for tag in tags if tag.is_block and word_of(tag) in _PARSED]
+    rewriting = _Rewriting(source, results, parsed, is_jinja=is_jinja)
     for block in blocks_in(tags):
         rewriting.add(block)
-    return _edited(source, rewriting.edits), rewriting.done
+    new = _edited(source, rewriting.edits)
+    if new == source or is_still_valid(source, new, is_jinja=is_jinja):
+        return new, rewriting.done
+    return source, set()
 
 
 def _is_readable(source: str, tag: Tag) -> bool:
@@ -70,9 +79,14 @@ class _Rewriting:
 
     source: str
     results: Mapping[_Place, bool]
+    #: The tags that act while the template is parsed.
+    parsed: Sequence[Tag]
     is_jinja: bool = field(kw_only=True)
     edits: list[_Edit] = field(default_factory=list)
     done: set[_Place] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.lines = Lines(self.source)
 
     def add(self, block: Block) -> None:
         """Adds the edits of a block."""
@@ -83,12 +97,16 @@ class _Rewriting:
         resolved = {self._place(tag, at) for tag, one in conditions for at in one.resolved}
         if not resolved:
             return
-        self.done |= resolved
         branches = (
             _Branch(tag, following, condition)
             for (tag, condition), following in zip(conditions, block.nexts, strict=True)
         )
-        self.edits += self._edits(block, list(_kept(branches)))
+        edits = list(self._edits(block, list(_kept(branches))))
+        gone = [edit for edit in edits if not edit.text]
+        if any(edit.start <= tag.start < edit.end for edit in gone for tag in self.parsed):
+            return
+        self.done |= resolved
+        self.edits += edits
 
     def _edits(self, block: Block, kept: list[_Branch]) -> Iterator[_Edit]:
         start, end = block.tags[0].start, block.end.end
@@ -144,8 +162,8 @@ class _Rewriting:
         start = tag.start
         if offset is not None and offset >= 0:
             start = self.source.index(tag.contents, tag.start) + offset
-        line = self.source.count("\n", 0, start) + 1
-        return line, start - self.source.rfind("\n", 0, start)
+        line, column = self.lines.place(start)
+        return line, column + 1
 
 
 def _kept(branches: Iterator[_Branch]) -> Iterator[_Branch]:

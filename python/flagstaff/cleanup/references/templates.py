@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.template.base import DebugLexer, TokenType
 from django.utils.text import smart_split
 
-from flagstaff.cleanup.references.files import is_jinja
+from flagstaff.cleanup.references.files import LimitError, is_jinja
 from flagstaff.cleanup.references.model import About, Kind, Reference
 
-__all__ = ["Setup", "Tag", "in_template", "setup_in", "tags_in"]
+__all__ = ["Lines", "Setup", "Tag", "in_template", "setup_in", "tags_in"]
+
+# No template that people write has more, or a longer one.
+_MAX_TAGS = 5_000
+_MAX_LENGTH = 10_000
 
 # Libraries of others that have a tag with one of our names.
 _OTHER_LIBRARIES = frozenset({"waffle_tags", "feature_flags", "flags"})
@@ -67,6 +72,25 @@ class Tag:
     is_block: bool
 
 
+class Lines:
+    """The lines of a text, and the line of each of its characters."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._starts = [0]
+        for line in source.split("\n"):
+            self._starts.append(self._starts[-1] + len(line) + 1)
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Returns the line of a character, from 1, and its column, from 0."""
+        line = bisect_right(self._starts, at)
+        return line, at - self._starts[line - 1]
+
+    def text(self, line: int) -> str:
+        """Returns a line."""
+        return self._source[self._starts[line - 1] : self._starts[line] - 1]
+
+
 def setup_in(data: bytes) -> Setup:
     """Returns what a Python file says about templates."""
     return Setup(_BUILTIN in data, _PROCESSOR in data)
@@ -80,14 +104,23 @@ def in_template(path: str, data: bytes, setup: Setup) -> list[Reference]:
 
 
 def tags_in(source: str, *, is_jinja: bool) -> Iterator[Tag]:
-    """Yields the tags of a template; some of them twice if Jinja2 cannot read it."""
-    return _jinja_tags(source) if is_jinja else _django_tags(source)
+    """Yields the tags of a template; some of them twice if Jinja2 cannot read it.
+
+    Raises LimitError for a template with too many tags, or with a tag that is too long.
+    """
+    if source.count("{%") + source.count("{{") > _MAX_TAGS:
+        raise LimitError(f"it has more than {_MAX_TAGS:,} tags")
+    for tag in _jinja_tags(source) if is_jinja else _django_tags(source):
+        if len(tag.contents) > _MAX_LENGTH:
+            raise LimitError(f"it has a tag with more than {_MAX_LENGTH:,} characters")
+        yield tag
 
 
 class _Finder:
     def __init__(self, path: str, source: str, setup: Setup, *, is_jinja: bool) -> None:
         self._path = path
         self._source = source
+        self._lines = Lines(source)
         self._setup = setup
         # The last library that has our tags; in Jinja2, an extension has them.
         self._is_ours = setup.is_builtin or is_jinja
@@ -137,18 +170,15 @@ class _Finder:
     def _reference(
         self, start: int, about: About, name: str, key: str | None, shown: str = ""
     ) -> Reference:
-        line = self._source.count("\n", 0, start) + 1
-        begin = self._source.rfind("\n", 0, start) + 1
-        end = self._source.find("\n", start)
-        code = self._source[begin : end if end >= 0 else None].strip()
+        line, column = self._lines.place(start)
         kind = Kind.TEMPLATE if key is not None else Kind.DYNAMIC
         return Reference(
             self._path,
             line,
-            start - begin + 1,
+            column + 1,
             kind,
             key,
-            code,
+            self._lines.text(line).strip(),
             about,
             name,
             "" if key is not None else "*",
@@ -157,12 +187,28 @@ class _Finder:
 
 def _django_tags(source: str) -> Iterator[Tag]:
     comment = False
-    for token in DebugLexer(source).tokenize():
+    for token in DebugLexer(_without_open_ends(source)).tokenize():
         is_block = token.token_type == TokenType.BLOCK
         if is_block and token.contents.partition(" ")[0] in ("comment", "endcomment"):
             comment = not token.contents.startswith("end")
         elif not comment and token.position and (is_block or token.token_type == TokenType.VAR):
-            yield Tag(token.contents, *token.position, is_block=is_block)
+            start, end = token.position
+            yield Tag(source[start + 2 : end - 2].strip(), start, end, is_block=is_block)
+
+
+def _without_open_ends(source: str) -> str:
+    """Blanks out beginnings of tags without an end on their line, which are plain text.
+
+    The lexer would look for the end of each of them up to the end of the line.
+    """
+    lines = source.split("\n")
+    for number, line in enumerate(lines):
+        for opening, closing in (("{%", "%}"), ("{{", "}}"), ("{#", "#}")):
+            end = line.rfind(closing)
+            place = end + len(closing) if end >= 0 else 0
+            line = line[:place] + line[place:].replace(opening, "  ")  # noqa: PLW2901
+        lines[number] = line
+    return "\n".join(lines)
 
 
 def _jinja_tags(source: str) -> Iterator[Tag]:

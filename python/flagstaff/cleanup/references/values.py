@@ -61,6 +61,7 @@ class Items:
 
     values: tuple[Values, ...]
     keys: tuple[Values, ...] | None = None
+    is_mutable: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Walker:
         self._in_string = 0
         #: Calls and subscripts, by the order of their opening brackets; without those in f-strings.
         self.numbers: dict[cst.CSTNode, int] = {}
-        self._counts: dict[type[cst.CSTNode], int] = {}
+        #: How many of each type have a number.
+        self.counts: dict[type[cst.CSTNode], int] = {}
 
     def walk(self, node: cst.CSTNode) -> None:
         """Handles a node, or walks over its children."""
@@ -77,9 +78,9 @@ class Walker:
     def number(self, node: cst.CSTNode) -> None:
         """Gives a node the next number of its type."""
         if not self._in_string:
-            number = self._counts.get(type(node), 0)
+            number = self.counts.get(type(node), 0)
             self.numbers[node] = number
-            self._counts[type(node)] = number + 1
+            self.counts[type(node)] = number + 1
 
 
 _NAMES = dict(_IN_ORDER)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flagstaff.cleanup.references.evaluating import Evaluator
-from flagstaff.cleanup.references.files import is_configuration, is_python
+from flagstaff.cleanup.references.files import (
+    LimitError,
+    has_bytes,
+    is_configuration,
+    is_python,
+    read,
+)
 from flagstaff.cleanup.references.forced_off import forced_off
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Reference
-from flagstaff.cleanup.references.parsing import reason_of
+from flagstaff.cleanup.references.parsing import problem_of
 from flagstaff.cleanup.references.places import WrapperId, Wrappers
 from flagstaff.cleanup.references.prefilter import (
+    KEY_WORDS,
     Export,
     may_have_keys,
     may_use,
@@ -73,33 +79,54 @@ class Worker:
 
     def first(self, progress: Progress) -> Share:
         """Searches the Python files that name flagstaff."""
-        found = Share()
-        for path, data in self._files(found, progress, python=True):
+
+        def search(path: str, data: bytes, found: Share) -> None:
             if may_have_keys(data):
                 self._searched.add(path)
                 found.setup |= setup_in(data)
                 self._search(path, found, {})
-        return found
+
+        return self._each(search, progress, python=True)
 
     def second(self, known: Share, progress: Progress) -> Share:
         """Searches the calls of wrappers, and the templates."""
-        found = Share()
-        for path, data in self._files(found, progress, python=False):
+
+        def search(path: str, data: bytes, found: Share) -> None:
             found.references += forced_off(path, data)
             if not is_python(path):
                 if not is_configuration(path) and template_may_have_keys(data):
                     found.references += in_template(path, data, known.setup)
             elif may_use(data, path, known.exports):
                 self._search(path, found, known.wrappers, again=path in self._searched)
-        return found
+
+        return self._each(search, progress, python=False)
 
     def third(self, wrappers: Wrappers) -> Share:
         """Searches the calls of functions that call one of the functions of the second pass."""
-        found = Share()
         exports = exports_of(wrappers)
-        for path, data in self._files(found, _no_progress, python=True) if exports else ():
+
+        def search(path: str, data: bytes, found: Share) -> None:
             if may_use(data, path, exports):
                 self._search(path, found, wrappers, again=True)
+
+        return self._each(search, _no_progress, python=True) if exports else Share()
+
+    def _each(
+        self, search: Callable[[str, bytes, Share], None], progress: Progress, *, python: bool
+    ) -> Share:
+        """Searches each file. One that fails is listed, and ends nothing."""
+        found = Share()
+        for path in self._paths(progress, python=python):
+            of_file = Share()
+            try:
+                search(path, read(path), of_file)
+            except LimitError as error:
+                if _may_have_keys(path):
+                    found.unreadable[path] = problem_of(error)
+            except Exception as error:  # noqa: BLE001 (whatever is in the file)
+                found.unreadable[path] = problem_of(error)
+            else:
+                found.add(of_file)
         return found
 
     def _search(
@@ -116,22 +143,21 @@ class Worker:
         else:
             found.unreadable[path] = self._project.problems[path]
 
-    def _files(
-        self, found: Share, progress: Progress, *, python: bool
-    ) -> Iterator[tuple[str, bytes]]:
+    def _paths(self, progress: Progress, *, python: bool) -> Iterator[str]:
         done = 0
         for path in self._share:
             done += 1
             if done == _STEP:
                 progress(done)
                 done = 0
-            if python and not is_python(path):
-                continue
-            try:
-                yield path, Path(path).read_bytes()
-            except OSError as error:
-                found.unreadable[path] = reason_of(error)
+            if is_python(path) or not python:
+                yield path
         progress(done)
+
+
+def _may_have_keys(path: str) -> bool:
+    """Whether a file of any size, which is not searched, may name a key."""
+    return any(has_bytes(path, word) for word in KEY_WORDS)
 
 
 def _no_progress(_count: int) -> None:

@@ -145,11 +145,73 @@ def test_import_that_another_module_takes_stays(tmp_path: Path, other: str) -> N
     [
         "# Copyright.\n\nfrom flagstaff import flag_enabled\n",
         'from flagstaff import flag_enabled\n\n# Copyright.\n\nflag_enabled("a")\n',
+        'def f():\n  # Copyright.\n  from flagstaff import flag_enabled\n  flag_enabled("a")\n',
     ],
 )
 def test_comment_above_a_line_that_goes_stays(tmp_path: Path, lines: str) -> None:
-    after = resolved(tmp_path, f'"""Shop."""\n\n{lines}\ny = flag_enabled("a")\n')
-    assert "\n# Copyright.\n" in after
+    source = f'"""Shop."""\n\n{lines}\n{IMPORT}y = flag_enabled("a")\n'
+    after = resolved(tmp_path, source)
+    assert "# Copyright.\n" in after
+    assert "flag_enabled" not in after
+
+
+OVERRIDE = "from flagstaff.testing import override_flag\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "view", "lines"),
+    [
+        # The block, its file, or code that any test may run evaluates the key.
+        ('with override_flag("a", True):\n    assert flag_enabled("a")', "", [3, 4]),
+        ('def on(): assert flag_enabled("a")\n@override_flag("a")\ndef f(): on()', "", [3, 4]),
+        ('def test_it(flags):\n    flags.on("a")', 'y = flag_enabled("a", one())', [4, 3]),
+        ('with override_flag("a", True): one()', 'def view(x): flag_enabled(f"a{x}")', [3, 3]),
+    ],
+    ids=["block", "file", "view", "candidate"],
+)
+def test_override_of_a_key_that_is_still_evaluated_stays(
+    tmp_path: Path, test: str, view: str, lines: list[int]
+) -> None:
+    files = {"test_it.py": test, "views.py": view}
+    texts = {name: f"{IMPORT}{OVERRIDE}{text}\n" for name, text in files.items()}
+    found = patched(tmp_path, texts, a=True)
+    assert (found.text, [one.line for one in found.remaining]) == ("", lines)
+
+
+def test_override_stays_only_where_the_key_is_still_evaluated(tmp_path: Path) -> None:
+    """An assertion in one file of tests does not keep the overrides of another one."""
+    files = {
+        "test_one.py": f'{IMPORT}assert flag_enabled("a")\n',
+        "test_two.py": f'{OVERRIDE}with override_flag("a", True):\n    one()\n',
+    }
+    found = patched(tmp_path, files, a=True)
+    assert "+one()" in found.text
+    assert [Path(one.path).name for one in found.remaining] == ["test_one.py"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "stays"),
+    [
+        ('NEW = "a"\nOTHER = "b"\n', False),
+        (
+            '"""Keys."""\nfrom enum import StrEnum\nclass Keys(StrEnum):\n    A = "a"\nNEW = "a"\n',
+            False,
+        ),
+        ('NEW = "a"\nregister(NEW)\n', True),
+        ('import shop.signals\nNEW = "a"\n', True),
+    ],
+)
+def test_import_of_a_constant_is_removed_if_its_module_has_only_constants(
+    tmp_path: Path, keys: str, stays: bool
+) -> None:
+    line = (
+        "from shop.keys import NEW, OTHER\n" if "OTHER" in keys else "from shop.keys import NEW\n"
+    )
+    rest = "one(OTHER)\n" if "OTHER" in keys else ""
+    source = f"{IMPORT}{line}y = flag_enabled(NEW)\n{rest}"
+    files = {"shop/__init__.py": "", "shop/keys.py": keys, "shop/views.py": source}
+    found = patched(tmp_path, files, a=True)
+    assert (f"-{line}" not in found.text) is stays
 
 
 def test_mixin_that_a_url_of_another_module_needs_stays(tmp_path: Path) -> None:

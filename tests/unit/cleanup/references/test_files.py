@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from flagstaff.cleanup.references import search
 from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.searching import search_files
 from tests.support.references import patched, write_project
+from tools.limits import seconds
 
 CALL = 'from flagstaff import flag_enabled\nflag_enabled("a")\n'
 
@@ -79,7 +82,12 @@ def test_key_that_is_forced_off_is_found(tmp_path: Path, name: str, text: str) -
         (b"from flagstaff import (\n", "not valid Python (line 1)"),
         (b"import flagstaff\nx = '\xe9'\n", "not valid Python ('utf-8' codec"),
         (b"# coding: nonsense\nimport flagstaff\n", "not valid Python (unknown encoding"),
-        (b"import flagstaff\nx = 1\0\n", "not valid Python"),
+        (b"import flagstaff\nx = 1\0\n", "not valid Python (it contains a NUL)"),
+        (b"import flagstaff\nx = '\0'\n", "not valid Python (it contains a NUL)"),
+        (b"import flagstaff" + b"\n" * 400_000, "it is larger than 400 kB"),
+        (b"import flagstaff\n" + b"f(1)\n" * 10_001, "it has more than 10,000 calls"),
+        (b"import flagstaff\nx = [" + b"1," * 80_000 + b"]", "it has more than 80,000 syntax"),
+        (b"import flagstaff\nx = '" + b"{% flag " * 5_001 + b"'", "it has more than 5,000 tags"),
         (b"import flagstaff\n\nx = 0777\n", "not valid Python (line 3)"),
         (b"import flagstaff\n\nif x:\n\t  y = 1\n        z = 1\n", "not valid Python (line 5)"),
         (b"import flagstaff\n\nprint 'x'\n", "not valid Python (line 3)"),
@@ -95,6 +103,73 @@ def test_file_that_cannot_be_parsed_is_listed(tmp_path: Path, data: bytes, reaso
     [(path, text)] = found.unreadable.items()
     assert path == str(tmp_path / "views.py")
     assert text.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("page.html", "{% flag " * 5_001, "it has more than 5,000 tags"),
+        ("page.jinja", "{{ flags.a }}" * 5_001, "it has more than 5,000 tags"),
+        (
+            "page.html",
+            f"{{% flag 'a' {'x' * 10_000} %}}",
+            "it has a tag with more than 10,000 characters",
+        ),
+        ("page.html", " " * 4_000_000 + "{% flag 'a' %}", "it is larger than 4 MB"),
+        ("views.py", "\n" * 4_000_000 + CALL, "it is larger than 4 MB"),
+    ],
+)
+def test_file_above_a_limit_is_listed(tmp_path: Path, name: str, text: str, reason: str) -> None:
+    write_project(tmp_path, {"good.py": CALL})
+    (tmp_path / name).write_text(text)
+    assert unreadable(tmp_path) == {name: reason}
+
+
+def test_large_file_without_a_key_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("x" * 4_000_001)
+    assert unreadable(tmp_path) == {}
+
+
+def test_file_on_which_the_search_or_the_patch_fails_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise RuntimeError("no such node")
+
+    page = "{% load flagstaff %}{% flag 'a' %}{% endflag %}"
+    files = {"good.py": CALL, "page.html": page}
+    reason = "the search failed (RuntimeError: no such node)"
+    with monkeypatch.context() as patching:
+        patching.setattr("flagstaff.cleanup.references.patching.rewritten_template", fail)
+        found = patched(tmp_path, files, a=True)
+    assert found.problems == {str(tmp_path / "page.html"): reason}
+    assert ("+" in found.text, [one.key for one in found.remaining]) == (True, ["a"])
+    monkeypatch.setattr("flagstaff.cleanup.references.worker.in_template", fail)
+    assert unreadable(tmp_path) == {"page.html": reason}
+
+
+MEASURE = """
+import resource, sys
+from flagstaff.cleanup.references.files import searched_files
+from flagstaff.cleanup.references.searching import search_files
+
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2])))
+found = search_files(searched_files([sys.argv[1]]))
+assert len(found.references) == 1, found.references
+print(*sorted(found.unreadable.values()), sep="; ")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_000)
+"""
+
+
+def test_huge_files_end_within_ten_seconds_and_500_mb(tmp_path: Path) -> None:
+    calls = {name: f"{CALL * count}" for name, count in (("big.py", 67_000), ("calls.py", 10_001))}
+    write_project(tmp_path, {**calls, "good.py": CALL, "page.html": "{% flag " * 20_000})
+    limit = str(int(seconds(10)))
+    command = [sys.executable, "-c", MEASURE, str(tmp_path), limit]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    reasons, megabytes = ran.stdout.splitlines()
+    assert reasons.count("; ") == 2
+    assert int(megabytes) < 500
 
 
 def unreadable(root: Path) -> dict[str, str]:

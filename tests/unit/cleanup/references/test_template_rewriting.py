@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.template import Node
 
+from flagstaff.templatetags.flagstaff import register
 from tests.support.references import listed, resolved
 
 
@@ -20,6 +23,8 @@ from tests.support.references import listed, resolved
          "{% if x %}1{% else %}2{% endif %}\n"),
         ("{% if request.flags.a %}A{% else %}B{% endif %}\n", True, "A\n"),
         ("{% if not request.flags.a %}A{% else %}B{% endif %}\n", True, "B\n"),
+        ("{% flag 'a' %}{% include './x.html' %}{% url 'x' %}{% endflag %}\n", True,
+         "{% include './x.html' %}{% url 'x' %}\n"),
         ('{% flag "a" %}{% flag "b" %}1{% endflag %}{% endflag %}\n', True,
          '{% flag "b" %}1{% endflag %}\n'),
     ],
@@ -82,11 +87,46 @@ def test_condition_of_a_template_that_is_not_exact_stays(tmp_path: Path, source:
     assert listed(tmp_path, f"{source}\n", on=False, name="page.html") == ["a"]
 
 
-def test_tag_of_another_library_stays(tmp_path: Path) -> None:
+def test_tag_of_another_library_stays(tmp_path: Path, settings: Any) -> None:
+    libraries = {"waffle_tags": "flagstaff.templatetags.flagstaff"}
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "OPTIONS": {"libraries": libraries}}]
     ours = '{% load flagstaff %}{% flag "a" %}A{% endflag %}\n'
     other = '{% load waffle_tags %}{% flag "a" %}B{% endflag %}\n'
     after = f"{{% load flagstaff %}}A\n{other}"
     assert resolved(tmp_path, ours + other, name="page.html") == after
+
+
+FLAG = '{% load flagstaff %}{% flag "a" %}'
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"{FLAG}{{% load i18n %}}{{% endflag %}}{{% translate 'x' %}}",
+        f"{FLAG}{{% load i18n %}}{{% endflag %}}",
+        f"{FLAG}{{% cycle 1 2 as c silent %}}{{% endflag %}}{{% cycle c %}}",
+        f"{FLAG}{{% cycle 1 2 %}}{{% endflag %}}{{% resetcycle %}}",
+        f"{{% extends 'x' %}}{FLAG}{{% block y %}}A{{% endblock %}}{{% endflag %}}",
+        f"{FLAG}{{% if x %}}{{% load i18n %}}{{% endif %}}{{% endflag %}}",
+        f"{FLAG}A{{% endflag %}}{{% unknown %}}",
+        f"{FLAG}A{{% endflag %}}{{% load unknown %}}",
+    ],
+)
+def test_tag_that_acts_while_a_template_is_parsed_stays(tmp_path: Path, source: str) -> None:
+    assert listed(tmp_path, f"{source}\n", on=False, name="page.html") == ["a"]
+
+
+def test_tag_of_a_library_that_acts_while_a_template_is_parsed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(parser: Any, _token: object) -> Node:
+        parser.notes = ["noted"]
+        return Node()
+
+    monkeypatch.setitem(register.tags, "note", note)
+    source = f"{FLAG}{{% note %}}{{% endflag %}}\n"
+    assert listed(tmp_path, source, on=False, name="page.html") == ["a"]
+    assert "{% note %}" in resolved(tmp_path, source, on=True, name="page.html")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +164,8 @@ def test_condition_of_a_jinja_template_is_resolved(
         "{% if (x and y if flag_enabled('a') else z) %}A{% endif %}",
         "{% if flag_enabled('a')|int %}A{% endif %}",
         "{% if x %}{% set n = flag_enabled('a') %}{% else %}{% endif %}",
+        "{% if flag_enabled('a') %}{% block x %}A{% endblock %}{% endif %}",
+        "{% if flag_enabled('a') %}A{% endif %}{{ x|unknown }}",
         "{% raw %}{% if flag_enabled('a') %}A{% endif %}{% endraw %}{{ flag_enabled('a') }}",
     ],
 )

@@ -1,0 +1,356 @@
+"""How the project uses names: only to read what they have, or also in ways that may change it.
+
+Names are compared as they are written, whatever they are bound to: another thing with the same name
+can only make a constant look less constant than it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from flagstaff.cleanup.references.files import LimitError, read
+from flagstaff.cleanup.references.project import Project
+
+__all__ = ["Uses"]
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+# `@cached_property` above a function, `name = property(…)`.
+_PROPERTY = re.compile(
+    r"@[\w.]*property\b[^\n]*\n(?:\s*@[^\n]*\n)*\s*def\s+(\w+)|(\w+)\s*=\s*property\("
+)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# Built-in functions that only read the collections that they get.
+_READERS = frozenset(
+    {"all", "any", "bool", "dict", "enumerate", "filter", "frozenset", "isinstance", "issubclass"}
+    | {"iter", "len", "list", "map", "max", "min", "print", "repr", "reversed", "set", "sorted"}
+    | {"str", "sum", "tuple", "zip"}
+)
+# Where loops and conditions have what they read.
+_READ_FIELDS: dict[type[ast.AST], str] = {
+    **dict.fromkeys((ast.For, ast.AsyncFor, ast.comprehension), "iter"),
+    **dict.fromkeys((ast.If, ast.While, ast.IfExp, ast.Assert), "test"),
+}
+# Methods that only read the collection that they belong to.
+_READS = frozenset(
+    {"copy", "count", "difference", "get", "index", "intersection", "isdisjoint", "issubset"}
+    | {"issuperset", "items", "keys", "union", "values"}
+)
+# They set an attribute whose name is their second argument.
+_SETTERS = frozenset({"setattr", "delattr", "__setattr__", "__delattr__"})
+_METHOD_ARGUMENTS = {"__setattr__": 2, "__delattr__": 1}
+_READS_OF_NAMESPACE = frozenset({"copy", "get", "items", "keys", "values"})
+# With these, code can change each name of its module.
+_SEE_ALL = frozenset({"eval", "exec", "globals", "locals"})
+_NAMESPACES = ("vars", *_SEE_ALL)
+# What a class or an instance is, and lists of names that no code sets.
+_CLASS = "__class__"
+_LISTS = frozenset({"__all__", "__slots__", "__match_args__"})
+_OWN = frozenset({"self", "cls", "super"})
+_GETTERS = frozenset({"get", "getattr", "hasattr"})
+# What files have that may set attributes whose names are known only at run time.
+_DYNAMIC = ("setattr", "delattr", "__dict__", "vars(", ".object(", _CLASS)
+
+
+@dataclass
+class _FileUses:
+    #: Python cannot read the file, so nothing is known about its uses.
+    is_unknown: bool = False
+    #: Names that code uses as a collection in another way than to read its elements.
+    changed: set[str] = field(default_factory=set)
+    #: Names that code uses as a class or a module in another way than to read its attributes.
+    passed: set[str] = field(default_factory=set)
+    #: Names that code sets or deletes as attributes, deletes, or has in a text.
+    assigned: set[str] = field(default_factory=set)
+    #: Names that code deletes.
+    deleted: set[str] = field(default_factory=set)
+    #: Names of keyword arguments: `as_view(key="a")` sets an attribute.
+    keywords: set[str] = field(default_factory=set)
+    #: The classes whose methods set attributes of `self` by names that are known only at run time,
+    #: and "" for code that does so with anything else.
+    setters: set[str] = field(default_factory=set)
+    #: The code may change each name of its module.
+    sees_all: bool = False
+
+
+class Uses:
+    """Answers whether code of the project may change what a name has."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._files: dict[str, _FileUses] = {}
+
+    def may_change_items(self, name: str, path: str, *, is_local: bool) -> bool:
+        """Returns True if a collection with this name may have other elements at run time.
+
+        Only its own file knows a local variable.
+        """
+        files = [self._of(path)] if is_local else self._mentioning(name)
+        return any(one.is_unknown or name in one.changed for one in files)
+
+    def may_delete(self, name: str, path: str) -> bool:
+        """Returns True if code of the file deletes the name, or may do so."""
+        found = self._of(path)
+        return found.is_unknown or name in found.deleted
+
+    def may_set(self, name: str, path: str, module: str) -> bool:
+        """Returns True if code may give another value to a name of a module, from outside of it."""
+        own = self._of(path)
+        if own.is_unknown or own.sees_all or self._sets(name):
+            return True
+        return "" in self._setters and self._passes({module.rpartition(".")[2]})
+
+    def may_set_attribute(
+        self, name: str, classes: Collection[str], paths: Collection[str], *, is_instance: bool
+    ) -> bool:
+        """Returns True if code may give another value to an attribute of one of these classes.
+
+        The classes are those of one family. Instances may be passed anywhere.
+        """
+        files = [self._of(path) for path in paths]
+        if self._sets(name) or any(one.is_unknown or one.sees_all for one in files):
+            return True
+        if not self._setters.isdisjoint(classes):
+            return True
+        return "" in self._setters and (is_instance or self._passes(classes))
+
+    def is_assigned(self, name: str) -> bool:
+        """Returns True if code sets an attribute with this name, or may do so by a text."""
+        return any(one.is_unknown or name in one.assigned for one in self._mentioning(name))
+
+    def is_property(self, name: str) -> bool:
+        """Returns True if a class of the project has a property with this name."""
+        return name in self._properties
+
+    @cached_property
+    def _properties(self) -> frozenset[str]:
+        found: set[str] = set()
+        for path in self._project.paths_mentioning("property"):
+            text = read(path).decode("utf-8", "replace")
+            found.update(one[1] or one[2] for one in _PROPERTY.finditer(text))
+        return frozenset(found)
+
+    def _sets(self, name: str) -> bool:
+        files = self._mentioning(name)
+        return self.is_assigned(name) or any(name in one.keywords for one in files)
+
+    def _passes(self, names: Collection[str]) -> bool:
+        return any(
+            one.is_unknown or name in one.passed for name in names for one in self._mentioning(name)
+        )
+
+    @cached_property
+    def _setters(self) -> frozenset[str]:
+        found: set[str] = set()
+        for word in _DYNAMIC:
+            for one in self._mentioning(word):
+                found |= {""} if one.is_unknown else one.setters
+        return frozenset(found)
+
+    def _mentioning(self, name: str) -> Iterator[_FileUses]:
+        return map(self._of, self._project.paths_mentioning(name))
+
+    def _of(self, path: str) -> _FileUses:
+        if path not in self._files:
+            self._files[path] = _uses_in(path)
+        return self._files[path]
+
+
+def _uses_in(path: str) -> _FileUses:
+    try:
+        tree = ast.parse(read(path))
+    except (OSError, LimitError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return _FileUses(is_unknown=True)
+    return _Reader(tree).found
+
+
+class _Reader:
+    """Looks at each name of a file, and at what is around it."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.found = _FileUses()
+        self._parents: dict[ast.AST, ast.AST] = {}
+        nodes: list[ast.AST] = []
+        for node in ast.walk(tree):
+            nodes.append(node)
+            self._parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
+        # Built-in functions that are something else in this file.
+        self._own = {
+            one.name if isinstance(one, (*_FUNCTIONS, ast.ClassDef)) else one.id
+            for one in nodes
+            if isinstance(one, (*_FUNCTIONS, ast.ClassDef))
+            or (isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))
+        }
+        for node in nodes:
+            self._add(node)
+
+    def _add(self, node: ast.AST) -> None:
+        match node:
+            case ast.Name():
+                self._add_use(node, node.id, node.ctx)
+                self.found.sees_all |= node.id in _SEE_ALL
+            case ast.Attribute():
+                self._add_use(node, node.attr, node.ctx)
+                if not isinstance(node.ctx, ast.Load):
+                    self.found.assigned.add(node.attr)
+                self._add_namespace(node)
+            case ast.Constant(value=str() as text) if _DOTTED.fullmatch(text):
+                self._add_text(node, text.split("."))
+            case ast.Assign() if len(node.targets) > 1:
+                # `KEYS = others = []`
+                self.found.changed |= {_last(one) for one in node.targets}
+            case ast.NamedExpr():
+                self.found.changed.add(node.target.id)
+            case ast.keyword(arg=str() as name):
+                self.found.keywords.add(name)
+            case ast.ImportFrom() | ast.Import():
+                self._add_import(node)
+            case ast.Call():
+                self._add_call(node)
+            case _:
+                pass
+
+    def _add_use(self, node: ast.expr, name: str, context: ast.expr_context) -> None:
+        parent = self._parents[node]
+        if isinstance(context, ast.Del):
+            self.found.assigned.add(name)
+            self.found.deleted.add(name)
+        if isinstance(context, ast.Del) or isinstance(parent, ast.AugAssign):
+            self.found.changed.add(name)
+        elif isinstance(context, ast.Load) and not self._reads(node, parent):
+            self.found.changed.add(name)
+            if not self._reads_class(node, parent):
+                self.found.passed.add(name)
+        if name in _SETTERS and not (isinstance(parent, ast.Call) and parent.func is node):
+            # `map(setattr, …)`
+            self.found.setters.add("")
+
+    def _reads(self, node: ast.expr, parent: ast.AST) -> bool:  # noqa: PLR0911
+        if type(parent) in _READ_FIELDS:
+            return getattr(parent, _READ_FIELDS[type(parent)]) is node
+        match parent:
+            case ast.Subscript():
+                return parent.value is node and isinstance(parent.ctx, ast.Load)
+            case ast.Compare():
+                return all(isinstance(one, ast.In | ast.NotIn) for one in parent.ops)
+            case ast.Attribute():
+                outer = self._parents[parent]
+                is_called = isinstance(outer, ast.Call) and outer.func is parent
+                return is_called and parent.attr in _READS
+            case ast.Call():
+                name = parent.func.id if isinstance(parent.func, ast.Name) else ""
+                # A collection cannot be called: it is a method with the same name.
+                return parent.func is node or (name in _READERS and name not in self._own)
+            case ast.Dict():
+                return any(one is node for one in _unpacked(parent))
+            case ast.keyword():
+                return parent.arg is None
+            case ast.UnaryOp():
+                return isinstance(parent.op, ast.Not)
+            case ast.Starred() | ast.FormattedValue() | ast.Expr():
+                return True
+            case _:
+                return False
+
+    @staticmethod
+    def _reads_class(node: ast.expr, parent: ast.AST) -> bool:
+        match parent:
+            case ast.Attribute():
+                return not parent.attr.startswith("__")
+            case ast.Call():
+                return parent.func is node or _last(parent.func) == "super"
+            case ast.ClassDef() | ast.ExceptHandler() | ast.Raise() | ast.arg() | ast.BinOp():
+                return True
+            case ast.AnnAssign():
+                return parent.annotation is node
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return parent.returns is node
+            case _:
+                return False
+
+    def _add_namespace(self, node: ast.Attribute) -> None:
+        """Notes what may set attributes by `x.__dict__` or `x.__class__`."""
+        parent = self._parents[node]
+        is_set = not isinstance(node.ctx, ast.Load)
+        if node.attr == "__dict__":
+            is_read = self._reads(node, parent) or (
+                isinstance(parent, ast.Attribute) and parent.attr in _READS_OF_NAMESPACE
+            )
+            is_set = is_set or not is_read
+        if is_set and node.attr in ("__dict__", _CLASS):
+            self._add_setter(node.value, node)
+
+    def _add_text(self, node: ast.Constant, names: list[str]) -> None:
+        parent = self._parents[node]
+        outer = self._parents.get(parent)
+        match parent:
+            case ast.Expr() | ast.Assign() | ast.AnnAssign() | ast.Compare():
+                return
+            case ast.Subscript():
+                base = parent.value
+                is_namespace = _last(base) in (*_NAMESPACES, "__dict__")
+                if isinstance(parent.ctx, ast.Load) or not is_namespace:
+                    return
+            case ast.Call() if _last(parent.func) in _GETTERS:
+                return
+            case ast.List() | ast.Tuple():
+                targets = outer.targets if isinstance(outer, ast.Assign) else []
+                target = outer.target if isinstance(outer, ast.AugAssign | ast.AnnAssign) else None
+                if any(_last(one) in _LISTS for one in (*targets, *([target] if target else []))):
+                    return
+            case _:
+                pass
+        for names_with in (self.found.changed, self.found.passed, self.found.assigned):
+            names_with.update(names)
+
+    def _add_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for alias in node.names:
+            name = alias.name.rpartition(".")[2]
+            if alias.asname is not None and alias.asname != name:
+                self.found.changed.add(name)
+                self.found.passed.add(name)
+            if name in _SETTERS | _SEE_ALL and alias.asname is not None:
+                self.found.setters.add("")
+
+    def _add_call(self, node: ast.Call) -> None:
+        name = _last(node.func)
+        is_method = isinstance(node.func, ast.Attribute)
+        if name in _SETTERS or (name == "object" and is_method):
+            args = node.args
+            if isinstance(node.func, ast.Attribute) and len(args) == _METHOD_ARGUMENTS.get(name):
+                # `x.__setattr__(name, value)`
+                args = [node.func.value, *args]
+            # `setattr(Keys, "KEY", …)`, `monkeypatch.setattr("shop.keys.KEY", …)`
+            if not any(isinstance(one, ast.Constant) for one in args[:2]):
+                self._add_setter(args[0] if args else None, node)
+        elif name == "vars":
+            if node.args:
+                self._add_setter(node.args[0], node)
+            else:
+                self.found.sees_all = True
+
+    def _add_setter(self, receiver: ast.expr | None, node: ast.AST) -> None:
+        is_own = isinstance(receiver, ast.Name | ast.Call) and _last(receiver) in _OWN
+        while is_own and not isinstance(node, ast.ClassDef | ast.Module):
+            node = self._parents[node]
+        is_in_class = is_own and isinstance(node, ast.ClassDef)
+        self.found.setters.add(node.name if is_in_class and isinstance(node, ast.ClassDef) else "")
+
+
+def _unpacked(node: ast.Dict) -> Iterator[ast.expr]:
+    """Yields what `**` stands before."""
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is None:
+            yield value
+
+
+def _last(node: ast.expr) -> str:
+    """Returns the last part of a dotted name or of the name that is called; else ""."""
+    if isinstance(node, ast.Call):
+        return _last(node.func)
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
