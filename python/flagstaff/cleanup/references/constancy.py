@@ -20,6 +20,8 @@ _RECORDS = frozenset(
 )
 # They decide what an attribute of the class is.
 _HOOKS = ("__getattribute__", "__class_getitem__", "__init_subclass__")
+# They decide what a member of an enumeration is.
+_MEMBERS = frozenset({"__new__", "_value_", "value"})
 _ENUMERATIONS = frozenset(
     {"Choices", "DjangoChoices", "Enum", "Flag", "IntEnum", "IntFlag", "IntegerChoices"}
     | {"ReprEnum", "StrEnum", "TextChoices"}
@@ -50,6 +52,10 @@ class Constancy:
     def is_assigned(self, name: str) -> bool:
         """Returns True if code sets an attribute with this name, whatever has it."""
         return self._uses.is_assigned(name)
+
+    def is_stored(self, name: str) -> bool:
+        """Returns True if a statement sets an attribute with this name, whatever has it."""
+        return self._uses.is_stored(name)
 
     def is_property(self, name: str) -> bool:
         """Returns True if a class of the project has a property with this name."""
@@ -103,7 +109,7 @@ class Constancy:
         if any(self._is_built(one, is_instance=is_instance) for one in own):
             return False
         if self._classes.is_enumeration(scope):
-            return all("__new__" not in one.bindings for one in own)
+            return all(_MEMBERS.isdisjoint(one.bindings) for one in own)
         children = list(self._classes.children(scope))
         others = [one for child in children for one in family(child, self._classes)]
         known = {(one.root.path, one.name) for one in own}

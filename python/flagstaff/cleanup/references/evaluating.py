@@ -104,6 +104,10 @@ class Evaluator:
         """Returns True if code sets an attribute with this name, whatever has it."""
         return self._constancy.is_assigned(name)
 
+    def is_stored(self, name: str) -> bool:
+        """Returns True if a statement sets an attribute with this name, whatever has it."""
+        return self._constancy.is_stored(name)
+
     def is_property(self, name: str) -> bool:
         """Returns True if a class of the project has a property with this name."""
         return self._constancy.is_property(name)

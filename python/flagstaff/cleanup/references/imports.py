@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeAlias
 
 import libcst as cst
 
@@ -13,7 +13,7 @@ from flagstaff.cleanup.references.unused import Unused
 __all__ = ["without_unused_imports"]
 
 
-_Block = TypeVar("_Block", cst.Module, cst.IndentedBlock)
+_Block: TypeAlias = cst.Module | cst.IndentedBlock
 
 
 def without_unused_imports(
@@ -56,26 +56,20 @@ class _Remover(cst.CSTTransformer):
     def leave_Module(  # noqa: N802 (as in LibCST)
         self, original_node: cst.Module, updated_node: cst.Module
     ) -> cst.Module:
-        return self._with_comments(original_node, updated_node)
+        return updated_node.with_changes(**self._moved(original_node, updated_node))
 
     def leave_IndentedBlock(  # noqa: N802
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
     ) -> cst.BaseSuite:
-        return self._with_comments(original_node, updated_node)
+        return updated_node.with_changes(**self._moved(original_node, updated_node))
 
-    def _with_comments(self, original: _Block, updated: _Block) -> _Block:
+    def _moved(self, original: _Block, updated: _Block) -> dict[str, Sequence[cst.CSTNode]]:
         """Keeps comments above a removed import, and the blank line of a group of imports."""
         if len(original.body) == len(updated.body):
-            return updated
-        body, footer = self._moved(original.body, updated.body)
-        return updated.with_changes(body=body, footer=[*footer, *updated.footer])
-
-    def _moved(
-        self, original: Sequence[cst.BaseStatement], updated: Sequence[cst.BaseStatement]
-    ) -> tuple[list[cst.BaseStatement], Sequence[cst.EmptyLine]]:
-        kept, body = iter(updated), list[cst.BaseStatement]()
+            return {}
+        kept, body = iter(updated.body), list[cst.CSTNode]()
         above: tuple[cst.EmptyLine, ...] = ()
-        for line in original:
+        for line in original.body:
             if isinstance(line, cst.SimpleStatementLine) and self._removed.issuperset(line.body):
                 above = (*above, *line.leading_lines) if _is_comment(line) else above
                 above = above or _blank(line)
@@ -87,7 +81,7 @@ class _Remover(cst.CSTTransformer):
                 statement = statement.with_changes(leading_lines=[*above, *lines])
             body.append(statement)
             above = ()
-        return body, above
+        return {"body": body, "footer": [*above, *updated.footer]}
 
     def leave_ImportFrom(  # noqa: N802
         self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom

@@ -8,7 +8,7 @@ import libcst as cst
 
 from flagstaff.cleanup.references.combining import elements, holed, union
 from flagstaff.cleanup.references.lookups import Lookups
-from flagstaff.cleanup.references.scopes import Scope
+from flagstaff.cleanup.references.scopes import Assigned, Scope, find
 from flagstaff.cleanup.references.values import ANY, Items, Text, Values, class_of, glued
 
 __all__ = ["is_member", "items", "text"]
@@ -61,7 +61,20 @@ def _formatted_part(
 
 
 def is_member(node: cst.BaseExpression, scope: Scope, lookups: Lookups) -> bool:
-    """Returns True for `Keys.NEW`: as a text, a member of an enumeration may be its name."""
+    """Returns True for `Keys.NEW`: as a text, a member of an enumeration may be its name.
+
+    Also for a name that is bound to one, or to each one.
+    """
+    if isinstance(node, cst.Name):
+        found = find(node.value, scope)
+        bound = [one for one in found[1] if isinstance(one, Assigned)] if found is not None else []
+        # A name that is bound to other names is followed no further.
+        return any(
+            one.is_element
+            or isinstance(one.node, cst.Name | cst.Call)
+            or is_member(one.node, one.scope, lookups)
+            for one in bound
+        )
     if not isinstance(node, cst.Attribute | cst.Subscript):
         return False
     owners = map(class_of, lookups.evaluate(node.value, scope))

@@ -10,7 +10,7 @@ import libcst as cst
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_NAME
 from flagstaff.cleanup.references.model import About, Kind
-from flagstaff.cleanup.references.naming import key_of
+from flagstaff.cleanup.references.naming import key_of, last_name
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place, Wrappers, places_of
 from flagstaff.cleanup.references.scopes import Scope
@@ -147,7 +147,8 @@ def _is_of_one_kind(place: Place, evaluator: Evaluator) -> bool:
         return True
     functions = evaluator.evaluate(node.func, place.scope)
     if any(isinstance(one, Name) and one.name in BY_NAME for one in functions):
-        return len(functions) == 1
+        # `views.flag_enabled = …` replaces it in a module.
+        return len(functions) == 1 and not evaluator.is_stored(last_name(node.func))
     if not isinstance(node.func, cst.Attribute):
         return True
     return len(evaluator.evaluate(node.func.value, place.scope)) == 1

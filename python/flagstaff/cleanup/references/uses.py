@@ -65,6 +65,8 @@ class _FileUses:
     passed: set[str] = field(default_factory=set)
     #: Names that code sets or deletes as attributes, deletes, or has in a text.
     assigned: set[str] = field(default_factory=set)
+    #: Names of attributes that code sets or deletes by a statement.
+    stored: set[str] = field(default_factory=set)
     #: Names that code deletes.
     deleted: set[str] = field(default_factory=set)
     #: Names of keyword arguments: `as_view(key="a")` sets an attribute.
@@ -111,7 +113,11 @@ class Uses:
         The classes are those of one family. Instances may be passed anywhere.
         """
         files = [self._of(path) for path in paths]
-        if self._sets(name) or any(one.is_unknown or one.sees_all for one in files):
+        names = [name]
+        if name.startswith("__"):
+            # Python writes `_Keys__NEW` for `self.__NEW`.
+            names += [f"_{one.lstrip('_')}{name}" for one in classes]
+        if any(map(self._sets, names)) or any(one.is_unknown or one.sees_all for one in files):
             return True
         if not self._setters.isdisjoint(classes):
             return True
@@ -120,6 +126,10 @@ class Uses:
     def is_assigned(self, name: str) -> bool:
         """Returns True if code sets an attribute with this name, or may do so by a text."""
         return any(one.is_unknown or name in one.assigned for one in self._mentioning(name))
+
+    def is_stored(self, name: str) -> bool:
+        """Returns True if code assigns an attribute with this name, or deletes one."""
+        return any(one.is_unknown or name in one.stored for one in self._mentioning(name))
 
     def is_property(self, name: str) -> bool:
         """Returns True if a class of the project has a property with this name."""
@@ -196,6 +206,7 @@ class _Reader:
                 self._add_use(node, node.attr, node.ctx)
                 if not isinstance(node.ctx, ast.Load):
                     self.found.assigned.add(node.attr)
+                    self.found.stored.add(node.attr)
                 self._add_namespace(node)
             case ast.Constant(value=str() as text) if _DOTTED.fullmatch(text):
                 self._add_text(node, text.split("."))

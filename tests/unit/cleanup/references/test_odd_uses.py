@@ -507,6 +507,37 @@ class Keys(str, Enum):
     K = "a"
 print(f(str(Keys.K)))
 
+# name of a member by a variable
+from enum import Enum
+class Keys(str, Enum):
+    K = "a"
+key = Keys.K
+print(f(f"{key!s}"), f(str(key)), [f(str(one)) for one in Keys])
+
+# value of a member that is computed
+from enum import Enum
+class Keys(Enum):
+    K = "a"
+    @property
+    def value(self): return "b"
+print(f(Keys.K.value))
+
+# private attribute
+class Keys:
+    __K = "a"
+    def is_on(self): return f(self.__K)
+keys = Keys()
+keys._Keys__K = "b"
+print(keys.is_on())
+
+# function that is replaced
+import shop
+shop.f = lambda key: "other"
+print(shop.is_on())
+## shop.py
+from flagstaff import flag_enabled as f
+def is_on(): return f("a")
+
 # attribute of a module
 import shop
 shop.KEY = "b"
