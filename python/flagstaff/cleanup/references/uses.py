@@ -48,6 +48,9 @@ _SEE_ALL = frozenset({"eval", "exec", "globals", "locals"})
 _NAMESPACES = ("vars", *_SEE_ALL)
 # What a class or an instance is, and lists of names that no code sets.
 _CLASS = "__class__"
+# What finds a module by a text: `sys.modules["shop"]`.
+_MODULES = frozenset({"__import__", "import_module", "modules"})
+_ANY_MODULE = "*"
 _LISTS = frozenset({"__all__", "__slots__", "__match_args__"})
 _OWN = frozenset({"self", "cls", "super"})
 _GETTERS = frozenset({"get", "getattr", "hasattr"})
@@ -71,8 +74,10 @@ class _FileUses:
     deleted: set[str] = field(default_factory=set)
     #: Names of keyword arguments: `as_view(key="a")` sets an attribute.
     keywords: set[str] = field(default_factory=set)
+    #: The names that imports bind, by the last part of what they import.
+    imports: dict[str, set[str]] = field(default_factory=dict)
     #: The classes whose methods set attributes of `self` by names that are known only at run time,
-    #: and "" for code that does so with anything else.
+    #: and "" for code that does so with anything else; "*" with a module that it finds by a text.
     setters: set[str] = field(default_factory=set)
     #: The code may change each name of its module.
     sees_all: bool = False
@@ -103,7 +108,13 @@ class Uses:
         own = self._of(path)
         if own.is_unknown or own.sees_all or self._sets(name):
             return True
-        return "" in self._setters and self._passes({module.rpartition(".")[2]})
+        if _ANY_MODULE in self._setters:
+            return True
+        tail = module.rpartition(".")[2]
+        return "" in self._setters and any(
+            one.is_unknown or not one.passed.isdisjoint(one.imports.get(tail, ()))
+            for one in self._mentioning(tail)
+        )
 
     def may_set_attribute(
         self, name: str, classes: Collection[str], paths: Collection[str], *, is_instance: bool
@@ -149,7 +160,9 @@ class Uses:
 
     def _passes(self, names: Collection[str]) -> bool:
         return any(
-            one.is_unknown or name in one.passed for name in names for one in self._mentioning(name)
+            one.is_unknown or not one.passed.isdisjoint({name, *one.imports.get(name, ())})
+            for name in names
+            for one in self._mentioning(name)
         )
 
     @cached_property
@@ -209,7 +222,8 @@ class _Reader:
                     self.found.stored.add(node.attr)
                 self._add_namespace(node)
             case ast.Constant(value=str() as text) if _DOTTED.fullmatch(text):
-                self._add_text(node, text.split("."))
+                # `mock.patch("shop.keys.KEY", …)`
+                self._add_text(node, text.rpartition(".")[2])
             case ast.Assign() if len(node.targets) > 1:
                 # `KEYS = others = []`
                 self.found.changed |= {_last(one) for one in node.targets}
@@ -294,7 +308,7 @@ class _Reader:
         if is_set and node.attr in ("__dict__", _CLASS):
             self._add_setter(node.value, node)
 
-    def _add_text(self, node: ast.Constant, names: list[str]) -> None:
+    def _add_text(self, node: ast.Constant, name: str) -> None:
         parent = self._parents[node]
         outer = self._parents.get(parent)
         match parent:
@@ -314,15 +328,15 @@ class _Reader:
                     return
             case _:
                 pass
-        for names_with in (self.found.changed, self.found.passed, self.found.assigned):
-            names_with.update(names)
+        for names in (self.found.changed, self.found.passed, self.found.assigned):
+            names.add(name)
 
     def _add_import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
             name = alias.name.rpartition(".")[2]
+            self.found.imports.setdefault(name, set()).add(alias.asname or name)
             if alias.asname is not None and alias.asname != name:
                 self.found.changed.add(name)
-                self.found.passed.add(name)
             if name in _SETTERS | _SEE_ALL and alias.asname is not None:
                 self.found.setters.add("")
 
@@ -344,6 +358,8 @@ class _Reader:
                 self.found.sees_all = True
 
     def _add_setter(self, receiver: ast.expr | None, node: ast.AST) -> None:
+        if receiver is not None and any(_last(one) in _MODULES for one in _parts(receiver)):
+            self.found.setters.add(_ANY_MODULE)
         is_own = isinstance(receiver, ast.Name | ast.Call) and _last(receiver) in _OWN
         while is_own and not isinstance(node, ast.ClassDef | ast.Module):
             node = self._parents[node]
@@ -356,6 +372,10 @@ def _unpacked(node: ast.Dict) -> Iterator[ast.expr]:
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
             yield value
+
+
+def _parts(node: ast.expr) -> Iterator[ast.expr]:
+    return (one for one in ast.walk(node) if isinstance(one, ast.expr))
 
 
 def _last(node: ast.expr) -> str:

@@ -577,6 +577,32 @@ print(f(shop.KEY))
 ## shop.py
 KEY = "a"
 
+# attributes of a module that is found by its text
+import sys, shop
+for name in ["key"]: setattr(sys.modules["sh" + "op"], name.upper(), "b")
+print(f(shop.KEY))
+## shop.py
+KEY = "a"
+
+# attributes of a module by an alias and computed names
+import shop
+import shop as other
+def change(module, name): setattr(module, name, "b")
+change(other, "key".upper())
+print(f(shop.KEY))
+## shop.py
+KEY = "a"
+
+# class that is found by its text
+from django.utils.module_loading import import_string
+import shop
+def change(keys, name): setattr(keys, name, "b")
+change(import_string("shop.Keys"), "k".upper())
+print(f(shop.Keys.K))
+## shop.py
+class Keys:
+    K = "a"
+
 # mocked module
 from unittest import mock
 import shop
