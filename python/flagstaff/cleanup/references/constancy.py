@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import libcst as cst
+
 from flagstaff.cleanup.references.lookups import Lookups
 from flagstaff.cleanup.references.naming import last_name
 from flagstaff.cleanup.references.project import Project, is_external
-from flagstaff.cleanup.references.scopes import Scope, is_same
+from flagstaff.cleanup.references.scopes import Assigned, Scope, is_same
 from flagstaff.cleanup.references.uses import Uses
 from flagstaff.cleanup.references.values import Bound, Items, Name, Text, Value, Values, class_of
 
@@ -101,8 +103,11 @@ class Constancy:
     def _has_same_items(self, name: str, values: Values, scope: Scope) -> bool:
         if any(_has_mutable_items(one) for one in values if isinstance(one, Items)):
             return False
-        is_local = scope.kind == "function"
-        return not self._uses.may_change_items(name, scope.root.path, is_local=is_local)
+        if scope.kind == "function":
+            return not self._uses.may_change_local(name, scope.root.path)
+        is_module = scope.kind == "module"
+        owner = (scope.module if is_module else scope.name).rpartition(".")[2]
+        return not self._uses.may_change_items(name, owner, is_module=is_module)
 
     def _is_constant(self, scope: Scope, name: str, *, is_instance: bool) -> bool:
         own = list(family(scope, self._classes))
@@ -126,6 +131,8 @@ class Constancy:
     def _is_built(self, scope: Scope, *, is_instance: bool) -> bool:
         """Whether a decorator, a metaclass or a method decides what the attributes are."""
         if any(hook in scope.bindings for hook in _HOOKS):
+            return True
+        if _has_objects(scope) and self._uses.has_class_hooks():
             return True
         outside = scope.parent or scope
         makers = [getattr(one, "func", one) for one in scope.decorators]
@@ -159,6 +166,12 @@ def family(scope: Scope, classes: Classes) -> Iterator[Scope]:
             seen.append(one)
             yield one
             waiting += classes.bases(one)
+
+
+def _has_objects(scope: Scope) -> bool:
+    """Whether an attribute of a class is what a call returns."""
+    every = (one for bindings in scope.bindings.values() for one in bindings)
+    return any(isinstance(one, Assigned) and isinstance(one.node, cst.Call) for one in every)
 
 
 def _is_constant(value: Value) -> bool:

@@ -79,6 +79,8 @@ class _FileUses:
     #: The classes whose methods set attributes of `self` by names that are known only at run time,
     #: and "" for code that does so with anything else; "*" with a module that it finds by a text.
     setters: set[str] = field(default_factory=set)
+    #: The same for code that reads attributes by names that are known only at run time.
+    getters: set[str] = field(default_factory=set)
     #: The code may change each name of its module.
     sees_all: bool = False
 
@@ -90,13 +92,21 @@ class Uses:
         self._project = project
         self._files: dict[str, _FileUses] = {}
 
-    def may_change_items(self, name: str, path: str, *, is_local: bool) -> bool:
+    def may_change_items(self, name: str, owner: str, *, is_module: bool) -> bool:
         """Returns True if a collection with this name may have other elements at run time.
 
-        Only its own file knows a local variable.
+        The owner is the last part of the name of its class or its module.
         """
-        files = [self._of(path)] if is_local else self._mentioning(name)
-        return any(one.is_unknown or name in one.changed for one in files)
+        if any(one.is_unknown or name in one.changed for one in self._mentioning(name)):
+            return True
+        # `getattr(shop, name)` may return it.
+        is_passed = "" in self._getters and self._passes({owner}, imported=is_module)
+        return is_passed or owner in self._getters
+
+    def may_change_local(self, name: str, path: str) -> bool:
+        """Returns True if a collection in a variable of a function may have other elements."""
+        found = self._of(path)
+        return found.is_unknown or found.sees_all or name in found.changed
 
     def may_delete(self, name: str, path: str) -> bool:
         """Returns True if code of the file deletes the name, or may do so."""
@@ -110,11 +120,7 @@ class Uses:
             return True
         if _ANY_MODULE in self._setters:
             return True
-        tail = module.rpartition(".")[2]
-        return "" in self._setters and any(
-            one.is_unknown or not one.passed.isdisjoint(one.imports.get(tail, ()))
-            for one in self._mentioning(tail)
-        )
+        return "" in self._setters and self._passes({module.rpartition(".")[2]}, imported=True)
 
     def may_set_attribute(
         self, name: str, classes: Collection[str], paths: Collection[str], *, is_instance: bool
@@ -133,6 +139,10 @@ class Uses:
         if not self._setters.isdisjoint(classes):
             return True
         return "" in self._setters and (is_instance or self._passes(classes))
+
+    def has_class_hooks(self) -> bool:
+        """Returns True if objects of the project know the class of which they are attributes."""
+        return any(self._mentioning("__set_name__"))
 
     def is_assigned(self, name: str) -> bool:
         """Returns True if code sets an attribute with this name, or may do so by a text."""
@@ -158,20 +168,26 @@ class Uses:
         files = self._mentioning(name)
         return self.is_assigned(name) or any(name in one.keywords for one in files)
 
-    def _passes(self, names: Collection[str]) -> bool:
+    def _passes(self, names: Collection[str], *, imported: bool = False) -> bool:
+        """Whether code passes on one of these classes, or one of these modules."""
         return any(
-            one.is_unknown or not one.passed.isdisjoint({name, *one.imports.get(name, ())})
+            one.is_unknown
+            or not one.passed.isdisjoint(one.imports.get(name, ()))
+            or (name in one.passed and not imported)
             for name in names
             for one in self._mentioning(name)
         )
 
     @cached_property
     def _setters(self) -> frozenset[str]:
-        found: set[str] = set()
-        for word in _DYNAMIC:
-            for one in self._mentioning(word):
-                found |= {""} if one.is_unknown else one.setters
-        return frozenset(found)
+        found = (one for word in _DYNAMIC for one in self._mentioning(word))
+        return frozenset[str]().union(*({""} if one.is_unknown else one.setters for one in found))
+
+    @cached_property
+    def _getters(self) -> frozenset[str]:
+        found = self._mentioning("getattr")
+        known = ({""} if one.is_unknown else one.getters for one in found)
+        return self._setters.union(*known)
 
     def _mentioning(self, name: str) -> Iterator[_FileUses]:
         return map(self._of, self._project.paths_mentioning(name))
@@ -351,6 +367,9 @@ class _Reader:
             # `setattr(Keys, "KEY", …)`, `monkeypatch.setattr("shop.keys.KEY", …)`
             if not any(isinstance(one, ast.Constant) for one in args[:2]):
                 self._add_setter(args[0] if args else None, node)
+        elif name == "getattr":
+            if not any(isinstance(one, ast.Constant) for one in node.args[:2]):
+                self.found.getters.add(self._owner(node.args[0] if node.args else None, node))
         elif name == "vars":
             if node.args:
                 self._add_setter(node.args[0], node)
@@ -360,11 +379,14 @@ class _Reader:
     def _add_setter(self, receiver: ast.expr | None, node: ast.AST) -> None:
         if receiver is not None and any(_last(one) in _MODULES for one in _parts(receiver)):
             self.found.setters.add(_ANY_MODULE)
+        self.found.setters.add(self._owner(receiver, node))
+
+    def _owner(self, receiver: ast.expr | None, node: ast.AST) -> str:
+        """Returns the name of the class around for `self`, "" for anything else."""
         is_own = isinstance(receiver, ast.Name | ast.Call) and _last(receiver) in _OWN
         while is_own and not isinstance(node, ast.ClassDef | ast.Module):
             node = self._parents[node]
-        is_in_class = is_own and isinstance(node, ast.ClassDef)
-        self.found.setters.add(node.name if is_in_class and isinstance(node, ast.ClassDef) else "")
+        return node.name if is_own and isinstance(node, ast.ClassDef) else ""
 
 
 def _unpacked(node: ast.Dict) -> Iterator[ast.expr]:

@@ -491,6 +491,35 @@ keys = Keys()
 keys.keys.reverse()
 print(keys.is_on())
 
+# list of a class by names
+class Keys:
+    KEYS = ["a", "b"]
+for name in dir(Keys):
+    if name.isupper(): getattr(Keys, name).reverse()
+print(f(Keys.KEYS[0]))
+
+# list of a class by names of self
+class Keys:
+    KEYS = ["a", "b"]
+    def change(self): [getattr(self, name).reverse() for name in dir(self) if name.isupper()]
+Keys().change()
+print(f(Keys.KEYS[0]))
+
+# local list by its name
+def main():
+    keys = ["a", "b"]
+    locals()["keys"].reverse()
+    return f(keys[0])
+print(main())
+
+# attribute that knows its class
+class Other:
+    def __set_name__(self, owner, name): setattr(owner, name.upper(), "b")
+class Keys:
+    K = "a"
+    k = Other()
+print(f(Keys.K))
+
 # new member of an enumeration
 from enum import Enum
 class Keys(Enum):
