@@ -124,4 +124,4 @@ def problem_of(error: Exception) -> str:
     """Returns why a file is not searched, for any error."""
     if isinstance(error, OSError | LimitError):
         return reason_of(error)
-    return f"the search failed ({type(error).__name__}: {error})"
+    return f"it caused an error ({type(error).__name__}: {error})"

@@ -138,7 +138,7 @@ def test_file_on_which_the_search_or_the_patch_fails_is_listed(
 
     page = "{% load flagstaff %}{% flag 'a' %}{% endflag %}"
     files = {"good.py": CALL, "page.html": page}
-    reason = "the search failed (RuntimeError: no such node)"
+    reason = "it caused an error (RuntimeError: no such node)"
     with monkeypatch.context() as patching:
         patching.setattr("flagstaff.cleanup.references.patching.rewritten_template", fail)
         found = patched(tmp_path, files, a=True)
