@@ -20,6 +20,7 @@ from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._stored_value_rules import value_rule_problems
 from flagstaff._text.json_text import UnreadableJson, read_json
 from flagstaff._text.rule_problems import rule_problem_text
+from flagstaff._time_fields import DayField, TimeField
 from flagstaff.constraints import ValueRuleConstraint
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
@@ -187,16 +188,16 @@ class AbstractFeatureFlag(models.Model):
         validators=[validate_tags],
         help_text=_("Words to find the flag by, such as the part of the product."),
     )
-    review_on: models.Field[date | Combinable | None, date | None] = models.DateField(
+    review_on: models.Field[date | Combinable | None, date | None] = DayField(
         _("review on"),
         null=True,
         blank=True,
         help_text=_("On this day somebody should decide whether the flag is still needed."),
     )
-    created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+    created_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("created at"), auto_now_add=True, db_default=Now()
     )
-    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+    changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
 
@@ -281,7 +282,7 @@ class AbstractKeyValueStore(models.Model):
         validators=[validate_choices],
         help_text=_('A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'),
     )
-    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+    changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
 

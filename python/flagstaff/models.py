@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._text.json_text import read_columns
+from flagstaff._time_fields import TimeField
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
@@ -63,10 +64,10 @@ class Segment(models.Model):
     description: models.Field[str | Combinable, str] = models.TextField(
         _("description"), blank=True, default="", db_default=""
     )
-    created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+    created_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("created at"), auto_now_add=True, db_default=Now()
     )
-    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+    changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
 

@@ -18,6 +18,7 @@ from flagstaff._tables.model_fields import column_of, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, Row
 from flagstaff._text.json_text import UnreadableJson, read_columns
+from flagstaff._time_fields import bound_of
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.conf import conf
@@ -179,14 +180,17 @@ def instance_of(item: Item, version: RowVersion) -> Row | None:
         return item.row
     model = item.kind.model
     query = fill(sql("history_row_v1"), _names(item.kind))
-    unreadable = {
+    fields = {str(field.column): field for field in stored_fields(model)}
+    unreadable: dict[str, object] = {
         column: text for column, text in version.columns.items() if isinstance(text, UnreadableJson)
     }
+    for column in fields.keys() & version.columns.keys():
+        if (bound := bound_of(fields[column], version.columns[column])) is not None:
+            unreadable[column] = bound
     parameters = [list(unreadable), version.entry]
     [row] = model._base_manager.using(conf.database).raw(query, parameters)
-    names = {field.column: field.attname for field in stored_fields(model)}
-    for column, text in unreadable.items():
-        setattr(row, names[column], text)
+    for column, value in unreadable.items():
+        setattr(row, fields[column].attname, value)
     return cast("Row", row)
 
 

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._time_fields import DayField, TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
 __all__ = ["Snooze"]
@@ -24,7 +25,7 @@ class Snooze(models.Model):
     #: The key of the flag when it was snoozed.
     key: models.Field[Any, str] = models.CharField(_("key"), max_length=KEY_MAX_LENGTH)
     #: The first day on which the flag can be stale again.
-    until: models.Field[Any, date] = models.DateField(_("until"))
+    until: models.Field[Any, date] = DayField(_("until"))
     reason: models.Field[Any, str] = models.TextField(
         _("reason"), blank=True, default="", db_default=""
     )
@@ -32,7 +33,7 @@ class Snooze(models.Model):
     actor: models.Field[Any, str] = models.TextField(
         _("actor"), blank=True, default="", db_default=""
     )
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
+    at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
 
     class Meta:
         # Who may change a flag may snooze it.

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._time_fields import TimeField
 from flagstaff.experiments.allocation import shares
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
 
@@ -119,13 +120,13 @@ class Experiment(models.Model):
     )
     #: The report as it was when the experiment was shipped, or its exposures were deleted.
     frozen_report: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
-    created_at: models.Field[Any, datetime] = models.DateTimeField(
+    created_at: models.Field[Any, datetime] = TimeField(
         _("created at"), db_default=Now(), editable=False
     )
-    started_at: models.Field[Any, datetime | None] = models.DateTimeField(
+    started_at: models.Field[Any, datetime | None] = TimeField(
         _("started at"), null=True, editable=False
     )
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
+    ended_at: models.Field[Any, datetime | None] = TimeField(
         _("ended at"), null=True, editable=False
     )
 
@@ -156,8 +157,8 @@ class Phase(models.Model):
     number: models.Field[Any, int] = models.PositiveIntegerField()
     #: As that of the experiment.
     allocation: models.Field[Any, Any] = models.JSONField()
-    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    started_at: models.Field[Any, datetime] = TimeField(db_default=Now())
+    ended_at: models.Field[Any, datetime | None] = TimeField(null=True)
 
     class Meta:
         default_permissions = ()
@@ -190,7 +191,7 @@ class ExperimentEvent(models.Model):
         SHIPPED = "shipped", _("shipped")
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
+    at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     text: models.Field[Any, str] = models.TextField(_("text"))
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
@@ -222,7 +223,7 @@ class Exposure(models.Model):
     phase: models.Field[Any, int] = models.PositiveIntegerField()
     #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.
     user_pk: models.Field[Any, str | None] = models.TextField(null=True)  # noqa: DJ001
-    at: models.Field[Any, datetime] = models.DateTimeField()
+    at: models.Field[Any, datetime] = TimeField()
     #: Of a visitor: whether the browser has sent the cookie back. Reports show it, and never select
     #: by it: a variant can make browsers leave.
     returned: models.Field[Any, bool] = models.BooleanField(default=False, db_default=False)
@@ -263,12 +264,12 @@ class ExposureWorker(models.Model):
     worker: models.Field[Any, str] = models.TextField(primary_key=True)
     host: models.Field[Any, str] = models.TextField(default="", db_default="")
     pid: models.Field[Any, int] = models.BigIntegerField()
-    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    started_at: models.Field[Any, datetime] = TimeField(db_default=Now())
     flush_interval: models.Field[Any, float] = models.FloatField()
     #: The number of its last flush.
     sequence: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
-    last_seen_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
-    stopped_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    last_seen_at: models.Field[Any, datetime] = TimeField(db_default=Now())
+    stopped_at: models.Field[Any, datetime | None] = TimeField(null=True)
 
     class Meta:
         default_permissions = ()

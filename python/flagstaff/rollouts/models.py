@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.rollouts.times import TimeField
+from flagstaff._time_fields import TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
 __all__ = [

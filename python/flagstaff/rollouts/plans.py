@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from flagstaff._attribution.context import current_actor, current_reason, current_source
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._time_fields import MAX_YEAR
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
@@ -43,7 +44,6 @@ from flagstaff.rollouts.models import (
 )
 from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.times import MAX_YEAR
 from flagstaff.rollouts.transitions import record, steps_of
 
 __all__ = [

@@ -14,7 +14,9 @@ CREATE TABLE IF NOT EXISTS {token_table} (
     relation "char" NOT NULL CHECK (relation IN ('f', 'm', 'k', 'b')),
     nonce bigint NOT NULL DEFAULT
         pg_catalog.hashtextextended(pg_catalog.gen_random_uuid()::text, 0),
-    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    -- The age of a token must be finite.
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+        CHECK (at BETWEEN '0001-01-02' AND '9000-01-01'),
     entry_missing boolean NOT NULL DEFAULT false
 );
 CREATE INDEX IF NOT EXISTS flagstaff_token_id ON {token_table} (id);

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from flagstaff import rollouts
+from flagstaff._time_fields import MAX_YEAR
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.times import MAX_YEAR
 from tests.support.admin_pages import page
 from tests.support.fixtures import COMMITTED
 from tests.support.plan_pages import PLANS, plan_url
