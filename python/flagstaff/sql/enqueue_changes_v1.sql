@@ -62,6 +62,7 @@ WITH now AS MATERIALIZED (
     SET
         last_entry_id = greatest(last_entry_id, (SELECT pg_catalog.max(id) FROM {change_table})),
         open_transactions = now.open,
+        read_at = pg_catalog.clock_timestamp(),
         excluded_entry_ids = ARRAY(
             SELECT id FROM {change_table} WHERE transaction_id OPERATOR(pg_catalog.=) ANY (now.open)
         )

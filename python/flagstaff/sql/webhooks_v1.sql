@@ -10,6 +10,8 @@ CREATE TABLE IF NOT EXISTS {receiver_table} (
     -- Entries present then that carry the number of an open transaction. After a restore, another
     -- server may have given the number to another transaction.
     excluded_entry_ids bigint[] NOT NULL,
+    -- When that was.
+    read_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     -- How many attempts in a row could not reach the receiver, and the end of the pause after them.
     consecutive_failures integer NOT NULL DEFAULT 0,
     paused_until timestamptz

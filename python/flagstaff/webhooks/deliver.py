@@ -18,6 +18,7 @@ from flagstaff.webhooks.queue import (
     QueueCounts,
     claim,
     count_deliveries,
+    delete_removed,
     discard_failed,
     enqueue,
     require_tables,
@@ -39,7 +40,8 @@ class DeliveryReport:
     delivered: int = 0
     #: Attempts of this run that failed. Each is repeated later or given up.
     failed_attempts: int = 0
-    #: Deliveries dropped in this run because their entries had left the history.
+    #: Deliveries dropped in this run because their entries had left the history, or because the
+    #: receiver has not been in the settings for three days.
     expired: int = 0
     #: Deliveries still in the queue.
     pending: int = 0
@@ -57,7 +59,8 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
     """Sends each receiver of WEBHOOKS the changes committed since the last run, and due retries.
 
     Blocks for about `seconds`, plus at most one receiver's timeout; the rest waits for the next
-    run. `stop` ends the run earlier, between two messages. Runs may overlap. Raises
+    run. `stop` ends the run earlier, between two messages. Runs may overlap. Deletes deliveries of
+    receivers that have not been in WEBHOOKS for three days. Raises
     NoWebhooksError, RuntimeError inside a transaction, and database errors.
     """
     receivers = conf.webhooks
@@ -65,6 +68,7 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
     with transaction.atomic(using=conf.database, durable=True):
         require_tables()
     runs = _serve_all(receivers, monotonic() + seconds, stop or Event())
+    expired = delete_removed([receiver.name for receiver in receivers])
     counts = count_deliveries()
     reports = [
         _report(receiver, run, counts.pop(receiver.name, QueueCounts()))
@@ -75,7 +79,8 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
         DeliveryReport(name, "", pending=left.pending, failed=left.failed)
         for name, left in counts.items()
     ]
-    return [*reports, *removed]
+    deleted = [DeliveryReport(name, "", expired=count) for name, count in expired.items()]
+    return [*reports, *removed, *deleted]
 
 
 @dataclass(frozen=True)

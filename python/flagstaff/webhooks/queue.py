@@ -6,7 +6,7 @@ Each function is one short transaction. No lock is held between two of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -27,6 +27,7 @@ __all__ = [
     "QueueCounts",
     "claim",
     "count_deliveries",
+    "delete_removed",
     "discard_failed",
     "enqueue",
     "mark_delivered",
@@ -164,6 +165,18 @@ def count_deliveries() -> dict[str, QueueCounts]:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_filled("count_deliveries_v1"))
         return {name: QueueCounts(*counts) for name, *counts in cursor.fetchall()}
+
+
+@_retry_on_conflict
+def delete_removed(receivers: Sequence[str]) -> dict[str, int]:
+    """Deletes the deliveries of other receivers that no run has served for three days.
+
+    Returns their number by receiver.
+    """
+    with connections[conf.database].cursor() as cursor:
+        names = list(receivers)
+        cursor.execute(_filled("delete_removed_receivers_v1"), [names, MAX_AGE, names])
+        return dict(cursor.fetchall())
 
 
 def retry_failed() -> int:

@@ -79,10 +79,17 @@ def test_delivery_that_cannot_be_sent_any_more_is_named(ops: Webhook) -> None:
     flags("run-jobs")
     with override_settings(FLAGSTAFF={}):
         err = flags("run-jobs").err
+        rows("UPDATE flagstaff_receiver SET read_at = now() - interval '73 hours'")
+        assert flags("run-jobs").err.startswith(
+            "ops: 1 delivery expired, because it left WEBHOOKS three days ago\n"
+        )
     assert (
-        "ops is no longer in WEBHOOKS, so its deliveries are not sent; "
-        "to send them, add the receiver again"
+        "ops is no longer in WEBHOOKS, so its deliveries are not sent and expire after three "
+        "days; to send them, add the receiver again"
     ) in err
+    flags("run-jobs")
+    set_rollout("new_checkout", 20)
+    flags("run-jobs")
     rows("DELETE FROM flagstaff_change")
     make_due()
     assert flags("run-jobs").err == "ops: 1 delivery expired, because the history was pruned\n"

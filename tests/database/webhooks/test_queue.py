@@ -35,6 +35,43 @@ def test_removed_receiver_is_reported_and_gets_nothing(hook: Webhook) -> None:
         assert deliver() == [DeliveryReport("ops", "", pending=1)]
 
 
+def test_deliveries_of_a_receiver_that_is_removed_expire_after_three_days(hook: Webhook) -> None:
+    hook.stop()
+    set_rollout("new_checkout", 10)
+    deliver()
+    rows(
+        "INSERT INTO flagstaff_receiver "
+        "(name, last_entry_id, open_transactions, excluded_entry_ids) "
+        "VALUES ('other', 0, '{}', '{}')"
+    )
+    pending = DeliveryReport("ops", "", pending=1)
+    with override_settings(FLAGSTAFF={}):
+        rows("UPDATE flagstaff_delivery SET queued_at = now() - interval '9 days'")
+        # Another process may serve it.
+        age_receiver("71 hours")
+        assert deliver() == [pending]
+        age_receiver("2 hours")
+        assert deliver() == [DeliveryReport("ops", "", expired=1)]
+        assert deliver() == []
+        assert rows("SELECT name FROM flagstaff_receiver") == [("other",)]
+
+
+def test_receiver_that_is_configured_keeps_its_deliveries_after_a_long_time(hook: Webhook) -> None:
+    hook.stop()
+    set_rollout("new_checkout", 10)
+    deliver()
+    age_receiver("9 days")
+    [report] = deliver()
+    assert (report.pending, report.expired) == (1, 0)
+
+
+def age_receiver(interval: str) -> None:
+    rows(
+        "UPDATE flagstaff_receiver SET read_at = read_at - %s::interval WHERE name = 'ops'",
+        interval,
+    )
+
+
 def test_change_of_a_table_that_is_not_watched_is_not_sent(hook: Webhook) -> None:
     # As the former table of a project that has moved to other models.
     rows(

@@ -185,11 +185,12 @@ def _print_table(reports: Sequence[DeliveryReport], out: Output) -> None:
     for report in reports:
         if report.expired:
             expired = _deliveries(report.expired)
-            out.message(f"{report.receiver}: {expired} expired, because the history was pruned")
-        if not report.host:
+            why = "the history was pruned" if report.host else "it left WEBHOOKS three days ago"
+            out.message(f"{report.receiver}: {expired} expired, because {why}")
+        elif not report.host:
             out.message(
-                f"{report.receiver} is no longer in WEBHOOKS, so its deliveries are not sent; "
-                "to send them, add the receiver again"
+                f"{report.receiver} is no longer in WEBHOOKS, so its deliveries are not sent and "
+                "expire after three days; to send them, add the receiver again"
             )
 
 
