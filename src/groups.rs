@@ -79,6 +79,12 @@ impl Groups {
         self.references.covers(references)
     }
 
+    /// Whether rules refer to groups.
+    #[must_use]
+    pub fn are_read(&self) -> bool {
+        !self.references.is_empty()
+    }
+
     /// Whether there is a group with this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::postgres::error::Error;
-use crate::postgres::parts::Absence;
 
 /// How a worker is kept up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +57,7 @@ pub struct StatusReport {
     pub measure_problem: Option<&'static str>,
     /// Why the exposures of experiments are not written.
     pub exposure_problem: Option<&'static str>,
-    /// The parts of the schema that cannot be read, and what follows.
+    /// What is missing in the schema, and what follows.
     pub schema_problems: Vec<String>,
 }
 
@@ -124,14 +123,11 @@ impl SharedStatus {
         self.set_mode(RefreshMode::Down, None);
     }
 
-    /// Sets which parts of the schema cannot be read.
-    pub(crate) fn set_absent(&self, absent: &[Absence]) {
+    /// Sets what is missing in the schema.
+    pub(crate) fn set_problems(&self, problems: Vec<String>) {
         let changed = self.update(|report| {
-            let problems = || absent.iter().map(|absence| &absence.problem);
-            let changed = !report.schema_problems.iter().eq(problems());
-            if changed {
-                report.schema_problems = problems().cloned().collect();
-            }
+            let changed = report.schema_problems != problems;
+            report.schema_problems = problems;
             changed
         });
         if changed {

@@ -13,6 +13,12 @@ impl Snapshot {
         self.groups.known()
     }
 
+    /// Whether rules refer to groups.
+    #[must_use]
+    pub fn reads_groups(&self) -> bool {
+        self.groups().is_some_and(Groups::are_read)
+    }
+
     /// Whether the next load must read groups, although no token says so: they could not be read,
     /// or no rule has named them before.
     #[must_use]

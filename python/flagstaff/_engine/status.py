@@ -40,7 +40,8 @@ class Status:
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
     usage_problem: str | None
     #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
-    #: lacks until `migrate`, and how many recent changes have no entry in the history.
+    #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
+    #: no entry in the history.
     problems: tuple[str, ...]
     #: The keys of the flags that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]

@@ -13,6 +13,8 @@
 -- token trigger or the functions that were replaced. Tables that inherit from a watched table are
 -- watched, too: a load reads their rows. Logical replication does not fire statement triggers, so
 -- the token table must be replicated too.
+-- silent_groups names the tables with triggers of groups, if one of these does not fire in every
+-- session, else NULL. Without any, nobody expects workers to see a change of a group at once.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
 -- inherits: changes in between may not have written a token. relhassubclass stays true after the
 -- last inheriting table is gone, so a table that inherited between two looks is noticed, too.
@@ -60,6 +62,21 @@ WITH RECURSIVE parts AS (
         AND pg_catalog.right(d.description, 64) OPERATOR(pg_catalog.<>) pg_catalog.encode(
             pg_catalog.sha256(pg_catalog.convert_to(functions.prosrc, 'UTF8')), 'hex'
         )
+), of_groups AS (
+    SELECT
+        pg_catalog.count(*) AS number,
+        pg_catalog.count(*) FILTER (WHERE t.tgenabled OPERATOR(pg_catalog.=) 'A') AS firing,
+        pg_catalog.string_agg(DISTINCT t.tgrelid::regclass::text, ', ') AS names
+    FROM named
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) named.tokens
+    JOIN pg_catalog.pg_proc AS p ON p.proname OPERATOR(pg_catalog.=) 'flagstaff_groups_v1'
+        AND p.pronamespace OPERATOR(pg_catalog.=) c.relnamespace
+    -- By the index of dependencies: the project's tables are found without the right to see them.
+    JOIN pg_catalog.pg_depend AS d
+        ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass
+        AND d.refobjid OPERATOR(pg_catalog.=) p.oid
+        AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::regclass
+    JOIN pg_catalog.pg_trigger AS t ON t.oid OPERATOR(pg_catalog.=) d.objid
 ), silent AS (
     SELECT
         pg_catalog.count(*) AS number,
@@ -104,6 +121,8 @@ SELECT
             THEN 'replication'
     END AS lacking,
     coalesce(silent.names, replaced.names) AS lacking_in,
+    CASE WHEN of_groups.firing OPERATOR(pg_catalog.<) greatest(of_groups.number, 8)
+        THEN of_groups.names END AS silent_groups,
     pg_catalog.concat_ws(
         '/',
         tokens,
@@ -124,4 +143,4 @@ SELECT
             FROM functions
         )
     ) AS shape
-FROM named, replaced, silent
+FROM named, replaced, silent, of_groups

@@ -31,6 +31,8 @@ pub(super) struct ServerInfo {
     lacking: Option<Lacking>,
     /// The optional parts of the schema that cannot be read.
     pub(super) absent: Vec<Absence>,
+    /// The tables of groups with a trigger that does not fire.
+    silent_groups: Option<String>,
     /// The triggers and tables, as text that is compared for equality.
     shape: String,
 }
@@ -69,6 +71,7 @@ impl Identification {
             token_table: row.try_get("token_table")?,
             lacking,
             absent: parts.absent(row.try_get("problems_of_parts")?),
+            silent_groups: row.try_get("silent_groups")?,
             shape: row.try_get("shape")?,
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
@@ -104,6 +107,18 @@ impl ServerInfo {
     /// Whether every watched table leaves change tokens.
     pub(super) fn has_tokens(&self) -> bool {
         self.lacking.is_none()
+    }
+
+    /// What is missing in the schema, and what follows. `reads_groups`: rules read groups.
+    pub(super) fn problems(&self, reads_groups: bool) -> Vec<String> {
+        let absent = self.absent.iter().map(|absence| absence.problem.clone());
+        let silent = self.silent_groups.iter().filter(|_| reads_groups).map(|tables| {
+            format!(
+                "a trigger of groups on {tables} is missing or disabled, so a change of a group is \
+                 seen up to five minutes late: run \"manage.py check --database\""
+            )
+        });
+        absent.chain(silent).collect()
     }
 
     /// Whether the session can receive notifications.

@@ -91,7 +91,9 @@ impl<'a> Session<'a> {
             if self.loaded {
                 let (mode, reason) = self.mode();
                 self.context.status.set_mode(mode, reason);
-                self.context.status.set_absent(&self.server.absent);
+                let snapshot = self.context.live.snapshot();
+                let reads_groups = snapshot.as_deref().is_some_and(Snapshot::reads_groups);
+                self.context.status.set_problems(self.server.problems(reads_groups));
                 self.announce().await?;
             }
         }

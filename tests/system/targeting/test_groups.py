@@ -89,6 +89,36 @@ def test_user_that_joins_and_leaves_a_group_gains_and_loses_the_flag(
             sees(each, pk, False)
 
 
+@pytest.mark.parametrize(
+    ("disable", "enable"),
+    [
+        ("DISABLE TRIGGER flagstaff_groups_insert_v1", "ENABLE ALWAYS TRIGGER"),
+        ("ENABLE TRIGGER flagstaff_groups_insert_v1", "ENABLE ALWAYS TRIGGER"),
+    ],
+    ids=["disabled", "not in replicating sessions"],
+)
+def test_trigger_of_groups_that_does_not_fire_is_a_problem_while_rules_read_groups(
+    disable: str, enable: str, worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    name = f"{__name__}.problems"
+    late = (
+        "a trigger of groups on auth_group, auth_user_groups is missing or disabled, so a change "
+        'of a group is seen up to five minutes late: run "manage.py check --database"'
+    )
+    assert call(worker, problems) == []
+    session.execute(f"ALTER TABLE auth_user_groups {disable}")
+    worker.sees(["call", name], [late], within=SOON)
+    pk = call(worker, add_user, "grace", "beta")
+    session.execute(f"ALTER TABLE auth_user_groups {enable} flagstaff_groups_insert_v1")
+    worker.sees(["call", name], [], within=SOON)
+    # A full load finds what left no token.
+    sees(worker, pk, True)
+    session.execute(f"ALTER TABLE auth_user_groups {disable}")
+    session.execute("UPDATE flagstaff_featureflag SET rules = '[]', rollout_percent = 100")
+    sees(worker, 99, True)
+    assert call(worker, problems) == []
+
+
 def test_membership_written_by_sql_arrives(
     worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
