@@ -7,10 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any
 from unittest import mock
 
 import psycopg
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from flagstaff import flag_enabled
@@ -52,6 +54,24 @@ def change_repeatedly(times: int) -> list[tuple[float, int]]:
     """Returns for each change the seconds since its commit, and how many workers applied it."""
     with _closing():
         return [_change(percent=100 * (number % 2)) for number in range(times)]
+
+
+def kill(key: str) -> tuple[str, int, float]:
+    """Kills a flag as a terminal does, where a poll and a load take at most 0.2 s each.
+
+    Returns what it prints on the standard error, its exit status, and how long it took.
+    """
+    out, status, began = StringIO(), 0, time.monotonic()
+    with (
+        _closing(),
+        mock.patch.object(wait, "_POLL", 0.2),
+        mock.patch.object(wait, "_LOAD", 0.2),
+    ):
+        try:
+            call_command("flags", "kill", key, stderr=out, stdout=out)
+        except CommandError as error:
+            status = error.returncode
+    return out.getvalue(), status, time.monotonic() - began
 
 
 def _change(percent: int) -> tuple[float, int]:

@@ -17,7 +17,7 @@ from flagstaff._tables.names import fill, sql
 from flagstaff._workers.sessions import Worker
 from flagstaff.exceptions import NoUsageError
 
-__all__ = ["Lost", "without_ended"]
+__all__ = ["Lost", "is_same", "without_ended"]
 
 # Seconds by which the report of the end may come before the end of the connection.
 _LEAD = 2.0
@@ -62,14 +62,15 @@ def _read_reports(seconds: float) -> list[_Ended]:
 def _take_report(reports: list[_Ended], lost: Lost) -> bool:
     """Removes the report of this worker, and returns whether there was one."""
     for report in reports:
-        if report.age <= lost.age + _LEAD and _is_same(lost.worker, report):
+        if report.age <= lost.age + _LEAD and is_same(lost.worker, report.host, report.pid):
             reports.remove(report)
             return True
     return False
 
 
-def _is_same(worker: Worker, report: _Ended) -> bool:
+def is_same(worker: Worker, host: str, pid: int) -> bool:
+    """Returns True if the worker may be the process that has reported this host and process id."""
     # A session shows the host with other characters, and only the end of a long one.
-    shown, host = worker.host, _REPLACED.sub("_", report.host)
+    shown, host = worker.host, _REPLACED.sub("_", host)
     is_host = host.endswith(shown[1:]) if shown.startswith("~") else host == shown
-    return is_host and worker.pid == report.pid
+    return is_host and worker.pid == pid

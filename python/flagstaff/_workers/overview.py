@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from flagstaff import _core
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers.sessions import Worker, list_workers
+from flagstaff._workers.unlisted import count_unlisted
 
 __all__ = ["WorkerOverview", "WorkerState", "worker_overview"]
 
@@ -42,12 +43,14 @@ class WorkerState:
 class WorkerOverview:
     """The workers of this project: those that are behind first, the longest of them first.
 
-    The two numbers are those of `ConnectedWorkers`.
+    The numbers `unnamed` and `of_other_projects` are those of `ConnectedWorkers`.
     """
 
     workers: tuple[WorkerState, ...]
     unnamed: int
     of_other_projects: int
+    #: The number of workers that report counts and are not listed, as behind a pooler.
+    unlisted: int = 0
 
     @property
     def behind(self) -> tuple[WorkerState, ...]:
@@ -92,7 +95,8 @@ def worker_overview(connection: BaseDatabaseWrapper) -> WorkerOverview:
     times = _times(connection, found.workers)
     states = [_state(one, times.get(one.session, _NO_TIMES)) for one in found.workers]
     states.sort(key=lambda one: (-(one.behind_seconds or -1.0), one.worker.host))
-    return WorkerOverview(tuple(states), found.unnamed, found.of_other_projects)
+    unlisted = count_unlisted(found.workers)
+    return WorkerOverview(tuple(states), found.unnamed, found.of_other_projects, unlisted)
 
 
 def _times(connection: BaseDatabaseWrapper, workers: tuple[Worker, ...]) -> Mapping[int, _Times]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -27,7 +27,7 @@ from flagstaff._workers.tracker import WorkerTracker
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
-__all__ = ["Propagation", "forbid_transaction", "wait_for_workers"]
+__all__ = ["Propagation", "forbid_transaction", "wait_for_polls", "wait_for_workers"]
 
 # Seconds between two queries: most workers need a few milliseconds, some need a reconnect.
 _FIRST_SLEEP, _MAX_SLEEP = 0.005, 0.1
@@ -61,8 +61,13 @@ class Propagation:
     disconnected: tuple[Worker, ...] = ()
     #: The number of expected workers that were never connected.
     missing: int = 0
-    #: Whether there may be workers that this server cannot list, behind a pooler or at a standby.
+    #: Whether there may be workers that this server cannot list, behind a pooler or elsewhere.
     possibly_hidden: bool = False
+    #: Whether there may be workers at another server, such as a standby, with any delay.
+    possibly_elsewhere: bool = False
+    #: Whether the wait went on until `polling_deadline`, and only workers that poll have not
+    #: confirmed it. Then all workers that reach the database have applied it.
+    polled: bool = False
     #: The duration of the wait.
     seconds: float = 0.0
     #: When the last of the `applied` workers had applied it, in seconds; None if none has.
@@ -74,6 +79,12 @@ class Propagation:
     def connected(self) -> int:
         """The number of workers that this server lists."""
         return self.applied + len(self.pending) + len(self.polling)
+
+    @property
+    def only_polling(self) -> bool:
+        """Whether all workers that have not confirmed it poll, so that `polling_deadline` holds."""
+        late = self.pending or self.disconnected or self.missing or self.possibly_elsewhere
+        return bool(self.polling or self.possibly_hidden) and not late
 
     def as_dict(self) -> dict[str, object]:
         """Returns the propagation as a dict that JSON can hold."""
@@ -92,19 +103,34 @@ def wait_for_workers(timeout: float = 5.0, *, expect: int | None = None) -> Prop
 
     Call it after the commit: outside of transactions, or from `transaction.on_commit`. With
     `expect` it also waits until that many workers are connected. A worker that is cut off from the
-    database is not connected; only `expect` reveals that it is missing.
+    database is not connected; only `expect` reveals that it is missing. If only workers that poll
+    have not confirmed it, it waits until `polling_deadline` if `timeout` is long enough for that.
 
     Blocks for at most `timeout` seconds, or longer if the database does not respond. Raises
     PropagationError in a transaction, without the right to wait, and if the database fails.
     """
     if not 0 <= timeout < math.inf:
         raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
+    return wait_for_polls(timeout, timeout, expect=expect)
+
+
+def wait_for_polls(
+    timeout: float,
+    polling_timeout: float,
+    *,
+    expect: int | None = None,
+    before_polls: Callable[[Propagation], object] = lambda _found: None,
+) -> Propagation:
+    """Waits as `wait_for_workers` does, with another timeout for workers that poll.
+
+    Calls `before_polls` before it waits for these, which takes until `polling_deadline`.
+    """
     connection = connections[conf.database]
     try:
         forbid_transaction()
         if _is_direct(connection):
             return Propagation(complete=True)
-        return _Wait(connection, expect).run(timeout)
+        return _Wait(connection, expect).run(timeout, polling_timeout, before_polls)
     except Error as error:
         message = str(error).strip().partition("\n")[0]
         raise PropagationError(f"the workers cannot be listed: {message}") from error
@@ -136,7 +162,7 @@ class _Wait:
         self._started = monotonic()
         self._barrier = create_barrier(connection)
         # After the commit, so the deadline of polling workers is never too early.
-        self._created_at = datetime.now(timezone.utc)
+        self._created, self._created_at = monotonic(), datetime.now(timezone.utc)
         address = (connection.settings_dict[name] for name in ("HOST", "PORT", "NAME"))
         self._tracker = WorkerTracker((*address, self._barrier.token_table))
         self._unnamed = 0
@@ -144,7 +170,27 @@ class _Wait:
         self._applied = 0
         self._applied_after: float | None = None
 
-    def run(self, timeout: float) -> Propagation:
+    def run(
+        self,
+        timeout: float,
+        polling_timeout: float,
+        before_polls: Callable[[Propagation], object],
+    ) -> Propagation:
+        self._watch(timeout)
+        found = self._result()
+        due = self._due()
+        if found.only_polling and due <= polling_timeout:
+            before_polls(found)
+            time.sleep(max(0.0, due - self._elapsed()))
+            # Also finds out whether the server still has the barrier.
+            self._watch(due + _UNNAMED)
+            found = self._result()
+            found = replace(found, polled=found.only_polling and self._due() <= self._elapsed())
+        self._tracker.remember()
+        return found
+
+    def _watch(self, timeout: float) -> None:
+        """Lists the workers until waiting longer cannot help, or until this time of the wait."""
         sleep = _FIRST_SLEEP
         self._update()
         while not self._is_over() and (left := timeout - self._elapsed()) > 0:
@@ -152,8 +198,6 @@ class _Wait:
             time.sleep(min(sleep, left))
             sleep = min(sleep * 1.5, _MAX_SLEEP)
             self._update()
-        self._tracker.remember()
-        return self._result()
 
     def _update(self) -> None:
         found = list_workers(self._connection)
@@ -191,7 +235,8 @@ class _Wait:
         applied, pending, polling = tracker.applied(), tracker.pending(), tracker.polling()
         disconnected = (*self._disconnected, *without_ended(tracker.disconnected_earlier()))
         missing = max(0, self._absent() - len(disconnected))
-        possibly_hidden = self._unnamed > 0 or self._may_be_elsewhere(applied)
+        elsewhere = self._may_be_elsewhere(applied)
+        possibly_hidden = elsewhere or self._may_be_pooled()
         # No worker at all is complete only if none is expected.
         none = not applied and self._expect != 0
         return Propagation(
@@ -202,23 +247,40 @@ class _Wait:
             disconnected=disconnected,
             missing=missing,
             possibly_hidden=possibly_hidden,
+            possibly_elsewhere=elsewhere,
             seconds=self._elapsed(),
             applied_after=self._applied_after if applied else None,
-            polling_deadline=self._created_at + timedelta(seconds=_max_delay(polling)),
+            polling_deadline=self._created_at + timedelta(seconds=self._max_delay()),
         )
 
+    def _due(self) -> float:
+        """Returns the second of the wait at which polling workers have applied it."""
+        return self._created + self._max_delay() - self._started
+
+    def _max_delay(self) -> float:
+        """Returns the seconds that a polling worker takes if each step just meets its deadline."""
+        reloads = any(worker.mode == "reload" for worker in self._tracker.polling())
+        # Without all tokens, workers that are not listed reload as well.
+        allowed_users = _ALLOWED_USERS * (reloads or not self._barrier.covers_all_tables)
+        return allowed_users + conf.poll_interval * _POLL_JITTER + _POLL + _LOAD
+
+    def _may_be_pooled(self) -> bool:
+        """Returns True if workers may use a pooler in front of this server."""
+        engine = connections[conf.engine_database]
+        hosts = engine.settings_dict["HOST"] or ""
+        is_same = "," in hosts or _address(engine) == _address(self._connection)
+        return self._unnamed > 0 or (is_same and self._barrier.pooled)
+
     def _may_be_elsewhere(self, applied: int) -> bool:
-        """Returns True if workers may use another server, or a pooler."""
+        """Returns True if workers may use another server."""
         engine = connections[conf.engine_database]
         settings = engine.settings_dict
         if "," in (settings["HOST"] or ""):
-            role = settings["OPTIONS"].get("target_session_attrs")
-            return role not in _PRIMARY_ONLY or self._barrier.pooled
-        if _address(engine) == _address(self._connection):
-            return self._barrier.pooled
-        # Another address may be the same server, for example without the pooler. If a worker has
-        # applied the barrier, it is.
-        return not applied
+            return settings["OPTIONS"].get("target_session_attrs") not in _PRIMARY_ONLY
+        # Another address may be the same server, with or without a pooler. If a worker has applied
+        # the barrier, or a pooler has a session of workers here, it is.
+        is_here = _address(engine) == _address(self._connection) or applied or self._unnamed
+        return not is_here
 
     def _elapsed(self) -> float:
         return monotonic() - self._started
@@ -228,12 +290,6 @@ def _has_applied(worker: Worker, barrier: Barrier, known: set[Token]) -> bool:
     """Returns True if the worker shows the barrier or a newer token that really exists."""
     token = (worker.token, worker.nonce)
     return worker.mode == "live" and barrier.is_reached_by(token) and token in known
-
-
-def _max_delay(polling: Iterable[Worker]) -> float:
-    """Returns the seconds that a polling worker takes if each step just meets its deadline."""
-    allowed_users = any(worker.mode == "reload" for worker in polling) * _ALLOWED_USERS
-    return allowed_users + conf.poll_interval * _POLL_JITTER + _POLL + _LOAD
 
 
 def _is_direct(connection: BaseDatabaseWrapper) -> bool:

@@ -63,7 +63,7 @@ def summary(found: WorkerOverview) -> str:
     """Returns one sentence: how many workers there are, and which are behind for how long."""
     count = len(found.workers)
     if not count:
-        return _("No worker is connected.")
+        return _("The server lists no worker.") if found.unlisted else _("No worker is connected.")
     if found.behind:
         return _behind_text(found)
     if found.unknown:
@@ -86,6 +86,15 @@ def notes(found: WorkerOverview) -> Iterator[str]:
     """Yields sentences about older versions, and about sessions that are not listed."""
     if found.older:
         yield _older_text(found.older)
+    if found.unlisted:
+        text = ngettext(
+            "%(count)s more worker has reported in the last minutes: it polls behind a pooler or "
+            "at a standby, or has lost the connection.",
+            "%(count)s more workers have reported in the last minutes: they poll behind a pooler "
+            "or at a standby, or have lost the connection.",
+            found.unlisted,
+        )
+        yield text % {"count": local_number(found.unlisted)}
     if found.unnamed:
         text = ngettext(
             "%(count)s session has no worker name: a starting worker, or a connection of "

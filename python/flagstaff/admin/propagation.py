@@ -61,10 +61,13 @@ def _sentences(propagation: Propagation) -> Iterator[str]:
         if workers:
             names = join_some(map(str, workers), _MAX_WORKERS_SHOWN, more=and_more)
             yield text % {"workers": names, "time": deadline}
-    if propagation.possibly_hidden:
-        text = _(
-            "Workers behind a pooler or at a standby are not listed; they apply it by %(time)s."
+    if propagation.possibly_elsewhere:
+        yield _(
+            "Workers at another server, such as a standby, are not listed; they apply it when this "
+            "server has it."
         )
+    elif propagation.possibly_hidden:
+        text = _("Workers behind a pooler are not listed; they apply it by %(time)s.")
         yield text % {"time": deadline}
 
 

@@ -149,12 +149,17 @@ def _propagation_text(found: Propagation) -> str:
     if found.polling_deadline is None:
         return "evaluations query the database, so the trip is in effect at once"
     text = _workers_text(found)
+    if found.possibly_elsewhere:
+        return (
+            f"{text}; workers at another server, such as a standby, are not listed, and apply it "
+            "when this server has it"
+        )
     if not found.possibly_hidden:
         return text
     deadline = found.polling_deadline.isoformat(timespec="seconds")
     return (
-        f"{text}; workers behind a pooler or at a standby are not listed, and apply it by "
-        f"{deadline} if they reach the database"
+        f"{text}; workers behind a pooler are not listed, and apply it by {deadline} if they reach "
+        "the database"
     )
 
 

@@ -145,8 +145,12 @@ _EVENTS: Final = [
     _("the workers cannot be listed: %(why)s"),
     _("evaluations query the database, so the trip is in effect at once"),
     _(
-        "%(workers)s; workers behind a pooler or at a standby are not listed, and apply it by "
-        "%(time)s if they reach the database"
+        "%(workers)s; workers behind a pooler are not listed, and apply it by %(time)s if they "
+        "reach the database"
+    ),
+    _(
+        "%(workers)s; workers at another server, such as a standby, are not listed, and apply it "
+        "when this server has it"
     ),
     _("the server lists no worker"),
     _("applied by all connected workers: %(count)s"),

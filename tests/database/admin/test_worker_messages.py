@@ -124,7 +124,11 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
         ({"complete": True}, ["No worker is connected."]),
         ({"polling": (worker("web-3", 9, "poll"),)}, ["These workers poll, and apply it by "]),
         ({"disconnected": (worker("web-4", 3),)}, ["Disconnected: "]),
-        ({"possibly_hidden": True}, ["Workers behind a pooler or at a standby are not listed; "]),
+        ({"possibly_hidden": True}, ["Workers behind a pooler are not listed; they apply it by "]),
+        (
+            {"possibly_hidden": True, "possibly_elsewhere": True},
+            ["Workers at another server, such as a standby, are not listed; "],
+        ),
         (
             {"pending": tuple(worker(f"web-{number}", number) for number in range(50))},
             ["0 of 50 workers", "web-19", "30 more"],

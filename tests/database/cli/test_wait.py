@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from math import inf
 from typing import Any
 
 import pytest
@@ -34,21 +35,25 @@ def flag(db: None) -> FeatureFlag:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The calls of `wait_for_workers`, which returns ALL."""
+    """The calls of `wait_for_polls`, which returns ALL."""
     return replace_wait(monkeypatch, ALL)
 
 
 def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception) -> list[Any]:
-    """Replaces `wait_for_workers` by a function that returns or raises `outcome`."""
+    """Replaces `wait_for_polls` by a function that returns or raises `outcome`."""
     calls: list[Any] = []
 
-    def wait_for_workers(timeout: float, *, expect: int | None) -> Propagation:
-        calls.append((timeout, expect))
+    def wait_for_polls(
+        timeout: float, polling_timeout: float, *, expect: int | None, before_polls: Any
+    ) -> Propagation:
+        calls.append((timeout, polling_timeout, expect))
         if isinstance(outcome, Exception):
             raise outcome
+        if outcome.polled:
+            before_polls(outcome)
         return outcome
 
-    monkeypatch.setattr(wait, "wait_for_workers", wait_for_workers)
+    monkeypatch.setattr(wait, "wait_for_polls", wait_for_polls)
     return calls
 
 
@@ -60,23 +65,23 @@ def run_off(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> R
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("off new_checkout --wait", (5.0, None)),
-        ("off new_checkout --wait 0.5", (0.5, None)),
-        ("off --wait=30 new_checkout --expect=12", (30.0, 12)),
-        ("off --wait 30 new_checkout", (30.0, None)),
-        ("off new_checkout --expect 0", (5.0, 0)),
-        ("on new_checkout --wait 2", (2.0, None)),
-        ("rollout new_checkout 25 --wait", (5.0, None)),
-        ("value set gateway 5 --wait --expect 2", (5.0, 2)),
-        ("kill new_checkout --wait 30", (30.0, None)),
-        ("kill new_checkout --expect 3", (5.0, 3)),
-        ("kill new_checkout", (5.0, None)),
+        ("off new_checkout --wait", (5.0, inf, None)),
+        ("off new_checkout --wait 0.5", (0.5, 0.5, None)),
+        ("off --wait=30 new_checkout --expect=12", (30.0, 30.0, 12)),
+        ("off --wait 30 new_checkout", (30.0, 30.0, None)),
+        ("off new_checkout --expect 0", (5.0, inf, 0)),
+        ("on new_checkout --wait 2", (2.0, 2.0, None)),
+        ("rollout new_checkout 25 --wait", (5.0, inf, None)),
+        ("value set gateway 5 --wait --expect 2", (5.0, inf, 2)),
+        ("kill new_checkout --wait 30", (30.0, 30.0, None)),
+        ("kill new_checkout --expect 3", (5.0, inf, 3)),
+        ("kill new_checkout", (5.0, inf, None)),
         ("off new_checkout", None),
         ("kill new_checkout --no-wait", None),
     ],
 )
-def test_wait_passes_timeout_and_expected_workers(
-    line: str, call: tuple[float, int | None] | None, calls: list[Any]
+def test_wait_passes_timeouts_and_expected_workers(
+    line: str, call: tuple[float, float, int | None] | None, calls: list[Any]
 ) -> None:
     assert flags(*line.split()).status == 0
     assert calls == ([call] if call else [])
@@ -130,8 +135,9 @@ def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None
         applied_after=0.048,
         polling_deadline=BY,
     )
+    pooled = Propagation(complete=False, possibly_hidden=True, polled=True, polling_deadline=BY)
     for shown, outcome in zip(
-        code_of("how-to/propagation.md", "console"), (ALL, some), strict=True
+        code_of("how-to/propagation.md", "console"), (ALL, some, pooled), strict=True
     ):
         FeatureFlag.objects.update(enabled=True)
         replace_wait(monkeypatch, outcome)
@@ -139,21 +145,96 @@ def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None
         assert typed(line.removeprefix("$ python manage.py ")) == after
 
 
-def test_hidden_workers_and_the_missing_confirmation_are_explained(
-    monkeypatch: pytest.MonkeyPatch,
+POLLING = {"polling": (worker("job-1", 9, "poll"),)}
+
+
+@pytest.mark.parametrize("line", ["kill new_checkout", "on new_checkout --wait"])
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ({"possibly_hidden": True}, "workers behind a pooler are not listed"),
+        (POLLING, "polling: job-1 (pid 9)"),
+    ],
+)
+def test_wait_until_the_deadline_of_polling_is_a_success_that_names_it(
+    line: str, found: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = run_off(monkeypatch, applied=7, missing=1, possibly_hidden=True)
-    assert (ran.status, ran.out) == (3, "")
-    assert ran.err.splitlines()[-2:] == [
+    FeatureFlag.objects.update(enabled=line.startswith("kill"))
+    outcome = Propagation(complete=False, polled=True, polling_deadline=BY, **found)
+    replace_wait(monkeypatch, outcome)
+    ran = flags(*line.split())
+    assert ran.status == 0
+    [waiting, _workers, listed, promised] = ran.err.splitlines()[-4:]
+    assert waiting == (
+        "the change is committed; waiting until 12:00:22 UTC for the workers that poll"
+    )
+    assert listed == sentence
+    assert promised == "all workers that reach the database have it at the latest at 12:00:22 UTC"
+
+
+UNKNOWN = "but it is not known which workers have it: "
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "problem"),
+    [
+        (POLLING, 3, "but the wait ended before 12:00:22 UTC, when workers that poll have it"),
         (
-            "workers behind a pooler or at a standby are not listed; "
-            "they will apply the change by 12:00:22 UTC if they reach the database"
+            {"possibly_hidden": True, "applied": 7},
+            3,
+            "but the wait ended before 12:00:22 UTC, when workers that poll have it",
         ),
         (
-            "CommandError: the change is committed, but not every worker has confirmed it; "
-            '"manage.py flags workers" shows which are behind'
+            {**POLLING, "disconnected": (worker("web-5", 7),)},
+            3,
+            "but no worker has confirmed it",
         ),
-    ]
+        ({"applied": 7, "missing": 1}, 3, "but not every worker has confirmed it"),
+        (
+            {"applied": 7, "missing": 1, "possibly_hidden": True},
+            7,
+            f"{UNKNOWN}workers behind a pooler cannot be counted; omit --expect",
+        ),
+        (
+            {"possibly_hidden": True, "possibly_elsewhere": True},
+            7,
+            f"{UNKNOWN}the server of the workers may be another one, such as a standby",
+        ),
+        ({}, 7, f"{UNKNOWN}none is connected"),
+    ],
+)
+def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
+    found: dict[str, Any], status: int, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = run_off(monkeypatch, **found)
+    assert (ran.status, ran.out) == (status, "")
+    assert f"CommandError: the change is committed, {problem}" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "sentence"),
+    [
+        (
+            False,
+            (
+                "workers behind a pooler are not listed; "
+                "they will apply the change by 12:00:22 UTC if they reach the database"
+            ),
+        ),
+        (
+            True,
+            (
+                "workers at another server, such as a standby, are not listed; "
+                "they apply the change when this server has it"
+            ),
+        ),
+    ],
+)
+def test_hidden_workers_are_explained(
+    elsewhere: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = run_off(monkeypatch, possibly_hidden=True, possibly_elsewhere=elsewhere)
+    assert ran.err.splitlines()[-3:-1] == ["the server lists no worker", sentence]
 
 
 @pytest.mark.parametrize(
@@ -174,9 +255,6 @@ def test_number_of_workers_is_printed(
     after = 0.03 if applied else None
     ran = run_off(monkeypatch, applied=applied, applied_after=after, **found)
     assert sentence in ran.err.splitlines()
-    assert ran.status == 3
-    by = "not every worker" if applied else "no worker"
-    assert f"the change is committed, but {by} has confirmed it; " in ran.err
 
 
 def test_json_has_the_propagation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +286,7 @@ def test_failed_wait_keeps_the_change_and_says_why(
     why = "the role web has no right to wait for workers"
     replace_wait(monkeypatch, PropagationError(why))
     ran = flags(*line.split(), "--json")
-    assert ran.status == 3
+    assert ran.status == 7
     assert ran.err.endswith(f"CommandError: the change is committed, but the wait failed: {why}\n")
     assert json.loads(ran.out)["propagation"] == {"complete": False, "error": why}
     assert FeatureFlag.objects.get().enabled is False
@@ -218,7 +296,7 @@ def test_failed_wait_keeps_the_change_and_says_why(
 def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_required", lambda: False)
     ran = flags("off", "new_checkout", "--wait")
-    assert ran.status == 3
+    assert ran.status == 7
     assert ran.err.splitlines()[-2].startswith("no worker connected within 0.")
     assert flags("off", "new_checkout", "--expect", "0").status == 0
     connection.close()

@@ -352,6 +352,51 @@ def test_polling_worker_gets_a_deadline_and_does_not_count(
     )
 
 
+DUE = 5.5 + 17
+
+
+@pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "behind a pooler"])
+def test_long_wait_goes_on_until_the_deadline_of_workers_that_poll(
+    is_listed: bool, join: Join
+) -> None:
+    worker = join(mode="P")
+    if not is_listed:
+        worker.set_name("flagstaff")
+    assert (wait_for_workers(DUE - 1).polled, wait_for_workers(DUE - 1).seconds < DUE) == (
+        False,
+        True,
+    )
+    found = wait_for_workers(DUE + 1)
+    assert (found.polled, found.complete, found.only_polling) == (True, False, True)
+    assert DUE <= found.seconds < DUE + 1
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["disconnected", "pending"])
+def test_wait_is_not_polled_if_a_worker_was_lost_or_is_late(
+    leaves: bool, join: Join, set_steps: SetSteps
+) -> None:
+    polling = join("job-1", mode="P")
+    if not leaves:
+        join("web-1")
+    # The only sleep is the long one.
+    set_steps(polling.leave if leaves else polling.load)
+    found = wait_for_workers(DUE + 1)
+    assert (found.polled, found.only_polling) == (False, False)
+    assert counts(found) == ((0, 0, 1, 0) if leaves else (0, 1, 0, 0))
+
+
+def test_hidden_worker_reloads_if_a_token_trigger_is_disabled(
+    join: Join, set_steps: SetSteps
+) -> None:
+    join().set_name("flagstaff")
+    rows("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER ALL")
+    try:
+        assert wait_for_workers(DUE + 59).polled is False
+        assert wait_for_workers(DUE + 61).polled is True
+    finally:
+        rows("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
+
+
 def test_deadlines_are_those_of_the_engine() -> None:
     source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
     deadlines = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
@@ -395,19 +440,29 @@ def test_worker_gets_a_deadline_if_a_token_trigger_is_disabled(
 
 
 @pytest.mark.parametrize(
-    ("name", "fake"),
+    ("name", "fake", "elsewhere"),
     [
-        ("flagstaff._workers.barrier._is_pooled", lambda connection, session: True),
-        ("flagstaff._workers.wait._address", lambda connection: (object(),)),
+        ("flagstaff._workers.barrier._is_pooled", lambda connection, session: True, False),
+        ("flagstaff._workers.wait._address", lambda connection: (object(),), True),
     ],
     ids=["pooled connection", "engine at another address"],
 )
 def test_connection_may_hide_workers(
-    name: str, fake: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    fake: Callable[..., object],
+    elsewhere: bool,
+    join: Join,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert wait_for_workers(0, expect=0).possibly_hidden is False
     monkeypatch.setattr(name, fake)
-    assert wait_for_workers(0, expect=0).possibly_hidden is True
+    found = wait_for_workers(DUE + 1, expect=0)
+    assert (found.possibly_hidden, found.possibly_elsewhere) == (True, elsewhere)
+    # Nothing is known of the delay of another server.
+    assert found.polled is not elsewhere
+    # A session of a pooler proves that the other address leads here.
+    join().set_name("flagstaff")
+    assert wait_for_workers(0, expect=0).possibly_elsewhere is False
 
 
 def test_no_worker_is_incomplete_unless_none_is_expected() -> None:
@@ -553,7 +608,8 @@ def test_propagation_is_json_serializable(join: Join) -> None:
     document = json.loads(json.dumps(wait_for_workers(0).as_dict()))
     assert set(document) == {
         *("complete", "applied", "pending", "polling", "disconnected", "missing"),
-        *("possibly_hidden", "seconds", "applied_after", "polling_deadline"),
+        *("possibly_hidden", "possibly_elsewhere", "polled"),
+        *("seconds", "applied_after", "polling_deadline"),
     }
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)
 

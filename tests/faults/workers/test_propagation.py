@@ -214,3 +214,18 @@ def test_wait_with_workers_behind_a_pooler_is_never_complete(
             # They are hidden from a process behind the pooler, too.
             found = call(pooled, "wait_for_workers", 5)
             assert hidden_counts(found) == (False, True, 1)
+
+
+def test_kill_behind_a_pooler_waits_until_all_workers_have_polled(
+    database: str, pooler: PgBouncer, query: Query
+) -> None:
+    url = make_conninfo(database, port=pooler.port)
+    with Worker(url, POLL_INTERVAL=1) as pooled, Worker(url, POLL_INTERVAL=1) as caller:
+        assert pooled.ask("ready", 10) is True
+        query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 100")
+        pooled.sees(NEW_CHECKOUT, True, within=3)
+        text, status, took = call(caller, "kill", "new_checkout")
+        assert pooled.ask(*NEW_CHECKOUT) is False
+    assert (status, text.splitlines()[-2]) == (0, "workers behind a pooler are not listed")
+    assert text.splitlines()[-1].startswith("all workers that reach the database have it at the ")
+    assert took >= 1.1 + 0.4

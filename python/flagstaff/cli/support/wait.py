@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._text.lists import join_some
 from flagstaff._text.times import clock_time
-from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
+from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_polls
 from flagstaff.cli.support.argument_types import count, seconds
-from flagstaff.cli.support.errors import UNCONFIRMED, USAGE
+from flagstaff.cli.support.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.exceptions import PropagationError
@@ -19,6 +21,8 @@ from flagstaff.exceptions import PropagationError
 __all__ = ["add_wait", "check_wait", "finish"]
 
 _DEFAULT_SECONDS = 5.0
+# --wait without a number: as long for workers that poll as they may take.
+_NO_LIMIT = math.inf
 _MAX_SECONDS = 3600.0
 _MAX_WORKERS_SHOWN = 20
 # The start of a message, by whether something was written.
@@ -27,13 +31,20 @@ _STATE = {True: "the change is committed", False: "nothing had to be changed"}
 _UNCONFIRMED = {True: "it", False: "the present state"}
 
 
+class _Problem(NamedTuple):
+    """Why the change is not confirmed."""
+
+    text: str
+    status: int
+
+
 @dataclass(frozen=True)
 class _Waited:
     """The result of a wait."""
 
     document: Mapping[str, object]
-    #: Why the change is not confirmed, or None if it is.
-    problem: str | None
+    #: None if the change is confirmed.
+    problem: _Problem | None
 
 
 def add_wait(parser: CommandParser, *, by_default: bool = False) -> None:
@@ -46,10 +57,10 @@ def add_wait(parser: CommandParser, *, by_default: bool = False) -> None:
         "--wait",
         nargs="?",
         type=seconds(_MAX_SECONDS, hint="; write KEY before --wait, or write --wait=5"),
-        const=_DEFAULT_SECONDS,
+        const=_NO_LIMIT,
         metavar="SECONDS",
-        help="wait until every connected worker has applied the change, "
-        f"by default up to {_DEFAULT_SECONDS:g} s",
+        help="wait until every connected worker has applied the change, by default up to "
+        f"{_DEFAULT_SECONDS:g} s, or until the latest time at which workers that poll apply it",
     )
     parser.add_argument(
         "--expect",
@@ -84,7 +95,7 @@ def finish(document: Mapping[str, object], out: Output, options: Options, *, wri
     if out.is_json:
         out.document({**document, **({"propagation": waited.document} if waited else {})})
     if waited and waited.problem:
-        raise CommandError(waited.problem, returncode=UNCONFIRMED)
+        raise CommandError(waited.problem.text, returncode=waited.problem.status)
 
 
 def _rolled_back(document: Mapping[str, object]) -> Mapping[str, object]:
@@ -114,20 +125,54 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
         except PropagationError:
             message("not waiting for the workers: they see the change after the commit")
             return None
-    timeout = _DEFAULT_SECONDS if options["wait"] is None else options["wait"]
+    given = _NO_LIMIT if options["wait"] is None else options["wait"]
+    timeout = _DEFAULT_SECONDS if given == _NO_LIMIT else given
+
+    def announce(found: Propagation) -> None:
+        if found.polling_deadline is not None:
+            until = clock_time(found.polling_deadline)
+            message(f"{_STATE[written]}; waiting until {until} for the workers that poll")
+
     try:
-        propagation = wait_for_workers(timeout, expect=options["expect"])
+        propagation = wait_for_polls(
+            timeout, given, expect=options["expect"], before_polls=announce
+        )
     except PropagationError as error:
         problem = f"{_STATE[written]}, but the wait failed: {error}"
-        return _Waited({"complete": False, "error": str(error)}, problem)
+        document = {"complete": False, "error": str(error)}
+        return _Waited(document, _Problem(problem, UNVERIFIABLE))
     for sentence in _sentences(propagation, options["expect"]):
         message(sentence)
-    workers = "not every worker" if propagation.applied else "no worker"
-    problem = (
-        f"{_STATE[written]}, but {workers} has confirmed {_UNCONFIRMED[written]}; "
-        '"manage.py flags workers" shows which are behind'
-    )
-    return _Waited(propagation.as_dict(), None if propagation.complete else problem)
+    return _Waited(propagation.as_dict(), _problem(propagation, written=written))
+
+
+def _problem(found: Propagation, *, written: bool) -> _Problem | None:
+    if found.complete or found.polled:
+        return None
+    state, it = _STATE[written], _UNCONFIRMED[written]
+    if found.only_polling and found.polling_deadline is not None:
+        # Longer than the person wants to wait.
+        until = clock_time(found.polling_deadline)
+        text = f"{state}, but the wait ended before {until}, when workers that poll have {it}"
+        return _Problem(text, UNCONFIRMED)
+    # Of hidden workers, nobody knows how many there are.
+    if found.pending or found.disconnected or (found.missing and not found.possibly_hidden):
+        workers = "not every worker" if found.applied else "no worker"
+        text = (
+            f"{state}, but {workers} has confirmed {it}; "
+            '"manage.py flags workers" shows which are behind'
+        )
+        return _Problem(text, UNCONFIRMED)
+    text = f"{state}, but it is not known which workers have {it}: {_why_unknown(found)}"
+    return _Problem(text, UNVERIFIABLE)
+
+
+def _why_unknown(found: Propagation) -> str:
+    if found.possibly_elsewhere:
+        return "the server of the workers may be another one, such as a standby"
+    if found.possibly_hidden:
+        return "workers behind a pooler cannot be counted; omit --expect"
+    return "none is connected"
 
 
 def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
@@ -142,21 +187,28 @@ def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
         yield f"disconnected (stopped, or lost the connection): {_names(propagation.disconnected)}"
     if propagation.polling:
         names = _names(propagation.polling)
-        yield f"polling (will apply it by {deadline}): {names}"
+        by = "" if propagation.polled else f" (will apply it by {deadline})"
+        yield f"polling{by}: {names}"
     if propagation.missing:
         yield f"missing: {propagation.missing} of {expect} expected workers did not connect"
-    if propagation.possibly_hidden:
+    if propagation.possibly_elsewhere:
         yield (
-            "workers behind a pooler or at a standby are not listed; "
-            f"they will apply the change by {deadline} if they reach the database"
+            "workers at another server, such as a standby, are not listed; they apply the change "
+            "when this server has it"
         )
+    elif propagation.possibly_hidden:
+        by = f"; they will apply the change by {deadline} if they reach the database"
+        yield f"workers behind a pooler are not listed{'' if propagation.polled else by}"
+    if propagation.polled:
+        yield f"all workers that reach the database have it at the latest at {deadline}"
 
 
 def _workers_sentence(propagation: Propagation) -> str:
     applied, connected = propagation.applied, propagation.connected
     waited = f"{propagation.seconds:.2f} s"
     if not connected:
-        return f"no worker connected within {waited}"
+        hidden = propagation.possibly_hidden
+        return "the server lists no worker" if hidden else f"no worker connected within {waited}"
     if not applied:
         if connected == 1:
             return f"the only connected worker did not apply it within {waited}"
