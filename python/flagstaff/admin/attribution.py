@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Concatenate, ParamSpec
 
 from django.contrib import messages
@@ -20,8 +21,10 @@ __all__ = [
     "REASON",
     "VERSION",
     "AttributionMixin",
+    "mark_as_asking",
     "reason_problem",
     "reason_required",
+    "with_typed_reason",
 ]
 
 #: The name of the form field. A model may have a column "reason".
@@ -29,6 +32,8 @@ REASON = "_reason"
 #: The name of the field with the version that the page showed.
 VERSION = "expect_version"
 MAX_REASON_LENGTH = 500
+# Attributes of a request: its view asks for a confirmation, and why what it has confirmed failed.
+_ASKS, _REFUSAL = "flagstaff_asks", "flagstaff_refused_confirmation"
 
 _P = ParamSpec("_P")
 
@@ -43,6 +48,22 @@ def reason_problem(request: HttpRequest) -> str:
 def reason_required() -> str:
     """Returns the error of a reason that is missing."""
     return _("A reason is required. Write why you make this change: the history shows it.")
+
+
+def with_typed_reason(request: HttpRequest, text: str) -> str:
+    """Returns a message with the reason that was typed, if the page that follows has no form."""
+    reason = _reason(request).strip()
+    if not reason:
+        return text
+    typed = _("The reason that you typed: “%(reason)s”.") % {"reason": reason}
+    return f"{text} {typed}"
+
+
+def mark_as_asking(request: HttpRequest) -> list[str]:
+    """Says that the view of a confirmed request can ask again. Returns why it has to, if it has."""
+    vars(request)[_ASKS] = True
+    refusal: str | None = vars(request).get(_REFUSAL)
+    return [] if refusal is None else [refusal]
 
 
 class AttributionMixin(ModelAdminMixin):
@@ -86,23 +107,26 @@ class AttributionMixin(ModelAdminMixin):
     ) -> HttpResponse:
         """Runs a view and attributes its writes to the request's user.
 
-        A FlagstaffError during a POST becomes a message, followed by a redirect to the same page.
+        After a conflict of what was confirmed, the view asks again and keeps the reason. Another
+        FlagstaffError of a POST becomes a message, followed by a redirect to the same page.
         """
         made_by = attribution(request.user, source="admin", reason=_reason(request))
-        try:
-            with attributed(lambda: made_by):
+        with attributed(lambda: made_by):
+            try:
                 return view(request, *args, **kwargs)
-        except FlagstaffError as error:
-            # A failed GET would redirect to itself without end.
-            if request.method != "POST":
-                raise
-            # Django capitalises the first letter of a message: a key must not be the first word.
-            text = _("Not saved: %(why)s") % {"why": self._problem(request, error)}
-            # The page that follows has an empty form.
-            if reason := _reason(request).strip():
-                text += " " + _("The reason that you typed: “%(reason)s”.") % {"reason": reason}
-            self.message_user(request, text, messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+            except FlagstaffError as error:
+                # A failed GET would redirect to itself without end.
+                if request.method != "POST":
+                    raise
+                # Django capitalises the first letter of a message: a key must not come first.
+                text = _("Not saved: %(why)s") % {"why": self._problem(request, error)}
+                asks_again = isinstance(error, ConflictError) and _ASKS in vars(request)
+            if asks_again:
+                vars(request)[_REFUSAL] = text
+                with suppress(FlagstaffError):
+                    return view(request, *args, **kwargs)
+        self.message_user(request, with_typed_reason(request, text), messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
     def translate_refusal(self, text: str) -> str:
         """Returns the message of a FlagstaffError in the active language."""

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.attribution import REASON, VERSION, reason_problem
+from flagstaff.admin.attribution import REASON, VERSION, mark_as_asking, reason_problem
 from flagstaff.admin.environment import environment_context
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes import Changed
@@ -123,7 +123,7 @@ def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) 
     """
     if CONFIRMED not in request.POST:
         return None
-    problems = []
+    problems = mark_as_asking(request)
     # An input of one line has no line breaks, and a page shows several blanks as one.
     if typed and request.POST.get(TYPED_KEY, "").split() != typed.split():
         problems.append(_("Not confirmed: type “%(text)s” exactly.") % {"text": typed})

@@ -171,14 +171,30 @@ def test_undo_over_a_newer_change_is_a_conflict_and_counts_the_users_once(
     url = undo_url(flag, version)
     data = confirmed(operator.get(url))
     update(KEY, {"description": "One"})
-    response = operator.post(url, data, follow=True)
-    assert messages_of(response)[0].startswith("Not saved: new_checkout has version")
+    response = operator.post(url, data | {"_reason": "too low"})
+    assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
     assert asks(response)
     assert state(flag) == (True, 5)
     monkeypatch.setattr("flagstaff.admin.planned.impact_of_change", count)
     operator.post(url, confirmed(response))
     assert state(flag) == (True, 25)
+    assert flag_history(KEY)[0].reason == "too low"
     assert counted == [KEY]
+
+
+def test_confirmed_undo_that_needs_no_page_asks_again_after_a_newer_change(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    # Without its version, the button alone would undo it at once.
+    version = set_rollout(KEY, 80).version
+    url = undo_url(flag, version)
+    data = confirmed(operator.get(url), _reason="too high")
+    update(KEY, {"description": "One"})
+    response = operator.post(url, data)
+    assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
+    assert state(flag) == (True, 80)
+    operator.post(url, confirmed(response))
+    assert (state(flag), flag_history(KEY)[0].reason) == ((True, 25), "too high")
 
 
 def test_message_about_allowed_users_says_no_false_number(

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
-from flagstaff.admin.attribution import VERSION
+from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow
 from flagstaff.admin.links import page_url
 from flagstaff.conf import conf
@@ -55,7 +55,8 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
             button.press(experiment.key, asked.form)
         except ExperimentError as error:
             if asked.form is None:
-                self.message_user(request, EXPERIMENT_TEXTS.translate(str(error)), messages.ERROR)
+                text = with_typed_reason(request, EXPERIMENT_TEXTS.translate(str(error)))
+                self.message_user(request, text, messages.ERROR)
                 return HttpResponseRedirect(request.get_full_path())
             asked.form.add_error(None, EXPERIMENT_TEXTS.translate(str(error)))
             return self._confirm(request, experiment, button, asked)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.rows import FlagRow, Row, find_row
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.local_formats import local_number, local_time_text
-from flagstaff.admin.attribution import VERSION
+from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
@@ -129,7 +129,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
                 "Not saved: the plan has changed since you opened the page. The page now shows the "
                 "present state; press the button again."
             )
-            self.message_user(request, text, messages.ERROR)
+            self.message_user(request, with_typed_reason(request, text), messages.ERROR)
         elif asks and (problems := problems_of(request, typed)) != []:
             context = {
                 "flagstaff_rows": [*preview(plan, button, flag), *(ahead.rows if ahead else [])],

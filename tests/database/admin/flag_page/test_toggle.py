@@ -173,15 +173,16 @@ def test_turn_on_after_a_newer_change_is_a_conflict_that_asks_again(operator: Cl
     url = toggle_url(off, "turn-on", f"{FLAGS}?q=a")
     data = confirmed(operator.get(url))
     set_rollout("a", 100)
-    response = operator.post(url, data, follow=True)
-    [message] = messages_of(response)
-    assert message.startswith("Not saved: a has version")
-    assert message.endswith("press the button again.")
-    assert response.redirect_chain == [(url, 302)]
+    response = operator.post(url, data | {"_reason": "release 42"})
+    [problem] = problems_of(response)
+    assert problem.startswith("Not saved: a has version")
+    assert problem.endswith("press the button again.")
     assert preview_of(response)["rollout"] == ["100 %", "100 %"]
     assert not is_enabled(off)
-    [message] = messages_of(operator.post(url, data | {"_reason": "release 42"}, follow=True))
-    assert message.endswith("press the button again. The reason that you typed: “release 42”.")
+    # The page asks for the present state, and keeps the reason.
+    operator.post(url, confirmed(response))
+    assert is_enabled(off)
+    assert flag_history("a")[0].reason == "release 42"
 
 
 @pytest.mark.parametrize(("rollout_percent", "typed"), [(5, ""), (100, "a")])

@@ -434,7 +434,8 @@ def test_change_that_is_refused_shows_the_reason(operator: Client, pending: Plan
     drive_recently()
     rollouts.start(KEY)
     changes.set_rollout(KEY, 7)
-    assert messages_of(press(operator, pending, "jump"))[0].startswith("Not saved: ")
+    # A conflict asks again.
+    assert problems_of(press(operator, pending, "jump"))[0].startswith("Not saved: ")
     assert rollout() == 7
 
 
