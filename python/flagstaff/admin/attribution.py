@@ -110,6 +110,7 @@ class AttributionMixin(ModelAdminMixin):
         After a conflict of what was confirmed, the view asks again and keeps the reason. Another
         FlagstaffError of a POST becomes a message, followed by a redirect to the same page.
         """
+        _remove_nul(request)
         made_by = attribution(request.user, source="admin", reason=_reason(request))
         with attributed(lambda: made_by):
             try:
@@ -138,6 +139,15 @@ class AttributionMixin(ModelAdminMixin):
             return self.translate_refusal(str(error))
         text = _("%(problem)s. The page now shows the present state; press the button again.")
         return text % {"problem": self.translate_refusal(error.problem)}
+
+
+def _remove_nul(request: HttpRequest) -> None:
+    """Removes NUL from the parameters of the URL, which PostgreSQL cannot compare with a text."""
+    if any("\0" in value for _name, values in request.GET.lists() for value in values):
+        given = request.GET.copy()
+        for name, values in request.GET.lists():
+            given.setlist(name, [value.replace("\0", "") for value in values])
+        request.GET = given  # type: ignore[assignment]
 
 
 def _reason(request: HttpRequest) -> str:

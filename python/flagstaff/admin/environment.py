@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Concatenate, ParamSpec
 
+from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
+from flagstaff._tables.sqlstate import is_missing_table
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.conf import conf
 
@@ -49,8 +54,34 @@ class EnvironmentMixin(AttributionMixin):
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> HttpResponse:
-        """Runs a view, and adds the environment to its page."""
-        return _with_environment(super().attributed_view(request, view, *args, **kwargs))
+        """Runs a view, and adds the environment to its page. Before a migration it says so."""
+        database = conf.database
+        # A query that fails must not end the surrounding transaction.
+        is_in_block = connections[database].in_atomic_block
+        try:
+            with transaction.atomic(using=database) if is_in_block else nullcontext():
+                response = super().attributed_view(request, view, *args, **kwargs)
+        except DatabaseError as error:
+            if not is_missing_table(error):
+                raise
+            response = self._page_before_migration(request)
+        return _with_environment(response)
+
+    def _page_before_migration(self, request: HttpRequest) -> HttpResponse:
+        problem = _("This page cannot be shown: the database lacks a table or a column.")
+        advice = _(
+            "Run “manage.py migrate”, and check that the database user may use the tables of "
+            "flagstaff."
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+            "media": self.media,
+            "problem": f"{problem} {advice}",
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "flagstaff/problem.html", context)
 
 
 def _with_environment(response: HttpResponse) -> HttpResponse:

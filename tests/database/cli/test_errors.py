@@ -158,6 +158,26 @@ def test_verb_in_the_place_of_a_key_is_an_error_with_advice(line: str, advice: s
     assert err.endswith(f"; write the key first: manage.py flags {advice}\n")
 
 
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("flagstaff_experiments_experiment", "experiments"),
+        ("flagstaff_experiments_experiment", "experiment color show"),
+        ("flagstaff_rollouts_plan", "plan new_checkout status"),
+        ("flagstaff_rollouts_plan", "plan new_checkout start --step 50:1h --step 100"),
+        ("flagstaff_cleanup_snooze", "stale"),
+        ("flagstaff_cleanup_snooze", "snooze new_checkout --until 2099-01-31"),
+    ],
+)
+def test_missing_table_of_an_app_is_an_error_that_names_migrate(table: str, line: str) -> None:
+    rows(f"ALTER TABLE {table} RENAME TO gone")
+    status, out, err = flags(*line.split())
+    assert (status, out) == (1, "")
+    assert re.fullmatch(
+        rf'CommandError: relation "{table}" does not exist; run "manage.py migrate"\n', err
+    )
+
+
 def test_missing_table_is_an_error_that_names_migrate() -> None:
     rows("ALTER TABLE flagstaff_featureflag RENAME TO gone")
     assert flags("off", "new_checkout") == (

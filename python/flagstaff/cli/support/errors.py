@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import NO_PRIVILEGE, UNDECODABLE, sqlstate
+from flagstaff._tables.sqlstate import NO_PRIVILEGE, UNDECODABLE, is_missing_table, sqlstate
 from flagstaff._text.counted import counted
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
@@ -49,8 +49,6 @@ _UNKNOWN = (
 )
 # PostgreSQL: insufficient privilege, read-only transaction.
 _FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
-# PostgreSQL: undefined table, undefined column.
-_MISSING_TABLE_STATES = {"42P01", "42703"}
 # MySQL: no privilege on the table or column, read-only server or transaction.
 _FORBIDDEN_NUMBERS = {1142, 1143, 1290, 1792}
 
@@ -91,7 +89,7 @@ def _database_error(error: DatabaseError) -> CommandError:
         return _command_error(f"the database rejected the change: {message}", REFUSED)
     if _is_forbidden(error):
         return _command_error(f"the database does not allow this: {message}", REFUSED)
-    if _is_missing_table(error):
+    if is_missing_table(error):
         message = f'{message}; run "manage.py migrate"'
     return _command_error(message, FAILED)
 
@@ -102,7 +100,3 @@ def _is_forbidden(error: DatabaseError) -> bool:
         or error.args[:1] in {(number,) for number in _FORBIDDEN_NUMBERS}
         or "readonly database" in str(error)
     )
-
-
-def _is_missing_table(error: DatabaseError) -> bool:
-    return sqlstate(error) in _MISSING_TABLE_STATES or "no such table" in str(error)
