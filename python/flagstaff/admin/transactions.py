@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._text.local_formats import local_number
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.release_rights import require_release
-from flagstaff.admin.undo_permissions import may_write
+from flagstaff.admin.undo_permissions import Write, may_write
 from flagstaff.changes import Changed, undo_transaction
 from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.conf import conf
@@ -26,7 +27,7 @@ from flagstaff.history import Event
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
-from flagstaff.history.transactions import Part, parts_beside
+from flagstaff.history.transactions import Part, Together, changes_together
 from flagstaff.history.user_names import names_of_users
 
 __all__ = ["RelatedChanges", "described_parts", "may_undo", "related_changes", "undo_permitted"]
@@ -42,9 +43,18 @@ class RelatedChanges:
     keys: tuple[tuple[str, str], ...]
     #: The number of changed rows that are not in `keys`.
     more: int
-    #: The number of all changed rows, the event's own included.
+    #: The number of all changed rows, the event's own included. If it is not exact, there are more.
     count: int
+    is_exact: bool
     may_undo: bool
+
+    @property
+    def label(self) -> str:
+        """The label of the button that undoes all."""
+        if not self.is_exact:
+            return _("Undo all")
+        text = ngettext("Undo all %(count)s", "Undo all %(count)s", self.count)
+        return text % {"count": local_number(self.count)}
 
     @property
     def sentence(self) -> SafeString:
@@ -53,7 +63,13 @@ class RelatedChanges:
             format_html('<a href="{}">{}</a>', url, key) if url else key for key, url in self.keys
         )
         keys = format_html_join(", ", "{}", ([link] for link in links))
-        if not self.more:
+        if not self.is_exact:
+            text = (
+                _("changed together with {keys} and at least {count} more")
+                if self.keys
+                else _("changed together with at least {count} more")
+            )
+        elif not self.more:
             text = _("changed together with {keys}")
         elif self.keys:
             text = ngettext(
@@ -73,13 +89,29 @@ class RelatedChanges:
 def related_changes(
     site: AdminSite, request: HttpRequest, events: Sequence[Event]
 ) -> dict[int, RelatedChanges]:
-    """Related changes by version, for the events whose transaction changed other rows too."""
-    parts = parts_beside(events)
-    lost = parts_without_value([part for some in parts.values() for part in some])
+    """Related changes by version, for the events whose transaction changed other rows too.
+
+    Few queries. Asks for each permission once.
+    """
+    together = changes_together(events, shown=_MAX_KEYS_SHOWN + 1)
+    lost = parts_without_value([part for one in together.values() for part in one.secret])
+    visible = {kind for kind in Kind if may_view(site, request, kind.model)}
+    # Object permissions are checked when the button is pressed.
+    samples = {(part.kind, _write(part)): part for one in together.values() for part in one.parts}
+    allowed = {
+        wanted: _may_undo_part(site, request, part, None) for wanted, part in samples.items()
+    }
+    may_undo = {
+        number: lost.isdisjoint(one.secret)
+        and all(allowed[part.kind, _write(part)] for part in one.parts)
+        for number, one in together.items()
+    }
     return {
-        event.version: _related(site, request, event, parts[event.transaction_id], lost)
+        event.version: _related(
+            site, event, found, visible, may_undo=may_undo[event.transaction_id]
+        )
         for event in events
-        if len(parts[event.transaction_id]) > 1
+        if (found := together.get(event.transaction_id)) and found.count > 1
     }
 
 
@@ -119,31 +151,29 @@ def described_parts(
 
 
 def _related(
-    site: AdminSite,
-    request: HttpRequest,
-    event: Event,
-    parts: list[Part],
-    lost: AbstractSet[Part],
+    site: AdminSite, event: Event, together: Together, visible: AbstractSet[Kind], *, may_undo: bool
 ) -> RelatedChanges:
-    others = [part for part in parts if (part.kind.value, part.pk) != (event.kind, event.object_pk)]
-    visible = {kind: may_view(site, request, kind.model) for kind in Kind}
-    shown = [part for part in others if visible[part.kind]][:_MAX_KEYS_SHOWN]
+    own = Kind(event.kind), event.object_pk
+    others = [part for part in together.parts if (part.kind, part.pk) != own]
+    shown = [part for part in others if part.kind in visible][:_MAX_KEYS_SHOWN]
     keys = tuple((part.key, _history_url(site, part)) for part in shown)
-    # Object permissions are checked when the button is pressed.
-    allowed = all(_may_undo_part(site, request, part, None) for part in parts)
-    allowed = allowed and lost.isdisjoint(parts)
-    return RelatedChanges(keys, len(others) - len(keys), len(parts), allowed)
+    count = together.count
+    return RelatedChanges(keys, count - 1 - len(keys), count, together.is_exact, may_undo)
 
 
 def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Model | None) -> bool:
-    """To undo a creation is to delete, to undo a deletion is to add. The page shows the row."""
+    """Whether the user may undo the part. The page before an undo shows the row."""
     admin = admin_of(site, part.kind.model)
     if admin is None or not admin.has_view_permission(request, row):
         return False
+    return may_write(admin, request, _write(part), row)
+
+
+def _write(part: Part) -> Write:
+    """To undo a creation is to delete, to undo a deletion is to add."""
     if part.creates and not part.deletes:
-        return may_write(admin, request, "delete", row)
-    is_deletion = part.deletes and not part.creates
-    return may_write(admin, request, "add" if is_deletion else "change", row)
+        return "delete"
+    return "add" if part.deletes and not part.creates else "change"
 
 
 def _row(part: Part) -> Model | None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
+from django.db import connections
 from django.db.models import Max, Min, QuerySet
 
+from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._text.times import aware
+from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE, Subject, subject_of
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import all_entries
+from flagstaff.history.versions import all_entries, of_transaction
 from flagstaff.models import Change
 
-__all__ = ["Part", "parts_beside", "parts_of"]
+__all__ = ["Part", "Together", "changes_together", "parts_of"]
+
+# A transaction may have changed all flags, and a page shows many transactions.
+_MAX_ENTRIES = 300
 
 
 @dataclass(frozen=True)
@@ -41,37 +48,71 @@ def parts_of(change: int) -> list[Part]:
     entry = all_entries().filter(id=change).first()
     if entry is None:
         return []
-    return _parts({entry.transaction_id: entry.at})[entry.transaction_id]
+    found = _read_parts(all_entries().filter(of_transaction(entry)))
+    return sorted(found, key=lambda part: (part.kind.value, part.key))
 
 
-def parts_beside(events: Collection[Event]) -> dict[int, list[Part]]:
-    """Returns the parts of the transactions of these events, by transaction."""
-    return _parts({event.transaction_id: event.at for event in events}) if events else {}
+@dataclass(frozen=True)
+class Together:
+    """What one transaction did, as far as a page shows it."""
+
+    #: The first parts of each kind that it created, deleted or changed, by key.
+    parts: tuple[Part, ...]
+    #: The number of all its parts. If it is not exact, there are more.
+    count: int
+    is_exact: bool
+    #: The parts about values that begin with a secret one.
+    secret: tuple[Part, ...]
 
 
-def _parts(times: Mapping[int, datetime]) -> dict[int, list[Part]]:
-    """`times` has one point in time of each transaction, by its number."""
-    near = min(times.values()) - MAX_TRANSACTION_AGE, max(times.values()) + MAX_TRANSACTION_AGE
-    found = all_entries().filter(transaction_id__in=list(times), at__range=near)
-    parts: dict[int, list[Part]] = defaultdict(list)
-    for transaction, part in _read_parts(found, times):
-        parts[transaction].append(part)
-    for some in parts.values():
-        some.sort(key=lambda part: (part.kind.value, part.key))
-    return parts
+def changes_together(events: Collection[Event], shown: int) -> dict[int, Together]:
+    """Returns what the transactions of these events did, by transaction. One query.
+
+    At least the first `shown` parts of each kind are returned. At most 300 entries of each
+    transaction are read.
+    """
+    if not events:
+        return {}
+    connection = connections[conf.database]
+    times = {event.transaction_id: aware(event.at) for event in events}
+    parameters = {
+        "transactions": list(times),
+        "times": list(times.values()),
+        "age": MAX_TRANSACTION_AGE,
+        "limit": _MAX_ENTRIES + 1,
+        "shown": shown,
+        "tables": [connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind],
+    }
+    rows = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("transactions_v1"), own_names(connection)), parameters)
+        for transaction, *row in cursor.fetchall():
+            rows[transaction].append(row)
+    return {transaction: _together(some) for transaction, some in rows.items()}
 
 
-def _read_parts(
-    found: QuerySet[Change], times: Mapping[int, datetime]
-) -> Iterator[tuple[int, Part]]:
+def _together(rows: Collection[list[Any]]) -> Together:
+    """`rows` are those of `transactions_v1`, without the transaction."""
+    parts, secret, counts, is_exact = [], [], {}, True
+    for entries, alike, is_secret, relation, *values in rows:
+        part = Part(Kind.of(relation), *values)
+        parts.append(part)
+        secret += [part] if is_secret else []
+        counts[part.kind, part.creates, part.deletes] = alike
+        is_exact = entries <= _MAX_ENTRIES
+    parts.sort(key=lambda part: (part.kind.value, part.key))
+    return Together(tuple(parts), sum(counts.values()), is_exact, tuple(secret))
+
+
+def _read_parts(found: QuerySet[Change]) -> Iterator[Part]:
+    """`found` are the entries of one transaction."""
     groups = found.order_by().values("transaction_id", "relation", "object_pk")
     ends: dict[Subject, dict[str, tuple[int, int]]] = defaultdict(dict)
-    for group in groups.annotate(first=Min("id"), last=Max("id"), since=Min("at")):
-        if abs(group["since"] - times[group["transaction_id"]]) <= MAX_TRANSACTION_AGE:
-            ends[subject_of(group)][group["relation"]] = group["first"], group["last"]
+    for group in groups.annotate(first=Min("id"), last=Max("id")):
+        ends[subject_of(group)][group["relation"]] = group["first"], group["last"]
     ids = {entry for ranges in ends.values() for one in ranges.values() for entry in one}
     details = _details(ids)
-    for (transaction, kind, pk), ranges in ends.items():
+    for (_transaction, kind, pk), ranges in ends.items():
         first = min(low for low, _ in ranges.values())
         last = max(high for _, high in ranges.values())
         # SQL may write the allowed users before their flag. Only the entries of the row say
@@ -79,7 +120,7 @@ def _read_parts(
         low, high = ranges.get(kind.row_relation, (first, last))
         creates = details[low][1] == "insert"
         deletes = details[high][1] in {"delete", "truncate"}
-        yield transaction, Part(kind, pk, details[high][0], first, last, creates, deletes)
+        yield Part(kind, pk, details[high][0], first, last, creates, deletes)
 
 
 def _details(ids: Collection[int]) -> dict[int, tuple[str, str]]:

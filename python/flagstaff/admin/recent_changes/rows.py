@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, partial
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
@@ -18,7 +19,7 @@ from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
 from flagstaff.admin.transactions import related_changes
-from flagstaff.admin.undo_permissions import may_write, write_to_undo
+from flagstaff.admin.undo_permissions import Write, may_write, write_to_undo
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 
@@ -50,20 +51,23 @@ class Row:
     undo_url: str = ""
     undo_label: str = ""
     undo_all_url: str = ""
-    undo_all_count: int = 0
+    undo_all_label: str = ""
 
 
 def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back: str) -> list[Row]:
     """Returns the rows of events. The number of queries does not depend on that of events."""
     existing = _existing(events)
     related = related_changes(site, request, events)
+    # Asked once for each kind and action: a project's own admin may query.
+    may_write_kind = cache(partial(_may_write, site, request))
     rows = []
     for event, cells in zip(events, event_cells(request, events), strict=True):
         kind = Kind(event.kind)
         is_deleted = (event.kind, event.object_pk) not in existing
         has_page = admin_of(site, kind.model) is not None and not is_deleted
         together = related.get(event.version)
-        may_undo = _may_undo(site, request, event, is_deleted=is_deleted)
+        is_possible = _is_undoable(event, is_deleted=is_deleted)
+        may_undo = is_possible and may_write_kind(kind, write_to_undo(event))
         history = page_url(site, kind.model, "history", event.object_pk) if has_page else ""
         rows.append(
             Row(
@@ -88,7 +92,7 @@ def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back
                 undo_all_url=transaction_url(site, event.version, back)
                 if together and together.may_undo
                 else "",
-                undo_all_count=together.count if together else 0,
+                undo_all_label=f"{together.label}…" if together else "",
             )
         )
     return rows
@@ -115,11 +119,14 @@ def _is_readable(kind: Kind, pk: str) -> bool:
     return True
 
 
-def _may_undo(site: AdminSite, request: HttpRequest, event: Event, *, is_deleted: bool) -> bool:
-    """Whether the user may undo an event. The page of the undo also checks the row itself."""
-    admin = admin_of(site, Kind(event.kind).model)
-    is_secret = any(one.secret and one.field == "value" for one in event.differences)
+def _is_undoable(event: Event, *, is_deleted: bool) -> bool:
+    """Whether an event may be undone, if its row and the user allow it."""
+    is_secret = any(one.secret for one in event.differences)
     is_lost = is_secret and event.action != "create"
-    if admin is None or is_lost or is_deleted is not (event.action == "delete"):
-        return False
-    return may_write(admin, request, write_to_undo(event))
+    return not is_lost and is_deleted is (event.action == "delete")
+
+
+def _may_write(site: AdminSite, request: HttpRequest, kind: Kind, write: Write) -> bool:
+    """Whether the user may do this to rows of a kind. The page of an undo checks the row itself."""
+    admin = admin_of(site, kind.model)
+    return admin is not None and may_write(admin, request, write)

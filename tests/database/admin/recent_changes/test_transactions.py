@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as
+from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes import (
     create,
     delete,
@@ -23,7 +26,7 @@ from flagstaff.changes import (
     update,
     update_value,
 )
-from flagstaff.history import flag_history, flag_version
+from flagstaff.history import flag_history, flag_version, transactions
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
@@ -35,8 +38,10 @@ from tests.support.admin_pages import (
     rows_of,
     staff,
 )
+from tests.support.sql import rows as sql_rows
 from tests.support.terminals import open_shop
 
+RECENT = "/admin/flagstaff/recentchange/"
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,6 +107,54 @@ def test_many_related_changes_are_truncated_with_few_queries(operator: Client) -
         "changed together with flag_00, flag_01, flag_02, flag_03, flag_04 and 7 more"
     ]
     assert buttons(html)[0][1] == "Undo all 13"
+
+
+def change_all(transactions: int, flag_count: int) -> None:
+    """Flags that each of these transactions has changed."""
+    first = FeatureFlag.objects.count()
+    keys = (f"flag_{first + number:03}" for number in range(flag_count))
+    FeatureFlag.objects.bulk_create(FeatureFlag(key=key) for key in keys)
+    for number in range(transactions):
+        FeatureFlag.objects.update(description=str(number))
+
+
+@pytest.mark.parametrize("url", ["history", "recent changes"])
+def test_page_reads_and_asks_as_much_for_many_large_transactions(
+    url: str, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    may_change = FeatureFlagAdmin.has_change_permission
+    monkeypatch.setattr(
+        FeatureFlagAdmin,
+        "has_change_permission",
+        lambda self, request, obj=None: asked.append(obj) or may_change(self, request, obj),
+    )
+
+    def figures() -> tuple[int, int, int]:
+        """The numbers of queries, of keys read of a transaction, and of asked permissions."""
+        asked.clear()
+        page_url = history_url("new_checkout") if url == "history" else RECENT
+        with CaptureQueriesContext(connection) as queries:
+            page(operator, page_url)
+        [read] = [one["sql"] for one in queries if "PARTITION BY transaction_id" in one["sql"]]
+        keys = Counter(row[0] for row in sql_rows(read))
+        return len(queries), max(keys.values()), len(asked)
+
+    change_all(3, 10)
+    few = figures()
+    change_all(3, 60)
+    assert figures() == few
+
+
+def test_very_large_transaction_is_counted_in_part(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "_MAX_ENTRIES", 20)
+    change_all(1, 30)
+    html = page(operator, history_url("summer_banner"))
+    [sentence] = related(html)
+    assert re.fullmatch(r"changed together with (\w+, ){4}\w+ and at least 15 more", sentence)
+    assert buttons(html)[0][1] == "Undo all"
 
 
 def test_confirmed_undo_restores_all_and_records_actor(operator: Client, admin_user: User) -> None:
