@@ -52,7 +52,8 @@ def constant_since(
 
     `allowed` is the number of allowed users. A flag without an entry has not changed since
     `unchanged_since`; None if that is not known. The period is not known either if the newest entry
-    is not about the present configuration, because then the history lacks a change.
+    is not about the present configuration, because then the history lacks a change. Changes of a
+    disabled flag may be left out, as they change no result.
     """
     result = constant_result(configuration, has_allowed_users=allowed != 0)
     if result is None:
@@ -64,7 +65,7 @@ def constant_since(
         if isinstance(change, AllowedUsersChange):
             allowed += change.removed - change.added
         else:
-            if is_newest and change.after != configuration:
+            if is_newest and not _is_continued(change.after, configuration):
                 return None
             is_newest = False
             if change.is_creation:
@@ -75,3 +76,9 @@ def constant_since(
         if constant_result(configuration, has_allowed_users=allowed != 0) is not result:
             return Constant(result, since, is_exact=True)
     return None if since is None else Constant(result, since, is_exact=False)
+
+
+def _is_continued(after: Configuration | None, present: Configuration) -> bool:
+    """Whether a change can be the newest one: a disabled flag may have changed since."""
+    stayed_disabled = after is not None and not after.enabled and not present.enabled
+    return after == present or stayed_disabled

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff.cleanup.columns import OptionalColumns, optional_columns
 from flagstaff.cleanup.past import configuration_of
@@ -63,20 +65,22 @@ class FlagRow:
 
 def read_flags(selection: Selection) -> list[FlagRow]:
     """Returns the selected flags, by key. One query, or none for rows that were read already."""
+    # Once, because a setting says which model it is.
+    read = partial(_flag, has_rules=rules_field(conf.flag_model) is not None)
     if selection.rows is not None:
-        return [_flag(row, allowed) for row, allowed in selection.rows if row.key is not None]
+        return [read(row, allowed) for row, allowed in selection.rows if row.key is not None]
     # Evaluations cannot use a row without a key, which a project's own table may have.
     rows = all_rows(conf.flag_model).filter(selection.condition).exclude(key=None).order_by("key")
     rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
-    return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
+    return [read(row, getattr(row, _ALLOWED)) for row in counted]
 
 
-def _flag(row: Any, allowed: int) -> FlagRow:
+def _flag(row: Any, allowed: int, *, has_rules: bool) -> FlagRow:
     return FlagRow(
         pk=str(row.pk),
         key=row.key,
         columns=optional_columns(row),
-        configuration=configuration_of(row),
+        configuration=configuration_of(row, has_rules=has_rules),
         allowed=allowed,
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Case, F, Func, IntegerField, Max, Q, TextField, Value, When, Window
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import RowNumber
+from django.db import connections
 
 from flagstaff._tables.model_fields import column_of, rules_field
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._text.json_text import read_json
 from flagstaff._text.times import aware
 from flagstaff.cleanup.constant import AllowedUsersChange, RowChange
@@ -24,33 +23,68 @@ from flagstaff.history.versions import all_entries, require_history, require_tri
 from flagstaff.models import Change
 
 __all__ = [
-    "Entry",
+    "Past",
     "PastChange",
-    "WantedEntries",
-    "changes_of",
+    "WantedPast",
     "configuration_of",
     "history_problem",
     "history_since",
-    "key_since",
-    "keys_since",
-    "read_changes",
-    "time_of",
+    "read_past",
 ]
 
 PastChange = RowChange | AllowedUsersChange
-#: The columns of an entry that are read.
-Entry = Mapping[str, Any]
 
+_PACKAGE = "flagstaff.cleanup"
 _FLAG = Kind.FLAG.row_relation
-_SIDES = ("old", "new")
-_FIELDS = ("object_pk", "relation", "action", "at")
-_LENGTH = "pg_catalog.jsonb_array_length"
 
 
-def configuration_of(flag: Any) -> Configuration:
-    """Returns the present configuration of a flag. A project's own table may hold NULL."""
-    field = rules_field(conf.flag_model)
-    rules = None if field is None else getattr(flag, field.name)
+@dataclass(frozen=True)
+class WantedPast:
+    """A flag, by the text of its primary key, and what is wanted of its history."""
+
+    pk: str
+    #: Whether the changes that may have changed its result are wanted.
+    is_constant: bool
+    #: Whether they include those of its allowed users: they do not matter while it is on for all.
+    is_off: bool
+    #: Whether it matters since when it has its key.
+    is_unused: bool = False
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the history says about flags, by their primary keys."""
+
+    #: The changes that may have changed the result, newest first.
+    changes: Mapping[str, Sequence[PastChange]]
+    #: When flags were created or got their keys, if that was since a time.
+    keys_since: Mapping[str, datetime]
+
+
+class _Entry(NamedTuple):
+    """A line of `decisive_entries_v1` without its flag."""
+
+    part: str
+    id: int
+    relation: str
+    action: str
+    at: datetime
+    old_enabled: str | None
+    new_enabled: str | None
+    old_percent: str | None
+    new_percent: str | None
+    old_rules: str | None
+    new_rules: str | None
+    old_users: int
+    new_users: int
+
+
+def configuration_of(flag: Any, *, has_rules: bool) -> Configuration:
+    """Returns the present configuration of a flag. A project's own table may hold NULL.
+
+    `has_rules` says whether its model has rules.
+    """
+    rules = flag.rules if has_rules else None
     return Configuration(bool(flag.enabled), flag.rollout_percent or 0, _or_none(rules))
 
 
@@ -75,113 +109,75 @@ def history_since() -> datetime | None:
     return None if first is None else aware(first)
 
 
-def changes_of(
-    wanted: WantedEntries, *, newest: int | None = None
-) -> Mapping[str, Sequence[Entry]]:
-    """Returns the entries of flags by the text of their primary key, newest first. One query.
+def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | None) -> Past:
+    """Returns what the history says about flags. One query.
 
-    With `newest`, only so many of each flag. `read_changes` reads them.
+    `since` is that of `Past.keys_since`. With `newest`, only so many changes of each flag are read;
+    without it, its oldest change of all is the last one. Flags without one are left out.
     """
-    entries = all_entries().filter(wanted.condition)
-    if newest is not None:
-        place = Window(RowNumber(), partition_by="object_pk", order_by="-id")
-        ids = entries.order_by().annotate(place=place).filter(place__lte=newest).values("id")
-        entries = all_entries().filter(id__in=ids)
-    found: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries.order_by("-id").values(*_FIELDS, **_columns()):
-        found[entry["object_pk"]].append(entry)
-    return found
+    has_rules = rules_field(conf.flag_model) is not None
+    entries: dict[str, list[_Entry]] = defaultdict(list)
+    keys_since = {}
+    for pk, *values in _query(wanted, since, newest):
+        entry = _Entry(*values)
+        if entry.part == "named":
+            keys_since[pk] = aware(entry.at)
+        else:
+            entries[pk].append(entry)
+    changes = {
+        pk: [_change(entry, has_rules=has_rules) for entry in sorted(found, key=_place)]
+        for pk, found in entries.items()
+    }
+    return Past(changes, keys_since)
 
 
-def key_since(entries: Sequence[Entry], since: datetime) -> datetime | None:
-    """Returns when a flag was created or got its key, if that was since a time."""
-    for entry in entries:
-        at = time_of(entry)
-        if at < since:
-            return None
-        if entry["relation"] == _FLAG and entry["old_key"] != entry["new_key"]:
-            return at
-    return None
-
-
-def time_of(entry: Entry) -> datetime:
-    """Returns the time of an entry."""
-    return aware(entry["at"])
-
-
-def read_changes(entries: Sequence[Entry]) -> Iterator[PastChange]:
-    """Yields the changes of entries. Reads only as far as the caller goes."""
-    return map(_change, entries)
-
-
-@dataclass(frozen=True)
-class WantedEntries:
-    """The entries to read, by the text of the primary keys of flags."""
-
-    #: All about the row of these flags.
-    rows: Collection[str]
-    #: All about the allowed users of these flags: while a flag is on for everyone, they do not
-    #: matter.
-    users: Collection[str]
-    #: About the row of these flags since a time.
-    recent: Collection[str] = ()
-    since: datetime | None = None
-
-    @property
-    def condition(self) -> Q:
-        """The condition of the entries."""
-        found = Q(relation=_FLAG, object_pk__in=self.rows)
-        found |= Q(relation=ALLOWED_USERS, object_pk__in=self.users)
-        if not self.recent:
-            return found
-        return found | Q(relation=_FLAG, object_pk__in=self.recent, at__gte=self.since)
-
-
-def keys_since(pks: Collection[str], since: datetime) -> dict[str, datetime]:
-    """Returns when flags were created or got their keys, if that was since a time. One query."""
-    model = conf.flag_model
-    before = KeyTextTransform(column_of(model, "key"), "old")
-    found = all_entries().filter(relation=_FLAG, object_pk__in=pks, at__gte=since)
-    changed = found.alias(before=before).filter(Q(before=None) | ~Q(before=F("key")))
-    newest = changed.order_by().values("object_pk").annotate(newest=Max("at"))
-    return {pk: aware(at) for pk, at in newest.values_list("object_pk", "newest")}
-
-
-def _columns() -> dict[str, Any]:
-    """The parts of entries that are read, as text: not the whole rows, nor lists of users."""
-    model = conf.flag_model
+def _query(
+    wanted: Collection[WantedPast], since: datetime, newest: int | None
+) -> Sequence[Sequence[Any]]:
+    connection, model = connections[conf.database], conf.flag_model
+    columns = {one: column_of(model, one) for one in ("key", "enabled", "rollout_percent")}
     rules = rules_field(model)
-    columns: dict[str, Any] = {}
-    for side in _SIDES:
-        columns[f"{side}_key"] = KeyTextTransform(column_of(model, "key"), side)
-        columns[f"{side}_enabled"] = KeyTextTransform(column_of(model, "enabled"), side)
-        columns[f"{side}_percent"] = KeyTextTransform(column_of(model, "rollout_percent"), side)
-        columns[f"{side}_rules"] = (
-            Value(None, TextField()) if rules is None else KeyTextTransform(str(rules.column), side)
-        )
-        number = Func(F(side), function=_LENGTH, output_field=IntegerField())
-        columns[f"{side}_users"] = Case(When(relation=ALLOWED_USERS, then=number), default=0)
-    return columns
+    columns["rules"] = "rules" if rules is None else str(rules.column)
+    texts = {one: name.replace("'", "''").replace("%", "%%") for one, name in columns.items()}
+    quoted = {one: f"'{text}'" for one, text in texts.items()}
+    statement = fill(sql("decisive_entries_v1", _PACKAGE), own_names(connection) | quoted)
+    parameters = {
+        "pks": [one.pk for one in wanted],
+        "with_state": [one.is_constant for one in wanted],
+        "with_users": [one.is_off for one in wanted],
+        "with_key": [one.is_unused for one in wanted],
+        "table": connection.ops.quote_name(model._meta.db_table),
+        "since": since,
+        "newest": newest,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall()
 
 
-def _change(entry: Mapping[str, Any]) -> PastChange:
-    at = aware(entry["at"])
-    if entry["relation"] == ALLOWED_USERS:
-        return AllowedUsersChange(at, added=entry["new_users"], removed=entry["old_users"])
-    before, after = (_recorded(entry, side) for side in _SIDES)
-    return RowChange(at, before, after, is_creation=entry["action"] == Change.Action.INSERT)
+def _place(entry: _Entry) -> tuple[int, int]:
+    return entry.part == "oldest", -entry.id
 
 
-def _recorded(entry: Mapping[str, Any], side: str) -> Configuration | None:
+def _change(entry: _Entry, *, has_rules: bool) -> PastChange:
+    at = aware(entry.at)
+    if entry.relation == ALLOWED_USERS:
+        return AllowedUsersChange(at, added=entry.new_users, removed=entry.old_users)
+    old_rules, new_rules = (entry.old_rules, entry.new_rules) if has_rules else (None, None)
+    after = _recorded(entry.new_enabled, entry.new_percent, new_rules)
+    before = _recorded(entry.old_enabled, entry.old_percent, old_rules)
+    return RowChange(at, before, after, is_creation=entry.action == Change.Action.INSERT)
+
+
+def _recorded(enabled: str | None, percent: str | None, rules: str | None) -> Configuration | None:
     """Returns a configuration of an entry; None if it lacks a column, or has no row."""
-    enabled, percent = entry[f"{side}_enabled"], entry[f"{side}_percent"]
     if enabled is None or percent is None or not percent.isdigit():
         return None
-    rules = entry[f"{side}_rules"]
-    read = None if rules is None else read_json(rules)
-    return Configuration(enabled == "true", int(percent), _or_none(read))
+    # Entries that are older than the column have no rules either.
+    read = None if rules is None or rules == "[]" else read_json(rules)
+    return Configuration(enabled == "true", int(percent), read)
 
 
 def _or_none(rules: object) -> object:
-    """Returns None for no rules. Entries that are older than the column have none either."""
+    """Returns None for no rules."""
     return None if rules == [] else rules

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from flagstaff._extensions import optional_apps
-from flagstaff.cleanup import past
 from flagstaff.cleanup.columns import OptionalColumns
 from flagstaff.cleanup.constant import Constant, constant_since
 from flagstaff.cleanup.flag_rows import FlagRow
+from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
 
 __all__ = ["Periods", "periods_of"]
 
 # Of most flags, the newest change began the period.
-_NEWEST = 10
+_NEWEST = 1
 
 
 @dataclass(frozen=True)
@@ -33,54 +33,48 @@ def periods_of(
     since: datetime,
     planned: Collection[str] | None = None,
 ) -> Periods:
-    """Returns the periods of flags. Makes one or two queries, and more for long histories.
+    """Returns the periods of flags. Makes up to three queries, however long the history is.
 
     `unused` are the primary keys of flags that were not evaluated since a time: a new key explains
     that. `planned` are those of flags that an app is about to change, if they are known.
     """
-    constant = [flag for flag in flags if flag.result is not None]
     # Of most flags that were created since, the row itself says so.
-    recent = [flag.pk for flag in flags if flag.pk in unused]
-    if not constant and not recent:
+    wanted = [_wanted(flag, is_unused=flag.pk in unused) for flag in flags]
+    wanted = [one for one in wanted if one.is_constant or one.is_unused]
+    if not wanted:
         return Periods()
-    wanted = past.WantedEntries(*_pks_of(constant), recent, since)
-    entries = past.changes_of(wanted, newest=_NEWEST)
-    found, longer = _read_constant(constant, entries, newest=_NEWEST)
-    if longer:
-        found |= _read_constant(longer, past.changes_of(past.WantedEntries(*_pks_of(longer))))[0]
-    keys, unread = _read_keys(recent, entries, since)
-    keys |= past.keys_since(unread, since) if unread else {}
-    return Periods(_without_plans(found, planned), keys)
+    past = read_past(wanted, since, newest=_NEWEST)
+    constant = [flag for flag in flags if flag.result is not None]
+    found, undecided = _periods([flag for flag in constant if flag.pk in past.changes], past)
+    undecided += [flag for flag in constant if flag.pk not in past.changes]
+    if undecided:
+        whole = read_past([_wanted(flag) for flag in undecided], since, newest=None)
+        found |= _periods(undecided, whole)[0]
+    return Periods(_without_plans(found, planned), past.keys_since)
 
 
-def _pks_of(constant: Sequence[FlagRow]) -> tuple[list[str], list[str]]:
-    off = [flag.pk for flag in constant if flag.result is False]
-    return [flag.pk for flag in constant], off
+def _wanted(flag: FlagRow, *, is_unused: bool = False) -> WantedPast:
+    return WantedPast(flag.pk, flag.result is not None, flag.result is False, is_unused)
 
 
-def _read_constant(
-    flags: Sequence[FlagRow],
-    entries: Mapping[str, Sequence[past.Entry]],
-    newest: int | None = None,
-) -> tuple[dict[str, Constant], list[FlagRow]]:
-    """Returns the periods, and the flags of which the `newest` entries are too few."""
+def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant], list[FlagRow]]:
+    """Returns the periods, and the flags whose period may have begun in changes not yet read."""
     # Looked up only if a flag has no entry.
-    has_bound = all(flag.pk in entries for flag in flags)
-    bound = None if has_bound else past.history_since()
-    found, longer = {}, []
+    has_bound = all(flag.pk in past.changes for flag in flags)
+    bound = None if has_bound else history_since()
+    found, undecided = {}, []
     for flag in flags:
-        of_flag = entries.get(flag.pk, ())
         period = constant_since(
             flag.configuration,
             flag.allowed,
-            past.read_changes(of_flag),
+            past.changes.get(flag.pk, ()),
             unchanged_since=_unchanged_since(flag.columns, bound),
         )
         if period is not None:
             found[flag.pk] = period
-            if newest is not None and not period.is_exact and len(of_flag) >= newest:
-                longer.append(flag)
-    return found, longer
+            if not period.is_exact:
+                undecided.append(flag)
+    return found, undecided
 
 
 def _unchanged_since(columns: OptionalColumns, history: datetime | None) -> datetime | None:
@@ -89,21 +83,6 @@ def _unchanged_since(columns: OptionalColumns, history: datetime | None) -> date
         return None
     times = (history, columns.created_at, columns.changed_at)
     return max(one for one in times if one is not None)
-
-
-def _read_keys(
-    pks: Sequence[str], entries: Mapping[str, Sequence[past.Entry]], since: datetime
-) -> tuple[dict[str, datetime], list[str]]:
-    """Returns the times of the keys, and the flags of which not all entries were read."""
-    found = {pk: past.key_since(entries.get(pk, ()), since) for pk in pks}
-    unread = [
-        pk
-        for pk, at in found.items()
-        if at is None
-        and len(of_flag := entries.get(pk, ())) >= _NEWEST
-        and past.time_of(of_flag[-1]) >= since
-    ]
-    return {pk: at for pk, at in found.items() if at is not None}, unread
 
 
 def _without_plans(

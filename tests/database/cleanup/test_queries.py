@@ -265,3 +265,33 @@ def test_number_of_queries_does_not_depend_on_the_number_of_flags() -> None:
     )
     assert count() == one
     assert one <= 8
+
+
+def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> None:
+    def read() -> tuple[int, int]:
+        """The numbers of queries, and of entries read."""
+        with CaptureQueriesContext(connection) as queries:
+            assess_flags()
+        found = [one["sql"] for one in queries if "AS part" in one["sql"]]
+        return len(queries), sum(len(rows(one)) for one in found)
+
+    make_flag("on", rollout_percent=100)
+    make_flag("off", enabled=False)
+    before = read()
+    for number in range(50):
+        FeatureFlag.objects.update(description=str(number))
+        FeatureFlag.objects.filter(key="off").update(rollout_percent=number)
+    assert read() == before
+    # The creation of each flag, as the begin of its period and of its key.
+    assert before[1] <= 4
+
+
+def test_decisive_entries_are_found_by_indexes_of_them_alone() -> None:
+    make_flag(rollout_percent=100)
+    with CaptureQueriesContext(connection) as queries:
+        assess_flags()
+    [query] = [one["sql"] for one in queries if "AS part" in one["sql"]]
+    rows("SET LOCAL enable_seqscan = off")
+    plan = str(rows(f"EXPLAIN {query}"))
+    assert "flagstaff_change_state" in plan
+    assert "flagstaff_change_named" in plan

@@ -27,7 +27,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Cast, Coalesce
-from django.db.models.lookups import In, LessThan
+from django.db.models.lookups import LessThan
 
 from flagstaff._tables.model_fields import find_field, rules_field, through_model
 from flagstaff._tables.names import own_names
@@ -128,13 +128,12 @@ def changed_since(model: type[Model], since: datetime) -> Q:
     found = Q(changed_at__gte=since) if find_field(model, "changed_at") else Q(pk__in=[])
     if connections[conf.database].vendor != "postgresql":
         return found
-    entries = all_entries().filter(relation__in=Kind.FLAG.relations)
-    # Walks back from the newest entry: there is no index of the times.
-    before = all_rows(Change).filter(at__lt=since)
-    newest_before = Subquery(before.order_by("-id").values("id")[:1])
-    changed = entries.filter(id__gt=Coalesce(newest_before, 0)).order_by()
-    pk = Cast("pk", TextField())
-    return found | Q(In(pk, changed.values("object_pk").query))
+    first = Subquery(all_rows(Change).filter(at__gte=since).order_by("at").values("id")[:1])
+    # In this form, the server looks up each flag if there are many changes since.
+    of_flag = all_entries().filter(
+        relation__in=Kind.FLAG.relations, object_pk=Cast(OuterRef("pk"), TextField())
+    )
+    return found | Q(Exists(of_flag.filter(id__gte=first)))
 
 
 class _WasEvaluated(Func):
