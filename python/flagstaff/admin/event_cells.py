@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 
 from flagstaff._text.local_formats import local_time_text
 from flagstaff._text.truncated import truncated
@@ -21,12 +22,14 @@ from flagstaff.history.describe import (
     more_characters,
     source_label,
 )
+from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
-from flagstaff.history.reading import events_of
+from flagstaff.history.reading import read_events
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
+from flagstaff.history.versions import entries
 from flagstaff.history.whole_values import with_whole_values
 
-__all__ = ["event_cells", "visible_events", "without_users"]
+__all__ = ["csv_response", "event_cells", "visible_events", "without_users"]
 
 # Characters of a whole value, which is folded: a page has up to 100 of them.
 _MAX_WHOLE = 4_000
@@ -40,10 +43,20 @@ def visible_events(  # noqa: PLR0913 (which row, which events, and how much of t
     before: int | None = None,
     limit: int | None = None,
     shorten: bool = True,
-) -> list[Event]:
-    """Returns the events of a row, newest first, without users who may not be seen."""
-    events = events_of(kind, pk, before=before, limit=limit, shorten=shorten)
-    return events if may_see_users(request.user) else [without_users(event) for event in events]
+) -> Iterator[Event]:
+    """Yields the events of a row, newest first, without users who may not be seen."""
+    events = read_events(kind, entries(kind, pk), before=before, limit=limit, shorten=shorten)
+    return events if may_see_users(request.user) else map(without_users, events)
+
+
+def csv_response(events: Iterator[Event], filename: str) -> StreamingHttpResponse:
+    """Returns the events as CSV, which is sent while they are read."""
+    # A first event is read here, so that a problem is not in the middle of the response.
+    first = list(islice(events, 1))
+    lines = csv_lines(chain(first, events))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return response
 
 
 def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
 from flagstaff._text.storable import is_storable
 from flagstaff.admin.confirmation import parse_version, version_text
-from flagstaff.admin.event_cells import event_cells, visible_events
+from flagstaff.admin.event_cells import csv_response, event_cells, visible_events
 from flagstaff.admin.history_buttons import HistoryButtonsMixin
 from flagstaff.admin.history_texts import missing_text
 from flagstaff.admin.recent_changes.urls import key_url
@@ -23,7 +23,7 @@ from flagstaff.admin.undo_permissions import may_write, write_to_undo
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.restore_version import versions_without_value
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history import Event, as_csv
+from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, has_history, version_of
 
@@ -37,9 +37,9 @@ class HistoryMixin(HistoryButtonsMixin):
 
     object_history_template = "flagstaff/history.html"
 
-    def history_view(
+    def history_view(  # type: ignore[override]  # The CSV is a stream.
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         """The history as a page, or as CSV. A POST undoes or restores."""
         # Checks that the object exists, and that the user may view it.
         response = super().history_view(request, object_id, extra_context)
@@ -53,7 +53,8 @@ class HistoryMixin(HistoryButtonsMixin):
         if UNDO in request.GET:
             return self._open_undo(request, row)
         if request.GET.get("format") == "csv":
-            return _csv_response(self._events(request, row, None, shorten=False))
+            events = self._events(request, row, None, shorten=False)
+            return csv_response(events, "history.csv")
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
 
@@ -76,7 +77,7 @@ class HistoryMixin(HistoryButtonsMixin):
             return HttpResponseRedirect(request.path)
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
-        events = self._events(request, row, _PAGE_SIZE + 1, shorten=True)
+        events = list(self._events(request, row, _PAGE_SIZE + 1, shorten=True))
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         version = version_of(self.row_kind, row.pk)
         related = related_changes(self.admin_site, request, shown)
@@ -109,18 +110,12 @@ class HistoryMixin(HistoryButtonsMixin):
 
     def _events(
         self, request: HttpRequest, row: Row, limit: int | None, *, shorten: bool
-    ) -> list[Event]:
+    ) -> Iterator[Event]:
         before = request.GET.get("before", "")
         older_than = parse_version(before) if before.isascii() and before.isdigit() else None
         return visible_events(
             request, self.row_kind, row.pk, before=older_than, limit=limit, shorten=shorten
         )
-
-
-def _csv_response(events: list[Event]) -> HttpResponse:
-    response = HttpResponse(as_csv(events), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="history.csv"'
-    return response
 
 
 def _is_lost(event: Event, lost: Collection[int]) -> bool:
@@ -129,6 +124,6 @@ def _is_lost(event: Event, lost: Collection[int]) -> bool:
     `lost` are the versions without a value, among them those before the events.
     """
     return any(
-        one.field == "value" and (one.secret or event.first - 1 in lost)
+        one.secret or (one.field == "value" and event.first - 1 in lost)
         for one in event.differences
     )

@@ -26,6 +26,7 @@ __all__ = [
     "events_of",
     "flag_history",
     "range_of_event",
+    "read_events",
     "segment_history",
     "value_history",
     "was_ever_secret",
@@ -110,6 +111,22 @@ def events_among(  # noqa: PLR0913 (which entries, which events, and how much of
     shorten: bool = False,
 ) -> list[Event]:
     """Returns the events that these entries of one kind make up, newest first."""
+    events = read_events(
+        kind, found, before=before, limit=limit, all_users=all_users, shorten=shorten
+    )
+    return list(events)
+
+
+def read_events(  # noqa: PLR0913 (which entries, which events, and how much of them)
+    kind: Kind,
+    found: QuerySet[Change],
+    *,
+    before: int | None = None,
+    limit: int | None = None,
+    all_users: bool = False,
+    shorten: bool = False,
+) -> Iterator[Event]:
+    """Yields the same events as `events_among`, in batches as the caller iterates."""
     newest_first = read_entries(
         found,
         max_users=None if all_users else _MAX_USERS,
@@ -118,7 +135,7 @@ def events_among(  # noqa: PLR0913 (which entries, which events, and how much of
         long_value=column_of(kind.model, "value") if shorten and kind is Kind.VALUE else None,
     )
     events = _events(kind, found, newest_first, before, None if all_users else _MAX_USERS)
-    return list(islice(events, limit))
+    return islice(events, limit)
 
 
 def events_in(kind: Kind, newest_first: Iterable[Entry]) -> list[Event]:

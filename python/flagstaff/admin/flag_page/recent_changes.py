@@ -25,7 +25,7 @@ def recent_changes(
     """Returns the section; empty without a history. Makes up to three queries, and can_read's."""
     if not can_read(request, "change_table"):
         return SafeString()
-    events = visible_events(request, Kind.FLAG, flag.pk, limit=_COUNT)
+    events = list(visible_events(request, Kind.FLAG, flag.pk, limit=_COUNT))
     context = {
         "rows": event_cells(request, events),
         "history": page_url(model_admin.admin_site, model_admin.model, "history", flag.pk),

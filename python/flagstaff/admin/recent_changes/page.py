@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,13 +14,12 @@ from django.http import (
     HttpResponse,
     HttpResponseBase,
     HttpResponseRedirect,
-    StreamingHttpResponse,
 )
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from flagstaff._text.times import aware
-from flagstaff.admin.event_cells import without_users
+from flagstaff.admin.event_cells import csv_response, without_users
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.history_texts import missing_text
 from flagstaff.admin.links import admin_of
@@ -31,7 +30,6 @@ from flagstaff.admin.recent_changes.rows import Row, rows_of
 from flagstaff.admin.recent_changes.transaction import TransactionMixin
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
 from flagstaff.history import Event
-from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.recent import read_recent, unreadable_kinds
 from flagstaff.history.user_names import may_see_users
@@ -159,12 +157,7 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
             events = read_recent(selection, all_users=True)
         if not may_see_users(request.user):
             events = map(without_users, events)
-        # A first event is read here, so that a problem is not in the middle of the response.
-        first = list(islice(events, 1))
-        lines = csv_lines(chain(first, events))
-        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = 'attachment; filename="recent-changes.csv"'
-        return response
+        return csv_response(events, "recent-changes.csv")
 
 
 def _viewable(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:
