@@ -20,6 +20,7 @@ BENCHES = (
     "allowed_users",
     "references",
     "admin_pages",
+    "growing_history",
 )
 
 
