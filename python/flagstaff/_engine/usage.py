@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from flagstaff._engine.usage_tables import usage_tables
 from flagstaff._tables.names import fill, sql
 
-__all__ = ["HourlyUsage", "LostWorker", "Usage", "prune_usage", "usage"]
+__all__ = [
+    "HourlyUsage",
+    "LostWorker",
+    "Usage",
+    "prune_usage",
+    "prune_usage_in_batches",
+    "usage",
+]
+
+# The rows that one transaction deletes.
+_BATCH = 1_000
 
 
 @dataclass(frozen=True)
@@ -88,10 +100,22 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
 def prune_usage(older_than: timedelta) -> int:
     """Deletes the hours that ended longer ago than `older_than`, and returns their number.
 
-    Also deletes the workers that were last seen before that. Raises NoUsageError as `usage` does.
+    Also deletes the workers that were last seen before that. Each thousand rows are a transaction
+    of their own. Raises NoUsageError as `usage` does.
+    """
+    return sum(prune_usage_in_batches(timezone.now() - older_than))
+
+
+def prune_usage_in_batches(before: datetime) -> Iterator[int]:
+    """Deletes the hours that ended before a time, and yields the number of each committed batch.
+
+    A caller may stop between two batches. Raises NoUsageError as `usage` does.
     """
     connection, names = usage_tables()
-    before = timezone.now() - older_than
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("prune_usage_v1"), names), [before, before])
-        return int(cursor.fetchone()[0])
+    statement = fill(sql("prune_usage_v1"), names)
+    deleted = _BATCH
+    while deleted == _BATCH:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(statement, {"before": before, "batch": _BATCH})
+            deleted = int(cursor.fetchone()[0])
+        yield deleted

@@ -11,6 +11,7 @@ from flagstaff._extensions.optional_app import (
     optional_apps,
 )
 from flagstaff._extensions.other_events import EventQuery, OtherEvent
+from flagstaff._extensions.retention import Retention
 
 __all__ = [
     "EndedKey",
@@ -20,6 +21,7 @@ __all__ = [
     "OptionalApp",
     "OtherEvent",
     "OtherRules",
+    "Retention",
     "key_is_taken",
     "optional_apps",
     "taken_keys",

@@ -11,6 +11,7 @@ from django.apps import apps
 
 from flagstaff._extensions.jobs import Job
 from flagstaff._extensions.other_events import EventQuery, OtherEvent
+from flagstaff._extensions.retention import Retention
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -57,6 +58,10 @@ class OptionalApp:
 
     def jobs(self) -> Sequence[Job]:
         """Returns the jobs that `run-jobs` runs."""
+        return ()
+
+    def retentions(self) -> Sequence[Retention]:
+        """Returns the old rows that `run-jobs` deletes."""
         return ()
 
     def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:

@@ -23,6 +23,7 @@ _WEEK = 7 * 86_400
 _MAX_POOL_SIZE = 16
 _YEAR = 365 * 86_400
 MAX_STALE_DAYS = 3650
+_MAX_KEPT_DAYS = 36_500
 # Browsers keep no cookie for longer.
 _MAX_COOKIE_AGE = 400 * 86_400
 _MAX_VISITORS = 1_000_000_000
@@ -54,6 +55,14 @@ def _seconds(default: float, *, low: float, high: float) -> Rule:
         default,
         f"a number of seconds from {low:g} to {high:g}",
         lambda value: _is_number(value) and low <= value <= high,
+    )
+
+
+def _days() -> Rule:
+    return Rule(
+        None,
+        f"a whole number of days from 1 to {_MAX_KEPT_DAYS}, or None to delete nothing",
+        lambda value: value is None or (type(value) is int and 1 <= value <= _MAX_KEPT_DAYS),
     )
 
 
@@ -139,6 +148,9 @@ RULES: dict[str, Rule] = {
         expected=f"a whole number of days from 1 to {MAX_STALE_DAYS}",
         is_valid=lambda value: type(value) is int and 1 <= value <= MAX_STALE_DAYS,
     ),
+    "HISTORY_DAYS": _days(),
+    "USAGE_DAYS": _days(),
+    "EXPOSURE_DAYS": _days(),
     "METRICS": Rule(
         default={},
         expected='a dict of dotted paths by name, such as {"orders": "shop.metrics.orders"}',

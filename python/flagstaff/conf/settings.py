@@ -110,6 +110,21 @@ class Conf:
         return cast("int", self._read("STALE_DAYS"))
 
     @property
+    def history_days(self) -> int | None:
+        """The age in days from which `run-jobs` deletes entries of the history; None: never."""
+        return cast("int | None", self._read("HISTORY_DAYS"))
+
+    @property
+    def usage_days(self) -> int | None:
+        """The age in days from which `run-jobs` deletes usage; None: never."""
+        return cast("int | None", self._read("USAGE_DAYS"))
+
+    @property
+    def exposure_days(self) -> int | None:
+        """The days after the end of an experiment when its exposures are deleted; None: never."""
+        return cast("int | None", self._read("EXPOSURE_DAYS"))
+
+    @property
     def metrics(self) -> Mapping[str, str]:
         """The dotted paths of the metrics of experiments, by name."""
         return cast("Mapping[str, str]", self._read("METRICS"))

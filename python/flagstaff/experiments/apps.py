@@ -11,7 +11,14 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import EndedKey, EventQuery, OptionalApp, OtherEvent, OtherRules
+from flagstaff._extensions import (
+    EndedKey,
+    EventQuery,
+    OptionalApp,
+    OtherEvent,
+    OtherRules,
+    Retention,
+)
 from flagstaff._text.json_text import read_json
 from flagstaff.conf import conf
 
@@ -59,6 +66,12 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         )
 
         return (EXPERIMENT, EXPERIMENTS, SAMPLE_SIZE)
+
+    def retentions(self) -> Sequence[Retention]:
+        """Returns the exposures of experiments that have ended."""
+        from flagstaff.experiments.retention import prune_in_batches  # noqa: PLC0415 (models first)
+
+        return (Retention("exposures", conf.exposure_days, prune_in_batches),)
 
     def event_kind(self) -> tuple[str, str]:
         """Returns the name and the label of experiments."""

@@ -2,59 +2,84 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
+from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
-from flagstaff.experiments.models import Experiment, Exposure, ExposureWorker, State
+from flagstaff.experiments.models import Experiment, ExposureWorker, State
 from flagstaff.experiments.rows import locked
 from flagstaff.experiments.shipping import frozen_report
 
-__all__ = ["prune"]
+__all__ = ["prune", "prune_in_batches"]
 
 _ENDED = (State.STOPPED, State.SHIPPED)
+# The exposures that one transaction deletes.
+_BATCH = 5_000
 
 
 def prune(older_than: timedelta) -> int:
     """Deletes the exposures of experiments that ended so long ago, and returns their number.
 
     Freezes the report first, if it is not yet: an experiment that was only stopped cannot be
-    started again. One that was shipped without a report needs none. Raises ExperimentError if a
-    report cannot be made, after the exposures of all others were deleted.
+    started again. One that was shipped without a report needs none. Each 5,000 exposures are a
+    transaction of their own. Raises ExperimentError if a report cannot be made, after the exposures
+    of all others were deleted.
     """
-    before = timezone.now() - older_than
+    return sum(prune_in_batches(timezone.now() - older_than))
+
+
+def prune_in_batches(before: datetime) -> Iterator[int]:
+    """Deletes the exposures of experiments that ended before a time, as `prune` does.
+
+    Yields the number of each batch, which is committed: a caller may stop between two batches.
+    """
     ended = Experiment.objects.using(conf.database).filter(state__in=_ENDED, ended_at__lt=before)
-    exposed = ended.filter(exposures__isnull=False).distinct().values_list("key", flat=True)
+    exposed = ended.filter(exposures__isnull=False).distinct().values_list("key", "pk")
     deleted, problems = 0, []
-    for key in list(exposed):
+    for key, pk in list(exposed):
         try:
-            deleted += _prune(key)
-        except UnknownExperimentError:  # noqa: PERF203 (each is a transaction)
+            is_ended = _freeze(key)
+        except UnknownExperimentError:
             # Somebody has deleted it meanwhile, with its exposures.
             continue
         except ExperimentError as error:
             problems.append(str(error))
+            continue
+        for count in _delete(pk) if is_ended else ():
+            deleted += count
+            yield count
     workers = ExposureWorker.objects.using(conf.database)
     workers.filter(last_seen_at__lt=before, stopped_at__isnull=False).delete()
     if problems:
         raise ExperimentError(f"{deleted:,} exposures were deleted, but {'; '.join(problems)}")
-    return deleted
 
 
-def _prune(key: str) -> int:
-    with transaction.atomic(using=conf.database), locked(key) as experiment:
+def _freeze(key: str) -> bool:
+    """Stores the report, so that the experiment cannot start again. False if it has not ended."""
+    with locked(key) as experiment:
         if experiment.state not in _ENDED:
-            return 0
+            return False
         if experiment.frozen_report is None:
             experiment.frozen_report = _report_of(experiment)
             experiment.save(using=conf.database, update_fields=["frozen_report"])
-        exposures = Exposure.objects.using(conf.database).filter(experiment_id=experiment.pk)
-        deleted, _ = exposures.delete()
-        return deleted
+        return True
+
+
+def _delete(experiment: int) -> Iterator[int]:
+    connection = connections[conf.database]
+    statement = fill(sql("prune_exposures_v1", "flagstaff.experiments"), optional_names(connection))
+    deleted = _BATCH
+    while deleted == _BATCH:
+        with transaction.atomic(using=conf.database), connection.cursor() as cursor:
+            cursor.execute(statement, [experiment, _BATCH])
+            deleted = cursor.rowcount
+        yield deleted
 
 
 def _report_of(experiment: Experiment) -> dict[str, Any] | None:

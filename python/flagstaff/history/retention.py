@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.db import connections, transaction
@@ -12,22 +12,43 @@ from flagstaff._extensions import optional_apps
 from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history
 
-__all__ = ["forget_user", "prune"]
+__all__ = ["forget_user", "prune", "prune_in_batches"]
+
+# The entries that one transaction deletes: some ten milliseconds.
+_BATCH = 1_000
 
 
 def prune(older_than: timedelta) -> int:
     """Deletes entries older than `older_than` and returns their number.
 
     The newest entry of each existing flag, value and segment stays, because it is its version. A
-    state from before the oldest remaining entry can no longer be restored. Raises NoHistoryError.
+    state from before the oldest remaining entry can no longer be restored. Each thousand entries
+    are a transaction of their own. Raises NoHistoryError.
     """
     require_history()
-    quoted = names(connections[conf.database])
-    tables = (quoted["value_table"], quoted["flag_table"], quoted["segment_table"])
-    statement = fill(sql("prune_history_v1"), quoted)
-    return _run(statement, [timezone.now() - older_than, *tables])
+    return sum(prune_in_batches(timezone.now() - older_than))
+
+
+def prune_in_batches(before: datetime) -> Iterator[int]:
+    """Deletes entries older than a time, and yields the number of each batch, which is committed.
+
+    A caller may stop between two batches. Raises NoHistoryError.
+    """
+    require_history()
+    connection = connections[conf.database]
+    statement = fill(sql("prune_history_v1"), names(connection))
+    quote = connection.ops.quote_name
+    tables = {f"{kind.value}s": quote(kind.model._meta.db_table) for kind in Kind}
+    after: int | None = 0
+    while after is not None:
+        given = {**tables, "before": before, "after": after, "batch": _BATCH}
+        with transaction.atomic(using=conf.database), connection.cursor() as cursor:
+            cursor.execute(statement, given)
+            deleted, after = cursor.fetchone()
+        yield deleted
 
 
 def forget_user(pk: object) -> int:
@@ -43,17 +64,12 @@ def forget_user(pk: object) -> int:
     with transaction.atomic(using=conf.database):
         for app in optional_apps():
             app.forget_user(text)
-        return _run(statement, [text])
+        with connections[conf.database].cursor() as cursor:
+            cursor.execute(statement, [text])
+            return int(cursor.fetchone()[0])
 
 
 def _as_stored(text: str) -> str:
     """A primary key as the history writes it; another text may be an actor such as "deploy"."""
     pk = allowed_user_table().parse(text)
     return text if pk is None else str(pk)
-
-
-def _run(statement: str, parameters: Sequence[str | datetime]) -> int:
-    with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
-        cursor.execute(statement, parameters)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0

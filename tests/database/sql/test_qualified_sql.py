@@ -89,7 +89,8 @@ _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
 
 def statements() -> Iterator[tuple[str, str]]:
     """The name and the template of each statement of the package."""
-    for file in sorted((PACKAGE / "sql").glob("*.sql")):
+    files = [*(PACKAGE / "sql").glob("*.sql"), *(PACKAGE / "cleanup" / "sql").glob("*.sql")]
+    for file in sorted(files):
         if file.stem not in NOT_QUERIES:
             yield file.stem, file.read_text()
     for file in sorted(PACKAGE.rglob("*.py")):
@@ -152,8 +153,10 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
     quoted |= {"optional_parts": sql("optional_parts_v1")}
+    quoted |= {one: f"'{one}'" for one in ("key", "enabled", "rollout_percent", "rules")}
     numbers = count(1)
-    text = re.sub("%s", lambda _: f"${next(numbers)}", fill(template, quoted)).replace("%%", "%")
+    text = re.sub(r"%(\(\w+\))?s", lambda _: f"${next(numbers)}", fill(template, quoted))
+    text = text.replace("%%", "%")
     parameters = len(set(re.findall(r"\$\d+", text)))
     values = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
     typed = f"({types})" if types else ""

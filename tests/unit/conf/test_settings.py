@@ -17,7 +17,8 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, STALE_DAYS, METRICS, "
+    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, STALE_DAYS, "
+    "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
     "EXCLUDED_UNITS, IS_CRAWLER, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
     "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, WEBHOOKS, SITE_URL, ENVIRONMENT, "
@@ -77,6 +78,7 @@ def test_unknown_name_is_rejected_with_the_most_similar_name(name: Any, hint: st
 
 
 SECONDS = "a number of seconds from"
+KEPT = "a whole number of days from 1 to 36500, or None to delete nothing"
 SITE_URL = "the URL of your site, such as https://shop.example, or None"
 VISITOR_COOKIE = 'True, False, or the path of a function (request), such as "shop.consent.given"'
 COOKIE_NAME = "the name of a cookie: letters, digits, and signs such as - and _"
@@ -92,6 +94,7 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("READ_ONLY", ["yes", 1, None], "True or False"),
     ("POLL_INTERVAL", [0.01, True, float("nan")], f"{SECONDS} 0.1 to 3600"),
     ("STALE_DAYS", [0, 1.5], "a whole number of days from 1 to 3650"),
+    *((name, [0, 1.5, True], KEPT) for name in ("HISTORY_DAYS", "USAGE_DAYS", "EXPOSURE_DAYS")),
     ("MAX_STALENESS", [0], f"{SECONDS} 1 to 604800"),
     ("STARTUP_TIMEOUT", [-1, "1"], f"{SECONDS} 0 to 60"),
     ("POOL_SIZE", [0, 2.0], "a whole number from 1 to 16"),

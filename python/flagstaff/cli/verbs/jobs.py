@@ -17,6 +17,7 @@ from flagstaff.cli.support.argument_types import seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.retention import RetentionJob, kept_rows
 from flagstaff.cli.support.stopping import stop_on_signals
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
@@ -79,7 +80,7 @@ def _run(options: Options, out: Output) -> None:
     if options["loop"] is not None:
         _loop(options["loop"], out)
         return
-    results, deliveries = _run_all(Event())
+    results, deliveries = _run_all(Event(), RetentionJob())
     _print_results(results, out)
     for result in results:
         if result.error is not None:
@@ -93,11 +94,13 @@ def _run(options: Options, out: Output) -> None:
     _require_no_errors(results)
 
 
-def _run_all(stop: Event) -> tuple[list[_Result[Any]], _Result[DeliveryReport]]:
+def _run_all(
+    stop: Event, retention: RetentionJob
+) -> tuple[list[_Result[Any]], _Result[DeliveryReport]]:
     """Runs all jobs, and returns their results; the deliveries are the first of them.
 
-    The others run before, so that a slow receiver does not delay them. An error of one job does
-    not keep the others from running.
+    Those of the apps run before, so that a slow receiver does not delay them. An error of one job
+    does not keep the others from running.
     """
     others = [
         _attempt(job.name, job.columns, partial(job.run, stop))
@@ -105,6 +108,9 @@ def _run_all(stop: Event) -> tuple[list[_Result[Any]], _Result[DeliveryReport]]:
         for job in app.jobs()
     ]
     deliveries = _attempt(_DELIVERIES, _COLUMNS, partial(deliver, stop=stop))
+    if kept_rows():
+        run = partial(retention.run, stop)
+        others.append(_attempt(retention.name, retention.columns, run))
     return [deliveries, *others], deliveries
 
 
@@ -131,11 +137,12 @@ def _require_no_errors(results: Sequence[_Result[Any]]) -> None:
 
 def _loop(pause: float, out: Output) -> None:
     """Runs the jobs until SIGTERM or SIGINT. A database error does not end the loop."""
+    retention = RetentionJob()
     with stop_on_signals() as stop:
         out.message("running jobs; press Ctrl-C to stop" if out.is_interactive else "running jobs")
         while not stop.is_set():
             close_old_connections()
-            results, deliveries = _run_all(stop)
+            results, deliveries = _run_all(stop, retention)
             for result in results:
                 if isinstance(result.error, Error):
                     prefix = "" if result is deliveries else f"{result.name}: "
@@ -217,7 +224,7 @@ def _deliveries(count: int) -> str:
 
 RUN_JOBS = Verb(
     name="run-jobs",
-    help="run all due jobs: send webhook deliveries, drive rollout plans",
+    help="run all due jobs: send webhook deliveries, drive rollout plans, delete old rows",
     examples=("run-jobs", "run-jobs --loop 5", "run-jobs --retry-failed --json"),
     add_arguments=_add_arguments,
     run=_run,

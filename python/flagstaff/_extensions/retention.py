@@ -1,0 +1,21 @@
+"""Old rows that `manage.py flags run-jobs` deletes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+__all__ = ["Retention"]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Rows that a setting lets `run-jobs` delete from a certain age on."""
+
+    #: What is deleted, such as "history".
+    name: str
+    #: The age in days; None deletes nothing.
+    days: int | None
+    #: Deletes the rows from before a time, and yields the number of each batch, which is committed.
+    prune: Callable[[datetime], Iterator[int]]

@@ -1,0 +1,109 @@
+"""The job of `run-jobs` that deletes old rows of the history, the usage and optional apps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+from django.db import Error
+from django.utils import timezone
+
+from flagstaff._core import monotonic
+from flagstaff._engine.usage import prune_usage_in_batches
+from flagstaff._extensions import Retention, optional_apps
+from flagstaff._text.times import aware
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.retention import prune_in_batches
+
+__all__ = ["RetentionJob", "RetentionReport", "kept_rows"]
+
+# For the rows of one kind: the other jobs of a loop wait for them.
+_MAX_SECONDS = 1.0
+# After all old rows were deleted, until a loop looks for others.
+_PAUSE = 3_600.0
+
+
+@dataclass(frozen=True)
+class RetentionReport:
+    """What one run deleted of one kind."""
+
+    #: What was deleted, such as "history".
+    rows: str
+    deleted: int
+    error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something happened."""
+        return self.deleted > 0 or self.error is not None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        return self.rows, self.error or f"deleted {self.deleted:,}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+        return asdict(self)
+
+
+def _style(record: Record) -> str | None:
+    return "WARNING" if record["error"] else None
+
+
+class RetentionJob:
+    """Deletes what is older than the settings allow, in small transactions and for a short time.
+
+    One object serves all runs of a loop: a run goes on where the one before has stopped.
+    """
+
+    name = "retention"
+    columns = (
+        Column("rows"),
+        Column("deleted", align_right=True),
+        Column("error", truncate=True, style=_style),
+    )
+
+    def __init__(self) -> None:
+        self._unfinished: dict[str, Iterator[int]] = {}
+        self._due_at: dict[str, float] = {}
+
+    def run(self, stop: Event) -> Sequence[RetentionReport]:
+        """Deletes for at most a second of each kind. Kinds that are not due have no report."""
+        now = monotonic()
+        due = [one for one in kept_rows() if self._due_at.get(one.name, 0.0) <= now]
+        return [self._run_one(one, stop) for one in due]
+
+    def _run_one(self, kept: Retention, stop: Event) -> RetentionReport:
+        before = aware(timezone.now()) - timedelta(days=kept.days or 0)
+        deleted, deadline = 0, monotonic() + _MAX_SECONDS
+        error = None
+        try:
+            batches = self._unfinished.pop(kept.name, None) or kept.prune(before)
+            for count in batches:
+                deleted += count
+                if stop.is_set() or monotonic() >= deadline:
+                    self._unfinished[kept.name] = batches
+                    return RetentionReport(kept.name, deleted)
+        except FlagstaffError as problem:
+            error = str(problem)
+        except Error as problem:
+            # Only the type: the message may quote data.
+            error = type(problem).__name__
+        self._due_at[kept.name] = monotonic() + _PAUSE
+        return RetentionReport(kept.name, deleted, error)
+
+
+def kept_rows() -> list[Retention]:
+    """Returns the kinds of rows whose age is limited by a setting."""
+    own = [
+        Retention("history", conf.history_days, prune_in_batches),
+        Retention("usage", conf.usage_days, prune_usage_in_batches),
+    ]
+    others = (one for app in optional_apps() for one in app.retentions())
+    return [one for one in (*own, *others) if one.days is not None]
