@@ -141,7 +141,7 @@ def _query(
     texts = {one: name.replace("'", "''").replace("%", "%%") for one, name in columns.items()}
     quoted = {one: f"'{text}'" for one, text in texts.items()}
     statement = fill(sql("decisive_entries_v1", _PACKAGE), own_names(connection) | quoted)
-    parameters = {
+    parameters: dict[str, Any] = {
         "pks": [one.pk for one in wanted],
         "with_state": [one.is_constant for one in wanted],
         "with_users": [one.is_off for one in wanted],
@@ -152,7 +152,8 @@ def _query(
     }
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchall()
+        found: Sequence[Sequence[Any]] = cursor.fetchall()
+        return found
 
 
 def _place(entry: _Entry) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connections, transaction
 from django.utils import timezone
@@ -44,7 +45,7 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     tables = {f"{kind.value}s": quote(kind.model._meta.db_table) for kind in Kind}
     after: int | None = 0
     while after is not None:
-        given = {**tables, "before": before, "after": after, "batch": _BATCH}
+        given: dict[str, Any] = {**tables, "before": before, "after": after, "batch": _BATCH}
         with transaction.atomic(using=conf.database), connection.cursor() as cursor:
             cursor.execute(statement, given)
             deleted, after = cursor.fetchone()

@@ -75,7 +75,7 @@ def changes_together(events: Collection[Event], shown: int) -> dict[int, Togethe
         return {}
     connection = connections[conf.database]
     times = {event.transaction_id: aware(event.at) for event in events}
-    parameters = {
+    parameters: dict[str, Any] = {
         "transactions": list(times),
         "times": list(times.values()),
         "age": MAX_TRANSACTION_AGE,
