@@ -54,8 +54,12 @@ orders = Conversion(_events, window=DAY, description="a customer has paid")
 revenue = Mean(_events, window=DAY)
 complaints = Conversion(_events, window=DAY, higher_is_better=False)
 broken = Conversion(lambda: Sql("SELECT nothing"), window=DAY)
+leaking = Conversion(
+    lambda: Sql("SELECT 'private@person.example'::int AS unit, now() AS time"), window=DAY
+)
 
-METRICS = {name: f"{__name__}.{name}" for name in ("orders", "revenue", "complaints", "broken")}
+_NAMES = ("orders", "revenue", "complaints", "broken", "leaking")
+METRICS = {name: f"{__name__}.{name}" for name in _NAMES}
 
 
 def expose(experiment: Experiment, variant: str, users: int, converted: int, **more: Any) -> None:

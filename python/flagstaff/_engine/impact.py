@@ -26,6 +26,7 @@ from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
+from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
@@ -281,7 +282,7 @@ def limited(deadline: float) -> Iterator[None]:
             # Nothing was written, and this takes back the limit.
             transaction.set_rollback(True, using=connection.alias)
     except DatabaseError as error:
-        raise FlagstaffError(f"the users cannot be counted: {error}") from error
+        raise FlagstaffError(f"the users cannot be counted: {error_text(error)}") from error
 
 
 def _count_users(

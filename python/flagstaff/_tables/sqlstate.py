@@ -1,10 +1,11 @@
-"""The SQLSTATE of a database error."""
+"""The SQLSTATE of a database error, and what may be shown of the error."""
 
 from __future__ import annotations
 
-from django.db import Error
+from django.conf import settings
+from django.db import Error, IntegrityError
 
-__all__ = ["NO_PRIVILEGE", "UNDECODABLE", "is_missing_table", "sqlstate"]
+__all__ = ["NO_PRIVILEGE", "UNDECODABLE", "error_text", "is_missing_table", "sqlstate"]
 
 #: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
 #: character, character not in repertoire.
@@ -13,6 +14,25 @@ UNDECODABLE = frozenset({"22P05", "22021"})
 NO_PRIVILEGE = "42501"
 # Undefined table, undefined column.
 _MISSING_TABLE = frozenset({"42P01", "42703"})
+# The classes of PostgreSQL, by the first two characters of the SQLSTATE.
+_CLASSES = {
+    "08": "connection exception",
+    "0A": "feature not supported",
+    "21": "cardinality violation",
+    "22": "data exception, such as text where a number is expected",
+    "23": "integrity constraint violation",
+    "25": "invalid transaction state",
+    "28": "invalid authorization",
+    "40": "transaction rollback",
+    "42": "wrong SQL, an unknown name, or no privilege",
+    "53": "insufficient resources",
+    "54": "program limit exceeded",
+    "55": "object not in the required state",
+    "57": "operator intervention, such as a time limit",
+    "58": "system error",
+    "P0": "error raised by a function",
+    "XX": "internal error",
+}
 
 
 def sqlstate(error: Error) -> str | None:
@@ -24,3 +44,19 @@ def sqlstate(error: Error) -> str | None:
 def is_missing_table(error: Error) -> bool:
     """Returns True if a table or a column does not exist, as before a migration."""
     return sqlstate(error) in _MISSING_TABLE or "no such table" in str(error)
+
+
+def error_text(error: Error) -> str:
+    """Returns what may be shown of an error: its class in words, and its SQLSTATE.
+
+    The server's own text may quote rows and values. It is shown with DEBUG, and of errors that name
+    only tables and constraints.
+    """
+    state, text = sqlstate(error), str(error).strip().partition("\n")[0]
+    if settings.DEBUG or state == NO_PRIVILEGE or isinstance(error, IntegrityError):
+        return text
+    if state is None:
+        return type(error).__name__
+    if state in UNDECODABLE:
+        return f"a character that the database cannot store (SQLSTATE {state})"
+    return f"{_CLASSES.get(state[:2], 'database error')} (SQLSTATE {state})"

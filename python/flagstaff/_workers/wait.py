@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
+from flagstaff._tables.sqlstate import error_text
 from flagstaff._workers.barrier import Barrier, Token, create_barrier
 from flagstaff._workers.ended import Lost, without_ended
 from flagstaff._workers.sessions import Worker, list_workers
@@ -132,8 +133,7 @@ def wait_for_polls(
             return Propagation(complete=True)
         return _Wait(connection, expect).run(timeout, polling_timeout, before_polls)
     except Error as error:
-        message = str(error).strip().partition("\n")[0]
-        raise PropagationError(f"the workers cannot be listed: {message}") from error
+        raise PropagationError(f"the workers cannot be listed: {error_text(error)}") from error
 
 
 def forbid_transaction() -> None:

@@ -27,6 +27,7 @@ from flagstaff._tables.model_fields import (
     segment_model,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._tables.sqlstate import error_text
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.old_workers import require_workers
@@ -278,10 +279,10 @@ def _rejections(*, secret: bool) -> Iterator[None]:
         with transaction.atomic(using=conf.database):
             yield
     except (IntegrityError, DataError) as error:
-        message = str(error).strip().partition("\n")[0]
         # The database's error contains the whole row, and no log may contain a secret.
         cause = None if secret else error
-        raise InvalidChangeError(f"the database rejected the change: {message}") from cause
+        text = f"the database rejected the change: {error_text(error)}"
+        raise InvalidChangeError(text) from cause
 
 
 def _is_empty_json(field: AnyField, value: object) -> bool:

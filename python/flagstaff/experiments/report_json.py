@@ -22,7 +22,7 @@ from flagstaff.experiments.rows import find
 from flagstaff.experiments.shortage import missing_for_interval
 from flagstaff.experiments.statistics import Verdict
 
-__all__ = ["report", "report_of"]
+__all__ = ["primary_error", "report", "report_of"]
 
 _HOUR = timedelta(hours=1)
 
@@ -31,9 +31,10 @@ def report(key: str) -> dict[str, Any]:
     """Returns the report of an experiment as a dict of JSON values, its times as ISO 8601.
 
     It has the last full hour as its end, so that all who ask within an hour see the same. That of a
-    shipped experiment was frozen. A bound that is not known is None. Makes a query for each metric,
-    which may read many rows, and a few others. Raises UnknownExperimentError, and
-    ConfigurationError for a metric that cannot be used.
+    shipped experiment was frozen. A bound that is not known is None. A metric that fails has an
+    error and no results; if it is the primary one, there is no verdict. Makes a query for each
+    metric, which may read many rows, and a few others. Raises UnknownExperimentError, and
+    ConfigurationError if EXCLUDED_UNITS fail.
     """
     return report_of(find(key))
 
@@ -149,11 +150,21 @@ def _verdict(treatment: str, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def primary_error(report: Mapping[str, Any]) -> str:
+    """Returns why the primary metric of a report fails, as a sentence; empty if it does not."""
+    for one in report["metrics"]:
+        if one["role"] == Role.PRIMARY and one.get("error"):
+            return f"the metric {one['metric']} fails: {one['error']}"
+    return ""
+
+
 def _metric(one: MetricReport, report: Report) -> dict[str, Any]:
+    found = {"metric": one.name, "role": one.role, "users": one.users, "error": one.error or None}
     metric = one.metric
+    if one.error or metric is None:
+        return {**found, "treatments": []}
     return {
-        "metric": one.name,
-        "role": one.role,
+        **found,
         "kind": type(metric).__name__.lower(),
         "description": metric.description,
         "higher_is_better": metric.higher_is_better,
@@ -161,7 +172,6 @@ def _metric(one: MetricReport, report: Report) -> dict[str, Any]:
         "window_seconds": metric.window.total_seconds(),
         "day": metric.day if isinstance(metric, Retention) else None,
         "is_ratio": isinstance(metric, Ratio),
-        "users": one.users,
         "treatments": [_result(result, one, report) for result in one.results],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flagstaff.experiments.report_json import primary_error
 from flagstaff.experiments.statistics import Outcome, Statement
 from flagstaff.experiments.words import OUTCOMES, STATEMENTS, interval_needs, missing_text
 
@@ -17,6 +18,9 @@ _SMALLEST_P = 0.0001
 
 def report_lines(report: _Json) -> Iterator[str]:
     """Yields the verdict, the metrics and the counts."""
+    if why := primary_error(report):
+        yield f"There is no verdict: {why}"
+        yield ""
     for verdict in report["verdicts"]:
         yield from _verdict(verdict, report)
         yield ""
@@ -42,6 +46,9 @@ def _verdict(verdict: _Json, report: _Json) -> Iterator[str]:
 
 
 def _metric(metric: _Json, report: _Json) -> Iterator[str]:
+    if error := metric.get("error"):
+        yield f"{metric['metric']} ({metric['role']}) fails: {error}"
+        return
     yield f"{metric['metric']} ({metric['role']}), {metric['users']:,} units with a full window"
     for result in metric["treatments"]:
         if result["newest"] is None:

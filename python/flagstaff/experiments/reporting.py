@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import DataError, ProgrammingError
+from django.db import DataError, ProgrammingError, transaction
 
+from flagstaff._tables.sqlstate import error_text
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import Counts, count
 from flagstaff.experiments.measuring import measure
@@ -50,12 +52,15 @@ class MetricReport:
 
     name: str
     role: str
-    metric: Metric
+    #: None if it cannot be used.
+    metric: Metric | None
     #: Units whose window was over at the last full hour.
     users: int
     results: Sequence[Result]
     #: By treatment; empty for a guardrail, which is not in the correction.
     corrected: dict[str, Corrected]
+    #: Why there is no result, if the metric fails.
+    error: str = ""
 
     def alpha(self, treatment: str) -> float:
         """Returns the alpha of the intervals."""
@@ -73,8 +78,13 @@ class Report:
     analysis: Analysis
     #: Without results if the shares are wrong: then no figure is valid.
     metrics: Sequence[MetricReport]
-    #: The verdict on each treatment.
+    #: The verdict on each treatment; none if the primary metric fails.
     verdicts: dict[str, Verdict]
+
+    @property
+    def primary(self) -> MetricReport | None:
+        """The metric that decides."""
+        return next((one for one in self.metrics if one.role == Role.PRIMARY), None)
 
     @property
     def has_mismatch(self) -> bool:
@@ -85,7 +95,8 @@ class Report:
 def make_report(experiment: Experiment, now: datetime) -> Report:
     """Returns the report of an experiment. Makes a query for each metric, and a few others.
 
-    Raises ConfigurationError for a metric that cannot be used.
+    A metric that fails has an error instead of results. Raises ConfigurationError if the exposures
+    cannot be read because of EXCLUDED_UNITS.
     """
     phases, moved = moves = moves_of(experiment)
     counts = count(experiment, moves)
@@ -102,6 +113,8 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         ]
     )
     report = Report(experiment, phases, counts, analysis, metrics, {})
+    if report.primary is not None and report.primary.error:
+        return report
     days = _days(phases, now)
     return replace(
         report,
@@ -126,13 +139,17 @@ def _metric(
 ) -> MetricReport:
     """Returns a metric and its results; none without `moved`, because no figure is valid then."""
     name, role = named
-    metric = find_metric(name)
+    metric = None
     try:
-        hours = [] if moved is None else measure(experiment, metric, moved)
+        metric = find_metric(name)
+        # A savepoint, so that the other metrics can be measured after an error.
+        with transaction.atomic(using=conf.database):
+            hours = [] if moved is None else measure(experiment, metric, moved)
     except (ConfigurationError, DataError, ProgrammingError) as error:
-        # The other lines of a database error quote the query.
-        why = str(error).partition("\n")[0]
-        raise ConfigurationError(f"the metric {name} fails: {why}") from error
+        why = str(error) if isinstance(error, ConfigurationError) else error_text(error)
+        # With p values of 1, so that the others are corrected as if it did not fail.
+        results = [Result(treatment) for treatment in analysis.variants[1:]]
+        return MetricReport(name, role, metric, 0, results, {}, why)
     results = results_of(metric, hours, analysis)
     return MetricReport(name, role, metric, users_of(hours), results, {})
 
@@ -160,7 +177,7 @@ def _days(phases: Sequence[Phase], now: datetime) -> float:
 
 def _evidence(report: Report, treatment: str, days: float) -> Evidence:
     experiment, analysis, counts = report.experiment, report.analysis, report.counts
-    primary = next((one for one in report.metrics if one.role == Role.PRIMARY), None)
+    primary = report.primary
     arms = (analysis.variants[0], treatment)
     users, least_users = min(counts.units[arm] for arm in arms), experiment.min_users
     is_complete = primary is not None and primary.users >= experiment.planned_users
@@ -184,7 +201,7 @@ def _evidence(report: Report, treatment: str, days: float) -> Evidence:
 
 
 def _primary(primary: MetricReport | None, analysis: Analysis, treatment: str) -> Primary:
-    if primary is None:
+    if primary is None or primary.metric is None:
         return Primary("", _UNKNOWN)
     [result] = [one for one in primary.results if one.treatment == treatment]
     corrected = primary.corrected[treatment]

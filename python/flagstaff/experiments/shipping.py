@@ -7,11 +7,12 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from flagstaff._tables.sqlstate import error_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.conditions import require_state, unknown_variant
 from flagstaff.experiments.models import Experiment, State
-from flagstaff.experiments.report_json import report_of
+from flagstaff.experiments.report_json import primary_error, report_of
 from flagstaff.experiments.rows import Kind, end, find, locked, record
 from flagstaff.experiments.variants import variants_of
 
@@ -44,12 +45,20 @@ def frozen_report(experiment: Experiment) -> dict[str, Any]:
     try:
         with transaction.atomic(using=conf.database):
             report = report_of(experiment)
-    except (ConfigurationError, DatabaseError) as error:
-        raise ExperimentError(
-            f"the report of {experiment.key} cannot be stored: {error}. Correct the metric, or "
-            "ship without a report: with_report=False, or --without-report"
-        ) from error
+    except ConfigurationError as error:
+        raise _not_stored(experiment, str(error)) from error
+    except DatabaseError as error:
+        raise _not_stored(experiment, error_text(error)) from error
+    if why := primary_error(report):
+        raise _not_stored(experiment, why)
     return {**report, "frozen_at": timezone.now().isoformat()}
+
+
+def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
+    return ExperimentError(
+        f"the report of {experiment.key} cannot be stored: {why}. Correct the metric, or "
+        "ship without a report: with_report=False, or --without-report"
+    )
 
 
 def _require_winner(experiment: Experiment, winner: str) -> None:

@@ -78,9 +78,12 @@ def better(running: Experiment) -> Experiment:
 
 
 @pytest.fixture
-def failing(running: Experiment) -> Experiment:
+def failing(running: Experiment, settings: Any) -> Experiment:
+    """An experiment whose primary metric fails."""
     expose_both(running, (200, 20), (200, 30), days=1)
-    return experiments.set_metrics(KEY, others=["broken"])
+    experiments.set_metrics(KEY, others=["revenue"])
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
+    return running
 
 
 def experiment_of(key: str = KEY) -> Experiment:
@@ -272,13 +275,14 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
 ) -> None:
     html = shown(operator, failing)
     [error] = re.findall(r'role="alert">(.*?)</p>', html, re.DOTALL)
-    assert "broken: column" in text_of(error)
+    assert "There is no verdict: the metric orders fails: data exception" in text_of(error)
     assert "stop" in button_names(html)
     assert table(html, "flagstaff-units")[0][2] == "200"
+    assert "revenue" in html
     assert "too early" not in html
+    assert "private" not in html
     response = operator.get(f"{experiment_url(failing)}?format=json")
-    assert response.status_code == 500
-    assert "broken: column" in response.json()["error"]
+    assert response.json()["metrics"][0]["error"].endswith("(SQLSTATE 22P02)")
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {}}
     html = shown(operator, failing)
     assert "has no metric" in html

@@ -232,7 +232,7 @@ def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) 
     assert found["exposures"]["units"] == {"control": 1000, "treatment": 1000}
     assert found["metrics"][0]["users"] == 2000
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.no_units"}}
-    with pytest.raises(ConfigurationError, match="a query of EXCLUDED_UNITS fails: column"):
+    with pytest.raises(ConfigurationError, match=r"EXCLUDED_UNITS fails: wrong SQL.*42703"):
         experiments.report(KEY)
 
 
@@ -315,9 +315,31 @@ def test_shipping_freezes_the_report_with_its_end(better: Experiment) -> None:
     assert f"This report was frozen at {after['frozen_at']}." in report_text()
 
 
-def test_failing_metric_refuses_to_ship_unless_without_report(experiment: Experiment) -> None:
-    experiments.set_metrics(KEY, others=["broken"])
-    problem = "cannot be stored: the metric broken fails: column.*--without-report"
+def test_failing_metric_is_a_row_with_its_error_beside_the_others(better: Experiment) -> None:
+    experiments.set_metrics(KEY, others=["leaking"], guardrails={"complaints": 0.1})
+    found = experiments.report(KEY)
+    assert verdict()["outcome"] == "better"
+    # Corrected as if it did not fail.
+    assert result()["interval_alpha"] == 0.025
+    assert [bool(one["error"]) for one in found["metrics"]] == [False, True, False]
+    leaking = found["metrics"][1]
+    error = "data exception, such as text where a number is expected (SQLSTATE 22P02)"
+    assert (leaking["metric"], leaking["error"], leaking["treatments"]) == ("leaking", error, [])
+    assert f"leaking (other) fails: {error}" in report_text()
+    assert "private" not in str(found) + report_text()
+    assert experiments.ship(KEY, "treatment").state == State.SHIPPED
+
+
+def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
+    better: Experiment, settings: Any
+) -> None:
+    experiments.set_metrics(KEY, others=["revenue"])
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
+    found = experiments.report(KEY)
+    assert found["verdicts"] == []
+    assert found["metrics"][1]["treatments"][0]["newest"]["users"] == 4000
+    assert "There is no verdict: the metric orders fails: data exception" in report_text()
+    problem = "cannot be stored: the metric orders fails: data exception.*--without-report"
     with pytest.raises(ExperimentError, match=f"(?s){problem}"):
         experiments.ship(KEY, "treatment")
     assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import NO_PRIVILEGE, UNDECODABLE, is_missing_table, sqlstate
+from flagstaff._tables.sqlstate import (
+    NO_PRIVILEGE,
+    UNDECODABLE,
+    error_text,
+    is_missing_table,
+    sqlstate,
+)
 from flagstaff._text.counted import counted
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
@@ -80,7 +86,8 @@ def _command_error(message: str, status: int) -> CommandError:
 
 
 def _database_error(error: DatabaseError) -> CommandError:
-    message = str(error).strip().partition("\n")[0]
+    names_tables = _is_forbidden(error) or is_missing_table(error)
+    message = str(error).strip().partition("\n")[0] if names_tables else error_text(error)
     if sqlstate(error) in UNDECODABLE:
         head = "a text cannot be converted between UTF-8 and the encoding of the database"
         advice = '"manage.py flags status" lists such rows'

@@ -27,6 +27,7 @@ from flagstaff.experiments.admin.texts import (
     points_text,
     signed,
 )
+from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.look_columns import looks_at, number_of_looks
 from flagstaff.experiments.reporting import Role
 from flagstaff.experiments.words import interval_needs
@@ -83,6 +84,8 @@ class MetricFigures:
     effect: str
     #: Whether the looks are thinned out.
     is_thinned: bool
+    #: Why there is no result, if the metric fails.
+    error: str = ""
 
 
 def metric_figures(report: Mapping[str, Any]) -> list[MetricFigures]:
@@ -91,6 +94,22 @@ def metric_figures(report: Mapping[str, Any]) -> list[MetricFigures]:
         return []
     settings = report["settings"]
     return [_metric(one, number, settings) for number, one in enumerate(report["metrics"])]
+
+
+def _failing(metric: Mapping[str, Any], error: str) -> MetricFigures:
+    return MetricFigures(
+        name=metric["metric"],
+        role=str(_ROLES[metric["role"]]),
+        facts=[],
+        is_primary=metric["role"] == Role.PRIMARY,
+        is_guardrail=metric["role"] == Role.GUARDRAIL,
+        is_proportion=False,
+        chart="",
+        treatments=[],
+        effect="",
+        is_thinned=False,
+        error=error,
+    )
 
 
 def primary_sentences(metrics: Sequence[MetricFigures]) -> dict[str, str]:
@@ -125,6 +144,8 @@ def _sentence(metric: MetricFigures, one: TreatmentFigures) -> str:
 
 def _metric(metric: Mapping[str, Any], number: int, settings: Mapping[str, Any]) -> MetricFigures:
     is_guardrail = metric["role"] == Role.GUARDRAIL
+    if error := metric.get("error"):
+        return _failing(metric, EXPERIMENT_TEXTS.translate(error))
     # What is tolerated is a difference, so guardrails are drawn as differences.
     newest = [one["newest"] for one in metric["treatments"] if one["newest"]]
     has_lift = not is_guardrail and bool(newest) and all(one["lift"] for one in newest)

@@ -109,7 +109,7 @@ def _report_context(
     experiment: Experiment, report: Mapping[str, Any], error: str
 ) -> dict[str, object]:
     is_draft = experiment.state == State.DRAFT
-    # Without its metrics, a report has no verdict.
+    # Without its primary metric, a report has no verdict.
     has_verdict = not (is_draft or error)
     variants = [one["key"] for one in report["settings"]["variants"]]
     days = report["exposures"]["days"]
@@ -142,6 +142,6 @@ def _report_context(
 def _json(experiment: Experiment) -> HttpResponse:
     """Returns the same dict as the page shows, and as the command prints."""
     report, error = read_report(experiment)
-    if report is None or error:
+    if report is None:
         return JsonResponse({"error": error}, status=_SERVER_ERROR)
     return JsonResponse(report)
