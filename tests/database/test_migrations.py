@@ -404,7 +404,7 @@ def test_sqlmigrate_works_before_the_tables_exist() -> None:
     rows("CREATE SCHEMA empty; SET LOCAL search_path = empty")
     call_command("sqlmigrate", "flagstaff", "0002", stdout=printed)
     assert 'ON empty."flagstaff_featureflag"' in printed.getvalue()
-    assert "{" not in printed.getvalue()
+    assert not re.search(r"\{[a-z_]+\}", printed.getvalue())
 
 
 def test_every_ddl_file_is_used_once() -> None:

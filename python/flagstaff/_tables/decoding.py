@@ -12,7 +12,19 @@ from django.db.models import JSONField
 from flagstaff._tables.model_fields import AnyField
 from flagstaff.conf import conf
 
-__all__ = ["decoder", "encoded", "is_plain_json", "is_secret", "value_field"]
+__all__ = [
+    "SECRET_FIELDS",
+    "decoder",
+    "encoded",
+    "is_plain_json",
+    "is_secret",
+    "secret_fields",
+    "value_field",
+]
+
+#: The fields that are masked of a secret value: what it is, and what it may be, which is one of a
+#: few.
+SECRET_FIELDS = ("value", "choices")
 
 
 def value_field() -> AnyField:
@@ -54,3 +66,8 @@ def encoded(value: object) -> str:
 def is_secret(row: object) -> bool:
     """Whether the row is secret: the history stores a digest of its value."""
     return bool(getattr(row, "secret", False))
+
+
+def secret_fields(row: object) -> tuple[str, ...]:
+    """Returns the fields of a row that are masked wherever it is shown, exported or recorded."""
+    return SECRET_FIELDS if is_secret(row) else ()

@@ -9,12 +9,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._tables.catalog import qualified
-from flagstaff._tables.model_fields import auto_now_columns
+from flagstaff._tables.decoding import SECRET_FIELDS
+from flagstaff._tables.model_fields import auto_now_columns, find_field
 from flagstaff._tables.names import flag_names, segment_names, value_names
 
 __all__ = ["WatchedTable", "watched_tables"]
 
-_NO_VALUE_COLUMN = "''"
+_NO_COLUMNS = "''"
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,31 @@ def watched_tables(
 
 def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = flag_names(connection, model)
-    columns = (names["flag_pk"], names["flag_key"], _NO_VALUE_COLUMN)
+    columns = (names["flag_pk"], names["flag_key"], _NO_COLUMNS)
     return _rows(connection, model, names["flag_table"], "f", columns)
 
 
 def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = value_names(connection, model)
-    columns = (names["value_pk"], names["value_key"], names["value_value"])
+    columns = (names["value_pk"], names["value_key"], _secret_columns(model))
     return _rows(connection, model, names["value_table"], "k", columns)
+
+
+def _secret_columns(model: type[Model]) -> str:
+    """Returns the columns that are masked of a secret value, as the text of an array.
+
+    A migration installs the triggers before the model has all of these columns.
+    """
+    fields = {name: find_field(model, name) for name in SECRET_FIELDS}
+    columns = (name if field is None else str(field.column) for name, field in fields.items())
+    quoted = (column.replace("\\", r"\\").replace('"', r"\"") for column in columns)
+    array = ",".join(f'"{column}"' for column in quoted)
+    return "'{}'".format(f"{{{array}}}".replace("'", "''"))
 
 
 def _segments(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = segment_names(connection, model)
-    columns = (names["segment_pk"], names["segment_key"], _NO_VALUE_COLUMN)
+    columns = (names["segment_pk"], names["segment_key"], _NO_COLUMNS)
     return _rows(connection, model, names["segment_table"], "s", columns)
 
 

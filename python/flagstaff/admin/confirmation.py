@@ -169,9 +169,8 @@ def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -
             names = may_see_users(request.user)
             lines.append(_users(row, planned.old[name], new, with_names=names))
             continue
-        secret = planned.secret and name == "value"
         texts = (
-            describe_value(one, field=name, secret=secret, limit=MAX_TEXT)
+            describe_value(one, field=name, secret=planned.hides(name), limit=MAX_TEXT)
             for one in (planned.old[name], new)
         )
         lines.append(PreviewRow(field_label(name), *texts))
@@ -187,8 +186,7 @@ def describe_changed(request: HttpRequest, changed: Changed) -> str:
         old, new = dict(changed.old or {}), dict(changed.new)
     removed, added = old.pop(ALLOWED, ()), new.pop(ALLOWED, ())
     differences = [
-        Difference(name, old.get(name), new[name], secret=changed.secret and name == "value")
-        for name in new
+        Difference(name, old.get(name), new[name], secret=changed.hides(name)) for name in new
     ]
     written = _Written(_as_users(added), _as_users(removed), differences=differences)
     with_names = may_see_users(request.user)

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
@@ -216,7 +217,7 @@ class MergingForm(_ModelForm):
 
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""
-        secret = name == "value" and bool(self.initial.get("secret", False))
+        secret = name in SECRET_FIELDS and bool(self.initial.get("secret", False))
         sentences = []
         if name in self.cleaned_data:
             yours = _text(name, self.cleaned_data[name], secret=secret)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
+from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff.history.kinds import Kind
 
@@ -64,10 +65,15 @@ class Changed:
     version: int | None = dataclass_field(default=None, compare=False)
     #: None if nothing was written, or if the change cannot be undone.
     undo: Undo | None = dataclass_field(default=None, compare=False)
-    #: True if `old` or `new` holds a secret value. Do not show it unless a user asks for it.
+    #: True if `old` or `new` holds a secret value, or its choices. Do not show these fields unless
+    #: a user asks for them.
     secret: bool = dataclass_field(default=False, compare=False)
     #: Primary keys that were left out, because no user has them.
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
+
+    def hides(self, name: str) -> bool:
+        """Whether this field must be masked."""
+        return self.secret and name in SECRET_FIELDS
 
 
 def quoted_command(*arguments: str) -> str:

@@ -9,12 +9,22 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from django.db import connections
-from django.db.models import BooleanField, Case, Func, IntegerField, TextField, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    Func,
+    IntegerField,
+    Max,
+    Q,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 from django.db.models.lookups import LessThanOrEqual
 
-from flagstaff._tables.model_fields import column_of, stored_fields
+from flagstaff._tables.model_fields import column_of, find_field, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, Row
 from flagstaff._text.json_text import UnreadableJson, read_columns
@@ -36,6 +46,8 @@ __all__ = [
     "digests_at",
     "find_item",
     "instance_of",
+    "last_change_of_choices",
+    "masked_columns",
     "no_such_version",
     "old_row",
     "present_row",
@@ -44,7 +56,9 @@ __all__ = [
     "unreadable_at",
 ]
 
-_VALUE = "value"
+_VALUE, _CHOICES = "value", "choices"
+# What the history has in place of the choices of a secret value.
+_MARK = {"masked": True}
 # Numbers of more than 4,300 digits, or members below 498 levels. Python decides exactly.
 _UNREADABLE = "$ ? (exists (@.** ? (@ >= 1e4300 || @ <= -1e4300)) || exists (@.**{498}))"
 _EXISTS, _STORED_SIZE = "pg_catalog.jsonb_path_exists", "pg_catalog.pg_column_size"
@@ -112,12 +126,12 @@ def state_at(item: Item, version: int, present: ItemState | None = None) -> Item
 
 
 def present_row(item: Item, *, as_digest: bool = False) -> RowVersion:
-    """Returns the present row; with `as_digest`, its value as the history stores a secret."""
+    """Returns the present row; with `as_digest`, as the history stores a secret value."""
     value = _column(item.kind, _VALUE) if item.kind is Kind.VALUE else ""
     text, text_of_value = _query("current_row_v1", item.kind, [value, item.pk])
     columns = read_columns(text)
     if as_digest and text_of_value is not None:
-        columns[value] = _digest(text_of_value)
+        columns |= {value: _digest(text_of_value), **_marks(item, columns)}
     return RowVersion(columns, is_digest=as_digest)
 
 
@@ -157,6 +171,31 @@ def unreadable_at(item: Item, versions: Collection[int]) -> set[int]:
     # The old side of the next entry is the row at a version.
     following = {version: ids[bisect_right(ids, version) :][:1] for version in versions}
     return {version for version, next_ids in following.items() if unreadable & {*next_ids}}
+
+
+def masked_columns(item: Item, version: RowVersion) -> list[str]:
+    """Returns the columns of a secret value of which nothing is left: its choices."""
+    column = _choices(item.kind)
+    return [column] if column and version.columns.get(column) == _MARK else []
+
+
+def last_change_of_choices(item: Item, since: int = 0, until: int | None = None) -> int:
+    """Returns the last entry that changed choices of which nothing is left; 0 without one."""
+    column = _choices(item.kind)
+    if not column:
+        return 0
+    found = entries(item.kind, item.pk).filter(id__gte=since)
+    found = found if until is None else found.filter(id__lte=until)
+    is_changed = Q(**{f"new__{column}__changed": True})
+    is_removed = Q(**{f"old__{column}__masked": True, f"new__{column}": []})
+    last: int | None = found.filter(is_changed | is_removed).aggregate(last=Max("id"))["last"]
+    return last or 0
+
+
+def _choices(kind: Kind) -> str:
+    """The column of the choices; empty for other kinds, and for a model without choices."""
+    has_choices = kind is Kind.VALUE and find_field(kind.model, _CHOICES) is not None
+    return _column(kind, _CHOICES) if has_choices else ""
 
 
 def _may_be_unreadable(value: KeyTransform) -> Case:
@@ -201,7 +240,13 @@ def _with_digest(item: Item, version: RowVersion) -> RowVersion:
     # The trigger computes digests from the database's own text of the JSON.
     texts = all_entries().annotate(text=Cast(KeyTransform(value, "old"), TextField()))
     text = texts.values_list("text", flat=True).get(id=version.entry)
-    return RowVersion({**version.columns, value: _digest(text)}, version.entry, is_digest=True)
+    masked = {**version.columns, value: _digest(text), **_marks(item, version.columns)}
+    return RowVersion(masked, version.entry, is_digest=True)
+
+
+def _marks(item: Item, columns: Fields) -> dict[str, object]:
+    column = _choices(item.kind)
+    return {column: _MARK} if column and columns.get(column) else {}
 
 
 def _digest(text: str) -> dict[str, str]:

@@ -36,6 +36,8 @@ from flagstaff.changes.past import (
     digests_at,
     find_item,
     instance_of,
+    last_change_of_choices,
+    masked_columns,
     no_such_version,
     present_row,
     state_at,
@@ -123,7 +125,10 @@ def _versions_with_a_digest(item: Item, versions: Collection[int]) -> set[int]:
         return set()
     present = present_row(item, as_digest=True).columns[column_of(Kind.VALUE.model, _VALUE)]
     digests = digests_at(item, versions)
-    return {version for version, digest in digests.items() if digest != present}
+    before = last_change_of_choices(item)
+    return {version for version, digest in digests.items() if digest != present} | {
+        version for version in versions if version < before
+    }
 
 
 def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Changed:
@@ -195,7 +200,8 @@ def fields_at(
 ) -> dict[str, object]:
     """Returns the fields of an earlier row by attname: all of them, or those of these columns.
 
-    Raises InvalidChangeError if a secret value differs, because there is only a digest of it.
+    Raises InvalidChangeError if a secret value or its choices differ, because the history has only
+    a digest of the value.
     """
     fields = _restorable_fields(item, version)
     if columns is not None:
@@ -205,6 +211,12 @@ def fields_at(
         present = present_row(item, as_digest=True).columns
         column = column_of(item.kind.model, _VALUE)
         if present[column] != version.columns[column]:
+            raise only_a_digest(item)
+    masked = {field.column for field in fields} & {*masked_columns(item, version)}
+    if masked:
+        # They are as at present, unless an entry since says that they changed.
+        fields = [field for field in fields if field.column not in masked]
+        if last_change_of_choices(item, since=version.entry or 0):
             raise only_a_digest(item)
     row = instance_of(item, version)
     return {field.attname: getattr(row, field.attname) for field in fields}

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from flagstaff._extensions import key_is_taken, taken_keys
-from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -307,7 +307,7 @@ def _write(row: Row, fields: Fields, users: AllowedUsersChange) -> None:
 def _is_lost(old: Fields, *, secret: bool) -> bool:
     """Whether an undo could not write these old fields again."""
     is_unreadable = any(isinstance(value, UnreadableJson) for value in old.values())
-    return is_unreadable or (secret and "value" in old)
+    return is_unreadable or (secret and not old.keys().isdisjoint(SECRET_FIELDS))
 
 
 def _undo(kind: Kind, key: str, version: int | None, *, is_lost: bool) -> Undo | None:

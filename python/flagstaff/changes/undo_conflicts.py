@@ -8,7 +8,15 @@ from flagstaff._tables.model_fields import auto_now_columns
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.changes.locking import conflict_error
-from flagstaff.changes.past import Item, ItemState, RowVersion, comparable, present_row
+from flagstaff.changes.past import (
+    Item,
+    ItemState,
+    RowVersion,
+    comparable,
+    last_change_of_choices,
+    masked_columns,
+    present_row,
+)
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.events import same_json
 from flagstaff.history.kinds import Kind
@@ -73,6 +81,9 @@ def columns_to_undo(
     """
     before, after, present = comparable(item, before, after, present_row(item))
     changed = {name for name in before.columns if not _same(before, after, name)}
+    if last_change_of_choices(item, *event):
+        # They are masked before and after. Their undo is refused by `fields_at`.
+        return changed.union(masked_columns(item, before))
     to_undo = {
         name
         for name in changed - {*auto_now_columns(item.kind.model)}

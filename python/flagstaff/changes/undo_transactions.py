@@ -15,7 +15,14 @@ from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import raise_conflicts
 from flagstaff.changes.old_workers import ignoring_old_workers
-from flagstaff.changes.past import Item, ItemState, old_row, present_state, state_at
+from flagstaff.changes.past import (
+    Item,
+    ItemState,
+    last_change_of_choices,
+    old_row,
+    present_state,
+    state_at,
+)
 from flagstaff.changes.restore_version import only_a_digest
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undo_conflicts import (
@@ -121,7 +128,10 @@ def parts_without_value(parts: Collection[Part]) -> set[Part]:
         if first is None or not old_row(first).is_digest:
             continue
         after = None if last is None or last.new is None else last.new.get(column)
-        if after != (first.old or {}).get(column):
+        item = Item(part.kind, part.key, part.pk, None)
+        if after != (first.old or {}).get(column) or last_change_of_choices(
+            item, part.first, part.last
+        ):
             lost.add(part)
     return lost
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import Fields
 from flagstaff.history.grouping import AUTHOR, Entry, Group, group_entries
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
@@ -16,8 +17,6 @@ __all__ = ["Columns", "Difference", "Event", "Users", "as_events", "same_json"]
 Action = Literal["create", "change", "delete"]
 
 _VALUE = "value"
-# What a value may be: the value is one of them.
-_CHOICES = "choices"
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _differences(
             continue
         name = columns.names.get(column, column)
         before, after = old.get(column), new.get(column)
-        if hidden and (name == _VALUE or (name == _CHOICES and (before or after))):
+        if hidden and name in SECRET_FIELDS and (name == _VALUE or before or after):
             yield Difference(name, None, None, secret=True)
         else:
             yield Difference(name, before, after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.decoding import is_secret, secret_fields
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.rule_json import in_reading_order
@@ -95,8 +95,10 @@ def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section
         version = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
         _require_readable(kind, key, row)
         section[key] = version | {name: serialize(field, row) for name, field in fields.items()}
-        if kind is Kind.VALUE and is_secret(row):
-            section[key]["value"] = MASK
+        for name in secret_fields(row) if kind is Kind.VALUE else ():
+            # Without choices there is nothing to mask.
+            if name == "value" or section[key].get(name):
+                section[key][name] = MASK
         for name in {"rules", "conditions"} & fields.keys():
             section[key][name] = in_reading_order(section[key][name])
     if kind is Kind.FLAG:

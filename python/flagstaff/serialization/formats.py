@@ -27,7 +27,7 @@ def as_text(document: Mapping[str, Any], format: Format, *, ascii_only: bool = F
     if format == "json":
         return json_format.dumps(document, ascii_only=ascii_only)
     text: str = _yaml_format().dumps(document, ascii_only=ascii_only)
-    has_secrets = any(value.get("value") == MASK for value in document.get("values", {}).values())
+    has_secrets = any(MASK in value.values() for value in document.get("values", {}).values())
     return _HEADER + (_MASK_HEADER if has_secrets and not ascii_only else "") + text
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from django.utils.translation import override
 
-from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
@@ -279,7 +279,7 @@ def _differences(
 ) -> tuple[Difference, ...]:
     return tuple(
         Difference(name, None, None, secret=True)
-        if secret and name == "value"
+        if secret and name in SECRET_FIELDS and (name == "value" or old or new)
         else Difference(name, old, new)
         for name, old, new in sides
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import ValidationError
 
+from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.fields import validate, validate_new
 from flagstaff.changes.value_rules import value_rule_problems_of
@@ -21,13 +22,15 @@ _REQUIRED = {Kind.VALUE: _VALUE, Kind.SEGMENT: "conditions"}
 
 
 def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, object]:
-    """Returns the fields of an item by the model's attributes, without a masked value."""
+    """Returns the fields of an item by the model's attributes, without masked ones."""
     fields = dict(item.fields)
-    if item.kind is Kind.VALUE and fields.get(_VALUE) == MASK:
-        del fields[_VALUE]
-        if row is None:
-            text = "is masked, and there is no such value in the database; write the real value"
-            problems.add((*item.path, _VALUE), text)
+    for masked in SECRET_FIELDS if item.kind is Kind.VALUE else ():
+        if fields.get(masked) == MASK:
+            del fields[masked]
+            if row is None:
+                text = "is masked, and there is no such value in the database; write the real "
+                text += masked
+                problems.add((*item.path, masked), text)
     name = _REQUIRED.get(item.kind)
     if name and row is None and name not in item.fields:
         problems.add_first((*item.path, name), f"is required for a new {item.kind.value}")

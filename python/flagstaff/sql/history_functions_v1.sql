@@ -10,8 +10,10 @@ AS $function$
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_digest_v1(jsonb, text) FROM PUBLIC;
 
--- Writes the history of flags and values. Arguments: relation, the columns of the pk, the key and
--- the value (empty for flags), then the columns whose change alone is not recorded.
+-- Writes the history of flags and values. Arguments: relation, the columns of the pk and the key,
+-- the columns of a secret value that are masked (empty for flags), then the columns whose change
+-- alone is not recorded. Of secrets the first column, the value, is replaced by its digest. The
+-- others, such as the choices that are few, get a mark that says only whether they changed.
 -- An UPDATE of a pk is recorded as a delete and an insert, because rows are joined by their pks.
 -- If an entry cannot be written, the trigger warns and the change succeeds: the history must never
 -- block a change. For the same reason it waits at most one second for a lock. The token of the
@@ -52,20 +54,36 @@ BEGIN
                     WHEN $6 = 'TRUNCATE' THEN 'truncate'
                     ELSE 'delete'
                 END,
-                CASE WHEN hidden THEN {schema}.flagstaff_digest_v1(old, $4) ELSE old END,
-                CASE WHEN hidden THEN {schema}.flagstaff_digest_v1(new, $4) ELSE new END
+                CASE WHEN hidden
+                    THEN {schema}.flagstaff_digest_v1(old, $4[1]) || old_marks ELSE old END,
+                CASE WHEN hidden
+                    THEN {schema}.flagstaff_digest_v1(new, $4[1]) || new_marks ELSE new END
             FROM (%s) AS pair (old, new)
             CROSS JOIN LATERAL (
-                SELECT $4 <> '' AND 'true' IN (
+                SELECT $4 IS NOT NULL AND 'true' IN (
                     coalesce(old ->> 'secret', ''), coalesce(new ->> 'secret', '')
                 )
             ) AS secret (hidden)
+            CROSS JOIN LATERAL (
+                SELECT
+                    coalesce(jsonb_object_agg(
+                        name, '{"masked": true}'::jsonb
+                    ) FILTER (WHERE (old -> name) <> '[]'), '{}'),
+                    coalesce(jsonb_object_agg(
+                        name, CASE WHEN (old -> name) <> (new -> name)
+                            THEN '{"masked": true, "changed": true}'::jsonb
+                            ELSE '{"masked": true}'::jsonb END
+                    ) FILTER (WHERE (new -> name) <> '[]'), '{}')
+                FROM unnest($4[2:]) AS masked (name)
+                WHERE hidden
+            ) AS marks (old_marks, new_marks)
             -- As texts, because 1 and 1.0 are equal numbers but different values.
             WHERE (old - $5)::text IS DISTINCT FROM (new - $5)::text
             ORDER BY coalesce(new, old) ->> $3
         $query$,
         pairs
-    ) USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], TG_ARGV[3], TG_ARGV[4:], TG_OP, TG_RELID;
+    ) USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], nullif(TG_ARGV[3], '')::text[], TG_ARGV[4:],
+        TG_OP, TG_RELID;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     PERFORM set_config('flagstaff.missing_in', concat_ws(

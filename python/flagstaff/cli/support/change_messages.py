@@ -18,10 +18,10 @@ from flagstaff.cli.support.cells import as_json
 from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET, describe_json_change, describe_value
 
-__all__ = ["VALUE", "Names", "change_messages"]
+__all__ = ["Names", "change_messages"]
 
-#: The field that may be secret.
-VALUE = "value"
+# The field that is always shown.
+_VALUE = "value"
 
 # The key begins the line, and the time of creation says nothing about the state.
 _UNNAMED = ("key", "created_at")
@@ -60,12 +60,12 @@ def _created(changed: Changed, names: Names) -> Iterator[str]:
     for name, new in changed.new.items():
         if name == ALLOWED:
             yield _allowed(new, (), names)
-        elif name == VALUE or not (name in _UNNAMED or _is_default(changed, name, new)):
+        elif name == _VALUE or not (name in _UNNAMED or _is_default(changed, name, new)):
             yield f"{name} {_text(changed, name, new)}"
 
 
 def _is_default(changed: Changed, name: str, new: object) -> bool:
-    model = conf.value_model if VALUE in changed.new else conf.flag_model
+    model = conf.value_model if _VALUE in changed.new else conf.flag_model
     try:
         field = model._meta.get_field(name)
     except FieldDoesNotExist:  # the column of a foreign key
@@ -84,7 +84,7 @@ def _up_to_date(changed: Changed) -> str:
 def _field(changed: Changed, name: str, old: object, new: object, names: Names) -> str:
     if name == ALLOWED:
         return _allowed(new, old, names)
-    is_value = name == VALUE and not changed.secret
+    is_value = name == _VALUE and not changed.secret
     parts = describe_json_change(old, new) if is_value else None
     if parts is not None:
         return f"{name} {parts}"
@@ -104,4 +104,4 @@ def _allowed(added: object, removed: object, names: Names) -> str:
 def _text(changed: Changed, name: str, value: object) -> str:
     if isinstance(value, UnreadableJson):
         return describe_value(value)
-    return SECRET if changed.secret and name == VALUE else truncated(as_json(value), MAX_VALUE)
+    return SECRET if changed.hides(name) else truncated(as_json(value), MAX_VALUE)

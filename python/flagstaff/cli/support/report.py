@@ -12,7 +12,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
-from flagstaff.cli.support.change_messages import VALUE, Names, change_messages
+from flagstaff.cli.support.change_messages import Names, change_messages
 from flagstaff.cli.support.dry_run_impact import impact_of_dry_run, impact_sentence
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
@@ -177,8 +177,8 @@ def _document(changed: Changed) -> Record:
 
 def _masked(changed: Changed, side: object) -> object:
     """Returns one side of a change, with null in the place of a secret value."""
-    if not changed.secret:
-        return side
-    if changed.field == VALUE:
+    if changed.hides(changed.field):
         return None
-    return {**side, VALUE: None} if isinstance(side, dict) and VALUE in side else side
+    if not changed.secret or not isinstance(side, dict):
+        return side
+    return {name: None if changed.hides(name) else value for name, value in side.items()}

@@ -8,8 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._stored_value_rules import CHOICES
-from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.truncated import MAX_VALUE, truncated
@@ -151,8 +150,7 @@ def _list(_options: Options, out: Output) -> None:
 
 def _masked(record: Record) -> Record:
     """Returns the record of a secret value without the value, which is one of its choices."""
-    hidden = ("value", CHOICES)
-    return {name: None if name in hidden else field for name, field in record.items()}
+    return {name: None if name in SECRET_FIELDS else field for name, field in record.items()}
 
 
 def _list_record(row: Any, *, is_json: bool) -> Record:

@@ -1,0 +1,112 @@
+"""The choices of a secret value, one of which it is, are masked wherever the value is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from flagstaff import serialization
+from flagstaff.changes import (
+    create_value,
+    restore_value,
+    undo_transaction,
+    undo_value,
+    update_value,
+)
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history import value_history, value_version
+from flagstaff.models import Change, KeyValueStore
+from tests.support.admin_pages import VALUES, messages_of, page
+from tests.support.sql import rows
+from tests.support.terminals import flags
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHOICES = ["hunter2", "swordfish"]
+
+
+@pytest.fixture(autouse=True)
+def _secret() -> None:
+    Change.objects.all().delete()
+    create_value("password", "hunter2", secret=True, choices=CHOICES)
+
+
+def change_choices() -> int:
+    version = update_value("password", {"choices": [*CHOICES, "opensesame"]}).version
+    assert version
+    return version
+
+
+def stored() -> list[str]:
+    return list(KeyValueStore.objects.get(key="password").choices)
+
+
+def test_history_stores_only_that_they_changed() -> None:
+    change_choices()
+    update_value("password", {"description": "The mail server"})
+    text = json.dumps(rows("SELECT old, new FROM flagstaff_change"), default=str)
+    assert not any(word in text for word in (*CHOICES, "opensesame"))
+    described, changed, created = value_history("password")
+    assert [one.field for one in described.differences] == ["description"]
+    assert [(one.field, one.secret) for one in changed.differences] == [("choices", True)]
+    assert {one.field for one in created.differences if one.secret} == {"value", "choices"}
+
+
+def test_undo_of_them_is_refused_and_of_other_fields_is_not() -> None:
+    before = value_version("password") or 0
+    change = change_choices()
+    for refused in (
+        lambda: undo_value("password", change),
+        lambda: undo_transaction(change),
+        lambda: restore_value("password", to=before),
+    ):
+        with pytest.raises(InvalidChangeError, match="stores only a digest of password"):
+            refused()
+    update_value("password", {"description": "The mail server"})
+    with pytest.raises(InvalidChangeError, match="stores only a digest of password"):
+        undo_value("password", change)
+    assert undo_value("password").new == {"description": ""}
+    update_value("password", {"description": "The mail server"})
+    restore_value("password", to=change)
+    assert stored() == [*CHOICES, "opensesame"]
+
+
+def test_export_masks_them_and_an_import_keeps_them() -> None:
+    exported = serialization.export()
+    assert exported["values"]["password"]["choices"] == exported["values"]["password"]["value"]
+    exported["values"]["password"]["description"] = "The mail server"
+    text = json.dumps(exported)
+    assert not any(word in text for word in CHOICES)
+    serialization.apply(serialization.read(text, "json"))
+    assert stored() == CHOICES
+    KeyValueStore.objects.all().delete()
+    with pytest.raises(Exception, match="choices: is masked"):
+        serialization.apply(serialization.read(text, "json"))
+
+
+def test_terminal_prints_none_of_them() -> None:
+    given = json.dumps([*CHOICES, "opensesame"])
+    printed = [
+        flags("value", "update", "password", "--choices", given, *more)
+        for more in (["--dry-run"], ["--json"])
+    ]
+    printed.append(flags("value", "delete", "password", "--yes"))
+    assert not any(word in str(printed) for word in (*CHOICES, "opensesame"))
+
+
+def test_admin_shows_none_of_them_in_pages_messages_and_its_log(admin_client: Client) -> None:
+    pk = KeyValueStore.objects.get().pk
+    change_choices()
+    update_value("password", {"choices": CHOICES, "description": "The mail server"})
+    update_value("password", {"description": ""})
+    url = f"{VALUES}{pk}/history/"
+    response = admin_client.post(url, {"_undo": value_version("password")}, follow=True)
+    shown = [page(admin_client, url), str(messages_of(response))]
+    shown += LogEntry.objects.values_list("change_message", flat=True)
+    assert not any(word in str(shown) for word in (*CHOICES, "opensesame"))
+    # Those of the two changes of choices have no button.
+    assert page(admin_client, url).count('name="_undo"') == 2
