@@ -35,7 +35,9 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
         [flag.key for flag in flags], since=since, now=now, is_readable=is_readable
     )
     last = evaluations.last
-    unused = {flag.pk for flag in flags if flag.key not in last or last[flag.key] <= since}
+    # If evaluations may be missing, it is not known which flags are unused.
+    counted = () if evaluations.problem else flags
+    unused = {flag.pk for flag in counted if flag.key not in last or last[flag.key] <= since}
     problem = past.history_problem(is_readable=is_readable)
     periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
     snoozes = _snoozes(flags)
