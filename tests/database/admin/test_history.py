@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as
 from flagstaff.changes import (
@@ -81,6 +83,21 @@ def test_page_shows_change_actor_source_and_reason_with_a_link(
     with acting_as("<b>ana</b>", reason="<script>alert(1)</script>", source="<i>"):
         FeatureFlag.objects.update(description="<img src=x>")
     assert not re.search(r"<(script>alert|b>ana|i>|img src=x)", page(operator, url(flag)))
+
+
+def test_csv_is_sent_while_the_history_is_read(operator: Client, flag: FeatureFlag) -> None:
+    def queries_until_first_byte() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            response: Any = operator.get(f"{url(flag)}?format=csv")
+            assert response.streaming
+            next(iter(response))
+        return len(queries)
+
+    few = queries_until_first_byte()
+    for number in range(450):
+        FeatureFlag.objects.filter(pk=flag.pk).update(description=str(number))
+    assert queries_until_first_byte() == few
+    assert len(page(operator, f"{url(flag)}?format=csv").splitlines()) > 450
 
 
 def test_allowed_users_are_named_with_view_user_permission_only(

@@ -18,6 +18,7 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
+from flagstaff.experiments import retention
 from flagstaff.experiments.checks import check_experiments, check_metrics
 from flagstaff.experiments.metrics import Conversion, Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
@@ -25,7 +26,7 @@ from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS
 from tests.support.sql import rows
-from tests.support.terminals import flags
+from tests.support.terminals import document, flags
 
 pytestmark = pytest.mark.django_db
 
@@ -349,6 +350,22 @@ def test_exposures_of_running_and_newly_ended_experiments_stay(running: Experime
     experiments.stop(KEY)
     assert experiments.prune(timedelta(days=1)) == 0
     assert exposed() == ["1"]
+
+
+def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
+    ended: Experiment, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_BATCH", 2)
+    experiments.create("banner")
+    banner = experiments.start("banner")
+    for unit in ("x", "y", "z"):
+        expose(ended, unit)
+        expose(banner, unit)
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXPOSURE_DAYS": 365}
+    report = {"rows": "exposures", "deleted": 4, "error": None}
+    assert document("run-jobs")["retention"] == [report]
+    assert exposed() == ["x", "y", "z"]
+    assert experiments.report(KEY)["frozen_at"]
 
 
 def test_experiment_without_its_exposures_keeps_its_report(ended: Experiment) -> None:
