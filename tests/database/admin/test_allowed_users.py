@@ -99,7 +99,7 @@ def test_position_without_users_is_the_first_page(
 
 @pytest.mark.parametrize(
     ("search", "names"),
-    [("LIC", ["alice"]), (" alice ", ["alice"]), ("carol", []), ("%", []), ("\x00", [])],
+    [("LIC", ["alice"]), (" alice ", ["alice"]), ("carol", []), ("%", [])],
 )
 def test_search_finds_a_part_of_the_name(
     search: str, names: list[str], operator: Client, flag: FeatureFlag, alice: User

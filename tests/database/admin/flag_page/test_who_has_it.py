@@ -200,7 +200,6 @@ def test_unknown_user_is_error_with_guess_and_a_primary_key_evaluated_with_a_not
         ('{"a": {"b": 1}}', "“a” must be a text, a number, true, false, null or a list."),
         ('{"a": NaN}', "“a” must be a text, a number, true, false, null or a list."),
         ('{"a":' * 1000, "The JSON cannot be read: it is nested deeper than 500 levels."),
-        ("a=\x00", "“a” must be a text, a number, true, false, null or a list."),
     ],
 )
 def test_invalid_context_is_an_error_beside_what_was_typed(
@@ -221,7 +220,7 @@ def test_context_lines_have_types_and_json_may_have_lists() -> None:
     assert typed.attributes == {"plans": ["a", "b"], "none": None}
 
 
-@pytest.mark.parametrize("user", ["\x00", "'", "9" * 400, "%", "<b>"])
+@pytest.mark.parametrize("user", ["'", "9" * 400, "%", "<b>"])
 def test_odd_user_is_error_and_is_escaped(user: str, operator: Client, flag: FeatureFlag) -> None:
     html = section(operator, flag, user=user, context="<i>")
     assert problems(html, "user")

@@ -35,6 +35,7 @@ from tests.support.admin_pages import (
     messages_of,
     page,
     permit,
+    problems_of,
     rows_of,
     staff,
 )
@@ -206,9 +207,9 @@ def test_undo_over_newer_change_is_rejected(operator: Client) -> None:
     with acting_as("ana"):
         update("summer_banner", {"description": "Mine"})
     entries = Change.objects.count()
-    [message] = messages_of(undo_all(operator, "new_checkout", change))
-    assert message.startswith("Not saved: summer_banner has version")
-    assert "ana at" in message
+    [problem] = problems_of(undo_all(operator, "new_checkout", change))
+    assert problem.startswith("Not saved: summer_banner has version")
+    assert "ana at" in problem
     assert Change.objects.count() == entries
 
 
