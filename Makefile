@@ -192,6 +192,7 @@ bench: build-release ## Measure the cost of an evaluation, as ratios to the floo
 
 sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes ten minutes
 	@$(BIN)/python -m tools.simulation
+	@$(BIN)/python -m tools.simulation.networks
 	@$(BIN)/python -m tools.experiment_simulation
 
 requirements: env ## Update the pinned versions of the tools

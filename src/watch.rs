@@ -4,6 +4,7 @@
 //! Counting needs no lock, because a process may fork while another thread holds one: requests
 //! count with the GIL held, and a thread of the engine only reads. Memory is bounded.
 
+mod arrivals;
 mod failed_users;
 mod seen_users;
 mod unit;
@@ -12,9 +13,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use self::arrivals::Arrivals;
+pub use self::failed_users::Failed;
 use self::failed_users::FailedUsers;
 use self::seen_users::SeenUsers;
-pub use self::unit::Unit;
+pub use self::unit::{Network, Unit};
 use crate::counters::Tally;
 
 /// The number of a guard in the tables. The errors, which every plan counts, have 0.
@@ -36,6 +39,19 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+/// A user of a request or task, and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    /// The user.
+    pub unit: Unit,
+    /// Whether the user is inside of the rollout.
+    pub inside: bool,
+    /// The network of the client; `None` if the number of users per network is not limited.
+    pub network: Option<Network>,
+    /// When the id of the visitor was drawn, in seconds since 1970; `None` for other units.
+    pub drawn_at: Option<u32>,
+}
+
 /// A guard that the workers measure.
 #[derive(Debug)]
 struct Guard {
@@ -54,6 +70,7 @@ struct Side {
     latency: Box<[Tally]>,
     dropped: Tally,
     seen: SeenUsers,
+    left_out: OnceLock<SeenUsers>,
 }
 
 /// One stretch of a rollout plan, and what this process has measured of it.
@@ -62,6 +79,7 @@ pub struct Watch {
     run: i64,
     salt: Box<[u8]>,
     guards: Box<[Guard]>,
+    arrivals: OnceLock<Arrivals>,
     /// Outside, inside.
     sides: [Side; 2],
     pub(crate) registered: AtomicBool,
@@ -93,6 +111,19 @@ impl CountKind {
     }
 }
 
+/// A register of the seen users, and its rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenRegister {
+    /// Whether the users are inside of the rollout.
+    pub inside: bool,
+    /// Whether they were left out, because others of their networks came first.
+    pub left_out: bool,
+    /// The position of the register.
+    pub register: i16,
+    /// Its rank.
+    pub rank: i16,
+}
+
 /// What was measured since the last call of [`Watch::take`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Measured {
@@ -100,10 +131,10 @@ pub struct Measured {
     pub run: i64,
     /// Numbers by side and kind.
     pub counts: Vec<(bool, CountKind, u64)>,
-    /// The registers of the seen users that have risen, by side, with their ranks.
-    pub seen: Vec<(bool, i16, i16)>,
-    /// The users who failed a guard for the first time, with their side.
-    pub failed: Vec<(GuardNumber, i64, bool)>,
+    /// The registers of the seen users that have risen.
+    pub seen: Vec<SeenRegister>,
+    /// The users who failed a guard for the first time.
+    pub failed: Vec<(GuardNumber, Failed)>,
 }
 
 impl Watch {
@@ -122,7 +153,8 @@ impl Watch {
             .map(|(number, limit)| Guard { number, limit, failed: OnceLock::new() })
             .collect();
         let sides = [(); 2].map(|()| Side::new(guards.len()));
-        Self { run, salt: salt.into(), guards, sides, registered: AtomicBool::new(false) }
+        let (arrivals, registered) = (OnceLock::new(), AtomicBool::new(false));
+        Self { run, salt: salt.into(), guards, arrivals, sides, registered }
     }
 
     /// The id of the run that is measured.
@@ -144,18 +176,27 @@ impl Watch {
         Unit::new(&self.salt, text)
     }
 
+    /// The network of a client, by any text that identifies it.
+    #[must_use]
+    pub fn network(&self, name: &[u8]) -> Network {
+        Network::new(&self.salt, name)
+    }
+
     /// Counts a request of a user. The caller holds the GIL.
-    pub(crate) fn count(&self, unit: Unit, inside: bool, outcome: Outcome) {
-        let side = &self.sides[usize::from(inside)];
+    pub(crate) fn count(&self, visit: Visit, outcome: Outcome) {
+        let side = &self.sides[usize::from(visit.inside)];
         side.requests.count();
         side.latency[usize::from(latency_bucket(outcome.took))].count();
-        side.seen.add(unit);
+        let admit = |network| self.arrivals.get_or_init(Arrivals::new).admit(visit.unit, network);
+        let counts = visit.network.is_none_or(admit);
+        let seen = if counts { &side.seen } else { side.left_out.get_or_init(SeenUsers::new) };
+        seen.add(visit.unit);
         for (guard, failed) in self.guards.iter().zip(&side.failed) {
             if !guard.is_failed_by(outcome) {
                 continue;
             }
             failed.count();
-            if !guard.failed.get_or_init(FailedUsers::new).add(unit, inside) {
+            if counts && !guard.failed.get_or_init(FailedUsers::new).add(visit) {
                 side.dropped.count();
             }
         }
@@ -166,15 +207,21 @@ impl Watch {
     pub fn take(&self) -> Measured {
         let mut measured = Measured { run: self.run, ..Measured::default() };
         for (inside, side) in [false, true].into_iter().zip(&self.sides) {
-            let seen = side.seen.take().into_iter();
-            measured.seen.extend(seen.map(|(register, rank)| (inside, register, rank)));
+            for (left_out, users) in [(false, Some(&side.seen)), (true, side.left_out.get())] {
+                let raised = users.map(SeenUsers::take).unwrap_or_default().into_iter();
+                measured.seen.extend(raised.map(|(register, rank)| SeenRegister {
+                    inside,
+                    left_out,
+                    register,
+                    rank,
+                }));
+            }
             let counts = side.take(&self.guards).into_iter().filter(|(_, count)| *count > 0);
             measured.counts.extend(counts.map(|(kind, count)| (inside, kind, count)));
         }
         for guard in &self.guards {
             let failed = guard.failed.get().map(FailedUsers::take).unwrap_or_default();
-            let failed = failed.into_iter().map(|(unit, inside)| (guard.number, unit, inside));
-            measured.failed.extend(failed);
+            measured.failed.extend(failed.into_iter().map(|user| (guard.number, user)));
         }
         measured
     }
@@ -185,6 +232,7 @@ impl Watch {
         self.sides.iter().for_each(Side::reset);
         let failed = self.guards.iter().filter_map(|guard| guard.failed.get());
         failed.for_each(FailedUsers::reset);
+        self.arrivals.get().into_iter().for_each(Arrivals::reset);
     }
 }
 
@@ -210,6 +258,7 @@ impl Side {
             latency: tallies(LATENCY_BUCKETS.into()),
             dropped: Tally::new(),
             seen: SeenUsers::new(),
+            left_out: OnceLock::new(),
         }
     }
 
@@ -228,7 +277,7 @@ impl Side {
     fn reset(&self) {
         let all = self.failed.iter().chain(&self.latency).chain([&self.requests, &self.dropped]);
         all.for_each(Tally::reset);
-        self.seen.reset();
+        [&self.seen].into_iter().chain(self.left_out.get()).for_each(SeenUsers::reset);
     }
 }
 
@@ -251,12 +300,16 @@ mod tests {
         Watch::new(7, b"salt", [(2, Duration::from_millis(500))])
     }
 
+    fn visit(watch: &Watch, user: &str, inside: bool) -> Visit {
+        Visit { unit: watch.unit(user), inside, network: None, drawn_at: None }
+    }
+
     #[test]
     fn request_counts_for_its_side_only() {
         let watch = watch();
-        watch.count(watch.unit("1"), true, OK);
-        watch.count(watch.unit("1"), true, OK);
-        watch.count(watch.unit("2"), false, OK);
+        watch.count(visit(&watch, "1", true), OK);
+        watch.count(visit(&watch, "1", true), OK);
+        watch.count(visit(&watch, "2", false), OK);
         let measured = watch.take();
         let requests = |inside| (inside, CountKind::Requests);
         let count = |(side, kind)| {
@@ -272,13 +325,13 @@ mod tests {
     #[test]
     fn user_who_fails_twice_counts_as_one_user() {
         let watch = watch();
-        let unit = watch.unit("1");
-        watch.count(unit, true, FAILED);
-        watch.count(unit, true, FAILED);
+        let visit = visit(&watch, "1", true);
+        watch.count(visit, FAILED);
+        watch.count(visit, FAILED);
         let measured = watch.take();
         assert!(measured.counts.contains(&(true, CountKind::Failed(ERRORS), 2)));
         assert_eq!(measured.failed.len(), 1);
-        watch.count(unit, true, FAILED);
+        watch.count(visit, FAILED);
         assert!(watch.take().failed.is_empty());
     }
 
@@ -287,10 +340,10 @@ mod tests {
         let watch = watch();
         let slow =
             |milliseconds| Outcome { failed: false, took: Duration::from_millis(milliseconds) };
-        watch.count(watch.unit("1"), false, slow(500));
-        watch.count(watch.unit("2"), true, slow(501));
+        watch.count(visit(&watch, "1", false), slow(500));
+        watch.count(visit(&watch, "2", true), slow(501));
         let measured = watch.take();
-        let [(guard, _, inside)] = measured.failed[..] else { panic!("{measured:?}") };
+        let [(guard, Failed { inside, .. })] = measured.failed[..] else { panic!("{measured:?}") };
         assert_eq!((guard, inside), (2, true));
     }
 
@@ -298,7 +351,7 @@ mod tests {
     fn users_over_the_maximum_are_counted_as_dropped() {
         let watch = watch();
         for user in 0..20_000 {
-            watch.count(watch.unit(&user.to_string()), user % 2 == 0, FAILED);
+            watch.count(visit(&watch, &user.to_string(), user % 2 == 0), FAILED);
         }
         let measured = watch.take();
         assert_eq!(measured.failed.len(), 16_384);
@@ -307,19 +360,67 @@ mod tests {
     }
 
     #[test]
-    fn other_salt_gives_other_units() {
+    fn other_salt_gives_other_units_and_networks() {
         let other = Watch::new(7, b"other", []);
         assert_ne!(watch().unit("1"), other.unit("1"));
         assert_eq!(watch().unit("1"), watch().unit("1"));
+        assert_ne!(watch().network(b"1"), other.network(b"1"));
+        assert_eq!(watch().network(b"1"), watch().network(b"1"));
+    }
+
+    #[test]
+    fn first_users_of_a_network_count_on_both_sides_and_the_others_are_left_out() {
+        let watch = watch();
+        let network = Some(watch.network(b"192.0.2.0/24"));
+        let count = |user: u32, outcome| {
+            let visit = visit(&watch, &user.to_string(), user % 2 == 0);
+            watch.count(Visit { network, ..visit }, outcome);
+        };
+        (0..100).for_each(|user| count(user, OK));
+        // Users of other networks and tasks are not limited by it.
+        watch.count(Visit { network: Some(watch.network(b"2")), ..visit(&watch, "a", true) }, OK);
+        watch.count(visit(&watch, "b", true), OK);
+        let seen = watch.take().seen;
+        let number = |inside, left_out| {
+            seen.iter().filter(|one| (one.inside, one.left_out) == (inside, left_out)).count()
+        };
+        assert_eq!((number(false, false), number(true, false)), (2, 4));
+        // Some users have a register in common.
+        assert!(number(false, true) > 44 && number(true, true) > 44);
+        // Who is left out is neither seen nor failing; who counts, counts again.
+        [3, 99].into_iter().for_each(|user| count(user, FAILED));
+        let failed = watch.take().failed;
+        let [(ERRORS, Failed { unit, network, .. })] = failed[..] else { panic!("{failed:?}") };
+        assert_eq!(unit & !3, (watch.unit("3").0 & !3).cast_signed());
+        assert!(network.is_some());
+        watch.reset();
+        count(99, FAILED);
+        assert_eq!(watch.take().failed.len(), 1);
+    }
+
+    #[test]
+    fn failed_user_keeps_the_origin_of_the_first_failure() {
+        let watch = watch();
+        let network = Some(watch.network(b"192.0.2.0/24"));
+        let first = Visit { network, drawn_at: Some(u32::MAX), ..visit(&watch, "1", true) };
+        watch.count(first, FAILED);
+        watch.count(visit(&watch, "1", true), FAILED);
+        watch.count(visit(&watch, "2", true), FAILED);
+        let mut found: Vec<_> = watch.take().failed.into_iter().map(|(_, one)| one).collect();
+        found.sort_by_key(|one| one.drawn_at);
+        let [other, one] = found[..] else { panic!("{found:?}") };
+        assert_eq!((other.network, other.drawn_at), (None, None));
+        assert_eq!(one.network, network.map(|Network(hash)| hash.cast_signed()));
+        assert_eq!(one.drawn_at, Some(u32::MAX));
     }
 
     #[test]
     fn child_after_a_fork_starts_at_zero() {
         let watch = watch();
-        watch.count(watch.unit("1"), true, FAILED);
+        watch.count(visit(&watch, "1", true), FAILED);
         watch.reset();
         assert_eq!(watch.take(), Measured { run: 7, ..Measured::default() });
-        watch.count(watch.unit("1"), true, FAILED);
+        watch.count(visit(&watch, "1", true), FAILED);
         assert_eq!(watch.take().failed.len(), 1);
     }
 
@@ -363,11 +464,14 @@ mod tests {
         for (hash, inside) in
             [(first, true), (second, false), (second, true), (0, true), (3, false)]
         {
-            assert!(failed.add(Unit(hash), inside));
+            assert!(failed.add(Visit { unit: Unit(hash), inside, network: None, drawn_at: None }));
         }
         let hash = |hash: u64| (hash & !3).cast_signed();
         let expected = [(hash(second), false), (4, true), (hash(first), true)];
-        assert_eq!(failed.take(), expected);
+        assert_eq!(
+            failed.take().iter().map(|one| (one.unit, one.inside)).collect::<Vec<_>>(),
+            expected
+        );
     }
 
     #[test]

@@ -32,11 +32,11 @@ _SET_VALUE = """
 """
 _RANKS = """
     SELECT inside, rank, count(*) FROM flagstaff_rollouts_seenregister WHERE run_id = %s
-    GROUP BY inside, rank
+    AND NOT left_out GROUP BY inside, rank
 """
 _FAILED = """
     SELECT inside, count(*) FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = 0
-    GROUP BY inside
+    AND is_counted GROUP BY inside
 """
 _DRIVER = "SELECT last_run_at, clock_timestamp() FROM flagstaff_rollouts_driverrun"
 

@@ -106,6 +106,12 @@ class Observation:
 
     failed: bool
     def __new__(cls, request: object = None, *, is_counted: bool = True) -> Observation: ...
+    def exclude(self, seconds: float) -> None:
+        """Leaves seconds out of the measured time, because the server has waited for its client."""
+
+    def cancel(self) -> None:
+        """Leaves the request out, because its client has ended it."""
+
     def __enter__(self) -> Observation: ...
     def __exit__(
         self,

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.apps import apps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from flagstaff import _core
 from flagstaff._attribution.context import Attribution, attributed, attribution
+from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.request_visitor import RequestVisitor, visitor_of_request
 
@@ -37,6 +39,7 @@ class FlagstaffMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
+        self._measures = apps.is_installed("flagstaff.rollouts")
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
@@ -45,6 +48,8 @@ class FlagstaffMiddleware:
     def _handle(self, request: HttpRequest) -> HttpResponseBase:
         flags, visitor = _begin(request)
         with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
+            if self._measures:
+                exclude_body(request, observation)
             response = cast("HttpResponseBase", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
         visitor.finish(request, response)

@@ -1,18 +1,19 @@
 //! Connects evaluations with the request or task that they belong to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::bucketing_unit::unit_text;
+use super::calls::Call;
+use crate::bucketing_unit::{VISITOR, unit_text};
 use crate::evaluate::{Evaluation, Reason};
 use crate::flag::Flag;
-use crate::observation::Observation;
+use crate::observation::{Observation, Origin};
 use crate::rules::Attributes;
 use crate::subject::Subject;
 use crate::watch::{Outcome, Watch};
@@ -33,7 +34,10 @@ pub(super) struct PyObservation {
     /// `None` if it is not counted.
     observation: Option<Mutex<Observation>>,
     began: Instant,
+    /// Nanoseconds that are not measured.
+    excluded: AtomicU64,
     failed: AtomicBool,
+    is_cancelled: AtomicBool,
     /// What restores the observation before this one.
     token: PyOnceLock<Py<PyAny>>,
 }
@@ -47,7 +51,9 @@ impl PyObservation {
             request: Mutex::new(request),
             observation: is_counted.then(Mutex::default),
             began: Instant::now(),
+            excluded: AtomicU64::new(0),
             failed: AtomicBool::new(false),
+            is_cancelled: AtomicBool::new(false),
             token: PyOnceLock::new(),
         }
     }
@@ -61,6 +67,18 @@ impl PyObservation {
     #[setter]
     fn set_failed(&self, failed: bool) {
         self.failed.store(failed, Ordering::Relaxed);
+    }
+
+    /// Leaves seconds out of the measured time, because the server has waited for its client.
+    fn exclude(&self, seconds: f64) {
+        let waited = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_nanos();
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        self.excluded.fetch_add(waited, Ordering::Relaxed);
+    }
+
+    /// Leaves the request out, because its client has ended it.
+    fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
@@ -87,7 +105,7 @@ impl PyObservation {
         _of_type: &Bound<'_, PyAny>,
         error: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
-    ) {
+    ) -> PyResult<()> {
         let py = error.py();
         if let (Some(variable), Some(token)) = (CURRENT.get(py), self.token.get(py)) {
             // Fails in another context than that of the beginning, where there is nothing to
@@ -96,14 +114,34 @@ impl PyObservation {
         }
         // Dropped without the lock, because the destructor may run any code.
         let request = lock(&self.request).take();
-        drop(request);
         if let Some(observation) = &self.observation
+            && !self.is_cancelled.load(Ordering::Relaxed)
             && (error.is_none() || error.is_instance_of::<PyException>())
         {
             let failed = self.failed() || !error.is_none();
-            lock(observation).end(Outcome { failed, took: self.began.elapsed() });
+            let outcome = Outcome { failed, took: self.took() };
+            let is_empty = lock(observation).is_empty();
+            let request = request.filter(|_| !is_empty);
+            let origin = request.map(|request| origin(request.bind(py))).transpose()?;
+            lock(observation).end(outcome, &origin.unwrap_or_default());
         }
+        Ok(())
     }
+}
+
+impl PyObservation {
+    fn took(&self) -> Duration {
+        let excluded = Duration::from_nanos(self.excluded.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(excluded)
+    }
+}
+
+/// Where a request came from. Calls a function of the project.
+fn origin(request: &Bound<'_, PyAny>) -> PyResult<Origin> {
+    let _call = Call::begin(request.py());
+    let module = request.py().import("flagstaff._engine.request_origin")?;
+    let (network, drawn_at) = module.call_method1("origin_of", (request,))?.extract()?;
+    Ok(Origin { network, drawn_at })
 }
 
 /// The request of the current observation. `None` outside of a request, and after its end.
@@ -137,7 +175,8 @@ pub(super) fn note_watched(
         Some(name) => attributes.read_unit(name, |unit| unit_text(unit, |text| watch.unit(text))),
     };
     let Some(unit) = unit else { return };
-    lock(observation).note(watch, unit, evaluation.value);
+    let is_visitor = flag.bucket_by() == Some(VISITOR);
+    lock(observation).note(watch, unit, evaluation.value, is_visitor);
 }
 
 /// The observation of the current request or task, if there is one.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flagstaff::observation::Observation;
+use flagstaff::observation::{Observation, Origin};
 use flagstaff::primary_key::PrimaryKey;
 use flagstaff::row::PlanRow;
 use flagstaff::snapshot::{Loaded, Snapshot};
@@ -41,8 +41,8 @@ fn watch_of(snapshot: &Snapshot, key: &str) -> Option<Arc<Watch>> {
 fn count_request(snapshot: &Snapshot) {
     let watch = watch_of(snapshot, "checkout").expect("a watch");
     let mut observation = Observation::default();
-    observation.note(&watch, watch.unit("1"), false);
-    observation.end(Outcome { failed: false, took: Duration::ZERO });
+    observation.note(&watch, watch.unit("1"), false, false);
+    observation.end(Outcome { failed: false, took: Duration::ZERO }, &Origin::default());
 }
 
 /// The runs that have measured something since the last call, with their numbers of requests.

@@ -47,10 +47,10 @@ def counted(query: Query, run: int, kind: str, number: int = 0) -> tuple[int, in
 
 
 def failed_users(query: Query, run: int, guard: int = 0) -> tuple[int, int]:
-    """The users who failed a guard, outside and inside of the rollout."""
+    """The users who failed a guard and count, outside and inside of the rollout."""
     outside, inside = query(
         "SELECT count(*) FILTER (WHERE NOT inside), count(*) FILTER (WHERE inside) "
-        "FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = %s",
+        "FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = %s AND is_counted",
         run,
         guard,
     )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from itertools import count
 from typing import Any
+from unittest.mock import patch
 
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.utils.timezone import now
 
 import flagstaff
 from flagstaff.middleware import FlagstaffMiddleware
@@ -55,3 +61,88 @@ def requests_async(key: str, users: Sequence[Any], status: int = 200) -> None:
 def has_problem(start: str) -> bool:
     """Whether a problem of the status begins with this text."""
     return any(problem.startswith(start) for problem in flagstaff.status().problems)
+
+
+def address(request: HttpRequest) -> str | None:
+    """The function of CLIENT_ADDRESS: the address that the test gives a request."""
+    addresses.append(request.headers.get("X-Address"))
+    return addresses[-1]
+
+
+#: What `address` has returned.
+addresses: list[str | None] = []
+
+
+def requests_from(key: str, visits: Sequence[tuple[Any, str, int]]) -> int:
+    """Handles a request per user, address and status. Returns how often the address was read."""
+    addresses.clear()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        flagstaff.flag_enabled(key, request.user_pk)  # type: ignore[attr-defined]
+        return HttpResponse(status=request.status)  # type: ignore[attr-defined]
+
+    middleware = FlagstaffMiddleware(view)
+    for user, client, status in visits:
+        request = _FACTORY.get("/", headers={"X-Address": client})
+        request.user_pk, request.status = user, status  # type: ignore[attr-defined]
+        middleware(request)
+    return len(addresses)
+
+
+def visitors(key: str, cookies: Sequence[str | None], status: int) -> None:
+    """Handles a request per visitor's cookie, or without one."""
+
+    def view(request: Any) -> HttpResponse:
+        request.flags.enabled(key)
+        return HttpResponse(status=status)
+
+    middleware = FlagstaffMiddleware(view)
+    for cookie in cookies:
+        request = _FACTORY.get("/")
+        if cookie is not None:
+            request.COOKIES["flagstaff_visitor"] = cookie
+        middleware(request)
+
+
+def bodies(key: str, users: Sequence[int], how: str) -> None:
+    """Handles a POST per user, whose body arrives after an hour of the clock.
+
+    `how` is the part of the request that the view reads, or "nothing". With "broken", the client
+    goes away while it sends the body.
+    """
+    clock = count(step=3600.0)
+
+    class Slow(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if how == "broken":
+                raise OSError
+            return super().read(size)
+
+    def view(request: Any) -> HttpResponse:
+        flagstaff.flag_enabled(key, request.user_pk)
+        if how == "wsgi.input":
+            request.environ[how].readlines()
+        elif how != "nothing":
+            bytes(request.body) if how == "broken" else dict(getattr(request, how))
+        return HttpResponse()
+
+    middleware = FlagstaffMiddleware(view)
+    with patch("flagstaff._engine.request_body.time.perf_counter", lambda: next(clock)):
+        for user in users:
+            environ = _FACTORY.post("/", {"name": "value"}).environ
+            request: Any = WSGIRequest(environ | {"wsgi.input": Slow(environ["wsgi.input"].read())})
+            request.user_pk = user
+            with suppress(OSError):
+                middleware(request)
+
+
+def verdict(run: int, percent: int) -> str | None:
+    """The guard that trips, by what is stored."""
+    from flagstaff.rollouts.evidence import read_evidence
+    from flagstaff.rollouts.guards import Guard
+    from flagstaff.rollouts.models import StepRun
+    from flagstaff.rollouts.steps import Step
+    from flagstaff.rollouts.verdict import judge
+
+    found = read_evidence(StepRun.objects.get(pk=run), now())
+    return judge([Step(percent, 60), Step(100, 0)], 0, [Guard("errors")], found, 10).trip

@@ -70,8 +70,8 @@ def leave_unguarded() -> None:
     Plan.objects.update(guarded_until=ClockTimestamp() - timedelta(seconds=1))
 
 
-def see(run_id: int, *, inside: bool, users: int) -> None:
-    """Writes the requests of so many users, as workers count them."""
+def see(run_id: int, *, inside: bool, users: int, left_out: bool = False) -> None:
+    """Writes the requests of so many users, as workers count them, or as users left out."""
     ranks: dict[int, int] = {}
     for number in range(users):
         digest = int.from_bytes(sha256(f"{inside} {number}".encode()).digest()[:8], "big")
@@ -79,9 +79,11 @@ def see(run_id: int, *, inside: bool, users: int) -> None:
         rank = 53 - rest.bit_length()
         ranks[register] = max(rank, ranks.get(register, 0))
     SeenRegister.objects.bulk_create(
-        SeenRegister(run_id=run_id, inside=inside, register=register, rank=rank)
+        SeenRegister(run_id=run_id, inside=inside, left_out=left_out, register=register, rank=rank)
         for register, rank in ranks.items()
     )
+    if left_out:
+        return
     SignalCount.objects.create(run_id=run_id, inside=inside, kind="r", count=users)
 
 

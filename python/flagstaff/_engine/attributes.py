@@ -86,7 +86,8 @@ class RequestContext(dict[str, object]):
         super().__init__()
         #: The id of the visitor; None until an evaluation needs it. Read by the extension.
         self.visitor_id: str | None = None
-        self._request = request
+        #: The request, also for the end of what is measured.
+        self.request = request
         self._is_crawler: bool | None = None
         self._computed: dict[tuple[type, str], dict[str, object] | None] = {}
 
@@ -97,13 +98,13 @@ class RequestContext(dict[str, object]):
     def visitor(self, draw: bool) -> str | None:  # noqa: FBT001 (called by the extension)
         """Returns the id of the visitor, or with `draw` a new one; None if there can be none."""
         if self.visitor_id is None:
-            visitor = visitor_of_request(self._request)
-            self.visitor_id = visitor.id_for(self._request, draw=draw)
+            visitor = visitor_of_request(self.request)
+            self.visitor_id = visitor.id_for(self.request, draw=draw)
         return self.visitor_id
 
     def visitor_has_returned(self) -> bool:
         """Whether the id is that of the cookie, and not a new one."""
-        return visitor_of_request(self._request).has_returned
+        return visitor_of_request(self.request).has_returned
 
     @property
     def is_crawler(self) -> bool:
@@ -111,7 +112,7 @@ class RequestContext(dict[str, object]):
         if self._is_crawler is None:
             # Before: it may evaluate the experiment itself.
             self._is_crawler = False
-            self._is_crawler = names_crawler(self._request)
+            self._is_crawler = names_crawler(self.request)
         return self._is_crawler
 
     def attributes_of(self, user: object) -> dict[str, object] | None:
@@ -121,7 +122,7 @@ class RequestContext(dict[str, object]):
         if key in self._computed:
             return self._computed[key]
         try:
-            attributes = _compute(user, self._request)
+            attributes = _compute(user, self.request)
         except SynchronousOnlyOperation:
             # In an event loop; a thread may still succeed.
             return None

@@ -64,6 +64,14 @@ class RequestVisitor:
         """Whether the id is that of the cookie, and not a new one."""
         return self._cookie is not None
 
+    @property
+    def drawn_at(self) -> int | None:
+        """When the id of this request was drawn, in seconds since 1970; None if none was read."""
+        if self._cookie is not None:
+            return self._cookie.drawn_at
+        is_new = self._new is not None and self._new.get(_ID) is not None
+        return int(time.time()) if is_new else None
+
     def _read_cookie(self, request: Any) -> None:
         text = request.COOKIES.get(conf.visitor_cookie_name)
         self._is_sent = text is not None

@@ -65,8 +65,12 @@ def check_forced_off_keys(**kwargs: object) -> list[CheckMessage]:
 
 @with_valid_settings
 def check_named_objects_exist(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.E035: ATTRIBUTES or VISITOR_COOKIE names something that does not exist."""
-    named = {"ATTRIBUTES": _attribute_problems(), "VISITOR_COOKIE": _consent_problems()}
+    """flagstaff.E035: a setting names something that does not exist."""
+    named = {
+        "ATTRIBUTES": _attribute_problems(),
+        "VISITOR_COOKIE": _path_problems(conf.visitor_cookie, "True or False"),
+        "CLIENT_ADDRESS": _path_problems(conf.client_address, "an IP address"),
+    }
     return [
         Error(f'FLAGSTAFF["{name}"] names {problem}', hint=hint, id="flagstaff.E035")
         for name, problems in named.items()
@@ -85,11 +89,10 @@ def _attribute_problems() -> Iterator[tuple[str, str]]:
         yield from _function_problems(path, hint)
 
 
-def _consent_problems() -> Iterator[tuple[str, str]]:
-    """Yields what is wrong with the function of VISITOR_COOKIE, with a hint."""
-    path = conf.visitor_cookie
+def _path_problems(path: object, returns: str) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with a function of the request, with a hint."""
     if isinstance(path, str):
-        hint = "write a function (request) that returns True or False"
+        hint = f"write a function (request) that returns {returns}"
         yield from _function_problems(path, hint)
 
 

@@ -143,6 +143,11 @@ RULES: dict[str, Rule] = {
         is_valid=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
     ),
     "MEASURE_INTERVAL": _seconds(default=5.0, low=0.1, high=60),
+    "CLIENT_ADDRESS": Rule(
+        default=None,
+        expected='the path of a function (request), such as "shop.network.client", or None',
+        is_valid=lambda value: value is None or _is_path(value),
+    ),
     "STALE_DAYS": Rule(
         default=30,
         expected=f"a whole number of days from 1 to {MAX_STALE_DAYS}",

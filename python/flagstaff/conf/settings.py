@@ -105,6 +105,11 @@ class Conf:
         return float(self._read("MEASURE_INTERVAL"))
 
     @property
+    def client_address(self) -> str | None:
+        """The path of a function that returns the address of a client, for rollout plans."""
+        return cast("str | None", self._read("CLIENT_ADDRESS"))
+
+    @property
     def stale_days(self) -> int:
         """The number of days after which a flag without a change or an evaluation is stale."""
         return cast("int", self._read("STALE_DAYS"))

@@ -265,5 +265,6 @@ def figures_of(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "requests_outside": outside,
         "lost_workers": evidence.lost_workers,
         "dropped": evidence.dropped,
+        "left_out": round(evidence.left_out),
         **verdict.as_dict(),
     }

@@ -27,6 +27,7 @@ _TABLES = {
     "signal_count_table": "SignalCount",
     "seen_register_table": "SeenRegister",
     "failed_unit_table": "FailedUnit",
+    "failed_network_table": "FailedNetwork",
     "signal_worker_table": "SignalWorker",
 }
 

@@ -1,16 +1,22 @@
-"""Reads what the workers have counted in a run."""
+"""Reads what the workers have counted in a run.
+
+With CLIENT_ADDRESS, the users who count are the first ones of their networks, whatever their side
+and whether they fail; of these users, a failing one counts if it is the first one of its network.
+Without harm none of this depends on the side. So given the users who count, a failing one is inside
+with probability theta, as without a limit, and the test keeps its 5 %.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from flagstaff.conf import conf
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, SignalWorker, StepRun
-from flagstaff.rollouts.results import Evidence, GuardCounts
+from flagstaff.rollouts.results import SPARE_NETWORKS, Evidence, GuardCounts
 from flagstaff.rollouts.statistics import cardinality, share_error
 
 __all__ = ["has_lost_for_good", "read_evidence"]
@@ -29,8 +35,11 @@ class _Sides(NamedTuple):
 
 
 def read_evidence(run: StepRun, now: datetime) -> Evidence:
-    """Returns what the workers have counted in a run until now. Makes four queries."""
-    users = _users(run)
+    """Returns what the workers have counted in a run until now.
+
+    Makes four queries, and one more if users were left out.
+    """
+    users, left_out = _users(run)
     counts = _counts(run)
     requests = counts[SignalCount.Kind.REQUESTS]
     return Evidence(
@@ -41,6 +50,8 @@ def read_evidence(run: StepRun, now: datetime) -> Evidence:
         requests=(int(requests.outside), int(requests.inside)),
         lost_workers=len(_lost_workers(run, now)),
         dropped=int(sum(counts[SignalCount.Kind.DROPPED])),
+        left_out=left_out,
+        spare=SPARE_NETWORKS if conf.client_address else 0,
     )
 
 
@@ -67,12 +78,25 @@ def _expected_by(worker: SignalWorker) -> datetime:
     return worker.last_seen_at + _INTERVALS * worker.interval
 
 
-def _users(run: StepRun) -> _Sides:
+def _users(run: StepRun) -> tuple[_Sides, float]:
+    """Returns the users who count, and the number of those who were only left out."""
     registers: dict[bool, dict[int, int]] = {False: {}, True: {}}
     of_run = SeenRegister.objects.using(conf.database).filter(run=run)
-    for inside, rank, count in of_run.values_list("inside", "rank").annotate(count=Count("id")):
-        registers[inside][rank] = count
-    return _Sides(cardinality(registers[False]), cardinality(registers[True]))
+    left_out = False
+    ranks = of_run.values_list("left_out", "inside", "rank").annotate(count=Count("id"))
+    for is_left_out, inside, rank, count in ranks:
+        left_out = left_out or is_left_out
+        if not is_left_out:
+            registers[inside][rank] = count
+    users = _Sides(cardinality(registers[False]), cardinality(registers[True]))
+    if not left_out:
+        return users, 0.0
+    # A user may count in one worker and be left out in another one.
+    everybody = of_run.values_list("inside", "register").annotate(highest=Max("rank"))
+    merged = {side: Counter[int]() for side in registers}
+    for inside, _, highest in everybody:
+        merged[inside][highest] += 1
+    return users, max(sum(map(cardinality, merged.values())) - sum(users), 0.0)
 
 
 def _counts(run: StepRun) -> dict[str, _Sides]:
@@ -85,11 +109,16 @@ def _counts(run: StepRun) -> dict[str, _Sides]:
 
 
 def _failed(run: StepRun) -> dict[int, GuardCounts]:
-    sides: dict[int, dict[bool, int]] = defaultdict(dict)
     of_run = FailedUnit.objects.using(conf.database).filter(run=run)
-    for guard, inside, count in of_run.values_list("guard", "inside").annotate(n=Count("id")):
-        sides[guard][inside] = count
+    counted, inside = Q(is_counted=True), Q(is_counted=True, inside=True)
+    numbers = of_run.values("guard").annotate(
+        inside_=Count("id", filter=inside),
+        outside=Count("id", filter=counted & Q(inside=False)),
+        left_out=Count("id", filter=~counted),
+        visitors=Count("id", filter=inside & Q(is_new__isnull=False)),
+        new_visitors=Count("id", filter=inside & Q(is_new=True)),
+    )
     return {
-        guard: GuardCounts(inside=found.get(True, 0), outside=found.get(False, 0))
-        for guard, found in sides.items()
+        of_guard.pop("guard"): GuardCounts(inside=of_guard.pop("inside_"), **of_guard)
+        for of_guard in numbers
     }

@@ -49,6 +49,8 @@ class Traffic:
     failing_per_hour: Mapping[int, float]
     #: The time of measuring in seconds.
     measured: float = _HOUR
+    #: The number of failing users inside that a trip must not depend on.
+    spare: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
         >>> from flagstaff.rollouts.results import GuardCounts
         >>> counts = {0: GuardCounts(inside=90, outside=190)}
         >>> traffic_of(Evidence(1_000, 19_000, 0.02, counts, (60_000, 3_000)), 7200)
-        Traffic(users_per_hour=10000.0, failing_per_hour={0: 100.0}, measured=7200)
+        Traffic(users_per_hour=10000.0, failing_per_hour={0: 100.0}, measured=7200, spare=0)
     """
     if not 0 < seconds < math.inf:
         raise ValueError(f"the time of measuring is {seconds:g} s, but must be above 0")
@@ -104,7 +106,7 @@ def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
         else 0.0
         for number, counts in evidence.failed.items()
     }
-    return Traffic(users / hours, failing, seconds)
+    return Traffic(users / hours, failing, seconds, evidence.spare)
 
 
 def forecast(
@@ -179,6 +181,7 @@ def _step_forecast(
     brake = None
     if step.percent <= BRAKE_PERCENT:
         brake = statistics.brake_threshold(_raised(theta), alpha)
+        brake = None if brake is None else brake + traffic.spare
     found = tuple(
         _guard_forecast(guard, number, step, traffic, (threshold, for_users))
         for number, guard in numbered(guards)

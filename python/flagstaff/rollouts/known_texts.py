@@ -43,6 +43,10 @@ _STEP: Final = KnownTexts([_("%(percent)s %% for %(time)s")], parts={"time": _du
 
 _VERDICTS: Final = [
     _(
+        "%(what)s; %(new)s of %(visitors)s failing visitors inside have a cookie that is younger "
+        "than the step"
+    ),
+    _(
         "%(guard)s: %(inside)s of %(users_inside)s users inside were slower, %(outside)s of "
         "%(users_outside)s outside; %(ratio)s times as often"
     ),
@@ -96,6 +100,14 @@ _VERDICTS: Final = [
     _(
         "workers had no memory left for %(count)s failures; the step begins anew at the end of its "
         "time"
+    ),
+    _(
+        "%(left_out)s of %(users)s users were left out, because others of their networks came "
+        "first; check CLIENT_ADDRESS, or jump to the next step"
+    ),
+    _(
+        "%(left_out)s of %(users)s failing users were left out, because others of their networks "
+        "came first; check CLIENT_ADDRESS, or jump to the next step"
     ),
     _("at 100 %% only callable guards watch the step"),
     _("%(path)s did not return within %(seconds)s s; make it faster"),

@@ -21,6 +21,7 @@ __all__ = [
     "ACTIVE_STATES",
     "WATCHED_STATES",
     "DriverRun",
+    "FailedNetwork",
     "FailedUnit",
     "Plan",
     "PlanEvent",
@@ -250,6 +251,8 @@ class SeenRegister(models.Model):
 
     run = models.ForeignKey(StepRun, models.CASCADE, related_name="registers")
     inside: models.Field[Any, bool] = models.BooleanField()
+    #: Whether others of their networks came first, so that these users do not count.
+    left_out: models.Field[Any, bool] = models.BooleanField(default=False, db_default=False)
     register: models.Field[Any, int] = models.SmallIntegerField()
     rank: models.Field[Any, int] = models.SmallIntegerField()
 
@@ -257,7 +260,7 @@ class SeenRegister(models.Model):
         default_permissions = ()
         constraints = (
             models.UniqueConstraint(
-                fields=["run", "inside", "register"],
+                fields=["run", "inside", "left_out", "register"],
                 name="flagstaff_rollouts_seen_register",
             ),
         )
@@ -273,6 +276,10 @@ class FailedUnit(models.Model):
     guard: models.Field[Any, int] = models.SmallIntegerField()
     unit: models.Field[Any, int] = models.BigIntegerField()
     inside: models.Field[Any, bool] = models.BooleanField()
+    #: Whether the cookie of a visitor is younger than the run; None for other units.
+    is_new: models.Field[Any, bool | None] = models.BooleanField(null=True)
+    #: False if another user of the network failed first.
+    is_counted: models.Field[Any, bool] = models.BooleanField(default=True, db_default=True)
     at: models.Field[Any, datetime] = TimeField(db_default=Now())
 
     class Meta:
@@ -285,6 +292,25 @@ class FailedUnit(models.Model):
 
     def __str__(self) -> str:
         return f"guard {self.guard}: {self.unit}"
+
+
+class FailedNetwork(models.Model):
+    """A network of which a failing user counts in a run. A network is a salted hash."""
+
+    run = models.ForeignKey(StepRun, models.CASCADE, related_name="failed_networks")
+    guard: models.Field[Any, int] = models.SmallIntegerField()
+    network: models.Field[Any, int] = models.IntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=["run", "guard", "network"], name="flagstaff_rollouts_failed_network"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"guard {self.guard}: network {self.network}"
 
 
 class SignalWorker(models.Model):

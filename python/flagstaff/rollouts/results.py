@@ -7,12 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
-__all__ = ["BRAKE", "Action", "Evidence", "GuardCounts", "GuardResult", "Verdict"]
+__all__ = [
+    "BRAKE",
+    "SPARE_NETWORKS",
+    "Action",
+    "Evidence",
+    "GuardCounts",
+    "GuardResult",
+    "Verdict",
+]
 
 Action = Literal["rollback", "hold"]
 
 #: The name of the brake in `Verdict.trip`.
 BRAKE = "brake"
+
+#: Where networks are known, a trip needs so many failing users inside more than without: a person
+#: at home has one network of IPv4 and one of IPv6.
+SPARE_NETWORKS = 2
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,11 @@ class GuardCounts:
 
     inside: int = 0
     outside: int = 0
+    #: Those who do not count, because another user of their network failed first.
+    left_out: int = 0
+    #: Visitors inside who failed, and those of them whose cookie is younger than the run.
+    visitors: int = 0
+    new_visitors: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,10 @@ class Evidence:
     lost_workers: int = 0
     #: Counts that a worker has dropped because its memory for them was full.
     dropped: int = 0
+    #: Users who were seen and do not count, because others of their networks came first.
+    left_out: float = 0.0
+    #: The number of failing users inside that a trip must not depend on.
+    spare: int = 0
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,10 @@ def judge(
     All steps and guards of the plan share 5 % of false trips, see `alpha`. A guard trips at an
     e-value of 1/alpha. It passes if the 95 % upper bound of the ratio is below its limit, or at
     `required_users` users inside if its e-value is below 20. Theta, the share of users inside, is
-    raised by two standard errors for trips and lowered by two for the bound. At 100 % no user is
-    outside, and the step passes. Raises IndexError for an unknown step, and ValueError for negative
-    counts.
+    raised by two standard errors for trips and lowered by two for the bound. Where networks are
+    known, a guard trips only if it does so without two of the failing users inside. At 100 % no
+    user is outside, and the step passes. Raises IndexError for an unknown step, and ValueError for
+    negative counts.
 
         >>> evidence = Evidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
@@ -69,6 +70,7 @@ def judge(
     brake = None
     if step.percent <= BRAKE_PERCENT:
         brake = statistics.brake_threshold(theta.high, brake_alpha(steps))
+        brake = None if brake is None else brake + evidence.spare
     found = _brake_trip(evidence, brake) or _guard_trip(guards, results, evidence)
     found = found or _no_trip(results, evidence, required_users)
     return replace(found, guards=results, brake=brake)
@@ -96,7 +98,8 @@ def _result(
 ) -> GuardResult:
     """Returns the figures of a guard. It passes by its bound; by users, see below."""
     failed = evidence.failed.get(number, GuardCounts())
-    e_value = statistics.e_value(failed.inside, failed.outside, theta.high, guard.tolerated)
+    inside = max(failed.inside - evidence.spare, 0)
+    e_value = statistics.e_value(inside, failed.outside, theta.high, guard.tolerated)
     upper = statistics.upper_bound(failed.inside, failed.outside, theta.low, PLAN_ALPHA)
     return GuardResult(
         number=number,
@@ -114,8 +117,12 @@ def _result(
 
 
 def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
-    # What a single look would call harm must not pass as fine.
-    if result.tripped or result.passed or result.e_value >= 1 / PLAN_ALPHA:
+    if result.tripped or result.passed:
+        return result
+    # What a single look would call harm must not pass as fine, also if it could be two networks.
+    failed = result.failed
+    e_value = statistics.e_value(failed.inside, failed.outside, theta.high, result.tolerated)
+    if e_value >= 1 / PLAN_ALPHA:
         return result
     harm = statistics.smallest_ratio(
         result.failed.outside, theta.high, result.threshold, result.tolerated

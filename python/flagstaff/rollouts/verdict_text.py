@@ -21,16 +21,27 @@ def trip_text(guard: Guard, result: GuardResult, evidence: Evidence) -> str:
         f"{result.name}: {result.failed.inside:,} of {evidence.users_inside:,.0f} users inside "
         f"{failed}, {result.failed.outside:,} of {evidence.users_outside:,.0f} outside"
     )
-    if result.ratio is None or math.isinf(result.ratio):
-        return text
-    return f"{text}; {times(result.ratio)} times as often"
+    if result.ratio is not None and math.isfinite(result.ratio):
+        text = f"{text}; {times(result.ratio)} times as often"
+    return text + _new_visitors(result.failed)
 
 
 def brake_text(errors: GuardCounts, evidence: Evidence) -> str:
     """Returns what the brake has counted."""
-    return (
+    text = (
         f"brake: {errors.inside:,} of {evidence.users_inside:,.0f} users inside failed, "
         f"none of {evidence.users_outside:,.0f} outside"
+    )
+    return text + _new_visitors(errors)
+
+
+def _new_visitors(failed: GuardCounts) -> str:
+    """Returns how many of the failing visitors inside got their cookie within the step."""
+    if not failed.visitors:
+        return ""
+    return (
+        f"; {failed.new_visitors:,} of {failed.visitors:,} failing visitors inside have a cookie "
+        "that is younger than the step"
     )
 
 
@@ -48,6 +59,24 @@ def missing_data(evidence: Evidence) -> str:
     ):
         if missing:
             return f"waits for data: {text}"
+    return _left_out(evidence)
+
+
+def _left_out(evidence: Evidence) -> str:
+    """Returns that more than half of the users were left out; an empty text if not."""
+    counted = evidence.users_inside + evidence.users_outside
+    numbers = [("users", evidence.left_out, counted)]
+    numbers += [
+        ("failing users", failed.left_out, failed.inside + failed.outside)
+        for failed in evidence.failed.values()
+    ]
+    for name, left_out, counts in numbers:
+        if left_out > counts:
+            return (
+                f"waits for data: {left_out:,.0f} of {left_out + counts:,.0f} {name} were left "
+                "out, because others of their networks came first; check CLIENT_ADDRESS, or jump "
+                "to the next step"
+            )
     return ""
 
 

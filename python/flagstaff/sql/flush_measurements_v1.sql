@@ -16,15 +16,16 @@ WITH accepted AS (
     WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
     RETURNING w.worker
 ), runs AS MATERIALIZED (
-    SELECT r.id FROM accepted CROSS JOIN {step_run_table} AS r
+    SELECT r.id, r.started_at FROM accepted CROSS JOIN {step_run_table} AS r
     WHERE r.id OPERATOR(pg_catalog.=) ANY (
-        $8::bigint[] OPERATOR(pg_catalog.||) $13::bigint[] OPERATOR(pg_catalog.||) $17::bigint[]
+        $8::bigint[] OPERATOR(pg_catalog.||) $13::bigint[] OPERATOR(pg_catalog.||) $18::bigint[]
     )
 ), full_guards AS MATERIALIZED (
     -- A limit per run and guard: more users would not change what the guard decides.
     SELECT f.run_id, f.guard
     FROM {failed_unit_table} AS f
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) f.run_id
+    WHERE f.is_counted
     GROUP BY f.run_id, f.guard
     HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>=) 20000
 ), counted AS (
@@ -40,27 +41,58 @@ WITH accepted AS (
     ON CONFLICT (run_id, inside, kind, number) DO UPDATE SET
         count = c.count OPERATOR(pg_catalog.+) EXCLUDED.count
 ), seen AS (
-    INSERT INTO {seen_register_table} AS s (run_id, inside, register, rank)
-    SELECT n.run, n.inside, n.register, n.rank
+    INSERT INTO {seen_register_table} AS s (run_id, inside, left_out, register, rank)
+    SELECT n.run, n.inside, n.left_out, n.register, n.rank
     FROM ROWS FROM (
         pg_catalog.unnest($13::bigint[]), pg_catalog.unnest($14::boolean[]),
-        pg_catalog.unnest($15::smallint[]), pg_catalog.unnest($16::smallint[])
-    ) AS n (run, inside, register, rank)
+        pg_catalog.unnest($15::boolean[]), pg_catalog.unnest($16::smallint[]),
+        pg_catalog.unnest($17::smallint[])
+    ) AS n (run, inside, left_out, register, rank)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
-    ORDER BY n.run, n.inside, n.register
-    ON CONFLICT (run_id, inside, register) DO UPDATE SET rank = EXCLUDED.rank
+    ORDER BY n.run, n.inside, n.left_out, n.register
+    ON CONFLICT (run_id, inside, left_out, register) DO UPDATE SET rank = EXCLUDED.rank
     WHERE s.rank OPERATOR(pg_catalog.<) EXCLUDED.rank
+), failed AS MATERIALIZED (
+    SELECT n.run, n.guard, n.unit, n.inside, n.network,
+        pg_catalog.to_timestamp(n.drawn_at) OPERATOR(pg_catalog.>=) runs.started_at AS is_new
+    FROM ROWS FROM (
+        pg_catalog.unnest($18::bigint[]), pg_catalog.unnest($19::smallint[]),
+        pg_catalog.unnest($20::bigint[]), pg_catalog.unnest($21::boolean[]),
+        pg_catalog.unnest($22::integer[]), pg_catalog.unnest($23::bigint[])
+    ) AS n (run, guard, unit, inside, network, drawn_at)
+    JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
+    WHERE NOT EXISTS (
+        SELECT FROM full_guards AS f
+        WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
+    ) AND NOT EXISTS (
+        SELECT FROM {failed_unit_table} AS f
+        WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
+            AND f.unit OPERATOR(pg_catalog.=) n.unit
+    )
+), first_units AS MATERIALIZED (
+    -- By the hash, which does not depend on the side of the user.
+    SELECT f.run, f.guard, f.network, pg_catalog.min(f.unit) AS unit
+    FROM failed AS f
+    WHERE f.network IS NOT NULL
+    GROUP BY f.run, f.guard, f.network
+), slots AS (
+    -- Each network has one, which is never free again. Before the users, and by network in all
+    -- workers, so that this cannot deadlock either.
+    INSERT INTO {failed_network_table} (run_id, guard, network)
+    SELECT u.run, u.guard, u.network FROM first_units AS u
+    ORDER BY u.run, u.guard, u.network
+    ON CONFLICT (run_id, guard, network) DO NOTHING
+    RETURNING run_id, guard, network
+), counted_units AS MATERIALIZED (
+    SELECT u.run, u.guard, u.unit
+    FROM first_units AS u
+    JOIN slots AS s ON s.run_id OPERATOR(pg_catalog.=) u.run
+        AND s.guard OPERATOR(pg_catalog.=) u.guard AND s.network OPERATOR(pg_catalog.=) u.network
 )
-INSERT INTO {failed_unit_table} (run_id, guard, unit, inside)
-SELECT n.run, n.guard, n.unit, n.inside
-FROM ROWS FROM (
-    pg_catalog.unnest($17::bigint[]), pg_catalog.unnest($18::smallint[]),
-    pg_catalog.unnest($19::bigint[]), pg_catalog.unnest($20::boolean[])
-) AS n (run, guard, unit, inside)
-JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
-WHERE NOT EXISTS (
-    SELECT FROM full_guards AS f
-    WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
-)
-ORDER BY n.run, n.guard, n.unit
+INSERT INTO {failed_unit_table} (run_id, guard, unit, inside, is_new, is_counted)
+SELECT f.run, f.guard, f.unit, f.inside, f.is_new, f.network IS NULL OR c.unit IS NOT NULL
+FROM failed AS f
+LEFT JOIN counted_units AS c ON c.run OPERATOR(pg_catalog.=) f.run
+    AND c.guard OPERATOR(pg_catalog.=) f.guard AND c.unit OPERATOR(pg_catalog.=) f.unit
+ORDER BY f.run, f.guard, f.unit
 ON CONFLICT (run_id, guard, unit) DO NOTHING

@@ -11,7 +11,7 @@ use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
 use crate::postgres::status::StatusReport;
-use crate::watch::Measured;
+use crate::watch::{Measured, SeenRegister};
 
 /// What was measured and is not written yet. Bounded: each user, register and kind of count of a
 /// run is in it once.
@@ -39,6 +39,7 @@ struct CountColumns {
 struct SeenColumns {
     runs: Vec<i64>,
     inside: Vec<bool>,
+    left_out: Vec<bool>,
     registers: Vec<i16>,
     ranks: Vec<i16>,
 }
@@ -49,6 +50,8 @@ struct FailedColumns {
     guards: Vec<i16>,
     units: Vec<i64>,
     inside: Vec<bool>,
+    networks: Vec<Option<i32>>,
+    drawn_at: Vec<Option<i64>>,
 }
 
 impl Columns {
@@ -61,17 +64,20 @@ impl Columns {
             self.counts.numbers.push(number);
             self.counts.counts.push(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        for (inside, register, rank) in seen {
+        for SeenRegister { inside, left_out, register, rank } in seen {
             self.seen.runs.push(run);
             self.seen.inside.push(inside);
+            self.seen.left_out.push(left_out);
             self.seen.registers.push(register);
             self.seen.ranks.push(rank);
         }
-        for (guard, unit, inside) in failed {
+        for (guard, user) in failed {
             self.failed.runs.push(run);
             self.failed.guards.push(guard);
-            self.failed.units.push(unit);
-            self.failed.inside.push(inside);
+            self.failed.units.push(user.unit);
+            self.failed.inside.push(user.inside);
+            self.failed.networks.push(user.network);
+            self.failed.drawn_at.push(user.drawn_at.map(Into::into));
         }
     }
 }
@@ -100,12 +106,15 @@ impl Report for Measurements {
             (&counts.counts, Type::INT8_ARRAY),
             (&seen.runs, Type::INT8_ARRAY),
             (&seen.inside, Type::BOOL_ARRAY),
+            (&seen.left_out, Type::BOOL_ARRAY),
             (&seen.registers, Type::INT2_ARRAY),
             (&seen.ranks, Type::INT2_ARRAY),
             (&failed.runs, Type::INT8_ARRAY),
             (&failed.guards, Type::INT2_ARRAY),
             (&failed.units, Type::INT8_ARRAY),
             (&failed.inside, Type::BOOL_ARRAY),
+            (&failed.networks, Type::INT4_ARRAY),
+            (&failed.drawn_at, Type::INT8_ARRAY),
         ]
     }
 

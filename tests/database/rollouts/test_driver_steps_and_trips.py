@@ -19,6 +19,7 @@ from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp, database_now
 from flagstaff.rollouts.driver import _advance, run_plans
 from flagstaff.rollouts.models import (
     DriverRun,
+    FailedUnit,
     Plan,
     PlanEvent,
     SeenRegister,
@@ -146,6 +147,28 @@ def test_missing_data_holds_the_plan_until_there_is_enough(started: None) -> Non
     assert plan_of().reason == ""
 
 
+@pytest.mark.parametrize(("users", "state"), [(4_000, "running"), (8_000, "holding")])
+def test_plan_holds_while_more_than_half_of_its_users_are_left_out(
+    started: None, users: int, state: str
+) -> None:
+    pass_step()
+    # 2,000 of them count in another worker, and 3,200 users count in all.
+    see(run_of(), inside=False, users=users, left_out=True)
+    report = run()
+    assert report.state == state
+    assert ("users were left out, because others" in report.text) == (state == "holding")
+    assert last_event().figures["left_out"] == pytest.approx(users - 2_000, rel=0.05)
+
+
+def test_failing_user_who_was_left_out_does_not_trip_a_guard(started: None) -> None:
+    harm()
+    FailedUnit.objects.filter(inside=True).update(is_counted=False)
+    end_dwell_time()
+    report = run()
+    assert report.state == "holding"
+    assert "300 of 320 failing users were left out" in report.text
+
+
 def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> None:
     see_enough()
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
@@ -222,7 +245,8 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     tripped, propagated = [*PlanEvent.objects.order_by("id")][-2:]
     assert (tripped.kind, propagated.kind) == ("tripped", "propagated")
     assert propagated.text == "evaluations query the database, so the trip is in effect at once"
-    assert tripped.figures["guards"][0]["failed"] == {"inside": 300, "outside": 20}
+    failed = tripped.figures["guards"][0]["failed"]
+    assert (failed["inside"], failed["outside"]) == (300, 20)
     for _ in range(3):
         assert run_plans() == []
     # A driver that has read the plan before the trip.

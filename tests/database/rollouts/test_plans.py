@@ -408,7 +408,8 @@ def test_plans_have_different_salts() -> None:
 
 def test_engine_knows_the_tables() -> None:
     names = engine_names(connection)
-    for table in ("plan", "step_run", "signal_count", "seen_register", "failed_unit"):
+    tables = ("plan", "step_run", "signal_count", "seen_register", "failed_unit", "failed_network")
+    for table in tables:
         assert names[f"{table}_table"] == f'"flagstaff_rollouts_{table.replace("_", "")}"'
     assert names["signal_worker_table"] == '"flagstaff_rollouts_signalworker"'
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flagstaff._engine.visitors import sign
 from tests.support.fixtures import Query
 from tests.support.measured_plans import (
     KEY,
@@ -140,7 +141,9 @@ def test_run_that_was_deleted_does_not_stop_the_others(
     with ready_worker(database) as worker:
         request(worker, USERS)
         wait_for_count(query, sides(worker), run, "r")
-        for table in ("signalcount", "seenregister", "failedunit", "steprun", "plan"):
+        for table in (
+            *("signalcount", "seenregister", "failedunit", "failednetwork", "steprun", "plan"),
+        ):
             query(f"DELETE FROM flagstaff_rollouts_{table} RETURNING true")
         request(worker, USERS)
         following = start_run(query)
@@ -196,6 +199,124 @@ def test_plan_without_a_driver_is_a_problem_of_the_status(
                 'watched it for about five minutes: run "manage.py flags run-jobs" to watch it '
                 "now, or to see the error"
             )
+
+
+@pytest.mark.parametrize(
+    ("how", "slow_and_counted"),
+    [("nothing", (100, 100)), ("POST", (0, 100)), ("wsgi.input", (0, 100)), ("broken", (0, 0))],
+)
+def test_time_in_which_the_body_arrives_is_not_measured(
+    database: str, query: Query, run: int, how: str, slow_and_counted: tuple[int, int]
+) -> None:
+    """The latency guard has the limit 0, and more time than the request took is left out."""
+    with ready_worker(database) as worker:
+        worker.ask("call", "tests.support.plan_requests.bodies", KEY, HUNDRED, how)
+        assert worker.end() == (0, "")
+    slow = sum(failed_users(query, run, guard=2))
+    assert (slow, sum(counted(query, run, "r"))) == slow_and_counted
+
+
+ADDRESS = "tests.support.plan_requests.address"
+FROM = "tests.support.plan_requests.requests_from"
+
+
+def left_out(query: Query, run: int) -> tuple[int, int]:
+    """Registers of the users who were seen and left out, and the failing users who were."""
+    seen, failed = query(
+        "SELECT (SELECT count(*) FROM flagstaff_rollouts_seenregister WHERE run_id = %s "
+        "AND left_out), (SELECT count(*) FROM flagstaff_rollouts_failedunit WHERE run_id = %s "
+        "AND guard = 0 AND NOT is_counted)",
+        run,
+        run,
+    )
+    return seen, failed
+
+
+def test_one_failing_user_of_a_network_counts(database: str, query: Query, run: int) -> None:
+    visits = [
+        # The same network in two forms.
+        *((user, f"192.0.2.{user}", 500) for user in range(4)),
+        *((user, f"::ffff:192.0.2.{user}", 500) for user in range(4, 8)),
+        *((user, f"2001:db8:1:{user}::1", 500) for user in range(8, 16)),
+        *((user, "unknown", 500) for user in range(16, 24)),
+        *((user, f"198.51.{user}.1", 500) for user in range(24, 34)),
+    ]
+    workers = [ready_worker(database, CLIENT_ADDRESS=ADDRESS) for _ in range(2)]
+    for worker in workers:
+        assert worker.ask("call", FROM, KEY, visits) == len(visits)
+        assert worker.end() == (0, "")
+    assert sum(failed_users(query, run)) == 3 + 10
+    # Four users of each network count in each worker, the same ones in both.
+    assert left_out(query, run) == (4 + 4 + 4, 3 + 3 + 3)
+    assert query("SELECT count(*) FROM flagstaff_rollouts_failednetwork WHERE guard = 0") == (13,)
+
+
+def test_first_users_of_a_network_count_in_each_worker(
+    database: str, query: Query, run: int
+) -> None:
+    with ready_worker(database, CLIENT_ADDRESS=ADDRESS) as worker:
+        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 200) for user in HUNDRED])
+        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 500) for user in HUNDRED])
+        assert worker.end() == (0, "")
+    seen, failed = left_out(query, run)
+    # Some users have a register in common.
+    assert 92 <= seen <= 96
+    assert (failed, sum(failed_users(query, run))) == (3, 1)
+
+
+def test_address_is_read_only_if_a_watched_flag_was_evaluated(
+    database: str, query: Query, run: int
+) -> None:
+    with ready_worker(database, CLIENT_ADDRESS=ADDRESS) as worker:
+        assert worker.ask("call", FROM, KEY, [(1, "192.0.2.1", 200)]) == 1
+        assert worker.ask("call", FROM, "other", [(1, "192.0.2.1", 200)]) == 0
+        assert worker.ask("call", FROM, KEY, [(None, "192.0.2.1", 200)]) == 0
+
+
+def test_failing_visitor_is_new_if_the_cookie_is_younger_than_the_run(
+    database: str, query: Query
+) -> None:
+    query("UPDATE flagstaff_featureflag SET bucket_by = 'visitor' RETURNING id")
+    run = start_run(query)
+    old = [sign(f"visitor-{number}", time.time() - 3600) for number in range(5)]
+    with ready_worker(database) as worker:
+        worker.ask("call", "tests.support.plan_requests.visitors", KEY, [*old, *[None] * 7], 500)
+        assert worker.end() == (0, "")
+    assert query(
+        "SELECT count(*) FILTER (WHERE NOT is_new), count(*) FILTER (WHERE is_new) "
+        "FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = 0",
+        run,
+    ) == (5, 7)
+
+
+@pytest.mark.parametrize(("percent", "users"), [(1, 3000), (5, 1000), (25, 200)])
+def test_guard_is_tripped_by_a_fault_and_not_by_one_client(
+    database: str, query: Query, run: int, percent: int, users: int
+) -> None:
+    """The client has an IPv4 address and an IPv6 /48, and cookies that are inside."""
+    query("UPDATE flagstaff_featureflag SET rollout_percent = %s RETURNING id", percent)
+    total = 0
+    with ready_worker(database, CLIENT_ADDRESS=ADDRESS) as worker:
+
+        def trip(visits: list[tuple[int, str, int]]) -> Any:
+            """The guard that trips after these visits."""
+            nonlocal total
+            total += len(visits)
+            worker.ask("call", FROM, KEY, visits)
+            deadline = time.monotonic() + seconds(TIMEOUT)
+            while sum(counted(query, run, "r")) < total:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            return worker.ask("call", "tests.support.plan_requests.verdict", run, percent)
+
+        inside = set(worker.ask("survey", KEY, 2 * users))
+        own = [user for user in inside if user >= users]
+        assert not trip([(user, "192.0.2.1", 500) for user in own])
+        others = [(user, f"10.{user // 256}.{user % 256}.1") for user in range(users)]
+        # A fifth of all users fail, and then all users inside.
+        assert not trip([(*other, 200 if other[0] % 5 else 500) for other in others])
+        assert not trip([(user, f"2001:db8:1:{user:x}::1", 500) for user in own])
+        assert trip([(*other, 500) for other in others if other[0] in inside]) == "errors"
 
 
 # Which requests are counted, as docs/how-to/rollout-plans.md says.

@@ -93,6 +93,7 @@ NO_NAME = (
 NO_FUNCTION = "which is not a synchronous function"
 RETURNS_ATTRIBUTES = "write a function (user, request) that returns a mapping of names to values"
 RETURNS_CONSENT = "write a function (request) that returns True or False"
+RETURNS_ADDRESS = "write a function (request) that returns an IP address"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,8 @@ RETURNS_CONSENT = "write a function (request) that returns True or False"
         ("ATTRIBUTES", "asyncio.sleep", NO_FUNCTION, RETURNS_ATTRIBUTES),
         ("VISITOR_COOKIE", "shop.missing", NO_MODULE, "correct the path"),
         ("VISITOR_COOKIE", "asyncio.sleep", NO_FUNCTION, RETURNS_CONSENT),
+        ("CLIENT_ADDRESS", "shop.missing", NO_MODULE, "correct the path"),
+        ("CLIENT_ADDRESS", "asyncio.sleep", NO_FUNCTION, RETURNS_ADDRESS),
     ],
 )
 def test_setting_that_names_what_cannot_be_used_is_reported(
@@ -120,6 +123,7 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
     [
         *({"ATTRIBUTES": one} for one in (["email", "is_active"], "operator.and_", ())),
         *({"VISITOR_COOKIE": one} for one in (True, False, "operator.truth")),
+        *({"CLIENT_ADDRESS": one} for one in (None, "operator.itemgetter")),
     ],
     ids=str,
 )

@@ -17,7 +17,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, STALE_DAYS, "
+    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, CLIENT_ADDRESS, STALE_DAYS, "
     "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
     "EXCLUDED_UNITS, IS_CRAWLER, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
@@ -42,6 +42,7 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert (conf.flag_model, conf.value_model) == (FeatureFlag, KeyValueStore)
     assert (conf.listen, conf.poll_interval, conf.max_staleness) == (True, 5.0, 300.0)
     assert (conf.startup_timeout, conf.pool_size, conf.unknown_key) == (1.0, 2, "ignore")
+    assert conf.client_address is None
     assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
     assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
     assert (conf.environment, conf.is_production, conf.webhooks) == (None, False, ())
@@ -81,6 +82,7 @@ SECONDS = "a number of seconds from"
 KEPT = "a whole number of days from 1 to 36500, or None to delete nothing"
 SITE_URL = "the URL of your site, such as https://shop.example, or None"
 VISITOR_COOKIE = 'True, False, or the path of a function (request), such as "shop.consent.given"'
+CLIENT_ADDRESS = 'the path of a function (request), such as "shop.network.client", or None'
 COOKIE_NAME = "the name of a cookie: letters, digits, and signs such as - and _"
 COOKIE_AGE = "a whole number of seconds from 60 to 34560000, which is 400 days"
 COOKIE_DOMAIN = 'the domain of a cookie, such as ".shop.example", or None'
@@ -101,6 +103,7 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("STARTUP_TIMEOUT", [-1, "1"], f"{SECONDS} 0 to 60"),
     ("POOL_SIZE", [0, 2.0], "a whole number from 1 to 16"),
     ("UNKNOWN_KEY", ["shout", {}], '"ignore", "warn" or "raise"'),
+    ("CLIENT_ADDRESS", [True, "address"], CLIENT_ADDRESS),
     ("VISITOR_COOKIE", ["yes", None, "shop.consent given"], VISITOR_COOKIE),
     ("VISITOR_COOKIE_NAME", ["", "my visitor", "visitor="], COOKIE_NAME),
     ("VISITOR_COOKIE_AGE", [59, 34_560_001, 3600.0, True], COOKIE_AGE),

@@ -6,7 +6,7 @@ import doctest
 import json
 import math
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import ModuleType
 
 import pytest
@@ -26,6 +26,9 @@ CALLABLE = Guard("callable", path="shop.guards.orders")
 FIVE, HALF, ALL = 1, 3, 4
 LOST = "after ten minutes the step begins anew"
 FULL = "the step begins anew at the end of its time"
+OTHERS = (
+    "because others of their networks came first; check CLIENT_ADDRESS, or jump to the next step"
+)
 
 
 def evidence(
@@ -84,6 +87,35 @@ def test_guard_just_below_its_threshold_does_not_trip() -> None:
     results = [judged(evidence(errors=(inside, 210))).guards[0] for inside in range(60)]
     assert [one.tripped for one in results] == [one.e_value >= 100 for one in results]
     assert {one.tripped for one in results} == {True, False}
+
+
+@pytest.mark.parametrize("errors", [(41, 210), (3, 0)], ids=["guard", "brake"])
+def test_trip_does_not_depend_on_two_networks(errors: tuple[int, int]) -> None:
+    counts = evidence(errors=errors)
+    least = next(n for n in range(50) if judged(evidence(errors=(n, errors[1]))).trip)
+    trips = [
+        judged(replace(evidence(errors=(n, errors[1])), spare=2)).trip is not None
+        for n in range(least + 3)
+    ]
+    assert trips == [False] * (least + 2) + [True]
+    assert judged(replace(counts, spare=2)).guards[0].ratio == judged(counts).guards[0].ratio
+
+
+def test_counts_that_only_two_networks_make_harmful_do_not_pass() -> None:
+    # With all of them e is 52, and without two of them 15.
+    counts = evidence(errors=(25, 210))
+    assert not judged(counts).passed
+    found = judged(replace(counts, spare=2))
+    assert (found.trip, found.passed) == (None, False)
+
+
+def test_trip_names_the_failing_visitors_whose_cookie_is_younger_than_the_step() -> None:
+    new = "9 of 41 failing visitors inside have a cookie that is younger than the step"
+    counts = GuardCounts(41, 210, visitors=41, new_visitors=9)
+    found = judged(replace(evidence(), failed={0: counts}))
+    assert found.why.endswith(f"outside; 3.7 times as often; {new}")
+    found = judged(replace(evidence(), failed={0: replace(counts, outside=0)}))
+    assert found.why == f"brake: 41 of 2,000 users inside failed, none of 38,000 outside; {new}"
 
 
 def test_latency_guard_uses_the_counts_of_its_number() -> None:
@@ -207,6 +239,11 @@ def test_step_without_any_failure_passes_with_enough_users_only() -> None:
         ({"lost_workers": 3}, f"3 workers stopped without their last reports; {LOST}"),
         ({"dropped": 1}, f"workers had no memory left for a failure; {FULL}"),
         ({"dropped": 1200}, f"workers had no memory left for 1,200 failures; {FULL}"),
+        ({"left_out": 10_001}, f"10,001 of 20,001 users were left out, {OTHERS}"),
+        (
+            {"failed": {0: GuardCounts(20, 400, left_out=421)}},
+            f"421 of 841 failing users were left out, {OTHERS}",
+        ),
     ],
 )
 @pytest.mark.parametrize("guards", [(ERRORS,), (CALLABLE,), ()], ids=["errors", "callable", "none"])
@@ -235,7 +272,7 @@ def test_verdict_as_dict_is_strict_json() -> None:
     assert found.guards[0].upper == math.inf
     stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert stored["guards"][0]["upper"] is None
-    assert stored["guards"][0]["failed"] == {"inside": 2, "outside": 0}
+    assert stored["guards"][0]["failed"] == asdict(GuardCounts(inside=2))
     assert stored["brake"] == 3
 
 

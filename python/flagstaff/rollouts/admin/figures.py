@@ -99,6 +99,11 @@ def _guard_figures(label: str, result: GuardResult, evidence: Evidence) -> Guard
         (_("Evidence of harm (e-value)"), evidence_text(result.e_value)),
         (_("Trips at an e-value of"), ratio_text(result.threshold)),
     ]
+    if left_out := result.failed.left_out:
+        ratios.append((_("Failing users left out, by network"), local_number(left_out)))
+    if result.failed.visitors:
+        text = _("Failing visitors inside with a cookie younger than the step")
+        ratios.append((text, local_number(result.failed.new_visitors)))
     if result.smallest_harm is not None:
         text = _("Would have tripped at a ratio of")
         ratios.append((text, ratio_text(result.smallest_harm)))
@@ -154,6 +159,13 @@ def problems(evidence: Evidence) -> list[str]:
             lost,
         )
         found.append(text % {"count": local_number(lost)})
+    if left_out := round(evidence.left_out):
+        text = ngettext(
+            "%(count)s user was left out, because others of the same network came first.",
+            "%(count)s users were left out, because others of their networks came first.",
+            left_out,
+        )
+        found.append(text % {"count": local_number(left_out)})
     if dropped := evidence.dropped:
         text = ngettext(
             "Workers had no memory left for %(count)s failure. The step begins anew at the end of "

@@ -327,6 +327,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("inside", models.BooleanField()),
+                ("left_out", models.BooleanField(db_default=False, default=False)),
                 ("register", models.SmallIntegerField()),
                 ("rank", models.SmallIntegerField()),
                 (
@@ -342,7 +343,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("run", "inside", "register"),
+                        fields=("run", "inside", "left_out", "register"),
                         name="flagstaff_rollouts_seen_register",
                     )
                 ],
@@ -360,6 +361,8 @@ class Migration(migrations.Migration):
                 ("guard", models.SmallIntegerField()),
                 ("unit", models.BigIntegerField()),
                 ("inside", models.BooleanField()),
+                ("is_new", models.BooleanField(null=True)),
+                ("is_counted", models.BooleanField(db_default=True, default=True)),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "run",
@@ -375,6 +378,35 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("run", "guard", "unit"), name="flagstaff_rollouts_failed_unit"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="FailedNetwork",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("guard", models.SmallIntegerField()),
+                ("network", models.IntegerField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="failed_networks",
+                        to="flagstaff_rollouts.steprun",
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run", "guard", "network"), name="flagstaff_rollouts_failed_network"
                     )
                 ],
             },
