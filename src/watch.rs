@@ -373,7 +373,7 @@ mod tests {
         let watch = watch();
         let network = Some(watch.network(b"192.0.2.0/24"));
         let count = |user: u32, outcome| {
-            let visit = visit(&watch, &user.to_string(), user % 2 == 0);
+            let visit = visit(&watch, &user.to_string(), user.is_multiple_of(2));
             watch.count(Visit { network, ..visit }, outcome);
         };
         (0..100).for_each(|user| count(user, OK));
@@ -388,7 +388,8 @@ mod tests {
         // Some users have a register in common.
         assert!(number(false, true) > 44 && number(true, true) > 44);
         // Who is left out is neither seen nor failing; who counts, counts again.
-        [3, 99].into_iter().for_each(|user| count(user, FAILED));
+        count(3, FAILED);
+        count(99, FAILED);
         let failed = watch.take().failed;
         let [(ERRORS, Failed { unit, network, .. })] = failed[..] else { panic!("{failed:?}") };
         assert_eq!(unit & !3, (watch.unit("3").0 & !3).cast_signed());

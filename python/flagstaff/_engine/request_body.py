@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO, TypeVar, cast
 
 from django.http import HttpRequest
 
 from flagstaff._core import Observation
 
 __all__ = ["exclude_body"]
+
+_T = TypeVar("_T")
 
 
 def exclude_body(request: HttpRequest, observation: Observation) -> None:
@@ -22,7 +24,8 @@ def exclude_body(request: HttpRequest, observation: Observation) -> None:
     if environ is None or not (_has_length(environ) or "HTTP_TRANSFER_ENCODING" in environ):
         return
     # Django reads from the one, and views that parse the body themselves from the other.
-    request._stream = _Body(request._stream, observation)  # type: ignore[attr-defined] # noqa: SLF001 (Django has no other place)
+    stream = _Body(request._stream, observation)  # noqa: SLF001 (Django has no other place)
+    request._stream = cast("BinaryIO", stream)  # noqa: SLF001
     environ["wsgi.input"] = _Body(environ["wsgi.input"], observation)
 
 
@@ -33,7 +36,7 @@ def _has_length(environ: dict[str, Any]) -> bool:
 class _Body:
     """A stream of the server that measures how long its reader waits."""
 
-    def __init__(self, stream: Any, observation: Observation) -> None:
+    def __init__(self, stream: BinaryIO, observation: Observation) -> None:
         self._stream, self._observation = stream, observation
 
     def __getattr__(self, name: str) -> Any:
@@ -43,17 +46,16 @@ class _Body:
         while line := self.readline():
             yield line
 
-    def read(self, *args: Any) -> bytes:
+    def read(self, *args: int) -> bytes:
         return self._wait(self._stream.read, *args)
 
-    def readline(self, *args: Any) -> bytes:
+    def readline(self, *args: int) -> bytes:
         return self._wait(self._stream.readline, *args)
 
-    def readlines(self, *args: Any) -> list[bytes]:
-        lines: list[bytes] = self._wait(self._stream.readlines, *args)
-        return lines
+    def readlines(self, *args: int) -> list[bytes]:
+        return self._wait(self._stream.readlines, *args)
 
-    def _wait(self, read: Callable[..., Any], *args: Any) -> Any:
+    def _wait(self, read: Callable[..., _T], *args: int) -> _T:
         began = time.perf_counter()
         try:
             return read(*args)

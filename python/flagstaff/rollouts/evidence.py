@@ -111,14 +111,11 @@ def _counts(run: StepRun) -> dict[str, _Sides]:
 def _failed(run: StepRun) -> dict[int, GuardCounts]:
     of_run = FailedUnit.objects.using(conf.database).filter(run=run)
     counted, inside = Q(is_counted=True), Q(is_counted=True, inside=True)
-    numbers = of_run.values("guard").annotate(
-        inside_=Count("id", filter=inside),
-        outside=Count("id", filter=counted & Q(inside=False)),
+    numbers = of_run.values_list("guard").annotate(
+        failed_inside=Count("id", filter=inside),
+        failed_outside=Count("id", filter=counted & Q(inside=False)),
         left_out=Count("id", filter=~counted),
         visitors=Count("id", filter=inside & Q(is_new__isnull=False)),
         new_visitors=Count("id", filter=inside & Q(is_new=True)),
     )
-    return {
-        of_guard.pop("guard"): GuardCounts(inside=of_guard.pop("inside_"), **of_guard)
-        for of_guard in numbers
-    }
+    return {guard: GuardCounts(*counts) for guard, *counts in numbers}

@@ -166,7 +166,8 @@ def test_status_shows_the_evidence_and_the_events() -> None:
     assert (lines["unguarded"], lines["guards"]) == ("no", "errors,limit=2,action=rollback")
     assert "started: rollout 0 → 5 %" in shown
     evidence = document("plan", KEY, "status")["evidence"]
-    assert evidence["guards"][0]["failed"] == {"inside": 3, "outside": 7}
+    failed = evidence["guards"][0]["failed"]
+    assert (failed["inside"], failed["outside"], failed["left_out"]) == (3, 7, 0)
     assert evidence["users_inside"] == pytest.approx(1200, rel=0.05)
     leave_unguarded()
     assert document("plan", KEY, "status")["unguarded"] is True
