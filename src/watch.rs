@@ -17,7 +17,7 @@ use self::arrivals::Arrivals;
 pub use self::failed_users::Failed;
 use self::failed_users::FailedUsers;
 use self::seen_users::SeenUsers;
-pub use self::unit::{Network, Unit};
+pub use self::unit::{Network, Unit, Visit};
 use crate::counters::Tally;
 
 /// The number of a guard in the tables. The errors, which every plan counts, have 0.
@@ -37,19 +37,6 @@ pub struct Outcome {
     pub failed: bool,
     /// How long it took.
     pub took: Duration,
-}
-
-/// A user of a request or task, and where it came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Visit {
-    /// The user.
-    pub unit: Unit,
-    /// Whether the user is inside of the rollout.
-    pub inside: bool,
-    /// The network of the client; `None` if the number of users per network is not limited.
-    pub network: Option<Network>,
-    /// When the id of the visitor was drawn, in seconds since 1970; `None` for other units.
-    pub drawn_at: Option<u32>,
 }
 
 /// A guard that the workers measure.

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::Visit;
-use super::unit::{Network, Unit};
+use super::unit::{Network, Unit, Visit};
 
 /// The number of users that a worker keeps. More would not change what a guard decides.
 const MAX_USERS: usize = 16_384;

@@ -10,6 +10,19 @@ pub struct Unit(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub(super) u32);
 
+/// A user of a request or task, and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    /// The user.
+    pub unit: Unit,
+    /// Whether the user is inside of the rollout.
+    pub inside: bool,
+    /// The network of the client; `None` if the number of users per network is not limited.
+    pub network: Option<Network>,
+    /// When the id of the visitor was drawn, in seconds since 1970; `None` for other units.
+    pub drawn_at: Option<u32>,
+}
+
 impl Unit {
     /// The unit with this text.
     pub(super) fn new(salt: &[u8], text: &str) -> Self {

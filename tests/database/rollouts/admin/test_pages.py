@@ -21,7 +21,7 @@ from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flag_parts import flag_panel
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.models import Plan, PlanEvent, SignalCount, State, StepRun
+from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State, StepRun
 from tests.support.admin_pages import (
     FLAGS,
     column,
@@ -193,6 +193,20 @@ def test_page_draws_the_figures_of_each_guard(operator: Client, running: Plan) -
     assert f"inside: {share[1]}, 41 of {users[1]} users" in text_of(drawn)
     rollouts.rollback(KEY)
     assert "Errors: 41 of " in text_of(page(operator, plan_url(running)))
+
+
+def test_page_shows_who_was_left_out_and_who_is_new(operator: Client, running: Plan) -> None:
+    see_users()
+    fail_users()
+    see(run_of(), inside=False, users=9_000, left_out=True)
+    failed = FailedUnit.objects.filter(inside=True)
+    failed.update(is_new=True)
+    failed.filter(pk__in=failed.values("pk")[:11]).update(is_counted=False)
+    html = page(operator, plan_url(running))
+    figures = table(html, "<h3>Errors")
+    assert ["Failing users left out, by network", "11"] in figures
+    assert ["Failing visitors inside with a cookie younger than the step", "30"] in figures
+    assert "users were left out, because others of their networks came first" in text_of(html)
 
 
 def test_page_shows_what_a_step_could_have_seen(operator: Client, running: Plan) -> None:
