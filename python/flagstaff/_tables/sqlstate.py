@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import Error, IntegrityError
+from django.db import Error, IntegrityError, OperationalError
 
 __all__ = ["NO_PRIVILEGE", "UNDECODABLE", "error_text", "is_missing_table", "sqlstate"]
 
@@ -56,7 +56,8 @@ def error_text(error: Error) -> str:
     if settings.DEBUG or state == NO_PRIVILEGE or isinstance(error, IntegrityError):
         return text
     if state is None:
-        return type(error).__name__
+        # The driver's own text, such as that of a connection that fails.
+        return text if isinstance(error, OperationalError) else type(error).__name__
     if state in UNDECODABLE:
         return f"a character that the database cannot store (SQLSTATE {state})"
     return f"{_CLASSES.get(state[:2], 'database error')} (SQLSTATE {state})"

@@ -243,8 +243,8 @@ def test_command_that_reads_an_undecodable_row_fails_in_one_line(
     )
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith(
-        "CommandError: a text cannot be converted between UTF-8 and the encoding of the database: "
-        "character with byte sequence"
+        "CommandError: a text cannot be converted between UTF-8 and the encoding of the database "
+        "(SQLSTATE 22P05)"
     )
     assert ran.stderr.endswith('; "manage.py flags status" lists such rows\n')
     assert ran.stderr.count("\n") == 1

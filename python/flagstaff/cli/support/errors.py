@@ -91,7 +91,7 @@ def _database_error(error: DatabaseError) -> CommandError:
     if sqlstate(error) in UNDECODABLE:
         head = "a text cannot be converted between UTF-8 and the encoding of the database"
         advice = '"manage.py flags status" lists such rows'
-        return _command_error(f"{head}: {message}; {advice}", FAILED)
+        return _command_error(f"{head} (SQLSTATE {sqlstate(error)}); {advice}", FAILED)
     if isinstance(error, IntegrityError | DataError):
         return _command_error(f"the database rejected the change: {message}", REFUSED)
     if _is_forbidden(error):
