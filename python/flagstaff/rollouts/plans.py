@@ -44,7 +44,7 @@ from flagstaff.rollouts.models import (
 )
 from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.transitions import record, steps_of
+from flagstaff.rollouts.transitions import record, steps_of, trip_text
 
 __all__ = [
     "REQUIRED_USERS",
@@ -165,11 +165,17 @@ def jump(key: str, percent: int) -> Plan:
     """Goes to the step with this percentage at once, forward or back. The evidence begins anew.
 
     Raises UnknownPlanError, InvalidPlanError without such a step, ConflictError if somebody has
-    changed the flag, or PlanError if the plan is not running.
+    changed the flag, or PlanError if the plan is not running or has tripped.
     """
     with _locked_plan(key) as plan:
         if plan.state not in WATCHED_STATES:
             raise wrong_state(plan, "jump")
+        if plan.has_tripped:
+            # The caller may not know of it: run-jobs can have stored it a moment before.
+            raise PlanError(
+                f"the rollout plan of {key} cannot jump, because {trip_text(plan)}; pause and "
+                f"resume it to keep the rollout: {plan_command(key, 'pause')}"
+            )
         percents = [step.percent for step in steps_of(plan)]
         if percent not in percents:
             listed = ", ".join(f"{one} %" for one in percents)

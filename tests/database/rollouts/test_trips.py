@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from flagstaff import acting_as, changes, rollouts
+from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance
+from flagstaff.rollouts.admin.buttons import version_of_plan
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.reports import PlanReport
@@ -118,19 +119,25 @@ def test_four_drivers_carry_out_a_stored_trip_once() -> None:
     assert (rollout(), events().count("tripped")) == (0, 1)
 
 
-def resume() -> None:
+@pytest.mark.usefixtures("stored")
+def test_stored_trip_ends_if_a_person_resumes_the_plan() -> None:
     rollouts.pause(KEY)
     rollouts.resume(KEY)
-
-
-@pytest.mark.usefixtures("stored")
-@pytest.mark.parametrize("act", [resume, lambda: rollouts.jump(KEY, 25)], ids=["resume", "jump"])
-def test_stored_trip_ends_if_a_person_begins_another_run(act: Callable[[], object]) -> None:
-    act()
     expected = rollout()
     run_plans()
     assert (plan_of().state, rollout()) == (State.RUNNING, expected)
     assert (expected > 0, plan_of().trip_run_id) == (True, None)
+
+
+@pytest.mark.usefixtures("stored")
+def test_jump_of_a_plan_with_a_stored_trip_is_refused() -> None:
+    before = version_of_plan(Plan(state=State.RUNNING, step=0, run_id=plan_of().run_id))
+    # The page that was opened before the trip is out of date.
+    assert version_of_plan(plan_of()) != before
+    with pytest.raises(PlanError, match=f"it has tripped: {GUARD}: few orders; pause and resume"):
+        rollouts.jump(KEY, 25)
+    [report] = run_plans()
+    assert (report.event, rollout()) == ("tripped", 0)
 
 
 @pytest.mark.usefixtures("stored")
@@ -193,7 +200,8 @@ def test_trip_of_a_guard_waits_for_a_plan_that_is_locked(monkeypatch: pytest.Mon
 
 def test_trip_disables_a_flag_whose_history_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     FeatureFlag.objects.update(rules=RULES)
-    resume()
+    rollouts.pause(KEY)
+    rollouts.resume(KEY)
     monkeypatch.setattr("flagstaff.rollouts.flag_changes.version_of", lambda kind, pk: None)
     [report] = trip(monkeypatch)
     flag = FeatureFlag.objects.get()

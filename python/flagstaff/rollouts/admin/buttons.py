@@ -66,8 +66,8 @@ def _stopping(plan: Plan) -> tuple[Button, ...]:
 
 
 def version_of_plan(plan: Plan) -> str:
-    """Returns a text that differs whenever the plan is in another state or step."""
-    return f"{plan.state}-{plan.step}-{plan.run_id}"
+    """Returns a text that differs whenever the plan is in another state or step, or trips."""
+    return f"{plan.state}-{plan.step}-{plan.run_id}-{plan.trip_run_id}"
 
 
 def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow]:
