@@ -22,7 +22,7 @@ from flagstaff.experiments.rows import find
 from flagstaff.experiments.shortage import missing_for_interval
 from flagstaff.experiments.statistics import Verdict
 
-__all__ = ["primary_error", "report", "report_of"]
+__all__ = ["metric_error", "report", "report_of"]
 
 _HOUR = timedelta(hours=1)
 
@@ -150,10 +150,10 @@ def _verdict(treatment: str, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def primary_error(report: Mapping[str, Any]) -> str:
-    """Returns why the primary metric of a report fails, as a sentence; empty if it does not."""
+def metric_error(report: Mapping[str, Any], role: Role | None = Role.PRIMARY) -> str:
+    """Returns why a metric of this role, or of any, fails, as a sentence; empty if none does."""
     for one in report["metrics"]:
-        if one["role"] == Role.PRIMARY and one.get("error"):
+        if role in {None, one["role"]} and one.get("error"):
             return f"the metric {one['metric']} fails: {one['error']}"
     return ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flagstaff.experiments.report_json import primary_error
+from flagstaff.experiments.report_json import metric_error
 from flagstaff.experiments.statistics import Outcome, Statement
 from flagstaff.experiments.words import OUTCOMES, STATEMENTS, interval_needs, missing_text
 
@@ -18,7 +18,7 @@ _SMALLEST_P = 0.0001
 
 def report_lines(report: _Json) -> Iterator[str]:
     """Yields the verdict, the metrics and the counts."""
-    if why := primary_error(report):
+    if why := metric_error(report):
         yield f"There is no verdict: {why}"
         yield ""
     for verdict in report["verdicts"]:

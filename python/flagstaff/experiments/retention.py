@@ -19,6 +19,8 @@ from flagstaff.experiments.shipping import frozen_report
 __all__ = ["prune", "prune_in_batches"]
 
 _ENDED = (State.STOPPED, State.SHIPPED)
+# For one query of a metric. Rollout plans are not driven meanwhile.
+_STATEMENT_MS = 20_000
 # The exposures that one transaction deletes.
 _BATCH = 5_000
 
@@ -40,11 +42,11 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     Yields the number of each batch, which is committed: a caller may stop between two batches.
     """
     ended = Experiment.objects.using(conf.database).filter(state__in=_ENDED, ended_at__lt=before)
-    exposed = ended.filter(exposures__isnull=False).distinct().values_list("key", "pk")
+    exposed = ended.filter(exposures__isnull=False).distinct().values_list("pk", flat=True)
     deleted, problems = 0, []
-    for key, pk in list(exposed):
+    for pk in list(exposed):
         try:
-            is_ended = _freeze(key)
+            is_ended = _freeze(pk, before)
         except UnknownExperimentError:
             # Somebody has deleted it meanwhile, with its exposures.
             continue
@@ -60,13 +62,19 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
         raise ExperimentError(f"{deleted:,} exposures were deleted, but {'; '.join(problems)}")
 
 
-def _freeze(key: str) -> bool:
+def _freeze(pk: int, before: datetime) -> bool:
     """Stores the report, so that the experiment cannot start again. False if it has not ended."""
-    with locked(key) as experiment:
-        if experiment.state not in _ENDED:
+    ended = Experiment.objects.using(conf.database).filter(state__in=_ENDED, ended_at__lt=before)
+    found = ended.filter(pk=pk).first()
+    if found is None:
+        return False
+    # Before the lock, because people would wait for it.
+    report = _report_of(found) if found.frozen_report is None else None
+    with locked(found.key) as experiment:
+        if not ended.filter(pk=experiment.pk, ended_at=found.ended_at).exists():
             return False
-        if experiment.frozen_report is None:
-            experiment.frozen_report = _report_of(experiment)
+        if experiment.frozen_report is None and report is not None:
+            experiment.frozen_report = report
             experiment.save(using=conf.database, update_fields=["frozen_report"])
         return True
 
@@ -83,8 +91,12 @@ def _delete(experiment: int) -> Iterator[int]:
 
 
 def _report_of(experiment: Experiment) -> dict[str, Any] | None:
+    """Returns the report. Without the exposures it cannot be made again, so no metric may fail."""
     try:
-        return frozen_report(experiment)
+        with transaction.atomic(using=conf.database):
+            with connections[conf.database].cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = %s", [_STATEMENT_MS])
+            return frozen_report(experiment, every_metric=experiment.state != State.SHIPPED)
     except ExperimentError:
         if experiment.state == State.SHIPPED:
             # It was shipped without a report, because a metric fails.

@@ -12,7 +12,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.conditions import require_state, unknown_variant
 from flagstaff.experiments.models import Experiment, State
-from flagstaff.experiments.report_json import primary_error, report_of
+from flagstaff.experiments.report_json import metric_error, report_of
+from flagstaff.experiments.reporting import Role
 from flagstaff.experiments.rows import Kind, end, find, locked, record
 from flagstaff.experiments.variants import variants_of
 
@@ -40,8 +41,11 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
         return experiment
 
 
-def frozen_report(experiment: Experiment) -> dict[str, Any]:
-    """Returns the report with the time at which it was frozen. Raises ExperimentError."""
+def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict[str, Any]:
+    """Returns the report with the time at which it was frozen.
+
+    Raises ExperimentError if the primary metric, or with `every_metric` any, cannot be measured.
+    """
     try:
         with transaction.atomic(using=conf.database):
             report = report_of(experiment)
@@ -49,7 +53,7 @@ def frozen_report(experiment: Experiment) -> dict[str, Any]:
         raise _not_stored(experiment, str(error)) from error
     except DatabaseError as error:
         raise _not_stored(experiment, error_text(error)) from error
-    if why := primary_error(report):
+    if why := metric_error(report, None if every_metric else Role.PRIMARY):
         raise _not_stored(experiment, why)
     return {**report, "frozen_at": timezone.now().isoformat()}
 

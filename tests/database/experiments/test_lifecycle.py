@@ -376,13 +376,34 @@ def test_experiment_without_its_exposures_keeps_its_report(ended: Experiment) ->
     assert experiments.report(KEY)["frozen_at"]
 
 
-def set_failing_metric(settings: Any, key: str) -> None:
+def set_failing_metric(settings: Any, key: str, **metrics: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": f"{__name__}.broken"}}
-    experiments.set_metrics(key, primary="orders")
+    experiments.set_metrics(key, **(metrics or {"primary": "orders"}))
 
 
-def test_failed_report_keeps_its_own_exposures(running: Experiment, settings: Any) -> None:
-    set_failing_metric(settings, KEY)
+def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(
+    ended: Experiment,
+) -> None:
+    experiments.create("banner")
+    expose(experiments.start("banner"), "2")
+    experiments.stop("banner")
+    end_long_ago()
+    batches = retention.prune_in_batches(datetime.now(timezone.utc) - timedelta(days=365))
+    assert next(batches) == 1
+    [unit] = exposed()
+    other = KEY if unit == "1" else "banner"
+    experiments.start(other)
+    experiments.stop(other)
+    assert ([*batches], exposed()) == ([], [unit])
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"primary": "orders"}, {"others": ["orders"]}, {"guardrails": {"orders": 0.1}}]
+)
+def test_failed_report_keeps_its_own_exposures(
+    metrics: dict[str, Any], running: Experiment, settings: Any
+) -> None:
+    set_failing_metric(settings, KEY, **metrics)
     experiments.create("banner")
     banner = experiments.start("banner")
     experiments.create("wine")

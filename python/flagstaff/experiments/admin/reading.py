@@ -11,7 +11,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.report_json import primary_error, report_of
+from flagstaff.experiments.report_json import metric_error, report_of
 
 __all__ = ["read_report"]
 
@@ -28,4 +28,4 @@ def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
         return None, EXPERIMENT_TEXTS.translate(str(error))
     except DatabaseError as error:
         return None, error_text(error)
-    return report, EXPERIMENT_TEXTS.translate(primary_error(report))
+    return report, EXPERIMENT_TEXTS.translate(metric_error(report))
