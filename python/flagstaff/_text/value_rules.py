@@ -128,9 +128,9 @@ def _type_problem(value: object, name: str, *, secret: bool) -> str:
 
 
 def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> str:
-    allowed = join_some(map(_text, choices))
     if secret:
-        return _("the value is not one of %(allowed)s") % {"allowed": allowed}
+        return _("the value is not one of its choices")
+    allowed = join_some(map(_text, choices))
     texts = {"value": _text(value), "allowed": allowed, "meant": _nearest(value, choices)}
     if texts["meant"]:
         return _("%(value)s is not one of %(allowed)s; did you mean %(meant)s?") % texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -257,7 +258,7 @@ def test_value_and_choices_of_a_secret_value_are_not_printed() -> None:
     create_value(KEY, "aaa", secret=True, choices=["aaa", "bbb"])
     with pytest.raises(InvalidChangeError) as caught:
         set_value(KEY, "hunter2")
-    assert "hunter2" not in str(caught.value)
+    assert not {"hunter2", "aaa", "bbb"} & set(re.findall(r"\w+", str(caught.value)))
     for command in (f"value get {KEY} --json", "value list --json"):
         ran = run(command)
         assert (ran.status, "aaa" in ran.out + ran.err) == (0, False)
