@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
@@ -9,6 +10,8 @@ import psycopg
 import pytest
 from django.db import connection
 
+from flagstaff._tables.names import sql
+from flagstaff._workers import unlisted
 from tests.support.sql import rows
 
 TABLE = "SELECT coalesce(to_regclass('flagstaff_token')::oid, 0)"
@@ -91,6 +94,14 @@ def join() -> Iterator[Join]:
     yield join
     for worker in workers:
         worker.leave()
+
+
+@pytest.fixture
+def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deletes reports of workers, and ignores this process, whose engine may report at any time."""
+    rows("DELETE FROM flagstaff_usage_worker")
+    own = f" AND pid <> {os.getpid()}"
+    monkeypatch.setattr(unlisted, "sql", lambda name: sql(name) + own)
 
 
 @pytest.fixture

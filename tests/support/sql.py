@@ -26,6 +26,21 @@ def without_table(name: str) -> Iterator[None]:
         rows(f"ALTER TABLE hidden RENAME TO {name}")
 
 
+def keep_indexes(table: str, *names: str) -> None:
+    """Drops all other indexes of a table, and makes the planner use these, however few rows it has.
+
+    The transaction of the test restores them.
+    """
+    for name, primary in rows(
+        "SELECT indexrelid::regclass::text, indisprimary FROM pg_index "
+        "WHERE indrelid = %s::regclass AND indexrelid::regclass::text <> ALL (%s)",
+        table,
+        list(names),
+    ):
+        rows(f"ALTER TABLE {table} DROP CONSTRAINT {name}" if primary else f"DROP INDEX {name}")
+    rows("SET LOCAL enable_seqscan = off")
+
+
 def copy_in(table: str, line: str) -> None:
     with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
         copy.write(line)

@@ -15,13 +15,13 @@ from django.utils.html import strip_tags
 from flagstaff._engine import direct
 from flagstaff.models import ConnectedWorker, FeatureFlag
 from tests.support.admin_pages import FLAGS, count_queries, messages_of, page, staff
-from tests.support.fake_workers import Join, join, other_token_table
+from tests.support.fake_workers import Join, join, no_reports, other_token_table
 from tests.support.plan_pages import text_of
 from tests.support.sql import without_table
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_reports")]
 
-__all__ = ["join", "other_token_table"]
+__all__ = ["join", "no_reports", "other_token_table"]
 
 WORKERS = "/admin/flagstaff/connectedworker/"
 

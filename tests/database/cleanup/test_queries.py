@@ -17,7 +17,7 @@ from flagstaff.cleanup.stale import assess_flags, stale_flags
 from flagstaff.history import prune
 from flagstaff.models import Change, FeatureFlag
 from tests.support.forced_off import forced_off
-from tests.support.sql import rows
+from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -291,18 +291,7 @@ def test_decisive_entries_are_found_by_indexes_of_them_alone() -> None:
     with CaptureQueriesContext(connection) as queries:
         assess_flags()
     [query] = [one["sql"] for one in queries if "AS part" in one["sql"]]
-    # Of a small table the planner may take any index, so there is no other.
     names = {"flagstaff_change_state", "flagstaff_change_named"}
-    for name, primary in rows(
-        "SELECT indexrelid::regclass::text, indisprimary FROM pg_index "
-        "WHERE indrelid = 'flagstaff_change'::regclass"
-    ):
-        if name not in names:
-            rows(
-                f"ALTER TABLE flagstaff_change DROP CONSTRAINT {name}"
-                if primary
-                else f"DROP INDEX {name}"
-            )
-    rows("SET LOCAL enable_seqscan = off")
+    keep_indexes("flagstaff_change", *names)
     plan = str(rows(f"EXPLAIN {query}"))
     assert names == {name for name in names if name in plan}

@@ -8,14 +8,17 @@ import pytest
 from django.db import connection
 
 from flagstaff.models import FeatureFlag
-from tests.support.fake_workers import Join, join, other_token_table
+from tests.support.fake_workers import Join, join, no_reports, other_token_table
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows as query
 from tests.support.terminals import document, flags, rows, typed
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("cli_shop", "no_reports"),
+]
 
-__all__ = ["join", "other_token_table"]
+__all__ = ["join", "no_reports", "other_token_table"]
 
 
 def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
