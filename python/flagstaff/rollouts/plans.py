@@ -174,7 +174,7 @@ def jump(key: str, percent: int) -> Plan:
             # The caller may not know of it: run-jobs can have stored it a moment before.
             raise PlanError(
                 f"the rollout plan of {key} cannot jump, because {trip_text(plan)}; pause and "
-                f"resume it to keep the rollout: {plan_command(key, 'pause')}"
+                f"resume it first: {plan_command(key, 'pause')}"
             )
         percents = [step.percent for step in steps_of(plan)]
         if percent not in percents:
