@@ -150,7 +150,7 @@ def _verdict(treatment: str, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def metric_error(report: Mapping[str, Any], role: Role | None = Role.PRIMARY) -> str:
+def metric_error(report: Mapping[str, Any], role: str | None = Role.PRIMARY) -> str:
     """Returns why a metric of this role, or of any, fails, as a sentence; empty if none does."""
     for one in report["metrics"]:
         if role in {None, one["role"]} and one.get("error"):
