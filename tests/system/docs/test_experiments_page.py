@@ -231,10 +231,11 @@ def test_table_of_verdicts_has_all() -> None:
 
 
 def test_limits_of_the_page_are_those_of_the_formulas() -> None:
-    assert f"{LEAST_CONVERSIONS} users who converted and {LEAST_CONVERSIONS} who did not" in TEXT
-    assert f"{LEAST_USERS} users, and at least {LEAST_CONTRIBUTORS} who make up the sum" in TEXT
-    assert f"at least {LEAST_STANDARD_ERRORS:g} standard errors above 0" in TEXT
-    assert f"below {MISMATCH_ALPHA} " in TEXT
+    text = " ".join(TEXT.split())
+    assert f"{LEAST_CONVERSIONS} users who converted and {LEAST_CONVERSIONS} who did not" in text
+    assert f"{LEAST_USERS} users, and at least {LEAST_CONTRIBUTORS} who make up the sum" in text
+    assert f"at least {LEAST_STANDARD_ERRORS:g} standard errors above 0" in text
+    assert f"below {MISMATCH_ALPHA} " in text
     users = 10_000
     assert critical_value(users, Plan(users)) / 1.96 == pytest.approx(1.5, abs=0.05)
     wrong = [
@@ -242,7 +243,7 @@ def test_limits_of_the_page_are_those_of_the_formulas() -> None:
         for actual in (users // 10, users * 10)
     ]
     assert [f"{share:.0%}" for share in wrong] == ["27%", "7%"]
-    assert "27 % wider at a tenth of the planned users, 7 % wider" in TEXT
+    assert "27 % wider at a tenth of the planned users, 7 % wider" in text
 
 
 def test_privileges_of_the_page_are_enough_to_record() -> None:
