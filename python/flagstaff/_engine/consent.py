@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from inspect import iscoroutine
 
-from django.utils.module_loading import import_string
-
-from flagstaff._engine.log_once import log_once, place_of
+from flagstaff._engine.log_once import log_once
+from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.conf import conf
 
 __all__ = ["consent_of"]
@@ -26,21 +24,13 @@ def consent_of(request: object) -> bool | None:
         return None
     token = _is_asking.set(True)
     try:
-        given = import_string(setting)(request)
-    except Exception as error:
-        if isinstance(error, RecursionError | MemoryError):
-            raise
-        _log(setting, f"raised {place_of(error)}")
+        # A text such as "no" would be true.
+        return bool(result_of(setting, request, (bool,), "True or False"))
+    except RequestFunctionError as problem:
+        _log(setting, str(problem))
         return None
     finally:
         _is_asking.reset(token)
-    if iscoroutine(given):
-        given.close()
-    # A text such as "no" would be true.
-    if isinstance(given, bool):
-        return given
-    _log(setting, f"returned a {type(given).__name__}, not True or False")
-    return None
 
 
 def _log(path: str, problem: str) -> None:

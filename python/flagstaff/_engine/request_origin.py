@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from inspect import iscoroutine
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from django.utils.crypto import salted_hmac
-from django.utils.module_loading import import_string
 
-from flagstaff._engine.log_once import log_once, place_of
+from flagstaff._engine.log_once import log_once
+from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff._engine.request_visitor import visitor_of_request
 from flagstaff.conf import conf
 
@@ -19,6 +18,8 @@ __all__ = ["origin_of"]
 # a whole /48.
 _IPV4_BYTES, _IPV6_BYTES = 3, 6
 _UNKNOWN = b""
+# What the function may return; None for a client without an address.
+_ADDRESSES = (str, IPv4Address, IPv6Address, type(None))
 _SALT = "flagstaff.network"
 
 
@@ -40,17 +41,11 @@ def origin_of(flags: Any) -> tuple[bytes | None, int | None]:
 def _network(path: str, request: object) -> bytes:
     """Returns the network of the client. All clients without an address share one."""
     try:
-        given = import_string(path)(request)
-    except Exception as error:
-        if isinstance(error, RecursionError | MemoryError):
-            raise
-        return _unknown(path, f"raised {place_of(error)}")
+        given = result_of(path, request, _ADDRESSES, "an IP address")
+    except RequestFunctionError as problem:
+        return _unknown(path, str(problem))
     if given is None:
         return _UNKNOWN
-    if iscoroutine(given):
-        given.close()
-    if not isinstance(given, str | IPv4Address | IPv6Address):
-        return _unknown(path, f"returned a {type(given).__name__}, not an IP address")
     try:
         address = ip_address(given)
     except ValueError:
