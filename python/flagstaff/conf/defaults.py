@@ -66,6 +66,14 @@ def _days() -> Rule:
     )
 
 
+def _function(example: str) -> Rule:
+    return Rule(
+        None,
+        f'the path of a function (request), such as "{example}", or None',
+        lambda value: value is None or _is_path(value),
+    )
+
+
 def _flag(*, default: bool) -> Rule:
     return Rule(default, "True or False", lambda value: isinstance(value, bool))
 
@@ -143,11 +151,7 @@ RULES: dict[str, Rule] = {
         is_valid=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
     ),
     "MEASURE_INTERVAL": _seconds(default=5.0, low=0.1, high=60),
-    "CLIENT_ADDRESS": Rule(
-        default=None,
-        expected='the path of a function (request), such as "shop.network.client", or None',
-        is_valid=lambda value: value is None or _is_path(value),
-    ),
+    "CLIENT_ADDRESS": _function("shop.network.client"),
     "STALE_DAYS": Rule(
         default=30,
         expected=f"a whole number of days from 1 to {MAX_STALE_DAYS}",
@@ -166,11 +170,7 @@ RULES: dict[str, Rule] = {
         expected='a dict of dotted paths by unit, such as {"visitor": "shop.metrics.bots"}',
         is_valid=_is_dict_of_paths,
     ),
-    "IS_CRAWLER": Rule(
-        default=None,
-        expected='the path of a function (request), such as "shop.crawlers.is_crawler", or None',
-        is_valid=lambda value: value is None or _is_path(value),
-    ),
+    "IS_CRAWLER": _function("shop.crawlers.is_crawler"),
     "NEW_VISITORS_PER_HOUR": Rule(
         default=50_000,
         expected=f"a whole number from 1 to {_MAX_VISITORS:,}",
