@@ -22,14 +22,16 @@ const CHECK: Duration = Duration::from_secs(1);
 /// may, and at the end of the process nothing of it would be written.
 const MAX_FLUSHED: usize = 10_000;
 
+/// The exposures that were lost, and the units that were left out, by the primary key of the
+/// experiment.
+type Counts = BTreeMap<String, (i64, i64)>;
+
 /// Writes what waits in the queue of the process.
 #[derive(Debug)]
 struct Exposures {
     context: Arc<Context>,
-    /// The exposures that the server could not read, by the primary key of the experiment.
-    unreadable: BTreeMap<String, i64>,
-    /// The same of units that were left out, in a flush that the server could not read.
-    left_out: BTreeMap<String, i64>,
+    /// What the server could not read of earlier flushes.
+    unreadable: Counts,
 }
 
 /// The same as columns, the parameters of one statement.
@@ -100,9 +102,7 @@ impl Report for Exposures {
     }
 
     fn is_empty(&self) -> bool {
-        self.context.live.exposures().is_empty()
-            && self.unreadable.is_empty()
-            && self.left_out.is_empty()
+        self.context.live.exposures().is_empty() && self.unreadable.is_empty()
     }
 
     fn exceeds_flush(&self) -> bool {
@@ -125,34 +125,32 @@ impl Report for Exposures {
 
     fn dropped(&mut self, columns: &Columns) {
         for experiment in &columns.experiments {
-            *self.unreadable.entry(experiment.clone()).or_default() += 1;
+            add(&mut self.unreadable, experiment, 1, 0);
         }
-        for (place, experiment) in columns.losing.iter().enumerate() {
-            *self.unreadable.entry(experiment.clone()).or_default() += columns.lost[place];
-            *self.left_out.entry(experiment.clone()).or_default() += columns.left_out[place];
+        let counts = columns.lost.iter().zip(&columns.left_out);
+        for (experiment, (&lost, &left_out)) in columns.losing.iter().zip(counts) {
+            add(&mut self.unreadable, experiment, lost, left_out);
         }
     }
+}
+
+fn add(counts: &mut Counts, experiment: &str, lost: i64, left_out: i64) {
+    let found = counts.entry(experiment.to_owned()).or_default();
+    *found = (found.0 + lost, found.1 + left_out);
 }
 
 impl Exposures {
     /// How many exposures were lost since the last call, and how many units were left out, by the
     /// primary key of the experiment.
-    fn take_counts(&mut self) -> BTreeMap<String, (i64, i64)> {
-        let mut all: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-        for (experiment, lost) in std::mem::take(&mut self.unreadable) {
-            all.entry(experiment).or_default().0 += lost;
-        }
-        for (experiment, left_out) in std::mem::take(&mut self.left_out) {
-            all.entry(experiment).or_default().1 += left_out;
-        }
+    fn take_counts(&mut self) -> Counts {
+        let mut all = std::mem::take(&mut self.unreadable);
         let snapshot = self.context.live.snapshot();
         for experiment in snapshot.iter().flat_map(|snapshot| snapshot.experiments()) {
             let identity = &experiment.identity;
             let counts = [identity.take_lost(), identity.take_left_out()];
             let [lost, left_out] = counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
             if lost > 0 || left_out > 0 {
-                let found = all.entry(identity.pk.to_string()).or_default();
-                *found = (found.0 + lost, found.1 + left_out);
+                add(&mut all, &identity.pk.to_string(), lost, left_out);
             }
         }
         all
@@ -172,11 +170,7 @@ pub(crate) fn start(
 }
 
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
-    let report = Exposures {
-        context: context.clone(),
-        unreadable: BTreeMap::new(),
-        left_out: BTreeMap::new(),
-    };
+    let report = Exposures { context: context.clone(), unreadable: Counts::new() };
     let mut sender = Sender::new(context.clone(), report);
     let mut due = Instant::now() + jittered(context.measure_interval);
     loop {
