@@ -159,6 +159,11 @@ class ChangeImpact:
     #: How many users have the flag afterwards.
     after: int
 
+    @property
+    def before(self) -> int:
+        """How many users had the flag before."""
+        return self.after - self.gain + self.lose
+
 
 def rules_as_text(rules: object) -> str | None:
     """Returns rules as `impact_of_change` compares them: their JSON text, or None without rules."""

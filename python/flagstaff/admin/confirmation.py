@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -91,6 +91,10 @@ class ConfirmationMixin(ModelAdminMixin):
         return TemplateResponse(request, "flagstaff/confirm.html", page)
 
 
+# The attribute of a request: the sentence about the users of the change that it makes.
+_USERS = "flagstaff_users"
+
+
 class ConfirmationNeededError(Exception):
     """The change must be confirmed. Rolls back the transaction, which has written nothing."""
 
@@ -114,6 +118,24 @@ class ConfirmedFormMixin(ConfirmationMixin):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ConfirmationNeededError as needed:
             return needed.page
+
+    def require_confirmation(
+        self, request: HttpRequest, typed: str, page: Callable[[list[str] | None], TemplateResponse]
+    ) -> None:
+        """Raises ConfirmationNeededError with the page for the problems, unless there are none."""
+        # The form has checked the reason.
+        problems = problems_of(request, typed, needs_reason=False)
+        if problems is None or problems:
+            raise ConfirmationNeededError(page(problems))
+
+    def users_text(self, request: HttpRequest) -> str:
+        """Returns the sentence about the users for the message after the save."""
+        text: str = vars(request).get(_USERS, "")
+        return text
+
+    def set_users_text(self, request: HttpRequest, text: str) -> None:
+        """Keeps the sentence until the message."""
+        vars(request)[_USERS] = text
 
 
 def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:

@@ -13,7 +13,7 @@ from flagstaff._tables.rows import Fields
 from flagstaff._text.rule_parts import can_grant
 from flagstaff.changes.segment_use import RULES
 
-__all__ = ["ALL_USERS", "Consequence", "FlagState", "consequence"]
+__all__ = ["ALL_USERS", "Consequence", "FlagState", "by_users", "consequence"]
 
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100
@@ -84,10 +84,14 @@ def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None
     is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
     if impact is None or not impact.users or (is_raised and after.rollout_percent >= ALL_USERS):
         return _by_fields(before, after, is_raised=is_raised)
-    return _by_users(impact, is_raised=is_raised)
+    return by_users(impact, is_raised=is_raised)
 
 
-def _by_users(impact: ChangeImpact, *, is_raised: bool) -> Consequence:
+def by_users(impact: ChangeImpact, *, is_raised: bool = False) -> Consequence:
+    """Returns the consequence of a change of results, by the counts alone.
+
+    With `is_raised`, users who are not counted may gain the flag.
+    """
     if impact.gain:
         is_most = impact.after * 2 > impact.users
         return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS

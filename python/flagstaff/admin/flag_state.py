@@ -14,6 +14,7 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_rules import count_rules
+from flagstaff.admin.planned import user_counts
 from flagstaff.changes.segment_use import RULES
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
@@ -64,7 +65,7 @@ def preview(
         *([_row(field_label(BUCKET_BY), [one.unit for one in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
         _row(_("who has the flag"), [state_sentence(one, allowed) for one in both]),
-        *([] if impact is None else [_row(_("users with the flag"), _counts(impact))]),
+        *([] if impact is None else [_row(_("users with the flag"), user_counts(impact))]),
     ]
 
 
@@ -104,14 +105,6 @@ def _rules(state: FlagState) -> str:
     return (
         describe_value(state.rules, field=RULES, limit=MAX_TEXT) if state.rules else _("no rules")
     )
-
-
-def _counts(impact: ChangeImpact) -> list[str]:
-    """How many users have the flag before and after."""
-    before = impact.after - impact.gain + impact.lose
-    text = _("%(count)s of %(users)s")
-    users = local_number(impact.users)
-    return [text % {"count": local_number(one), "users": users} for one in (before, impact.after)]
 
 
 def _has_rules(flag: FeatureFlag) -> bool:

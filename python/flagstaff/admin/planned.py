@@ -29,6 +29,7 @@ __all__ = [
     "impact_text",
     "planned",
     "planned_edit",
+    "user_counts",
 ]
 
 # The names of the fields that decide about results, in `FlagState`.
@@ -114,6 +115,17 @@ def impact_text(change: Planned) -> str:
     ]
     text = " ".join(sentences) % {**texts, "users": local_number(found.users)}
     return _with_percentages(change, text)
+
+
+def user_counts(impact: ChangeImpact | None) -> tuple[str, str]:
+    """Returns how many users have the flag before and after, each as "3 of 20"."""
+    if impact is None:
+        return _("not counted"), _("not counted")
+    text, users = _("%(count)s of %(users)s"), local_number(impact.users)
+    before, after = (
+        text % {"count": local_number(one), "users": users} for one in (impact.before, impact.after)
+    )
+    return before, after
 
 
 def consequence_of_added(count: int) -> Consequence:

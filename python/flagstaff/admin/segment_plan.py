@@ -17,10 +17,10 @@ from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_parts import matches_anonymous
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.consequence import Consequence
+from flagstaff.admin.consequence import Consequence, by_users
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view
-from flagstaff.admin.planned import COUNT_TIMEOUT, Planned, impact_text
+from flagstaff.admin.planned import COUNT_TIMEOUT, Planned, impact_text, user_counts
 from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.segment_use import flags_using, other_rules_by_segment, rules_of_flag
 from flagstaff.conf import conf
@@ -134,25 +134,13 @@ class SegmentPlan:
     def _consequence(self, impact: ChangeImpact | None) -> Consequence:
         if impact is None or not impact.users or self.adds_anonymous:
             return Consequence.WIDENS_TO_MOST
-        if not impact.gain:
-            return Consequence.NARROWS
-        is_most = impact.after * 2 > impact.users
-        return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
+        return by_users(impact)
 
     def _sides(self, one: _Use) -> tuple[str, str]:
         if not one.is_active:
             text = _("off") if one.is_flag else _("not running")
             return text, text
-        impact = self._counts[one]
-        if impact is None:
-            return _("not counted"), _("not counted")
-        before = impact.after - impact.gain + impact.lose
-        text, users = _("%(count)s of %(users)s"), local_number(impact.users)
-        first, second = (
-            text % {"count": local_number(count), "users": users}
-            for count in (before, impact.after)
-        )
-        return first, second
+        return user_counts(self._counts[one])
 
 
 def plan_segment(  # noqa: PLR0913 (the request, the change, and whether to count)

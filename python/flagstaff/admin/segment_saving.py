@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -9,12 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.confirmation import (
-    ConfirmationNeededError,
-    ConfirmedFormMixin,
-    posted_fields,
-    problems_of,
-)
+from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
 from flagstaff.admin.consequence import Consequence
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
@@ -22,9 +18,6 @@ from flagstaff.admin.segment_plan import CONDITIONS, SegmentPlan, plan_segment
 from flagstaff.exceptions import InvalidChangeError
 
 __all__ = ["ConfirmedSegmentMixin"]
-
-# The attribute of a request: the sentence about the users of the change that it makes.
-_IMPACT = "flagstaff_impact"
 
 
 class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
@@ -45,18 +38,10 @@ class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
         if plan is not None and plan.why_not:
             raise InvalidChangeError(plan.why_not)
         if plan is not None and plan.consequence >= Consequence.WIDENS:
-            # The form has checked the reason.
-            problems = problems_of(request, plan.text_to_type, needs_reason=False)
-            if problems is None or problems:
-                page = self._confirmation_page(request, obj, plan, problems)
-                raise ConfirmationNeededError(page)
+            page = partial(self._confirmation_page, request, obj, plan)
+            self.require_confirmation(request, plan.text_to_type, page)
         super().save_model(request, obj, form, change)
-        vars(request)[_IMPACT] = "" if plan is None else plan.text
-
-    def users_text(self, request: HttpRequest) -> str:
-        """Returns the sentence about the users for the message after the save."""
-        text: str = vars(request).get(_IMPACT, "")
-        return text
+        self.set_users_text(request, "" if plan is None else plan.text)
 
     def _segment_plan(
         self, request: HttpRequest, segment: Any, form: MergingForm, *, is_new: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,12 +12,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.bucket_units import reassigned_text
-from flagstaff.admin.confirmation import (
-    ConfirmationNeededError,
-    ConfirmedFormMixin,
-    posted_fields,
-    problems_of,
-)
+from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
 from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.flag_state import preview
@@ -27,9 +23,6 @@ from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.exceptions import InvalidChangeError
 
 __all__ = ["ConfirmedSavingMixin"]
-
-# The attribute of a request: the sentence about the users of the change that it makes.
-_IMPACT = "flagstaff_impact"
 
 
 class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
@@ -50,17 +43,10 @@ class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
         if plan is not None and not change:
             self._require_release(request, obj, plan)
         if plan is not None and plan.consequence >= Consequence.WIDENS:
-            # The form has checked the reason.
-            problems = problems_of(request, plan.text_to_type, needs_reason=False)
-            if problems is None or problems:
-                raise ConfirmationNeededError(self._confirmation_page(request, plan, problems))
+            page = partial(self._confirmation_page, request, plan)
+            self.require_confirmation(request, plan.text_to_type, page)
         super().save_model(request, obj, form, change)
-        vars(request)[_IMPACT] = "" if plan is None or not change else impact_text(plan)
-
-    def users_text(self, request: HttpRequest) -> str:
-        """Returns the sentence about the users for the message after the save."""
-        text: str = vars(request).get(_IMPACT, "")
-        return text
+        self.set_users_text(request, "" if plan is None or not change else impact_text(plan))
 
     def _require_release(self, request: HttpRequest, flag: Any, plan: Planned) -> None:
         reaches_users = plan.after.reaches_users(lambda: plan.added)

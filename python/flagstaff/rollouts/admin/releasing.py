@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.consequence import FlagState
-from flagstaff.admin.planned import Planned, impact_text, planned
+from flagstaff.admin.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.steps import Step
 
 __all__ = ["PlannedSteps", "planned_steps"]
@@ -37,7 +36,7 @@ class PlannedSteps:
             _("users at the last step, %(percent)s %%"): self.last,
         }
         return [
-            PreviewRow(label % {"percent": one.after.rollout_percent}, *_sides(one))
+            PreviewRow(label % {"percent": one.after.rollout_percent}, *user_counts(one.impact))
             for label, one in labels.items()
         ]
 
@@ -60,15 +59,3 @@ def planned_steps(flag: FlagRow, steps: Sequence[Step], index: int) -> PlannedSt
         # A second count would take as long, and fail, too.
         return PlannedSteps(at_next, Planned(flag.key, now, last, None))
     return PlannedSteps(at_next, planned(flag.key, now, last))
-
-
-def _sides(change: Planned) -> tuple[str, str]:
-    if change.impact is None:
-        return _("not counted"), _("not counted")
-    found, text = change.impact, _("%(count)s of %(users)s")
-    users = local_number(found.users)
-    before, after = (
-        text % {"count": local_number(count), "users": users}
-        for count in (found.after - found.gain + found.lose, found.after)
-    )
-    return before, after
