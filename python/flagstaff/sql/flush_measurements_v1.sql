@@ -54,7 +54,9 @@ WITH accepted AS (
     WHERE s.rank OPERATOR(pg_catalog.<) EXCLUDED.rank
 ), failed AS MATERIALIZED (
     SELECT n.run, n.guard, n.unit, n.inside, n.network,
-        pg_catalog.to_timestamp(n.drawn_at) OPERATOR(pg_catalog.>=) runs.started_at AS is_new
+        -- A cookie has whole seconds: one of the second in which the run started is new.
+        pg_catalog.to_timestamp(n.drawn_at) OPERATOR(pg_catalog.>=)
+            pg_catalog.date_trunc('second', runs.started_at) AS is_new
     FROM ROWS FROM (
         pg_catalog.unnest($18::bigint[]), pg_catalog.unnest($19::smallint[]),
         pg_catalog.unnest($20::bigint[]), pg_catalog.unnest($21::boolean[]),
