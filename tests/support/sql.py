@@ -29,8 +29,11 @@ def without_table(name: str) -> Iterator[None]:
 def keep_indexes(table: str, *names: str) -> None:
     """Drops all other indexes of a table, and makes the planner use these, however few rows it has.
 
-    The transaction of the test restores them.
+    Also forgets the statistics, which autovacuum may have collected at any time. The transaction of
+    the test restores all.
     """
+    rows("DELETE FROM pg_statistic WHERE starelid = %s::regclass", table)
+    rows("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = %s::regclass", table)
     for name, primary in rows(
         "SELECT indexrelid::regclass::text, indisprimary FROM pg_index "
         "WHERE indrelid = %s::regclass AND indexrelid::regclass::text <> ALL (%s)",

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from flagstaff._engine import direct
+from flagstaff._workers import tracker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.cli.support import wait
@@ -295,6 +296,8 @@ def test_failed_wait_keeps_the_change_and_says_why(
 @pytest.mark.django_db(transaction=True)
 def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_required", lambda: False)
+    # Workers of an earlier test would count as disconnected.
+    monkeypatch.setattr(tracker, "_remembered", {})
     ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 7
     assert ran.err.splitlines()[-2].startswith("no worker connected within 0.")

@@ -190,6 +190,8 @@ def test_turn_on_for_most_users_in_production_types_the_key(
     rollout_percent: int, typed: str, operator: Client, settings: Any
 ) -> None:
     production(settings)
+    # Fixed primary keys, because they decide who is in the 5 %.
+    User.objects.bulk_create(User(pk=pk, username=f"user{pk}") for pk in range(10**6, 10**6 + 20))
     off = make_off(rollout_percent)
     url = toggle_url(off, "turn-on")
     response = operator.get(url)
