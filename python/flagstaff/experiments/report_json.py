@@ -32,9 +32,9 @@ def report(key: str) -> dict[str, Any]:
 
     It has the last full hour as its end, so that all who ask within an hour see the same. That of a
     shipped experiment was frozen. A bound that is not known is None. A metric that fails has an
-    error and no results; if it is the primary one, there is no verdict. Makes a query for each
-    metric, which may read many rows, and a few others. Raises UnknownExperimentError, and
-    ConfigurationError if EXCLUDED_UNITS fail.
+    error and no results; if it is the primary one or a guardrail, no treatment is better. Makes a
+    query for each metric, which may read many rows, and a few others. Raises
+    UnknownExperimentError, and ConfigurationError if EXCLUDED_UNITS fail.
     """
     return report_of(find(key))
 
@@ -144,16 +144,20 @@ def _verdict(treatment: str, verdict: Verdict) -> dict[str, Any]:
         "may_conclude": [one.value for one in verdict.may_conclude],
         "may_not_conclude": [one.value for one in verdict.may_not_conclude],
         "harmed": list(verdict.harmed),
+        "failed": list(verdict.failed),
         "missing_days": verdict.missing_days,
         "missing_users": verdict.missing_users,
         "largest_possible_effect": finite(verdict.largest_possible),
     }
 
 
-def metric_error(report: Mapping[str, Any], role: str | None = Role.PRIMARY) -> str:
-    """Returns why a metric of this role, or of any, fails, as a sentence; empty if none does."""
+def metric_error(report: Mapping[str, Any], *, every_metric: bool = False) -> str:
+    """Returns why a metric that the verdict needs fails, as a sentence; empty if none does.
+
+    These are the primary metric and the guardrails, or every metric.
+    """
     for one in report["metrics"]:
-        if role in {None, one["role"]} and one.get("error"):
+        if (every_metric or one["role"] != Role.OTHER) and one.get("error"):
             return f"the metric {one['metric']} fails: {one['error']}"
     return ""
 

@@ -18,8 +18,8 @@ _SMALLEST_P = 0.0001
 
 def report_lines(report: _Json) -> Iterator[str]:
     """Yields the verdict, the metrics and the counts."""
-    if why := metric_error(report):
-        yield f"There is no verdict: {why}"
+    if not report["verdicts"]:
+        yield f"There is no verdict: {metric_error(report)}"
         yield ""
     for verdict in report["verdicts"]:
         yield from _verdict(verdict, report)

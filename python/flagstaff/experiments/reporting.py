@@ -188,7 +188,7 @@ def _evidence(report: Report, treatment: str, days: float) -> Evidence:
         gates=Gates(days, experiment.min_days, users, least_users),
         mismatch_p_value=counts.mismatch_p_value,
         guardrails=[
-            Guardrail(one.name, result.harm_bound, experiment.guardrails[one.name])
+            Guardrail(one.name, result.harm_bound, experiment.guardrails[one.name], bool(one.error))
             for one in report.metrics
             if one.role == Role.GUARDRAIL
             for result in one.results

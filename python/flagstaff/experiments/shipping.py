@@ -13,7 +13,6 @@ from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.conditions import require_state, unknown_variant
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_json import metric_error, report_of
-from flagstaff.experiments.reporting import Role
 from flagstaff.experiments.rows import Kind, end, find, locked, record
 from flagstaff.experiments.variants import variants_of
 
@@ -25,7 +24,8 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
 
     Makes the queries of a report first, unless `with_report` is False. Raises
     UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
-    experiment has not started, was shipped, or has no report because a metric fails.
+    experiment has not started, was shipped, or has no report because the primary metric or a
+    guardrail fails.
     """
     found = find(key)
     _require_winner(found, winner)
@@ -44,7 +44,8 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
 def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict[str, Any]:
     """Returns the report with the time at which it was frozen.
 
-    Raises ExperimentError if the primary metric, or with `every_metric` any, cannot be measured.
+    Raises ExperimentError if the primary metric or a guardrail, or with `every_metric` any metric,
+    cannot be measured.
     """
     try:
         with transaction.atomic(using=conf.database):
@@ -53,7 +54,7 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict
         raise _not_stored(experiment, str(error)) from error
     except DatabaseError as error:
         raise _not_stored(experiment, error_text(error)) from error
-    if why := metric_error(report, None if every_metric else Role.PRIMARY):
+    if why := metric_error(report, every_metric=every_metric):
         raise _not_stored(experiment, why)
     return {**report, "frozen_at": timezone.now().isoformat()}
 

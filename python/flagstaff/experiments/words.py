@@ -19,6 +19,7 @@ OUTCOMES: dict[Outcome, str | Promise] = {
     Outcome.MISMATCH: _("no verdict: the shares are wrong"),
     Outcome.TOO_EARLY: _("too early for a verdict"),
     Outcome.HARM: _("stop: a guardrail got worse"),
+    Outcome.GUARDRAIL_FAILED: _("no verdict: a guardrail fails"),
     Outcome.BETTER: _("the treatment is better"),
     Outcome.WORSE: _("the treatment is worse"),
     Outcome.NO_DIFFERENCE: _("no difference was found"),
@@ -50,6 +51,9 @@ STATEMENTS: dict[Statement, str | Promise] = {
         "experiment that ends at its first success shows too large an effect on average."
     ),
     Statement.OTHER_METRICS_ARE_NOT_DECIDED: _("This says nothing about other metrics."),
+    Statement.HARM_IS_UNKNOWN: _(
+        "It is not known whether a guardrail got worse by more than is tolerated."
+    ),
     Statement.LOOK_AGAIN_IS_NOT_VALID: _(
         "This was the one look at the planned size. Another look would not be valid."
     ),
@@ -63,6 +67,15 @@ def missing_text(
 
     A page passes a function that writes numbers in its language.
     """
+    # Reports that were stored before have no such member.
+    if failed := verdict.get("failed"):
+        text = ngettext(
+            "A verdict needs the guardrail %(names)s, which cannot be computed. Correct its query.",
+            "A verdict needs the guardrails %(names)s, which cannot be computed. Correct their "
+            "queries.",
+            len(failed),
+        )
+        return text % {"names": ", ".join(failed)}
     days, users = math.ceil(verdict["missing_days"]), verdict["missing_users"]
     parts = []
     if days:

@@ -289,6 +289,17 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     assert "stop" in button_names(html)
 
 
+def test_failed_guardrail_is_no_verdict_beside_the_figures(
+    operator: Client, better: Experiment
+) -> None:
+    experiments.set_metrics(KEY, guardrails={"leaking": 0.1})
+    html = shown(operator, better)
+    assert "treatment no verdict: a guardrail fails" in text_of(html)
+    assert "A verdict needs the guardrail leaking, which cannot be computed." in text_of(html)
+    assert table(html, "<h3>orders")[0][-1] == "better, significant"
+    assert 'role="alert"' not in html
+
+
 def test_page_has_phases_and_events(
     operator: Client, running: Experiment, admin_user: User
 ) -> None:
@@ -412,11 +423,20 @@ def test_ship_needs_a_variant_and_shows_what_follows(operator: Client, better: E
     assert "This report was kept as it was on" in response.content.decode()
 
 
-def test_ship_with_a_failing_metric_needs_a_choice(operator: Client, failing: Experiment) -> None:
-    response = press(operator, failing, "ship", winner="control")
+@pytest.mark.parametrize("metric", ["orders", "leaking"])
+def test_ship_with_a_failing_metric_needs_a_choice(
+    metric: str, operator: Client, request: pytest.FixtureRequest
+) -> None:
+    experiment = request.getfixturevalue("failing" if metric == "orders" else "better")
+    experiments.set_metrics(KEY, guardrails={"leaking": 0.1})
+    response = press(operator, experiment, "ship", winner="control")
+    assert f"A metric cannot be read: the metric {metric} fails" in text_of(
+        response.content.decode()
+    )
+    assert "No treatment has been shown to be better" in response.content.decode()
     assert "cannot be kept" in response.content.decode()
     assert experiment_of().state == State.RUNNING
-    press(operator, failing, "ship", winner="control", without_report="on")
+    press(operator, experiment, "ship", winner="control", without_report="on")
     assert experiment_of().winner == "control"
 
 

@@ -345,6 +345,19 @@ def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
     assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED
 
 
+def test_failed_guardrail_leaves_no_verdict_and_no_report_to_ship(better: Experiment) -> None:
+    experiments.set_metrics(KEY, guardrails={"leaking": 0.1, "complaints": 0.2})
+    found = verdict()
+    assert (found["outcome"], found["failed"]) == ("guardrail_failed", ["leaking"])
+    assert result()["newest"]["users"] == 4000
+    needs = "A verdict needs the guardrail leaking, which cannot be computed. Correct its query."
+    assert needs in report_text()
+    with pytest.raises(ExperimentError, match="cannot be stored: the metric leaking fails"):
+        experiments.ship(KEY, "treatment")
+    assert "the metric leaking fails" in flags("experiment", KEY, "ship", "treatment", "--yes").err
+    assert Experiment.objects.get().state == State.RUNNING
+
+
 def test_started_experiment_keeps_what_results_depend_on() -> None:
     changes: list[dict[str, Any]] = [
         {"guardrails": {"revenue": 0.5}},

@@ -106,7 +106,7 @@ def _ask_shuffle(experiment: Experiment, _data: Any) -> Asked:
 
 def _ask_ship(experiment: Experiment, data: Any) -> Asked:
     report, error = read_report(experiment)
-    verdicts = report["verdicts"] if report is not None and not error else []
+    verdicts = report["verdicts"] if report is not None else []
     texts = {one["treatment"]: outcome_text(one["outcome"]) for one in verdicts}
     form = ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
     rows = [

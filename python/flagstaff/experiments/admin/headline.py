@@ -23,6 +23,7 @@ _CSS_CLASSES = {
     Outcome.MISMATCH: "tripped",
     Outcome.TOO_EARLY: "none",
     Outcome.HARM: "tripped",
+    Outcome.GUARDRAIL_FAILED: "tripped",
     Outcome.BETTER: "on",
     Outcome.WORSE: "tripped",
     Outcome.NO_DIFFERENCE: "off",

@@ -97,7 +97,7 @@ class ReportPageMixin(PressingMixin, _ModelAdmin):
             "forced": forced_rows(experiment),
             "forced_count": count_text(len(experiment.overrides)),
             "events": event_rows(experiment),
-            **(_report_context(experiment, report, error) if report else {}),
+            **(_report_context(experiment, report) if report else {}),
         }
         if report and report["settings"]["rules"]:
             context["rules"] = rules_html(report["settings"]["rules"], self.admin_site, request)
@@ -105,19 +105,15 @@ class ReportPageMixin(PressingMixin, _ModelAdmin):
         return TemplateResponse(request, "flagstaff/experiments/experiment.html", context)
 
 
-def _report_context(
-    experiment: Experiment, report: Mapping[str, Any], error: str
-) -> dict[str, object]:
+def _report_context(experiment: Experiment, report: Mapping[str, Any]) -> dict[str, object]:
     is_draft = experiment.state == State.DRAFT
-    # Without its primary metric, a report has no verdict.
-    has_verdict = not (is_draft or error)
     variants = [one["key"] for one in report["settings"]["variants"]]
     days = report["exposures"]["days"]
     metrics = metric_figures(report)
     return {
         "is_draft": is_draft,
         "state_sentence": state_sentence(report),
-        "headlines": headlines(report, primary_sentences(metrics)) if has_verdict else [],
+        "headlines": [] if is_draft else headlines(report, primary_sentences(metrics)),
         "mismatch": mismatch_notice(report),
         "notes": notes(report),
         "metrics": metrics,

@@ -17,7 +17,7 @@ __all__ = ["read_report"]
 
 
 def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
-    """Returns the report, and why there is no verdict; the text is empty if there is one.
+    """Returns the report, and why it cannot be stored; the text is empty if it can.
 
     The report is None if even the exposures cannot be read.
     """

@@ -137,7 +137,8 @@ def _metric_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     names: dict[str, list[str]] = {Role.PRIMARY: [], Role.OTHER: [], Role.GUARDRAIL: []}
     for metric in report["metrics"]:
         text = metric["metric"]
-        if metric["role"] == Role.GUARDRAIL:
+        # One that fails has no treatments.
+        if metric["role"] == Role.GUARDRAIL and metric["treatments"]:
             tolerated = number_text(metric["treatments"][0]["tolerated_harm"])
             text = _("%(metric)s (tolerated: %(harm)s)") % {"metric": text, "harm": tolerated}
         names[metric["role"]].append(text)

@@ -25,6 +25,7 @@ class Outcome(Enum):
     MISMATCH = "mismatch"
     TOO_EARLY = "too_early"
     HARM = "harm"
+    GUARDRAIL_FAILED = "guardrail_failed"
     BETTER = "better"
     WORSE = "worse"
     NO_DIFFERENCE = "no_difference"
@@ -49,6 +50,7 @@ class Statement(Enum):
     SAME_EFFECT_IS_NOT_PROVEN = "same_effect_is_not_proven"
     ESTIMATE_IS_NOT_EXACT = "estimate_is_not_exact"
     OTHER_METRICS_ARE_NOT_DECIDED = "other_metrics_are_not_decided"
+    HARM_IS_UNKNOWN = "harm_is_unknown"
     LOOK_AGAIN_IS_NOT_VALID = "look_again_is_not_valid"
 
 
@@ -74,10 +76,13 @@ class Guardrail:
     """A metric that must not get worse. It can only stop. Raises ValueError."""
 
     name: str
-    #: The one-sided lower bound of how much worse it is, in the unit of the metric.
+    #: The one-sided lower bound of how much worse it is, in the unit of the metric; -inf before
+    #: there are enough users for one.
     harm_bound: float
     #: So much is allowed.
     tolerated: float = 0.0
+    #: Whether the metric cannot be computed, so that nothing is known about it.
+    is_failed: bool = False
 
     def __post_init__(self) -> None:
         check_finite(tolerated=self.tolerated)
@@ -140,6 +145,8 @@ class Verdict:
     largest_possible: float | None = None
     #: The names of guardrails that got worse.
     harmed: tuple[str, ...] = ()
+    #: The names of guardrails that cannot be computed.
+    failed: tuple[str, ...] = ()
     #: What the gates still need.
     missing_days: float = 0.0
     missing_users: int = 0
@@ -149,11 +156,12 @@ def judge(evidence: Evidence) -> Verdict:
     """Returns the verdict on one treatment.
 
     In this order. A mismatch leaves no verdict at all. A guardrail that got worse stops: at once if
-    the results are always valid, else after the gates, where the one look is. Before the gates it
-    is too early. Then the primary metric: better or worse if it is significant after the
-    correction; no difference if its interval has only effects below `smallest_effect`, or if the
-    experiment is complete and has an interval; else undecided. Raises ValueError for a p value of
-    the mismatch that is not from 0 to 1, and for a smallest effect that is not above 0.
+    the results are always valid, else after the gates, where the one look is. A guardrail that
+    failed leaves no verdict; one without enough users does not. Before the gates it is too early.
+    Then the primary metric: better or worse if it is significant after the correction; no
+    difference if its interval has only effects below `smallest_effect`, or if the experiment is
+    complete and has an interval; else undecided. Raises ValueError for a p value of the mismatch
+    that is not from 0 to 1, and for a smallest effect that is not above 0.
 
         >>> effect = Comparison(0.03, 0.01, 0.002, 0.058, 0.03)
         >>> found = judge(Evidence(Primary("sales", effect), Gates(14, 7, 900, 500), 0.4))
@@ -174,6 +182,8 @@ def judge(evidence: Evidence) -> Verdict:
             (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED),
             harmed=harmed,
         )
+    if failed := tuple(one.name for one in evidence.guardrails if one.is_failed):
+        return Verdict(Outcome.GUARDRAIL_FAILED, (), (Statement.HARM_IS_UNKNOWN,), failed=failed)
     if not gates.are_open:
         return Verdict(
             Outcome.TOO_EARLY,
@@ -213,7 +223,9 @@ def _statements(
         is_better = outcome is Outcome.BETTER
         found = Statement.TREATMENT_IS_BETTER if is_better else Statement.TREATMENT_IS_WORSE
         may_not = (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED)
-        return (found,), (*may_not, *once)
+        has_unknown = any(one.harm_bound == -math.inf for one in evidence.guardrails)
+        unknown = (Statement.HARM_IS_UNKNOWN,) if has_unknown else ()
+        return (found,), (*may_not, *unknown, *once)
     if outcome is Outcome.UNDECIDED:
         # After the one look, more users of the same experiment would be another look.
         is_over = once and evidence.is_complete

@@ -26,6 +26,7 @@ OPEN_INTERVAL = Comparison(0.01, 0.01, -0.02, 0.04, 0.4)
 SILENT = Comparison(0.1, 0.1, -math.inf, math.inf, 1.0)
 OPEN, CLOSED = Gates(14, 7, 900, 500), Gates(3, 7, 100, 500)
 HARM, NO_HARM = Guardrail("errors", 0.002), Guardrail("latency", -0.5)
+NO_DATA, FAILS = Guardrail("refunds", -math.inf), Guardrail("refunds", -math.inf, is_failed=True)
 
 
 def evidence(comparison: Comparison = OPEN_INTERVAL, **changes: object) -> Evidence:
@@ -82,6 +83,24 @@ def test_tolerated_harm_does_not_stop() -> None:
     assert not replace(HARM, tolerated=0.002).is_harmed
     assert not Guardrail("errors", -math.inf).is_harmed
     assert outcome_of(BETTER, guardrails=[replace(HARM, tolerated=0.01)]) is Outcome.BETTER
+
+
+@pytest.mark.parametrize("gates", [OPEN, CLOSED])
+def test_failed_guardrail_leaves_no_verdict_unless_another_one_got_worse(gates: Gates) -> None:
+    found = judge(evidence(BETTER, gates=gates, guardrails=[NO_HARM, FAILS]))
+    assert (found.outcome, found.failed) == (Outcome.GUARDRAIL_FAILED, ("refunds",))
+    assert (found.primary, found.may_conclude) == (None, ())
+    assert found.may_not_conclude == (Statement.HARM_IS_UNKNOWN,)
+    assert outcome_of(BETTER, gates=gates, guardrails=[FAILS, HARM]) is Outcome.HARM
+
+
+@pytest.mark.parametrize(("guardrail", "is_unknown"), [(NO_DATA, True), (NO_HARM, False)])
+def test_guardrail_without_data_can_only_stop_and_the_verdict_says_so(
+    guardrail: Guardrail, is_unknown: bool
+) -> None:
+    found = judge(evidence(BETTER, guardrails=[guardrail]))
+    assert found.outcome is Outcome.BETTER
+    assert (Statement.HARM_IS_UNKNOWN in found.may_not_conclude) is is_unknown
 
 
 @pytest.mark.parametrize(
