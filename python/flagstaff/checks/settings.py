@@ -69,6 +69,7 @@ def check_named_objects_exist(**kwargs: object) -> list[CheckMessage]:
     named = {
         "ATTRIBUTES": _attribute_problems(),
         "VISITOR_COOKIE": _path_problems(conf.visitor_cookie, "True or False"),
+        "IS_CRAWLER": _path_problems(conf.is_crawler, "True or False"),
         "CLIENT_ADDRESS": _path_problems(conf.client_address, "an IP address"),
     }
     return [
@@ -100,7 +101,8 @@ def _function_problems(path: str, hint: str) -> Iterator[tuple[str, str]]:
     try:
         function = import_string(path)
     except ImportError as error:
-        yield f"{path!r}, which cannot be imported: {error}", "correct the path"
+        problem = f"{path!r}, which cannot be imported: {error}"
+        yield problem, "correct the path, or install what it needs"
         return
     if not callable(function) or iscoroutinefunction(function):
         yield f"{path!r}, which is not a synchronous function", hint

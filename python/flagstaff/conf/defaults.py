@@ -170,7 +170,7 @@ RULES: dict[str, Rule] = {
         expected='a dict of dotted paths by unit, such as {"visitor": "shop.metrics.bots"}',
         is_valid=_is_dict_of_paths,
     ),
-    "IS_CRAWLER": _function("shop.crawlers.is_crawler"),
+    "IS_CRAWLER": _function("flagstaff.crawlers.is_crawler"),
     "NEW_VISITORS_PER_HOUR": Rule(
         default=50_000,
         expected=f"a whole number from 1 to {_MAX_VISITORS:,}",

@@ -93,6 +93,7 @@ NO_NAME = (
 NO_FUNCTION = "which is not a synchronous function"
 RETURNS_ATTRIBUTES = "write a function (user, request) that returns a mapping of names to values"
 RETURNS_CONSENT = "write a function (request) that returns True or False"
+CORRECT = "correct the path, or install what it needs"
 RETURNS_ADDRESS = "write a function (request) that returns an IP address"
 
 
@@ -100,12 +101,14 @@ RETURNS_ADDRESS = "write a function (request) that returns an IP address"
     ("setting", "name", "problem", "hint"),
     [
         ("ATTRIBUTES", "country", NO_COLUMN, "name concrete fields of the user model"),
-        ("ATTRIBUTES", "shop.missing", NO_MODULE, "correct the path"),
-        ("ATTRIBUTES", "flagstaff.exceptions.missing", NO_NAME, "correct the path"),
+        ("ATTRIBUTES", "shop.missing", NO_MODULE, CORRECT),
+        ("ATTRIBUTES", "flagstaff.exceptions.missing", NO_NAME, CORRECT),
         ("ATTRIBUTES", "asyncio.sleep", NO_FUNCTION, RETURNS_ATTRIBUTES),
-        ("VISITOR_COOKIE", "shop.missing", NO_MODULE, "correct the path"),
+        ("VISITOR_COOKIE", "shop.missing", NO_MODULE, CORRECT),
         ("VISITOR_COOKIE", "asyncio.sleep", NO_FUNCTION, RETURNS_CONSENT),
-        ("CLIENT_ADDRESS", "shop.missing", NO_MODULE, "correct the path"),
+        ("IS_CRAWLER", "shop.missing", NO_MODULE, CORRECT),
+        ("IS_CRAWLER", "asyncio.sleep", NO_FUNCTION, RETURNS_CONSENT),
+        ("CLIENT_ADDRESS", "shop.missing", NO_MODULE, CORRECT),
         ("CLIENT_ADDRESS", "asyncio.sleep", NO_FUNCTION, RETURNS_ADDRESS),
     ],
 )

@@ -1,0 +1,65 @@
+"""The ready function for IS_CRAWLER."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from django.test import RequestFactory, override_settings
+
+from flagstaff.checks.settings import check_named_objects_exist
+
+SETTINGS = {"IS_CRAWLER": "flagstaff.crawlers.is_crawler"}
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def is_crawler(agent: str | None) -> bool:
+    from flagstaff.crawlers import is_crawler
+
+    headers = {} if agent is None else {"User-Agent": agent}
+    return is_crawler(RequestFactory().get("/", headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        (FIREFOX, False),
+        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", True),
+        ("curl/8.5.0", True),
+        ("", True),
+        (None, True),
+    ],
+)
+def test_crawlers_and_requests_without_a_user_agent_are_named(
+    agent: str | None, expected: bool
+) -> None:
+    assert is_crawler(agent) is expected
+
+
+def test_user_agent_is_searched_once_and_the_cache_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flagstaff import crawlers
+
+    crawlers._names_crawler.cache_clear()
+    searched: list[str] = []
+    monkeypatch.setattr("crawleruseragents.is_crawler", searched.append)
+    for _ in range(2):
+        is_crawler("a" * 1_000)
+    # Longer texts take longer.
+    assert searched == ["a" * 500]
+    assert crawlers._names_crawler.cache_info().maxsize == 4_000
+    crawlers._names_crawler.cache_clear()
+
+
+def test_missing_extra_is_an_error_of_the_system_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    with override_settings(FLAGSTAFF=SETTINGS):
+        assert check_named_objects_exist() == []
+        monkeypatch.delitem(sys.modules, "flagstaff.crawlers")
+        monkeypatch.setitem(sys.modules, "crawleruseragents", None)
+        [error] = check_named_objects_exist()
+    missing = 'crawler-user-agents is not installed; run: pip install "django-flagstaff[crawlers]"'
+    path = SETTINGS["IS_CRAWLER"]
+    assert (
+        error.msg == f'FLAGSTAFF["IS_CRAWLER"] names {path!r}, which cannot be imported: {missing}'
+    )
