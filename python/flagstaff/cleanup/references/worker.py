@@ -156,8 +156,11 @@ class Worker:
 
 
 def _may_have_keys(path: str) -> bool:
-    """Whether a file of any size, which is not searched, may name a key."""
-    return any(has_bytes(path, word) for word in KEY_WORDS)
+    """Whether a file of any size, which is not searched, may name a key. An unreadable one may."""
+    try:
+        return any(has_bytes(path, word) for word in KEY_WORDS)
+    except OSError:
+        return True
 
 
 def _no_progress(_count: int) -> None:

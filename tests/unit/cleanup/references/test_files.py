@@ -194,20 +194,21 @@ def test_link_without_a_file_or_to_a_folder_above_is_not_followed(tmp_path: Path
     assert searched_files([tmp_path]) == [str(tmp_path / "views.py")]
 
 
-@pytest.mark.parametrize("name", ["views.py", "page.html", "folder"])
+@pytest.mark.parametrize("name", ["views.py", "page.html", "folder", "large.py"])
 def test_file_without_permission_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    path, scan = tmp_path / name, os.scandir
+    path, scan, is_large = tmp_path / name, os.scandir, name == "large.py"
 
     # The superuser, who may run the tests, can read everything.
-    def deny(_path: object) -> Any:
+    def deny(_path: object, *_mode: object, **_options: object) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    path.write_text(CALL) if path.suffix else path.mkdir()
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    path.write_text(CALL.ljust(4_000_001 * is_large)) if path.suffix else path.mkdir()
+    monkeypatch.setattr(Path, "open", deny)
     monkeypatch.setattr(os, "scandir", lambda of: (deny if of == str(path) else scan)(of))
-    assert unreadable(tmp_path) == {name: "it cannot be read (Permission denied)"}
+    reason = "it is larger than 4 MB" if is_large else "it cannot be read (Permission denied)"
+    assert unreadable(tmp_path) == {name: reason}
 
 
 def test_pipe_and_missing_path_are_no_files(tmp_path: Path) -> None:
