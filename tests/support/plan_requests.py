@@ -107,8 +107,8 @@ def visitors(key: str, cookies: Sequence[str | None], status: int) -> None:
 def bodies(key: str, users: Sequence[int], how: str) -> None:
     """Handles a POST per user, whose body arrives after an hour of the clock.
 
-    `how` is the part of the request that the view reads, or "nothing". With "broken", the client
-    goes away while it sends the body.
+    `how` is the part of the request that the view reads, or "nothing". With "chunked", the body has
+    no length and the view reads it line by line; with "broken", the client goes away meanwhile.
     """
     clock = count(step=3600.0)
 
@@ -122,6 +122,8 @@ def bodies(key: str, users: Sequence[int], how: str) -> None:
         flagstaff.flag_enabled(key, request.user_pk)
         if how == "wsgi.input":
             request.environ[how].readlines()
+        elif how == "chunked":
+            list(request.environ["wsgi.input"])
         elif how != "nothing":
             bytes(request.body) if how == "broken" else dict(getattr(request, how))
         return HttpResponse()
@@ -130,7 +132,10 @@ def bodies(key: str, users: Sequence[int], how: str) -> None:
     with patch("flagstaff._engine.request_body.time.perf_counter", lambda: next(clock)):
         for user in users:
             environ = _FACTORY.post("/", {"name": "value"}).environ
-            request: Any = WSGIRequest(environ | {"wsgi.input": Slow(environ["wsgi.input"].read())})
+            environ["wsgi.input"] = Slow(environ["wsgi.input"].read())
+            if how == "chunked":
+                environ |= {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+            request: Any = WSGIRequest(environ)
             request.user_pk = user
             with suppress(OSError):
                 middleware(request)

@@ -67,6 +67,20 @@ def test_references_with_a_file_that_is_not_searched_lists_the_others_and_fails(
     assert "1 file could not be searched" in ran.err
 
 
+def test_references_diff_with_a_file_that_fails_patches_the_others_and_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise RuntimeError("no such node")
+
+    monkeypatch.setattr("flagstaff.cleanup.references.patching.rewritten_template", fail)
+    ran = flags("references", "--result", "known=on", "--diff")
+    assert (ran.status, ran.out.startswith("--- a/shop/views.py\n")) == (1, True)
+    reason = "it caused an error (RuntimeError: no such node), so it was not patched\n"
+    assert f"shop/templates/page.html: {reason}" in ran.err
+    assert "1 file could not be searched" in ran.err
+
+
 @pytest.mark.parametrize(("key", "status"), [("other", 5), ("unknown", 0), ("customers", 0)])
 @pytest.mark.parametrize("options", ["", "--diff"])
 def test_references_with_a_result_of_an_unknown_key_fails(

@@ -33,7 +33,7 @@ def run(query: Query) -> int:
 
 
 def ready_worker(url: str, **settings: Any) -> Worker:
-    worker = Worker(url, MEASURE_INTERVAL=0.1, **settings)
+    worker = Worker(url, **{"MEASURE_INTERVAL": 0.1, **settings})
     assert worker.ask("ready", 10) is True
     return worker
 
@@ -203,7 +203,13 @@ def test_plan_without_a_driver_is_a_problem_of_the_status(
 
 @pytest.mark.parametrize(
     ("how", "slow_and_counted"),
-    [("nothing", (100, 100)), ("POST", (0, 100)), ("wsgi.input", (0, 100)), ("broken", (0, 0))],
+    [
+        ("nothing", (100, 100)),
+        ("POST", (0, 100)),
+        ("wsgi.input", (0, 100)),
+        ("chunked", (0, 100)),
+        ("broken", (0, 0)),
+    ],
 )
 def test_time_in_which_the_body_arrives_is_not_measured(
     database: str, query: Query, run: int, how: str, slow_and_counted: tuple[int, int]
@@ -242,26 +248,47 @@ def test_one_failing_user_of_a_network_counts(database: str, query: Query, run: 
         *((user, f"198.51.{user}.1", 500) for user in range(24, 34)),
     ]
     workers = [ready_worker(database, CLIENT_ADDRESS=ADDRESS) for _ in range(2)]
-    for worker in workers:
-        assert worker.ask("call", FROM, KEY, visits) == len(visits)
+    for worker, arriving in zip(workers, (visits, visits[::-1]), strict=True):
+        assert worker.ask("call", FROM, KEY, arriving) == len(visits)
         assert worker.end() == (0, "")
     assert sum(failed_users(query, run)) == 3 + 10
-    # Four users of each network count in each worker, the same ones in both.
-    assert left_out(query, run) == (4 + 4 + 4, 3 + 3 + 3)
+    # Four users of each network count in each worker, of whom one is the first to fail in the run.
+    assert left_out(query, run) == (8 + 8 + 8, 7 + 7 + 7)
     assert query("SELECT count(*) FROM flagstaff_rollouts_failednetwork WHERE guard = 0") == (13,)
 
 
 def test_first_users_of_a_network_count_in_each_worker(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database, CLIENT_ADDRESS=ADDRESS) as worker:
-        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 200) for user in HUNDRED])
-        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 500) for user in HUNDRED])
+    with ready_worker(database, CLIENT_ADDRESS=ADDRESS, MEASURE_INTERVAL=60) as worker:
+        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 200) for user in USERS[4:104]])
+        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 500) for user in USERS[4:104]])
         assert worker.end() == (0, "")
     seen, failed = left_out(query, run)
     # Some users have a register in common.
     assert 92 <= seen <= 96
     assert (failed, sum(failed_users(query, run))) == (3, 1)
+    # Of the users of one report, the hash decides, and not the side.
+    assert query(
+        "SELECT array_agg(inside ORDER BY unit), (array_agg(is_counted ORDER BY unit))[1] "
+        "FROM flagstaff_rollouts_failedunit WHERE guard = 0"
+    ) == ([False, True, True, True], True)
+
+
+@pytest.mark.parametrize(("are_counted", "more"), [(True, 0), (False, 100)])
+def test_users_who_were_left_out_do_not_fill_the_limit_of_a_guard(
+    database: str, query: Query, run: int, *, are_counted: bool, more: int
+) -> None:
+    query(
+        "INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, unit, inside, is_counted) "
+        "SELECT %s, 0, n, true, %s FROM generate_series(1, 20000) AS n RETURNING id",
+        run,
+        are_counted,
+    )
+    with ready_worker(database) as worker:
+        request(worker, HUNDRED, status=500)
+        assert worker.end() == (0, "")
+    assert sum(failed_users(query, run)) == 20_000 * are_counted + more
 
 
 def test_address_is_read_only_if_a_watched_flag_was_evaluated(
@@ -278,9 +305,15 @@ def test_failing_visitor_is_new_if_the_cookie_is_younger_than_the_run(
 ) -> None:
     query("UPDATE flagstaff_featureflag SET bucket_by = 'visitor' RETURNING id")
     run = start_run(query)
-    old = [sign(f"visitor-{number}", time.time() - 3600) for number in range(5)]
+    # A cookie has whole seconds, and a run has fractions.
+    (second,) = query(
+        "UPDATE flagstaff_rollouts_steprun SET started_at = date_trunc('second', started_at) "
+        "+ interval '0.9 s' RETURNING floor(extract(epoch FROM started_at))::int"
+    )
+    old = [sign(f"visitor-{number}", second - 1) for number in range(5)]
+    new = [sign("another", second), *[None] * 6]
     with ready_worker(database) as worker:
-        worker.ask("call", "tests.support.plan_requests.visitors", KEY, [*old, *[None] * 7], 500)
+        worker.ask("call", "tests.support.plan_requests.visitors", KEY, [*old, *new], 500)
         assert worker.end() == (0, "")
     assert query(
         "SELECT count(*) FILTER (WHERE NOT is_new), count(*) FILTER (WHERE is_new) "
@@ -311,11 +344,13 @@ def test_guard_is_tripped_by_a_fault_and_not_by_one_client(
 
         inside = set(worker.ask("survey", KEY, 2 * users))
         own = [user for user in inside if user >= users]
-        assert not trip([(user, "192.0.2.1", 500) for user in own])
+        networks = [
+            (user, "192.0.2.1" if user % 2 else f"2001:db8:1:{user:x}::1", 500) for user in own
+        ]
         others = [(user, f"10.{user // 256}.{user % 256}.1") for user in range(users)]
-        # A fifth of all users fail, and then all users inside.
-        assert not trip([(*other, 200 if other[0] % 5 else 500) for other in others])
-        assert not trip([(user, f"2001:db8:1:{user:x}::1", 500) for user in own])
+        # The only failures, which the brake watches, and then beside those of a fifth of all users.
+        assert not trip([*((*other, 200) for other in others), *networks])
+        assert not trip([(*other, 500) for other in others if other[0] % 5 == 0])
         assert trip([(*other, 500) for other in others if other[0] in inside]) == "errors"
 
 
