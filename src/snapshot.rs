@@ -3,7 +3,9 @@
 //! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
 //! other tables, so a change of one flag copies none of a million allowed users.
 
+mod allowed_users;
 mod experiments;
+mod flags;
 mod groups;
 mod key_table;
 mod next;
@@ -12,89 +14,42 @@ mod pattern_limit;
 mod plans;
 mod ruled;
 mod segments;
+mod slot;
 mod unique;
+mod values;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use hashbrown::HashMap;
-
+use self::allowed_users::AllowedUsersByFlag;
+use self::experiments::Experiments;
+use self::flags::Flags;
 use self::groups::KnownGroups;
-use self::key_table::{KeyTable, Keyed};
+use self::key_table::Keyed;
 use self::plans::Plans;
 use self::segments::Segments;
+use self::slot::TableSlot;
+use self::values::Values;
 use crate::experiment::Experiment;
 use crate::flag::Flag;
-use crate::primary_key::PrimaryKey;
 use crate::row::{
     AllowedUsersRow, ExperimentRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow,
 };
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
-use crate::user_set::UserSet;
 use crate::watch::Watch;
-
-type Flags = KeyTable<Flag>;
-type Values = KeyTable<Stored>;
-type Experiments = KeyTable<Experiment>;
-
-/// The allowed users by the primary key of their flag.
-#[derive(Clone, Debug, Default)]
-struct AllowedUsersByFlag {
-    users: HashMap<PrimaryKey, Arc<UserSet>>,
-    /// What all flags without allowed users share, in every load.
-    none: Arc<UserSet>,
-}
-
-/// A value, its key, and the primary key of its row, which identifies its last good version.
-#[derive(Clone, Debug)]
-struct Stored {
-    key: Arc<str>,
-    pk: PrimaryKey,
-    value: StoredValue,
-}
-
-impl Keyed for Flag {
-    #[inline]
-    fn key(&self) -> &str {
-        &self.identity.key
-    }
-}
-
-impl Keyed for Experiment {
-    #[inline]
-    fn key(&self) -> &str {
-        &self.identity.key
-    }
-}
-
-impl Keyed for Stored {
-    #[inline]
-    fn key(&self) -> &str {
-        &self.key
-    }
-}
 
 /// All flags and values at one point in time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     token_set: Option<TokenSet>,
-    flags: Arc<Flags>,
-    allowed_users: Arc<AllowedUsersByFlag>,
-    segments: Arc<Segments>,
+    flags: TableSlot<Flags>,
+    allowed_users: TableSlot<AllowedUsersByFlag>,
+    segments: TableSlot<Segments>,
     groups: KnownGroups,
-    plans: Arc<Plans>,
-    experiments: Arc<Experiments>,
-    values: Arc<Values>,
-    values_version: u64,
-    flag_problems: Arc<[Problem]>,
-    rule_problems: Arc<[Problem]>,
-    segment_problems: Arc<[Problem]>,
-    user_problems: Arc<[Problem]>,
-    value_problems: Arc<[Problem]>,
-    plan_problems: Arc<[Problem]>,
-    experiment_problems: Arc<[Problem]>,
-    experiment_rule_problems: Arc<[Problem]>,
+    plans: TableSlot<Plans>,
+    experiments: TableSlot<Experiments>,
+    values: TableSlot<Values>,
 }
 
 /// The rows of one load, all at the same point in time. A table that was not read is `None`.
@@ -145,7 +100,7 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn value(&self, key: &str) -> Option<&StoredValue> {
-        self.values.get(key).map(|stored| &stored.value)
+        self.values.get(key)
     }
 
     /// Identifies the values of this process at one point in time; a later load of them has a
@@ -153,7 +108,7 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn values_version(&self) -> u64 {
-        self.values_version
+        self.values.version()
     }
 
     /// All flags by key, in no order.
@@ -197,17 +152,15 @@ impl Snapshot {
 
     /// The rows that could not be used, or not as they are.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let tables: [&[Problem]; 9] = [
-            &self.flag_problems,
-            &self.rule_problems,
-            &self.segment_problems,
-            self.groups.problems(),
-            &self.user_problems,
-            &self.value_problems,
-            &self.plan_problems,
-            &self.experiment_problems,
-            &self.experiment_rule_problems,
+        let tables = [
+            self.flags.problems(),
+            self.segments.problems(),
+            [self.groups.problems(), &[]],
+            self.allowed_users.problems(),
+            self.values.problems(),
+            self.plans.problems(),
+            self.experiments.problems(),
         ];
-        tables.into_iter().flatten()
+        tables.into_iter().flatten().flatten()
     }
 }

@@ -5,43 +5,75 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Experiments;
-use super::segments::NextRules;
+use super::key_table::{KeyTable, Keyed};
+use super::segments::{NextRules, rule_problems};
+use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::allocation::{Allocation, VariantNumber};
 use crate::experiment::{Experiment, ExperimentIdentity, ExperimentState, seed};
 use crate::row::{ExperimentRow, Fault, Problem};
 
-/// The experiments of these rows, and the rows that cannot be used. One that could be used before
-/// stays as it was.
-pub(super) fn experiments<'a>(
-    rows: Vec<ExperimentRow>,
-    before: &'a Experiments,
-    rules: &NextRules<'a, Experiment>,
-) -> (Experiments, Vec<Problem>) {
-    let mut experiments = Unique::new("experiment", before, rows.len());
-    let mut bad = Vec::new();
-    for row in rows {
-        let pk = row.pk.clone();
-        match next(row, before, rules) {
-            Ok(experiment) => experiments.insert(experiment),
-            Err(problem) => bad.push((pk, problem)),
-        }
+/// The experiments by key.
+pub(super) type Experiments = KeyTable<Experiment>;
+
+impl Keyed for Experiment {
+    #[inline]
+    fn key(&self) -> &str {
+        &self.identity.key
     }
-    // Last: a row that lost its key must not hide the row that has the key now.
-    for (pk, problem) in bad {
-        experiments.problems.push(problem);
-        if let Some(last) = before.iter().find(|experiment| experiment.identity.pk == pk) {
-            experiments.entries.add(Experiment { rules: rules.current(last), ..last.clone() });
-        }
-    }
-    (experiments.entries, experiments.problems)
 }
 
-fn next<'a>(
+impl LoadedTable for Experiments {
+    type Row = ExperimentRow;
+    type Others<'a> = NextRules<'a, Experiment>;
+
+    fn load(
+        &self,
+        rows: Vec<ExperimentRow>,
+        rules: &NextRules<'_, Experiment>,
+    ) -> (Self, Vec<Problem>) {
+        let mut experiments = Unique::new("experiment", self, rows.len());
+        let mut bad = Vec::new();
+        for row in rows {
+            let pk = row.pk.clone();
+            match next(row, self, rules) {
+                Ok(experiment) => experiments.insert(experiment),
+                Err(problem) => bad.push((pk, problem)),
+            }
+        }
+        // Last: a row that lost its key must not hide the row that has the key now.
+        for (pk, problem) in bad {
+            experiments.problems.push(problem);
+            if let Some(last) = self.iter().find(|experiment| experiment.identity.pk == pk) {
+                experiments.entries.add(current(last, rules));
+            }
+        }
+        (experiments.entries, experiments.problems)
+    }
+
+    fn has_changed_others(rules: &NextRules<'_, Experiment>) -> bool {
+        rules.segments.differ()
+    }
+
+    fn with_others(&self, rules: &NextRules<'_, Experiment>) -> Option<Self> {
+        let is_current = rules.are_current(self);
+        (!is_current).then(|| self.iter().map(|last| current(last, rules)).collect())
+    }
+
+    fn rule_problems(&self, rules: &NextRules<'_, Experiment>) -> Vec<Problem> {
+        rule_problems(self, rules.segments.now)
+    }
+}
+
+/// The experiment with the current segments in its rules.
+fn current(experiment: &Experiment, rules: &NextRules<'_, Experiment>) -> Experiment {
+    Experiment { rules: rules.current(experiment), ..experiment.clone() }
+}
+
+fn next(
     row: ExperimentRow,
-    before: &'a Experiments,
-    rules: &NextRules<'a, Experiment>,
+    before: &Experiments,
+    rules: &NextRules<'_, Experiment>,
 ) -> Result<Experiment, Problem> {
     let key = row.key.map_err(|fault| Problem::of_key("experiment", &row.pk, fault))?;
     let design = Design::new(&row.state, &row.winner, row.variants, row.allocation, row.forced);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
+use super::slot::LoadedTable;
 use crate::primary_key::PrimaryKey;
 use crate::row::{PlanRow, Problem};
 use crate::watch::{GuardNumber, Watch};
@@ -18,15 +19,18 @@ pub(super) struct Plans {
     guarded: Box<[(Box<str>, Instant)]>,
 }
 
-impl Plans {
-    /// The plans of these rows, and the rows whose limits cannot be read. A run that goes on keeps
-    /// what it has measured.
-    pub(super) fn next(&self, rows: Vec<PlanRow>, now: Instant) -> (Self, Vec<Problem>) {
+impl LoadedTable for Plans {
+    type Row = PlanRow;
+    /// The present.
+    type Others<'a> = Instant;
+
+    /// A run that goes on keeps what it has measured.
+    fn load(&self, rows: Vec<PlanRow>, now: &Instant) -> (Self, Vec<Problem>) {
         let (mut watches, mut guarded, mut problems) = (HashMap::new(), Vec::new(), Vec::new());
         for PlanRow { flag_pk, key, run, salt, latency_limits, guarded_for } in rows {
             if let Some(seconds) = guarded_for {
                 let left = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
-                guarded.push((key.clone(), now + left));
+                guarded.push((key.clone(), *now + left));
             }
             let Some(run) = run else { continue };
             let limits = limits(&latency_limits);
@@ -41,7 +45,9 @@ impl Plans {
         }
         (Self { watches, guarded: guarded.into() }, problems)
     }
+}
 
+impl Plans {
     /// What measures the flag with this primary key.
     pub(super) fn watch(&self, flag: &PrimaryKey) -> Option<Arc<Watch>> {
         self.watches.get(flag).cloned()

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::key_table::{KeyTable, Keyed};
 use super::pattern_limit::PatternLimit;
 use super::ruled::Ruled;
+use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
 use crate::flag_rules::FlagRules;
 use crate::last_good::LastGood;
@@ -32,13 +33,11 @@ impl Keyed for Segment {
     }
 }
 
-impl Segments {
-    /// The segments of these rows, and the rows that cannot be used.
-    pub(super) fn next(
-        &self,
-        rows: Vec<SegmentRow>,
-        limit: &PatternLimit<'_>,
-    ) -> (Self, Vec<Problem>) {
+impl LoadedTable for Segments {
+    type Row = SegmentRow;
+    type Others<'a> = PatternLimit<'a>;
+
+    fn load(&self, rows: Vec<SegmentRow>, limit: &PatternLimit<'_>) -> (Self, Vec<Problem>) {
         let mut segments = Unique::new("segment", self, rows.len());
         let mut bad = Vec::new();
         let last: HashMap<_, _> = self.iter().map(|segment| (&segment.pk, segment)).collect();
@@ -68,7 +67,9 @@ impl Segments {
         segments.problems.extend(unreadable_conditions(&segments.entries));
         (segments.entries, segments.problems)
     }
+}
 
+impl Segments {
     /// The number of regular expressions.
     pub(super) fn patterns(&self) -> usize {
         self.iter().map(|segment| patterns(&segment.conditions)).sum()
@@ -102,7 +103,7 @@ fn in_order<K: Ord>(mut problems: Vec<(K, Problem)>) -> Vec<Problem> {
 /// The rules of the next flags or experiments: their texts with the current segments.
 pub(super) struct NextRules<'a, T> {
     before: &'a KeyTable<T>,
-    segments: &'a Segments,
+    pub(super) segments: Versions<'a, Segments>,
     by_row: OnceCell<HashMap<&'a PrimaryKey, &'a T>>,
     none: Arc<FlagRules>,
     limit: &'a PatternLimit<'a>,
@@ -111,7 +112,7 @@ pub(super) struct NextRules<'a, T> {
 impl<'a, T: Ruled> NextRules<'a, T> {
     pub(super) fn new(
         before: &'a KeyTable<T>,
-        segments: &'a Segments,
+        segments: Versions<'a, Segments>,
         limit: &'a PatternLimit<'a>,
     ) -> Self {
         Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none(), limit }
@@ -121,14 +122,14 @@ impl<'a, T: Ruled> NextRules<'a, T> {
     pub(super) fn of(
         &self,
         pk: &PrimaryKey,
-        same: Option<&'a T>,
+        same: Option<&T>,
         text: Result<Option<Box<str>>, Fault>,
     ) -> Option<Arc<FlagRules>> {
         let text = text.transpose()?;
         let before = same.or_else(|| self.by_row().get(pk).copied());
         // What had no rules goes on without them while its new ones cannot be read.
         let before = before.map(|row| row.rules().unwrap_or(&self.none));
-        let parse = |text| FlagRules::next(before, text, |key| self.segments.conditions(key));
+        let parse = |text| FlagRules::next(before, text, |key| self.segments.now.conditions(key));
         match text {
             Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
                 let own = before.map_or(0, |before| before.patterns());
@@ -148,13 +149,13 @@ impl<'a, T: Ruled> NextRules<'a, T> {
     /// Whether these rules have the current segments.
     pub(super) fn are_current(&self, rows: &KeyTable<T>) -> bool {
         let mut rules = rows.iter().filter_map(Ruled::rules);
-        rules.all(|rules| rules.has_segments(|key| self.segments.conditions(key)))
+        rules.all(|rules| rules.has_segments(|key| self.segments.now.conditions(key)))
     }
 
     /// The rules of a row with the current segments.
     pub(super) fn current(&self, row: &T) -> Option<Arc<FlagRules>> {
         let rules = row.rules()?;
-        Some(rules.with_segments(|key| self.segments.conditions(key)))
+        Some(rules.with_segments(|key| self.segments.now.conditions(key)))
     }
 }
 

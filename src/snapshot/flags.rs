@@ -1,0 +1,110 @@
+//! The rows of the flags' table → the flags of the next snapshot.
+
+use std::sync::Arc;
+
+use super::allowed_users::AllowedUsersByFlag;
+use super::key_table::{KeyTable, Keyed};
+use super::plans::Plans;
+use super::segments::{NextRules, rule_problems};
+use super::slot::{LoadedTable, Versions};
+use super::unique::Unique;
+use crate::flag::{Flag, Identity};
+use crate::row::{CheckedFlag, FlagRow, Problem};
+use crate::targeting::Targeting;
+
+/// The flags by key.
+pub(super) type Flags = KeyTable<Flag>;
+
+impl Keyed for Flag {
+    #[inline]
+    fn key(&self) -> &str {
+        &self.identity.key
+    }
+}
+
+/// What flags take from other tables.
+pub(super) struct FlagSources<'a> {
+    pub(super) users: Versions<'a, AllowedUsersByFlag>,
+    pub(super) plans: Versions<'a, Plans>,
+    pub(super) rules: NextRules<'a, Flag>,
+}
+
+impl FlagSources<'_> {
+    fn have_other_watches(&self) -> bool {
+        self.plans.differ() && !self.plans.now.measure_the_same(self.plans.before)
+    }
+
+    /// The flag of a row. `last` is the flag that had its key before, if it has the same row.
+    fn flag(&self, row: CheckedFlag, last: Option<&Flag>) -> Flag {
+        let CheckedFlag { pk, key, enabled, rollout_percent, client_side, rules, bucket_by } = row;
+        let allowed_users = self.users.now.of(&pk);
+        let rules = self.rules.of(&pk, last, rules);
+        let before = last.and_then(|last| last.targeting.as_ref());
+        let watch = self.plans.now.watch(&pk);
+        let targeting = Targeting::next(before, rules, bucket_by, watch);
+        let identity = match last {
+            Some(last) => last.identity.clone(),
+            None => Arc::new(Identity::new(key, pk)),
+        };
+        Flag { identity, enabled, rollout_percent, client_side, allowed_users, targeting }
+    }
+
+    /// The flag with its current allowed users, segments and watch.
+    fn current(&self, flag: &Flag) -> Flag {
+        let allowed_users = self.users.now.of(&flag.identity.pk);
+        let watch = self.plans.now.watch(&flag.identity.pk);
+        let bucket_by = flag.bucket_by().map(Into::into);
+        let before = flag.targeting.as_ref();
+        let targeting = Targeting::next(before, self.rules.current(flag), bucket_by, watch);
+        Flag { allowed_users, targeting, ..flag.clone() }
+    }
+}
+
+impl LoadedTable for Flags {
+    type Row = FlagRow;
+    type Others<'a> = FlagSources<'a>;
+
+    fn load(&self, rows: Vec<FlagRow>, sources: &FlagSources<'_>) -> (Self, Vec<Problem>) {
+        let mut flags = Unique::new("flag", self, rows.len());
+        let mut bad = Vec::new();
+        for row in rows {
+            match row.checked() {
+                Ok(row) => {
+                    let last = self.get(&row.key).filter(|last| last.identity.pk == row.pk);
+                    flags.insert(sources.flag(row, last));
+                }
+                Err(row) => bad.push(row),
+            }
+        }
+        // The last good version gets the current allowed users, or a removed user would keep the
+        // flag.
+        for key in &flags.duplicates {
+            if let Some(flag) = flags.entries.get_mut(key) {
+                *flag = sources.current(flag);
+            }
+        }
+        // Last: a row that lost its key must not hide the row that has the key now.
+        for (pk, problem) in bad {
+            flags.problems.push(problem);
+            if let Some(flag) = self.iter().find(|flag| flag.identity.pk == pk) {
+                flags.entries.add(sources.current(flag));
+            }
+        }
+        (flags.entries, flags.problems)
+    }
+
+    fn has_changed_others(sources: &FlagSources<'_>) -> bool {
+        sources.users.differ() || sources.rules.segments.differ() || sources.have_other_watches()
+    }
+
+    fn with_others(&self, sources: &FlagSources<'_>) -> Option<Self> {
+        let is_current = !sources.users.differ()
+            && !sources.have_other_watches()
+            && sources.rules.are_current(self);
+        (!is_current).then(|| self.iter().map(|flag| sources.current(flag)).collect())
+    }
+
+    fn rule_problems(&self, sources: &FlagSources<'_>) -> Vec<Problem> {
+        rule_problems(self, sources.rules.segments.now)
+    }
+}

@@ -1,0 +1,107 @@
+//! One table of a snapshot, and how a load replaces it.
+//!
+//! A further table implements [`LoadedTable`], and gets a field in `Snapshot` and in `Loaded` and a
+//! line in `Snapshot::next`.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::row::Problem;
+
+/// A table that a load replaces as a whole.
+pub(super) trait LoadedTable: Sized {
+    /// A row as a load reads it.
+    type Row;
+    /// What the table takes from the other tables of the next snapshot.
+    type Others<'a>;
+
+    /// The table of these rows, and the rows that cannot be used. One that could be used before
+    /// stays as it was.
+    fn load(&self, rows: Vec<Self::Row>, others: &Self::Others<'_>) -> (Self, Vec<Problem>);
+
+    /// Whether what it takes from other tables has changed.
+    fn has_changed_others(_others: &Self::Others<'_>) -> bool {
+        false
+    }
+
+    /// The same rows with what other tables have now, `None` if that is what they have already.
+    fn with_others(&self, _others: &Self::Others<'_>) -> Option<Self> {
+        None
+    }
+
+    /// What is wrong with its rules.
+    fn rule_problems(&self, _others: &Self::Others<'_>) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+/// A table of a snapshot, with its problems. Snapshots share it until a load changes it.
+#[derive(Debug, Default)]
+pub(super) struct TableSlot<T> {
+    table: Arc<T>,
+    /// The rows that could not be used.
+    row_problems: Arc<[Problem]>,
+    rule_problems: Arc<[Problem]>,
+}
+
+impl<T: LoadedTable> TableSlot<T> {
+    /// The slot of the next snapshot. `rows` is `None` if the load did not read the table.
+    pub(super) fn next(&self, rows: Option<Vec<T::Row>>, others: &T::Others<'_>) -> Self {
+        let mut next = self.clone();
+        if let Some(rows) = rows {
+            let (table, problems) = self.table.load(rows, others);
+            next.table = Arc::new(table);
+            next.row_problems = problems.into();
+        } else if !T::has_changed_others(others) {
+            return next;
+        } else if let Some(table) = self.table.with_others(others) {
+            next.table = Arc::new(table);
+        }
+        next.rule_problems = next.table.rule_problems(others).into();
+        next
+    }
+}
+
+impl<T> TableSlot<T> {
+    /// Whether both have the same table, of the same load.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+    }
+
+    /// The rows that could not be used, and what is wrong with rules.
+    pub(super) fn problems(&self) -> [&[Problem]; 2] {
+        [&self.row_problems, &self.rule_problems]
+    }
+}
+
+impl<T> Clone for TableSlot<T> {
+    fn clone(&self) -> Self {
+        Self {
+            table: self.table.clone(),
+            row_problems: self.row_problems.clone(),
+            rule_problems: self.rule_problems.clone(),
+        }
+    }
+}
+
+impl<T> Deref for TableSlot<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.table
+    }
+}
+
+/// A table that another one depends on, before and after a load.
+#[derive(Debug)]
+pub(super) struct Versions<'a, T> {
+    pub(super) before: &'a TableSlot<T>,
+    pub(super) now: &'a TableSlot<T>,
+}
+
+impl<T> Versions<'_, T> {
+    pub(super) fn differ(&self) -> bool {
+        !self.now.is_same(self.before)
+    }
+}
