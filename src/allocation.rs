@@ -8,7 +8,7 @@ use crate::bucket::POSITIONS;
 pub type VariantNumber = u8;
 
 /// The most variants of an experiment.
-const MAX_VARIANTS: usize = 100;
+pub const MAX_VARIANTS: usize = 100;
 /// The most ranges of buckets. A change of weights adds a few of them.
 const MAX_RANGES: usize = 10_000;
 

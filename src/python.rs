@@ -36,7 +36,19 @@ mod variants;
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
-    const RULE_FORMAT: u32 = super::rule_check::RULE_FORMAT;
+    const BUCKETS: u16 = crate::bucket::POSITIONS;
+    #[pymodule_export]
+    const LATENCY_BUCKETS: u8 = crate::watch::LATENCY_BUCKETS;
+    #[pymodule_export]
+    const MAX_RULES_BYTES: usize = crate::rules::MAX_TEXT;
+    #[pymodule_export]
+    const MAX_UNIT_BYTES: usize = crate::assign::MAX_UNIT;
+    #[pymodule_export]
+    const MAX_VARIANTS: usize = crate::allocation::MAX_VARIANTS;
+    #[pymodule_export]
+    const REGISTERS: usize = crate::watch::REGISTERS;
+    #[pymodule_export]
+    const RULE_FORMAT: u32 = crate::rules::RULE_FORMAT;
 
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};

@@ -26,6 +26,7 @@ pub use self::decide::{Decision, Rules};
 pub use self::error::RuleError;
 pub use self::explain::{About, ExplainedCondition, ExplainedRule};
 pub use self::number::with_text;
+pub use self::parse::MAX_TEXT;
 pub use self::parsed::ParsedRules;
 
 /// The format of the rules that this version can read.

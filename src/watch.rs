@@ -16,6 +16,7 @@ use std::time::Duration;
 use self::arrivals::Arrivals;
 pub use self::failed_users::Failed;
 use self::failed_users::FailedUsers;
+pub use self::seen_users::REGISTERS;
 use self::seen_users::SeenUsers;
 pub use self::unit::{Network, Unit, Visit};
 use crate::counters::Tally;
@@ -28,7 +29,7 @@ pub const ERRORS: GuardNumber = 0;
 
 /// The number of latency buckets. Bucket `b` holds what took longer than 2^(b/2) ms, and at most
 /// 2^((b+1)/2) ms; the first one and the last one also hold what is faster and slower.
-const LATENCY_BUCKETS: u8 = 40;
+pub const LATENCY_BUCKETS: u8 = 40;
 
 /// How a request or task ended.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,12 @@ from typing import Any, TypeVar, final, overload
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
+    "BUCKETS",
+    "LATENCY_BUCKETS",
+    "MAX_RULES_BYTES",
+    "MAX_UNIT_BYTES",
+    "MAX_VARIANTS",
+    "REGISTERS",
     "RULE_FORMAT",
     "Observation",
     "Snapshot",
@@ -44,6 +50,24 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+BUCKETS: int
+"""The number of buckets of an experiment."""
+
+LATENCY_BUCKETS: int
+"""The number of buckets of latencies. Bucket b ends at 2^((b+1)/2) ms, but the last has no end."""
+
+MAX_RULES_BYTES: int
+"""The longest JSON text of rules or conditions that workers read."""
+
+MAX_UNIT_BYTES: int
+"""The longest unit of an experiment."""
+
+MAX_VARIANTS: int
+"""The most variants of an experiment."""
+
+REGISTERS: int
+"""The number of registers of a HyperLogLog, which estimates how many different users were seen."""
 
 RULE_FORMAT: int
 """The format of the rules that this version can read."""

@@ -2,10 +2,7 @@
 
 use pyo3::prelude::*;
 
-use crate::rules::{self, ParsedRules, RuleError, SegmentConditions};
-
-/// The format of the rules that this version can read.
-pub(super) const RULE_FORMAT: u32 = rules::RULE_FORMAT;
+use crate::rules::{ParsedRules, RuleError, SegmentConditions};
 
 /// The first problem of the rules of a flag, with its place; `None` if workers can read them.
 #[pyfunction]

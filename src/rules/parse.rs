@@ -9,7 +9,7 @@ use super::operator::Patterns;
 use super::parsed::{ParsedRules, Rule};
 
 /// The longest JSON text, in bytes.
-const MAX_TEXT: usize = 256 * 1024;
+pub const MAX_TEXT: usize = 256 * 1024;
 const MAX_RULES: usize = 100;
 const MAX_CONDITIONS: usize = 100;
 /// The longest name of a rule or attribute, in characters.

@@ -11,7 +11,7 @@ use super::unit::Unit;
 /// The bits of a hash that select its register.
 const REGISTER_BITS: u32 = 12;
 /// The number of registers. The relative standard error is 1.04 / √4096 = 1.6 %.
-const REGISTERS: usize = 1 << REGISTER_BITS;
+pub const REGISTERS: usize = 1 << REGISTER_BITS;
 
 /// A register whose rank has risen, and its rank.
 pub(super) type Raised = (i16, i16);

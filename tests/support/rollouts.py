@@ -6,6 +6,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import (
@@ -22,7 +23,6 @@ KEY = "new_checkout"
 STEPS = ["5:1h", "25:1h", "100:1h"]
 #: With these, a rule can grant the flag.
 RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
-_REGISTERS = 4096
 
 
 def make_flag(key: str = KEY, **fields: Any) -> FeatureFlag:
@@ -75,7 +75,7 @@ def see(run_id: int, *, inside: bool, users: int, left_out: bool = False) -> Non
     ranks: dict[int, int] = {}
     for number in range(users):
         digest = int.from_bytes(sha256(f"{inside} {number}".encode()).digest()[:8], "big")
-        register, rest = digest % _REGISTERS, digest // _REGISTERS
+        register, rest = digest % REGISTERS, digest // REGISTERS
         rank = 53 - rest.bit_length()
         ranks[register] = max(rank, ranks.get(register, 0))
     SeenRegister.objects.bulk_create(

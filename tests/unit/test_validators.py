@@ -113,8 +113,9 @@ def problem_of_values(*values: Any) -> str:
     return problem_of([rule(in_(*values))]).removeprefix("rule 1, condition 1").lstrip(",: ")
 
 
-def test_format_of_rules_is_a_number() -> None:
-    assert _core.RULE_FORMAT == 1
+def test_numbers_of_the_extension_are_those_of_stored_rows() -> None:
+    assert (_core.RULE_FORMAT, _core.BUCKETS, _core.MAX_UNIT_BYTES) == (1, 10_000, 255)
+    assert (_core.REGISTERS, _core.LATENCY_BUCKETS, _core.MAX_VARIANTS) == (4096, 40, 100)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast, Substr
 
+from flagstaff._core import MAX_RULES_BYTES
 from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import uncached
 from flagstaff._text.json_text import read_json
@@ -19,7 +20,7 @@ from flagstaff.conf import conf
 __all__ = ["StoredRules", "Texts"]
 
 # A longer text is too long for workers, too. In characters, of which none is shorter than a byte.
-_MAX_LENGTH = 256 * 1024 + 1
+_MAX_LENGTH = MAX_RULES_BYTES + 1
 
 Texts = dict[str, str]
 

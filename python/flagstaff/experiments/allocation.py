@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
-__all__ = ["BUCKETS", "Allocation", "allocate", "moved_ranges", "moved_share", "shares", "targets"]
+from flagstaff._core import BUCKETS
 
-#: The number of buckets of an experiment, as in the extension.
-BUCKETS = 10_000
+__all__ = ["Allocation", "allocate", "moved_ranges", "moved_share", "shares", "targets"]
 
 #: Ranges of buckets in order: the key of a variant, or None for units that take no part, and the
 #: number of buckets. The numbers add up to BUCKETS.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.conditions import (
@@ -25,9 +26,6 @@ from flagstaff.experiments.rows import (
 from flagstaff.experiments.variants import valid_variants, variants_as_json, variants_of
 
 __all__ = ["force", "set_weights", "shuffle"]
-
-#: In bytes, as in the extension.
-_MAX_UNIT = 255
 
 
 def set_weights(
@@ -95,8 +93,8 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
 def _require_unit(unit: str) -> None:
     """Raises InvalidExperimentError for a text that no unit has."""
     size = len(unit.encode(errors="replace"))
-    if not 0 < size <= _MAX_UNIT or "\0" in unit:
+    if not 0 < size <= MAX_UNIT_BYTES or "\0" in unit:
         raise InvalidExperimentError(
-            f"{unit[:40]!r} is no unit; write 1 to {_MAX_UNIT} bytes, such as the primary key of a "
-            "user"
+            f"{unit[:40]!r} is no unit; write 1 to {MAX_UNIT_BYTES} bytes, such as the primary key "
+            "of a user"
         )

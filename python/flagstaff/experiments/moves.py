@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from flagstaff._core import BUCKETS
 from flagstaff.conf import conf
-from flagstaff.experiments.allocation import BUCKETS, moved_ranges
+from flagstaff.experiments.allocation import moved_ranges
 from flagstaff.experiments.models import Experiment, Phase
 
 __all__ = ["MovedBuckets", "Moves", "moved_sql", "moves_of", "shares_that_stay"]

@@ -8,15 +8,14 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from flagstaff._core import MAX_VARIANTS
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.validators import validate_flag_key
 
-__all__ = ["MAX_VARIANTS", "Variant", "valid_variants", "variants_as_json", "variants_of"]
+__all__ = ["MAX_WEIGHT", "Variant", "valid_variants", "variants_as_json", "variants_of"]
 
 _MIN_VARIANTS = 2
-#: As in the extension.
-MAX_VARIANTS = 100
-_MAX_WEIGHT = 10_000
+MAX_WEIGHT = 10_000
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,10 @@ def _require_valid(variant: Variant) -> None:
         validate_flag_key(variant.key)
     except ValidationError as error:
         raise InvalidExperimentError(f"variant {variant.key!r}: {error.messages[0]}") from error
-    if type(variant.weight) is not int or not 0 <= variant.weight <= _MAX_WEIGHT:
+    if type(variant.weight) is not int or not 0 <= variant.weight <= MAX_WEIGHT:
         raise InvalidExperimentError(
             f"the weight of {variant.key} is {variant.weight!r}; write a whole number from 0 to "
-            f"{_MAX_WEIGHT:,}"
+            f"{MAX_WEIGHT:,}"
         )
 
 

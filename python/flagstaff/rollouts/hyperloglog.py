@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-__all__ = ["CARDINALITY_ERROR", "REGISTERS", "cardinality", "share_error"]
+from flagstaff._core import REGISTERS
 
-#: The number of registers of a HyperLogLog, 2 to the power of 12.
-REGISTERS = 4096
+__all__ = ["CARDINALITY_ERROR", "cardinality", "share_error"]
+
 #: The relative standard error of `cardinality`.
 CARDINALITY_ERROR = 1.04 / math.sqrt(REGISTERS)
 

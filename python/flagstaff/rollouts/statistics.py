@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 from flagstaff.rollouts.hyperloglog import (
     CARDINALITY_ERROR,
-    REGISTERS,
     cardinality,
     share_error,
 )
@@ -26,7 +25,6 @@ from flagstaff.rollouts.hyperloglog import (
 __all__ = [
     "CARDINALITY_ERROR",
     "RATIOS",
-    "REGISTERS",
     "brake_threshold",
     "cardinality",
     "e_value",

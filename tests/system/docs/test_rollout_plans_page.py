@@ -12,9 +12,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import rollouts
+from flagstaff._core import REGISTERS
 from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import REGISTERS
 from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.statistics import RATIOS, smallest_ratio

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flagstaff._core import BUCKETS
 from flagstaff.experiments.allocation import (
-    BUCKETS,
     Allocation,
     allocate,
     moved_ranges,

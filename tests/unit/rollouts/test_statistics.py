@@ -13,10 +13,10 @@ from fractions import Fraction
 import pytest
 from scipy import stats
 
+from flagstaff._core import REGISTERS
 from flagstaff.rollouts.statistics import (
     CARDINALITY_ERROR,
     RATIOS,
-    REGISTERS,
     brake_threshold,
     cardinality,
     e_value,

@@ -8,14 +8,12 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.variants import variants_of
+from flagstaff.experiments.variants import MAX_WEIGHT, variants_of
 from flagstaff.validators import MAX_PERCENT
 
 __all__ = ["ForceForm", "ShipForm", "WeightsForm"]
-
-_MAX_WEIGHT = 10_000
-_MAX_UNIT = 255
 
 
 class WeightsForm(forms.Form):
@@ -35,7 +33,7 @@ class WeightsForm(forms.Form):
             self.fields[f"weight_{number}"] = forms.IntegerField(
                 label=_("Weight of %(variant)s") % {"variant": variant.key},
                 min_value=0,
-                max_value=_MAX_WEIGHT,
+                max_value=MAX_WEIGHT,
                 initial=variant.weight,
             )
         self.order_fields([name for name in self.fields if name != "traffic_percent"])
@@ -53,7 +51,7 @@ class ForceForm(forms.Form):
 
     unit = forms.CharField(
         label=gettext_lazy("Unit"),
-        max_length=_MAX_UNIT,
+        max_length=MAX_UNIT_BYTES,
         widget=forms.TextInput({"class": "vTextField", "autocomplete": "off"}),
         help_text=gettext_lazy("Such as the primary key of a user."),
     )

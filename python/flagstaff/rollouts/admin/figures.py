@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._core import LATENCY_BUCKETS
 from flagstaff._text.local_formats import local_number
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.guard_svg import guard_chart
@@ -33,7 +34,6 @@ from flagstaff.rollouts.verdict import judge
 __all__ = ["Figures", "GuardFigures", "figures_of_plan", "problems"]
 
 _PERCENTILE = 0.95
-_LAST_BUCKET = 39
 _MILLISECONDS = 1000
 
 
@@ -136,9 +136,9 @@ def _percentile_text(buckets: Mapping[int, int]) -> str:
         return NONE
     for number in sorted(buckets):
         left -= buckets[number]
-        if left <= 0 and number < _LAST_BUCKET:
+        if left <= 0 and number < LATENCY_BUCKETS - 1:
             return _time_text(2 ** ((number + 1) / 2))
-    return _("over %(time)s") % {"time": _time_text(2 ** (_LAST_BUCKET / 2))}
+    return _("over %(time)s") % {"time": _time_text(2 ** ((LATENCY_BUCKETS - 1) / 2))}
 
 
 def _time_text(milliseconds: float) -> str:
