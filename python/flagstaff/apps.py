@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from django.apps import AppConfig
@@ -42,13 +43,13 @@ def _keep_used_segment(instance: Model, using: str, **_: Any) -> None:
 
 
 # Imported only where checks run: a worker of a server needs them never, and would keep them.
-def _check_project(**options: Any) -> list[CheckMessage]:
-    from flagstaff.checks import STATIC_CHECKS  # noqa: PLC0415
+def _check_project(**_: Any) -> list[CheckMessage]:
+    from flagstaff.checks import project_messages  # noqa: PLC0415
 
-    return [problem for check in STATIC_CHECKS for problem in check(**options)]
+    return [*project_messages()]
 
 
-def _check_databases(**options: Any) -> list[CheckMessage]:
-    from flagstaff.checks import DATABASE_CHECKS  # noqa: PLC0415
+def _check_databases(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+    from flagstaff.checks import database_messages  # noqa: PLC0415
 
-    return [problem for check in DATABASE_CHECKS for problem in check(**options)]
+    return [*database_messages(databases)]

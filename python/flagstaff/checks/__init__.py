@@ -1,52 +1,234 @@
-"""The system checks. Each function reports one problem, with a hint how to fix it."""
+"""The system checks. The table says what each finds, and how to fix it."""
 
 from __future__ import annotations
 
-from flagstaff.checks.connection import (
-    check_connection_parameters,
-    check_database_is_the_written_one,
-    check_database_vendor,
-)
-from flagstaff.checks.database import check_database
-from flagstaff.checks.models import (
-    check_allowed_users,
-    check_field_tables,
-    check_field_types,
-    check_fields,
-    check_fields_are_not_null,
-    check_key_is_unique,
-    check_secret_column,
-)
-from flagstaff.checks.settings import (
-    check_forced_off_keys,
-    check_named_objects_exist,
-    check_setting_names,
-    check_setting_values,
-    check_webhooks_are_signed,
-)
-from flagstaff.checks.tenants import check_flags_are_shared, check_users_are_shared
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 
-__all__ = ["DATABASE_CHECKS", "STATIC_CHECKS"]
+from django.core.checks import CheckMessage
+from django.db import connections
+
+from flagstaff._engine.forced_off import VARIABLE
+from flagstaff.checks import flags, groups, models, settings, tables, triggers
+from flagstaff.checks.check import Check
+from flagstaff.checks.database import (
+    Database,
+    database_without_engine,
+    unreachable_database,
+)
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+from flagstaff.validators import KEY_MAX_LENGTH
+
+_SILENCE = "silence this with SILENCED_SYSTEM_CHECKS"
+_SHOW_ALL_ROWS = (
+    "as the owner of the table, run: ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; "
+    "or as a superuser: ALTER ROLE {role} BYPASSRLS;"
+)
+_CORRECT_SPELLING = (
+    f"correct the spelling; if the context or your function has the attribute, {_SILENCE}"
+)
 
 #: Run with every command. They do not connect.
-STATIC_CHECKS = (
-    check_setting_names,
-    check_setting_values,
-    check_forced_off_keys,
-    check_named_objects_exist,
-    check_connection_parameters,
-    check_database_is_the_written_one,
-    check_fields,
-    check_field_types,
-    check_allowed_users,
-    check_fields_are_not_null,
-    check_key_is_unique,
-    check_field_tables,
-    check_secret_column,
-    check_webhooks_are_signed,
-    check_flags_are_shared,
-    check_users_are_shared,
+_OF_THE_SETTINGS = (
+    Check("flagstaff.E001", settings.unknown_settings),
+    Check("flagstaff.E002", settings.invalid_settings),
+    Check(
+        "flagstaff.W024",
+        settings.invalid_forced_off_keys,
+        f"write the keys of flags, separated by commas, such as {VARIABLE}=new_checkout",
+    ),
 )
 
-#: Run with `migrate` and `check --database`.
-DATABASE_CHECKS = (check_database_vendor, check_database)
+#: Run with every command if the settings are valid. They do not connect.
+_OF_THE_PROJECT = (
+    Check("flagstaff.E035", settings.missing_objects),
+    Check("flagstaff.E003", settings.unsupported_connection_parameters),
+    Check(
+        "flagstaff.W004",
+        settings.models_written_elsewhere,
+        'if "{read}" is a replica of "{written}", add "TEST": {{"MIRROR": "{written}"}} to '
+        'DATABASES["{read}"] (flagstaff uses this outside of tests, too); otherwise set '
+        '"DATABASE" to "{written}" in FLAGSTAFF, or change db_for_write in your router to return '
+        '"{read}"',
+    ),
+    Check(
+        "flagstaff.E005",
+        models.missing_fields,
+        "add {field.name} = models.{field.declaration}, or inherit from a model of "
+        "flagstaff.base_models",
+    ),
+    Check("flagstaff.E006", models.fields_of_other_types, "use models.{field.declaration}"),
+    Check(
+        "flagstaff.E007",
+        models.allowed_users_of_others,
+        "use a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the through model",
+    ),
+    Check("flagstaff.W008", models.nullable_fields, "declare {field.name} without null=True"),
+    Check("flagstaff.W009", models.keys_that_are_not_unique, "declare key with unique=True"),
+    Check(
+        "flagstaff.E010",
+        models.fields_of_other_tables,
+        "inherit from an abstract model, so that one table has all the fields",
+    ),
+    Check(
+        "flagstaff.E020",
+        models.hidden_secret_column,
+        "declare secret = models.BooleanField(default=False), without db_column",
+    ),
+    Check(
+        "flagstaff.W019",
+        settings.unsigned_webhooks,
+        'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
+        'python -c "import base64, secrets; '
+        "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\"",
+    ),
+    Check("flagstaff.E029", settings.flags_of_tenants),
+    Check(
+        "flagstaff.W030",
+        settings.users_of_tenants,
+        'evaluate for f"{{connection.schema_name}}:{{user.pk}}", use no allowed users, and '
+        f"{_SILENCE}; or put the app into SHARED_APPS only",
+    ),
+)
+
+#: Run with `migrate` and `check --database`. The others below follow if it finds nothing.
+_UNREACHABLE = Check(
+    "flagstaff.W012",
+    unreachable_database,
+    "start the database server, or correct its settings in DATABASES; then check again",
+)
+_ON_ANY_DATABASE = (
+    Check("flagstaff.W013", tables.missing_tables),
+    Check(
+        "flagstaff.W018",
+        flags.invalid_keys,
+        f'a key has 1 to {KEY_MAX_LENGTH} letters, digits, "_", "-" or ".", and does not begin '
+        'with "-"; rename the keys in the table and in the code; the flags still work, but with '
+        '":", two pairs of key and user can have the same hash input',
+    ),
+    Check(
+        "flagstaff.W032",
+        flags.keys_that_differ_in_case,
+        "keys are case-sensitive, so these are different flags; delete those that the code does "
+        "not use",
+    ),
+    Check("flagstaff.W025", flags.unknown_forced_off_keys),
+    Check(
+        "flagstaff.W033",
+        flags.missing_segments,
+        "such a condition is never true; create the segment with "
+        '"manage.py flags segment create", or change the rules',
+    ),
+    Check(
+        "flagstaff.W034",
+        flags.unreadable_rules,
+        'correct the {what} in the admin or with "manage.py flags {verb}", or update flagstaff if '
+        "a newer version wrote them; meanwhile, workers use the last good {what} that they have "
+        "read, or {otherwise}",
+    ),
+    Check("flagstaff.I036", flags.misspelled_attributes, _CORRECT_SPELLING),
+    Check("flagstaff.W040", groups.unreadable_groups_of_users),
+    Check(
+        "flagstaff.W041",
+        groups.groups_that_do_not_exist,
+        "no user is in such a group; create it, or correct its name in the rules, which do not "
+        "change when a group is renamed",
+    ),
+    Check(
+        "flagstaff.W037",
+        flags.unusable_units,
+        "these flags are off for percentages from 1 to 99; set another unit in the admin or with "
+        '"manage.py flags update KEY --bucket-by UNIT"',
+    ),
+    Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
+    Check(
+        "flagstaff.W042",
+        flags.visitors_without_middleware,
+        'add "flagstaff.middleware.FlagstaffMiddleware" after AuthenticationMiddleware; if all '
+        f"calls pass the visitor in the context, {_SILENCE}",
+    ),
+)
+_ON_POSTGRESQL = (
+    Check("flagstaff.W015", triggers.missing_triggers),
+    Check("flagstaff.W016", triggers.disabled_triggers),
+    Check("flagstaff.W017", triggers.outdated_triggers),
+    Check(
+        "flagstaff.W026",
+        triggers.triggers_on_other_tables,
+        "when no process uses the table any more, run as its owner: {statements}",
+    ),
+    Check(
+        "flagstaff.W027",
+        triggers.heirs_without_token_trigger,
+        "as the owner of {heir}, run: CREATE TRIGGER flagstaff_token_v1 "
+        "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {heir} FOR EACH STATEMENT "
+        "EXECUTE FUNCTION {function}; "
+        "ALTER TABLE {heir} ENABLE ALWAYS TRIGGER flagstaff_token_v1;",
+    ),
+    Check("flagstaff.W028", triggers.replaced_functions_of_triggers),
+    Check("flagstaff.W039", groups.unwatched_groups),
+    Check(
+        "flagstaff.W021",
+        tables.open_schemas,
+        "as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
+    ),
+    Check("flagstaff.W023", tables.rows_hidden_from_django, _SHOW_ALL_ROWS),
+    Check(
+        "flagstaff.W031",
+        tables.tables_of_tenants,
+        "put flagstaff back into the apps of tenants, run "
+        '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero", and remove '
+        "flagstaff again; or drop the tables with SQL",
+    ),
+)
+#: Run with the role of the engine.
+_OF_THE_ENGINE = (
+    Check(
+        "flagstaff.W014",
+        tables.unreadable_tables,
+        "as the owner of the table, run: GRANT SELECT ON {table} TO {role};",
+    ),
+    Check("flagstaff.W022", tables.rows_hidden_from_workers, _SHOW_ALL_ROWS),
+    Check("flagstaff.W040", groups.unreadable_tables_of_groups),
+)
+_WITHOUT_POSTGRESQL = (
+    Check(
+        "flagstaff.I011",
+        database_without_engine,
+        f"use PostgreSQL for evaluation from memory and a history, or {_SILENCE}",
+    ),
+)
+
+
+def project_messages() -> Iterator[CheckMessage]:
+    """Yields the messages of the checks that do not connect."""
+    checks = _OF_THE_SETTINGS if conf.problems() else _OF_THE_SETTINGS + _OF_THE_PROJECT
+    for check in checks:
+        yield from check.messages()
+
+
+def database_messages(databases: Collection[str] | None) -> Iterator[CheckMessage]:
+    """Yields the messages about those of the databases that flagstaff uses. Queries them."""
+    if conf.problems():
+        return
+    aliases = dict.fromkeys((conf.database, conf.engine_database))
+    selected = [alias for alias in aliases if alias in (databases or ())]
+    for alias in selected:
+        database = Database(connections[alias])
+        unreachable = [*_UNREACHABLE.messages(database)]
+        yield from unreachable
+        for check in () if unreachable else _checks(database, is_first=alias == selected[0]):
+            # E005 to E010 report a model that lacks a field.
+            with suppress(ConfigurationError):
+                yield from check.messages(database)
+
+
+def _checks(database: Database, *, is_first: bool) -> Iterator[Check]:
+    """Yields the checks of a database. Two aliases of one database are not checked twice."""
+    connection = database.connection
+    is_postgresql = connection.vendor == "postgresql"
+    if is_first:
+        yield from _ON_ANY_DATABASE + _ON_POSTGRESQL * is_postgresql
+    if connection.alias == conf.engine_database:
+        yield from _OF_THE_ENGINE if is_postgresql else _WITHOUT_POSTGRESQL

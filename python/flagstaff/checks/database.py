@@ -1,117 +1,174 @@
-"""Checks that query the database. They run only for the databases that Django selects."""
+"""A database that checks query. What several checks need is read once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004
-from django.db import Error, connections
+from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet, TextField
+from django.db.models.functions import Cast, Substr
 
-from flagstaff.checks.bucket_units import check_bucket_units
-from flagstaff.checks.groups import check_groups, check_tables_of_groups
-from flagstaff.checks.guard import with_valid_settings
-from flagstaff.checks.keys import (
-    check_forced_off_flags_exist,
-    check_keys,
-    check_keys_that_differ_in_case,
+from flagstaff._core import MAX_RULES_BYTES
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.catalog import find_table
+from flagstaff._tables.groups import (
+    GroupFields,
+    UnreadableGroups,
+    group_fields,
+    unreadable_groups,
 )
-from flagstaff.checks.rules import check_rules
-from flagstaff.checks.stored_rules import StoredRules
-from flagstaff.checks.tables import (
-    check_row_security,
-    check_row_security_of_django,
-    check_schemas_are_closed,
-    check_tables,
-    check_tables_are_readable,
-)
-from flagstaff.checks.tenants import check_tenants_have_no_tables
-from flagstaff.checks.triggers import (
-    check_functions_are_original,
-    check_heirs_write_tokens,
-    check_only_watched_tables_have_triggers,
-    check_triggers_are_current,
-    check_triggers_exist,
-    check_triggers_fire,
-)
-from flagstaff.checks.visitors import check_visitors_have_middleware
+from flagstaff._tables.model_fields import bucket_field, rules_field, segment_model
+from flagstaff._tables.names import own_names, user_field
+from flagstaff._tables.rows import uncached
+from flagstaff._tables.triggers import TriggerHealth, trigger_health
+from flagstaff._text.json_text import read_json
+from flagstaff._text.rule_parts import reads_groups
+from flagstaff.changes.segment_use import RULES
+from flagstaff.checks.check import Problem
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["check_database"]
+# A longer text is too long for workers, too. In characters, of which none is shorter than a byte.
+_MAX_LENGTH = MAX_RULES_BYTES + 1
 
-DatabaseCheck = Callable[[BaseDatabaseWrapper], list[CheckMessage]]
-
-
-def _check_stored_rules(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """Checks the rules, and the groups that they read."""
-    stored = StoredRules.read(connection)
-    return [*check_rules(stored), *check_groups(connection, stored)]
+Texts = dict[str, str]
 
 
-_ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
-    check_tables,
-    check_keys,
-    check_keys_that_differ_in_case,
-    check_forced_off_flags_exist,
-    _check_stored_rules,
-    check_bucket_units,
-    check_visitors_have_middleware,
-)
-_ON_POSTGRESQL = (
-    check_triggers_exist,
-    check_triggers_fire,
-    check_triggers_are_current,
-    check_only_watched_tables_have_triggers,
-    check_heirs_write_tokens,
-    check_functions_are_original,
-    check_schemas_are_closed,
-    check_row_security_of_django,
-    check_tenants_have_no_tables,
-)
-_OF_THE_ENGINE = (check_tables_are_readable, check_row_security, check_tables_of_groups)
+@dataclass(frozen=True)
+class StoredRules:
+    """The JSON texts of all rules and of all conditions of segments, by key, as workers read them.
+
+    None for a table that cannot be read, which W013 and W014 report.
+    """
+
+    flags: Texts | None
+    segments: Texts | None
+
+    @cached_property
+    def rules(self) -> dict[str, object]:
+        """The decoded rules by the key of the flag."""
+        return _decoded(self.flags)
+
+    @cached_property
+    def conditions(self) -> dict[str, object]:
+        """The decoded conditions by the key of the segment."""
+        return _decoded(self.segments)
+
+    @cached_property
+    def read_groups(self) -> bool:
+        """Whether a condition is about the groups of users."""
+        return any(map(reads_groups, (*self.rules.values(), *self.conditions.values())))
 
 
-@with_valid_settings
-def check_database(
-    *, databases: Collection[str] | None = None, **kwargs: object
-) -> list[CheckMessage]:
-    """flagstaff.W012: cannot connect to the database. Otherwise runs all checks that query it."""
-    found: list[CheckMessage] = []
-    for alias, checks in _plan(databases or ()):
-        connection = connections[alias]
+@dataclass(frozen=True)
+class Database:
+    """The database of a connection."""
+
+    connection: BaseDatabaseWrapper
+
+    @cached_property
+    def keys(self) -> list[str] | None:
+        """The keys of all flags; None if the table cannot be read."""
         try:
-            connection.ensure_connection()
-        except Error as error:
-            found.append(_not_connected(alias, error))
-            continue
-        found += _run(connection, checks)
-    return found
+            with transaction.atomic(using=self.connection.alias):
+                return list(
+                    _with_keys(conf.flag_model, self.connection).values_list("key", flat=True)
+                )
+        except Error:  # W013 and W014 report it
+            return None
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """The bucketing units by flag, without those of users; none if they cannot be read."""
+        if bucket_field(conf.flag_model) is None:
+            return {}
+        rows = _with_keys(conf.flag_model, self.connection)
+        others = rows.exclude(**{BUCKET_BY: None}).exclude(**{BUCKET_BY: USER})
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                return dict(others.values_list("key", BUCKET_BY))
+        except Error:  # W013 and W014
+            return {}
+
+    @cached_property
+    def stored(self) -> StoredRules:
+        """The rules and the conditions."""
+        has_rules = rules_field(conf.flag_model) is not None
+        flags = _texts(self.connection, conf.flag_model, RULES) if has_rules else {}
+        return StoredRules(flags, _texts(self.connection, segment_model(), "conditions"))
+
+    @cached_property
+    def groups(self) -> GroupFields | UnreadableGroups | None:
+        """The fields of the groups that rules read, or why they cannot; None without such rules."""
+        if not self.stored.read_groups:
+            return None
+        users = user_field(conf.flag_model).model
+        return unreadable_groups(self.connection, conf.flag_model, users) or group_fields(users)
+
+    @cached_property
+    def token_schema(self) -> str | None:
+        """The quoted schema of the token table; None without the table."""
+        tokens = find_table(self.connection, own_names(self.connection)["token_table"])
+        return tokens.schema if tokens else None
+
+    @cached_property
+    def watched(self) -> list[TriggerHealth]:
+        """The state of the triggers of the watched tables that exist. W013 reports missing ones.
+
+        Empty without the token table: no trigger can be installed without it.
+        """
+        if self.token_schema is None:
+            return []
+        models = (conf.flag_model, conf.value_model, segment_model())
+        return [
+            health
+            for health in trigger_health(self.connection, *models)
+            if find_table(self.connection, health.table.name)
+        ]
 
 
-def _plan(databases: Collection[str]) -> Iterator[tuple[str, tuple[DatabaseCheck, ...]]]:
-    """Yields the aliases with their checks. Two aliases of one database are not checked twice."""
-    aliases = dict.fromkeys((conf.database, conf.engine_database))
-    selected = [alias for alias in aliases if alias in databases]
-    for alias in selected:
-        checks = _ON_ANY_DATABASE + _ON_POSTGRESQL if alias == selected[0] else ()
-        yield alias, checks + _OF_THE_ENGINE * (alias == conf.engine_database)
+def unreachable_database(database: Database) -> Iterator[Problem]:
+    """Yields why Django cannot connect."""
+    try:
+        database.connection.ensure_connection()
+    except Error as error:
+        alias = database.connection.alias
+        yield Problem(f'cannot connect to database "{alias}": {str(error).strip()}')
 
 
-def _run(
-    connection: BaseDatabaseWrapper, checks: Collection[DatabaseCheck]
-) -> Iterator[CheckMessage]:
-    for check in checks:
-        if check in _ON_ANY_DATABASE or connection.vendor == "postgresql":
-            # E005 to E010 report a model that lacks a field.
-            with suppress(ConfigurationError):
-                yield from check(connection)
-
-
-def _not_connected(alias: str, error: Error) -> CheckMessage:
-    return Warning(
-        f'cannot connect to database "{alias}": {str(error).strip()}',
-        hint="start the database server, or correct its settings in DATABASES; then check again",
-        id="flagstaff.W012",
+def database_without_engine(database: Database) -> Iterator[Problem]:
+    """Yields that the database is not PostgreSQL, so every evaluation is a query."""
+    name = database.connection.display_name
+    yield Problem(
+        f'database "{database.connection.alias}" is {name}: every evaluation is a query, and '
+        "there is no history"
     )
+
+
+def _decoded(texts: Texts | None) -> dict[str, object]:
+    """Returns the JSON of the texts; None for a text that is cut off."""
+    return {
+        key: read_json(text) if len(text) < _MAX_LENGTH else None
+        for key, text in (texts or {}).items()
+    }
+
+
+def _texts(connection: BaseDatabaseWrapper, model: type[Model], field: str) -> Texts | None:
+    """Returns the JSON of a field as workers read it, by key; None if the table is unreadable.
+
+    As text, because the field of a project's model fails at JSON that Python cannot decode.
+    """
+    text = Substr(Cast(field, TextField()), 1, _MAX_LENGTH)
+    try:
+        with transaction.atomic(using=connection.alias):
+            rows = _with_keys(model, connection).values_list("key", text)
+            return {key: json for key, json in rows if json is not None}
+    except Error:
+        return None
+
+
+def _with_keys(model: type[Model], connection: BaseDatabaseWrapper) -> QuerySet[Model]:
+    rows = uncached(model._base_manager.using(connection.alias))
+    return rows.exclude(key=None).order_by("key")

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004
-from django.db.backends.base.base import BaseDatabaseWrapper
-
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.group_lookup import missing_groups
-from flagstaff._tables.groups import (
-    GroupFields,
-    NoGroups,
-    UnreadableGroups,
-    group_fields,
-    unreadable_groups,
-)
+from flagstaff._tables.groups import GroupFields, NoGroups, UnreadableGroups
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.names import group_names, own_names, user_field
+from flagstaff._tables.names import group_names
 from flagstaff._tables.watched_groups import Watch, watch_of, watched_groups
 from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import groups_of_conditions, named_groups, reads_groups
+from flagstaff._text.rule_parts import groups_of_conditions, named_groups
+from flagstaff.checks.check import Problem
+from flagstaff.checks.database import Database, StoredRules
 from flagstaff.checks.hints import watch_groups
-from flagstaff.checks.stored_rules import StoredRules
 from flagstaff.conf import conf
-
-__all__ = ["check_groups", "check_tables_of_groups"]
 
 _MAX_SHOWN = 3
 _OTHERWISE = (
@@ -41,93 +31,77 @@ _HINTS = {
 }
 
 
-def check_groups(connection: BaseDatabaseWrapper, stored: StoredRules) -> list[CheckMessage]:
-    """flagstaff.W039, W040 and W041: what keeps rules from reading groups as they are."""
-    if not _reads_groups(stored):
-        return []
-    users = user_field(conf.flag_model).model
-    fields = unreadable_groups(connection, conf.flag_model, users) or group_fields(users)
-    if isinstance(fields, UnreadableGroups):
-        return [_unreadable(fields.text, f"{_HINTS[fields.reason]}, {_OTHERWISE}")]
-    return [*_not_watched(connection, fields), *_not_existing(connection, stored)]
+def unreadable_groups_of_users(database: Database) -> Iterator[Problem]:
+    """Yields why workers cannot read the groups that rules read."""
+    if isinstance(database.groups, UnreadableGroups):
+        hint = f"{_HINTS[database.groups.reason]}, {_OTHERWISE}"
+        yield _unreadable(database.groups.text, hint)
 
 
-def check_tables_of_groups(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W040: rules read groups, but the engine's role cannot read their tables."""
-    names = group_names(connection)
+def unreadable_tables_of_groups(database: Database) -> Iterator[Problem]:
+    """Yields that rules read groups, but the engine's role cannot read their tables."""
+    names = group_names(database.connection)
     tables = [names[name] for name in ("membership_table", "group_table") if name in names]
-    problems = [problem for table in tables for problem in _problems(connection, table)]
-    if not (problems and _reads_groups(StoredRules.read(connection))):
-        return []
-    return [_unreadable(text, hint) for text, hint in problems]
+    problems = [problem for table in tables for problem in _table_problems(database, table)]
+    if problems and database.stored.read_groups:
+        yield from problems
 
 
-def _reads_groups(stored: StoredRules) -> bool:
-    return any(map(reads_groups, (*stored.rules.values(), *stored.conditions.values())))
-
-
-def _not_watched(connection: BaseDatabaseWrapper, fields: GroupFields) -> Iterator[CheckMessage]:
-    """flagstaff.W039: no trigger notifies workers of changed groups."""
-    if connection.vendor != "postgresql":
+def unwatched_groups(database: Database) -> Iterator[Problem]:
+    """Yields that no trigger notifies workers of changed groups."""
+    connection, fields, schema = database.connection, database.groups, database.token_schema
+    if not isinstance(fields, GroupFields) or schema is None:
         return
-    tokens = find_table(connection, own_names(connection)["token_table"])
-    if tokens is None:  # W013
-        return
-    found = watched_groups(connection, conf.flag_model, segment_model(), tokens.schema)
-    watch = Watch.CURRENT if found is None else watch_of(connection, found)
-    if found is None or watch is Watch.CURRENT:
+    tables = watched_groups(connection, conf.flag_model, segment_model(), schema)
+    watch = Watch.CURRENT if tables is None else watch_of(connection, tables)
+    if tables is None or watch is Watch.CURRENT:
         return
     hint = watch_groups(fields.models, outdated=watch is Watch.OUTDATED)
     if hint:
-        yield Warning(
-            f"rules read groups, but triggers on {found.membership_table} and {found.group_table} "
-            "are missing or outdated, so workers see a change of a group up to five minutes late",
+        yield Problem(
+            f"rules read groups, but triggers on {tables.membership_table} and "
+            f"{tables.group_table} are missing or outdated, so workers see a change of a group up "
+            "to five minutes late",
+            conf.flag_model,
             hint=hint,
-            obj=conf.flag_model,
-            id="flagstaff.W039",
         )
 
 
-def _not_existing(connection: BaseDatabaseWrapper, stored: StoredRules) -> Iterator[CheckMessage]:
-    """flagstaff.W041: rules name groups that do not exist."""
-    places = [*_named(stored)]
-    missing = missing_groups((name for name, _ in places), connection.alias)
-    shown = [
+def groups_that_do_not_exist(database: Database) -> Iterator[Problem]:
+    """Yields that rules name groups that do not exist."""
+    if not isinstance(database.groups, GroupFields):
+        return
+    places = [*_named(database.stored)]
+    missing = missing_groups((name for name, _ in places), database.connection.alias)
+    unknown = (
         f"{name!r} in {place}" + (f" (did you mean {missing[name]!r}?)" if missing[name] else "")
         for name, place in dict.fromkeys(places)
         if name in missing
-    ]
-    if shown:
-        yield Warning(
-            f"rules name groups that do not exist: {join_some(shown, _MAX_SHOWN)}",
-            hint="no user is in such a group; create it, or correct its name in the rules, which "
-            "do not change when a group is renamed",
-            obj=conf.flag_model,
-            id="flagstaff.W041",
-        )
-
-
-def _unreadable(text: str, hint: str) -> CheckMessage:
-    return Warning(
-        f"workers cannot read the groups of users: {text}; so conditions on groups are false",
-        hint=hint,
-        obj=conf.flag_model,
-        id="flagstaff.W040",
     )
+    if shown := join_some(unknown, _MAX_SHOWN):
+        yield Problem(f"rules name groups that do not exist: {shown}", conf.flag_model)
 
 
-def _problems(connection: BaseDatabaseWrapper, table: str) -> Iterator[tuple[str, str]]:
-    """Yields why the role of the connection cannot read a table, with a hint."""
-    found = find_table(connection, table)
-    if found is None:  # W013
+def _unreadable(text: str, hint: str) -> Problem:
+    text = f"workers cannot read the groups of users: {text}; so conditions on groups are false"
+    return Problem(text, conf.flag_model, hint=hint)
+
+
+def _table_problems(database: Database, name: str) -> Iterator[Problem]:
+    """Yields why the role of the connection cannot read a table."""
+    table = find_table(database.connection, name)
+    if table is None:  # W013
         return
-    if not found.may_read:
-        text = f'role {found.role} of database "{connection.alias}" may not read {found.qualified}'
-        grant = f"GRANT SELECT ON {found.qualified} TO {found.role};"
-        yield text, f"as the owner of the table, run: {grant}"
-    elif found.hides_rows:
-        text, _, hint = why_hidden(found).partition("; ")
-        yield text, hint
+    if not table.may_read:
+        text = (
+            f'role {table.role} of database "{database.connection.alias}" may not read '
+            f"{table.qualified}"
+        )
+        grant = f"GRANT SELECT ON {table.qualified} TO {table.role};"
+        yield _unreadable(text, f"as the owner of the table, run: {grant}")
+    elif table.hides_rows:
+        text, _, hint = why_hidden(table).partition("; ")
+        yield _unreadable(text, hint)
 
 
 def _named(stored: StoredRules) -> Iterator[tuple[str, str]]:

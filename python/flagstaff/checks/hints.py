@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
@@ -16,15 +16,6 @@ from flagstaff._tables.watched import WatchedTable
 from flagstaff.conf import conf
 from flagstaff.operations import InstallFunctions, InstallTriggers, WatchGroups
 
-__all__ = [
-    "alias_to_migrate",
-    "install_functions_again",
-    "installations",
-    "is_migrating",
-    "migrate",
-    "watch_groups",
-]
-
 _Key = tuple[str, str]
 
 
@@ -36,20 +27,26 @@ def alias_to_migrate(model: type[Model]) -> str:
 
 def migrate(alias: str) -> str:
     """Returns the command that applies the migrations."""
-    return f'run "manage.py migrate{_on(alias)}"'
+    return f'run "manage.py migrate{on_alias(alias)}"'
+
+
+def on_alias(alias: str) -> str:
+    """Returns the option of a command that selects a database; "" for the default."""
+    return "" if alias == "default" else f" --database={alias}"
 
 
 def is_migrating() -> bool:
-    """Whether Django's `migrate` runs this check, also for another command. It migrates next."""
-    # Imported here, because every process imports the checks.
-    from django.core.management.commands.migrate import Command  # noqa: PLC0415
+    """Whether this process runs "manage.py migrate", or the command of django-tenants.
 
-    frame = inspect.currentframe()
-    # Django passes a check only the databases, and other commands call `migrate`, too. It compares
-    # the type, because isinstance() evaluates lazy objects.
-    while frame is not None and not issubclass(type(frame.f_locals.get("self")), Command):
-        frame = frame.f_back
-    return frame is not None
+    Django passes a check only the databases, and sends `pre_migrate` after the checks. If another
+    command migrates with checks, they report what it will fix, with the hint to migrate.
+    """
+    return sys.argv[1:2] in (["migrate"], ["migrate_schemas"])
+
+
+def labels(models: Iterable[type[Model]]) -> list[str]:
+    """Returns the label of flagstaff, whose tables the triggers write, and those of models."""
+    return list(dict.fromkeys(["flagstaff", *(model._meta.app_label for model in models)]))
 
 
 def installations(
@@ -147,7 +144,8 @@ def _applied(alias: str) -> set[_Key]:
 def _run_again(alias: str, key: _Key) -> str:
     """Returns the command that runs a migration again. Its statements are idempotent."""
     app, name = key
-    return f'run "manage.py sqlmigrate {app} {name}{_on(alias)} | manage.py dbshell{_on(alias)}"'
+    option = on_alias(alias)
+    return f'run "manage.py sqlmigrate {app} {name}{option} | manage.py dbshell{option}"'
 
 
 def _migration_to_copy(models: Collection[type[Model]], loader: MigrationLoader) -> str:
@@ -170,7 +168,3 @@ def _arguments(models: Collection[type[Model]]) -> str:
     if flags is None:
         return f'value_model="{values}"'
     return f'"{flags}"' if values is None else f'"{flags}", "{values}"'
-
-
-def _on(alias: str) -> str:
-    return "" if alias == "default" else f" --database={alias}"

@@ -1,82 +1,136 @@
-"""Checks the settings."""
+"""Checks the settings, and that the engine can connect with them to the database of the flags."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from asgiref.sync import iscoroutinefunction
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
+from flagstaff._connection.aliases import is_same_database
+from flagstaff._connection.options import (
+    SUPPORTED,
+    UNSUPPORTED,
+    UnsupportedParameter,
+    unsupported_parameters,
+)
+from flagstaff._connection.parameters import connection_parameters
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._extensions import optional_apps
+from flagstaff._tables.names import user_field
+from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
 from flagstaff._text.lists import join_some
-from flagstaff.checks.guard import with_valid_settings
+from flagstaff.checks.check import Problem
+from flagstaff.checks.hints import labels
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
 
-__all__ = [
-    "check_forced_off_keys",
-    "check_named_objects_exist",
-    "check_setting_names",
-    "check_setting_values",
-    "check_webhooks_are_signed",
-]
-
-_HINT = (
-    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
-    'python -c "import base64, secrets; '
-    "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
-)
+_DJANGO_BACKEND = "django.db.backends.postgresql.base"
+_OTHER_ALIAS = 'set "DATABASE" in FLAGSTAFF to an alias without'
 
 
-def check_setting_names(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.E001: FLAGSTAFF has an unknown name."""
-    return [
-        Error(problem.message, hint=problem.hint, id="flagstaff.E001")
-        for problem in conf.problems()
-        if problem.unknown_name
-    ]
+def unknown_settings() -> Iterator[Problem]:
+    """Yields the names in FLAGSTAFF that are not settings."""
+    for problem in conf.problems():
+        if problem.unknown_name:
+            yield Problem(problem.message, hint=problem.hint)
 
 
-def check_setting_values(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.E002: a setting has an invalid value."""
-    return [
-        Error(problem.message, hint=problem.hint, id="flagstaff.E002")
-        for problem in conf.problems()
-        if not problem.unknown_name
-    ]
+def invalid_settings() -> Iterator[Problem]:
+    """Yields the settings with an invalid value."""
+    for problem in conf.problems():
+        if not problem.unknown_name:
+            yield Problem(problem.message, hint=problem.hint)
 
 
-def check_forced_off_keys(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.W024: FLAGSTAFF_FORCE_OFF has a key that no flag of flagstaff's model can have."""
+def invalid_forced_off_keys() -> Iterator[Problem]:
+    """Yields the keys in FLAGSTAFF_FORCE_OFF that no flag of flagstaff's model can have."""
     invalid = [key for key in given_keys() if not is_valid_flag_key(key)]
-    if not invalid:
-        return []
-    return [
-        Warning(
-            f"{VARIABLE} has keys that are not valid: {join_some(map(repr, invalid))}",
-            hint=f"write the keys of flags, separated by commas, such as {VARIABLE}=new_checkout",
-            id="flagstaff.W024",
-        )
-    ]
+    if invalid:
+        yield Problem(f"{VARIABLE} has keys that are not valid: {join_some(map(repr, invalid))}")
 
 
-@with_valid_settings
-def check_named_objects_exist(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.E035: a setting names something that does not exist."""
+def missing_objects() -> Iterator[Problem]:
+    """Yields what settings name, but does not exist."""
     named = {
         "ATTRIBUTES": _attribute_problems(),
         "VISITOR_COOKIE": _path_problems(conf.visitor_cookie, "True or False"),
         "IS_CRAWLER": _path_problems(conf.is_crawler, "True or False"),
         "CLIENT_ADDRESS": _path_problems(conf.client_address, "an IP address"),
     }
-    return [
-        Error(f'FLAGSTAFF["{name}"] names {problem}', hint=hint, id="flagstaff.E035")
-        for name, problems in named.items()
-        for problem, hint in problems
-    ]
+    for name, problems in named.items():
+        for problem, hint in problems:
+            yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
+
+
+def unsupported_connection_parameters() -> Iterator[Problem]:
+    """Yields the connection parameters that the engine does not support."""
+    connection = connections[conf.engine_database]
+    if connection.vendor != "postgresql":
+        return
+    try:
+        parameters = _parameters(connection)
+    except ConfigurationError as error:
+        hint = f"correct the file, or {_OTHER_ALIAS} a service or password file"
+        yield Problem(str(error), hint=hint)
+        return
+    for parameter in unsupported_parameters(parameters):
+        text = f'the option {parameter.shown} of database "{connection.alias}" is not supported'
+        yield Problem(text, hint=_hint(parameter))
+
+
+def models_written_elsewhere() -> Iterator[Problem]:
+    """Yields the models that are read from a database other than the one they are written to."""
+    read = conf.engine_database
+    for model in (conf.flag_model, conf.value_model):
+        written = router.db_for_write(model)
+        if not is_same_database(written, read):
+            text = f'this model is read from database "{read}", but written to "{written}"'
+            yield Problem(text, model, read=read, written=written)
+
+
+def unsigned_webhooks() -> Iterator[Problem]:
+    """Yields the receivers that cannot verify the sender of their messages."""
+    for receiver in conf.webhooks:
+        if receiver.format == "json" and not receiver.secrets:
+            yield Problem(
+                f'the receiver "{receiver.name}" of WEBHOOKS gets messages without a signature'
+            )
+
+
+def flags_of_tenants() -> Iterator[Problem]:
+    """Yields the apps of which tenants have tables, which workers do not read."""
+    schema = shared_schema(connections[conf.database])
+    optional = [app.label for app in optional_apps() if app.table_names()]
+    for app in [*labels([conf.flag_model, conf.value_model]), *optional]:
+        if schema is not None and is_of_tenants(app):
+            yield Problem(
+                f'"{app}" is an app of tenants, but workers read flags and values from schema '
+                f'"{schema}" only, so changes in the schema of a tenant have no effect',
+                hint=share_hint(app),
+            )
+
+
+def users_of_tenants() -> Iterator[Problem]:
+    """Yields that users of two tenants may have the same primary key."""
+    schema = shared_schema(connections[conf.database])
+    if schema is None:
+        return
+    try:
+        users = user_field(conf.flag_model).model
+    except ConfigurationError:  # E005 and E006 report it
+        return
+    if is_of_tenants(users._meta.app_label):
+        yield Problem(
+            f"{users._meta.label} has a table in each tenant, and flags cannot distinguish two "
+            "users with the same primary key; allowed users are always users of schema "
+            f'"{schema}"'
+        )
 
 
 def _attribute_problems() -> Iterator[tuple[str, str]]:
@@ -115,15 +169,23 @@ def _unusable_columns() -> list[str]:
         return []
 
 
-@with_valid_settings
-def check_webhooks_are_signed(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.W019: a receiver cannot verify the sender of its messages."""
-    return [
-        Warning(
-            f'the receiver "{receiver.name}" of WEBHOOKS gets messages without a signature',
-            hint=_HINT,
-            id="flagstaff.W019",
-        )
-        for receiver in conf.webhooks
-        if receiver.format == "json" and not receiver.secrets
-    ]
+def _parameters(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
+    """Returns the engine's parameters, as far as they are known without connecting."""
+    if type(connection).get_connection_params.__module__ != _DJANGO_BACKEND:
+        # A custom backend may request a password or a token, which a check must not do.
+        options = connection.settings_dict["OPTIONS"]
+        known = SUPPORTED.keys() | UNSUPPORTED
+        return {name: str(options[name]) for name in options if name in known}
+    try:
+        return connection_parameters(connection)
+    except ConfigurationError:
+        raise
+    except ImproperlyConfigured:  # Django cannot connect either, and reports it
+        return {}
+
+
+def _hint(parameter: UnsupportedParameter) -> str:
+    other = f"or {_OTHER_ALIAS} {parameter.shown}"
+    if parameter.expected:
+        return f"use one of: {', '.join(parameter.expected)}; {other}"
+    return f"remove it from OPTIONS, from the environment and from the service file, {other}"

@@ -1,28 +1,29 @@
-"""Checks that the tables exist and can be read, and that other roles cannot add to the schema."""
+"""Checks that the tables exist once, can be read, and that other roles cannot add to the schema."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._extensions import optional_apps
-from flagstaff._tables.catalog import FoundTable, find_table, table_exists
+from flagstaff._tables.catalog import FoundTable, find_table, query_catalog, table_exists
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import names, own_names
-from flagstaff._tables.tenants import is_shared, share_hint, shared_schema, tenant_schema
-from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
+from flagstaff._tables.tenants import (
+    is_of_tenants,
+    is_shared,
+    share_hint,
+    shared_schema,
+    tenant_schema,
+)
+from flagstaff._text.lists import join_some
+from flagstaff.checks.check import Problem
+from flagstaff.checks.database import Database
+from flagstaff.checks.hints import alias_to_migrate, is_migrating, labels, migrate
 from flagstaff.conf import conf
-
-__all__ = [
-    "check_row_security",
-    "check_row_security_of_django",
-    "check_schemas_are_closed",
-    "check_tables",
-    "check_tables_are_readable",
-]
 
 _READ_BY_THE_ENGINE = (
     "flag_table",
@@ -48,95 +49,111 @@ _IF_ROWS_ARE_HIDDEN = {
     "receiver_table": "webhooks are not delivered",
     "delivery_table": "webhooks are not delivered",
 }
+_SCHEMAS_WITH_TABLES = """
+    SELECT DISTINCT pg_catalog.quote_ident(n.nspname)
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.relname::text OPERATOR(pg_catalog.=) ANY (%s)
+        AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::"char"[])
+        AND n.nspname::text OPERATOR(pg_catalog.<>) %s
+    ORDER BY 1
+"""
 
 
-def check_tables(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W013: a table is missing."""
+def missing_tables(database: Database) -> Iterator[Problem]:
+    """Yields the tables that are missing."""
+    connection = database.connection
     missing: dict[str, list[str]] = defaultdict(list)
     for placeholder, table in _tables(connection):
         if not table_exists(connection, table):
             missing[_hint(placeholder)].append(table)
-    return [
-        Warning(
-            f'tables are missing in database "{connection.alias}": {", ".join(tables)}',
-            hint=hint,
-            id="flagstaff.W013",
+    for hint, tables in missing.items():
+        if hint:
+            shown = ", ".join(tables)
+            yield Problem(
+                f'tables are missing in database "{connection.alias}": {shown}', hint=hint
+            )
+
+
+def unreadable_tables(database: Database) -> Iterator[Problem]:
+    """Yields the tables that the role of the connection may not read."""
+    alias = database.connection.alias
+    for _, table in _existing(database, _READ_BY_THE_ENGINE):
+        if not table.may_read:
+            yield Problem(
+                f'role {table.role} of database "{alias}" may not read {table.qualified}',
+                table=table.qualified,
+                role=table.role,
+            )
+
+
+def open_schemas(database: Database) -> Iterator[Problem]:
+    """Yields the schemas of tables in which every role may create objects."""
+    schemas = (table.schema for _, table in _existing(database) if table.open_schema)
+    for schema in dict.fromkeys(schemas):
+        yield Problem(
+            f"every role may create objects in schema {schema} of database "
+            f'"{database.connection.alias}", so each of them can make Django call functions that '
+            "it has created there, with the rights of Django's role",
+            schema=schema,
         )
-        for hint, tables in missing.items()
-        if hint
-    ]
 
 
-def check_tables_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W014: the role of the connection may not read a table."""
-    return [
-        Warning(
-            f'role {found.role} of database "{connection.alias}" may not read {found.qualified}',
-            hint="as the owner of the table, run: "
-            f"GRANT SELECT ON {found.qualified} TO {found.role};",
-            id="flagstaff.W014",
-        )
-        for placeholder, table in _tables(connection)
-        if placeholder in _READ_BY_THE_ENGINE
-        if (found := find_table(connection, table)) and not found.may_read
-    ]
+def rows_hidden_from_workers(database: Database) -> Iterator[Problem]:
+    """Yields the tables whose rows row level security can hide from the connection's role."""
+    for _, table in _existing(database, _READ_BY_THE_ENGINE):
+        if table.hides_rows:
+            yield _hidden(database, table, table.role, "workers keep their last snapshot")
 
 
-def check_schemas_are_closed(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W021: every role may create objects in the schema of a table."""
-    found = (find_table(connection, table) for _, table in _tables(connection))
-    schemas = dict.fromkeys(table.schema for table in found if table and table.open_schema)
-    return [
-        Warning(
-            f'every role may create objects in schema {schema} of database "{connection.alias}", '
-            "so each of them can make Django call functions that it has created there, with the "
-            "rights of Django's role",
-            hint=f"as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
-            id="flagstaff.W021",
-        )
-        for schema in schemas
-    ]
-
-
-def check_row_security(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W022: row level security can hide rows from the role of the connection."""
-    return [
-        Warning(
-            f"row level security can hide rows of {found.qualified} in database "
-            f'"{connection.alias}" from role {found.role}, so workers keep their last snapshot',
-            hint="as the owner of the table, run: "
-            f"ALTER TABLE {found.qualified} DISABLE ROW LEVEL SECURITY; "
-            f"or as a superuser: ALTER ROLE {found.role} BYPASSRLS;",
-            id="flagstaff.W022",
-        )
-        for placeholder, table in _tables(connection)
-        if placeholder in _READ_BY_THE_ENGINE
-        if (found := find_table(connection, table)) and found.hides_rows
-    ]
-
-
-def check_row_security_of_django(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W023: row level security can hide rows from Django's role or from the owner.
+def rows_hidden_from_django(database: Database) -> Iterator[Problem]:
+    """Yields the tables whose rows row level security can hide from Django's role or the owner.
 
     The functions of the triggers run as the owner, to whom it applies if it is forced.
     """
-    is_engine = connection.alias == conf.engine_database
-    return [
-        Warning(
-            f"row level security can hide rows of {found.qualified} in database "
-            f'"{connection.alias}" from role {role}, so {_IF_ROWS_ARE_HIDDEN[placeholder]}',
-            hint="as the owner of the table, run: "
-            f"ALTER TABLE {found.qualified} DISABLE ROW LEVEL SECURITY; "
-            f"or as a superuser: ALTER ROLE {role} BYPASSRLS;",
-            id="flagstaff.W023",
+    is_engine = database.connection.alias == conf.engine_database
+    for placeholder, table in _existing(database, _IF_ROWS_ARE_HIDDEN):
+        for role in _roles_without_all_rows(table):
+            # W022 reports the role of the engine.
+            if not (is_engine and placeholder in _READ_BY_THE_ENGINE and role == table.role):
+                yield _hidden(database, table, role, _IF_ROWS_ARE_HIDDEN[placeholder])
+
+
+def tables_of_tenants(database: Database) -> Iterator[Problem]:
+    """Yields the schemas of tenants that have tables of flags, which hide the shared ones."""
+    connection = database.connection
+    shared = shared_schema(connection)
+    models = (conf.flag_model, conf.value_model, segment_model())
+    if shared is None or any(map(is_of_tenants, labels(models[:2]))):
+        return
+    tables = [model._meta.db_table for model in models]
+    tables += [table.strip('"') for table in own_names(connection).values()]
+    schemas = [name for [name] in query_catalog(connection, _SCHEMAS_WITH_TABLES, tables, shared)]
+    if schemas:
+        yield Problem(
+            f"schemas of tenants have tables of flags: {join_some(schemas)}; they hide the tables "
+            f'of schema "{shared}" from Django, so changes in these schemas have no effect'
         )
-        for placeholder, table in _tables(connection)
-        if placeholder in _IF_ROWS_ARE_HIDDEN
-        if (found := find_table(connection, table))
-        for role in _roles_without_all_rows(found)
-        # W022 reports the role of the engine.
-        if not (is_engine and placeholder in _READ_BY_THE_ENGINE and role == found.role)
-    ]
+
+
+def _hidden(database: Database, table: FoundTable, role: str, effect: str) -> Problem:
+    return Problem(
+        f"row level security can hide rows of {table.qualified} in database "
+        f'"{database.connection.alias}" from role {role}, so {effect}',
+        table=table.qualified,
+        role=role,
+    )
+
+
+def _existing(
+    database: Database, placeholders: Container[str] | None = None
+) -> Iterator[tuple[str, FoundTable]]:
+    """Yields the tables that exist, all or those of some placeholders. W013 reports the others."""
+    for placeholder, name in _tables(database.connection):
+        if placeholders is None or placeholder in placeholders:
+            table = find_table(database.connection, name)
+            if table:
+                yield placeholder, table
 
 
 def _roles_without_all_rows(table: FoundTable) -> dict[str, None]:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
-from django.core.management.commands.migrate import Command as Migrate
 from django.db import OperationalError, connection, connections, models
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
-from flagstaff.checks.database import check_database
-from flagstaff.checks.keys import check_forced_off_flags_exist
+from flagstaff.checks import database_messages
+from flagstaff.checks.database import Database
+from flagstaff.checks.flags import unknown_forced_off_keys
 from flagstaff.conf import Conf
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, Segment
@@ -193,7 +193,7 @@ def test_row_security_that_hides_flags_from_djangos_role_alone_is_reported(
     rows(f"ALTER TABLE {FLAGS} ENABLE ROW LEVEL SECURITY")
     rows("CREATE ROLE app; GRANT SELECT ON ALL TABLES IN SCHEMA public TO app")
     rows("SET LOCAL ROLE app")
-    found = [*check_database(databases=["default"])]
+    found = [*database_messages(["default"])]
     assert [message.id for message in found] == ["flagstaff.W023"]
     assert found[0].msg.endswith(f"from role app, so {INCOMPLETE}")
 
@@ -396,19 +396,19 @@ def test_triggers_of_another_project_are_not_reported() -> None:
     assert messages() == []
 
 
-@pytest.mark.parametrize("started", ["migrate", "migrate_schemas"])
+@pytest.mark.parametrize(
+    ("command", "reported"),
+    [("check", True), ("migrate", False), ("migrate_schemas", False)],
+)
 def test_problems_that_a_running_migrate_fixes_are_not_reported(
-    started: str, monkeypatch: pytest.MonkeyPatch
+    command: str, reported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows("DELETE FROM django_migrations WHERE app = 'flagstaff'")
     rows(f"DROP TABLE {VALUES}; DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
-    assert [message.id for message in messages()] == ["flagstaff.W013", "flagstaff.W015"]
-    assert {message.hint for message in messages()} == {'run "manage.py migrate"'}
-    # Other commands run `migrate`, too.
-    monkeypatch.setattr("sys.argv", ["manage.py", started])
-    printed = io.StringIO()
-    Migrate(stderr=printed).check(databases=["default"])
-    assert printed.getvalue() == ""
+    monkeypatch.setattr("sys.argv", ["manage.py", command])
+    by_id = {message.id: message.hint for message in messages()}
+    hint = 'run "manage.py migrate"'
+    assert by_id == ({"flagstaff.W013": hint, "flagstaff.W015": hint} if reported else {})
 
 
 def test_invalid_keys_are_reported() -> None:
@@ -646,7 +646,7 @@ def test_model_without_a_field_is_reported_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_other_databases_are_not_checked() -> None:
     rows(f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
-    assert check_database(databases=["another"]) == []
+    assert [*database_messages(["another"])] == []
 
 
 def test_forced_off_flags_that_do_not_exist_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,4 +673,4 @@ def test_forced_off_flags_that_exist_or_have_invalid_keys_or_no_table_are_accept
         assert [message.id for message in messages()] == ids
     monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "banner")
     monkeypatch.setattr(FeatureFlag._meta, "db_table", "missing")
-    assert check_forced_off_flags_exist(connection) == []
+    assert [*unknown_forced_off_keys(Database(connection))] == []

@@ -1,0 +1,175 @@
+"""Checks the rows of the flags: their keys, bucketing units and rules; and those of segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from flagstaff import _core
+from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._text.lists import join_some
+from flagstaff._text.rule_parts import named_attributes, named_segments
+from flagstaff.checks.check import Problem
+from flagstaff.checks.database import Database, StoredRules, Texts
+from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.validators import is_valid_flag_key, unit_problem
+
+_MAX_SHOWN = 3
+# "stafff" is like "staff"; "plan" and "country" are not like "planet" and "county_name".
+_SIMILAR = 0.8
+
+
+def invalid_keys(database: Database) -> Iterator[Problem]:
+    """Yields that flags have keys that flagstaff's own model would reject."""
+    keys = [key for key in database.keys or () if not is_valid_flag_key(key)]
+    if keys:
+        count = len(keys)
+        flags = "1 flag has a key that is" if count == 1 else f"{count:,} flags have keys that are"
+        shown = join_some(map(repr, keys), _MAX_SHOWN)
+        yield Problem(f"{flags} not valid: {shown}", conf.flag_model)
+
+
+def keys_that_differ_in_case(database: Database) -> Iterator[Problem]:
+    """Yields that keys of flags differ only in upper and lower case."""
+    by_folded: dict[str, list[str]] = {}
+    for key in database.keys or ():
+        by_folded.setdefault(key.casefold(), []).append(key)
+    groups = (" and ".join(map(repr, keys)) for keys in by_folded.values() if len(keys) > 1)
+    if shown := join_some(groups, _MAX_SHOWN):
+        yield Problem(
+            f"keys of flags differ only in upper and lower case: {shown}", conf.flag_model
+        )
+
+
+def unknown_forced_off_keys(database: Database) -> Iterator[Problem]:
+    """Yields that FLAGSTAFF_FORCE_OFF names flags that do not exist."""
+    forced_off = [key for key in given_keys() if is_valid_flag_key(key)]
+    existing = database.keys if forced_off else None
+    unknown = [key for key in forced_off if existing is not None and key not in existing]
+    if unknown:
+        similar = get_close_matches(unknown[0], existing or (), n=1)
+        yield Problem(
+            f"{VARIABLE} names flags that do not exist: {join_some(unknown)}",
+            conf.flag_model,
+            hint=f'did you mean "{similar[0]}"?'
+            if similar
+            else "correct the keys and restart the process; a flag that is created later with such "
+            "a key is forced off, too",
+        )
+
+
+def missing_segments(database: Database) -> Iterator[Problem]:
+    """Yields that rules name segments that do not exist."""
+    missing = [*_missing(database.stored)]
+    if missing:
+        shown = join_some(missing, _MAX_SHOWN)
+        yield Problem(f"rules name segments that do not exist: {shown}", conf.flag_model)
+
+
+def unreadable_rules(database: Database) -> Iterator[Problem]:
+    """Yields that workers cannot read rules of flags or conditions of segments."""
+    if shown := _problems(database.stored.flags, _core.check_rules):
+        yield Problem(
+            f"workers cannot read the rules of {shown}",
+            conf.flag_model,
+            what="rules",
+            verb="set-rules",
+            otherwise="return the default of the call",
+        )
+    if shown := _problems(database.stored.segments, _core.check_conditions):
+        yield Problem(
+            f"workers cannot read the conditions of {shown}",
+            segment_model(),
+            what="conditions",
+            verb="segment update",
+            otherwise="the segment does not exist for them",
+        )
+
+
+def misspelled_attributes(database: Database) -> Iterator[Problem]:
+    """Yields that an attribute is spelled nearly like one that exists.
+
+    Any name may be right, because the context of a call may have it.
+    """
+    decoded = [*database.stored.rules.values(), *database.stored.conditions.values()]
+    names = {name for json in decoded for name in named_attributes(json)}
+    known = [*BUILT_IN, *conf.attributes.columns]
+    similar = {name: _nearest(name, known) for name in sorted(names.difference(known))}
+    misspelled = (f"{name!r} (did you mean {other!r}?)" for name, other in similar.items() if other)
+    if shown := join_some(misspelled, _MAX_SHOWN):
+        yield Problem(f"rules read attributes that may be misspelled: {shown}", conf.flag_model)
+
+
+def unusable_units(database: Database) -> Iterator[Problem]:
+    """Yields that flags have bucketing units that are not usable."""
+    problems = {key: unit_problem(unit) for key, unit in database.units.items()}
+    unusable = (f"{key!r} ({problem})" for key, problem in problems.items() if problem)
+    if shown := join_some(unusable, _MAX_SHOWN, separator="; "):
+        yield Problem(f"flags have unusable bucketing units: {shown}", conf.flag_model)
+
+
+def misspelled_units(database: Database) -> Iterator[Problem]:
+    """Yields that a bucketing unit is spelled nearly like one that exists.
+
+    Any name may be right, because the context of a call may have it.
+    """
+    known = [USER, VISITOR, *conf.attributes.columns]
+    misspelled = (
+        f"{unit!r} of {key!r} (did you mean {similar!r}?)"
+        for key, unit in database.units.items()
+        if unit not in known and unit_problem(unit) is None and (similar := _nearest(unit, known))
+    )
+    if shown := join_some(misspelled, _MAX_SHOWN):
+        yield Problem(
+            f"flags are bucketed by attributes that may be misspelled: {shown}", conf.flag_model
+        )
+
+
+def visitors_without_middleware(database: Database) -> Iterator[Problem]:
+    """Yields that flags are bucketed by visitor, but no middleware gives browsers their cookie."""
+    keys = [key for key, unit in database.units.items() if unit == VISITOR]
+    if keys and not any(map(_is_ours, settings.MIDDLEWARE)):
+        yield Problem(
+            f"flags are bucketed by visitor: {join_some(map(repr, keys), _MAX_SHOWN)}; but no "
+            "browser has a visitor, because FlagstaffMiddleware is not in MIDDLEWARE",
+            conf.flag_model,
+        )
+
+
+def _problems(texts: Texts | None, check: Callable[[str], str | None]) -> str:
+    """Returns the problems of JSON texts as a text, each with its key; "" without any."""
+    problems = ((key, check(text)) for key, text in (texts or {}).items())
+    shown = (f"{key!r} ({problem})" for key, problem in problems if problem)
+    return join_some(shown, _MAX_SHOWN, separator="; ")
+
+
+def _missing(stored: StoredRules) -> Iterator[str]:
+    """Yields the missing segments, each with its rule; none if the segments cannot be read."""
+    if stored.segments is None:
+        return
+    for flag, rules in stored.rules.items():
+        for segment, place in dict.fromkeys(named_segments(rules)):
+            if segment not in stored.segments:
+                yield f"{segment!r} in {place} of {flag!r}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that a name is most like; None without one. Ignores the case."""
+    by_folded = {other.casefold(): other for other in known}
+    nearest = get_close_matches(name.casefold(), by_folded, n=1, cutoff=_SIMILAR)
+    return by_folded[nearest[0]] if nearest else None
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        middleware = import_string(path)
+    except ImportError:  # Django reports it at the first request.
+        return False
+    return isinstance(middleware, type) and issubclass(middleware, FlagstaffMiddleware)
