@@ -10,6 +10,8 @@ from django.db import models
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils.dateparse import parse_date, parse_datetime
 
+from flagstaff._connection.vendor import is_postgresql
+
 if TYPE_CHECKING:
     _TimeField = models.DateTimeField[Any, Any]
     _DayField = models.DateField[Any, Any]
@@ -82,7 +84,7 @@ def _is_readable(field: TimeField | DayField, text: str) -> bool:
 
 
 def _bounded(compiler: SQLCompiler, sql: str, params: Any, literal: str) -> tuple[str, Any]:
-    if compiler.connection.vendor != "postgresql":
+    if not is_postgresql(compiler.connection):
         return sql, params
     first, last = (f"'{literal.format(bound.isoformat())}" for bound in (_FIRST, _LAST))
     # Both functions ignore NULL.

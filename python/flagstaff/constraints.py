@@ -7,6 +7,7 @@ from typing import Any
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import BaseConstraint, Model
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules
 from flagstaff._text.value_rules import TYPES
 
@@ -35,7 +36,7 @@ AND (
 class ValueRuleConstraint(BaseConstraint):
     """PostgreSQL refuses a value that breaks the rule of its row, also in plain SQL.
 
-    Has no effect on other databases, or on a model without a JSONField or without these fields.
+    Has no effect on SQLite, or on a model without a JSONField or without these fields.
     """
 
     def __init__(self, *, name: str) -> None:
@@ -75,7 +76,7 @@ def _check(model: type[Model], schema_editor: BaseDatabaseSchemaEditor) -> str |
     fields = {field.name: field for field in model._meta.local_concrete_fields}
     value = fields.get(VALUE)
     is_jsonb = value is not None and value.db_type(connection) == "jsonb"
-    if connection.vendor != "postgresql" or not is_jsonb or not has_value_rules(model):
+    if not is_postgresql(connection) or not is_jsonb or not has_value_rules(model):
         return None
     columns = {
         name: schema_editor.quote_name(str(fields[name].column)) for name in (TYPE, CHOICES, VALUE)

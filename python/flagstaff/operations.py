@@ -14,7 +14,7 @@ the tables of models. A project with its own models uses it in a migration of it
     dependencies = [("auth", "0012_alter_user_first_name_max_length"), ("flagstaff", "0008_groups")]
     operations = [WatchGroups()]
 
-All are no-ops on other databases, can be run again, and respect DATABASE_ROUTERS.
+All are no-ops on SQLite, can be run again, and respect DATABASE_ROUTERS.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._attribution.context import attributed, attribution, current_attribution
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names
 from flagstaff.conf import conf
@@ -69,7 +70,7 @@ def acting_as(user: object, *, reason: str = "", source: str = "code") -> Iterat
 
 def wrap_connection(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
     """Attributes the writes of a new connection; a receiver of `connection_created`."""
-    if connection.vendor != "postgresql" or attribute_writes in connection.execute_wrappers:
+    if not is_postgresql(connection) or attribute_writes in connection.execute_wrappers:
         return
     # At the front, because an open `connection.execute_wrapper` block removes the last one.
     connection.execute_wrappers.insert(0, attribute_writes)
@@ -187,7 +188,7 @@ def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 def _set_attribution(connection: BaseDatabaseWrapper, parameters: dict[str, str]) -> dict[str, str]:
     """Sets the parameters until the end of the transaction, and returns the previous ones."""
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         return parameters
     # In a failed transaction Django raises its own error.
     connection.validate_no_broken_transaction()

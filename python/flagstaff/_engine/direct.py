@@ -1,4 +1,4 @@
-"""Direct mode: evaluations query Django's own connection, in tests and on other databases.
+"""Direct mode: evaluations query Django's own connection, in tests and on SQLite.
 
 Nothing is cached between two evaluations.
 """
@@ -17,6 +17,7 @@ from django.core import mail
 from django.db import connections
 
 from flagstaff import _core
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.direct_experiments import read_experiments
 from flagstaff._engine.direct_groups import read_groups, read_groups_of
 from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
@@ -79,9 +80,9 @@ _open_blocks_lock = Lock()
 def is_required() -> bool:
     """Returns True if this process has to use direct mode.
 
-    That is the case under a test runner and on databases other than PostgreSQL.
+    That is the case under a test runner and on SQLite.
     """
-    return _under_test_runner() or connections[conf.database].vendor != "postgresql"
+    return _under_test_runner() or not is_postgresql(connections[conf.database])
 
 
 def _under_test_runner() -> bool:

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import ForeignKey
 
 from flagstaff import _core
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
@@ -280,7 +281,7 @@ def limited(deadline: float) -> Iterator[None]:
     milliseconds = max(1, int((deadline - monotonic()) * 1000))
     try:
         with transaction.atomic(using=connection.alias):
-            if connection.vendor == "postgresql":
+            if is_postgresql(connection):
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
             yield
@@ -356,7 +357,7 @@ def require_all_rows(*tables: str) -> None:
     `tables` are placeholders. Those of groups have no table where groups cannot be read.
     """
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         return
     places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
     for table in tables:

@@ -117,7 +117,7 @@ _thread = threading.local()
 def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (called by the extension)
     """Reads the settings, for the extension, which starts the engine with them.
 
-    Under a test runner and on databases other than PostgreSQL the process evaluates directly,
+    Under a test runner and on SQLite the process evaluates directly,
     unless `in_memory` is set. Returns None if the code that reads the settings, such as a router,
     evaluates a flag itself. Raises ConfigurationError if the settings are not valid.
     """

@@ -16,6 +16,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import engine_names, fill
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -45,10 +46,11 @@ def select(template: str, parameters: Sequence[object]) -> list[Row]:
     Raises NotReadyError if the database cannot be queried.
     """
     connection = connections[conf.database]
-    equals = _EQUALS if connection.vendor == "postgresql" else "="
+    if is_postgresql(connection):
+        equals = _EQUALS
+    else:
+        equals, template = "=", template.replace("%s", "?")
     statement = fill(template, {**engine_names(connection), "equals": equals})
-    if connection.vendor == "sqlite":
-        statement = statement.replace("%s", "?")
     try:
         with _open_connection(connection) as raw, _savepoint(connection, raw) as cursor:
             cursor.execute(statement, parameters)
@@ -90,7 +92,7 @@ def _require_access(connection: BaseDatabaseWrapper) -> None:
 def _savepoint(connection: BaseDatabaseWrapper, raw: Any) -> Iterator[Any]:
     """Yields a raw cursor; a failed statement does not abort the caller's transaction."""
     with closing(raw.cursor()) as cursor:
-        if connection.vendor != "postgresql" or connection.get_autocommit():
+        if not is_postgresql(connection) or connection.get_autocommit():
             yield cursor
             return
         cursor.execute("SAVEPOINT flagstaff")

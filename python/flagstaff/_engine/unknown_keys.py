@@ -48,7 +48,7 @@ def unknown_keys(
 ) -> UnknownKeys:
     """Returns the keys that were evaluated without a flag in the last `age`, or ever.
 
-    Makes four queries. Raises NoUsageError on databases other than PostgreSQL, and before the
+    Makes four queries. Raises NoUsageError on SQLite, and before the
     migration.
     """
     connection, names = usage_tables()

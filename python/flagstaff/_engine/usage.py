@@ -82,7 +82,7 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     """Returns the usage by hour and key, of all workers; without `key`, of all keys.
 
     `since` is a time, or how long ago. A worker's evaluations are included after its next flush.
-    Makes three queries. Raises NoUsageError on databases other than PostgreSQL, and before the
+    Makes three queries. Raises NoUsageError on SQLite, and before the
     migration.
     """
     connection, names = usage_tables()

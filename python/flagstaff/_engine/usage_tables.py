@@ -16,7 +16,7 @@ __all__ = ["usage_tables"]
 def usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
     """Returns the connection that has the tables, and the names of flagstaff's tables.
 
-    Makes one query. Raises NoUsageError on databases other than PostgreSQL, before the migration,
+    Makes one query. Raises NoUsageError on SQLite, before the migration,
     and if row level security can hide rows.
     """
     connection = connections[conf.database]

@@ -31,7 +31,7 @@ def key_parameter(user: str) -> object:
 
 def key_to_text() -> Callable[[object], str]:
     """Returns the function that turns a key, as a query returns it, into text."""
-    # SQLite and MySQL store a UUID as 32 digits.
+    # SQLite stores a UUID as 32 digits.
     to_python = user_field(conf.flag_model).to_python
     return lambda user_pk: str(to_python(user_pk))
 

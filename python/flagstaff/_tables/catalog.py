@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._connection.vendor import is_postgresql
+
 __all__ = [
     "ForeignObject",
     "FoundTable",
@@ -122,7 +124,7 @@ def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> str | None
 
     One query.
     """
-    found = find_tables(connection, *tables) if connection.vendor == "postgresql" else {}
+    found = find_tables(connection, *tables) if is_postgresql(connection) else {}
     for table in tables:
         if table not in found:
             return 'use PostgreSQL and run "manage.py migrate"'
@@ -174,8 +176,8 @@ def type_of_column(connection: BaseDatabaseWrapper, table: str, column: str) -> 
 
 
 def table_exists(connection: BaseDatabaseWrapper, table: str) -> bool:
-    """Whether there is a table with this quoted name, on any database."""
-    if connection.vendor == "postgresql":
+    """Whether there is a table with this quoted name."""
+    if is_postgresql(connection):
         return find_table(connection, table) is not None
     known = connection.introspection.table_names()
     return table in map(connection.ops.quote_name, known)

@@ -9,6 +9,7 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import own_names
 from flagstaff.exceptions import FlagstaffError
@@ -34,7 +35,7 @@ class PostgresOperation(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
+        if is_postgresql(schema_editor.connection):
             self.install(app_label, schema_editor, to_state)
 
     def database_backwards(
@@ -44,7 +45,7 @@ class PostgresOperation(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
+        if is_postgresql(schema_editor.connection):
             self.remove(app_label, schema_editor, from_state)
 
     def install(

@@ -10,6 +10,7 @@ from typing import cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import (
@@ -218,7 +219,7 @@ def _column_or_null(
 ) -> str:
     """Returns the column, or NULL for a model without the field."""
     if field is None:
-        return f"NULL::{column_type}" if connection.vendor == "postgresql" else "NULL"
+        return f"NULL::{column_type}" if is_postgresql(connection) else "NULL"
     return connection.ops.quote_name(_own_column(field))
 
 

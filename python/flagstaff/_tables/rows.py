@@ -15,6 +15,7 @@ from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 from django.db.models.query import ModelIterable
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._text.json_text import read_json
@@ -157,7 +158,7 @@ def readable(rows: QuerySet[Any]) -> QuerySet[Any]:
     Else one such value would fail the query of all values.
     """
     is_value = rows.model is conf.value_model and is_plain_json(value_field())
-    if not is_value or connections[rows.db].vendor != "postgresql":
+    if not is_value or not is_postgresql(connections[rows.db]):
         return rows
     rows = rows.defer("value").annotate(**{_TEXT: Cast("value", TextField())})
     rows._iterable_class = _ReadableRows  # noqa: SLF001 (Django has no public name for it)

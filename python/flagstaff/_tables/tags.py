@@ -1,4 +1,4 @@
-"""The condition of flags with tags, on any database."""
+"""The condition of flags with tags."""
 
 from __future__ import annotations
 

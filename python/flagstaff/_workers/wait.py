@@ -129,7 +129,7 @@ def wait_for_polls(
     connection = connections[conf.database]
     try:
         forbid_transaction()
-        if _is_direct(connection):
+        if _is_direct():
             return Propagation(complete=True)
         return _Wait(connection, expect).run(timeout, polling_timeout, before_polls)
     except Error as error:
@@ -292,10 +292,8 @@ def _has_applied(worker: Worker, barrier: Barrier, known: set[Token]) -> bool:
     return worker.mode == "live" and barrier.is_reached_by(token) and token in known
 
 
-def _is_direct(connection: BaseDatabaseWrapper) -> bool:
-    """Returns True if evaluations query the database: on others, and in tests without an engine."""
-    if connection.vendor != "postgresql":
-        return True
+def _is_direct() -> bool:
+    """Returns True if evaluations query the database: on SQLite, and in tests without an engine."""
     return direct.is_required() and _core.status_report()["mode"] in ("idle", "direct")
 
 

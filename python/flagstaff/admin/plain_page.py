@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -19,17 +18,12 @@ from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 
-__all__ = ["PlainPageAdmin", "is_postgresql"]
+__all__ = ["PlainPageAdmin"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
-
-
-def is_postgresql() -> bool:
-    """Whether the flags are in PostgreSQL. Other databases have no workers and no counts."""
-    return bool(connections[conf.database].vendor == "postgresql")
 
 
 class _PageMixin(_ModelAdmin):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connections
 from django.http import HttpRequest
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
 from flagstaff.conf import conf
@@ -29,7 +30,7 @@ def can_read(request: HttpRequest, *tables: str) -> bool:
 
 def _find() -> frozenset[str]:
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         return frozenset()
     names = own_names(connection)
     found = find_tables(connection, *(names[table] for table in _TABLES))

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 from django.db import connections
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._text.lists import join_some
 from flagstaff._workers.sessions import Worker, list_workers
 from flagstaff.conf import conf
@@ -44,7 +45,7 @@ def old_worker_problem(written: Iterable[object]) -> str | None:
     """
     connection = connections[conf.database]
     needed = max(map(required_format, written), default=0)
-    if needed == 0 or connection.vendor != "postgresql":
+    if needed == 0 or not is_postgresql(connection):
         return None
     old = [one for one in list_workers(connection).workers if _is_older(one, needed)]
     if not old:

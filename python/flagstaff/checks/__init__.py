@@ -8,6 +8,7 @@ from contextlib import suppress
 from django.core.checks import CheckMessage
 from django.db import connections
 
+from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff.checks import flags, groups, models, settings, tables, triggers
 from flagstaff.checks.check import Check
@@ -43,6 +44,12 @@ _OF_THE_SETTINGS = (
 #: Run with every command if the settings are valid. They do not connect.
 _OF_THE_PROJECT = (
     Check("flagstaff.E035", settings.missing_objects),
+    Check(
+        "flagstaff.E049",
+        settings.unsupported_databases,
+        'use PostgreSQL, or SQLite for development and tests; or set "DATABASE" in FLAGSTAFF to '
+        "an alias of such a database",
+    ),
     Check("flagstaff.E003", settings.unsupported_connection_parameters),
     Check(
         "flagstaff.W004",
@@ -192,7 +199,7 @@ _OF_THE_ENGINE = (
     Check("flagstaff.W022", tables.rows_hidden_from_workers, _SHOW_ALL_ROWS),
     Check("flagstaff.W040", groups.unreadable_tables_of_groups),
 )
-_WITHOUT_POSTGRESQL = (
+_ON_SQLITE = (
     Check(
         "flagstaff.I011",
         database_without_engine,
@@ -216,6 +223,9 @@ def database_messages(databases: Collection[str] | None) -> Iterator[CheckMessag
     selected = [alias for alias in aliases if alias in (databases or ())]
     for alias in selected:
         database = Database(connections[alias])
+        # E049 reports it.
+        if not is_supported(database.connection):
+            continue
         unreachable = [*_UNREACHABLE.messages(database)]
         yield from unreachable
         for check in () if unreachable else _checks(database, is_first=alias == selected[0]):
@@ -226,9 +236,8 @@ def database_messages(databases: Collection[str] | None) -> Iterator[CheckMessag
 
 def _checks(database: Database, *, is_first: bool) -> Iterator[Check]:
     """Yields the checks of a database. Two aliases of one database are not checked twice."""
-    connection = database.connection
-    is_postgresql = connection.vendor == "postgresql"
+    has_engine = is_postgresql(database.connection)
     if is_first:
-        yield from _ON_ANY_DATABASE + _ON_POSTGRESQL * is_postgresql
-    if connection.alias == conf.engine_database:
-        yield from _OF_THE_ENGINE if is_postgresql else _WITHOUT_POSTGRESQL
+        yield from _ON_ANY_DATABASE + _ON_POSTGRESQL * has_engine
+    if database.connection.alias == conf.engine_database:
+        yield from _OF_THE_ENGINE if has_engine else _ON_SQLITE

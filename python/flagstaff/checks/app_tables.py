@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage
 from django.db import Error, connections, transaction
 from django.db.models import Model
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import table_exists
 from flagstaff._tables.found_triggers import triggers_of
 from flagstaff.checks.check import Check, Problem
@@ -30,7 +31,7 @@ def app_messages(
     if conf.problems() or conf.database not in (databases or ()):
         return []
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         return []
     try:
         with transaction.atomic(using=conf.database):

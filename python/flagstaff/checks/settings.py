@@ -18,6 +18,7 @@ from flagstaff._connection.options import (
     unsupported_parameters,
 )
 from flagstaff._connection.parameters import connection_parameters
+from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._extensions import optional_apps
@@ -68,10 +69,19 @@ def missing_objects() -> Iterator[Problem]:
             yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
 
 
+def unsupported_databases() -> Iterator[Problem]:
+    """Yields the databases that are neither PostgreSQL nor SQLite."""
+    for alias in dict.fromkeys((conf.database, conf.engine_database)):
+        connection = connections[alias]
+        if not is_supported(connection):
+            name = connection.display_name
+            yield Problem(f'database "{alias}" is {name}, which flagstaff does not support')
+
+
 def unsupported_connection_parameters() -> Iterator[Problem]:
     """Yields the connection parameters that the engine does not support."""
     connection = connections[conf.engine_database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         return
     try:
         parameters = _parameters(connection)

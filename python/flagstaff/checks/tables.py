@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import FoundTable, find_table, query_catalog, table_exists
 from flagstaff._tables.model_fields import segment_model
@@ -165,7 +166,7 @@ def _roles_without_all_rows(table: FoundTable) -> dict[str, None]:
 def _tables(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     """Yields the placeholder and the name of each table that this database should have."""
     # flagstaff's own tables are created on PostgreSQL only.
-    absent = () if connection.vendor == "postgresql" else own_names(connection)
+    absent = () if is_postgresql(connection) else own_names(connection)
     for placeholder, name in names(connection).items():
         if placeholder.endswith("_table") and placeholder not in absent:
             yield placeholder, name

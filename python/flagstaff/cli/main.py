@@ -8,6 +8,7 @@ from typing import Final
 
 from django.db import connections, transaction
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
@@ -100,7 +101,7 @@ def _rolled_back(out: Output) -> Iterator[None]:
         return
     with transaction.atomic(using=conf.database):
         yield
-        if connections[conf.database].vendor == "postgresql":
+        if is_postgresql(connections[conf.database]):
             # What a commit would check.
             connections[conf.database].check_constraints()
         transaction.set_rollback(True, using=conf.database)

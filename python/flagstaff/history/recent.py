@@ -49,7 +49,7 @@ def recent_events(  # noqa: PLR0913 (the filters of a search)
     `unreadable_kinds`.
 
     Returns an empty list for an unknown key or actor. Queries the database. Raises NoHistoryError
-    on other databases than PostgreSQL.
+    on SQLite.
     """
     require_history()
     hidden = unreadable_kinds()

@@ -38,7 +38,7 @@ __all__ = [
 def flag_version(key: str) -> int | None:
     """Returns the version of a flag and its allowed users; 0 if it has no entry.
 
-    Returns None if there is no history, on other databases than PostgreSQL. Raises
+    Returns None if there is no history, on SQLite. Raises
     UnknownFlagError.
     """
     return version_of(Kind.FLAG, Kind.FLAG.row(key).pk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import connections
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import FlagRow, model_of
 from flagstaff._text.rule_parts import can_grant
@@ -45,7 +46,7 @@ def require(key: str, *problems: str | None) -> None:
 def problem_of_database() -> str | None:
     """Returns why plans are not possible in the flags' database, or None. Queries the catalog."""
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         return (
             f"a plan needs PostgreSQL and the history, and database {connection.alias!r} is "
             f"{connection.display_name}; change the rollout by hand"

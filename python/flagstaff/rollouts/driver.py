@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from django.db.models import Q
 from django.utils.translation import override
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
@@ -47,11 +48,11 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
 
     However late the run is, a plan makes one step, whose dwell time begins anew. Runs may overlap.
     Blocks for the callable guards, and after a trip for up to 5 s until the workers have applied
-    it. `stop` ends the run earlier, between two plans. Does nothing on other databases than
-    PostgreSQL. Raises RuntimeError inside a transaction, and database errors; an error of a single
+    it. `stop` ends the run earlier, between two plans. Does nothing on
+    SQLite. Raises RuntimeError inside a transaction, and database errors; an error of a single
     plan is in its report.
     """
-    if connections[conf.database].vendor != "postgresql":
+    if not is_postgresql(connections[conf.database]):
         return []
     # Events are stored, and programs read them too.
     with override(None):

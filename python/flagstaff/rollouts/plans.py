@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from flagstaff._attribution.context import current_actor, current_reason, current_source
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._time_fields import MAX_YEAR
 from flagstaff.conf import conf
@@ -236,7 +237,7 @@ def delete(key: str) -> None:
 def _keep_workers_from_writing() -> None:
     """Lets flushes end and others wait until the transaction ends: they add rows to a run."""
     connection = connections[conf.database]
-    if connection.vendor == "postgresql":
+    if is_postgresql(connection):
         table = connection.ops.quote_name(FailedUnit._meta.db_table)
         with connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")

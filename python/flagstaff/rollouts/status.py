@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connections
-
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
@@ -141,12 +139,10 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
 
 
 def _is_unguarded(plan: Plan) -> bool:
-    # Other databases have no such clock, and no plan starts there.
+    # SQLite has no such clock, and no plan starts there.
     return plan.state in WATCHED_STATES and is_unguarded(plan, database_now())
 
 
 def _present_run(plan: Plan) -> StepRun | None:
-    """Returns the run that workers count for; None without one, and on other databases."""
-    if connections[conf.database].vendor != "postgresql":
-        return None
+    """Returns the run that workers count for; None without one."""
     return StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()

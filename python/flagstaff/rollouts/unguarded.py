@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import connections
 from django.db.models import Q
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff.conf import conf
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import WATCHED_STATES, Plan
@@ -23,9 +24,9 @@ def is_unguarded(plan: Plan, now: datetime) -> bool:
 def unguarded_plans() -> list[Plan]:
     """Returns the plans that `is_unguarded` is true for. Makes a query.
 
-    Returns none on other databases than PostgreSQL, where no plan starts.
+    Returns none on SQLite, where no plan starts.
     """
-    if connections[conf.database].vendor != "postgresql":
+    if not is_postgresql(connections[conf.database]):
         return []
     watched = Q(state__in=WATCHED_STATES)
     is_over = Q(guarded_until=None) | Q(guarded_until__lt=ClockTimestamp())

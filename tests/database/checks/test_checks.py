@@ -106,6 +106,17 @@ def test_missing_tables_are_reported_with_a_hint_for_migrate_or_router(settings:
     )
 
 
+def test_sqlite_is_reported_as_a_database_without_a_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("vendor", "sqlite"), ("display_name", "SQLite")):
+        monkeypatch.setattr(connection, name, value)
+    assert only_message()[:2] == (
+        "flagstaff.I011",
+        'database "default" is SQLite: every evaluation is a query, and there is no history',
+    )
+
+
 READER = "CREATE ROLE reader; GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON"
 # What a role may do or see, and the message.
 RIGHTS = {

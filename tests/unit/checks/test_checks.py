@@ -294,17 +294,18 @@ def test_other_alias_of_the_same_database_is_accepted(
         assert messages() == []
 
 
-def test_database_other_than_postgresql_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    database = connections["default"]
-    for name, value in (("vendor", "sqlite"), ("display_name", "SQLite")):
-        monkeypatch.setattr(database, name, value)
-    monkeypatch.setattr(database, "ensure_connection", lambda: None)
-    assert messages() == []
-    message = [*database_messages(["default"])][-1]
-    assert message.id == "flagstaff.I011"
-    assert message.msg == (
-        'database "default" is SQLite: every evaluation is a query, and there is no history'
+def test_database_that_is_not_supported_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("vendor", "mysql"), ("display_name", "MySQL")):
+        monkeypatch.setattr(connections["default"], name, value)
+    assert only_message() == (
+        "flagstaff.E049",
+        'database "default" is MySQL, which flagstaff does not support',
+        (
+            'use PostgreSQL, or SQLite for development and tests; or set "DATABASE" in FLAGSTAFF '
+            "to an alias of such a database"
+        ),
     )
+    assert [*database_messages(["default"])] == []
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import LessThan
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import find_field, rules_field, through_model
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import all_rows
@@ -126,7 +127,7 @@ def allowed_count(model: type[Model]) -> Coalesce:
 def changed_since(model: type[Model], since: datetime) -> Q:
     """Returns the condition of the flags that were changed since a time, by SQL too."""
     found = Q(changed_at__gte=since) if find_field(model, "changed_at") else Q(pk__in=[])
-    if connections[conf.database].vendor != "postgresql":
+    if not is_postgresql(connections[conf.database]):
         return found
     first = Subquery(all_rows(Change).filter(at__gte=since).order_by("at").values("id")[:1])
     # In this form, the server looks up each flag if there are many changes since.

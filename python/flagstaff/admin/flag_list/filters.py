@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff._tables.model_fields import OWNER
 from flagstaff._tables.states import State
@@ -166,7 +167,7 @@ def owned_by(request: HttpRequest) -> Q:
 
 def has_usage() -> bool:
     """Whether evaluations can be counted. Does not query."""
-    return conf.usage_interval != 0 and connections[conf.database].vendor == "postgresql"
+    return conf.usage_interval != 0 and is_postgresql(connections[conf.database])
 
 
 def _in_the_last(period: timedelta) -> str:

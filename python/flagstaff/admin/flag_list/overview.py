@@ -13,6 +13,7 @@ from django.db.models import Aggregate, Count, Max, Model, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
 from flagstaff._tables.states import State
 from flagstaff._text.json_text import read_json
@@ -101,7 +102,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
 def _stored(model: type[Model]) -> dict[str, Aggregate]:
     """The owners and the lists of tags, for the filters."""
     present = ownership_fields(model)
-    if not present or connections[conf.database].vendor != "postgresql":
+    if not present or not is_postgresql(connections[conf.database]):
         return {}
     columns = {"flagstaff_owners": (OWNER, ""), "flagstaff_tags": (TAGS, [])}
     return {

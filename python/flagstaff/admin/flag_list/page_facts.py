@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField
 from django.utils import timezone
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import fill, flag_names, own_names, sql, user_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
@@ -117,7 +118,7 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
     One query; two if the primary keys of users are no integers.
     """
     connection = connections[conf.database]
-    if connection.vendor != "postgresql" or not flags:
+    if not is_postgresql(connection) or not flags:
         return
     by_pk = {str(flag.pk): flag for flag in flags}
     table = connection.ops.quote_name(conf.flag_model._meta.db_table)

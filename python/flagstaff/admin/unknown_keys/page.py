@@ -7,19 +7,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
+from django.db import connections
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_days, local_number
 from flagstaff._text.times import aware
 from flagstaff.admin.attempts import attempt
-from flagstaff.admin.plain_page import PlainPageAdmin, is_postgresql
+from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.unknown_keys.rows import unknown_rows
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
+from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
 
 __all__ = ["UnknownKeysAdmin"]
@@ -40,7 +43,7 @@ class UnknownKeysAdmin(PlainPageAdmin):
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The unknown keys of a period. The number of queries does not depend on theirs."""
         days, number = _period(request), _page(request)
-        found = _read(days, number) if is_postgresql() else None
+        found = _read(days, number) if is_postgresql(connections[conf.database]) else None
         if found is not None and number and not found.keys:
             # The page became empty, for example because the flags of its keys were created.
             number, found = 0, _read(days, 0)

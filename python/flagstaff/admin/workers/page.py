@@ -10,11 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._text.times import aware, clock_time
 from flagstaff._workers.overview import WorkerOverview, worker_overview
 from flagstaff._workers.words import notes, state_label, summary
 from flagstaff.admin.attempts import attempt
-from flagstaff.admin.plain_page import PlainPageAdmin, is_postgresql
+from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.admin.workers.rows import BADGES, worker_rows
 from flagstaff.conf import conf
@@ -32,7 +33,7 @@ class WorkersAdmin(PlainPageAdmin):
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The workers. Makes two queries, whatever their number."""
-        if not is_postgresql():
+        if not is_postgresql(connections[conf.database]):
             text = _(
                 "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
                 "database."

@@ -53,10 +53,8 @@ _UNKNOWN = (
     UnknownSegmentError,
     UnknownValueError,
 )
-# PostgreSQL: insufficient privilege, read-only transaction.
+# Insufficient privilege, read-only transaction.
 _FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
-# MySQL: no privilege on the table or column, read-only server or transaction.
-_FORBIDDEN_NUMBERS = {1142, 1143, 1290, 1792}
 
 
 @contextmanager
@@ -102,8 +100,5 @@ def _database_error(error: DatabaseError) -> CommandError:
 
 
 def _is_forbidden(error: DatabaseError) -> bool:
-    return (
-        sqlstate(error) in _FORBIDDEN_STATES
-        or error.args[:1] in {(number,) for number in _FORBIDDEN_NUMBERS}
-        or "readonly database" in str(error)
-    )
+    # SQLite has no SQLSTATE.
+    return sqlstate(error) in _FORBIDDEN_STATES or "readonly database" in str(error)

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_table
 from flagstaff._tables.names import fill, names, sql
 from flagstaff.cli.support.errors import FAILED
@@ -45,7 +46,7 @@ def _add_arguments(parser: CommandParser) -> None:
 
 def _run(options: Options, out: Output) -> None:
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         raise CommandError("reader-role needs PostgreSQL", returncode=FAILED)
     placeholders = {
         **_placeholders(connection),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import status
 from flagstaff._tables.rows import all_rows
@@ -78,7 +79,7 @@ _STATUS_COLUMNS = {
 
 def _workers(_options: Options, out: Output) -> None:
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
+    if not is_postgresql(connection):
         raise CommandError(
             "workers can be listed only on PostgreSQL; here every evaluation queries the database",
             returncode=FAILED,
