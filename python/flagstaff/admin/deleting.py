@@ -22,11 +22,12 @@ from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, probl
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import combined_undo
+from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.kinds import Kind
 
-__all__ = ["ConfirmedDeletionMixin", "text_for_many"]
+__all__ = ["ConfirmedDeletionMixin"]
 
 # What Django's page posts, and the action of the list.
 _CONFIRMED, _ACTION = "post", "delete_selected"
@@ -38,17 +39,6 @@ _DELETE = {
 }
 # The deleted keys that a message lists.
 _MAX_LISTED = 5
-
-
-def text_for_many(keys: Sequence[str]) -> str:
-    """Returns what a person types before a change of several rows; empty outside production.
-
-    It is the key of a single row, or the name of the environment for several rows.
-    """
-    environment = conf.environment
-    if environment is None or not environment.production:
-        return ""
-    return keys[0] if len(keys) == 1 else environment.name
 
 
 class ConfirmedDeletionMixin(ConfirmationMixin, ModelAdminMixin):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -24,15 +23,14 @@ from flagstaff.admin.confirmation import (
     problems_of,
     version_text,
 )
-from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.history_texts import change_texts, skipped_text, undone_text
 from flagstaff.admin.history_undo_all import UNDO_ALL, UndoAllMixin
-from flagstaff.admin.planned import Planned, planned_edit
-from flagstaff.admin.release_rights import changed_conditions, require_release
+from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.segment_plan import SegmentPlan, plan_segment, plan_text
+from flagstaff.admin.segment_plan import segment_rows
 from flagstaff.admin.undo_permissions import may_write, write_of
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_text
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.changes.undo_event import UNDO_BY_KIND, preview_undo
 from flagstaff.conf import conf
@@ -40,9 +38,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, version_of
 
 __all__ = ["HistoryButtonsMixin"]
-
-#: The effect on the users of flags.
-_Plan: TypeAlias = "Planned | SegmentPlan | None"
 
 # Names of submit buttons.
 _UNDO, _RESTORE = "_undo", "_restore"
@@ -74,7 +69,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         version = version_of(self.row_kind, row.pk)
         preview = preview_undo(self.row_kind, row.key, change)
         self._require_undo(request, row, preview)
-        plan = self._plan(request, row, preview)
+        plan = plan_change(self.row_kind, row, preview)
         typed = _text_to_type(row, preview, plan)
         needs_reason = conf.require_reason and not _turns_off(preview)
         problems = problems_of(request, typed, needs_reason=needs_reason)
@@ -103,7 +98,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         row: Row,
         change: int,
         preview: changes.Changed,
-        plan: _Plan,
+        plan: ChangePlan | None,
     ) -> HttpResponse:
         with transaction.atomic(using=conf.database):
             changed = UNDO_BY_KIND[self.row_kind](
@@ -113,7 +108,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             if changed.written:
                 self._require_undo(request, row, changed)
         if changed.new != preview.new:
-            plan = self._plan(request, row, changed)
+            plan = plan_change(self.row_kind, row, changed)
         self._report(request, row, changed, undone_text(request, changed), plan)
         if _has_new_unit(changed):
             self.message_user(request, reassigned_text(), messages.WARNING)
@@ -137,7 +132,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             )
             require_release(self.admin_site, request, self.row_kind, changed, row)
         text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
-        self._report(request, row, changed, text, self._plan(request, row, changed))
+        self._report(request, row, changed, text, plan_change(self.row_kind, row, changed))
         return HttpResponseRedirect(self.next_url(request, row))
 
     def _preview_restore(
@@ -165,14 +160,14 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             "flagstaff_typed": typed,
             "flagstaff_problems": problems,
         }
-        return self._ask(request, row, preview, self._plan(request, row, preview), context)
+        return self._ask(request, row, preview, plan_change(self.row_kind, row, preview), context)
 
     def _ask(
         self,
         request: HttpRequest,
         row: Row,
         preview: changes.Changed,
-        plan: _Plan,
+        plan: ChangePlan | None,
         context: Mapping[str, object],
     ) -> HttpResponse:
         note = plan_text(plan)
@@ -180,7 +175,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         page = {
             "flagstaff_rows": [
                 *([] if is_deleted else preview_rows(request, self.row_kind, row, preview)),
-                *(plan.rows if isinstance(plan, SegmentPlan) else []),
+                *segment_rows(self.admin_site, request, plan),
             ],
             "flagstaff_notes": [
                 *([note] if note else []),
@@ -191,27 +186,13 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         }
         return self.confirmation(request, row, page)
 
-    def _plan(self, request: HttpRequest, row: Row, changed: changes.Changed) -> _Plan:
-        """The effect of a change on users; None for a value, and for a flag that is deleted."""
-        if self.row_kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
-            return plan_segment(self.admin_site, request, row.key, *conditions)
-        if self.row_kind is not Kind.FLAG or not changed.new or changed.field:
-            return None
-        plan = planned_edit(row, changed.new)
-        if ALLOWED not in changed.new:
-            return plan
-        state = FlagState.of(row)
-        # A count compares two states of a flag with the same allowed users.
-        plan = plan or Planned(row.key, state, state, None)
-        return replace(plan, impact=None, added=len(changed.new[ALLOWED]))
-
     def _report(
         self,
         request: HttpRequest,
         row: Row,
         changed: changes.Changed,
         text: str,
-        plan: _Plan = None,
+        plan: ChangePlan | None = None,
     ) -> None:
         if not changed.written:
             text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
@@ -222,14 +203,14 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         self.report_change(request, changed, text, users=plan_text(plan))
 
 
-def _text_to_type(row: Row, preview: changes.Changed, plan: _Plan) -> str:
+def _text_to_type(row: Row, preview: changes.Changed, plan: ChangePlan | None) -> str:
     """What a person has to type before an undo."""
     if preview.new is None:
         return row.key if conf.is_production else ""
     return "" if plan is None else plan.text_to_type
 
 
-def _is_widening(plan: _Plan) -> bool:
+def _is_widening(plan: ChangePlan | None) -> bool:
     return plan is not None and plan.consequence >= Consequence.WIDENS
 
 

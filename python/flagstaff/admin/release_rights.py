@@ -8,15 +8,16 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import may
-from flagstaff.admin.segment_plan import CONDITIONS, plan_segment
+from flagstaff.admin.segment_plan import why_not_release
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.consequence import FlagState
+from flagstaff.changes.segment_plan import changed_conditions, plan_segment
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
-__all__ = ["changed_conditions", "require_release"]
+__all__ = ["require_release"]
 
 
 def require_release(
@@ -31,21 +32,9 @@ def require_release(
         if not may(site, request, "toggle", row):
             raise PermissionDenied
     elif kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
-        plan = plan_segment(site, request, changed.key, *conditions, counts=False)
-        if plan is not None and (why := plan.why_not):
+        plan = plan_segment(changed.key, *conditions, timeout=0)
+        if plan is not None and (why := why_not_release(site, request, plan)):
             raise InvalidChangeError(why)
-
-
-def changed_conditions(changed: Changed) -> tuple[object, object] | None:
-    """Returns the conditions of a segment before and after a change; None if they stay.
-
-    None stands for the conditions of a segment that does not exist.
-    """
-    sides = changed.old, changed.new
-    if changed.field or not any(side and CONDITIONS in side for side in sides):
-        return None
-    before, after = (None if side is None else side.get(CONDITIONS) for side in sides)
-    return before, after
 
 
 def _creates_for_users(changed: Changed) -> bool:

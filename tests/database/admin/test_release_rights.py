@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,8 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import changes, experiments
-from flagstaff.admin import FeatureFlagAdmin, segment_plan
+from flagstaff.admin import FeatureFlagAdmin, segment_saving
+from flagstaff.changes.segment_plan import plan_segment
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import (
@@ -312,7 +314,8 @@ def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
     operator: Client, team: Segment, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     production(settings)
-    monkeypatch.setattr(segment_plan, "COUNT_TIMEOUT", 0)
+    uncounted = partial(plan_segment, timeout=0)
+    monkeypatch.setattr(segment_saving, "plan_segment", uncounted)
     response = edit_segment(operator, team, [*STAFF, *LOGGED_IN])
     assert preview_of(response) == {"by_team": ["not counted", "not counted"]}
     assert notes_of(response) == ["The users cannot be counted."]

@@ -175,7 +175,7 @@ def test_undo_over_a_newer_change_is_a_conflict_and_counts_the_users_once(
     assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
     assert asks(response)
     assert state(flag) == (True, 5)
-    monkeypatch.setattr("flagstaff.admin.planned.impact_of_change", count)
+    monkeypatch.setattr("flagstaff.changes.planned.impact_of_change", count)
     operator.post(url, confirmed(response))
     assert state(flag) == (True, 25)
     assert flag_history(KEY)[0].reason == "too low"

@@ -36,12 +36,12 @@ from flagstaff.admin.confirmation import (
     posted_fields,
     problems_of,
 )
-from flagstaff.admin.consequence import Consequence
 from flagstaff.admin.environment import environment_context
 from flagstaff.admin.links import may_view, page_url, row_path
-from flagstaff.admin.planned import consequence_of_added
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.planned import consequence_of_added
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users

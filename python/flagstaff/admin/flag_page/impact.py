@@ -15,13 +15,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import stored_row
-from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.admin.rollout import RolloutInput
+from flagstaff.changes.consequence import FlagState
+from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 
 __all__ = ["COUNT", "ImpactMixin", "show_impact"]
 

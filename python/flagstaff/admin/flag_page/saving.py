@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
-from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.changes.consequence import Consequence, FlagState
+from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.exceptions import InvalidChangeError
 
 __all__ = ["ConfirmedSavingMixin"]

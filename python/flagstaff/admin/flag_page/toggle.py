@@ -22,14 +22,14 @@ from flagstaff.admin.confirmation import (
     problems_of,
     version_text,
 )
-from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import preview, summary
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.planned import planned
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.consequence import FlagState
+from flagstaff.changes.planned import planned
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of

@@ -12,12 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.confirmation import parse_version, problems_of
-from flagstaff.admin.deleting import text_for_many
 from flagstaff.admin.recent_changes.undoing import UndoingMixin
 from flagstaff.admin.recent_changes.urls import UNDO_TRANSACTION
 from flagstaff.admin.transactions import may_undo, undo_permitted
 from flagstaff.admin.undoing_together import report_undone, transaction_context
 from flagstaff.changes.known_texts import refusal_text
+from flagstaff.changes.planned import text_for_many
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.transactions import Part, parts_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
@@ -24,22 +24,22 @@ from flagstaff.admin.confirmation import (
     parse_version,
     problems_of,
 )
-from flagstaff.admin.consequence import FlagState
-from flagstaff.admin.deleting import text_for_many
 from flagstaff.admin.flag_state import state_sentence
 from flagstaff.admin.history_texts import skipped_text, undone_text
 from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.planned import Planned, planned, planned_edit
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
-from flagstaff.admin.release_rights import changed_conditions, require_release
+from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.segment_plan import SegmentPlan, plan_segment, plan_text
+from flagstaff.admin.segment_plan import segment_rows
 from flagstaff.admin.undo_permissions import may_write, write_of
 from flagstaff.admin.undoing_together import report_undone
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_text
+from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.known_texts import refusal_text
+from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import and_more, describe_change, quoted
@@ -92,7 +92,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         except FlagstaffError as error:
             return self._refused(request, error)
         possible = [one for one in undone if one.changed is not None]
-        plan = self._plan(request, possible)
+        plan = _plan(possible)
         typed = _text_to_type(possible, plan)
         problems = problems_of(request, typed)
         if request.method == "POST" and problems is not None and not problems and possible:
@@ -127,7 +127,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         self,
         request: HttpRequest,
         undone: Sequence[UndoneEvents],
-        plan: Planned | SegmentPlan | None,
+        plan: ChangePlan | None,
         typed: str,
         problems: list[str] | None,
     ) -> HttpResponse:
@@ -177,33 +177,20 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
             raise PermissionDenied
         require_release(self.admin_site, request, one.kind, one.changed, row)
 
-    def _plan(
-        self, request: HttpRequest, possible: Sequence[UndoneEvents]
-    ) -> Planned | SegmentPlan | None:
-        """The effect on users, if one flag or segment changes."""
-        changed = possible[0].changed if len(possible) == 1 else None
-        if changed is None or not changed.written:
-            return None
-        if possible[0].kind is Kind.FLAG:
-            return _plan_of_flag(possible[0].pk, changed)
-        if possible[0].kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
-            return plan_segment(self.admin_site, request, changed.key, *conditions)
-        return None
-
     def _impact_notes(
         self,
         request: HttpRequest,
         possible: Sequence[UndoneEvents],
-        plan: Planned | SegmentPlan | None,
+        plan: ChangePlan | None,
     ) -> list[str]:
         """What happens to the users: of a single flag or segment, or of the first segments."""
         plans = [plan]
         if len(possible) > 1:
             segments = [one for one in possible if one.kind is Kind.SEGMENT]
-            plans = [self._plan(request, [one]) for one in segments[:_MAX_SEGMENTS]]
+            plans = [_plan([one]) for one in segments[:_MAX_SEGMENTS]]
         notes: list[str] = []
         for one in plans:
-            rows = one.rows if isinstance(one, SegmentPlan) else []
+            rows = segment_rows(self.admin_site, request, one)
             notes += (f"{row.field}: {row.now} → {row.after}" for row in rows)
             notes.append(plan_text(one))
         return [note for note in notes if note]
@@ -264,18 +251,16 @@ def _brings_back(one: UndoneEvents) -> bool:
     return changed is not None and changed.written and changed.old is None
 
 
-def _plan_of_flag(pk: str, changed: Changed) -> Planned | None:
-    if not changed.new:
+def _plan(possible: Sequence[UndoneEvents]) -> ChangePlan | None:
+    """The effect on users, if one flag or segment changes."""
+    one = possible[0] if len(possible) == 1 else None
+    if one is None or one.changed is None or not one.changed.written:
         return None
-    if changed.old is None:
-        after = FlagState.of_fields(changed.new)
-        plan = planned(changed.key, after._replace(enabled=False), after)
-        return replace(plan, added=len(changed.new.get(ALLOWED) or ()))
-    row = all_rows(Kind.FLAG.model).filter(pk=pk).first()
-    return None if row is None else planned_edit(row, changed.new)
+    row = all_rows(one.kind.model).filter(pk=one.pk).first()
+    return plan_change(one.kind, row, one.changed)
 
 
-def _text_to_type(possible: Sequence[UndoneEvents], plan: Planned | SegmentPlan | None) -> str:
+def _text_to_type(possible: Sequence[UndoneEvents], plan: ChangePlan | None) -> str:
     """What a person has to type: as on the page of one undo, or as for several rows."""
     if len(possible) == 1 and not _deletes(possible[0]):
         return "" if plan is None else plan.text_to_type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -17,6 +18,7 @@ from flagstaff._text.local_formats import local_time_text
 from flagstaff.admin.confirmation import (
     ConfirmationMixin,
     ConfirmationNeededError,
+    PreviewRow,
     posted_fields,
     problems_of,
 )
@@ -26,11 +28,11 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.forms import GuardRows, PlanForm, StepRows, guard_rows, step_rows
-from flagstaff.rollouts.admin.releasing import planned_steps
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.first_step import first_step_of
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan
+from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.transitions import steps_of
 
 __all__ = ["AddPageMixin"]
@@ -132,7 +134,7 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
                 "title": _("Plan a rollout"),
                 "add": True,
                 "flagstaff_question": question % {"key": plan.key, "time": starts_at},
-                "flagstaff_rows": ahead.rows,
+                "flagstaff_rows": [*starmap(PreviewRow, ahead.rows)],
                 "flagstaff_notes": ahead.notes,
                 "flagstaff_posted": posted_fields(request),
                 "flagstaff_may_edit": True,

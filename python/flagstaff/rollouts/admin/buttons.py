@@ -15,10 +15,10 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import FlagRow
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.admin.texts import NONE, duration
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
+from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -45,6 +46,7 @@ from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.releasing import PlannedSteps
 from flagstaff.rollouts.stored import problem_of_plan
 
 __all__ = ["PlanPageMixin"]
@@ -132,7 +134,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             self.message_user(request, with_typed_reason(request, text), messages.ERROR)
         elif asks and (problems := problems_of(request, typed)) != []:
             context = {
-                "flagstaff_rows": [*preview(plan, button, flag), *(ahead.rows if ahead else [])],
+                "flagstaff_rows": [*preview(plan, button, flag), *_rows(ahead)],
                 "flagstaff_notes": ahead.notes if ahead else [],
                 "flagstaff_typed": typed,
                 "flagstaff_problems": problems,
@@ -302,3 +304,7 @@ def _is_newest(plan: Plan) -> bool:
     """Whether the plan is the one that is changed by its key. Makes up to two queries."""
     newest = plans.find_plan(plan.key)
     return newest is not None and newest.pk == plan.pk
+
+
+def _rows(ahead: PlannedSteps | None) -> list[PreviewRow]:
+    return [] if ahead is None else [*starmap(PreviewRow, ahead.rows)]

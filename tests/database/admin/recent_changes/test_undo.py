@@ -12,10 +12,25 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import acting_as
-from flagstaff.changes import add_allowed_users, delete, enable, set_rollout, set_value
+from flagstaff.changes import (
+    add_allowed_users,
+    delete,
+    enable,
+    remove_allowed_users,
+    set_rollout,
+    set_value,
+)
 from flagstaff.history import recent_events
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.admin_pages import FLAGS, messages_of, page, permit, staff
+from tests.support.admin_pages import (
+    FLAGS,
+    messages_of,
+    page,
+    permit,
+    production,
+    staff,
+    text_to_type,
+)
 from tests.support.history_fixtures import flag_and_value
 from tests.support.plan_pages import text_of
 
@@ -98,6 +113,17 @@ def test_deleted_flag_is_brought_back_with_its_users(operator: Client) -> None:
     assert "This deletes “new_checkout”." in text_of(page(operator, link))
     flag = FeatureFlag.objects.get()
     assert (flag.pk, flag.rollout_percent, [*flag.allowed_users.all()]) == (pk, 10, [alice])
+
+
+def test_undo_that_gives_a_flag_to_most_users_again_types_the_key(
+    operator: Client, settings: Any
+) -> None:
+    users = [*User.objects.all()]
+    add_allowed_users("new_checkout", users)
+    enable("new_checkout")
+    remove_allowed_users("new_checkout", users)
+    production(settings)
+    assert text_to_type(operator.get(url_of(newest()))) == "new_checkout"
 
 
 def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Client) -> None:

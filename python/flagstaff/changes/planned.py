@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,9 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_parts import anonymous_percent, named_segments
-from flagstaff.admin.consequence import ALL_USERS, Consequence, FlagState, consequence
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState, consequence
 from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -28,7 +30,10 @@ __all__ = [
     "consequence_of_added",
     "impact_text",
     "planned",
+    "planned_change",
     "planned_edit",
+    "text_for_many",
+    "text_to_type",
     "user_counts",
 ]
 
@@ -71,17 +76,20 @@ class Planned:
     @property
     def text_to_type(self) -> str:
         """The key, if this change needs it to be typed; else an empty text."""
-        is_most = self.consequence is Consequence.WIDENS_TO_MOST
-        return self.key if is_most and conf.is_production else ""
+        return text_to_type([self.key], self.consequence)
 
 
-def planned(key: str, before: FlagState, after: FlagState) -> Planned:
-    """Returns what a change would do. Counts the users, for at most a second."""
-    impact = _count(key, before, after)
+def planned(
+    key: str, before: FlagState, after: FlagState, *, timeout: float = COUNT_TIMEOUT
+) -> Planned:
+    """Returns what a change would do. Counts the users, for at most `timeout` seconds."""
+    impact = _count(key, before, after, timeout)
     return Planned(key, before, after, impact, adds_anonymous=_adds_anonymous(before, after))
 
 
-def planned_edit(flag: Any, fields: Mapping[str, object]) -> Planned | None:
+def planned_edit(
+    flag: Any, fields: Mapping[str, object], *, timeout: float = COUNT_TIMEOUT
+) -> Planned | None:
     """Returns what new values of fields would do to the row of a flag, as `planned` does.
 
     Returns None if no field decides about results.
@@ -90,7 +98,48 @@ def planned_edit(flag: Any, fields: Mapping[str, object]) -> Planned | None:
     if not new:
         return None
     before = FlagState.of(flag)
-    return planned(flag.key, before, before._replace(**new))  # type: ignore[arg-type]
+    after = before._replace(**new)  # type: ignore[arg-type]
+    return planned(flag.key, before, after, timeout=timeout)
+
+
+def planned_change(
+    flag: Any, changed: Changed, *, timeout: float = COUNT_TIMEOUT
+) -> Planned | None:
+    """Returns what a change, or the preview of one, does to the users, as `planned` does.
+
+    `flag` is the row before, None for a flag that is created. Returns None if the change does not
+    decide about results, and if it deletes the flag.
+    """
+    fields = {changed.field: changed.new} if changed.field else changed.new
+    if not fields or (flag is None and changed.old is not None):
+        return None
+    if flag is None:
+        after = FlagState.of_fields(fields)
+        created = planned(changed.key, after._replace(enabled=False), after, timeout=timeout)
+        return replace(created, added=len(fields.get(ALLOWED) or ()))
+    plan = planned_edit(flag, fields, timeout=timeout)
+    if ALLOWED not in fields:
+        return plan
+    state = FlagState.of(flag)
+    # A count compares two states of a flag with the same allowed users.
+    plan = plan or Planned(flag.key, state, state, None)
+    return replace(plan, impact=None, added=len(fields[ALLOWED]))
+
+
+def text_to_type(keys: Sequence[str], consequence: Consequence) -> str:
+    """Returns what a person types to confirm a change of these rows; empty if nothing."""
+    return text_for_many(keys) if consequence is Consequence.WIDENS_TO_MOST else ""
+
+
+def text_for_many(keys: Sequence[str]) -> str:
+    """Returns what a person types before a change of several rows; empty outside production.
+
+    It is the key of a single row, or the name of the environment for several rows.
+    """
+    environment = conf.environment
+    if environment is None or not environment.production:
+        return ""
+    return keys[0] if len(keys) == 1 else environment.name
 
 
 def impact_text(change: Planned) -> str:
@@ -159,14 +208,14 @@ def _with_percentages(change: Planned, text: str) -> str:
     return _("%(old)s → %(new)s %%: %(text)s") % {"old": old, "new": new, "text": text}
 
 
-def _count(key: str, before: FlagState, after: FlagState) -> ChangeImpact | None:
-    if before.unit != after.unit or before == after:
+def _count(key: str, before: FlagState, after: FlagState, timeout: float) -> ChangeImpact | None:
+    if before.unit != after.unit or before == after or timeout <= 0:
         return None
     rules = None
     if before.rules != after.rules:
         rules = rules_as_text(before.rules), rules_as_text(after.rules)
     old, new = ((one.enabled, one.rollout_percent) for one in (before, after))
     try:
-        return impact_of_change(key, old, new, rules, timeout=COUNT_TIMEOUT)
+        return impact_of_change(key, old, new, rules, timeout=timeout)
     except FlagstaffError:
         return None

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.consequence import FlagState
-from flagstaff.admin.planned import Planned, impact_text, planned, user_counts
+from flagstaff.changes.consequence import FlagState
+from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.steps import Step
 
 __all__ = ["PlannedSteps", "planned_steps"]
@@ -29,14 +28,14 @@ class PlannedSteps:
         return self.next.text_to_type or self.last.text_to_type
 
     @property
-    def rows(self) -> list[PreviewRow]:
-        """How many users have the flag now, and after each of the two steps."""
+    def rows(self) -> list[tuple[str, str, str]]:
+        """For each of the two steps a label, and how many users have the flag now and then."""
         labels = {
             _("users at the next step, %(percent)s %%"): self.next,
             _("users at the last step, %(percent)s %%"): self.last,
         }
         return [
-            PreviewRow(label % {"percent": one.after.rollout_percent}, *user_counts(one.impact))
+            (label % {"percent": one.after.rollout_percent}, *user_counts(one.impact))
             for label, one in labels.items()
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff.admin.consequence import Consequence, FlagState, consequence
+from flagstaff.changes.consequence import Consequence, FlagState, consequence
 from flagstaff.models import FeatureFlag
 from tests.support.models_of_others import flag_fields, model_of
 
