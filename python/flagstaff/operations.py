@@ -60,7 +60,7 @@ _CHANGED = (
     "history_functions_v1",
     "function_hashes_v1",
 )
-_TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1", *_CHANGED)
+_TABLES = ("tokens_v1", "history_v1", "usage_v1", "worker_register_v1", "webhooks_v1", *_CHANGED)
 _INDEXES = "history_indexes_v1"
 _WITH_OBJECTS = (*_TABLES, TRIGGERS, _INDEXES)
 
@@ -71,7 +71,7 @@ _CREATED = re.compile(
 
 
 class InstallTables(PostgresOperation):
-    """Creates the tables of tokens, history, usage and webhooks, and the functions of triggers."""
+    """Creates the tables of tokens, history, usage, workers and webhooks, and functions."""
 
     def describe(self) -> str:
         return "Install the tables and functions of flagstaff"

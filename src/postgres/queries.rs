@@ -109,9 +109,9 @@ impl Queries {
         let queries = Self {
             identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
-            flush_usage: fill(sql!("flush_usage_v1"), names)?,
-            flush_measurements: fill_for(&PLANS, sql!("flush_measurements_v1"), names)?,
-            flush_exposures: fill_for(&EXPERIMENTS, sql!("flush_exposures_v1"), names)?,
+            flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
+            flush_measurements: flush_of(&PLANS, sql!("flush_measurements_v1"), names)?,
+            flush_exposures: flush_of(&EXPERIMENTS, sql!("flush_exposures_v1"), names)?,
             parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
             required_tables: required.collect::<Result<_, _>>()?,
@@ -154,9 +154,14 @@ impl Queries {
     }
 }
 
-/// The statement of a project that has this table.
-fn fill_for(table: &Table, template: &str, names: &Names) -> Result<Option<String>, Error> {
-    names.contains_key(table.name).then(|| fill(template, names)).transpose()
+/// The flush of a project that has this table.
+fn flush_of(table: &Table, template: &str, names: &Names) -> Result<Option<String>, Error> {
+    names.contains_key(table.name).then(|| fill_flush(template, names)).transpose()
+}
+
+/// Fills the template of a flush, which begins like that of all reports.
+fn fill_flush(template: &str, names: &Names) -> Result<String, Error> {
+    fill(&template.replace("{accepted}", sql!("accept_flush_v1").trim_end()), names)
 }
 
 fn is_optional(table: &Table) -> bool {

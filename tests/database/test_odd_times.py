@@ -14,6 +14,7 @@ from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, page
 from tests.support.experiment_pages import EXPERIMENTS
 from tests.support.sql import rows
 from tests.support.terminals import flags
+from tests.support.worker_register import register_worker
 
 # The page of recent changes shows committed ones only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,7 +120,7 @@ def test_experiment_with_any_time_is_shown_and_deleted(time: str, operator: Clie
     "column",
     [
         *("change.at", "token.at", "usage.hour", "usage.last_evaluated_at"),
-        *("usage_worker.started_at", "usage_worker.last_seen_at", "usage_worker.stopped_at"),
+        *("worker.started_at", "worker.last_seen_at", "worker.expected_by", "worker.stopped_at"),
     ],
 )
 def test_time_that_python_cannot_represent_is_refused_where_triggers_and_workers_write(
@@ -127,10 +128,10 @@ def test_time_that_python_cannot_represent_is_refused_where_triggers_and_workers
 ) -> None:
     table, name = column.split(".")
     rows("INSERT INTO flagstaff_usage VALUES (now(), 'a', true, 1, 1, now())")
-    rows("INSERT INTO flagstaff_usage_worker VALUES ('a', 'web', 1, now(), 60, 1, now(), now())")
+    register_worker(stopped=True)
     try:
         for time in ("infinity", "-infinity", "294276-12-31"):
             with pytest.raises(IntegrityError, match=f"flagstaff_{table}_{name}_check"):
                 rows(f"UPDATE flagstaff_{table} SET {name} = %s", time)
     finally:
-        rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_usage_worker")
+        rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_worker")

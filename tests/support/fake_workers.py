@@ -99,7 +99,7 @@ def join() -> Iterator[Join]:
 @pytest.fixture
 def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deletes reports of workers, and ignores this process, whose engine may report at any time."""
-    rows("DELETE FROM flagstaff_usage_worker")
+    rows("DELETE FROM flagstaff_worker")
     own = f" AND pid <> {os.getpid()}"
     monkeypatch.setattr(unlisted, "sql", lambda name: sql(name) + own)
 

@@ -16,8 +16,8 @@ from flagstaff.rollouts.models import (
     PlanEvent,
     SeenRegister,
     SignalCount,
-    SignalWorker,
 )
+from tests.support.worker_register import register_worker
 
 KEY = "new_checkout"
 STEPS = ["5:1h", "25:1h", "100:1h"]
@@ -116,13 +116,7 @@ def harm(key: str = KEY) -> None:
     fail(run_of(key), inside=False, users=20)
 
 
-def add_worker(*, last_seen: timedelta, worker: str = "web-1", stopped: bool = False) -> None:
+def add_worker(*, last_seen: timedelta, pid: int = 1, stopped: bool = False) -> None:
     """Writes a worker that flushes every second and was last seen so long ago."""
-    seen_at = ClockTimestamp() - last_seen
-    SignalWorker.objects.create(
-        worker=worker,
-        pid=1,
-        flush_interval=1,
-        last_seen_at=seen_at,
-        stopped_at=seen_at if stopped else None,
-    )
+    ago = last_seen.total_seconds()
+    register_worker("measurements", pid=pid, interval=1, seconds_ago=ago, stopped=stopped)

@@ -14,6 +14,7 @@ from flagstaff.cleanup.stale import assess_flags
 from flagstaff.models import FeatureFlag
 from tests.support.sql import rows
 from tests.support.terminals import delete_usage
+from tests.support.worker_register import register_worker
 
 KEY = "new_checkout"
 
@@ -63,8 +64,7 @@ def collect_usage(days: float = 90, *, until: float = 0, pid: int = 1) -> None:
     if pid == 1:
         delete_usage()
         evaluate("another", begin)
-    worker = "INSERT INTO flagstaff_usage_worker VALUES (%s, 'web-1', %s, %s, 60, 1, %s, NULL)"
-    rows(worker, str(pid), pid, begin, end)
+    register_worker(pid=pid, started_at=begin, at=end)
 
 
 def evaluate(key: str, at: datetime | float = 0, *, times: int = 1) -> None:

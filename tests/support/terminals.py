@@ -20,6 +20,7 @@ from django.utils.timezone import override
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support import sql
+from tests.support.worker_register import register_worker
 
 OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 REVIEWS, PAGE = "Reviews before everybody sees them", "One page instead of three"
@@ -134,8 +135,8 @@ def _reset_sequences() -> None:
 
 def delete_usage() -> None:
     """Deletes all usage. The lock makes an engine of this process wait until after the test."""
-    sql.rows("LOCK TABLE flagstaff_usage, flagstaff_usage_worker IN EXCLUSIVE MODE")
-    sql.rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_usage_worker")
+    sql.rows("LOCK TABLE flagstaff_usage, flagstaff_worker IN EXCLUSIVE MODE")
+    sql.rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_worker")
 
 
 def _create_usage() -> None:
@@ -156,5 +157,4 @@ def _create_usage() -> None:
             "VALUES (%s, %s, %s, %s, %s, %s)",
             *(hour, *row, OPENED),
         )
-    worker = "INSERT INTO flagstaff_usage_worker VALUES ('shop', 'web-1', 7, %s, 60, 1, %s, %s)"
-    sql.rows(worker, hour, OPENED, OPENED)
+    register_worker(pid=7, started_at=hour, at=OPENED, stopped=True)

@@ -40,7 +40,7 @@ class FlagUsage:
 def flag_usage(key: str, *, since: datetime, lost_since: datetime) -> FlagUsage:
     """Returns the usage since the start of an hour, without evaluations before the flag existed.
 
-    `lost` counts workers that were last seen since `lost_since`. One query. The tables must exist,
+    `lost` counts workers that were lost since `lost_since`. One query. The tables must exist,
     and no row may be hidden.
     """
     connection = connections[conf.database]

@@ -6,23 +6,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.utils import timezone
 
 from flagstaff._engine.usage_tables import usage_tables
+from flagstaff._engine.worker_register import LostWorker, delete_in_batches, lost_workers
 from flagstaff._tables.names import fill, sql
 
 __all__ = [
     "HourlyUsage",
-    "LostWorker",
     "Usage",
     "prune_usage",
     "prune_usage_in_batches",
     "usage",
 ]
-
-# The rows that one transaction deletes.
-_BATCH = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,19 +34,6 @@ class HourlyUsage:
     false_count: int
     #: The time of the last evaluation, at most one USAGE_INTERVAL too late.
     last_evaluated_at: datetime
-
-
-@dataclass(frozen=True)
-class LostWorker:
-    """A worker that stopped without its last report.
-
-    Its usage after `last_seen_at` may be missing.
-    """
-
-    host: str
-    pid: int
-    started_at: datetime
-    last_seen_at: datetime
 
 
 @dataclass(frozen=True)
@@ -93,8 +76,7 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
         period = cursor.fetchone()
         cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
         hours = tuple(HourlyUsage(*row) for row in cursor.fetchall())
-        cursor.execute(fill(sql("lost_workers_v1"), names), [first])
-        return Usage(hours, tuple(LostWorker(*row) for row in cursor.fetchall()), *period)
+    return Usage(hours, lost_workers("usage", since=first), *period)
 
 
 def prune_usage(older_than: timedelta) -> int:
@@ -112,10 +94,4 @@ def prune_usage_in_batches(before: datetime) -> Iterator[int]:
     A caller may stop between two batches. Raises NoUsageError as `usage` does.
     """
     connection, names = usage_tables()
-    statement = fill(sql("prune_usage_v1"), names)
-    deleted = _BATCH
-    while deleted == _BATCH:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute(statement, {"before": before, "batch": _BATCH})
-            deleted = int(cursor.fetchone()[0])
-        yield deleted
+    yield from delete_in_batches(connection, fill(sql("prune_usage_v1"), names), before)

@@ -21,6 +21,6 @@ def usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
     """
     connection = connections[conf.database]
     names = own_names(connection)
-    if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
+    if reason := why_unavailable(connection, names["usage_table"], names["worker_table"]):
         raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
     return connection, names

@@ -83,7 +83,7 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "token_table": quote("flagstaff_token"),
         "change_table": quote("flagstaff_change"),
         "usage_table": quote("flagstaff_usage"),
-        "usage_worker_table": quote("flagstaff_usage_worker"),
+        "worker_table": quote("flagstaff_worker"),
         "receiver_table": quote("flagstaff_receiver"),
         "delivery_table": quote("flagstaff_delivery"),
     }

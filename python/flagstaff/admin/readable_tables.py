@@ -12,7 +12,7 @@ from flagstaff.conf import conf
 
 __all__ = ["can_read"]
 
-_TABLES = ("change_table", "usage_table", "usage_worker_table")
+_TABLES = ("change_table", "usage_table", "worker_table")
 # The attribute of a request.
 _READABLE = "flagstaff_readable_tables"
 

@@ -23,7 +23,7 @@ from flagstaff.conf import conf
 
 __all__ = ["facts_of_flags"]
 
-_TABLES = ("change_table", "usage_table", "usage_worker_table")
+_TABLES = ("change_table", "usage_table", "worker_table")
 
 
 def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:

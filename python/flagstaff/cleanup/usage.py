@@ -40,7 +40,7 @@ def evaluations_of(
     """
     connection = connections[conf.database]
     names = own_names(connection)
-    tables = names["usage_table"], names["usage_worker_table"]
+    tables = names["usage_table"], names["worker_table"]
     reason = None if is_readable else why_unavailable(connection, *tables)
     if reason:
         problem = _("usage is not available; %(reason)s") % {"reason": reason}

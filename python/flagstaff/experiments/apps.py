@@ -35,7 +35,6 @@ _TABLES = {
     "experiment_table": "Experiment",
     "exposure_table": "Exposure",
     "lost_exposures_table": "LostExposures",
-    "exposure_worker_table": "ExposureWorker",
 }
 
 

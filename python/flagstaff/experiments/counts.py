@@ -9,6 +9,7 @@ from datetime import date, datetime, timezone
 
 from django.db import DataError, ProgrammingError, connections
 
+from flagstaff._engine.worker_register import lost_workers
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
@@ -113,7 +114,7 @@ def count(experiment: Experiment, moves: Moves | None = None) -> Counts:
         moved=left_out["moved"],
         lost=lost.count if lost else 0,
         left_out=lost.left_out if lost else 0,
-        lost_workers=_lost_workers(experiment),
+        lost_workers=len(lost_workers("exposures", since=experiment.started_at)),
         mismatch_p_value=sequential,
         chi_square_p_value=last,
         days=_days(full, variants),
@@ -223,13 +224,3 @@ def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Co
                 hour.units[phase, variant] = number
                 hour.returned[variant] += returned
     return [hours[at] for at in sorted(hours)], left_out
-
-
-def _lost_workers(experiment: Experiment) -> int:
-    connection = connections[conf.database]
-    query = fill(
-        sql("lost_exposure_workers_v1", "flagstaff.experiments"), optional_names(connection)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(query, [experiment.started_at])
-        return int(cursor.fetchone()[0])

@@ -6,7 +6,7 @@ worker's clock, which also stamps most of what metrics read.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import models
@@ -22,7 +22,6 @@ __all__ = [
     "Experiment",
     "ExperimentEvent",
     "Exposure",
-    "ExposureWorker",
     "LostExposures",
     "Method",
     "Phase",
@@ -256,28 +255,3 @@ class LostExposures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} exposures"
-
-
-class ExposureWorker(models.Model):
-    """A worker that writes exposures. It is lost if it stops without its last report."""
-
-    worker: models.Field[Any, str] = models.TextField(primary_key=True)
-    host: models.Field[Any, str] = models.TextField(default="", db_default="")
-    pid: models.Field[Any, int] = models.BigIntegerField()
-    started_at: models.Field[Any, datetime] = TimeField(db_default=Now())
-    flush_interval: models.Field[Any, float] = models.FloatField()
-    #: The number of its last flush.
-    sequence: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
-    last_seen_at: models.Field[Any, datetime] = TimeField(db_default=Now())
-    stopped_at: models.Field[Any, datetime | None] = TimeField(null=True)
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.worker
-
-    @property
-    def interval(self) -> timedelta:
-        """The time between two of its flushes."""
-        return timedelta(seconds=self.flush_interval)

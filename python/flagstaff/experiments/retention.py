@@ -12,7 +12,7 @@ from django.utils import timezone
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
-from flagstaff.experiments.models import Experiment, ExposureWorker, State
+from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.rows import locked
 from flagstaff.experiments.shipping import frozen_report
 
@@ -56,8 +56,6 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
         for count in _delete(pk) if is_ended else ():
             deleted += count
             yield count
-    workers = ExposureWorker.objects.using(conf.database)
-    workers.filter(last_seen_at__lt=before, stopped_at__isnull=False).delete()
     if problems:
         raise ExperimentError(f"{deleted:,} exposures were deleted, but {'; '.join(problems)}")
 

@@ -28,7 +28,6 @@ _TABLES = {
     "seen_register_table": "SeenRegister",
     "failed_unit_table": "FailedUnit",
     "failed_network_table": "FailedNetwork",
-    "signal_worker_table": "SignalWorker",
 }
 
 

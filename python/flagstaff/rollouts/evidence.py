@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 from django.db.models import Count, Max, Q, Sum
 
+from flagstaff._engine.worker_register import LostWorker, lost_workers
 from flagstaff.conf import conf
-from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, SignalWorker, StepRun
+from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, Evidence, GuardCounts
 from flagstaff.rollouts.statistics import cardinality, share_error
 
 __all__ = ["has_lost_for_good", "read_evidence"]
 
-# A worker is lost after so many intervals between two flushes without one.
-_INTERVALS = 3
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)
 
@@ -61,21 +60,12 @@ def has_lost_for_good(run: StepRun, now: datetime) -> bool:
     Then the run will never be complete, and a new one can be.
     """
     lost = _lost_workers(run, now)
-    return bool(lost) and all(_expected_by(worker) < now - _RETURN for worker in lost)
+    return bool(lost) and all(worker.expected_by < now - _RETURN for worker in lost)
 
 
-def _lost_workers(run: StepRun, now: datetime) -> list[SignalWorker]:
-    """Returns the workers that stopped during the run without their last report.
-
-    A worker that was lost before the run has no part in its counts.
-    """
-    running = SignalWorker.objects.using(conf.database).filter(stopped_at=None)
-    return [worker for worker in running if run.started_at <= _expected_by(worker) < now]
-
-
-def _expected_by(worker: SignalWorker) -> datetime:
-    """Returns the time at which the next report of a worker is late."""
-    return worker.last_seen_at + _INTERVALS * worker.interval
+def _lost_workers(run: StepRun, now: datetime) -> tuple[LostWorker, ...]:
+    # A worker that was lost before the run has no part in its counts.
+    return lost_workers("measurements", since=run.started_at, now=now)
 
 
 def _users(run: StepRun) -> tuple[_Sides, float]:

@@ -6,7 +6,7 @@ All times are those of the database's clock.
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import models
@@ -27,7 +27,6 @@ __all__ = [
     "PlanEvent",
     "SeenRegister",
     "SignalCount",
-    "SignalWorker",
     "State",
     "StepRun",
     "new_salt",
@@ -311,28 +310,3 @@ class FailedNetwork(models.Model):
 
     def __str__(self) -> str:
         return f"guard {self.guard}: network {self.network}"
-
-
-class SignalWorker(models.Model):
-    """A worker that writes signals. It is lost if it stops without its last report."""
-
-    worker: models.Field[Any, str] = models.TextField(primary_key=True)
-    host: models.Field[Any, str] = models.TextField(default="", db_default="")
-    pid: models.Field[Any, int] = models.BigIntegerField()
-    started_at: models.Field[Any, datetime] = TimeField(db_default=Now())
-    flush_interval: models.Field[Any, float] = models.FloatField()
-    #: The number of its last flush.
-    sequence: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
-    last_seen_at: models.Field[Any, datetime] = TimeField(db_default=Now())
-    stopped_at: models.Field[Any, datetime | None] = TimeField(null=True)
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.worker
-
-    @property
-    def interval(self) -> timedelta:
-        """The time between two of its flushes."""
-        return timedelta(seconds=self.flush_interval)

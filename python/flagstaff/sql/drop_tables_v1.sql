@@ -1,7 +1,7 @@
--- Reverses tokens_v1, barrier_function_v1, history_v1, usage_v1 and webhooks_v1. CASCADE also drops
--- every trigger that calls the functions: left on a table, such a trigger would make all writes to
--- it fail.
--- Workers that still run cannot flush their usage, and log it once.
+-- Reverses tokens_v1, barrier_function_v1, history_v1, usage_v1, worker_register_v1 and webhooks_v1.
+-- CASCADE also drops every trigger that calls the functions: left on a table, such a trigger would
+-- make all writes to it fail.
+-- Workers that still run cannot write their reports, and log it once.
 DROP FUNCTION IF EXISTS {schema}.flagstaff_row_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_allowed_users_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_groups_v1() CASCADE;
@@ -11,7 +11,7 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char") CASCADE;
 DROP TABLE IF EXISTS {delivery_table};
 DROP TABLE IF EXISTS {receiver_table};
-DROP TABLE IF EXISTS {usage_worker_table};
+DROP TABLE IF EXISTS {worker_table};
 DROP TABLE IF EXISTS {usage_table};
 DROP TABLE IF EXISTS {change_table};
 DROP TABLE IF EXISTS {token_table};

@@ -2,13 +2,11 @@
 -- usage_period_v1 has it, and the number of workers that were lost since a time. Without usage, one
 -- row has the period only.
 WITH workers AS (
-    SELECT last_seen_at, flush_interval, stopped_at,
-        stopped_at IS NULL AND last_seen_at OPERATOR(pg_catalog.>=) (
-            pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(
-                secs => (2 OPERATOR(pg_catalog.*) flush_interval) OPERATOR(pg_catalog.+) 10
-            )
-        ) AS reports
-    FROM {usage_worker_table}
+    SELECT last_seen_at, flush_interval, expected_by, stopped_at,
+        stopped_at IS NULL
+            AND expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp() AS reports
+    FROM {worker_table}
+    WHERE report OPERATOR(pg_catalog.=) 'usage'
 ), period AS (
     SELECT
         (SELECT pg_catalog.min(hour) FROM {usage_table}) AS since,
@@ -18,7 +16,7 @@ WITH workers AS (
         pg_catalog.max(flush_interval) FILTER (WHERE reports) AS flush_interval,
         pg_catalog.count(*) FILTER (
             WHERE stopped_at IS NULL AND NOT reports
-                AND last_seen_at OPERATOR(pg_catalog.>=) %s::timestamptz
+                AND expected_by OPERATOR(pg_catalog.>=) %s::timestamptz
         ) AS lost
     FROM workers
 )

@@ -1,28 +1,14 @@
 -- Adds the exposures that a worker has recorded since its last flush. A unit is in the table once
 -- for each variant that it has met, whatever process it met it in; the first time stays. `returned`
--- is set once, when the cookie of a visitor has come back. A flush
--- with an unknown outcome is repeated, so losses are not added unless the sequence is higher than
--- that of the last one. Exposures of experiments that were deleted meanwhile are left out. All
--- workers write the rows in the same order, so that they cannot deadlock.
-WITH accepted AS (
-    INSERT INTO {exposure_worker_table} AS w
-        (worker, host, pid, started_at, flush_interval, sequence, last_seen_at, stopped_at)
-    VALUES (
-        $1, $2, $3, pg_catalog.to_timestamp($4), $5, $6, pg_catalog.clock_timestamp(),
-        CASE WHEN $7 THEN pg_catalog.clock_timestamp() END
-    )
-    ON CONFLICT (worker) DO UPDATE SET
-        sequence = EXCLUDED.sequence,
-        last_seen_at = EXCLUDED.last_seen_at,
-        stopped_at = EXCLUDED.stopped_at
-    WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
-    RETURNING w.worker
-), lost AS (
+-- is set once, when the cookie of a visitor has come back. A flush that was accepted before adds
+-- nothing: see accept_flush_v1. Exposures of experiments that were deleted meanwhile are left out.
+-- All workers write the rows in the same order, so that they cannot deadlock.
+WITH {accepted}, lost AS (
     INSERT INTO {lost_exposures_table} AS l (experiment_id, count, left_out)
     SELECT e.id, n.count, n.left_out
     FROM accepted CROSS JOIN ROWS FROM (
-        pg_catalog.unnest($15::text[]), pg_catalog.unnest($16::bigint[]),
-        pg_catalog.unnest($19::bigint[])
+        pg_catalog.unnest($16::text[]), pg_catalog.unnest($17::bigint[]),
+        pg_catalog.unnest($20::bigint[])
     ) AS n (experiment, count, left_out)
     JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
     ORDER BY e.id
@@ -39,11 +25,11 @@ SELECT
     pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at)),
     pg_catalog.bool_or(n.returned)
 FROM accepted CROSS JOIN ROWS FROM (
-    pg_catalog.unnest($8::text[]), pg_catalog.unnest($9::integer[]),
-    pg_catalog.unnest($10::integer[]), pg_catalog.unnest($11::text[]),
-    pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::text[]),
-    pg_catalog.unnest($14::float8[]), pg_catalog.unnest($17::integer[]),
-    pg_catalog.unnest($18::boolean[])
+    pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::integer[]),
+    pg_catalog.unnest($11::integer[]), pg_catalog.unnest($12::text[]),
+    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::text[]),
+    pg_catalog.unnest($15::float8[]), pg_catalog.unnest($18::integer[]),
+    pg_catalog.unnest($19::boolean[])
 ) AS n (experiment, shuffle, phase, variant, unit, user_pk, at, bucket, returned)
 JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
 GROUP BY e.id, n.shuffle, n.unit, n.variant

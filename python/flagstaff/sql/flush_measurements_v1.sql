@@ -1,24 +1,10 @@
--- Adds what a worker has measured for rollout plans since its last flush. A flush with an unknown
--- outcome is repeated, so nothing is added unless the sequence is higher than that of the last one.
--- Runs that were deleted meanwhile are left out. All workers write the rows in the same order, so
--- that they cannot deadlock.
-WITH accepted AS (
-    INSERT INTO {signal_worker_table} AS w
-        (worker, host, pid, started_at, flush_interval, sequence, last_seen_at, stopped_at)
-    VALUES (
-        $1, $2, $3, pg_catalog.to_timestamp($4), $5, $6, pg_catalog.clock_timestamp(),
-        CASE WHEN $7 THEN pg_catalog.clock_timestamp() END
-    )
-    ON CONFLICT (worker) DO UPDATE SET
-        sequence = EXCLUDED.sequence,
-        last_seen_at = EXCLUDED.last_seen_at,
-        stopped_at = EXCLUDED.stopped_at
-    WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
-    RETURNING w.worker
-), runs AS MATERIALIZED (
+-- Adds what a worker has measured for rollout plans since its last flush, if it is accepted: see
+-- accept_flush_v1. Runs that were deleted meanwhile are left out. All workers write the rows in the
+-- same order, so that they cannot deadlock.
+WITH {accepted}, runs AS MATERIALIZED (
     SELECT r.id, r.started_at FROM accepted CROSS JOIN {step_run_table} AS r
     WHERE r.id OPERATOR(pg_catalog.=) ANY (
-        $8::bigint[] OPERATOR(pg_catalog.||) $13::bigint[] OPERATOR(pg_catalog.||) $18::bigint[]
+        $9::bigint[] OPERATOR(pg_catalog.||) $14::bigint[] OPERATOR(pg_catalog.||) $19::bigint[]
     )
 ), full_guards AS MATERIALIZED (
     -- A limit per run and guard: more users would not change what the guard decides.
@@ -32,9 +18,9 @@ WITH accepted AS (
     INSERT INTO {signal_count_table} AS c (run_id, inside, kind, number, count)
     SELECT n.run, n.inside, n.kind, n.number, n.count
     FROM ROWS FROM (
-        pg_catalog.unnest($8::bigint[]), pg_catalog.unnest($9::boolean[]),
-        pg_catalog.unnest($10::text[]), pg_catalog.unnest($11::smallint[]),
-        pg_catalog.unnest($12::bigint[])
+        pg_catalog.unnest($9::bigint[]), pg_catalog.unnest($10::boolean[]),
+        pg_catalog.unnest($11::text[]), pg_catalog.unnest($12::smallint[]),
+        pg_catalog.unnest($13::bigint[])
     ) AS n (run, inside, kind, number, count)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     ORDER BY n.run, n.inside, n.kind, n.number
@@ -44,9 +30,9 @@ WITH accepted AS (
     INSERT INTO {seen_register_table} AS s (run_id, inside, left_out, register, rank)
     SELECT n.run, n.inside, n.left_out, n.register, n.rank
     FROM ROWS FROM (
-        pg_catalog.unnest($13::bigint[]), pg_catalog.unnest($14::boolean[]),
-        pg_catalog.unnest($15::boolean[]), pg_catalog.unnest($16::smallint[]),
-        pg_catalog.unnest($17::smallint[])
+        pg_catalog.unnest($14::bigint[]), pg_catalog.unnest($15::boolean[]),
+        pg_catalog.unnest($16::boolean[]), pg_catalog.unnest($17::smallint[]),
+        pg_catalog.unnest($18::smallint[])
     ) AS n (run, inside, left_out, register, rank)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     ORDER BY n.run, n.inside, n.left_out, n.register
@@ -58,9 +44,9 @@ WITH accepted AS (
         pg_catalog.to_timestamp(n.drawn_at) OPERATOR(pg_catalog.>=)
             pg_catalog.date_trunc('second', runs.started_at) AS is_new
     FROM ROWS FROM (
-        pg_catalog.unnest($18::bigint[]), pg_catalog.unnest($19::smallint[]),
-        pg_catalog.unnest($20::bigint[]), pg_catalog.unnest($21::boolean[]),
-        pg_catalog.unnest($22::integer[]), pg_catalog.unnest($23::bigint[])
+        pg_catalog.unnest($19::bigint[]), pg_catalog.unnest($20::smallint[]),
+        pg_catalog.unnest($21::bigint[]), pg_catalog.unnest($22::boolean[]),
+        pg_catalog.unnest($23::integer[]), pg_catalog.unnest($24::bigint[])
     ) AS n (run, guard, unit, inside, network, drawn_at)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     WHERE NOT EXISTS (

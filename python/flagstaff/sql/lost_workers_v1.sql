@@ -1,11 +1,10 @@
--- Lost workers: they did not report their end, and have missed a flush.
-SELECT host, pid, started_at, last_seen_at
-FROM {usage_worker_table}
-WHERE stopped_at IS NULL
-    AND last_seen_at OPERATOR(pg_catalog.<) (
-        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(
-            secs => (2 OPERATOR(pg_catalog.*) flush_interval) OPERATOR(pg_catalog.+) 10
-        )
-    )
-    AND last_seen_at OPERATOR(pg_catalog.>=) coalesce(%s, '-infinity'::timestamptz)
+-- The workers that were lost for a report: at a time, or now, their next flush was late, and they had
+-- not reported their end. Those whose flush was late before the other time are left out.
+SELECT host, pid, started_at, last_seen_at, expected_by
+FROM {worker_table}
+WHERE report OPERATOR(pg_catalog.=) %(report)s
+    AND stopped_at IS NULL
+    AND expected_by OPERATOR(pg_catalog.<)
+        coalesce(%(now)s::timestamptz, pg_catalog.clock_timestamp())
+    AND expected_by OPERATOR(pg_catalog.>=) coalesce(%(since)s, '-infinity'::timestamptz)
 ORDER BY last_seen_at, host, pid

@@ -1,19 +1,16 @@
 -- Deletes a number of the hours that ended before a time, and the workers that were last seen before
 -- it. A worker stays for a day, because it may repeat its last flush, which needs its sequence.
 WITH deleted_workers AS (
-    DELETE FROM {usage_worker_table}
-    WHERE last_seen_at OPERATOR(pg_catalog.<) least(
+    DELETE FROM {worker_table}
+    WHERE report OPERATOR(pg_catalog.=) 'usage' AND last_seen_at OPERATOR(pg_catalog.<) least(
         %(before)s::timestamptz, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '1 day'
     )
-), deleted AS (
-    DELETE FROM {usage_table}
-    WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-        SELECT ctid FROM {usage_table}
-        WHERE hour OPERATOR(pg_catalog.<=)
-            (%(before)s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour')
-        ORDER BY hour LIMIT %(batch)s
-        FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING 1
 )
-SELECT pg_catalog.count(*) FROM deleted
+DELETE FROM {usage_table}
+WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+    SELECT ctid FROM {usage_table}
+    WHERE hour OPERATOR(pg_catalog.<=)
+        (%(before)s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour')
+    ORDER BY hour LIMIT %(batch)s
+    FOR UPDATE SKIP LOCKED
+))

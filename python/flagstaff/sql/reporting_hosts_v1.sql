@@ -4,4 +4,5 @@ SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 THEN coalesce(
         FILTER (WHERE last_seen_at OPERATOR(pg_catalog.>=) %s),
     '{}'
 ) END
-FROM {usage_worker_table}
+FROM {worker_table}
+WHERE report OPERATOR(pg_catalog.=) 'usage'

@@ -4,12 +4,10 @@
 -- Only workers that have missed no flush still report; all others are lost.
 WITH workers AS (
     SELECT last_seen_at, flush_interval,
-        stopped_at IS NULL AND last_seen_at OPERATOR(pg_catalog.>=) (
-            pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(
-                secs => (2 OPERATOR(pg_catalog.*) flush_interval) OPERATOR(pg_catalog.+) 10
-            )
-        ) AS reports
-    FROM {usage_worker_table}
+        stopped_at IS NULL
+            AND expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp() AS reports
+    FROM {worker_table}
+    WHERE report OPERATOR(pg_catalog.=) 'usage'
 )
 SELECT
     (SELECT pg_catalog.min(hour) FROM {usage_table}),

@@ -68,6 +68,7 @@ impl Columns {
 
 impl Report for Exposures {
     type Columns = Columns;
+    const KIND: &'static str = "exposures";
     const NAME: &'static str = "exposures of experiments";
     const THREAD: &'static str = "flagstaff-expose";
     const KEEPS_REFUSED: bool = true;

@@ -84,6 +84,7 @@ impl Columns {
 
 impl Report for Measurements {
     type Columns = Columns;
+    const KIND: &'static str = "measurements";
     const NAME: &'static str = "measurements of rollout plans";
     const THREAD: &'static str = "flagstaff-measure";
     // Without it a step could pass although failures are missing.

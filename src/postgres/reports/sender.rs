@@ -1,7 +1,8 @@
 //! Writes what a worker has collected, each part of it once.
 //!
-//! A flush is one statement. It carries the name of this engine and a sequence number, so a flush
-//! with an unknown outcome is sent again unchanged: the server applies each number once.
+//! A flush is one statement, which begins with `accept_flush_v1.sql`. It carries the name of this
+//! sender and a sequence number, so a flush with an unknown outcome is sent again unchanged: the
+//! server applies each number once.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Stop, channel};
@@ -38,6 +39,8 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) trait Report {
     /// The parameters of one flush.
     type Columns: Send + Sync + 'static;
+    /// Its kind in the register of workers.
+    const KIND: &'static str;
     /// What is written, for errors.
     const NAME: &'static str;
     /// The name of the thread that writes.
@@ -74,7 +77,8 @@ struct Flush<C> {
     is_last: bool,
 }
 
-/// Identifies an engine in the tables. The name is never used twice.
+/// Identifies a sender in the register of workers. Its name is never used twice: a thread that could
+/// not be started is replaced by one whose numbers begin at 1 again.
 #[derive(Debug)]
 struct Writer {
     name: String,
@@ -230,6 +234,7 @@ async fn write<R: Report>(
     client.batch_execute(BEGIN).await.map_err(failed)?;
     let mut parameters: Vec<Parameter<'_>> = vec![
         (&writer.name, Type::TEXT),
+        (&R::KIND, Type::TEXT),
         (&context.host, Type::TEXT),
         (&pid, Type::INT8),
         (&writer.started, Type::INT8),

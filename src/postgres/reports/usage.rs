@@ -15,6 +15,7 @@ use crate::postgres::status::StatusReport;
 
 impl Report for Counts {
     type Columns = Columns;
+    const KIND: &'static str = "usage";
     const NAME: &'static str = "usage";
     const THREAD: &'static str = "flagstaff-flush";
     const KEEPS_REFUSED: bool = false;

@@ -27,6 +27,7 @@ from tests.support.admin_pages import (
 from tests.support.plan_pages import text_of
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage
+from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -56,10 +57,7 @@ def keys(html: str) -> list[str]:
 def usage() -> None:
     """A worker that reports."""
     delete_usage()
-    execute(
-        "INSERT INTO flagstaff_usage_worker "
-        "VALUES ('1', 'web-1', 1, now(), 60, 1, now() - interval '20 seconds', NULL)"
-    )
+    register_worker(seconds_ago=20)
 
 
 def test_page_lists_keys_with_their_counts_the_last_first(operator: Client) -> None:

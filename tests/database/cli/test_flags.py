@@ -149,7 +149,7 @@ def test_create_warns_of_a_key_that_differs_in_case() -> None:
 def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     rows(
         "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z';"
-        "UPDATE flagstaff_usage_worker SET last_seen_at = now()"
+        "UPDATE flagstaff_worker SET last_seen_at = now()"
     )
     summary = "On for 25 % of all users and 1 allowed user."
     usage = (
@@ -217,7 +217,7 @@ def test_list_sorted_by_evaluation_shows_the_time() -> None:
         "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = now();"
         "UPDATE flagstaff_usage SET last_evaluated_at = now() + interval '1 s' "
         "WHERE key = 'new_checkout';"
-        "UPDATE flagstaff_usage_worker SET last_seen_at = now()"
+        "UPDATE flagstaff_worker SET last_seen_at = now()"
     )
     first, second, third, *_ = document("list", "--sort", "evaluated")
     assert (first["key"], second["key"]) == ("new_checkout", "dark_mode")

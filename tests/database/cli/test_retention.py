@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import changes
-from flagstaff._engine import usage
+from flagstaff._engine import worker_register
 from flagstaff.cli.support import retention
 from flagstaff.cli.support.retention import RetentionJob
 from flagstaff.history import retention as history_retention
@@ -21,6 +21,7 @@ from flagstaff.models import Change
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import age_history, evaluate, make_flag
 from tests.support.terminals import delete_usage, document, flags
+from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -72,6 +73,13 @@ def test_usage_days_delete_old_hours(settings: Any) -> None:
     assert rows("SELECT count(*) FROM flagstaff_usage") == [(2,)]
 
 
+def test_workers_that_ended_yesterday_are_deleted_without_a_setting() -> None:
+    for report in ("usage", "measurements", "exposures"):
+        register_worker(report, seconds_ago=90_000, stopped=True)
+    assert flags("run-jobs").out == "workers\t2\t\n"
+    assert "retention" not in document("run-jobs")
+
+
 def test_run_stops_when_its_time_is_over_and_the_next_one_goes_on(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +95,7 @@ def test_run_stops_when_its_time_is_over_and_the_next_one_goes_on(
 
 
 def test_stopped_run_deletes_one_batch(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "_BATCH", 1)
+    monkeypatch.setattr(worker_register, "_BATCH", 1)
     for days in (100, 110, 120):
         evaluate("new_checkout", days)
     keep(settings, USAGE_DAYS=90)

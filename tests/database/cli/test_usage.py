@@ -15,25 +15,19 @@ from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
 from tests.support.sql import rows
 from tests.support.terminals import OPENED, Ran, delete_usage, flags, open_shop
+from tests.support.worker_register import register_worker
 
 pytestmark = pytest.mark.django_db
 
+DAY = 86_400
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-
-
-def create_worker(pid: int, ago: str, *, stopped: bool = False) -> None:
-    rows(
-        "INSERT INTO flagstaff_usage_worker "
-        "VALUES (%s, 'web-1', %s, now(), 60, 1, now() - %s::interval, %s)",
-        *(str(pid), pid, ago, timezone.now() if stopped else None),
-    )
 
 
 def test_lost_workers_are_listed() -> None:
     delete_usage()
-    create_worker(1, "1 hour", stopped=True)
-    create_worker(2, "125 seconds")
-    create_worker(3, "135 seconds")
+    register_worker(pid=1, seconds_ago=3600, stopped=True)
+    register_worker(pid=2, seconds_ago=125)
+    register_worker(pid=3, seconds_ago=135)
     assert [worker.pid for worker in usage().lost] == [3]
     ran = flags("usage")
     assert (ran.status, ran.out) == (0, "")
@@ -47,10 +41,10 @@ def test_lost_workers_are_listed() -> None:
 @pytest.mark.parametrize("verb", ["usage", "unknown"])
 def test_period_of_the_counts_is_printed(verb: str) -> None:
     open_shop()
-    create_worker(1, "20 seconds")
-    create_worker(2, "50 seconds")
-    create_worker(3, "1 hour", stopped=True)
-    create_worker(4, "2 hours")
+    register_worker(pid=1, seconds_ago=20)
+    register_worker(pid=2, seconds_ago=50)
+    register_worker(pid=3, seconds_ago=3600, stopped=True)
+    register_worker(pid=4, seconds_ago=7200)
     found = usage()
     assert found.until is not None
     assert timedelta(seconds=50) <= timezone.now() - found.until < timedelta(seconds=60)
@@ -62,7 +56,7 @@ def test_period_of_the_counts_is_printed(verb: str) -> None:
 
 def test_period_begins_with_the_days_that_are_asked_for() -> None:
     rows("INSERT INTO flagstaff_usage VALUES (now() - interval '9 days', 'a', true, 1, 1, now())")
-    create_worker(1, "1 second")
+    register_worker(seconds_ago=1)
     first = timezone.now() - timedelta(days=2)
     period = flags("usage", "--days", "2", "--json").err.splitlines()[-1]
     assert period.startswith(f"counted from {first:%Y-%m-%d %H:}")
@@ -125,9 +119,9 @@ def test_prune_deletes_old_hours_and_keeps_live_workers() -> None:
     open_shop()
     rows("UPDATE flagstaff_usage SET hour = now() - '90 days 59 minutes'::interval")
     rows("UPDATE flagstaff_usage SET hour = now() - '91 days'::interval WHERE key = 'dark_mode'")
-    create_worker(1, "91 days", stopped=True)
-    create_worker(2, "91 days")
-    create_worker(3, "2 hours")
+    register_worker(pid=1, seconds_ago=91 * DAY, stopped=True)
+    register_worker(pid=2, seconds_ago=91 * DAY)
+    register_worker(pid=3, seconds_ago=7200)
     ran = flags("usage", "--prune", "--older-than", "90", "--yes")
     assert ran == Ran(0, "", "deleted 1 usage entry\n")
     assert "dark_mode" not in {hour.key for hour in usage().hours}

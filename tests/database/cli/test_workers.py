@@ -12,6 +12,7 @@ from tests.support.fake_workers import Join, join, no_reports, other_token_table
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows as query
 from tests.support.terminals import document, flags, rows, typed
+from tests.support.worker_register import register_worker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -83,10 +84,10 @@ def test_workers_counts_those_of_another_project(join: Join, other_token_table: 
 def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None:
     assert flags("workers").err == "No worker is connected.\n"
     for number in range(3):
-        report(f"web-{number}")
+        register_worker(host=f"web-{number}", pid=7, execute=query)
     # These have ended, or have missed a flush.
-    report("web-3", stopped="now()")
-    report("web-4", seconds_ago=131)
+    register_worker(host="web-3", pid=7, stopped=True, execute=query)
+    register_worker(host="web-4", pid=7, seconds_ago=131, execute=query)
     try:
         ran = flags("workers")
         assert ran.err.splitlines()[0] == "The server lists no worker."
@@ -94,18 +95,7 @@ def test_workers_counts_those_that_report_and_are_not_listed(join: Join) -> None
         join("web-1", pid=7).load()
         assert "2 more workers have reported in the last minutes: they poll" in flags("workers").err
     finally:
-        query("DELETE FROM flagstaff_usage_worker")
-
-
-def report(host: str, *, seconds_ago: int = 0, stopped: str = "NULL") -> None:
-    """Reports the counts of a worker, as one behind a pooler does."""
-    query(
-        "INSERT INTO flagstaff_usage_worker (worker, host, pid, started_at, flush_interval, "
-        "sequence, last_seen_at, stopped_at) SELECT gen_random_uuid(), %s, 7, now(), 60, 1, "
-        f"now() - make_interval(secs => %s), {stopped}",
-        host,
-        seconds_ago,
-    )
+        query("DELETE FROM flagstaff_worker")
 
 
 def test_workers_on_other_databases_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

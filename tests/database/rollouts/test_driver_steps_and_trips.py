@@ -24,7 +24,6 @@ from flagstaff.rollouts.models import (
     PlanEvent,
     SeenRegister,
     SignalCount,
-    SignalWorker,
     State,
     StepRun,
 )
@@ -49,6 +48,7 @@ from tests.support.rollouts import (
     see_enough,
 )
 from tests.support.sql import Tokens, rows
+from tests.support.worker_register import age_workers
 
 pytestmark = pytest.mark.django_db
 
@@ -173,15 +173,13 @@ def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> 
     see_enough()
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     add_worker(last_seen=timedelta(minutes=11))
-    add_worker(last_seen=timedelta(minutes=9, seconds=50), worker="web-2")
+    add_worker(last_seen=timedelta(minutes=9, seconds=50), pid=2)
     end_dwell_time()
     run()
     assert plan_of().state == State.HOLDING
     assert last_event().figures["lost_workers"] == 2
-    add_worker(last_seen=timedelta(minutes=9), worker="web-3", stopped=True)
-    SignalWorker.objects.filter(worker="web-2").update(
-        last_seen_at=ClockTimestamp() - timedelta(minutes=11)
-    )
+    add_worker(last_seen=timedelta(minutes=9), pid=3, stopped=True)
+    age_workers(60, pid=2)
     before = run_of()
     report = run()
     assert (report.event, report.state, report.step, rollout()) == ("continued", "running", 1, 5)
@@ -216,7 +214,7 @@ def test_lost_counts_do_not_keep_a_guard_from_tripping(started: None) -> None:
 
 @pytest.mark.parametrize(
     ("last_seen", "stopped", "expected"),
-    [(3.2, False, 5), (3.2, True, 25), (2, False, 25), (7200, False, 25)],
+    [(13, False, 5), (13, True, 25), (2, False, 25), (7200, False, 25)],
     ids=["lost", "stopped cleanly", "still reporting", "lost before this step"],
 )
 def test_worker_that_was_lost_in_the_step_holds_it(

@@ -411,7 +411,6 @@ def test_engine_knows_the_tables() -> None:
     tables = ("plan", "step_run", "signal_count", "seen_register", "failed_unit", "failed_network")
     for table in tables:
         assert names[f"{table}_table"] == f'"flagstaff_rollouts_{table.replace("_", "")}"'
-    assert names["signal_worker_table"] == '"flagstaff_rollouts_signalworker"'
 
 
 def messages() -> list[CheckMessage]:
@@ -451,7 +450,7 @@ def test_missing_or_disabled_trigger_is_reported(statement: str) -> None:
 
 
 def test_missing_table_is_reported_with_the_command() -> None:
-    rows("DROP TABLE flagstaff_rollouts_signalworker")
+    rows("DROP TABLE flagstaff_rollouts_failednetwork")
     [message] = messages()
     assert (message.id, message.hint) == ("flagstaff.W013", 'run "manage.py migrate"')
-    assert "flagstaff_rollouts_signalworker" in message.msg
+    assert "flagstaff_rollouts_failednetwork" in message.msg

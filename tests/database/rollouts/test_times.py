@@ -36,8 +36,6 @@ OTHER_COLUMNS = [
     ("steprun", "started_at"),
     ("steprun", "ended_at"),
     ("planevent", "at"),
-    ("signalworker", "last_seen_at"),
-    ("signalworker", "started_at"),
     ("driverrun", "last_run_at"),
     ("failedunit", "at"),
 ]

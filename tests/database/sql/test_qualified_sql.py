@@ -69,11 +69,13 @@ NOT_QUERIES = {
     *("load_lock_v1", "object_table_v1", "reader_role_v1"),
     *("segment_relation_v1", "token_functions_v1", "token_trigger_v1"),
     *("tokens_v1", "triggers_v1", "usage_v1"),
-    *("webhooks_v1",),
+    *("webhooks_v1", "worker_register_v1"),
+    # The beginning of the flushes.
+    "accept_flush_v1",
 }
 # The types of parameters where PostgreSQL cannot infer them; the engine states them too.
 TYPES = {
-    "flush_usage_v1": "text, text, int8, float8, float8, int8, bool, "
+    "flush_usage_v1": "text, text, text, int8, float8, float8, int8, bool, "
     "float8[], text[], bool[], int8[], int8[], float8[]",
     "barrier_rights_v1": "text",
     "decode_texts_v1": "bytea[]",
@@ -153,6 +155,7 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
     quoted |= {"optional_parts": sql("optional_parts_v1")}
+    quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}
     quoted |= {one: f"'{one}'" for one in ("key", "enabled", "rollout_percent", "rules")}
     numbers = count(1)
     text = re.sub(r"%(\(\w+\))?s", lambda _: f"${next(numbers)}", fill(template, quoted))

@@ -22,6 +22,7 @@ from tests.support.fake_workers import NEWEST, FakeWorker, Join, join, other_tok
 from tests.support.pages import code_of
 from tests.support.sql import rows
 from tests.support.step_clock import StepClock
+from tests.support.worker_register import register_worker
 from tools.limits import seconds
 
 __all__ = ["join", "other_token_table"]
@@ -38,7 +39,7 @@ def serving_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(tracker, "_remembered", {})
     yield
     # The flush between tests does not know this table.
-    rows("DELETE FROM flagstaff_usage_worker")
+    rows("DELETE FROM flagstaff_worker")
 
 
 @pytest.fixture(autouse=True)
@@ -276,12 +277,8 @@ def test_worker_of_an_earlier_wait_that_disconnected_is_listed(
 
 def end(worker: FakeWorker, host: str = "", *, seconds_ago: float = 0) -> None:
     """Reports the end of a worker, as its last flush does, and closes its session."""
-    rows(
-        "INSERT INTO flagstaff_usage_worker (worker, host, pid, started_at, flush_interval, "
-        "sequence, last_seen_at, stopped_at) SELECT gen_random_uuid(), %s, %s, at, 60, 1, at, at "
-        "FROM (SELECT clock_timestamp() - make_interval(secs => %s)) AS stop (at)",
-        *(host or worker.host, worker.pid, seconds_ago),
-    )
+    host = host or worker.host
+    register_worker(host=host, pid=worker.pid, seconds_ago=seconds_ago, stopped=True)
     worker.leave()
 
 

@@ -17,6 +17,7 @@ from tests.faults.proxy import Proxy
 from tests.support.exposing import BATCH, drawn, read_record
 from tests.support.repeats import repeats
 from tests.support.sessions import within
+from tests.support.worker_register import age_workers
 from tests.support.workers import Worker
 from tools.postgres import Postgres
 
@@ -84,7 +85,9 @@ def lost(query: Query) -> int:
 
 def workers(query: Query) -> tuple[int, int]:
     """How many workers have written, and how many of them have reported their end."""
-    found = query("SELECT count(*), count(stopped_at) FROM flagstaff_experiments_exposureworker")
+    found = query(
+        "SELECT count(*), count(stopped_at) FROM flagstaff_worker WHERE report = 'exposures'"
+    )
     return int(found[0]), int(found[1])
 
 
@@ -102,9 +105,8 @@ def make_older(query: Query) -> None:
     query(
         "UPDATE flagstaff_experiments_experiment SET started_at = started_at - interval '5 hours';"
         f"UPDATE {TABLE} SET at = at - interval '2 hours';"
-        "UPDATE flagstaff_experiments_exposureworker "
-        "SET last_seen_at = last_seen_at - interval '2 hours'"
     )
+    age_workers(7200, execute=query)
 
 
 class KilledWorker:
@@ -121,7 +123,7 @@ class KilledWorker:
     def has_flushed(self, times: int) -> bool:
         found = self._query(
             "SELECT sequence, extract(epoch FROM last_seen_at)::float8 "
-            "FROM flagstaff_experiments_exposureworker WHERE pid = %s",
+            "FROM flagstaff_worker WHERE report = 'exposures' AND pid = %s",
             self._worker.pid,
         )
         if found is not None:
@@ -275,7 +277,7 @@ def test_lost_acknowledgement_writes_nothing_twice(
     running: str, start: Callable[..., Worker], query: Query
 ) -> None:
     with Proxy(running) as proxy:
-        proxy.lose_answers(b"flagstaff_experiments_exposureworker", b"COMMIT", times=1)
+        proxy.lose_answers(b"flagstaff_worker", b"COMMIT", times=1)
         worker, met = start(proxy.url, 1), 3 * MAX_WAITING
         call(worker, "meet", 0, met)
         assert within(60, lambda: written(query) + lost(query) == met)

@@ -18,7 +18,8 @@ from flagstaff._engine.explain import Explanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.impact import Impact
 from flagstaff._engine.status import Status
-from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage
+from flagstaff._engine.usage import HourlyUsage, Usage
+from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.conf.defaults import RULES

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
+from tests.support.worker_register import age_workers
 from tests.support.workers import Worker, address
 from tools.limits import seconds
 from tools.postgres import Postgres
@@ -62,8 +63,8 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
         time.sleep(0.3)  # so that flushes happen in between
     assert [worker.end() for worker in workers] == [(0, "")] * 4
     assert counted(query) == total(*counts)
-    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker") == (4, 4)
-    assert query("SELECT max(sequence) > 1 FROM flagstaff_usage_worker") == (True,)
+    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_worker") == (4, 4)
+    assert query("SELECT max(sequence) > 1 FROM flagstaff_worker") == (True,)
 
 
 def test_last_report_includes_everything(database: str, query: Query) -> None:
@@ -88,7 +89,7 @@ def test_worker_without_evaluations_or_an_interval_writes_nothing(
         assert worker.ask("status")["usage_problem"] == "USAGE_INTERVAL is 0"
         assert worker.ask("has_logged", 1) is False
     assert counted(query) == (0, 0)
-    assert query("SELECT count(*) FROM flagstaff_usage_worker") == (0,)
+    assert query("SELECT count(*) FROM flagstaff_worker") == (0,)
 
 
 def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, query: Query) -> None:
@@ -98,7 +99,7 @@ def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, quer
     last = evaluate(killed, 500)
     killed.end(by=signal.SIGKILL)
     assert counted(query) in (first, total(first, last))
-    query("UPDATE flagstaff_usage_worker SET last_seen_at = last_seen_at - interval '1 minute'")
+    age_workers(60, execute=query)
     with ready_worker(database) as other:
         [lost] = other.ask("call", f"{REPORTS}.report")["lost"]
         assert lost["pid"] == killed.pid
@@ -106,7 +107,7 @@ def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, quer
 
 def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query) -> None:
     with Proxy(database) as proxy, ready_worker(proxy.url, USAGE_INTERVAL=1) as worker:
-        proxy.lose_answers(b"flagstaff_usage_worker", b"COMMIT", times=2)
+        proxy.lose_answers(b"flagstaff_worker", b"COMMIT", times=2)
         expected = evaluate(worker, 1000)
         wait_for(query, expected)
         deadline = time.monotonic() + seconds(TIMEOUT)

@@ -25,6 +25,9 @@ from tools.limits import seconds
 USERS = list(range(300))
 HUNDRED = USERS[:100]
 
+#: How many workers have measured, and how many of them have reported their end.
+WORKERS = "SELECT count(*), count(stopped_at) FROM flagstaff_worker WHERE report = 'measurements'"
+
 
 @pytest.fixture
 def run(query: Query) -> int:
@@ -90,8 +93,10 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
     )
     assert 0.9 * outside < raised[0] <= outside
     assert 0.9 * inside < raised[1] <= inside
-    stopped = query("SELECT count(*), count(stopped_at) FROM flagstaff_rollouts_signalworker")
-    assert stopped == (3, 3)
+    assert query(WORKERS) == (3, 3)
+    # Each report of a worker has a row of its own.
+    names = "SELECT count(*), count(DISTINCT worker), count(DISTINCT pid) FROM flagstaff_worker"
+    assert query(names) == (6, 6, 3)
 
 
 def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -> None:
@@ -99,10 +104,7 @@ def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -
     request(worker, USERS)
     wait_for_count(query, sides(worker), run, "r")
     worker.end(signal.SIGKILL)
-    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_rollouts_signalworker") == (
-        1,
-        0,
-    )
+    assert query(WORKERS) == (1, 0)
 
 
 def test_evaluation_outside_of_a_request_is_not_counted(
@@ -110,7 +112,7 @@ def test_evaluation_outside_of_a_request_is_not_counted(
 ) -> None:
     with ready_worker(database) as worker:
         sides(worker)
-    assert query("SELECT count(*) FROM flagstaff_rollouts_signalworker") == (0,)
+    assert query(WORKERS) == (0, 0)
 
 
 def test_allowed_user_and_user_of_a_rule_are_on_neither_side(

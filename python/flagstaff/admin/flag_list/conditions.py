@@ -187,7 +187,7 @@ def usage_since() -> Func:
 def hidden_tables() -> Func:
     """Returns how many of flagstaff's tables may hide rows from this role. Fails without one."""
     names = own_names(connections[conf.database])
-    tables = (names[one] for one in ("change_table", "usage_table", "usage_worker_table"))
+    tables = (names[one] for one in ("change_table", "usage_table", "worker_table"))
     return Func(*map(Value, tables), template=_HIDDEN, output_field=IntegerField())
 
 

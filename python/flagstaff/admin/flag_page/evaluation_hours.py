@@ -67,7 +67,7 @@ def evaluations_of(request: HttpRequest, key: str) -> Evaluations | None:
 
     Makes one query, beside the one that finds the tables for the page.
     """
-    if not can_read(request, "usage_table", "usage_worker_table"):
+    if not can_read(request, "usage_table", "worker_table"):
         return None
     present = aware(timezone.now())
     first = _start_of_hour(present) - (HOURS - 1) * _HOUR

@@ -8,8 +8,9 @@ WITH spans AS (
         started_at OPERATOR(pg_catalog.-) pg_catalog.max(last_seen_at) OVER (
             ORDER BY started_at, last_seen_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS gap
-    FROM {usage_worker_table}
-    WHERE last_seen_at OPERATOR(pg_catalog.>=) %s
+    FROM {worker_table}
+    WHERE report OPERATOR(pg_catalog.=) 'usage'
+        AND last_seen_at OPERATOR(pg_catalog.>=) %s
 ), coverage AS (
     SELECT
         (SELECT pg_catalog.min(hour) FROM {usage_table}) AS first_hour,

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from flagstaff._core import monotonic
 from flagstaff._engine.usage import prune_usage_in_batches
+from flagstaff._engine.worker_register import prune_workers_in_batches
 from flagstaff._extensions import Retention, optional_apps
 from flagstaff._text.times import aware
 from flagstaff.cli.support.cells import Column, Record
@@ -20,10 +21,13 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.retention import prune_in_batches
 
-__all__ = ["RetentionJob", "RetentionReport", "kept_rows"]
+__all__ = ["RetentionJob", "RetentionReport"]
 
 # For the rows of one kind: the other jobs of a loop wait for them.
 _MAX_SECONDS = 1.0
+_WORKERS = "workers"
+# Nothing reads the rows of ended workers, but they help to find errors.
+_WORKER_DAYS = 1
 # After all old rows were deleted, until a loop looks for others.
 _PAUSE = 3_600.0
 
@@ -74,10 +78,14 @@ class RetentionJob:
         self._due_at: dict[str, float] = {}
 
     def run(self, stop: Event) -> Sequence[RetentionReport]:
-        """Deletes for at most a second of each kind. Kinds that are not due have no report."""
+        """Deletes for at most a second of each kind. Kinds that are not due have no report.
+
+        Neither have workers if none was deleted: no setting asks for it.
+        """
         now = monotonic()
-        due = [one for one in kept_rows() if self._due_at.get(one.name, 0.0) <= now]
-        return [self._run_one(one, stop) for one in due]
+        due = [one for one in _kept_rows() if self._due_at.get(one.name, 0.0) <= now]
+        reports = [self._run_one(one, stop) for one in due]
+        return [one for one in reports if one.rows != _WORKERS or one.is_news]
 
     def _run_one(self, kept: Retention, stop: Event) -> RetentionReport:
         before = aware(timezone.now()) - timedelta(days=kept.days or 0)
@@ -99,11 +107,12 @@ class RetentionJob:
         return RetentionReport(kept.name, deleted, error)
 
 
-def kept_rows() -> list[Retention]:
-    """Returns the kinds of rows whose age is limited by a setting."""
+def _kept_rows() -> list[Retention]:
+    """Returns the kinds of rows whose age is limited, most of them by a setting."""
     own = [
         Retention("history", conf.history_days, prune_in_batches),
         Retention("usage", conf.usage_days, prune_usage_in_batches),
+        Retention(_WORKERS, _WORKER_DAYS, prune_workers_in_batches),
     ]
     others = (one for app in optional_apps() for one in app.retentions())
     return [one for one in (*own, *others) if one.days is not None]

@@ -17,7 +17,7 @@ from flagstaff.cli.support.argument_types import seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.retention import RetentionJob, kept_rows
+from flagstaff.cli.support.retention import RetentionJob
 from flagstaff.cli.support.stopping import stop_on_signals
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
@@ -108,9 +108,10 @@ def _run_all(
         for job in app.jobs()
     ]
     deliveries = _attempt(_DELIVERIES, _COLUMNS, partial(deliver, stop=stop))
-    if kept_rows():
-        run = partial(retention.run, stop)
-        others.append(_attempt(retention.name, retention.columns, run))
+    run = partial(retention.run, stop)
+    kept: _Result[Any] = _attempt(retention.name, retention.columns, run)
+    if kept.reports or kept.error is not None:
+        others.append(kept)
     return [deliveries, *others], deliveries
 
 

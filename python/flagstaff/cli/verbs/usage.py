@@ -10,7 +10,8 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
-from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage, prune_usage, usage
+from flagstaff._engine.usage import HourlyUsage, Usage, prune_usage, usage
+from flagstaff._engine.worker_register import LostWorker
 from flagstaff._text.times import full_time
 from flagstaff.cli.support.argument_types import days
 from flagstaff.cli.support.cells import Column, Record

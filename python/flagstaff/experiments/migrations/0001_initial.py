@@ -251,28 +251,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="ExposureWorker",
-            fields=[
-                ("worker", models.TextField(primary_key=True, serialize=False)),
-                ("host", models.TextField(db_default="", default="")),
-                ("pid", models.BigIntegerField()),
-                (
-                    "started_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-                ),
-                ("flush_interval", models.FloatField()),
-                ("sequence", models.BigIntegerField(db_default=0, default=0)),
-                (
-                    "last_seen_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
-                ),
-                ("stopped_at", models.DateTimeField(null=True)),
-            ],
-            options={
-                "default_permissions": (),
-            },
-        ),
-        migrations.CreateModel(
             name="Phase",
             fields=[
                 (

@@ -1,0 +1,81 @@
+"""The workers that have written a report, which of them were lost, and when their rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flagstaff._tables.catalog import why_unavailable
+from flagstaff._tables.names import fill, own_names, sql
+from flagstaff.conf import conf
+
+__all__ = ["LostWorker", "Report", "lost_workers", "prune_workers_in_batches"]
+
+#: What a worker reports. Each report has a row and sequence numbers of its own.
+Report = Literal["usage", "measurements", "exposures"]
+
+# The rows that one transaction deletes.
+_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class LostWorker:
+    """A worker that stopped without its last report.
+
+    What it counted after `last_seen_at` may be missing.
+    """
+
+    host: str
+    pid: int
+    started_at: datetime
+    last_seen_at: datetime
+    #: The time from which on its next report was late.
+    expected_by: datetime
+
+
+def lost_workers(
+    report: Report, *, since: datetime | None = None, now: datetime | None = None
+) -> tuple[LostWorker, ...]:
+    """Returns the workers that are lost at a time of the database's clock; without `now`, now.
+
+    `since` leaves out those that were lost before. Makes one query. Needs PostgreSQL; the database
+    raises an error before the migration.
+    """
+    connection = connections[conf.database]
+    values = {"report": report, "since": since, "now": now}
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("lost_workers_v1"), own_names(connection)), values)
+        return tuple(LostWorker(*row) for row in cursor.fetchall())
+
+
+def prune_workers_in_batches(before: datetime) -> Iterator[int]:
+    """Deletes the workers that ended before a time, and yields the number of each committed batch.
+
+    Those that have reported usage stay: `prune_usage` deletes them. So do lost workers: plans and
+    experiments count them. Does nothing if the table cannot be read.
+    """
+    connection = connections[conf.database]
+    names = own_names(connection)
+    if why_unavailable(connection, names["worker_table"]) is None:
+        yield from delete_in_batches(connection, fill(sql("prune_workers_v1"), names), before)
+
+
+def delete_in_batches(
+    connection: BaseDatabaseWrapper, statement: str, before: datetime
+) -> Iterator[int]:
+    """Runs a statement that deletes up to `batch` rows until it deletes fewer.
+
+    Yields the number of each batch, which is committed.
+    """
+    values: dict[str, Any] = {"before": before, "batch": _BATCH}
+    deleted = _BATCH
+    while deleted == _BATCH:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            deleted = cursor.rowcount
+        yield deleted

@@ -1,0 +1,70 @@
+"""The register of workers: which are lost, and which rows go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from flagstaff._engine.worker_register import Report, lost_workers, prune_workers_in_batches
+from tests.support.sql import rows, without_table
+from tests.support.terminals import delete_usage
+from tests.support.worker_register import register_worker
+
+pytestmark = pytest.mark.django_db
+
+DAY = 86_400
+REPORTS: tuple[Report, ...] = ("usage", "measurements", "exposures")
+
+
+@pytest.fixture(autouse=True)
+def _no_worker() -> None:
+    delete_usage()
+
+
+@pytest.mark.parametrize("report", REPORTS)
+@pytest.mark.parametrize("interval", [0.1, 5, 60])
+def test_worker_is_lost_after_two_intervals_and_ten_seconds_without_its_end(
+    report: Report, interval: float
+) -> None:
+    late = 2 * interval + 10
+    register_worker(report, pid=1, interval=interval, seconds_ago=late - 2)
+    register_worker(report, pid=2, interval=interval, seconds_ago=late + 2)
+    register_worker(report, pid=3, interval=interval, seconds_ago=late + 2, stopped=True)
+    found = {one: [lost.pid for lost in lost_workers(one)] for one in REPORTS}
+    assert found == {one: [2] if one == report else [] for one in REPORTS}
+
+
+def test_workers_lost_before_or_after_a_period_are_left_out() -> None:
+    now = timezone.now()
+    for pid, seconds in (1, 3600), (2, 900), (3, 30):
+        register_worker("measurements", pid=pid, interval=5, at=now - timedelta(seconds=seconds))
+    begin, end = now - timedelta(seconds=890), now - timedelta(seconds=60)
+    [lost] = lost_workers("measurements", since=begin, now=end)
+    assert (lost.pid, lost.expected_by) == (2, now - timedelta(seconds=880))
+
+
+def test_only_workers_that_ended_and_did_not_count_evaluations_are_deleted() -> None:
+    kept = []
+    for pid, (report, days, stopped) in enumerate(
+        (report, days, stopped)
+        for report in REPORTS
+        for days in (0.9, 1.1)
+        for stopped in (True, False)
+    ):
+        register_worker(report, pid=pid, seconds_ago=days * DAY, stopped=stopped)
+        if report == "usage" or days < 1 or not stopped:
+            kept.append(pid)
+    assert list(prune_workers_in_batches(timezone.now() - timedelta(days=1))) == [2]
+    assert [pid for (pid,) in rows("SELECT pid FROM flagstaff_worker ORDER BY pid")] == kept
+
+
+def test_no_worker_is_deleted_before_the_migration_or_on_other_databases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with without_table("flagstaff_worker"):
+        assert list(prune_workers_in_batches(timezone.now())) == []
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    assert list(prune_workers_in_batches(timezone.now())) == []
