@@ -7,7 +7,7 @@ import sys
 import pytest
 from django.test import RequestFactory, override_settings
 
-from flagstaff.checks.settings import check_named_objects_exist
+from flagstaff.checks.settings import missing_objects
 
 SETTINGS = {"IS_CRAWLER": "flagstaff.crawlers.is_crawler"}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -54,12 +54,11 @@ def test_user_agent_is_searched_once_and_the_cache_is_bounded(
 
 def test_missing_extra_is_an_error_of_the_system_check(monkeypatch: pytest.MonkeyPatch) -> None:
     with override_settings(FLAGSTAFF=SETTINGS):
-        assert check_named_objects_exist() == []
+        assert list(missing_objects()) == []
         monkeypatch.delitem(sys.modules, "flagstaff.crawlers")
         monkeypatch.setitem(sys.modules, "crawleruseragents", None)
-        [error] = check_named_objects_exist()
+        [problem] = missing_objects()
     missing = 'crawler-user-agents is not installed; run: pip install "django-flagstaff[crawlers]"'
     path = SETTINGS["IS_CRAWLER"]
-    assert (
-        error.msg == f'FLAGSTAFF["IS_CRAWLER"] names {path!r}, which cannot be imported: {missing}'
-    )
+    named = f'FLAGSTAFF["IS_CRAWLER"] names {path!r}'
+    assert problem.text == f"{named}, which cannot be imported: {missing}"

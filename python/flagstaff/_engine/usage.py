@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from flagstaff._engine.usage_tables import usage_tables
-from flagstaff._engine.worker_register import LostWorker, delete_in_batches, lost_workers
+from flagstaff._engine.worker_register import LostWorker, lost_workers
+from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, sql
 
 __all__ = [
@@ -19,6 +20,9 @@ __all__ = [
     "prune_usage_in_batches",
     "usage",
 ]
+
+# The hours that one transaction deletes.
+_BATCH = 1_000
 
 
 @dataclass(frozen=True)
@@ -94,4 +98,5 @@ def prune_usage_in_batches(before: datetime) -> Iterator[int]:
     A caller may stop between two batches. Raises NoUsageError as `usage` does.
     """
     connection, names = usage_tables()
-    yield from delete_in_batches(connection, fill(sql("prune_usage_v1"), names), before)
+    statement = fill(sql("prune_usage_v1"), names)
+    return delete_in_batches(connection, statement, {"before": before}, _BATCH)

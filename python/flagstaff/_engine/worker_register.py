@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from django.db import connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections
 
+from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
@@ -62,20 +62,5 @@ def prune_workers_in_batches(before: datetime) -> Iterator[int]:
     connection = connections[conf.database]
     names = own_names(connection)
     if why_unavailable(connection, names["worker_table"]) is None:
-        yield from delete_in_batches(connection, fill(sql("prune_workers_v1"), names), before)
-
-
-def delete_in_batches(
-    connection: BaseDatabaseWrapper, statement: str, before: datetime
-) -> Iterator[int]:
-    """Runs a statement that deletes up to `batch` rows until it deletes fewer.
-
-    Yields the number of each batch, which is committed.
-    """
-    values: dict[str, Any] = {"before": before, "batch": _BATCH}
-    deleted = _BATCH
-    while deleted == _BATCH:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            deleted = cursor.rowcount
-        yield deleted
+        statement = fill(sql("prune_workers_v1"), names)
+        yield from delete_in_batches(connection, statement, {"before": before}, _BATCH)

@@ -11,7 +11,7 @@ __all__ = ["Retention"]
 
 @dataclass(frozen=True)
 class Retention:
-    """Rows that a setting lets `run-jobs` delete from a certain age on."""
+    """Rows that `run-jobs` deletes from a certain age on."""
 
     #: What is deleted, such as "history".
     name: str
@@ -19,3 +19,5 @@ class Retention:
     days: int | None
     #: Deletes the rows from before a time, and yields the number of each batch, which is committed.
     prune: Callable[[datetime], Iterator[int]]
+    #: Whether a setting limits the age. If not, runs that delete nothing are not reported.
+    by_setting: bool = True

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.utils import timezone
 
+from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
@@ -80,12 +81,7 @@ def _freeze(pk: int, before: datetime) -> bool:
 def _delete(experiment: int) -> Iterator[int]:
     connection = connections[conf.database]
     statement = fill(sql("prune_exposures_v1", "flagstaff.experiments"), optional_names(connection))
-    deleted = _BATCH
-    while deleted == _BATCH:
-        with transaction.atomic(using=conf.database), connection.cursor() as cursor:
-            cursor.execute(statement, [experiment, _BATCH])
-            deleted = cursor.rowcount
-        yield deleted
+    return delete_in_batches(connection, statement, {"experiment": experiment}, _BATCH)
 
 
 def _report_of(experiment: Experiment) -> dict[str, Any] | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connections, transaction
 from django.utils import timezone
 
 from flagstaff._extensions import optional_apps
+from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
@@ -43,13 +43,7 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     statement = fill(sql("prune_history_v1"), names(connection))
     quote = connection.ops.quote_name
     tables = {f"{kind.value}s": quote(kind.model._meta.db_table) for kind in Kind}
-    after: int | None = 0
-    while after is not None:
-        given: dict[str, Any] = {**tables, "before": before, "after": after, "batch": _BATCH}
-        with transaction.atomic(using=conf.database), connection.cursor() as cursor:
-            cursor.execute(statement, given)
-            deleted, after = cursor.fetchone()
-        yield deleted
+    return delete_in_batches(connection, statement, {**tables, "before": before}, _BATCH)
 
 
 def forget_user(pk: object) -> int:

@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import EventQuery, Job, OptionalApp, OtherEvent
+from flagstaff._extensions import EventQuery, Job, OptionalApp, OtherEvent, Retention
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -68,6 +68,15 @@ class RolloutsConfig(OptionalApp, AppConfig):
         from flagstaff.rollouts.jobs import PLANS  # noqa: PLC0415 (only commands need it)
 
         return (PLANS,)
+
+    def retentions(self) -> Sequence[Retention]:
+        """Returns the networks of ended runs."""
+        from flagstaff.rollouts.retention import (  # noqa: PLC0415 (only commands need it)
+            NETWORK_DAYS,
+            prune_networks_in_batches,
+        )
+
+        return (Retention("networks", NETWORK_DAYS, prune_networks_in_batches, by_setting=False),)
 
     def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
         """Returns the plan of a flag: its chart, its state, and a link to its page."""

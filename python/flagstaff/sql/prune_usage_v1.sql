@@ -5,12 +5,18 @@ WITH deleted_workers AS (
     WHERE report OPERATOR(pg_catalog.=) 'usage' AND last_seen_at OPERATOR(pg_catalog.<) least(
         %(before)s::timestamptz, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '1 day'
     )
+), deleted AS (
+    DELETE FROM {usage_table}
+    WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+        SELECT ctid FROM {usage_table}
+        WHERE hour OPERATOR(pg_catalog.<=)
+            (%(before)s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour')
+        ORDER BY hour LIMIT %(batch)s
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING 1
 )
-DELETE FROM {usage_table}
-WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-    SELECT ctid FROM {usage_table}
-    WHERE hour OPERATOR(pg_catalog.<=)
-        (%(before)s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour')
-    ORDER BY hour LIMIT %(batch)s
-    FOR UPDATE SKIP LOCKED
-))
+SELECT
+    pg_catalog.count(*),
+    CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) %(batch)s THEN 0 END
+FROM deleted

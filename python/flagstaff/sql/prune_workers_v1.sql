@@ -1,10 +1,17 @@
 -- Deletes a number of the workers that ended before a time and have no part in the usage, whose
 -- reports say which times it covers. A worker that has ended repeats no flush.
-DELETE FROM {worker_table}
-WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-    SELECT ctid FROM {worker_table}
-    WHERE report OPERATOR(pg_catalog.<>) 'usage'
-        AND stopped_at OPERATOR(pg_catalog.<) %(before)s
-    LIMIT %(batch)s
-    FOR UPDATE SKIP LOCKED
-))
+WITH deleted AS (
+    DELETE FROM {worker_table}
+    WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+        SELECT ctid FROM {worker_table}
+        WHERE report OPERATOR(pg_catalog.<>) 'usage'
+            AND stopped_at OPERATOR(pg_catalog.<) %(before)s
+        LIMIT %(batch)s
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING 1
+)
+SELECT
+    pg_catalog.count(*),
+    CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) %(batch)s THEN 0 END
+FROM deleted

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import changes
-from flagstaff._engine import worker_register
+from flagstaff._engine import usage
 from flagstaff.cli.support import retention
 from flagstaff.cli.support.retention import RetentionJob
 from flagstaff.history import retention as history_retention
@@ -95,7 +95,7 @@ def test_run_stops_when_its_time_is_over_and_the_next_one_goes_on(
 
 
 def test_stopped_run_deletes_one_batch(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_register, "_BATCH", 1)
+    monkeypatch.setattr(usage, "_BATCH", 1)
     for days in (100, 110, 120):
         evaluate("new_checkout", days)
     keep(settings, USAGE_DAYS=90)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.db.models import JSONField, Value
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._tables.names import engine_names
+from flagstaff.cli.support.retention import RetentionJob, RetentionReport
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
@@ -23,8 +25,9 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history import flag_history, forget_user
 from flagstaff.models import FeatureFlag
+from flagstaff.rollouts import retention
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -411,6 +414,28 @@ def test_engine_knows_the_tables() -> None:
     tables = ("plan", "step_run", "signal_count", "seen_register", "failed_unit", "failed_network")
     for table in tables:
         assert names[f"{table}_table"] == f'"flagstaff_rollouts_{table.replace("_", "")}"'
+
+
+def test_networks_are_deleted_a_day_after_the_end_of_their_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "_BATCH", 2)
+    assert RetentionJob().run(Event()) == []
+    plan, now = make_plan(), datetime.now(timezone.utc)
+    measuring, ended, old = (
+        StepRun.objects.create(
+            plan=plan, percent=5, ended_at=hours and now - timedelta(hours=hours)
+        )
+        for hours in (None, 23, 25)
+    )
+    FailedNetwork.objects.bulk_create(
+        FailedNetwork(run=run, guard=guard, network=1)
+        for run in (measuring, ended, old)
+        for guard in range(5)
+    )
+    assert RetentionJob().run(Event()) == [RetentionReport("networks", 5)]
+    left = FailedNetwork.objects.values_list("run", flat=True).distinct()
+    assert set(left) == {measuring.pk, ended.pk}
 
 
 def messages() -> list[CheckMessage]:

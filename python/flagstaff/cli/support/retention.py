@@ -25,7 +25,6 @@ __all__ = ["RetentionJob", "RetentionReport"]
 
 # For the rows of one kind: the other jobs of a loop wait for them.
 _MAX_SECONDS = 1.0
-_WORKERS = "workers"
 # Nothing reads the rows of ended workers, but they help to find errors.
 _WORKER_DAYS = 1
 # After all old rows were deleted, until a loop looks for others.
@@ -80,12 +79,12 @@ class RetentionJob:
     def run(self, stop: Event) -> Sequence[RetentionReport]:
         """Deletes for at most a second of each kind. Kinds that are not due have no report.
 
-        Neither have workers if none was deleted: no setting asks for it.
+        Neither have kinds without a setting of which nothing was deleted.
         """
         now = monotonic()
         due = [one for one in _kept_rows() if self._due_at.get(one.name, 0.0) <= now]
-        reports = [self._run_one(one, stop) for one in due]
-        return [one for one in reports if one.rows != _WORKERS or one.is_news]
+        reports = [(kind, self._run_one(kind, stop)) for kind in due]
+        return [report for kind, report in reports if kind.by_setting or report.is_news]
 
     def _run_one(self, kept: Retention, stop: Event) -> RetentionReport:
         before = aware(timezone.now()) - timedelta(days=kept.days or 0)
@@ -112,7 +111,7 @@ def _kept_rows() -> list[Retention]:
     own = [
         Retention("history", conf.history_days, prune_in_batches),
         Retention("usage", conf.usage_days, prune_usage_in_batches),
-        Retention(_WORKERS, _WORKER_DAYS, prune_workers_in_batches),
+        Retention("workers", _WORKER_DAYS, prune_workers_in_batches, by_setting=False),
     ]
     others = (one for app in optional_apps() for one in app.retentions())
     return [one for one in (*own, *others) if one.days is not None]
