@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from flagstaff._engine.worker_register import Report, lost_workers, prune_workers_in_batches
+from flagstaff._tables.names import fill, own_names, sql
 from tests.support.sql import rows, without_table
 from tests.support.terminals import delete_usage
 from tests.support.worker_register import register_worker
@@ -22,6 +24,27 @@ REPORTS: tuple[Report, ...] = ("usage", "measurements", "exposures")
 @pytest.fixture(autouse=True)
 def _no_worker() -> None:
     delete_usage()
+
+
+def flush(worker: str, sequence: int, *, is_last: bool = False) -> bool:
+    """Flushes for a process of one host, and returns whether the flush is accepted."""
+    head = re.sub(r"\$\d", "%s", fill(sql("accept_flush_v1"), own_names(connection)))
+    values = (worker, "usage", "web-1", 7, 0, 60.0, sequence, 60.0, is_last)
+    [[accepted]] = rows(f"WITH {head} SELECT count(*) FROM accepted", *values)
+    return bool(accepted)
+
+
+def test_flush_is_accepted_once_per_sender_though_host_and_process_are_the_same() -> None:
+    numbers = [("a", 1), ("a", 1), ("b", 1), ("a", 3), ("a", 2), ("b", 2)]
+    accepted = [flush(worker, number) for worker, number in numbers]
+    assert accepted == [True, False, True, True, False, True]
+    query = (
+        "SELECT worker, sequence, expected_by - last_seen_at >= interval '130 s', stopped_at "
+        "IS NULL FROM flagstaff_worker ORDER BY worker"
+    )
+    assert rows(query) == [("a", 3, True, True), ("b", 2, True, True)]
+    assert flush("a", 4, is_last=True)
+    assert rows(query)[0] == ("a", 4, True, False)
 
 
 @pytest.mark.parametrize("report", REPORTS)

@@ -277,7 +277,7 @@ def test_lost_acknowledgement_writes_nothing_twice(
     running: str, start: Callable[..., Worker], query: Query
 ) -> None:
     with Proxy(running) as proxy:
-        proxy.lose_answers(b"flagstaff_worker", b"COMMIT", times=1)
+        proxy.lose_answers(b"flagstaff_experiments_lostexposures", b"COMMIT", times=1)
         worker, met = start(proxy.url, 1), 3 * MAX_WAITING
         call(worker, "meet", 0, met)
         assert within(60, lambda: written(query) + lost(query) == met)

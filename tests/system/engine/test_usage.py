@@ -107,7 +107,7 @@ def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, quer
 
 def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query) -> None:
     with Proxy(database) as proxy, ready_worker(proxy.url, USAGE_INTERVAL=1) as worker:
-        proxy.lose_answers(b"flagstaff_worker", b"COMMIT", times=2)
+        proxy.lose_answers(b"flagstaff_usage", b"COMMIT", times=2)
         expected = evaluate(worker, 1000)
         wait_for(query, expected)
         deadline = time.monotonic() + seconds(TIMEOUT)

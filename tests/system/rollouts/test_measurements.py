@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flagstaff._engine.visitors import sign
+from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
 from tests.support.measured_plans import (
     KEY,
@@ -97,6 +98,17 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
     # Each report of a worker has a row of its own.
     names = "SELECT count(*), count(DISTINCT worker), count(DISTINCT pid) FROM flagstaff_worker"
     assert query(names) == (6, 6, 3)
+
+
+def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query, run: int) -> None:
+    with Proxy(database) as proxy, ready_worker(proxy.url) as worker:
+        proxy.lose_answers(b"flagstaff_rollouts_signalcount", b"COMMIT", times=1)
+        outside, inside = sides(worker)
+        for times in (1, 2):
+            request(worker, USERS)
+            wait_for_count(query, (times * outside, times * inside), run, "r")
+        assert proxy.lost == 1
+    assert counted(query, run, "r") == (2 * outside, 2 * inside)
 
 
 def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -> None:
