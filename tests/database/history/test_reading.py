@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from io import StringIO
 
@@ -41,6 +42,7 @@ from flagstaff.history import (
     forget_user,
     prune,
     recent_events,
+    retention,
     unreadable_kinds,
     value_history,
     value_version,
@@ -283,6 +285,23 @@ def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
     assert prune(timedelta(days=90)) == 1
     [left] = flag_history("new_checkout")
     assert left.differences == (Difference("rollout_percent", 3, 4),)
+
+
+def test_prune_commits_each_batch_and_leaves_locked_entries(
+    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_BATCH", 2)
+    Change.objects.all().delete()
+    for percent in range(1, 8):
+        set_rollout("new_checkout", percent)
+    age(100, flag_version("new_checkout"))
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        other.set_autocommit(False)
+        cursor.execute("SELECT FROM flagstaff_change ORDER BY id LIMIT 1 FOR UPDATE")
+        with CaptureQueriesContext(connection) as queries:
+            # Of seven entries, the newest stays, too.
+            assert prune(timedelta(days=90)) == 5
+    assert [one["sql"] for one in queries].count("COMMIT") == 4
 
 
 def test_forget_user_removes_actor_and_allowed_user(
