@@ -2,6 +2,7 @@
 
 pub(crate) mod backend_pid;
 pub mod inherited;
+mod job;
 pub(crate) mod open;
 pub mod parameters;
 mod permits;

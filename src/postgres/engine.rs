@@ -52,6 +52,8 @@ pub struct Options {
     pub load_timeout: Duration,
     /// The maximum number of pooled connections.
     pub pool_size: u32,
+    /// How long one of them is kept for the next flush; zero if none is.
+    pub pool_idle: Duration,
     /// The time between two flushes of usage; zero if usage is not collected.
     pub usage_interval: Duration,
     /// The time between two flushes of what rollout plans measure, and of exposures.
@@ -107,7 +109,7 @@ impl Engine {
         let target = Arc::new(CurrentTarget::from_pointee(Target::new(&options.parameters)?));
         let context = Arc::new(Context {
             live,
-            pool: Pool::new(target.clone(), options.pool_size),
+            pool: Pool::new(target.clone(), options.pool_size, options.pool_idle),
             target,
             queries: Queries::new(&options.names, options.opaque_values)?,
             status: SharedStatus::new(options.on_event),
@@ -191,7 +193,8 @@ impl Engine {
     ) -> Result<(), Error> {
         let called = Instant::now();
         let context = self.context.clone();
-        let task = Task { thread: "flagstaff-refresh", doing: "refresh", until: called + limit };
+        let until = called + limit;
+        let task = Task { thread: "flagstaff-refresh", doing: "refresh", until, keeps: false };
         let work = async move |client: &Client| on_demand::load_now(&context, client, called).await;
         self.context.pool.run(task, interrupted, work)
     }
@@ -211,7 +214,7 @@ impl Engine {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Impact>, Error> {
         let until = Instant::now() + limit;
-        let task = Task { thread: "flagstaff-impact", doing: impact::DOING, until };
+        let task = Task { thread: "flagstaff-impact", doing: impact::DOING, until, keeps: false };
         let work = async move |client: &Client| impact::compute(client, &query, until).await;
         self.context.pool.run(task, interrupted, work)
     }
@@ -220,6 +223,7 @@ impl Engine {
     /// most `limit`. Returns whether the threads have ended.
     pub fn stop(&self, limit: Duration) -> bool {
         self.context.signals.stop();
+        self.context.pool.keep_no_more();
         let Some(threads) = self.threads.get() else { return true };
         for stop in &threads.stop_reports {
             // Fails if the thread has ended already.
@@ -227,7 +231,9 @@ impl Engine {
         }
         let ended = threads.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The threads send nothing: their end drops the senders, which disconnects the channel.
-        !matches!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
+        let have_ended = !matches!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout));
+        self.context.pool.close();
+        have_ended
     }
 }
 
@@ -235,6 +241,7 @@ impl Drop for Engine {
     /// Stops the threads, which nothing else could stop. Does not wait.
     fn drop(&mut self) {
         self.context.signals.stop();
+        self.context.pool.close();
     }
 }
 

@@ -7,7 +7,7 @@
 use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::postgres::error::Error;
 
@@ -35,6 +35,15 @@ pub(crate) fn spawn<T: Send + 'static>(
     without_signals(|| thread.spawn(work)).map_err(|error| Error::resources(doing, error))
 }
 
+/// A runtime for one thread. `doing` is part of the error.
+///
+/// # Errors
+/// If the process has reached a limit.
+pub(crate) fn runtime(doing: &'static str) -> Result<Runtime, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Error::resources(doing, error))
+}
+
 /// Runs `future` on a runtime of this thread, whose end closes what the future has left open.
 /// `doing` is part of the error. Blocks.
 ///
@@ -44,8 +53,7 @@ pub(crate) fn block_on<T>(
     doing: &'static str,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::resources(doing, error))?;
+    let runtime = runtime(doing)?;
     let outcome = runtime.block_on(future);
     // Does not wait for a name look-up that hangs.
     runtime.shutdown_background();

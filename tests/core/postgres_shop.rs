@@ -227,6 +227,7 @@ impl Shop {
             poll_interval: NEVER,
             load_timeout: LOAD_TIMEOUT,
             pool_size: 2,
+            pool_idle: Duration::ZERO,
             max_staleness: NEVER,
             usage_interval: Duration::ZERO,
             measure_interval: Duration::from_millis(50),

@@ -119,6 +119,7 @@ fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
                 poll_interval: Duration::from_secs_f64(poll_interval),
                 load_timeout: LOAD_TIMEOUT,
                 pool_size: 1,
+                pool_idle: Duration::ZERO,
                 max_staleness: Duration::from_secs(300),
                 usage_interval: Duration::ZERO,
                 measure_interval: Duration::from_secs(5),

@@ -37,6 +37,7 @@ def engine(parameters: dict[str, str]) -> list[str | None]:
         listen=False,
         poll_interval=5.0,
         pool_size=1,
+        pool_idle=0.0,
         max_staleness=300.0,
         usage_interval=0.0,
         measure_interval=5.0,

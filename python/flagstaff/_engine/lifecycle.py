@@ -82,6 +82,7 @@ class EngineOptions:
     listen: bool
     poll_interval: float
     pool_size: int
+    pool_idle: float
     max_staleness: float
     usage_interval: float
     measure_interval: float
@@ -268,6 +269,7 @@ def _engine_options() -> EngineOptions:
         listen=conf.listen,
         poll_interval=conf.poll_interval,
         pool_size=conf.pool_size,
+        pool_idle=conf.pool_idle,
         max_staleness=conf.max_staleness,
         usage_interval=conf.usage_interval,
         measure_interval=conf.measure_interval,

@@ -145,6 +145,7 @@ RULES: dict[str, Rule] = {
         expected=f"a whole number from 1 to {_MAX_POOL_SIZE}",
         is_valid=lambda value: type(value) is int and 1 <= value <= _MAX_POOL_SIZE,
     ),
+    "POOL_IDLE": _seconds(default=0.0, low=0, high=_HOUR),
     "USAGE_INTERVAL": Rule(
         default=60.0,
         expected=f"a number of seconds from 1 to {_HOUR}, or 0 to turn usage off",

@@ -95,6 +95,11 @@ class Conf:
         return cast("int", self._read("POOL_SIZE"))
 
     @property
+    def pool_idle(self) -> float:
+        """Seconds that a short connection is kept for the next report; 0 keeps none."""
+        return float(self._read("POOL_IDLE"))
+
+    @property
     def usage_interval(self) -> float:
         """Seconds between two flushes of usage; 0 turns usage off."""
         return float(self._read("USAGE_INTERVAL"))

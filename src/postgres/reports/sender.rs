@@ -198,7 +198,8 @@ impl<R: Report> Sender<R> {
     fn attempt(&self, flush: Arc<Flush<R::Columns>>, until: Instant) -> Result<(), Error> {
         let (context, writer) = (self.context.clone(), self.writer.clone());
         let pool = &self.context.pool;
-        let task = Task { thread: R::THREAD, doing: R::NAME, until };
+        let keeps = pool.keeps_for(R::interval(&self.context));
+        let task = Task { thread: R::THREAD, doing: R::NAME, until, keeps };
         pool.run(task, &mut || false, async move |client: &Client| {
             write::<R>(client, &context, &writer, &flush).await
         })

@@ -17,7 +17,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, CLIENT_ADDRESS, STALE_DAYS, "
+    "POOL_SIZE, POOL_IDLE, USAGE_INTERVAL, MEASURE_INTERVAL, CLIENT_ADDRESS, STALE_DAYS, "
     "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
     "EXCLUDED_UNITS, IS_CRAWLER, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
@@ -41,7 +41,8 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert conf.database == "default"
     assert (conf.flag_model, conf.value_model) == (FeatureFlag, KeyValueStore)
     assert (conf.listen, conf.poll_interval, conf.max_staleness) == (True, 5.0, 300.0)
-    assert (conf.startup_timeout, conf.pool_size, conf.unknown_key) == (1.0, 2, "ignore")
+    assert (conf.startup_timeout, conf.pool_size, conf.pool_idle) == (1.0, 2, 0.0)
+    assert conf.unknown_key == "ignore"
     assert conf.client_address is None
     assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
     assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
@@ -102,6 +103,7 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("MAX_STALENESS", [0], f"{SECONDS} 1 to 604800"),
     ("STARTUP_TIMEOUT", [-1, "1"], f"{SECONDS} 0 to 60"),
     ("POOL_SIZE", [0, 2.0], "a whole number from 1 to 16"),
+    ("POOL_IDLE", [-1, "15", True], f"{SECONDS} 0 to 3600"),
     ("UNKNOWN_KEY", ["shout", {}], '"ignore", "warn" or "raise"'),
     ("CLIENT_ADDRESS", [True, "address"], CLIENT_ADDRESS),
     ("VISITOR_COOKIE", ["yes", None, "shop.consent given"], VISITOR_COOKIE),
