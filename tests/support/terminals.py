@@ -6,10 +6,11 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from io import StringIO
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from django.contrib.auth.models import User
 from django.core.management import CommandError
@@ -52,6 +53,24 @@ def run(line: str) -> Ran:
     return flags(*shlex.split(line))
 
 
+def asked(line: str, *answers: str | Callable[[], str]) -> Ran:
+    """Runs a line on a terminal where a person types these answers, which are all asked for.
+
+    A function is called when the question is asked, and returns the answer.
+    """
+    left = list(answers)
+
+    def answer() -> str:
+        one = left.pop(0)
+        return one if isinstance(one, str) else one()
+
+    out, err = StringIO(), Terminal()
+    with patch("sys.stdin", Terminal()), patch("builtins.input", answer):
+        status = _run(shlex.split(line), out, err, is_process=True)
+    assert not left, err.getvalue()
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
 def document(*arguments: str) -> Any:
     """Returns the document of --json."""
     return json.loads(flags(*arguments, "--json").out)
@@ -82,11 +101,14 @@ def typed(line: str) -> str:
     return screen.getvalue()
 
 
-def _run(arguments: Sequence[str], out: StringIO, err: StringIO) -> int:
+def _run(
+    arguments: Sequence[str], out: StringIO, err: StringIO, *, is_process: bool = False
+) -> int:
     with override("UTC"):
         try:
             # `call_command` builds the parsers of all verbs, for options that are keywords.
             command = Command()
+            command._called_from_command_line = is_process  # type: ignore[attr-defined]
             options = vars(command.create_parser("", "flags").parse_args(list(arguments)))
             command.execute(*options.pop("args", ()), **options, stdout=out, stderr=err)
         except CommandError as error:

@@ -5,32 +5,39 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import cast
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 from django.utils.dateparse import parse_datetime
 
-from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff.changes.consequence import Consequence
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_key,
     add_yes,
+    may_ask,
     require_confirmation,
 )
+from flagstaff.cli.support.consequence import GO_ON, row_of, seen_version
 from flagstaff.cli.support.errors import UNKNOWN
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key_hint
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError, UnknownFlagError, UnknownPlanError
+from flagstaff.exceptions import ConflictError, InvalidPlanError, UnknownFlagError, UnknownPlanError
+from flagstaff.history.kinds import Kind
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.first_step import first_step_of
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import (
     EVENT_COLUMNS,
     PLAN_COLUMNS,
@@ -106,14 +113,20 @@ def _add_steps(parser: CommandParser) -> None:
     add_attribution(parser)
 
 
-def _add_start(parser: CommandParser) -> None:
+def _add_create(parser: CommandParser) -> None:
     _add_steps(parser)
+    add_yes(parser)
+
+
+def _add_start(parser: CommandParser) -> None:
+    _add_create(parser)
     add_wait(parser)
 
 
 def _add_change(parser: CommandParser) -> None:
     add_attribution(parser)
     add_wait(parser)
+    add_yes(parser)
 
 
 def _add_pause(parser: CommandParser) -> None:
@@ -139,13 +152,15 @@ def _add_delete(parser: CommandParser) -> None:
 
 def _create(options: Options, out: Output) -> None:
     guards, users = options["guards"], options["required_users"]
-    plan = plans.create(
+    create = partial(
+        plans.create,
         options["key"],
         options["steps"],
         guards=("errors",) if guards is None else guards,
         required_users=plans.REQUIRED_USERS if users is None else users,
         starts_at=options["at"],
     )
+    plan = create() if options["at"] is None else _confirmed(create, options, out)
     _explain(plan, out)
     _report(plan, out, options)
 
@@ -154,13 +169,15 @@ def _start(options: Options, out: Output) -> None:
     measured = plans.find_plan(options["key"])
     for line in forecast_lines(measured) if measured else ():
         out.message(line)
-    plan = plans.start(
+    start = partial(
+        plans.start,
         options["key"],
         options["steps"],
         guards=options["guards"],
         required_users=options["required_users"],
         starts_at=options["at"],
     )
+    plan = _confirmed(start, options, out)
     _explain(plan, out)
     _report(plan, out, options)
 
@@ -172,8 +189,43 @@ def _changing(change: Callable[[str], Plan]) -> Callable[[Options, Output], None
     return run
 
 
+def _resume(options: Options, out: Output) -> None:
+    _report(_confirmed(partial(plans.resume, options["key"]), options, out), out, options)
+
+
 def _jump(options: Options, out: Output) -> None:
-    _report(plans.jump(options["key"], options["percent"]), out, options)
+    jump = partial(plans.jump, options["key"], options["percent"])
+    _report(_confirmed(jump, options, out), out, options)
+
+
+def _confirmed(write: Callable[..., Plan], options: Options, out: Output) -> Plan:
+    """Releases the flag to the steps of a plan, on a terminal after a question.
+
+    `write` gets `expect_version`. Blocks until the answer. Raises CommandError if it is no, and
+    ConflictError if the flag or the plan has been changed since the question.
+    """
+    if not may_ask(options, out):
+        return write()
+    version = seen_version(*row_of(Kind.FLAG, options["key"]))
+    with transaction.atomic(using=conf.database):
+        preview = write()
+        transaction.set_rollback(True, using=conf.database)
+    flag = flag_row(options["key"])
+    ahead = planned_steps(flag, steps_of(preview), preview.step or 0)
+    if ahead.consequence >= Consequence.WIDENS:
+        for label, now, after in ahead.rows:
+            out.message(f"{label}: {now} → {after}")
+        text = " ".join([*ahead.notes, GO_ON])
+        require_confirmation(text, options, out, typed=ahead.text_to_type)
+    with transaction.atomic(using=conf.database):
+        plan = write(expect_version=version)
+        if (plan.steps, plan.step) != (preview.steps, preview.step):
+            raise ConflictError(
+                f"the rollout plan of {plan.key} has been changed since the question; run the "
+                "command again",
+                key=plan.key,
+            )
+    return plan
 
 
 def _delete(options: Options, out: Output) -> None:
@@ -236,7 +288,7 @@ _ACTIONS = (
         name="create",
         help="create a plan without starting it",
         examples=("plan new_checkout create --step 5:1h --step 50:1d --step 100",),
-        add_arguments=_add_steps,
+        add_arguments=_add_create,
         run=_create,
     ),
     Verb(
@@ -262,7 +314,7 @@ _ACTIONS = (
         help="continue a paused plan at its step, or a rolled back one at the first step",
         examples=("plan new_checkout resume",),
         add_arguments=_add_change,
-        run=_changing(plans.resume),
+        run=_resume,
     ),
     Verb(
         name="jump",

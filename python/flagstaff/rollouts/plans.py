@@ -20,6 +20,7 @@ from flagstaff._attribution.context import current_actor, current_reason, curren
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._time_fields import MAX_YEAR
+from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
@@ -68,39 +69,43 @@ REQUIRED_USERS = 1000
 _MAX_USERS = 2_000_000_000
 
 
-def create(
+def create(  # noqa: PLR0913 (the plan, and the conditions of its start)
     key: str,
     steps: Iterable[Step | str] | None = None,
     *,
     guards: Iterable[Guard | str] = ("errors",),
     required_users: int = REQUIRED_USERS,
     starts_at: datetime | None = None,
+    expect_version: int | None = None,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
     Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
     `starts_at` the driver starts the plan at this time; otherwise `start` does. Raises
-    UnknownFlagError, InvalidPlanError, or PlanError if the flag has a plan already.
+    UnknownFlagError, InvalidPlanError, PlanError if the flag has a plan already, or ConflictError
+    if the plan is to start at a time and the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
         plan = _create(key, steps, guards, required_users)
         if starts_at is not None:
-            _schedule(plan, starts_at)
+            _schedule(plan, starts_at, expect_version)
         return plan
 
 
-def start(
+def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     key: str,
     steps: Iterable[Step | str] | None = None,
     *,
     guards: Iterable[Guard | str] | None = None,
     required_users: int | None = None,
     starts_at: datetime | None = None,
+    expect_version: int | None = None,
 ) -> Plan:
     """Starts the pending plan of a flag, or creates one and starts it.
 
     With `starts_at` the driver starts it at this time. Raises UnknownFlagError, InvalidPlanError,
-    or PlanError if the plan cannot start, for example because run-jobs does not run.
+    PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
+    if the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
         plan = _active_plan(key)
@@ -116,9 +121,9 @@ def start(
                 f"it first: {plan_command(key, 'delete')}"
             )
         if starts_at is not None:
-            _schedule(plan, starts_at)
+            _schedule(plan, starts_at, expect_version)
         else:
-            _start(plan)
+            _start(plan, expect_version)
         return plan
 
 
@@ -135,22 +140,23 @@ def pause(key: str) -> Plan:
         return plan
 
 
-def resume(key: str) -> Plan:
+def resume(key: str, *, expect_version: int | None = None) -> Plan:
     """Continues a paused plan at its present step, or a rolled back one at its first step.
 
     Sets the rollout of the step again. Its dwell time and its evidence begin anew. Raises
-    UnknownPlanError, UnknownFlagError, or PlanError if the plan cannot continue.
+    UnknownPlanError, UnknownFlagError, PlanError if the plan cannot continue, or ConflictError if
+    the flag has another version than expected.
     """
     with _locked_plan(key) as plan:
         if plan.state not in {State.PAUSED, State.ROLLED_BACK}:
             raise wrong_state(plan, "resume")
         if plan.step is None:
-            _start(plan)
+            _start(plan, expect_version)
             return plan
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
-        flag = _flag_of(plan)
+        flag = _flag_of(plan, expect_version)
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
         index = plan.step if is_paused else 0
         old = flag.rollout_percent
@@ -162,11 +168,12 @@ def resume(key: str) -> Plan:
         return plan
 
 
-def jump(key: str, percent: int) -> Plan:
+def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
     """Goes to the step with this percentage at once, forward or back. The evidence begins anew.
 
     Raises UnknownPlanError, InvalidPlanError without such a step, ConflictError if somebody has
-    changed the flag, or PlanError if the plan is not running or has tripped.
+    changed the flag or if it has another version than expected, or PlanError if the plan is not
+    running or has tripped.
     """
     with _locked_plan(key) as plan:
         if plan.state not in WATCHED_STATES:
@@ -183,7 +190,7 @@ def jump(key: str, percent: int) -> Plan:
             raise InvalidPlanError(
                 f"the plan of {key} has no step of {percent} %; choose one of {listed}"
             )
-        flag = _flag_of(plan)
+        flag = _flag_of(plan, expect_version)
         if change := foreign_change(plan, flag):
             raise ConflictError(
                 f"the rollout plan of {key} cannot jump, because {change}; pause and resume it "
@@ -335,7 +342,7 @@ def _require_above(flag: FlagRow, first: Step) -> None:
         )
 
 
-def _schedule(plan: Plan, starts_at: datetime) -> None:
+def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None) -> None:
     """Lets the driver start the plan. What the plan has seen is the present flag.
 
     The driver asks again whether a user of the admin may release the flag; code is trusted.
@@ -348,14 +355,14 @@ def _schedule(plan: Plan, starts_at: datetime) -> None:
             f"the plan cannot start in the year {starts_at.year}; write an earlier time"
         )
     plan.starts_at = starts_at
-    see_flag(plan, version_of(Kind.FLAG, _flag_of(plan).pk))
+    see_flag(plan, version_of(Kind.FLAG, _flag_of(plan, expect_version).pk))
     plan.scheduled_by = current_actor() if current_source() == _ADMIN else None
     transitions.save(plan, database_now())
     record(plan, PlanEvent.Kind.SCHEDULED, f"starts at {starts_at.isoformat(timespec='seconds')}")
 
 
-def _start(plan: Plan) -> None:
-    flag = _flag_of(plan)
+def _start(plan: Plan, expect_version: int | None) -> None:
+    flag = _flag_of(plan, expect_version)
     first = steps_of(plan)[0]
     require(plan.key, problem_of_database(), problem_of_driver(), problem_of_flag(flag, first))
     old = flag.rollout_percent
@@ -363,14 +370,18 @@ def _start(plan: Plan) -> None:
     record(plan, PlanEvent.Kind.STARTED, f"started: rollout {old} → {first.percent} %")
 
 
-def _flag_of(plan: Plan) -> FlagRow:
-    """Returns the flag of a plan, locked. Raises UnknownFlagError, or PlanError for another one."""
+def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
+    """Returns the flag of a plan, locked.
+
+    Raises UnknownFlagError, PlanError for another one, or ConflictError for another version.
+    """
     flag = flag_row(plan.key, lock=True)
     if str(flag.pk) != plan.flag_pk:
         raise PlanError(
             f"the flag {plan.key} was deleted and created again after its plan; delete the plan: "
             f"{plan_command(plan.key, 'delete')}"
         )
+    require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
     return flag
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff.changes.consequence import FlagState
+from flagstaff.changes.consequence import Consequence, FlagState
 from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.steps import Step
 
@@ -21,6 +21,11 @@ class PlannedSteps:
 
     next: Planned
     last: Planned
+
+    @property
+    def consequence(self) -> Consequence:
+        """The larger one of the two steps."""
+        return max(self.next.consequence, self.last.consequence)
 
     @property
     def text_to_type(self) -> str:

@@ -174,6 +174,10 @@ def test_history_of_an_unknown_key_is_an_error_also_with_filters(since: str) -> 
     assert run("history new_checkout") == (0, "", "no matching entries\n")
 
 
+TO_BOTH = (
+    "dark_mode: 2 users gain the flag. Afterwards 2 of 2 users have it. Anonymous users, who are "
+    "not counted, can gain it, too."
+)
 BY_ALICE = ["dark_mode: enabled false → true", "new_checkout: rollout_percent 50 → 25"]
 
 
@@ -209,7 +213,7 @@ def test_undo_since_of_everything_asks_after_the_list(
     assert (ran.status, state()) == (2, (50, False, 50))
     assert ran.err.splitlines() == [
         *BY_ALICE,
-        "Undo 2 changes of 2 keys? [y/N]",
+        f"{TO_BOTH} Undo 2 changes of 2 keys? [y/N]",
         "CommandError: cancelled; nothing was changed",
     ]
     monkeypatch.setattr("builtins.input", lambda: "y")

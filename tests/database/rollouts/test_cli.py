@@ -10,12 +10,15 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError
 
+from flagstaff import changes
 from flagstaff.cli.verbs import jobs
 from flagstaff.exceptions import NoWebhooksError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs as plan_jobs
+from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, State
+from tests.support.admin_pages import production
 from tests.support.fixtures import COMMITTED
 from tests.support.rollouts import (
     KEY,
@@ -32,7 +35,7 @@ from tests.support.rollouts import (
     see,
     see_enough,
 )
-from tests.support.terminals import Ran, document, flags, run, typed
+from tests.support.terminals import Ran, asked, document, flags, run, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +70,53 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
     assert [guard["kind"] for guard in plan.guards] == ["errors", "latency"]
+
+
+def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_asks() -> None:
+    User.objects.all().delete()
+    User.objects.create(username="alice")
+    before = [*Plan.objects.all()]
+    for line in (START, f"{START} --at 2126-01-01", f"plan {KEY} create --at 2126-01-01"):
+        ran = asked(line, "n")
+        assert (ran.status, [*Plan.objects.all()], rollout()) == (2, before, 0)
+        question, last = ran.err.splitlines()[-2:]
+        assert question.endswith("its last step, 100 %, without another question. Go on? [y/N]")
+        assert last == "CommandError: cancelled; nothing was changed"
+    assert "users at the last step, 100 %: 0 of 1 → 1 of 1\n" in ran.err
+    assert asked(START, "y").status == 0
+    assert rollout() == 5
+    assert asked(f"plan {KEY} jump 25", "y").status == 0
+    assert asked(f"plan {KEY} jump 100 --yes").status == 0
+    assert asked(f"plan {KEY} rollback").status == 0
+    assert asked(f"plan {KEY} resume", "y").status == 0
+    assert rollout() == 5
+
+
+def test_last_step_decides_that_the_key_is_typed_and_a_newer_change_refuses_the_start(
+    settings: Any,
+) -> None:
+    production(settings)
+    ran = asked(START, "y")
+    assert (ran.status, rollout()) == (2, 0)
+    assert f"not confirmed: type {KEY} exactly; nothing was changed" in ran.err
+
+    def change() -> str:
+        changes.update(KEY, {"description": "One"})
+        return KEY
+
+    ran = asked(START, change)
+    assert (ran.status, rollout(), Plan.objects.exists()) == (4, 0, False)
+    assert f"refused: {KEY} has version" in ran.err
+    assert asked(f"plan {KEY} create").status == 0
+    ran = asked(f"plan {KEY} start", lambda: replace_plan("50:1h", "100"))
+    assert (ran.status, rollout()) == (4, 0)
+    assert "has been changed since the question; run the command again" in ran.err
+
+
+def replace_plan(*steps: str) -> str:
+    plans.delete(KEY)
+    plans.create(KEY, steps)
+    return KEY
 
 
 def test_start_names_the_smallest_first_step_that_the_users_of_the_site_can_end() -> None:

@@ -32,9 +32,11 @@ __all__ = [
     "add_value_change_arguments",
     "add_yes",
     "attributed_to_actor",
+    "may_ask",
     "require_confirmation",
 ]
 
+_UNCHANGED = "nothing was changed"
 # Characters of the name of a shell user, in the history.
 _MAX_SHELL_USER = 100
 
@@ -153,22 +155,30 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
         yield
 
 
-def require_confirmation(question: str, options: Options, out: Output) -> None:
+def may_ask(options: Options, out: Output) -> bool:
+    """Whether a person started the command on a terminal, without --yes and --dry-run."""
+    return out.is_attended and is_terminal() and not (options["yes"] or out.is_dry_run)
+
+
+def require_confirmation(question: str, options: Options, out: Output, *, typed: str = "") -> None:
     """Asks on the terminal, unless --yes or --dry-run is given. Blocks until the answer.
 
-    Raises CommandError if the answer is no, or if there is no terminal.
+    `typed` is the text that the person has to type in the place of "y". Raises CommandError if the
+    answer is another one, or if there is no terminal.
     """
     if options["yes"] or out.is_dry_run:
         return
     if not is_terminal():
         raise CommandError("not a terminal: pass --yes to confirm", returncode=USAGE)
-    out.message(f"{question} [y/N]")
+    out.message(f"{question} [type {typed} to confirm]" if typed else f"{question} [y/N]")
     try:
         answer = input()
     except EOFError:  # Ctrl-D
         answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
-        raise CommandError("cancelled; nothing was changed", returncode=USAGE)
+    if typed and answer.strip() and answer.split() != typed.split():
+        raise CommandError(f"not confirmed: type {typed} exactly; {_UNCHANGED}", returncode=USAGE)
+    if not answer.strip() or not (typed or answer.strip().lower() in {"y", "yes"}):
+        raise CommandError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
 
 
 def _actor(user: str | None, name: str | None) -> str | None:

@@ -18,8 +18,13 @@ from flagstaff.cli.support.cells import as_json
 from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET, describe_json_change, describe_value
 
-__all__ = ["Names", "change_messages"]
+__all__ = ["REASSIGNED", "Names", "change_messages"]
 
+#: What a new bucketing unit does.
+REASSIGNED = (
+    "the new unit reassigns every user; if the flag is on for a percentage, some users gain it and "
+    "others lose it"
+)
 # The field that is always shown.
 _VALUE = "value"
 
@@ -49,10 +54,7 @@ def _differences(changed: Changed, names: Names) -> Iterator[str]:
         for name, new in changed.new.items():
             yield _field(changed, name, changed.old.get(name), new, names)
         if BUCKET_BY in changed.new:
-            yield (
-                "the new unit reassigns every user; if the flag is on for a percentage, some users "
-                "gain it and others lose it"
-            )
+            yield REASSIGNED
 
 
 def _created(changed: Changed, names: Names) -> Iterator[str]:

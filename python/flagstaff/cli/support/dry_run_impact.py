@@ -1,8 +1,8 @@
-"""How many users a dry run of a change would give the flag to, or take it from."""
+"""How many users a change would give a flag to, or take it from, before it is made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
@@ -10,15 +10,31 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import find_row
 from flagstaff._text.counted import counted
 from flagstaff.changes import Changed
+from flagstaff.changes.segment_plan import (
+    SegmentPlan,
+    SegmentUse,
+    changed_conditions,
+    plan_segment,
+)
 from flagstaff.changes.segment_use import RULES
+from flagstaff.cli.support.cells import Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
 
-__all__ = ["impact_of_dry_run", "impact_sentence"]
+__all__ = [
+    "impact_of_dry_run",
+    "impact_sentence",
+    "segment_document",
+    "segment_dry_run",
+    "segment_lines",
+]
 
 _STATE = "enabled", "rollout_percent"
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
+# The flags and experiments that a message lists.
+_MAX_USES = 50
 
 
 def impact_of_dry_run(changed: Changed) -> ChangeImpact | str | None:
@@ -51,6 +67,46 @@ def impact_sentence(found: ChangeImpact) -> str:
     users = counted(found.users, "user")
     text = " and ".join(counts) or "no user would gain or lose the flag"
     return f"{text}; {found.after:,} of {users} would have it, not counting anonymous users"
+
+
+def segment_dry_run(changed: Changed) -> SegmentPlan | None:
+    """Returns the impact of a change of a segment on the flags and experiments that use it.
+
+    Returns None if nothing uses it, or if its conditions stay. Counts for at most two seconds.
+    """
+    conditions = changed_conditions(changed) if changed.written else None
+    return plan_segment(changed.key, *conditions, timeout=_TIMEOUT) if conditions else None
+
+
+def segment_lines(plan: SegmentPlan) -> Iterator[str]:
+    """Yields a line for each of the first flags and experiments that use a segment."""
+    for one in plan.uses[:_MAX_USES]:
+        before, after = plan.sides(one)
+        is_counted = plan.counts.get(one) is not None
+        yield f"{one.label}: {before} → {after} users" if is_counted else f"{one.label}: {after}"
+    if (more := len(plan.uses) - _MAX_USES) > 0:
+        yield f"and {more:,} more"
+
+
+def segment_document(plan: SegmentPlan | None) -> Record | None:
+    """Returns the impact for JSON: the number of different users, and each use with its counts."""
+    if plan is None:
+        return None
+    is_counted = plan.impact.users is not None
+    return {
+        "different_users": plan.impact.changed if is_counted else None,
+        "uses": [_use_document(plan, one) for one in plan.uses],
+    }
+
+
+def _use_document(plan: SegmentPlan, one: SegmentUse) -> Record:
+    found = plan.counts.get(one)
+    return {
+        "kind": str(one.model._meta.verbose_name) if one.flag is None else Kind.FLAG.value,
+        "key": one.key,
+        "active": one.is_active,
+        "impact": None if found is None else vars(found),
+    }
 
 
 def _old_fields(changed: Changed) -> Mapping[str, Any]:

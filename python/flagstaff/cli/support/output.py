@@ -22,7 +22,7 @@ __all__ = ["Output", "error_as_json"]
 class Output:
     """Prints data to the standard output and messages to the standard error."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the streams, and how the command was started)
         self,
         stdout: OutputWrapper,
         stderr: OutputWrapper,
@@ -30,6 +30,7 @@ class Output:
         *,
         is_json: bool,
         is_dry_run: bool = False,
+        is_process: bool = False,
     ) -> None:
         self._stdout = stdout
         self._stderr = stderr
@@ -40,6 +41,8 @@ class Output:
         self.is_terminal = not is_json and stdout.isatty()
         #: True if a person reads the output.
         self.is_interactive = stdout.isatty() or stderr.isatty()
+        #: True if the command is a process of its own, and a person reads its messages.
+        self.is_attended = is_process and stderr.isatty()
 
     @property
     def is_unicode(self) -> bool:

@@ -13,7 +13,13 @@ from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
 from flagstaff.cli.support.change_messages import Names, change_messages
-from flagstaff.cli.support.dry_run_impact import impact_of_dry_run, impact_sentence
+from flagstaff.cli.support.dry_run_impact import (
+    impact_of_dry_run,
+    impact_sentence,
+    segment_document,
+    segment_dry_run,
+    segment_lines,
+)
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
@@ -26,6 +32,7 @@ __all__ = [
     "report_changes",
     "report_flag_change",
     "report_flag_changes",
+    "report_segment_change",
     "report_undo",
 ]
 
@@ -67,9 +74,16 @@ def _print_flag(changed: Changed, out: Output, prefix: str = "") -> Record:
 
 
 def report_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a value or a segment."""
+    """Prints a change of a value."""
     _print_change(changed, out)
     finish(_document(changed), out, options, written=changed.written)
+
+
+def report_segment_change(changed: Changed, out: Output, options: Options) -> None:
+    """Prints a change of a segment; of a dry run also what uses it, with the users."""
+    _print_change(changed, out)
+    impact = _print_segment_impact(changed, out) if out.is_dry_run else {}
+    finish({**_document(changed), **impact}, out, options, written=changed.written)
 
 
 def report_changes(
@@ -120,6 +134,17 @@ def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
         return {"impact": None}
     out.message(f"{prefix}{impact_sentence(impact)}")
     return {"impact": vars(impact)}
+
+
+def _print_segment_impact(changed: Changed, out: Output) -> Record:
+    """Prints what uses the segment, with the users. Returns the members of the document."""
+    plan = segment_dry_run(changed)
+    if plan is not None:
+        for line in segment_lines(plan):
+            out.message(line)
+        if plan.text:
+            out.message(plan.text)
+    return {"impact": segment_document(plan)}
 
 
 def _print_change(changed: Changed, out: Output) -> None:

@@ -10,6 +10,7 @@ from django.db import transaction
 from flagstaff._tables.rows import Row, all_rows, find_row
 from flagstaff._text.storable import is_storable
 from flagstaff.changes import Changed
+from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change, report_flag_changes
@@ -19,7 +20,7 @@ from flagstaff.exceptions import UnknownFlagError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
-__all__ = ["change_flags", "flag_rows", "keys_of"]
+__all__ = ["change_flags", "flag_rows", "keys_of", "release_flags"]
 
 
 def keys_of(options: Options) -> list[str]:
@@ -33,20 +34,41 @@ def keys_of(options: Options) -> list[str]:
 def change_flags(
     change: Callable[..., Changed], options: Options, out: Output, *, allow_deleted: bool = False
 ) -> None:
-    """Changes and reports the flags: all of them, or none.
+    """Changes and reports the flags: all of them, or none. Never asks.
 
     `change` gets a key and `expect_version`. Raises UnknownFlagError, which names all unknown
     keys. `allow_deleted` accepts the keys of flags that were deleted.
     """
+    _report(_change(change, options, allow_deleted=allow_deleted), out, options)
+
+
+def release_flags(change: Callable[..., Changed], options: Options, out: Output) -> None:
+    """Changes and reports flags as `change_flags` does, and asks before users gain one of them."""
+    changes = write_confirmed(
+        lambda: [row_of(Kind.FLAG, key) for key in keys_of(options)],
+        lambda: _change(change, options),
+        options,
+        out,
+    )
+    _report(changes, out, options)
+
+
+def _change(
+    change: Callable[..., Changed], options: Options, *, allow_deleted: bool = False
+) -> list[Changed]:
     keys = keys_of(options)
     if len(keys) == 1:
-        changed = change(keys[0], expect_version=options["expect_version"])
-        report_flag_change(changed, out, options)
-        return
+        return [change(keys[0], expect_version=options["expect_version"])]
     with transaction.atomic(using=conf.database):
         _lock(keys, allow_deleted=allow_deleted)
-        changes = [change(key, expect_version=None) for key in keys]
-    report_flag_changes(changes, out, options)
+        return [change(key, expect_version=None) for key in keys]
+
+
+def _report(changes: Sequence[Changed], out: Output, options: Options) -> None:
+    if len(changes) == 1:
+        report_flag_change(changes[0], out, options)
+    else:
+        report_flag_changes(changes, out, options)
 
 
 def flag_rows(keys: Sequence[str]) -> list[Row]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
 from flagstaff._text.counted import counted
 from flagstaff.changes.undo_events import UndoneEvents
-from flagstaff.cli.support.change_arguments import require_confirmation
+from flagstaff.cli.support.consequence import (
+    Question,
+    RowKey,
+    question_about,
+    unchanged,
+    versions_seen,
+)
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
 from flagstaff.cli.support.kind_arguments import chosen_kind
@@ -19,6 +25,7 @@ from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.verb import Options
 from flagstaff.exceptions import ConflictError
 from flagstaff.history import recent_events
+from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 
 __all__ = ["SINCE_OPTIONS", "add_undo_since", "run_undo_since"]
@@ -48,10 +55,14 @@ def run_undo_since(options: Options, out: Output) -> None:
     change has overwritten one of them, unless --skip-conflicts is given.
     """
     _require_fitting(options)
-    versions = _versions(options, out)
+    events = _events(options, out)
+    versions = [event.version for event in events]
     if versions and not (options["yes"] or out.is_dry_run):
-        _confirm(versions, options, out)
-    done = _undo(versions, options, out) if versions else []
+        seen = _confirm(events, options, out)
+        with unchanged(seen):
+            done = _undo(versions, options, out)
+    else:
+        done = _undo(versions, options, out) if versions else []
     _print_conflicts(done, out)
     conflicts = [
         {"key": one.key, "versions": one.versions, "problem": one.problem}
@@ -71,8 +82,8 @@ def _require_fitting(options: Options) -> None:
         )
 
 
-def _versions(options: Options, out: Output) -> list[int]:
-    """Returns the versions of the selected events. Prints a message if there are none."""
+def _events(options: Options, out: Output) -> Sequence[Event]:
+    """Returns the selected events. Prints a message if there are none."""
     key, kind = options["key"], chosen_kind(options)
     events = recent_events(
         key=key,
@@ -91,16 +102,21 @@ def _versions(options: Options, out: Output) -> list[int]:
             require_key(key, tuple(Kind))
         out.message("no matching changes")
         print_similar_actor(options["by"], out)
-    return [event.version for event in events]
+    return events
 
 
-def _confirm(versions: Sequence[int], options: Options, out: Output) -> None:
-    planned = changes.preview_undo_events(versions)
+def _confirm(events: Sequence[Event], options: Options, out: Output) -> Mapping[RowKey, int | None]:
+    """Shows the undo and asks. Returns the versions of the rows that the question is about."""
+    rows = {(Kind(one.kind), one.object_pk): one.key for one in events}
+    keys = {row: RowKey(row[0], key, row[1]) for row, key in rows.items()}
+    seen = versions_seen(keys.values())
+    planned = changes.preview_undo_events(event.version for event in events)
     print_changes([one.changed for one in planned if one.changed], out)
     _print_conflicts(planned, out)
-    keys = len({(one.kind, one.pk) for one in planned})
-    question = f"Undo {counted(len(versions), 'change')} of {counted(keys, 'key')}?"
-    require_confirmation(question, options, out)
+    text = f"Undo {counted(len(events), 'change')} of {counted(len(keys), 'key')}?"
+    done = [(keys[one.kind, one.pk], one.changed) for one in planned if one.changed]
+    (question_about(done) or Question((), "")).ask(options, out, text)
+    return seen
 
 
 def _undo(versions: Sequence[int], options: Options, out: Output) -> list[UndoneEvents]:

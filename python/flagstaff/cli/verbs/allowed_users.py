@@ -5,11 +5,14 @@ from __future__ import annotations
 from django.core.management.base import CommandParser
 
 from flagstaff import changes
-from flagstaff.cli.support.change_arguments import add_change_arguments
+from flagstaff.changes.consequence import Consequence
+from flagstaff.cli.support.change_arguments import add_change_arguments, add_yes
+from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change
 from flagstaff.cli.support.user_arguments import add_users, parse_users
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.history.kinds import Kind
 
 __all__ = ["ALLOW"]
 
@@ -17,6 +20,7 @@ __all__ = ["ALLOW"]
 def _add_arguments(parser: CommandParser) -> None:
     add_change_arguments(parser)
     add_users(parser)
+    add_yes(parser)
     parser.add_argument(
         "--remove", action="store_true", help="remove the users from the allowed users"
     )
@@ -24,8 +28,15 @@ def _add_arguments(parser: CommandParser) -> None:
 
 def _run(options: Options, out: Output) -> None:
     write = changes.remove_allowed_users if options["remove"] else changes.add_allowed_users
-    users = parse_users(options, out)
-    changed = write(options["key"], users, expect_version=options["expect_version"])
+    key, users, version = options["key"], parse_users(options, out), options["expect_version"]
+    # The command names the users, so only a large part of them is worth a question.
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.FLAG, key)],
+        lambda: [write(key, users, expect_version=version)],
+        options,
+        out,
+        asks_from=Consequence.WIDENS_TO_MOST,
+    )
     report_flag_change(changed, out, options)
 
 

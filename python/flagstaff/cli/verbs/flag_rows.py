@@ -25,6 +25,7 @@ from flagstaff.cli.support.change_arguments import (
     require_confirmation,
 )
 from flagstaff.cli.support.change_warnings import warn_of_case_variants
+from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
@@ -52,6 +53,7 @@ def _add_create(parser: CommandParser) -> None:
 def _add_update(parser: CommandParser) -> None:
     add_change_arguments(parser)
     _add_fields(parser)
+    add_yes(parser)
 
 
 def _add_fields(parser: CommandParser) -> None:
@@ -96,8 +98,13 @@ def _update(options: Options, out: Output) -> None:
             "pass --description, --kind, --bucket-by, --owner, --tag or --review-on",
             returncode=USAGE,
         )
-    version = options["expect_version"]
-    changed = changes.update(options["key"], fields, expect_version=version)
+    key, version = options["key"], options["expect_version"]
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.FLAG, key)],
+        lambda: [changes.update(key, fields, expect_version=version)],
+        options,
+        out,
+    )
     report_flag_change(changed, out, options)
 
 

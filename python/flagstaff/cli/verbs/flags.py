@@ -8,17 +8,22 @@ from django.core.management.base import CommandParser
 
 from flagstaff import changes
 from flagstaff.cli.support.argument_types import percent
-from flagstaff.cli.support.change_arguments import add_changes_arguments
+from flagstaff.cli.support.change_arguments import add_changes_arguments, add_yes
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.several_flags import change_flags
+from flagstaff.cli.support.several_flags import change_flags, release_flags
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 
 __all__ = ["KILL", "OFF", "ON", "ROLLOUT"]
 
 
+def _add_on(parser: CommandParser) -> None:
+    add_changes_arguments(parser)
+    add_yes(parser)
+
+
 def _on(options: Options, out: Output) -> None:
-    change_flags(changes.enable, options, out)
+    release_flags(changes.enable, options, out)
 
 
 def _add_kill(parser: CommandParser) -> None:
@@ -36,21 +41,21 @@ def _off(options: Options, out: Output) -> None:
 
 
 def _add_rollout(parser: CommandParser) -> None:
-    add_changes_arguments(parser)
+    _add_on(parser)
     parser.add_argument(
         "percent", metavar="PERCENT", type=percent, help="a whole number from 0 to 100"
     )
 
 
 def _rollout(options: Options, out: Output) -> None:
-    change_flags(partial(changes.set_rollout, percent=options["percent"]), options, out)
+    release_flags(partial(changes.set_rollout, percent=options["percent"]), options, out)
 
 
 ON = Verb(
     name="on",
     help="enable flags (their rollout and allowed users apply)",
     examples=("on new_checkout", "on new_checkout dark_mode --dry-run"),
-    add_arguments=add_changes_arguments,
+    add_arguments=_add_on,
     run=_on,
 )
 OFF = Verb(

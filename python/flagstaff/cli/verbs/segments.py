@@ -21,14 +21,16 @@ from flagstaff.cli.support.change_arguments import (
     require_confirmation,
 )
 from flagstaff.cli.support.change_warnings import warn_of_case_variants, warn_of_missing_groups
+from flagstaff.cli.support.consequence import row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.json_argument import add_json_file, read_json_file
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_change, report_flag_change
+from flagstaff.cli.support.report import report_flag_change, report_segment_change
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.kinds import Kind
 
 __all__ = ["SEGMENT", "SET_RULES"]
 
@@ -79,14 +81,20 @@ def _add_create(parser: CommandParser) -> None:
     add_attribution(parser)
     add_force(parser)
     parser.add_argument("--description", metavar="TEXT", help="which users the segment has")
+    add_yes(parser)
 
 
 def _create(options: Options, out: Output) -> None:
     key, description = options["key"], options["description"]
     fields = {} if description is None else {"description": description}
     conditions = read_json_file(options["file"])
-    changed = changes.create_segment(key, conditions, force=options["force"], **fields)
-    report_change(changed, out, options)
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.SEGMENT, key)],
+        lambda: [changes.create_segment(key, conditions, force=options["force"], **fields)],
+        options,
+        out,
+    )
+    report_segment_change(changed, out, options)
     if changed.written:
         warn_of_case_variants(segment_model(), key, out)
     warn_of_missing_groups(conditions, out)
@@ -101,6 +109,7 @@ def _add_update(parser: CommandParser) -> None:
         help='a file with the new conditions as a JSON list; "-" is the standard input',
     )
     parser.add_argument("--description", metavar="TEXT", help="which users the segment has")
+    add_yes(parser)
 
 
 def _update(options: Options, out: Output) -> None:
@@ -114,10 +123,14 @@ def _update(options: Options, out: Output) -> None:
         fields["description"] = options["description"]
     if not fields:
         raise CommandError("pass --conditions or --description", returncode=USAGE)
-    changed = changes.update_segment(
-        key, fields, expect_version=options["expect_version"], force=options["force"]
+    version, force = options["expect_version"], options["force"]
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.SEGMENT, key)],
+        lambda: [changes.update_segment(key, fields, expect_version=version, force=force)],
+        options,
+        out,
     )
-    report_change(changed, out, options)
+    report_segment_change(changed, out, options)
     warn_of_missing_groups(fields.get("conditions"), out)
 
 
@@ -132,13 +145,14 @@ def _delete(options: Options, out: Output) -> None:
     if find_row(segment_model(), key) is not None:
         require_confirmation(f"Delete the segment {key}?", options, out)
     changed = changes.delete_segment(key, expect_version=options["expect_version"])
-    report_change(changed, out, options)
+    report_segment_change(changed, out, options)
 
 
 def _add_set_rules(parser: CommandParser) -> None:
     add_change_arguments(parser)
     add_force(parser)
     add_json_file(parser, "file", "the rules")
+    add_yes(parser)
 
 
 def _set_rules(options: Options, out: Output) -> None:
@@ -151,8 +165,12 @@ def _set_rules(options: Options, out: Output) -> None:
             "run makemigrations and migrate"
         )
     rules = read_json_file(options["file"])
-    changed = changes.update(
-        key, {"rules": rules}, expect_version=options["expect_version"], force=options["force"]
+    version, force = options["expect_version"], options["force"]
+    [changed] = write_confirmed(
+        lambda: [row_of(Kind.FLAG, key)],
+        lambda: [changes.update(key, {"rules": rules}, expect_version=version, force=force)],
+        options,
+        out,
     )
     report_flag_change(changed, out, options)
     warn_of_missing_groups(rules, out)

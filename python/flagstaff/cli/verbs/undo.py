@@ -10,10 +10,16 @@ from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
 from flagstaff.changes.undo_event import UNDO_BY_KIND
 from flagstaff.cli.support.change_arguments import add_change_arguments, add_force, add_yes
+from flagstaff.cli.support.consequence import RowKey, row_of, write_confirmed
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.kind_arguments import add_kinds, kind_of_key
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_change, report_changes, report_flag_change
+from flagstaff.cli.support.report import (
+    report_change,
+    report_changes,
+    report_flag_change,
+    report_segment_change,
+)
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.undo_since import SINCE_OPTIONS, add_undo_since, run_undo_since
 from flagstaff.cli.support.verb import Options, Verb
@@ -31,7 +37,7 @@ _KIND_OF_KEY = "KEY is the key of a %s"
 _REPORTS = {
     Kind.FLAG: report_flag_change,
     Kind.VALUE: report_change,
-    Kind.SEGMENT: report_change,
+    Kind.SEGMENT: report_segment_change,
 }
 
 
@@ -66,7 +72,13 @@ def _undo(options: Options, out: Output) -> None:
     # Read before the undo, which becomes the newest entry itself.
     entry = _entry(kind, key, change)
     with ignoring_old_workers(options["force"]):
-        changed = UNDO_BY_KIND[kind](key, change, expect_version=version)
+        [changed] = write_confirmed(
+            lambda: [row_of(kind, key)],
+            lambda: [UNDO_BY_KIND[kind](key, change, expect_version=version)],
+            options,
+            out,
+            shows=True,
+        )
     _print_other_keys(entry, out)
     _REPORTS[kind](changed, out, options)
 
@@ -77,7 +89,14 @@ def _undo_transaction(options: Options, out: Output) -> None:
             "--transaction cannot be combined with KEY, --expect-version, --since, --until or --by",
             returncode=USAGE,
         )
-    changed = changes.undo_transaction(options["transaction"], force=options["force"])
+    version = options["transaction"]
+    changed = write_confirmed(
+        lambda: [RowKey(part.kind, part.key, part.pk) for part in parts_of(version)],
+        lambda: changes.undo_transaction(version, force=options["force"]),
+        options,
+        out,
+        shows=True,
+    )
     report_changes(changed, out, options)
 
 
@@ -111,13 +130,18 @@ def _add_restore(parser: CommandParser) -> None:
         "change", metavar="VERSION", type=int, help="a version that `history` shows"
     )
     add_kinds(parser, _KIND_OF_KEY)
+    add_yes(parser)
 
 
 def _restore(options: Options, out: Output) -> None:
-    kind, version = kind_of_key(options), options["expect_version"]
+    kind, key, version = kind_of_key(options), options["key"], options["expect_version"]
     with ignoring_old_workers(options["force"]):
-        changed = RESTORE_BY_KIND[kind](
-            options["key"], to=options["change"], expect_version=version
+        [changed] = write_confirmed(
+            lambda: [row_of(kind, key)],
+            lambda: [RESTORE_BY_KIND[kind](key, to=options["change"], expect_version=version)],
+            options,
+            out,
+            shows=True,
         )
     _REPORTS[kind](changed, out, options)
 

@@ -79,12 +79,19 @@ class Command(BaseCommand):
         """Runs the verb."""
         is_json = options.get("json", False)
         is_dry_run = options.get("dry_run", False)
-        out = Output(self.stdout, self.stderr, self.style, is_json=is_json, is_dry_run=is_dry_run)
+        is_process = getattr(self, "_called_from_command_line", False)
+        out = Output(
+            self.stdout,
+            self.stderr,
+            self.style,
+            is_json=is_json,
+            is_dry_run=is_dry_run,
+            is_process=is_process,
+        )
         try:
             run(options, out)
         except CommandError as error:
             # From Python, and with --traceback, the error itself is wanted.
-            is_process = getattr(self, "_called_from_command_line", False)
             if not (is_json and is_process) or options["traceback"]:
                 raise
             out.error(str(error), error.returncode)
