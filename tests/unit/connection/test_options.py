@@ -21,7 +21,7 @@ from flagstaff._engine import lifecycle
 from flagstaff.exceptions import ConfigurationError
 
 for parameters in json.loads(sys.argv[1]):
-    times = (5.0, 1, 300.0, 0.0, 5.0, 9)
+    times = (5.0, 1, 0.0, 300.0, 0.0, 5.0, 9)
     engine = lifecycle.EngineOptions(parameters, {}, False, False, *times, "web")
     lifecycle.read_options = lambda _: lifecycle.StartOptions(0.0, False, engine)
     try:
