@@ -168,8 +168,8 @@ def _form_of(response: Any) -> str:
 
 
 def preview_of(response: Any) -> dict[str, list[str]]:
-    """Returns the two cells of each line of a page that asks: now, and after."""
-    [table] = re.findall(r"<tbody>(.*?)</tbody>", _form_of(response), re.DOTALL)
+    """Returns the two cells of each line of the last table of a page that asks: now, and after."""
+    *_, table = re.findall(r"<tbody>(.*?)</tbody>", _form_of(response), re.DOTALL)
     lines = re.findall(
         r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""How many users gain or lose flags when the conditions of a segment change."""
+"""How many users gain or lose flags when the conditions of segments change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from flagstaff._engine.user_keys import key_to_text
 from flagstaff._text.rule_parts import conditions_of, named_segments
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["SegmentImpact", "UsingRules", "impact_of_segment"]
+__all__ = ["ChangedConditions", "SegmentImpact", "UsingRules", "impact_of_segments"]
 
 # How many users are evaluated between two looks at the clock.
 _CHUNK = 2000
@@ -34,10 +34,12 @@ _CHUNK = 2000
 _State: TypeAlias = tuple[bool, int, "str | None", "str | None"]
 #: The primary key, and the attributes that the rules read.
 _UserRow: TypeAlias = tuple[Any, ...]
+#: The conditions before and after, by the key of the segment. None is one that does not exist.
+ChangedConditions: TypeAlias = Mapping[str, tuple[object, object]]
 
 
 class UsingRules(NamedTuple):
-    """The rules of an enabled flag that name the segment, or other rules, which grant by 100 %."""
+    """The rules of an enabled flag that name a segment, or other rules, which grant by 100 %."""
 
     key: str
     rules: object
@@ -66,13 +68,13 @@ class SegmentImpact:
         return len(self.gained | self.lost)
 
 
-def impact_of_segment(
-    key: str, before: object, after: object, using: Sequence[UsingRules], *, timeout: float
+def impact_of_segments(
+    changed: ChangedConditions, using: Sequence[UsingRules], *, timeout: float
 ) -> SegmentImpact:
-    """Counts the users whose results differ between two lists of conditions of a segment.
+    """Counts the users whose results differ when the conditions of these segments change together.
 
-    None is a segment that does not exist. Reads all users once, over Django's connection. What
-    cannot be counted, or not in `timeout` seconds, has no count. Raises no FlagstaffError.
+    Reads all users once, over Django's connection. What cannot be counted, or not in `timeout`
+    seconds, has no count. Raises no FlagstaffError.
     """
     deadline, nothing = monotonic() + timeout, SegmentImpact(counts=[None] * len(using))
     if not using:
@@ -80,7 +82,7 @@ def impact_of_segment(
     try:
         with limited(deadline):
             require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
-            compared = [_compared(key, before, after, one) for one in using]
+            compared = [_compared(changed, one) for one in using]
             counter = _Counter((one for one in compared if one is not None), deadline)
             found = SegmentImpact()
             found.counts = [None if one is None else counter.count(one, found) for one in compared]
@@ -151,18 +153,20 @@ class _Counter:
             yield row
 
 
-def _compared(key: str, before: object, after: object, one: UsingRules) -> _Compared | None:
+def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     """Returns None for rules that read something else than columns and groups of users."""
     named = {segment for segment, _place in named_segments(one.rules)}
-    # The conditions afterwards get a name that no other segment of these rules has.
-    other = next(name for number in count() if (name := f"after {number}") not in named)
+    # The conditions afterwards get names that no other segment of these rules has.
+    free = (name for number in count() if (name := f"after {number}") not in named)
+    names = dict(zip(named & changed.keys(), free, strict=False))
     first, second = (
         (True, one.rollout_percent, json.dumps(rules), one.unit)
-        for rules in (one.rules, _renamed(one.rules, key, other))
+        for rules in (one.rules, _renamed(one.rules, names))
     )
     given = {
         name: None if conditions is None else json.dumps(conditions)
-        for name, conditions in ((key, before), (other, after))
+        for key in names
+        for name, conditions in zip((key, names[key]), changed[key], strict=True)
     }
     try:
         segments, columns = inputs_of(one.key, (first, second), given)
@@ -171,12 +175,13 @@ def _compared(key: str, before: object, after: object, one: UsingRules) -> _Comp
     return _Compared(one.key, (first, second), segments, _allowed(one.flag_pk), columns)
 
 
-def _renamed(rules: object, key: str, name: str) -> object:
-    """Returns a copy of rules in which a segment has another name."""
+def _renamed(rules: object, names: Mapping[str, str]) -> object:
+    """Returns a copy of rules in which segments have other names."""
     copy = json.loads(json.dumps(rules))
     for _place, condition in conditions_of(copy):
-        if condition.get("segment") == key:
-            condition["segment"] = name
+        segment = condition.get("segment")
+        if isinstance(segment, str):
+            condition["segment"] = names.get(segment, segment)
     return copy
 
 

@@ -118,7 +118,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         """Raises PermissionDenied. To undo a creation is to delete."""
         if not may_write(self, request, write_of(changed), row):
             raise PermissionDenied
-        require_release(self.admin_site, request, self.row_kind, changed, row)
+        require_release(self.admin_site, request, [(self.row_kind, changed)])
 
     def _restore(self, request: HttpRequest, row: Row, to: int) -> HttpResponse:
         """Restores an earlier state, after a confirmation page."""
@@ -130,7 +130,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
             changed = RESTORE_BY_KIND[self.row_kind](
                 row.key, to=to, expect_version=posted_version(request)
             )
-            require_release(self.admin_site, request, self.row_kind, changed, row)
+            require_release(self.admin_site, request, [(self.row_kind, changed)])
         text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
         self._report(request, row, changed, text, plan_change(self.row_kind, row, changed))
         return HttpResponseRedirect(self.next_url(request, row))
@@ -139,7 +139,7 @@ class HistoryButtonsMixin(UndoAllMixin, ReportMixin, _ModelAdmin):
         self, request: HttpRequest, row: Row, to: int, typed: str, problems: list[str] | None
     ) -> HttpResponse:
         preview = preview_restore(self.row_kind, row.key, to)
-        require_release(self.admin_site, request, self.row_kind, preview, row)
+        require_release(self.admin_site, request, [(self.row_kind, preview)])
         if not preview.new:
             self._report(request, row, preview, "")
             return HttpResponseRedirect(request.path)

@@ -11,9 +11,8 @@ from flagstaff.admin.history_texts import undone_text
 from flagstaff.admin.links import page_url
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.transactions import may_undo, undo_permitted
-from flagstaff.admin.undoing_together import report_undone, transaction_context
-from flagstaff.changes.undo_transactions import require_values
+from flagstaff.admin.transactions import may_undo, preview_transaction, undo_permitted
+from flagstaff.admin.undoing_together import refusal_context, report_undone, transaction_context
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
@@ -38,13 +37,13 @@ class UndoAllMixin(ConfirmationMixin, ReportMixin, ModelAdminMixin):
             raise PermissionDenied
         typed = row.key if conf.is_production else ""
         problems = problems_of(request, typed)
-        if problems is None or problems:
-            require_values(parts)
+        planned, why = preview_transaction(self.admin_site, request, parts, change)
+        if why or problems is None or problems:
             context = {
-                **transaction_context(request, parts, change),
+                **transaction_context(self.admin_site, request, parts, planned, change),
+                **refusal_context(why, problems),
                 "flagstaff_button": UNDO_ALL,
                 "flagstaff_typed": typed,
-                "flagstaff_problems": problems,
             }
             page = self.confirmation(request, row, context)
             page.template_name = "flagstaff/undo_all.html"

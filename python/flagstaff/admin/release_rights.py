@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.segment_plan import why_not_release
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.consequence import FlagState
-from flagstaff.changes.segment_plan import changed_conditions, plan_segment
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
@@ -21,20 +22,20 @@ __all__ = ["require_release"]
 
 
 def require_release(
-    site: AdminSite, request: HttpRequest, kind: Kind, changed: Changed, row: Any = None
+    site: AdminSite, request: HttpRequest, changes: Iterable[tuple[Kind, Changed]]
 ) -> None:
-    """Refuses a change, or the preview of one, if the user may not release the flags concerned.
+    """Refuses changes, or the preview of them, if the user may not release the flags concerned.
 
-    `row` is the row before or after the change, if there is one. Raises PermissionDenied, or
-    InvalidChangeError with the flags that use a segment.
+    Raises PermissionDenied, or InvalidChangeError with the flags that use a segment.
     """
-    if kind is Kind.FLAG and _creates_for_users(changed):
-        if not may(site, request, "toggle", row):
+    found = [*changes]
+    created = [one.key for kind, one in found if kind is Kind.FLAG and _creates_for_users(one)]
+    for key in created:
+        if not may(site, request, "toggle", all_rows(Kind.FLAG.model).filter(key=key).first()):
             raise PermissionDenied
-    elif kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
-        plan = plan_segment(changed.key, *conditions, timeout=0)
-        if plan is not None and (why := why_not_release(site, request, plan)):
-            raise InvalidChangeError(why)
+    plan = plan_segment_changes(found, timeout=0)
+    if plan is not None and (why := why_not_release(site, request, plan)):
+        raise InvalidChangeError(why)
 
 
 def _creates_for_users(changed: Changed) -> bool:

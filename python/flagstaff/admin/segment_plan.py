@@ -1,4 +1,4 @@
-"""A change of a segment as a user of the admin may see it, and whether the user may make it."""
+"""A change of segments as a user of the admin may see it, and whether the user may make it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
+from flagstaff._text.rule_parts import named_segments
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view
@@ -23,7 +24,7 @@ _MAX_ROWS = 50
 
 
 def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) -> str:
-    """Returns which flags the user may not release, as a sentence; empty if there are none.
+    """Returns which flags the user may not release, as a reason; empty if there are none.
 
     The right to change segments decides about experiments.
     """
@@ -34,11 +35,15 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     names = [quoted(one.key) for one in missing if _is_visible(site, request, one)]
     if hidden := len(missing) - len(names):
         names.append(hidden_text(hidden))
-    text = _(
-        "the rules of %(flags)s use the segment “%(key)s”, and you may neither change nor "
-        "toggle them. Nothing was saved"
+    named = {key for one in missing for key, _place in named_segments(one.rules.rules)}
+    keys = [quoted(key) for key in plan.keys if key in named]
+    text = ngettext(
+        "you may neither change nor toggle %(flags)s, whose rules use the segment %(keys)s",
+        "you may neither change nor toggle %(flags)s, whose rules use the segments %(keys)s",
+        len(keys),
     )
-    return text % {"key": plan.key, "flags": join_some(names, more=and_more)}
+    shown = {"flags": names, "keys": keys}
+    return text % {name: join_some(some, more=and_more) for name, some in shown.items()}
 
 
 def segment_rows(
@@ -46,7 +51,7 @@ def segment_rows(
 ) -> list[PreviewRow]:
     """Returns a line for each flag and experiment: how many users have it now, and afterwards.
 
-    Those that the user may not see are a number. Empty if the change is not that of a segment.
+    Those that the user may not see are a number. Empty if the change is not one of segments.
     """
     if not isinstance(plan, SegmentPlan):
         return []

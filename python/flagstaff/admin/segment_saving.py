@@ -15,7 +15,7 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.segment_plan import segment_rows, why_not_release
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segment
+from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.exceptions import InvalidChangeError
 
 __all__ = ["ConfirmedSegmentMixin"]
@@ -51,7 +51,7 @@ class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
         # A rule may name a segment that SQL has deleted.
         stored = None if is_new else all_rows(self.model).filter(pk=segment.pk).first()
         before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
-        return plan_segment(segment.key, before, after)
+        return plan_segments({segment.key: (before, after)})
 
     def _confirmation_page(
         self, request: HttpRequest, segment: Any, plan: SegmentPlan, problems: list[str] | None
@@ -63,13 +63,13 @@ class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
                 "title": _("Save a segment"),
                 "subtitle": None,
                 "flagstaff_parent": "admin/base_site.html",
-                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": plan.key},
+                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": segment.key},
                 "flagstaff_rows": segment_rows(self.admin_site, request, plan),
                 "flagstaff_notes": [plan.text],
                 "flagstaff_posted": posted_fields(request),
                 "flagstaff_may_edit": True,
                 "flagstaff_typed": plan.text_to_type,
                 "flagstaff_problems": problems,
-                "flagstaff_label": _("Save %(key)s") % {"key": plan.key},
+                "flagstaff_label": _("Save %(key)s") % {"key": segment.key},
             },
         )

@@ -21,8 +21,10 @@ from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.undo_permissions import Write, may_write
 from flagstaff.changes import Changed, undo_transaction
+from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
@@ -30,7 +32,14 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, Together, changes_together
 from flagstaff.history.user_names import names_of_users
 
-__all__ = ["RelatedChanges", "described_parts", "may_undo", "related_changes", "undo_permitted"]
+__all__ = [
+    "RelatedChanges",
+    "described_parts",
+    "may_undo",
+    "preview_transaction",
+    "related_changes",
+    "undo_permitted",
+]
 
 _MAX_KEYS_SHOWN = 5
 
@@ -129,10 +138,26 @@ def undo_permitted(
     """
     with transaction.atomic(using=conf.database):
         done = undo_transaction(change)
-        for part, changed in zip(parts, done, strict=True):
-            if changed.written:
-                require_release(site, request, part.kind, changed, _row(part))
+        require_release(site, request, _by_kind(parts, done))
     return done
+
+
+def preview_transaction(
+    site: AdminSite, request: HttpRequest, parts: Sequence[Part], change: int
+) -> tuple[list[tuple[Kind, Changed]], str]:
+    """Returns what `undo_permitted` would do, and why it is refused; empty if it is not.
+
+    Rolls back what it writes. Raises PermissionDenied.
+    """
+    planned: list[tuple[Kind, Changed]] = []
+    try:
+        with transaction.atomic(using=conf.database):
+            planned = _by_kind(parts, undo_transaction(change, force=True))
+            require_release(site, request, planned)
+            transaction.set_rollback(True, using=conf.database)
+    except FlagstaffError as error:
+        return planned, refusal_text(str(error))
+    return planned, ""
 
 
 def described_parts(
@@ -148,6 +173,12 @@ def described_parts(
         text = "; ".join(describe_change(event, names, limit=limit) for event in reversed(events))
         described.append((part, text))
     return described
+
+
+def _by_kind(parts: Sequence[Part], done: Sequence[Changed]) -> list[tuple[Kind, Changed]]:
+    """What was written, with the kind of each row."""
+    pairs = zip(parts, done, strict=True)
+    return [(part.kind, changed) for part, changed in pairs if changed.written]
 
 
 def _related(

@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.confirmation import MAX_TEXT
+from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.history_texts import skipped_text
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
+from flagstaff.admin.segment_plan import segment_rows
 from flagstaff.admin.transactions import described_parts
 from flagstaff.changes import Changed
+from flagstaff.changes.change_plan import ChangePlan, plan_segment_changes, plan_text
 from flagstaff.history.describe import and_more, quoted
+from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import Part
 from flagstaff.history.user_names import may_see_users
 
-__all__ = ["report_undone", "transaction_context"]
+__all__ = ["effect_of", "refusal_context", "report_undone", "transaction_context"]
 
 
 def transaction_context(
-    request: HttpRequest, parts: Sequence[Part], change: int
-) -> Mapping[str, object]:
-    """Returns what the page shows that asks to undo a transaction."""
+    site: AdminSite,
+    request: HttpRequest,
+    parts: Sequence[Part],
+    planned: Sequence[tuple[Kind, Changed]],
+    change: int,
+) -> dict[str, object]:
+    """Returns what the page shows that asks to undo a transaction. Counts users."""
     label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
     with_users = may_see_users(request.user)
+    notes, uses = effect_of(site, request, plan_segment_changes(planned))
     return {
         "title": _("Undo all changes of a transaction"),
         "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
         "flagstaff_version": None,
         "flagstaff_target": str(change),
         "flagstaff_label": label % {"count": local_number(len(parts))},
+        "flagstaff_notes": notes,
+        "flagstaff_uses": uses,
     }
+
+
+def effect_of(
+    site: AdminSite, request: HttpRequest, plan: ChangePlan | None
+) -> tuple[list[str], list[PreviewRow]]:
+    """Returns what a page shows of the effect on users: a sentence, and a row for each use."""
+    note = plan_text(plan)
+    return [note] if note else [], segment_rows(site, request, plan)
+
+
+def refusal_context(why: str, problems: list[str] | None) -> dict[str, object]:
+    """Returns the problems of a page. An undo that is refused has no button."""
+    if why:
+        problems = [_("Not undone: %(why)s") % {"why": why}]
+    return {"flagstaff_problems": problems, "flagstaff_nothing": bool(why)}
 
 
 def report_undone(

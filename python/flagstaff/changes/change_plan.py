@@ -1,17 +1,24 @@
-"""What a change of a flag or a segment would do to the users, from its result or its preview."""
+"""What changes of flags and segments would do to the users, from their results or previews."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.planned import COUNT_TIMEOUT, Planned, impact_text, planned_change
-from flagstaff.changes.segment_plan import SegmentPlan, changed_conditions, plan_segment
+from flagstaff.changes.planned import (
+    COUNT_TIMEOUT,
+    DECIDING_FIELDS,
+    Planned,
+    impact_text,
+    planned_change,
+)
+from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.history.kinds import Kind
 
-__all__ = ["ChangePlan", "plan_change", "plan_text"]
+__all__ = ["ChangePlan", "plan_change", "plan_segment_changes", "plan_text"]
 
-#: The effect on the users of one flag, or of the flags and experiments that use a segment.
+#: The effect on the users of one flag, or of the flags and experiments that use some segments.
 ChangePlan: TypeAlias = Planned | SegmentPlan
 
 
@@ -20,14 +27,27 @@ def plan_change(
 ) -> ChangePlan | None:
     """Returns what a change, or the preview of one, does to the users.
 
-    `row` is the row before; None if there was none. Returns None for a value, for a deletion, and
-    for fields that decide about no result. Counts the users for at most `timeout` seconds.
+    `row` is the row before; None if there was none. Returns None for a value, for a deletion of a
+    flag, and for fields that decide about no result. Counts the users for at most `timeout`
+    seconds.
     """
     if kind is Kind.FLAG:
         return planned_change(row, changed, timeout=timeout)
-    if kind is Kind.SEGMENT and (conditions := changed_conditions(changed)):
-        return plan_segment(changed.key, *conditions, timeout=timeout)
-    return None
+    return plan_segment_changes([(kind, changed)], timeout=timeout)
+
+
+def plan_segment_changes(
+    changes: Iterable[tuple[Kind, Changed]], *, timeout: float = COUNT_TIMEOUT
+) -> SegmentPlan | None:
+    """Returns what changes of several rows, or previews of them, do by their segments.
+
+    Several changes of one row are in the order in which they are made. Returns None if no
+    conditions change, or if nothing uses the segments. Counts the users of all segments together
+    for at most `timeout` seconds, but not those of a flag that one of the changes is about.
+    """
+    found = [*changes]
+    flags = {one.key for kind, one in found if kind is Kind.FLAG and _decides(one)}
+    return plan_segments(_changed_conditions(found), changed_flags=flags, timeout=timeout)
 
 
 def plan_text(plan: ChangePlan | None) -> str:
@@ -35,3 +55,29 @@ def plan_text(plan: ChangePlan | None) -> str:
     if plan is None:
         return ""
     return plan.text if isinstance(plan, SegmentPlan) else impact_text(plan)
+
+
+def _changed_conditions(
+    changes: Iterable[tuple[Kind, Changed]],
+) -> dict[str, tuple[object, object]]:
+    """Returns the conditions of each segment before and after the changes.
+
+    None stands for the conditions of a segment that does not exist.
+    """
+    found: dict[str, tuple[object, object]] = {}
+    for kind, one in changes:
+        sides = one.old, one.new
+        is_about = not one.field and any(side and CONDITIONS in side for side in sides)
+        if kind is Kind.SEGMENT and is_about:
+            before, after = (None if side is None else side.get(CONDITIONS) for side in sides)
+            found[one.key] = found.get(one.key, (before,))[0], after
+    return found
+
+
+def _decides(changed: Changed) -> bool:
+    """Whether a change of a flag decides which users have it."""
+    if not changed.written:
+        return False
+    is_created_or_deleted = not changed.field and None in (changed.old, changed.new)
+    fields = {changed.field} if changed.field else {*(changed.new or ())}
+    return is_created_or_deleted or not DECIDING_FIELDS.isdisjoint(fields)

@@ -26,6 +26,7 @@ from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
     "COUNT_TIMEOUT",
+    "DECIDING_FIELDS",
     "Planned",
     "consequence_of_added",
     "impact_text",
@@ -45,6 +46,8 @@ _STATE_NAMES = {
     BUCKET_BY: "unit",
 }
 
+#: The fields that decide which users have a flag, the allowed users included.
+DECIDING_FIELDS = frozenset({*_STATE_NAMES, ALLOWED})
 #: Seconds for which a page waits for the count of users.
 COUNT_TIMEOUT = 1.0
 

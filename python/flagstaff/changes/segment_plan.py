@@ -1,8 +1,8 @@
-"""What other conditions of a segment would do to the flags and experiments that use it."""
+"""What other conditions of segments would do to the flags and experiments that use them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,22 +12,20 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff._engine.segment_impact import SegmentImpact, UsingRules, impact_of_segment
+from flagstaff._engine.segment_impact import (
+    ChangedConditions,
+    SegmentImpact,
+    UsingRules,
+    impact_of_segments,
+)
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_parts import matches_anonymous
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, by_users
 from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts
 from flagstaff.changes.segment_use import flags_using, other_rules_by_segment, rules_of_flag
 
-__all__ = [
-    "CONDITIONS",
-    "SegmentPlan",
-    "SegmentUse",
-    "changed_conditions",
-    "plan_segment",
-]
+__all__ = ["CONDITIONS", "SegmentPlan", "SegmentUse", "plan_segments"]
 
 #: The name of the field.
 CONDITIONS = "conditions"
@@ -35,7 +33,7 @@ CONDITIONS = "conditions"
 
 @dataclass(frozen=True, eq=False)
 class SegmentUse:
-    """A flag or an experiment whose rules name the segment."""
+    """A flag or an experiment whose rules name one of the segments."""
 
     label: str
     key: str
@@ -45,24 +43,27 @@ class SegmentUse:
     #: Whether its rules decide about results now.
     is_active: bool
     rules: UsingRules
+    #: Whether something else than the segments changes its results, too.
+    changes_itself: bool = False
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """A change of the conditions of a segment."""
+    """A change of the conditions of segments."""
 
-    key: str
+    #: The keys of the segments.
+    keys: Sequence[str]
     uses: Sequence[SegmentUse]
-    #: The effect on the active ones, in the same order.
+    #: The effect on those that are counted, in the same order.
     impact: SegmentImpact
-    #: Whether anonymous users, whom no count includes, come into the segment.
+    #: Whether anonymous users, whom no count includes, come into a segment.
     adds_anonymous: bool
 
     @cached_property
     def counts(self) -> Mapping[SegmentUse, ChangeImpact | None]:
-        """The effect on each active flag and experiment; None for one without a count."""
-        active = (one for one in self.uses if one.is_active)
-        return dict(zip(active, self.impact.counts, strict=True))
+        """The effect on each flag and experiment that changes; None for one without a count."""
+        counted = zip(_counted(self.uses), self.impact.counts, strict=True)
+        return {**{one: None for one in self.uses if one.changes_itself}, **dict(counted)}
 
     @cached_property
     def consequence(self) -> Consequence:
@@ -72,8 +73,8 @@ class SegmentPlan:
 
     @property
     def text_to_type(self) -> str:
-        """The key, if this change needs it to be typed; else an empty text."""
-        return text_to_type([self.key], self.consequence)
+        """The text that a person types before this change; empty if it needs none."""
+        return text_to_type(self.keys, self.consequence)
 
     @property
     def text(self) -> str:
@@ -83,7 +84,7 @@ class SegmentPlan:
         if self.impact.users is None:
             return _("The users cannot be counted.")
         values = {"count": local_number(self.impact.changed)}
-        if None in self.impact.counts:
+        if None in self.counts.values():
             text = ngettext(
                 "At least %(count)s user gains or loses something; not all could be counted.",
                 "At least %(count)s different users gain or lose something; not all could be "
@@ -100,6 +101,8 @@ class SegmentPlan:
 
     def sides(self, one: SegmentUse) -> tuple[str, str]:
         """How many users have a flag or an experiment now, and how many afterwards."""
+        if one.changes_itself:
+            return _("not counted"), _("not counted: this undo also changes the flag")
         if not one.is_active:
             text = _("not running") if one.flag is None else _("off")
             return text, text
@@ -111,37 +114,36 @@ class SegmentPlan:
         return by_users(impact)
 
 
-def plan_segment(
-    key: str, before: object, after: object, *, timeout: float = COUNT_TIMEOUT
+def plan_segments(
+    changed: ChangedConditions,
+    *,
+    changed_flags: Collection[str] = (),
+    timeout: float = COUNT_TIMEOUT,
 ) -> SegmentPlan | None:
-    """Returns what other conditions would do; None if nothing uses the segment, or they are equal.
+    """Returns what other conditions would do; None if nothing uses the segments, or none changes.
 
-    None are the conditions of a segment that does not exist. Counts users for at most `timeout`
-    seconds; with 0 it does not count.
+    `changed_flags` are the keys of flags that change themselves, which are not counted. Counts
+    users for at most `timeout` seconds, for all segments together; with 0 it does not count.
     """
-    if _is_equal(before, after):
+    changed = {key: sides for key, sides in changed.items() if not _is_equal(*sides)}
+    if not changed:
         return None
-    uses = [*_flags(key), *_others(key)]
+    uses = [*_flags(changed, changed_flags), *_others(changed)]
     if not uses:
         return None
-    active = [one.rules for one in uses if one.is_active]
-    impact = SegmentImpact(counts=[None] * len(active))
-    if active and timeout > 0:
-        impact = impact_of_segment(key, before, after, active, timeout=timeout)
-    adds_anonymous = matches_anonymous(after) and not matches_anonymous(before)
-    return SegmentPlan(key, uses, impact, adds_anonymous)
+    counted = [one.rules for one in _counted(uses)]
+    impact = SegmentImpact(counts=[None] * len(counted))
+    if counted and timeout > 0:
+        impact = impact_of_segments(changed, counted, timeout=timeout)
+    adds_anonymous = any(
+        matches_anonymous(after) and not matches_anonymous(before)
+        for before, after in changed.values()
+    )
+    return SegmentPlan([*changed], uses, impact, adds_anonymous)
 
 
-def changed_conditions(changed: Changed) -> tuple[object, object] | None:
-    """Returns the conditions of a segment before and after a change; None if they stay.
-
-    None stands for the conditions of a segment that does not exist.
-    """
-    sides = changed.old, changed.new
-    if changed.field or not any(side and CONDITIONS in side for side in sides):
-        return None
-    before, after = (None if side is None else side.get(CONDITIONS) for side in sides)
-    return before, after
+def _counted(uses: Iterable[SegmentUse]) -> list[SegmentUse]:
+    return [one for one in uses if one.is_active and not one.changes_itself]
 
 
 def _is_equal(before: object, after: object) -> bool:
@@ -151,14 +153,18 @@ def _is_equal(before: object, after: object) -> bool:
         return False
 
 
-def _flags(key: str) -> Iterator[SegmentUse]:
-    for flag in flags_using(key):
-        rules = rules_of_flag(flag)
-        yield SegmentUse(flag.key, flag.key, type(flag), flag, bool(flag.enabled), rules)
+def _flags(changed: ChangedConditions, changed_flags: Collection[str]) -> Iterator[SegmentUse]:
+    for flag in flags_using(*changed):
+        rules, changes_itself = rules_of_flag(flag), flag.key in changed_flags
+        yield SegmentUse(
+            flag.key, flag.key, type(flag), flag, bool(flag.enabled), rules, changes_itself
+        )
 
 
-def _others(key: str) -> Iterator[SegmentUse]:
-    for one in other_rules_by_segment().get(key, ()):
+def _others(changed: ChangedConditions) -> Iterator[SegmentUse]:
+    by_segment = other_rules_by_segment()
+    found = {(one.model, one.pk): one for key in changed for one in by_segment.get(key, ())}
+    for one in found.values():
         label = f"{one.model._meta.verbose_name} {one.key}"
         rules = UsingRules(one.key, one.rules)
         yield SegmentUse(label, one.key, one.model, None, one.is_active, rules)

@@ -187,9 +187,10 @@ def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
     return found
 
 
-def flags_using(key: str) -> list[Any]:
-    """Returns the rows of the flags whose rules name a segment. Reads all rules."""
-    pks = [pk for _key, pk in flags_by_segment().get(key, ())]
+def flags_using(*keys: str) -> list[Any]:
+    """Returns the rows of the flags whose rules name one of these segments. Reads all rules."""
+    by_segment = flags_by_segment()
+    pks = dict.fromkeys(pk for key in keys for _flag, pk in by_segment.get(key, ()))
     return [
         flag
         for batch in batches(pks)

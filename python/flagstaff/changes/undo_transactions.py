@@ -23,7 +23,6 @@ from flagstaff.changes.past import (
     present_state,
     state_at,
 )
-from flagstaff.changes.restore_version import only_a_digest
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undo_conflicts import (
     has_state,
@@ -39,7 +38,7 @@ from flagstaff.history.reading import EntryRange
 from flagstaff.history.transactions import Part, parts_of
 from flagstaff.history.versions import all_entries, require_history, version_of
 
-__all__ = ["lock_rows", "parts_without_value", "require_values", "undo_transaction"]
+__all__ = ["lock_rows", "parts_without_value", "undo_transaction"]
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,6 @@ def undo_transaction(change: int, *, force: bool = False) -> list[Changed]:
         with checked_together():
             done = {one.part: _undo(one) for one in _in_order(locked)}
     return [done[part] for part in parts]
-
-
-def require_values(parts: Collection[Part]) -> None:
-    """Raises InvalidChangeError if an undo needs a secret value of the past. Does not lock."""
-    if lost := parts_without_value(parts):
-        part = min(lost, key=lambda one: one.key)
-        row = all_rows(part.kind.model).filter(pk=part.pk).first()
-        raise only_a_digest(Item(part.kind, part.key, part.pk, row))
 
 
 def parts_without_value(parts: Collection[Part]) -> set[Part]:

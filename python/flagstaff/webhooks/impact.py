@@ -8,7 +8,7 @@ from typing import TypeAlias, TypedDict
 
 from flagstaff._core import monotonic
 from flagstaff._engine.impact import impact_of_change, rules_as_text
-from flagstaff._engine.segment_impact import impact_of_segment
+from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import column_of, rules_field, segment_model
@@ -95,7 +95,7 @@ def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> Impact
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.SEGMENT.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
     before, after = ((row or {}).get(column) for row in (rows[0][0], rows[-1][1]))
-    found = impact_of_segment(key, before, after, rules_using(key), timeout=timeout)
+    found = impact_of_segments({key: (before, after)}, rules_using(key), timeout=timeout)
     if found.users is None or None in found.counts:
         return None
     return {"users": found.users, "gain": len(found.gained), "lose": len(found.lost)}

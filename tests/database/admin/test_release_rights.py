@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,8 +12,9 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import changes, experiments
-from flagstaff.admin import FeatureFlagAdmin, segment_saving
-from flagstaff.changes.segment_plan import plan_segment
+from flagstaff._engine.segment_impact import impact_of_segments
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.changes import segment_plan
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import (
@@ -28,6 +28,7 @@ from tests.support.admin_pages import (
     notes_of,
     permit,
     preview_of,
+    problems_of,
     production,
     staff,
     text_to_type,
@@ -56,6 +57,16 @@ def team() -> Segment:
     changes.create_segment("team", STAFF)
     changes.create("by_team", enabled=True, rules=BY_SEGMENT)
     return Segment.objects.get()
+
+
+@pytest.fixture
+def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No users can be counted in time."""
+    monkeypatch.setattr(
+        segment_plan,
+        "impact_of_segments",
+        lambda changed, using, timeout: impact_of_segments(changed, using, timeout=timeout - 1),
+    )
 
 
 def may(*permissions: str) -> None:
@@ -210,7 +221,7 @@ def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
     client = staff("change_segment", "view_segment")
     for shown in ("1 flag that you may not see", "“by_team”"):
         response = edit_segment(client, team, LOGGED_IN, _confirmed="1", _typed_key="team")
-        assert f"the rules of {shown} use the segment “team”" in response.content.decode()
+        assert f"{shown}, whose rules use the segment “team”" in response.content.decode()
         assert conditions() == STAFF
         may("view_featureflag")
     edit_segment(client, team, STAFF, description="The team")
@@ -239,7 +250,7 @@ def test_segment_comes_back_only_with_the_right_for_its_flags(button: str, team:
     url, data = urls[button]
     data = {**data, "_confirmed": "1"}
     response = client.post(url, data, follow=True)
-    assert "1 flag that you may not see use the segment “team”" in str(messages_of(response))
+    assert "1 flag that you may not see, whose rules use the segment" in response.content.decode()
     assert conditions() == LOGGED_IN
     may("toggle_featureflag")
     client.post(url, data)
@@ -311,11 +322,9 @@ def test_user_who_gains_one_flag_and_loses_another_is_counted_once(
 
 
 def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
-    operator: Client, team: Segment, settings: Any, monkeypatch: pytest.MonkeyPatch
+    operator: Client, team: Segment, settings: Any, no_time: None
 ) -> None:
     production(settings)
-    uncounted = partial(plan_segment, timeout=0)
-    monkeypatch.setattr(segment_saving, "plan_segment", uncounted)
     response = edit_segment(operator, team, [*STAFF, *LOGGED_IN])
     assert preview_of(response) == {"by_team": ["not counted", "not counted"]}
     assert notes_of(response) == ["The users cannot be counted."]
@@ -352,13 +361,83 @@ def test_segment_in_production_types_its_key_for_the_largest_consequence(
     assert conditions() == changed
 
 
-def test_undo_of_a_segment_among_others_shows_its_users(operator: Client, team: Segment) -> None:
+def open_undo(client: Client, page: str, *versions: int | None) -> Any:
+    """Opens a page that undoes several changes of "team": by their versions, or together."""
+    if page == "history":
+        team = Segment.objects.get(key="team")
+        return client.post(segment_url(team, page), {"_undo_all": versions[-1]})
+    if page == "transaction":
+        return client.get(f"{RECENT}?undo-transaction={versions[-1]}")
+    return client.get(f"{RECENT}?{urlencode([('undo', one) for one in versions])}")
+
+
+def narrow(*keys: str) -> list[int | None]:
+    """Narrows segments from all users in one transaction. Returns the versions."""
+    for key in keys:
+        if not Segment.objects.filter(key=key).exists():
+            changes.create_segment(key, STAFF)
+        changes.update_segment(key, {"conditions": LOGGED_IN})
+    with transaction.atomic():
+        return [changes.update_segment(key, {"conditions": STAFF}).version for key in keys]
+
+
+undo_pages = pytest.mark.parametrize("page", ["recent", "transaction", "history"])
+
+
+@undo_pages
+def test_undo_of_several_segments_counts_all_of_them_at_once(
+    page: str, operator: Client, team: Segment
+) -> None:
+    keys = ["team", "team1", "team2", "team3"]
+    versions = narrow(*keys)
+    for key in keys[1:]:
+        changes.create(f"by_{key}", enabled=True, rules=[{"conditions": [{"segment": key}]}])
+    both = [{"conditions": [{"segment": key}]} for key in keys[:2]]
+    changes.create("by_two", enabled=True, rules=both)
+    response = open_undo(operator, page, *versions)
+    flags = ["by_two", *(f"by_{key}" for key in keys)]
+    assert preview_of(response) == {flag: ["1 of 11", "11 of 11"] for flag in flags}
+    assert notes_of(response) == ["10 different users gain or lose something."]
+
+
+@undo_pages
+def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
+    page: str, team: Segment
+) -> None:
+    versions = narrow("team", "other")
+    client = staff("change_segment", "view_segment")
+    response = open_undo(client, page, *versions)
+    [problem] = problems_of(response)
+    assert problem.startswith("Not undone: you may neither change nor toggle 1 flag that you may")
+    assert preview_of(response) == {"flags and experiments that you may not see": ["1", "1"]}
+    assert "flagstaff-confirm" not in response.content.decode().replace("flagstaff-confirm-row", "")
+    may("toggle_featureflag")
+    response = open_undo(client, page, *versions)
+    assert preview_of(response) == {"by_team": ["1 of 11", "11 of 11"]}
+    assert problems_of(response) == []
+
+
+@undo_pages
+def test_undo_of_several_changes_that_cannot_be_counted_types_as_for_most_users(
+    page: str, operator: Client, team: Segment, settings: Any, no_time: None
+) -> None:
+    production(settings)
+    response = open_undo(operator, page, *narrow("team", "other"))
+    assert preview_of(response) == {"by_team": ["not counted", "not counted"]}
+    assert notes_of(response) == ["The users cannot be counted."]
+    assert text_to_type(response) == ("team" if page == "history" else "Production")
+
+
+@undo_pages
+def test_flag_that_the_same_undo_changes_is_not_counted(
+    page: str, operator: Client, team: Segment
+) -> None:
     changes.update_segment("team", {"conditions": LOGGED_IN})
-    versions = [changes.update_segment("team", {"conditions": STAFF}).version]
-    versions.append(changes.update("by_team", {"description": "x"}).version)
-    response = operator.get(f"{RECENT}?{urlencode([('undo', one) for one in versions])}")
-    counted = "10 different users gain or lose something."
-    assert notes_of(response) == ["by_team: 1 of 11 → 11 of 11", counted]
+    with transaction.atomic():
+        versions = [changes.disable("by_team").version]
+        versions.append(changes.update_segment("team", {"conditions": STAFF}).version)
+    why = "not counted: this undo also changes the flag"
+    assert preview_of(open_undo(operator, page, *versions)) == {"by_team": ["not counted", why]}
 
 
 @pytest.mark.parametrize("page", ["history", "recent"])

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.translation import gettext as _
 
 from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.recent_changes.undoing import UndoingMixin
 from flagstaff.admin.recent_changes.urls import UNDO_TRANSACTION
-from flagstaff.admin.transactions import may_undo, undo_permitted
-from flagstaff.admin.undoing_together import report_undone, transaction_context
-from flagstaff.changes.known_texts import refusal_text
+from flagstaff.admin.transactions import may_undo, preview_transaction, undo_permitted
+from flagstaff.admin.undoing_together import refusal_context, report_undone, transaction_context
 from flagstaff.changes.planned import text_for_many
-from flagstaff.changes.undo_transactions import require_values
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.transactions import Part, parts_of
 from flagstaff.models import RecentChange
 
@@ -44,20 +39,15 @@ class TransactionMixin(UndoingMixin, _Admin):
             raise PermissionDenied
         typed = text_for_many([part.key for part in parts])
         problems = problems_of(request, typed)
-        if request.method == "POST" and problems is not None and not problems:
+        planned, why = preview_transaction(self.admin_site, request, parts, change)
+        if request.method == "POST" and problems is not None and not problems and not why:
             return self._undo_transaction(request, parts, change)
-        try:
-            require_values(parts)
-        except FlagstaffError as error:
-            text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
-            self.message_user(request, text, messages.ERROR)
-            return HttpResponseRedirect(self._list_url(request))
         context = {
-            **transaction_context(request, parts, change),
+            **transaction_context(self.admin_site, request, parts, planned, change),
+            **refusal_context(why, problems),
             "flagstaff_parent": "admin/base_site.html",
             "flagstaff_button": "_undo_transaction",
             "flagstaff_typed": typed,
-            "flagstaff_problems": problems,
             "flagstaff_back": self._list_url(request),
         }
         page = self.confirmation(request, RecentChange(), context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,11 @@ from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS
 from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.segment_plan import segment_rows
 from flagstaff.admin.undo_permissions import may_write, write_of
-from flagstaff.admin.undoing_together import report_undone
+from flagstaff.admin.undoing_together import effect_of, refusal_context, report_undone
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_text
+from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes
 from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.planned import text_for_many
@@ -58,8 +57,6 @@ else:
 # An undo reads the newer history of each row.
 _MAX_EVENTS = 200
 _BUTTON = "_undo_events"
-# For each, the users are counted for at most a second.
-_MAX_SEGMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -87,20 +84,21 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
             return HttpResponseRedirect(self._list_url(request))
         try:
             undone = preview_undo_events(versions)
-            for one in undone:
-                self._require(request, one)
         except FlagstaffError as error:
             return self._refused(request, error)
         possible = [one for one in undone if one.changed is not None]
+        why = self._why_not(request, undone)
         plan = _plan(possible)
         typed = _text_to_type(possible, plan)
         problems = problems_of(request, typed)
-        if request.method == "POST" and problems is not None and not problems and possible:
+        is_confirmed = problems is not None and not problems
+        if request.method == "POST" and is_confirmed and possible and not why:
             shown = {parse_version(text) for text in request.POST.getlist(UNDO_EVENTS)}
             if shown <= {version for one in possible for version in one.versions}:
                 return self._undo(request, possible, shown)
             problems = [_("Not undone: there has been another change since you opened the page.")]
-        return self._ask(request, undone, plan, typed, problems)
+        context = {**refusal_context(why, problems), "flagstaff_typed": typed}
+        return self._ask(request, undone, plan, context)
 
     def _refused(self, request: HttpRequest, error: FlagstaffError) -> HttpResponse:
         text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
@@ -114,8 +112,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         versions = shown or {version for one in possible for version in one.versions}
         with transaction.atomic(using=conf.database):
             done = undo_events(versions)
-            for one in done:
-                self._require(request, one)
+            self._require(request, done)
         for one in done:
             self._log(request, one)
         changed = [one.changed for one in done if one.changed is not None and one.changed.written]
@@ -128,8 +125,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         request: HttpRequest,
         undone: Sequence[UndoneEvents],
         plan: ChangePlan | None,
-        typed: str,
-        problems: list[str] | None,
+        context: Mapping[str, object],
     ) -> HttpResponse:
         possible = [one for one in undone if one.changed is not None]
         count = _count(one for one in possible if _writes([one]))
@@ -137,16 +133,18 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
         if [_brings_back(one) for one in undone] == [True]:
             label = _("Bring back")
-        context = {
+        notes, uses = effect_of(self.admin_site, request, plan)
+        page = {
             "title": _("Undo changes"),
             "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": _question(undone, possible),
             "flagstaff_notes": [
                 *_deletion_notes(possible),
                 *_state_notes(possible),
-                *self._impact_notes(request, possible, plan),
+                *notes,
                 *([_blocked_text(blocked)] if blocked else []),
             ],
+            "flagstaff_uses": uses,
             "flagstaff_parts": [_line(request, one) for one in undone],
             "flagstaff_posted": [
                 (UNDO_EVENTS, str(version)) for one in possible for version in one.versions
@@ -156,44 +154,35 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
             "flagstaff_target": "1",
             "flagstaff_label": label % {"count": local_number(count)},
             "flagstaff_danger": any(_deletes(one) for one in possible),
-            "flagstaff_typed": typed,
-            "flagstaff_problems": problems,
             "flagstaff_back": self._list_url(request),
-            "flagstaff_nothing": not _writes(possible),
+            **context,
         }
-        page = self.confirmation(request, RecentChange(), context)
-        page.template_name = "flagstaff/recent_changes/undo.html"
-        return page
+        if not _writes(possible):
+            page["flagstaff_nothing"] = True
+        response = self.confirmation(request, RecentChange(), page)
+        response.template_name = "flagstaff/recent_changes/undo.html"
+        return response
 
-    def _require(self, request: HttpRequest, one: UndoneEvents) -> None:
-        """Raises PermissionDenied. To undo a creation is to delete, to undo a deletion to add."""
-        admin = admin_of(self.admin_site, one.kind.model)
-        if admin is None or not admin.has_view_permission(request):
-            raise PermissionDenied
-        row = all_rows(one.kind.model).filter(pk=one.pk).first()
-        if one.changed is None or not one.changed.written:
-            return
-        if not may_write(admin, request, write_of(one.changed), row):
-            raise PermissionDenied
-        require_release(self.admin_site, request, one.kind, one.changed, row)
+    def _why_not(self, request: HttpRequest, undone: Sequence[UndoneEvents]) -> str:
+        """Which flags the user may not release; empty without any. Raises PermissionDenied."""
+        try:
+            self._require(request, undone)
+        except FlagstaffError as error:
+            return refusal_text(str(error))
+        return ""
 
-    def _impact_notes(
-        self,
-        request: HttpRequest,
-        possible: Sequence[UndoneEvents],
-        plan: ChangePlan | None,
-    ) -> list[str]:
-        """What happens to the users: of a single flag or segment, or of the first segments."""
-        plans = [plan]
-        if len(possible) > 1:
-            segments = [one for one in possible if one.kind is Kind.SEGMENT]
-            plans = [_plan([one]) for one in segments[:_MAX_SEGMENTS]]
-        notes: list[str] = []
-        for one in plans:
-            rows = segment_rows(self.admin_site, request, one)
-            notes += (f"{row.field}: {row.now} → {row.after}" for row in rows)
-            notes.append(plan_text(one))
-        return [note for note in notes if note]
+    def _require(self, request: HttpRequest, undone: Sequence[UndoneEvents]) -> None:
+        """Raises as `require_release`. To undo a creation is to delete, a deletion to add."""
+        for one in undone:
+            admin = admin_of(self.admin_site, one.kind.model)
+            if admin is None or not admin.has_view_permission(request):
+                raise PermissionDenied
+            row = all_rows(one.kind.model).filter(pk=one.pk).first()
+            if one.changed is None or not one.changed.written:
+                continue
+            if not may_write(admin, request, write_of(one.changed), row):
+                raise PermissionDenied
+        require_release(self.admin_site, request, _written(undone))
 
     def _log(self, request: HttpRequest, one: UndoneEvents) -> None:
         """Writes into Django's log of the row, if it exists."""
@@ -252,12 +241,13 @@ def _brings_back(one: UndoneEvents) -> bool:
 
 
 def _plan(possible: Sequence[UndoneEvents]) -> ChangePlan | None:
-    """The effect on users, if one flag or segment changes."""
-    one = possible[0] if len(possible) == 1 else None
-    if one is None or one.changed is None or not one.changed.written:
-        return None
-    row = all_rows(one.kind.model).filter(pk=one.pk).first()
-    return plan_change(one.kind, row, one.changed)
+    """The effect on users, of a single flag or of all segments."""
+    written = _written(possible)
+    if len(possible) > 1 or not written:
+        return plan_segment_changes(written)
+    [(kind, changed)] = written
+    row = all_rows(kind.model).filter(pk=possible[0].pk).first()
+    return plan_change(kind, row, changed)
 
 
 def _text_to_type(possible: Sequence[UndoneEvents], plan: ChangePlan | None) -> str:
@@ -267,8 +257,13 @@ def _text_to_type(possible: Sequence[UndoneEvents], plan: ChangePlan | None) -> 
     return text_for_many([one.key for one in possible]) if possible else ""
 
 
+def _written(undone: Iterable[UndoneEvents]) -> list[tuple[Kind, Changed]]:
+    pairs = [(one.kind, one.changed) for one in undone]
+    return [(kind, changed) for kind, changed in pairs if changed is not None and changed.written]
+
+
 def _writes(possible: Sequence[UndoneEvents]) -> bool:
-    return any(one.changed is not None and one.changed.written for one in possible)
+    return bool(_written(possible))
 
 
 def _question(undone: Sequence[UndoneEvents], possible: Sequence[UndoneEvents]) -> str:
