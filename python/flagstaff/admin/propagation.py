@@ -54,7 +54,10 @@ def _sentences(propagation: Propagation) -> Iterator[str]:
     yield _counts(propagation)
     lists = (
         (_("Not applied yet: %(workers)s."), propagation.pending),
-        (_("These workers poll, and apply it by %(time)s: %(workers)s."), propagation.polling),
+        (
+            _("These workers poll, and apply the change by %(time)s: %(workers)s."),
+            propagation.polling,
+        ),
         (_("Disconnected: %(workers)s."), propagation.disconnected),
     )
     for text, workers in lists:
@@ -63,11 +66,11 @@ def _sentences(propagation: Propagation) -> Iterator[str]:
             yield text % {"workers": names, "time": deadline}
     if propagation.possibly_elsewhere:
         yield _(
-            "Workers at another server, such as a standby, are not listed; they apply it when this "
-            "server has it."
+            "Workers at another server, such as a standby, are not listed. They apply the change "
+            "when their server has received it."
         )
     elif propagation.possibly_hidden:
-        text = _("Workers behind a pooler are not listed; they apply it by %(time)s.")
+        text = _("Workers behind a pooler are not listed. They apply the change by %(time)s.")
         yield text % {"time": deadline}
 
 

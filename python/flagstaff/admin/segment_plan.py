@@ -38,8 +38,10 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     named = {key for one in missing for key, _place in named_segments(one.rules.rules)}
     keys = [quoted(key) for key in plan.keys if key in named]
     text = ngettext(
-        "you may neither change nor toggle %(flags)s, whose rules use the segment %(keys)s",
-        "you may neither change nor toggle %(flags)s, whose rules use the segments %(keys)s",
+        "you need the permission to change or toggle %(flags)s, whose rules use the segment "
+        "%(keys)s",
+        "you need the permission to change or toggle %(flags)s, whose rules use the segments "
+        "%(keys)s",
         len(keys),
     )
     shown = {"flags": names, "keys": keys}

@@ -59,10 +59,15 @@ def effect_of(
 
 
 def refusal_context(why: str, problems: list[str] | None) -> dict[str, object]:
-    """Returns the problems of a page. An undo that is refused has no button."""
-    if why:
-        problems = [_("Not undone: %(why)s") % {"why": why}]
-    return {"flagstaff_problems": problems, "flagstaff_nothing": bool(why)}
+    """Returns the problems of a page. An undo that is refused has neither question nor button."""
+    if not why:
+        return {"flagstaff_problems": problems}
+    text = _("This cannot be undone: %(why)s")
+    return {
+        "flagstaff_problems": [text % {"why": why}],
+        "flagstaff_question": "",
+        "flagstaff_nothing": True,
+    }
 
 
 def report_undone(

@@ -83,8 +83,11 @@ class SegmentPlan:
             return ""
         if self.impact.users is None:
             return _("The users cannot be counted.")
+        is_complete = None not in self.counts.values()
+        if is_complete and not self.impact.changed:
+            return _("No user gains or loses anything.")
         values = {"count": local_number(self.impact.changed)}
-        if None in self.counts.values():
+        if not is_complete:
             text = ngettext(
                 "At least %(count)s user gains or loses something; not all could be counted.",
                 "At least %(count)s different users gain or lose something; not all could be "

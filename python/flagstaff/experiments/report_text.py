@@ -98,7 +98,7 @@ def _counts(counts: _Json) -> Iterator[str]:
     if counts["lost"]:
         yield f"lost, because too many waited in a worker: {counts['lost']:,} exposures"
     if left_out := counts["left_out"]:
-        yield f"left out, because too many new visitors came in an hour: {left_out:,}"
+        yield f"left out, because a worker reached NEW_VISITORS_PER_HOUR: {left_out:,} visitors"
     for variant, returned in (counts["returned"] or {}).items():
         if units := counts["units"][variant]:
             share = 1 - returned / units

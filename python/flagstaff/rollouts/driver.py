@@ -152,15 +152,15 @@ def _propagation_text(found: Propagation) -> str:
     text = _workers_text(found)
     if found.possibly_elsewhere:
         return (
-            f"{text}; workers at another server, such as a standby, are not listed, and apply it "
-            "when this server has it"
+            f"{text}; workers at another server, such as a standby, are not listed; they apply the "
+            "change when their server has received it"
         )
     if not found.possibly_hidden:
         return text
     deadline = found.polling_deadline.isoformat(timespec="seconds")
     return (
-        f"{text}; workers behind a pooler are not listed, and apply it by {deadline} if they reach "
-        "the database"
+        f"{text}; workers behind a pooler are not listed; they apply the change by {deadline} if "
+        "they reach the database"
     )
 
 

@@ -157,12 +157,12 @@ _EVENTS: Final = [
     _("the workers cannot be listed: %(why)s"),
     _("evaluations query the database, so the trip is in effect at once"),
     _(
-        "%(workers)s; workers behind a pooler are not listed, and apply it by %(time)s if they "
-        "reach the database"
+        "%(workers)s; workers behind a pooler are not listed; they apply the change by %(time)s "
+        "if they reach the database"
     ),
     _(
-        "%(workers)s; workers at another server, such as a standby, are not listed, and apply it "
-        "when this server has it"
+        "%(workers)s; workers at another server, such as a standby, are not listed; they apply the "
+        "change when their server has received it"
     ),
     _("the server lists no worker"),
     _("applied by all connected workers: %(count)s"),
@@ -262,10 +262,10 @@ _REFUSED: Final = [
     ),
     _("the flag is disabled; enable it with %(command)s"),
     _("the user who scheduled it no longer exists; start it yourself"),
-    _("run-jobs may not read the user who scheduled it; start it yourself"),
+    _("run-jobs cannot read the user who scheduled it; start it yourself"),
     _(
-        "user %(actor)s, who scheduled it, may neither change nor toggle the flag any more; start "
-        "it yourself"
+        "user %(actor)s, who scheduled it, no longer has the permission to change or toggle the "
+        "flag; start it yourself"
     ),
 ]
 

@@ -47,7 +47,9 @@ class PlannedSteps:
     @property
     def notes(self) -> list[str]:
         """What happens to the users at once, and what follows without a person."""
-        text = _("The plan can reach its last step, %(percent)s %%, without another question.")
+        text = _(
+            "The plan can continue to its last step, %(percent)s %%, without another confirmation."
+        )
         last = text % {"percent": self.last.after.rollout_percent}
         return [one for one in (impact_text(self.next), last) if one]
 

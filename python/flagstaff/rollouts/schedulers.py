@@ -19,8 +19,8 @@ __all__ = ["forget_scheduler", "problem_of_scheduler", "scheduled_text"]
 # The ends of stored texts.
 _STARTED = "; scheduled by user %(pk)s"
 _REFUSED = (
-    "user %(pk)s, who scheduled it, may neither change nor toggle the flag any more; start it "
-    "yourself"
+    "user %(pk)s, who scheduled it, no longer has the permission to change or toggle the flag; "
+    "start it yourself"
 )
 _DELETED = "the user who scheduled it no longer exists; start it yourself"
 
@@ -52,7 +52,7 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
         with transaction.atomic(using=actor_table().database):
             user = _user(plan.scheduled_by)
     except Error:
-        return "run-jobs may not read the user who scheduled it; start it yourself"
+        return "run-jobs cannot read the user who scheduled it; start it yourself"
     if user is None:
         return _DELETED
     # Where users schedule plans, the admin is installed.

@@ -130,7 +130,7 @@ def test_right_to_add_creates_a_flag_for_nobody_only(
     response = add(client, **fields)
     assert FeatureFlag.objects.exists() is not reaches_users
     if reaches_users:
-        assert "you may neither change nor toggle flags" in response.content.decode()
+        assert "do not have the permission to change or toggle flags" in response.content.decode()
         may("toggle_featureflag")
         add(client, **fields)
         assert FeatureFlag.objects.exists()
@@ -408,7 +408,9 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     client = staff("change_segment", "view_segment")
     response = open_undo(client, page, *versions)
     [problem] = problems_of(response)
-    assert problem.startswith("Not undone: you may neither change nor toggle 1 flag that you may")
+    assert problem.startswith(
+        "This cannot be undone: you need the permission to change or toggle 1 flag"
+    )
     assert preview_of(response) == {"flags and experiments that you may not see": ["1", "1"]}
     assert "flagstaff-confirm" not in response.content.decode().replace("flagstaff-confirm-row", "")
     may("toggle_featureflag")

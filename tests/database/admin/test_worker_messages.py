@@ -122,12 +122,18 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
     [
         ({"complete": True, "applied": 1, "applied_after": 0.5}, ["1 of 1 worker has applied it"]),
         ({"complete": True}, ["No worker is connected."]),
-        ({"polling": (worker("web-3", 9, "poll"),)}, ["These workers poll, and apply it by "]),
+        (
+            {"polling": (worker("web-3", 9, "poll"),)},
+            ["These workers poll, and apply the change by "],
+        ),
         ({"disconnected": (worker("web-4", 3),)}, ["Disconnected: "]),
-        ({"possibly_hidden": True}, ["Workers behind a pooler are not listed; they apply it by "]),
+        (
+            {"possibly_hidden": True},
+            ["Workers behind a pooler are not listed. They apply the change by "],
+        ),
         (
             {"possibly_hidden": True, "possibly_elsewhere": True},
-            ["Workers at another server, such as a standby, are not listed; "],
+            ["Workers at another server, such as a standby, are not listed. They apply "],
         ),
         (
             {"pending": tuple(worker(f"web-{number}", number) for number in range(50))},

@@ -135,7 +135,7 @@ def test_user_who_may_view_flags_can_check_with_atomic_requests(
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     [message] = messages_of(viewer.post(WORKERS, {"_check": ""}, follow=True))
     assert message.startswith("Checked at ")
-    assert "These workers poll, and apply it by" in message
+    assert "These workers poll, and apply the change by" in message
 
 
 def test_read_only_page_cannot_check(operator: Client, read_only: None) -> None:

@@ -170,7 +170,7 @@ def test_wait_until_the_deadline_of_polling_is_a_success_that_names_it(
         "the change is committed; waiting until 12:00:22 UTC for the workers that poll"
     )
     assert listed == sentence
-    assert promised == "all workers that reach the database have it at the latest at 12:00:22 UTC"
+    assert promised == "all workers that reach the database have it by 12:00:22 UTC at the latest"
 
 
 UNKNOWN = "but it is not known which workers have it: "
@@ -226,7 +226,7 @@ def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
             True,
             (
                 "workers at another server, such as a standby, are not listed; "
-                "they apply the change when this server has it"
+                "they apply the change when their server has received it"
             ),
         ),
     ],

@@ -482,8 +482,8 @@ def test_scheduled_plan_pauses_if_the_scheduler_has_lost_the_right(lost: str) ->
     assert (plan_of().state, rollout()) == (State.PAUSED, 0)
     gone = "not started, the user who scheduled it no longer exists; start it yourself"
     named = (
-        f"not started, user {pk}, who scheduled it, may neither change nor toggle the flag any "
-        "more; start it yourself"
+        f"not started, user {pk}, who scheduled it, no longer has the permission to change or "
+        "toggle the flag; start it yourself"
     )
     assert plan_of().reason == (gone if lost in {"deleted", "forgotten"} else named)
 

@@ -52,8 +52,8 @@ class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
         reaches_users = plan.after.reaches_users(lambda: plan.added)
         if reaches_users and not may(self.admin_site, request, "toggle", flag):
             text = _(
-                "users would have the new flag at once, and you may neither change nor toggle "
-                "flags. Add it turned off"
+                "users would have the new flag at once, and you do not have the permission to "
+                "change or toggle flags. Add it turned off"
             )
             raise InvalidChangeError(text)
 

@@ -194,13 +194,13 @@ def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
     if propagation.possibly_elsewhere:
         yield (
             "workers at another server, such as a standby, are not listed; they apply the change "
-            "when this server has it"
+            "when their server has received it"
         )
     elif propagation.possibly_hidden:
         by = f"; they will apply the change by {deadline} if they reach the database"
         yield f"workers behind a pooler are not listed{'' if propagation.polled else by}"
     if propagation.polled:
-        yield f"all workers that reach the database have it at the latest at {deadline}"
+        yield f"all workers that reach the database have it by {deadline} at the latest"
 
 
 def _workers_sentence(propagation: Propagation) -> str:

@@ -120,8 +120,8 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         found.append(text % {"count": local_number(lost)})
     if left_out := counts["left_out"]:
         text = ngettext(
-            "%(count)s new visitor was left out, because too many came in an hour.",
-            "%(count)s new visitors were left out, because too many came in an hour.",
+            "%(count)s new visitor was left out, because a worker reached NEW_VISITORS_PER_HOUR.",
+            "%(count)s new visitors were left out, because a worker reached NEW_VISITORS_PER_HOUR.",
             left_out,
         )
         found.append(text % {"count": local_number(left_out)})

@@ -126,7 +126,7 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
         if problems is not None and not problems:
             return
         starts_at = "" if plan.starts_at is None else local_time_text(plan.starts_at)
-        question = _("Let the rollout plan of “%(key)s” start at %(time)s by itself?")
+        question = _("Schedule the rollout plan of “%(key)s” for %(time)s?")
         page = self.confirmation(
             request,
             flag,

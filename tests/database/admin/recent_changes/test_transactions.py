@@ -208,7 +208,7 @@ def test_undo_over_newer_change_is_rejected(operator: Client) -> None:
         update("summer_banner", {"description": "Mine"})
     entries = Change.objects.count()
     [problem] = problems_of(undo_all(operator, "new_checkout", change))
-    assert problem.startswith("Not undone: summer_banner has version")
+    assert problem.startswith("This cannot be undone: summer_banner has version")
     assert "ana at" in problem
     assert Change.objects.count() == entries
 
@@ -268,7 +268,7 @@ def test_transaction_that_changed_or_deleted_secret_value_has_no_undo(operator: 
     for url in (history, history_url("new_checkout")):
         assert buttons(page(operator, url)) == []
     [problem] = problems_of(operator.post(history, {"_undo_all": change}))
-    assert problem.startswith("Not undone: the history stores only a digest of token, because it")
+    assert problem.startswith("This cannot be undone: the history stores only a digest of token")
     with transaction.atomic():
         set_rollout("dark_mode", 50)
         delete_value("token")

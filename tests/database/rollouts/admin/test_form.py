@@ -127,7 +127,8 @@ def test_start_time_asks_for_all_steps_and_schedules_the_plan(
     steps |= {f"steps__{row}__time": "" for row in range(1, 8)}
     steps |= {"steps__0__percent": "1", "steps__1__percent": str(last), "steps__1__time": "1"}
     response = create(operator, starts_at="2031-05-01T14:30", _reason="launch", **steps)
-    assert "start at May 1, 2031, 14:30:00" in text_of(response.content.decode())
+    question = f"Schedule the rollout plan of “{KEY}” for May 1, 2031, 14:30:00"
+    assert question in text_of(response.content.decode())
     users = preview_of(response)[f"users at the last step, {last} %"]
     assert users[0].startswith("0 of 21")
     assert not Plan.objects.exists()

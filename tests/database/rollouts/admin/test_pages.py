@@ -382,7 +382,7 @@ def test_jump_counts_the_users_and_goes_to_the_next_step(operator: Client, runni
     note, last = notes_of(response)
     assert note.startswith("5 → 25 %: ")
     assert "1 user" in note
-    assert last == "The plan can reach its last step, 100 %, without another question."
+    assert last == "The plan can continue to its last step, 100 %, without another confirmation."
     rows = preview_of(response)
     assert rows["users at the next step, 25 %"][1].endswith(" of 1")
     assert rows["users at the last step, 100 %"][1] == "1 of 1"
