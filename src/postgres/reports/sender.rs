@@ -77,8 +77,8 @@ struct Flush<C> {
     is_last: bool,
 }
 
-/// Identifies a sender in the register of workers. Its name is never used twice: a thread that could
-/// not be started is replaced by one whose numbers begin at 1 again.
+/// Identifies a sender in the register of workers. Its name is never used twice: if one thread of an
+/// engine cannot be started, the others are started again later, and their numbers begin at 1.
 #[derive(Debug)]
 struct Writer {
     name: String,

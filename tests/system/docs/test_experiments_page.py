@@ -21,7 +21,7 @@ from django.test.utils import isolate_apps
 from pytest_django import Settings
 
 from flagstaff import experiments
-from flagstaff._tables.names import optional_names
+from flagstaff._tables.names import names, sql
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Exposure, Phase, State
@@ -257,9 +257,9 @@ def test_privileges_of_the_page_are_enough_to_record() -> None:
             "GROUP BY table_name"
         )
         granted = dict(cursor.fetchall())
-    statement = (ROOT / "python" / "flagstaff" / "sql" / "flush_exposures_v1.sql").read_text()
-    written = set(re.findall(r"INSERT INTO \{(\w+)\}", statement))
-    tables = {name: table.strip('"') for name, table in optional_names(connection).items()}
+    statements = sql("accept_flush_v1") + sql("flush_exposures_v1")
+    written = set(re.findall(r"INSERT INTO \{(\w+)\}", statements))
+    tables = {name: table.strip('"') for name, table in names(connection).items()}
     assert {tables[name] for name in written} == {
         name for name, rights in granted.items() if rights == "INSERT SELECT UPDATE"
     }
