@@ -14,8 +14,9 @@ __all__ = ["Project", "is_external", "module_name"]
 
 # Their names are known without their code, which the searched files may contain.
 _OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
-# The sum of the files whose trees are kept: a tree takes much more memory than its file.
-_MAX_KEPT_BYTES = 1_000_000
+# The sum of the files whose trees are kept: a tree takes some 60 times the memory of its file. One
+# that is parsed again takes more than one that is kept, because what is known of the first stays.
+_MAX_KEPT_BYTES = 4_000_000
 
 
 class Project:
@@ -111,12 +112,15 @@ class Project:
 
     def read(self, path: str) -> Module | None:
         """Returns the module of a file; None if it cannot be parsed."""
-        if path not in self._modules:
-            module = self._modules[path] = self._parsed(path)
-            self._kept_bytes += _size(module)
-            while self._kept_bytes > _MAX_KEPT_BYTES and len(self._modules) > 1:
-                self._kept_bytes -= _size(self._modules.pop(next(iter(self._modules))))
-        return self._modules[path]
+        if path in self._modules:
+            # The last one that was read is the last one that is dropped.
+            module = self._modules[path] = self._modules.pop(path)
+            return module
+        module = self._modules[path] = self._parsed(path)
+        self._kept_bytes += _size(module)
+        while self._kept_bytes > _MAX_KEPT_BYTES and len(self._modules) > 1:
+            self._kept_bytes -= _size(self._modules.pop(next(iter(self._modules))))
+        return module
 
     def _parsed(self, path: str) -> Module | None:
         try:

@@ -12,6 +12,7 @@ import pytest
 
 from flagstaff.cleanup.references import search
 from flagstaff.cleanup.references.files import searched_files
+from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.searching import search_files
 from tests.support.references import patched, write_project
 from tools.limits import seconds
@@ -209,6 +210,18 @@ def test_file_without_permission_is_listed(
     monkeypatch.setattr(os, "scandir", lambda of: (deny if of == str(path) else scan)(of))
     reason = "it is larger than 4 MB" if is_large else "it cannot be read (Permission denied)"
     assert unreadable(tmp_path) == {name: reason}
+
+
+def test_module_that_was_read_last_is_kept_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flagstaff.cleanup.references.project._MAX_KEPT_BYTES", 2 * len(CALL))
+    write_project(tmp_path, dict.fromkeys(("a.py", "b.py", "c.py"), CALL))
+    a, b, c = searched_files([tmp_path])
+    project = Project([a, b, c])
+    first, second, again, _ = (project.read(path) for path in (a, b, a, c))
+    assert first is again is project.read(a)
+    assert project.read(b) is not second
 
 
 def test_pipe_and_missing_path_are_no_files(tmp_path: Path) -> None:
