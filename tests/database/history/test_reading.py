@@ -298,9 +298,11 @@ def test_prune_commits_each_batch_and_leaves_locked_entries(
     with closing(connection.copy()) as other, other.cursor() as cursor:
         other.set_autocommit(False)
         cursor.execute("SELECT FROM flagstaff_change ORDER BY id LIMIT 1 FOR UPDATE")
+        rows("SET lock_timeout = '5s'")
         with CaptureQueriesContext(connection) as queries:
             # Of seven entries, the newest stays, too.
             assert prune(timedelta(days=90)) == 5
+        rows("RESET lock_timeout")
     assert [one["sql"] for one in queries].count("COMMIT") == 4
 
 
