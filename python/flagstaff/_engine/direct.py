@@ -5,6 +5,7 @@ Nothing is cached between two evaluations.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -18,11 +19,10 @@ from django.db import connections
 
 from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._engine.direct_experiments import read_experiments
-from flagstaff._engine.direct_groups import read_groups, read_groups_of
 from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._engine.user_keys import key_parameter, key_to_text
 from flagstaff._tables.decoding import is_plain_json, value_field
+from flagstaff._tables.names import group_names, optional_names
 from flagstaff._text.json_text import why_undecodable
 from flagstaff.conf import conf
 
@@ -248,3 +248,121 @@ def _whole_percent(rollout_percent: float | None) -> int | None:
     if rollout_percent is None or math.isnan(rollout_percent):
         return None
     return math.ceil(max(-1, min(100, rollout_percent)))
+
+
+# The experiments in direct mode.
+
+_ALL = (
+    "SELECT id, key, state, winner, shuffle, phase, variants, allocation, overrides, rules, "
+    "bucket_by FROM {experiment_table}"
+)
+
+#: Primary key, key, state, winner, shuffle, phase, and as JSON texts the keys of the variants,
+#: their buckets, the forced units and the rules (None without any); then the unit, None for the
+#: user.
+_Row: TypeAlias = tuple[str, str, str, str, int, int, str, str, str, str | None, str | None]
+
+
+def read_experiments() -> list[_Row]:
+    """Returns all experiments in the form that `_core` expects; none if their app is not installed.
+
+    Raises NotReadyError if the database cannot be queried.
+    """
+    if "experiment_table" not in optional_names(connections[conf.database]):
+        return []
+    rows = run_in_connection_thread(lambda: select(_ALL, []))
+    return [
+        (
+            str(pk),
+            key,
+            state,
+            winner,
+            shuffle,
+            phase,
+            json.dumps([variant["key"] for variant in json.loads(variants)]),
+            allocation,
+            overrides,
+            None if json.loads(rules) == [] else rules,
+            None if bucket_by == "user" else bucket_by,
+        )
+        for (
+            pk,
+            key,
+            state,
+            winner,
+            shuffle,
+            phase,
+            variants,
+            allocation,
+            overrides,
+            rules,
+            bucket_by,
+        ) in rows
+    ]
+
+
+# The groups of users in direct mode.
+
+_GROUPS_OF_USER = (
+    "SELECT g.{group_name} FROM {membership_table} AS m "
+    "JOIN {group_table} AS g ON g.{group_pk} {equals} m.{membership_group} "
+    "WHERE m.{membership_user} {equals} %s"
+)
+_MEMBERS = (
+    "SELECT g.{group_name}, m.{membership_user} FROM {group_table} AS g "
+    "LEFT JOIN {membership_table} AS m ON m.{membership_group} {equals} g.{group_pk}"
+)
+_IS_NAMED = "g.{group_name} {equals} %s"
+# SQLite has a limit of parameters, and of the depth of an expression.
+_MAX_NAMES = 500
+
+
+def read_groups(names: list[str] | None) -> list[tuple[str, list[str]]] | None:
+    """Returns the groups with these names, or all groups, with the keys of their members as text.
+
+    Returns None if the groups of users cannot be read. Raises NotReadyError if the database cannot
+    be queried.
+    """
+    if not _can_be_read():
+        return None
+    to_text, wanted = key_to_text(), None if names is None else {*names}
+    members: dict[str, dict[str, None]] = {}
+    for name, user_pk in run_in_connection_thread(lambda: [*_rows(names)]):
+        # Some collations also match similar names.
+        if name is not None and (wanted is None or name in wanted):
+            keys = members.setdefault(name, {})
+            if user_pk is not None:
+                keys[to_text(user_pk)] = None
+    return [(name, [*keys]) for name, keys in members.items()]
+
+
+def read_groups_of(user: str | None) -> list[str] | None:
+    """Returns the names of the groups of the user with this primary key, given as text.
+
+    `user` is None for an anonymous user. Returns None if the groups of users cannot be read, or if
+    the database cannot be queried.
+    """
+    if not _can_be_read():
+        return None
+    parameter = None if user is None else key_parameter(user)
+    if parameter is None:
+        return []
+    try:
+        rows = run_in_connection_thread(lambda: select(_GROUPS_OF_USER, [parameter]))
+    except NotReadyError:
+        return None
+    return list(dict.fromkeys(name for [name] in rows if name is not None))
+
+
+def _can_be_read() -> bool:
+    return bool(group_names(connections[conf.database]))
+
+
+def _rows(names: list[str] | None) -> Iterator[Row]:
+    if names is None:
+        yield from select(_MEMBERS, [])
+        return
+    for start in range(0, len(names), _MAX_NAMES):
+        batch = names[start : start + _MAX_NAMES]
+        named = " OR ".join([_IS_NAMED] * len(batch))
+        yield from select(f"{_MEMBERS} WHERE {named}", batch)

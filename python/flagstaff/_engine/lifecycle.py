@@ -7,12 +7,15 @@ time to time, and the other functions as they are needed.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from importlib import import_module
+from typing import Any, Literal, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
@@ -22,11 +25,6 @@ from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._engine import attributes, direct, log_once
-from flagstaff._engine.process_hooks import (
-    call_after_fork,
-    call_at_exit,
-    call_at_exit_of_child,
-)
 from flagstaff._engine.status_log import Report, StatusLog, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import engine_names
@@ -54,6 +52,69 @@ __all__ = [
     "report_unknown_key",
     "run_maintenance",
 ]
+
+# Hooks for the start of a forked child and for the end of a process.
+
+_registered_in: int | None = None
+
+
+def _call_after_fork(hook: Callable[[], None]) -> None:
+    """Calls `hook` once in each process that is forked from this one, also by uWSGI."""
+    called_in = os.getpid()
+
+    def call_once() -> None:
+        nonlocal called_in
+        # uWSGI may call both hooks, and the child may start its engine between the two.
+        if called_in != os.getpid():
+            called_in = os.getpid()
+            hook()
+
+    os.register_at_fork(after_in_child=call_once)
+    # Only uWSGI processes have this module.
+    if uwsgi := sys.modules.get("uwsgi"):
+        _set_uwsgi_hook(uwsgi, call_once)
+
+
+def _set_uwsgi_hook(uwsgi: Any, hook: Callable[[], None]) -> None:
+    try:
+        # uWSGI has one hook. Its decorators share it between all callers, and would replace ours
+        # if they were imported later.
+        import_module("uwsgidecorators").postfork(hook)
+    except Exception:  # noqa: BLE001 (raised if it is not installed, or without a master)
+        earlier = getattr(uwsgi, "post_fork_hook", None)
+
+        def both() -> None:
+            if earlier is not None:
+                earlier()
+            hook()
+
+        uwsgi.post_fork_hook = both
+
+
+def _call_at_exit(hook: Callable[[], None]) -> None:
+    """Calls `hook` when the interpreter ends, in this process or in a forked child."""
+    atexit.register(hook)
+
+
+def _call_at_exit_of_child(hook: Callable[[], None]) -> None:
+    """Calls `hook` at the end of this process if it is a child of multiprocessing or of Celery.
+
+    These children end by `os._exit`, which skips `atexit`. The hook may be called twice.
+    """
+    global _registered_in  # noqa: PLW0603 (each child has to register again)
+    if _registered_in == os.getpid():
+        return
+    _registered_in = os.getpid()
+    processes = sys.modules.get("multiprocessing.process")
+    if processes and processes.parent_process() and "multiprocessing.util" in sys.modules:
+        # Registered in the child, because a child drops the finalizers of its parent.
+        sys.modules["multiprocessing.util"].Finalize(None, hook, exitpriority=0)
+    if signals := sys.modules.get("celery.signals"):
+        # Celery sends this signal only in the children of its pool.
+        signals.worker_process_shutdown.connect(
+            lambda **_: hook(), weak=False, dispatch_uid="flagstaff"
+        )
+
 
 # All in seconds. The sleep is short enough to go unnoticed, and gevent can see it.
 _SLEEP = 0.002
@@ -139,7 +200,7 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
         )
     finally:
         _thread.is_reading = False
-        call_at_exit_of_child(_shut_down)
+        _call_at_exit_of_child(_shut_down)
 
 
 def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
@@ -297,5 +358,5 @@ def _after_setting(*, setting: str, **kwargs: object) -> None:
 
 
 setting_changed.connect(_after_setting)
-call_after_fork(after_fork)
-call_at_exit(_shut_down)
+_call_after_fork(after_fork)
+_call_at_exit(_shut_down)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final
 
 from django.conf import settings
@@ -10,9 +12,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from flagstaff._engine.consent import consent_of
 from flagstaff._engine.log_once import log_once
-from flagstaff._engine.uncached import keep_out_of_cache
+from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff._engine.visitors import SignedId, draw_id, read, sign
 from flagstaff.conf import conf
 
@@ -75,7 +76,7 @@ class RequestVisitor:
     def _read_cookie(self, request: Any) -> None:
         text = request.COOKIES.get(conf.visitor_cookie_name)
         self._is_sent = text is not None
-        self._consent = consent_of(request)
+        self._consent = _consent_of(request)
         # Without cookies, pages are the same for all browsers, and caches may store them.
         if conf.visitor_cookie is False and not self._is_sent:
             return
@@ -173,3 +174,67 @@ def _log_late() -> None:
         "a request has no visitor, because the flag was evaluated too late to set a cookie: "
         "evaluate it before the view returns, not in the body of a streaming response",
     )
+
+
+# Whether a browser may have the visitor's cookie, as the setting VISITOR_COOKIE decides.
+
+_is_asking: ContextVar[bool] = ContextVar("flagstaff_is_asking_for_consent", default=False)
+
+
+def _consent_of(request: object) -> bool | None:
+    """Whether the browser may have the cookie; None if the project's function fails."""
+    setting = conf.visitor_cookie
+    if isinstance(setting, bool):
+        return setting
+    # The function evaluates a flag that needs the visitor, which needs the function.
+    if _is_asking.get():
+        _log(setting, "evaluates a flag that is bucketed by visitor, which it must not do")
+        return None
+    token = _is_asking.set(True)
+    try:
+        # A text such as "no" would be true.
+        return bool(result_of(setting, request, (bool,), "True or False"))
+    except RequestFunctionError as problem:
+        _log(setting, str(problem))
+        return None
+    finally:
+        _is_asking.reset(token)
+
+
+def _log(path: str, problem: str) -> None:
+    message = f"{path} in VISITOR_COOKIE {problem}; the request has no visitor"
+    log_once("consent", problem, message)
+
+
+# Keeps the page of a request out of Django's cache.
+
+
+def keep_out_of_cache(request: object) -> None:
+    """Makes Django's cache middleware and `@cache_page` not store the response.
+
+    They decide by an attribute of the request. `@cache_page` sets it when its view is called, which
+    can be later than this, so the request gets a class whose attribute is always False.
+    """
+    # Any, because the stubs deny that a class is hashable.
+    original: Any = type(request)
+    is_kept_out = isinstance(getattr(original, "_cache_update_cache", None), property)
+    if isinstance(request, HttpRequest) and not is_kept_out:
+        request.__class__ = _uncached(original)
+
+
+@cache
+def _uncached(original: Any) -> Any:
+    """Returns a class that differs only in the attribute. Pickles and copies have the original."""
+    members = {
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "__reduce_ex__": lambda request, protocol: (_copy, (original, request.__getstate__())),
+        "_cache_update_cache": property(lambda request: False, lambda request, value: None),
+    }
+    return type(original.__name__, (original,), members)
+
+
+def _copy(original: Any, state: dict[str, object]) -> Any:
+    request = original.__new__(original)
+    request.__dict__.update(state)
+    return request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,10 +17,16 @@ from flagstaff.experiments.look_columns import as_columns, effect_as_json, finit
 from flagstaff.experiments.metrics import Ratio, Retention
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.reporting import MetricReport, Report, Role, make_report
-from flagstaff.experiments.results import ALPHA, Look, Result, Stratum
+from flagstaff.experiments.results import ALPHA, Look, Result, Stratum, conversions_of
 from flagstaff.experiments.rows import find
-from flagstaff.experiments.shortage import missing_for_interval
-from flagstaff.experiments.statistics import Verdict
+from flagstaff.experiments.statistics import (
+    LEAST_CONVERSIONS,
+    LEAST_USERS,
+    PairSums,
+    Sums,
+    Verdict,
+    missing_contributors,
+)
 
 __all__ = ["metric_error", "report", "report_of"]
 
@@ -219,7 +225,7 @@ def _look(look: Look, result: Result, one: MetricReport, report: Report) -> dict
         "p_value": look.p_value,
         "missing_for_interval": [
             {"variant": arms[missing.arm], "what": missing.what, "units": missing.number}
-            for missing in missing_for_interval(look, is_sequential=analysis.is_sequential)
+            for missing in _missing_for_interval(look, is_sequential=analysis.is_sequential)
         ],
         "phases": [_stratum(stratum) for stratum in look.strata],
     }
@@ -235,3 +241,45 @@ def _stratum(stratum: Stratum) -> dict[str, Any]:
         "theta": stratum.theta,
         "variance_reduction": stratum.variance_reduction,
     }
+
+
+# What a variant needs until a metric has an interval.
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """What a variant needs until there is an interval."""
+
+    #: 0 for the control, 1 for the treatment.
+    arm: int
+    #: "units", units "with_value" other than 0, or units "without_value" of a proportion.
+    what: str
+    number: int
+
+
+def _missing_for_interval(look: Look, *, is_sequential: bool) -> list[_Missing]:
+    """Returns what each arm needs, in the newest phase; nothing where an earlier phase is short.
+
+    It says how much is missing, and nothing depends on it: an experiment that ended as soon as
+    there is an interval would be right with `sequential` only.
+    """
+    found = []
+    both = look.strata[-1].sums
+    together = () if is_sequential else [sums.of_y for sums in both]
+    for arm, sums in enumerate(both):
+        needs = _needs_of_share(sums) if look.is_proportion else _needs_of_mean(sums, together)
+        found += [_Missing(arm, what, number) for what, number in needs.items() if number > 0]
+    return found
+
+
+def _needs_of_share(arm: PairSums) -> dict[str, int]:
+    counts = conversions_of(arm)
+    others = counts.users - counts.converted
+    return {
+        "with_value": LEAST_CONVERSIONS - counts.converted,
+        "without_value": LEAST_CONVERSIONS - others,
+    }
+
+
+def _needs_of_mean(arm: PairSums, together: Sequence[Sums]) -> dict[str, int]:
+    return {"with_value": missing_contributors(arm, together), "units": LEAST_USERS - arm.users}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from django.db import DataError, IntegrityError, InternalError, transaction
 
@@ -16,7 +17,6 @@ from flagstaff.rollouts import transitions
 from flagstaff.rollouts.callables import Outcome
 from flagstaff.rollouts.clock import GUARDED_FOR, database_now
 from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
-from flagstaff.rollouts.decision import Decision, decide
 from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.guards import guards_from_json
@@ -268,3 +268,39 @@ def figures_of(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "left_out": round(evidence.left_out),
         **verdict.as_dict(),
     }
+
+
+# What the driver does with a running plan, from the verdict and the callable guards. Pure.
+
+#: Roll back, hold, wait for the dwell time, or proceed to the next step or to the end.
+_Action = Literal["rollback", "hold", "wait", "proceed"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do, and why in one sentence."""
+
+    action: _Action
+    why: str
+    #: The guard that tripped, "brake", or None.
+    trip: str | None = None
+
+
+def decide(verdict: Verdict, outcomes: Sequence[Outcome], *, is_due: bool) -> Decision:
+    """Returns what to do. A rollback comes before a hold, and a hold before the dwell time."""
+    trips = [
+        Decision("rollback" if one.guard.action == "rollback" else "hold", one.why, one.guard.path)
+        for one in outcomes
+        if one.fine is False
+    ]
+    if verdict.trip is not None:
+        action: _Action = "rollback" if verdict.trip_action == "rollback" else "hold"
+        trips.insert(0, Decision(action, verdict.why, verdict.trip))
+    if trips:
+        return min(trips, key=lambda trip: trip.action != "rollback")
+    for outcome in outcomes:
+        if outcome.fine is None:
+            return Decision("hold", outcome.why)
+    if not is_due:
+        return Decision("wait", verdict.why)
+    return Decision("proceed" if verdict.passed else "hold", verdict.why)

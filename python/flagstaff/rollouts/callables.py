@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from flagstaff._text.storable import storable
-from flagstaff.rollouts.apart import LateError, call_apart
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
 
@@ -44,8 +48,8 @@ def _call(guard: Guard, plan: Plan) -> Outcome:
         return import_string(guard.path or "")(plan)
 
     try:
-        returned = call_apart(f"{plan.pk} {guard.path}", call, MAX_SECONDS)
-    except LateError:
+        returned = call_with_timeout(f"{plan.pk} {guard.path}", call, MAX_SECONDS)
+    except GuardTimeoutError:
         return Outcome(
             guard, None, f"{guard.path} did not return within {MAX_SECONDS:g} s; make it faster"
         )
@@ -63,3 +67,49 @@ def _call(guard: Guard, plan: Plan) -> Outcome:
         return Outcome(guard, fine=False, why=f"{guard.path}: {text}" if text else str(guard.path))
     why = f"{guard.path} returned {type(returned).__name__}; return True, False or a text"
     return Outcome(guard, None, why)
+
+
+# Calls a function of the project in a thread of its own, so that it cannot stop the driver.
+
+_lock = Lock()
+#: The threads of functions that did not return in time, by name.
+_late: dict[str, Thread] = {}
+
+
+class GuardTimeoutError(Exception):
+    """The function has not returned yet."""
+
+
+def call_with_timeout(name: str, function: Callable[[], object], seconds: float) -> object:
+    """Returns what a function returns, or raises what it raises, also SystemExit.
+
+    Calls it in a thread with database connections of its own, so it may leave a transaction open.
+    Blocks for at most `seconds`, and then raises GuardTimeoutError. The thread is not stopped, and
+    until it ends, further calls with this name raise GuardTimeoutError at once.
+    """
+    with _lock:
+        if (late := _late.pop(name, None)) is not None and late.is_alive():
+            _late[name] = late
+            raise GuardTimeoutError
+    ended: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((function(), None))
+        except BaseException as error:  # noqa: BLE001 (raised again in the thread of the caller)
+            ended.put((None, error))
+        finally:
+            connections.close_all()
+
+    thread = Thread(target=copy_context().run, args=(run,), name="flagstaff-guard", daemon=True)
+    thread.start()
+    try:
+        returned, error = ended.get(timeout=seconds)
+    except Empty:
+        with _lock:
+            _late[name] = thread
+        raise GuardTimeoutError from None
+    thread.join(seconds)
+    if error is not None:
+        raise error
+    return returned

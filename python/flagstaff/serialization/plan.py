@@ -11,20 +11,24 @@ from typing import Any, Literal
 from django.utils.translation import override
 
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
+from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
+from flagstaff._text.lists import join_some
+from flagstaff._text.rule_parts import named_segments
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
-from flagstaff.changes.segment_use import RULES
-from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
+from flagstaff.changes.locking import raise_conflicts, require_version
+from flagstaff.changes.segment_use import RULES, other_rules_by_segment, rules_of_flags
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users
 from flagstaff.history.kinds import Kind
-from flagstaff.serialization.conflicts import check_versions
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.segment_references import check_named, check_unused, segments_of
+from flagstaff.serialization.problems import Problems
 from flagstaff.serialization.user_references import find_users, usernames_of
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
@@ -121,7 +125,7 @@ def diff(
     if document.problems.found:
         raise DocumentError(document.problems.in_order())
     if not ignore_versions:
-        check_versions(comparison.versioned(steps))
+        _check_versions(comparison.versioned(steps))
     order = [kind.value for kind in SECTIONS]
     steps.sort(key=lambda step: (order.index(step.kind), step.key))
     changed_users = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
@@ -144,7 +148,7 @@ class _Comparison:
 
     def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Row]:
         found: dict[tuple[Kind, str], Row] = {}
-        kinds, named = existing_kinds(), set[str]().union(*map(segments_of, self.items.values()))
+        kinds, named = existing_kinds(), set[str]().union(*map(_segments_of, self.items.values()))
         if Kind.SEGMENT not in kinds and any(kind is Kind.SEGMENT for kind, _ in self.items):
             self._problems.add((SECTIONS[Kind.SEGMENT],), _NO_SEGMENTS)
         # In the order of `Kind`, because changes of a flag lock it before its segments.
@@ -199,9 +203,9 @@ class _Comparison:
         flags = [one for one in steps if one.kind == "flag"]
         for step in flags:
             if item := self.items.get((Kind.FLAG, step.key)):
-                check_named(item, step.fields, existing, deleted, self._problems)
+                _check_named(item, step.fields, existing, deleted, self._problems)
         written = {one.key for one in flags if one.action == "delete" or RULES in one.fields}
-        check_unused(deleted, written, self._problems)
+        _check_unused(deleted, written, self._problems)
 
     def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Row | None]]:
         """Returns the items of these steps that have a version, each with its row."""
@@ -287,3 +291,90 @@ def _differences(
 
 def _as_users(pks: Collection[PrimaryKey]) -> Users:
     return Users(len(pks), tuple(sorted(pks, key=str)))
+
+
+# Refuses to overwrite changes that are newer than the file.
+
+_ADVICE = "export again, or pass --ignore-versions to overwrite the changes"
+
+
+def _check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
+    """Raises one ConflictError for all rows whose version differs from the file's. Queries."""
+    raise_conflicts(error for item, row in pairs if (error := _conflict(item, row)))
+
+
+def _conflict(item: Item, row: Row | None) -> ConflictError | None:
+    if row is None:
+        message = (
+            f"{item.key} has version {item.version} in the file, but does not exist; "
+            "pass --ignore-versions to create it"
+        )
+        return ConflictError(message, key=item.key, expected=item.version)
+    try:
+        require_version(item.kind, item.key, row.pk, item.version, _ADVICE)
+    except ConflictError as error:
+        return error
+    return None
+
+
+# The segments that the rules of a file name, and the rules that name deleted segments.
+
+
+def _segments_of(item: Item) -> set[str]:
+    """Returns the keys of the segments that the rules of a flag in the file name."""
+    return {key for key, _place in _named(item.kind, item.fields)}
+
+
+def _check_named(
+    item: Item,
+    fields: Fields,
+    existing: Collection[str],
+    deleted: Collection[str],
+    problems: Problems,
+) -> None:
+    """Adds a problem for each segment that the fields to write name and that will not exist."""
+    path = (*item.path, RULES)
+    if problems.exists_at(path):
+        return
+    places: dict[str, str] = {}
+    for key, place in _named(item.kind, fields):
+        places.setdefault(key, place)
+    for key, place in places.items():
+        if key in deleted:
+            text = "--delete-missing would delete, because the file does not have it"
+        elif key not in existing:
+            text = "is neither in the file nor in the database"
+        else:
+            continue
+        advice = f"add it to the section `{SECTIONS[Kind.SEGMENT]}`"
+        problems.add(path, f"{place} names the segment {key!r}, which {text}; {advice}")
+
+
+def _check_unused(deleted: Collection[str], written: Collection[str], problems: Problems) -> None:
+    """Adds a problem for each segment to delete that flags or experiments of the database name.
+
+    `written` are the keys of the flags that the import deletes, or whose rules it writes.
+    """
+    if not deleted:
+        return
+    named: dict[str, list[str]] = {key: [] for key in sorted(deleted)}
+    flags = () if rules_field(conf.flag_model) is None else rules_of_flags()
+    for flag, _pk, rules in flags:
+        for key in {key for key, _place in named_segments(rules)} & named.keys():
+            if flag not in written:
+                named[key].append(repr(flag))
+    for key, others in other_rules_by_segment().items():
+        if key in named:
+            named[key] += (f"{one.model._meta.verbose_name} {one.key!r}" for one in others)
+    for key, users in named.items():
+        if users:
+            text = (
+                f"the file does not have {key!r}, so --delete-missing would delete it, but the "
+                f"rules of {join_some(users)} name it; add it, or change these rules"
+            )
+            problems.add((SECTIONS[Kind.SEGMENT],), text)
+
+
+def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, str]]:
+    if kind is Kind.FLAG and rules_field(conf.flag_model) is not None:
+        yield from named_segments(fields.get(RULES))

@@ -9,7 +9,7 @@ import pytest
 from django.utils.translation import override
 
 from flagstaff.experiments.admin.days_svg import days_chart
-from flagstaff.experiments.admin.intervals_svg import Row, intervals_chart
+from flagstaff.experiments.admin.figures import Row, intervals_chart
 from flagstaff.experiments.admin.looks_svg import MAX_LOOKS, looks_chart, thinned
 from flagstaff.experiments.admin.texts import (
     interval_text,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils.translation import override
 
-from flagstaff.rollouts.admin.guard_svg import guard_chart
+from flagstaff.rollouts.admin.figures import guard_chart
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import duration, evidence_text, ratio_text, share_text
 from flagstaff.rollouts.models import Plan, State

@@ -8,9 +8,8 @@ from threading import Event
 
 import pytest
 
-from flagstaff.rollouts.apart import LateError, call_apart
-from flagstaff.rollouts.callables import Outcome, call_guards
-from flagstaff.rollouts.decision import Decision, decide
+from flagstaff.rollouts.advance import Decision, decide
+from flagstaff.rollouts.callables import GuardTimeoutError, Outcome, call_guards, call_with_timeout
 from flagstaff.rollouts.guards import Guard, guards_as_json
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.results import Verdict
@@ -98,7 +97,7 @@ variable = ContextVar("variable", default="outside")
 def test_result_of_the_function_in_the_context_of_its_caller_is_returned() -> None:
     token = variable.set("inside")
     try:
-        assert call_apart("one", variable.get, SECONDS) == "inside"
+        assert call_with_timeout("one", variable.get, SECONDS) == "inside"
     finally:
         variable.reset(token)
 
@@ -110,11 +109,11 @@ def test_function_that_is_late_is_not_called_again_before_it_ends() -> None:
         released.wait()
         ended.set()
 
-    with pytest.raises(LateError):
-        call_apart("late", wait, 0.01)
-    with pytest.raises(LateError):
-        call_apart("late", lambda: 7, SECONDS)
-    assert call_apart("another", lambda: 7, SECONDS) == 7
+    with pytest.raises(GuardTimeoutError):
+        call_with_timeout("late", wait, 0.01)
+    with pytest.raises(GuardTimeoutError):
+        call_with_timeout("late", lambda: 7, SECONDS)
+    assert call_with_timeout("another", lambda: 7, SECONDS) == 7
     released.set()
     ended.wait(SECONDS)
 
@@ -125,5 +124,5 @@ def test_error_of_the_function_is_raised_in_the_caller(error: BaseException) -> 
         raise error
 
     with pytest.raises(type(error)) as raised:
-        call_apart("one", fail, SECONDS)
+        call_with_timeout("one", fail, SECONDS)
     assert raised.value is error

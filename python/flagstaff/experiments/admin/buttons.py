@@ -11,16 +11,18 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.changes.changed import quoted_command
 from flagstaff.experiments import analysis, assigning, lifecycle, shipping
-from flagstaff.experiments.admin.button_forms import ForceForm, ShipForm, WeightsForm
 from flagstaff.experiments.admin.headline import outcome_text
 from flagstaff.experiments.admin.metrics_form import MetricsForm
 from flagstaff.experiments.admin.reading import read_report
 from flagstaff.experiments.admin.tables import shares_text
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.statistics import Outcome
+from flagstaff.experiments.variants import MAX_WEIGHT, variants_of
+from flagstaff.validators import MAX_PERCENT
 
 __all__ = ["STOP", "Asked", "Button", "buttons_of"]
 
@@ -108,7 +110,7 @@ def _ask_ship(experiment: Experiment, data: Any) -> Asked:
     report, error = read_report(experiment)
     verdicts = report["verdicts"] if report is not None else []
     texts = {one["treatment"]: outcome_text(one["outcome"]) for one in verdicts}
-    form = ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
+    form = _ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
     rows = [
         _state_row(experiment, State.SHIPPED),
         PreviewRow(_("who gets what"), _present(experiment), _("everyone gets the same variant")),
@@ -124,7 +126,7 @@ def _ask_ship(experiment: Experiment, data: Any) -> Asked:
 
 
 def _ask_weights(experiment: Experiment, data: Any) -> Asked:
-    return Asked([], WeightsForm(data, experiment=experiment))
+    return Asked([], _WeightsForm(data, experiment=experiment))
 
 
 def _ask_metrics(experiment: Experiment, data: Any) -> Asked:
@@ -132,16 +134,16 @@ def _ask_metrics(experiment: Experiment, data: Any) -> Asked:
 
 
 def _ask_force(experiment: Experiment, data: Any) -> Asked:
-    return Asked([], ForceForm(data, experiment=experiment))
+    return Asked([], _ForceForm(data, experiment=experiment))
 
 
-def _ship(key: str, form: ShipForm) -> Experiment:
+def _ship(key: str, form: _ShipForm) -> Experiment:
     given: Mapping[str, Any] = form.cleaned_data
     with_report = not given.get("without_report", False)
     return shipping.ship(key, given["winner"], with_report=with_report)
 
 
-def _set_weights(key: str, form: WeightsForm) -> Experiment:
+def _set_weights(key: str, form: _WeightsForm) -> Experiment:
     traffic = form.cleaned_data["traffic_percent"]
     return assigning.set_weights(key, form.weights(), traffic_percent=traffic)
 
@@ -150,7 +152,7 @@ def _set_metrics(key: str, form: MetricsForm) -> Experiment:
     return analysis.set_metrics(key, **form.metrics())
 
 
-def _force(key: str, form: ForceForm) -> Experiment:
+def _force(key: str, form: _ForceForm) -> Experiment:
     return assigning.force(key, form.cleaned_data["unit"], form.cleaned_data["variant"] or None)
 
 
@@ -244,3 +246,84 @@ _FORCE = Button(
     _force,
     gettext_lazy("The forced units of “%(key)s” were saved."),
 )
+
+
+# The forms of the confirmation pages: weights, a forced unit, and the variant to ship.
+
+
+class _WeightsForm(forms.Form):
+    """A number for each variant, and the share of units that take part."""
+
+    traffic_percent = forms.IntegerField(
+        label=gettext_lazy("Traffic in percent"),
+        min_value=0,
+        max_value=MAX_PERCENT,
+        help_text=gettext_lazy("The share of all units that take part."),
+    )
+
+    def __init__(self, data: Any = None, *, experiment: Experiment) -> None:
+        super().__init__(data, initial={"traffic_percent": experiment.traffic_percent})
+        self._variants = variants_of(experiment.variants)
+        for number, variant in enumerate(self._variants):
+            self.fields[f"weight_{number}"] = forms.IntegerField(
+                label=_("Weight of %(variant)s") % {"variant": variant.key},
+                min_value=0,
+                max_value=MAX_WEIGHT,
+                initial=variant.weight,
+            )
+        self.order_fields([name for name in self.fields if name != "traffic_percent"])
+
+    def weights(self) -> dict[str, int]:
+        """Returns the weights by variant."""
+        return {
+            variant.key: self.cleaned_data[f"weight_{number}"]
+            for number, variant in enumerate(self._variants)
+        }
+
+
+class _ForceForm(forms.Form):
+    """A unit, and the variant that it gets."""
+
+    unit = forms.CharField(
+        label=gettext_lazy("Unit"),
+        max_length=MAX_UNIT_BYTES,
+        widget=forms.TextInput({"class": "vTextField", "autocomplete": "off"}),
+        help_text=gettext_lazy("Such as the primary key of a user."),
+    )
+    variant = forms.ChoiceField(label=gettext_lazy("Variant"), required=False)
+
+    def __init__(self, data: Any = None, *, experiment: Experiment) -> None:
+        super().__init__(data)
+        keys = [one.key for one in variants_of(experiment.variants)]
+        field = self.fields["variant"]
+        if isinstance(field, forms.ChoiceField):
+            field.choices = [*((key, key) for key in keys), ("", _("what its bucket says"))]
+            field.initial = keys[-1]
+
+
+class _ShipForm(forms.Form):
+    """The variant that everyone gets, with what its verdict is."""
+
+    winner = forms.ChoiceField(label=gettext_lazy("Everyone gets"), widget=forms.RadioSelect)
+    without_report = forms.BooleanField(
+        label=gettext_lazy("Ship without the report"),
+        required=False,
+        help_text=gettext_lazy("A metric fails, so the report cannot be kept."),
+    )
+
+    def __init__(
+        self, data: Any = None, *, experiment: Experiment, verdicts: dict[str, str], fails: bool
+    ) -> None:
+        super().__init__(data)
+        field = self.fields["winner"]
+        if isinstance(field, forms.ChoiceField):
+            field.choices = [
+                (one.key, _winner_text(one.key, verdicts.get(one.key)))
+                for one in variants_of(experiment.variants)
+            ]
+        if not fails:
+            del self.fields["without_report"]
+
+
+def _winner_text(variant: str, verdict: str | None) -> str:
+    return variant if verdict is None else f"{variant} \N{EN DASH} {verdict}"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff.cli.support.change_arguments import add_key
+from flagstaff.cli.support.argument_types import count, percent
+from flagstaff.cli.support.change_arguments import add_attribution, add_key, add_yes
 from flagstaff.cli.support.errors import UNKNOWN
+from flagstaff.cli.support.json_argument import add_json_file
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key_hint
+from flagstaff.cli.support.wait import add_wait
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownExperimentError
+from flagstaff.exceptions import InvalidExperimentError, UnknownExperimentError
 from flagstaff.experiments import assigning, lifecycle
 from flagstaff.experiments.cli.actions import (
     changing,
@@ -24,20 +29,125 @@ from flagstaff.experiments.cli.actions import (
     run_show,
     run_weights,
 )
-from flagstaff.experiments.cli.arguments import (
-    add_change,
-    add_create,
-    add_delete,
-    add_force,
-    add_metrics,
-    add_ship,
-    add_weights,
-)
-from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.models import Experiment, Method
 from flagstaff.experiments.records import LIST_COLUMNS, experiment_record
 from flagstaff.experiments.retention import prune
+from flagstaff.experiments.variants import Variant
 
 __all__ = ["EXPERIMENT", "EXPERIMENTS"]
+
+# The arguments of the verb `experiment`.
+
+
+def _variant(text: str) -> Variant:
+    try:
+        return Variant.parse(text)
+    except InvalidExperimentError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def _guardrail(text: str) -> tuple[str, float]:
+    name, _, tolerated = text.partition("=")
+    try:
+        return name, float(tolerated or 0)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"expected a metric, or METRIC=TOLERATED such as refunds=0.01, not {text!r}"
+        ) from error
+
+
+def _add_variants(parser: CommandParser, help_text: str) -> None:
+    parser.add_argument(
+        "--variant",
+        dest="variants",
+        action="append",
+        type=_variant,
+        metavar="KEY[:WEIGHT]",
+        help=help_text,
+    )
+    parser.add_argument(
+        "--traffic", type=percent, metavar="PERCENT", help="the share of all units that take part"
+    )
+
+
+def _add_create(parser: CommandParser) -> None:
+    _add_variants(
+        parser,
+        "a variant, the control first; can be repeated. Without variants: control and treatment",
+    )
+    parser.add_argument(
+        "--bucket-by",
+        default="user",
+        metavar="UNIT",
+        help='what gets a variant: "user", "visitor" or an attribute',
+    )
+    add_json_file(parser, "--rules", "the rules")
+    parser.add_argument(
+        "--description", default="", metavar="TEXT", help="what the experiment is about"
+    )
+    parser.add_argument("--owner", default="", metavar="NAME", help="who is responsible for it")
+    add_attribution(parser, "events")
+
+
+def _add_weights(parser: CommandParser) -> None:
+    _add_variants(parser, "a variant and its new weight; can be repeated")
+    _add_change(parser)
+
+
+def _add_change(parser: CommandParser) -> None:
+    add_attribution(parser, "events")
+    add_wait(parser)
+
+
+def _add_metrics(parser: CommandParser) -> None:
+    parser.add_argument("--primary", metavar="METRIC", help="the metric that decides")
+    parser.add_argument(
+        "--other",
+        dest="others",
+        action="append",
+        metavar="METRIC",
+        help="another metric; can be repeated",
+    )
+    parser.add_argument(
+        "--guardrail",
+        dest="guardrails",
+        action="append",
+        type=_guardrail,
+        metavar="METRIC[=TOLERATED]",
+        help="a metric that must not get worse; can be repeated",
+    )
+    parser.add_argument("--method", type=Method, choices=list(Method), metavar="METHOD")
+    parser.add_argument("--planned-users", type=count(1), metavar="N")
+    parser.add_argument("--min-days", type=count(0), metavar="N")
+    parser.add_argument("--min-users", type=count(1), metavar="N")
+    parser.add_argument("--smallest-effect", type=float, metavar="EFFECT")
+    add_attribution(parser, "events")
+
+
+def _add_force(parser: CommandParser) -> None:
+    parser.add_argument("unit", metavar="UNIT", help="such as the primary key of a user")
+    parser.add_argument(
+        "variant",
+        metavar="VARIANT",
+        nargs="?",
+        help="without it, the bucket of the unit decides again",
+    )
+    _add_change(parser)
+
+
+def _add_ship(parser: CommandParser) -> None:
+    parser.add_argument("winner", metavar="VARIANT", help="the variant that all users get")
+    parser.add_argument(
+        "--without-report", action="store_true", help="ship even if a metric fails; keeps no report"
+    )
+    _add_change(parser)
+    add_yes(parser)
+
+
+def _add_delete(parser: CommandParser) -> None:
+    add_attribution(parser, "events")
+    add_yes(parser)
+
 
 _SHOW = "show"
 
@@ -72,7 +182,7 @@ _ACTIONS = (
             "experiment checkout_button create",
             "experiment checkout_button create --variant control --variant green --traffic 20",
         ),
-        add_arguments=add_create,
+        add_arguments=_add_create,
         run=run_create,
     ),
     Verb(
@@ -82,49 +192,49 @@ _ACTIONS = (
             "experiment checkout_button metrics --primary orders --planned-users 20000",
             "experiment checkout_button metrics --guardrail refunds=0.01",
         ),
-        add_arguments=add_metrics,
+        add_arguments=_add_metrics,
         run=run_metrics,
     ),
     Verb(
         name="start",
         help="start the experiment, or continue one that was stopped",
         examples=("experiment checkout_button start --wait",),
-        add_arguments=add_change,
+        add_arguments=_add_change,
         run=changing(lifecycle.start),
     ),
     Verb(
         name="weights",
         help="change weights, or the share of units that take part; begins a phase",
         examples=("experiment checkout_button weights --variant treatment:3 --traffic 50",),
-        add_arguments=add_weights,
+        add_arguments=_add_weights,
         run=run_weights,
     ),
     Verb(
         name="shuffle",
         help="give all units other buckets; the exposures so far are no longer reported",
         examples=("experiment checkout_button shuffle",),
-        add_arguments=add_change,
+        add_arguments=_add_change,
         run=changing(assigning.shuffle),
     ),
     Verb(
         name="force",
         help="give a unit a certain variant, which is not recorded",
         examples=("experiment checkout_button force 42 treatment",),
-        add_arguments=add_force,
+        add_arguments=_add_force,
         run=run_force,
     ),
     Verb(
         name="stop",
         help="stop the experiment at once: every call returns its default, and no unit is recorded",
         examples=("experiment checkout_button stop --wait",),
-        add_arguments=add_change,
+        add_arguments=_add_change,
         run=changing(lifecycle.stop),
     ),
     Verb(
         name="ship",
         help="give all users a variant, and end the experiment",
         examples=("experiment checkout_button ship treatment --yes",),
-        add_arguments=add_ship,
+        add_arguments=_add_ship,
         run=run_ship,
     ),
     Verb(
@@ -137,7 +247,7 @@ _ACTIONS = (
         name="delete",
         help="delete the experiment with its exposures",
         examples=("experiment checkout_button delete --yes",),
-        add_arguments=add_delete,
+        add_arguments=_add_delete,
         run=run_delete,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,10 +33,13 @@ from flagstaff.rollouts.admin.clock import time_of
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
 from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
 from flagstaff.rollouts.admin.steps_svg import steps_chart
-from flagstaff.rollouts.admin.tables import guard_rows, step_rows
 from flagstaff.rollouts.admin.texts import (
     NONE,
+    action_text,
     capitalized,
+    duration,
+    guard_label,
+    limit_text,
     ratio_text,
     state_label,
     state_name,
@@ -44,10 +47,12 @@ from flagstaff.rollouts.admin.texts import (
 )
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import PlannedSteps
 from flagstaff.rollouts.stored import problem_of_plan
+from flagstaff.rollouts.transitions import steps_of
 
 __all__ = ["PlanPageMixin"]
 
@@ -241,13 +246,13 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
 
 def _readable_context(plan: Plan, now: datetime) -> dict[str, object]:
     """Returns what needs the steps and the guards."""
-    steps = step_rows(plan, now)
+    steps = _step_rows(plan, now)
     return {
         "state_sentence": state_sentence(plan, now),
         "chart": steps_chart(plan, now),
         "steps": steps,
         "has_times": any(step["when"] for step in steps),
-        "guards": guard_rows(plan),
+        "guards": _guard_rows(plan),
         "required_users": local_number(plan.required_users),
         **_figures_context(plan, figures_of_plan(plan, now)),
     }
@@ -308,3 +313,58 @@ def _is_newest(plan: Plan) -> bool:
 
 def _rows(ahead: PlannedSteps | None) -> list[PreviewRow]:
     return [] if ahead is None else [*starmap(PreviewRow, ahead.rows)]
+
+
+# The steps and the guards of a plan as rows of tables.
+
+
+def _step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
+    """Returns a row for each step: percentage, time, and since when or from when. One query."""
+    runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)
+    began = {run.step: run.started_at for run in runs.order_by("id")}
+    rows: list[dict[str, object]] = []
+    expected = plan.due_at if plan.state in WATCHED_STATES else plan.starts_at
+    is_active = plan.ended_at is None
+    for index, step in enumerate(steps_of(plan)):
+        is_later = plan.step is None or index > plan.step
+        text = ""
+        if not is_later and index in began:
+            text = _("since %(time)s") if index == plan.step and is_active else _("began %(time)s")
+            text %= {"time": local_time_text(began[index])}
+        elif is_later and expected is not None:
+            text = _("from %(time)s at the earliest") % {
+                "time": local_time_text(max(expected, now))
+            }
+            expected = max(expected, now) + timedelta(seconds=step.seconds)
+        rows.append(
+            {
+                "number": index + 1,
+                "percent": f"{step.percent} %",
+                "time": duration(step.seconds) if step.seconds else _("ends at once"),
+                "when": text,
+                "is_present": index == plan.step and plan.state != State.DONE,
+            }
+        )
+    return rows
+
+
+def _guard_rows(plan: Plan) -> list[dict[str, str]]:
+    """Returns a row for each guard: what it watches, when a step passes, and what a trip does."""
+    rows = []
+    for guard in guards_from_json(plan.guards):
+        passes = _("the function returns True")
+        if guard.kind != CALLABLE:
+            passes = _passes(guard)
+        label = capitalized(guard_label(guard)) if guard.kind != CALLABLE else guard_label(guard)
+        rows.append({"name": label, "passes": passes, "action": action_text(guard)})
+    return rows
+
+
+def _passes(guard: Guard) -> str:
+    text = _("users inside fail less than %(limit)s times as often")
+    if guard.tolerated > 1:
+        text = _(
+            "users inside fail less than %(limit)s times as often; up to %(tolerated)s times is "
+            "tolerated"
+        )
+    return text % {"limit": limit_text(guard.limit), "tolerated": limit_text(guard.tolerated)}
