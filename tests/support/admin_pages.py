@@ -144,8 +144,9 @@ def turn_on(client: Client, flag: Any, back: str = "", **data: str) -> Any:
 
 
 def asks(response: Any) -> bool:
-    """Whether a response is a page that asks for a confirmation."""
-    return response.status_code == 200 and bool(_form_of(response))
+    """Whether a response is a page that asks for a confirmation, and has the button for it."""
+    button = re.compile(r"<button [^>]*flagstaff-confirm")
+    return response.status_code == 200 and bool(button.search(_form_of(response)))
 
 
 def confirmed(response: Any, **changes: str) -> dict[str, Any]:

@@ -18,7 +18,12 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._text.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_text
+from flagstaff.changes.change_plan import (
+    ChangePlan,
+    plan_change,
+    plan_segment_changes,
+    plan_text,
+)
 from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type
@@ -120,12 +125,18 @@ def question_about(
     changes together for at most a second.
     """
     deadline = monotonic() + COUNT_TIMEOUT
-    found = (_plan(row, changed, deadline) for row, changed in _by_row(changes))
-    plans = [plan for plan in found if plan is not None and plan.consequence >= asks_from]
+    written = [(row, changed) for row, changed in _by_row(changes) if changed.written]
+    found = [_plan_flag(row, one, deadline) for row, one in written if row.kind is Kind.FLAG]
+    of_segments = plan_segment_changes(
+        [(row.kind, changed) for row, changed in written], timeout=deadline - monotonic()
+    )
+    plans = [
+        plan for plan in (*found, of_segments) if plan is not None and plan.consequence >= asks_from
+    ]
     if not plans:
         return None
     largest = max(plan.consequence for plan in plans)
-    keys = [plan.key for plan in plans if plan.consequence is largest]
+    keys = [key for plan in plans if plan.consequence is largest for key in _keys(plan)]
     return Question(plans, text_to_type(keys, largest))
 
 
@@ -191,8 +202,8 @@ def _combined(first: Changed, second: Changed) -> Changed:
     return replace(second, old=old, new=new, written=first.written or second.written)
 
 
-def _plan(row: RowKey, changed: Changed, deadline: float) -> ChangePlan | None:
-    if not changed.written or not _may_widen(changed):
+def _plan_flag(row: RowKey, changed: Changed, deadline: float) -> ChangePlan | None:
+    if not _may_widen(changed):
         return None
     before: Any = None
     if row.pk is not None:
@@ -211,7 +222,11 @@ def _may_widen(changed: Changed) -> bool:
 def _lines(plan: ChangePlan) -> Iterator[str]:
     if isinstance(plan, SegmentPlan):
         yield from segment_lines(plan)
-    yield f"{plan.key}: {' '.join(_sentences(plan))}"
+    yield f"{', '.join(_keys(plan))}: {' '.join(_sentences(plan))}"
+
+
+def _keys(plan: ChangePlan) -> Sequence[str]:
+    return plan.keys if isinstance(plan, SegmentPlan) else [plan.key]
 
 
 def _sentences(plan: ChangePlan) -> Iterator[str]:

@@ -10,12 +10,8 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import find_row
 from flagstaff._text.counted import counted
 from flagstaff.changes import Changed
-from flagstaff.changes.segment_plan import (
-    SegmentPlan,
-    SegmentUse,
-    changed_conditions,
-    plan_segment,
-)
+from flagstaff.changes.change_plan import plan_segment_changes
+from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
 from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Record
 from flagstaff.conf import conf
@@ -74,8 +70,8 @@ def segment_dry_run(changed: Changed) -> SegmentPlan | None:
 
     Returns None if nothing uses it, or if its conditions stay. Counts for at most two seconds.
     """
-    conditions = changed_conditions(changed) if changed.written else None
-    return plan_segment(changed.key, *conditions, timeout=_TIMEOUT) if conditions else None
+    written = [(Kind.SEGMENT, changed)] if changed.written else []
+    return plan_segment_changes(written, timeout=_TIMEOUT)
 
 
 def segment_lines(plan: SegmentPlan) -> Iterator[str]:
