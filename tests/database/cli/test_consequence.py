@@ -183,7 +183,7 @@ def test_several_flags_count_together_for_the_time_of_one(monkeypatch: pytest.Mo
 
     timeouts: list[float] = []
     monkeypatch.setattr("flagstaff.changes.planned.impact_of_change", fail)
-    monkeypatch.setattr("flagstaff.cli.support.consequence.monotonic", iter([0, 0, 2]).__next__)
+    monkeypatch.setattr("flagstaff.cli.support.consequence.monotonic", iter([0, 0, 2, 2]).__next__)
     err = asked("on summer_banner dark_mode", "n").err
     assert timeouts == [1]
     assert err.count("The users cannot be counted. Anonymous users") == 2
