@@ -11,15 +11,6 @@ from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.value_rules import ANY, TYPES, ValueRule, choices_problem, value_problem
 from flagstaff.validators import validate_choices
 
-__all__ = [
-    "CHOICES",
-    "TYPE",
-    "VALUE",
-    "has_value_rules",
-    "value_rule_of",
-    "value_rule_problems",
-]
-
 #: The names of the fields with the rule of a value, and of its own field.
 TYPE, CHOICES, VALUE = "type", "choices", "value"
 

@@ -19,8 +19,6 @@ else:
     _TimeField = models.DateTimeField
     _DayField = models.DateField
 
-__all__ = ["MAX_YEAR", "DayField", "TimeField", "bound_of"]
-
 #: Later times are read as the beginning of this year.
 MAX_YEAR = 9000
 

@@ -8,16 +8,6 @@ from contextvars import ContextVar
 
 from flagstaff._text.storable import storable
 
-__all__ = [
-    "Attribution",
-    "attributed",
-    "attribution",
-    "current_actor",
-    "current_attribution",
-    "current_reason",
-    "current_source",
-]
-
 #: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
 #: something is written.
 Attribution = Callable[[], dict[str, str]]

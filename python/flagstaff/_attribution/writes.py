@@ -19,8 +19,6 @@ from flagstaff._tables.names import flag_names, segment_names, value_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["acting_as", "attribute_writes", "wrap_connection"]
-
 _WRITES = re.compile(
     r"(?:insert|update|delete|truncate|merge|with\b.*\b(?:insert|update|delete|merge))\b",
     re.IGNORECASE | re.DOTALL,

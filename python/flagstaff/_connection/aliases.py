@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from django.db import connections
 
-__all__ = ["is_same_database"]
-
 _ADDRESS = ("ENGINE", "HOST", "PORT", "NAME")
 
 

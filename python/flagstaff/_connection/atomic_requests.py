@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
-__all__ = ["outside_transactions"]
-
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 

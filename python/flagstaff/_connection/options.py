@@ -5,15 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = [
-    "FILE_PARAMETERS",
-    "IGNORED",
-    "SUPPORTED",
-    "UNSUPPORTED",
-    "UnsupportedParameter",
-    "unsupported_parameters",
-]
-
 #: Handled as libpq handles them. Where values are listed, only these are supported.
 SUPPORTED: Mapping[str, tuple[str, ...]] = {
     "application_name": (),

@@ -12,8 +12,6 @@ from flagstaff._connection.options import IGNORED
 from flagstaff._connection.passfile import password_for
 from flagstaff._connection.servicefile import service_parameters
 
-__all__ = ["connection_parameters"]
-
 # libpq's environment variables: all that affect which server to connect to, or how securely.
 # Unsupported parameters are read too, so that they are an error instead of being ignored.
 _ENVIRONMENT = {

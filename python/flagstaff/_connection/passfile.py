@@ -11,8 +11,6 @@ from pathlib import Path
 
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["password_for"]
-
 logger = logging.getLogger("flagstaff")
 
 # A field ends at a colon that is not escaped by a backslash.

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["service_parameters"]
-
 
 def service_parameters(name: str, file: str) -> Mapping[str, str]:
     """Returns the parameters of the service `name`, by libpq's names.

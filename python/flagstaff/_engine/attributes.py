@@ -32,27 +32,6 @@ from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.typing import Context
 
-__all__ = [
-    "RequestContext",
-    "column_attributes",
-    "computed_attributes",
-    "has_crawler_function",
-    "is_crawler",
-    "is_deferred",
-    "microseconds",
-    "note_evaluation",
-    "plain_value",
-    "prepare_attributes",
-    "read_settings",
-    "report_needed_user",
-    "report_reserved_name",
-    "report_unreadable",
-    "report_unreadable_context",
-    "unusable_columns",
-    "visitor_has_returned",
-    "visitor_of",
-]
-
 #: What the project's callable gets: a user, and the request or None.
 _Source: TypeAlias = Callable[[Any, Any], object]
 

@@ -6,8 +6,6 @@ from flagstaff._engine.log_once import log_once
 from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff.conf import conf
 
-__all__ = ["names_crawler"]
-
 
 def names_crawler(request: object) -> bool:
     """Returns whether the function says that the request is of a crawler. False if it fails."""

@@ -9,15 +9,6 @@ from typing import Any
 from flagstaff import _core
 from flagstaff.typing import Context, UserLike
 
-__all__ = [
-    "ExplainedCondition",
-    "ExplainedRule",
-    "Explanation",
-    "explain",
-    "explained_rules",
-    "explanation_of",
-]
-
 
 @dataclass(frozen=True)
 class ExplainedCondition:

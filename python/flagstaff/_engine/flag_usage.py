@@ -10,8 +10,6 @@ from django.db import connections
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 
-__all__ = ["FlagUsage", "UsageHour", "flag_usage"]
-
 
 @dataclass(frozen=True)
 class UsageHour:

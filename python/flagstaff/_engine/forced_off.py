@@ -10,8 +10,6 @@ from flagstaff._engine.status_log import logger
 from flagstaff._text.lists import join_some
 from flagstaff._text.storable import is_storable
 
-__all__ = ["NOTICE", "VARIABLE", "force_off", "given_keys", "keys", "read_environment"]
-
 VARIABLE = "FLAGSTAFF_FORCE_OFF"
 #: What logs and messages say of a flag.
 NOTICE = f"forced off in this process by {VARIABLE}"

@@ -33,20 +33,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
 
-__all__ = [
-    "ALLOWED_USERS",
-    "ChangeImpact",
-    "Impact",
-    "groups_by_user",
-    "impact",
-    "impact_of_change",
-    "inputs_of",
-    "limited",
-    "read_users",
-    "require_all_rows",
-    "rules_as_text",
-]
-
 _MAX_SAMPLE = 1000
 # The properties that a dict of an impact contains.
 _DERIVED = "as_if_enabled", "same", "would_have", "direction"

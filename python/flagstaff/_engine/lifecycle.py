@@ -37,22 +37,6 @@ from flagstaff.exceptions import (
     UnknownValueError,
 )
 
-__all__ = [
-    "EngineOptions",
-    "StartOptions",
-    "aclose",
-    "after_fork",
-    "aready",
-    "close",
-    "decode",
-    "log_late_start",
-    "read_options",
-    "ready",
-    "refresh",
-    "report_unknown_key",
-    "run_maintenance",
-]
-
 # Hooks for the start of a forked child and for the end of a process.
 
 _registered_in: int | None = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from flagstaff._engine.status_log import logger
 
-__all__ = ["after_fork", "log_once", "place_of"]
-
 # Code may build names from user input, so their number has no limit of its own.
 _MAX_LOGGED = 1000
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from flagstaff._engine.status import Status
 
-__all__ = ["CONTENT_TYPE", "METRICS", "MODES", "Sample", "StatusMetric", "prometheus_text"]
-
 #: The content type of Prometheus' text format.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

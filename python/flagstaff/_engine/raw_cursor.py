@@ -21,8 +21,6 @@ from flagstaff._tables.names import engine_names, fill
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["NotReadyError", "Row", "run_in_connection_thread", "select"]
-
 _T = TypeVar("_T")
 
 Row: TypeAlias = tuple[Any, ...]

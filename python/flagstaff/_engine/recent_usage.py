@@ -14,8 +14,6 @@ from flagstaff._tables.names import fill, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 
-__all__ = ["RecentEvaluations", "RecentUsage", "recent_usage"]
-
 
 @dataclass(frozen=True)
 class RecentEvaluations:

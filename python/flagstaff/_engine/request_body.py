@@ -10,8 +10,6 @@ from django.http import HttpRequest
 
 from flagstaff._core import Observation
 
-__all__ = ["exclude_body"]
-
 _T = TypeVar("_T")
 
 

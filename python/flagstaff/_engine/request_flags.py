@@ -15,19 +15,6 @@ from flagstaff import _core
 from flagstaff._engine.attributes import RequestContext, prepare_attributes
 from flagstaff.typing import Context, UserLike
 
-__all__ = [
-    "ContextSource",
-    "Evaluator",
-    "RequestFlags",
-    "aresolved_context",
-    "debug_message",
-    "evaluator_of",
-    "flags_of",
-    "resolved_context",
-    "snapshot_of",
-    "user_of",
-]
-
 _T = TypeVar("_T")
 
 #: A context, or a function that returns it for a request; for async views, it may be async.

@@ -9,8 +9,6 @@ from django.utils.module_loading import import_string
 
 from flagstaff._engine.log_once import place_of
 
-__all__ = ["RequestFunctionError", "result_of"]
-
 
 class RequestFunctionError(Exception):
     """The function failed, or returned something else. Says so without data of the request."""

@@ -12,8 +12,6 @@ from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff._engine.request_visitor import visitor_of_request
 from flagstaff.conf import conf
 
-__all__ = ["origin_of"]
-
 # The bytes of an address that name its network: an IPv4 /24 and an IPv6 /48. One person usually has
 # a whole /48.
 _IPV4_BYTES, _IPV6_BYTES = 3, 6

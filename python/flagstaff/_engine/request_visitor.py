@@ -17,8 +17,6 @@ from flagstaff._engine.request_functions import RequestFunctionError, result_of
 from flagstaff._engine.visitors import SignedId, draw_id, read, sign
 from flagstaff.conf import conf
 
-__all__ = ["RequestVisitor", "visitor_of_request"]
-
 _ID = "id"
 _SAMESITE: Final = "Lax"
 

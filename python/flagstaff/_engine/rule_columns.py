@@ -15,8 +15,6 @@ from flagstaff._text.rule_parts import conditions_of, named_segments, objects_in
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["column_of_unit", "columns_of_rules", "groups_of_rules", "segments_of_rules"]
-
 _NOT_COUNTED = "results of functions and context cannot be counted"
 _PERMISSIONS = ("is_staff", "is_superuser")
 _GROUPS = "groups"

@@ -25,8 +25,6 @@ from flagstaff._engine.user_keys import key_to_text
 from flagstaff._text.rule_parts import conditions_of, named_segments
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["ChangedConditions", "SegmentImpact", "UsingRules", "impact_of_segments"]
-
 # How many users are evaluated between two looks at the clock.
 _CHUNK = 2000
 

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from flagstaff import _core
 from flagstaff.conf import conf
 
-__all__ = ["Status", "status"]
-
 
 @dataclass(frozen=True)
 class Status:

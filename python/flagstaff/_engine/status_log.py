@@ -9,8 +9,6 @@ from typing import TypedDict
 from flagstaff._core import monotonic
 from flagstaff._text.lists import join_some
 
-__all__ = ["Report", "StatusLog", "logger"]
-
 logger = logging.getLogger("flagstaff")
 
 # Not logged: the project's own settings say so.

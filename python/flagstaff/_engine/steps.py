@@ -15,8 +15,6 @@ from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._text.rule_text import conditions_text
 
-__all__ = ["Hint", "Step", "deciding_step", "steps_of", "unit_of"]
-
 #: Returns how to pass an attribute, such as "visitor=ID", to an evaluation.
 Hint: TypeAlias = Callable[[str], str]
 

@@ -11,8 +11,6 @@ from flagstaff._engine.usage_tables import usage_tables
 from flagstaff._tables.names import fill, flag_names, sql
 from flagstaff.conf import conf
 
-__all__ = ["OTHER_KEYS", "UnknownKey", "UnknownKeys", "unknown_keys"]
-
 #: The name under which workers count unknown keys that look generated, or are too many.
 OTHER_KEYS = "(other keys)"
 

@@ -13,14 +13,6 @@ from flagstaff._engine.worker_register import LostWorker, lost_workers
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, sql
 
-__all__ = [
-    "HourlyUsage",
-    "Usage",
-    "prune_usage",
-    "prune_usage_in_batches",
-    "usage",
-]
-
 # The hours that one transaction deletes.
 _BATCH = 1_000
 

@@ -10,8 +10,6 @@ from flagstaff._tables.names import own_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 
-__all__ = ["usage_tables"]
-
 
 def usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
     """Returns the connection that has the tables, and the names of flagstaff's tables.

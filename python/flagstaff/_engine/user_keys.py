@@ -10,8 +10,6 @@ from django.db import connections
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 
-__all__ = ["key_parameter", "key_to_text"]
-
 
 def key_parameter(user: str) -> object:
     """Returns what a query compares with the key of a user, given as text.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from django.core.signing import BadSignature, Signer, TimestampSigner, b62_decode, b62_encode
 
-__all__ = ["SignedId", "draw_id", "read", "sign"]
-
 _SALT = "flagstaff.visitor"
 _RANDOM_BYTES = 16
 # A text of ours has about 75 characters; a longer one is not worth a hash.

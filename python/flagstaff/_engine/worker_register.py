@@ -14,8 +14,6 @@ from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 
-__all__ = ["LostWorker", "Report", "lost_workers", "prune_workers_in_batches"]
-
 #: What a worker reports. Each report has a row and sequence numbers of its own.
 Report = Literal["usage", "measurements", "exposures"]
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from flagstaff.cli.support.cells import Column
 
-__all__ = ["Job", "JobReport"]
-
 
 class JobReport(Protocol):
     """What one run of a job did to one thing, such as a plan."""

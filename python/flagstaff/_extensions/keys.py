@@ -8,8 +8,6 @@ from django.utils.translation import gettext as _
 
 from flagstaff._extensions.optional_app import optional_apps
 
-__all__ = ["key_is_taken", "taken_keys"]
-
 
 def taken_keys(keys: Iterable[str]) -> dict[str, str]:
     """Returns what has each of these keys already, such as "experiment". Few queries, or none."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from flagstaff.cli.support.verb import Verb
 
-__all__ = ["EndedKey", "OptionalApp", "OtherRules", "optional_apps"]
-
 
 @dataclass(frozen=True)
 class EndedKey:

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["EventQuery", "OtherEvent"]
-
 
 @dataclass(frozen=True)
 class OtherEvent:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["Retention"]
-
 
 @dataclass(frozen=True)
 class Retention:

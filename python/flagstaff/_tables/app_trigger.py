@@ -10,8 +10,6 @@ from django.db.migrations.state import ProjectState
 from flagstaff._tables.migrating import PostgresOperation, migrated_model, schema_of_functions
 from flagstaff._tables.names import fill, sql
 
-__all__ = ["WatchAppTable"]
-
 
 class WatchAppTable(PostgresOperation):
     """Installs the trigger that writes a change token for each change of a table."""

@@ -8,8 +8,6 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["delete_in_batches"]
-
 
 def delete_in_batches(
     connection: BaseDatabaseWrapper, statement: str, given: Mapping[str, Any], batch: int

@@ -6,8 +6,6 @@ from typing import Any
 
 from flagstaff._tables.model_fields import bucket_field
 
-__all__ = ["BUCKET_BY", "USER", "VISITOR", "bucket_unit", "short_unit"]
-
 #: The name of the field.
 BUCKET_BY = "bucket_by"
 #: The units that are not the name of an attribute.

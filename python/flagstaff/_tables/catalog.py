@@ -10,23 +10,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
 
-__all__ = [
-    "ForeignObject",
-    "FoundTable",
-    "current_schema",
-    "find_table",
-    "find_tables",
-    "foreign_objects",
-    "has_rows",
-    "qualified",
-    "query_catalog",
-    "schema_of",
-    "table_exists",
-    "type_of_column",
-    "why_hidden",
-    "why_unavailable",
-]
-
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
 _CURRENT_SCHEMA = "SELECT pg_catalog.quote_ident(pg_catalog.current_schema())"

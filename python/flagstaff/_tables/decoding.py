@@ -12,16 +12,6 @@ from django.db.models import JSONField
 from flagstaff._tables.model_fields import AnyField
 from flagstaff.conf import conf
 
-__all__ = [
-    "SECRET_FIELDS",
-    "decoder",
-    "encoded",
-    "is_plain_json",
-    "is_secret",
-    "secret_fields",
-    "value_field",
-]
-
 #: The fields that are masked of a secret value: what it is, and what it may be, which is one of a
 #: few.
 SECRET_FIELDS = ("value", "choices")

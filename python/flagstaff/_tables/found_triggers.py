@@ -11,17 +11,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from flagstaff._tables.catalog import query_catalog
 from flagstaff._tables.names import sql
 
-__all__ = [
-    "FamilyTriggers",
-    "TableWithTriggers",
-    "Trigger",
-    "Triggers",
-    "replaced_functions",
-    "tables_with_triggers",
-    "triggers_of",
-    "triggers_of_tables",
-]
-
 _TABLES_WITH_TRIGGERS = r"""
     SELECT
         pg_catalog.concat(

@@ -20,8 +20,6 @@ from flagstaff._tables.user_lookup import batches
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 
-__all__ = ["group_members", "missing_groups"]
-
 # How many names are compared with a misspelt one.
 _MAX_COMPARED = 1_000
 

@@ -14,8 +14,6 @@ from flagstaff._connection.aliases import is_same_database
 from flagstaff._tables.model_fields import AnyField, find_field, through_model
 from flagstaff._tables.tenants import is_of_tenants, shared_schema
 
-__all__ = ["GroupFields", "NoGroups", "UnreadableGroups", "group_fields", "unreadable_groups"]
-
 
 class NoGroups(Enum):
     """Why the groups of users cannot be read."""

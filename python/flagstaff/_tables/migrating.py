@@ -14,8 +14,6 @@ from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import own_names
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["PostgresOperation", "migrated_model", "schema_of_functions"]
-
 
 class PostgresOperation(Operation):
     """Does not change the state of the models. Atomic even if its migration is not."""

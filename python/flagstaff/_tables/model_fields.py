@@ -19,27 +19,6 @@ from django.db.models import (
 
 from flagstaff.validators import validate_tags
 
-__all__ = [
-    "OWNER",
-    "REVIEW_ON",
-    "TAGS",
-    "AnyField",
-    "auto_now_add_fields",
-    "auto_now_columns",
-    "auto_now_fields",
-    "bucket_field",
-    "column_of",
-    "find_field",
-    "is_auto_now",
-    "is_auto_now_add",
-    "is_generated",
-    "ownership_fields",
-    "rules_field",
-    "segment_model",
-    "stored_fields",
-    "through_model",
-]
-
 AnyField: TypeAlias = "Field[Any, Any]"
 
 #: The names of the fields about the ownership of a flag.

@@ -25,22 +25,6 @@ from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = [
-    "engine_names",
-    "fill",
-    "flag_names",
-    "group_names",
-    "names",
-    "names_of_groups",
-    "optional_names",
-    "own_names",
-    "segment_names",
-    "sql",
-    "user_field",
-    "user_names",
-    "value_names",
-]
-
 _INTEGER_TYPES = {"smallint", "integer", "bigint"}
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 

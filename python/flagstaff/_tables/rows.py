@@ -28,25 +28,6 @@ from flagstaff.exceptions import (
     UnknownValueError,
 )
 
-__all__ = [
-    "Fields",
-    "FlagRow",
-    "PrimaryKey",
-    "Row",
-    "ValueRow",
-    "all_rows",
-    "case_variants",
-    "find_row",
-    "flag_row",
-    "model_of",
-    "readable",
-    "segment_row",
-    "similar_segments",
-    "uncached",
-    "unknown_key",
-    "value_row",
-]
-
 if TYPE_CHECKING:
     _ModelIterable = ModelIterable[Any]
 else:

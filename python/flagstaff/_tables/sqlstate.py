@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError
 
-__all__ = ["NO_PRIVILEGE", "UNDECODABLE", "error_text", "is_missing_table", "sqlstate"]
-
 #: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
 #: character, character not in repertoire.
 UNDECODABLE = frozenset({"22P05", "22021"})

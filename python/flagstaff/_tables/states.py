@@ -10,8 +10,6 @@ from django.utils.translation import ngettext, pgettext
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._text.local_formats import local_number
 
-__all__ = ["State", "state_label", "state_of", "state_summary"]
-
 _ALL_USERS = 100
 
 

@@ -11,8 +11,6 @@ from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 
-__all__ = ["with_tags"]
-
 
 def with_tags(model: type[Model], tags: Collection[str]) -> Q:
     """Returns the condition of the flags that have all these tags.

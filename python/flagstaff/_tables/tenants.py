@@ -12,8 +12,6 @@ from django.apps import apps
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["is_of_tenants", "is_shared", "share_hint", "shared_schema", "tenant_schema"]
-
 
 def shared_schema(connection: BaseDatabaseWrapper) -> str | None:
     """Returns the unquoted schema that all tenants share; None without tenants."""

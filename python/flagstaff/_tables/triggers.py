@@ -19,8 +19,6 @@ from flagstaff._tables.found_triggers import (
 from flagstaff._tables.names import sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 
-__all__ = ["TriggerHealth", "expected_triggers", "tables_without_history", "trigger_health"]
-
 _TOKEN_TRIGGER = "flagstaff_token_v1"  # noqa: S105 (no password)
 _TOKEN_FUNCTIONS = re.compile(r"flagstaff_token_v")
 _HISTORY_FUNCTIONS = re.compile(r"flagstaff_(row|allowed_users)_history_v")

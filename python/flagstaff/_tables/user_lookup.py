@@ -26,8 +26,6 @@ from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
-__all__ = ["FoundUser", "UserTable", "actor_table", "allowed_user_table", "batches"]
-
 # The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5

@@ -13,8 +13,6 @@ from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.model_fields import auto_now_columns, find_field
 from flagstaff._tables.names import flag_names, segment_names, value_names
 
-__all__ = ["WatchedTable", "watched_tables"]
-
 _NO_COLUMNS = "''"
 
 

@@ -21,15 +21,6 @@ from flagstaff._tables.names import (
     user_field,
 )
 
-__all__ = [
-    "TRIGGERS",
-    "Watch",
-    "WatchedGroups",
-    "problem_of_rules",
-    "watch_of",
-    "watched_groups",
-]
-
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"
 

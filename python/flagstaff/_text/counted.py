@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["counted"]
-
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Returns the number with its noun. `plural` is by default the noun with an "s".

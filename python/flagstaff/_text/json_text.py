@@ -11,18 +11,6 @@ from typing import Any
 from flagstaff._core import json_problem
 from flagstaff._text.truncated import truncated
 
-__all__ = [
-    "DuplicateNameError",
-    "LongJson",
-    "UnreadableJson",
-    "object_of_pairs",
-    "parse_json",
-    "read_columns",
-    "read_json",
-    "scalar_of",
-    "why_undecodable",
-]
-
 # No shorter text has so many digits, or so many brackets of both sides.
 _SHORT = 1_000
 # The length of a name in a message.

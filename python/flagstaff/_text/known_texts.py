@@ -13,8 +13,6 @@ from typing import Final, final
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 
-__all__ = ["KnownTexts", "message"]
-
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s|(%%)")
 # A number as English messages write it.
 _NUMBER: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?")

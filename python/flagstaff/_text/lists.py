@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 
 from flagstaff._text.local_formats import local_number
 
-__all__ = ["MAX_SHOWN", "join_some"]
-
 #: The number of items that a message shows by default.
 MAX_SHOWN = 10
 

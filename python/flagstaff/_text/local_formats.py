@@ -9,8 +9,6 @@ from django.utils.translation import ngettext
 
 from flagstaff._text.times import local_time
 
-__all__ = ["local_days", "local_number", "local_seconds", "local_time_text"]
-
 
 def local_time_text(at: datetime) -> str:
     """Returns the date in the project's format, and the time with seconds and time zone.

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["conditions_json", "in_reading_order", "rules_json"]
-
 # PostgreSQL orders names by length, which puts the values before the attribute.
 _ORDER = (
     "name",

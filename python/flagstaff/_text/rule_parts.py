@@ -8,20 +8,6 @@ from typing import Any
 
 from flagstaff._text.truncated import truncated
 
-__all__ = [
-    "anonymous_percent",
-    "can_grant",
-    "conditions_of",
-    "groups_of",
-    "groups_of_conditions",
-    "matches_anonymous",
-    "named_attributes",
-    "named_groups",
-    "named_segments",
-    "objects_in",
-    "reads_groups",
-]
-
 _GROUPS = "groups"
 # What is false for an anonymous user, and present.
 _PERMISSIONS = ("is_authenticated", "is_staff", "is_superuser")

@@ -8,8 +8,6 @@ from typing import Final
 from flagstaff._text.known_texts import KnownTexts
 from flagstaff._text.known_texts import message as _
 
-__all__ = ["PLACES", "RULE_PROBLEMS", "rule_problem_text"]
-
 # Where the problem is, from the outermost place to the innermost one.
 _PLACE: Final = r'(?:rule [0-9]+(?: \("(?:[^"\\]|\\.)*"…?\))?|condition [0-9]+|value [0-9]+)'
 _PLACES_AND_PROBLEM: Final = re.compile(rf"({_PLACE}(?:, {_PLACE})*): (.*)", re.DOTALL)

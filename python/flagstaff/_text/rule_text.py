@@ -12,8 +12,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._text.lists import join_some
 
-__all__ = ["Style", "conditions_text", "rule_texts", "rules_text"]
-
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
     "in": (

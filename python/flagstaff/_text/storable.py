@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_storable", "storable"]
-
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 

@@ -6,8 +6,6 @@ from datetime import datetime
 
 from django.utils import timezone
 
-__all__ = ["aware", "clock_time", "full_time", "local_time"]
-
 
 def full_time(at: datetime) -> str:
     """Returns the date and time, such as "2026-11-20 14:03:05 CET"."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from flagstaff._text.local_formats import local_number
 
-__all__ = ["MAX_VALUE", "truncated"]
-
 #: The length of each value in a table or a message: JSON and CSV have the whole.
 MAX_VALUE = 300
 

@@ -13,17 +13,6 @@ from django.utils.translation import pgettext_lazy
 from flagstaff._text.json_text import scalar_of
 from flagstaff._text.lists import join_some
 
-__all__ = [
-    "ANY",
-    "TYPES",
-    "TYPE_LABELS",
-    "TYPE_NAMES",
-    "ValueRule",
-    "choices_problem",
-    "type_of",
-    "value_problem",
-]
-
 #: The types that a rule can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
 TYPE_NAMES = {

@@ -15,8 +15,6 @@ from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
-__all__ = ["Barrier", "Token", "create_barrier"]
-
 #: A token's id, and the last digits of its random number (the nonce).
 Token: TypeAlias = tuple[int, str]
 

@@ -17,8 +17,6 @@ from flagstaff._tables.names import fill, sql
 from flagstaff._workers.sessions import Worker
 from flagstaff.exceptions import NoUsageError
 
-__all__ = ["Lost", "is_same", "without_ended"]
-
 # Seconds by which the report of the end may come before the end of the connection.
 _LEAD = 2.0
 # What the name of a session cannot contain.

@@ -14,8 +14,6 @@ from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers.sessions import Worker, list_workers
 from flagstaff._workers.unlisted import count_unlisted
 
-__all__ = ["WorkerOverview", "WorkerState", "worker_overview"]
-
 
 @dataclass(frozen=True)
 class WorkerState:

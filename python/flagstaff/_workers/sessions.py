@@ -15,8 +15,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.names import own_names, sql
 
-__all__ = ["ConnectedWorkers", "Worker", "list_workers", "parse_name"]
-
 # Workers of the format fs1 name no table.
 _NAME = re.compile(
     r"(?:fs1|fs2 [0-9]{1,10}) ([0-9]{1,19}) ([0-9a-f]{8}) ([SLPR]) ([0-9]{1,10}) "

@@ -16,8 +16,6 @@ from flagstaff._core import monotonic
 from flagstaff._workers.ended import Lost
 from flagstaff._workers.sessions import Worker
 
-__all__ = ["WorkerTracker"]
-
 _POLLING = {"poll", "reload"}
 
 # Seconds for which a later wait of this process still expects a worker.

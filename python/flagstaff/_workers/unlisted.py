@@ -12,8 +12,6 @@ from flagstaff._workers.ended import is_same
 from flagstaff._workers.sessions import Worker
 from flagstaff.exceptions import NoUsageError
 
-__all__ = ["count_unlisted"]
-
 
 def count_unlisted(listed: Iterable[Worker]) -> int:
     """Returns how many other workers have reported their counts lately, and no end.

@@ -28,8 +28,6 @@ from flagstaff._workers.tracker import WorkerTracker
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
-__all__ = ["Propagation", "forbid_transaction", "wait_for_polls", "wait_for_workers"]
-
 # Seconds between two queries: most workers need a few milliseconds, some need a reconnect.
 _FIRST_SLEEP, _MAX_SLEEP = 0.005, 0.1
 

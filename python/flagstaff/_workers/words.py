@@ -13,8 +13,6 @@ from flagstaff._text.local_formats import local_number
 from flagstaff._workers.overview import WorkerOverview, WorkerState
 from flagstaff.history.describe import and_more
 
-__all__ = ["MODE_TEXTS", "duration", "notes", "state_label", "summary"]
-
 #: What each refresh mode means, by its name.
 MODE_TEXTS = {
     "starting": gettext_lazy("the first load has not finished"),

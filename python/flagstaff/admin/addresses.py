@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-__all__ = ["with_links"]
-
 _ADDRESS = re.compile(r"https?://[^\s<>\"']+")
 # A character that ends a sentence or a bracket is not part of the URL.
 _AFTER = ".,;:!?)]}"

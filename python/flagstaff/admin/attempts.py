@@ -11,8 +11,6 @@ from django.db import connections, transaction
 
 from flagstaff.conf import conf
 
-__all__ = ["attempt"]
-
 _Shown = TypeVar("_Shown")
 
 logger = logging.getLogger("flagstaff")

@@ -16,17 +16,6 @@ from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
-__all__ = [
-    "MAX_REASON_LENGTH",
-    "REASON",
-    "VERSION",
-    "AttributionMixin",
-    "mark_as_asking",
-    "reason_problem",
-    "reason_required",
-    "with_typed_reason",
-]
-
 #: The name of the form field. A model may have a column "reason".
 REASON = "_reason"
 #: The name of the field with the version that the page showed.

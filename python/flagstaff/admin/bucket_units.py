@@ -20,8 +20,6 @@ from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.models import FeatureFlag
 from flagstaff.validators import unit_problem
 
-__all__ = ["BucketUnitMixin", "check_unit", "keep_missing_unit", "reassigned_text", "unit_note"]
-
 
 class UnitInput(TextInput):
     """A text input that suggests the units that exist in every project, and the columns."""

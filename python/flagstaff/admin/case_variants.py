@@ -9,8 +9,6 @@ from flagstaff._tables.rows import case_variants
 from flagstaff._text.lists import join_some
 from flagstaff.history.describe import and_more, quoted
 
-__all__ = ["case_variants_text"]
-
 
 def case_variants_text(model: type[Model], key: str) -> str:
     """Returns the sentence; empty if there is no such key. Makes a query."""

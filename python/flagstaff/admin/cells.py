@@ -18,8 +18,6 @@ from flagstaff._text.times import aware
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor
 
-__all__ = ["changed_cell", "key_cell", "labelled_cell", "newest_change_cell", "time_cell"]
-
 _MAX_DESCRIPTION_SHOWN = 100
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40

@@ -26,23 +26,6 @@ from flagstaff.history.events import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 
-__all__ = [
-    "CONFIRMED",
-    "MAX_TEXT",
-    "TYPED_KEY",
-    "ConfirmationMixin",
-    "ConfirmationNeededError",
-    "ConfirmedFormMixin",
-    "PreviewRow",
-    "describe_changed",
-    "parse_version",
-    "posted_fields",
-    "posted_version",
-    "preview_rows",
-    "problems_of",
-    "version_text",
-]
-
 #: The name of the field that confirms.
 CONFIRMED = "_confirmed"
 #: The name of the field in which a person types the key.

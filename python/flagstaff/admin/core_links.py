@@ -11,8 +11,6 @@ from django.utils.text import capfirst
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
 
-__all__ = ["core_links"]
-
 _PAGES = (RecentChange, UnknownKey, ConnectedWorker)
 
 

@@ -27,8 +27,6 @@ from flagstaff.conf import conf
 from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.kinds import Kind
 
-__all__ = ["ConfirmedDeletionMixin"]
-
 # What Django's page posts, and the action of the list.
 _CONFIRMED, _ACTION = "post", "delete_selected"
 

@@ -16,8 +16,6 @@ from flagstaff._tables.sqlstate import is_missing_table
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.conf import conf
 
-__all__ = ["EnvironmentMixin", "environment_context", "extend_template"]
-
 # The name of a page's template in its context, for a template that extends it.
 _PARENT = "flagstaff_parent"
 

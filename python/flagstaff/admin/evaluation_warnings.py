@@ -12,8 +12,6 @@ from flagstaff._text.lists import MAX_SHOWN, join_some
 from flagstaff._text.local_formats import local_days, local_number, local_time_text
 from flagstaff.history.describe import and_more
 
-__all__ = ["evaluation_warnings"]
-
 
 def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
     """Yields a sentence for each flag that was evaluated recently; for many flags, one for all."""

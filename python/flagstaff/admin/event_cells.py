@@ -29,8 +29,6 @@ from flagstaff.history.user_names import may_see_users, names_in, names_of_actor
 from flagstaff.history.versions import entries
 from flagstaff.history.whole_values import with_whole_values
 
-__all__ = ["csv_response", "event_cells", "visible_events", "without_users"]
-
 # Characters of a whole value, which is folded: a page has up to 100 of them.
 _MAX_WHOLE = 4_000
 

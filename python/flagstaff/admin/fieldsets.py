@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["replaced_fields"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 

@@ -19,19 +19,6 @@ from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import FlagState
 from flagstaff.conf import conf
 
-__all__ = [
-    "TOGGLE_FIELDS",
-    "FlagPermissionsMixin",
-    "ReadOnlyMixin",
-    "ToggleMixin",
-    "is_toggle_page",
-    "mark_toggle_page",
-    "may",
-    "may_toggle",
-    "user_may_toggle",
-    "why_not_toggle",
-]
-
 Action: TypeAlias = Literal["view", "toggle", "change"]
 
 

@@ -28,8 +28,6 @@ from flagstaff.changes.segment_use import RULES, missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import rule_problem
 
-__all__ = ["FlagForm", "FlagRulesMixin", "RulesFilter", "count_rules", "rule_count_text"]
-
 _EXAMPLE = """\
 [
   {

@@ -19,15 +19,6 @@ from flagstaff.changes.segment_use import RULES
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
-__all__ = [
-    "ALLOWED_COUNT",
-    "class_and_label",
-    "forced_off_notice",
-    "preview",
-    "state_sentence",
-    "summary",
-]
-
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
 _CSS_CLASSES = {

@@ -46,8 +46,6 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import FeatureFlag
 
-__all__ = ["FeatureFlagAdmin"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
     from django.utils.datastructures import _ListOrTuple

@@ -22,8 +22,6 @@ from flagstaff.history.former_rows import FormerRow, former_rows
 from flagstaff.history.kinds import Kind
 from flagstaff.models import RecentChange
 
-__all__ = ["FormerText", "former_texts"]
-
 _NO_ROWS: dict[str, FormerRow] = {}
 _NO_NAMES: dict[str, str] = {}
 

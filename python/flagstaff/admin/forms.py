@@ -30,8 +30,6 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import has_history, newest_version, version_of
 
-__all__ = ["MergingForm"]
-
 # The length of each value in the message about a conflict.
 _MAX_VALUE = 120
 # The newest events, among which the author of a conflicting change is searched.

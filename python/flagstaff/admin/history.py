@@ -27,8 +27,6 @@ from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, has_history, version_of
 
-__all__ = ["HistoryMixin"]
-
 _PAGE_SIZE = 50
 
 

@@ -37,8 +37,6 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, version_of
 
-__all__ = ["HistoryButtonsMixin"]
-
 # Names of submit buttons.
 _UNDO, _RESTORE = "_undo", "_restore"
 

@@ -14,8 +14,6 @@ from flagstaff.admin.attempts import attempt
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.history.missing_entries import MissingEntries, missing_entries
 
-__all__ = ["change_texts", "missing_text", "skipped_text", "undone_text"]
-
 
 def undone_text(request: HttpRequest, changed: changes.Changed) -> str:
     """Returns the sentence about an undo."""

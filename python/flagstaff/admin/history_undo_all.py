@@ -17,8 +17,6 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
 
-__all__ = ["UNDO_ALL", "UndoAllMixin"]
-
 #: The name of the button.
 UNDO_ALL = "_undo_all"
 

@@ -21,15 +21,6 @@ from flagstaff._text.json_text import (
 from flagstaff._text.rule_json import conditions_json, rules_json
 from flagstaff.admin.saving import set_widget
 
-__all__ = [
-    "ChoicesField",
-    "ConditionsField",
-    "IndentedField",
-    "RulesField",
-    "ValueField",
-    "as_json_area",
-]
-
 # A longer text makes the page slow.
 _MAX_INDENTED = 64_000
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.

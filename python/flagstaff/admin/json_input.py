@@ -10,8 +10,6 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 
 from flagstaff._text.json_text import why_undecodable
 
-__all__ = ["NEW_TYPE", "JsonInput", "Mistake", "mistake_in"]
-
 #: The name of the check box that confirms a new type.
 NEW_TYPE = "_new_type"
 # Characters of a line on each side of a mistake.

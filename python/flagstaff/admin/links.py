@@ -12,8 +12,6 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-__all__ = ["admin_of", "may_view", "page_url", "row_path"]
-
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Model] | None:
     """Returns the admin of a model, or None if this site has none."""

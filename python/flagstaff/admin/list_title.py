@@ -10,8 +10,6 @@ from django.utils.text import capfirst
 
 from flagstaff.admin.mixin_base import ModelAdminMixin
 
-__all__ = ["ListTitleMixin"]
-
 
 class ListTitleMixin(ModelAdminMixin):
     """Says what the list shows, such as "Values". Put it before ModelAdmin.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["ModelAdminMixin"]
-
 # At run time it has no methods: ModelAdmin comes last among the bases of the whole class.
 if TYPE_CHECKING:
     from django.contrib import admin

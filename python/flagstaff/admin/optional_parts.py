@@ -22,8 +22,6 @@ from flagstaff.admin.core_links import core_links
 from flagstaff.admin.environment import extend_template
 from flagstaff.admin.page_row import PageRowMixin, request_of
 
-__all__ = ["FLAG_LIST", "OptionalPartsMixin", "notes_about", "notes_of"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 

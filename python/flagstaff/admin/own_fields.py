@@ -10,8 +10,6 @@ from django.db.models import AutoField, Model
 
 from flagstaff.admin.mixin_base import ModelAdminMixin
 
-__all__ = ["OwnFieldsMixin", "field_names"]
-
 # Columns of the lists that show a field under another name.
 _FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
 # Options that name anything with a value, and options that name what a query can use.

@@ -21,15 +21,6 @@ from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.validators import tags_problem, validate_tags
 
-__all__ = [
-    "OWNERSHIP",
-    "OwnerFilter",
-    "OwnershipMixin",
-    "TagFilter",
-    "keep_missing_ownership",
-    "keep_ownership",
-]
-
 #: The fields, in the order of the page.
 OWNERSHIP = (OWNER, TAGS, REVIEW_ON)
 

@@ -9,8 +9,6 @@ from django.http import HttpRequest
 
 from flagstaff.admin.mixin_base import ModelAdminMixin
 
-__all__ = ["PageRowMixin", "request_of", "stored_row"]
-
 # The attributes of the row.
 _STORED, _REQUEST = "flagstaff_stored", "flagstaff_request"
 

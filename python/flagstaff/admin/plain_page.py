@@ -18,8 +18,6 @@ from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 
-__all__ = ["PlainPageAdmin"]
-
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:

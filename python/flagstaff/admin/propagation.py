@@ -17,8 +17,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 from flagstaff.history.describe import and_more
 
-__all__ = ["Applied", "applied_by_workers"]
-
 _MAX_WORKERS_SHOWN = 20
 
 

@@ -10,8 +10,6 @@ from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
 from flagstaff.conf import conf
 
-__all__ = ["can_read"]
-
 _TABLES = ("change_table", "usage_table", "worker_table")
 # The attribute of a request.
 _READABLE = "flagstaff_readable_tables"

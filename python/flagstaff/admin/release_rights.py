@@ -18,8 +18,6 @@ from flagstaff.changes.consequence import FlagState
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
-__all__ = ["require_release"]
-
 
 def require_release(
     site: AdminSite, request: HttpRequest, changes: Iterable[tuple[Kind, Changed]]

@@ -17,8 +17,6 @@ from flagstaff.changes import Changed
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 
-__all__ = ["SAVE_TIMEOUT", "UNDO", "ReportMixin"]
-
 #: The parameter of the history page that asks for an undo.
 UNDO = "undo"
 

@@ -8,8 +8,6 @@ from django.forms import NumberInput
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-__all__ = ["STEPS", "RolloutInput", "rollout_bar"]
-
 STEPS = (0, 1, 5, 25, 50, 100)
 
 

@@ -30,8 +30,6 @@ from flagstaff.admin.shown import was_shown
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more, quoted
 
-__all__ = ["RulePagesMixin", "stored_in", "too_large_text"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 

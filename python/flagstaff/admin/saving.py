@@ -33,8 +33,6 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history
 
-__all__ = ["REVIEW_BUTTONS", "SavingMixin", "set_widget"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 

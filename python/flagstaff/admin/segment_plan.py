@@ -17,8 +17,6 @@ from flagstaff.changes.change_plan import ChangePlan
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
 from flagstaff.history.describe import and_more, quoted
 
-__all__ = ["hidden_text", "segment_rows", "why_not_release"]
-
 # The flags and experiments that a page lists.
 _MAX_ROWS = 50
 

@@ -18,8 +18,6 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["ConfirmedSegmentMixin"]
-
 
 class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
     """Put it before SavingMixin."""

@@ -44,8 +44,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
 
-__all__ = ["SegmentAdmin"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
     from django.utils.datastructures import _ListOrTuple

@@ -25,8 +25,6 @@ from flagstaff.conf import conf
 from flagstaff.history.describe import and_more, describe_value, quoted
 from flagstaff.validators import condition_problem, rule_problem
 
-__all__ = ["conditions_html", "rules_html"]
-
 # The number of values that a condition shows, and of characters of JSON without sentences.
 _MAX_VALUES = 20
 # The groups whose members are counted.

@@ -18,8 +18,6 @@ from django.http import HttpRequest
 from flagstaff._tables.model_fields import TAGS
 from flagstaff.changes.fields import canonical, canonical_json
 
-__all__ = ["SHOWN", "Shown", "parse_shown", "was_shown"]
-
 #: The name of the hidden form field.
 SHOWN = "_shown"
 

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-__all__ = ["chart", "circle", "line", "rect", "text"]
-
 
 def chart(name: str, height: int, title: str, desc: str, parts: Iterable[SafeString]) -> SafeString:
     """Returns an SVG of the full width. `name` is unique on the page."""

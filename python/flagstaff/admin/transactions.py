@@ -32,15 +32,6 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, Together, changes_together
 from flagstaff.history.user_names import names_of_users
 
-__all__ = [
-    "RelatedChanges",
-    "described_parts",
-    "may_undo",
-    "preview_transaction",
-    "related_changes",
-    "undo_permitted",
-]
-
 _MAX_KEYS_SHOWN = 5
 
 

@@ -12,8 +12,6 @@ from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.history import Event
 
-__all__ = ["Write", "may_write", "write_of", "write_to_undo"]
-
 #: What an undo does to a row. "toggle" is a change of TOGGLE_FIELDS only.
 Write: TypeAlias = Literal["add", "change", "toggle", "delete"]
 

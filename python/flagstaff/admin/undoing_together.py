@@ -25,8 +25,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import Part
 from flagstaff.history.user_names import may_see_users
 
-__all__ = ["effect_of", "refusal_context", "report_undone", "transaction_context"]
-
 
 def transaction_context(
     site: AdminSite,

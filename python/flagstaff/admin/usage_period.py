@@ -10,8 +10,6 @@ from django.utils.translation import gettext as _
 from flagstaff._text.local_formats import local_time_text
 from flagstaff.conf import conf
 
-__all__ = ["no_usage", "period_text", "reports_text"]
-
 
 class _Period(Protocol):
     """When evaluations were counted; see `Usage`."""

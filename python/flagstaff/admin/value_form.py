@@ -19,8 +19,6 @@ from flagstaff.admin.saving import set_widget
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
-__all__ = ["ValueForm"]
-
 _MIN_ROWS, _MAX_ROWS = 4, 24
 
 

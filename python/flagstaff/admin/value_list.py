@@ -35,8 +35,6 @@ from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import all_entries, has_history, versions_of
 
-__all__ = ["ValueListMixin"]
-
 _MAX_VALUE, _MAX_SIDE = 80, 30
 # The attribute of a row in the list.
 _NEWEST = "flagstaff_newest"

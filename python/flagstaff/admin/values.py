@@ -39,8 +39,6 @@ from flagstaff.history.describe import SECRET, more_characters
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
-__all__ = ["KeyValueStoreAdmin"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import (
         _FieldGroups,

@@ -23,22 +23,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 from flagstaff.typing import UserLike
 
-__all__ = [
-    "ALLOWED",
-    "AllowedUsersChange",
-    "add_allowed_users",
-    "allowed_pks",
-    "allowed_pks_of",
-    "allowed_users_of",
-    "change_allowed_users",
-    "count_allowed_users",
-    "in_order",
-    "link_targets",
-    "links_of",
-    "remove_allowed_users",
-    "users_to_change",
-]
-
 ALLOWED = "allowed_users"
 _ToModel: TypeAlias = "ForeignKey[Model, Model]"
 

@@ -16,8 +16,6 @@ from flagstaff.changes.planned import (
 from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.history.kinds import Kind
 
-__all__ = ["ChangePlan", "plan_change", "plan_segment_changes", "plan_text"]
-
 #: The effect on the users of one flag, or of the flags and experiments that use some segments.
 ChangePlan: TypeAlias = Planned | SegmentPlan
 

@@ -12,16 +12,6 @@ from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff.history.kinds import Kind
 
-__all__ = [
-    "DELETE_VERBS",
-    "KIND_OPTIONS",
-    "Changed",
-    "Undo",
-    "combined_undo",
-    "quoted_command",
-    "undo_by_version",
-]
-
 #: The option of a command that takes the key of a flag or, with it, of a value or a segment.
 KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",), Kind.SEGMENT: ("--segment",)}
 #: The verb that deletes a flag, a value or a segment.

@@ -13,8 +13,6 @@ from flagstaff._tables.rows import Fields
 from flagstaff._text.rule_parts import can_grant
 from flagstaff.changes.segment_use import RULES
 
-__all__ = ["ALL_USERS", "Consequence", "FlagState", "by_users", "consequence"]
-
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100
 _HALF = 50

@@ -48,20 +48,6 @@ from flagstaff.validators import (
     validate_flag_key,
 )
 
-__all__ = [
-    "canonical",
-    "canonical_json",
-    "differing",
-    "insert",
-    "insert_together",
-    "may_insert_together",
-    "require_readable",
-    "touch",
-    "validate",
-    "validate_new",
-    "write",
-]
-
 # A value may have 1 MiB, so a statement is not too large.
 _MAX_ROWS = 500
 # The field of a segment.

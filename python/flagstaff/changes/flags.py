@@ -11,8 +11,6 @@ from flagstaff.changes.row_changes import create_row, delete_row, set_field, upd
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import is_percent, require_percent
 
-__all__ = ["create", "delete", "disable", "enable", "set_rollout", "update"]
-
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
     """Enables a flag. Its rollout and its allowed users stay.

@@ -9,8 +9,6 @@ from flagstaff._text.known_texts import KnownTexts
 from flagstaff._text.known_texts import message as _
 from flagstaff._text.rule_problems import PLACES, rule_problem_text
 
-__all__ = ["REFUSALS", "refusal_text"]
-
 _EVENT: Final = KnownTexts(
     [_("%(actor)s at %(time)s: %(change)s")],
     untranslated=("actor", "time", "change"),

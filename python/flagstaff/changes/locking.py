@@ -18,8 +18,6 @@ from flagstaff.history.reading import events_among
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import entries, require_history, require_triggers, version_of
 
-__all__ = ["conflict_error", "locked_row", "raise_conflicts", "require_version"]
-
 _MAX_NEWER = 20
 # The length of each value in a message, which the admin may keep in a cookie.
 _MAX_VALUE = 120

@@ -14,8 +14,6 @@ from flagstaff._workers.sessions import Worker, list_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["ignoring_old_workers", "old_worker_problem", "require_workers", "required_format"]
-
 _ignored: ContextVar[bool] = ContextVar("flagstaff_old_workers_ignored", default=False)
 
 

@@ -38,24 +38,6 @@ from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, deleted_pk, entries, require_history
 from flagstaff.models import Change
 
-__all__ = [
-    "Item",
-    "ItemState",
-    "RowVersion",
-    "comparable",
-    "digests_at",
-    "find_item",
-    "instance_of",
-    "last_change_of_choices",
-    "masked_columns",
-    "no_such_version",
-    "old_row",
-    "present_row",
-    "present_state",
-    "state_at",
-    "unreadable_at",
-]
-
 _VALUE, _CHOICES = "value", "choices"
 # What the history has in place of the choices of a secret value.
 _MARK = {"masked": True}

@@ -24,20 +24,6 @@ from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = [
-    "COUNT_TIMEOUT",
-    "DECIDING_FIELDS",
-    "Planned",
-    "consequence_of_added",
-    "impact_text",
-    "planned",
-    "planned_change",
-    "planned_edit",
-    "text_for_many",
-    "text_to_type",
-    "user_counts",
-]
-
 # The names of the fields that decide about results, in `FlagState`.
 _STATE_NAMES = {
     "enabled": "enabled",

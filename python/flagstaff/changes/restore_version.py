@@ -50,19 +50,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import entries, version_of
 
-__all__ = [
-    "RESTORE_BY_KIND",
-    "fields_at",
-    "only_a_digest",
-    "preview_restore",
-    "recreate",
-    "restore",
-    "restore_segment",
-    "restore_value",
-    "versions_without_value",
-    "with_secrecy",
-]
-
 _VALUE = "value"
 
 

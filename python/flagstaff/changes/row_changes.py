@@ -42,17 +42,6 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk, has_history, version_of, versions_of
 
-__all__ = [
-    "change_row",
-    "create_row",
-    "create_rows",
-    "delete_locked_row",
-    "delete_row",
-    "planned_change",
-    "set_field",
-    "update_row",
-]
-
 #: From the old value of a field to the arguments of the command that sets it again, if any can.
 UndoArguments = Callable[[object], "tuple[str, ...] | None"]
 

@@ -25,8 +25,6 @@ from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts
 from flagstaff.changes.segment_use import flags_using, other_rules_by_segment, rules_of_flag
 
-__all__ = ["CONDITIONS", "SegmentPlan", "SegmentUse", "plan_segments"]
-
 #: The name of the field.
 CONDITIONS = "conditions"
 

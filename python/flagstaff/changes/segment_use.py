@@ -27,24 +27,6 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
-__all__ = [
-    "RULES",
-    "checked_together",
-    "flags_by_segment",
-    "flags_that_name",
-    "flags_using",
-    "is_rules_of_flag",
-    "keep_used_segment",
-    "missing_segment",
-    "other_rules_by_segment",
-    "require_segments",
-    "require_unused",
-    "rules_of_flag",
-    "rules_of_flags",
-    "rules_that_name",
-    "rules_using",
-]
-
 #: The name of the field.
 RULES = "rules"
 

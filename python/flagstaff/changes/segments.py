@@ -10,8 +10,6 @@ from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.history.kinds import Kind
 
-__all__ = ["create_segment", "delete_segment", "update_segment"]
-
 
 def create_segment(key: str, conditions: object, *, force: bool = False, **fields: Any) -> Changed:
     """Creates a segment. Does nothing if an equal one exists.

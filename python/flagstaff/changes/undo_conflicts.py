@@ -23,15 +23,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange
 from flagstaff.history.versions import entries, version_of
 
-__all__ = [
-    "columns_to_undo",
-    "has_state",
-    "interleaved_conflict",
-    "key_conflict",
-    "newer_conflict",
-    "require_newest",
-]
-
 
 def newer_conflict(item: Item, event: EntryRange) -> ConflictError:
     """Returns an error that lists what was changed after an event."""

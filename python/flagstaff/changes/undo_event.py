@@ -32,16 +32,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, range_of_event
 from flagstaff.history.versions import version_of
 
-__all__ = [
-    "UNDO_BY_KIND",
-    "preview_undo",
-    "unchanged",
-    "undo",
-    "undo_entries",
-    "undo_segment",
-    "undo_value",
-]
-
 
 def undo(
     key: str,

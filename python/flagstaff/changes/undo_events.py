@@ -22,8 +22,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, range_of_event
 from flagstaff.history.versions import all_entries, entries, require_history
 
-__all__ = ["UndoneEvents", "preview_undo_events", "undo_events"]
-
 
 @dataclass(frozen=True)
 class UndoneEvents:

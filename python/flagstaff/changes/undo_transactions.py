@@ -38,8 +38,6 @@ from flagstaff.history.reading import EntryRange
 from flagstaff.history.transactions import Part, parts_of
 from flagstaff.history.versions import all_entries, require_history, version_of
 
-__all__ = ["lock_rows", "parts_without_value", "undo_transaction"]
-
 
 @dataclass(frozen=True)
 class _LockedPart:

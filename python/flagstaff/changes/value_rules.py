@@ -20,8 +20,6 @@ from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.lists import join_some
 from flagstaff._text.value_rules import TYPES, choices_problem
 
-__all__ = ["value_rule_field_problem", "value_rule_problems_of"]
-
 
 def value_rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:
     """Returns how a value would break its rule after a change, a sentence by field; or {}."""

@@ -17,8 +17,6 @@ from flagstaff.changes.row_changes import create_row, delete_row, set_field, upd
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
-__all__ = ["create_value", "delete_value", "set_value", "update_value"]
-
 
 def set_value(key: str, value: object, *, expect_version: int | None = None) -> Changed:
     """Sets a value to anything that JSON can hold, except None.

@@ -36,8 +36,6 @@ from flagstaff.cli.verbs import (
 )
 from flagstaff.conf import conf
 
-__all__ = ["VERBS", "all_verbs", "run"]
-
 #: In the order of the help, without those of optional apps.
 VERBS: Final[tuple[Verb, ...]] = (
     flags.KILL,

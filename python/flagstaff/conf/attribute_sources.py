@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BUILT_IN", "AttributeSources", "problem_of", "sources_of"]
-
 #: The attributes that every project has.
 BUILT_IN = ("is_authenticated", "is_staff", "is_superuser", "groups")
 

@@ -16,8 +16,6 @@ from flagstaff.conf.attribute_sources import problem_of as problem_of_attributes
 from flagstaff.conf.environment import problem_of as problem_of_environment
 from flagstaff.conf.receivers import is_url, problem_of
 
-__all__ = ["MAX_STALE_DAYS", "RULES", "Rule"]
-
 _HOUR = 3600
 _WEEK = 7 * 86_400
 _MAX_POOL_SIZE = 16

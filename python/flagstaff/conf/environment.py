@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-__all__ = ["Environment", "environment_of", "problem_of"]
-
 _COLORS = ("grey", "green", "blue", "purple", "orange", "red")
 _MAX_NAME = 40
 _EXPECTED = (

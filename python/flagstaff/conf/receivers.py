@@ -11,8 +11,6 @@ from ipaddress import ip_address
 from typing import Any, Literal, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["Receiver", "is_url", "problem_of", "receivers_of"]
-
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FORMATS = ("json", "slack")
 _OPTION_NAMES = ("url", "secret", "format", "timeout", "allow_http")

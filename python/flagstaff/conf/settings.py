@@ -19,8 +19,6 @@ from flagstaff.conf.environment import Environment, environment_of
 from flagstaff.conf.receivers import Receiver, receivers_of
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["Conf", "Problem", "UnknownKey", "conf"]
-
 UnknownKey = Literal["ignore", "warn", "raise"]
 
 

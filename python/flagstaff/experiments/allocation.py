@@ -8,8 +8,6 @@ from typing import Any, TypeAlias
 
 from flagstaff._core import BUCKETS
 
-__all__ = ["Allocation", "allocate", "moved_ranges", "moved_share", "shares", "targets"]
-
 #: Ranges of buckets in order: the key of a variant, or None for units that take no part, and the
 #: number of buckets. The numbers add up to BUCKETS.
 Allocation: TypeAlias = list[tuple[str | None, int]]

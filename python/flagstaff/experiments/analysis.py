@@ -11,8 +11,6 @@ from flagstaff.experiments.conditions import require_metrics, require_state
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.rows import Kind, locked, record
 
-__all__ = ["set_metrics"]
-
 #: Results would not be valid if these changed after a look.
 _FIXED = ("method", "planned_users", "smallest_effect")
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from flagstaff.cli.support.verb import Verb
 
-__all__ = ["ExperimentsConfig"]
-
 #: The models whose tables the engine reads and writes, by placeholder.
 _TABLES = {
     "experiment_table": "Experiment",

@@ -25,8 +25,6 @@ from flagstaff.experiments.rows import (
 )
 from flagstaff.experiments.variants import valid_variants, variants_as_json, variants_of
 
-__all__ = ["force", "set_weights", "shuffle"]
-
 
 def set_weights(
     key: str,

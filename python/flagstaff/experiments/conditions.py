@@ -23,19 +23,6 @@ from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.variants import Variant, variants_of
 from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, validate_rules
 
-__all__ = [
-    "require_buckets",
-    "require_free",
-    "require_metrics",
-    "require_no_variant_ends",
-    "require_percent",
-    "require_state",
-    "require_valid",
-    "unknown",
-    "unknown_variant",
-    "with_weights",
-]
-
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
     "planned_users": (1, 10**12),

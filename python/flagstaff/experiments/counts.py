@@ -26,8 +26,6 @@ from flagstaff.experiments.moves import (
 from flagstaff.experiments.sources import excluded_units
 from flagstaff.experiments.statistics import Shares, chi_square, running_minimum, sequential_p_value
 
-__all__ = ["Counts", "HourUnits", "count"]
-
 
 @dataclass(frozen=True)
 class HourUnits:

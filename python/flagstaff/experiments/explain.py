@@ -8,8 +8,6 @@ from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
 from flagstaff.typing import Context, UserLike
 
-__all__ = ["VariantExplanation", "explain_variant"]
-
 
 @dataclass(frozen=True)
 class VariantExplanation:

@@ -12,8 +12,6 @@ from flagstaff._text.known_texts import message as _
 from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff.changes.known_texts import REFUSALS
 
-__all__ = ["EXPERIMENT_TEXTS"]
-
 _UNTRANSLATED: Final = (
     *("key", "keys", "command", "text", "value", "unit", "variant", "variants", "metric"),
     *("path", "type", "error", "metrics", "database"),

@@ -28,8 +28,6 @@ from flagstaff.experiments.rows import (
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json
 from flagstaff.validators import MAX_PERCENT
 
-__all__ = ["create", "delete", "start", "stop"]
-
 
 def create(  # noqa: PLR0913 (the columns of an experiment)
     key: str,

@@ -15,8 +15,6 @@ from typing import Any
 from flagstaff.experiments.results import Analysis, Look
 from flagstaff.experiments.statistics import Comparison, Effect, Estimate, difference, lift
 
-__all__ = ["as_columns", "effect_as_json", "finite", "looks_at", "number_of_looks"]
-
 _HOUR = timedelta(hours=1)
 _DIGITS = 9
 

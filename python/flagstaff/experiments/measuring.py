@@ -19,8 +19,6 @@ from flagstaff.experiments.moves import MovedBuckets, moved_sql
 from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
-__all__ = ["HourSums", "measure", "require_unit", "require_usable"]
-
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
 _BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
 _SUM = "coalesce(pg_catalog.sum({column}) FILTER (WHERE {condition}), 0)::float8"

@@ -15,8 +15,6 @@ from flagstaff.conf import conf
 from flagstaff.experiments.allocation import moved_ranges
 from flagstaff.experiments.models import Experiment, Phase
 
-__all__ = ["MovedBuckets", "Moves", "moved_sql", "moves_of", "shares_that_stay"]
-
 #: The ranges of buckets that moved after a phase, by its number.
 MovedBuckets = Mapping[int, Sequence[tuple[int, int]]]
 

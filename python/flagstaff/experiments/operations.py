@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from flagstaff._tables.app_trigger import WatchAppTable
 
-__all__ = ["WatchExperiments"]
-
 
 class WatchExperiments(WatchAppTable):
     """Installs the trigger that writes a change token for each changed experiment."""

@@ -7,8 +7,6 @@ from django.db import transaction
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 
-__all__ = ["forget_user"]
-
 
 def forget_user(pk: str) -> None:
     """Removes the exposures of a user, the overrides that name the user, and the actor of events.

@@ -9,8 +9,6 @@ from flagstaff.conf import conf
 from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 
-__all__ = ["EVENT_COLUMNS", "EXPERIMENT_COLUMNS", "LIST_COLUMNS", "experiment_record"]
-
 
 def _state_style(record: Record) -> str | None:
     return "SUCCESS" if record["state"] == State.RUNNING else None

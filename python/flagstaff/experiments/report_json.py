@@ -28,8 +28,6 @@ from flagstaff.experiments.statistics import (
     missing_contributors,
 )
 
-__all__ = ["metric_error", "report", "report_of"]
-
 _HOUR = timedelta(hours=1)
 
 

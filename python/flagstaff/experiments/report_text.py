@@ -9,8 +9,6 @@ from flagstaff.experiments.report_json import metric_error
 from flagstaff.experiments.statistics import Outcome, Statement
 from flagstaff.experiments.words import OUTCOMES, STATEMENTS, interval_needs, missing_text
 
-__all__ = ["report_lines"]
-
 #: As `report` returns it.
 _Json = Mapping[str, Any]
 _SMALLEST_P = 0.0001

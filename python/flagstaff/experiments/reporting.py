@@ -31,8 +31,6 @@ from flagstaff.experiments.statistics import (
     judge,
 )
 
-__all__ = ["MetricReport", "Report", "Role", "make_report"]
-
 _DAY = timedelta(days=1)
 #: Before there is a result.
 _UNKNOWN = Comparison(0.0, 0.0, -math.inf, math.inf, 1.0)

@@ -37,17 +37,6 @@ from flagstaff.experiments.statistics import (
     ratio,
 )
 
-__all__ = [
-    "ALPHA",
-    "Analysis",
-    "Look",
-    "Result",
-    "Stratum",
-    "conversions_of",
-    "results_of",
-    "users_of",
-]
-
 ALPHA = 0.05
 
 #: An earlier phase with too few users for an interval, and fewer than this part of all users, is

@@ -17,8 +17,6 @@ from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.rows import locked
 from flagstaff.experiments.shipping import frozen_report
 
-__all__ = ["prune", "prune_in_batches"]
-
 _ENDED = (State.STOPPED, State.SHIPPED)
 # For one query of a metric. Rollout plans are not driven meanwhile.
 _STATEMENT_MS = 20_000

@@ -16,18 +16,6 @@ from flagstaff.experiments.conditions import require_buckets, unknown
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
 from flagstaff.experiments.variants import Variant
 
-__all__ = [
-    "Kind",
-    "begin_phase",
-    "begin_phase_if_running",
-    "end",
-    "find",
-    "locked",
-    "record",
-    "stored_allocation",
-    "weights_text",
-]
-
 Kind = ExperimentEvent.Kind
 
 

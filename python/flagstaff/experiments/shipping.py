@@ -16,8 +16,6 @@ from flagstaff.experiments.report_json import metric_error, report_of
 from flagstaff.experiments.rows import Kind, end, find, locked, record
 from flagstaff.experiments.variants import variants_of
 
-__all__ = ["frozen_report", "ship"]
-
 
 def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     """Gives all users this variant from now on, and freezes the report. No unit is recorded.

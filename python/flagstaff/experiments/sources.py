@@ -15,8 +15,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Source, Sql
 
-__all__ = ["excluded_units", "rows_of"]
-
 #: What a driver reads in a query: "%%" is a percent sign, the others are parameters.
 _PLACEHOLDER = re.compile(r"%(.?)", re.DOTALL)
 

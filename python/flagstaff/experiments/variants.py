@@ -12,8 +12,6 @@ from flagstaff._core import MAX_VARIANTS
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.validators import validate_flag_key
 
-__all__ = ["MAX_WEIGHT", "Variant", "valid_variants", "variants_as_json", "variants_of"]
-
 _MIN_VARIANTS = 2
 MAX_WEIGHT = 10_000
 

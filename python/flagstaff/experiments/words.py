@@ -13,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff.experiments.models import Method
 from flagstaff.experiments.statistics import Outcome, Statement
 
-__all__ = ["OUTCOMES", "STATEMENTS", "interval_needs", "missing_text"]
-
 OUTCOMES: dict[Outcome, str | Promise] = {
     Outcome.MISMATCH: _("no verdict: the shares are wrong"),
     Outcome.TOO_EARLY: _("too early for a verdict"),

@@ -19,20 +19,6 @@ from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 
-__all__ = [
-    "SECRET",
-    "Names",
-    "and_more",
-    "describe_actor",
-    "describe_change",
-    "describe_json_change",
-    "describe_value",
-    "field_label",
-    "more_characters",
-    "quoted",
-    "source_label",
-]
-
 #: Shown in place of a secret value.
 SECRET = "••••••"  # noqa: S105 (not a password)
 

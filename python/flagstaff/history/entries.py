@@ -16,8 +16,6 @@ from flagstaff.history.grouping import COLUMNS, MAX_TRANSACTION_AGE, Entry, Subj
 from flagstaff.history.kinds import ALLOWED_USERS
 from flagstaff.models import Change, RecordedJSONField
 
-__all__ = ["read_entries"]
-
 # Most callers want one page. The others get larger batches, in fewer queries.
 _FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _IS_USER_LIST = {"relation": ALLOWED_USERS}

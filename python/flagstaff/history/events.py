@@ -12,8 +12,6 @@ from flagstaff._tables.rows import Fields
 from flagstaff.history.grouping import AUTHOR, Entry, Group, group_entries
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
-__all__ = ["Columns", "Difference", "Event", "Users", "as_events", "same_json"]
-
 Action = Literal["create", "change", "delete"]
 
 _VALUE = "value"

@@ -12,8 +12,6 @@ from typing import Any
 from flagstaff._text.times import aware
 from flagstaff.history.events import Event
 
-__all__ = ["as_csv", "as_dicts", "csv_lines"]
-
 _COLUMNS = (
     *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),
     *("added", "removed", "actor", "source", "reason", "session_user", "role", "application_name"),

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Generic, TypeVar
 
-__all__ = ["AllowedUsersDelta", "RowDelta", "State", "state_before"]
-
 RowT = TypeVar("RowT")
 
 

@@ -16,8 +16,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import has_history
 from flagstaff.models import Change
 
-__all__ = ["FormerRow", "former_rows"]
-
 
 @dataclass(frozen=True)
 class FormerRow:

@@ -16,17 +16,6 @@ from typing import Any
 
 from flagstaff.history.kinds import Kind
 
-__all__ = [
-    "AUTHOR",
-    "COLUMNS",
-    "MAX_TRANSACTION_AGE",
-    "Entry",
-    "Group",
-    "group_entries",
-    "group_of",
-    "subject_of",
-]
-
 #: An entry as a mapping of its columns.
 Entry = Mapping[str, Any]
 Group = list[Entry]

@@ -11,8 +11,6 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["JsonDifference", "Path", "json_differences", "path_text"]
-
 #: Names of members and indices of elements, from the outside in.
 Path: TypeAlias = "tuple[str | int, ...]"
 

@@ -11,8 +11,6 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import Row, find_row, flag_row, segment_row, value_row
 from flagstaff.conf import conf
 
-__all__ = ["ALLOWED_USERS", "Kind"]
-
 #: The relation of the entries that hold users instead of rows.
 ALLOWED_USERS = "m"
 

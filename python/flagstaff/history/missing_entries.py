@@ -10,8 +10,6 @@ from django.db import connections
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 
-__all__ = ["MissingEntries", "missing_entries"]
-
 
 @dataclass(frozen=True)
 class MissingEntries:

@@ -19,19 +19,6 @@ from flagstaff.history.selection import about_key
 from flagstaff.history.versions import all_entries, entries, of_transaction, require_history
 from flagstaff.models import Change
 
-__all__ = [
-    "EntryRange",
-    "events_among",
-    "events_in",
-    "events_of",
-    "flag_history",
-    "range_of_event",
-    "read_events",
-    "segment_history",
-    "value_history",
-    "was_ever_secret",
-]
-
 _MAX_EVENTS = 100
 _MAX_USERS = 20
 # The entries of a few events: an event may have several.

@@ -20,8 +20,6 @@ from flagstaff.history.selection import Selection, selected_entries, stored_acto
 from flagstaff.history.versions import all_entries, require_history
 from flagstaff.models import Change
 
-__all__ = ["read_recent", "recent_events", "unreadable_kinds"]
-
 _MAX_EVENTS = 100
 # An event may have several entries. Later batches are larger, in fewer queries.
 _MIN_BATCH, _FIRST_BATCH, _MAX_BATCH = 20, 200, 3_200

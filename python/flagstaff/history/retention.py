@@ -16,8 +16,6 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history
 
-__all__ = ["forget_user", "prune", "prune_in_batches"]
-
 # The entries that one transaction deletes: some ten milliseconds.
 _BATCH = 1_000
 

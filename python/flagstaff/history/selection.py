@@ -19,8 +19,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
-__all__ = ["Selection", "about_key", "selected_entries", "stored_actors"]
-
 # The entries that say what happened to a row.
 _ACTIONS = {"create": ("insert",), "delete": ("delete", "truncate")}
 # The number of keys that contain a text that are searched for.

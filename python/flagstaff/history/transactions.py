@@ -19,8 +19,6 @@ from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, of_transaction
 from flagstaff.models import Change
 
-__all__ = ["Part", "Together", "changes_together", "parts_of"]
-
 # A transaction may have changed all flags, and a page shows many transactions.
 _MAX_ENTRIES = 300
 

@@ -12,15 +12,6 @@ from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 
-__all__ = [
-    "may_see_users",
-    "names_in",
-    "names_of_actors",
-    "names_of_users",
-    "permission_to_see_users",
-    "readable_names_of_actors",
-]
-
 
 class HasPermissions(Protocol):
     """A user of Django's permission system."""

@@ -17,23 +17,6 @@ from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change
 
-__all__ = [
-    "all_entries",
-    "deleted_pk",
-    "entries",
-    "entries_of_key",
-    "flag_version",
-    "has_history",
-    "newest_version",
-    "of_transaction",
-    "require_history",
-    "require_triggers",
-    "segment_version",
-    "value_version",
-    "version_of",
-    "versions_of",
-]
-
 
 def flag_version(key: str) -> int | None:
     """Returns the version of a flag and its allowed users; 0 if it has no entry.

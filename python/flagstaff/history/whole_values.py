@@ -12,8 +12,6 @@ from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.models import Change
 
-__all__ = ["with_whole_values"]
-
 _VALUE = "value"
 # Characters of one value, and of all values of a page.
 _MAX_LENGTH, _MAX_TOTAL = 100_000, 1_000_000

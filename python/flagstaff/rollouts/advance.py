@@ -27,8 +27,6 @@ from flagstaff.rollouts.schedulers import problem_of_scheduler, scheduled_text
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.verdict import judge
 
-__all__ = ["ACTOR", "advance", "carry_out_trip", "figures_of"]
-
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"
 _SOURCE = "plan"

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from flagstaff.cli.support.verb import Verb
 
-__all__ = ["RolloutsConfig"]
-
 #: The models whose tables the engine reads and writes, by placeholder.
 _TABLES = {
     "plan_table": "Plan",

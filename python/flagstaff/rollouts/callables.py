@@ -15,8 +15,6 @@ from flagstaff._text.storable import storable
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
 
-__all__ = ["Outcome", "call_guards"]
-
 #: A guard that takes longer holds its plan. The other plans wait for it.
 MAX_SECONDS = 30.0
 

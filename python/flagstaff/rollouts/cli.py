@@ -48,8 +48,6 @@ from flagstaff.rollouts.status import (
 from flagstaff.rollouts.steps import Step, parse_step
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["PLAN"]
-
 _ALL = 100
 _STATUS = "status"
 

@@ -11,8 +11,6 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from flagstaff.conf import conf
 
-__all__ = ["GUARDED_FOR", "ClockTimestamp", "database_now"]
-
 #: A plan is unguarded if no driver has run for so long.
 GUARDED_FOR = timedelta(minutes=5)
 

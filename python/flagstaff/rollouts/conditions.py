@@ -17,16 +17,6 @@ from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp
 from flagstaff.rollouts.models import DriverRun, SignalCount
 from flagstaff.rollouts.steps import Step
 
-__all__ = [
-    "driver_is_running",
-    "problem_of_database",
-    "problem_of_driver",
-    "problem_of_flag",
-    "require",
-    "rules_can_grant",
-]
-
-
 # A standby and a role that is read-only by default start read-only transactions.
 _MAY_WRITE = """
     SELECT coalesce(

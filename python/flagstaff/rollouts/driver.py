@@ -27,8 +27,6 @@ from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, PlanEvent
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.transitions import record
 
-__all__ = ["run_plans"]
-
 # Seconds for which workers may take to apply a trip before the event says which have not.
 _WAIT = 5.0
 # A person's open transaction must not keep the other plans waiting for longer.

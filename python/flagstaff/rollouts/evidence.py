@@ -20,8 +20,6 @@ from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, Ste
 from flagstaff.rollouts.results import SPARE_NETWORKS, Evidence, GuardCounts
 from flagstaff.rollouts.statistics import cardinality, share_error
 
-__all__ = ["has_lost_for_good", "read_evidence"]
-
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)
 

@@ -12,8 +12,6 @@ from flagstaff._tables.bucket_units import USER, bucket_unit
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import allowed_user_table
 
-__all__ = ["first_step_of", "smallest_first_step"]
-
 _ALL = 100
 
 

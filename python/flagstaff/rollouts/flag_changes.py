@@ -25,8 +25,6 @@ from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts.models import Plan
 
-__all__ = ["foreign_change", "see_flag", "what_decides"]
-
 _MAX_EVENTS = 3
 _MAX_VALUE = 80
 # Among so many changes since the last run, those that decide are looked for.

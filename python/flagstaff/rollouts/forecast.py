@@ -19,16 +19,6 @@ from flagstaff.rollouts.results import Evidence
 from flagstaff.rollouts.steps import Step, duration_text
 from flagstaff.rollouts.verdict_text import times
 
-__all__ = [
-    "GuardForecast",
-    "StepForecast",
-    "Traffic",
-    "forecast",
-    "rounded_seconds",
-    "seconds_to_trip",
-    "traffic_of",
-]
-
 _MINUTE = 60
 _HOUR = 3600.0
 _ALL = 100

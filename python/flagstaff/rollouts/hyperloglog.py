@@ -11,8 +11,6 @@ from collections.abc import Mapping
 
 from flagstaff._core import REGISTERS
 
-__all__ = ["CARDINALITY_ERROR", "cardinality", "share_error"]
-
 #: The relative standard error of `cardinality`.
 CARDINALITY_ERROR = 1.04 / math.sqrt(REGISTERS)
 

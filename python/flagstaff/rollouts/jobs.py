@@ -11,8 +11,6 @@ from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
 from flagstaff.rollouts.reports import PlanReport
 
-__all__ = ["PLANS"]
-
 _STOPPED = {PlanEvent.Kind.TRIPPED, PlanEvent.Kind.PAUSED, PlanEvent.Kind.HELD}
 
 

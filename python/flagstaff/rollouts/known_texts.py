@@ -14,8 +14,6 @@ from flagstaff._text.known_texts import KnownTexts
 from flagstaff._text.known_texts import message as _
 from flagstaff.changes.known_texts import REFUSALS
 
-__all__ = ["PLAN_TEXTS"]
-
 _UNTRANSLATED: Final = (
     *("key", "command", "text", "value", "path", "type", "database", "table", "reason", "steps"),
     *("option", "percent", "time", "expected", "actor", "change"),

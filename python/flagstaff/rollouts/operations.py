@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from flagstaff._tables.app_trigger import WatchAppTable
 
-__all__ = ["WatchPlans"]
-
 
 class WatchPlans(WatchAppTable):
     """Installs the trigger that writes a change token for each changed plan."""

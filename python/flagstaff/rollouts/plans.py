@@ -48,19 +48,6 @@ from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_stat
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.transitions import record, steps_of, trip_text
 
-__all__ = [
-    "REQUIRED_USERS",
-    "create",
-    "delete",
-    "find_plan",
-    "jump",
-    "no_plan_text",
-    "pause",
-    "resume",
-    "rollback",
-    "start",
-]
-
 # The source of what users do in the admin.
 _ADMIN = "admin"
 #: The number of users inside that a step needs if its guards cannot bound the harm before.

@@ -6,8 +6,6 @@ from flagstaff.changes.changed import quoted_command
 from flagstaff.exceptions import PlanError
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 
-__all__ = ["exists_already", "plan_command", "wrong_state"]
-
 _REFUSED = {
     "start": "cannot be started",
     "pause": "cannot be paused",

@@ -12,8 +12,6 @@ from flagstaff.changes.consequence import Consequence, FlagState
 from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.steps import Step
 
-__all__ = ["PlannedSteps", "planned_steps"]
-
 
 @dataclass(frozen=True)
 class PlannedSteps:

@@ -8,8 +8,6 @@ from typing import Any
 from flagstaff.rollouts.models import Plan, PlanEvent
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["PlanReport", "report_of"]
-
 
 @dataclass(frozen=True)
 class PlanReport:

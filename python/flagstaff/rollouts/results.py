@@ -7,16 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
-__all__ = [
-    "BRAKE",
-    "SPARE_NETWORKS",
-    "Action",
-    "Evidence",
-    "GuardCounts",
-    "GuardResult",
-    "Verdict",
-]
-
 Action = Literal["rollback", "hold"]
 
 #: The name of the brake in `Verdict.trip`.

@@ -11,8 +11,6 @@ from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 
-__all__ = ["NETWORK_DAYS", "prune_networks_in_batches"]
-
 #: A plan never measures again in a run that has ended, but a late worker may still write for it.
 NETWORK_DAYS = 1
 

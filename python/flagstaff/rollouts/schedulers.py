@@ -14,8 +14,6 @@ from flagstaff.conf import conf
 from flagstaff.models import Change
 from flagstaff.rollouts.models import Plan, PlanEvent
 
-__all__ = ["forget_scheduler", "problem_of_scheduler", "scheduled_text"]
-
 # The ends of stored texts.
 _STARTED = "; scheduled by user %(pk)s"
 _REFUSED = (

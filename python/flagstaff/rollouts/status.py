@@ -18,9 +18,6 @@ from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.unguarded import is_unguarded
 from flagstaff.rollouts.verdict import judge
 
-__all__ = ["EVENT_COLUMNS", "PLAN_COLUMNS", "forecast_lines", "newest_event", "plan_record"]
-
-
 _INVALID = "not valid"
 
 

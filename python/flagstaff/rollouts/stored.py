@@ -7,8 +7,6 @@ from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["problem_of_plan"]
-
 
 def problem_of_plan(plan: Plan) -> str | None:
     """Returns why the steps, the guards or the state cannot be read, or None. Makes no query."""

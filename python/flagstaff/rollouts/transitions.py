@@ -22,19 +22,6 @@ from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import Step, steps_from_json
 
-__all__ = [
-    "end_run",
-    "enter_step",
-    "forget_trip",
-    "pause",
-    "record",
-    "roll_back",
-    "save",
-    "steps_of",
-    "trip_text",
-]
-
-
 # The others never change, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
     "state",

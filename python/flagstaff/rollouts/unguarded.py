@@ -12,8 +12,6 @@ from flagstaff.conf import conf
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import WATCHED_STATES, Plan
 
-__all__ = ["is_unguarded", "unguarded_plans"]
-
 
 def is_unguarded(plan: Plan, now: datetime) -> bool:
     """Whether no driver has watched a running or holding plan for five minutes. Makes no query."""

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.results import Evidence, GuardCounts, GuardResult
 
-__all__ = ["brake_text", "hold_text", "missing_data", "pass_text", "times", "trip_text"]
-
 _EXACT = 10
 _AT_ITS_END = "the step begins anew at the end of its time"
 

@@ -17,8 +17,6 @@ from flagstaff.exceptions import ConflictError
 from flagstaff.serialization.document import SECTIONS, Document
 from flagstaff.serialization.plan import Plan, Step, diff
 
-__all__ = ["Imported", "apply"]
-
 
 @dataclass(frozen=True)
 class Imported:

@@ -10,8 +10,6 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS
 
-__all__ = ["existing_kinds"]
-
 
 def existing_kinds() -> list[Kind]:
     """Returns the kinds in the order of a file: without segments before their table is migrated."""

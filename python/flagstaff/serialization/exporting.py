@@ -23,8 +23,6 @@ from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.user_references import user_entries, usernames_of
 
-__all__ = ["export"]
-
 _Rows = dict[str, Row]
 _Section = dict[str, dict[str, object]]
 

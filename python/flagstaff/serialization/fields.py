@@ -27,8 +27,6 @@ from flagstaff._tables.rows import Row
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.history.kinds import Kind
 
-__all__ = ["exported_fields", "parse", "serialize"]
-
 _TYPES: dict[type[AnyField], tuple[tuple[type, ...], str]] = {
     BooleanField: ((bool,), "true or false"),
     IntegerField: ((int,), "an integer"),

@@ -11,8 +11,6 @@ from flagstaff.serialization import json_format
 from flagstaff.serialization.document import MASK
 from flagstaff.serialization.problems import Problem, Problems
 
-__all__ = ["LARGEST", "Format", "as_text", "as_tree"]
-
 Format = Literal["yaml", "json"]
 
 #: The maximum size in bytes: some hundred thousand allowed users.

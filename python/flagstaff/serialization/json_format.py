@@ -8,8 +8,6 @@ import math
 from flagstaff.exceptions import DocumentError
 from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem, Problems
 
-__all__ = ["dumps", "loads"]
-
 
 class _Pairs(list[tuple[str, object]]):
     """An object with all its keys, including duplicates."""

@@ -32,9 +32,6 @@ from flagstaff.serialization.problems import Problems
 from flagstaff.serialization.user_references import find_users, usernames_of
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
-__all__ = ["Plan", "Step", "diff"]
-
-
 _NO_USERS = Users()
 _NO_SEGMENTS = (
     'this database has no table of segments; run "manage.py migrate", or remove the section'

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from flagstaff._text.storable import is_storable
 
-__all__ = ["MAX_DEPTH", "TOO_DEEP", "Path", "Problem", "Problems"]
-
 #: The place of a field in the document: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]
 

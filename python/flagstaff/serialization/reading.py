@@ -18,8 +18,6 @@ from flagstaff.serialization.fields import exported_fields, parse
 from flagstaff.serialization.formats import Format, as_tree
 from flagstaff.serialization.problems import Path, Problem, Problems
 
-__all__ = ["read"]
-
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 
 

@@ -9,8 +9,6 @@ from flagstaff._tables.rows import PrimaryKey
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.serialization.document import UserRef
 
-__all__ = ["FoundUsers", "find_users", "user_entries", "usernames_of"]
-
 
 @dataclass(frozen=True)
 class FoundUsers:

@@ -14,8 +14,6 @@ from flagstaff.serialization.document import MASK, Item
 from flagstaff.serialization.fields import exported_fields, parse
 from flagstaff.serialization.problems import Problems
 
-__all__ = ["check_changed", "check_new", "parsed_fields"]
-
 _VALUE = "value"
 # Fields without a default.
 _REQUIRED = {Kind.VALUE: _VALUE, Kind.SEGMENT: "conditions"}

@@ -16,8 +16,6 @@ import yaml
 from flagstaff.exceptions import DocumentError
 from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem, Problems
 
-__all__ = ["dumps", "loads"]
-
 # The length of the path of a flag, a value or a segment. Anything below a value may be secret, and
 # what a condition compares with may be personal data.
 _ITEM_DEPTH = 2

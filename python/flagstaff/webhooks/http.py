@@ -15,8 +15,6 @@ from threading import Event, Timer
 from flagstaff._core import monotonic
 from flagstaff.conf.receivers import Receiver
 
-__all__ = ["Response", "UnreachableError", "post"]
-
 # No look-up, and an IPv6 zone stays part of the address.
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 

@@ -19,8 +19,6 @@ from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 
-__all__ = ["ImpactCounter", "ImpactCounts"]
-
 _FIELDS = ("enabled", "rollout_percent")
 _RULES, _CONDITIONS = "rules", "conditions"
 # Seconds to count one event, and all events of a run. Messages beyond them have no impact.

@@ -20,8 +20,6 @@ from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import all_entries
 from flagstaff.webhooks.impact import ImpactCounts
 
-__all__ = ["Message", "create_message", "load_event"]
-
 # The keys of flags and experiments in a message about a segment.
 _MAX_KEYS = 50
 # The length of each value in the summary: Slack's text has room for the old and the new one.

@@ -22,21 +22,6 @@ from flagstaff.exceptions import NoWebhooksError
 from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.retry import MAX_AGE
 
-__all__ = [
-    "Delivery",
-    "QueueCounts",
-    "claim",
-    "count_deliveries",
-    "delete_removed",
-    "discard_failed",
-    "enqueue",
-    "mark_delivered",
-    "mark_failure",
-    "pause",
-    "require_tables",
-    "retry_failed",
-]
-
 _TABLES = ("change_table", "receiver_table", "delivery_table")
 # PostgreSQL's codes for a serialization failure and a deadlock.
 _CONFLICT_CODES = {"40001", "40P01"}

@@ -6,8 +6,6 @@ import random
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-__all__ = ["MAX_AGE", "MAX_PAUSE", "retry_after_seconds", "retry_delay"]
-
 #: A delivery that has failed, or whose receiver is not served, for this many seconds is given up.
 MAX_AGE = 3 * 86_400.0
 #: The longest pause of an unreachable receiver in seconds. Short, to notice its recovery soon.

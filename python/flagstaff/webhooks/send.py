@@ -20,8 +20,6 @@ from flagstaff.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
 from flagstaff.webhooks.sign import signature_headers
 from flagstaff.webhooks.slack import as_slack
 
-__all__ = ["Attempt", "Outcome", "send"]
-
 Outcome = Literal["delivered", "failed_attempt", "expired"]
 
 _ACCEPTED = range(200, 300)

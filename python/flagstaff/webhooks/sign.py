@@ -6,8 +6,6 @@ import hmac
 from base64 import b64encode
 from collections.abc import Iterable
 
-__all__ = ["signature_headers"]
-
 
 def signature_headers(
     message_id: str, timestamp: int, body: bytes, keys: Iterable[bytes]

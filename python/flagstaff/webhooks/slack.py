@@ -7,8 +7,6 @@ from typing import TypedDict
 from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.message import Message, UsedBy
 
-__all__ = ["SlackMessage", "as_slack"]
-
 # Slack allows 3,000 characters per block, and escaping can make a text five times as long. A block
 # holds at most two short texts, or the reason.
 _MAX_TEXT, _MAX_REASON = 250, 500

@@ -17,8 +17,6 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.admin.allowed_users.unknown import unknown_problem
 from flagstaff.changes.allowed_users import allowed_pks
 
-__all__ = ["Added", "add_named_users", "new_users", "parse_names"]
-
 
 @dataclass(frozen=True)
 class Added:

@@ -15,8 +15,6 @@ from flagstaff.admin.links import admin_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes.allowed_users import ALLOWED
 
-__all__ = ["AllowedUsersInputMixin"]
-
 
 class AllowedUsersInputMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""

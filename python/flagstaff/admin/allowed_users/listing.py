@@ -12,8 +12,6 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import links_of
 
-__all__ = ["PAGE_SIZE", "ListedUser", "UserPage", "first_users", "user_page"]
-
 PAGE_SIZE = 50
 
 

@@ -46,8 +46,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 
-__all__ = ["AllowedUsersPageMixin"]
-
 # The names of the submit buttons, and of the fields.
 _ADD, _REMOVE, _EDIT = "_add", "_remove", "_edit"
 _NAMES, _FIRST_COLUMN, _SELECTED = "names", "first_column", "user"

@@ -25,8 +25,6 @@ from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.history.describe import and_more
 from flagstaff.history.user_names import may_see_users
 
-__all__ = ["PANEL", "AllowedUsersPanelMixin"]
-
 #: The name of the display method.
 PANEL = "allowed_users_panel"
 _MAX_NAMES = 20

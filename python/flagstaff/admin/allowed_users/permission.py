@@ -12,8 +12,6 @@ from flagstaff.admin.flag_permissions import is_toggle_page
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users, permission_to_see_users
 
-__all__ = ["needs_view_user_text", "why_not_change_users"]
-
 
 def why_not_change_users(
     model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any

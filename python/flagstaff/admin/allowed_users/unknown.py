@@ -11,8 +11,6 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import join_some
 from flagstaff.history.describe import and_more, quoted
 
-__all__ = ["unknown_problem"]
-
 _MAX_LISTED = 10
 
 

@@ -24,8 +24,6 @@ from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
 from flagstaff.history.describe import and_more
 from flagstaff.validators import tags_problem
 
-__all__ = ["allowed_cell", "evaluated_cell", "flag_cell", "newest_cell"]
-
 _MAX_TAGS = 5
 
 

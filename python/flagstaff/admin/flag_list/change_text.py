@@ -12,8 +12,6 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.history.describe import and_more, field_label
 from flagstaff.history.events import Difference, Event
 
-__all__ = ["change_text"]
-
 _MAX_PARTS = 3
 
 

@@ -21,8 +21,6 @@ from flagstaff.admin.flag_list.page_facts import (
 )
 from flagstaff.admin.flag_permissions import may_toggle
 
-__all__ = ["FlagChangeListMixin"]
-
 if TYPE_CHECKING:
     _ChangeList = ChangeList
 else:

@@ -27,8 +27,6 @@ from flagstaff.admin.optional_parts import notes_of
 from flagstaff.admin.rollout import rollout_bar
 from flagstaff.models import FeatureFlag
 
-__all__ = ["EVALUATED_ORDER", "STATE_ORDER", "WHY_NOT", "FlagColumnsMixin", "anchor"]
-
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
 else:

@@ -40,23 +40,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
-__all__ = [
-    "BY_RULES",
-    "STATES",
-    "allowed_count",
-    "are_at_most",
-    "changed_since",
-    "hidden_tables",
-    "in_state",
-    "last_evaluation",
-    "not_evaluated_since",
-    "state_rank",
-    "stored_values",
-    "usage_is_older_than",
-    "usage_since",
-    "with_rules",
-]
-
 #: Flags whose rules decide first, as a state of the list.
 BY_RULES = "by-rules"
 #: The states of the list, most interesting first.

@@ -27,18 +27,6 @@ from flagstaff.admin.flag_list.conditions import (
 )
 from flagstaff.conf import conf
 
-__all__ = [
-    "LONG",
-    "UNCHANGED",
-    "ChangedFilter",
-    "EvaluatedFilter",
-    "MineFilter",
-    "StaleFilter",
-    "StateFilter",
-    "has_usage",
-    "owned_by",
-]
-
 _Choices = list[tuple[str, str]]
 
 #: A long time, in days, for flags that nobody changes or evaluates.

@@ -35,8 +35,6 @@ from flagstaff.admin.ownership import OwnerFilter, TagFilter
 from flagstaff.admin.recent_changes.urls import deleted_url
 from flagstaff.models import FeatureFlag
 
-__all__ = ["FlagListMixin"]
-
 # The attribute of a request for the list.
 _IS_LIST = "flagstaff_is_list"
 

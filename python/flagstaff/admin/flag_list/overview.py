@@ -33,8 +33,6 @@ from flagstaff.admin.flag_list.filters import LONG, has_usage, owned_by
 from flagstaff.admin.ownership import keep_ownership
 from flagstaff.conf import conf
 
-__all__ = ["ALL", "CHANGED", "MINE", "ROLLOUT", "UNUSED", "Overview", "overview_of"]
-
 #: The names of the shortcuts.
 CHANGED, ROLLOUT, MINE, ALL, UNUSED = "changed", "rollout", "mine", "all", "unused"
 # Of more flags, those without an evaluation are not counted: it needs a look-up for each flag.

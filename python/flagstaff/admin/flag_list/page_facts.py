@@ -29,19 +29,6 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_in
 from flagstaff.history.user_names import names_of_actors
 
-__all__ = [
-    "IS_PLANNED",
-    "IS_READABLE",
-    "RECENT",
-    "Button",
-    "PageFacts",
-    "button_of",
-    "count_missing",
-    "facts_of",
-    "keep_button",
-    "read_facts",
-]
-
 #: The period of the share of true results.
 RECENT = timedelta(hours=24)
 # The columns of an entry, in the order of the statement.

@@ -22,8 +22,6 @@ from flagstaff.admin.flag_list.filters import (
 )
 from flagstaff.admin.flag_list.overview import ALL, CHANGED, MINE, ROLLOUT, UNUSED, Overview
 
-__all__ = ["Shortcut", "shortcuts"]
-
 _STATE, _CHANGED = StateFilter.parameter_name, ChangedFilter.parameter_name
 _PARAMETERS: Mapping[str, Mapping[str, str]] = {
     CHANGED: {_CHANGED: "24h"},

@@ -27,8 +27,6 @@ from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
 from flagstaff.models import FeatureFlag
 
-__all__ = ["TurningOffMixin"]
-
 #: A person cannot check more flags on one page.
 MAX_FLAGS = 100
 # Seconds for which the action waits for the workers.

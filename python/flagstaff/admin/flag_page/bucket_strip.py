@@ -8,8 +8,6 @@ from django.utils.translation import gettext as _
 from flagstaff._engine.explain import Explanation
 from flagstaff.admin.svg import chart, circle, line, rect, text
 
-__all__ = ["bucket_strip"]
-
 _HEIGHT = 74
 _TOP, _THICK = 28, 14
 _MIDDLE = _TOP + _THICK / 2

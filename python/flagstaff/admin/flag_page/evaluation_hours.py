@@ -15,8 +15,6 @@ from flagstaff._text.times import aware
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf
 
-__all__ = ["HOURS", "Evaluations", "Hour", "evaluations_of"]
-
 #: The hours of the chart: the present one, and those before it.
 HOURS = 24
 

@@ -21,8 +21,6 @@ from flagstaff.admin.flag_page.evaluations_svg import hours_chart
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
 
-__all__ = ["evaluations"]
-
 _ALL = 100
 
 

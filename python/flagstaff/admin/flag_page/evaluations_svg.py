@@ -14,8 +14,6 @@ from flagstaff._text.times import local_time
 from flagstaff.admin.flag_page.evaluation_hours import Hour
 from flagstaff.admin.svg import chart, line, rect, text
 
-__all__ = ["hours_chart"]
-
 _HEIGHT, _TOP, _BASE = 150, 18, 126
 _ALL = 100
 # The space between two columns, as a share of a column.

@@ -21,8 +21,6 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.optional_parts import notes_about
 from flagstaff.admin.page_row import stored_row
 
-__all__ = ["head"]
-
 _MAX_NOTICES = 2
 
 

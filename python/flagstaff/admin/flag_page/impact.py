@@ -23,8 +23,6 @@ from flagstaff.admin.rollout import RolloutInput
 from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 
-__all__ = ["COUNT", "ImpactMixin", "show_impact"]
-
 #: The button that counts without a script.
 COUNT = "_count"
 

@@ -18,8 +18,6 @@ from flagstaff.admin.flag_page.recent_changes import recent_changes
 from flagstaff.admin.flag_page.who_has_it import who_has_it
 from flagstaff.admin.page_row import PageRowMixin
 
-__all__ = ["FlagPageMixin"]
-
 #: Returns a part of the page of a flag; empty if there is nothing to show.
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
 

@@ -14,8 +14,6 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.history.kinds import Kind
 
-__all__ = ["recent_changes"]
-
 _COUNT = 5
 
 

@@ -22,8 +22,6 @@ from flagstaff.changes.consequence import Consequence, FlagState
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["ConfirmedSavingMixin"]
-
 
 class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
     """Put it before SavingMixin."""

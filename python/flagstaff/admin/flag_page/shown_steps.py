@@ -12,8 +12,6 @@ from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.steps import Step, steps_of
 from flagstaff._tables.bucket_units import USER
 
-__all__ = ["ShownStep", "shown_steps"]
-
 # By the name of the step. The name of another unit than the user is its own label.
 _LABELS = {
     "exists": gettext_lazy("Exists"),

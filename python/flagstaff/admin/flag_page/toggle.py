@@ -34,8 +34,6 @@ from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 
-__all__ = ["BACK", "TogglePagesMixin"]
-
 #: The parameter with the path to return to.
 BACK = "back"
 

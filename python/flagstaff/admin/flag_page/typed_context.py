@@ -14,8 +14,6 @@ from flagstaff._text.json_text import parse_json, scalar_of
 from flagstaff._text.storable import is_storable
 from flagstaff.conf.attribute_sources import BUILT_IN
 
-__all__ = ["TypedContext", "parse_context"]
-
 
 @dataclass(frozen=True)
 class TypedContext:

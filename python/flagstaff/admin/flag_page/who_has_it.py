@@ -23,8 +23,6 @@ from flagstaff.admin.flag_page.typed_context import parse_context
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 
-__all__ = ["who_has_it"]
-
 # The names of the fields, which are also those of the parameters in the URL.
 _USER, _CONTEXT = "user", "context"
 # The parameter of Django's pages that holds the filters of the list.

@@ -13,8 +13,6 @@ from flagstaff._text.storable import is_storable
 from flagstaff.admin.attempts import attempt
 from flagstaff.history.selection import stored_actors
 
-__all__ = ["matching_actors"]
-
 # The fields of a user model that may hold a name, besides the username.
 _NAMES = ("first_name", "last_name", "email")
 # The number of users whose name contains the text that are searched for.

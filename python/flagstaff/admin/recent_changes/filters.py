@@ -21,8 +21,6 @@ from flagstaff.admin.recent_changes.actors import matching_actors
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import Selection
 
-__all__ = ["KIND_LABELS", "Choice", "Filters", "choices", "filters_of"]
-
 #: The names of the parameters.
 ACTOR, KEY, EXACT, KIND, ACTION = "actor", "key", "exact", "kind", "action"
 TIME, FROM, TO = "time", "from", "to"

@@ -22,8 +22,6 @@ from flagstaff.admin.attempts import attempt
 from flagstaff.admin.recent_changes.filters import Filters
 from flagstaff.admin.recent_changes.rows import Row
 
-__all__ = ["filter_events", "labelled", "other_kinds", "other_rows"]
-
 _Event = TypeVar("_Event", bound=Model)
 
 _NO_EVENTS: Sequence[OtherEvent] = ()

@@ -35,8 +35,6 @@ from flagstaff.history.recent import read_recent, unreadable_kinds
 from flagstaff.history.user_names import may_see_users
 from flagstaff.history.versions import all_entries, has_history
 
-__all__ = ["RecentChangesAdmin"]
-
 _PAGE_SIZE = 50
 # Events of optional apps between the first and the last change of a page.
 _MAX_OTHERS = 500

@@ -23,8 +23,6 @@ from flagstaff.admin.undo_permissions import Write, may_write, write_to_undo
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 
-__all__ = ["Row", "rows_of"]
-
 
 @dataclass(frozen=True)
 class Row:

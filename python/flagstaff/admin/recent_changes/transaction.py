@@ -18,8 +18,6 @@ from flagstaff.changes.planned import text_for_many
 from flagstaff.history.transactions import Part, parts_of
 from flagstaff.models import RecentChange
 
-__all__ = ["TransactionMixin"]
-
 if TYPE_CHECKING:
     _Admin = ModelAdmin[RecentChange]
 else:

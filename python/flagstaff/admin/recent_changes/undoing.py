@@ -47,8 +47,6 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_users
 from flagstaff.models import RecentChange
 
-__all__ = ["UndoingMixin"]
-
 if TYPE_CHECKING:
     _Admin = ModelAdmin[RecentChange]
 else:

@@ -12,17 +12,6 @@ from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.history.kinds import Kind
 from flagstaff.models import RecentChange
 
-__all__ = [
-    "BACK",
-    "UNDO_EVENTS",
-    "UNDO_TRANSACTION",
-    "deleted_url",
-    "key_url",
-    "list_url",
-    "transaction_url",
-    "undo_url",
-]
-
 #: The parameters of the page: events to undo, any entry of a transaction to undo, and the query of
 #: the list to return to.
 UNDO_EVENTS, UNDO_TRANSACTION, BACK = "undo", "undo-transaction", "back"

@@ -15,8 +15,6 @@ from flagstaff.admin.rule_editor.posted import EDIT, Place, PostedRows, marker_o
 from flagstaff.admin.rule_editor.problems import PARTS, problems_of
 from flagstaff.admin.rule_editor.rows import MAX_ROWS, ConditionRow, RuleRow
 
-__all__ = ["Editor", "editor_context"]
-
 # The tokens of a new row, which a script replaces.
 _NEW_RULE = "__rule__"
 _NEW_CONDITION = "__condition__"

@@ -9,8 +9,6 @@ from typing import TypeVar
 from flagstaff.admin.rule_editor.posted import Place, PostedRows
 from flagstaff.admin.rule_editor.rows import MAX_ROWS, ConditionRow, RuleRow
 
-__all__ = ["edited_rows", "is_full"]
-
 _Row = TypeVar("_Row")
 _Rows = tuple[RuleRow, ...]
 _Edited = tuple[_Rows, Place | None]

@@ -14,8 +14,6 @@ from flagstaff.admin.rule_editor.problems import problems_of
 from flagstaff.admin.rule_editor.rows import RuleRow, conditions_of_rows, rules_of_rows
 from flagstaff.admin.rule_editor.widget import RefusedText
 
-__all__ = ["ConditionRowsField", "RuleRowsField"]
-
 
 class _RowsField(ValueField):
     """Reads rows beside JSON."""

@@ -11,8 +11,6 @@ from typing import NamedTuple
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["Label", "condition_labels", "rule_labels"]
-
 
 class Label(NamedTuple):
     """A label, and its pattern with "{rule}" and "{condition}"."""

@@ -6,8 +6,6 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff.admin.rule_editor.rows import IS_MISSING, IS_PRESENT
 
-__all__ = ["OPERATORS"]
-
 #: In the order of the menu. A condition is true if one of its values matches.
 OPERATORS = {
     "in": _("is one of"),

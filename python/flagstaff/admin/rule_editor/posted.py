@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from flagstaff.admin.rule_editor.rows import ConditionRow, RuleRow
 
-__all__ = ["EDIT", "Place", "PostedRows", "marker_of", "read_rows"]
-
 #: The name of the buttons that change the rows without saving.
 EDIT = "_rule_edit"
 

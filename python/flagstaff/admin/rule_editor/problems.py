@@ -21,8 +21,6 @@ from flagstaff.admin.rule_editor.rows import (
 from flagstaff.admin.rule_editor.values import ValuesError, parse_values
 from flagstaff.validators import condition_problem, is_percent, rule_problem
 
-__all__ = ["PARTS", "Problem", "problems_of"]
-
 #: What a problem can be about.
 PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
 

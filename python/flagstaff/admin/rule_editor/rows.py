@@ -12,19 +12,6 @@ from flagstaff.admin.rule_editor.values import ValuesError, parse_values, values
 from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import condition_problem, rule_problem
 
-__all__ = [
-    "IS_MISSING",
-    "IS_PRESENT",
-    "MAX_ROWS",
-    "ConditionRow",
-    "RuleRow",
-    "as_number",
-    "conditions_of_rows",
-    "rows_of_conditions",
-    "rows_of_rules",
-    "rules_of_rows",
-]
-
 #: The rules and conditions of one editor. Django accepts 1,000 fields of a form.
 MAX_ROWS = 120
 #: The two choices for the operator "isnull", which have no values.

@@ -8,8 +8,6 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
 
-__all__ = ["known_attributes", "segment_keys"]
-
 
 def known_attributes() -> list[str]:
     """Returns the attributes that are known without a user. A function may return others."""

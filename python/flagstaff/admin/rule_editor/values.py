@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 
 from django.utils.translation import gettext as _
 
-__all__ = ["ValuesError", "parse_values", "values_text"]
-
 # These operators have no other values than texts: 1.10 is a version, and no number.
 _TEXT_OPERATORS = frozenset(
     ("contains", "startswith", "endswith", "regex", "version_lt", "version_gte")

@@ -23,8 +23,6 @@ from flagstaff.admin.rule_editor.rows import (
     rules_of_rows,
 )
 
-__all__ = ["ConditionsWidget", "RefusedText", "RulesWidget"]
-
 # The edits that replace the rows by JSON, and JSON by rows.
 _AS_JSON = "json"
 _AS_ROWS = "rows"

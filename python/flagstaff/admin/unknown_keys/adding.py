@@ -15,8 +15,6 @@ from flagstaff._text.local_formats import local_days, local_number
 from flagstaff.admin.former_flags import former_texts
 from flagstaff.admin.mixin_base import ModelAdminMixin
 
-__all__ = ["NewKeyMixin"]
-
 
 class NewKeyMixin(ModelAdminMixin):
     """Put it before SavingMixin."""

@@ -25,8 +25,6 @@ from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
 
-__all__ = ["UnknownKeysAdmin"]
-
 #: The parameters: the period in days, and the page.
 DAYS, PAGE = "days", "p"
 

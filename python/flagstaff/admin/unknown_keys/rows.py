@@ -21,8 +21,6 @@ from flagstaff.admin.unknown_keys.similar import SimilarFlag, similar_flags
 from flagstaff.conf import conf
 from flagstaff.validators import validate_flag_key
 
-__all__ = ["UnknownRow", "unknown_rows"]
-
 
 @dataclass(frozen=True)
 class UnknownRow:

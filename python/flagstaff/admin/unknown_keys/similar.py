@@ -14,8 +14,6 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 
-__all__ = ["SimilarFlag", "similar_flags", "similar_keys"]
-
 # "new_chekout" and "new_checkout" are similar; keys that share only a prefix are not.
 _CUTOFF = 0.8
 # Comparing in full is slow: only the flags with the most parts in common are compared.

@@ -20,8 +20,6 @@ from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.admin.workers.rows import BADGES, worker_rows
 from flagstaff.conf import conf
 
-__all__ = ["WorkersAdmin"]
-
 # Seconds for which the button waits.
 _CHECK_TIMEOUT = 2.0
 

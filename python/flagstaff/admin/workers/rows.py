@@ -13,8 +13,6 @@ from flagstaff._workers.overview import WorkerState
 from flagstaff._workers.words import MODE_TEXTS, duration, state_label
 from flagstaff.admin.cells import time_cell
 
-__all__ = ["BADGES", "WorkerRow", "worker_rows"]
-
 #: The classes of the badges in admin.css, by whether a worker is behind.
 BADGES = {True: "flagstaff-partial", False: "flagstaff-on", None: "flagstaff-none"}
 

@@ -9,8 +9,6 @@ from datetime import date, timedelta
 
 from flagstaff.validators import MAX_PERCENT
 
-__all__ = ["age", "count", "day", "days", "percent", "seconds"]
-
 _MAX_DAYS = 36_500
 
 

@@ -14,8 +14,6 @@ from django.db.models import Model
 
 from flagstaff._text.times import aware, full_time
 
-__all__ = ["Column", "Record", "as_json", "printable", "with_fields"]
-
 #: What a verb prints of one thing, by field. The values are of any type that JSON can hold.
 Record: TypeAlias = Mapping[str, Any]
 

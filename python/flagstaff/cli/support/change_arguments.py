@@ -21,21 +21,6 @@ from flagstaff.cli.support.wait import add_wait
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = [
-    "add_attribution",
-    "add_change_arguments",
-    "add_changes_arguments",
-    "add_dry_run",
-    "add_expected_version",
-    "add_force",
-    "add_key",
-    "add_value_change_arguments",
-    "add_yes",
-    "attributed_to_actor",
-    "may_ask",
-    "require_confirmation",
-]
-
 _UNCHANGED = "nothing was changed"
 # Characters of the name of a shell user, in the history.
 _MAX_SHELL_USER = 100

@@ -18,8 +18,6 @@ from flagstaff.cli.support.cells import as_json
 from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET, describe_json_change, describe_value
 
-__all__ = ["REASSIGNED", "Names", "change_messages"]
-
 #: What a new bucketing unit does.
 REASSIGNED = (
     "the new unit reassigns every user; if the flag is on for a percentage, some users gain it and "

@@ -13,8 +13,6 @@ from flagstaff._text.value_rules import type_of
 from flagstaff.cli.support.output import Output
 from flagstaff.conf import conf
 
-__all__ = ["warn_of_case_variants", "warn_of_missing_groups", "warn_of_new_type"]
-
 
 def warn_of_case_variants(model: type[Model], key: str, out: Output) -> None:
     """Warns of keys that differ from a new one only in upper and lower case. Makes one query."""

@@ -40,18 +40,6 @@ from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk, newest_version, require_history, require_triggers
 
-__all__ = [
-    "GO_ON",
-    "Question",
-    "RowKey",
-    "question_about",
-    "row_of",
-    "seen_version",
-    "unchanged",
-    "versions_seen",
-    "write_confirmed",
-]
-
 #: The question after the sentences about the users.
 GO_ON = "Go on?"
 _ENABLED, _PERCENT = "enabled", "rollout_percent"

@@ -12,8 +12,6 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf.attribute_sources import BUILT_IN
 
-__all__ = ["add_context", "parse_context"]
-
 
 def add_context(parser: CommandParser) -> None:
     """Adds --context."""

@@ -18,14 +18,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 
-__all__ = [
-    "impact_of_dry_run",
-    "impact_sentence",
-    "segment_document",
-    "segment_dry_run",
-    "segment_lines",
-]
-
 _STATE = "enabled", "rollout_percent"
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0

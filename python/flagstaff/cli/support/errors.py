@@ -31,17 +31,6 @@ from flagstaff.exceptions import (
     UnknownValueError,
 )
 
-__all__ = [
-    "DIFFERS",
-    "FAILED",
-    "REFUSED",
-    "UNCONFIRMED",
-    "UNKNOWN",
-    "UNVERIFIABLE",
-    "USAGE",
-    "exit_statuses",
-]
-
 # UNCONFIRMED: the change is committed, but a known worker has not confirmed it.
 # UNVERIFIABLE: the change is committed, but nothing is known about some workers.
 FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS, UNVERIFIABLE = 1, 2, 3, 4, 5, 6, 7

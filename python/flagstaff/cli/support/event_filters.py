@@ -14,8 +14,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key
 
-__all__ = ["add_actor_filter", "print_similar_actor", "require_key"]
-
 
 def add_actor_filter(parser: CommandParser) -> None:
     """Adds --by."""

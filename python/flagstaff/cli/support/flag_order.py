@@ -17,8 +17,6 @@ from flagstaff.cli.support.time_argument import point_in_time
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 
-__all__ = ["EVALUATED", "add_order", "in_order", "order_filter"]
-
 _CHANGED_AT, _LAST_EVALUATED = "changed_at", "last_evaluated_at"
 #: Only the records of `--sort evaluated` have it.
 EVALUATED = Column(_LAST_EVALUATED, header="LAST EVALUATED")

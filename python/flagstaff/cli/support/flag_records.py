@@ -19,15 +19,6 @@ from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
 from flagstaff.cli.support.ownership import TAGS_COLUMN
 from flagstaff.conf import conf
 
-__all__ = [
-    "STATE",
-    "flag_columns",
-    "flag_record",
-    "flag_records",
-    "flag_summary",
-    "record_unit",
-]
-
 _STYLES = {
     State.ALL: "SUCCESS",
     State.ROLLOUT: "WARNING",

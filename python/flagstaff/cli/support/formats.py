@@ -10,8 +10,6 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.serialization.formats import Format
 
-__all__ = ["add_format", "format_of"]
-
 _BY_SUFFIX: dict[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 
 

@@ -11,8 +11,6 @@ from flagstaff._text.json_text import parse_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.standard_input import standard_input
 
-__all__ = ["add_json_file", "read_json_file"]
-
 
 def add_json_file(parser: CommandParser, name: str, content: str) -> None:
     """Adds the name of a file with JSON. `content` is what the file has."""

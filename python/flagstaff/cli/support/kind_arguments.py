@@ -7,8 +7,6 @@ from django.core.management.base import CommandParser
 from flagstaff.cli.support.verb import Options
 from flagstaff.history.kinds import Kind
 
-__all__ = ["add_kinds", "chosen_kind", "kind_of_key"]
-
 _KINDS = {"value": Kind.VALUE, "segment": Kind.SEGMENT}
 
 

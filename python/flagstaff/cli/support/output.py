@@ -12,8 +12,6 @@ from django.core.management.color import Style
 
 from flagstaff.cli.support.cells import Column, Record, as_json, printable
 
-__all__ = ["Output", "error_as_json"]
-
 
 class Output:
     """Prints data to the standard output and messages to the standard error."""

@@ -19,16 +19,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import tags_problem
 
-__all__ = [
-    "OWNER_COLUMN",
-    "TAGS_COLUMN",
-    "add_ownership",
-    "add_ownership_filters",
-    "has_owner",
-    "ownership",
-    "ownership_filter",
-]
-
 _NAMES = {OWNER: "owners", TAGS: "tags", REVIEW_ON: "review dates"}
 _FILTERS = {OWNER: "--owner", TAGS: "--tag"}
 # What the option sets or selects if its text is empty.

@@ -15,8 +15,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 
-__all__ = ["add_prune", "run_prune"]
-
 
 def add_prune(parser: CommandParser) -> None:
     """Adds --prune, --older-than, --yes and --dry-run."""

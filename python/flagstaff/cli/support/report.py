@@ -26,17 +26,6 @@ from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 
-__all__ = [
-    "print_changes",
-    "report_change",
-    "report_changes",
-    "report_flag_change",
-    "report_flag_changes",
-    "report_segment_change",
-    "report_undo",
-]
-
-
 # As many as an undo command contains, which is more than a message shows.
 _MAX_NAMED = 20
 # The verb whose arguments are users.

@@ -21,8 +21,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.retention import prune_in_batches
 
-__all__ = ["RetentionJob", "RetentionReport"]
-
 # For the rows of one kind: the other jobs of a loop wait for them.
 _MAX_SECONDS = 1.0
 # Nothing reads the rows of ended workers, but they help to find errors.

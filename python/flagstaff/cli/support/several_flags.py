@@ -20,8 +20,6 @@ from flagstaff.exceptions import UnknownFlagError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
-__all__ = ["change_flags", "flag_rows", "keys_of", "release_flags"]
-
 
 def keys_of(options: Options) -> list[str]:
     """Returns the keys without repetitions. Raises CommandError if only one key is possible."""

@@ -9,8 +9,6 @@ from django.core.management.base import CommandError
 
 from flagstaff.cli.support.errors import USAGE
 
-__all__ = ["is_terminal", "standard_input"]
-
 
 def standard_input() -> TextIO:
     """Returns the standard input. Raises CommandError if it is closed."""

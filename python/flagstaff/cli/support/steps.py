@@ -8,8 +8,6 @@ from flagstaff._engine.steps import steps_of as steps_with_hint
 from flagstaff._tables.bucket_units import USER
 from flagstaff.cli.support.cells import Column, Record
 
-__all__ = ["STEPS", "steps_of", "unit_text"]
-
 
 def steps_of(explanation: Explanation, user: str | None) -> list[Step]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""

@@ -10,8 +10,6 @@ from socket import socketpair
 
 from flagstaff._core import monotonic
 
-__all__ = ["stop_on_signals"]
-
 
 class _SignalSafeEvent(threading.Event):
     """An event that a signal handler may set.

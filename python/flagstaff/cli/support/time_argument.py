@@ -11,8 +11,6 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_time
 
-__all__ = ["add_period", "point_in_time"]
-
 _UTC = fixed_timezone.utc
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")

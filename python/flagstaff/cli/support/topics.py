@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["Topic", "verbs_by_topic"]
-
 _GAP = 2
 # The help is not made narrower than this.
 _MIN_WIDTH = 20

@@ -28,8 +28,6 @@ from flagstaff.history import recent_events
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 
-__all__ = ["SINCE_OPTIONS", "add_undo_since", "run_undo_since"]
-
 #: The options that select changes, by their names in `Options`.
 SINCE_OPTIONS = ("since", "until", "by")
 

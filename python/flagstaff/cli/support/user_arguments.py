@@ -17,8 +17,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.verb import Options
 
-__all__ = ["add_users", "label", "parse_users"]
-
 
 def add_users(parser: CommandParser) -> None:
     """Adds the users, --file and --skip-unknown."""

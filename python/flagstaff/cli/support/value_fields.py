@@ -14,8 +14,6 @@ from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["add_value_fields", "value_fields"]
-
 _ANY = "any"
 
 

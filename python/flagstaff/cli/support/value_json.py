@@ -13,8 +13,6 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.verb import Options
 
-__all__ = ["add_new_json", "add_value_json", "read_value_json"]
-
 # A text that starts like this is JSON with a mistake, not a string without quotes.
 _STARTS_OF_JSON = ("{", "[", '"')
 _MAX_RETYPED = 200

@@ -11,8 +11,6 @@ from flagstaff._tables.decoding import encoded, value_field
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.cli.support.cells import Record, as_json, with_fields
 
-__all__ = ["as_stored", "value_record"]
-
 
 def value_record(row: Any) -> Record:
     """Returns all fields of a value's row, the key and the value first."""

@@ -21,16 +21,6 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output, error_as_json
 from flagstaff.cli.support.topics import Topic
 
-__all__ = [
-    "Options",
-    "Verb",
-    "VerbParser",
-    "add_verbs",
-    "missing_key_hint",
-    "print_help",
-    "verb_group",
-]
-
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
 

@@ -18,8 +18,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.exceptions import PropagationError
 
-__all__ = ["add_wait", "check_wait", "finish"]
-
 _DEFAULT_SECONDS = 5.0
 # --wait without a number: as long for workers that poll as they may take.
 _NO_LIMIT = math.inf

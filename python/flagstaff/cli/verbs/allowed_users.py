@@ -14,8 +14,6 @@ from flagstaff.cli.support.user_arguments import add_users, parse_users
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history.kinds import Kind
 
-__all__ = ["ALLOW"]
-
 
 def _add_arguments(parser: CommandParser) -> None:
     add_change_arguments(parser)

@@ -24,8 +24,6 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.user_arguments import label
 from flagstaff.cli.support.verb import Options, Verb
 
-__all__ = ["EXPLAIN", "TEST"]
-
 
 def _add_explain(parser: CommandParser) -> None:
     add_key(parser)

@@ -36,8 +36,6 @@ from flagstaff.cli.support.several_flags import flag_rows, keys_of
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
-__all__ = ["LIST", "SHOW"]
-
 _UNIT = Column(BUCKET_BY, record_unit, header="BUCKETED BY")
 _FIRST_COLUMNS = (
     Column("key"),

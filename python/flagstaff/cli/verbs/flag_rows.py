@@ -38,8 +38,6 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 
-__all__ = ["CREATE", "DELETE", "UPDATE"]
-
 # The options that set a field.
 _FIELDS = ("description", "kind", BUCKET_BY)
 

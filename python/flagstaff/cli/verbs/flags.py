@@ -14,8 +14,6 @@ from flagstaff.cli.support.several_flags import change_flags, release_flags
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 
-__all__ = ["KILL", "OFF", "ON", "ROLLOUT"]
-
 
 def _add_on(parser: CommandParser) -> None:
     add_changes_arguments(parser)

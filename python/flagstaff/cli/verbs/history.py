@@ -33,8 +33,6 @@ from flagstaff.history.following import Following
 from flagstaff.history.user_names import names_of_actors, names_of_users
 from flagstaff.history.versions import has_history
 
-__all__ = ["HISTORY", "WATCH"]
-
 _COLUMNS = (
     Column("version", align_right=True),
     Column("at", header="WHEN"),

@@ -18,8 +18,6 @@ from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options, Verb
 
-__all__ = ["IMPACT"]
-
 _MAX_SAMPLE = 1000
 # The fields that a terminal shows, in words.
 _PERCENTAGES: Final[Mapping[str, str]] = {

@@ -24,8 +24,6 @@ from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 
-__all__ = ["RUN_JOBS"]
-
 _Report = TypeVar("_Report")
 
 _DELIVERIES = "deliveries"

@@ -12,8 +12,6 @@ from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import finish
 from flagstaff.history import forget_user
 
-__all__ = ["FORGET_USER"]
-
 
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("pk", metavar="PK", help="the primary key of the deleted user")

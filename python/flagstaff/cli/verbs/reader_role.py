@@ -17,8 +17,6 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
-__all__ = ["READER_ROLE"]
-
 # The tables that the engine reads, by their placeholder in SQL templates.
 _READ = (
     "flag_table",

@@ -32,8 +32,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
-__all__ = ["SEGMENT", "SET_RULES"]
-
 _LIST_COLUMNS = (
     Column("key"),
     Column("conditions", lambda record: _count(record["conditions"]), align_right=True),

@@ -29,8 +29,6 @@ from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.serialization import Plan
 from flagstaff.serialization.formats import LARGEST
 
-__all__ = ["EXPORT", "IMPORT"]
-
 _MAX_KEYS_SHOWN = 20
 # Arguments of `diff` and `apply`, and the options of `import` that set them.
 _PLAN_OPTIONS = {

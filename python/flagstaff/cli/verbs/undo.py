@@ -28,8 +28,6 @@ from flagstaff.history.transactions import parts_of
 from flagstaff.history.versions import all_entries, entries_of_key, has_history
 from flagstaff.models import Change
 
-__all__ = ["RESTORE", "UNDO"]
-
 _MAX_KEYS_SHOWN = 5
 # The help of --value and --segment.
 _KIND_OF_KEY = "KEY is the key of a %s"

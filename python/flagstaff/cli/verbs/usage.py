@@ -21,8 +21,6 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
-__all__ = ["UNKNOWN", "USAGE"]
-
 _KEY, _HOUR = Column("key"), Column("hour")
 _LAST = Column("last_evaluated_at", header="LAST EVALUATED")
 _COUNTS = (

@@ -33,8 +33,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import SECRET, describe_value
 
-__all__ = ["VALUE"]
-
 _LIST_COLUMNS = (
     Column("key"),
     # A pipe gets the whole value.

@@ -19,8 +19,6 @@ from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
-__all__ = ["STATUS", "WORKERS"]
-
 _LATE = "the first load takes longer than --timeout; increase --timeout or check the database"
 
 

@@ -33,8 +33,6 @@ from flagstaff.validators import (
     validate_flag_key,
 )
 
-__all__ = ["AddPageMixin"]
-
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Experiment]
 else:

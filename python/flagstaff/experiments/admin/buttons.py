@@ -24,8 +24,6 @@ from flagstaff.experiments.statistics import Outcome
 from flagstaff.experiments.variants import MAX_WEIGHT, variants_of
 from flagstaff.validators import MAX_PERCENT
 
-__all__ = ["STOP", "Asked", "Button", "buttons_of"]
-
 
 @dataclass(frozen=True)
 class Asked:

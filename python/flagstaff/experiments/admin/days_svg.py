@@ -11,8 +11,6 @@ from django.utils.translation import gettext as _
 from flagstaff.admin.svg import chart, line, rect, text
 from flagstaff.experiments.admin.texts import count_text
 
-__all__ = ["COLOURS", "MAX_DAYS", "days_chart"]
-
 #: The colours of the variants repeat after so many.
 COLOURS = 6
 #: The newest days that are shown.

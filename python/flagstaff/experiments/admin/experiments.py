@@ -24,8 +24,6 @@ from flagstaff.experiments.admin.tables import shares_text
 from flagstaff.experiments.admin.texts import state_label
 from flagstaff.experiments.models import Experiment
 
-__all__ = ["ExperimentAdmin"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple

@@ -32,8 +32,6 @@ from flagstaff.experiments.look_columns import looks_at, number_of_looks
 from flagstaff.experiments.reporting import Role
 from flagstaff.experiments.words import interval_needs
 
-__all__ = ["MetricFigures", "TreatmentFigures", "metric_figures", "primary_sentences"]
-
 _ROLES: dict[str, str | Promise] = {
     Role.PRIMARY: gettext_lazy("primary metric"),
     Role.OTHER: gettext_lazy("other metric"),

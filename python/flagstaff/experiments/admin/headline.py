@@ -17,8 +17,6 @@ from flagstaff.experiments.models import State
 from flagstaff.experiments.statistics import Outcome, Statement
 from flagstaff.experiments.words import OUTCOMES, STATEMENTS, missing_text
 
-__all__ = ["Headline", "headlines", "mismatch_notice", "notes", "outcome_text", "state_sentence"]
-
 _CSS_CLASSES = {
     Outcome.MISMATCH: "tripped",
     Outcome.TOO_EARLY: "none",

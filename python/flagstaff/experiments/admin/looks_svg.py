@@ -12,8 +12,6 @@ from django.utils.translation import gettext as _
 from flagstaff.admin.svg import chart, circle, line, text
 from flagstaff.experiments.admin.texts import hour_text, interval_text, signed
 
-__all__ = ["MAX_LOOKS", "looks_chart", "thinned"]
-
 #: A chart and its table have so many looks.
 MAX_LOOKS = 100
 

@@ -18,8 +18,6 @@ from flagstaff.experiments.admin.texts import (
 )
 from flagstaff.experiments.reporting import Role
 
-__all__ = ["Effect", "facts", "interval_sentence", "verdict"]
-
 _HOUR, _DAY = 3600, 86_400
 
 

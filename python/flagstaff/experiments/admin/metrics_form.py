@@ -16,8 +16,6 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import metric_names
 from flagstaff.experiments.models import Experiment, Method
 
-__all__ = ["AREA", "MetricsForm", "lines_of"]
-
 #: The attributes of text areas, as in the forms of the admin.
 AREA = {"class": "vLargeTextField", "rows": 4}
 

@@ -43,8 +43,6 @@ from flagstaff.experiments.admin.texts import (
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.statistics import detectable_proportion, least_users_of_proportion
 
-__all__ = ["ReportPageMixin"]
-
 _SERVER_ERROR = 500
 
 if TYPE_CHECKING:

@@ -23,8 +23,6 @@ from flagstaff.experiments.admin.buttons import STOP, Asked, Button, buttons_of
 from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 
-__all__ = ["BUTTON", "PressingMixin"]
-
 #: The name of the buttons.
 BUTTON = "_experiment"
 _DELETE = "_delete"

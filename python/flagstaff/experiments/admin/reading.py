@@ -13,8 +13,6 @@ from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.report_json import metric_error, report_of
 
-__all__ = ["read_report"]
-
 
 def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
     """Returns the report, and why it cannot be stored; the text is empty if it can.

@@ -12,8 +12,6 @@ from flagstaff.conf import conf
 from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 
-__all__ = ["recent_events"]
-
 
 def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> list[OtherEvent]:
     """Returns the newest events, if the user may see them. One query."""

@@ -24,17 +24,6 @@ from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
 from flagstaff.experiments.reporting import Role
 
-__all__ = [
-    "day_rows",
-    "event_rows",
-    "forced_rows",
-    "mismatch_text",
-    "phase_rows",
-    "setting_rows",
-    "shares_text",
-    "unit_rows",
-]
-
 _MAX_EVENTS = 100
 _MAX_FORCED = 50
 

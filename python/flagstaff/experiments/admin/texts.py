@@ -16,22 +16,6 @@ from flagstaff._text.local_formats import local_time_text
 from flagstaff._text.times import local_time
 from flagstaff.experiments.models import State
 
-__all__ = [
-    "NONE",
-    "count_text",
-    "hour_text",
-    "interval_text",
-    "level_text",
-    "number_text",
-    "p_sentence",
-    "p_text",
-    "percent_text",
-    "points_text",
-    "signed",
-    "state_label",
-    "time_text",
-]
-
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
 

@@ -18,18 +18,6 @@ from flagstaff.experiments.report_text import report_lines
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.shipping import ship
 
-__all__ = [
-    "changing",
-    "run_create",
-    "run_delete",
-    "run_force",
-    "run_metrics",
-    "run_report",
-    "run_ship",
-    "run_show",
-    "run_weights",
-]
-
 
 def run_create(options: Options, out: Output) -> None:
     rules = options["rules"]

@@ -21,8 +21,6 @@ from flagstaff.experiments.statistics import (
     sample_size_of_proportions,
 )
 
-__all__ = ["SAMPLE_SIZE"]
-
 #: An analysis that is valid at every look needs more, on average at the planned effect.
 _LOOKING_COSTS = 1.2
 

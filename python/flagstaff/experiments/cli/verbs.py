@@ -34,8 +34,6 @@ from flagstaff.experiments.records import LIST_COLUMNS, experiment_record
 from flagstaff.experiments.retention import prune
 from flagstaff.experiments.variants import Variant
 
-__all__ = ["EXPERIMENT", "EXPERIMENTS"]
-
 # The arguments of the verb `experiment`.
 
 

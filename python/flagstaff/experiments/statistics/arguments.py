@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["check_alpha", "check_at_least", "check_count", "check_finite", "check_positive"]
-
 
 def check_finite(**numbers: float) -> None:
     """Raises ValueError if a number is not finite, or is an int too large for a float."""

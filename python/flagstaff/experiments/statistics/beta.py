@@ -7,8 +7,6 @@ import math
 from flagstaff.experiments.statistics.arguments import check_at_least, check_positive
 from flagstaff.experiments.statistics.stirling import HALF_LOG_TWO_PI, stirling_error
 
-__all__ = ["regularized_beta"]
-
 _PRECISION = 1e-15
 # Replaces a 0 in the continued fraction.
 _TINY = 1e-300

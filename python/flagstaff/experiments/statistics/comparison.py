@@ -9,8 +9,6 @@ from flagstaff.experiments.statistics.arguments import check_alpha, check_finite
 from flagstaff.experiments.statistics.estimates import Effect
 from flagstaff.experiments.statistics.student import t_critical_value, t_survival
 
-__all__ = ["Comparison", "fixed_horizon", "fixed_lower_bound"]
-
 
 @dataclass(frozen=True)
 class Comparison:

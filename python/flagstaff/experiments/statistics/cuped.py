@@ -12,8 +12,6 @@ from flagstaff.experiments.statistics.estimates import Estimate
 from flagstaff.experiments.statistics.means import has_enough
 from flagstaff.experiments.statistics.sums import PairSums
 
-__all__ = ["Adjusted", "adjust"]
-
 
 @dataclass(frozen=True)
 class Adjusted:

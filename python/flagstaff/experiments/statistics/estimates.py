@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 from flagstaff.experiments.statistics.arguments import check_at_least, check_count, check_finite
 
-__all__ = ["LEAST_STANDARD_ERRORS", "Effect", "Estimate", "difference", "lift"]
-
 #: A relative lift needs a control that is at least so many standard errors above 0; of a share
 #: these are about 100 conversions. With 4 up to 7 % of simulated always-valid lifts were false
 #: (nominal 5 %, a look after every few users, no effect), with 10 up to 4 %.

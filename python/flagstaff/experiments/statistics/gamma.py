@@ -6,8 +6,6 @@ import math
 
 from flagstaff.experiments.statistics.arguments import check_at_least, check_positive
 
-__all__ = ["chi_square_survival"]
-
 _PRECISION = 1e-15
 _TINY = 1e-300
 _MOST_TERMS = 100_000

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least
 
-__all__ = ["Corrected", "holm"]
-
 
 @dataclass(frozen=True)
 class Corrected:

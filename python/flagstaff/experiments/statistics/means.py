@@ -10,16 +10,6 @@ from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
 from flagstaff.experiments.statistics.sums import PairSums, Sums
 
-__all__ = [
-    "LEAST_CONTRIBUTORS",
-    "LEAST_USERS",
-    "has_enough",
-    "has_enough_together",
-    "mean",
-    "missing_contributors",
-    "ratio",
-]
-
 #: An arm needs so many users before results of means and ratios.
 LEAST_USERS = 100
 #: And so many users who make up the sum, see `has_enough`.

@@ -14,15 +14,6 @@ from flagstaff.experiments.statistics.arguments import check_count, check_positi
 from flagstaff.experiments.statistics.gamma import chi_square_survival
 from flagstaff.experiments.statistics.stirling import stirling_error
 
-__all__ = [
-    "CONCENTRATION",
-    "MISMATCH_ALPHA",
-    "Shares",
-    "chi_square",
-    "log_bayes_factor",
-    "sequential_p_value",
-]
-
 #: A p value below is a mismatch. Small, because each experiment is tested, many times.
 MISMATCH_ALPHA = 0.001
 #: The prior of the sequential test, in users: with it the expected shares are known as if so many

@@ -22,18 +22,6 @@ from flagstaff.experiments.statistics.means import LEAST_CONTRIBUTORS, LEAST_USE
 from flagstaff.experiments.statistics.proportions import LEAST_CONVERSIONS
 from flagstaff.experiments.statistics.student import t_critical_value
 
-__all__ = [
-    "Design",
-    "SampleSize",
-    "days_needed",
-    "detectable_mean_difference",
-    "detectable_proportion",
-    "least_users_of_mean",
-    "least_users_of_proportion",
-    "sample_size_of_means",
-    "sample_size_of_proportions",
-]
-
 _BISECTIONS = 200
 _HALF = 0.5
 

@@ -10,8 +10,6 @@ from flagstaff.experiments.statistics.estimates import Estimate, difference
 from flagstaff.experiments.statistics.student import t_critical_value, t_survival
 from flagstaff.experiments.statistics.sums import Conversions
 
-__all__ = ["LEAST_CONVERSIONS", "compare_proportions", "proportion", "wilson_interval"]
-
 #: An arm needs so many conversions, and so many users without one, before results.
 LEAST_CONVERSIONS = 10
 

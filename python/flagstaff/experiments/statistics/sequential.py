@@ -18,16 +18,6 @@ from flagstaff.experiments.statistics.arguments import check_alpha, check_at_lea
 from flagstaff.experiments.statistics.comparison import Comparison
 from flagstaff.experiments.statistics.estimates import Effect
 
-__all__ = [
-    "Plan",
-    "always_valid",
-    "critical_value",
-    "lower_bound",
-    "lower_critical_value",
-    "lower_p_value",
-    "running_minimum",
-]
-
 _HALF = 0.5
 # e to this power is near the largest float.
 _LARGEST_EXPONENT = 700.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["HALF_LOG_TWO_PI", "stirling_error"]
-
 #: ln(2π) / 2.
 HALF_LOG_TWO_PI = math.log(2 * math.pi) / 2
 

@@ -13,8 +13,6 @@ from typing import TypeVar
 
 from flagstaff.experiments.statistics.estimates import Estimate
 
-__all__ = ["combine", "estimate_strata"]
-
 _S = TypeVar("_S")
 _ARMS = ("control", "treatment")
 

@@ -8,8 +8,6 @@ from statistics import NormalDist
 from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least
 from flagstaff.experiments.statistics.beta import regularized_beta
 
-__all__ = ["t_critical_value", "t_survival"]
-
 _PRECISION = 1e-15
 _MOST_STEPS = 200
 _NORMAL = NormalDist()

@@ -17,8 +17,6 @@ from fractions import Fraction
 
 from flagstaff.experiments.statistics.arguments import check_at_least, check_count, check_finite
 
-__all__ = ["Conversions", "PairSums", "Sums"]
-
 # Rounded sums may contradict each other by so much.
 _TOLERANCE = Fraction(1, 10**9)
 # Products of floats above have all their digits.

@@ -16,8 +16,6 @@ from flagstaff.experiments.statistics.comparison import Comparison
 from flagstaff.experiments.statistics.holm import Corrected
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
 
-__all__ = ["Evidence", "Gates", "Guardrail", "Outcome", "Primary", "Statement", "Verdict", "judge"]
-
 
 class Outcome(Enum):
     """The one-word result."""

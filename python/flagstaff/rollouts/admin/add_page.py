@@ -35,8 +35,6 @@ from flagstaff.rollouts.models import ACTIVE_STATES, Plan
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["AddPageMixin"]
-
 # The name of the button that adds empty rows, and the number of them.
 _MORE, _MORE_ROWS = "_more", 3
 # The name of the button that leads from the confirmation back to the form.

@@ -22,8 +22,6 @@ from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["Button", "buttons_of", "preview", "steps_after", "version_of_plan"]
-
 
 @dataclass(frozen=True)
 class Button:

@@ -9,8 +9,6 @@ from django.db.models import QuerySet
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan
 
-__all__ = ["time_of", "with_time"]
-
 _NAME = "flagstaff_now"
 
 

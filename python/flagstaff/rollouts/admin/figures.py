@@ -33,8 +33,6 @@ from flagstaff.rollouts.results import Evidence, GuardResult, Verdict
 from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.verdict import judge
 
-__all__ = ["Figures", "GuardFigures", "figures_of_plan", "problems"]
-
 _PERCENTILE = 0.95
 _MILLISECONDS = 1000
 

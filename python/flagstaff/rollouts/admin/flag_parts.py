@@ -25,8 +25,6 @@ from flagstaff.rollouts.admin.warnings import unguarded_label
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
-__all__ = ["flag_notes", "flag_panel"]
-
 # The attribute of the flag of a page.
 _PLAN = "flagstaff_plan"
 

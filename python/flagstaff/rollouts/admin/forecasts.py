@@ -27,8 +27,6 @@ from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["ForecastRow", "forecast_rows"]
-
 _ALL = 100
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 else:
     _Rows = forms.BaseFormSet
 
-__all__ = ["GuardRows", "PlanForm", "StepRows", "guard_rows", "step_rows"]
-
 _UNITS: tuple[tuple[str, str | Promise], ...] = (
     ("60", gettext_lazy("minutes")),
     ("3600", gettext_lazy("hours")),

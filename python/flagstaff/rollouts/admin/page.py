@@ -54,8 +54,6 @@ from flagstaff.rollouts.releasing import PlannedSteps
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["PlanPageMixin"]
-
 # The name of the buttons.
 _BUTTON = "_plan"
 _DELETE = "_delete"

@@ -31,8 +31,6 @@ from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
-__all__ = ["PlanAdmin"]
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple

@@ -12,8 +12,6 @@ from flagstaff.conf import conf
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, PlanEvent
 
-__all__ = ["recent_events"]
-
 
 def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> list[OtherEvent]:
     """Returns the newest events, if the user may see them. One query."""

@@ -14,8 +14,6 @@ from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = ["steps_chart"]
-
 _HEIGHT, _BASE, _FULL = 158, 134, 100
 _LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 3
 _ALL, _HALF = 100, 2

@@ -18,25 +18,6 @@ from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
 
-__all__ = [
-    "NONE",
-    "action_text",
-    "capitalized",
-    "duration",
-    "evidence_text",
-    "guard_label",
-    "limit_text",
-    "present_percent",
-    "ratio_text",
-    "share_text",
-    "state_label",
-    "state_name",
-    "state_sentence",
-    "step_text",
-    "time_html",
-    "users_text",
-]
-
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
 

@@ -14,8 +14,6 @@ from flagstaff.rollouts.conditions import driver_is_running
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
-__all__ = ["unguarded_label", "warnings_of"]
-
 
 def unguarded_label() -> SafeString:
     """Returns a label for lists."""
