@@ -51,9 +51,8 @@ def keys_in(root: Path, **files: str) -> list[str]:
 def patched(root: Path, files: dict[str, str], **results: bool) -> Patch:
     """Returns the patch of a project with the results of some flags."""
     write_project(root, files)
-    paths = searched_files([root])
-    found = search_files(paths)
-    return patch(paths, found, with_candidates(found.references, list(results)), results)
+    found = search_files(searched_files([root]), patched=results)
+    return patch(found, with_candidates(found.references, list(results)), results)
 
 
 def listed(root: Path, source: str, *, on: bool = True, name: str = "views.py") -> list[str | None]:

@@ -27,7 +27,7 @@ def changed_behaviour(root: Path) -> Iterator[str]:
             before = _results(old)
         files = searched_files([file])
         found = search_files(files)
-        made = patch(files, found, found.references, {_KEY: is_on})
+        made = patch(found, found.references, {_KEY: is_on})
         command = ["git", "apply"]
         subprocess.run(command, input=made.text, text=True, cwd="/", check=True)
         new = file.read_text()

@@ -131,7 +131,7 @@ def _patch(root: Path, result: bool | None) -> list[str]:  # noqa: FBT001
     mine = [one for one in found.references if one.key and one.about == "flag"]
     keys = sorted({one.key for one in mine if one.key})
     if result is not None:
-        made = patch(files, found, mine, dict.fromkeys(keys, result))
+        made = patch(found, mine, dict.fromkeys(keys, result))
         # The paths of the patch begin at the root.
         subprocess.run(["git", "apply"], input=made.text, text=True, cwd="/", check=True)  # noqa: S607
     return keys

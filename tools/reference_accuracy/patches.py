@@ -47,15 +47,15 @@ def patched(root: Path, exclude: Sequence[str] = ()) -> Patched:
     for is_on in (True, False):
         for chosen in (*([key] for key in keys), keys):
             results = dict.fromkeys(chosen, is_on)
-            done += _one(files, found, results)
+            done += _one(found, results)
     return done
 
 
-def _one(files: Sequence[str], found: Share, results: Mapping[str, bool]) -> Patched:
+def _one(found: Share, results: Mapping[str, bool]) -> Patched:
     about = _named(results)
     mine = [one for one in found.references if one.key in results and one.about == "flag"]
     try:
-        made = patch(files, found, mine, results)
+        made = patch(found, mine, results)
     except Exception as error:  # noqa: BLE001 (a crash is a result of the measurement)
         return Patched(problems=[f"{about}: {error!r}"])
     left = sum(one.key in results for one in made.remaining)

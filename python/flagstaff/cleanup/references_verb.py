@@ -138,7 +138,8 @@ def _search(options: Options, out: Output) -> tuple[list[str], Share]:
             f"there is no file or folder {error}; correct --path", returncode=USAGE
         ) from error
     with progress_bar(2 * len(files), hidden=out.is_json) as progress:
-        return files, search_files(files, progress)
+        patched = dict(options["results"]) if options["diff"] else ()
+        return files, search_files(files, progress, patched=patched)
 
 
 def _project() -> Path:
@@ -256,7 +257,7 @@ def _print_patch(
     from flagstaff.cleanup.references.advice import advice  # noqa: PLC0415 (optional)
     from flagstaff.cleanup.references.patching import patch  # noqa: PLC0415
 
-    made = patch(files, found, references, results)
+    made = patch(found, references, results)
     for path, reason in sorted(made.problems.items()):
         out.message(f"{path}: {reason}, so it was not patched")
     if out.is_json:

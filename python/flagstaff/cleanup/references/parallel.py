@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import IO, cast
 
 from flagstaff.cleanup.references.worker import Progress, Share, Worker
@@ -14,7 +14,7 @@ from flagstaff.cleanup.references.worker import Progress, Share, Worker
 __all__ = ["search_in_two"]
 
 
-def search_in_two(files: Sequence[str], progress: Progress) -> Share:
+def search_in_two(files: Sequence[str], progress: Progress, patched: Collection[str]) -> Share:
     """Returns what is in the files. Each process reads every second one of them."""
     # A command of its own: a fork would inherit the threads and the connections of the project,
     # and a spawned process would run the project's main module again.
@@ -26,17 +26,22 @@ def search_in_two(files: Sequence[str], progress: Progress) -> Share:
     )
     with child:
         try:
-            return _search(files, progress, child)
+            return _search(files, progress, patched, child)
         except BaseException:
             # The end of the block waits for the child.
             child.kill()
             raise
 
 
-def _search(files: Sequence[str], progress: Progress, child: subprocess.Popen[bytes]) -> Share:
+def _search(
+    files: Sequence[str],
+    progress: Progress,
+    patched: Collection[str],
+    child: subprocess.Popen[bytes],
+) -> Share:
     tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
     _send((files, files[1::2]), tasks)
-    worker = Worker(files, files[::2])
+    worker = Worker(files, files[::2], patched)
 
     def twice(count: int) -> None:
         progress(2 * count)
@@ -52,6 +57,7 @@ def _search(files: Sequence[str], progress: Progress, child: subprocess.Popen[by
     last = worker.third(wrappers)
     last.add(_receive(answers))
     found.add(last)
+    found.evaluated = worker.evaluated
     return found
 
 

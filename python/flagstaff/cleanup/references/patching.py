@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from typing import TypeAlias
 
-from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.files import LimitError, is_jinja, is_python, read
 from flagstaff.cleanup.references.model import About, Kind, Reference
 from flagstaff.cleanup.references.naming import is_test_file
-from flagstaff.cleanup.references.parsing import problem_of
-from flagstaff.cleanup.references.project import Project
+from flagstaff.cleanup.references.parsing import Module, problem_of
+from flagstaff.cleanup.references.places import Place, places_of
 from flagstaff.cleanup.references.rewriting import rewritten
+from flagstaff.cleanup.references.searching import without_garbage_collection
 from flagstaff.cleanup.references.targets import targets_in
 from flagstaff.cleanup.references.template_rewriting import rewritten_template
 from flagstaff.cleanup.references.unused import Unused
-from flagstaff.cleanup.references.worker import Share
+from flagstaff.cleanup.references.worker import Evaluated, Share
 
 __all__ = ["Patch", "patch"]
 
@@ -50,17 +49,10 @@ class Patch:
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def patch(
-    files: Sequence[str],
-    found: Share,
-    references: Sequence[Reference],
-    results: Mapping[str, bool],
-) -> Patch:
+def patch(found: Share, references: Sequence[Reference], results: Mapping[str, bool]) -> Patch:
     """Returns a patch with the flags of `results` resolved. Reads files, and changes none."""
-    with warnings.catch_warnings():
-        # Of odd strings in the code that is read.
-        warnings.simplefilter("ignore")
-        return _Patching(files, found, results).patch(references)
+    with without_garbage_collection():
+        return _Patching(found.evaluated, results).patch(references)
 
 
 @dataclass
@@ -88,10 +80,8 @@ class _File:
 class _Patching:
     """Makes the patch file by file."""
 
-    def __init__(self, files: Sequence[str], found: Share, results: Mapping[str, bool]) -> None:
-        self._project = Project(files)
-        self._evaluator = Evaluator(self._project)
-        self._wrappers = found.wrappers
+    def __init__(self, evaluated: Evaluated, results: Mapping[str, bool]) -> None:
+        self._evaluated = evaluated
         self._results = results
         self._problems: dict[str, str] = {}
 
@@ -139,7 +129,7 @@ class _Patching:
         file.done = set()
         try:
             file.new, file.done = (
-                self._python(file.path, text, overridden)
+                self._python(file, text, overridden)
                 if is_python(file.path)
                 else self._template(text, file.references)
             )
@@ -153,20 +143,31 @@ class _Patching:
         new, places = rewritten_template(old, results, is_jinja=is_of_jinja)
         return new, {(*place, keys[place]) for place in places}
 
-    def _python(self, path: str, old: str, overridden: Collection[str]) -> _Changed:
-        module = self._project.read(path)
+    def _python(self, file: _File, old: str, overridden: Collection[str]) -> _Changed:
+        if all(one.key is None for one in file.references):
+            return old, set()
+        module, places = self._module(file.path)
         mark = _BYTE_ORDER_MARK if old.startswith(_BYTE_ORDER_MARK) else ""
         if module is None or old != mark + module.tree.code:
             # Its coding comment names another encoding.
             return old, set()
-        targets = targets_in(module, self._evaluator, self._wrappers, self._results, overridden)
-        unused = Unused(self._project, path)
+        evaluator = self._evaluated.evaluator
+        targets = targets_in(module, places, evaluator, self._results, overridden)
+        unused = Unused(self._evaluated.project, file.path)
         new, resolved = rewritten(module.tree, targets, unused)
         done: set[_Done] = set()
         for target in resolved:
             line, column = module.start(target.place.node)
             done |= {(line, column + 1, key) for key in target.keys}
         return mark + new, done
+
+    def _module(self, path: str) -> tuple[Module | None, list[Place]]:
+        """Returns a module and its places, without the calls of wrappers."""
+        if path in self._evaluated.modules:
+            return self._evaluated.modules[path]
+        # The other process has searched it, or the search did not know the keys.
+        module = self._evaluated.project.read(path)
+        return module, [*places_of(module, self._evaluated.evaluator, {})] if module else []
 
 
 def _text(path: str) -> str | None:

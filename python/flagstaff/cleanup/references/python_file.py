@@ -40,6 +40,7 @@ class InModule:
     references: list[Reference] = field(default_factory=list)
     wrappers: dict[WrapperId, tuple[Function, ...]] = field(default_factory=dict)
     exports: set[Export] = field(default_factory=set)
+    places: list[Place] = field(default_factory=list)
 
 
 def in_module(
@@ -48,7 +49,8 @@ def in_module(
     """Returns what is in a module. With `only_wrappers`, only the calls of these functions."""
     found = InModule()
     seen = set()
-    for place in places_of(module, evaluator, wrappers, only_wrappers=only_wrappers):
+    found.places = [*places_of(module, evaluator, wrappers, only_wrappers=only_wrappers)]
+    for place in found.places:
         for reference in _references(place, module, evaluator, found):
             if reference not in seen:
                 seen.add(reference)

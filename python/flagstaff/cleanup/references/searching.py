@@ -38,13 +38,20 @@ def search(
 
 
 def search_files(
-    files: Sequence[str], progress: Progress = lambda _count: None, processes: int | None = None
+    files: Sequence[str],
+    progress: Progress = lambda _count: None,
+    processes: int | None = None,
+    patched: Collection[str] = (),
 ) -> Share:
-    """Returns what is in these files. Calls `progress` with twice the number of files in all."""
+    """Returns what is in these files. Calls `progress` with twice the number of files in all.
+
+    Keeps what a patch of the flags with the keys in `patched` needs.
+    """
     if processes is None:
         processes = 2 if len(files) >= _FILES_FOR_TWO else 1
-    with _without_garbage_collection():
-        found = search_in_two(files, progress) if processes > 1 else _search_in_one(files, progress)
+    with without_garbage_collection():
+        search = search_in_two if processes > 1 else _search_in_one
+        found = search(files, progress, patched)
     found.references = sorted(
         dict.fromkeys(found.references), key=lambda one: (one.path, one.line, one.column)
     )
@@ -63,12 +70,14 @@ def with_candidates(references: Iterable[Reference], keys: Collection[str]) -> l
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Pauses the collector, which would look at each of the many nodes again and again."""
+def without_garbage_collection() -> Iterator[None]:
+    """Pauses the collector, which would look at each of the many nodes again and again.
+
+    Hides the warnings of Python about odd strings in the code that is read.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        # Python warns of odd strings in the code that is read.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -77,13 +86,14 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _search_in_one(files: Sequence[str], progress: Progress) -> Share:
-    worker = Worker(files, files)
+def _search_in_one(files: Sequence[str], progress: Progress, patched: Collection[str]) -> Share:
+    worker = Worker(files, files, patched)
     found = worker.first(progress)
     more = worker.second(found, progress)
     wrappers = found.added_by(more)
     found.add(more)
     found.add(worker.third(wrappers))
+    found.evaluated = worker.evaluated
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -12,7 +12,7 @@ from flagstaff.cleanup.references.functions import BY_NAME
 from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import key_of, last_name
 from flagstaff.cleanup.references.parsing import Module
-from flagstaff.cleanup.references.places import Place, Wrappers, places_of
+from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import Name
 
@@ -69,17 +69,17 @@ def _is_in(name: str, scope: Scope) -> bool:
 
 def targets_in(
     module: Module,
+    places: Iterable[Place],
     evaluator: Evaluator,
-    wrappers: Wrappers,
     results: Mapping[str, bool],
     overridden: Collection[str] = (),
 ) -> Targets:
-    """Returns the places of the flags that have a result. Calls of wrappers are not among them.
+    """Returns those places of a module whose flags have a result, but no calls of wrappers.
 
     Overrides of the keys in `overridden` are not among them either.
     """
     found = Targets(evaluator=evaluator)
-    for target in _targets(module, evaluator, wrappers, results):
+    for target in _targets(places, evaluator, results):
         place = target.place
         if place.kind == Kind.TEST and not target.keys.isdisjoint(overridden):
             continue
@@ -114,9 +114,9 @@ def override(node: cst.CSTNode, place: Place) -> bool | None:
 
 
 def _targets(
-    module: Module, evaluator: Evaluator, wrappers: Wrappers, results: Mapping[str, bool]
+    places: Iterable[Place], evaluator: Evaluator, results: Mapping[str, bool]
 ) -> Iterator[Target]:
-    for place in places_of(module, evaluator, wrappers):
+    for place in places:
         if place.is_indirect or place.about != About.FLAG:
             continue
         keys = {key_of(value) for value in evaluator.strict.evaluate(place.key, place.scope)}

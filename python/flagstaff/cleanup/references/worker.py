@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flagstaff.cleanup.references.evaluating import Evaluator
@@ -16,8 +16,8 @@ from flagstaff.cleanup.references.files import (
 from flagstaff.cleanup.references.forced_off import forced_off
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Reference
-from flagstaff.cleanup.references.parsing import problem_of
-from flagstaff.cleanup.references.places import WrapperId, Wrappers
+from flagstaff.cleanup.references.parsing import Module, problem_of
+from flagstaff.cleanup.references.places import Place, WrapperId, Wrappers
 from flagstaff.cleanup.references.prefilter import (
     KEY_WORDS,
     Export,
@@ -38,6 +38,16 @@ _STEP = 100
 
 
 @dataclass
+class Evaluated:
+    """What a patch takes from the search: what it has read, and the places that it has found."""
+
+    project: Project
+    evaluator: Evaluator
+    #: The modules that name a key of the patch, with their places, by path.
+    modules: dict[str, tuple[Module, list[Place]]] = field(default_factory=dict)
+
+
+@dataclass
 class Share:
     """What one pass over some of the files has found."""
 
@@ -47,6 +57,8 @@ class Share:
     setup: Setup = field(default_factory=Setup)
     #: Files that are not valid Python, or that cannot be read, and why.
     unreadable: dict[str, str] = field(default_factory=dict)
+    #: What a patch needs. Set at the end of a search, and only in this process.
+    evaluated: Evaluated = field(init=False, repr=False, compare=False)
 
     def add(self, other: Share | InModule) -> None:
         """Adds what another pass has found."""
@@ -71,10 +83,14 @@ class Worker:
     finds the calls of functions that pass on a key to one of these functions.
     """
 
-    def __init__(self, files: Sequence[str], share: Sequence[str]) -> None:
+    def __init__(
+        self, files: Sequence[str], share: Sequence[str], patched: Collection[str] = ()
+    ) -> None:
         self._project = Project(files)
         self._evaluator = Evaluator(self._project)
+        self.evaluated = Evaluated(self._project, self._evaluator)
         self._share = share
+        self._patched = frozenset(patched)
         self._searched: set[str] = set()
 
     def first(self, progress: Progress) -> Share:
@@ -138,10 +154,14 @@ class Worker:
         again: bool = False,
     ) -> None:
         module = self._project.read(path)
-        if module is not None:
-            found.add(in_module(module, self._evaluator, wrappers, only_wrappers=again))
-        else:
+        if module is None:
             found.unreadable[path] = self._project.problems[path]
+            return
+        of_module = in_module(module, self._evaluator, wrappers, only_wrappers=again)
+        found.add(of_module)
+        # Other trees are not kept: they take much memory.
+        if not again and any(one.key in self._patched for one in of_module.references):
+            self.evaluated.modules[path] = module, of_module.places
 
     def _paths(self, progress: Progress, *, python: bool) -> Iterator[str]:
         done = 0

@@ -12,6 +12,8 @@ import pytest
 
 from flagstaff.cleanup.references import search
 from flagstaff.cleanup.references.files import searched_files
+from flagstaff.cleanup.references.parsing import Module, parse
+from flagstaff.cleanup.references.patching import patch
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.searching import search_files
 from tests.support.references import patched, write_project
@@ -53,9 +55,28 @@ def test_two_processes_find_the_same_as_one(tmp_path: Path) -> None:
     paths = searched_files([tmp_path])
     done: list[int] = []
     two = search_files(paths, done.append, processes=2)
-    assert two.references == search_files(paths, processes=1).references
+    one = search_files(paths, processes=1, patched=["key_0", "key_1"])
+    assert two.references == one.references
     assert len(two.references) == 21
     assert sum(done) >= 2 * len(paths)
+    results = {"key_0": True, "key_1": True}
+    made = patch(two, two.references, results)
+    assert made == patch(one, one.references, results)
+    assert made.text.count("+++") == 2
+
+
+def test_patch_parses_no_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def count(path: str, module: str) -> Module:
+        parsed.append(path)
+        return parse(path, module)
+
+    monkeypatch.setattr("flagstaff.cleanup.references.project.parse", count)
+    # More than the search keeps of files without the flag.
+    monkeypatch.setattr("flagstaff.cleanup.references.project._MAX_KEPT_BYTES", 0)
+    assert patched(tmp_path, {"one.py": CALL, "two.py": CALL}, a=True).text.count("+++") == 2
+    assert len(parsed) == 2
 
 
 @pytest.mark.parametrize(
