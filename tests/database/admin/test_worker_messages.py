@@ -179,7 +179,7 @@ def test_message_names_a_worker_that_has_the_change(
     operator: Client, flag: FeatureFlag, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This process evaluates in the transaction of a test by queries, and lists no workers then.
-    monkeypatch.setattr("flagstaff._workers.wait._is_direct", lambda _connection: False)
+    monkeypatch.setattr("flagstaff._workers.wait._is_direct", lambda: False)
     FeatureFlag.objects.update(rollout_percent=100)
     process.sees(["flag_enabled", "new_checkout"], True, within=5.0)
     [message] = messages_of(kill(operator, flag))
