@@ -30,8 +30,6 @@ from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
 
-__all__ = ["SNOOZE", "STALE"]
-
 _NEXT = "Remove it from the code: manage.py flags references {key}"
 _ADVICE = (
     "remove each from the code (manage.py flags references KEY), or, if you still need it, "

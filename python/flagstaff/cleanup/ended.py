@@ -11,8 +11,6 @@ from django.utils.translation import gettext as _
 from flagstaff._extensions import EndedKey, optional_apps
 from flagstaff._text.times import aware, local_time
 
-__all__ = ["ended_keys", "ended_record", "ended_text", "is_older"]
-
 
 def ended_keys() -> list[EndedKey]:
     """Returns such keys of all apps, the oldest first. Makes a query for each app that has some."""

@@ -2,26 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connections
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import uncached
 from flagstaff._text.times import aware
 from flagstaff.cleanup import past
-from flagstaff.cleanup.flag_rows import FlagRow, Selection, read_flags
+from flagstaff.cleanup.constant import Constant, constant_since
+from flagstaff.cleanup.flag_rows import FlagRow, OptionalColumns, Selection, read_flags
 from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.periods import Periods, periods_of
+from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
 from flagstaff.cleanup.signals import Facts
 from flagstaff.cleanup.usage import evaluations_of
 from flagstaff.conf import conf
 
-__all__ = ["facts_of_flags"]
+# Of most flags, the newest change began the period.
+_NEWEST = 1
+
+
+@dataclass(frozen=True)
+class Periods:
+    """What the history says about flags, by their primary keys."""
+
+    constant: Mapping[str, Constant] = field(default_factory=dict)
+    #: When flags were created or got their keys; only flags of which it was asked.
+    keys_since: Mapping[str, datetime] = field(default_factory=dict)
+
+
+def periods_of(
+    flags: Sequence[FlagRow],
+    unused: Collection[str],
+    since: datetime,
+    planned: Collection[str] | None = None,
+) -> Periods:
+    """Returns the periods of flags. Makes up to three queries, however long the history is.
+
+    `unused` are the primary keys of flags that were not evaluated since a time: a new key explains
+    that. `planned` are those of flags that an app is about to change, if they are known.
+    """
+    # Of most flags that were created since, the row itself says so.
+    wanted = [_wanted(flag, is_unused=flag.pk in unused) for flag in flags]
+    wanted = [one for one in wanted if one.is_constant or one.is_unused]
+    if not wanted:
+        return Periods()
+    past = read_past(wanted, since, newest=_NEWEST)
+    constant = [flag for flag in flags if flag.result is not None]
+    found, undecided = _periods([flag for flag in constant if flag.pk in past.changes], past)
+    undecided += [flag for flag in constant if flag.pk not in past.changes]
+    if undecided:
+        whole = read_past([_wanted(flag) for flag in undecided], since, newest=None)
+        found |= _periods(undecided, whole)[0]
+    return Periods(_without_plans(found, planned), past.keys_since)
+
+
+def _wanted(flag: FlagRow, *, is_unused: bool = False) -> WantedPast:
+    return WantedPast(flag.pk, flag.result is not None, flag.result is False, is_unused)
+
+
+def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant], list[FlagRow]]:
+    """Returns the periods, and the flags whose period may have begun in changes not yet read."""
+    # Looked up only if a flag has no entry.
+    has_bound = all(flag.pk in past.changes for flag in flags)
+    bound = None if has_bound else history_since()
+    found, undecided = {}, []
+    for flag in flags:
+        period = constant_since(
+            flag.configuration,
+            flag.allowed,
+            past.changes.get(flag.pk, ()),
+            unchanged_since=_unchanged_since(flag.columns, bound),
+        )
+        if period is not None:
+            found[flag.pk] = period
+            if not period.is_exact:
+                undecided.append(flag)
+    return found, undecided
+
+
+def _unchanged_since(columns: OptionalColumns, history: datetime | None) -> datetime | None:
+    """Since when a flag without an entry has not changed: its changes would have left one."""
+    if history is None:
+        return None
+    times = (history, columns.created_at, columns.changed_at)
+    return max(one for one in times if one is not None)
+
+
+def _without_plans(
+    found: dict[str, Constant], planned: Collection[str] | None
+) -> dict[str, Constant]:
+    """Returns the periods of flags that no app is about to change."""
+    if planned is None:
+        planned = {pk for app in optional_apps() for pk in app.planned_flags()} if found else set()
+    return {pk: period for pk, period in found.items() if pk not in planned}
+
 
 _TABLES = ("change_table", "usage_table", "worker_table")
 

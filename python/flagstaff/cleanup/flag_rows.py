@@ -1,9 +1,10 @@
-"""The rows of flags, as the signals need them."""
+"""The rows of flags, as the signals need them, also of models that lack columns."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,48 @@ from django.db.models import Count, Q
 from flagstaff._engine import forced_off
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import all_rows
-from flagstaff.cleanup.columns import OptionalColumns, optional_columns
+from flagstaff._text.times import aware
+from flagstaff.cleanup.constant import Configuration, constant_result
 from flagstaff.cleanup.past import configuration_of
-from flagstaff.cleanup.results import Configuration, constant_result
 from flagstaff.conf import conf
 
-__all__ = ["ALL_FLAGS", "CountedRow", "FlagRow", "Selection", "read_flags"]
+
+@dataclass(frozen=True)
+class OptionalColumns:
+    """Their values. A column that the model lacks is empty."""
+
+    owner: str
+    tags: tuple[str, ...]
+    review_on: date | None
+    kind: str
+    client_side: bool
+    created_at: datetime | None
+    changed_at: datetime | None
+
+
+def optional_columns(flag: Any) -> OptionalColumns:
+    """Returns the columns of a flag. Another column of one of these names is ignored."""
+    # Not getattr: a project's own relation of such a name would be a query for each flag.
+    stored = vars(flag)
+    owner, tags, kind = stored.get("owner"), stored.get("tags"), stored.get("kind")
+    return OptionalColumns(
+        owner=owner if isinstance(owner, str) else "",
+        tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
+        review_on=_date(stored.get("review_on")),
+        kind=kind if isinstance(kind, str) else "",
+        client_side=stored.get("client_side") is True,
+        created_at=_time(stored.get("created_at")),
+        changed_at=_time(stored.get("changed_at")),
+    )
+
+
+def _date(value: object) -> date | None:
+    return value if isinstance(value, date) and not isinstance(value, datetime) else None
+
+
+def _time(value: object) -> datetime | None:
+    return aware(value) if isinstance(value, datetime) else None
+
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"

@@ -14,23 +14,12 @@ from flagstaff._tables.model_fields import column_of, rules_field
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._text.json_text import read_json
 from flagstaff._text.times import aware
-from flagstaff.cleanup.constant import AllowedUsersChange, RowChange
-from flagstaff.cleanup.results import Configuration
+from flagstaff.cleanup.constant import AllowedUsersChange, Configuration, RowChange
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, require_history, require_triggers
 from flagstaff.models import Change
-
-__all__ = [
-    "Past",
-    "PastChange",
-    "WantedPast",
-    "configuration_of",
-    "history_problem",
-    "history_since",
-    "read_past",
-]
 
 PastChange = RowChange | AllowedUsersChange
 

@@ -9,8 +9,6 @@ from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.cleanup.texts import date_of, finding_text
 from flagstaff.cli.support.cells import Column, Record
 
-__all__ = ["COLUMNS", "SNOOZED", "flag_document", "flag_record", "unknown_records"]
-
 COLUMNS = (
     Column("key"),
     Column("signals"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,6 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.counted import counted
 from flagstaff._text.lists import join_some
-from flagstaff.cleanup.progress import progress_bar
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.support.output import Output
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from flagstaff.cleanup.references import Reference
     from flagstaff.cleanup.references.worker import Share
 
-__all__ = ["REFERENCES"]
 
 _MISSING = 'LibCST is not installed; run: pip install "django-flagstaff[cleanup]"'
 _RESULTS = {"on": True, "off": False}
@@ -291,3 +291,32 @@ REFERENCES = Verb(
     run=_run,
     topic=Topic.UPKEEP,
 )
+
+
+_WIDTH = 30
+
+
+@contextmanager
+def progress_bar(total: int, *, hidden: bool = False) -> Iterator[Callable[[int], None]]:
+    """Yields a function to call with the number of things done since its last call.
+
+    The bar is removed at the end.
+    """
+    stream = sys.stderr
+    if hidden or total == 0 or stream is None or not stream.isatty():
+        yield lambda _count: None
+        return
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done = min(done + count, total)
+        filled = _WIDTH * done // total
+        stream.write(f"\r[{'#' * filled}{'.' * (_WIDTH - filled)}] {100 * done // total:3} %")
+        stream.flush()
+
+    try:
+        yield advance
+    finally:
+        stream.write(f"\r{' ' * (_WIDTH + 8)}\r")
+        stream.flush()

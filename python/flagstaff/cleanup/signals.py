@@ -8,8 +8,6 @@ from enum import Enum
 
 from flagstaff.cleanup.constant import Constant
 
-__all__ = ["Assessment", "Facts", "Finding", "Signal", "Unknown", "assess"]
-
 #: Flags of these kinds are meant to stay.
 _PERMANENT = ("ops", "permission")
 

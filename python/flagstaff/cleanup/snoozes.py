@@ -13,8 +13,6 @@ from flagstaff.cleanup.models import Snooze
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["end_snooze", "snooze"]
-
 
 def snooze(key: str, until: date) -> Snooze:
     """Snoozes a flag until a date, on which it can be stale again. Replaces an earlier snooze.

@@ -11,8 +11,6 @@ from flagstaff.cleanup.signals import Assessment, assess
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
 
-__all__ = ["assess_flags", "stale_flags"]
-
 
 def stale_flags(days: int | None = None) -> list[Assessment]:
     """Returns the flags that are stale, by key, without those that are snoozed.

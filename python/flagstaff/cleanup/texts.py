@@ -15,8 +15,6 @@ from flagstaff._text.times import local_time
 from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.history.describe import and_more
 
-__all__ = ["SIGNAL_LABELS", "date_of", "finding_text", "unknown_texts"]
-
 #: The names of the signals for a person.
 SIGNAL_LABELS = {
     Signal.CONSTANT: gettext_lazy("constant"),

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, rollouts
-from flagstaff.cleanup.columns import optional_columns
+from flagstaff.cleanup.flag_rows import optional_columns
 from flagstaff.cleanup.signals import Signal
 from flagstaff.cleanup.stale import assess_flags, stale_flags
 from flagstaff.history import prune

@@ -6,8 +6,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from flagstaff.cleanup.constant import AllowedUsersChange, Constant, RowChange, constant_since
-from flagstaff.cleanup.results import Configuration, constant_result
+from flagstaff.cleanup.constant import (
+    AllowedUsersChange,
+    Configuration,
+    Constant,
+    RowChange,
+    constant_result,
+    constant_since,
+)
 
 Change = RowChange | AllowedUsersChange
 

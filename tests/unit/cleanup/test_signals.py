@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flagstaff.cleanup.constant import Constant
-from flagstaff.cleanup.coverage import Coverage, problem_of_coverage
 from flagstaff.cleanup.signals import Assessment, Facts, Finding, Signal, Unknown, assess
+from flagstaff.cleanup.usage import Coverage, problem_of_coverage
 from tests.support.translations import german
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)

@@ -10,8 +10,6 @@ from flagstaff.cleanup.references.naming import is_request
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import ANY, Bound, Items, Name, Object, Text, Value, Values
 
-__all__ = ["attribute", "item", "subscript", "subscript_index"]
-
 
 def attribute(node: cst.Attribute, scope: Scope, lookups: Lookups) -> Values:
     """Returns what `x.name` may be."""

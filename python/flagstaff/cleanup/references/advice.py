@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from flagstaff.cleanup.references.model import About, Kind, Reference
 
-__all__ = ["advice"]
-
 _BY_KIND: dict[Kind, tuple[str, str]] = {
     Kind.EVALUATION: (
         "replace it with True, and keep only the code for users with the flag",

@@ -7,8 +7,6 @@ from typing import TypeVar
 
 import libcst as cst
 
-__all__ = ["changes_function", "spliced", "without_dead_code", "without_lines"]
-
 _Lines = TypeVar("_Lines", cst.IndentedBlock, cst.Module)
 _ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 # They say something about the whole function, wherever they are in it.

@@ -14,8 +14,6 @@ from flagstaff.cleanup.references.targets import Targets
 from flagstaff.cleanup.references.transforming import SmallStatement, Transformer
 from flagstaff.cleanup.references.variables import Variables
 
-__all__ = ["ResolvesBranches"]
-
 
 class ResolvesBranches(Transformer):
     """Resolves `if` statements, and the conditions of comprehensions."""

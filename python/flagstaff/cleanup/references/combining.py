@@ -6,8 +6,6 @@ import re
 
 from flagstaff.cleanup.references.values import ANY, Items, Pattern, Text, Value, Values
 
-__all__ = ["at", "elements", "holed", "union"]
-
 _PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*\d*(?:\.\d+)?[sdr]|\{[^{}]*\}")
 
 

@@ -14,8 +14,6 @@ from flagstaff.cleanup.references.scopes import Assigned, Scope, is_same
 from flagstaff.cleanup.references.uses import Uses
 from flagstaff.cleanup.references.values import Bound, Items, Name, Text, Value, Values, class_of
 
-__all__ = ["Constancy", "is_enumeration"]
-
 # Their instances get attributes by position.
 _RECORDS = frozenset(
     {"NamedTuple", "attrib", "attrs", "dataclass", "define", "frozen", "mutable", "s"}
@@ -48,20 +46,8 @@ class Constancy:
     def __init__(self, project: Project, classes: Classes) -> None:
         self._project = project
         self._classes = classes
-        self._uses = Uses(project)
+        self.uses = Uses(project)
         self._known: dict[tuple[str, str, str, bool], bool] = {}
-
-    def is_assigned(self, name: str) -> bool:
-        """Returns True if code sets an attribute with this name, whatever has it."""
-        return self._uses.is_assigned(name)
-
-    def is_stored(self, name: str) -> bool:
-        """Returns True if a statement sets an attribute with this name, whatever has it."""
-        return self._uses.is_stored(name)
-
-    def is_property(self, name: str) -> bool:
-        """Returns True if a class of the project has a property with this name."""
-        return self._uses.is_property(name)
 
     def is_settled(self, name: str, values: Values, scope: Scope) -> bool:
         """Returns False if code may change what the name is bound to, or its elements."""
@@ -82,12 +68,12 @@ class Constancy:
 
     def _may_set(self, name: str, scope: Scope) -> bool:
         if scope.kind == "function":
-            return self._uses.may_delete(name, scope.root.path)
+            return self.uses.may_delete(name, scope.root.path)
         if scope.kind == "class":
             # Its attributes are checked where the class is known.
             return False
         root = scope.root
-        return self._may_star(name, root) or self._uses.may_set(name, root.path, root.module)
+        return self._may_star(name, root) or self.uses.may_set(name, root.path, root.module)
 
     def _may_star(self, name: str, module: Scope) -> bool:
         """Whether a star import may bind the name again."""
@@ -104,10 +90,10 @@ class Constancy:
         if any(_has_mutable_items(one) for one in values if isinstance(one, Items)):
             return False
         if scope.kind == "function":
-            return not self._uses.may_change_local(name, scope.root.path)
+            return not self.uses.may_change_local(name, scope.root.path)
         is_module = scope.kind == "module"
         owner = (scope.module if is_module else scope.name).rpartition(".")[2]
-        return not self._uses.may_change_items(name, owner, is_module=is_module)
+        return not self.uses.may_change_items(name, owner, is_module=is_module)
 
     def _is_constant(self, scope: Scope, name: str, *, is_instance: bool) -> bool:
         own = list(family(scope, self._classes))
@@ -121,7 +107,7 @@ class Constancy:
         if any(name in one.bindings and (one.root.path, one.name) not in known for one in others):
             return False
         every = [*own, *others]
-        return not self._uses.may_set_attribute(
+        return not self.uses.may_set_attribute(
             name,
             {one.name.rpartition(".")[2] for one in every},
             {one.root.path for one in every},
@@ -132,7 +118,7 @@ class Constancy:
         """Whether a decorator, a metaclass or a method decides what the attributes are."""
         if any(hook in scope.bindings for hook in _HOOKS):
             return True
-        if _has_objects(scope) and self._uses.has_class_hooks():
+        if _has_objects(scope) and self.uses.has_class_hooks():
             return True
         outside = scope.parent or scope
         makers = [getattr(one, "func", one) for one in scope.decorators]

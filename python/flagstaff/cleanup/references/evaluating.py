@@ -12,11 +12,19 @@ from flagstaff.cleanup.references.combining import at, elements, union
 from flagstaff.cleanup.references.constancy import Constancy, is_enumeration
 from flagstaff.cleanup.references.functions import is_public
 from flagstaff.cleanup.references.literals import items, text
-from flagstaff.cleanup.references.naming import public_name
-from flagstaff.cleanup.references.parameters import parameter
+from flagstaff.cleanup.references.naming import is_request_name, is_test, last_name, public_name
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.returning import returned
-from flagstaff.cleanup.references.scopes import Assigned, Binding, Imported, Scope, find, is_same
+from flagstaff.cleanup.references.scopes import (
+    Assigned,
+    Binding,
+    FunctionScope,
+    Imported,
+    Scope,
+    find,
+    is_same,
+)
+from flagstaff.cleanup.references.uses import Uses
 from flagstaff.cleanup.references.values import (
     ANY,
     MAX_VALUES,
@@ -24,12 +32,11 @@ from flagstaff.cleanup.references.values import (
     Items,
     Name,
     Object,
+    Parameter,
     Value,
     Values,
     class_of,
 )
-
-__all__ = ["Evaluator"]
 
 _MAX_DEPTH = 40
 _SETTINGS = "django.conf.settings"
@@ -56,6 +63,11 @@ class Evaluator:
     def strict(self) -> Evaluator:
         """A strict one for the same project, which is slower."""
         return Evaluator(self._project, self)
+
+    @property
+    def uses(self) -> Uses:
+        """How code of the project uses names."""
+        return self._constancy.uses
 
     def evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:
         """Returns the possible values of an expression."""
@@ -99,18 +111,6 @@ class Evaluator:
     def is_constant(self, owner: Bound, name: str) -> bool:
         """Returns False if a strict evaluation does not know an attribute."""
         return not self.is_strict or self._constancy.is_constant(owner, name)
-
-    def is_assigned(self, name: str) -> bool:
-        """Returns True if code sets an attribute with this name, whatever has it."""
-        return self._constancy.is_assigned(name)
-
-    def is_stored(self, name: str) -> bool:
-        """Returns True if a statement sets an attribute with this name, whatever has it."""
-        return self._constancy.is_stored(name)
-
-    def is_property(self, name: str) -> bool:
-        """Returns True if a class of the project has a property with this name."""
-        return self._constancy.is_property(name)
 
     def is_enumeration(self, scope: Scope) -> bool:
         """Returns True for a class that inherits from one of Python's or Django's enumerations."""
@@ -251,3 +251,39 @@ class Evaluator:
         if module.partition(".")[0] in ("flagstaff", "pytest", "django"):
             return (Name(public_name(f"{module}.{name}")),)
         return ()
+
+
+_REQUESTS = ("HttpRequest", "Request", "WSGIRequest", "ASGIRequest", "AsyncRequest")
+_FIXTURE = "flags"
+
+
+def parameter(name: str, scope: Scope, project: Project) -> Values:  # noqa: PLR0911
+    """Returns what a parameter is, by its name and its annotation."""
+    if not isinstance(scope, FunctionScope):
+        return ANY
+    if name == scope.receiver and scope.parent is not None:
+        return (Bound(scope.parent, is_instance=not scope.is_class_method),)
+    annotation = scope.annotations.get(name)
+    shown = last_name(annotation) if annotation is not None else ""
+    if shown in _REQUESTS or is_request_name(name):
+        return (Object("request"),)
+    if shown == "Snapshot":
+        return (Object("snapshot"),)
+    if shown == "RequestFlags":
+        return (Object("request_flags"),)
+    if name == _FIXTURE and is_test(scope) and not _has_own_fixture(scope.root, project):
+        return (Object("fixture"),)
+    return (Parameter(scope, name),)
+
+
+def _has_own_fixture(module: Scope, project: Project) -> bool:
+    """Whether a fixture of the project hides ours, in the module or in a conftest.py."""
+    package = module.module
+    while True:
+        if _FIXTURE in module.bindings:
+            return True
+        package = package.rpartition(".")[0]
+        if not package:
+            return False
+        found = project.find(f"{package}.conftest")
+        module = found.found.module if found is not None else module

@@ -14,8 +14,6 @@ from flagstaff.cleanup.references.scopes import Scope, find
 from flagstaff.cleanup.references.targets import Targets
 from flagstaff.cleanup.references.values import Object
 
-__all__ = ["drop_inexact"]
-
 # Calls without a side effect: of Python, and of flagstaff for the owner of a method.
 _PURE = frozenset({"bool", "dict", "frozenset", "int", "len", "list", "set", "str", "tuple"})
 _REQUEST = (Object("request"),)
@@ -70,7 +68,7 @@ class _Finder(cst.CSTVisitor):
             return not (is_known or hasattr(builtins, node.value))
         if isinstance(node, cst.Attribute):
             is_of_request = evaluator.evaluate(node.value, scope) == _REQUEST
-            is_property = not is_of_request and evaluator.is_property(node.attr.value)
+            is_property = not is_of_request and evaluator.uses.is_property(node.attr.value)
             return is_property or self._may_fail(node.value, scope)
         return any(self._may_fail(one, scope) for one in node.children)
 

@@ -8,17 +8,6 @@ from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 
-__all__ = [
-    "MAX_BYTES",
-    "LimitError",
-    "has_bytes",
-    "is_configuration",
-    "is_jinja",
-    "is_python",
-    "read",
-    "searched_files",
-]
-
 _PYTHON = ".py"
 _JINJA = (".jinja", ".jinja2", ".j2")
 _SOURCES = (_PYTHON, *_JINJA, ".html", ".htm", ".txt", ".xml", ".svg", ".eml", ".mjml")

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from flagstaff.cleanup.references.model import About, Kind
 
-__all__ = ["BY_METHOD", "BY_NAME", "MODELS", "PUBLIC_MODULES", "RESULTS", "Function", "is_public"]
-
 
 @dataclass(frozen=True)
 class Function:

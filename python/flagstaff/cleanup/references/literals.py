@@ -11,8 +11,6 @@ from flagstaff.cleanup.references.lookups import Lookups
 from flagstaff.cleanup.references.scopes import Assigned, Scope, find
 from flagstaff.cleanup.references.values import ANY, Items, Text, Values, class_of, glued
 
-__all__ = ["is_member", "items", "text"]
-
 
 def text(node: cst.BaseExpression, scope: Scope, lookups: Lookups) -> Values:
     """Returns what strings and their combinations may be."""

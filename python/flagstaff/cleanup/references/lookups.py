@@ -9,8 +9,6 @@ import libcst as cst
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import Bound, Values
 
-__all__ = ["Lookups"]
-
 
 class Lookups(Protocol):
     """The evaluation of expressions and names, as its parts see it."""

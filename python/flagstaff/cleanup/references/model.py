@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["About", "Kind", "Reference"]
-
 
 class Kind(str, Enum):
     """What the code at a place does with the key."""

@@ -10,19 +10,6 @@ from flagstaff.cleanup.references.functions import MODELS, PUBLIC_MODULES
 from flagstaff.cleanup.references.scopes import FunctionScope
 from flagstaff.cleanup.references.values import Items, Text, Value
 
-__all__ = [
-    "dotted",
-    "imported_module",
-    "is_request",
-    "is_request_name",
-    "is_test",
-    "is_test_file",
-    "key_of",
-    "last_name",
-    "model_of",
-    "public_name",
-]
-
 _REQUEST = re.compile(r"(?:.*_)?req(?:uest)?")
 
 

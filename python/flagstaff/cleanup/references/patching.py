@@ -8,6 +8,7 @@ from difflib import unified_diff
 from typing import TypeAlias
 
 from flagstaff.cleanup.references.files import LimitError, is_jinja, is_python, read
+from flagstaff.cleanup.references.imports import Unused
 from flagstaff.cleanup.references.model import About, Kind, Reference
 from flagstaff.cleanup.references.naming import is_test_file
 from flagstaff.cleanup.references.parsing import Module, problem_of
@@ -16,10 +17,7 @@ from flagstaff.cleanup.references.rewriting import rewritten
 from flagstaff.cleanup.references.searching import without_garbage_collection
 from flagstaff.cleanup.references.targets import targets_in
 from flagstaff.cleanup.references.template_rewriting import rewritten_template
-from flagstaff.cleanup.references.unused import Unused
 from flagstaff.cleanup.references.worker import Evaluated, Share
-
-__all__ = ["Patch", "patch"]
 
 #: The line, the column and the key of a place.
 _Done: TypeAlias = tuple[int, int, str]

@@ -1,4 +1,4 @@
-"""The places of a module that take a key: calls, subscripts, and attributes of views."""
+"""The places of a module that take a key: calls, commands, subscripts, attributes of views."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from dataclasses import dataclass
 import libcst as cst
 
 from flagstaff.cleanup.references.accessing import subscript_index
-from flagstaff.cleanup.references.calling import called_function
-from flagstaff.cleanup.references.commands import command_keys
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
 from flagstaff.cleanup.references.model import About, Kind
-from flagstaff.cleanup.references.naming import model_of
+from flagstaff.cleanup.references.naming import last_name, model_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Scope
-from flagstaff.cleanup.references.values import Bound, Name, Object, Value, class_of
-
-__all__ = ["Place", "WrapperId", "Wrappers", "places_of", "wrapper_id"]
+from flagstaff.cleanup.references.values import (
+    Bound,
+    Items,
+    Name,
+    Object,
+    Text,
+    Value,
+    Values,
+    class_of,
+)
 
 _MIXIN = "flagstaff.mixins.FlagRequiredMixin"
 _MIXIN_KEY = "flag_key"
@@ -209,3 +214,101 @@ def _elements(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
 
 def _is_key(arg: cst.Arg) -> bool:
     return arg.keyword is not None and arg.keyword.value.partition("__")[0] == "key"
+
+
+_PARTIALS = ("functools.partial",)
+
+
+@dataclass(frozen=True)
+class Called:
+    """A function, and the arguments that it gets."""
+
+    name: str
+    functions: Values
+    args: list[cst.Arg]
+    #: Another function calls it, such as `partial` or `map`.
+    is_passed: bool = False
+
+
+def called_function(node: cst.Call, scope: Scope, evaluator: Evaluator) -> Called:
+    """Returns the function that gets the arguments of a call."""
+    functions = evaluator.evaluate(node.func, scope)
+    args = list(node.args)
+    is_partial = any(isinstance(one, Name) and one.name in _PARTIALS for one in functions)
+    if is_partial and args:
+        # The bound arguments of `partial(flag_enabled, "key")`.
+        return _passed(args[0], args[1:], scope, evaluator)
+    if isinstance(node.func, cst.Call) and node.func.args:
+        # `sync_to_async(flag_enabled)("key")`.
+        inner = node.func.args[0]
+        if _is_ours(inner, scope, evaluator):
+            return _passed(inner, args, scope, evaluator)
+    for index, arg in enumerate(args[:-1], start=1):
+        # `map(flag_enabled, KEYS)`, `executor.submit(flag_enabled, "key")`.
+        if _is_ours(arg, scope, evaluator):
+            others = [_each(one, scope, evaluator) for one in args[index:]]
+            return _passed(arg, others, scope, evaluator)
+    return Called(last_name(node.func), functions, args)
+
+
+def _passed(arg: cst.Arg, args: list[cst.Arg], scope: Scope, evaluator: Evaluator) -> Called:
+    functions = evaluator.evaluate(arg.value, scope)
+    return Called(last_name(arg.value), functions, args, is_passed=True)
+
+
+def _is_ours(arg: cst.Arg, scope: Scope, evaluator: Evaluator) -> bool:
+    """Whether an argument is a function of flagstaff that evaluates a key."""
+    if arg.star or not isinstance(arg.value, cst.Name | cst.Attribute):
+        return False
+    return any(
+        isinstance(one, Name) and one.name in BY_NAME and BY_NAME[one.name].kind == Kind.EVALUATION
+        for one in evaluator.evaluate(arg.value, scope)
+    )
+
+
+def _each(arg: cst.Arg, scope: Scope, evaluator: Evaluator) -> cst.Arg:
+    """Returns an argument that stands for each element of a collection; others as they are."""
+    values = evaluator.evaluate(arg.value, scope)
+    if not any(isinstance(one, Items) and one.keys is None for one in values):
+        return arg
+    index = cst.SubscriptElement(cst.Index(cst.Name("_")))
+    return arg.with_changes(value=cst.Subscript(arg.value, [index]))
+
+
+_COMMANDS = ("django.core.management.call_command", "call_command")
+# Verbs of `manage.py flags` with several keys of flags, and those that begin with one.
+_MANY = frozenset({"delete", "export", "history", "kill", "off", "on", "references", "show"})
+_ONE = frozenset(
+    {"allow", "create", "explain", "impact", "plan", "restore", "rollout", "set-rules", "snooze"}
+    | {"test", "undo", "update", "usage"}
+)
+#: The command and its verb.
+_BEFORE = 2
+
+
+def command_keys(
+    node: cst.Call, scope: Scope, evaluator: Evaluator
+) -> Iterator[cst.BaseExpression]:
+    """Yields the expressions of the keys of flags that a call passes to `manage.py flags`."""
+    positional = [one.value for one in node.args if one.keyword is None and not one.star]
+    if len(positional) <= _BEFORE or not _is_command(node, scope, evaluator):
+        return
+    command, verbs = (evaluator.evaluate(one, scope) for one in positional[:_BEFORE])
+    if command != (Text("flags"),):
+        return
+    verb = {one.text for one in verbs if isinstance(one, Text)}
+    if verb & _MANY:
+        yield from (one for one in positional[_BEFORE:] if not _is_option(one))
+    elif verb & _ONE:
+        yield positional[_BEFORE]
+
+
+def _is_command(node: cst.Call, scope: Scope, evaluator: Evaluator) -> bool:
+    return any(
+        isinstance(one, Name) and one.name in _COMMANDS
+        for one in evaluator.evaluate(node.func, scope)
+    )
+
+
+def _is_option(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.SimpleString) and node.raw_value.startswith("-")

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["KEY_WORDS", "Export", "may_have_keys", "may_use", "template_may_have_keys"]
-
 #: Each file with a key has one of them.
 KEY_WORDS = (b"flag", b"FLAGSTAFF", b"variant", b"get_value", b"{% value")
 # Plain texts and patterns that begin with one: Python finds these ten times faster than others.

@@ -10,8 +10,6 @@ from pathlib import Path
 from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read
 from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
 
-__all__ = ["Project", "is_external", "module_name"]
-
 # Their names are known without their code, which the searched files may contain.
 _OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
 # The sum of the files whose trees are kept: a tree takes some 60 times the memory of its file. One

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import libcst as cst
 
-from flagstaff.cleanup.references.embedded import in_strings
+from flagstaff.cleanup.references.combining import at, elements
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_NAME, Function
 from flagstaff.cleanup.references.model import Kind, Reference
-from flagstaff.cleanup.references.naming import key_of
-from flagstaff.cleanup.references.parametrized import parametrized
+from flagstaff.cleanup.references.naming import key_of, last_name
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import (
     Place,
@@ -21,16 +20,19 @@ from flagstaff.cleanup.references.places import (
     places_of,
     wrapper_id,
 )
-from flagstaff.cleanup.references.prefilter import Export, may_have_keys
+from flagstaff.cleanup.references.prefilter import Export, may_have_keys, template_may_have_keys
+from flagstaff.cleanup.references.scopes import Scope
+from flagstaff.cleanup.references.templates import Setup, in_template
 from flagstaff.cleanup.references.values import (
+    Items,
     Name,
     Object,
     Parameter,
     Pattern,
+    Text,
     Value,
+    Values,
 )
-
-__all__ = ["InModule", "exports_of", "in_module"]
 
 
 @dataclass
@@ -143,3 +145,98 @@ def _export(path: str, name: str) -> Export:
     parts = path.replace("\\", "/").removesuffix(".py").split("/")
     tail = parts[-2] if parts[-1] == "__init__" and len(parts) > 1 else parts[-1]
     return Export(path, tail, name)
+
+
+def in_strings(module: Module, evaluator: Evaluator) -> Iterator[Reference]:
+    """Yields the references in strings that are templates, except in docstrings."""
+    for node, scope in module.found.strings:
+        for value in evaluator.evaluate(node, scope):
+            if not isinstance(value, Text):
+                continue
+            data = value.text.encode("utf-8", "replace")
+            found = in_template("", data, Setup()) if template_may_have_keys(data) else []
+            if found:
+                line, column = module.start(node)
+                # Only a string in one piece has its lines where the file has them.
+                is_long = value.text in module.source
+                yield from (_placed(one, module, line, column, is_long=is_long) for one in found)
+
+
+def _placed(one: Reference, module: Module, line: int, column: int, *, is_long: bool) -> Reference:
+    below = one.line - 1 if is_long else 0
+    return replace(
+        one,
+        path=module.path,
+        line=line + below,
+        column=one.column if below else column + 1,
+        code=module.lines[line + below - 1].strip(),
+    )
+
+
+def parametrized(
+    test: Scope, parameter: str, evaluator: Evaluator
+) -> Iterator[tuple[cst.BaseExpression, Values]]:
+    """Yields the expressions that the marks of a test and its class pass to a parameter."""
+    for scope in filter(None, (test, test.parent)):
+        outside = scope.parent or scope
+        for decorator in scope.decorators:
+            if isinstance(decorator, cst.Call) and last_name(decorator.func) == "parametrize":
+                yield from _passed(decorator, parameter, outside, evaluator)
+
+
+def _passed(
+    mark: cst.Call, parameter: str, scope: Scope, evaluator: Evaluator
+) -> Iterator[tuple[cst.BaseExpression, Values]]:
+    names = _argument(mark, 0, "argnames")
+    values = _argument(mark, 1, "argvalues")
+    # With `indirect`, the values are for a fixture.
+    if names is None or values is None or _argument(mark, 2, "indirect") is not None:
+        return
+    parameters = _names(evaluator.evaluate(names, scope))
+    if parameter not in parameters:
+        return
+    index = parameters.index(parameter) if len(parameters) > 1 else None
+    if not isinstance(values, cst.List | cst.Tuple | cst.Set):
+        for one in elements(evaluator.evaluate(values, scope)):
+            yield values, one if index is None else at(one, index)
+        return
+    for element in values.elements:
+        node = _part(element.value, index)
+        found = evaluator.evaluate(node, scope)
+        if isinstance(element, cst.StarredElement):
+            for one in elements(found):
+                yield node, one if index is None else at(one, index)
+        elif index is not None and node is element.value:
+            yield node, at(found, index)
+        else:
+            yield node, found
+
+
+def _part(node: cst.BaseExpression, index: int | None) -> cst.BaseExpression:
+    """Returns the part of `("a", 1)` or `pytest.param("a", 1)` at a place, or the whole."""
+    if isinstance(node, cst.Call) and last_name(node.func) == "param":
+        arguments = [arg.value for arg in node.args if arg.keyword is None and not arg.star]
+    elif isinstance(node, cst.Tuple | cst.List) and index is not None:
+        arguments = [element.value for element in node.elements]
+    else:
+        return node
+    place = index or 0
+    return arguments[place] if place < len(arguments) else node
+
+
+def _argument(mark: cst.Call, place: int, name: str) -> cst.BaseExpression | None:
+    for index, arg in enumerate(mark.args):
+        is_here = index == place if arg.keyword is None else arg.keyword.value == name
+        if is_here and not arg.star:
+            return arg.value
+    return None
+
+
+def _names(values: Values) -> list[str]:
+    found: list[str] = []
+    for value in values:
+        if isinstance(value, Text):
+            found += (name.strip() for name in value.text.split(","))
+        elif isinstance(value, Items):
+            found += (one.text for part in value.values for one in part if isinstance(one, Text))
+    return found

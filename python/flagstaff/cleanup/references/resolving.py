@@ -8,8 +8,6 @@ from flagstaff.cleanup.references.model import Kind
 from flagstaff.cleanup.references.transforming import Transformer
 from flagstaff.cleanup.references.variables import evaluation_in
 
-__all__ = ["ResolvesExpressions"]
-
 
 class ResolvesExpressions(Transformer):
     """Resolves evaluations, except in assertions of tests, which are for people."""

@@ -25,8 +25,6 @@ from flagstaff.cleanup.references.values import (
     Values,
 )
 
-__all__ = ["returned"]
-
 _CONVERTERS = frozenset(
     {"str", "tuple", "list", "set", "frozenset", "sorted", "reversed", "iter", "dict"}
     | {"types.MappingProxyType", "builtins.str", "enum.unique"}

@@ -7,16 +7,6 @@ from typing import Literal, TypeAlias
 
 import libcst as cst
 
-__all__ = [
-    "Assigned",
-    "Binding",
-    "FunctionScope",
-    "Imported",
-    "Scope",
-    "find",
-    "is_same",
-]
-
 
 @dataclass(eq=False)
 class Scope:

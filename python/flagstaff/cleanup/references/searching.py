@@ -1,21 +1,23 @@
-"""The search through all files below some paths."""
+"""The search through all files below some paths, in this process or in two."""
 
 from __future__ import annotations
 
 import gc
+import os
+import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from os import PathLike
+from typing import IO, cast
 
 from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.model import Reference
-from flagstaff.cleanup.references.parallel import search_in_two
 from flagstaff.cleanup.references.worker import Progress, Share, Worker
-
-__all__ = ["search", "search_files", "with_candidates"]
 
 # A second process takes half a second to start.
 _FILES_FOR_TWO = 2_000
@@ -101,3 +103,60 @@ def _matching(pattern: str, keys: Collection[str]) -> tuple[str, ...]:
     # Only "*" is special in a pattern.
     plain = pattern.replace("[", "[[]").replace("?", "[?]")
     return tuple(sorted(key for key in keys if fnmatchcase(key, plain)))
+
+
+def search_in_two(files: Sequence[str], progress: Progress, patched: Collection[str]) -> Share:
+    """Returns what is in the files. Each process reads every second one of them."""
+    # A command of its own: a fork would inherit the threads and the connections of the project,
+    # and a spawned process would run the project's main module again.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "flagstaff.cleanup.references.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    with child:
+        try:
+            return _search(files, progress, patched, child)
+        except BaseException:
+            # The end of the block waits for the child.
+            child.kill()
+            raise
+
+
+def _search(
+    files: Sequence[str],
+    progress: Progress,
+    patched: Collection[str],
+    child: subprocess.Popen[bytes],
+) -> Share:
+    tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+    _send((files, files[1::2]), tasks)
+    worker = Worker(files, files[::2], patched)
+
+    def twice(count: int) -> None:
+        progress(2 * count)
+
+    found = worker.first(twice)
+    found.add(_receive(answers))
+    _send(found, tasks)
+    more = worker.second(found, twice)
+    more.add(_receive(answers))
+    wrappers = found.added_by(more)
+    found.add(more)
+    _send(wrappers, tasks)
+    last = worker.third(wrappers)
+    last.add(_receive(answers))
+    found.add(last)
+    found.evaluated = worker.evaluated
+    return found
+
+
+def _send(task: object, pipe: IO[bytes]) -> None:
+    pickle.dump(task, pipe)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Share:
+    found: Share = pickle.load(pipe)  # noqa: S301 (from our own child)
+    return found

@@ -16,8 +16,6 @@ from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import Name
 
-__all__ = ["MIXIN_ATTRIBUTES", "Target", "Targets", "is_fixture", "override", "targets_in"]
-
 #: What configures FlagRequiredMixin.
 MIXIN_ATTRIBUTES = frozenset({"flag_key", "flag_otherwise", "flag_context"})
 _METHOD_DECORATOR = Name("django.utils.decorators.method_decorator")
@@ -133,7 +131,7 @@ def _is_certain(place: Place, evaluator: Evaluator) -> bool:
         # A view that inherits from this one, or a URL, may need the mixin for its own flag.
         return len(place.scope.bindings[place.name]) == 1 and not (
             evaluator.is_overridden(place.scope, place.name)
-            or any(evaluator.is_assigned(name) for name in MIXIN_ATTRIBUTES)
+            or any(evaluator.uses.is_assigned(name) for name in MIXIN_ATTRIBUTES)
             or any(evaluator.is_configured(place.scope, name) for name in MIXIN_ATTRIBUTES)
         )
     return _is_of_one_kind(place, evaluator)
@@ -148,7 +146,7 @@ def _is_of_one_kind(place: Place, evaluator: Evaluator) -> bool:
     functions = evaluator.evaluate(node.func, place.scope)
     if any(isinstance(one, Name) and one.name in BY_NAME for one in functions):
         # `views.flag_enabled = …` replaces it in a module.
-        return len(functions) == 1 and not evaluator.is_stored(last_name(node.func))
+        return len(functions) == 1 and not evaluator.uses.is_stored(last_name(node.func))
     if not isinstance(node.func, cst.Attribute):
         return True
     return len(evaluator.evaluate(node.func.value, place.scope)) == 1

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Condition", "simplified"]
-
 _STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _TOKEN = re.compile(rf"{_STRING}|[\w.]+|\s+|[()\[\]{{}}]|[^\w\s()\[\]{{}}\"']+", re.DOTALL)
 # Without a side effect.

@@ -3,17 +3,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeAlias
 
-from flagstaff.cleanup.references.template_blocks import Block, blocks_in, word_of
-from flagstaff.cleanup.references.template_checking import is_still_valid
+from django.core.exceptions import ImproperlyConfigured
+from django.template import Engine, engines
+from django.template.backends.base import BaseEngine
+from django.template.backends.django import DjangoTemplates
+from django.template.base import UNKNOWN_SOURCE, Lexer, Origin, Parser
+
 from flagstaff.cleanup.references.template_conditions import Condition, simplified
 from flagstaff.cleanup.references.templates import Lines, Tag, tags_in
 
-__all__ = ["rewritten_template"]
+_OURS = ("if", "flag")
+_NEXT = ("elif", "else")
+
+
+@dataclass
+class Block:
+    """A tag with contents: its branches, which begin with a tag each, and its end."""
+
+    name: str
+    tags: list[Tag]
+    end: Tag = field(init=False)
+    is_clear: bool = True
+
+    @property
+    def nexts(self) -> list[Tag]:
+        """The tags that end the branches."""
+        return [*self.tags[1:], self.end]
+
+
+def word_of(tag: Tag) -> str:
+    """Returns the first word of a tag."""
+    return (tag.contents.split() or [""])[0]
+
+
+def blocks_in(tags: Iterable[Tag]) -> Iterator[Block]:
+    """Yields the blocks whose branches are clear, when they end."""
+    tags = [tag for tag in tags if tag.is_block]
+    words = {word_of(tag) for tag in tags}
+    opened: list[Block] = []
+    for tag in tags:
+        word = word_of(tag)
+        if word.startswith("end"):
+            block = _ended(opened, word.removeprefix("end"))
+            if block is not None and block.name in _OURS and _is_clear(block):
+                block.end = tag
+                yield block
+        elif word in _NEXT and opened:
+            opened[-1].tags.append(tag)
+        elif f"end{word}" in words:
+            opened.append(Block(word, [tag]))
+
+
+def _ended(opened: list[Block], name: str) -> Block | None:
+    if all(block.name != name for block in opened):
+        for block in opened:
+            block.is_clear = False
+        return None
+    is_clear = True
+    while (block := opened.pop()).name != name:
+        # It has no end: `{% set x = 1 %}`. What it seemed to contain belongs to the one around.
+        is_clear = is_clear and len(block.tags) == 1
+    block.is_clear = block.is_clear and is_clear
+    return block
+
+
+def _is_clear(block: Block) -> bool:
+    words = [word_of(tag) for tag in block.tags]
+    return block.is_clear and "else" not in words[1:-1]
+
 
 #: A line and a column.
 _Place: TypeAlias = tuple[int, int]
@@ -196,3 +258,72 @@ def _whole_lines(source: str, start: int, end: int) -> tuple[int, int]:
     if source[line:start].strip() or source[end:after].strip():
         return start, end
     return line, after
+
+
+# Attributes of a parser that do not depend on what it has parsed.
+_INPUT = frozenset({"command_stack", "libraries", "origin", "tokens"})
+# Deep enough for relative names such as "../base.html".
+_ORIGIN = Origin(UNKNOWN_SOURCE, template_name="a/b/c/d/e/f/page.html")
+
+
+def is_still_valid(before: str, after: str, *, is_jinja: bool) -> bool:
+    """Returns False if the old template does not compile here, or the new one does not.
+
+    Compiling it must also leave the parser of Django as before: with the same tags, filters,
+    blocks and named cycles.
+    """
+    is_valid = _is_valid_jinja if is_jinja else _is_valid_django
+    try:
+        return is_valid(before, after)
+    except Exception:  # noqa: BLE001 (code of any tag library)
+        return False
+
+
+def _is_valid_django(before: str, after: str) -> bool:
+    found = (one.engine for one in _backends() if isinstance(one, DjangoTemplates))
+    engine = next(found, None) or Engine()
+    return _parsed(before, engine) == _parsed(after, engine)
+
+
+def _parsed(source: str, engine: Engine) -> object:
+    """Returns what the parser knows after the template. Raises an error if it is not valid."""
+    tokens = Lexer(source).tokenize()
+    parser = Parser(tokens, engine.template_libraries, engine.template_builtins, _ORIGIN)
+    parser.parse()
+    return {name: _shape(value) for name, value in vars(parser).items() if name not in _INPUT}
+
+
+def _shape(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _shape(one) for key, one in value.items()}
+        case list() | tuple() | set():
+            return [_shape(one) for one in value]
+        case str() | int():
+            return value
+        case _:
+            return value if callable(value) else type(value)
+
+
+def _is_valid_jinja(before: str, after: str) -> bool:
+    from jinja2 import Environment  # noqa: PLC0415 (optional)
+
+    found = (getattr(one, "env", None) for one in _backends())
+    environment = next((one for one in found if isinstance(one, Environment)), None)
+    if environment is None:
+        extensions = ["flagstaff.jinja2.FlagstaffExtension", *_EXTENSIONS]
+        environment = Environment(autoescape=True, extensions=extensions)
+    for source in (before, after):
+        environment.compile(source)
+    return True
+
+
+# Those of Jinja2 itself, for a project without a backend.
+_EXTENSIONS = ("jinja2.ext.do", "jinja2.ext.i18n", "jinja2.ext.loopcontrols")
+
+
+def _backends() -> Iterator[BaseEngine]:
+    try:
+        yield from engines.all()
+    except ImproperlyConfigured:
+        return

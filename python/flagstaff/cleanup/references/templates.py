@@ -13,8 +13,6 @@ from django.utils.text import smart_split
 from flagstaff.cleanup.references.files import LimitError, is_jinja
 from flagstaff.cleanup.references.model import About, Kind, Reference
 
-__all__ = ["Lines", "Setup", "Tag", "in_template", "setup_in", "tags_in"]
-
 # No template that people write has more, or a longer one.
 _MAX_TAGS = 5_000
 _MAX_LENGTH = 10_000

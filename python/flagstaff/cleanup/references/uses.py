@@ -15,8 +15,6 @@ from functools import cached_property
 from flagstaff.cleanup.references.files import LimitError, read
 from flagstaff.cleanup.references.project import Project
 
-__all__ = ["Uses"]
-
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 # `@cached_property` above a function, `name = property(…)`.
 _PROPERTY = re.compile(

@@ -7,22 +7,6 @@ from typing import TypeAlias
 
 from flagstaff.cleanup.references.scopes import FunctionScope, Scope
 
-__all__ = [
-    "ANY",
-    "MAX_VALUES",
-    "Bound",
-    "Items",
-    "Name",
-    "Object",
-    "Parameter",
-    "Pattern",
-    "Text",
-    "Value",
-    "Values",
-    "class_of",
-    "glued",
-]
-
 #: An expression with more possible values is unknown.
 MAX_VALUES = 100
 

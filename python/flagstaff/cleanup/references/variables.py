@@ -10,8 +10,6 @@ import libcst as cst
 from flagstaff.cleanup.references.model import Kind
 from flagstaff.cleanup.references.targets import Target, Targets
 
-__all__ = ["Variables", "evaluation_in", "variables_in"]
-
 # They see all variables of the function.
 _SEE_ALL = frozenset({"dir", "eval", "exec", "locals", "vars"})
 

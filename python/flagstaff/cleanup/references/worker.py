@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,9 +14,8 @@ from flagstaff.cleanup.references.files import (
     is_python,
     read,
 )
-from flagstaff.cleanup.references.forced_off import forced_off
 from flagstaff.cleanup.references.functions import Function
-from flagstaff.cleanup.references.model import Reference
+from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.parsing import Module, problem_of
 from flagstaff.cleanup.references.places import Place, WrapperId, Wrappers
 from flagstaff.cleanup.references.prefilter import (
@@ -28,8 +28,6 @@ from flagstaff.cleanup.references.prefilter import (
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.python_file import InModule, exports_of, in_module
 from flagstaff.cleanup.references.templates import Setup, in_template, setup_in
-
-__all__ = ["Progress", "Share", "Worker"]
 
 #: Called with the number of files that are done since the last call.
 Progress = Callable[[int], None]
@@ -185,3 +183,26 @@ def _may_have_keys(path: str) -> bool:
 
 def _no_progress(_count: int) -> None:
     pass
+
+
+_NAME = b"FLAGSTAFF_FORCE_OFF"
+# NAME=a,b of a shell; NAME: "a,b" of YAML; environ["NAME"] = "a,b"; setenv("NAME", "a,b").
+_SET = re.compile(
+    r"FLAGSTAFF_FORCE_OFF[\"'\]]*\s*[:=,]\s*(?:\"([^\"\n]*)\"|'([^'\n]*)'|([\w.,-]+))"
+)
+
+
+def forced_off(path: str, data: bytes) -> list[Reference]:
+    """Returns the keys that a file sets, each at its place in the list."""
+    if _NAME not in data:
+        return []
+    found: list[Reference] = []
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), start=1):
+        for match in _SET.finditer(line):
+            group = next(index for index in (1, 2, 3) if match[index] is not None)
+            for key in re.finditer(r"[^,\s]+", match[group]):
+                column = match.start(group) + key.start() + 1
+                code = line.strip()
+                name = _NAME.decode()
+                found.append(Reference(path, number, column, Kind.SETTING, key[0], code, name=name))
+    return found
