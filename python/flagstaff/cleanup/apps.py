@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from flagstaff.cli.support.verb import Verb
 
-__all__ = ["CleanupConfig"]
-
 
 class CleanupConfig(OptionalApp, AppConfig):
     name = "flagstaff.cleanup"

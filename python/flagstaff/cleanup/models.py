@@ -12,8 +12,6 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
-__all__ = ["Snooze"]
-
 
 class Snooze(models.Model):
     """A flag that is not stale until a date, and why. A flag has at most one."""

@@ -22,8 +22,6 @@ from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.stale import assess_flags
 
-__all__ = ["flag_links", "flag_notes", "flag_panel"]
-
 # The attribute of the flag of a page.
 _ASSESSED = "flagstaff_assessment"
 

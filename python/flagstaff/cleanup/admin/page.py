@@ -27,8 +27,6 @@ from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
 from flagstaff.conf import conf
 
-__all__ = ["StaleFlagsAdmin"]
-
 # The names of the buttons. Their value is the key of the flag.
 _SNOOZE, _END = "_snooze", "_end_snooze"
 _DEFAULT_DAYS = 30

@@ -16,8 +16,6 @@ from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text, unknown_texts
 from flagstaff.conf import conf
 
-__all__ = ["StaleRow", "evidence_of", "labels_of", "stale_rows", "unknown_lines"]
-
 
 @dataclass(frozen=True)
 class StaleRow:
