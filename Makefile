@@ -190,7 +190,7 @@ messages: env ## Update the catalogue for translators and the translations; need
 bench: build-release ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
-sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes ten minutes
+sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes half an hour
 	@$(BIN)/python -m tools.simulation
 	@$(BIN)/python -m tools.simulation.networks
 	@$(BIN)/python -m tools.experiment_simulation

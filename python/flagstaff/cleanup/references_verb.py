@@ -117,8 +117,8 @@ def _run(options: Options, out: Output) -> None:
         )
     if failed:
         raise CommandError(
-            f"{counted(len(failed), 'file')} could not be searched, so places may be missing; "
-            "correct the files, or leave them out with --exclude",
+            f"{counted(len(failed), 'file')} could not be searched or patched, so places may be "
+            "missing; correct the files, or leave them out with --exclude",
             returncode=FAILED,
         )
 
