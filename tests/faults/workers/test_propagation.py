@@ -227,5 +227,5 @@ def test_kill_behind_a_pooler_waits_until_all_workers_have_polled(
         text, status, took = call(caller, "kill", "new_checkout")
         assert pooled.ask(*NEW_CHECKOUT) is False
     assert (status, text.splitlines()[-2]) == (0, "workers behind a pooler are not listed")
-    assert text.splitlines()[-1].startswith("all workers that reach the database have it at the ")
+    assert text.splitlines()[-1].startswith("all workers that reach the database have it by ")
     assert took >= 1.1 + 0.4
