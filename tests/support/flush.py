@@ -34,6 +34,10 @@ BEGIN
     IF pg_catalog.to_regclass('flagstaff_token') IS NOT NULL THEN
         DELETE FROM flagstaff_token WHERE entry_missing;
     END IF;
+    -- A plan or an experiment of another test would wait for its workers.
+    IF pg_catalog.to_regclass('flagstaff_worker') IS NOT NULL THEN
+        DELETE FROM flagstaff_worker WHERE report <> 'usage';
+    END IF;
 END
 $flush$
 """
