@@ -22,6 +22,7 @@ from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.undo_permissions import Write, may_write
 from flagstaff.changes import Changed, undo_transaction
 from flagstaff.changes.known_texts import refusal_text
+from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -142,10 +143,9 @@ def preview_transaction(
     """
     planned: list[tuple[Kind, Changed]] = []
     try:
-        with transaction.atomic(using=conf.database):
+        with rolled_back():
             planned = _by_kind(parts, undo_transaction(change, force=True))
             require_release(site, request, planned)
-            transaction.set_rollback(True, using=conf.database)
     except FlagstaffError as error:
         return planned, refusal_text(str(error))
     return planned, ""

@@ -52,6 +52,11 @@ class Planned:
     #: Whether anonymous users, whom no count includes either, gain the flag by a rule.
     adds_anonymous: bool = False
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """The key of the flag, as the plan of segments has those of several."""
+        return [self.key]
+
     @cached_property
     def consequence(self) -> Consequence:
         """What the change means for the users. Queries if there are added users."""
@@ -65,7 +70,7 @@ class Planned:
     @property
     def text_to_type(self) -> str:
         """The key, if this change needs it to be typed; else an empty text."""
-        return text_to_type([self.key], self.consequence)
+        return text_to_type(self.keys, self.consequence)
 
 
 def planned(

@@ -18,6 +18,7 @@ from flagstaff.changes.changed import KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, ItemState, find_item, no_such_version, state_at
+from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.restore_version import fields_at, recreate, with_secrecy
 from flagstaff.changes.row_changes import change_row, delete_locked_row
 from flagstaff.changes.undo_conflicts import (
@@ -78,9 +79,8 @@ def undo_segment(
 
 def preview_undo(kind: Kind, key: str, change: int) -> Changed:
     """Returns what an undo would change. Writes nothing that stays. Raises as `undo` does."""
-    with transaction.atomic(using=conf.database):
+    with rolled_back():
         planned = _undo(kind, key, change, None)
-        transaction.set_rollback(True, using=conf.database)
     return replace(planned, written=False, undo=None)
 
 

@@ -12,6 +12,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, state_at
+from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undo_conflicts import interleaved_conflict
 from flagstaff.changes.undo_event import undo_entries
@@ -68,10 +69,8 @@ def undo_events(
 
 def preview_undo_events(versions: Iterable[int]) -> list[UndoneEvents]:
     """Returns what `undo_events` would do. Rolls back what it writes."""
-    with transaction.atomic(using=conf.database), ignoring_old_workers(ignore=True):
-        planned = _undo_all(versions)
-        transaction.set_rollback(True, using=conf.database)
-    return planned
+    with rolled_back(), ignoring_old_workers(ignore=True):
+        return _undo_all(versions)
 
 
 def _undo_all(versions: Iterable[int]) -> list[UndoneEvents]:

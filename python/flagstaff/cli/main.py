@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from django.db import connections, transaction
+from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
+from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
 from flagstaff.cli.support.output import Output
@@ -90,17 +91,13 @@ def run(options: Options, out: Output) -> None:
 
 @contextmanager
 def _rolled_back(out: Output) -> Iterator[None]:
-    """Rolls back what the block writes, if it is a dry run. Triggers and constraints run.
-
-    Workers are not notified: PostgreSQL sends notifications at the commit.
-    """
+    """Rolls back what the block writes, if it is a dry run. Triggers and constraints run."""
     if not out.is_dry_run:
         yield
         return
-    with transaction.atomic(using=conf.database):
+    with rolled_back():
         yield
         if is_postgresql(connections[conf.database]):
             # What a commit would check.
             connections[conf.database].check_constraints()
-        transaction.set_rollback(True, using=conf.database)
     out.message("dry run: nothing was written")

@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -204,10 +205,9 @@ def _confirmed(write: Callable[..., Plan], options: Options, out: Output) -> Pla
     """
     if not may_ask(options, out):
         return write()
-    version = seen_version(*row_of(Kind.FLAG, options["key"]))
-    with transaction.atomic(using=conf.database):
+    version = seen_version(row_of(Kind.FLAG, options["key"]))
+    with rolled_back():
         preview = write()
-        transaction.set_rollback(True, using=conf.database)
     flag = flag_row(options["key"])
     ahead = planned_steps(flag, steps_of(preview), preview.step or 0)
     if ahead.consequence >= Consequence.WIDENS:

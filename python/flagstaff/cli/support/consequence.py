@@ -18,15 +18,11 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._text.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.change_plan import (
-    ChangePlan,
-    plan_change,
-    plan_segment_changes,
-    plan_text,
-)
+from flagstaff.changes.change_plan import ChangePlan, plan_segment_changes, plan_text
 from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState
 from flagstaff.changes.locking import require_version
-from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type
+from flagstaff.changes.planned import COUNT_TIMEOUT, Planned, planned_change, text_to_type
+from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.segment_plan import SegmentPlan
 from flagstaff.changes.undo_transactions import lock_rows
 from flagstaff.cli.support.change_arguments import may_ask, require_confirmation
@@ -93,7 +89,8 @@ def write_confirmed(  # noqa: PLR0913 (what is written, and how it is asked)
         return write()
     keys = rows()
     seen = versions_seen(keys)
-    changes = _preview(write)
+    with rolled_back():
+        changes = write()
     question = question_about(zip(keys, changes, strict=True), asks_from)
     if question is None:
         return write()
@@ -124,7 +121,7 @@ def question_about(
     if not plans:
         return None
     largest = max(plan.consequence for plan in plans)
-    keys = [key for plan in plans if plan.consequence is largest for key in _keys(plan)]
+    keys = [key for plan in plans if plan.consequence is largest for key in plan.keys]
     return Question(plans, text_to_type(keys, largest))
 
 
@@ -136,17 +133,17 @@ def row_of(kind: Kind, key: str) -> RowKey:
 
 def versions_seen(rows: Iterable[RowKey]) -> Mapping[RowKey, int | None]:
     """Returns the versions for `unchanged`. Read them first: then newer changes are a conflict."""
-    return {row: seen_version(*row) for row in rows}
+    return {row: seen_version(row) for row in rows}
 
 
-def seen_version(kind: Kind, _key: str, pk: str | None) -> int | None:
+def seen_version(row: RowKey) -> int | None:
     """Returns the version of a row; None if it cannot be known, which a system check reports."""
     try:
         require_history()
-        require_triggers(kind)
+        require_triggers(row.kind)
     except NoHistoryError:
         return None
-    return None if pk is None else newest_version(kind, pk)
+    return None if row.pk is None else newest_version(row.kind, row.pk)
 
 
 @contextmanager
@@ -160,14 +157,6 @@ def unchanged(seen: Mapping[RowKey, int | None]) -> Iterator[None]:
         for (kind, key, pk), version in seen.items():
             require_version(kind, key, pk, version, "run the command again")
         yield
-
-
-def _preview(write: Callable[[], list[Changed]]) -> list[Changed]:
-    """Returns what a write would do. Rolls back what it writes."""
-    with transaction.atomic(using=conf.database):
-        changes = write()
-        transaction.set_rollback(True, using=conf.database)
-    return changes
 
 
 def _by_row(changes: Iterable[tuple[RowKey, Changed]]) -> Iterator[tuple[RowKey, Changed]]:
@@ -190,13 +179,13 @@ def _combined(first: Changed, second: Changed) -> Changed:
     return replace(second, old=old, new=new, written=first.written or second.written)
 
 
-def _plan_flag(row: RowKey, changed: Changed, deadline: float) -> ChangePlan | None:
+def _plan_flag(row: RowKey, changed: Changed, deadline: float) -> Planned | None:
     if not _may_widen(changed):
         return None
     before: Any = None
     if row.pk is not None:
         before = all_rows(row.kind.model).filter(pk=row.pk).first()
-    return plan_change(row.kind, before, changed, timeout=deadline - monotonic())
+    return planned_change(before, changed, timeout=deadline - monotonic())
 
 
 def _may_widen(changed: Changed) -> bool:
@@ -210,11 +199,7 @@ def _may_widen(changed: Changed) -> bool:
 def _lines(plan: ChangePlan) -> Iterator[str]:
     if isinstance(plan, SegmentPlan):
         yield from segment_lines(plan)
-    yield f"{', '.join(_keys(plan))}: {' '.join(_sentences(plan))}"
-
-
-def _keys(plan: ChangePlan) -> Sequence[str]:
-    return plan.keys if isinstance(plan, SegmentPlan) else [plan.key]
+    yield f"{', '.join(plan.keys)}: {' '.join(_sentences(plan))}"
 
 
 def _sentences(plan: ChangePlan) -> Iterator[str]:
