@@ -222,7 +222,7 @@ def test_newer_change_of_the_same_field_is_a_conflict_and_a_deletion_a_message(
         ({"rollout_percent": 26}, ""),
         ({"rollout_percent": 100}, "new_checkout"),
         ({"bucket_by": "visitor"}, "new_checkout"),
-        (rules({"conditions": [CUSTOMER], "rollout_percent": 26}), ""),
+        (rules({"conditions": [CUSTOMER], "rollout_percent": 34}), ""),
         (rules({"conditions": [CUSTOMER]}), "new_checkout"),
         (rules({"conditions": [{**STAFF, "attribute": "is_authenticated", "negate": True}]}), KEY),
     ],
