@@ -1,4 +1,4 @@
-"""The looks at a metric as columns of JSON: four weeks of hours take some 50 kB.
+"""The looks at a metric as columns of JSON: some 100 for each treatment, however long it runs.
 
 Numbers have nine digits, which is enough to compute every interval and p value again. The newest
 look stands beside them with all digits.
@@ -17,13 +17,19 @@ from flagstaff.experiments.statistics import Comparison, Effect, Estimate, diffe
 
 _HOUR = timedelta(hours=1)
 _DIGITS = 9
+# All looks of two days; a longer time has as many periods.
+_PERIODS = 48
 
 
-def as_columns(looks: Sequence[Look]) -> dict[str, Any]:
-    """Returns what each look is computed from, and its p value; None where it has no interval."""
-    first = looks[0].at if looks else None
+def as_columns(looks: Sequence[Look], *, is_guardrail: bool) -> dict[str, Any]:
+    """Returns what some of the looks are computed from, and their p values.
+
+    A p value is None where a look has no interval. `count` is the number of all looks.
+    """
+    count, looks = len(looks), _kept(looks, is_guardrail=is_guardrail)
     return {
-        "first": first,
+        "count": count,
+        "first": looks[0].at if looks else None,
         "hours": [(look.at - looks[0].at) // _HOUR for look in looks],
         "users": [look.users for look in looks],
         "control": [_short(look.control.value) for look in looks],
@@ -34,22 +40,30 @@ def as_columns(looks: Sequence[Look]) -> dict[str, Any]:
     }
 
 
-def number_of_looks(result: Mapping[str, Any]) -> int:
-    """Returns how many looks a treatment has."""
-    return len(result["looks"]["hours"])
+def _kept(looks: Sequence[Look], *, is_guardrail: bool) -> list[Look]:
+    """Returns the last look of each period, and those that can decide: its smallest p value.
 
-
-def looks_at(
-    places: Sequence[int], result: Mapping[str, Any], settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Returns some of the looks, by their place, in the form of the newest one.
-
-    `result` is one of a treatment, and `settings` are those of the report.
+    For a guardrail, its largest bound of harm, too. So what a result remembers of all looks can be
+    computed again.
     """
-    newest = number_of_looks(result) - 1
-    return [
-        result["newest"] if place == newest else _look(place, result, settings) for place in places
-    ]
+    size = -(-len(looks) // _PERIODS) or 1
+    kept: set[int] = set()
+    for first in range(0, len(looks), size):
+        places = range(len(looks))[first : first + size]
+        kept |= {places[-1], min(places, key=lambda place: looks[place].p_value)}
+        if is_guardrail:
+            kept.add(max(places, key=lambda place: looks[place].harm_bound))
+    return [looks[place] for place in sorted(kept)]
+
+
+def shown_looks(result: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the looks of a treatment's result, in the form of the newest one.
+
+    `settings` are those of the report.
+    """
+    earlier = range(len(result["looks"]["hours"]) - 1)
+    looks = [_look(place, result, settings) for place in earlier]
+    return [*looks, result["newest"]] if result["newest"] else looks
 
 
 def effect_as_json(

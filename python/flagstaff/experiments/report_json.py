@@ -196,7 +196,7 @@ def _result(result: Result, one: MetricReport, report: Report) -> dict[str, Any]
         "decided_difference": decisive.difference.value if decisive else None,
         "interval_alpha": one.alpha(result.treatment),
         "newest": _look(result.newest, result, one, report) if result.newest else None,
-        "looks": as_columns(result.looks),
+        "looks": as_columns(result.looks, is_guardrail=one.role == Role.GUARDRAIL),
     }
     if one.role == Role.GUARDRAIL:
         tolerated = report.experiment.guardrails[one.name]

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.django_db
 
 KEY = "checkout_button"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-WEEK = 7 * 24
+MONTH = 28 * 24
 ARMS = ("control", "treatment")
 #: The looks have nine digits.
 SHORT = 1e-6
@@ -108,12 +108,15 @@ def report(settings: Any) -> dict[str, Any]:
     return experiments.report(KEY)
 
 
-def test_report_of_a_week_takes_a_quarter_of_200_kilobytes(settings: Any) -> None:
-    expose(settings, WEEK, 4)
+def test_report_of_four_weeks_has_a_hundred_looks_and_takes_50_kilobytes(settings: Any) -> None:
+    expose(settings, MONTH, 2)
     text = flags("experiment", KEY, "report", "--json").out
-    looks = [len(one["treatments"][0]["looks"]["users"]) for one in json.loads(text)["metrics"]]
-    assert looks == [WEEK] * 3
-    assert len(text) < 200_000 / 4
+    columns = [one["treatments"][0]["looks"] for one in json.loads(text)["metrics"]]
+    assert [one["count"] for one in columns] == [MONTH] * 3
+    assert all(48 <= len(one["users"]) <= 2 * 48 for one in columns[:2])
+    assert 48 <= len(columns[2]["users"]) <= 3 * 48
+    # An experiment with three treatments and six metrics has six times as many.
+    assert len(text) < 50_000
 
 
 def test_newest_figures_follow_from_the_sums(report: dict[str, Any]) -> None:

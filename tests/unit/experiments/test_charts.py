@@ -10,7 +10,7 @@ from django.utils.translation import override
 
 from flagstaff.experiments.admin.days_svg import days_chart
 from flagstaff.experiments.admin.figures import Row, intervals_chart
-from flagstaff.experiments.admin.looks_svg import MAX_LOOKS, looks_chart, thinned
+from flagstaff.experiments.admin.looks_svg import looks_chart
 from flagstaff.experiments.admin.texts import (
     interval_text,
     level_text,
@@ -114,13 +114,11 @@ def test_wide_early_interval_is_cut_off_at_the_edge() -> None:
     assert narrow["y1"] - narrow["y2"] > (wide["y1"] - wide["y2"]) / 5
 
 
-@pytest.mark.parametrize("count", [1, 99, 100, 101, 1000])
-def test_thinned_looks_have_the_first_and_the_newest(count: int) -> None:
-    found = thinned([{"at": number} for number in range(count)])
-    numbers = [one["at"] for one in found]
-    assert len(found) == min(count, MAX_LOOKS)
-    assert (numbers[0], numbers[-1]) == (0, count - 1)
-    assert numbers == sorted(set(numbers))
+def test_looks_stand_where_their_time_is() -> None:
+    svg = looks(*(look(1, 0, 2, hour) for hour in (1, 2, 5)))
+    first, second, third = (one["x1"] for one in elements(svg, "line", "look"))
+    assert third - second == pytest.approx(3 * (second - first), abs=0.1)
+    assert 0 < first < third < 100
 
 
 def test_day_has_a_part_for_each_variant() -> None:

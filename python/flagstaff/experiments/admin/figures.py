@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.svg import chart, circle, line, text
-from flagstaff.experiments.admin.looks_svg import MAX_LOOKS, looks_chart, thinned
+from flagstaff.experiments.admin.looks_svg import looks_chart
 from flagstaff.experiments.admin.metric_words import Effect, facts, interval_sentence, verdict
 from flagstaff.experiments.admin.texts import (
     NONE,
@@ -28,7 +28,7 @@ from flagstaff.experiments.admin.texts import (
     signed,
 )
 from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
-from flagstaff.experiments.look_columns import looks_at, number_of_looks
+from flagstaff.experiments.look_columns import shown_looks
 from flagstaff.experiments.reporting import Role
 from flagstaff.experiments.words import interval_needs
 
@@ -80,7 +80,7 @@ class MetricFigures:
     treatments: list[TreatmentFigures]
     #: The name of the effect that the charts draw.
     effect: str
-    #: Whether the looks are thinned out.
+    #: Whether the report has only some of the looks.
     is_thinned: bool
     #: Why there is no result, if the metric fails.
     error: str = ""
@@ -162,18 +162,19 @@ def _metric(metric: Mapping[str, Any], number: int, settings: Mapping[str, Any])
         chart=_chart(metric, effect, treatments, number),
         treatments=treatments,
         effect=effect.name,
-        is_thinned=any(number_of_looks(one) > MAX_LOOKS for one in metric["treatments"]),
+        is_thinned=any(
+            len(one["looks"]["hours"]) < one["looks"]["count"] for one in metric["treatments"]
+        ),
     )
 
 
 def _with_looks(result: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a result with the looks that are shown, and what an interval still needs."""
-    places = thinned(range(number_of_looks(result)))
     newest = result["newest"]
     missing = newest["missing_for_interval"] if newest else []
     return {
         **result,
-        "looks": looks_at(places, result, settings),
+        "looks": shown_looks(result, settings),
         "needs": interval_needs(missing, settings["method"], count_text),
     }
 
@@ -254,7 +255,7 @@ def _looks(
 ) -> list[tuple[str, ...]]:
     """Returns the looks that the chart draws, the newest one first."""
     rows: list[tuple[str, ...]] = []
-    for look in reversed(thinned(looks)):
+    for look in reversed(looks):
         found = look[effect.key]
         rows.append(
             (

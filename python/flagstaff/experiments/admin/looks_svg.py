@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -12,15 +13,11 @@ from django.utils.translation import gettext as _
 from flagstaff.admin.svg import chart, circle, line, text
 from flagstaff.experiments.admin.texts import hour_text, interval_text, signed
 
-#: A chart and its table have so many looks.
-MAX_LOOKS = 100
-
 _HEIGHT, _TOP, _BOTTOM = 190, 18, 160
 _LABEL = 18
 _ALL = 100
 # Fewer looks show no course.
 _LEAST = 2
-_T = TypeVar("_T")
 
 # The first intervals are much wider; those beyond so many times the newest one are cut off.
 _SPAN = 1.0
@@ -33,7 +30,7 @@ def looks_chart(
 
     `key` is "lift" or "difference". Each look is a line from the lower to the upper bound.
     """
-    looks = [one for one in thinned(result["looks"]) if one[key] is not None]
+    looks = [one for one in result["looks"] if one[key] is not None]
     if len(looks) < _LEAST:
         return ""
     low, high = _bounds(looks, key)
@@ -42,8 +39,7 @@ def looks_chart(
         inside = min(max(number, low), high)
         return _TOP + (high - inside) / (high - low) * (_BOTTOM - _TOP)
 
-    step = _ALL / len(looks)
-    points = [((place + 0.5) * step, one[key]) for place, one in enumerate(looks)]
+    points = list(zip(_times(looks), (one[key] for one in looks), strict=True))
     parts = []
     for x, found in points:
         if found["low"] is None and found["high"] is None:
@@ -73,12 +69,12 @@ def looks_chart(
     return chart(name, _HEIGHT, title, desc, parts)
 
 
-def thinned(looks: Sequence[_T]) -> list[_T]:
-    """Returns at most MAX_LOOKS looks, evenly spread, with the first and the newest one."""
-    if len(looks) <= MAX_LOOKS:
-        return list(looks)
-    last = len(looks) - 1
-    return [looks[round(place * last / (MAX_LOOKS - 1))] for place in range(MAX_LOOKS)]
+def _times(looks: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Returns where each look stands on the axis of time, with half a step at both edges."""
+    times = [datetime.fromisoformat(one["at"].replace("Z", "+00:00")).timestamp() for one in looks]
+    edge = _ALL / len(looks) / 2
+    scale = (_ALL - 2 * edge) / (times[-1] - times[0])
+    return [edge + (time - times[0]) * scale for time in times]
 
 
 def _bounds(looks: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:

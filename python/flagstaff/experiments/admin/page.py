@@ -21,7 +21,6 @@ from flagstaff.experiments.admin.headline import (
     notes,
     state_sentence,
 )
-from flagstaff.experiments.admin.looks_svg import MAX_LOOKS
 from flagstaff.experiments.admin.pressing import PressingMixin
 from flagstaff.experiments.admin.reading import read_report
 from flagstaff.experiments.admin.tables import (
@@ -121,7 +120,6 @@ def _report_context(experiment: Experiment, report: Mapping[str, Any]) -> dict[s
         "mismatch": mismatch_notice(report),
         "notes": notes(report),
         "metrics": metrics,
-        "max_looks": MAX_LOOKS,
         "control": variants[0],
         "units": unit_rows(report),
         "mismatch_text": mismatch_text(report),
