@@ -11,7 +11,7 @@ use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 
 use crate::postgres_fake_servers::{delayed, silent, slow_line, stalling, unreachable};
-use crate::postgres_shop::{Shop, Worker, eventually};
+use crate::postgres_shop::{AT_ONCE, PATIENCE, Shop, Worker, eventually};
 
 fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
     let snapshot = worker.snapshot();
@@ -322,8 +322,8 @@ fn stopped_worker_closes_its_connection() {
     let worker = shop.worker();
     assert_eq!(shop.connections(), 1);
     let begun = Instant::now();
-    assert!(worker.engine.stop(Duration::from_secs(5)));
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(worker.engine.stop(PATIENCE));
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     shop.until_connections(0);
 }
 
@@ -333,8 +333,8 @@ fn worker_without_a_connection_stops_at_once() {
         let worker = Worker::start(&Options { parameters, ..Shop::empty("int8").options() });
         sleep(Duration::from_millis(50));
         let begun = Instant::now();
-        assert!(worker.engine.stop(Duration::from_secs(5)));
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(worker.engine.stop(PATIENCE));
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     }
 }
 
@@ -348,14 +348,14 @@ fn stopped_worker_publishes_nothing() {
     sleep(Duration::from_millis(50));
     worker.engine.stop(Duration::ZERO);
     drop(release);
-    assert!(worker.engine.stop(Duration::from_secs(5)));
+    assert!(worker.engine.stop(PATIENCE));
     assert!(worker.live.snapshot().is_none());
 }
 
 /// Longer than the pauses of the line, and shorter than its load.
-const SILENCE: Duration = Duration::from_millis(500);
-/// 300 KB take 1.5 s.
-const TIME: Duration = Duration::from_millis(20);
+const SILENCE: Duration = Duration::from_secs(1);
+/// 300 KB take 3 s.
+const TIME: Duration = Duration::from_millis(40);
 
 #[test]
 fn load_over_a_slow_line_goes_on_as_long_as_bytes_arrive() {

@@ -1,10 +1,7 @@
 //! Tables that inherit from a watched table: a load reads their rows, too.
 
-use std::time::Duration;
+use crate::postgres_shop::{PATIENCE, Shop, eventually};
 
-use crate::postgres_shop::{Shop, eventually};
-
-const PATIENCE: Duration = Duration::from_secs(5);
 const HEIR: &str = "
     CREATE TABLE {schema}.heir () INHERITS ({flag_table});
     INSERT INTO {schema}.heir VALUES (2, 'archived', true, 10);

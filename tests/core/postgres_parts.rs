@@ -7,9 +7,7 @@ use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::ErrorKind;
 use flagstaff::postgres::status::RefreshMode;
 
-use crate::postgres_shop::{SEGMENTS, Shop, Worker, eventually};
-
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::postgres_shop::{PATIENCE, SEGMENTS, Shop, TRIES, Worker, eventually};
 
 fn polling(shop: &Shop) -> Options {
     Options { poll_interval: Duration::from_millis(50), ..shop.options() }
@@ -126,7 +124,7 @@ fn table_that_every_project_has_is_required() {
     let mut shop = Shop::open();
     shop.run("DROP TABLE {value_table}");
     let worker = Worker::start(&shop.options());
-    let error = worker.engine.refresh(PATIENCE, &mut || false).expect_err("a table is missing");
+    let error = worker.engine.refresh(TRIES, &mut || false).expect_err("a table is missing");
     assert_eq!(error.kind(), ErrorKind::Missing);
 }
 

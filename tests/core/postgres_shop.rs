@@ -18,12 +18,19 @@ use postgres::{Client, NoTls};
 /// Longer than any test, so that an earlier change was not polled.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
+/// For waits that end with their event, also on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// For a refresh that fails: it tries again until then.
+pub(crate) const TRIES: Duration = Duration::from_secs(5);
+/// For what must end at once. Less than the time in which a connect gives up.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
+
 static SHOPS: AtomicU32 = AtomicU32::new(0);
 
 /// Waits until `condition` holds, and fails the test after a timeout.
 #[track_caller]
 pub(crate) fn eventually(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "the condition did not hold in time");
         sleep(Duration::from_millis(2));
@@ -256,7 +263,7 @@ impl Shop {
     /// Waits until this is the number of connections.
     #[track_caller]
     pub(crate) fn until_connections(&mut self, count: i64) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while self.connections() != count {
             assert!(Instant::now() < deadline, "{} connections", self.connections());
         }
@@ -350,6 +357,6 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.engine.stop(Duration::from_secs(5));
+        self.engine.stop(PATIENCE);
     }
 }
