@@ -17,7 +17,7 @@ from flagstaff.experiments.statistics import Comparison, Effect, Estimate, diffe
 
 _HOUR = timedelta(hours=1)
 _DIGITS = 9
-# All looks of two days; a longer time has as many periods.
+# All looks of two days; a longer time has at most as many periods.
 _PERIODS = 48
 
 
@@ -61,9 +61,15 @@ def shown_looks(result: Mapping[str, Any], settings: Mapping[str, Any]) -> list[
 
     `settings` are those of the report.
     """
+    if result["newest"] is None:
+        return []
     earlier = range(len(result["looks"]["hours"]) - 1)
-    looks = [_look(place, result, settings) for place in earlier]
-    return [*looks, result["newest"]] if result["newest"] else looks
+    return [*(_look(place, result, settings) for place in earlier), result["newest"]]
+
+
+def time_of(text: str) -> datetime:
+    """Returns a time of the report."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def effect_as_json(
@@ -89,7 +95,7 @@ def finite(number: float | None) -> float | None:
 def _look(place: int, result: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an earlier look, which only results that are valid at every look have."""
     columns = result["looks"]
-    first = datetime.fromisoformat(columns["first"].replace("Z", "+00:00"))
+    first = time_of(columns["first"])
     users = columns["users"][place]
     is_enough = columns["p_value"][place] is not None
     control, treatment = (

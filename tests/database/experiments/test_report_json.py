@@ -45,7 +45,7 @@ pytestmark = pytest.mark.django_db
 
 KEY = "checkout_button"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-MONTH = 28 * 24
+FOUR_WEEKS = 28 * 24
 ARMS = ("control", "treatment")
 #: The looks have nine digits.
 SHORT = 1e-6
@@ -109,10 +109,10 @@ def report(settings: Any) -> dict[str, Any]:
 
 
 def test_report_of_four_weeks_has_a_hundred_looks_and_takes_50_kilobytes(settings: Any) -> None:
-    expose(settings, MONTH, 2)
+    expose(settings, FOUR_WEEKS, 2)
     text = flags("experiment", KEY, "report", "--json").out
     columns = [one["treatments"][0]["looks"] for one in json.loads(text)["metrics"]]
-    assert [one["count"] for one in columns] == [MONTH] * 3
+    assert [one["count"] for one in columns] == [FOUR_WEEKS] * 3
     assert all(48 <= len(one["users"]) <= 2 * 48 for one in columns[:2])
     assert 48 <= len(columns[2]["users"]) <= 3 * 48
     # An experiment with three treatments and six metrics has six times as many.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff.admin.svg import chart, circle, line, text
 from flagstaff.experiments.admin.texts import hour_text, interval_text, signed
+from flagstaff.experiments.look_columns import time_of
 
 _HEIGHT, _TOP, _BOTTOM = 190, 18, 160
 _LABEL = 18
@@ -71,7 +71,7 @@ def looks_chart(
 
 def _times(looks: Sequence[Mapping[str, Any]]) -> list[float]:
     """Returns where each look stands on the axis of time, with half a step at both edges."""
-    times = [datetime.fromisoformat(one["at"].replace("Z", "+00:00")).timestamp() for one in looks]
+    times = [time_of(one["at"]).timestamp() for one in looks]
     edge = _ALL / len(looks) / 2
     scale = (_ALL - 2 * edge) / (times[-1] - times[0])
     return [edge + (time - times[0]) * scale for time in times]
