@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import CharField, Field, JSONField, Model
 
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.value_rules import ANY, TYPES, ValueRule, choices_problem, value_problem
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.value_rules import ANY, TYPES, ValueRule, choices_problem, value_problem
 from flagstaff.validators import validate_choices
 
 #: The names of the fields with the rule of a value, and of its own field.

@@ -18,9 +18,9 @@ from django.utils.translation import pgettext_lazy
 
 from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._stored_value_rules import value_rule_problems
-from flagstaff._text.json_text import UnreadableJson, read_json
-from flagstaff._text.rule_problems import rule_problem_text
 from flagstaff._time_fields import DayField, TimeField
+from flagstaff._words.json_text import UnreadableJson, read_json
+from flagstaff._words.rule_problems import rule_problem_text
 from flagstaff.constraints import ValueRuleConstraint
 from flagstaff.validators import (
     KEY_MAX_LENGTH,

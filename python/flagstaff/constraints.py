@@ -9,7 +9,7 @@ from django.db.models import BaseConstraint, Model
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules
-from flagstaff._text.value_rules import TYPES
+from flagstaff._words.value_rules import TYPES
 
 __all__ = ["ValueRuleConstraint"]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.core.exceptions import ImproperlyConfigured
+
+from flagstaff._words.message import Message
 
 if TYPE_CHECKING:
     from flagstaff.history.events import Event
@@ -40,6 +42,16 @@ class FlagstaffError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
+
+    @property
+    def message(self) -> str:
+        """The English text. Pages show it in the reader's language with `localized`."""
+        return cast("str", self.args[0])
+
+    @property
+    def code(self) -> str | None:
+        """The code of the message, the same in all languages; None if it has none."""
+        return self.message.code if isinstance(self.message, Message) else None
 
 
 class ConfigurationError(FlagstaffError, ImproperlyConfigured):

@@ -11,8 +11,8 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._text.json_text import read_columns
 from flagstaff._time_fields import TimeField
+from flagstaff._words.json_text import read_columns
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,

@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._text.rule_problems import rule_problem_text
-from flagstaff._text.storable import is_storable
-from flagstaff._text.value_rules import choices_problem
+from flagstaff._words.rule_problems import rule_problem_text
+from flagstaff._words.storable import is_storable
+from flagstaff._words.value_rules import choices_problem
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 

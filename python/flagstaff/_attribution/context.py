@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from flagstaff._text.storable import storable
+from flagstaff._words.storable import storable
 
 #: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
 #: something is written.

@@ -23,7 +23,7 @@ from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_t
 from flagstaff._engine.user_keys import key_parameter, key_to_text
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.names import group_names, optional_names
-from flagstaff._text.json_text import why_undecodable
+from flagstaff._words.json_text import why_undecodable
 from flagstaff.conf import conf
 
 __all__ = [

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from flagstaff import _core
 from flagstaff._engine.status_log import logger
-from flagstaff._text.lists import join_some
-from flagstaff._text.storable import is_storable
+from flagstaff._words.lists import join_some
+from flagstaff._words.storable import is_storable
 
 VARIABLE = "FLAGSTAFF_FORCE_OFF"
 #: What logs and messages say of a flag.

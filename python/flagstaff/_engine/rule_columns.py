@@ -10,8 +10,8 @@ from flagstaff._engine.attributes import column_attributes
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.names import user_field
-from flagstaff._text.json_text import read_json
-from flagstaff._text.rule_parts import conditions_of, named_segments, objects_in
+from flagstaff._words.json_text import read_json
+from flagstaff._words.rule_parts import conditions_of, named_segments, objects_in
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 

@@ -22,7 +22,7 @@ from flagstaff._engine.impact import (
 from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import groups_of_rules
 from flagstaff._engine.user_keys import key_to_text
-from flagstaff._text.rule_parts import conditions_of, named_segments
+from flagstaff._words.rule_parts import conditions_of, named_segments
 from flagstaff.exceptions import FlagstaffError
 
 # How many users are evaluated between two looks at the clock.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from flagstaff._core import monotonic
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 
 logger = logging.getLogger("flagstaff")
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._engine.explain import ExplainedCondition, ExplainedRule, Explanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._tables.bucket_units import USER, VISITOR
-from flagstaff._text.rule_text import conditions_text
+from flagstaff._words.rule_text import conditions_text
 
 #: Returns how to pass an attribute, such as "visitor=ID", to an evaluation.
 Hint: TypeAlias = Callable[[str], str]

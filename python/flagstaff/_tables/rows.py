@@ -18,8 +18,8 @@ from django.db.models.query import ModelIterable
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._text.json_text import read_json
-from flagstaff._text.storable import is_storable
+from flagstaff._words.json_text import read_json
+from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     FlagstaffError,

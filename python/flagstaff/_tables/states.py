@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 
 _ALL_USERS = 100
 

@@ -21,8 +21,8 @@ from django.db.models import Count, Field, Model, QuerySet
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
-from flagstaff._text.lists import join_some
-from flagstaff._text.storable import is_storable
+from flagstaff._words.lists import join_some
+from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 

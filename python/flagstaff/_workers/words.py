@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from flagstaff import _core
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
 from flagstaff._workers.overview import WorkerOverview, WorkerState
 from flagstaff.history.describe import and_more
 

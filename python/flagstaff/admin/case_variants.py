@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import case_variants
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.history.describe import and_more, quoted
 
 

@@ -13,8 +13,8 @@ from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from flagstaff._text.local_formats import local_time_text
-from flagstaff._text.times import aware
+from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.times import aware
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor
 

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.attribution import REASON, VERSION, mark_as_asking, reason_problem
 from flagstaff.admin.environment import environment_context
 from flagstaff.admin.mixin_base import ModelAdminMixin

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.recent_changes.urls import undo_url

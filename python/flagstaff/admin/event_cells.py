@@ -10,8 +10,8 @@ from typing import Any
 
 from django.http import HttpRequest, StreamingHttpResponse
 
-from flagstaff._text.local_formats import local_time_text
-from flagstaff._text.truncated import truncated
+from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.truncated import truncated
 from flagstaff.admin.addresses import with_links
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.history import Event, Users

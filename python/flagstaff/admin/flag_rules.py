@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.model_fields import rules_field
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.ownership import keep_missing_ownership

@@ -10,7 +10,7 @@ from flagstaff._engine import forced_off
 from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.states import State, state_label, state_of, state_summary
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.flag_rules import count_rules
 from flagstaff.changes.consequence import FlagState

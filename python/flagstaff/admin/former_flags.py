@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.local_formats import local_time_text
+from flagstaff._words.local_formats import local_time_text
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import admin_of, may_view

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
-from flagstaff._text.storable import is_storable
+from flagstaff._words.storable import is_storable
 from flagstaff.admin.confirmation import parse_version, version_text
 from flagstaff.admin.event_cells import csv_response, event_cells, visible_events
 from flagstaff.admin.history_buttons import HistoryButtonsMixin

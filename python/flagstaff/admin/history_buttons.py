@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from flagstaff import changes
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import Row
-from flagstaff._text.local_formats import local_time_text
+from flagstaff._words.local_formats import local_time_text
 from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import (
     parse_version,

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.history.missing_entries import MissingEntries, missing_entries

@@ -12,13 +12,13 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._text.json_text import (
+from flagstaff._words.json_text import (
     DuplicateNameError,
     UnreadableJson,
     object_of_pairs,
     why_undecodable,
 )
-from flagstaff._text.rule_json import conditions_json, rules_json
+from flagstaff._words.rule_json import conditions_json, rules_json
 from flagstaff.admin.saving import set_widget
 
 # A longer text makes the page slow.

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.admin.widgets import AdminTextareaWidget
 
-from flagstaff._text.json_text import why_undecodable
+from flagstaff._words.json_text import why_undecodable
 
 #: The name of the check box that confirms a new type.
 NEW_TYPE = "_new_type"

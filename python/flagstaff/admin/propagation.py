@@ -9,9 +9,9 @@ from django.db import connections
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number, local_seconds
-from flagstaff._text.times import clock_time
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number, local_seconds
+from flagstaff._words.times import clock_time
 from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError

@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.group_lookup import missing_groups
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_parts import groups_of
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.page_row import PageRowMixin, stored_row

@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_parts import named_segments
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import named_segments
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view

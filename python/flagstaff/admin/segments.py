@@ -17,9 +17,9 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_text import conditions_text
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin

@@ -14,12 +14,12 @@ from django.utils.translation import ngettext
 from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_parts import groups_of, named_segments
-from flagstaff._text.rule_problems import rule_problem_text
-from flagstaff._text.rule_text import Style, conditions_text, rule_texts
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import groups_of, named_segments
+from flagstaff._words.rule_problems import rule_problem_text
+from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more, describe_value, quoted

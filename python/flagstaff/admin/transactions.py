@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.undo_permissions import Write, may_write

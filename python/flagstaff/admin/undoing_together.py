@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.history_texts import skipped_text
 from flagstaff.admin.recent_changes.urls import undo_url

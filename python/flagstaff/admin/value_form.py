@@ -10,8 +10,8 @@ from django import forms
 from django.utils.translation import gettext as _
 
 from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.value_rules import TYPE_LABELS, ValueRule, type_of
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.value_rules import TYPE_LABELS, ValueRule, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ChoicesField
 from flagstaff.admin.json_input import NEW_TYPE, JsonInput, mistake_in

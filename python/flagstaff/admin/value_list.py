@@ -17,9 +17,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._stored_value_rules import value_rule_of
 from flagstaff._tables.decoding import is_secret
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.value_rules import TYPE_NAMES, ValueRule, type_of
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
 from flagstaff.admin.readable_tables import can_read

@@ -20,9 +20,9 @@ from django.utils.translation import ngettext
 from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.truncated import truncated
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.truncated import truncated
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.history import HistoryMixin

@@ -10,7 +10,7 @@ from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, bucket_unit
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import Fields
-from flagstaff._text.rule_parts import can_grant
+from flagstaff._words.rule_parts import can_grant
 from flagstaff.changes.segment_use import RULES
 
 #: The rollout of a flag for everyone, anonymous users included.

@@ -28,7 +28,7 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._text.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.old_workers import require_workers
 from flagstaff.changes.segment_use import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from flagstaff._text.known_texts import KnownTexts
-from flagstaff._text.known_texts import message as _
-from flagstaff._text.rule_problems import PLACES, rule_problem_text
+from flagstaff._words.known_texts import KnownTexts
+from flagstaff._words.known_texts import message as _
+from flagstaff._words.rule_problems import PLACES, rule_problem_text
 
 _EVENT: Final = KnownTexts(
     [_("%(actor)s at %(time)s: %(change)s")],

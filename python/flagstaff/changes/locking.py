@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.db import transaction
 
 from flagstaff._tables.rows import Row
-from flagstaff._text.times import full_time
+from flagstaff._words.times import full_time
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff._workers.sessions import Worker, list_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError

@@ -27,8 +27,8 @@ from django.db.models.lookups import LessThanOrEqual
 from flagstaff._tables.model_fields import column_of, find_field, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, Row
-from flagstaff._text.json_text import UnreadableJson, read_columns
 from flagstaff._time_fields import bound_of
+from flagstaff._words.json_text import UnreadableJson, read_columns
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.conf import conf

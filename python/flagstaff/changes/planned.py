@@ -15,8 +15,8 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_parts import anonymous_percent, named_segments
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import anonymous_percent, named_segments
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState, consequence

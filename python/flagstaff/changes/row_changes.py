@@ -15,8 +15,8 @@ from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.lists import join_some
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.lists import join_some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,

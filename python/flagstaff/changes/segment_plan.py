@@ -18,8 +18,8 @@ from flagstaff._engine.segment_impact import (
     UsingRules,
     impact_of_segments,
 )
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_parts import matches_anonymous
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import matches_anonymous
 from flagstaff.changes.consequence import Consequence, by_users
 from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts

@@ -19,9 +19,9 @@ from flagstaff._tables.bucket_units import USER, bucket_unit
 from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
-from flagstaff._text.json_text import read_json
-from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import named_segments
+from flagstaff._words.json_text import read_json
+from flagstaff._words.lists import join_some
+from flagstaff._words.rule_parts import named_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind

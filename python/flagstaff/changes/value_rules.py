@@ -17,8 +17,8 @@ from flagstaff._stored_value_rules import (
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.rows import Fields, Row, model_of
-from flagstaff._text.lists import join_some
-from flagstaff._text.value_rules import TYPES, choices_problem
+from flagstaff._words.lists import join_some
+from flagstaff._words.value_rules import TYPES, choices_problem
 
 
 def value_rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:

@@ -9,8 +9,8 @@ from django.db.models import JSONField
 
 from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 from flagstaff._tables.rows import Fields
-from flagstaff._text.json_text import why_undecodable
-from flagstaff._text.truncated import MAX_VALUE
+from flagstaff._words.json_text import why_undecodable
+from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row

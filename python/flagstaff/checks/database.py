@@ -24,8 +24,8 @@ from flagstaff._tables.model_fields import bucket_field, rules_field, segment_mo
 from flagstaff._tables.names import own_names, user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
-from flagstaff._text.json_text import read_json
-from flagstaff._text.rule_parts import reads_groups
+from flagstaff._words.json_text import read_json
+from flagstaff._words.rule_parts import reads_groups
 from flagstaff.changes.segment_use import RULES
 from flagstaff.checks.check import Problem
 from flagstaff.conf import conf

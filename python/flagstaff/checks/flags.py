@@ -12,8 +12,8 @@ from flagstaff import _core
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import named_attributes, named_segments
+from flagstaff._words.lists import join_some
+from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules, Texts
 from flagstaff.conf import conf

@@ -10,8 +10,8 @@ from flagstaff._tables.groups import GroupFields, NoGroups, UnreadableGroups
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import group_names
 from flagstaff._tables.watched_groups import Watch, watch_of, watched_groups
-from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import groups_of_conditions, named_groups
+from flagstaff._words.lists import join_some
+from flagstaff._words.rule_parts import groups_of_conditions, named_groups
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules
 from flagstaff.checks.hints import watch_groups

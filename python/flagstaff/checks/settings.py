@@ -24,7 +24,7 @@ from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.names import user_field
 from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.hints import labels
 from flagstaff.conf import conf

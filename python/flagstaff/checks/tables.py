@@ -20,7 +20,7 @@ from flagstaff._tables.tenants import (
     shared_schema,
     tenant_schema,
 )
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database
 from flagstaff.checks.hints import alias_to_migrate, is_migrating, labels, migrate

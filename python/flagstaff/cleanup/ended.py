@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._extensions import EndedKey, optional_apps
-from flagstaff._text.times import aware, local_time
+from flagstaff._words.times import aware, local_time
 
 
 def ended_keys() -> list[EndedKey]:

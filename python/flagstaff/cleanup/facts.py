@@ -14,7 +14,7 @@ from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import uncached
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.cleanup import past
 from flagstaff.cleanup.constant import Constant, constant_since
 from flagstaff.cleanup.flag_rows import FlagRow, OptionalColumns, Selection, read_flags

@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 from flagstaff._engine import forced_off
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.cleanup.constant import Configuration, constant_result
 from flagstaff.cleanup.past import configuration_of
 from flagstaff.conf import conf

@@ -12,8 +12,8 @@ from django.db import connections
 
 from flagstaff._tables.model_fields import column_of, rules_field
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._text.json_text import read_json
-from flagstaff._text.times import aware
+from flagstaff._words.json_text import read_json
+from flagstaff._words.times import aware
 from flagstaff.cleanup.constant import AllowedUsersChange, Configuration, RowChange
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError

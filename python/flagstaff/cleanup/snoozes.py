@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.rows import flag_row
-from flagstaff._text.times import aware, local_time
+from flagstaff._words.times import aware, local_time
 from flagstaff.cleanup.models import Snooze
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError

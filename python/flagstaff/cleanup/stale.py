@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from flagstaff._text.times import aware, local_time
+from flagstaff._words.times import aware, local_time
 from flagstaff.cleanup.facts import facts_of_flags
 from flagstaff.cleanup.flag_rows import ALL_FLAGS, Selection
 from flagstaff.cleanup.signals import Assessment, assess

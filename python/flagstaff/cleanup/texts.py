@@ -9,9 +9,9 @@ from datetime import date, datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_days
-from flagstaff._text.times import local_time
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_days
+from flagstaff._words.times import local_time
 from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.history.describe import and_more
 

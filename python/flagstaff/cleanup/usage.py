@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._text.times import aware, local_time
+from flagstaff._words.times import aware, local_time
 from flagstaff.conf import conf
 
 #: Between the reports of two workers. A pause between two deployments, or a night, is shorter.

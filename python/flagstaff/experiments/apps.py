@@ -19,7 +19,7 @@ from flagstaff._extensions import (
     OtherRules,
     Retention,
 )
-from flagstaff._text.json_text import read_json
+from flagstaff._words.json_text import read_json
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.db import Error as DatabaseError
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.checks.app_tables import WATCH_AGAIN, app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem
 from flagstaff.conf import conf

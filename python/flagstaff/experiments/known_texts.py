@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from flagstaff._text.known_texts import KnownTexts
-from flagstaff._text.known_texts import message as _
-from flagstaff._text.rule_problems import rule_problem_text
+from flagstaff._words.known_texts import KnownTexts
+from flagstaff._words.known_texts import message as _
+from flagstaff._words.rule_problems import rule_problem_text
 from flagstaff.changes.known_texts import REFUSALS
 
 _UNTRANSLATED: Final = (

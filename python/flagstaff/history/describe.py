@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._text.json_text import LongJson, UnreadableJson
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_text import Style, conditions_text, rules_text
-from flagstaff._text.truncated import truncated
+from flagstaff._words.json_text import LongJson, UnreadableJson
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_text import Style, conditions_text, rules_text
+from flagstaff._words.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 

@@ -11,7 +11,7 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 from django.db.models.lookups import GreaterThan
 
-from flagstaff._text.json_text import LongJson
+from flagstaff._words.json_text import LongJson
 from flagstaff.history.grouping import COLUMNS, MAX_TRANSACTION_AGE, Entry, Subject, subject_of
 from flagstaff.history.kinds import ALLOWED_USERS
 from flagstaff.models import Change, RecordedJSONField

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.history.events import Event
 
 _COLUMNS = (

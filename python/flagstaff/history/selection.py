@@ -12,8 +12,8 @@ from django.db.models import Q, QuerySet
 
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.storable import is_storable
-from flagstaff._text.times import aware
+from flagstaff._words.storable import is_storable
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries

@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import Max, Min, QuerySet
 
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE, Subject, subject_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from flagstaff._tables.model_fields import column_of
-from flagstaff._text.json_text import LongJson
+from flagstaff._words.json_text import LongJson
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.models import Change

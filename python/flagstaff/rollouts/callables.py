@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from flagstaff._text.storable import storable
+from flagstaff._words.storable import storable
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.core.checks import CheckMessage
 
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.changes.changed import quoted_command
 from flagstaff.checks.app_tables import WATCH_AGAIN, app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem

@@ -7,7 +7,7 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import FlagRow, model_of
-from flagstaff._text.rule_parts import can_grant
+from flagstaff._words.rule_parts import can_grant
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError

@@ -10,8 +10,8 @@ from typing import Final
 
 from django.utils.translation import gettext
 
-from flagstaff._text.known_texts import KnownTexts
-from flagstaff._text.known_texts import message as _
+from flagstaff._words.known_texts import KnownTexts
+from flagstaff._words.known_texts import message as _
 from flagstaff.changes.known_texts import REFUSALS
 
 _UNTRANSLATED: Final = (

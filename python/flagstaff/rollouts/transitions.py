@@ -12,7 +12,7 @@ from typing import Any
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
-from flagstaff._text.storable import storable
+from flagstaff._words.storable import storable
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError

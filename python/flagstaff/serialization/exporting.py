@@ -7,8 +7,8 @@ from typing import Any
 
 from flagstaff._tables.decoding import is_secret, secret_fields
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.rule_json import in_reading_order
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.rule_json import in_reading_order
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.exceptions import (
     FlagstaffError,

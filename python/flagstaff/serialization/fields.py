@@ -24,7 +24,7 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.rows import Row
-from flagstaff._text.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson
 from flagstaff.history.kinds import Kind
 
 _TYPES: dict[type[AnyField], tuple[tuple[type, ...], str]] = {

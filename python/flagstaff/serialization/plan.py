@@ -14,8 +14,8 @@ from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
-from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import named_segments
+from flagstaff._words.lists import join_some
+from flagstaff._words.rule_parts import named_segments
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.changes.locking import raise_conflicts, require_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flagstaff._text.storable import is_storable
+from flagstaff._words.storable import is_storable
 
 #: The place of a field in the document: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]

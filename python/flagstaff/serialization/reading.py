@@ -8,7 +8,7 @@ from typing import Any
 from flagstaff._stored_value_rules import CHOICES, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
-from flagstaff._text.storable import is_storable
+from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.segment_use import RULES
 from flagstaff.exceptions import DocumentError

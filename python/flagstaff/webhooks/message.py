@@ -9,7 +9,7 @@ from datetime import datetime
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from flagstaff import changes
-from flagstaff._text.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, errors, form_data, page, post_confirmed
 from tests.support.conditions import condition

@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from flagstaff._text.json_text import LongJson, read_columns
+from flagstaff._words.json_text import LongJson, read_columns
 from flagstaff.history import value_history
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind

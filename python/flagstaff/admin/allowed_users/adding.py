@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from flagstaff import changes
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.allowed_users.unknown import unknown_problem
 from flagstaff.changes.allowed_users import allowed_pks
 

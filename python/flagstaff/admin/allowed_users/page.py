@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from flagstaff import changes
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.allowed_users.adding import (
     Added,
     add_named_users,

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.allowed_users.listing import first_users
 from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.fieldsets import replaced_fields

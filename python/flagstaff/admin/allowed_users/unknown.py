@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.history.describe import and_more, quoted
 
 _MAX_LISTED = 10

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.admin.cells import (
     changed_cell,
     key_cell,

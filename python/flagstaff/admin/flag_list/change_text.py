@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
 from flagstaff.history.describe import and_more, field_label
 from flagstaff.history.events import Difference, Event
 

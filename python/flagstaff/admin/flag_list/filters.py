@@ -17,7 +17,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff._tables.model_fields import OWNER
 from flagstaff._tables.states import State
-from flagstaff._text.local_formats import local_days
+from flagstaff._words.local_formats import local_days
 from flagstaff.admin.flag_list.conditions import (
     BY_RULES,
     STATES,

@@ -16,8 +16,8 @@ from django.utils import timezone
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
 from flagstaff._tables.states import State
-from flagstaff._text.json_text import read_json
-from flagstaff._text.times import aware
+from flagstaff._words.json_text import read_json
+from flagstaff._words.times import aware
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.flag_list.conditions import (
     are_at_most,

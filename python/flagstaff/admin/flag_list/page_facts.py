@@ -17,8 +17,8 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import fill, flag_names, own_names, sql, user_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.json_text import read_columns
-from flagstaff._text.times import aware
+from flagstaff._words.json_text import read_columns
+from flagstaff._words.times import aware
 from flagstaff.admin.flag_list.conditions import allowed_count
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.changes.allowed_users import link_targets

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.states import State
-from flagstaff._text.local_formats import local_days, local_number
+from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.admin.flag_list.filters import (
     LONG,
     UNCHANGED,

@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_list.page_facts import count_missing
 from flagstaff.admin.flag_permissions import may_toggle

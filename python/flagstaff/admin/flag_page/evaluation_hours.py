@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff._engine.flag_usage import UsageHour, flag_usage
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf
 

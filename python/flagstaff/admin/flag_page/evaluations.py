@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.local_formats import local_days, local_number
-from flagstaff._text.times import local_time
+from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.times import local_time
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.flag_page.evaluation_hours import Evaluations, Hour, evaluations_of
 from flagstaff.admin.flag_page.evaluations_svg import hours_chart

@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.local_formats import local_number
-from flagstaff._text.times import local_time
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.times import local_time
 from flagstaff.admin.flag_page.evaluation_hours import Hour
 from flagstaff.admin.svg import chart, line, rect, text
 

@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.mixin_base import ModelAdminMixin

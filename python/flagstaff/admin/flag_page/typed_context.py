@@ -10,8 +10,8 @@ from math import isfinite
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import VISITOR
-from flagstaff._text.json_text import parse_json, scalar_of
-from flagstaff._text.storable import is_storable
+from flagstaff._words.json_text import parse_json, scalar_of
+from flagstaff._words.storable import is_storable
 from flagstaff.conf.attribute_sources import BUILT_IN
 
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.storable import is_storable
+from flagstaff._words.storable import is_storable
 from flagstaff.admin.attempts import attempt
 from flagstaff.history.selection import stored_actors
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from flagstaff._extensions import EventQuery
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.admin.recent_changes.actors import matching_actors
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import Selection

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 
 from flagstaff._extensions import EventQuery, OptionalApp, OtherEvent, optional_apps
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.local_formats import local_time_text
-from flagstaff._text.times import aware
+from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.times import aware
 from flagstaff.admin.addresses import with_links
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.recent_changes.filters import Filters

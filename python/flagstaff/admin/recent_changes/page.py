@@ -18,7 +18,7 @@ from django.http import (
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.admin.event_cells import csv_response, without_users
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.history_texts import missing_text

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import ngettext
 
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.json_fields import ConditionsField, RulesField, ValueField
 from flagstaff.admin.rule_editor.posted import PostedRows
 from flagstaff.admin.rule_editor.problems import problems_of

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from flagstaff._text.rule_problems import rule_problem_text
+from flagstaff._words.rule_problems import rule_problem_text
 from flagstaff.admin.rule_editor.posted import Place
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flagstaff._text.rule_parts import objects_in
+from flagstaff._words.rule_parts import objects_in
 from flagstaff.admin.rule_editor.values import ValuesError, parse_values, values_text
 from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import condition_problem, rule_problem

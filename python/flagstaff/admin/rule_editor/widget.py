@@ -9,8 +9,8 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.forms.fields import InvalidJSONInput
 from django.utils.safestring import SafeString
 
-from flagstaff._text.json_text import parse_json
-from flagstaff._text.rule_json import conditions_json, rules_json
+from flagstaff._words.json_text import parse_json
+from flagstaff._words.rule_json import conditions_json, rules_json
 from flagstaff.admin.rule_editor.context import Editor, editor_context
 from flagstaff.admin.rule_editor.edits import edited_rows
 from flagstaff.admin.rule_editor.posted import EDIT, PostedRows, marker_of, read_rows

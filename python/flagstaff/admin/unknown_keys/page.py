@@ -15,9 +15,9 @@ from django.utils.translation import ngettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
-from flagstaff._text.lists import join_some
-from flagstaff._text.local_formats import local_days, local_number
-from flagstaff._text.times import aware
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.times import aware
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.unknown_keys.rows import unknown_rows

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey
 from flagstaff._extensions import key_is_taken, taken_keys
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.former_flags import FormerText, former_texts
 from flagstaff.admin.links import admin_of, page_url

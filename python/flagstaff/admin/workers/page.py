@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._text.times import aware, clock_time
+from flagstaff._words.times import aware, clock_time
 from flagstaff._workers.overview import WorkerOverview, worker_overview
 from flagstaff._workers.words import notes, state_label, summary
 from flagstaff.admin.attempts import attempt

@@ -15,7 +15,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row, find_row
-from flagstaff._text.times import aware, local_time
+from flagstaff._words.times import aware, local_time
 from flagstaff.admin.attempts import attempt
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.flag_permissions import may

@@ -6,10 +6,10 @@ from django.db.models import Model
 
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.rows import case_variants
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.lists import join_some
-from flagstaff._text.rule_parts import groups_of
-from flagstaff._text.value_rules import type_of
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.lists import join_some
+from flagstaff._words.rule_parts import groups_of
+from flagstaff._words.value_rules import type_of
 from flagstaff.cli.support.output import Output
 from flagstaff.conf import conf
 

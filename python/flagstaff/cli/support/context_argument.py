@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._tables.bucket_units import VISITOR
-from flagstaff._text.json_text import scalar_of
+from flagstaff._words.json_text import scalar_of
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf.attribute_sources import BUILT_IN

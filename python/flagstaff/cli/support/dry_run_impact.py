@@ -8,7 +8,7 @@ from typing import Any
 from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import find_row
-from flagstaff._text.counted import counted
+from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse

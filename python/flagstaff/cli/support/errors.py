@@ -15,7 +15,7 @@ from flagstaff._tables.sqlstate import (
     is_missing_table,
     sqlstate,
 )
-from flagstaff._text.counted import counted
+from flagstaff._words.counted import counted
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,

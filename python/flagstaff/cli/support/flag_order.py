@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
 from flagstaff._engine.recent_usage import recent_usage
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED, USAGE

@@ -12,7 +12,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import TAGS, bucket_field, ownership_fields, rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
-from flagstaff._text.rule_text import rules_text
+from flagstaff._words.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Column, Record, as_json, with_fields

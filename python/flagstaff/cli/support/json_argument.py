@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._text.json_text import parse_json
+from flagstaff._words.json_text import parse_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.standard_input import standard_input
 

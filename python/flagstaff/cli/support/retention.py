@@ -15,7 +15,7 @@ from flagstaff._core import monotonic
 from flagstaff._engine.usage import prune_usage_in_batches
 from flagstaff._engine.worker_register import prune_workers_in_batches
 from flagstaff._extensions import Retention, optional_apps
-from flagstaff._text.times import aware
+from flagstaff._words.times import aware
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError

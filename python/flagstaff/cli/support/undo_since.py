@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._text.counted import counted
+from flagstaff._words.counted import counted
 from flagstaff.changes.undo_events import UndoneEvents
 from flagstaff.cli.support.consequence import (
     Question,

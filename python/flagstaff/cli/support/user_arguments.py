@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.standard_input import standard_input

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from flagstaff._stored_value_rules import CHOICES, TYPE, has_value_rules
-from flagstaff._text.json_text import parse_json
-from flagstaff._text.value_rules import TYPES
+from flagstaff._words.json_text import parse_json
+from flagstaff._words.value_rules import TYPES
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.times import clock_time
+from flagstaff._words.lists import join_some
+from flagstaff._words.times import clock_time
 from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_polls
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.errors import UNCONFIRMED, UNVERIFIABLE, USAGE

@@ -12,7 +12,7 @@ from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff._words.lists import MAX_SHOWN, join_some
 from flagstaff.changes.allowed_users import allowed_users_of
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import USAGE

@@ -12,9 +12,9 @@ from flagstaff._engine.recent_usage import RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import bucket_field
 from flagstaff._tables.rows import find_row
-from flagstaff._text.counted import counted
-from flagstaff._text.lists import join_some
-from flagstaff._text.times import full_time
+from flagstaff._words.counted import counted
+from flagstaff._words.lists import join_some
+from flagstaff._words.times import full_time
 from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.support.change_arguments import (
     add_attribution,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
 from flagstaff.changes.undo_event import UNDO_BY_KIND

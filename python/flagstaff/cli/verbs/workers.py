@@ -9,7 +9,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import status
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 from flagstaff._workers.overview import WorkerState, worker_overview
 from flagstaff._workers.words import MODE_TEXTS, duration, notes, state_label, summary
 from flagstaff.cli.support.cells import Column, Record

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.local_formats import local_days, local_number
+from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.experiments.admin.texts import (
     hour_text,
     interval_text,

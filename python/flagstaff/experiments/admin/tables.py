@@ -9,7 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.local_formats import local_days, local_number, local_time_text
+from flagstaff._words.local_formats import local_days, local_number, local_time_text
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.days_svg import COLOURS, MAX_DAYS
 from flagstaff.experiments.admin.texts import (

@@ -12,8 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._text.local_formats import local_time_text
-from flagstaff._text.times import local_time
+from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.times import local_time
 from flagstaff.experiments.models import State
 
 #: Instead of a number that does not exist.

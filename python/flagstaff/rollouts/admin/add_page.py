@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
-from flagstaff._text.local_formats import local_time_text
+from flagstaff._words.local_formats import local_time_text
 from flagstaff.admin.confirmation import (
     ConfirmationMixin,
     ConfirmationNeededError,

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, Row, find_row
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_permissions import may

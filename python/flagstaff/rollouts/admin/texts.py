@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.rollouts.guards import CALLABLE, LATENCY, Guard
 from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, State

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._text.rule_parts import anonymous_percent, matches_anonymous
+from flagstaff._words.rule_parts import anonymous_percent, matches_anonymous
 
 
 def condition(attribute: str, operator: str, *values: object, negate: bool = False) -> Any:

@@ -6,8 +6,8 @@ from time import process_time
 
 import pytest
 
-from flagstaff._text.known_texts import KnownTexts, _Pattern
-from flagstaff._text.rule_problems import rule_problem_text
+from flagstaff._words.known_texts import KnownTexts, _Pattern
+from flagstaff._words.rule_problems import rule_problem_text
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.rollouts.known_texts import PLAN_TEXTS

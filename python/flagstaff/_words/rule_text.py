@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._text.lists import join_some
+from flagstaff._words.lists import join_some
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.utils.timezone import override
 
-from flagstaff._text.lists import join_some
-from flagstaff._text.storable import is_storable, storable
-from flagstaff._text.times import clock_time, full_time
+from flagstaff._words.lists import join_some
+from flagstaff._words.storable import is_storable, storable
+from flagstaff._words.times import clock_time, full_time
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Users
 from flagstaff.serialization.plan import Step

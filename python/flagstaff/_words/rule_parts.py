@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flagstaff._text.truncated import truncated
+from flagstaff._words.truncated import truncated
 
 _GROUPS = "groups"
 # What is false for an anonymous user, and present.

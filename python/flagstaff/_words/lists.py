@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 
 #: The number of items that a message shows by default.
 MAX_SHOWN = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flagstaff._text.local_formats import local_number
+from flagstaff._words.local_formats import local_number
 
 #: The length of each value in a table or a message: JSON and CSV have the whole.
 MAX_VALUE = 300

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from flagstaff._text.known_texts import KnownTexts
-from flagstaff._text.known_texts import message as _
+from flagstaff._words.known_texts import KnownTexts
+from flagstaff._words.known_texts import message as _
 
 # Where the problem is, from the outermost place to the innermost one.
 _PLACE: Final = r'(?:rule [0-9]+(?: \("(?:[^"\\]|\\.)*"…?\))?|condition [0-9]+|value [0-9]+)'

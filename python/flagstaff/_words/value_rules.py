@@ -10,8 +10,8 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
-from flagstaff._text.json_text import scalar_of
-from flagstaff._text.lists import join_some
+from flagstaff._words.json_text import scalar_of
+from flagstaff._words.lists import join_some
 
 #: The types that a rule can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
-from flagstaff._text.truncated import truncated
+from flagstaff._words.truncated import truncated
 
 # No shorter text has so many digits, or so many brackets of both sides.
 _SHORT = 1_000

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.utils.formats import date_format, number_format
 from django.utils.translation import ngettext
 
-from flagstaff._text.times import local_time
+from flagstaff._words.times import local_time
 
 
 def local_time_text(at: datetime) -> str:
