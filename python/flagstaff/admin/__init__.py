@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
 from django.db.models import Model
+from django.utils.module_loading import import_string
 
 from flagstaff._tables.model_fields import rules_field
-from flagstaff.admin.flags import FeatureFlagAdmin
-from flagstaff.admin.recent_changes.page import RecentChangesAdmin
-from flagstaff.admin.segments import SegmentAdmin
-from flagstaff.admin.unknown_keys import UnknownKeysAdmin
-from flagstaff.admin.values import KeyValueStoreAdmin
-from flagstaff.admin.workers import WorkersAdmin
+from flagstaff.admin.lazy import register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import (
@@ -25,17 +20,36 @@ from flagstaff.models import (
     UnknownKey,
 )
 
+if TYPE_CHECKING:
+    from flagstaff.admin.flags import FeatureFlagAdmin
+    from flagstaff.admin.recent_changes.page import RecentChangesAdmin
+    from flagstaff.admin.segments import SegmentAdmin
+    from flagstaff.admin.values import KeyValueStoreAdmin
+
 __all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "RecentChangesAdmin", "SegmentAdmin"]
 
 
-def _register(own: type[Model], setting: str, model_admin: type[admin.ModelAdmin[Any]]) -> None:
+# Imported by the first request to the admin, or by the project's own admin.
+_CLASSES = {
+    "FeatureFlagAdmin": "flagstaff.admin.flags.FeatureFlagAdmin",
+    "KeyValueStoreAdmin": "flagstaff.admin.values.KeyValueStoreAdmin",
+    "RecentChangesAdmin": "flagstaff.admin.recent_changes.page.RecentChangesAdmin",
+    "SegmentAdmin": "flagstaff.admin.segments.SegmentAdmin",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_string(_CLASSES[name])
+
+
+def _is_configured(own: type[Model], setting: str) -> bool:
     try:
-        configured = getattr(conf, setting)
+        return bool(getattr(conf, setting) is own)
     except ConfigurationError:
         # A system check reports it, more clearly than an import error.
-        configured = own
-    if configured is own:
-        admin.site.register(own, model_admin)
+        return True
 
 
 def _have_rules() -> bool:
@@ -45,13 +59,15 @@ def _have_rules() -> bool:
         return True
 
 
-_register(FeatureFlag, "flag_model", FeatureFlagAdmin)
-_register(KeyValueStore, "value_model", KeyValueStoreAdmin)
+if _is_configured(FeatureFlag, "flag_model"):
+    register(FeatureFlag, _CLASSES["FeatureFlagAdmin"])
+if _is_configured(KeyValueStore, "value_model"):
+    register(KeyValueStore, _CLASSES["KeyValueStoreAdmin"])
 # Without a column for rules, no rule can use a segment.
 if _have_rules():
-    admin.site.register(Segment, SegmentAdmin)
+    register(Segment, _CLASSES["SegmentAdmin"])
 
 # These pages do not depend on the models of the project.
-admin.site.register(UnknownKey, UnknownKeysAdmin)
-admin.site.register(ConnectedWorker, WorkersAdmin)
-admin.site.register(RecentChange, RecentChangesAdmin)
+register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
+register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
+register(RecentChange, _CLASSES["RecentChangesAdmin"])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-
-from flagstaff.cleanup.admin.page import StaleFlagsAdmin
+from flagstaff.admin.lazy import register
 from flagstaff.cleanup.models import Snooze
 
-__all__ = ["StaleFlagsAdmin"]
-
-admin.site.register(Snooze, StaleFlagsAdmin)
+register(Snooze, "flagstaff.cleanup.admin.page.StaleFlagsAdmin")

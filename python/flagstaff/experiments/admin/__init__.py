@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-
-from flagstaff.experiments.admin.experiments import ExperimentAdmin
+from flagstaff.admin.lazy import register
 from flagstaff.experiments.models import Experiment
 
-__all__ = ["ExperimentAdmin"]
-
-admin.site.register(Experiment, ExperimentAdmin)
+register(Experiment, "flagstaff.experiments.admin.experiments.ExperimentAdmin")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-
-from flagstaff.rollouts.admin.plans import PlanAdmin
+from flagstaff.admin.lazy import register
 from flagstaff.rollouts.models import Plan
 
-__all__ = ["PlanAdmin"]
-
-admin.site.register(Plan, PlanAdmin)
+register(Plan, "flagstaff.rollouts.admin.plans.PlanAdmin")

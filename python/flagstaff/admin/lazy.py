@@ -1,0 +1,77 @@
+"""Registers admins whose modules are imported by the first request to the admin.
+
+Every process imports the `admin` modules of all apps, but few serve the admin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
+
+    _ModelAdmin = admin.ModelAdmin[Model]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+# What Django reads while it builds the URLs of its site. The rest needs the class.
+_KNOWN = frozenset({"urls", "__dict__"})
+
+
+def register(model: type[Model], path: str) -> None:
+    """Registers the admin with the dotted path `path` for a model. Does not import it."""
+    # Django calls what it registers with the model and the site.
+    lazy = cast("type[admin.ModelAdmin[Any]]", partial(_LazyAdmin, path))
+    admin.site.register(model, lazy)
+
+
+class _LazyAdmin(_ModelAdmin):
+    """Becomes the admin at a path when an attribute is read or set."""
+
+    def __init__(self, path: str, model: type[Model], site: AdminSite) -> None:
+        vars(self)["_load"] = lambda: import_string(path)(model, site)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _KNOWN:
+            _become_loaded(self)
+        return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        _become_loaded(self)
+        super().__setattr__(name, value)
+
+    @property
+    def urls(self) -> Any:
+        """The URLs, which are made when one below the model's own is resolved or reversed."""
+        return _LazyUrls(self)
+
+
+def _become_loaded(lazy: _LazyAdmin) -> None:
+    loaded = vars(lazy)["_load"]()
+    vars(lazy).update(vars(loaded))
+    # Comes last: another thread must not see the class without its attributes.
+    object.__setattr__(lazy, "__class__", type(loaded))
+
+
+class _LazyUrls(Sequence["URLPattern"]):
+    """The URL patterns of an admin, which are made when Django looks for one of them."""
+
+    def __init__(self, model_admin: _LazyAdmin) -> None:
+        self._admin = model_admin
+
+    @cached_property
+    def _patterns(self) -> list[URLPattern]:
+        return self._admin.get_urls()
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._patterns[index]
