@@ -36,16 +36,21 @@ class _LazyAdmin(_ModelAdmin):
     """Becomes the admin at a path when an attribute is read or set."""
 
     def __init__(self, path: str, model: type[Model], site: AdminSite) -> None:
-        vars(self)["_load"] = lambda: import_string(path)(model, site)
+        vars(self).update(_lazy_path=path, _lazy_arguments=(model, site))
 
     def __getattribute__(self, name: str) -> Any:
-        if name not in _KNOWN:
-            _become_loaded(self)
-        return super().__getattribute__(name)
+        if name in _KNOWN:
+            return super().__getattribute__(name)
+        if name == "__class__":
+            # `isinstance` compares it with the type, which must not change meanwhile.
+            return import_string(vars(self)["_lazy_path"])
+        # From here on, it has another class.
+        _become_loaded(self)
+        return getattr(self, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         _become_loaded(self)
-        super().__setattr__(name, value)
+        setattr(self, name, value)
 
     @property
     def urls(self) -> Any:
@@ -54,8 +59,9 @@ class _LazyAdmin(_ModelAdmin):
 
 
 def _become_loaded(lazy: _LazyAdmin) -> None:
-    loaded = vars(lazy)["_load"]()
-    vars(lazy).update(vars(loaded))
+    own = vars(lazy)
+    loaded = import_string(own["_lazy_path"])(*own["_lazy_arguments"])
+    own.update(vars(loaded))
     # Comes last: another thread must not see the class without its attributes.
     object.__setattr__(lazy, "__class__", type(loaded))
 
