@@ -7,6 +7,7 @@ pages show it with `localized`, and tables store it with `to_json`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final, Union, cast, final
 
 from django.utils.formats import number_format
@@ -138,9 +139,7 @@ def _english_number(value: float) -> str:
 
 
 def _local_number(value: float) -> str:
-    text = repr(value)
-    decimals = len(text.partition(".")[2]) or None
-    return number_format(text, decimals, use_l10n=True, force_grouping=True)
+    return number_format(Decimal(repr(value)), use_l10n=True, force_grouping=True)
 
 
 def _value_to_json(value: Value) -> object:

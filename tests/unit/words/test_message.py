@@ -30,6 +30,8 @@ def test_localized_message_has_numbers_and_messages_in_the_language() -> None:
             "holds at 25 %: waits for users: 1.234 of 56.789 seen, 2,5 times"
         )
         assert localized(_CHOOSE(keys=["1.5", _waits()])).startswith("choose one of 1.5, waits")
+        small = _WAITS(seen=0, required=-1, ratio=1e-05)
+        assert localized(small).endswith("-1 seen, 0,00001 times")
 
 
 def test_text_made_from_a_message_is_plain() -> None:
