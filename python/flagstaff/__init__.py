@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flagstaff._lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff._attribution.writes import acting_as
@@ -56,9 +57,4 @@ _MODULES = {
     "wait_for_workers": "flagstaff._workers.wait",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return value
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db.models import Model
-from django.utils.module_loading import import_string
 
+from flagstaff._lazy_names import lazy_names
 from flagstaff._tables.model_fields import rules_field
 from flagstaff.admin.lazy import register
 from flagstaff.conf import conf
@@ -28,20 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "RecentChangesAdmin", "SegmentAdmin"]
 
-
-# Imported by the first request to the admin, or by the project's own admin.
-_CLASSES = {
-    "FeatureFlagAdmin": "flagstaff.admin.flags.FeatureFlagAdmin",
-    "KeyValueStoreAdmin": "flagstaff.admin.values.KeyValueStoreAdmin",
-    "RecentChangesAdmin": "flagstaff.admin.recent_changes.page.RecentChangesAdmin",
-    "SegmentAdmin": "flagstaff.admin.segments.SegmentAdmin",
+_MODULES = {
+    "FeatureFlagAdmin": "flagstaff.admin.flags",
+    "KeyValueStoreAdmin": "flagstaff.admin.values",
+    "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
+    "SegmentAdmin": "flagstaff.admin.segments",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _CLASSES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_string(_CLASSES[name])
+__getattr__ = lazy_names(__name__, _MODULES)
 
 
 def _is_configured(own: type[Model], setting: str) -> bool:
@@ -60,14 +54,14 @@ def _have_rules() -> bool:
 
 
 if _is_configured(FeatureFlag, "flag_model"):
-    register(FeatureFlag, _CLASSES["FeatureFlagAdmin"])
+    register(FeatureFlag, "flagstaff.admin.flags.FeatureFlagAdmin")
 if _is_configured(KeyValueStore, "value_model"):
-    register(KeyValueStore, _CLASSES["KeyValueStoreAdmin"])
+    register(KeyValueStore, "flagstaff.admin.values.KeyValueStoreAdmin")
 # Without a column for rules, no rule can use a segment.
 if _have_rules():
-    register(Segment, _CLASSES["SegmentAdmin"])
+    register(Segment, "flagstaff.admin.segments.SegmentAdmin")
 
 # These pages do not depend on the models of the project.
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
-register(RecentChange, _CLASSES["RecentChangesAdmin"])
+register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")

@@ -5,18 +5,13 @@ An app of its own: add "flagstaff.cleanup" to INSTALLED_APPS.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flagstaff._lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff.cleanup.stale import stale_flags
 
 __all__ = ["stale_flags"]
 
-
-# Django imports this package before it knows the models.
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from flagstaff.cleanup import stale  # noqa: PLC0415
-
-    return getattr(stale, name)
+__getattr__ = lazy_names(__name__, {"stale_flags": "flagstaff.cleanup.stale"})

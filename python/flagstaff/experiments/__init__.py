@@ -5,8 +5,9 @@ An app of its own: add "flagstaff.experiments" to INSTALLED_APPS.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flagstaff._lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff._core import get_variant, peek_variant
@@ -36,27 +37,20 @@ __all__ = [
 ]
 
 _MODULES = {
-    "create": "lifecycle",
-    "delete": "lifecycle",
-    "explain_variant": "explain",
-    "force": "assigning",
-    "prune": "retention",
-    "report": "report_json",
-    "set_metrics": "analysis",
-    "set_weights": "assigning",
-    "ship": "shipping",
-    "shuffle": "assigning",
-    "start": "lifecycle",
-    "stop": "lifecycle",
+    "create": "flagstaff.experiments.lifecycle",
+    "delete": "flagstaff.experiments.lifecycle",
+    "explain_variant": "flagstaff.experiments.explain",
+    "force": "flagstaff.experiments.assigning",
+    "get_variant": "flagstaff._core",
+    "peek_variant": "flagstaff._core",
+    "prune": "flagstaff.experiments.retention",
+    "report": "flagstaff.experiments.report_json",
+    "set_metrics": "flagstaff.experiments.analysis",
+    "set_weights": "flagstaff.experiments.assigning",
+    "ship": "flagstaff.experiments.shipping",
+    "shuffle": "flagstaff.experiments.assigning",
+    "start": "flagstaff.experiments.lifecycle",
+    "stop": "flagstaff.experiments.lifecycle",
 }
 
-
-# Imported on first use: Django imports this package before the models can be imported.
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # The others are in the extension.
-    path = f"flagstaff.experiments.{_MODULES[name]}" if name in _MODULES else "flagstaff._core"
-    module = import_module(path)
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = lazy_names(__name__, _MODULES)

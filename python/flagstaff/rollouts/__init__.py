@@ -5,18 +5,13 @@ An app of its own: add "flagstaff.rollouts" to INSTALLED_APPS, and run `manage.p
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flagstaff._lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff.rollouts.plans import create, delete, jump, pause, resume, rollback, start
 
 __all__ = ["create", "delete", "jump", "pause", "resume", "rollback", "start"]
 
-
-# Imported on first use: Django imports this package before the models can be imported.
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module("flagstaff.rollouts.plans"), name)
-    return value
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "flagstaff.rollouts.plans"))
