@@ -17,8 +17,8 @@ def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') ->
     """Begins a run of a plan, with a latency guard of this limit. Returns its id."""
     (plan,) = query(
         "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
-        "latency_limits, salt, reason, actor, guarded_until) "
-        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '', '', "
+        "latency_limits, salt, reason, trip_reason, actor, guarded_until) "
+        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '{}', '{}', '', "
         "now() + interval '5 min' FROM flagstaff_featureflag WHERE key = %s RETURNING id",
         state,
         limits,

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import attributed, attribution
+from flagstaff._words.message import Message, localized
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
@@ -120,12 +121,12 @@ class AttributionMixin(ModelAdminMixin):
 
     def translate_refusal(self, text: str) -> str:
         """Returns the message of a FlagstaffError in the active language."""
-        return refusal_text(text)
+        return localized(text) if isinstance(text, Message) else refusal_text(text)
 
     def _problem(self, request: HttpRequest, error: FlagstaffError) -> str:
         """What happened, and what to do next on the page that is shown then."""
         if not isinstance(error, ConflictError) or str(error.expected) != request.POST.get(VERSION):
-            return self.translate_refusal(str(error))
+            return self.translate_refusal(error.message)
         text = _("%(problem)s. The page now shows the present state; press the button again.")
         return text % {"problem": self.translate_refusal(error.problem)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,8 +11,9 @@ from django.db import DataError, IntegrityError, InternalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._words.message import Message, Value
 from flagstaff.conf import conf
-from flagstaff.rollouts import transitions
+from flagstaff.rollouts import messages, transitions
 from flagstaff.rollouts.callables import Outcome
 from flagstaff.rollouts.clock import GUARDED_FOR, database_now
 from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
@@ -23,7 +23,7 @@ from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import Evidence, Verdict
-from flagstaff.rollouts.schedulers import problem_of_scheduler, scheduled_text
+from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.verdict import judge
 
@@ -34,9 +34,6 @@ _SOURCE = "plan"
 # Each write makes every worker load the plans, so the time is not written at every run.
 _RENEW_BELOW = timedelta(minutes=4)
 _ALL = 100
-# In ASCII, which every server can store.
-_NO_TEXT = "a guard whose reason cannot be stored"
-_FIGURES = re.compile(r"\d[\d.,]*")
 
 
 def advance(plan: Plan, outcomes: Sequence[Outcome]) -> PlanReport:
@@ -63,16 +60,16 @@ def carry_out_trip(plan: Plan) -> PlanReport:
     """
     now, flag = database_now(), _locked_flag(plan)
     if changed := foreign_change(plan, flag):
-        why = f"{changed}; so it was not rolled back, but it had tripped: {plan.trip_reason}"
+        why = messages.TRIP_NOT_CARRIED_OUT(what=changed, why=plan.trip_reason)
         return _pause(plan, now, why)
 
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
-        text = f"rolled back by {why}"
-        with acting_as(ACTOR, reason=text, source=_SOURCE):
-            transitions.roll_back(plan, flag, now, text)
-            record(plan, PlanEvent.Kind.TRIPPED, text, figures)
-        return report_of(plan, PlanEvent.Kind.TRIPPED, text)
+        message = messages.TRIPPED(why=why)
+        with acting_as(ACTOR, reason=message, source=_SOURCE):
+            transitions.roll_back(plan, flag, now, message)
+            record(plan, PlanEvent.Kind.TRIPPED, message, figures)
+        return report_of(plan, PlanEvent.Kind.TRIPPED, message)
 
     return _whatever_the_text(roll_back, plan.trip_reason, plan.trip_figures or {})
 
@@ -84,18 +81,30 @@ def _locked_flag(plan: Plan) -> FlagRow | None:
 def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
     """Starts a plan at its time. What keeps it from starting needs a person."""
     if problem := problem_of_database() or foreign_change(plan, flag):
-        return _pause(plan, now, f"not started, {problem}")
+        return _pause(plan, now, messages.NOT_STARTED(why=problem))
     # Without a flag it would be paused by now.
     flag = cast("FlagRow", flag)
     first, old = steps_of(plan)[0], flag.rollout_percent
     if problem := problem_of_flag(flag, first) or problem_of_scheduler(plan, flag):
-        return _pause(plan, now, f"not started, {problem}")
-    text = f"started: rollout {old} → {first.percent} %"
-    text += scheduled_text(plan)
-    with acting_as(ACTOR, reason=text, source=_SOURCE):
-        transitions.enter_step(plan, 0, now, expect_version=plan.flag_version)
-        record(plan, PlanEvent.Kind.STARTED, text)
-    return report_of(plan, PlanEvent.Kind.STARTED, text)
+        return _pause(plan, now, messages.NOT_STARTED(why=problem))
+    message = start_message(plan, old, first.percent)
+    return _enter_step(plan, 0, now, PlanEvent.Kind.STARTED, message)
+
+
+def _enter_step(  # noqa: PLR0913 (the step and its event)
+    plan: Plan,
+    index: int,
+    now: datetime,
+    kind: PlanEvent.Kind,
+    message: Message,
+    *,
+    figures: dict[str, Any] | None = None,
+) -> PlanReport:
+    """Enters a step with an event, whose text is the reason in the flag's history."""
+    with acting_as(ACTOR, reason=message, source=_SOURCE):
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
+        record(plan, kind, message, figures)
+    return report_of(plan, kind, message)
 
 
 def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
@@ -136,10 +145,10 @@ def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool
     if run.percent >= _ALL:
         return None
     if evidence.lost_workers and has_lost_for_good(run, now):
-        return "a worker stopped without its last report"
-    # Until its time is over, the run may still trip.
+        return messages.INCOMPLETE_BY_LOSS()
+    # Until the dwell time has ended, the run may still trip.
     if is_due and evidence.dropped:
-        return "workers had no memory left for all counts"
+        return messages.INCOMPLETE_BY_MEMORY()
     return None
 
 
@@ -166,18 +175,19 @@ def _whatever_the_text(
         with transaction.atomic(using=conf.database):
             return write(why, figures)
     except (DataError, IntegrityError, InternalError, TypeError, ValueError):
-        return write(_NO_TEXT, {})
+        # In ASCII, which every server can store.
+        return write(messages.REASON_NOT_STORED(), {})
 
 
 def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
     """Holds a plan. A reason that differs in its figures only is written now and then."""
-    is_news = plan.state != State.HOLDING or _shape(plan.reason) != _shape(decision.why)
+    is_news = plan.state != State.HOLDING or _codes(plan.reason) != _codes(decision.why)
     if is_news:
         plan.state, plan.reason = State.HOLDING, decision.why
         plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
-            record(plan, PlanEvent.Kind.HELD, f"holds: {decision.why}", figures)
+            record(plan, PlanEvent.Kind.HELD, messages.HELD(why=decision.why), figures)
     elif _is_renewal_due(plan, now):
         plan.reason, plan.guarded_until = decision.why, now + GUARDED_FOR
         transitions.save(plan, now)
@@ -188,11 +198,11 @@ def _wait(plan: Plan, now: datetime) -> PlanReport:
     """Waits for the dwell time. What the plan was holding for is over."""
     event = None
     if plan.state == State.HOLDING:
-        event, text = PlanEvent.Kind.CONTINUED, f"continues; it held because: {plan.reason}"
+        event, message = PlanEvent.Kind.CONTINUED, messages.CONTINUED(why=plan.reason)
         plan.state, plan.reason, plan.guarded_until = State.RUNNING, "", now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
-            record(plan, event, text)
+            record(plan, event, message)
     elif _is_renewal_due(plan, now):
         plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
@@ -212,22 +222,18 @@ def _next_step(
 ) -> PlanReport:
     steps = steps_of(plan)
     old, new = steps[index - 1].percent, steps[index].percent
-    text = f"step {index + 1} of {len(steps)}: rollout {old} → {new} %; {decision.why}"
-    with acting_as(ACTOR, reason=text, source=_SOURCE):
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
-        record(plan, PlanEvent.Kind.STEP, text, figures)
-    return report_of(plan, PlanEvent.Kind.STEP, text)
+    message = messages.NEXT_STEP(
+        number=index + 1, count=len(steps), old=old, new=new, why=decision.why
+    )
+    return _enter_step(plan, index, now, PlanEvent.Kind.STEP, message, figures=figures)
 
 
 def _measure_again(
     plan: Plan, index: int, now: datetime, why: str, figures: dict[str, Any]
 ) -> PlanReport:
-    """Begins the step anew, because the evidence of this run will never be complete."""
-    text = f"step {index + 1} begins anew: {why}, so the evidence was incomplete"
-    with acting_as(ACTOR, reason=text, source=_SOURCE):
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
-        record(plan, PlanEvent.Kind.CONTINUED, text, figures)
-    return report_of(plan, PlanEvent.Kind.CONTINUED, text)
+    """Starts the step again, because the evidence of this run will never be complete."""
+    message = messages.MEASURED_AGAIN(number=index + 1, why=why)
+    return _enter_step(plan, index, now, PlanEvent.Kind.CONTINUED, message, figures=figures)
 
 
 def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
@@ -235,10 +241,10 @@ def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, An
     plan.state, plan.reason, plan.ended_at = State.DONE, "", now
     plan.due_at = plan.guarded_until = None
     transitions.save(plan, now)
-    text = f"done; {decision.why}"
+    message = messages.DONE(why=decision.why)
     with acting_as(ACTOR, source=_SOURCE):
-        record(plan, PlanEvent.Kind.DONE, text, figures)
-    return report_of(plan, PlanEvent.Kind.DONE, text)
+        record(plan, PlanEvent.Kind.DONE, message, figures)
+    return report_of(plan, PlanEvent.Kind.DONE, message)
 
 
 def _is_renewal_due(plan: Plan, now: datetime) -> bool:
@@ -248,9 +254,16 @@ def _is_renewal_due(plan: Plan, now: datetime) -> bool:
     return not _RENEW_BELOW <= plan.guarded_until - now <= GUARDED_FOR
 
 
-def _shape(reason: str) -> str:
-    """Returns a reason without its figures."""
-    return _FIGURES.sub("0", reason)
+def _codes(value: Value) -> object:
+    """Returns the codes and names in a reason, without its figures.
+
+    A text that a guard of the project has returned can have figures, too.
+    """
+    if isinstance(value, Message):
+        return value.code, {
+            name: _codes(part) for name, part in value.values.items() if name != "returned"
+        }
+    return value if isinstance(value, str) else None
 
 
 def figures_of(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
@@ -276,7 +289,7 @@ _Action = Literal["rollback", "hold", "wait", "proceed"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and why in one sentence."""
+    """What to do, and a message that says why."""
 
     action: _Action
     why: str

@@ -11,12 +11,12 @@ from threading import Lock, Thread
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from flagstaff._words.storable import storable
+from flagstaff.rollouts import messages
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
 
 #: A guard that takes longer holds its plan. The other plans wait for it.
-MAX_SECONDS = 30.0
+MAX_SECONDS = 30
 
 _MAX_TEXT = 500
 
@@ -42,29 +42,29 @@ def call_guards(plan: Plan) -> tuple[Outcome, ...]:
 
 
 def _call(guard: Guard, plan: Plan) -> Outcome:
+    path = guard.path or ""
+
     def call() -> object:
-        return import_string(guard.path or "")(plan)
+        return import_string(path)(plan)
 
     try:
-        returned = call_with_timeout(f"{plan.pk} {guard.path}", call, MAX_SECONDS)
+        returned = call_with_timeout(f"{plan.pk} {path}", call, MAX_SECONDS)
     except GuardTimeoutError:
-        return Outcome(
-            guard, None, f"{guard.path} did not return within {MAX_SECONDS:g} s; make it faster"
-        )
+        return Outcome(guard, None, messages.GUARD_LATE(path=path, seconds=MAX_SECONDS))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 (sys.exit would end the driver of all plans)
         # Only the type: the message may quote data.
-        return Outcome(guard, None, f"{guard.path} raised {type(error).__name__}; repair it")
+        return Outcome(guard, None, messages.GUARD_RAISED(path=path, type=type(error).__name__))
     if returned is True:
         return Outcome(guard, fine=True, why="")
     if returned is False:
-        return Outcome(guard, fine=False, why=f"{guard.path} returned False")
+        return Outcome(guard, fine=False, why=messages.GUARD_FALSE(path=path))
     if isinstance(returned, str):
-        text = storable(str.strip(returned)[:_MAX_TEXT])
-        return Outcome(guard, fine=False, why=f"{guard.path}: {text}" if text else str(guard.path))
-    why = f"{guard.path} returned {type(returned).__name__}; return True, False or a text"
-    return Outcome(guard, None, why)
+        text = str.strip(returned)[:_MAX_TEXT]
+        why = messages.GUARD_TEXT(path=path, returned=text) if text else path
+        return Outcome(guard, fine=False, why=why)
+    return Outcome(guard, None, messages.GUARD_TYPE(path=path, type=type(returned).__name__))
 
 
 # Calls a function of the project in a thread of its own, so that it cannot stop the driver.

@@ -32,7 +32,7 @@ from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history.kinds import Kind
-from flagstaff.rollouts import plans
+from flagstaff.rollouts import plans, refusal_messages
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.first_step import first_step_of
@@ -218,11 +218,8 @@ def _confirmed(write: Callable[..., Plan], options: Options, out: Output) -> Pla
     with transaction.atomic(using=conf.database):
         plan = write(expect_version=version)
         if (plan.steps, plan.step) != (preview.steps, preview.step):
-            raise ConflictError(
-                f"the rollout plan of {plan.key} has been changed since the question; run the "
-                "command again",
-                key=plan.key,
-            )
+            problem = refusal_messages.CHANGED_SINCE_QUESTION(key=plan.key)
+            raise ConflictError(problem, key=plan.key)
     return plan
 
 
@@ -277,7 +274,7 @@ def _explain(plan: Plan, out: Output) -> None:
 def _report(plan: Plan, out: Output, options: Options) -> None:
     event = newest_event(plan)
     if event is not None:
-        out.message(f"{plan.key}: {event.text}")
+        out.message(f"{plan.key}: {event.message}")
     finish(plan_record(plan), out, options, written=True)
 
 

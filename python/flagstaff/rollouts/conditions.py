@@ -13,6 +13,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, require_triggers
+from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp
 from flagstaff.rollouts.models import DriverRun, SignalCount
 from flagstaff.rollouts.steps import Step
@@ -30,22 +31,21 @@ def require(key: str, *problems: str | None) -> None:
     """Raises PlanError with the first of these problems, if there is one."""
     for problem in problems:
         if problem:
-            raise PlanError(f"the rollout plan of {key} cannot run: {problem}")
+            raise PlanError(refusal_messages.CANNOT_RUN(key=key, why=problem))
 
 
 def problem_of_database() -> str | None:
     """Returns why plans are not possible in the flags' database, or None. Queries the catalog."""
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return (
-            f"a plan needs PostgreSQL and the history, and database {connection.alias!r} is "
-            f"{connection.display_name}; change the rollout by hand"
+        return refusal_messages.NEEDS_POSTGRESQL(
+            database=repr(connection.alias), value=connection.display_name
         )
     try:
         require_history()
         require_triggers(Kind.FLAG)
     except NoHistoryError as error:
-        return str(error)
+        return error.message
     return _problem_of_engine()
 
 
@@ -61,10 +61,7 @@ def _problem_of_engine() -> str | None:
         [may_write] = cursor.fetchone()
     if may_write:
         return None
-    return (
-        f'the workers evaluate with database "{alias}", which may not write what they count to '
-        f"{table}; use a database and a role that may write it"
-    )
+    return refusal_messages.CANNOT_COUNT(database=f'"{alias}"', table=table)
 
 
 def problem_of_driver() -> str | None:
@@ -72,10 +69,8 @@ def problem_of_driver() -> str | None:
     if driver_is_running():
         return None
     minutes = int(GUARDED_FOR.total_seconds() // 60)
-    return (
-        f"run-jobs has not run in the last {minutes} minutes, so no guard would watch it; start "
-        f"{quoted_command('run-jobs', '--loop')} and try again"
-    )
+    command = quoted_command("run-jobs", "--loop")
+    return refusal_messages.NO_DRIVER(minutes=minutes, command=command)
 
 
 def driver_is_running() -> bool:
@@ -92,13 +87,17 @@ def problem_of_flag(flag: FlagRow, first: Step | None = None) -> str | None:
     Without a first step the present rollout does not matter, as for a plan that is resumed.
     """
     if not flag.enabled:
-        return f"the flag is disabled; enable it with {quoted_command('on', flag.key)}"
-    if first and flag.rollout_percent >= first.percent:
-        return (
-            f"the first step is {first.percent} %, and the rollout is {flag.rollout_percent} % "
-            "already; begin with a higher step"
-        )
-    return None
+        return refusal_messages.FLAG_DISABLED(command=quoted_command("on", flag.key))
+    return problem_of_first_step(flag, first) if first else None
+
+
+def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
+    """Returns that the first step would not raise the rollout, or None."""
+    if first.percent > flag.rollout_percent:
+        return None
+    return refusal_messages.FIRST_STEP_TOO_LOW(
+        percent=first.percent, key=flag.key, now=flag.rollout_percent
+    )
 
 
 def rules_can_grant(flag: FlagRow) -> bool:

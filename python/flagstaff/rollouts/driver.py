@@ -17,9 +17,11 @@ from django.db.models import Q
 from django.utils.translation import override
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._words.message import Message
 from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
+from flagstaff.rollouts import messages
 from flagstaff.rollouts.advance import advance, carry_out_trip
 from flagstaff.rollouts.callables import call_guards
 from flagstaff.rollouts.clock import ClockTimestamp
@@ -44,7 +46,7 @@ class _Due(NamedTuple):
 def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
     """Does what is due for each plan: at most one step, a hold, or a rollback.
 
-    However late the run is, a plan makes one step, whose dwell time begins anew. Runs may overlap.
+    However late the run is, a plan makes one step, whose dwell time starts then. Runs may overlap.
     Blocks for the callable guards, and after a trip for up to 5 s until the workers have applied
     it. `stop` ends the run earlier, between two plans. Does nothing on
     SQLite. Raises RuntimeError inside a transaction, and database errors; an error of a single
@@ -52,7 +54,7 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
     """
     if not is_postgresql(connections[conf.database]):
         return []
-    # Events are stored, and programs read them too.
+    # A change of the flag is described in a text, which is stored.
     with override(None):
         _record_run()
         reports: list[PlanReport] = []
@@ -136,38 +138,34 @@ def _locked(seen: Plan, *states: State, waits: bool = False) -> Iterator[Plan | 
 def _wait_for_workers(plan: Plan) -> None:
     """Waits until the workers have applied a trip, and records which have."""
     try:
-        found = wait_for_workers(_WAIT)
+        propagation = wait_for_workers(_WAIT)
     except PropagationError as error:
-        text, figures = f"the workers cannot be listed: {error}", {}
+        message, figures = messages.WORKERS_UNKNOWN(why=error.message), {}
     else:
-        text, figures = _propagation_text(found), found.as_dict()
-    record(plan, PlanEvent.Kind.PROPAGATED, text, figures)
+        message, figures = _propagation_message(propagation), propagation.as_dict()
+    record(plan, PlanEvent.Kind.PROPAGATED, message, figures)
 
 
-def _propagation_text(found: Propagation) -> str:
-    if found.polling_deadline is None:
-        return "evaluations query the database, so the trip is in effect at once"
-    text = _workers_text(found)
-    if found.possibly_elsewhere:
-        return (
-            f"{text}; workers at another server, such as a standby, are not listed; they apply the "
-            "change when their server has received it"
-        )
-    if not found.possibly_hidden:
-        return text
-    deadline = found.polling_deadline.isoformat(timespec="seconds")
-    return (
-        f"{text}; workers behind a pooler are not listed; they apply the change by {deadline} if "
-        "they reach the database"
-    )
+def _propagation_message(propagation: Propagation) -> Message:
+    if propagation.polling_deadline is None:
+        return messages.IN_EFFECT()
+    workers = _workers_message(propagation)
+    if propagation.possibly_elsewhere:
+        return messages.AT_OTHER_SERVER(workers=workers)
+    if not propagation.possibly_hidden:
+        return workers
+    deadline = propagation.polling_deadline.isoformat(timespec="seconds")
+    return messages.BEHIND_POOLER(workers=workers, time=deadline)
 
 
-def _workers_text(found: Propagation) -> str:
-    if not found.connected:
-        return "the server lists no worker"
-    if found.applied == found.connected:
-        return f"applied by all connected workers: {found.applied}"
-    return (
-        f"applied by {found.applied} of {found.connected} connected workers within "
-        f'{found.seconds:.1f} s; "flags plan KEY status --json" lists the others'
+def _workers_message(propagation: Propagation) -> Message:
+    if not propagation.connected:
+        return messages.NO_WORKER()
+    if propagation.applied == propagation.connected:
+        return messages.APPLIED_BY_ALL(count=propagation.applied)
+    return messages.APPLIED_BY_SOME(
+        applied=propagation.applied,
+        connected=propagation.connected,
+        seconds=round(propagation.seconds, 1),
+        command='"flags plan KEY status --json"',
     )

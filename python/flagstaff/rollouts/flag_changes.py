@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.core.exceptions import ValidationError
 from flagstaff._tables.bucket_units import BUCKET_BY, bucket_unit
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, model_of
+from flagstaff._words.message import Message
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
@@ -23,6 +25,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
+from flagstaff.rollouts import messages
 from flagstaff.rollouts.models import Plan
 
 _MAX_EVENTS = 3
@@ -62,21 +65,24 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
     """
     if flag is None or str(flag.pk) != plan.flag_pk:
         renamed = _present_key(plan)
-        return f"the flag was renamed to {renamed}" if renamed else "the flag was deleted"
+        return messages.FLAG_RENAMED(key=renamed) if renamed else messages.FLAG_DELETED()
     version = version_of(Kind.FLAG, flag.pk)
     events: Sequence[Event] = ()
     # Without a history, which no step can do without, a trip still compares the row.
     if version is not None and version != plan.flag_version:
         events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_READ)
         if not events:
-            return "the history of the flag was changed"
+            return messages.HISTORY_CHANGED()
     if deciding := [event for event in events if _decides(event)][:_MAX_EVENTS]:
         names = readable_names_of_actors(deciding)
-        return "; ".join(_describe(event, names) for event in reversed(deciding))
+        oldest_first = [_describe(event, names) for event in reversed(deciding)]
+        return reduce(
+            lambda first, then: messages.FLAG_CHANGED_AGAIN(first=first, then=then), oldest_first
+        )
     if differences := _differences(plan.seen_flag, what_decides(flag)):
-        return f"the flag was changed, and the history does not say by whom: {differences}"
+        return messages.FLAG_CHANGED(change=differences)
     if len(events) == _MAX_READ:
-        return f"the flag was changed more than {_MAX_READ} times"
+        return messages.FLAG_CHANGED_OFTEN(limit=_MAX_READ)
     plan.flag_version = plan.flag_version if version is None else version
     return None
 
@@ -108,7 +114,8 @@ def _present_key(plan: Plan) -> str | None:
     return key
 
 
-def _describe(event: Event, names: Mapping[str, str]) -> str:
+def _describe(event: Event, names: Mapping[str, str]) -> Message:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
-    return f"{actor} changed the flag: {describe_change(event, limit=_MAX_VALUE)}"
+    change = describe_change(event, limit=_MAX_VALUE)
+    return messages.FLAG_CHANGED_BY(actor=actor, change=change)

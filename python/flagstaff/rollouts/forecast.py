@@ -251,7 +251,7 @@ def _guard_text(
 def _seen(ratio: float | None, *, is_long: bool) -> str:
     if ratio is None:
         return "no harm trips"
-    return f"{'at best ' if is_long else ''}{times(ratio)} times as many"
+    return f"{'at best ' if is_long else ''}{times(ratio):,} times as many"
 
 
 def rounded_seconds(seconds: float) -> int:

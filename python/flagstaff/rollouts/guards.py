@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts import messages, refusal_messages
 
 __all__ = [
     "CALLABLE",
@@ -22,6 +23,7 @@ __all__ = [
     "latency_limits",
     "numbered",
     "parse_guard",
+    "seconds_text",
     "valid_guards",
 ]
 
@@ -32,10 +34,9 @@ _ACTIONS = ("rollback", "hold")
 # The name in a text → the kind, and the field that the text after "=" belongs to.
 _KINDS = {"errors": (ERRORS, ""), "latency": (LATENCY, "seconds"), "call": (CALLABLE, "path")}
 _NUMBERS = ("limit", "tolerated")
-_EXPECTED = 'write "errors", "latency=0.5" (in seconds) or "call=shop.guards.orders"'
 # The largest ratio that the statistics look for.
-_MAX_TOLERATED = 20.0
-_MAX_SECONDS = 3600.0
+_MAX_TOLERATED = 20
+_MAX_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def parse_guard(text: str) -> Guard:
     name, _, value = first.partition("=")
     kind, field = _KINDS.get(name.strip(), ("", ""))
     if not kind or bool(field) != bool(value.strip()):
-        raise InvalidPlanError(f"{text!r} is not a guard; {_EXPECTED}")
+        raise InvalidPlanError(refusal_messages.NOT_A_GUARD(text=repr(text)))
     guard = Guard(kind, seconds=None, path=value.strip() if field == "path" else None)
     if field == "seconds":
         guard = replace(guard, seconds=_number(value, text))
@@ -91,7 +92,7 @@ def valid_guards(given: Iterable[Guard | str]) -> tuple[Guard, ...]:
     targets = [(guard.kind, guard.seconds, guard.path) for guard in guards]
     for target, guard in zip(targets, guards, strict=True):
         if targets.count(target) > 1:
-            raise InvalidPlanError(f'the guard "{guard}" is there twice; remove one')
+            raise InvalidPlanError(refusal_messages.GUARD_TWICE(guard=str(guard)))
     return guards
 
 
@@ -113,9 +114,7 @@ def guards_from_json(stored: Any) -> tuple[Guard, ...]:
         for guard in guards:
             _require_valid_fields(guard)
     except TypeError as error:
-        raise InvalidPlanError(
-            "the guards that the plan has stored cannot be read; create the plan again"
-        ) from error
+        raise InvalidPlanError(refusal_messages.GUARDS_UNREADABLE()) from error
     return guards
 
 
@@ -142,14 +141,19 @@ def numbered(guards: Sequence[Guard]) -> list[tuple[int, Guard]]:
 
 
 def guard_name(guard: Guard) -> str:
-    """Returns the name of a guard in sentences: "errors", "latency over 0.5 s", or its path.
+    """Returns the name of a guard in messages: "errors", "latency over 0.5 s", or its path.
 
     >>> guard_name(Guard("latency", seconds=0.5))
     'latency over 0.5 s'
     """
     if guard.kind == LATENCY:
-        return f"latency over {guard.seconds:g} s"
-    return guard.path or guard.kind
+        return messages.LATENCY(seconds=seconds_text(guard))
+    return messages.ERRORS() if guard.kind == ERRORS else guard.path or guard.kind
+
+
+def seconds_text(guard: Guard) -> str:
+    """Returns the time of a latency guard, such as "0.5 s"."""
+    return messages.SECONDS(count=_plain(guard.seconds or 0))
 
 
 def _with_option(guard: Guard, option: str, text: str) -> Guard:
@@ -160,19 +164,20 @@ def _with_option(guard: Guard, option: str, text: str) -> Guard:
         return replace(guard, limit=_number(value, text))
     if name == "tolerated":
         return replace(guard, tolerated=_number(value, text))
-    raise InvalidPlanError(
-        f"{option!r} of {text!r} is not an option of a guard; write limit=2, tolerated=1 or "
-        "action=hold"
-    )
+    raise InvalidPlanError(refusal_messages.NOT_AN_OPTION(option=repr(option), text=repr(text)))
 
 
 def _number(value: str, text: str) -> float:
     try:
         return float(value)
     except ValueError as error:
-        raise InvalidPlanError(
-            f"{value!r} of {text!r} is not a number; write a number such as 1.5"
-        ) from error
+        problem = refusal_messages.NOT_A_NUMBER(value=repr(value), text=repr(text))
+        raise InvalidPlanError(problem) from error
+
+
+def _plain(number: float) -> float:
+    """Returns a number that is shown without decimals if it has none."""
+    return int(number) if number == int(number) else number
 
 
 def _require_valid(guard: Guard) -> None:
@@ -183,38 +188,32 @@ def _require_valid(guard: Guard) -> None:
 
 def _require_valid_fields(guard: Guard) -> None:
     if guard.action not in _ACTIONS:
-        raise InvalidPlanError(
-            f'the action of the guard "{guard}" is neither "rollback" nor "hold"; choose one'
-        )
+        raise InvalidPlanError(refusal_messages.ACTION_UNKNOWN(guard=str(guard)))
     if guard.kind == CALLABLE:
         return
     if guard.kind not in (ERRORS, LATENCY):
-        raise InvalidPlanError(f"{guard.kind!r} is not a kind of guard; {_EXPECTED}")
+        raise InvalidPlanError(refusal_messages.NOT_A_KIND(kind=repr(guard.kind)))
     # A comparison with NaN is false.
     if not 1 <= guard.tolerated < _MAX_TOLERATED:
         raise InvalidPlanError(
-            f'the option tolerated of the guard "{guard}" is not valid; write a number of at '
-            f"least 1 and below {_MAX_TOLERATED:g}"
+            refusal_messages.TOLERATED_NOT_VALID(guard=str(guard), limit=_MAX_TOLERATED)
         )
     if not (guard.limit > guard.tolerated and isfinite(guard.limit)):
-        raise InvalidPlanError(
-            f'the option limit of the guard "{guard}" is not valid; write a number above '
-            f"tolerated, which is {guard.tolerated:g}"
-        )
+        least = _plain(guard.tolerated)
+        raise InvalidPlanError(refusal_messages.LIMIT_NOT_VALID(guard=str(guard), least=least))
     if guard.kind == LATENCY and not 0 < (guard.seconds or 0) <= _MAX_SECONDS:
         raise InvalidPlanError(
-            f'the time of the guard "{guard}" is not valid; write seconds above 0 and up to '
-            f"{_MAX_SECONDS:g}"
+            refusal_messages.SECONDS_NOT_VALID(guard=str(guard), limit=_MAX_SECONDS)
         )
 
 
 def _require_callable(guard: Guard) -> None:
+    path = repr(guard.path)
     try:
-        found = import_string(guard.path or "")
+        function = import_string(guard.path or "")
     except Exception as error:  # the project's own module may raise anything
-        raise InvalidPlanError(
-            f"the guard {guard.path!r} cannot be imported: {type(error).__name__}: {error}; "
-            "correct its path"
-        ) from error
-    if not callable(found):
-        raise InvalidPlanError(f"the guard {guard.path!r} is not a function; correct its path")
+        text = f"{type(error).__name__}: {error}"
+        problem = refusal_messages.GUARD_NOT_IMPORTED(guard=path, text=text)
+        raise InvalidPlanError(problem) from error
+    if not callable(function):
+        raise InvalidPlanError(refusal_messages.GUARD_NOT_CALLABLE(guard=path))

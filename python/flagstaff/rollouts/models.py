@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._message_field import MessageField
 from flagstaff._time_fields import TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
@@ -106,13 +107,14 @@ class Plan(models.Model):
     trip_run_id: models.Field[Any, int | None] = models.BigIntegerField(
         _("run of the trip"), null=True, blank=True
     )
-    trip_reason: models.Field[Any, str] = models.TextField(
-        _("reason of the trip"), default="", db_default="", blank=True
+    trip_reason: models.Field[Any, str] = MessageField(
+        _("reason of the trip"), default=str, blank=True
     )
     trip_figures: models.Field[Any, Any] = models.JSONField(
         _("figures of the trip"), null=True, blank=True
     )
-    reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
+    #: A message, or what a person has written.
+    reason: models.Field[Any, str] = MessageField(_("reason"), default=str, blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
     #: The user who scheduled the start in the admin, and needs the right at the start, too; empty
     #: for a user who was forgotten. None if code or a command has scheduled it.
@@ -168,7 +170,7 @@ class StepRun(models.Model):
 
 
 class PlanEvent(models.Model):
-    """Something that happened to a plan, in a sentence for people."""
+    """Something that happened to a plan, with a message for people."""
 
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
@@ -188,7 +190,7 @@ class PlanEvent(models.Model):
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
     at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    text: models.Field[Any, str] = models.TextField(_("text"))
+    message: models.Field[Any, str] = MessageField(_("message"))
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
     figures: models.Field[Any, Any] = models.JSONField(_("figures"), default=dict, blank=True)
 
@@ -198,7 +200,7 @@ class PlanEvent(models.Model):
         ordering = ("id",)
 
     def __str__(self) -> str:
-        return self.text
+        return self.message
 
 
 class DriverRun(models.Model):

@@ -20,16 +20,18 @@ from flagstaff._attribution.context import current_actor, current_reason, curren
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._time_fields import MAX_YEAR
+from flagstaff._words.message import Message
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
-from flagstaff.rollouts import transitions
+from flagstaff.rollouts import messages, refusal_messages, transitions
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     problem_of_database,
     problem_of_driver,
+    problem_of_first_step,
     problem_of_flag,
     require,
 )
@@ -103,10 +105,8 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         elif plan.state != State.PENDING:
             raise wrong_state(plan, "start")
         elif not (steps is None and guards is None and required_users is None):
-            raise PlanError(
-                f"{key} has a pending plan already; start it without new options, or delete "
-                f"it first: {plan_command(key, 'delete')}"
-            )
+            command = plan_command(key, "delete")
+            raise PlanError(refusal_messages.EXISTS_PENDING(key=key, command=command))
         if starts_at is not None:
             _schedule(plan, starts_at, expect_version)
         else:
@@ -117,7 +117,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
 def pause(key: str) -> Plan:
     """Pauses a plan until `resume`. The rollout stays as it is.
 
-    Raises UnknownPlanError, or PlanError if the plan is neither running, holding nor scheduled.
+    Raises UnknownPlanError, or PlanError unless the plan is running, holding or scheduled.
     """
     with _locked_plan(key) as plan:
         is_scheduled = plan.state == State.PENDING and plan.starts_at is not None
@@ -130,7 +130,7 @@ def pause(key: str) -> Plan:
 def resume(key: str, *, expect_version: int | None = None) -> Plan:
     """Continues a paused plan at its present step, or a rolled back one at its first step.
 
-    Sets the rollout of the step again. Its dwell time and its evidence begin anew. Raises
+    Sets the rollout of the step again. Its dwell time and measuring start again. Raises
     UnknownPlanError, UnknownFlagError, PlanError if the plan cannot continue, or ConflictError if
     the flag has another version than expected.
     """
@@ -149,14 +149,17 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
         old = flag.rollout_percent
         transitions.enter_step(plan, index, database_now())
         step = steps_of(plan)[index]
-        where = f"at step {index + 1}" if is_paused else "at the first step again"
-        text = f"resumed {where}: rollout {old} → {step.percent} %, the evidence begins anew"
-        record(plan, PlanEvent.Kind.RESUMED, text)
+        message = (
+            messages.RESUMED(number=index + 1, old=old, new=step.percent)
+            if is_paused
+            else messages.RESUMED_AT_FIRST(old=old, new=step.percent)
+        )
+        record(plan, PlanEvent.Kind.RESUMED, message)
         return plan
 
 
 def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
-    """Goes to the step with this percentage at once, forward or back. The evidence begins anew.
+    """Goes to the step with this percentage at once, forward or back. Measuring starts again.
 
     Raises UnknownPlanError, InvalidPlanError without such a step, ConflictError if somebody has
     changed the flag or if it has another version than expected, or PlanError if the plan is not
@@ -167,29 +170,30 @@ def jump(key: str, percent: int, *, expect_version: int | None = None) -> Plan:
             raise wrong_state(plan, "jump")
         if plan.has_tripped:
             # The caller may not know of it: run-jobs can have stored it a moment before.
-            raise PlanError(
-                f"the rollout plan of {key} cannot jump, because {trip_text(plan)}; pause and "
-                f"resume it first: {plan_command(key, 'pause')}"
-            )
+            raise PlanError(_cannot_jump(key, trip_text(plan)))
         percents = [step.percent for step in steps_of(plan)]
         if percent not in percents:
-            listed = ", ".join(f"{one} %" for one in percents)
+            steps = [messages.STEP_AT_ONCE(percent=of_step) for of_step in percents]
             raise InvalidPlanError(
-                f"the plan of {key} has no step of {percent} %; choose one of {listed}"
+                refusal_messages.NO_SUCH_STEP(key=key, percent=str(percent), steps=steps)
             )
         flag = _flag_of(plan, expect_version)
         if change := foreign_change(plan, flag):
-            raise ConflictError(
-                f"the rollout plan of {key} cannot jump, because {change}; pause and resume it "
-                f"first: {plan_command(key, 'pause')}",
-                key=key,
-            )
+            raise ConflictError(_cannot_jump(key, change), key=key)
         require(key, problem_of_driver(), problem_of_flag(flag))
         index, old = percents.index(percent), flag.rollout_percent
         transitions.enter_step(plan, index, database_now(), expect_version=plan.flag_version)
-        text = f"jumped to step {index + 1}: rollout {old} → {percent} %, the evidence begins anew"
-        record(plan, PlanEvent.Kind.JUMPED, text)
+        record(
+            plan,
+            PlanEvent.Kind.JUMPED,
+            messages.JUMPED(number=index + 1, old=old, new=percent),
+        )
         return plan
+
+
+def _cannot_jump(key: str, why: str) -> Message:
+    command = plan_command(key, "pause")
+    return refusal_messages.CANNOT_JUMP_BECAUSE(key=key, why=why, command=command)
 
 
 def rollback(key: str) -> Plan:
@@ -204,15 +208,19 @@ def rollback(key: str) -> Plan:
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         changed = transitions.roll_back(
-            plan, flag, database_now(), reason or "rolled back by a person"
+            plan, flag, database_now(), reason or messages.ROLLED_BACK_BY_PERSON()
         )
-        what = "rollout 0 %"
+        what = messages.AT_ZERO()
         if changed is None:
-            what = f"the flag {key} no longer exists, so no rollout was changed"
+            what = messages.WITHOUT_FLAG(key=key)
         elif changed.field == "enabled":
-            what += ", and the flag was disabled, because a rule can grant it"
-        text = f"rolled back: {what}" + (f"; reason: {reason}" if reason else "")
-        record(plan, PlanEvent.Kind.ROLLED_BACK, text)
+            what = messages.AT_ZERO_AND_DISABLED()
+        message = (
+            messages.ROLLED_BACK_WHY(what=what, reason=reason)
+            if reason
+            else messages.ROLLED_BACK(what=what)
+        )
+        record(plan, PlanEvent.Kind.ROLLED_BACK, message)
         return plan
 
 
@@ -239,14 +247,13 @@ def _keep_workers_from_writing() -> None:
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
-    found = _active_plan(key, lock=lock)
-    return found or _plans(key, lock=lock).order_by("-id").first()
+    return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
 
 
-def no_plan_text(key: str) -> str:
+def no_plan_text(key: str) -> Message:
     """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
     flag_row(key)
-    return f"the flag {key} has no rollout plan; start one: {plan_command(key, 'start')}"
+    return refusal_messages.NO_PLAN(key=key, command=plan_command(key, "start"))
 
 
 def _create(
@@ -256,20 +263,20 @@ def _create(
     required_users: int,
 ) -> Plan:
     flag = flag_row(key)
-    given = _default_steps(flag) if steps is None else valid_steps(steps)
-    valid = valid_guards(guards)
+    plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
+    plan_guards = valid_guards(guards)
     if type(required_users) is not int or not 1 <= required_users <= _MAX_USERS:
         raise InvalidPlanError(
-            f"the number of required users is {required_users!r}; write a whole number from 1 to "
-            f"{_MAX_USERS:,}"
+            refusal_messages.USERS_NOT_VALID(value=repr(required_users), limit=_MAX_USERS)
         )
-    _require_above(flag, given[0])
+    if problem := problem_of_first_step(flag, plan_steps[0]):
+        raise InvalidPlanError(problem)
     plan = Plan(
         flag_pk=str(flag.pk),
         key=flag.key,
-        steps=steps_as_json(given),
-        guards=guards_as_json(valid),
-        latency_limits=latency_limits(valid),
+        steps=steps_as_json(plan_steps),
+        guards=guards_as_json(plan_guards),
+        latency_limits=latency_limits(plan_guards),
         required_users=required_users,
         seen_flag=what_decides(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
@@ -279,8 +286,8 @@ def _create(
     run = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=flag.rollout_percent)
     plan.run_id = run.pk
     plan.save(using=conf.database, update_fields=["run_id"])
-    listed = ", ".join(map(str, given))
-    record(plan, PlanEvent.Kind.CREATED, f"created with the steps {listed}")
+    message = messages.CREATED(steps=[step.text for step in plan_steps])
+    record(plan, PlanEvent.Kind.CREATED, message)
     return plan
 
 
@@ -307,26 +314,16 @@ def _make_active(plan: Plan) -> None:
             of_plan = Plan.objects.using(conf.database).filter(pk=plan.pk)
             of_plan.update(state=State.PAUSED)
     except IntegrityError as error:
-        raise PlanError(
-            f"{plan.key} has a newer rollout plan; see it: {plan_command(plan.key, 'status')}"
-        ) from error
+        command = plan_command(plan.key, "status")
+        problem = refusal_messages.HAS_NEWER_PLAN(key=plan.key, command=command)
+        raise PlanError(problem) from error
 
 
 def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
     steps = tuple(step for step in DEFAULT_STEPS if step.percent > flag.rollout_percent)
     if not steps:
-        raise InvalidPlanError(
-            f"{flag.key} is at 100 % already, so a plan has no steps; lower its rollout first"
-        )
+        raise InvalidPlanError(refusal_messages.AT_ALL_ALREADY(key=flag.key))
     return steps
-
-
-def _require_above(flag: FlagRow, first: Step) -> None:
-    if first.percent <= flag.rollout_percent:
-        raise InvalidPlanError(
-            f"the first step is {first.percent} %, and {flag.key} is at {flag.rollout_percent} % "
-            "already; begin with a higher step"
-        )
 
 
 def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None) -> None:
@@ -338,14 +335,13 @@ def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None) -> No
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
     if starts_at.year >= MAX_YEAR:
-        raise InvalidPlanError(
-            f"the plan cannot start in the year {starts_at.year}; write an earlier time"
-        )
+        raise InvalidPlanError(refusal_messages.START_TOO_LATE(year=str(starts_at.year)))
     plan.starts_at = starts_at
     see_flag(plan, version_of(Kind.FLAG, _flag_of(plan, expect_version).pk))
     plan.scheduled_by = current_actor() if current_source() == _ADMIN else None
     transitions.save(plan, database_now())
-    record(plan, PlanEvent.Kind.SCHEDULED, f"starts at {starts_at.isoformat(timespec='seconds')}")
+    message = messages.SCHEDULED(time=starts_at.isoformat(timespec="seconds"))
+    record(plan, PlanEvent.Kind.SCHEDULED, message)
 
 
 def _start(plan: Plan, expect_version: int | None) -> None:
@@ -354,7 +350,7 @@ def _start(plan: Plan, expect_version: int | None) -> None:
     require(plan.key, problem_of_database(), problem_of_driver(), problem_of_flag(flag, first))
     old = flag.rollout_percent
     transitions.enter_step(plan, 0, database_now())
-    record(plan, PlanEvent.Kind.STARTED, f"started: rollout {old} → {first.percent} %")
+    record(plan, PlanEvent.Kind.STARTED, messages.STARTED(old=old, new=first.percent))
 
 
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
@@ -364,10 +360,8 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     """
     flag = flag_row(plan.key, lock=True)
     if str(flag.pk) != plan.flag_pk:
-        raise PlanError(
-            f"the flag {plan.key} was deleted and created again after its plan; delete the plan: "
-            f"{plan_command(plan.key, 'delete')}"
-        )
+        command = plan_command(plan.key, "delete")
+        raise PlanError(refusal_messages.FLAG_CREATED_AGAIN(key=plan.key, command=command))
     require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
     return flag
 

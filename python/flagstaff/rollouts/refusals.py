@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from flagstaff.changes.changed import quoted_command
 from flagstaff.exceptions import PlanError
+from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 
-_REFUSED = {
-    "start": "cannot be started",
-    "pause": "cannot be paused",
-    "resume": "cannot be resumed",
-    "jump": "cannot jump",
-    "rollback": "cannot be rolled back",
-    "delete": "cannot be deleted",
-}
 _NEXT: dict[str, str] = {
     State.PENDING: "start",
     State.RUNNING: "status",
@@ -31,19 +24,17 @@ def plan_command(key: str, action: str) -> str:
 
 def exists_already(plan: Plan) -> PlanError:
     """Returns the error of a second plan while this one has not ended."""
-    before = "pause it and " if plan.state in WATCHED_STATES else ""
-    return PlanError(
-        f"{plan.key} has a rollout plan already, which is {plan.state}; {before}delete it before "
-        f"you create another: {plan_command(plan.key, 'delete')}"
-    )
+    runs = plan.state in WATCHED_STATES
+    template = refusal_messages.EXISTS_AND_RUNS if runs else refusal_messages.EXISTS
+    state, command = refusal_messages.state_text(plan.state), plan_command(plan.key, "delete")
+    return PlanError(template(key=plan.key, state=state, command=command))
 
 
 def wrong_state(plan: Plan, action: str) -> PlanError:
     """Returns the error of an action, such as "jump", that a plan in this state does not allow."""
-    return PlanError(
-        f"the rollout plan of {plan.key} is {plan.state.replace('_', ' ')} and "
-        f"{_REFUSED[action]}; possible next: {_possible_next(plan, action)}"
-    )
+    template, state = refusal_messages.WRONG_STATE[action], refusal_messages.state_text(plan.state)
+    command = _possible_next(plan, action)
+    return PlanError(template(key=plan.key, state=state, command=command))
 
 
 def _possible_next(plan: Plan, action: str) -> str:

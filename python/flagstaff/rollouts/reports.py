@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from flagstaff._words.message import to_json
 from flagstaff.rollouts.models import Plan, PlanEvent
 from flagstaff.rollouts.transitions import steps_of
 
@@ -22,7 +23,7 @@ class PlanReport:
     #: The kind of the event that happened in this run, or None.
     event: str | None = None
     #: What happened, or why the plan holds.
-    text: str = ""
+    message: str = ""
     #: Why the plan could not be driven in this run, or None. The next run tries again.
     error: str | None = None
 
@@ -34,14 +35,16 @@ class PlanReport:
     @property
     def fields(self) -> tuple[str, ...]:
         """The report as the fields of one line."""
-        return self.plan, self.event or self.state, self.error or self.text
+        return self.plan, self.event or self.state, self.error or self.message
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
-        return asdict(self)
+        fields = asdict(self)
+        del fields["message"]
+        return {**fields, **to_json(self.message)}
 
 
-def report_of(plan: Plan, event: PlanEvent.Kind | None = None, text: str = "") -> PlanReport:
+def report_of(plan: Plan, event: PlanEvent.Kind | None = None, message: str = "") -> PlanReport:
     """Returns the report of a plan in its present state."""
     steps = steps_of(plan)
     return PlanReport(
@@ -51,5 +54,5 @@ def report_of(plan: Plan, event: PlanEvent.Kind | None = None, text: str = "") -
         steps=len(steps),
         percent=None if plan.step is None else steps[plan.step].percent,
         event=None if event is None else event.value,
-        text=text or plan.reason,
+        message=message or plan.reason,
     )

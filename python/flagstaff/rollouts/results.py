@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
+from flagstaff._words.message import to_json
+
 Action = Literal["rollback", "hold"]
 
 #: The name of the brake in `Verdict.trip`.
 BRAKE = "brake"
 
-#: Where networks are known, a trip needs so many failing users inside more than without: a person
+#: Where networks are known, a trip needs this many more failing users inside than without: a person
 #: at home has one network of IPv4 and one of IPv6.
 SPARE_NETWORKS = 2
 
@@ -84,9 +86,9 @@ class Verdict:
     #: The name of the guard that tripped, or "brake".
     trip: str | None
     trip_action: Action | None
-    #: Whether the next step may follow once the dwell time is over.
+    #: Whether the next step may follow once the dwell time has ended.
     passed: bool
-    #: One sentence for people.
+    #: A message for people.
     why: str
     guards: tuple[GuardResult, ...] = ()
     #: So many failing users inside and none outside trip the brake; None if it is off.
@@ -96,7 +98,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, object]:
         """Returns a dict for JSON, which has no infinity: None instead."""
-        return cast("dict[str, object]", _finite(asdict(self)))
+        return {**cast("dict[str, object]", _finite(asdict(self))), "why": to_json(self.why)}
 
 
 def _finite(value: object) -> object:

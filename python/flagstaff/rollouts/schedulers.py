@@ -10,33 +10,29 @@ from django.db.models.functions import Replace
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.message import Message
 from flagstaff.conf import conf
 from flagstaff.models import Change
+from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.models import Plan, PlanEvent
 
-# The ends of stored texts.
-_STARTED = "; scheduled by user %(pk)s"
-_REFUSED = (
-    "user %(pk)s, who scheduled it, no longer has the permission to change or toggle the flag; "
-    "start it yourself"
-)
-_DELETED = "the user who scheduled it no longer exists; start it yourself"
 
-
-def scheduled_text(plan: Plan) -> str:
-    """Returns who scheduled the start, as the end of the reason: empty if that is unknown.
+def start_message(plan: Plan, old: int, new: int) -> Message:
+    """Returns the message of a start at a time, with who scheduled it, if that is known.
 
     Users are named by their primary key, because the history keeps the text.
     """
     if plan.scheduled_by is not None:
-        return _STARTED % {"pk": plan.scheduled_by}
+        return messages.STARTED_BY_USER(old=old, new=new, user=plan.scheduled_by)
     scheduled = PlanEvent.objects.using(conf.database).filter(
         plan_id=plan.pk, kind=PlanEvent.Kind.SCHEDULED
     )
     actor = scheduled.order_by("-id").values_list("actor", flat=True).first() or ""
     if actor and _is_user(actor):
-        return _STARTED % {"pk": actor}
-    return f"; scheduled by {' '.join(actor.split())}" if actor else ""
+        return messages.STARTED_BY_USER(old=old, new=new, user=actor)
+    if actor:
+        return messages.STARTED_BY(old=old, new=new, actor=" ".join(actor.split()))
+    return messages.STARTED(old=old, new=new)
 
 
 def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
@@ -50,15 +46,15 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
         with transaction.atomic(using=actor_table().database):
             user = _user(plan.scheduled_by)
     except Error:
-        return "run-jobs cannot read the user who scheduled it; start it yourself"
+        return refusal_messages.SCHEDULER_UNREADABLE()
     if user is None:
-        return _DELETED
+        return refusal_messages.SCHEDULER_DELETED()
     # Where users schedule plans, the admin is installed.
     from flagstaff.admin.flag_permissions import user_may_toggle  # noqa: PLC0415
 
     if user_may_toggle(user, flag):
         return None
-    return _REFUSED % {"pk": plan.scheduled_by}
+    return refusal_messages.SCHEDULER_HAS_NO_PERMISSION(user=plan.scheduled_by)
 
 
 def _is_user(actor: str) -> bool:
@@ -71,17 +67,29 @@ def _is_user(actor: str) -> bool:
 
 
 def forget_scheduler(pk: str) -> None:
-    """Removes a deleted user from the plans that the user has scheduled, and from their texts."""
+    """Removes a deleted user from the plans that the user has scheduled, and from their messages.
+
+    The history of the flag has the English text of a start.
+    """
     plans = Plan._base_manager.using(conf.database)
     # Not None: the start needs somebody who has the right.
     plans.filter(scheduled_by=pk).update(scheduled_by="")
+    not_started = messages.NOT_STARTED(why=refusal_messages.SCHEDULER_DELETED())
+    plans.filter(reason__values__why__values__user=pk).update(reason=not_started)
     events = PlanEvent._base_manager.using(conf.database)
+    paused = events.filter(message__values__why__values__why__values__user=pk)
+    paused.update(message=messages.PAUSED_WHY(why=not_started))
+    started = messages.STARTED_BY_USER.code
+    for event in events.filter(message__code=started, message__values__user=pk):
+        # SQL may have written one without values.
+        if isinstance(event.message, Message):
+            old, new = event.message.values["old"], event.message.values["new"]
+            event.message = messages.STARTED_BY_DELETED_USER(old=old, new=new)
+            event.save(using=conf.database, update_fields=["message"])
     history = Change._base_manager.using(conf.database).filter(source="plan")
-    for rows, field in ((plans, "reason"), (events, "text"), (history, "reason")):
-        for old, new in ((_STARTED, "; scheduled by a deleted user"), (_REFUSED, _DELETED)):
-            text = old % {"pk": pk}
-            found = rows.filter(**{f"{field}__endswith": text})
-            found.update(**{field: Replace(field, Value(text), Value(new))})
+    end = f"; scheduled by user {pk}"
+    without_user = Replace("reason", Value(end), Value("; scheduled by a deleted user"))
+    history.filter(reason__endswith=end).update(reason=without_user)
 
 
 def _user(pk: str) -> Any:

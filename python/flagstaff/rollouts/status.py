@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flagstaff._words.message import to_json
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
@@ -40,7 +41,15 @@ def _guards(record: Record) -> str:
 
 
 def _evidence(record: Record) -> str:
-    return str((record["evidence"] or {}).get("why", ""))
+    return _text((record["evidence"] or {}).get("why"))
+
+
+def _reason(record: Record) -> str:
+    return _text(record["reason"])
+
+
+def _text(message: Record | None) -> str:
+    return str(message["text"]) if message else ""
 
 
 def _state_style(record: Record) -> str | None:
@@ -50,7 +59,7 @@ def _state_style(record: Record) -> str | None:
 PLAN_COLUMNS = (
     Column("key"),
     Column("state", style=_state_style),
-    Column("reason"),
+    Column("reason", _reason),
     Column("unguarded"),
     Column("steps", _steps),
     Column("due_at"),
@@ -67,7 +76,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     return {
         "key": plan.key,
         "state": plan.state,
-        "reason": plan.reason,
+        "reason": to_json(plan.reason) if plan.reason else None,
         "unguarded": _is_unguarded(plan),
         "step": None if plan.step is None else plan.step + 1,
         "steps": plan.steps,
@@ -117,7 +126,7 @@ def _event(event: PlanEvent) -> dict[str, Any]:
         "at": event.at,
         "kind": event.kind,
         "actor": event.actor or None,
-        "text": event.text,
+        **to_json(event.message),
         "figures": event.figures,
     }
 
@@ -131,7 +140,7 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
         steps, guards = steps_of(plan), guards_from_json(plan.guards)
     except InvalidPlanError as error:
         # A person must be able to stop a plan that cannot be read.
-        return {"why": str(error)}
+        return {"why": to_json(error.message)}
     return figures_of(evidence, judge(steps, plan.step, guards, evidence, plan.required_users))
 
 

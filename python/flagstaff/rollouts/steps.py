@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts import messages, refusal_messages
 
 __all__ = [
     "DEFAULT_STEPS",
@@ -25,6 +26,12 @@ _MAX_SECONDS = 365 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STEP = re.compile(r"(\d{1,3})\s*%?(?:\s*:\s*((?:\d{1,9}\s*[smhdw]\s*)+))?", re.ASCII)
 _PART = re.compile(r"(\d+)\s*([smhdw])", re.ASCII)
+_SHOWN_UNITS = (
+    (86_400, messages.DAYS),
+    (3600, messages.HOURS),
+    (60, messages.MINUTES),
+    (1, messages.SECONDS),
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,14 @@ class Step:
     seconds: float
 
     def __str__(self) -> str:
-        percent = f"{self.percent} %"
-        return f"{percent} for {duration_text(self.seconds)}" if self.seconds else percent
+        return self.text
+
+    @property
+    def text(self) -> str:
+        """The step as a message, such as "5 % for 1 h"."""
+        if not self.seconds:
+            return messages.STEP_AT_ONCE(percent=self.percent)
+        return messages.STEP(percent=self.percent, time=duration_text(self.seconds))
 
 
 #: The steps of a plan that names none. Those up to the present rollout are left out.
@@ -56,10 +69,7 @@ def parse_step(text: str) -> Step:
     """
     match = _STEP.fullmatch(text.strip())
     if match is None:
-        raise InvalidPlanError(
-            f"{text!r} is not a step; write a percentage and a time in s, m, h, d or w, such as "
-            '"5:1h"'
-        )
+        raise InvalidPlanError(refusal_messages.NOT_A_STEP(text=repr(text), step='"5:1h"'))
     percent, time = match.groups()
     seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(time or ""))
     return Step(int(percent), seconds)
@@ -69,14 +79,13 @@ def valid_steps(given: Iterable[Step | str]) -> tuple[Step, ...]:
     """Returns the steps of a plan. Raises InvalidPlanError if they are not valid together."""
     steps = tuple(parse_step(one) if isinstance(one, str) else one for one in given)
     if not steps:
-        raise InvalidPlanError('the plan has no steps; add one such as "5:1h"')
+        raise InvalidPlanError(refusal_messages.NO_STEPS())
     for step in steps:
         _require_valid(step, is_last=step is steps[-1])
     for before, after in pairwise(steps):
         if after.percent <= before.percent:
             raise InvalidPlanError(
-                f"step {after.percent} % follows {before.percent} %; each step must be higher than "
-                "the one before"
+                refusal_messages.STEP_NOT_HIGHER(percent=after.percent, before=before.percent)
             )
     return steps
 
@@ -91,27 +100,29 @@ def steps_from_json(stored: Any) -> tuple[Step, ...]:
     try:
         return valid_steps([Step(one["percent"], one["seconds"]) for one in stored])
     except (TypeError, LookupError) as error:
-        raise InvalidPlanError(
-            "the steps that the plan has stored cannot be read; create the plan again"
-        ) from error
+        raise InvalidPlanError(refusal_messages.STEPS_UNREADABLE()) from error
 
 
 def duration_text(seconds: float) -> str:
     """Returns a duration in its two largest units, such as "1 d 12 h"."""
-    left, parts = int(seconds), []
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+    left, parts = round(seconds), []
+    for size, unit in _SHOWN_UNITS:
         count, left = divmod(left, size)
         if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+            parts.append(unit(count=count))
+    if not parts:
+        return messages.SECONDS(count=0)
+    large, *smaller = parts
+    return messages.TWO_UNITS(large=large, small=smaller[0]) if smaller else large
 
 
 def _require_valid(step: Step, *, is_last: bool) -> None:
     percent, seconds = step.percent, step.seconds
     if type(percent) is not int or not 1 <= percent <= _ALL:
-        raise InvalidPlanError(f"the percentage {percent!r} is not a whole number from 1 to {_ALL}")
+        raise InvalidPlanError(refusal_messages.PERCENT_NOT_VALID(value=repr(percent)))
     if not 0 <= seconds <= _MAX_SECONDS:
-        raise InvalidPlanError(f"the time of step {percent} % must be at most 365 d")
+        raise InvalidPlanError(refusal_messages.STEP_TOO_LONG(percent=percent))
     # Only the last step may end at once: nothing can be measured in no time.
     if not seconds and not (is_last and percent == _ALL):
-        raise InvalidPlanError(f'step {percent} % has no time; write for example "{percent}:1h"')
+        example = f'"{percent}:1h"'
+        raise InvalidPlanError(refusal_messages.STEP_WITHOUT_TIME(percent=percent, step=example))

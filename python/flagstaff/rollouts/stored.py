@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
@@ -11,10 +12,10 @@ from flagstaff.rollouts.transitions import steps_of
 def problem_of_plan(plan: Plan) -> str | None:
     """Returns why the steps, the guards or the state cannot be read, or None. Makes no query."""
     if plan.state not in State.values:
-        return f"the plan has the unknown state {plan.state}; delete the plan"
+        return refusal_messages.STATE_UNKNOWN(value=plan.state)
     try:
         steps_of(plan)
         guards_from_json(plan.guards)
     except InvalidPlanError as error:
-        return str(error)
+        return error.message
     return None

@@ -12,10 +12,11 @@ from typing import Any
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.storable import storable
+from flagstaff._words.message import Message
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.clock import GUARDED_FOR
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
@@ -46,16 +47,14 @@ def steps_of(plan: Plan) -> tuple[Step, ...]:
     """Returns the steps of a plan. Raises InvalidPlanError if its row is not valid."""
     steps = steps_from_json(plan.steps)
     if plan.step is not None and plan.step >= len(steps):
-        raise InvalidPlanError(
-            f"the plan is at step {plan.step + 1} of {len(steps)}; create the plan again"
-        )
+        raise InvalidPlanError(refusal_messages.STEP_UNKNOWN(step=plan.step + 1, steps=len(steps)))
     return steps
 
 
 def record(
     plan: Plan,
     kind: PlanEvent.Kind,
-    text: str,
+    message: Message,
     figures: Mapping[str, Any] | None = None,
 ) -> None:
     """Records an event of a plan, by the current actor."""
@@ -63,7 +62,7 @@ def record(
     PlanEvent.objects.using(conf.database).create(
         plan_id=plan.pk,
         kind=kind,
-        text=storable(text),
+        message=message,
         actor=current_actor(),
         figures=dict(figures or {}),
     )
@@ -112,9 +111,9 @@ def enter_step(
     return changed
 
 
-def trip_text(plan: Plan) -> str:
+def trip_text(plan: Plan) -> Message:
     """Returns that a trip is stored, and why the plan has tripped."""
-    return f"run-jobs will roll it back, because it has tripped: {plan.trip_reason}"
+    return messages.TRIP_STORED(why=plan.trip_reason)
 
 
 def pause(plan: Plan, now: datetime, reason: str) -> None:
@@ -123,12 +122,15 @@ def pause(plan: Plan, now: datetime, reason: str) -> None:
     A trip that is stored is still carried out.
     """
     end_run(plan, now)
-    if plan.has_tripped:
-        reason = "; ".join(filter(None, (reason, trip_text(plan))))
+    if plan.has_tripped and reason:
+        reason = messages.PAUSED_WITH_TRIP(text=reason, why=plan.trip_reason)
+    elif plan.has_tripped:
+        reason = trip_text(plan)
     plan.state, plan.reason = State.PAUSED, reason
     plan.due_at = plan.guarded_until = None
     save(plan, now)
-    record(plan, PlanEvent.Kind.PAUSED, f"paused: {reason}" if reason else "paused")
+    message = messages.PAUSED_WHY(why=reason) if reason else messages.PAUSED()
+    record(plan, PlanEvent.Kind.PAUSED, message)
 
 
 def roll_back(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from flagstaff.rollouts import statistics
+from flagstaff.rollouts import messages, statistics
 from flagstaff.rollouts.alpha import BRAKE_PERCENT, PLAN_ALPHA, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
@@ -59,7 +59,7 @@ def judge(
     """
     step = steps[step_index]
     if step.percent >= _ALL:
-        return Verdict(None, None, passed=True, why="at 100 % only callable guards watch the step")
+        return Verdict(None, None, passed=True, why=messages.AT_ALL())
     theta = _theta(evidence)
     threshold = 1 / guard_alpha(steps, guards)
     results = tuple(

@@ -238,7 +238,7 @@ def test_pending_plan_shows_what_each_step_can_see() -> None:
 def test_plan_that_cannot_be_read_is_shown_and_stopped(broken: dict[str, object]) -> None:
     ok(START)
     Plan.objects.update(**broken)
-    assert "create the plan again" in document("plan", KEY, "status")["evidence"]["why"]
+    assert "create the plan again" in document("plan", KEY, "status")["evidence"]["why"]["text"]
     ok(f"plan {KEY}")
     assert "paused" in ok(f"plan {KEY} pause")
     assert "rolled back: rollout 0 %" in ok(f"plan {KEY} rollback")

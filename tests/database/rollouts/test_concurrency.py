@@ -113,8 +113,8 @@ def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
     changes.update(KEY, {"description": "the new checkout"})
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 5)
-    assert report.text.startswith("ana changed the flag: enabled true → false; ")
-    assert "description" not in report.text
+    assert report.message.startswith("ana changed the flag: enabled true → false; ")
+    assert "description" not in report.message
 
 
 @pytest.mark.parametrize("after", ["end_run", "save", "record", "set_rollout"])

@@ -107,7 +107,7 @@ def test_step_that_is_due_and_passes_is_followed_by_one_other(started: None) -> 
     plan, new = plan_of(), StepRun.objects.get(pk=run_of())
     assert (new.step, new.percent) == (1, 25)
     assert StepRun.objects.get(pk=first).ended_at == new.started_at
-    # However late the run is, the dwell time begins anew.
+    # However late the run is, the dwell time starts then.
     assert plan.due_at == new.started_at + timedelta(hours=1)
     assert last_event().figures["users_inside"] == pytest.approx(1200, rel=0.05)
     assert last_event().actor == "rollout plan"
@@ -139,8 +139,8 @@ def test_missing_data_holds_the_plan_until_there_is_enough(started: None) -> Non
     end_dwell_time()
     report = run()
     assert (report.event, report.state, rollout()) == ("held", "holding", 5)
-    assert report.text == "waits for data: no user inside has been seen yet"
-    assert plan_of().reason == report.text
+    assert report.message == "waits for data: no user inside has been seen yet"
+    assert plan_of().reason == report.message
     see_enough()
     report = run()
     assert (report.event, report.state, rollout()) == ("step", "running", 25)
@@ -156,7 +156,7 @@ def test_plan_holds_while_more_than_half_of_its_users_are_left_out(
     see(run_of(), inside=False, users=users, left_out=True)
     report = run()
     assert report.state == state
-    assert ("users were left out, because others" in report.text) == (state == "holding")
+    assert ("users were left out, because others" in report.message) == (state == "holding")
     assert last_event().figures["left_out"] == pytest.approx(users - 2_000, rel=0.05)
 
 
@@ -166,10 +166,10 @@ def test_failing_user_who_was_left_out_does_not_trip_a_guard(started: None) -> N
     end_dwell_time()
     report = run()
     assert report.state == "holding"
-    assert "300 of 320 failing users were left out" in report.text
+    assert "300 of 320 failing users were left out" in report.message
 
 
-def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> None:
+def test_worker_that_does_not_return_lets_the_step_start_again(started: None) -> None:
     see_enough()
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     add_worker(last_seen=timedelta(minutes=11))
@@ -189,7 +189,7 @@ def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> 
     assert rollout() == 25
 
 
-def test_counts_without_memory_let_the_step_begin_anew_at_its_end(started: None) -> None:
+def test_counts_without_memory_let_the_step_start_again_at_its_end(started: None) -> None:
     see_enough()
     before = run_of()
     SignalCount.objects.create(run_id=before, inside=False, kind="d", count=3)
@@ -198,7 +198,7 @@ def test_counts_without_memory_let_the_step_begin_anew_at_its_end(started: None)
     end_dwell_time()
     report = run()
     assert (report.event, report.step, rollout()) == ("continued", 1, 5)
-    assert "no memory left for all counts, so the evidence was incomplete" in report.text
+    assert "no memory left for all counts, so the evidence was incomplete" in report.message
     assert run_of() != before
 
 
@@ -242,7 +242,7 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     assert flag_history(KEY)[0].reason == plan.reason
     tripped, propagated = [*PlanEvent.objects.order_by("id")][-2:]
     assert (tripped.kind, propagated.kind) == ("tripped", "propagated")
-    assert propagated.text == "evaluations query the database, so the trip is in effect at once"
+    assert propagated.message == "evaluations query the database, so the trip is in effect at once"
     failed = tripped.figures["guards"][0]["failed"]
     assert (failed["inside"], failed["outside"]) == (300, 20)
     for _ in range(3):
@@ -303,7 +303,7 @@ def test_change_by_somebody_else_pauses_the_plan(started: None, change: Any) -> 
     before = FeatureFlag.objects.values().get()
     report = run()
     assert (report.event, report.state) == ("paused", "paused")
-    assert report.text.startswith("ana changed the flag: ")
+    assert report.message.startswith("ana changed the flag: ")
     assert FeatureFlag.objects.values().get() == before
     assert run_plans() == []
 
@@ -334,7 +334,7 @@ def test_change_without_an_entry_pauses_the_plan(
     with pytest.raises(ConflictError, match=re.escape(difference)):
         rollouts.jump(KEY, 25)
     before = FeatureFlag.objects.values().get()
-    assert (run().text, plan_of().state) == (changed, State.PAUSED)
+    assert (run().message, plan_of().state) == (changed, State.PAUSED)
     assert FeatureFlag.objects.values().get() == before
 
 
@@ -432,7 +432,7 @@ def test_scheduled_plan_of_a_disabled_flag_is_paused() -> None:
     schedule(-timedelta(hours=1), enabled=False)
     report = run()
     assert (report.state, rollout()) == ("paused", 0)
-    assert report.text.startswith("not started, the flag is disabled; enable it")
+    assert report.message.startswith("not started, the flag is disabled; enable it")
 
 
 def test_scheduled_plan_of_a_changed_flag_is_paused() -> None:
@@ -463,7 +463,8 @@ def test_scheduled_plan_starts_if_the_scheduler_still_has_the_right(right: str) 
     assert (event.actor, event.reason) == ("rollout plan", reason)
     forget_user(user.pk)
     forgotten = "started: rollout 0 → 5 %; scheduled by a deleted user"
-    assert flag_history(KEY)[0].reason == PlanEvent.objects.latest("id").text == forgotten
+    assert flag_history(KEY)[0].reason == PlanEvent.objects.latest("id").message == forgotten
+    assert not PlanEvent.objects.filter(message__values__has_key="user").exists()
 
 
 @pytest.mark.parametrize("lost", ["permission", "active", "staff", "deleted", "forgotten"])
@@ -486,6 +487,9 @@ def test_scheduled_plan_pauses_if_the_scheduler_has_lost_the_right(lost: str) ->
         "toggle the flag; start it yourself"
     )
     assert plan_of().reason == (gone if lost in {"deleted", "forgotten"} else named)
+    forget_user(pk)
+    assert plan_of().reason == gone
+    assert PlanEvent.objects.latest("id").message == f"paused: {gone}"
 
 
 def test_plan_that_code_or_a_command_has_scheduled_needs_no_right() -> None:
@@ -524,7 +528,7 @@ def test_reason_of_a_hold_is_not_written_again_for_its_figures(started: None) ->
     assert (tokens(), report.is_news) == ([], False)
     Plan.objects.update(guarded_until=ClockTimestamp())
     run()
-    assert plan_of().reason == report.text
+    assert plan_of().reason == report.message
     assert events()[-1:] == ["held"]
 
 

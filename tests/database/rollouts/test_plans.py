@@ -145,7 +145,9 @@ def test_plan_does_not_start_or_resume_without_a_driver(flag: FeatureFlag) -> No
 def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     rollouts.create(KEY, STEPS)
     changes.set_rollout(KEY, 5)
-    with pytest.raises(PlanError, match="the first step is 5 %, and the rollout is 5 % already"):
+    with pytest.raises(
+        PlanError, match="the first step is 5 %, and new_checkout is at 5 % already"
+    ):
         rollouts.start(KEY)
     changes.set_rollout(KEY, 0)
     changes.disable(KEY)
@@ -192,7 +194,11 @@ def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> Non
     assert (plan.run_id, plan.due_at, plan.guarded_until) == (None, None, None)
     assert not StepRun.objects.filter(ended_at=None).exists()
     paused = PlanEvent.objects.latest("id")
-    assert (paused.kind, paused.text, paused.actor) == ("paused", "paused: support is busy", "ana")
+    assert (paused.kind, paused.message, paused.actor) == (
+        "paused",
+        "paused: support is busy",
+        "ana",
+    )
 
 
 def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> None:
@@ -204,8 +210,8 @@ def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> 
     assert (plan.state, plan.step, rollout()) == (State.RUNNING, 1, 25)
     assert plan.run_id not in {None, before}
     assert plan.flag_version == flag_history(KEY)[0].version
-    text = "resumed at step 2: rollout 40 → 25 %, the evidence begins anew"
-    assert PlanEvent.objects.latest("id").text == text
+    text = "resumed at step 2: rollout 40 → 25 %; measuring starts again"
+    assert PlanEvent.objects.latest("id").message == text
 
 
 def test_jump_goes_forward_and_back_to_steps_only(started: Plan) -> None:
@@ -268,7 +274,7 @@ def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: Featur
 def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
     changes.delete(KEY)
     assert rollouts.rollback(KEY).state == State.ROLLED_BACK
-    text = PlanEvent.objects.latest("id").text
+    text = PlanEvent.objects.latest("id").message
     assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
 
 

@@ -79,7 +79,7 @@ def test_trip_with_a_text_that_cannot_be_stored_rolls_back(
 
 
 @pytest.mark.parametrize(
-    "column", ["plan.trip_reason", "plan.reason", "planevent.text", "planevent.figures"]
+    "column", ["plan.trip_reason", "plan.reason", "planevent.message", "planevent.figures"]
 )
 def test_trip_whose_reason_the_database_rejects_rolls_back_without_it(
     monkeypatch: pytest.MonkeyPatch, column: str
@@ -103,11 +103,14 @@ def test_trip_whose_reason_the_database_rejects_rolls_back_without_it(
 
 @pytest.mark.usefixtures("stored")
 def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
-    assert str(plan_record(plan_of())["reason"]).endswith(f"it has tripped: {GUARD}: few orders")
+    assert plan_record(plan_of())["reason"]["text"].endswith(f"it has tripped: {GUARD}: few orders")
     [report] = run_plans()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
     tripped = PlanEvent.objects.get(kind="tripped")
-    assert (tripped.text, tripped.actor) == (f"rolled back by {GUARD}: few orders", "rollout plan")
+    assert (tripped.message, tripped.actor) == (
+        f"rolled back by {GUARD}: few orders",
+        "rollout plan",
+    )
     assert "users_inside" in tripped.figures
     assert (plan_of().trip_run_id, plan_of().trip_reason, run_plans()) == (None, "", [])
 
@@ -158,11 +161,11 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
         changes.set_rollout(KEY, 60)
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 60)
-    assert report.text == (
+    assert report.message == (
         "ana changed the flag: rollout_percent 5 → 60; so it was not rolled back, but it had "
         f"tripped: {GUARD}: few orders"
     )
-    assert (run_plans(), plan_of().reason) == ([], report.text)
+    assert (run_plans(), plan_of().reason) == ([], report.message)
 
 
 @pytest.mark.usefixtures("stored")

@@ -39,7 +39,7 @@ def trip_with_a_short_wait() -> list[str]:
 
 def last_event() -> dict[str, Any]:
     event = PlanEvent.objects.latest("id")
-    return {"kind": event.kind, "text": event.text, "figures": event.figures}
+    return {"kind": event.kind, "text": event.message, "figures": event.figures}
 
 
 def call(worker: Worker, name: str) -> Any:

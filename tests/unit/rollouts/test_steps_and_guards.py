@@ -78,8 +78,8 @@ def test_steps_are_stored_as_json() -> None:
 
 
 def test_duration_is_written_in_its_largest_units() -> None:
-    found = [duration_text(seconds) for seconds in (0, 59, 3600, 3661, 129_600)]
-    assert found == ["0 s", "59 s", "1 h", "1 h 1 min", "1 d 12 h"]
+    found = [duration_text(seconds) for seconds in (0, 59, 59.6, 3600, 3661, 129_600)]
+    assert found == ["0 s", "59 s", "1 min", "1 h", "1 h 1 min", "1 d 12 h"]
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_invalid_guard_is_refused(guard: Guard | str, message: str) -> None:
         valid_guards([guard])
 
 
-def test_guard_that_is_there_twice_is_refused_unless_its_time_is_another() -> None:
-    with pytest.raises(InvalidPlanError, match="is there twice; remove one"):
+def test_guard_that_is_given_twice_is_refused_unless_its_time_is_another() -> None:
+    with pytest.raises(InvalidPlanError, match="is given twice; remove one"):
         valid_guards(["errors", "errors,limit=3"])
     assert len(valid_guards(["latency=0.5", "latency=1"])) == 2
 

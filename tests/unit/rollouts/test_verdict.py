@@ -24,8 +24,8 @@ ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)
 CALLABLE = Guard("callable", path="shop.guards.orders")
 FIVE, HALF, ALL = 1, 3, 4
-LOST = "after ten minutes the step begins anew"
-FULL = "the step begins anew at the end of its time"
+LOST = "after ten minutes the step starts again"
+FULL = "the step starts again when its dwell time has ended"
 OTHERS = (
     "because others of their networks came first; check CLIENT_ADDRESS, or jump to the next step"
 )

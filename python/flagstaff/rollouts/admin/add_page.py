@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
 from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import (
     ConfirmationMixin,
     ConfirmationNeededError,
@@ -30,7 +31,6 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.forms import GuardRows, PlanForm, StepRows, guard_rows, step_rows
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.first_step import first_step_of
-from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.transitions import steps_of
@@ -108,9 +108,9 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
                     self._require_confirmation(request, plan, flag)
                 return plan
         except InvalidPlanError as error:
-            form.add_error(None, PLAN_TEXTS.translate(str(error)))
+            form.add_error(None, localized(error.message))
         except FlagstaffError as error:
-            form.add_error("key", PLAN_TEXTS.translate(str(error)))
+            form.add_error("key", localized(error.message))
         return None
 
     def _require_confirmation(self, request: HttpRequest, plan: Plan, flag: FlagRow) -> None:

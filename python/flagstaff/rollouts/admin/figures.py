@@ -152,10 +152,10 @@ def problems(evidence: Evidence) -> list[str]:
     found = []
     if lost := evidence.lost_workers:
         text = ngettext(
-            "%(count)s worker stopped without its last report. After ten minutes the step begins "
-            "anew.",
+            "%(count)s worker stopped without its last report. After ten minutes the step starts "
+            "again.",
             "%(count)s workers stopped without their last reports. After ten minutes the step "
-            "begins anew.",
+            "starts again.",
             lost,
         )
         found.append(text % {"count": local_number(lost)})
@@ -168,10 +168,10 @@ def problems(evidence: Evidence) -> list[str]:
         found.append(text % {"count": local_number(left_out)})
     if dropped := evidence.dropped:
         text = ngettext(
-            "Workers had no memory left for %(count)s failure. The step begins anew at the end of "
-            "its time.",
-            "Workers had no memory left for %(count)s failures. The step begins anew at the end of "
-            "its time.",
+            "Workers had no memory left for %(count)s failure. The step starts again when its "
+            "dwell time has ended.",
+            "Workers had no memory left for %(count)s failures. The step starts again when its "
+            "dwell time has ended.",
             dropped,
         )
         found.append(text % {"count": local_number(dropped)})

@@ -11,11 +11,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._words.message import localized
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.guards import CALLABLE, ERRORS, LATENCY, Guard, valid_guards
-from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.plans import REQUIRED_USERS
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.validators import KEY_MAX_LENGTH
@@ -165,7 +165,7 @@ class GuardRow(forms.Form):
             try:
                 valid_guards([guard])
             except InvalidPlanError as error:
-                self.add_error(None, PLAN_TEXTS.translate(str(error)))
+                self.add_error(None, localized(error.message))
         return cleaned
 
 
@@ -179,7 +179,7 @@ class StepRows(_Rows):
         try:
             valid_steps(self.steps())
         except InvalidPlanError as error:
-            raise forms.ValidationError(PLAN_TEXTS.translate(str(error))) from error
+            raise forms.ValidationError(localized(error.message), error.code) from error
 
     def steps(self) -> list[Step]:
         """Returns the steps, without empty rows."""
@@ -190,13 +190,13 @@ class GuardRows(_Rows):
     """The guards of a plan."""
 
     def clean(self) -> None:
-        """Refuses guards that are there twice."""
+        """Refuses guards that are given twice."""
         if any(self.errors):
             return
         try:
             valid_guards(self.guards())
         except InvalidPlanError as error:
-            raise forms.ValidationError(PLAN_TEXTS.translate(str(error))) from error
+            raise forms.ValidationError(localized(error.message), error.code) from error
 
     def guards(self) -> list[Guard]:
         """Returns the guards, without empty rows."""

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.rows import FlagRow, Row, find_row
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_number, local_time_text
+from flagstaff._words.message import localized
 from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_permissions import may
@@ -37,7 +38,6 @@ from flagstaff.rollouts.admin.texts import (
     NONE,
     action_text,
     capitalized,
-    duration,
     guard_label,
     limit_text,
     ratio_text,
@@ -48,9 +48,9 @@ from flagstaff.rollouts.admin.texts import (
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
-from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import PlannedSteps
+from flagstaff.rollouts.steps import duration_text
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
@@ -68,10 +68,6 @@ else:
 
 class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before ModelAdmin, and after AttributionMixin."""
-
-    def translate_refusal(self, text: str) -> str:
-        """Returns why a plan cannot be changed, in the active language."""
-        return PLAN_TEXTS.translate(text)
 
     def changeform_view(
         self,
@@ -211,7 +207,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         problem = problem_of_plan(plan)
         may_change = may(self.admin_site, request, "toggle", flag)
         has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)
-        warnings: list[object] = [capitalized(PLAN_TEXTS.translate(problem))] if problem else []
+        warnings: list[object] = [capitalized(localized(problem))] if problem else []
         context = {
             **self.admin_site.each_context(request),
             "title": _("Rollout plan of %(key)s") % {"key": plan.key},
@@ -272,7 +268,7 @@ def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
         "measured_at": f"{figures.run.percent} %",
         "measured_from": local_time_text(figures.run.started_at),
         "measured_until": local_time_text(figures.run.ended_at) if figures.run.ended_at else "",
-        "verdict": capitalized(PLAN_TEXTS.translate(verdict.why)) if verdict else "",
+        "verdict": capitalized(localized(verdict.why)) if verdict else "",
         "smallest_harm": None if harm is None else ratio_text(harm),
         "problems": problems(figures.evidence) if plan.run_id else [],
         "forecasts": forecasts,
@@ -290,7 +286,7 @@ def _event_rows(plan: Plan) -> list[dict[str, object]]:
             "at": event.at,
             "time": local_time_text(event.at),
             "kind": PlanEvent.Kind(event.kind).label,
-            "text": PLAN_TEXTS.translate(event.text),
+            "text": localized(event.message),
             "actor": names.get(event.actor, event.actor),
         }
         for event in events
@@ -338,7 +334,9 @@ def _step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
             {
                 "number": index + 1,
                 "percent": f"{step.percent} %",
-                "time": duration(step.seconds) if step.seconds else _("ends at once"),
+                "time": localized(duration_text(step.seconds))
+                if step.seconds
+                else _("ends at once"),
                 "when": text,
                 "is_present": index == plan.step and plan.state != State.DONE,
             }

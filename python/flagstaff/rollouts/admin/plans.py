@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.message import localized
 from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
@@ -27,7 +28,6 @@ from flagstaff.rollouts.admin.page import PlanPageMixin
 from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
 from flagstaff.rollouts.admin.warnings import unguarded_label
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
@@ -76,7 +76,7 @@ class PlanAdmin(
     )
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason")
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason__text")
     ordering = ("-id",)
     # A plan is deleted on its page, which says what happens to the flag.
     actions = None
@@ -112,7 +112,7 @@ class PlanAdmin(
             warning = unguarded_label()
         return format_html(
             '{} {} <span class="flagstaff-note">{}</span>',
-            *(state_label(plan), warning, PLAN_TEXTS.translate(plan.reason)),
+            *(state_label(plan), warning, localized(plan.reason)),
         )
 
     @admin.display(description=gettext_lazy("step"))

@@ -6,10 +6,10 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
 from flagstaff._extensions import EventQuery, OtherEvent
+from flagstaff._words.message import localized
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
-from flagstaff.rollouts.known_texts import PLAN_TEXTS
 from flagstaff.rollouts.models import Plan, PlanEvent
 
 
@@ -32,4 +32,4 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> 
 
 
 def _text(event: PlanEvent) -> str:
-    return labelled(str(PlanEvent.Kind(event.kind).label), PLAN_TEXTS.translate(event.text))
+    return labelled(str(PlanEvent.Kind(event.kind).label), localized(event.message))

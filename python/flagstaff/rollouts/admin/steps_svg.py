@@ -8,10 +8,11 @@ from math import ceil
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._words.message import localized
 from flagstaff.admin.svg import chart, line, rect, text
-from flagstaff.rollouts.admin.texts import NONE, duration, state_sentence
+from flagstaff.rollouts.admin.texts import NONE, state_sentence
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.steps import Step, duration_text
 from flagstaff.rollouts.transitions import steps_of
 
 _HEIGHT, _BASE, _FULL = 158, 134, 100
@@ -38,10 +39,7 @@ def steps_chart(plan: Plan, now: datetime) -> SafeString:
         if index == last or (index % shown == 0 and last - index >= shown):
             parts += _labels(step, (index + 1 / _HALF) * width, is_marked=index == marked)
     parts += _marker(plan, now, width)
-    listed = ", ".join(
-        _("%(percent)s %% for %(time)s") % {"percent": one.percent, "time": duration(one.seconds)}
-        for one in steps
-    )
+    listed = ", ".join(localized(step.text) for step in steps)
     desc = _("Steps: %(steps)s. %(state)s") % {
         "steps": listed,
         "state": state_sentence(plan, now),
@@ -57,7 +55,7 @@ def _column(step: Step, x: float, width: float, css: str) -> SafeString:
 
 def _labels(step: Step, middle: float, *, is_marked: bool) -> list[SafeString]:
     """Returns the time of a column, and its percentage, unless the marker has it."""
-    time = duration(step.seconds) if step.seconds else NONE
+    time = localized(duration_text(step.seconds)) if step.seconds else NONE
     parts = [text("quiet", middle, _BASE + _TIME_GAP, time, "middle")]
     if not is_marked:
         top = _BASE - _height(step) - _LABEL_GAP
@@ -91,7 +89,7 @@ def _marker(plan: Plan, now: datetime, width: float) -> list[SafeString]:
     seconds = step.seconds
     spent = 1.0
     if plan.state == State.PAUSED:
-        # A resumed plan begins the dwell time anew.
+        # The dwell time of a resumed plan starts again.
         spent = 0.0
     elif plan.due_at is not None and seconds:
         spent = 1 - (plan.due_at - now).total_seconds() / seconds

@@ -13,8 +13,9 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 
 from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff.rollouts.guards import CALLABLE, LATENCY, Guard
-from flagstaff.rollouts.known_texts import PLAN_TEXTS
+from flagstaff._words.message import localized
+from flagstaff.rollouts import messages
+from flagstaff.rollouts.guards import LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
 
@@ -65,10 +66,7 @@ def state_sentence(plan: Plan, now: datetime) -> str:
     """Returns the state and its reason as one sentence."""
     text = _state_text(plan, now)
     if plan.reason:
-        return _("%(state)s — %(reason)s") % {
-            "state": text,
-            "reason": PLAN_TEXTS.translate(plan.reason),
-        }
+        return _("%(state)s — %(reason)s") % {"state": text, "reason": localized(plan.reason)}
     return _("%(sentence)s.") % {"sentence": text}
 
 
@@ -81,7 +79,7 @@ def _state_text(plan: Plan, now: datetime) -> str:
     }
     texts = {
         State.PENDING: _("Not started: the workers measure, and the rollout stays as it is"),
-        State.RUNNING: _("Step %(step)s of %(steps)s, %(percent)s %%: its time is over"),
+        State.RUNNING: _("Step %(step)s of %(steps)s, %(percent)s %%: the dwell time has ended"),
         State.HOLDING: _("Step %(step)s of %(steps)s, %(percent)s %%"),
         State.PAUSED: _("Paused at step %(step)s of %(steps)s, %(percent)s %%"),
         State.DONE: _("All %(steps)s steps are complete, and the rollout is %(percent)s %%"),
@@ -104,34 +102,15 @@ def _state_text(plan: Plan, now: datetime) -> str:
 def guard_label(guard: Guard) -> str:
     """Returns the name of a guard, such as "latency over 0.5 s"."""
     if guard.kind == LATENCY:
-        seconds = _("%(count)s s") % {"count": _number(guard.seconds or 0)}
         # No line of a list begins with the unit.
-        seconds = seconds.replace(" ", "\N{NO-BREAK SPACE}")
-        return _("latency over %(seconds)s") % {"seconds": seconds}
-    if guard.kind == CALLABLE:
-        return guard.path or ""
-    return _("errors")
+        seconds = localized(seconds_text(guard)).replace(" ", "\N{NO-BREAK SPACE}")
+        return localized(messages.LATENCY(seconds=seconds))
+    return localized(guard_name(guard))
 
 
 def action_text(guard: Guard) -> str:
     """Returns what a trip of the guard does."""
     return _("holds the plan") if guard.action == "hold" else _("rolls back")
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration in its two largest units, such as "1 d 12 h"."""
-    left, parts = round(seconds), []
-    units = (
-        (86_400, _("%(count)s d")),
-        (3600, _("%(count)s h")),
-        (60, _("%(count)s min")),
-        (1, _("%(count)s s")),
-    )
-    for size, text in units:
-        count, left = divmod(left, size)
-        if count:
-            parts.append(text % {"count": local_number(count)})
-    return " ".join(parts[:2]) or _("%(count)s s") % {"count": 0}
 
 
 def ratio_text(ratio: float) -> str:

@@ -114,15 +114,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "trip_reason",
-                    models.TextField(
-                        blank=True, db_default="", default="", verbose_name="reason of the trip"
-                    ),
+                    models.JSONField(blank=True, default=str, verbose_name="reason of the trip"),
                 ),
                 (
                     "trip_figures",
                     models.JSONField(blank=True, null=True, verbose_name="figures of the trip"),
                 ),
-                ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
+                ("reason", models.JSONField(blank=True, default=str, verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 (
                     "scheduled_by",
@@ -198,7 +196,7 @@ class Migration(migrations.Migration):
                         verbose_name="kind",
                     ),
                 ),
-                ("text", models.TextField(verbose_name="text")),
+                ("message", models.JSONField(verbose_name="message")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 ("figures", models.JSONField(blank=True, default=dict, verbose_name="figures")),
                 (

@@ -167,7 +167,7 @@ def test_mistake_in_a_scheduled_plan_is_explained_before_the_question(operator: 
         ({"guards__1__kind": "latency"}, "Write the seconds above which"),
         ({"guards__1__kind": "callable"}, "Write the path of the function"),
         ({"guards__1__seconds": "3"}, "Choose the guard, or empty the row."),
-        ({"guards__1__kind": "errors"}, "is there twice"),
+        ({"guards__1__kind": "errors"}, "is given twice"),
         ({"guards__0__tolerated": "2"}, "write a number above tolerated, which is 2"),
         ({"guards__0__tolerated": "0.5"}, "greater than or equal to 1"),
         ({"required_users": "0"}, "greater than or equal to 1"),

@@ -10,7 +10,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
 from flagstaff import _extensions, acting_as, changes, rollouts
@@ -19,6 +19,7 @@ from flagstaff.cleanup import facts
 from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
+from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.flag_parts import flag_panel
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State, StepRun
@@ -107,6 +108,12 @@ def test_list_shows_why_a_plan_holds_or_warns(operator: Client, running: Plan) -
     assert column(page(operator, PLANS), "shown_state") == ["running unguarded"]
 
 
+def test_list_is_searched_by_the_text_of_a_reason(operator: Client, running: Plan) -> None:
+    Plan.objects.update(reason=messages.WAITS_FOR_DATA(what=messages.NO_USER_INSIDE()))
+    assert len(column(page(operator, f"{PLANS}?q=no+user+inside"), "flag")) == 1
+    assert len(column(page(operator, f"{PLANS}?q=waits_for_data"), "flag")) == 0
+
+
 def test_list_needs_as_many_queries_for_many_plans(operator: Client, running: Plan) -> None:
     page(operator, PLANS)  # Fills Django's caches.
     before = count_queries(operator, PLANS)
@@ -148,7 +155,7 @@ def test_page_shows_the_present_step_its_end_and_what_it_waits_for(
     end_dwell_time()
     FeatureFlag.objects.update(enabled=False)
     html = page(operator, plan_url(running))
-    assert "Step 1 of 3, 5 %: its time is over." in html
+    assert "Step 1 of 3, 5 %: the dwell time has ended." in html
     assert "The flag is off, so the rollout has no effect." in html
     assert "Waits for data" in html
     rollouts.pause(KEY)
@@ -168,6 +175,33 @@ def test_page_says_the_state_and_why(operator: Client, running: Plan) -> None:
     ):
         Plan.objects.update(state=state, step=step, reason=reason)
         assert sentence in text_of(page(operator, plan_url(running)))
+
+
+def test_page_shows_messages_in_german_with_its_numbers(operator: Client, running: Plan) -> None:
+    latency = messages.LATENCY(seconds=messages.SECONDS(count=0.5))
+    waits = messages.WAITS_FOR_USERS(seen=1234, required=56_789, guard=latency, ratio=2.5)
+    Plan.objects.update(state=State.HOLDING, reason=waits)
+    PlanEvent.objects.create(plan=running, kind="held", message=messages.HELD(why=waits))
+    german = (
+        "wartet auf Benutzer: 1.234 von 56.789 Benutzern im Rollout gesehen, Latenz über 0,5 s "
+        "tritt möglicherweise bis zu 2,5-mal so oft auf"
+    )
+    with override_settings(LANGUAGE_CODE="de"):
+        text = text_of(page(operator, plan_url(running)))
+        assert f"angehalten: {german}" in text
+        assert f"Schritt 1 von 3, 5 % – {german}" in text
+        assert german in text_of(page(operator, PLANS))
+        assert f"angehalten: {german}" in text_of(page(operator, "/admin/flagstaff/recentchange/"))
+
+
+def test_event_with_a_code_of_a_newer_version_is_shown_as_it_was_stored(
+    operator: Client, running: Plan
+) -> None:
+    stored = {"code": "of_a_newer_version", "values": {"users": 5}, "text": "five users"}
+    PlanEvent.objects.update(message=stored)
+    with override_settings(LANGUAGE_CODE="de"):
+        html = page(operator, plan_url(running))
+    assert {row[2] for row in table(html, "<h2>Ereignisse</h2>")} == {"five users"}
 
 
 def test_page_draws_the_figures_of_each_guard(operator: Client, running: Plan) -> None:
