@@ -234,7 +234,7 @@ def test_events_of_plans_before_the_oldest_change_are_on_the_next_pages(
         PlanEvent(
             plan=plan,
             kind=PlanEvent.Kind.HELD,
-            text=f"event {number}",
+            message=f"event {number}",
             at=timezone.now() - timedelta(days=1, seconds=number),
         )
         for number in range(120)
