@@ -71,9 +71,9 @@ def judge(
     if step.percent <= BRAKE_PERCENT:
         brake = statistics.brake_threshold(theta.high, brake_alpha(steps))
         brake = None if brake is None else brake + evidence.spare
-    found = _brake_trip(evidence, brake) or _guard_trip(guards, results, evidence)
-    found = found or _no_trip(results, evidence, required_users)
-    return replace(found, guards=results, brake=brake)
+    trip = _brake_trip(evidence, brake) or _guard_trip(guards, results, evidence)
+    verdict = trip or _no_trip(results, evidence, required_users)
+    return replace(verdict, guards=results, brake=brake)
 
 
 class _Theta(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from threading import Event
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.support.rollouts import (
     KEY,
     RULES,
     drive_recently,
+    end_dwell_time,
     fail,
     harm,
     leave_unguarded,
@@ -223,6 +225,20 @@ def test_status_shows_the_evidence_and_the_events() -> None:
     assert document("plan", KEY, "status")["unguarded"] is True
 
 
+def test_status_has_codes_of_messages_and_shows_their_texts() -> None:
+    ok(START)
+    assert document("plan", KEY, "status")["reason"] is None
+    end_dwell_time()
+    ok("run-jobs")
+    record = document("plan", KEY, "status")
+    text = "waits for data: no user inside has been seen yet"
+    assert (record["reason"]["code"], record["reason"]["text"]) == ("waits_for_data", text)
+    assert record["evidence"]["why"] == record["reason"]
+    codes = [event["code"] for event in record["events"]]
+    assert codes == ["plan_created", "plan_started", "plan_held"]
+    assert re.search(f"^reason +{text}$", typed(f"flags plan {KEY}"), re.MULTILINE)
+
+
 def test_pending_plan_shows_what_each_step_can_see() -> None:
     ok(f"plan {KEY} create --step 5:1h --step 100")
     assert "No user was counted yet" in run(f"plan {KEY} status").out
@@ -258,6 +274,7 @@ def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:
     assert (ran.status, found["deliveries"]) == (0, [])
     [plan] = found["plans"]
     assert (plan["plan"], plan["event"], plan["state"]) == (KEY, "tripped", "rolled_back")
+    assert (plan["code"], plan["text"][:21]) == ("plan_tripped", "rolled back by errors")
 
 
 def test_plan_that_cannot_be_driven_fails_run_jobs() -> None:

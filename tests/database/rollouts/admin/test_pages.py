@@ -189,7 +189,7 @@ def test_page_shows_messages_in_german_with_its_numbers(operator: Client, runnin
     with override_settings(LANGUAGE_CODE="de"):
         text = text_of(page(operator, plan_url(running)))
         assert f"angehalten: {german}" in text
-        assert f"Schritt 1 von 3, 5 % – {german}" in text
+        assert f"Schritt 1 von 3, 5 % \N{EN DASH} {german}" in text
         assert german in text_of(page(operator, PLANS))
         assert f"angehalten: {german}" in text_of(page(operator, "/admin/flagstaff/recentchange/"))
 
