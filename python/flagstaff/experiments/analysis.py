@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flagstaff._words.message import Value
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
+from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import require_metrics, require_state
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.rows import Kind, locked, record
@@ -45,7 +47,7 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
     }
     given = {name: value for name, value in changes.items() if value is not None}
     with locked(key) as experiment:
-        require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
         if not given:
             return experiment
         if experiment.phase:
@@ -54,15 +56,16 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
             setattr(experiment, name, value)
         require_metrics(experiment)
         experiment.save(using=conf.database)
-        text = "; ".join(
-            f"{name.replace('_', ' ')} {_text(value)}" for name, value in given.items()
+        settings = messages.joined(
+            messages.SETTING(name=messages.NAMES[name](), value=_shown(name, value))
+            for name, value in given.items()
         )
-        record(experiment, Kind.EDITED, f"analysis: {text}")
+        record(experiment, Kind.EDITED, messages.ANALYSIS(settings=settings))
         return experiment
 
 
 def _require_same(experiment: Experiment, given: Mapping[str, Any]) -> None:
-    """Raises ExperimentError if results that were seen could be replaced by more pleasant ones."""
+    """Raises ExperimentError if the change would make earlier looks invalid."""
     kept = {name: getattr(experiment, name) for name in _FIXED}
     if experiment.primary_metric:
         kept["primary_metric"] = experiment.primary_metric
@@ -74,17 +77,16 @@ def _require_same(experiment: Experiment, given: Mapping[str, Any]) -> None:
     if any(guardrails.get(name) != limit for name, limit in experiment.guardrails.items()):
         changed.append("guardrails")
     if changed:
-        raise ExperimentError(
-            f"{experiment.key} has started, so its {changed[0].replace('_', ' ')} cannot change: a "
-            "change after a look would make results invalid. Metrics can be added to those that it "
-            "has"
-        )
+        setting = messages.NAMES[changed[0]]()
+        raise ExperimentError(messages.SETTING_IS_FIXED(key=experiment.key, setting=setting))
 
 
-def _text(value: object) -> str:
-    """Returns a setting as it stands in the text of an event."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} ({tolerated:g})" for name, tolerated in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(value) or "none"
-    return f"{value:,}" if isinstance(value, int) else str(value) or "none"
+def _shown(name: str, value: Any) -> Value:
+    """Returns a setting as the message of an event shows it."""
+    if name == "method":
+        return messages.METHODS[value]()
+    if name == "guardrails":
+        # 0 instead of 0.0.
+        value = [messages.GUARDRAIL(metric=one, tolerated=value[one] or 0) for one in value]
+    shown: Value = value
+    return messages.NONE() if shown in ("", []) else shown

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
     require_no_variant_ends,
     require_percent,
@@ -21,7 +22,7 @@ from flagstaff.experiments.rows import (
     locked,
     record,
     stored_allocation,
-    weights_text,
+    weights_message,
 )
 from flagstaff.experiments.variants import valid_variants, variants_as_json, variants_of
 
@@ -39,9 +40,9 @@ def set_weights(
     InvalidExperimentError, or ExperimentError if the experiment was shipped.
     """
     with locked(key) as experiment:
-        require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
         before = variants_of(experiment.variants)
-        variants = valid_variants(with_weights(before, weights or {}))
+        variants = valid_variants(with_weights(experiment, weights or {}))
         traffic = experiment.traffic_percent if traffic_percent is None else traffic_percent
         require_percent(traffic)
         if variants == before and traffic == experiment.traffic_percent:
@@ -50,7 +51,8 @@ def set_weights(
         experiment.allocation = stored_allocation(experiment.allocation, variants, traffic)
         experiment.variants, experiment.traffic_percent = variants_as_json(variants), traffic
         begin_phase_if_running(experiment)
-        record(experiment, Kind.WEIGHTS, f"weights: {weights_text(variants, traffic)}")
+        message = weights_message(messages.WEIGHTS, variants, traffic)
+        record(experiment, Kind.WEIGHTS, message)
         return experiment
 
 
@@ -61,11 +63,12 @@ def shuffle(key: str) -> Experiment:
     ExperimentError if the experiment was shipped.
     """
     with locked(key) as experiment:
-        require_state(experiment, "shuffled", State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(
+            experiment, messages.CANNOT_SHUFFLE, State.DRAFT, State.RUNNING, State.STOPPED
+        )
         experiment.shuffle += 1
         begin_phase_if_running(experiment)
-        text = f"shuffled ({experiment.shuffle}): the exposures so far are no longer reported"
-        record(experiment, Kind.SHUFFLED, text)
+        record(experiment, Kind.SHUFFLED, messages.SHUFFLED(number=experiment.shuffle))
         return experiment
 
 
@@ -80,11 +83,13 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         keys = [one.key for one in variants_of(experiment.variants)]
         if variant is not None and variant not in keys:
             raise unknown_variant(experiment, variant)
-        forced = {one: given for one, given in experiment.overrides.items() if one != unit}
-        experiment.overrides = forced if variant is None else {**forced, unit: variant}
+        experiment.overrides.pop(unit, None)
+        message = messages.NOT_FORCED(unit=unit)
+        if variant is not None:
+            experiment.overrides[unit] = variant
+            message = messages.FORCED(unit=unit, variant=variant)
         experiment.save(using=conf.database)
-        what = f"{unit} gets {variant}" if variant else f"{unit} gets what its bucket says"
-        record(experiment, Kind.EDITED, f"override: {what}")
+        record(experiment, Kind.EDITED, message)
         return experiment
 
 
@@ -92,7 +97,4 @@ def _require_unit(unit: str) -> None:
     """Raises InvalidExperimentError for a text that no unit has."""
     size = len(unit.encode(errors="replace"))
     if not 0 < size <= MAX_UNIT_BYTES or "\0" in unit:
-        raise InvalidExperimentError(
-            f"{unit[:40]!r} is no unit; write 1 to {MAX_UNIT_BYTES} bytes, such as the primary key "
-            "of a user"
-        )
+        raise InvalidExperimentError(messages.UNIT(unit=repr(unit[:40]), limit=MAX_UNIT_BYTES))

@@ -15,6 +15,7 @@ from flagstaff.checks.app_tables import WATCH_AGAIN, app_messages, unwatched_tab
 from flagstaff.checks.check import Check, Problem
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import messages
 from flagstaff.experiments.measuring import require_usable
 from flagstaff.experiments.metrics import find_metric, metric_names
 from flagstaff.experiments.models import Experiment
@@ -79,7 +80,8 @@ def _use_metric(name: str) -> None:
     try:
         require_usable(metric)
     except ConfigurationError as error:
-        raise ConfigurationError(f"the metric {name} fails: {error}") from error
+        message = messages.METRIC_FAILS(metric=name, error=error.message)
+        raise ConfigurationError(message) from error
     if problem := unit_problem(metric.unit):
         raise ConfigurationError(f"the metric {name}: {problem}")
 

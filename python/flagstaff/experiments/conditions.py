@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.rows import find_row
+from flagstaff._words.message import Template
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConfigurationError,
@@ -16,12 +17,13 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
+from flagstaff.experiments import messages
 from flagstaff.experiments.allocation import targets
 from flagstaff.experiments.measuring import require_unit
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.variants import Variant, variants_of
-from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, validate_rules
+from flagstaff.validators import MAX_PERCENT, rule_problem, unit_problem, validate_flag_key
 
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
@@ -32,15 +34,14 @@ _WHOLE_NUMBERS = {
 
 
 def unknown(key: str) -> UnknownExperimentError:
-    return UnknownExperimentError(
-        f'there is no experiment {key}; create it: manage.py flags experiment "{key}" create'
-    )
+    command = f'manage.py flags experiment "{key}" create'
+    return UnknownExperimentError(messages.UNKNOWN(key=key, command=command))
 
 
 def unknown_variant(experiment: Experiment, variant: str) -> InvalidExperimentError:
-    keys = ", ".join(one.key for one in variants_of(experiment.variants))
+    keys = [one.key for one in variants_of(experiment.variants)]
     return InvalidExperimentError(
-        f"{experiment.key} has no variant {variant!r}; choose one of {keys}"
+        messages.VARIANT_UNKNOWN(key=experiment.key, variant=repr(variant), keys=keys)
     )
 
 
@@ -49,18 +50,15 @@ def require_valid(
 ) -> None:
     try:
         validate_flag_key(key)
-        validate_rules(list(rules))
     except ValidationError as error:
-        raise InvalidExperimentError("; ".join(error.messages)) from error
+        raise InvalidExperimentError(error.messages[0]) from error
     require_percent(traffic_percent)
-    if problem := unit_problem(bucket_by):
+    if problem := rule_problem(list(rules)) or unit_problem(bucket_by):
         raise InvalidExperimentError(problem)
     for number, rule in enumerate(rules, start=1):
         if rule.get("rollout_percent", MAX_PERCENT) not in {0, MAX_PERCENT}:
-            raise InvalidExperimentError(
-                f"rule {number} has a rollout of {rule['rollout_percent']} %; a rule of an "
-                "experiment includes (100) or excludes (0). Set traffic_percent for a share of all"
-            )
+            percent = rule["rollout_percent"]
+            raise InvalidExperimentError(messages.RULE_PERCENT(number=number, percent=percent))
 
 
 def require_metrics(experiment: Experiment) -> None:
@@ -69,42 +67,41 @@ def require_metrics(experiment: Experiment) -> None:
     used = [*primary, *experiment.other_metrics, *experiment.guardrails]
     for name in used:
         if used.count(name) > 1:
-            raise InvalidExperimentError(f"the metric {name} has two roles; give it one")
+            raise InvalidExperimentError(messages.METRIC_ROLES(metric=name))
         try:
             require_unit(experiment, find_metric(name))
         except ConfigurationError as error:
-            raise InvalidExperimentError(f"{name}: {error}") from error
+            message = messages.METRIC_REFUSED(metric=name, why=error.message)
+            raise InvalidExperimentError(message) from error
     for name, tolerated in experiment.guardrails.items():
-        _require_number(f"the tolerated harm of {name}", tolerated, may_be_zero=True)
-    if experiment.smallest_effect is not None:
-        _require_number("the smallest effect", experiment.smallest_effect, may_be_zero=False)
+        if not _is_number(tolerated) or tolerated < 0:
+            message = messages.TOLERATED_HARM(metric=name, value=repr(tolerated))
+            raise InvalidExperimentError(message)
+    effect = experiment.smallest_effect
+    if effect is not None and (not _is_number(effect) or effect <= 0):
+        raise InvalidExperimentError(messages.SMALLEST_EFFECT(value=repr(effect)))
     if experiment.method not in Method.values:
         raise InvalidExperimentError(
-            f"the method is {experiment.method!r}; choose one of {', '.join(Method.values)}"
+            messages.METHOD(value=repr(experiment.method), keys=Method.values)
         )
     for field, (low, high) in _WHOLE_NUMBERS.items():
         _require_whole(field, getattr(experiment, field), low, high)
 
 
-def _require_number(what: str, value: object, *, may_be_zero: bool) -> None:
-    is_number = type(value) in {int, float} and math.isfinite(cast("float", value))
-    if not is_number or cast("float", value) < 0 or (value == 0 and not may_be_zero):
-        bound = "of at least 0" if may_be_zero else "above 0"
-        raise InvalidExperimentError(f"{what} is {value!r}; write a number {bound}")
+def _is_number(value: float) -> bool:
+    return type(value) in {int, float} and math.isfinite(value)
 
 
 def _require_whole(field: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         raise InvalidExperimentError(
-            f"{field} is {value!r}; write a whole number from {low} to {high:,}"
+            messages.WHOLE_NUMBER(name=field, value=repr(value), low=low, high=high)
         )
 
 
 def require_percent(traffic_percent: int) -> None:
     if type(traffic_percent) is not int or not 0 <= traffic_percent <= MAX_PERCENT:
-        raise InvalidExperimentError(
-            f"the traffic is {traffic_percent!r} %; write a whole number from 0 to 100"
-        )
+        raise InvalidExperimentError(messages.TRAFFIC(value=repr(traffic_percent)))
 
 
 def require_no_variant_ends(
@@ -117,10 +114,7 @@ def require_no_variant_ends(
     weights = {variant.key: variant.weight for variant in after}
     ended = [one.key for one in before if one.weight and not weights[one.key]]
     if experiment.phase and ended:
-        raise ExperimentError(
-            f"{experiment.key} has started, so the weight of {ended[0]} cannot become 0: all units "
-            "that met it would be left out of the report. Stop the experiment, or ship a variant"
-        )
+        raise ExperimentError(messages.VARIANT_ENDS(key=experiment.key, variant=ended[0]))
 
 
 def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
@@ -129,30 +123,25 @@ def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
     buckets = targets(weights, traffic_percent)
     empty = [key for key, weight in weights.items() if weight and not buckets[key]]
     if traffic_percent and empty:
-        raise InvalidExperimentError(
-            f"{empty[0]} would get less than 0.01 % of all units, so nobody; raise its weight or "
-            "the traffic"
-        )
+        raise InvalidExperimentError(messages.NO_BUCKET(key=empty[0]))
 
 
 def require_free(key: str) -> None:
     """A key must not mean a flag in one place and an experiment in another."""
     if find_row(conf.flag_model, key) is not None:
-        raise InvalidExperimentError(
-            f"{key} is the key of a flag; choose another key for the experiment"
-        )
+        raise InvalidExperimentError(messages.KEY_OF_A_FLAG(key=key))
 
 
-def require_state(experiment: Experiment, what: str, *states: State) -> None:
+def require_state(experiment: Experiment, refusal: Template, *states: State) -> None:
+    """Raises ExperimentError with this refusal if the experiment has another state."""
     if experiment.state not in states:
-        label = State(experiment.state).label
-        raise ExperimentError(f"{experiment.key} cannot be {what}, because it is {label}")
+        state = messages.STATES[experiment.state]()
+        raise ExperimentError(refusal(key=experiment.key, state=state))
 
 
-def with_weights(variants: Iterable[Variant], weights: Mapping[str, int]) -> list[Variant]:
-    found = {variant.key: variant.weight for variant in variants}
-    if unknown := [key for key in weights if key not in found]:
-        raise InvalidExperimentError(
-            f"there is no variant {unknown[0]!r}; choose one of {', '.join(found)}"
-        )
-    return [Variant(key, weights.get(key, weight)) for key, weight in found.items()]
+def with_weights(experiment: Experiment, weights: Mapping[str, int]) -> list[Variant]:
+    present = {variant.key: variant.weight for variant in variants_of(experiment.variants)}
+    for key in weights:
+        if key not in present:
+            raise unknown_variant(experiment, key)
+    return [Variant(key, weights.get(key, weight)) for key, weight in present.items()]

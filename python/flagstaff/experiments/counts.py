@@ -15,6 +15,7 @@ from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import messages
 from flagstaff.experiments.models import Experiment, LostExposures
 from flagstaff.experiments.moves import (
     MovedBuckets,
@@ -212,8 +213,8 @@ def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Co
         except (DataError, ProgrammingError) as error:
             if not conf.excluded_units:
                 raise
-            text = f"a query of EXCLUDED_UNITS fails: {error_text(error)}"
-            raise ConfigurationError(text) from error
+            message = messages.EXCLUDED_UNITS_FAIL(error=error_text(error))
+            raise ConfigurationError(message) from error
         for at, phase, variant, is_moved, is_over, number, returned in cursor.fetchall():
             if variant is None or is_moved:
                 left_out["met_two" if variant is None else "moved"] += number

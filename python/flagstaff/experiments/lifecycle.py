@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
+from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import require_free, require_state, require_valid
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.rows import (
@@ -23,7 +24,7 @@ from flagstaff.experiments.rows import (
     locked,
     record,
     stored_allocation,
-    weights_text,
+    weights_message,
 )
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json
 from flagstaff.validators import MAX_PERCENT
@@ -66,8 +67,9 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
             with transaction.atomic(using=conf.database):
                 experiment.save(using=conf.database, force_insert=True)
         except IntegrityError as error:
-            raise InvalidExperimentError(f"there is an experiment {key} already") from error
-        record(experiment, Kind.CREATED, f"created with {weights_text(given, traffic_percent)}")
+            raise InvalidExperimentError(messages.EXISTS(key=key)) from error
+        message = weights_message(messages.CREATED, given, traffic_percent)
+        record(experiment, Kind.CREATED, message)
     return experiment
 
 
@@ -77,14 +79,12 @@ def start(key: str) -> Experiment:
     Raises UnknownExperimentError, or ExperimentError if it runs or was shipped.
     """
     with locked(key) as experiment:
-        require_state(experiment, "started", State.DRAFT, State.STOPPED)
+        require_state(experiment, messages.CANNOT_START, State.DRAFT, State.STOPPED)
         if experiment.frozen_report is not None:
-            raise ExperimentError(
-                f"{key} cannot be started, because its exposures were deleted; create another one"
-            )
+            raise ExperimentError(messages.EXPOSURES_DELETED(key=key))
         experiment.state, experiment.ended_at = State.RUNNING, None
         begin_phase(experiment)
-        record(experiment, Kind.STARTED, f"started in phase {experiment.phase}")
+        record(experiment, Kind.STARTED, messages.STARTED(number=experiment.phase))
         return experiment
 
 
@@ -94,9 +94,9 @@ def stop(key: str) -> Experiment:
     Raises UnknownExperimentError, or ExperimentError if it does not run.
     """
     with locked(key) as experiment:
-        require_state(experiment, "stopped", State.RUNNING)
+        require_state(experiment, messages.CANNOT_STOP, State.RUNNING)
         end(experiment, State.STOPPED)
-        record(experiment, Kind.STOPPED, "stopped: every call returns its default")
+        record(experiment, Kind.STOPPED, messages.STOPPED())
         return experiment
 
 
@@ -106,5 +106,5 @@ def delete(key: str) -> None:
     Raises UnknownExperimentError, or ExperimentError while it runs.
     """
     with locked(key) as experiment:
-        require_state(experiment, "deleted", State.DRAFT, State.STOPPED, State.SHIPPED)
+        require_state(experiment, messages.CANNOT_DELETE, State.DRAFT, State.STOPPED, State.SHIPPED)
         experiment.delete(using=conf.database)

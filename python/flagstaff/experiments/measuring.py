@@ -13,6 +13,7 @@ from django.db import connections
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import messages
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.moves import MovedBuckets, moved_sql
@@ -88,7 +89,7 @@ def require_usable(metric: Metric) -> None:
 def _hour_sums(row: Sequence[Any]) -> HourSums:
     hour, phase, variant, users, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
     if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
-        raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
+        raise ConfigurationError(messages.METRIC_VALUE())
     sums = PairSums(
         users, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
     )
@@ -103,8 +104,7 @@ def _unit_column(experiment: Experiment, metric: Metric) -> str:
     if metric.unit == "user" and experiment.bucket_by == "visitor":
         return "user_pk"
     raise ConfigurationError(
-        f"the metric counts by {metric.unit}, but the unit of {experiment.key} is "
-        f'{experiment.bucket_by}; use a metric with unit="{experiment.bucket_by}"'
+        messages.METRIC_UNIT(unit=metric.unit, key=experiment.key, bucket_by=experiment.bucket_by)
     )
 
 
@@ -130,11 +130,11 @@ def _rows(metric: Metric) -> tuple[str, list[Any]]:
         return _source(metric.source, "value::float8, 0::float8")
     if isinstance(metric, Conversion | Retention):
         return _source(metric.source, "1::float8, 0::float8", has_value=False)
-    raise ConfigurationError(f"{type(metric).__name__} is no kind of metric that is known")
+    raise ConfigurationError(messages.METRIC_KIND(type=type(metric).__name__))
 
 
 def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
     columns = ("unit", "value", "time") if has_value else ("unit", "time")
-    text, params = rows_of(source, columns, "the source of a metric")
+    text, params = rows_of(source, columns, messages.METRIC_SOURCE())
     # In brackets, because a UNION may follow.
     return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608

@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import messages
 
 __all__ = [
     "Conversion",
@@ -165,19 +166,17 @@ def find_metric(name: str) -> Metric:
     """Returns a metric by its name. Raises ConfigurationError if there is none."""
     path = _setting().get(name)
     if path is None:
-        known = ", ".join(_setting()) or "none"
-        raise ConfigurationError(f'FLAGSTAFF["METRICS"] has no metric {name!r}; it has {known}')
+        names = metric_names() or messages.NONE()
+        raise ConfigurationError(messages.METRIC_UNKNOWN(metric=repr(name), metrics=names))
+    setting = f'FLAGSTAFF["METRICS"]["{name}"]'
     try:
         metric = import_string(path)
     except Exception as error:
         raise ConfigurationError(
-            f'FLAGSTAFF["METRICS"]["{name}"] is "{path}", which cannot be imported: {error}'
+            messages.NOT_IMPORTED(setting=setting, path=path, error=str(error))
         ) from error
     if not isinstance(metric, Metric):
-        raise ConfigurationError(
-            f'FLAGSTAFF["METRICS"]["{name}"] is "{path}", which is no metric; write a Conversion, '
-            "Mean, Ratio or Retention of flagstaff.experiments.metrics"
-        )
+        raise ConfigurationError(messages.METRIC_TYPE(setting=setting, path=path))
     return metric
 
 

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._message_field import MessageField
 from flagstaff._time_fields import TimeField
 from flagstaff.experiments.allocation import shares
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
@@ -178,7 +179,7 @@ class Phase(models.Model):
 
 
 class ExperimentEvent(models.Model):
-    """Something that happened to an experiment, in a sentence for people."""
+    """Something that happened to an experiment."""
 
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
@@ -192,7 +193,7 @@ class ExperimentEvent(models.Model):
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    text: models.Field[Any, str] = models.TextField(_("text"))
+    message: models.Field[Any, str] = MessageField(_("message"))
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
 
@@ -203,7 +204,7 @@ class ExperimentEvent(models.Model):
         ordering = ("id",)
 
     def __str__(self) -> str:
-        return self.text
+        return self.message
 
 
 class Exposure(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flagstaff._words.message import to_json
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import shares
@@ -52,7 +53,12 @@ EXPERIMENT_COLUMNS = (
     Column("started_at"),
     Column("ended_at"),
 )
-EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
+EVENT_COLUMNS = (
+    Column("at"),
+    Column("kind"),
+    Column("actor"),
+    Column("message", lambda record: str(record["message"]["text"]), truncate=True),
+)
 
 
 def experiment_record(experiment: Experiment, *, with_events: bool = True) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def _events(experiment: Experiment) -> list[dict[str, Any]]:
             "kind": event.kind,
             "actor": event.actor or None,
             "reason": event.reason,
-            "text": event.text,
+            "message": to_json(event.message),
         }
         for event in events.order_by("id")
     ]

@@ -11,6 +11,8 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
+from flagstaff._words.message import from_json, to_json
+from flagstaff.experiments import messages
 from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.counts import Counts, HourUnits
 from flagstaff.experiments.look_columns import as_columns, effect_as_json, finite
@@ -162,12 +164,14 @@ def metric_error(report: Mapping[str, Any], *, every_metric: bool = False) -> st
     """
     for one in report["metrics"]:
         if (every_metric or one["role"] != Role.OTHER) and one.get("error"):
-            return f"the metric {one['metric']} fails: {one['error']}"
+            error = from_json(one["error"])
+            return messages.METRIC_FAILS(metric=one["metric"], error=error)
     return ""
 
 
 def _metric(one: MetricReport, report: Report) -> dict[str, Any]:
-    found = {"metric": one.name, "role": one.role, "users": one.users, "error": one.error or None}
+    error = to_json(one.error) if one.error else None
+    found = {"metric": one.name, "role": one.role, "users": one.users, "error": error}
     metric = one.metric
     if one.error or metric is None:
         return {**found, "treatments": []}

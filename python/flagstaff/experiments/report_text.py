@@ -45,7 +45,7 @@ def _verdict(verdict: _Json, report: _Json) -> Iterator[str]:
 
 def _metric(metric: _Json, report: _Json) -> Iterator[str]:
     if error := metric.get("error"):
-        yield f"{metric['metric']} ({metric['role']}) fails: {error}"
+        yield f"{metric['metric']} ({metric['role']}) fails: {error['text']}"
         return
     yield f"{metric['metric']} ({metric['role']}), {metric['users']:,} units with a full window"
     for result in metric["treatments"]:

@@ -144,7 +144,7 @@ def _metric(
         with transaction.atomic(using=conf.database):
             hours = [] if moved is None else measure(experiment, metric, moved)
     except (ConfigurationError, DataError, ProgrammingError) as error:
-        why = str(error) if isinstance(error, ConfigurationError) else error_text(error)
+        why = error.message if isinstance(error, ConfigurationError) else error_text(error)
         # With p values of 1, so that the others are corrected as if it did not fail.
         results = [Result(treatment) for treatment in analysis.variants[1:]]
         return MetricReport(name, role, metric, 0, results, {}, why)

@@ -13,6 +13,7 @@ from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
+from flagstaff.experiments import messages
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.rows import locked
 from flagstaff.experiments.shipping import frozen_report
@@ -50,13 +51,15 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
             # Somebody has deleted it meanwhile, with its exposures.
             continue
         except ExperimentError as error:
-            problems.append(str(error))
+            problems.append(error.message)
             continue
         for count in _delete(pk) if is_ended else ():
             deleted += count
             yield count
     if problems:
-        raise ExperimentError(f"{deleted:,} exposures were deleted, but {'; '.join(problems)}")
+        raise ExperimentError(
+            messages.SOME_NOT_PRUNED(count=deleted, problems=messages.joined(problems))
+        )
 
 
 def _freeze(pk: int, before: datetime) -> bool:

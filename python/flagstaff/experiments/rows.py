@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._words.message import Message, Template
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import allocate
 from flagstaff.experiments.conditions import require_buckets, unknown
@@ -46,9 +47,11 @@ def stored_allocation(
     return [[owner, number] for owner, number in ranges]
 
 
-def weights_text(variants: Iterable[Variant], traffic_percent: int) -> str:
-    text = ", ".join(f"{variant.key} {variant.weight}" for variant in variants)
-    return f"{text}; {traffic_percent} % of all units take part"
+def weights_message(
+    template: Template, variants: Iterable[Variant], traffic_percent: int
+) -> Message:
+    texts = [f"{variant.key} {variant.weight}" for variant in variants]
+    return template(variants=texts, percent=traffic_percent)
 
 
 def begin_phase_if_running(experiment: Experiment) -> None:
@@ -86,11 +89,11 @@ def end(experiment: Experiment, state: State) -> None:
     Experiment.objects.using(conf.database).filter(pk=experiment.pk).update(ended_at=Now())
 
 
-def record(experiment: Experiment, kind: ExperimentEvent.Kind, text: str) -> None:
+def record(experiment: Experiment, kind: ExperimentEvent.Kind, message: Message) -> None:
     ExperimentEvent.objects.using(conf.database).create(
         experiment_id=experiment.pk,
         kind=kind,
-        text=text,
+        message=message,
         reason=current_reason(),
         actor=current_actor(),
     )

@@ -10,6 +10,7 @@ from django.utils import timezone
 from flagstaff._tables.sqlstate import error_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError
+from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import require_state, unknown_variant
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_json import metric_error, report_of
@@ -35,7 +36,7 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
             # Else one that was stored before its exposures were deleted stays.
             experiment.frozen_report = frozen
         end(experiment, State.SHIPPED)
-        record(experiment, Kind.SHIPPED, f"shipped: all users get {winner}")
+        record(experiment, Kind.SHIPPED, messages.SHIPPED(variant=winner))
         return experiment
 
 
@@ -49,7 +50,7 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict
         with transaction.atomic(using=conf.database):
             report = report_of(experiment)
     except ConfigurationError as error:
-        raise _not_stored(experiment, str(error)) from error
+        raise _not_stored(experiment, error.message) from error
     except DatabaseError as error:
         raise _not_stored(experiment, error_text(error)) from error
     if why := metric_error(report, every_metric=every_metric):
@@ -58,13 +59,10 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict
 
 
 def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
-    return ExperimentError(
-        f"the report of {experiment.key} cannot be stored: {why}. Correct the metric, or "
-        "ship without a report: with_report=False, or --without-report"
-    )
+    return ExperimentError(messages.REPORT_NOT_STORED(key=experiment.key, why=why))
 
 
 def _require_winner(experiment: Experiment, winner: str) -> None:
-    require_state(experiment, "shipped", State.RUNNING, State.STOPPED)
+    require_state(experiment, messages.CANNOT_SHIP, State.RUNNING, State.STOPPED)
     if winner not in [one.key for one in variants_of(experiment.variants)]:
         raise unknown_variant(experiment, winner)

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import messages
 from flagstaff.experiments.metrics import Source, Sql
 
 #: What a driver reads in a query: "%%" is a percent sign, the others are parameters.
@@ -31,11 +32,12 @@ def rows_of(source: Source, columns: Sequence[str], what: str) -> tuple[str, lis
     except (ConfigurationError, DatabaseError):
         raise
     except (EmptyResultSet, FieldError) as error:
-        why = str(error) or "it is an empty QuerySet"
-        raise ConfigurationError(f"{what} cannot be read: {why}") from error
+        why = str(error) or messages.EMPTY_QUERYSET()
+        raise ConfigurationError(messages.SOURCE_UNREADABLE(source=what, why=why)) from error
     except Exception as error:
         # The project's own code: a report without it is better than a page that fails.
-        raise ConfigurationError(f"{what} fails: {type(error).__name__}: {error}") from error
+        text = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(messages.SOURCE_FAILS(source=what, error=text)) from error
 
 
 def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
@@ -45,13 +47,10 @@ def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[A
         text = given.text.rstrip().rstrip(";")
         return f"({text}\n) AS given_rows", list(given.params)
     if not isinstance(given, QuerySet):
-        raise ConfigurationError(
-            f"{what} returned {type(given).__name__}; return a QuerySet or Sql"
-        )
+        raise ConfigurationError(messages.SOURCE_TYPE(source=what, type=type(given).__name__))
     if given.db != conf.database:
         raise ConfigurationError(
-            f'{what} reads the database "{given.db}", but exposures are in "{conf.database}"; it '
-            "must read the same database"
+            messages.SOURCE_DATABASE(source=what, database=given.db, expected=conf.database)
         )
     text, params = _columns_of(given, columns, what).query.sql_with_params()
     # A union keeps the columns of its first query, in their order; their names say which they are.
@@ -62,10 +61,11 @@ def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[A
 def _require_placeholders(given: Sql, what: str) -> None:
     found = _PLACEHOLDER.findall(given.text)
     if any(mark not in {"%", "s"} for mark in found):
-        raise ConfigurationError(f"{what} has a single % in its SQL; write %% for a percent sign")
-    if found.count("s") != len(given.params):
+        raise ConfigurationError(messages.SOURCE_PERCENT(source=what))
+    placeholders, params = found.count("s"), len(given.params)
+    if placeholders != params:
         raise ConfigurationError(
-            f"{what} has {found.count('s')} placeholders (%s), but {len(given.params)} params"
+            messages.SOURCE_PARAMS(source=what, placeholders=placeholders, params=params)
         )
 
 
@@ -85,10 +85,7 @@ def _require_time(rows: QuerySet[Any, Any], place: int, what: str) -> None:
     compiler.pre_sql_setup()
     field = getattr(compiler.select[place][0], "output_field", None)
     if isinstance(field, DateField) and not isinstance(field, DateTimeField):
-        raise ConfigurationError(
-            f"the time of {what} is a date, so events on the day of an exposure would be missing; "
-            "use a DateTimeField"
-        )
+        raise ConfigurationError(messages.SOURCE_DATE(source=what))
 
 
 def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:
@@ -111,7 +108,7 @@ def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, lis
                 text, own = rows_of(_callable(unit, path), ("unit",), _setting(unit))
             except ConfigurationError as error:
                 if isinstance(error.__cause__, EmptyResultSet):
-                    # Such as `filter(pk__in=[])`: nobody is excluded.
+                    # Such as `filter(pk__in=[])`: no unit is excluded.
                     continue
                 raise
             parts.append(
@@ -131,9 +128,9 @@ def _callable(unit: str, path: str) -> Source:
         found = import_string(path)
     except Exception as error:
         raise ConfigurationError(
-            f'{_setting(unit)} is "{path}", which cannot be imported: {error}'
+            messages.NOT_IMPORTED(setting=_setting(unit), path=path, error=str(error))
         ) from error
     if not callable(found):
-        raise ConfigurationError(f'{_setting(unit)} is "{path}", which is no function')
+        raise ConfigurationError(messages.NO_FUNCTION(setting=_setting(unit), path=path))
     source: Source = found
     return source

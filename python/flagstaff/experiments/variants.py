@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from flagstaff._core import MAX_VARIANTS
 from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.experiments import messages
 from flagstaff.validators import validate_flag_key
 
 _MIN_VARIANTS = 2
@@ -33,9 +34,7 @@ class Variant:
         if not colon:
             return cls(key)
         if not (weight.isascii() and weight.isdecimal()):
-            raise InvalidExperimentError(
-                f'"{text}" is no variant; write a key and a weight, such as "treatment:3"'
-            )
+            raise InvalidExperimentError(messages.VARIANT_TEXT(text=text))
         return cls(key, int(weight[:9]))
 
 
@@ -48,17 +47,16 @@ def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
     variants = [Variant.parse(one) if isinstance(one, str) else one for one in given]
     if not _MIN_VARIANTS <= len(variants) <= MAX_VARIANTS:
         raise InvalidExperimentError(
-            f"the experiment has {len(variants)} variants; write 2 to {MAX_VARIANTS}, the control "
-            "first"
+            messages.VARIANT_COUNT(count=len(variants), limit=MAX_VARIANTS)
         )
     for variant in variants:
         _require_valid(variant)
     keys = [variant.key for variant in variants]
     for key in keys:
         if keys.count(key) > 1:
-            raise InvalidExperimentError(f'two variants have the key "{key}"; rename one')
+            raise InvalidExperimentError(messages.VARIANT_TWICE(key=key))
     if not any(variant.weight for variant in variants):
-        raise InvalidExperimentError("all weights are 0; give at least one variant a weight")
+        raise InvalidExperimentError(messages.NO_WEIGHT())
     return variants
 
 
@@ -66,11 +64,11 @@ def _require_valid(variant: Variant) -> None:
     try:
         validate_flag_key(variant.key)
     except ValidationError as error:
-        raise InvalidExperimentError(f"variant {variant.key!r}: {error.messages[0]}") from error
+        message = messages.VARIANT_KEY(key=repr(variant.key), why=error.messages[0])
+        raise InvalidExperimentError(message) from error
     if type(variant.weight) is not int or not 0 <= variant.weight <= MAX_WEIGHT:
         raise InvalidExperimentError(
-            f"the weight of {variant.key} is {variant.weight!r}; write a whole number from 0 to "
-            f"{MAX_WEIGHT:,}"
+            messages.VARIANT_WEIGHT(key=variant.key, value=repr(variant.weight), limit=MAX_WEIGHT)
         )
 
 

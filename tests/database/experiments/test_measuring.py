@@ -268,7 +268,7 @@ def test_sql_may_end_with_a_semicolon_or_a_comment(end: str) -> None:
     ("source", "problem"),
     [
         (lambda: Sql("SELECT 1 WHERE path LIKE '/cart/%'"), "write %% for a percent sign"),
-        (lambda: Sql("SELECT 1 WHERE path LIKE %s"), r"1 placeholders \(%s\), but 0 params"),
+        (lambda: Sql("SELECT 1 WHERE path LIKE %s"), r"1 placeholders, but 0 params"),
         (raising, "the source fails: KeyError: 'shop'"),
         (
             lambda: User.objects.values(unit=F("pk"), value=F("pk"), time=TruncDate("date_joined")),

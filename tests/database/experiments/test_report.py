@@ -324,7 +324,8 @@ def test_failing_metric_is_a_row_with_its_error_beside_the_others(better: Experi
     assert [bool(one["error"]) for one in found["metrics"]] == [False, True, False]
     leaking = found["metrics"][1]
     error = "data exception, such as text where a number is expected (SQLSTATE 22P02)"
-    assert (leaking["metric"], leaking["error"], leaking["treatments"]) == ("leaking", error, [])
+    assert (leaking["metric"], leaking["treatments"]) == ("leaking", [])
+    assert leaking["error"] == {"text": error}
     assert f"leaking (other) fails: {error}" in report_text()
     assert "private" not in str(found) + report_text()
     assert experiments.ship(KEY, "treatment").state == State.SHIPPED
@@ -375,10 +376,10 @@ def test_started_experiment_keeps_what_results_depend_on() -> None:
         experiments.set_metrics(KEY, **change)
     experiments.set_metrics(KEY, **roles, guardrails={"revenue": 0.1})
     text = "primary metric orders; other metrics complaints; guardrails revenue (0.1)"
-    assert ExperimentEvent.objects.latest("id").text == f"analysis: {text}"
+    assert ExperimentEvent.objects.latest("id").message == f"analysis: {text}"
     experiments.set_metrics(KEY, method="sequential", planned_users=10_000, smallest_effect=0.1)
     text = "method sequential; planned users 10,000; smallest effect 0.1"
-    assert ExperimentEvent.objects.latest("id").text == f"analysis: {text}"
+    assert ExperimentEvent.objects.latest("id").message == f"analysis: {text}"
     experiments.start(KEY)
     for change in changes:
         with pytest.raises(ExperimentError, match="has started, so its"):

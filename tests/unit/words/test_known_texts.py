@@ -9,7 +9,6 @@ import pytest
 from flagstaff._words.known_texts import KnownTexts, _Pattern
 from flagstaff._words.rule_problems import rule_problem_text
 from flagstaff.changes.known_texts import refusal_text
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.validators import condition_problem, rule_problem
 from tests.support.marked_texts import marked, unmarked_in
 from tests.support.translations import german
@@ -77,23 +76,6 @@ def test_number_has_the_separators_of_the_language_but_other_texts_are_unchanged
         assert "1.5" in refusal_text("a flag 1.5 already exists; change it, or use another key")
 
 
-# Of an experiment.
-NOTES = (
-    "created with n1 1, n2 3; 100 % of all units take part",
-    "analysis: primary metric m1; guardrails m2 (0.01); planned users 4,000; method fixed",
-    "shuffled (2): the exposures so far are no longer reported",
-    (
-        "x1 has started, so its planned users cannot change: a change after a look would make "
-        "results invalid. Metrics can be added to those that it has"
-    ),
-)
-
-
-@pytest.mark.parametrize("text", NOTES)
-def test_text_of_an_experiment_is_translated(text: str) -> None:
-    assert EXPERIMENT_TEXTS.translate(text) == text
-    with marked():
-        assert not unmarked_in(EXPERIMENT_TEXTS.translate(text))
 
 
 @pytest.mark.parametrize(

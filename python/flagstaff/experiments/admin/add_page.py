@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._words.message import localized
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.bucket_units import UnitInput
 from flagstaff.admin.json_fields import RulesField, as_json_area
@@ -22,7 +23,6 @@ from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments import analysis, lifecycle
 from flagstaff.experiments.admin.metrics_form import AREA, MetricsForm, lines_of
 from flagstaff.experiments.conditions import require_valid
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.variants import Variant, valid_variants
 from flagstaff.validators import (
@@ -101,8 +101,12 @@ def _create(form: _ExperimentForm) -> Experiment | None:
             )
             return analysis.set_metrics(experiment.key, **form.metrics())
     except ExperimentError as error:
-        form.add_error(None, EXPERIMENT_TEXTS.translate(str(error)))
+        form.add_error(None, _form_error(error))
     return None
+
+
+def _form_error(error: ExperimentError) -> ValidationError:
+    return ValidationError(localized(error.message), code=error.code)
 
 
 # The form of a new experiment.
@@ -201,7 +205,7 @@ class _ExperimentForm(MetricsForm):
         try:
             return valid_variants(lines_of(self.cleaned_data["variants"]))
         except InvalidExperimentError as error:
-            raise ValidationError(EXPERIMENT_TEXTS.translate(str(error))) from error
+            raise _form_error(error) from error
 
     def clean_bucket_by(self) -> str:
         """Refuses a unit that cannot be used."""
@@ -216,5 +220,5 @@ class _ExperimentForm(MetricsForm):
         try:
             require_valid("key", MAX_PERCENT, "user", rules)
         except InvalidExperimentError as error:
-            raise ValidationError(EXPERIMENT_TEXTS.translate(str(error))) from error
+            raise _form_error(error) from error
         return rules

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._core import MAX_UNIT_BYTES
+from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.changes.changed import quoted_command
 from flagstaff.experiments import analysis, assigning, lifecycle, shipping
@@ -115,7 +116,7 @@ def _ask_ship(experiment: Experiment, data: Any) -> Asked:
     ]
     warnings = []
     if error:
-        warnings.append(_("A metric cannot be read: %(error)s") % {"error": error})
+        warnings.append(_("A metric cannot be read: %(error)s") % {"error": localized(error)})
     if not any(one["outcome"] == Outcome.BETTER.value for one in verdicts):
         warnings.append(
             _("No treatment has been shown to be better, so this is not a decision by the figures.")
@@ -183,8 +184,8 @@ STOP = Button(
     "stop",
     gettext_lazy("Stop"),
     gettext_lazy(
-        "Stop “%(key)s”? Every call gets its default at once, and nobody is recorded any more. It "
-        "can be continued later."
+        "Stop “%(key)s”? Every call gets its default at once, and no exposure is recorded. It can "
+        "be continued later."
     ),
     _ask_stop,
     lambda key, _form: lifecycle.stop(key),

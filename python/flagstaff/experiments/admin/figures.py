@@ -12,6 +12,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._words.message import from_json, localized
 from flagstaff.admin.svg import chart, circle, line, text
 from flagstaff.experiments.admin.looks_svg import looks_chart
 from flagstaff.experiments.admin.metric_words import Effect, facts, interval_sentence, verdict
@@ -27,7 +28,6 @@ from flagstaff.experiments.admin.texts import (
     points_text,
     signed,
 )
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.look_columns import shown_looks
 from flagstaff.experiments.reporting import Role
 from flagstaff.experiments.words import interval_needs
@@ -143,7 +143,7 @@ def _sentence(metric: MetricFigures, one: TreatmentFigures) -> str:
 def _metric(metric: Mapping[str, Any], number: int, settings: Mapping[str, Any]) -> MetricFigures:
     is_guardrail = metric["role"] == Role.GUARDRAIL
     if error := metric.get("error"):
-        return _failing(metric, EXPERIMENT_TEXTS.translate(error))
+        return _failing(metric, localized(from_json(error)))
     # What is tolerated is a difference, so guardrails are drawn as differences.
     newest = [one["newest"] for one in metric["treatments"] if one["newest"]]
     has_lift = not is_guardrail and bool(newest) and all(one["lift"] for one in newest)

@@ -64,7 +64,7 @@ def state_sentence(report: Mapping[str, Any]) -> str:
         "phase": local_number(max((one["number"] for one in report["phases"]), default=0)),
     }
     texts = {
-        State.DRAFT: _("Not started: every call gets its default, and nobody is recorded."),
+        State.DRAFT: _("Not started: every call gets its default, and no exposure is recorded."),
         State.RUNNING: _("Started %(started)s, phase %(phase)s."),
         State.STOPPED: _("Stopped %(ended)s: every call gets its default."),
         State.SHIPPED: _("Shipped %(ended)s: everyone gets “%(winner)s”."),

@@ -37,7 +37,10 @@ class MetricsForm(forms.Form):
         label=gettext_lazy("Other metrics"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("Each one makes all intervals wider, so that no luck looks real."),
+        help_text=gettext_lazy(
+            "Each added metric widens all intervals, because results are corrected for multiple "
+            "metrics."
+        ),
     )
     guardrails = forms.CharField(
         label=gettext_lazy("Guardrails"),

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
+from flagstaff._words.message import localized, to_json
 from flagstaff.admin.sentences import rules_html
 from flagstaff.experiments.admin.buttons import buttons_of
 from flagstaff.experiments.admin.days_svg import MAX_DAYS, days_chart
@@ -91,7 +92,7 @@ class ReportPageMixin(PressingMixin, _ModelAdmin):
             "media": self.media,
             "has_view_permission": True,
             "state_label": state_label(experiment.state),
-            "error": error,
+            "error": localized(error),
             "report": report,
             "buttons": buttons_of(experiment) if may_change else (),
             "delete_url": self._page_url("delete", experiment.pk)
@@ -141,7 +142,7 @@ def _json(experiment: Experiment) -> HttpResponse:
     """Returns the same dict as the page shows, and as the command prints."""
     report, error = read_report(experiment)
     if report is None:
-        return JsonResponse({"error": error}, status=_SERVER_ERROR)
+        return JsonResponse({"error": to_json(error)}, status=_SERVER_ERROR)
     return JsonResponse(report)
 
 

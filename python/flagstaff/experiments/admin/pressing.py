@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
+from flagstaff._words.message import localized
 from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow
 from flagstaff.admin.links import page_url
@@ -20,7 +21,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import lifecycle
 from flagstaff.experiments.admin.buttons import STOP, Asked, Button, buttons_of
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 
 #: The name of the buttons.
@@ -52,11 +52,11 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
         try:
             button.press(experiment.key, asked.form)
         except ExperimentError as error:
+            problem = localized(error.message)
             if asked.form is None:
-                text = with_typed_reason(request, EXPERIMENT_TEXTS.translate(str(error)))
-                self.message_user(request, text, messages.ERROR)
+                self.message_user(request, with_typed_reason(request, problem), messages.ERROR)
                 return HttpResponseRedirect(request.get_full_path())
-            asked.form.add_error(None, EXPERIMENT_TEXTS.translate(str(error)))
+            asked.form.add_error(None, ValidationError(problem, code=error.code))
             return self._confirm(request, experiment, button, asked)
         self._tell(request, experiment, button)
         return HttpResponseRedirect(request.get_full_path())

@@ -9,13 +9,12 @@ from django.db import DatabaseError, transaction
 from flagstaff._tables.sqlstate import error_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.report_json import metric_error, report_of
 
 
 def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
-    """Returns the report, and why it cannot be stored; the text is empty if it can.
+    """Returns the report, and the message why it cannot be stored; empty if it can.
 
     The report is None if even the exposures cannot be read.
     """
@@ -23,7 +22,7 @@ def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
         with transaction.atomic(using=conf.database):
             report = report_of(experiment)
     except ConfigurationError as error:
-        return None, EXPERIMENT_TEXTS.translate(str(error))
+        return None, error.message
     except DatabaseError as error:
         return None, error_text(error)
-    return report, EXPERIMENT_TEXTS.translate(metric_error(report))
+    return report, metric_error(report)

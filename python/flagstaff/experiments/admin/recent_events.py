@@ -6,10 +6,10 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
 from flagstaff._extensions import EventQuery, OtherEvent
+from flagstaff._words.message import localized
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 
 
@@ -23,16 +23,10 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> 
             at=event.at,
             key=event.experiment.key,
             url=page_url(site, Experiment, "change", event.experiment_id),
-            text=_text(event),
+            text=labelled(str(ExperimentEvent.Kind(event.kind).label), localized(event.message)),
             actor=event.actor,
             reason=event.reason,
             is_creation=event.kind == ExperimentEvent.Kind.CREATED,
         )
         for event in found
     ]
-
-
-def _text(event: ExperimentEvent) -> str:
-    return labelled(
-        str(ExperimentEvent.Kind(event.kind).label), EXPERIMENT_TEXTS.translate(event.text)
-    )

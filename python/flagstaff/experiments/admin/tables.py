@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_days, local_number, local_time_text
+from flagstaff._words.message import localized
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.days_svg import COLOURS, MAX_DAYS
 from flagstaff.experiments.admin.texts import (
@@ -20,7 +21,6 @@ from flagstaff.experiments.admin.texts import (
     time_text,
 )
 from flagstaff.experiments.allocation import shares
-from flagstaff.experiments.known_texts import EXPERIMENT_TEXTS
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
 from flagstaff.experiments.reporting import Role
 
@@ -171,7 +171,7 @@ def event_rows(experiment: Experiment) -> list[dict[str, object]]:
             "at": event.at,
             "time": local_time_text(event.at),
             "kind": ExperimentEvent.Kind(event.kind).label,
-            "text": EXPERIMENT_TEXTS.translate(event.text),
+            "text": localized(event.message),
             "reason": event.reason,
             "actor": names.get(event.actor, event.actor),
         }

@@ -112,5 +112,5 @@ def run_report(options: Options, out: Output) -> None:
 
 def _report_change(experiment: Experiment, out: Output, options: Options) -> None:
     record = experiment_record(find(experiment.key))
-    out.message(f"{experiment.key}: {record['events'][-1]['text']}")
+    out.message(f"{experiment.key}: {record['events'][-1]['message']['text']}")
     finish(record, out, options, written=True)

@@ -201,7 +201,7 @@ class Migration(migrations.Migration):
                         verbose_name="kind",
                     ),
                 ),
-                ("text", models.TextField(verbose_name="text")),
+                ("message", models.JSONField(verbose_name="message")),
                 ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
             ],
