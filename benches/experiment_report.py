@@ -63,7 +63,7 @@ def main() -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
     Experiment.objects.all().delete()
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="converted", others=["revenue"], planned_users=UNITS)
+    experiments.set_metrics(KEY, primary="converted", others=["revenue"], planned_units=UNITS)
     experiment = experiments.start(KEY)
     took = _seconds(lambda: _fill(experiment.pk))
     print(f"{UNITS:,} exposures and {ORDERS:,} orders, written in {took:.0f} s")

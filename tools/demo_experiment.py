@@ -27,7 +27,7 @@ START = (
     # The sample data has the button as a draft with its metrics.
     f"experiment {BUTTON} start",
     f"experiment {PHOTOS} create --description 'Do large photos sell more?'",
-    f"experiment {PHOTOS} metrics --primary orders --planned-users 20000",
+    f"experiment {PHOTOS} metrics --primary orders --planned-units 20000",
     f"experiment {PHOTOS} start",
 )
 

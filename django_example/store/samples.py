@@ -107,7 +107,7 @@ ANALYSIS: dict[str, Any] = {
     "others": ["revenue"],
     # One user of 200 more who orders twice by mistake is tolerated.
     "guardrails": {"double_orders": 0.005},
-    "planned_users": 20_000,
+    "planned_units": 20_000,
 }
 
 PRODUCTS: tuple[dict[str, Any], ...] = (

@@ -62,12 +62,12 @@ _NAMES = ("orders", "revenue", "complaints", "broken", "leaking")
 METRICS = {name: f"{__name__}.{name}" for name in _NAMES}
 
 
-def expose(experiment: Experiment, variant: str, users: int, converted: int, **more: Any) -> None:
+def expose(experiment: Experiment, variant: str, units: int, converted: int, **more: Any) -> None:
     """Spreads the exposures of a variant over ten days that ended two days ago."""
     days, name = more.get("days", 10), more.get("name", variant)
     begin = datetime.now(timezone.utc) - (days + 2) * DAY
     Phase.objects.filter(experiment=experiment, number=1).update(started_at=begin)
-    order = list(range(users))
+    order = list(range(units))
     random.Random(variant).shuffle(order)
     Exposure.objects.bulk_create(
         Exposure(
@@ -76,7 +76,7 @@ def expose(experiment: Experiment, variant: str, users: int, converted: int, **m
             unit=f"{name}{number}{'+' if number < converted else ''}",
             variant=variant,
             phase=more.get("phase", 1),
-            at=begin + days * DAY * (place / users),
+            at=begin + days * DAY * (place / units),
         )
         for place, number in enumerate(order)
     )
@@ -85,6 +85,6 @@ def expose(experiment: Experiment, variant: str, users: int, converted: int, **m
 def expose_both(
     experiment: Experiment, control: tuple[int, int], treatment: tuple[int, int], **more: Any
 ) -> None:
-    """Spreads the exposures of two variants, each given as its users and those who converted."""
+    """Spreads the exposures of two variants, each given as its units and those that converted."""
     expose(experiment, "control", *control, **more)
     expose(experiment, "treatment", *treatment, **more)

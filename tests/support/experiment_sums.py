@@ -1,4 +1,4 @@
-"""The sums of users, as SQL computes them."""
+"""The sums of units, as SQL computes them."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from flagstaff.experiments.statistics import (
     LEAST_CONTRIBUTORS,
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,
-    LEAST_USERS,
+    LEAST_UNITS,
 )
-from tools.experiment_simulation.users import ArmSums, Floats, Kind
+from tools.experiment_simulation.units import ArmSums, Floats, Kind
 
 __all__ = ["Effects", "effects_of", "has_enough_together"]
 
@@ -45,12 +45,12 @@ def has_enough_together(kind: Kind, control: ArmSums, treatment: ArmSums) -> npt
     """Returns whether there is enough for one look, if its values are spread alike in both arms."""
     before, after = _until(control), _until(treatment)
     if kind not in {"revenue", "ratio"}:
-        return np.ones(before.users.shape, dtype=np.bool_)
-    users, y, yy = (one + other for one, other in zip(before[:3], after[:3], strict=True))
+        return np.ones(before.units.shape, dtype=np.bool_)
+    units, y, yy = (one + other for one, other in zip(before[:3], after[:3], strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(y > 0, y * y / yy / users, 0)
+        share = np.where(y > 0, y * y / yy / units, 0)
     enough: npt.NDArray[np.bool_] = (
-        np.minimum(before.users, after.users) * share >= LEAST_CONTRIBUTORS
+        np.minimum(before.units, after.units) * share >= LEAST_CONTRIBUTORS
     )
     return enough
 
@@ -70,12 +70,12 @@ def _lift(control: Effects, treatment: Effects) -> Effects:
 
 
 def _arm(kind: Kind, sums: ArmSums) -> Effects:
-    n, mean = sums.users, sums.y / sums.users
+    n, mean = sums.units, sums.y / sums.units
     if kind in {"conversion", "lift", "phases"}:
         enough = np.minimum(sums.y, n - sums.y) >= LEAST_CONVERSIONS
         return Effects(mean, np.sqrt(mean * (1 - mean) / n), enough)
     squares = sums.yy - sums.y * mean
-    enough = (n >= LEAST_USERS) & (sums.y**2 >= LEAST_CONTRIBUTORS * sums.yy) & (sums.y > 0)
+    enough = (n >= LEAST_UNITS) & (sums.y**2 >= LEAST_CONTRIBUTORS * sums.yy) & (sums.y > 0)
     if kind == "revenue":
         return Effects(mean, np.sqrt(squares / (n - 1) / n), enough)
     mean_x = sums.x / n
@@ -88,8 +88,8 @@ def _arm(kind: Kind, sums: ArmSums) -> Effects:
 
 def _stratified(control: ArmSums, treatment: ArmSums) -> tuple[Effects, Effects]:
     """Returns the estimates of both arms, with the weights of the two phases."""
-    half = control.users.shape[1] // 2
-    total = np.cumsum(control.users + treatment.users, axis=1)
+    half = control.units.shape[1] // 2
+    total = np.cumsum(control.units + treatment.units, axis=1)
     arms = []
     for arm in (control, treatment):
         first = _arm("phases", _until(ArmSums(*(_keep(sums, 0, half) for sums in arm))))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tools.experiment_simulation.runs import NEVER, Ends
-from tools.experiment_simulation.users import Scenario
+from tools.experiment_simulation.units import Scenario
 from tools.simulation.sampling import share_bound
 
 __all__ = ["Figures", "all_figures", "as_json", "broken_bounds", "figures_of", "report"]
@@ -49,12 +49,12 @@ def figures_of(scenario: Scenario, ends: Ends) -> Figures:
     """Returns the figures of a scenario."""
     spoke = {rule: int(np.count_nonzero(found != NEVER)) for rule, found in ends._asdict().items()}
     runs = len(ends.always_valid)
-    last = scenario.users // scenario.every * scenario.every
+    last = scenario.units // scenario.every * scenario.every
     lengths = np.where(ends.always_valid == NEVER, last, ends.always_valid) / scenario.planned
     has_ended = ends.always_valid != NEVER
     return Figures(
         runs=runs,
-        looks=scenario.users // scenario.every,
+        looks=scenario.units // scenario.every,
         has_effect=scenario.effect != 0,
         is_planned=scenario.is_as_planned,
         bounded=_RULES[:1] if scenario.kind == "lift" else _RULES[:3],

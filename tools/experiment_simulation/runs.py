@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from flagstaff.experiments.statistics import Plan, critical_value, lower_critical_value
 from tools.experiment_simulation.effects import Effects, effects_of, has_enough_together
-from tools.experiment_simulation.users import Floats, Scenario, draw, looks_of
+from tools.experiment_simulation.units import Floats, Scenario, draw, looks_of
 
 __all__ = ["NEVER", "Ends", "run_all", "run_chunk"]
 
@@ -21,14 +21,14 @@ __all__ = ["NEVER", "Ends", "run_all", "run_chunk"]
 NEVER = 0
 # Two-sided, 5 %.
 _NAIVE = 1.959963984540054
-# So many users are in memory at a time, or so many looks.
+# So many units are in memory at a time, or so many looks.
 _CHUNK = 1_000_000
 
 _Ends = npt.NDArray[np.int64]
 
 
 class Ends(NamedTuple):
-    """For each run the users of both arms at the first look with a result, or NEVER."""
+    """For each run the units of both arms at the first look with a result, or NEVER."""
 
     always_valid: _Ends
     #: The one-sided bound of a guardrail is above 0.
@@ -47,7 +47,7 @@ def run_all(scenarios: Sequence[Scenario]) -> dict[str, Ends]:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for scenario in scenarios:
             rows = (
-                scenario.users if scenario.kind in {"revenue", "ratio"} else len(looks_of(scenario))
+                scenario.units if scenario.kind in {"revenue", "ratio"} else len(looks_of(scenario))
             )
             size = max(_CHUNK // rows, 1)
             starts = range(0, scenario.runs, size)
@@ -63,8 +63,8 @@ def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
     arms = draw(source, scenario, runs)
     effects, together = effects_of(scenario.kind, *arms), has_enough_together(scenario.kind, *arms)
     looks, plan = looks_of(scenario), Plan(scenario.planned)
-    two_sided = np.array([critical_value(int(users), plan) for users in looks])
-    one_sided = np.array([lower_critical_value(int(users), plan) for users in looks])
+    two_sided = np.array([critical_value(int(units), plan) for units in looks])
+    one_sided = np.array([lower_critical_value(int(units), plan) for units in looks])
     z = _z(effects)
     return Ends(
         _first(looks, np.abs(z) >= two_sided),
@@ -83,5 +83,5 @@ def _z(effects: Effects) -> Floats:
 
 
 def _first(looks: _Ends, has_spoken: npt.NDArray[np.bool_]) -> _Ends:
-    users = looks[has_spoken.argmax(axis=1)]
-    return np.where(has_spoken.any(axis=1), users, NEVER)
+    units = looks[has_spoken.argmax(axis=1)]
+    return np.where(has_spoken.any(axis=1), units, NEVER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flagstaff.experiments.statistics import sample_size_of_proportions
-from tools.experiment_simulation.users import Scenario
+from tools.experiment_simulation.units import Scenario
 
 __all__ = ["scenarios"]
 
@@ -19,29 +19,29 @@ _LONGEST = 6
 
 def scenarios(runs: int) -> list[Scenario]:
     """Returns the scenarios. `runs` are those of most of them."""
-    often = Scenario("", "conversion", runs, users=10_000, every=5, planned=10_000)
-    rare = replace(often, kind="lift", users=40_000, every=20, planned=40_000, base=0.01)
+    often = Scenario("", "conversion", runs, units=10_000, every=5, planned=10_000)
+    rare = replace(often, kind="lift", units=40_000, every=20, planned=40_000, base=0.01)
     none = [
         replace(often, name="20 looks", runs=4 * runs, every=500),
-        replace(often, name="every 5 users"),
-        replace(often, name="every 5 users, 1 %", base=0.01),
-        replace(often, name="every 5 users, 95 %", base=0.95),
-        replace(often, name="every 5 users, 90/10", treated=0.1),
-        replace(often, name="every 5 users, plan 1,000", planned=1_000),
-        replace(often, name="every 5 users, plan 100,000", planned=100_000),
-        replace(often, name="every 5 users, phases", kind="phases"),
-        replace(often, name="every 5 users, lift", kind="lift"),
-        replace(often, name="every 5 users, lift 90/10", kind="lift", treated=0.1),
-        replace(often, name="every 5 users, lift 10/90", kind="lift", treated=0.9),
-        replace(rare, name="every 20 users, lift 1 %"),
-        replace(rare, name="every 20 users, lift, plan 4,000", planned=4_000),
-        replace(often, name="every 5 users, revenue", kind="revenue"),
-        replace(rare, name="every 20 users, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
-        replace(often, name="every 5 users, ratio", kind="ratio"),
+        replace(often, name="every 5 units"),
+        replace(often, name="every 5 units, 1 %", base=0.01),
+        replace(often, name="every 5 units, 95 %", base=0.95),
+        replace(often, name="every 5 units, 90/10", treated=0.1),
+        replace(often, name="every 5 units, plan 1,000", planned=1_000),
+        replace(often, name="every 5 units, plan 100,000", planned=100_000),
+        replace(often, name="every 5 units, phases", kind="phases"),
+        replace(often, name="every 5 units, lift", kind="lift"),
+        replace(often, name="every 5 units, lift 90/10", kind="lift", treated=0.1),
+        replace(often, name="every 5 units, lift 10/90", kind="lift", treated=0.9),
+        replace(rare, name="every 20 units, lift 1 %"),
+        replace(rare, name="every 20 units, lift, plan 4,000", planned=4_000),
+        replace(often, name="every 5 units, revenue", kind="revenue"),
+        replace(rare, name="every 20 units, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
+        replace(often, name="every 5 units, ratio", kind="ratio"),
     ]
     # One look, as with a fixed horizon: few buyers, and skewed amounts.
     once = replace(
-        often, kind="revenue", runs=runs // 2, users=20_000, every=20_000, planned=20_000
+        often, kind="revenue", runs=runs // 2, units=20_000, every=20_000, planned=20_000
     )
     none += [
         replace(
@@ -54,7 +54,7 @@ def scenarios(runs: int) -> list[Scenario]:
         for name, treated in (("50/50", 0.5), ("90/10", 0.1))
         for sigma in (1.0, 1.5, 2.0)
     ]
-    many = replace(once, users=100_000, every=100_000, planned=100_000, buyers=0.02, treated=0.1)
+    many = replace(once, units=100_000, every=100_000, planned=100_000, buyers=0.02, treated=0.1)
     none.append(replace(many, name="one look, 90/10 of 100,000", sigma=1.5))
     some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
     return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]

@@ -14,7 +14,7 @@ from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.rows import Kind, locked, record
 
 #: Results would not be valid if these changed after a look.
-_FIXED = ("method", "planned_users", "smallest_effect")
+_FIXED = ("method", "planned_units", "smallest_effect")
 
 
 def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
@@ -24,15 +24,15 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
     others: Sequence[str] | None = None,
     guardrails: Mapping[str, float] | None = None,
     method: Method | str | None = None,
-    planned_users: int | None = None,
+    planned_units: int | None = None,
     min_days: int | None = None,
-    min_users: int | None = None,
+    min_units: int | None = None,
     smallest_effect: float | None = None,
 ) -> Experiment:
     """Sets what is measured, and when there is a verdict. None leaves a setting as it is.
 
     A change after a look would make results invalid. So an experiment that has started keeps its
-    method, its planned users, its primary metric, and the other metrics and guardrails that it has;
+    method, its planned units, its primary metric, and the other metrics and guardrails that it has;
     metrics can be added. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError.
     """
     changes = {
@@ -40,9 +40,9 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
         "other_metrics": None if others is None else list(others),
         "guardrails": None if guardrails is None else dict(guardrails),
         "method": method,
-        "planned_users": planned_users,
+        "planned_units": planned_units,
         "min_days": min_days,
-        "min_users": min_users,
+        "min_units": min_units,
         "smallest_effect": smallest_effect,
     }
     given = {name: value for name, value in changes.items() if value is not None}

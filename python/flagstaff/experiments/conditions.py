@@ -27,8 +27,8 @@ from flagstaff.validators import MAX_PERCENT, rule_problem, unit_problem, valida
 
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
-    "planned_users": (1, 10**12),
-    "min_users": (1, 10**9),
+    "planned_units": (1, 10**12),
+    "min_units": (1, 10**9),
     "min_days": (0, 3_650),
 }
 

@@ -31,7 +31,7 @@ def as_columns(looks: Sequence[Look], *, is_guardrail: bool) -> dict[str, Any]:
         "count": count,
         "first": looks[0].at if looks else None,
         "hours": [(look.at - looks[0].at) // _HOUR for look in looks],
-        "users": [look.users for look in looks],
+        "units": [look.units for look in looks],
         "control": [_short(look.control.value) for look in looks],
         "control_standard_error": [_short(look.control.standard_error) for look in looks],
         "treatment": [_short(look.treatment.value) for look in looks],
@@ -96,7 +96,7 @@ def _look(place: int, result: Mapping[str, Any], settings: Mapping[str, Any]) ->
     """Returns an earlier look, which only results that are valid at every look have."""
     columns = result["looks"]
     first = time_of(columns["first"])
-    users = columns["users"][place]
+    units = columns["units"][place]
     is_enough = columns["p_value"][place] is not None
     control, treatment = (
         Estimate(
@@ -106,13 +106,13 @@ def _look(place: int, result: Mapping[str, Any], settings: Mapping[str, Any]) ->
             math.inf,
             is_enough,
         )
-        for arm, number in (("control", users), ("treatment", 0))
+        for arm, number in (("control", units), ("treatment", 0))
     )
-    analysis = Analysis([one["key"] for one in settings["variants"]], settings["planned_users"])
+    analysis = Analysis([one["key"] for one in settings["variants"]], settings["planned_units"])
     compare = partial(analysis.compare, alpha=result["interval_alpha"])
     return {
         "at": (first + columns["hours"][place] * _HOUR).isoformat(),
-        "users": users,
+        "units": units,
         "control": control.value,
         "treatment": treatment.value,
         "difference": effect_as_json(difference(control, treatment), compare),

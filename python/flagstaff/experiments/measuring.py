@@ -87,11 +87,11 @@ def require_usable(metric: Metric) -> None:
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
-    hour, phase, variant, users, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
+    hour, phase, variant, units, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
     if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
         raise ConfigurationError(messages.METRIC_VALUE())
     sums = PairSums(
-        users, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
+        units, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
     )
     return HourSums(hour, phase, variant, sums)
 

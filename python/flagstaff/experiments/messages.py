@@ -22,7 +22,7 @@ WEIGHTS = Template(
 )
 STARTED = Template("experiment_started", _("started in phase %(number)s"))
 STOPPED = Template("experiment_stopped", _("stopped: every call returns its default"))
-SHIPPED = Template("experiment_shipped", _("shipped: all users get %(variant)s"))
+SHIPPED = Template("experiment_shipped", _("shipped: all units get %(variant)s"))
 SHUFFLED = Template(
     "experiment_shuffled", _("shuffled (%(number)s): the exposures so far are no longer reported")
 )
@@ -38,9 +38,9 @@ NAMES = {
     "other_metrics": Template("experiment_other_metrics", _("other metrics")),
     "guardrails": Template("experiment_guardrails", _("guardrails")),
     "method": Template("experiment_method", _("method")),
-    "planned_users": Template("experiment_planned_users", _("planned users")),
+    "planned_units": Template("experiment_planned_units", _("planned units")),
     "min_days": Template("experiment_min_days", _("min days")),
-    "min_users": Template("experiment_min_users", _("min users")),
+    "min_units": Template("experiment_min_units", _("min units")),
     "smallest_effect": Template("experiment_smallest_effect", _("smallest effect")),
 }
 METHODS = {

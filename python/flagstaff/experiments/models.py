@@ -91,16 +91,16 @@ class Experiment(models.Model):
     method: models.Field[Any, str] = models.CharField(
         _("method"), max_length=16, choices=Method.choices, default=Method.SEQUENTIAL
     )
-    #: The users of all variants together for which results are planned.
-    planned_users: models.Field[Any, int] = models.PositiveBigIntegerField(
-        _("planned users"), default=10_000
+    #: The units of all variants together for which results are planned.
+    planned_units: models.Field[Any, int] = models.PositiveBigIntegerField(
+        _("planned units"), default=10_000
     )
     min_days: models.Field[Any, int] = models.PositiveSmallIntegerField(
         _("days before a verdict"), default=7
     )
     #: Of each variant.
-    min_users: models.Field[Any, int] = models.PositiveIntegerField(
-        _("users before a verdict"), default=100
+    min_units: models.Field[Any, int] = models.PositiveIntegerField(
+        _("units before a verdict"), default=100
     )
     #: Effects below are too small to matter, in the unit of the primary metric.
     smallest_effect: models.Field[Any, float | None] = models.FloatField(

@@ -23,7 +23,7 @@ from flagstaff.experiments.results import ALPHA, Look, Result, Stratum, conversi
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics import (
     LEAST_CONVERSIONS,
-    LEAST_USERS,
+    LEAST_UNITS,
     PairSums,
     Sums,
     Verdict,
@@ -106,9 +106,9 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
         "rules": experiment.rules,
         "shuffle": experiment.shuffle,
         "method": experiment.method,
-        "planned_users": experiment.planned_users,
+        "planned_units": experiment.planned_units,
         "min_days": experiment.min_days,
-        "min_users": experiment.min_users,
+        "min_units": experiment.min_units,
         "smallest_effect": experiment.smallest_effect,
         "alpha": ALPHA,
     }
@@ -152,7 +152,7 @@ def _verdict(treatment: str, verdict: Verdict) -> dict[str, Any]:
         "harmed": list(verdict.harmed),
         "failed": list(verdict.failed),
         "missing_days": verdict.missing_days,
-        "missing_users": verdict.missing_users,
+        "missing_units": verdict.missing_units,
         "largest_possible_effect": finite(verdict.largest_possible),
     }
 
@@ -171,7 +171,7 @@ def metric_error(report: Mapping[str, Any], *, every_metric: bool = False) -> st
 
 def _metric(one: MetricReport, report: Report) -> dict[str, Any]:
     error = to_json(one.error) if one.error else None
-    found = {"metric": one.name, "role": one.role, "users": one.users, "error": error}
+    found = {"metric": one.name, "role": one.role, "units": one.units, "error": error}
     metric = one.metric
     if one.error or metric is None:
         return {**found, "treatments": []}
@@ -215,7 +215,7 @@ def _look(look: Look, result: Result, one: MetricReport, report: Report) -> dict
     arms = (analysis.variants[0], result.treatment)
     return {
         "at": look.at,
-        "users": look.users,
+        "units": look.units,
         "control": look.control.value,
         "control_standard_error": look.control.standard_error,
         "treatment": look.treatment.value,
@@ -276,7 +276,7 @@ def _missing_for_interval(look: Look, *, is_sequential: bool) -> list[_Missing]:
 
 def _needs_of_share(arm: PairSums) -> dict[str, int]:
     counts = conversions_of(arm)
-    others = counts.users - counts.converted
+    others = counts.units - counts.converted
     return {
         "with_value": LEAST_CONVERSIONS - counts.converted,
         "without_value": LEAST_CONVERSIONS - others,
@@ -284,4 +284,4 @@ def _needs_of_share(arm: PairSums) -> dict[str, int]:
 
 
 def _needs_of_mean(arm: PairSums, together: Sequence[Sums]) -> dict[str, int]:
-    return {"with_value": missing_contributors(arm, together), "units": LEAST_USERS - arm.users}
+    return {"with_value": missing_contributors(arm, together), "units": LEAST_UNITS - arm.units}

@@ -47,7 +47,7 @@ def _metric(metric: _Json, report: _Json) -> Iterator[str]:
     if error := metric.get("error"):
         yield f"{metric['metric']} ({metric['role']}) fails: {error['text']}"
         return
-    yield f"{metric['metric']} ({metric['role']}), {metric['users']:,} units with a full window"
+    yield f"{metric['metric']} ({metric['role']}), {metric['units']:,} units with a full window"
     for result in metric["treatments"]:
         if result["newest"] is None:
             yield f"  {result['treatment']}: no result yet"

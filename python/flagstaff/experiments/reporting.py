@@ -17,7 +17,7 @@ from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment, Method, Phase
 from flagstaff.experiments.moves import MovedBuckets, moves_of
-from flagstaff.experiments.results import ALPHA, Analysis, Result, results_of, users_of
+from flagstaff.experiments.results import ALPHA, Analysis, Result, results_of, units_of
 from flagstaff.experiments.statistics import (
     MISMATCH_ALPHA,
     Comparison,
@@ -53,7 +53,7 @@ class MetricReport:
     #: None if it cannot be used.
     metric: Metric | None
     #: Units whose window was over at the last full hour.
-    users: int
+    units: int
     results: Sequence[Result]
     #: By treatment; empty for a guardrail, which is not in the correction.
     corrected: dict[str, Corrected]
@@ -100,7 +100,7 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
     counts = count(experiment, moves)
     analysis = Analysis(
         [variant["key"] for variant in experiment.variants],
-        experiment.planned_users,
+        experiment.planned_units,
         is_sequential=experiment.method == Method.SEQUENTIAL,
     )
     is_valid = counts.mismatch_p_value >= MISMATCH_ALPHA
@@ -149,7 +149,7 @@ def _metric(
         results = [Result(treatment) for treatment in analysis.variants[1:]]
         return MetricReport(name, role, metric, 0, results, {}, why)
     results = results_of(metric, hours, analysis)
-    return MetricReport(name, role, metric, users_of(hours), results, {})
+    return MetricReport(name, role, metric, units_of(hours), results, {})
 
 
 def _corrected(metrics: Sequence[MetricReport]) -> list[MetricReport]:
@@ -177,13 +177,13 @@ def _evidence(report: Report, treatment: str, days: float) -> Evidence:
     experiment, analysis, counts = report.experiment, report.analysis, report.counts
     primary = report.primary
     arms = (analysis.variants[0], treatment)
-    users, least_users = min(counts.units[arm] for arm in arms), experiment.min_users
-    is_complete = primary is not None and primary.users >= experiment.planned_users
+    units, least_units = min(counts.units[arm] for arm in arms), experiment.min_units
+    is_complete = primary is not None and primary.units >= experiment.planned_units
     if not analysis.is_sequential and not is_complete:
-        users, least_users = primary.users if primary else 0, experiment.planned_users
+        units, least_units = primary.units if primary else 0, experiment.planned_units
     return Evidence(
         primary=_primary(primary, analysis, treatment),
-        gates=Gates(days, experiment.min_days, users, least_users),
+        gates=Gates(days, experiment.min_days, units, least_units),
         mismatch_p_value=counts.mismatch_p_value,
         guardrails=[
             Guardrail(one.name, result.harm_bound, experiment.guardrails[one.name], bool(one.error))

@@ -39,7 +39,7 @@ from flagstaff.experiments.statistics import (
 
 ALPHA = 0.05
 
-#: An earlier phase with too few users for an interval, and fewer than this part of all users, is
+#: An earlier phase with too few units for an interval, and fewer than this part of all units, is
 #: left out. Otherwise an experiment that changed its weights in the first hour had never a result.
 _SMALL_PHASE = 0.1
 
@@ -55,15 +55,15 @@ class Analysis:
 
     #: The control first.
     variants: Sequence[str]
-    #: The users of all variants together for which results are planned.
-    planned_users: int
-    #: Valid at every look. False: one look, at the first full hour with the planned users.
+    #: The units of all variants together for which results are planned.
+    planned_units: int
+    #: Valid at every look. False: one look, at the first full hour with the planned units.
     is_sequential: bool = True
 
     @property
     def plan(self) -> Plan:
         """The plan for two of the variants."""
-        return Plan(max(2 * self.planned_users // len(self.variants), 1))
+        return Plan(max(2 * self.planned_units // len(self.variants), 1))
 
     def compare(self, effect: Effect, alpha: float = ALPHA) -> Comparison:
         """Returns an effect with its interval and p value."""
@@ -126,9 +126,9 @@ class Look:
     harm_bound: float
 
     @property
-    def users(self) -> int:
-        """The users of both arms."""
-        return self.difference.users
+    def units(self) -> int:
+        """The units of both arms."""
+        return self.difference.units
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,9 @@ def results_of(metric: Metric, hours: Iterable[HourSums], analysis: Analysis) ->
     return [Result(treatment, looks) for treatment, looks in found.items()]
 
 
-def users_of(hours: Iterable[HourSums]) -> int:
+def units_of(hours: Iterable[HourSums]) -> int:
     """Returns the number of units whose window is over."""
-    return sum(one.sums.users for one in hours)
+    return sum(one.sums.units for one in hours)
 
 
 def _looks(hours: Iterable[HourSums], analysis: Analysis) -> Iterator[tuple[datetime, _Cells]]:
@@ -181,7 +181,7 @@ def _looks(hours: Iterable[HourSums], analysis: Analysis) -> Iterator[tuple[date
     for hour, cells in _cumulated(hours):
         if analysis.is_sequential:
             yield hour, cells
-        elif sum(one.users for one in cells.values()) >= analysis.planned_users:
+        elif sum(one.units for one in cells.values()) >= analysis.planned_units:
             yield hour, cells
             return
 
@@ -234,7 +234,7 @@ def _strata(metric: Metric, cells: _Cells, arms: tuple[str, str]) -> list[Stratu
     for phase in sorted({phase for phase, _ in cells}):
         sums = [cells.get((phase, arm)) for arm in arms]
         pair = [one for one in sums if one is not None]
-        if len(pair) == len(arms) and all(one.users > 1 for one in pair):
+        if len(pair) == len(arms) and all(one.units > 1 for one in pair):
             estimated = _estimated(metric, phase, (pair[0], pair[1]))
             if estimated is not None:
                 found.append(estimated)
@@ -242,12 +242,12 @@ def _strata(metric: Metric, cells: _Cells, arms: tuple[str, str]) -> list[Stratu
 
 
 def _without_small(strata: Sequence[Stratum]) -> list[Stratum]:
-    """Returns the newest phase and earlier ones, without those that have too few users for ever."""
-    users = [sum(arm.users for arm in one.sums) for one in strata]
-    least = _SMALL_PHASE * sum(users)
+    """Returns the newest phase and earlier ones, without those that have too few units for ever."""
+    units = [sum(arm.units for arm in one.sums) for one in strata]
+    least = _SMALL_PHASE * sum(units)
     return [
         one
-        for one, number in zip(strata, users, strict=True)
+        for one, number in zip(strata, units, strict=True)
         if one is strata[-1] or number >= least or all(arm.is_enough for arm in one.estimates)
     ]
 
@@ -274,7 +274,7 @@ def _estimator(metric: Metric) -> Callable[[PairSums], Estimate]:
 
 def conversions_of(arm: PairSums) -> Conversions:
     """Returns the sums of a proportion as counts."""
-    return Conversions(arm.users, math.floor(arm.of_y.mean * arm.users + 0.5))
+    return Conversions(arm.units, math.floor(arm.of_y.mean * arm.units + 0.5))
 
 
 def _conversions_to_pool(look: Look) -> tuple[Conversions, Conversions] | None:

@@ -1,4 +1,4 @@
-"""The end of an experiment: all users get the winner, and the report is frozen."""
+"""The end of an experiment: all units get the winner, and the report is frozen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flagstaff.experiments.variants import variants_of
 
 
 def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
-    """Gives all users this variant from now on, and freezes the report. No unit is recorded.
+    """Gives all units this variant from now on, and freezes the report. No unit is recorded.
 
     Makes the queries of a report first, unless `with_report` is False. Raises
     UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the

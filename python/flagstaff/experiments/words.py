@@ -28,16 +28,16 @@ STATEMENTS: dict[Statement, str | Promise] = {
     Statement.SHARES_ARE_WRONG: _(
         "The variants do not have the shares that their weights give. Look for robots, for a page "
         "that fails in one variant before the variant is recorded, and for redirects that lose "
-        "users."
+        "units."
     ),
     Statement.GUARDRAIL_GOT_WORSE: _("A guardrail got worse by more than is tolerated."),
     Statement.TREATMENT_IS_BETTER: _("The treatment is better than the control in this metric."),
     Statement.TREATMENT_IS_WORSE: _("The treatment is worse than the control in this metric."),
     Statement.LARGER_EFFECTS_ARE_UNLIKELY: _("An effect outside of the interval is unlikely."),
     Statement.EFFECT_IS_TOO_SMALL_TO_MATTER: _("If there is an effect, it is too small to matter."),
-    Statement.MORE_USERS_CAN_DECIDE: _("With more users there can still be a result."),
+    Statement.MORE_UNITS_CAN_DECIDE: _("With more units there can still be a result."),
     Statement.PLANNED_SIZE_WAS_TOO_SMALL: _(
-        "The planned size was too small for a result. Plan another experiment with more users."
+        "The planned size was too small for a result. Plan another experiment with more units."
     ),
     Statement.NO_FIGURE_IS_VALID: _("No figure of a metric is valid."),
     Statement.TREND_IS_NO_RESULT: _("What the metrics show so far is no result."),
@@ -74,29 +74,29 @@ def missing_text(
             len(failed),
         )
         return text % {"names": ", ".join(failed)}
-    days, users = math.ceil(verdict["missing_days"]), verdict["missing_users"]
+    days, units = math.ceil(verdict["missing_days"]), verdict["missing_units"]
     parts = []
     if days:
         parts.append(
             ngettext("%(number)s more day", "%(number)s more days", days) % {"number": write(days)}
         )
-    if users and method == Method.SEQUENTIAL:
+    if units and method == Method.SEQUENTIAL:
         parts.append(
             ngettext(
                 "%(number)s more unit in the smaller variant",
                 "%(number)s more units in the smaller variant",
-                users,
+                units,
             )
-            % {"number": write(users)}
+            % {"number": write(units)}
         )
-    elif users:
+    elif units:
         parts.append(
             ngettext(
                 "%(number)s more unit with a full window",
                 "%(number)s more units with a full window",
-                users,
+                units,
             )
-            % {"number": write(users)}
+            % {"number": write(units)}
         )
     if not parts:
         return ""

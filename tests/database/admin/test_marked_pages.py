@@ -147,7 +147,7 @@ def experiment(rows: dict[str, Any]) -> None:
     """An experiment with results, and a draft."""
     for key in "x1", "x2":
         experiments.create(key, ["n1", "n2"], bucket_by="b1")
-        experiments.set_metrics(key, primary="m1", planned_users=4000, others=["m2"])
+        experiments.set_metrics(key, primary="m1", planned_units=4000, others=["m2"])
         rows[key] = Experiment.objects.get(key=key).pk
     running = experiments.start("x1")
     expose(running, "n1", 400, 40)

@@ -48,9 +48,9 @@ NEW = {
     "other_metrics": ["revenue"],
     "guardrails": "complaints=0.01",
     "method": "sequential",
-    "planned_users": "4000",
+    "planned_units": "4000",
     "min_days": "14",
-    "min_users": "50",
+    "min_units": "50",
     "smallest_effect": "",
     "_reason": "plan of the quarter",
 }
@@ -64,7 +64,7 @@ def metrics(settings: Any) -> None:
 @pytest.fixture
 def draft() -> Experiment:
     experiments.create(KEY, description="Is a green button better?", owner="shop")
-    return experiments.set_metrics(KEY, primary="orders", planned_users=4000)
+    return experiments.set_metrics(KEY, primary="orders", planned_units=4000)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_form_creates_an_experiment_with_its_metrics(operator: Client, admin_use
     assert (found.rules, found.traffic_percent) == (json.loads(RULES), 40)
     assert (found.primary_metric, found.other_metrics) == ("orders", ["revenue"])
     assert found.guardrails == {"complaints": 0.01}
-    assert (found.planned_users, found.min_days, found.min_users) == (4000, 14, 50)
+    assert (found.planned_units, found.min_days, found.min_units) == (4000, 14, 50)
     events = ExperimentEvent.objects.values_list("actor", "reason")
     assert {*events} == {(str(admin_user.pk), "plan of the quarter")}
 
@@ -216,7 +216,7 @@ def test_page_shows_verdict_figures_and_chart(operator: Client, better: Experime
     assert 'class="flagstaff-zero"' in drawn
     looks = table(html, "Looks at orders of treatment")
     columns = found["metrics"][0]["treatments"][0]["looks"]
-    assert (len(looks), looks[0][1], looks[0][4]) == (len(columns["users"]), "4,000", "+60.0 %")
+    assert (len(looks), looks[0][1], looks[0][4]) == (len(columns["units"]), "4,000", "+60.0 %")
     assert len(looks) < columns["count"]
     assert "Not all looks: of each period the last one" in html
 
@@ -476,16 +476,16 @@ def test_metrics_are_changed_before_the_start_and_guardrails_after(
 ) -> None:
     html = confirm_page(operator, draft, "metrics")
     assert '<option value="orders" selected>' in html
-    values = {**NEW, "primary_metric": "revenue", "other_metrics": [], "planned_users": "9"}
+    values = {**NEW, "primary_metric": "revenue", "other_metrics": [], "planned_units": "9"}
     press(operator, draft, "metrics", **{**values, "guardrails": "complaints=0.0123456789"})
     found = experiment_of()
     assert (found.primary_metric, found.other_metrics) == ("revenue", [])
-    assert found.planned_users == 9
+    assert found.planned_units == 9
     experiments.start(KEY)
-    html = press(operator, draft, "metrics", **{**values, "planned_users": "77"}).content.decode()
-    assert "has started, so its planned users cannot change" in html
+    html = press(operator, draft, "metrics", **{**values, "planned_units": "77"}).content.decode()
+    assert "has started, so its planned units cannot change" in html
     assert 'value="77"' in html
-    assert experiment_of().planned_users == 9
+    assert experiment_of().planned_units == 9
     html = confirm_page(operator, draft, "metrics")
     [text] = re.findall(r'<textarea name="guardrails"[^>]*>\s*(.*?)</textarea>', html)
     press(operator, draft, "metrics", **{**values, "guardrails": f"{text}\norders=1"})
@@ -518,12 +518,12 @@ def test_stored_events_are_shown_in_german(operator: Client, draft: Experiment) 
     experiments.set_metrics(KEY, method="fixed", others=["revenue"], guardrails={"complaints": 0.5})
     assert events_in_german(operator, draft) == [
         "Analyse: weitere Metriken revenue; Guardrails complaints (0,5); Methode mit festem Umfang",
-        "Analyse: primäre Metrik orders; geplante Benutzer 4.000",
+        "Analyse: primäre Metrik orders; geplante Einheiten 4.000",
         "angelegt mit control 1, treatment 1; 100 % aller Einheiten nehmen teil",
     ]
     with override("de"):
         html = page(operator, "/admin/flagstaff/recentchange/?kind=experiment")
-    assert "Analyse: primäre Metrik orders; geplante Benutzer 4.000" in text_of(html)
+    assert "Analyse: primäre Metrik orders; geplante Einheiten 4.000" in text_of(html)
 
 
 def test_event_of_another_version_shows_its_stored_english(
@@ -535,7 +535,7 @@ def test_event_of_another_version_shows_its_stored_english(
 
 
 def test_refused_changes_are_shown_in_german(operator: Client, running: Experiment) -> None:
-    values = {**NEW, "other_metrics": [], "planned_users": "77"}
+    values = {**NEW, "other_metrics": [], "planned_units": "77"}
     with override("de"):
         html = press(operator, running, "metrics", **values).content.decode()
         added = operator.post(f"{EXPERIMENTS}add/", {**NEW, "variants": "a:10001\nb"})

@@ -65,10 +65,10 @@ def test_metrics_sets_the_analysis() -> None:
     change("create")
     problem = refusal("metrics", "--primary", "orders", status=4)
     assert "has no metric 'orders'; it has none" in problem
-    change("metrics", "--planned-users", "20000", "--min-days", "14", "--method", "fixed")
+    change("metrics", "--planned-units", "20000", "--min-days", "14", "--method", "fixed")
     change("metrics", "--smallest-effect", "0.01")
     found = stored()
-    assert (found.planned_users, found.min_days, found.method) == (20_000, 14, "fixed")
+    assert (found.planned_units, found.min_days, found.method) == (20_000, 14, "fixed")
     assert found.smallest_effect == 0.01
 
 

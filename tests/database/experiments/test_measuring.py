@@ -1,4 +1,4 @@
-"""The sums of metrics equal those of a computation by user; and the sources that are read."""
+"""The sums of metrics equal those of a computation by unit; and the sources that are read."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def nodes(plan: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def totals(experiment: Experiment, metric: Metric) -> dict[str, tuple[int, float]]:
-    """The users and the sum of their values by variant."""
+    """The units and the sum of their values by variant."""
     found: dict[str, tuple[int, float]] = {}
     for one in measure(experiment, metric):
-        users, total = found.get(one.variant, (0, 0.0))
+        units, total = found.get(one.variant, (0, 0.0))
         sums = one.sums
-        found[one.variant] = users + sums.users, total + sums.of_y.mean * sums.users
-    return {arm: (users, round(total, 6)) for arm, (users, total) in found.items()}
+        found[one.variant] = units + sums.units, total + sums.of_y.mean * sums.units
+    return {arm: (units, round(total, 6)) for arm, (units, total) in found.items()}
 
 
 def test_conversion_counts_units_with_an_event_in_the_window(experiment: Experiment) -> None:
@@ -142,7 +142,7 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
     assert {(one.hour, one.variant) for one in found} == set(expected)
     for one in found:
         values = expected[one.hour, one.variant]
-        assert one.sums.users == len(values)
+        assert one.sums.units == len(values)
         assert one.sums.of_y.mean == pytest.approx(
             sum(y for y, _ in values) / len(values), rel=1e-12
         )

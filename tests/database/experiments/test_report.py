@@ -52,7 +52,7 @@ def metrics(settings: Any) -> None:
 @pytest.fixture
 def experiment() -> Experiment:
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_users=4000)
+    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
     return experiments.start(KEY)
 
 
@@ -127,7 +127,7 @@ def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(experiment: E
 def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
     experiments.create(KEY)
     assert f"Set one: manage.py flags experiment {KEY} metrics" in report_text()
-    experiments.set_metrics(KEY, primary="orders", planned_users=4000)
+    experiments.set_metrics(KEY, primary="orders", planned_units=4000)
     experiments.start(KEY)
     assert verdict()["outcome"] == "too_early"
     assert "A verdict needs 7 more days and 100 more units in the smaller variant" in report_text()
@@ -144,23 +144,23 @@ def test_interval_has_the_corrected_level_with_several_metrics(better: Experimen
 
 def test_fixed_horizon_has_one_look_at_the_planned_size() -> None:
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", planned_users=2000, method="fixed")
+    experiments.set_metrics(KEY, primary="orders", planned_units=2000, method="fixed")
     started = experiments.start(KEY)
     expose_both(started, (900, 60), (900, 160))
     found = verdict()
-    assert (found["outcome"], found["missing_users"]) == ("too_early", 200)
-    assert result()["looks"]["users"] == []
+    assert (found["outcome"], found["missing_units"]) == ("too_early", 200)
+    assert result()["looks"]["units"] == []
     assert "A verdict needs 200 more units with a full window." in report_text()
     expose(started, "control", 300, 30, name="c")
     expose(started, "treatment", 300, 30, name="t")
-    assert len(result()["looks"]["users"]) == 1
-    assert 2000 <= result()["newest"]["users"] < 2100
+    assert len(result()["looks"]["units"]) == 1
+    assert 2000 <= result()["newest"]["units"] < 2100
     assert "look_again_is_not_valid" in verdict()["may_not_conclude"]
 
 
 def test_one_look_without_enough_values_has_no_result_and_no_other_look() -> None:
     experiments.create(KEY, ["control:9", "treatment:1"])
-    experiments.set_metrics(KEY, primary="revenue", planned_users=2000, method="fixed")
+    experiments.set_metrics(KEY, primary="revenue", planned_units=2000, method="fixed")
     started = experiments.start(KEY)
     expose_both(started, (1820, 36), (200, 4))
     newest = result()["newest"]
@@ -181,12 +181,12 @@ def test_one_look_without_enough_values_has_no_result_and_no_other_look() -> Non
 def test_one_look_at_shares_of_one_phase_is_the_pooled_test() -> None:
     experiments.create(KEY, ["control:9", "treatment:1"])
     experiments.set_metrics(
-        KEY, primary="orders", guardrails={"complaints": 0.0}, planned_users=1900, method="fixed"
+        KEY, primary="orders", guardrails={"complaints": 0.0}, planned_units=1900, method="fixed"
     )
     expose_both(experiments.start(KEY), (1800, 36), (200, 12))
     [orders, complaints] = (one["treatments"][0] for one in experiments.report(KEY)["metrics"])
     sums = orders["newest"]["phases"][0]
-    before, after = (Conversions(sums[arm]["users"], sums[arm]["contributors"]) for arm in ARMS)
+    before, after = (Conversions(sums[arm]["units"], sums[arm]["contributors"]) for arm in ARMS)
     expected = compare_proportions(before, after)
     found = orders["newest"]["difference"]
     assert (found["low"], found["high"]) == (expected.low, expected.high)
@@ -230,7 +230,7 @@ def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) 
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.staff"}}
     found = experiments.report(KEY)
     assert found["exposures"]["units"] == {"control": 1000, "treatment": 1000}
-    assert found["metrics"][0]["users"] == 2000
+    assert found["metrics"][0]["units"] == 2000
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.no_units"}}
     with pytest.raises(ConfigurationError, match=r"EXCLUDED_UNITS fails: wrong SQL.*42703"):
         experiments.report(KEY)
@@ -241,7 +241,7 @@ def test_unit_that_is_forced_after_its_exposure_is_left_out(experiment: Experime
     experiments.force(KEY, "control7+", "treatment")
     found = experiments.report(KEY)
     assert found["exposures"]["units"] == {"control": 199, "treatment": 200}
-    assert found["metrics"][0]["users"] == 399
+    assert found["metrics"][0]["units"] == 399
 
 
 def test_changed_weights_are_analysed_by_phase(experiment: Experiment) -> None:
@@ -278,7 +278,7 @@ def test_units_that_changed_weights_moved_are_left_out_whether_they_return_or_no
     met_two = [one for one in moved if int(one.unit) in set(returning)]
     assert counts["met_two_variants"] == len(met_two)
     assert counts["moved"] == (len(moved) - len(met_two) if knows_buckets else 0)
-    assert found["metrics"][0]["users"] == (sum(counts["units"].values()) if knows_buckets else 0)
+    assert found["metrics"][0]["units"] == (sum(counts["units"].values()) if knows_buckets else 0)
 
 
 def test_first_phase_of_few_units_leaves_a_result(experiment: Experiment) -> None:
@@ -288,7 +288,7 @@ def test_first_phase_of_few_units_leaves_a_result(experiment: Experiment) -> Non
     experiments.set_weights(KEY, traffic_percent=50)
     expose_both(experiment, (2000, 200), (2000, 320), phase=2)
     found = result()["newest"]
-    assert found["users"] == 4000
+    assert found["units"] == 4000
     assert found["difference"]["low"] > 0
     assert verdict()["outcome"] == "better"
 
@@ -338,7 +338,7 @@ def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
     found = experiments.report(KEY)
     assert found["verdicts"] == []
-    assert found["metrics"][1]["treatments"][0]["newest"]["users"] == 4000
+    assert found["metrics"][1]["treatments"][0]["newest"]["units"] == 4000
     assert "There is no verdict: the metric orders fails: data exception" in report_text()
     problem = "cannot be stored: the metric orders fails: data exception.*--without-report"
     with pytest.raises(ExperimentError, match=f"(?s){problem}"):
@@ -350,7 +350,7 @@ def test_failed_guardrail_leaves_no_verdict_and_no_report_to_ship(better: Experi
     experiments.set_metrics(KEY, guardrails={"leaking": 0.1, "complaints": 0.2})
     found = verdict()
     assert (found["outcome"], found["failed"]) == ("guardrail_failed", ["leaking"])
-    assert result()["newest"]["users"] == 4000
+    assert result()["newest"]["units"] == 4000
     needs = "A verdict needs the guardrail leaking, which cannot be computed. Correct its query."
     assert needs in report_text()
     with pytest.raises(ExperimentError, match="cannot be stored: the metric leaking fails"):
@@ -367,7 +367,7 @@ def test_started_experiment_keeps_what_results_depend_on() -> None:
         {"primary": "revenue"},
         {"others": []},
         {"method": "fixed"},
-        {"planned_users": 9},
+        {"planned_units": 9},
         {"smallest_effect": 0.5},
     ]
     roles: dict[str, Any] = {"primary": "orders", "others": ["complaints"]}
@@ -377,8 +377,8 @@ def test_started_experiment_keeps_what_results_depend_on() -> None:
     experiments.set_metrics(KEY, **roles, guardrails={"revenue": 0.1})
     text = "primary metric orders; other metrics complaints; guardrails revenue (0.1)"
     assert ExperimentEvent.objects.latest("id").message == f"analysis: {text}"
-    experiments.set_metrics(KEY, method="sequential", planned_users=10_000, smallest_effect=0.1)
-    text = "method sequential; planned users 10,000; smallest effect 0.1"
+    experiments.set_metrics(KEY, method="sequential", planned_units=10_000, smallest_effect=0.1)
+    text = "method sequential; planned units 10,000; smallest effect 0.1"
     assert ExperimentEvent.objects.latest("id").message == f"analysis: {text}"
     experiments.start(KEY)
     for change in changes:
@@ -396,6 +396,6 @@ def test_metric_that_is_unknown_or_of_another_unit_is_refused() -> None:
         experiments.set_metrics(KEY, primary="orders")
 
 
-def test_plan_of_two_variants_has_their_part_of_the_planned_users() -> None:
-    assert Analysis(["a", "b"], 4000).plan.users == 4000
-    assert Analysis(["a", "b", "c", "d"], 4000).plan.users == 2000
+def test_plan_of_two_variants_has_their_part_of_the_planned_units() -> None:
+    assert Analysis(["a", "b"], 4000).plan.units == 4000
+    assert Analysis(["a", "b", "c", "d"], 4000).plan.units == 2000

@@ -79,7 +79,7 @@ def expose(settings: Any, hours: int, per_hour: int) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {**METRICS, **own}}
     experiments.create(KEY)
     experiments.set_metrics(
-        KEY, primary="orders", others=["revenue"], guardrails={"pages": 0.5}, planned_users=4000
+        KEY, primary="orders", others=["revenue"], guardrails={"pages": 0.5}, planned_units=4000
     )
     experiment = experiments.start(KEY)
     experiments.set_weights(KEY, traffic_percent=50)
@@ -113,8 +113,8 @@ def test_report_of_four_weeks_has_a_hundred_looks_and_takes_50_kilobytes(setting
     text = flags("experiment", KEY, "report", "--json").out
     columns = [one["treatments"][0]["looks"] for one in json.loads(text)["metrics"]]
     assert [one["count"] for one in columns] == [FOUR_WEEKS] * 3
-    assert all(48 <= len(one["users"]) <= 2 * 48 for one in columns[:2])
-    assert 48 <= len(columns[2]["users"]) <= 3 * 48
+    assert all(48 <= len(one["units"]) <= 2 * 48 for one in columns[:2])
+    assert 48 <= len(columns[2]["units"]) <= 3 * 48
     # An experiment with three treatments and six metrics has six times as many.
     assert len(text) < 50_000
 
@@ -141,7 +141,7 @@ def test_looks_decisions_and_verdict_follow_from_the_columns(report: dict[str, A
     bounds: list[float] = []
     for metric in report["metrics"]:
         [result] = metric["treatments"]
-        looks = [_look(result["looks"], place) for place in range(len(result["looks"]["users"]))]
+        looks = [_look(result["looks"], place) for place in range(len(result["looks"]["units"]))]
         p_values = [always_valid(one, Plan(4000)).p_value for one in looks]
         # Of the guardrail in the end, for which lower is better.
         bounds = [lower_bound(one, Plan(4000)) for one in looks]
@@ -203,7 +203,7 @@ def _estimates(metric: dict[str, Any], phase: dict[str, Any]) -> tuple[Estimate,
         control, treatment = map(ratio, sums)
     else:
         # Each unit with a value other than 0 has converted.
-        control, treatment = (proportion(Conversions(one.users, one.contributors)) for one in sums)
+        control, treatment = (proportion(Conversions(one.units, one.contributors)) for one in sums)
         assert control.value == pytest.approx(mean(sums[0].of_y).value, rel=1e-12)
     return control, treatment
 
@@ -211,8 +211,8 @@ def _estimates(metric: dict[str, Any], phase: dict[str, Any]) -> tuple[Estimate,
 def _look(columns: dict[str, Any], place: int) -> Any:
     is_enough = columns["p_value"][place] is not None
     arms = (
-        Estimate(users, columns[arm][place], columns[f"{arm}_standard_error"][place], 9, is_enough)
-        for arm, users in zip(ARMS, (columns["users"][place], 0), strict=True)
+        Estimate(units, columns[arm][place], columns[f"{arm}_standard_error"][place], 9, is_enough)
+        for arm, units in zip(ARMS, (columns["units"][place], 0), strict=True)
     )
     return difference(*arms)
 

@@ -170,7 +170,7 @@ _COMMANDS = (
     "plan slow_search start --step 5:1h --step 25:1h --step 50:1h --required-users 1",
     "experiment checkout_button start",
     "experiment large_photos create --description large",
-    "experiment large_photos metrics --primary orders --planned-users 20000",
+    "experiment large_photos metrics --primary orders --planned-units 20000",
 )
 _PKS = """
     SELECT 'flag', id FROM flagstaff_featureflag WHERE key = 'new_checkout' UNION ALL

@@ -29,7 +29,7 @@ from flagstaff.experiments.statistics import (
     LEAST_CONTRIBUTORS,
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,
-    LEAST_USERS,
+    LEAST_UNITS,
     MISMATCH_ALPHA,
     Plan,
     critical_value,
@@ -120,7 +120,7 @@ def commands(having: str) -> list[str]:
 
 
 def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
-    for line in commands("--planned-users 7682"):
+    for line in commands("--planned-units 7682"):
         flags(line)
     assert Experiment.objects.get().state == State.RUNNING
     expose(USERS, ORDERS, shop.models.Order)
@@ -187,8 +187,8 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
     found = {}
     for name in names:
         [hour] = measure(experiment, find_metric(name))
-        users = hour.sums.users
-        found[name] = round(hour.sums.of_y.mean * users), round(hour.sums.of_x.mean * users)
+        units = hour.sums.units
+        found[name] = round(hour.sums.of_y.mean * units), round(hour.sums.of_x.mean * units)
     assert found == {
         "revenue": (10, 7),
         "price_per_item": (10, 2),
@@ -217,7 +217,7 @@ def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     }
     named = {"primary", "other", "guardrail", "smallest-effect"}
     defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}
-    assert set(defaults) == {"method", "planned_users", "min_days", "min_users"}
+    assert set(defaults) == {"method", "planned_units", "min_days", "min_units"}
     assert named < set(found)
     experiment = Experiment()
     assert defaults == {name: str(getattr(experiment, name)) for name in defaults}
@@ -232,18 +232,18 @@ def test_table_of_verdicts_has_all() -> None:
 
 def test_limits_of_the_page_are_those_of_the_formulas() -> None:
     text = " ".join(TEXT.split())
-    assert f"{LEAST_CONVERSIONS} users who converted and {LEAST_CONVERSIONS} who did not" in text
-    assert f"{LEAST_USERS} users, and at least {LEAST_CONTRIBUTORS} who make up the sum" in text
+    assert f"{LEAST_CONVERSIONS} units that converted and {LEAST_CONVERSIONS} that did not" in text
+    assert f"{LEAST_UNITS} units, and at least {LEAST_CONTRIBUTORS} that make up the sum" in text
     assert f"at least {LEAST_STANDARD_ERRORS:g} standard errors above 0" in text
     assert f"below {MISMATCH_ALPHA} " in text
-    users = 10_000
-    assert critical_value(users, Plan(users)) / 1.96 == pytest.approx(1.5, abs=0.05)
+    units = 10_000
+    assert critical_value(units, Plan(units)) / 1.96 == pytest.approx(1.5, abs=0.05)
     wrong = [
-        critical_value(actual, Plan(users)) / critical_value(actual, Plan(actual)) - 1
-        for actual in (users // 10, users * 10)
+        critical_value(actual, Plan(units)) / critical_value(actual, Plan(actual)) - 1
+        for actual in (units // 10, units * 10)
     ]
     assert [f"{share:.0%}" for share in wrong] == ["27%", "7%"]
-    assert "27 % wider at a tenth of the planned users, 7 % wider" in text
+    assert "27 % wider at a tenth of the planned units, 7 % wider" in text
 
 
 def test_privileges_of_the_page_are_enough_to_record() -> None:

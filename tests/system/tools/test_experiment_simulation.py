@@ -27,20 +27,20 @@ from flagstaff.experiments.statistics import (
 from tools.experiment_simulation.effects import effects_of
 from tools.experiment_simulation.report import broken_bounds, figures_of, report
 from tools.experiment_simulation.runs import NEVER, Ends, run_all, run_chunk
-from tools.experiment_simulation.users import ArmSums, Kind, Scenario, draw, looks_of
+from tools.experiment_simulation.units import ArmSums, Kind, Scenario, draw, looks_of
 
-SMALL = Scenario("small", "conversion", 3, users=1_200, every=40, planned=800)
+SMALL = Scenario("small", "conversion", 3, units=1_200, every=40, planned=800)
 KINDS: list[Kind] = ["conversion", "lift", "revenue", "ratio", "phases"]
 
 
 def sums_between(arm: ArmSums, run: int, looks: slice) -> PairSums:
-    users, *others = (float(sums[run, looks].sum()) for sums in arm)
+    units, *others = (float(sums[run, looks].sum()) for sums in arm)
     y, yy, x, xx, xy = others
-    return PairSums(int(users), y, yy, x, xx, xy)
+    return PairSums(int(units), y, yy, x, xx, xy)
 
 
 def conversions(sums: PairSums) -> Conversions:
-    return Conversions(sums.users, int(sums.y))
+    return Conversions(sums.units, int(sums.y))
 
 
 def effect_by_the_package(
@@ -69,7 +69,7 @@ def effect_by_the_package(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_simulated_effects_are_those_of_the_package(kind: Kind) -> None:
-    scenario = replace(SMALL, kind=kind, users=7_200, every=240, base=0.3, effect=0.2)
+    scenario = replace(SMALL, kind=kind, units=7_200, every=240, base=0.3, effect=0.2)
     arms = draw(np.random.default_rng(1), scenario, 3)
     found = effects_of(kind, *arms)
     spoken = 0
@@ -91,13 +91,13 @@ def test_simulated_ends_are_those_of_the_package() -> None:
     looks, plan = looks_of(scenario), Plan(scenario.planned)
     for run in range(40):
         by_rule: dict[str, list[int]] = {"always_valid": [], "lower_bound": []}
-        for look, users in enumerate(looks):
+        for look, units in enumerate(looks):
             effect = effect_by_the_package("conversion", arms, run, look)
             assert effect is not None
             if always_valid(effect, plan).p_value <= 0.05:
-                by_rule["always_valid"].append(int(users))
+                by_rule["always_valid"].append(int(units))
             if lower_p_value(effect, plan) < 0.05:
-                by_rule["lower_bound"].append(int(users))
+                by_rule["lower_bound"].append(int(units))
         assert ends.always_valid[run] == next(iter(by_rule["always_valid"]), NEVER)
         assert ends.lower_bound[run] == next(iter(by_rule["lower_bound"]), NEVER)
     assert np.count_nonzero(ends.always_valid) > 10
@@ -108,14 +108,14 @@ def seed_of(scenario: Scenario) -> list[int]:
 
 
 def test_arms_have_their_shares_and_their_effect() -> None:
-    scenario = replace(SMALL, users=100_000, every=1_000, base=0.1, effect=0.2, treated=0.25)
+    scenario = replace(SMALL, units=100_000, every=1_000, base=0.1, effect=0.2, treated=0.25)
     for kind in KINDS[:-1]:
         chosen = replace(scenario, kind=kind)
         control, treatment = draw(np.random.default_rng(2), chosen, 2)
-        everyone = control.users.sum() + treatment.users.sum()
+        everyone = control.units.sum() + treatment.units.sum()
         assert everyone == 200_000
-        assert treatment.users.sum() / everyone == pytest.approx(0.25, abs=0.01)
-        means = [arm.y.sum() / arm.users.sum() for arm in (control, treatment)]
+        assert treatment.units.sum() / everyone == pytest.approx(0.25, abs=0.01)
+        means = [arm.y.sum() / arm.units.sum() for arm in (control, treatment)]
         assert means[1] / means[0] == pytest.approx(1.2, abs=0.15)
 
 
@@ -124,9 +124,9 @@ def test_run_with_the_same_seed_is_the_same() -> None:
     assert all(map(np.array_equal, first, second))
 
 
-# `make sim` runs all scenarios; here are fewer, with a look after every 25 users.
+# `make sim` runs all scenarios; here are fewer, with a look after every 25 units.
 def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
-    none = Scenario("20 looks", "conversion", 1_500, users=4_000, every=200, planned=4_000)
+    none = Scenario("20 looks", "conversion", 1_500, units=4_000, every=200, planned=4_000)
     chosen = [none, replace(none, name="often", every=25, runs=400)]
     chosen += [replace(chosen[1], name=kind, kind=kind, runs=200) for kind in KINDS[1:]]
     found = {one.name: figures_of(one, ends) for one, ends in zip(chosen, run(chosen), strict=True)}
@@ -141,7 +141,7 @@ def run(chosen: list[Scenario]) -> list[Ends]:
 
 def test_broken_bounds_are_named() -> None:
     false = replace(SMALL, name="20 looks", runs=10)
-    slow = replace(SMALL, name="effect 20%, 50 looks", effect=0.2, planned_effect=0.2, users=4_000)
+    slow = replace(SMALL, name="effect 20%, 50 looks", effect=0.2, planned_effect=0.2, units=4_000)
     ends = [np.array([NEVER] * 9 + [800])] * 5
     found = {one.name: figures_of(one, Ends(*ends)) for one in (false, slow)}
     problems = broken_bounds(found)

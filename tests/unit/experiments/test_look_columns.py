@@ -18,7 +18,7 @@ def look(hour: int) -> Any:
     """A look: of each ten, that of hour 3 is the most certain, that of hour 6 the most harmful."""
     return SimpleNamespace(
         at=START + timedelta(hours=hour),
-        users=hour,
+        units=hour,
         control=ARM,
         treatment=ARM,
         difference=SimpleNamespace(is_enough=True),
@@ -41,5 +41,5 @@ def test_long_experiment_keeps_the_last_look_of_each_period_and_those_that_can_d
     count: int, is_guardrail: bool, kept: list[int]
 ) -> None:
     columns = as_columns([look(hour) for hour in range(count)], is_guardrail=is_guardrail)
-    assert columns["users"] == kept
+    assert columns["units"] == kept
     assert columns["count"] == count

@@ -260,7 +260,7 @@ def _looks(
         rows.append(
             (
                 hour_text(look["at"]),
-                count_text(look["users"]),
+                count_text(look["units"]),
                 write(look["control"]),
                 write(look["treatment"]),
                 NONE if found is None else signed(found["value"], effect.write),

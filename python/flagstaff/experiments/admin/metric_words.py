@@ -91,10 +91,10 @@ def interval_sentence(
 
 def facts(metric: Mapping[str, Any]) -> list[str]:
     """Returns what is measured, and in how many units."""
-    users = metric["users"]
+    units = metric["units"]
     full = ngettext(
-        "%(count)s unit with a full window", "%(count)s units with a full window", users
-    ) % {"count": local_number(users)}
+        "%(count)s unit with a full window", "%(count)s units with a full window", units
+    ) % {"count": local_number(units)}
     kinds = {
         "conversion": _("share of units with an event within %(window)s"),
         "mean": _("mean per unit, within %(window)s"),

@@ -57,7 +57,7 @@ class MetricsForm(forms.Form):
         initial=Method.SEQUENTIAL,
         help_text=gettext_lazy("It cannot change after the start."),
     )
-    planned_users = forms.IntegerField(
+    planned_units = forms.IntegerField(
         label=gettext_lazy("Planned units"),
         min_value=1,
         initial=10_000,
@@ -72,7 +72,7 @@ class MetricsForm(forms.Form):
         initial=7,
         help_text=gettext_lazy("Whole weeks, because weekends differ from other days."),
     )
-    min_users = forms.IntegerField(
+    min_units = forms.IntegerField(
         label=gettext_lazy("Units before a verdict"),
         min_value=1,
         initial=100,
@@ -121,9 +121,9 @@ class MetricsForm(forms.Form):
             "others": given.get("other_metrics", []),
             "guardrails": given["guardrails"],
             "method": Method(given["method"]),
-            "planned_users": given["planned_users"],
+            "planned_units": given["planned_units"],
             "min_days": given["min_days"],
-            "min_users": given["min_users"],
+            "min_units": given["min_units"],
             "smallest_effect": given["smallest_effect"],
         }
 
@@ -155,9 +155,9 @@ def _initial(experiment: Experiment) -> dict[str, Any]:
         "other_metrics": experiment.other_metrics,
         "guardrails": "\n".join(f"{name}={limit}" for name, limit in guardrails.items()),
         "method": experiment.method,
-        "planned_users": experiment.planned_users,
+        "planned_units": experiment.planned_units,
         "min_days": experiment.min_days,
-        "min_users": experiment.min_users,
+        "min_units": experiment.min_units,
         "smallest_effect": experiment.smallest_effect,
     }
 

@@ -41,7 +41,7 @@ from flagstaff.experiments.admin.texts import (
     time_text,
 )
 from flagstaff.experiments.models import Experiment, State
-from flagstaff.experiments.statistics import detectable_proportion, least_users_of_proportion
+from flagstaff.experiments.statistics import detectable_proportion, least_units_of_proportion
 
 _SERVER_ERROR = 500
 
@@ -134,7 +134,7 @@ def _report_context(experiment: Experiment, report: Mapping[str, Any]) -> dict[s
         "phases": phase_rows(report),
         "frozen_at": time_text(report["frozen_at"]) if report["frozen_at"] else "",
         "sizes": _size_rows(experiment) if is_draft else [],
-        "planned": count_text(experiment.planned_users),
+        "planned": count_text(experiment.planned_units),
     }
 
 
@@ -156,15 +156,15 @@ def _size_rows(experiment: Experiment) -> list[tuple[str, str, str]]:
 
     With a probability of 80 %, by two variants of the same size. Makes no query.
     """
-    users = max(experiment.planned_users // max(len(experiment.variants), 1), 1)
-    return [_row(share, _detectable(share, users)) for share in _SHARES]
+    units = max(experiment.planned_units // max(len(experiment.variants), 1), 1)
+    return [_row(share, _detectable(share, units)) for share in _SHARES]
 
 
-def _detectable(share: float, users: int) -> float | None:
+def _detectable(share: float, units: int) -> float | None:
     """Returns the smallest share above that is detected; None if it would have no interval."""
-    if users < least_users_of_proportion(share):
+    if units < least_units_of_proportion(share):
         return None
-    return detectable_proportion(share, users)
+    return detectable_proportion(share, units)
 
 
 def _row(share: float, found: float | None) -> tuple[str, str, str]:

@@ -103,13 +103,13 @@ def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         (_("Traffic"), _("%(percent)s %% of all units") % {"percent": found["traffic_percent"]}),
         (_("Bucket by"), found["bucket_by"]),
         (_("Analysis method"), str(Method(found["method"]).label)),
-        (_("Planned units"), local_number(found["planned_users"])),
+        (_("Planned units"), local_number(found["planned_units"])),
         (
             _("Before a verdict"),
-            _("%(days)s and %(users)s units of each variant")
+            _("%(days)s and %(units)s units of each variant")
             % {
                 "days": local_days(found["min_days"]),
-                "users": local_number(found["min_users"]),
+                "units": local_number(found["min_units"]),
             },
         ),
         (

@@ -54,9 +54,9 @@ def run_metrics(options: Options, out: Output) -> None:
         others=options["others"],
         guardrails=None if guardrails is None else dict(guardrails),
         method=options["method"],
-        planned_users=options["planned_users"],
+        planned_units=options["planned_units"],
         min_days=options["min_days"],
-        min_users=options["min_users"],
+        min_units=options["min_units"],
         smallest_effect=options["smallest_effect"],
     )
     _report_change(experiment, out, options)
@@ -77,7 +77,7 @@ def run_force(options: Options, out: Output) -> None:
 def run_ship(options: Options, out: Output) -> None:
     key, winner = options["key"], options["winner"]
     find(key)
-    require_confirmation(f"Ship {winner} to all users, and end the experiment {key}?", options, out)
+    require_confirmation(f"Ship {winner} to all units, and end the experiment {key}?", options, out)
     _report_change(ship(key, winner, with_report=not options["without_report"]), out, options)
     out.message(f"remove {key} from the code: manage.py flags references {key}")
 

@@ -15,8 +15,8 @@ from flagstaff.experiments.statistics import (
     Design,
     SampleSize,
     days_needed,
-    least_users_of_mean,
-    least_users_of_proportion,
+    least_units_of_mean,
+    least_units_of_proportion,
     sample_size_of_means,
     sample_size_of_proportions,
 )
@@ -107,7 +107,7 @@ def _run(options: Options, out: Output) -> None:
     }
     out.record(_COLUMNS, record)
     out.message(
-        f"set --planned-users to {size.total}; results that are valid at every look need up to "
+        f"set --planned-units to {size.total}; results that are valid at every look need up to "
         f"{_LOOKING_COSTS:g} times as many units on average"
     )
 
@@ -128,10 +128,10 @@ def _size(options: Options, design: Design) -> SampleSize:
 def _least(options: Options) -> int | None:
     """Returns the units of a variant that an interval needs; None if that is not known."""
     if options["control"] is not None:
-        return max(map(least_users_of_proportion, (options["control"], options["treatment"])))
+        return max(map(least_units_of_proportion, (options["control"], options["treatment"])))
     if options["mean"] is None:
         return None
-    return least_users_of_mean(options["mean"], options["deviation"])
+    return least_units_of_mean(options["mean"], options["deviation"])
 
 
 SAMPLE_SIZE = Verb(

@@ -115,9 +115,9 @@ def _add_metrics(parser: CommandParser) -> None:
         help="a metric that must not get worse; can be repeated",
     )
     parser.add_argument("--method", type=Method, choices=list(Method), metavar="METHOD")
-    parser.add_argument("--planned-users", type=count(1), metavar="N")
+    parser.add_argument("--planned-units", type=count(1), metavar="N")
     parser.add_argument("--min-days", type=count(0), metavar="N")
-    parser.add_argument("--min-users", type=count(1), metavar="N")
+    parser.add_argument("--min-units", type=count(1), metavar="N")
     parser.add_argument("--smallest-effect", type=float, metavar="EFFECT")
     add_attribution(parser, "events")
 
@@ -134,7 +134,7 @@ def _add_force(parser: CommandParser) -> None:
 
 
 def _add_ship(parser: CommandParser) -> None:
-    parser.add_argument("winner", metavar="VARIANT", help="the variant that all users get")
+    parser.add_argument("winner", metavar="VARIANT", help="the variant that all units get")
     parser.add_argument(
         "--without-report", action="store_true", help="ship even if a metric fails; keeps no report"
     )
@@ -187,7 +187,7 @@ _ACTIONS = (
         name="metrics",
         help="set what is measured, and when there is a verdict",
         examples=(
-            "experiment checkout_button metrics --primary orders --planned-users 20000",
+            "experiment checkout_button metrics --primary orders --planned-units 20000",
             "experiment checkout_button metrics --guardrail refunds=0.01",
         ),
         add_arguments=_add_metrics,
@@ -230,7 +230,7 @@ _ACTIONS = (
     ),
     Verb(
         name="ship",
-        help="give all users a variant, and end the experiment",
+        help="give all units a variant, and end the experiment",
         examples=("experiment checkout_button ship treatment --yes",),
         add_arguments=_add_ship,
         run=run_ship,

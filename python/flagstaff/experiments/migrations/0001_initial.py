@@ -105,8 +105,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "planned_users",
-                    models.PositiveBigIntegerField(default=10000, verbose_name="planned users"),
+                    "planned_units",
+                    models.PositiveBigIntegerField(default=10000, verbose_name="planned units"),
                 ),
                 (
                     "min_days",
@@ -115,8 +115,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "min_users",
-                    models.PositiveIntegerField(default=100, verbose_name="users before a verdict"),
+                    "min_units",
+                    models.PositiveIntegerField(default=100, verbose_name="units before a verdict"),
                 ),
                 (
                     "smallest_effect",

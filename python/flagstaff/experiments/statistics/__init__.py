@@ -7,7 +7,7 @@ before, `holm` and `verdict` after, `planner` first of all. Standard library onl
 
     >>> control, treatment = Conversions(5_000, 500), Conversions(5_000, 620)
     >>> effect = difference(proportion(control), proportion(treatment))
-    >>> found = always_valid(effect, Plan(users=10_000))
+    >>> found = always_valid(effect, Plan(units=10_000))
     >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
     (0.0049, 0.0431, 0.0048)
 """
@@ -36,7 +36,7 @@ from flagstaff.experiments.statistics.holm import (
 )
 from flagstaff.experiments.statistics.means import (
     LEAST_CONTRIBUTORS,
-    LEAST_USERS,
+    LEAST_UNITS,
     has_enough,
     has_enough_together,
     mean,
@@ -57,8 +57,8 @@ from flagstaff.experiments.statistics.planner import (
     days_needed,
     detectable_mean_difference,
     detectable_proportion,
-    least_users_of_mean,
-    least_users_of_proportion,
+    least_units_of_mean,
+    least_units_of_proportion,
     sample_size_of_means,
     sample_size_of_proportions,
 )
@@ -102,7 +102,7 @@ __all__ = [
     "LEAST_CONTRIBUTORS",
     "LEAST_CONVERSIONS",
     "LEAST_STANDARD_ERRORS",
-    "LEAST_USERS",
+    "LEAST_UNITS",
     "MISMATCH_ALPHA",
     "Adjusted",
     "Comparison",
@@ -140,8 +140,8 @@ __all__ = [
     "has_enough_together",
     "holm",
     "judge",
-    "least_users_of_mean",
-    "least_users_of_proportion",
+    "least_units_of_mean",
+    "least_units_of_proportion",
     "lift",
     "log_bayes_factor",
     "lower_bound",

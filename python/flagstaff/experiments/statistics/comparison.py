@@ -36,7 +36,7 @@ def fixed_horizon(effect: Effect, alpha: float = 0.05) -> Comparison:
 
     Of the difference of two means this is Welch's test ("The generalization of Student's problem",
     1947), with the effect's degrees of freedom. Valid for one look only, at the planned size. It
-    says nothing without enough users (`Effect.is_enough`): the t test of skewed amounts and weights
+    says nothing without enough units (`Effect.is_enough`): the t test of skewed amounts and weights
     90/10 found an effect in 12 % of simulated experiments without one. Silence is a result of the
     one look. Waiting until there are enough would choose the look by the amounts that were seen,
     so nobody may look again. Raises ValueError.
@@ -63,7 +63,7 @@ def fixed_horizon(effect: Effect, alpha: float = 0.05) -> Comparison:
 def fixed_lower_bound(effect: Effect, alpha: float = 0.05) -> float:
     """Returns the one-sided lower bound of an effect, which is above it with `alpha`.
 
-    Welch's test as in `fixed_horizon`. `alpha` is at most 0.5. -inf without enough users. Raises
+    Welch's test as in `fixed_horizon`. `alpha` is at most 0.5. -inf without enough units. Raises
     ValueError.
 
         >>> round(fixed_lower_bound(Effect(200, 0.5, 0.2, 198.0, True)), 4)

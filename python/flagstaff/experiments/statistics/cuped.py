@@ -1,4 +1,4 @@
-"""Variance reduction with each user's value from before the experiment (CUPED)."""
+"""Variance reduction with each unit's value from before the experiment (CUPED)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Adjusted:
     #: So much of x is subtracted.
     theta: float
     #: The share of the variance that is gone, of all arms together. 0.75 is as good as four times
-    #: the users. Below 0 only by chance, in arms with different slopes.
+    #: the units. Below 0 only by chance, in arms with different slopes.
     variance_reduction: float
 
 
 def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
-    """Returns the mean of y - theta·(x - mean x) for each arm, mean x being that of all users.
+    """Returns the mean of y - theta·(x - mean x) for each arm, mean x being that of all units.
 
     x is the value before the experiment, so the treatment does not change it. theta is cov(x, y) /
     var(x) within the arms, from the sums of all arms: one theta, so that it adds no difference of
     its own (Deng, Xu, Kohavi and Walker 2013, "Improving the sensitivity of online controlled
     experiments by utilizing pre-experiment data"). The difference is that of an analysis of
     covariance. 0 if x does not vary. `is_signed` is that of `mean`. Raises ValueError without arms,
-    and with fewer than 2 users in one.
+    and with fewer than 2 units in one.
 
         >>> control = PairSums(3, y=6, yy=14, x=6, xx=14, xy=13)
         >>> found = adjust([control, PairSums(3, y=10, yy=36, x=7, xx=19, xy=26)])
@@ -49,17 +49,17 @@ def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
     of_x = sum((arm.xx for arm in centred), Fraction(0))
     products = sum((arm.xy for arm in centred), Fraction(0))
     theta = products / of_x if of_x else Fraction(0)
-    everyone = sum(arm.users for arm in centred)
-    mean_x = sum((arm.mean_x * arm.users for arm in centred), Fraction(0)) / everyone
+    everyone = sum(arm.units for arm in centred)
+    mean_x = sum((arm.mean_x * arm.units for arm in centred), Fraction(0)) / everyone
     before = [arm.error_squared(Fraction(0)) for arm in centred]
     after = [arm.error_squared(theta) for arm in centred]
     return Adjusted(
         arms=tuple(
             Estimate(
-                users=arm.users,
+                units=arm.units,
                 value=float(arm.mean_y - theta * (arm.mean_x - mean_x)),
                 standard_error=math.sqrt(error_squared),
-                degrees_of_freedom=arm.users - 1,
+                degrees_of_freedom=arm.units - 1,
                 is_enough=arm.is_enough,
             )
             for arm, error_squared in zip(centred, after, strict=True)
@@ -73,7 +73,7 @@ def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
 class _Centred:
     """The exact means of an arm, and the sums of the products of the distances from them."""
 
-    users: int
+    units: int
     mean_y: Fraction
     mean_x: Fraction
     yy: Fraction
@@ -83,10 +83,10 @@ class _Centred:
 
     @classmethod
     def of(cls, arm: PairSums, *, is_signed: bool) -> _Centred:
-        check_at_least(2, users=arm.users)
+        check_at_least(2, units=arm.units)
         y, x = arm.of_y, arm.of_x
         return cls(
-            arm.users,
+            arm.units,
             y.exact_mean,
             x.exact_mean,
             y.squares,
@@ -96,6 +96,6 @@ class _Centred:
         )
 
     def error_squared(self, theta: Fraction) -> Fraction:
-        """Returns the variance of y - theta·x, divided by the number of users."""
+        """Returns the variance of y - theta·x, divided by the number of units."""
         squares = self.yy - 2 * theta * self.xy + theta * theta * self.xx
-        return max(squares, Fraction(0)) / ((self.users - 1) * self.users)
+        return max(squares, Fraction(0)) / ((self.units - 1) * self.units)

@@ -9,7 +9,7 @@ from flagstaff.experiments.statistics.arguments import check_at_least, check_cou
 
 #: A relative lift needs a control that is at least so many standard errors above 0; of a share
 #: these are about 100 conversions. With 4 up to 7 % of simulated always-valid lifts were false
-#: (nominal 5 %, a look after every few users, no effect), with 10 up to 4 %.
+#: (nominal 5 %, a look after every few units, no effect), with 10 up to 4 %.
 LEAST_STANDARD_ERRORS = 10.0
 
 
@@ -17,7 +17,7 @@ LEAST_STANDARD_ERRORS = 10.0
 class _Normal:
     """A figure that is normally distributed, with its standard error. Raises ValueError."""
 
-    users: int
+    units: int
     value: float
     standard_error: float
     #: Of the standard error; inf where it is known from the value, as for proportions.
@@ -26,7 +26,7 @@ class _Normal:
     is_enough: bool
 
     def __post_init__(self) -> None:
-        check_count(users=self.users)
+        check_count(units=self.units)
         check_finite(value=self.value)
         check_at_least(0, standard_error=self.standard_error)
         if not self.degrees_of_freedom > 0:
@@ -42,7 +42,7 @@ class Estimate(_Normal):
 
 @dataclass(frozen=True)
 class Effect(_Normal):
-    """What the treatment changes; its users are those of both arms. Raises ValueError."""
+    """What the treatment changes; its units are those of both arms. Raises ValueError."""
 
     def __neg__(self) -> Effect:
         return replace(self, value=-self.value)
@@ -101,7 +101,7 @@ def _effect(
         inverse = sum((error / total) ** 4 / arm.degrees_of_freedom for error, arm in parts)
         freedom = 1 / inverse if inverse else math.inf
     return Effect(
-        users=control.users + treatment.users,
+        units=control.units + treatment.units,
         value=value,
         standard_error=total,
         degrees_of_freedom=freedom,

@@ -1,4 +1,4 @@
-"""Metrics with a number per user: the mean of a sum or a count, or a ratio of two of them."""
+"""Metrics with a number per unit: the mean of a sum or a count, or a ratio of two of them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
 from flagstaff.experiments.statistics.sums import PairSums, Sums
 
-#: An arm needs so many users before results of means and ratios.
-LEAST_USERS = 100
-#: And so many users who make up the sum, see `has_enough`.
+#: An arm needs so many units before results of means and ratios.
+LEAST_UNITS = 100
+#: And so many units that make up the sum, see `has_enough`.
 LEAST_CONTRIBUTORS = 50
 
 
 def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
     """Returns whether the mean of an arm is near to normal: results are silent before.
 
-    That is LEAST_USERS, and (Σy)² / Σy² of LEAST_CONTRIBUTORS (Kish's effective number, 1965):
+    That is LEAST_UNITS, and (Σy)² / Σy² of LEAST_CONTRIBUTORS (Kish's effective number, 1965):
     where y is 0 or 1 these are the conversions. The sum of a small arm with few and skewed values
     is too low more often than too high, and so is its standard error: with 5 % buyers, lognormal
     amounts and weights 90/10, 16 % of simulated experiments had a false result without this rule,
     7 % with 10 contributors, 3 % with 50. Values of both signs (`is_signed`) can have a mean of 0,
-    so they need the users only. Raises ValueError without users.
+    so they need the units only. Raises ValueError without units.
 
         >>> has_enough(Sums(1000, 60, 60)), has_enough(Sums(1000, 5, 5)), has_enough(Sums(9, 9, 9))
         (True, False, False)
     """
-    if is_signed or arm.users < LEAST_USERS:
-        return arm.users >= LEAST_USERS
+    if is_signed or arm.units < LEAST_UNITS:
+        return arm.units >= LEAST_UNITS
     total, squares = _totals(arm)
     return total > 0 and total * total >= LEAST_CONTRIBUTORS * squares
 
@@ -40,27 +40,27 @@ def has_enough_together(arms: Sequence[Sums]) -> bool:
 
     For the one look of a fixed horizon, besides `has_enough`. That one looks at the arm's own
     values, and so it is true most often where a small arm has none of the large ones by chance: its
-    mean and its standard error are then too low. With 100,000 users, 2 % buyers, lognormal amounts
+    mean and its standard error are then too low. With 100,000 units, 2 % buyers, lognormal amounts
     with sigma = 1.5 and weights 90/10, 16 % of simulated experiments without an effect had enough,
     and 26 % of these found one. How all values are spread depends little on the luck of one small
-    arm. The arms have the same shift. Raises ValueError without users.
+    arm. The arms have the same shift. Raises ValueError without units.
 
         >>> has_enough_together([Sums(900, 90, 90), Sums(500, 50, 50)])
         True
         >>> has_enough_together([Sums(900, 90, 900), Sums(500, 50, 50)])
         False
     """
-    return min(arm.users for arm in arms) * _effective_share(arms) >= LEAST_CONTRIBUTORS
+    return min(arm.units for arm in arms) * _effective_share(arms) >= LEAST_CONTRIBUTORS
 
 
 def missing_contributors(arm: PairSums, together: Sequence[Sums] = ()) -> int:
-    """Returns about how many more users with a value other than 0 the arm needs to have enough.
+    """Returns about how many more units with a value other than 0 the arm needs to have enough.
 
     0 if it has enough of them. The effective number of `has_enough` grows with the contributors: k
     effective ones of c contributors need LEAST_CONTRIBUTORS / k times as many. Amounts that are all
     the same need 50; lognormal ones with sigma = 1 about 136, with sigma = 2 about 2,700. With
     `together`, the sums of all arms, it is also enough for `has_enough_together`. Raises ValueError
-    without users.
+    without units.
 
         >>> missing_contributors(PairSums(1_000, 20, 20, 0, 0, 0, contributors=20))
         30
@@ -69,7 +69,7 @@ def missing_contributors(arm: PairSums, together: Sequence[Sums] = ()) -> int:
     """
     effective = _effective_number(arm.of_y)
     if together:
-        effective = min(effective, arm.users * _effective_share(together))
+        effective = min(effective, arm.units * _effective_share(together))
     if effective <= 0:
         return max(LEAST_CONTRIBUTORS - arm.contributors, 1)
     needed = math.ceil(max(arm.contributors, 1) * LEAST_CONTRIBUTORS / effective)
@@ -78,7 +78,7 @@ def missing_contributors(arm: PairSums, together: Sequence[Sums] = ()) -> int:
 
 def _effective_share(arms: Sequence[Sums]) -> Fraction:
     everyone = sum(arms[1:], arms[0])
-    return _effective_number(everyone) / everyone.users
+    return _effective_number(everyone) / everyone.units
 
 
 def _effective_number(arm: Sums) -> Fraction:
@@ -89,55 +89,55 @@ def _effective_number(arm: Sums) -> Fraction:
 
 def _totals(arm: Sums) -> tuple[Fraction, Fraction]:
     """Returns Σy and Σy², without a shift."""
-    total = arm.exact_mean * arm.users
+    total = arm.exact_mean * arm.units
     return total, arm.squares + arm.exact_mean * total
 
 
 def mean(arm: Sums, *, is_signed: bool = False) -> Estimate:
-    """Returns the mean of a value per user, with the standard error √(variance / users).
+    """Returns the mean of a value per unit, with the standard error √(variance / units).
 
     `fixed_horizon` of the difference of two is Welch's test. `is_signed` says that values may be
     negative, see `has_enough`. Raises ValueError with fewer than 2
-    users, because one has no variance.
+    units, because one has no variance.
 
         >>> found = mean(Sums(4, 10, 30))
         >>> found.value, round(found.standard_error, 4), found.degrees_of_freedom
         (2.5, 0.6455, 3)
     """
-    check_at_least(2, users=arm.users)
+    check_at_least(2, units=arm.units)
     return Estimate(
-        users=arm.users,
+        units=arm.units,
         value=arm.mean,
-        standard_error=math.sqrt(arm.squares / (arm.users - 1) / arm.users),
-        degrees_of_freedom=arm.users - 1,
+        standard_error=math.sqrt(arm.squares / (arm.units - 1) / arm.units),
+        degrees_of_freedom=arm.units - 1,
         is_enough=has_enough(arm, is_signed=is_signed),
     )
 
 
 def ratio(arm: PairSums) -> Estimate:
-    """Returns Σy / Σx, as clicks per page view, where a user is the unit and has several x.
+    """Returns Σy / Σx, as clicks per page view, where a unit has several x.
 
-    Standard error by the delta method: √((s_y² - 2·R·s_xy + R²·s_x²) / users) / mean x for the
+    Standard error by the delta method: √((s_y² - 2·R·s_xy + R²·s_x²) / units) / mean x for the
     ratio R (Deng, Knoblich and Lu 2018, "Applying the delta method in metric analytics", equation
-    4). Raises ValueError with fewer than 2 users, or if the sum of x is not above 0.
+    4). Raises ValueError with fewer than 2 units, or if the sum of x is not above 0.
 
         >>> found = ratio(PairSums(3, y=4, yy=6, x=8, xx=24, xy=12))
         >>> found.value, round(found.standard_error, 4)
         (0.5, 0.0)
     """
-    check_at_least(2, users=arm.users)
+    check_at_least(2, units=arm.units)
     exact_x = arm.of_x.exact_mean
     if exact_x <= 0:
         raise ValueError(f"the mean of x is {float(exact_x)}, but must be above 0")
     exact = arm.of_y.exact_mean / exact_x
     of_x = arm.of_x.squares
     squares = arm.of_y.squares - 2 * exact * arm.products + exact * exact * of_x
-    per_user = (arm.users - 1) * arm.users
-    x_error = math.sqrt(of_x / per_user)
+    per_unit = (arm.units - 1) * arm.units
+    x_error = math.sqrt(of_x / per_unit)
     return Estimate(
-        users=arm.users,
+        units=arm.units,
         value=float(exact),
-        standard_error=math.sqrt(max(squares, Fraction(0)) / per_user / (exact_x * exact_x)),
-        degrees_of_freedom=arm.users - 1,
+        standard_error=math.sqrt(max(squares, Fraction(0)) / per_unit / (exact_x * exact_x)),
+        degrees_of_freedom=arm.units - 1,
         is_enough=has_enough(arm.of_y) and float(exact_x) >= LEAST_STANDARD_ERRORS * x_error,
     )

@@ -1,4 +1,4 @@
-"""Sample-ratio mismatch: whether the numbers of users per arm contradict the weights.
+"""Sample-ratio mismatch: whether the numbers of units per arm contradict the weights.
 
 It comes before anything else: with a mismatch the arms are not comparable, and there is no verdict.
 A change of weights starts a phase; the phases are tested together.
@@ -16,7 +16,7 @@ from flagstaff.experiments.statistics.stirling import stirling_error
 
 #: A p value below is a mismatch. Small, because each experiment is tested, many times.
 MISMATCH_ALPHA = 0.001
-#: The prior of the sequential test, in users: with it the expected shares are known as if so many
+#: The prior of the sequential test, in units: with it the expected shares are known as if so many
 #: had been seen. See `log_bayes_factor`.
 CONCENTRATION = 1_000.0
 
@@ -25,27 +25,27 @@ _LEAST_ARMS = 2
 
 @dataclass(frozen=True)
 class Shares:
-    """The users of each arm in one phase, and the weights of the arms, in any unit.
+    """The units of each arm in one phase, and the weights of the arms, on any scale.
 
     An arm of weight 0 is left out. Raises ValueError.
     """
 
-    users: Sequence[int]
+    units: Sequence[int]
     weights: Sequence[float]
 
     def __post_init__(self) -> None:
-        if len(self.users) != len(self.weights):
-            raise ValueError(f"users has {len(self.users)} arms, but weights {len(self.weights)}")
-        if len(self.users) < _LEAST_ARMS:
-            raise ValueError("users has fewer than 2 arms")
-        for number, weight in zip(self.users, self.weights, strict=True):
-            check_count(users=number)
+        if len(self.units) != len(self.weights):
+            raise ValueError(f"units has {len(self.units)} arms, but weights {len(self.weights)}")
+        if len(self.units) < _LEAST_ARMS:
+            raise ValueError("units has fewer than 2 arms")
+        for number, weight in zip(self.units, self.weights, strict=True):
+            check_count(units=number)
             check_positive(weights=weight)
 
     @property
     def total(self) -> int:
-        """The users of all arms."""
-        return sum(self.users)
+        """The units of all arms."""
+        return sum(self.units)
 
     @property
     def expected(self) -> list[float]:
@@ -55,21 +55,21 @@ class Shares:
 
 
 def chi_square(phases: Sequence[Shares]) -> float:
-    """Returns the p value of Pearson's chi-square test of the numbers of users. For one look.
+    """Returns the p value of Pearson's chi-square test of the numbers of units. For one look.
 
-    Σ (users - expected)² / expected of all arms and phases, with one degree of freedom less than
-    arms in each phase with users (Pearson 1900). Raises ValueError without phases.
+    Σ (units - expected)² / expected of all arms and phases, with one degree of freedom less than
+    arms in each phase with units (Pearson 1900). Raises ValueError without phases.
 
         >>> round(chi_square([Shares([5_200, 4_800], [50, 50])]), 6)
         6.3e-05
     """
-    seen = _with_users(phases)
+    seen = _with_units(phases)
     statistic = math.fsum(
         (number - phase.total * share) ** 2 / (phase.total * share)
         for phase in seen
-        for number, share in zip(phase.users, phase.expected, strict=True)
+        for number, share in zip(phase.units, phase.expected, strict=True)
     )
-    freedom = sum(len(phase.users) - 1 for phase in seen)
+    freedom = sum(len(phase.units) - 1 for phase in seen)
     return chi_square_survival(statistic, freedom) if seen else 1.0
 
 
@@ -91,9 +91,9 @@ def log_bayes_factor(phases: Sequence[Shares], concentration: float = CONCENTRAT
 
     The alternative is a Dirichlet prior with the parameters concentration·(expected share) in each
     phase (arXiv 2011.03567, equation 4); the factors of the phases are multiplied, which keeps
-    their expectation of 1. The concentration 1,000 finds small faults with the fewest users, and
+    their expectation of 1. The concentration 1,000 finds small faults with the fewest units, and
     large ones soon enough: where the weights are halves but the share is 51 %, a p value below
-    0.001 takes 40,000 users (median), at 55 % 2,200, at 60 % 820. A uniform prior (2) takes 60,000,
+    0.001 takes 40,000 units (median), at 55 % 2,200, at 60 % 820. A uniform prior (2) takes 60,000,
     1,900 and 480, and 10,000 takes 42,000, 4,600 and 2,100. Raises ValueError.
 
         >>> log_bayes_factor([Shares([0, 0], [50, 50])])
@@ -102,11 +102,11 @@ def log_bayes_factor(phases: Sequence[Shares], concentration: float = CONCENTRAT
         True
     """
     check_positive(concentration=concentration)
-    return math.fsum(_log_factor(phase, concentration) for phase in _with_users(phases))
+    return math.fsum(_log_factor(phase, concentration) for phase in _with_units(phases))
 
 
 def _log_factor(phase: Shares, concentration: float) -> float:
-    """Returns ln of Γ(c) / Γ(c + n)·Π Γ(c·t + s) / Γ(c·t) / t^s for shares t and users s.
+    """Returns ln of Γ(c) / Γ(c + n)·Π Γ(c·t + s) / Γ(c·t) / t^s for shares t and units s.
 
     With Stirling's formula for Γ the large terms cancel, and terms of the size of a logarithm
     are left beside Σ (c·t + s)·ln((c·t + s) / ((c + n)·t)).
@@ -114,7 +114,7 @@ def _log_factor(phase: Shares, concentration: float) -> float:
     after = concentration + phase.total
     found = (math.log(after / concentration)) / 2
     found += stirling_error(concentration) - stirling_error(after)
-    for number, share in zip(phase.users, phase.expected, strict=True):
+    for number, share in zip(phase.units, phase.expected, strict=True):
         prior = concentration * share
         posterior = prior + number
         surplus = (number - phase.total * share) / (after * share)
@@ -123,7 +123,7 @@ def _log_factor(phase: Shares, concentration: float) -> float:
     return found
 
 
-def _with_users(phases: Sequence[Shares]) -> list[Shares]:
+def _with_units(phases: Sequence[Shares]) -> list[Shares]:
     if not phases:
         raise ValueError("phases is empty")
     return [phase for phase in phases if phase.total]

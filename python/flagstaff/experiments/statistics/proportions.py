@@ -1,4 +1,4 @@
-"""Conversion and retention: the share of users who did something, within a window if it has one."""
+"""Conversion and retention: the share of units that did something, within a window if any."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from flagstaff.experiments.statistics.estimates import Estimate, difference
 from flagstaff.experiments.statistics.student import t_critical_value, t_survival
 from flagstaff.experiments.statistics.sums import Conversions
 
-#: An arm needs so many conversions, and so many users without one, before results.
+#: An arm needs so many conversions, and so many units without one, before results.
 LEAST_CONVERSIONS = 10
 
 
 def proportion(arm: Conversions) -> Estimate:
-    """Returns the share p of converted users, with the standard error √(p(1 - p) / users).
+    """Returns the share p of converted units, with the standard error √(p(1 - p) / units).
 
-    Raises ValueError without users.
+    Raises ValueError without units.
 
         >>> found = proportion(Conversions(400, 80))
         >>> found.value, round(found.standard_error, 4)
         (0.2, 0.02)
     """
-    check_at_least(1, users=arm.users)
-    share = arm.converted / arm.users
-    others = arm.users - arm.converted
+    check_at_least(1, units=arm.units)
+    share = arm.converted / arm.units
+    others = arm.units - arm.converted
     return Estimate(
-        users=arm.users,
+        units=arm.units,
         value=share,
-        standard_error=math.sqrt(share * (others / arm.users) / arm.users),
+        standard_error=math.sqrt(share * (others / arm.units) / arm.units),
         degrees_of_freedom=math.inf,
         is_enough=min(arm.converted, others) >= LEAST_CONVERSIONS,
     )
@@ -43,9 +43,9 @@ def compare_proportions(
     The test has the standard error √(p(1 - p)(1/n_a + 1/n_b)) of the share p of both arms; the
     interval is the hybrid score interval of Newcombe 1998, "Interval estimation for the difference
     between independent proportions", method 10. `standard_error` is the unpooled one. Valid for one
-    look only, at the planned size. The p value is 1 if all users or none have converted. Near alpha
+    look only, at the planned size. The p value is 1 if all units or none have converted. Near alpha
     the two may disagree, because they use two standard errors: the p value decides. Reports show
-    them only if both arms have enough conversions. Raises ValueError without users in an arm.
+    them only if both arms have enough conversions. Raises ValueError without units in an arm.
 
         >>> found = compare_proportions(Conversions(1000, 100), Conversions(1000, 130))
         >>> round(found.value, 4), round(found.low, 4), round(found.high, 4)
@@ -54,7 +54,7 @@ def compare_proportions(
         0.0355
     """
     check_alpha(alpha=alpha)
-    check_at_least(1, control_users=control.users, treatment_users=treatment.users)
+    check_at_least(1, control_units=control.units, treatment_units=treatment.units)
     effect = difference(proportion(control), proportion(treatment))
     before, after = wilson_interval(control, alpha), wilson_interval(treatment, alpha)
     first, second = proportion(control).value, proportion(treatment).value
@@ -71,23 +71,23 @@ def wilson_interval(arm: Conversions, alpha: float = 0.05) -> tuple[float, float
     """Returns the score interval of one proportion, which misses it with `alpha`.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference". Raises
-    ValueError without users.
+    ValueError without units.
 
         >>> low, high = wilson_interval(Conversions(100, 10))
         >>> round(low, 4), round(high, 4)
         (0.0552, 0.1744)
     """
     check_alpha(alpha=alpha)
-    share, users = proportion(arm).value, arm.users
+    share, units = proportion(arm).value, arm.units
     z = t_critical_value(alpha / 2, math.inf)
-    square = z * z / users
+    square = z * z / units
     centre = (share + square / 2) / (1 + square)
-    width = z / (1 + square) * math.sqrt(share * (1 - share) / users + square / (4 * users))
+    width = z / (1 + square) * math.sqrt(share * (1 - share) / units + square / (4 * units))
     low = 0.0 if not arm.converted else centre - width
-    return low, 1.0 if arm.converted == users else centre + width
+    return low, 1.0 if arm.converted == units else centre + width
 
 
 def _pooled_p_value(control: Conversions, treatment: Conversions, effect: float) -> float:
-    share = (control.converted + treatment.converted) / (control.users + treatment.users)
-    error = math.sqrt(share * (1 - share) * (1 / control.users + 1 / treatment.users))
+    share = (control.converted + treatment.converted) / (control.units + treatment.units)
+    error = math.sqrt(share * (1 - share) * (1 / control.units + 1 / treatment.units))
     return min(2 * t_survival(abs(effect) / error, math.inf), 1.0) if error else 1.0

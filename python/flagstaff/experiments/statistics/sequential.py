@@ -27,28 +27,28 @@ _LARGEST_EXPONENT = 700.0
 class Plan:
     """For which size the results are narrowest. Fixed before the first look, and never changed.
 
-    A wrong guess costs width, not validity: at a tenth of the users the interval is 27 % wider than
-    with a plan for that size, at ten times the users 7 %. Raises ValueError.
+    A wrong guess costs width, not validity: at a tenth of the units the interval is 27 % wider than
+    with a plan for that size, at ten times the units 7 %. Raises ValueError.
     """
 
-    #: N*: the users of both arms together.
-    users: int
+    #: N*: the units of both arms together.
+    units: int
     #: The alpha for which the width is least. Intervals of another one are valid too.
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
-        check_at_least(1, users=self.users)
+        check_at_least(1, units=self.units)
         check_alpha(alpha=self.alpha)
 
     @property
     def rho_squared(self) -> float:
         """rho² of the two-sided sequence: (-2·ln alpha + ln(1 - 2·ln alpha)) / N*."""
-        return _rho_squared(self.users, self.alpha)
+        return _rho_squared(self.units, self.alpha)
 
     @property
     def lower_rho_squared(self) -> float:
         """rho² of the one-sided sequence: that of 2·alpha."""
-        return _rho_squared(self.users, min(2 * self.alpha, 1.0))
+        return _rho_squared(self.units, min(2 * self.alpha, 1.0))
 
 
 def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comparison:
@@ -60,7 +60,7 @@ def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comp
 
         min(1, √m·exp(-(m - 1)·z² / (2·m)))    with m = N·rho² + 1, z = value / standard error
 
-    A report shows the `running_minimum` of the p values. Without enough users the interval is from
+    A report shows the `running_minimum` of the p values. Without enough units the interval is from
     -inf to inf and p is 1. Raises ValueError.
 
         >>> effect = Effect(20_000, 0.03, 0.008, math.inf, True)
@@ -68,11 +68,11 @@ def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comp
         >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
         (0.0057, 0.0543, 0.0058)
     """
-    width = critical_value(effect.users, plan, alpha)
+    width = critical_value(effect.units, plan, alpha)
     if not effect.is_enough:
         return Comparison(effect.value, effect.standard_error, -math.inf, math.inf, 1.0)
     width *= effect.standard_error
-    size = effect.users * plan.rho_squared
+    size = effect.units * plan.rho_squared
     log_p = math.log(size + 1) / 2 - _exponent(effect, size)
     return Comparison(
         effect.value,
@@ -83,19 +83,19 @@ def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comp
     )
 
 
-def critical_value(users: int, plan: Plan, alpha: float | None = None) -> float:
+def critical_value(units: int, plan: Plan, alpha: float | None = None) -> float:
     """Returns the half width of the always-valid interval in standard errors.
 
-    `users` are those of both arms, `alpha` the plan's if it is None:
+    `units` are those of both arms, `alpha` the plan's if it is None:
 
-        √(2·m / (m - 1)·ln(√m / alpha))    with m = users·rho² + 1
+        √(2·m / (m - 1)·ln(√m / alpha))    with m = units·rho² + 1
 
-    inf without users. Raises ValueError.
+    inf without units. Raises ValueError.
 
         >>> round(critical_value(10_000, Plan(10_000)), 3)
         3.035
     """
-    size, alpha = _size(users, plan.rho_squared, plan.alpha if alpha is None else alpha)
+    size, alpha = _size(units, plan.rho_squared, plan.alpha if alpha is None else alpha)
     return _width(size, math.log(size + 1) / 2 - math.log(alpha)) if size else math.inf
 
 
@@ -105,43 +105,43 @@ def lower_bound(effect: Effect, plan: Plan, alpha: float | None = None) -> float
     It is ever above the effect with `alpha` at most. For a guardrail that must not fall pass the
     negated effect: harm is certain where the bound is above what is tolerated. Pass differences:
     lifts are skewed, and the bounds of negated ones came near `alpha` in simulations (5.0 % at 5 %,
-    weights 90/10). -inf without enough users. Raises ValueError.
+    weights 90/10). -inf without enough units. Raises ValueError.
 
         >>> effect = Effect(20_000, 0.03, 0.008, math.inf, True)
         >>> round(lower_bound(effect, Plan(20_000)), 4)
         0.0078
     """
-    critical = lower_critical_value(effect.users, plan, alpha)
+    critical = lower_critical_value(effect.units, plan, alpha)
     return effect.value - critical * effect.standard_error if effect.is_enough else -math.inf
 
 
-def lower_critical_value(users: int, plan: Plan, alpha: float | None = None) -> float:
+def lower_critical_value(units: int, plan: Plan, alpha: float | None = None) -> float:
     """Returns the distance of `lower_bound` from the effect in standard errors.
 
     The one-sided sequence of arXiv 2103.06476, with the rho of 2·alpha:
 
-        √(2·m / (m - 1)·ln(1 + √m / (2·alpha)))    with m = users·rho² + 1
+        √(2·m / (m - 1)·ln(1 + √m / (2·alpha)))    with m = units·rho² + 1
 
-    inf without users. Raises ValueError.
+    inf without units. Raises ValueError.
 
         >>> round(lower_critical_value(10_000, Plan(10_000)), 3)
         2.779
     """
-    size, alpha = _size(users, plan.lower_rho_squared, plan.alpha if alpha is None else alpha)
+    size, alpha = _size(units, plan.lower_rho_squared, plan.alpha if alpha is None else alpha)
     return _width(size, math.log1p(math.sqrt(size + 1) / (2 * alpha))) if size else math.inf
 
 
 def lower_p_value(effect: Effect, plan: Plan) -> float:
     """Returns the smallest alpha whose `lower_bound` is above 0: is the effect above 0?
 
-    1 without enough users, and for effects below 0. Raises ValueError.
+    1 without enough units, and for effects below 0. Raises ValueError.
 
         >>> round(lower_p_value(Effect(20_000, 0.03, 0.008, math.inf, True), Plan(20_000)), 4)
         0.0031
     """
     if not effect.is_enough or effect.value <= 0:
         return 1.0
-    size = effect.users * plan.lower_rho_squared
+    size = effect.units * plan.lower_rho_squared
     exponent = _exponent(effect, size)
     root = math.sqrt(size + 1) / 2
     if exponent > _LARGEST_EXPONENT:
@@ -158,16 +158,16 @@ def running_minimum(p_values: Iterable[float]) -> list[float]:
     return list(itertools.accumulate(p_values, min))
 
 
-def _rho_squared(users: int, alpha: float) -> float:
+def _rho_squared(units: int, alpha: float) -> float:
     # An alpha of 1 has no width to be made least: rho² is that of 1/2.
     log = -2 * math.log(min(alpha, _HALF))
-    return (log + math.log1p(log)) / users
+    return (log + math.log1p(log)) / units
 
 
-def _size(users: int, rho_squared: float, alpha: float) -> tuple[float, float]:
-    check_at_least(0, users=users)
+def _size(units: int, rho_squared: float, alpha: float) -> tuple[float, float]:
+    check_at_least(0, units=units)
     check_alpha(alpha=alpha)
-    return users * rho_squared, alpha
+    return units * rho_squared, alpha
 
 
 def _width(size: float, log: float) -> float:

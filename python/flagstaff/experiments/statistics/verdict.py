@@ -40,7 +40,7 @@ class Statement(Enum):
     TREATMENT_IS_WORSE = "treatment_is_worse"
     LARGER_EFFECTS_ARE_UNLIKELY = "larger_effects_are_unlikely"
     EFFECT_IS_TOO_SMALL_TO_MATTER = "effect_is_too_small_to_matter"
-    MORE_USERS_CAN_DECIDE = "more_users_can_decide"
+    MORE_UNITS_CAN_DECIDE = "more_units_can_decide"
     PLANNED_SIZE_WAS_TOO_SMALL = "planned_size_was_too_small"
     # What may not be concluded.
     NO_FIGURE_IS_VALID = "no_figure_is_valid"
@@ -75,7 +75,7 @@ class Guardrail:
 
     name: str
     #: The one-sided lower bound of how much worse it is, in the unit of the metric; -inf before
-    #: there are enough users for one.
+    #: there are enough units for one.
     harm_bound: float
     #: So much is allowed.
     tolerated: float = 0.0
@@ -100,17 +100,17 @@ class Gates:
     days: float
     least_days: float
     #: Of the smaller arm.
-    users: int
-    least_users: int
+    units: int
+    least_units: int
 
     def __post_init__(self) -> None:
         check_at_least(0, days=self.days, least_days=self.least_days)
-        check_at_least(0, users=self.users, least_users=self.least_users)
+        check_at_least(0, units=self.units, least_units=self.least_units)
 
     @property
     def are_open(self) -> bool:
-        """Whether the experiment has run long enough, with enough users."""
-        return self.days >= self.least_days and self.users >= self.least_users
+        """Whether the experiment has run long enough, with enough units."""
+        return self.days >= self.least_days and self.units >= self.least_units
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Evidence:
     #: The running minimum of `sequential_p_value`, or `chi_square` for one look.
     mismatch_p_value: float
     guardrails: Sequence[Guardrail] = ()
-    #: Valid at every look. False: a fixed horizon, and `gates.least_users` is its planned size.
+    #: Valid at every look. False: a fixed horizon, and `gates.least_units` is its planned size.
     is_always_valid: bool = True
     #: Whether the planned size is reached.
     is_complete: bool = False
@@ -147,7 +147,7 @@ class Verdict:
     failed: tuple[str, ...] = ()
     #: What the gates still need.
     missing_days: float = 0.0
-    missing_users: int = 0
+    missing_units: int = 0
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -155,7 +155,7 @@ def judge(evidence: Evidence) -> Verdict:
 
     In this order. A mismatch leaves no verdict at all. A guardrail that got worse stops: at once if
     the results are always valid, else after the gates, where the one look is. A guardrail that
-    failed leaves no verdict; one without enough users does not. Before the gates it is too early.
+    failed leaves no verdict; one without enough units does not. Before the gates it is too early.
     Then the primary metric: better or worse if it is significant after the correction; no
     difference if its interval has only effects below `smallest_effect`, or if the experiment is
     complete and has an interval; else undecided. Raises ValueError for a p value of the mismatch
@@ -188,7 +188,7 @@ def judge(evidence: Evidence) -> Verdict:
             (),
             (Statement.TREND_IS_NO_RESULT,),
             missing_days=max(gates.least_days - gates.days, 0.0),
-            missing_users=max(gates.least_users - gates.users, 0),
+            missing_units=max(gates.least_units - gates.units, 0),
         )
     outcome = _outcome(evidence)
     may, may_not = _statements(evidence, outcome)
@@ -225,9 +225,9 @@ def _statements(
         unknown = (Statement.HARM_IS_UNKNOWN,) if has_unknown else ()
         return (found,), (*may_not, *unknown, *once)
     if outcome is Outcome.UNDECIDED:
-        # After the one look, more users of the same experiment would be another look.
+        # After the one look, more units of the same experiment would be another look.
         is_over = once and evidence.is_complete
-        may = Statement.PLANNED_SIZE_WAS_TOO_SMALL if is_over else Statement.MORE_USERS_CAN_DECIDE
+        may = Statement.PLANNED_SIZE_WAS_TOO_SMALL if is_over else Statement.MORE_UNITS_CAN_DECIDE
         return (may,), (Statement.TREND_IS_NO_RESULT, *once)
     too_small = (Statement.EFFECT_IS_TOO_SMALL_TO_MATTER,) if _is_too_small(evidence) else ()
     return (Statement.LARGER_EFFECTS_ARE_UNLIKELY, *too_small), (

@@ -34,8 +34,8 @@ from flagstaff.experiments.statistics import (
     fixed_horizon,
     fixed_lower_bound,
     has_enough_together,
-    least_users_of_mean,
-    least_users_of_proportion,
+    least_units_of_mean,
+    least_units_of_proportion,
     lift,
     mean,
     missing_contributors,
@@ -63,15 +63,15 @@ def test_comparison_of_proportions_is_that_of_newcombe_and_the_pooled_z_test(
 ) -> None:
     low, high = confint_proportions_2indep(
         treatment.converted,
-        treatment.users,
+        treatment.units,
         control.converted,
-        control.users,
+        control.units,
         method="newcomb",
         compare="diff",
         alpha=alpha,
     )
     counts = [treatment.converted, control.converted]
-    _, p_value = proportions_ztest(counts, [treatment.users, control.users])
+    _, p_value = proportions_ztest(counts, [treatment.units, control.units])
     found = compare_proportions(control, treatment, alpha)
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9, abs=1e-14)
     assert found.p_value == pytest.approx(p_value, rel=1e-9)
@@ -86,14 +86,14 @@ def test_proportions_without_or_with_all_conversions_say_nothing(converted: int)
     assert not proportion(arm).is_enough
 
 
-def test_proportion_of_one_user_has_an_interval() -> None:
+def test_proportion_of_one_unit_has_an_interval() -> None:
     found = compare_proportions(Conversions(1, 0), Conversions(1, 1))
     assert -1 <= found.low <= found.value == 1 == found.high
 
 
 def test_proportion_needs_ten_conversions_and_ten_others() -> None:
     sizes = [(9, 100), (10, 100), (90, 100), (91, 100)]
-    found = [proportion(Conversions(users, converted)).is_enough for converted, users in sizes]
+    found = [proportion(Conversions(units, converted)).is_enough for converted, units in sizes]
     assert found == [False, True, True, False]
 
 
@@ -151,7 +151,7 @@ def test_lift_needs_a_control_well_above_zero() -> None:
     assert found.standard_error == pytest.approx(math.sqrt(2) / 100)
 
 
-def test_ratio_has_the_standard_error_of_the_delta_method_of_users() -> None:
+def test_ratio_has_the_standard_error_of_the_delta_method_of_units() -> None:
     source = random.Random(5)
     views = [float(source.randint(1, 30)) for _ in range(400)]
     clicks = [source.gauss(0.3, 0.1) * one for one in views]
@@ -197,7 +197,7 @@ def test_mean_of_few_buyers_is_silent_unless_values_are_signed() -> None:
     assert mean(Sums(1_000, -5, 1_000), is_signed=True).is_enough
 
 
-def test_one_look_without_enough_users_says_nothing() -> None:
+def test_one_look_without_enough_units_says_nothing() -> None:
     effect = Effect(1_000, 0.5, 0.1, 998.0, False)
     assert fixed_horizon(effect) == Comparison(0.5, 0.1, -math.inf, math.inf, 1.0)
     assert fixed_lower_bound(effect) == -math.inf
@@ -219,7 +219,7 @@ def test_missing_contributors_are_enough_if_they_are_like_the_others(amounts: li
 
 
 def test_one_look_needs_what_the_spread_of_both_arms_needs() -> None:
-    # By chance, no user of the small arm has a large amount.
+    # By chance, no unit of the small arm has a large amount.
     many = pair_sums_of([*[1.0] * 500, *[30.0] * 40, *[0.0] * 9_000], [0.0] * 9_540)
     few = replace(pair_sums_of([1.0] * 60 + [0.0] * 1_000, [0.0] * 1_060), contributors=60)
     together = [many.of_y, few.of_y]
@@ -278,36 +278,36 @@ def test_sample_size_of_means_equals_that_of_statsmodels(
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)
-@pytest.mark.parametrize(("control", "users"), [(0.1, 3841), (0.01, 1_000), (0.5, 10**9)])
-def test_detectable_proportion_needs_the_given_users(
-    control: float, users: int, design: Design
+@pytest.mark.parametrize(("control", "units"), [(0.1, 3841), (0.01, 1_000), (0.5, 10**9)])
+def test_detectable_proportion_needs_the_given_units(
+    control: float, units: int, design: Design
 ) -> None:
-    found = detectable_proportion(control, users, design)
+    found = detectable_proportion(control, units, design)
     assert found is not None
-    assert sample_size_of_proportions(control, found * (1 + 1e-9), design).control <= users
+    assert sample_size_of_proportions(control, found * (1 + 1e-9), design).control <= units
     below = control + (found - control) * (1 - 1e-6)
-    assert sample_size_of_proportions(control, below, design).control > users
+    assert sample_size_of_proportions(control, below, design).control > units
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)
-def test_detectable_mean_difference_needs_the_given_users(design: Design) -> None:
+def test_detectable_mean_difference_needs_the_given_units(design: Design) -> None:
     found = detectable_mean_difference(3.0, 500, design)
     assert sample_size_of_means(3.0, found * (1 + 1e-9), design).control == 500
     assert sample_size_of_means(3.0, found * 0.999, design).control > 500
 
 
-def test_too_few_users_detect_no_proportion() -> None:
+def test_too_few_units_detect_no_proportion() -> None:
     assert detectable_proportion(0.95, 20) is None
     assert detectable_proportion(0.5, 1) is None
 
 
 def test_size_and_days_are_rounded_up() -> None:
     assert sample_size_of_proportions(0.1, 0.12) == SampleSize(3841, 3841)
-    assert [days_needed(users, 10) for users in (0, 1, 100, 101)] == [0, 1, 10, 11]
+    assert [days_needed(units, 10) for units in (0, 1, 100, 101)] == [0, 1, 10, 11]
 
 
-def test_least_users_have_enough_values_on_average() -> None:
-    assert least_users_of_proportion(0.99) == least_users_of_proportion(0.01) == 1_000
-    # A hundredth of the users has 1, so 5,000 have 50 of them.
-    assert least_users_of_mean(0.01, math.sqrt(0.01 * 0.99)) == 5_000
-    assert least_users_of_mean(5.0, 1.0) == 100
+def test_least_units_have_enough_values_on_average() -> None:
+    assert least_units_of_proportion(0.99) == least_units_of_proportion(0.01) == 1_000
+    # A hundredth of the units has 1, so 5,000 have 50 of them.
+    assert least_units_of_mean(0.01, math.sqrt(0.01 * 0.99)) == 5_000
+    assert least_units_of_mean(5.0, 1.0) == 100

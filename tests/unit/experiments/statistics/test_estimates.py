@@ -1,4 +1,4 @@
-"""Sums of users, variance reduction and phases, against statsmodels and the users themselves."""
+"""Sums of units, variance reduction and phases, against statsmodels and the units themselves."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from flagstaff.experiments.statistics import (
 )
 from tests.support.experiment_sums import pair_sums_of, sums_of
 
-Users = tuple[list[float], list[float]]
+Units = tuple[list[float], list[float]]
 
 
-def arm(users: int, seed: int, effect: float = 0.0, slope: float = 0.8) -> Users:
-    """Returns y and x of the users of an arm."""
+def arm(units: int, seed: int, effect: float = 0.0, slope: float = 0.8) -> Units:
+    """Returns y and x of the units of an arm."""
     source = random.Random(seed)
-    x = [source.gauss(20, 4) for _ in range(users)]
+    x = [source.gauss(20, 4) for _ in range(units)]
     return [slope * one + effect + source.gauss(0, 2) for one in x], x
 
 
 CONTROL, TREATMENT = arm(400, 1), arm(150, 2, 0.7)
 
 
-def test_mean_variance_and_covariance_are_those_of_the_users() -> None:
+def test_mean_variance_and_covariance_are_those_of_the_units() -> None:
     y, x = arm(500, 1)
     found = pair_sums_of(y, x)
     assert (found.of_y, found.of_x) == (sums_of(y), sums_of(x))
@@ -91,14 +91,14 @@ def test_variance_of_huge_whole_sums_is_exact_and_that_of_equal_values_0() -> No
 @pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
 def test_sums_that_no_values_have_are_refused_at_any_scale(scale: float) -> None:
     Sums(4, 2 * scale, scale**2 * 1.0000001)
-    with pytest.raises(ValueError, match="must be at least y² / users"):
+    with pytest.raises(ValueError, match="must be at least y² / units"):
         Sums(4, 2 * scale, scale**2 * 0.99)
 
 
 # Variance reduction.
 
 
-def theta_by_hand(*arms: Users) -> float:
+def theta_by_hand(*arms: Units) -> float:
     products = squares = 0.0
     for y, x in arms:
         mean_y, mean_x = statistics.fmean(y), statistics.fmean(x)
@@ -116,13 +116,13 @@ def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
     assert difference(*found.arms).value == pytest.approx(fitted.params[1], rel=1e-9)
 
 
-def test_adjusted_interval_is_that_of_the_adjusted_users() -> None:
+def test_adjusted_interval_is_that_of_the_adjusted_units() -> None:
     theta = theta_by_hand(CONTROL, TREATMENT)
-    users = [
+    units = [
         [one - theta * other for one, other in zip(y, x, strict=True)]
         for y, x in (TREATMENT, CONTROL)
     ]
-    theirs = CompareMeans(*map(DescrStatsW, users))
+    theirs = CompareMeans(*map(DescrStatsW, units))
     low, high = theirs.tconfint_diff(usevar="unequal")
     sums = [pair_sums_of(*one, y_shift=15, x_shift=20) for one in (CONTROL, TREATMENT)]
     found = fixed_horizon(difference(*adjust(sums).arms))
@@ -137,8 +137,8 @@ def test_variance_reduction_is_that_of_the_standard_errors() -> None:
     assert found.variance_reduction == pytest.approx(expected, rel=1e-9)
     # The correlation in the population: 0.64·16 / (0.64·16 + 4).
     assert found.variance_reduction == pytest.approx(0.72, abs=0.05)
-    # All users together keep their plain mean.
-    total = sum(one.value * one.users for one in found.arms)
+    # All units together keep their plain mean.
+    total = sum(one.value * one.units for one in found.arms)
     assert total == pytest.approx(sum(one.y for one in arms), rel=1e-12)
     assert lift(*found.arms) is not None
 
@@ -174,7 +174,7 @@ def test_combined_effect_equals_a_weighted_regression() -> None:
         name: tuple([source.gauss(base + arm, 1 + arm) for _ in range(size)] for arm, size in arms)
         for name, base, arms in [("a", 5, [(0, 400), (1, 20)]), ("b", 9, [(0, 90), (1, 110)])]
     }
-    # Each user has the weight of the phase, divided by the users of the arm in it.
+    # Each unit has the weight of the phase, divided by the units of the arm in it.
     values, treated, weights = [], [], []
     everyone = sum(len(arm) for arms in phases.values() for arm in arms)
     for arms in phases.values():
@@ -210,13 +210,13 @@ def test_result_is_silent_until_each_stratum_has_enough() -> None:
 
 
 @pytest.mark.parametrize("arm", ["control", "treatment"])
-def test_stratum_without_users_in_an_arm_is_refused_by_name(arm: str) -> None:
+def test_stratum_without_units_in_an_arm_is_refused_by_name(arm: str) -> None:
     none, some = Conversions(0, 0), Conversions(50, 20)
     pair = (none, some) if arm == "control" else (some, none)
-    with pytest.raises(ValueError, match=f"^phase 2, {arm}: users is 0"):
+    with pytest.raises(ValueError, match=f"^phase 2, {arm}: units is 0"):
         estimate_strata({"phase 1": (some, some), "phase 2": pair}, proportion)
     full = Estimate(50, 0.4, 0.1, math.inf, True)
-    empty = replace(full, users=0)
+    empty = replace(full, units=0)
     estimates = (empty, full) if arm == "control" else (full, empty)
-    with pytest.raises(ValueError, match=f"^phase 2: {arm} has no users"):
+    with pytest.raises(ValueError, match=f"^phase 2: {arm} has no units"):
         combine({"phase 1": (full, full), "phase 2": estimates})

@@ -48,18 +48,18 @@ EFFECTS = [
 def mixture(effect: Effect, rho_squared: float, *, one_sided: bool = False) -> float:
     """Integrates the likelihood ratio over a normal prior of the effect, or over its upper half.
 
-    In units of the standard deviation of one user the mean of N users is normal with variance 1/N,
+    In units of the standard deviation of one unit the mean of N units is normal with variance 1/N,
     and the prior has the variance rho².
     """
-    users, root = effect.users, math.sqrt(effect.users)
+    units, root = effect.units, math.sqrt(effect.units)
     observed = effect.value / (effect.standard_error * root)
     rho = math.sqrt(rho_squared)
     # Where the product of likelihood and prior has its mass.
-    variance = 1 / (users + 1 / rho_squared)
-    centre, width = variance * users * observed, 12 * math.sqrt(variance)
+    variance = 1 / (units + 1 / rho_squared)
+    centre, width = variance * units * observed, 12 * math.sqrt(variance)
 
     def weighted(true: float) -> float:
-        ratio = math.exp(users * (true * observed - true * true / 2))
+        ratio = math.exp(units * (true * observed - true * true / 2))
         return ratio * float(stats.norm.pdf(true, scale=rho))
 
     low = max(centre - width, 0.0) if one_sided else centre - width
@@ -79,14 +79,14 @@ def test_p_value_is_that_of_the_integrated_likelihood_ratio(effect: Effect, plan
 def test_interval_and_lower_bound_have_the_widths_of_the_article(
     effect: Effect, plan: Plan
 ) -> None:
-    users, alpha, value = effect.users, plan.alpha, effect.value
+    units, alpha, value = effect.units, plan.alpha, effect.value
 
     def width(level: float, log_of: Callable[[float], float]) -> float:
         log = -2 * math.log(level)
-        rho = math.sqrt((log + math.log(log + 1)) / plan.users)
-        inner = (users * rho**2 + 1) / (users * rho) ** 2
-        root = math.sqrt(users * rho**2 + 1)
-        return effect.standard_error * math.sqrt(users * 2 * inner * log_of(root))
+        rho = math.sqrt((log + math.log(log + 1)) / plan.units)
+        inner = (units * rho**2 + 1) / (units * rho) ** 2
+        root = math.sqrt(units * rho**2 + 1)
+        return effect.standard_error * math.sqrt(units * 2 * inner * log_of(root))
 
     both_sides = width(alpha, lambda root: math.log(root / alpha))
     found = always_valid(effect, plan)
@@ -110,7 +110,7 @@ def test_lower_p_value_is_not_below_the_integrated_likelihood_ratio(
 
 @pytest.mark.parametrize("effect", EFFECTS[:3], ids=str)
 def test_lower_p_value_is_the_alpha_whose_bound_is_zero(effect: Effect) -> None:
-    plan, positive = Plan(effect.users), replace(effect, value=abs(effect.value))
+    plan, positive = Plan(effect.units), replace(effect, value=abs(effect.value))
     p_value = lower_p_value(positive, plan)
     assert p_value < 1
     bound = lower_bound(positive, plan, alpha=p_value)
@@ -118,8 +118,8 @@ def test_lower_p_value_is_the_alpha_whose_bound_is_zero(effect: Effect) -> None:
 
 
 def test_plan_is_narrowest_near_its_size() -> None:
-    def width_at(users: float) -> float:
-        return critical_value(10_000, Plan(round(users)))
+    def width_at(units: float) -> float:
+        return critical_value(10_000, Plan(round(units)))
 
     found = optimize.minimize_scalar(width_at, bounds=(1_000, 100_000), method="bounded")
     # The article's rho is an approximation of the optimum.
@@ -145,21 +145,21 @@ def test_proportions_are_silent_before_ten_conversions_and_ten_others(
 def test_silent_effect_has_no_p_value() -> None:
     assert lower_p_value(Effect(100, 5.0, 0.1, 98.0, False), Plan(100)) == 1
     assert lower_p_value(Effect(100, -5.0, 0.1, 98.0, True), Plan(100)) == 1
-    # No users have an endless interval.
+    # No units have an endless interval.
     assert critical_value(0, Plan(100)) == lower_critical_value(0, Plan(100)) == math.inf
     assert always_valid(Effect(0, 0.0, 0.0, math.inf, False), Plan(100)).high == math.inf
-    # All users of an arm have one value.
+    # All units of an arm have one value.
     effect = difference(mean(Sums(500, 500, 500)), mean(Sums(500, 1000, 2000)))
     assert always_valid(effect, Plan(1000)).p_value == 1
 
 
-def test_means_and_ratios_speak_from_a_hundred_users_on() -> None:
-    for users, speaks in [(99, False), (100, True)]:
-        arm = mean(Sums(users, users, 1.5 * users))
+def test_means_and_ratios_speak_from_a_hundred_units_on() -> None:
+    for units, speaks in [(99, False), (100, True)]:
+        arm = mean(Sums(units, units, 1.5 * units))
         assert (always_valid(difference(arm, arm), Plan(200)).high < math.inf) == speaks
-        arm = ratio(PairSums(users, users, 1.5 * users, users, 1.5 * users, users))
+        arm = ratio(PairSums(units, units, 1.5 * units, units, 1.5 * units, units))
         assert (always_valid(difference(arm, arm), Plan(200)).high < math.inf) == speaks
-    # 1 of 200 users has all the views, so the denominator is uncertain.
+    # 1 of 200 units has all the views, so the denominator is uncertain.
     assert not ratio(PairSums(200, 10, 100, 50, 2500, 500)).is_enough
 
 
@@ -226,22 +226,22 @@ COUNTS = [
 ]
 
 
-@pytest.mark.parametrize(("users", "weights"), COUNTS)
-def test_chi_square_equals_that_of_scipy(users: list[int], weights: list[float]) -> None:
-    expected = [sum(users) * weight / sum(weights) for weight in weights]
-    _, p_value = stats.chisquare(users, expected)
-    assert chi_square([Shares(users, weights)]) == pytest.approx(p_value, rel=1e-6)
+@pytest.mark.parametrize(("units", "weights"), COUNTS)
+def test_chi_square_equals_that_of_scipy(units: list[int], weights: list[float]) -> None:
+    expected = [sum(units) * weight / sum(weights) for weight in weights]
+    _, p_value = stats.chisquare(units, expected)
+    assert chi_square([Shares(units, weights)]) == pytest.approx(p_value, rel=1e-6)
 
 
 def test_chi_square_of_two_phases_adds_statistics_and_degrees() -> None:
     phases = [([9_870, 130], [9900, 100]), ([510, 480, 10], [495, 495, 10])]
-    statistic = sum(float(stats.chisquare(users, expected)[0]) for users, expected in phases)
-    found = chi_square([Shares(users, expected) for users, expected in phases])
+    statistic = sum(float(stats.chisquare(units, expected)[0]) for units, expected in phases)
+    found = chi_square([Shares(units, expected) for units, expected in phases])
     assert found == pytest.approx(float(stats.chi2.sf(statistic, 3)), rel=1e-9)
 
 
 def predictive_factor(arms: Sequence[int], weights: Sequence[int], concentration: int) -> Fraction:
-    """Multiplies, user by user, how probable each arm was by the prior and by the weights."""
+    """Multiplies, unit by unit, how probable each arm was by the prior and by the weights."""
     seen, found = [0] * len(weights), Fraction(1)
     for position, arm in enumerate(arms):
         share = Fraction(weights[arm], sum(weights))
@@ -253,7 +253,7 @@ def predictive_factor(arms: Sequence[int], weights: Sequence[int], concentration
 
 @pytest.mark.parametrize("weights", [[1, 1], [99, 1], [2, 1, 1]])
 @pytest.mark.parametrize("concentration", [2, 1000])
-def test_bayes_factor_is_the_product_over_the_users(weights: list[int], concentration: int) -> None:
+def test_bayes_factor_is_the_product_over_the_units(weights: list[int], concentration: int) -> None:
     source = random.Random(1)
     for length in [0, 1, 5, 200]:
         arms = [source.randrange(len(weights)) for _ in range(length)]
@@ -271,27 +271,27 @@ def test_bayes_factors_of_phases_are_multiplied() -> None:
     first, second = Shares([600, 500], [1, 1]), Shares([90, 20], [9, 1])
     found = log_bayes_factor([first, second])
     assert found == pytest.approx(log_bayes_factor([first]) + log_bayes_factor([second]))
-    # A phase without users says nothing.
+    # A phase without units says nothing.
     empty, full = Shares([0, 0], [1, 1]), Shares([60, 40], [1, 1])
     assert chi_square([empty]) == sequential_p_value([empty]) == 1
     assert chi_square([empty, full]) == chi_square([full])
 
 
-def test_bayes_factor_of_many_users_keeps_its_digits() -> None:
+def test_bayes_factor_of_many_units_keeps_its_digits() -> None:
     # The gamma functions are near 10^10, their difference is 7.
-    users = [5 * 10**8 + 100_000, 5 * 10**8 - 100_000]
+    units = [5 * 10**8 + 100_000, 5 * 10**8 - 100_000]
     a = CONCENTRATION / 2
-    exact = stats.betabinom.logpmf(users[0], sum(users), a, a)
-    exact -= stats.binom.logpmf(users[0], sum(users), 0.5)
-    assert log_bayes_factor([Shares(users, [1, 1])]) == pytest.approx(float(exact), abs=1e-4)
+    exact = stats.betabinom.logpmf(units[0], sum(units), a, a)
+    exact -= stats.binom.logpmf(units[0], sum(units), 0.5)
+    assert log_bayes_factor([Shares(units, [1, 1])]) == pytest.approx(float(exact), abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("users", "is_found"),
+    ("units", "is_found"),
     [([20_500, 19_500], True), ([10_000, 10_000], False), ([10_150, 10_000], False)],
 )
-def test_p_value_finds_a_wrong_share(users: list[int], is_found: bool) -> None:
-    p_value = sequential_p_value([Shares(users, [1, 1])])
+def test_p_value_finds_a_wrong_share(units: list[int], is_found: bool) -> None:
+    p_value = sequential_p_value([Shares(units, [1, 1])])
     assert (p_value < MISMATCH_ALPHA) == is_found
     # Looking at any time has a price.
-    assert p_value >= chi_square([Shares(users, [1, 1])])
+    assert p_value >= chi_square([Shares(units, [1, 1])])

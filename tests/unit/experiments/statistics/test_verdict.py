@@ -57,7 +57,7 @@ def test_closed_gates_leave_no_verdict_even_for_a_winner(gates: Gates) -> None:
     assert found.may_conclude == ()
     assert found.may_not_conclude == (Statement.TREND_IS_NO_RESULT,)
     assert found.missing_days == max(7 - gates.days, 0)
-    assert found.missing_users == max(500 - gates.users, 0)
+    assert found.missing_units == max(500 - gates.units, 0)
 
 
 def test_gates_open_when_both_are_reached() -> None:
@@ -134,15 +134,15 @@ def test_corrected_p_value_decides_where_there_is_one_and_else_the_alpha() -> No
     assert outcome_of(primary=Primary("sales", BETTER, alpha=0.009)) is Outcome.UNDECIDED
 
 
-def test_incomplete_experiment_or_one_without_enough_users_is_undecided() -> None:
+def test_incomplete_experiment_or_one_without_enough_units_is_undecided() -> None:
     found = judge(evidence())
     assert found.outcome is Outcome.UNDECIDED
-    assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
+    assert found.may_conclude == (Statement.MORE_UNITS_CAN_DECIDE,)
     assert found.may_not_conclude == (Statement.TREND_IS_NO_RESULT,)
     assert judge(evidence(SILENT)).largest_possible == math.inf
     found = judge(evidence(SILENT, is_complete=True))
     assert found.outcome is Outcome.UNDECIDED
-    assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
+    assert found.may_conclude == (Statement.MORE_UNITS_CAN_DECIDE,)
 
 
 def test_complete_experiment_without_a_difference_says_what_is_still_possible() -> None:
@@ -172,7 +172,7 @@ def test_one_look_without_an_interval_asks_for_another_experiment() -> None:
     found = judge(evidence(SILENT, is_always_valid=False, is_complete=True))
     assert found.may_conclude == (Statement.PLANNED_SIZE_WAS_TOO_SMALL,)
     always = judge(evidence(SILENT, is_complete=True))
-    assert always.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
+    assert always.may_conclude == (Statement.MORE_UNITS_CAN_DECIDE,)
 
 
 def test_keys_of_outcomes_and_statements_are_their_names() -> None:

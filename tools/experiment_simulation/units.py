@@ -1,4 +1,4 @@
-"""The simulated users, as what those between two looks add to the sums of each arm."""
+"""The simulated units, as what those between two looks add to the sums of each arm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ArmSums", "Floats", "Kind", "Scenario", "draw", "looks_of"]
 Floats = npt.NDArray[np.float64]
 Kind = Literal["conversion", "lift", "revenue", "ratio", "phases"]
 
-# Ratio: users view 1 + Poisson(4) pages, and each has a click rate around 0.2.
+# Ratio: units view 1 + Poisson(4) pages, and each has a click rate around 0.2.
 _VIEWS = 4.0
 _RATES = (0.05, 0.35)
 # Phases: in the second half everybody converts more, and the arms become equal.
@@ -22,15 +22,15 @@ _TREATED_FIRST, _BETTER_LATER = 0.1, 1.5
 
 @dataclass(frozen=True)
 class Scenario:
-    """Experiments of one kind, with a look after every so many users."""
+    """Experiments of one kind, with a look after every so many units."""
 
     name: str
     kind: Kind
     runs: int
-    #: The users at the last look, in both arms.
-    users: int
+    #: The units at the last look, in both arms.
+    units: int
     every: int
-    #: N*, the users of both arms that are planned.
+    #: N*, the units of both arms that are planned.
     planned: int
     base: float = 0.1
     #: How much larger the metric is in the treatment: 0.2 is a fifth.
@@ -39,7 +39,7 @@ class Scenario:
     treated: float = 0.5
     #: The effect for which `planned` is the size; 0 without one.
     planned_effect: float = 0.0
-    #: Of revenue: the share of users who buy, and the spread of their log-normal amounts.
+    #: Of revenue: the share of units that buy, and the spread of their log-normal amounts.
     buyers: float = 0.05
     sigma: float = 1.0
 
@@ -52,7 +52,7 @@ class Scenario:
 class ArmSums(NamedTuple):
     """What an arm adds until each look: one row per experiment, one column per look."""
 
-    users: Floats
+    units: Floats
     y: Floats
     yy: Floats
     x: Floats
@@ -61,14 +61,14 @@ class ArmSums(NamedTuple):
 
 
 def looks_of(scenario: Scenario) -> npt.NDArray[np.int64]:
-    """Returns the users of both arms at each look."""
-    return np.arange(scenario.every, scenario.users + 1, scenario.every)
+    """Returns the units of both arms at each look."""
+    return np.arange(scenario.every, scenario.units + 1, scenario.every)
 
 
 def draw(source: np.random.Generator, scenario: Scenario, runs: int) -> tuple[ArmSums, ArmSums]:
     """Returns control and treatment of so many experiments."""
     if scenario.kind in {"revenue", "ratio"}:
-        return _draw_users(source, scenario, runs)
+        return _draw_units(source, scenario, runs)
     looks = len(looks_of(scenario))
     share = np.full(looks, scenario.treated)
     base = np.full(looks, scenario.base)
@@ -83,16 +83,16 @@ def draw(source: np.random.Generator, scenario: Scenario, runs: int) -> tuple[Ar
 
 
 def _of_conversions(
-    users: npt.NDArray[np.int64], chance: Floats, source: np.random.Generator
+    units: npt.NDArray[np.int64], chance: Floats, source: np.random.Generator
 ) -> ArmSums:
-    n, y = users.astype(np.float64), source.binomial(users, chance).astype(np.float64)
+    n, y = units.astype(np.float64), source.binomial(units, chance).astype(np.float64)
     return ArmSums(n, y, y, n, n, y)
 
 
-def _draw_users(
+def _draw_units(
     source: np.random.Generator, scenario: Scenario, runs: int
 ) -> tuple[ArmSums, ArmSums]:
-    """Returns the sums of users who are drawn one by one."""
+    """Returns the sums of units that are drawn one by one."""
     shape = (runs, len(looks_of(scenario)), scenario.every)
     treated = source.random(shape, dtype=np.float32) < scenario.treated
     x = np.ones(shape)
@@ -103,10 +103,10 @@ def _draw_users(
         y = source.lognormal(0, scenario.sigma, shape)
         y[source.random(shape, dtype=np.float32) >= scenario.buyers] = 0
     y[treated] *= 1 + scenario.effect
-    return _of_users(~treated, y, x), _of_users(treated, y, x)
+    return _of_units(~treated, y, x), _of_units(treated, y, x)
 
 
-def _of_users(chosen: npt.NDArray[np.bool_], y: Floats, x: Floats) -> ArmSums:
+def _of_units(chosen: npt.NDArray[np.bool_], y: Floats, x: Floats) -> ArmSums:
     y, x = chosen * y, chosen * x
     products = [y, y * y, x, x * x, x * y]
     sums = [one.sum(axis=2) for one in products]
