@@ -58,7 +58,7 @@ def _problems_of(pairs: list[tuple[str, object]]) -> Iterator[str]:
     for name, value in pairs:
         texts = {"name": name}
         if name in seen:
-            yield _("“%(name)s” is there twice; remove one.") % texts
+            yield _("“%(name)s” is given twice; remove one.") % texts
         elif name in BUILT_IN:
             text = _(
                 "“%(name)s” is built in: the user decides it. Type another user, or use another "

@@ -192,7 +192,7 @@ def test_unknown_user_is_error_with_guess_and_a_primary_key_evaluated_with_a_not
     [
         ("country", "Expected name=value, such as country=DE, not “country”."),
         ("=DE", "Expected name=value, such as country=DE, not “=DE”."),
-        ("a=1\na=2", "“a” is there twice; remove one."),
+        ("a=1\na=2", "“a” is given twice; remove one."),
         ("is_staff=true", f"“is_staff” {BUILT_IN}"),
         ("groups=beta", f"“groups” {BUILT_IN}"),
         ('{"country": }', "The JSON has an error at line 1, column 13."),
