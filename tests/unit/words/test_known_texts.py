@@ -76,8 +76,6 @@ def test_number_has_the_separators_of_the_language_but_other_texts_are_unchanged
         assert "1.5" in refusal_text("a flag 1.5 already exists; change it, or use another key")
 
 
-
-
 @pytest.mark.parametrize(
     ("message", "text", "expected"),
     [
