@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from flagstaff._lazy_names import lazy_names
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from flagstaff._attribution.writes import acting_as
     from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
     from flagstaff._engine.direct import read_own_writes
@@ -35,6 +37,24 @@ __all__ = [
     "usage",
     "wait_for_workers",
 ]
+
+
+def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Returns the `__getattr__` of a package whose names are imported on first use.
+
+    For the packages of flagstaff only. `modules` has the module of each name. Raises AttributeError
+    for other names, as Python does.
+    """
+
+    def __getattr__(name: str) -> Any:  # noqa: N807 (Python calls it by this name)
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(modules[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return __getattr__
+
 
 # Imported on first use: the pytest plugin is in this package, and must not import Django or the
 # extension before the project's settings are known.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Model
 
-from flagstaff._lazy_names import lazy_names
+from flagstaff import lazy_names
 from flagstaff._tables.model_fields import rules_field
 from flagstaff.admin.lazy import register
 from flagstaff.conf import conf

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flagstaff._lazy_names import lazy_names
+from flagstaff import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff.cleanup.stale import stale_flags
