@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flagstaff._tables.model_fields import bucket_field
-
 #: The name of the field.
 BUCKET_BY = "bucket_by"
 #: The units that are not the name of an attribute.
@@ -13,14 +9,6 @@ USER, VISITOR = "user", "visitor"
 
 # The characters of an attribute's name in a label or a sentence.
 _MAX_SHOWN = 24
-
-
-def bucket_unit(flag: Any) -> str:
-    """Returns the unit of a flag. NULL, and a model without the field, mean the user."""
-    if bucket_field(type(flag)) is None:
-        return USER
-    unit: str | None = getattr(flag, BUCKET_BY)
-    return USER if unit is None else unit
 
 
 def short_unit(unit: str) -> str:

@@ -6,23 +6,9 @@ from typing import Any, TypeAlias, cast
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import (
-    CharField,
-    DateField,
-    DateTimeField,
-    Field,
-    JSONField,
-    ManyToManyField,
-    Model,
-    TextField,
-)
-
-from flagstaff.validators import validate_tags
+from django.db.models import Field, ManyToManyField, Model
 
 AnyField: TypeAlias = "Field[Any, Any]"
-
-#: The names of the fields about the ownership of a flag.
-OWNER, TAGS, REVIEW_ON = "owner", "tags", "review_on"
 
 
 def find_field(model: type[Model], name: str) -> AnyField | None:
@@ -31,50 +17,6 @@ def find_field(model: type[Model], name: str) -> AnyField | None:
         return cast("AnyField", model._meta.get_field(name))
     except FieldDoesNotExist:
         return None
-
-
-def rules_field(model: type[Model]) -> AnyField | None:
-    """Returns the field of a flag model's rules, or None.
-
-    Another field or relation of this name belongs to the project, whose flags then have no rules.
-    """
-    return _own_field(model, "rules", JSONField)
-
-
-def bucket_field(model: type[Model]) -> AnyField | None:
-    """Returns the field of a flag model's bucketing unit, or None.
-
-    Another field or relation of this name belongs to the project, whose flags are then bucketed by
-    user.
-    """
-    return _own_field(model, "bucket_by", CharField, TextField)
-
-
-def ownership_fields(model: type[Model]) -> dict[str, AnyField]:
-    """Returns those of a flag model's fields `owner`, `tags` and `review_on` that it has, by name.
-
-    Another field or relation of such a name belongs to the project. A JSON field "tags" is
-    flagstaff's if it has the validator of tags.
-    """
-    owner, tags, review_on = (
-        _own_field(model, OWNER, CharField, TextField),
-        _own_field(model, TAGS, JSONField),
-        _own_field(model, REVIEW_ON, DateField),
-    )
-    found = {
-        OWNER: owner,
-        TAGS: tags if tags is not None and validate_tags in tags.validators else None,
-        # In Django, the field of a time is a kind of the field of a date.
-        REVIEW_ON: None if isinstance(review_on, DateTimeField) else review_on,
-    }
-    return {name: field for name, field in found.items() if field is not None}
-
-
-def _own_field(model: type[Model], name: str, *types: type[AnyField]) -> AnyField | None:
-    """Returns the field of this name, if it has one of the types and is in the model's table."""
-    field = find_field(model, name)
-    is_own = isinstance(field, types) and field.model._meta.db_table == model._meta.db_table
-    return field if is_own else None
 
 
 def segment_model() -> type[Model]:

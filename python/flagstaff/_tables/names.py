@@ -12,15 +12,10 @@ from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_model import RULES, FlagModel
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
-from flagstaff._tables.model_fields import (
-    AnyField,
-    bucket_field,
-    find_field,
-    rules_field,
-    segment_model,
-    through_model,
-)
+from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -80,15 +75,17 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
     through = through_model(allowed)._meta
     flag = through.get_field(allowed.m2m_field_name())
     user = cast("AnyField", through.get_field(allowed.m2m_reverse_field_name()))
+    optional = FlagModel.of(model).fields
+    null = "NULL::{}".format if is_postgresql(connection) else "NULL".format
     return {
         "flag_table": quote(model._meta.db_table),
         "flag_pk": quote(_column(model, "pk")),
         "flag_key": quote(_column(model, "key")),
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
-        "flag_client_side": _client_side(connection, model),
-        "flag_rules": _column_or_null(connection, rules_field(model), "jsonb"),
-        "flag_bucket_by": _column_or_null(connection, bucket_field(model), "text"),
+        "flag_client_side": _column_or(connection, optional.get("client_side"), "false"),
+        "flag_rules": _column_or(connection, optional.get(RULES), null("jsonb")),
+        "flag_bucket_by": _column_or(connection, optional.get(BUCKET_BY), null("text")),
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
@@ -191,20 +188,9 @@ def fill(template: str, names: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: names[match[1]], template)
 
 
-def _client_side(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
-    """Returns the column, or `false` for a model without it."""
-    if find_field(model, "client_side") is None:
-        return "false"
-    return connection.ops.quote_name(_column(model, "client_side"))
-
-
-def _column_or_null(
-    connection: BaseDatabaseWrapper, field: AnyField | None, column_type: str
-) -> str:
-    """Returns the column, or NULL for a model without the field."""
-    if field is None:
-        return f"NULL::{column_type}" if is_postgresql(connection) else "NULL"
-    return connection.ops.quote_name(_own_column(field))
+def _column_or(connection: BaseDatabaseWrapper, field: AnyField | None, default: str) -> str:
+    """Returns the column, or the default for a model without the field."""
+    return default if field is None else connection.ops.quote_name(_own_column(field))
 
 
 def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:

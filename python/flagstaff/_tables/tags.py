@@ -7,9 +7,10 @@ from collections.abc import Collection
 from django.db import connections
 from django.db.models import Model, Q
 
-from flagstaff._tables.model_fields import TAGS
+from flagstaff._tables.flag_model import TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
+from flagstaff.validators import tags_problem
 
 
 def with_tags(model: type[Model], tags: Collection[str]) -> Q:
@@ -22,6 +23,11 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
     rows = all_rows(model).values_list("pk", TAGS)
     wanted = set(tags)
     return Q(pk__in=[pk for pk, found in rows if isinstance(found, list) and _has(found, wanted)])
+
+
+def usable_tags(tags: object) -> list[str]:
+    """Returns the tags of a row, or none if SQL has written anything else than a list of texts."""
+    return tags if isinstance(tags, list) and tags_problem(tags) is None else []
 
 
 def _has(found: list[object], wanted: set[str]) -> bool:

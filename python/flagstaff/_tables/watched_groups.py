@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._tables.catalog import qualified, query_catalog, schema_of, type_of_column
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.flag_model import RULES, FlagModel
 from flagstaff._tables.names import (
     fill,
     flag_names,
@@ -149,13 +149,13 @@ def watched_groups(
         names["membership_table"],
         names["group_table"],
         names,
-        (of_flags, of_segments) if rules_field(flag_model) else (of_segments,),
+        (of_flags, of_segments) if FlagModel.of(flag_model).has(RULES) else (of_segments,),
     )
 
 
 def problem_of_rules(connection: BaseDatabaseWrapper, flag_model: type[Model]) -> str | None:
     """Returns why the rules of a flag model cannot be indexed, and what to do; None if they can."""
-    field = rules_field(flag_model)
+    field = FlagModel.of(flag_model).fields.get(RULES)
     if field is None:
         return None
     names = flag_names(connection, flag_model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Model
 
 from flagstaff import lazy_names
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff.admin.lazy import register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -48,7 +48,7 @@ def _is_configured(own: type[Model], setting: str) -> bool:
 
 def _have_rules() -> bool:
     try:
-        return rules_field(conf.flag_model) is not None
+        return flag_model().has(RULES)
     except ConfigurationError:
         return True
 

@@ -11,8 +11,8 @@ from django.forms import TextInput
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, bucket_unit, short_unit
-from flagstaff._tables.model_fields import bucket_field
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
+from flagstaff._tables.flag_model import FlagModel, optional_fields
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
@@ -41,7 +41,7 @@ class BucketUnitMixin(ModelAdminMixin):
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         """The form field: a text with suggestions. A project's own field gets the help text."""
-        if db_field != bucket_field(self.model):
+        if db_field != FlagModel.of(self.model).fields.get(BUCKET_BY):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         own = cast("Field[Any, Any]", FeatureFlag._meta.get_field(BUCKET_BY))
         # Not required: a text that only SQL can write must not stop other changes of the flag.
@@ -60,7 +60,7 @@ class BucketUnitMixin(ModelAdminMixin):
     ) -> None:
         """Writes the row, and says what a new unit of an existing flag has done."""
         super().save_model(request, obj, form, change)
-        if change and BUCKET_BY in form.changed_data and bucket_field(self.model) is not None:
+        if change and BUCKET_BY in form.changed_data and FlagModel.of(self.model).has(BUCKET_BY):
             self.message_user(request, reassigned_text(), messages.WARNING)
 
 
@@ -74,7 +74,7 @@ def reassigned_text() -> str:
 
 def keep_missing_unit(form: forms.ModelForm[Any]) -> None:
     """Keeps the unit if the submitted page had none: it may be a page of an older version."""
-    is_shown = BUCKET_BY in form.fields and bucket_field(form._meta.model) is not None
+    is_shown = BUCKET_BY in form.fields and FlagModel.of(form._meta.model).has(BUCKET_BY)
     if is_shown and form.is_bound and form.add_prefix(BUCKET_BY) not in form.data:
         form.fields[BUCKET_BY].disabled = True
 
@@ -82,7 +82,7 @@ def keep_missing_unit(form: forms.ModelForm[Any]) -> None:
 def check_unit(form: forms.ModelForm[Any]) -> None:
     """Adds an error to a form in which an edited unit is not usable."""
     is_edited = BUCKET_BY in form.changed_data and BUCKET_BY in form.cleaned_data
-    if not is_edited or bucket_field(form._meta.model) is None:
+    if not is_edited or not FlagModel.of(form._meta.model).has(BUCKET_BY):
         return
     unit = form.cleaned_data[BUCKET_BY]
     if unit is not None and (problem := unit_problem(unit)):
@@ -91,7 +91,7 @@ def check_unit(form: forms.ModelForm[Any]) -> None:
 
 def unit_note(flag: Any) -> str:
     """Returns what the percentage of a flag counts, for the list; "" if it counts users."""
-    unit = bucket_unit(flag)
+    unit = optional_fields(flag).bucket_by
     if unit == USER:
         return ""
     return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": short_unit(unit)}

@@ -13,6 +13,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.flag_model import optional_fields
 from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.times import aware
 from flagstaff.history import Event
@@ -29,14 +30,13 @@ def key_cell(row: Any, anchor: str = "") -> SafeString:
         '<span class="flagstaff-key"{}>{}</span><span class="flagstaff-description">{}</span>',
         format_html(' id="{}"', anchor) if anchor else "",
         row.key,
-        Truncator(getattr(row, "description", None) or "").chars(_MAX_DESCRIPTION_SHOWN),
+        Truncator(optional_fields(row).description).chars(_MAX_DESCRIPTION_SHOWN),
     )
 
 
 def changed_cell(row: Any) -> str:
     """Returns the time since the last change. The tooltip has the date and time."""
-    # NULL in old rows of a project's own model, which may also lack the field.
-    return time_cell(getattr(row, "changed_at", None))
+    return time_cell(optional_fields(row).changed_at)
 
 
 def newest_change_cell(text: str, event: Event, names: Mapping[str, str] | None) -> SafeString:

@@ -7,13 +7,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.flag_model import RULES, WITHOUT_RULES, FlagModel, optional_fields
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
@@ -24,7 +24,7 @@ from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
 from flagstaff.changes.known_texts import refusal_text
-from flagstaff.changes.segment_use import RULES, missing_segment
+from flagstaff.changes.segment_use import missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import rule_problem
 
@@ -74,7 +74,7 @@ class FlagRulesMixin(RulePagesMixin):
 
     def has_rule_field(self) -> bool:
         """Whether the flags of the project have rules."""
-        return rules_field(self.model) is not None
+        return FlagModel.of(self.model).has(RULES)
 
     @admin.display(description=gettext_lazy("current rules"))
     def saved_rules(self, flag: Any) -> SafeString | str:
@@ -111,17 +111,13 @@ class RulesFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The flags of the choice."""
-        # A project's own column may be NULL.
-        without = Q(rules=[]) | Q(rules__isnull=True)
-        choices = {"yes": queryset.exclude(without), "no": queryset.filter(without)}
+        choices = {"yes": queryset.exclude(WITHOUT_RULES), "no": queryset.filter(WITHOUT_RULES)}
         return choices.get(self.value() or "", queryset)
 
 
 def count_rules(flag: Any) -> int | None:
     """Returns the number of a flag's rules; None if workers cannot read them."""
-    rules = getattr(flag, RULES) if rules_field(type(flag)) else None
-    if rules is None:
-        return 0
+    rules = optional_fields(flag).rules
     is_readable = isinstance(rules, list) and rule_problem(rules) is None
     return len(rules) if is_readable else None
 

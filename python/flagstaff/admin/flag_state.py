@@ -9,13 +9,13 @@ from django.utils.translation import gettext as _
 from flagstaff._engine import forced_off
 from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.flag_model import RULES
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.flag_rules import count_rules
 from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.planned import user_counts
-from flagstaff.changes.segment_use import RULES
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 

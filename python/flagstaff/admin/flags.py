@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import ownership_fields, through_model
+from flagstaff._tables.flag_model import FlagModel
+from flagstaff._tables.model_fields import through_model
 from flagstaff.admin.allowed_users import AllowedUsersMixin
 from flagstaff.admin.allowed_users.panel import PANEL
 from flagstaff.admin.bucket_units import BucketUnitMixin
@@ -104,7 +105,7 @@ class FeatureFlagAdmin(
 
     def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
-        owned = ownership_fields(model)
+        owned = FlagModel.of(model).fields
         if self.fields is not None:
             # A subclass has chosen `fields`, and Django refuses both.
             fieldsets: _FieldsetSpec = ((None, {"fields": self.fields}),)

@@ -14,9 +14,16 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
+from flagstaff._tables.flag_model import (
+    OWNER,
+    REVIEW_ON,
+    TAGS,
+    WITHOUT_OWNER,
+    FlagModel,
+    optional_fields,
+)
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.tags import with_tags
+from flagstaff._tables.tags import usable_tags, with_tags
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.validators import tags_problem, validate_tags
@@ -59,13 +66,13 @@ class OwnershipMixin(OwnFieldsMixin):
 
     def known_names(self) -> set[str]:
         """Returns the names of flagstaff's fields. Other fields with these names are not known."""
-        return super().known_names() - ({*OWNERSHIP} - {*ownership_fields(self.model)})
+        return super().known_names() - ({*OWNERSHIP} - {*FlagModel.of(self.model).fields})
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         """The form field. Tags are a line of text, and look like the theme's text inputs."""
-        if db_field != ownership_fields(self.model).get(TAGS):
+        if db_field != FlagModel.of(self.model).fields.get(TAGS):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         separate = _("Separate them with commas.")
         help_text = f"{db_field.help_text} {separate}".strip()
@@ -80,18 +87,15 @@ class OwnershipMixin(OwnFieldsMixin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields, with tags that SQL has written and that are no list of texts."""
         readonly = tuple(super().get_readonly_fields(request, obj))
-        if obj is None or TAGS not in ownership_fields(self.model):
-            return readonly
-        tags = getattr(obj, TAGS)
-        is_unusable = tags is not None and tags_problem(tags) is not None
-        return (*readonly, TAGS) if is_unusable else readonly
+        is_usable = obj is None or tags_problem(optional_fields(obj).tags) is None
+        return readonly if is_usable else (*readonly, TAGS)
 
 
 def keep_missing_ownership(form: forms.ModelForm[Any]) -> None:
     """Keeps the fields that the submitted page lacks: it may be a page of an older version."""
     if not form.is_bound:
         return
-    for name in form.fields.keys() & ownership_fields(form._meta.model).keys():
+    for name in form.fields.keys() & FlagModel.of(form._meta.model).fields.keys() & {*OWNERSHIP}:
         field = form.fields[name]
         if field.widget.value_omitted_from_data(form.data, form.files, form.add_prefix(name)):
             field.disabled = True
@@ -116,7 +120,7 @@ class OwnerFilter(admin.SimpleListFilter):
         owner = self.value()
         if owner is None:
             return queryset
-        return queryset.filter(Q(owner=owner) if owner else _NO_OWNER)
+        return queryset.filter(Q(owner=owner) if owner else WITHOUT_OWNER)
 
 
 class TagFilter(admin.SimpleListFilter):
@@ -139,8 +143,6 @@ class TagFilter(admin.SimpleListFilter):
 
 # The attribute of a request.
 _STORED = "flagstaff_stored_ownership"
-# A project's own column may be NULL.
-_NO_OWNER = Q(owner="") | Q(owner=None)
 
 
 @dataclass(frozen=True)
@@ -166,17 +168,13 @@ def keep_ownership(request: HttpRequest, owners: Iterable[object], tags: Iterabl
 
 
 def _read(model_admin: admin.ModelAdmin[Any]) -> _Stored:
-    present = ownership_fields(model_admin.model)
-    names = [name for name in (OWNER, TAGS) if name in present]
+    names = [name for name in (OWNER, TAGS) if FlagModel.of(model_admin.model).has(name)]
     rows = list(all_rows(model_admin.model).order_by().values(*names))
     return _as_stored((row.get(OWNER) for row in rows), (row.get(TAGS) for row in rows))
 
 
 def _as_stored(owners: Iterable[object], tags: Iterable[object]) -> _Stored:
-    every: set[str] = set()
-    for found in tags:
-        # SQL may have written anything.
-        every.update(found if isinstance(found, list) and not tags_problem(found) else ())
+    every = {tag for one in tags for tag in usable_tags(one)}
     return _Stored(_sorted({str(owner or "") for owner in owners} - {""}), _sorted(every))
 
 

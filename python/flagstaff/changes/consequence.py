@@ -7,11 +7,9 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff._tables.bucket_units import BUCKET_BY, USER, bucket_unit
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.flag_model import flag_model, optional_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.rule_parts import can_grant
-from flagstaff.changes.segment_use import RULES
 
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100
@@ -42,8 +40,8 @@ class FlagState(NamedTuple):
     @classmethod
     def of(cls, flag: Any) -> FlagState:
         """Returns the state of a flag. A model without rules or a unit has the defaults."""
-        rules = getattr(flag, RULES) if rules_field(type(flag)) else None
-        return cls(flag.enabled, flag.rollout_percent, rules or [], bucket_unit(flag))
+        fields = optional_fields(flag)
+        return cls(flag.enabled, flag.rollout_percent, fields.rules or [], fields.bucket_by)
 
     @classmethod
     def of_fields(cls, fields: Fields) -> FlagState:
@@ -51,11 +49,12 @@ class FlagState(NamedTuple):
 
         A version from before a column was added lacks it, so the widest state is assumed.
         """
+        optional = flag_model().read(fields)
         return cls(
             fields.get("enabled", True),
             fields.get("rollout_percent", ALL_USERS),
-            fields.get(RULES) or (),
-            fields.get(BUCKET_BY) or USER,
+            optional.rules or [],
+            optional.bucket_by,
         )
 
     def reaches_users(self, allowed: Callable[[], int]) -> bool:

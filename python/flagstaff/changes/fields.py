@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,27 +16,16 @@ from django.db.models import Field, JSONField, Model
 from django.db.models.signals import post_save, pre_save
 
 from flagstaff._stored_value_rules import value_rule_problems
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import encoded, is_secret, value_field
-from flagstaff._tables.model_fields import (
-    REVIEW_ON,
-    TAGS,
-    AnyField,
-    auto_now_fields,
-    bucket_field,
-    ownership_fields,
-    segment_model,
-)
+from flagstaff._tables.flag_model import REVIEW_ON, RULES, TAGS, flag_model, optional_fields
+from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.old_workers import require_workers
-from flagstaff.changes.segment_use import (
-    RULES,
-    is_rules_of_flag,
-    require_segments,
-    require_unused,
-)
+from flagstaff.changes.segment_use import is_flag_with_rules, require_segments, require_unused
 from flagstaff.changes.value_rules import value_rule_field_problem, value_rule_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -81,7 +70,7 @@ def write(row: Row, fields: Fields) -> None:
 
 def insert(row: Row) -> None:
     """Writes a new row. Raises InvalidChangeError if the database rejects it."""
-    require_segments(row, getattr(row, RULES, None))
+    require_segments(row, optional_fields(row).rules)
     _require_workers([row])
     _save(row, force_insert=True)
 
@@ -93,7 +82,7 @@ def insert_together(rows: list[Row]) -> None:
     """
     model = model_of(rows[0])
     # The places of an error do not matter: the rows are then written one by one.
-    require_segments(rows[0], [rule for row in rows for rule in getattr(row, RULES, None) or ()])
+    require_segments(rows[0], [rule for row in rows for rule in optional_fields(row).rules])
     _require_workers(rows)
     with _rejections(secret=any(map(is_secret, rows))):
         model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
@@ -170,7 +159,7 @@ def validate_new(row: Model) -> None:
 
 def _targeting_field(row: Row | Model) -> str:
     """Returns the name of the field with rules or conditions; "" if the model has none."""
-    if is_rules_of_flag(row, RULES):
+    if is_flag_with_rules(row):
         return RULES
     return _CONDITIONS if isinstance(row, segment_model()) else ""
 
@@ -187,8 +176,8 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> str | None:
         # The field of a project: NULL means no rules, no tags, and the unit "user".
         return None
     return (
-        _targeting_problem(row, field, new)
-        or _ownership_problem(row, field, new)
+        _flag_field_problem(row, field, new)
+        or _condition_problem(row, field, new)
         or value_rule_field_problem(row, field, new)
     )
 
@@ -197,28 +186,29 @@ def _new_value_rule_problems(row: Model) -> dict[str, str]:
     return value_rule_problems(row) if isinstance(row, conf.value_model) else {}
 
 
-def _ownership_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
-    """Returns why a flag cannot have these tags or this review date; None for other fields."""
-    if not isinstance(row, conf.flag_model) or field.name not in (TAGS, REVIEW_ON):
-        return None
-    if ownership_fields(conf.flag_model).get(field.name) != field:
-        return None
-    if field.name == TAGS:
-        return tags_problem(new)
+def _flag_field_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    """Returns why a flag cannot have the value of an optional field; None for other fields."""
+    is_ours = isinstance(row, conf.flag_model) and flag_model().fields.get(field.name) == field
+    return _PROBLEMS[field.name](new) if is_ours and field.name in _PROBLEMS else None
+
+
+def _condition_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    is_condition = isinstance(row, segment_model()) and field.name == _CONDITIONS
+    return condition_problem(new) if is_condition else None
+
+
+def _date_problem(new: object) -> str | None:
     # The database would read a text, but the result of the change would have no date.
     is_date = isinstance(new, date) and not isinstance(new, datetime)
     return None if is_date else "this is not a date; pass a datetime.date"
 
 
-def _targeting_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
-    """Returns why workers could not use new rules, conditions or a unit; None for other fields."""
-    if is_rules_of_flag(row, field.name):
-        return rule_problem(new)
-    if isinstance(row, conf.flag_model) and field == bucket_field(conf.flag_model):
-        return unit_problem(new)
-    if isinstance(row, segment_model()) and field.name == _CONDITIONS:
-        return condition_problem(new)
-    return None
+_PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
+    RULES: rule_problem,
+    BUCKET_BY: unit_problem,
+    TAGS: tags_problem,
+    REVIEW_ON: _date_problem,
+}
 
 
 def canonical(value: object, *, allow_nan: bool = False) -> str:

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_model import RULES
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -20,7 +21,6 @@ from flagstaff._words.rule_parts import anonymous_percent, named_segments
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState, consequence
-from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 

@@ -15,8 +15,9 @@ from django.db.models.functions import Cast
 
 from flagstaff._engine.segment_impact import UsingRules
 from flagstaff._extensions import OtherRules, optional_apps
-from flagstaff._tables.bucket_units import USER, bucket_unit
-from flagstaff._tables.model_fields import rules_field, segment_model
+from flagstaff._tables.bucket_units import USER
+from flagstaff._tables.flag_model import RULES, flag_model, optional_fields
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
@@ -27,16 +28,12 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
-#: The name of the field.
-RULES = "rules"
-
 _pending: ContextVar[list[Callable[[], None]] | None] = ContextVar("pending", default=None)
 
 
-def is_rules_of_flag(row: Row | Model, name: str) -> bool:
-    """Whether the field of this name has the rules of a flag."""
-    model = conf.flag_model
-    return name == RULES and isinstance(row, model) and rules_field(model) is not None
+def is_flag_with_rules(row: Row | Model) -> bool:
+    """Whether the row is a flag of a model that has rules."""
+    return isinstance(row, conf.flag_model) and flag_model().has(RULES)
 
 
 @contextmanager
@@ -60,7 +57,7 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
     Locks the segments until the transaction ends, so that nobody deletes one meanwhile.
     """
-    if not is_rules_of_flag(row, RULES):
+    if not is_flag_with_rules(row):
         return
     if (pending := _pending.get()) is not None:
         pending.append(partial(_require_segments, rules))
@@ -160,8 +157,6 @@ def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
 
     Reads all rules.
     """
-    if rules_field(conf.flag_model) is None:
-        return {}
     found: dict[str, list[tuple[str, Any]]] = {}
     for flag, pk, rules in rules_of_flags():
         for segment in dict(named_segments(rules)):
@@ -191,18 +186,20 @@ def rules_using(key: str) -> list[UsingRules]:
 
 def rules_of_flag(flag: Any) -> UsingRules:
     """Returns the rules of a flag as an impact counts them, as if the flag were enabled."""
-    unit = bucket_unit(flag)
+    fields = optional_fields(flag)
     return UsingRules(
         flag.key,
-        getattr(flag, RULES),
+        fields.rules,
         rollout_percent=flag.rollout_percent,
-        unit=None if unit == USER else unit,
+        unit=None if fields.bucket_by == USER else fields.bucket_by,
         flag_pk=flag.pk,
     )
 
 
 def rules_of_flags() -> Iterator[tuple[str, Any, object]]:
     """Yields the key, primary key and rules of each flag, by key, whatever JSON SQL has written."""
+    if not flag_model().has(RULES):
+        return
     flags = all_rows(conf.flag_model).exclude(key=None).order_by("key")
     # As text: the field of a project fails at JSON that Python cannot decode.
     for flag, pk, text in flags.values_list("key", "pk", Cast(RULES, TextField())):

@@ -14,19 +14,19 @@ from django.db.models.functions import Cast, Substr
 from flagstaff._core import MAX_RULES_BYTES
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.catalog import find_table
+from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.groups import (
     GroupFields,
     UnreadableGroups,
     group_fields,
     unreadable_groups,
 )
-from flagstaff._tables.model_fields import bucket_field, rules_field, segment_model
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import own_names, user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import reads_groups
-from flagstaff.changes.segment_use import RULES
 from flagstaff.checks.check import Problem
 from flagstaff.conf import conf
 
@@ -82,7 +82,7 @@ class Database:
     @cached_property
     def units(self) -> dict[str, str]:
         """The bucketing units by flag, without those of users; none if they cannot be read."""
-        if bucket_field(conf.flag_model) is None:
+        if not flag_model().has(BUCKET_BY):
             return {}
         rows = _with_keys(conf.flag_model, self.connection)
         others = rows.exclude(**{BUCKET_BY: None}).exclude(**{BUCKET_BY: USER})
@@ -95,7 +95,7 @@ class Database:
     @cached_property
     def stored(self) -> StoredRules:
         """The rules and the conditions."""
-        has_rules = rules_field(conf.flag_model) is not None
+        has_rules = flag_model().has(RULES)
         flags = _texts(self.connection, conf.flag_model, RULES) if has_rules else {}
         return StoredRules(flags, _texts(self.connection, segment_model(), "conditions"))
 

@@ -12,12 +12,14 @@ from django.utils.translation import gettext as _
 from flagstaff._engine import forced_off
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import why_unavailable
+from flagstaff._tables.flag_model import OptionalFields
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import uncached
+from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware
 from flagstaff.cleanup import past
 from flagstaff.cleanup.constant import Constant, constant_since
-from flagstaff.cleanup.flag_rows import FlagRow, OptionalColumns, Selection, read_flags
+from flagstaff.cleanup.flag_rows import FlagRow, Selection, read_flags
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
 from flagstaff.cleanup.signals import Facts
@@ -78,7 +80,7 @@ def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant],
             flag.configuration,
             flag.allowed,
             past.changes.get(flag.pk, ()),
-            unchanged_since=_unchanged_since(flag.columns, bound),
+            unchanged_since=_unchanged_since(flag.fields, bound),
         )
         if period is not None:
             found[flag.pk] = period
@@ -87,11 +89,11 @@ def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant],
     return found, undecided
 
 
-def _unchanged_since(columns: OptionalColumns, history: datetime | None) -> datetime | None:
+def _unchanged_since(fields: OptionalFields, history: datetime | None) -> datetime | None:
     """Since when a flag without an entry has not changed: its changes would have left one."""
     if history is None:
         return None
-    times = (history, columns.created_at, columns.changed_at)
+    times = (history, fields.created_at, fields.changed_at)
     return max(one for one in times if one is not None)
 
 
@@ -123,16 +125,16 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
     periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
     snoozes = _snoozes(flags)
     for flag in flags:
-        columns, snooze = flag.columns, snoozes.get(flag.pk)
-        begin = [periods.keys_since.get(flag.pk), columns.created_at]
-        is_counted = not columns.client_side
+        fields, snooze = flag.fields, snoozes.get(flag.pk)
+        begin = [periods.keys_since.get(flag.pk), fields.created_at]
+        is_counted = not fields.client_side
         yield Facts(
             pk=flag.pk,
             key=flag.key,
-            kind=columns.kind,
-            owner=columns.owner,
-            tags=columns.tags,
-            review_on=columns.review_on,
+            kind=fields.kind,
+            owner=fields.owner,
+            tags=tuple(usable_tags(fields.tags)),
+            review_on=fields.review_on,
             constant=None if flag.is_forced_off else periods.constant.get(flag.pk),
             constant_problem=_constant_problem(flag, problem),
             last_evaluated_at=last.get(flag.key),
@@ -168,7 +170,7 @@ def _browsers_problem() -> str:
 
 def _snoozes(flags: Sequence[FlagRow]) -> dict[str, Snooze]:
     rows = uncached(Snooze.objects.using(conf.database))
-    created = {flag.pk: flag.columns.created_at for flag in flags}
+    created = {flag.pk: flag.fields.created_at for flag in flags}
     found = rows.filter(flag_pk__in=list(created))
     return {row.flag_pk: row for row in found if not _is_older(row, created[row.flag_pk])}
 

@@ -4,57 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from functools import partial
 from typing import Any
 
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.flag_model import OptionalFields, optional_fields
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.times import aware
 from flagstaff.cleanup.constant import Configuration, constant_result
 from flagstaff.cleanup.past import configuration_of
 from flagstaff.conf import conf
-
-
-@dataclass(frozen=True)
-class OptionalColumns:
-    """Their values. A column that the model lacks is empty."""
-
-    owner: str
-    tags: tuple[str, ...]
-    review_on: date | None
-    kind: str
-    client_side: bool
-    created_at: datetime | None
-    changed_at: datetime | None
-
-
-def optional_columns(flag: Any) -> OptionalColumns:
-    """Returns the columns of a flag. Another column of one of these names is ignored."""
-    # Not getattr: a project's own relation of such a name would be a query for each flag.
-    stored = vars(flag)
-    owner, tags, kind = stored.get("owner"), stored.get("tags"), stored.get("kind")
-    return OptionalColumns(
-        owner=owner if isinstance(owner, str) else "",
-        tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
-        review_on=_date(stored.get("review_on")),
-        kind=kind if isinstance(kind, str) else "",
-        client_side=stored.get("client_side") is True,
-        created_at=_time(stored.get("created_at")),
-        changed_at=_time(stored.get("changed_at")),
-    )
-
-
-def _date(value: object) -> date | None:
-    return value if isinstance(value, date) and not isinstance(value, datetime) else None
-
-
-def _time(value: object) -> datetime | None:
-    return aware(value) if isinstance(value, datetime) else None
-
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
@@ -85,7 +44,7 @@ class FlagRow:
 
     pk: str
     key: str
-    columns: OptionalColumns
+    fields: OptionalFields
     configuration: Configuration
     allowed: int
 
@@ -102,22 +61,20 @@ class FlagRow:
 
 def read_flags(selection: Selection) -> list[FlagRow]:
     """Returns the selected flags, by key. One query, or none for rows that were read already."""
-    # Once, because a setting says which model it is.
-    read = partial(_flag, has_rules=rules_field(conf.flag_model) is not None)
     if selection.rows is not None:
-        return [read(row, allowed) for row, allowed in selection.rows if row.key is not None]
+        return [_flag(row, allowed) for row, allowed in selection.rows if row.key is not None]
     # Evaluations cannot use a row without a key, which a project's own table may have.
     rows = all_rows(conf.flag_model).filter(selection.condition).exclude(key=None).order_by("key")
     rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
-    return [read(row, getattr(row, _ALLOWED)) for row in counted]
+    return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
 
 
-def _flag(row: Any, allowed: int, *, has_rules: bool) -> FlagRow:
+def _flag(row: Any, allowed: int) -> FlagRow:
     return FlagRow(
         pk=str(row.pk),
         key=row.key,
-        columns=optional_columns(row),
-        configuration=configuration_of(row, has_rules=has_rules),
+        fields=optional_fields(row),
+        configuration=configuration_of(row),
         allowed=allowed,
     )

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from flagstaff._tables.model_fields import column_of, rules_field
+from flagstaff._tables.flag_model import RULES, flag_model, optional_fields
+from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware
@@ -68,12 +69,9 @@ class _Entry(NamedTuple):
     new_users: int
 
 
-def configuration_of(flag: Any, *, has_rules: bool) -> Configuration:
-    """Returns the present configuration of a flag. A project's own table may hold NULL.
-
-    `has_rules` says whether its model has rules.
-    """
-    rules = flag.rules if has_rules else None
+def configuration_of(flag: Any) -> Configuration:
+    """Returns the present configuration of a flag. A project's own table may hold NULL."""
+    rules = optional_fields(flag).rules
     return Configuration(bool(flag.enabled), flag.rollout_percent or 0, _or_none(rules))
 
 
@@ -104,7 +102,7 @@ def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | 
     `since` is that of `Past.keys_since`. With `newest`, only so many changes of each flag are read;
     without it, its oldest change of all is the last one. Flags without one are left out.
     """
-    has_rules = rules_field(conf.flag_model) is not None
+    has_rules = flag_model().has(RULES)
     entries: dict[str, list[_Entry]] = defaultdict(list)
     keys_since = {}
     for pk, *values in _query(wanted, since, newest):
@@ -125,7 +123,7 @@ def _query(
 ) -> Sequence[Sequence[Any]]:
     connection, model = connections[conf.database], conf.flag_model
     columns = {one: column_of(model, one) for one in ("key", "enabled", "rollout_percent")}
-    rules = rules_field(model)
+    rules = flag_model().fields.get(RULES)
     columns["rules"] = "rules" if rules is None else str(rules.column)
     texts = {one: name.replace("'", "''").replace("%", "%%") for one, name in columns.items()}
     quoted = {one: f"'{text}'" for one, text in texts.items()}

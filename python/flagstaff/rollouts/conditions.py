@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.model_fields import rules_field
-from flagstaff._tables.rows import FlagRow, model_of
+from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
@@ -102,5 +102,4 @@ def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
 
 def rules_can_grant(flag: FlagRow) -> bool:
     """Whether a rule can give the flag to a user. True if the rules cannot be read."""
-    field = rules_field(model_of(flag))
-    return field is not None and can_grant(getattr(flag, field.name))
+    return can_grant(optional_fields(flag).rules)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from django.db import DatabaseError, transaction
 
-from flagstaff._tables.bucket_units import USER, bucket_unit
+from flagstaff._tables.bucket_units import USER
+from flagstaff._tables.flag_model import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import allowed_user_table
 
@@ -35,7 +36,7 @@ def first_step_of(flag: FlagRow, required_users: int) -> int | None:
     Makes one query, which stops counting where 1 % is enough. Users who never come count, too, so
     the true number can be larger.
     """
-    if bucket_unit(flag) != USER:
+    if optional_fields(flag).bucket_by != USER:
         return None
     enough = _ALL * required_users
     users = allowed_user_table().rows.order_by()

@@ -14,9 +14,9 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from flagstaff._tables.bucket_units import BUCKET_BY, bucket_unit
-from flagstaff._tables.model_fields import rules_field
-from flagstaff._tables.rows import FlagRow, all_rows, flag_row, model_of
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_model import RULES, optional_fields
+from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.message import Message
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
@@ -33,20 +33,20 @@ _MAX_VALUE = 80
 # Among so many changes since the last run, those that decide are looked for.
 _MAX_READ = 1000
 
-_ENABLED, _PERCENT, _RULES = "enabled", "rollout_percent", "rules"
+_ENABLED, _PERCENT = "enabled", "rollout_percent"
 # A flag with another key has other users inside.
-_DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, _RULES}
+_DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, RULES}
 
 
 def what_decides(flag: FlagRow) -> dict[str, Any]:
     """Returns what decides who has a flag, besides the allowed users: three fields and a digest."""
-    field = rules_field(model_of(flag))
-    rules = None if field is None else getattr(flag, field.name)
+    optional = optional_fields(flag)
+    rules = json.dumps(optional.rules or [], sort_keys=True, default=str)
     return {
         _ENABLED: flag.enabled,
         _PERCENT: flag.rollout_percent,
-        BUCKET_BY: bucket_unit(flag),
-        _RULES: sha256(json.dumps(rules or [], sort_keys=True, default=str).encode()).hexdigest(),
+        BUCKET_BY: optional.bucket_by,
+        RULES: sha256(rules.encode()).hexdigest(),
     }
 
 
@@ -98,7 +98,7 @@ def _decides(event: Event) -> bool:
 def _differences(seen: Any, present: Mapping[str, Any]) -> str:
     before = seen if isinstance(seen, dict) else {}
     return ", ".join(
-        "other rules" if name == _RULES else f"{name} {before.get(name)} → {now}"
+        "other rules" if name == RULES else f"{name} {before.get(name)} → {now}"
         for name, now in present.items()
         if before.get(name) != now
     )

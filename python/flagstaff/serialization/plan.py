@@ -11,7 +11,7 @@ from typing import Any, Literal
 from django.utils.translation import override
 
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.lists import join_some
@@ -19,8 +19,7 @@ from flagstaff._words.rule_parts import named_segments
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.changes.locking import raise_conflicts, require_version
-from flagstaff.changes.segment_use import RULES, other_rules_by_segment, rules_of_flags
-from flagstaff.conf import conf
+from flagstaff.changes.segment_use import other_rules_by_segment, rules_of_flags
 from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users
@@ -355,8 +354,7 @@ def _check_unused(deleted: Collection[str], written: Collection[str], problems: 
     if not deleted:
         return
     named: dict[str, list[str]] = {key: [] for key in sorted(deleted)}
-    flags = () if rules_field(conf.flag_model) is None else rules_of_flags()
-    for flag, _pk, rules in flags:
+    for flag, _pk, rules in rules_of_flags():
         for key in {key for key, _place in named_segments(rules)} & named.keys():
             if flag not in written:
                 named[key].append(repr(flag))
@@ -373,5 +371,5 @@ def _check_unused(deleted: Collection[str], written: Collection[str], problems: 
 
 
 def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, str]]:
-    if kind is Kind.FLAG and rules_field(conf.flag_model) is not None:
-        yield from named_segments(fields.get(RULES))
+    if kind is Kind.FLAG:
+        yield from named_segments(flag_model().read(fields).rules)

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from flagstaff._stored_value_rules import CHOICES, TYPE
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
+from flagstaff._tables.flag_model import NOUNS, OptionalFields
 from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.segment_use import RULES
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
@@ -35,23 +33,7 @@ _NO_RULES = (
 # Optional fields of a model: what a row of a model without the field has, and the problem of any
 # other value.
 _OPTIONAL_OF_FLAGS: dict[str, tuple[object, str]] = {
-    RULES: (
-        [],
-        (
-            "the flag model of this project has no column for rules; add the field, or remove the "
-            "rules from the file"
-        ),
-    ),
-    BUCKET_BY: (
-        USER,
-        (
-            "the flag model of this project has no column for bucketing units; add the field, or "
-            "remove bucket_by from the file"
-        ),
-    ),
-    OWNER: ("", _lacking("owners", OWNER)),
-    TAGS: ([], _lacking("tags", TAGS)),
-    REVIEW_ON: (None, _lacking("review dates", REVIEW_ON)),
+    name: (getattr(OptionalFields(), name), _lacking(noun, name)) for name, noun in NOUNS.items()
 }
 _OPTIONAL: dict[Kind, dict[str, tuple[object, str]]] = {
     Kind.FLAG: _OPTIONAL_OF_FLAGS,

@@ -11,7 +11,8 @@ from flagstaff._engine.impact import impact_of_change, rules_as_text
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import column_of, rules_field, segment_model
+from flagstaff._tables.flag_model import RULES, flag_model
+from flagstaff._tables.model_fields import column_of, segment_model
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
@@ -20,7 +21,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 
 _FIELDS = ("enabled", "rollout_percent")
-_RULES, _CONDITIONS = "rules", "conditions"
+_CONDITIONS = "conditions"
 # Seconds to count one event, and all events of a run. Messages beyond them have no impact.
 _EVENT_TIMEOUT, _RUN_TIMEOUT = 3.0, 5.0
 
@@ -123,6 +124,5 @@ def _rules(row: Fields | None) -> str | None:
 
 def _rules_columns() -> dict[str, str]:
     """Returns the column of the rules by its field; none if the flag model has no rules."""
-    if rules_field(conf.flag_model) is None:
-        return {}
-    return {_RULES: column_of(conf.flag_model, _RULES)}
+    field = flag_model().fields.get(RULES)
+    return {} if field is None else {RULES: str(field.column)}

@@ -12,7 +12,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, rollouts
-from flagstaff.cleanup.flag_rows import optional_columns
 from flagstaff.cleanup.signals import Signal
 from flagstaff.cleanup.stale import assess_flags, stale_flags
 from flagstaff.history import prune
@@ -234,15 +233,6 @@ def test_days_default_to_the_setting(settings: Any) -> None:
     assert [one.facts.key for one in stale_flags(20)] == [KEY]
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "STALE_DAYS": 20}
     assert [one.facts.key for one in stale_flags()] == [KEY]
-
-
-def test_relation_of_the_project_named_owner_is_not_read() -> None:
-    class Flag:
-        @property
-        def owner(self) -> str:
-            raise AssertionError
-
-    assert optional_columns(Flag()).owner == ""
 
 
 @pytest.mark.parametrize("days", [0, -1, 36_501, 10**12, 1.5, True])

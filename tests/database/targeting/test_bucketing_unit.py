@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, changes, explain, flag_enabled, serialization
 from flagstaff._engine import log_once
-from flagstaff._tables.bucket_units import bucket_unit
+from flagstaff._tables.flag_model import optional_fields
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_history, flag_version
@@ -95,7 +95,7 @@ def own_model(monkeypatch: pytest.MonkeyPatch, field: Any) -> type[Model]:
 def test_null_of_a_projects_column_is_the_user(own_model: type[Model]) -> None:
     own_model._default_manager.create(key="new_checkout")
     rows(f"UPDATE {own_model._meta.db_table} SET bucket_by = NULL")
-    assert bucket_unit(own_model._default_manager.get()) == "user"
+    assert optional_fields(own_model._default_manager.get()).bucket_by == "user"
     changes.update("new_checkout", {"bucket_by": "visitor"})
     assert changes.update("new_checkout", {"bucket_by": None}).written
 
@@ -115,7 +115,7 @@ def with_unit(unit: str) -> str:
 
 @pytest.mark.parametrize("field", [None])
 def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[Model]) -> None:
-    assert bucket_unit(own_model()) == "user"
+    assert optional_fields(own_model()).bucket_by == "user"
     changes.create("new_checkout")
     with pytest.raises(InvalidChangeError, match="has no field 'bucket_by' to change"):
         set_unit("visitor")

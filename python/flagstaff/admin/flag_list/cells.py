@@ -9,7 +9,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
+from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.tags import usable_tags
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.admin.cells import (
@@ -22,7 +23,6 @@ from flagstaff.admin.cells import (
 from flagstaff.admin.flag_list.change_text import change_text
 from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
 from flagstaff.history.describe import and_more
-from flagstaff.validators import tags_problem
 
 _MAX_TAGS = 5
 
@@ -37,7 +37,7 @@ def evaluated_cell(flag: Any) -> SafeString:
         return labelled_cell(
             _("evaluated"), format_html("{} {}", time_cell(facts.last_evaluated_at), _share(facts))
         )
-    if facts.counted_since is None or getattr(flag, "client_side", False) is True:
+    if facts.counted_since is None or optional_fields(flag).client_side:
         return SafeString()
     text = _("Evaluations are counted since %(time)s.")
     title = text % {"time": local_time_text(facts.counted_since)}
@@ -66,13 +66,9 @@ def flag_cell(flag: Any, anchor: str) -> SafeString:
 
 
 def _owner_and_tags(flag: Any) -> str:
-    """Tags that are no list of texts are left out."""
-    present = ownership_fields(type(flag))
-    owner = getattr(flag, OWNER) if OWNER in present else ""
-    tags = getattr(flag, TAGS) if TAGS in present else None
-    is_usable = isinstance(tags, list) and tags_problem(tags) is None
-    texts = join_some(tags, _MAX_TAGS, more=and_more) if is_usable and tags else ""
-    return " · ".join(filter(None, (owner, texts)))
+    fields = optional_fields(flag)
+    tags = join_some(usable_tags(fields.tags), _MAX_TAGS, more=and_more)
+    return " · ".join(filter(None, (fields.owner, tags)))
 
 
 def allowed_cell(count: int) -> SafeString:

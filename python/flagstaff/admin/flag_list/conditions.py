@@ -30,7 +30,8 @@ from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import LessThan
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.model_fields import find_field, rules_field, through_model
+from flagstaff._tables.flag_model import RULES, WITHOUT_RULES, FlagModel
+from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State
@@ -86,10 +87,7 @@ def in_state(model: type[Model], state: str) -> Q:
 
 def with_rules(model: type[Model]) -> Q:
     """Returns the condition of the flags that have rules."""
-    if rules_field(model) is None:
-        return Q(pk__in=[])
-    # A project's own column may be NULL.
-    return ~(Q(rules=[]) | Q(rules__isnull=True))
+    return ~WITHOUT_RULES if FlagModel.of(model).has(RULES) else Q(pk__in=[])
 
 
 def state_rank(model: type[Model]) -> Case:
@@ -109,7 +107,7 @@ def allowed_count(model: type[Model]) -> Coalesce:
 
 def changed_since(model: type[Model], since: datetime) -> Q:
     """Returns the condition of the flags that were changed since a time, by SQL too."""
-    found = Q(changed_at__gte=since) if find_field(model, "changed_at") else Q(pk__in=[])
+    found = Q(changed_at__gte=since) if FlagModel.of(model).has("changed_at") else Q(pk__in=[])
     if not is_postgresql(connections[conf.database]):
         return found
     first = Subquery(all_rows(Change).filter(at__gte=since).order_by("at").values("id")[:1])
@@ -180,10 +178,10 @@ def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
     Flags for browsers are left out, because those evaluations are not counted, and flags that
     were created since.
     """
-    found = Q()
-    if find_field(model, "client_side"):
+    found, fields = Q(), FlagModel.of(model).fields
+    if "client_side" in fields:
         found &= Q(client_side=False)
-    if since is not None and find_field(model, "created_at"):
+    if since is not None and "created_at" in fields:
         found &= Q(created_at__lt=since)
     # Last, because PostgreSQL evaluates the cheap conditions first.
     return found & ~Q(_WasEvaluated(since))

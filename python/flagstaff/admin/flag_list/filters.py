@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import OptionalApp, optional_apps
-from flagstaff._tables.model_fields import OWNER
+from flagstaff._tables.flag_model import OWNER
 from flagstaff._tables.states import State
 from flagstaff._words.local_formats import local_days
 from flagstaff.admin.flag_list.conditions import (

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields, rules_field
+from flagstaff._tables.flag_model import OWNER, RULES, TAGS, FlagModel
 from flagstaff.admin.environment import extend_template
 from flagstaff.admin.flag_list.changelist import FlagChangeListMixin
 from flagstaff.admin.flag_list.columns import FlagColumnsMixin
@@ -68,12 +68,12 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
 
     def _leave_out_lists(self) -> None:
         """Leaves out filters and a search by fields that the model lacks, or that are its own."""
-        owned = ownership_fields(self.model)
-        lacking: list[object] = [] if rules_field(self.model) else [RulesFilter]
-        lacking += [] if OWNER in owned else [OwnerFilter, MineFilter]
-        lacking += [] if TAGS in owned else [TagFilter]
+        model = FlagModel.of(self.model)
+        lacking: list[object] = [] if model.has(RULES) else [RulesFilter]
+        lacking += [] if model.has(OWNER) else [OwnerFilter, MineFilter]
+        lacking += [] if model.has(TAGS) else [TagFilter]
         vars(self)["list_filter"] = tuple(one for one in self.list_filter if one not in lacking)
-        if OWNER not in owned and type(self).search_fields is FlagListMixin.search_fields:
+        if not model.has(OWNER) and type(self).search_fields is FlagListMixin.search_fields:
             searched = tuple(one for one in self.search_fields if one != OWNER)
             vars(self)["search_fields"] = searched
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
+from flagstaff._tables.flag_model import OWNER, TAGS, FlagModel
 from flagstaff._tables.states import State
 from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware
@@ -99,14 +99,13 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
 
 def _stored(model: type[Model]) -> dict[str, Aggregate]:
     """The owners and the lists of tags, for the filters."""
-    present = ownership_fields(model)
-    if not present or not is_postgresql(connections[conf.database]):
+    if not is_postgresql(connections[conf.database]):
         return {}
     columns = {"flagstaff_owners": (OWNER, ""), "flagstaff_tags": (TAGS, [])}
     return {
         name: stored_values(field, empty)
         for name, (field, empty) in columns.items()
-        if field in present
+        if FlagModel.of(model).has(field)
     }
 
 
@@ -124,7 +123,7 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
         CHANGED: changed_since(model, now - timedelta(hours=24)),
         ROLLOUT: in_state(model, State.ROLLOUT.value),
     }
-    if OWNER in ownership_fields(model):
+    if FlagModel.of(model).has(OWNER):
         found[MINE] = owned_by(request)
     found[ALL] = in_state(model, State.ALL.value) & ~changed_since(model, long_ago)
     if has_usage():

@@ -7,12 +7,12 @@ from typing import Any
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_model import RULES
 from flagstaff._tables.rows import find_row
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError

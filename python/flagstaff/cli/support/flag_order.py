@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
 from flagstaff._engine.recent_usage import recent_usage
+from flagstaff._tables.flag_model import flag_model
 from flagstaff._words.times import aware
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.time_argument import point_in_time
 from flagstaff.cli.support.verb import Options
-from flagstaff.conf import conf
 
 _CHANGED_AT, _LAST_EVALUATED = "changed_at", "last_evaluated_at"
 #: Only the records of `--sort evaluated` have it.
@@ -48,7 +47,7 @@ def order_filter(options: Options) -> Q:
     found = Q()
     if (text := options["search"]) is not None:
         found &= Q(key__icontains=text)
-        if "description" in _fields():
+        if flag_model().has("description"):
             found |= Q(description__icontains=text)
     if (since := options["changed_since"]) is not None:
         _require_changed_at("--changed-since")
@@ -93,16 +92,11 @@ def _newest_first(records: Sequence[Record], name: str) -> list[Record]:
 
 
 def _require_changed_at(option: str) -> None:
-    if _CHANGED_AT not in _fields():
+    if not flag_model().has(_CHANGED_AT):
         raise CommandError(
             f"the flag model of this project has no field `{_CHANGED_AT}`, which {option} needs",
             returncode=USAGE,
         )
-
-
-def _fields() -> set[str]:
-    fields: Sequence[Any] = conf.flag_model._meta.concrete_fields
-    return {field.name for field in fields}
 
 
 _ORDERS: dict[str, Callable[[Sequence[Record]], list[Record]]] = {

@@ -8,13 +8,11 @@ from typing import Any
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.model_fields import TAGS, bucket_field, ownership_fields, rules_field
+from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff._words.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
 from flagstaff.cli.support.ownership import TAGS_COLUMN
 from flagstaff.conf import conf
@@ -72,15 +70,12 @@ def _record(flag: Any, allowed: int) -> Record:
 
 
 def _has_rules(record: Record) -> bool:
-    # Another column of this name belongs to the project.
-    return rules_field(conf.flag_model) is not None and bool(record.get(RULES))
+    return bool(flag_model().read(record).rules)
 
 
 def record_unit(record: Record) -> str:
     """Returns the bucketing unit of a flag."""
-    # Another column of this name belongs to the project.
-    unit = None if bucket_field(conf.flag_model) is None else record.get(BUCKET_BY)
-    return USER if unit is None else str(unit)
+    return flag_model().read(record).bucket_by
 
 
 def _state_text(record: Record) -> str:
@@ -109,8 +104,6 @@ _RULES = Column("rules", _rules_text)
 
 def flag_columns(record: Record) -> list[Column]:
     """Returns a column for each field of a flag. A terminal shows some of them in words."""
-    # Another field of such a name belongs to the project.
-    in_words = [STATE] if rules_field(conf.flag_model) is None else [STATE, _RULES]
-    in_words += [TAGS_COLUMN] if TAGS in ownership_fields(conf.flag_model) else []
-    shown = {column.name: column for column in in_words}
-    return [shown.get(name) or Column(name) for name in record]
+    in_words = {one.name: one for one in (_RULES, TAGS_COLUMN) if flag_model().has(one.name)}
+    in_words[STATE.name] = STATE
+    return [in_words.get(name) or Column(name) for name in record]

@@ -9,17 +9,22 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
+from flagstaff._tables.flag_model import (
+    NOUNS,
+    OWNER,
+    REVIEW_ON,
+    TAGS,
+    WITHOUT_OWNER,
+    flag_model,
+)
 from flagstaff._tables.tags import with_tags
 from flagstaff.cli.support.argument_types import day
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import tags_problem
 
-_NAMES = {OWNER: "owners", TAGS: "tags", REVIEW_ON: "review dates"}
 _FILTERS = {OWNER: "--owner", TAGS: "--tag"}
 # What the option sets or selects if its text is empty.
 _NO_DATE = ""
@@ -49,14 +54,10 @@ def add_ownership(parser: CommandParser) -> None:
 
 def ownership(options: Options) -> dict[str, Any]:
     """Returns the fields to set. Raises InvalidChangeError if the flag model lacks one."""
-    given = {name: options[name] for name in _NAMES if options[name] is not None}
-    present = ownership_fields(conf.flag_model)
+    names = OWNER, TAGS, REVIEW_ON
+    given = {name: options[name] for name in names if options[name] is not None}
     for name in given:
-        if name not in present:
-            raise InvalidChangeError(
-                f"the flag model of this project has no column for {_NAMES[name]}; add the field "
-                f"`{name}`, and run makemigrations and migrate"
-            )
+        flag_model().require(name)
     if given.get(REVIEW_ON) == _NO_DATE:
         given[REVIEW_ON] = None
     if given.get(TAGS) == [""]:
@@ -81,24 +82,22 @@ def add_ownership_filters(parser: CommandParser) -> None:
 def ownership_filter(options: Options) -> Q:
     """Returns the condition of the flags to select. Raises CommandError if the model lacks one."""
     owner, tags = options[OWNER], options[TAGS]
-    present = ownership_fields(conf.flag_model)
     for name in (OWNER, TAGS):
-        if options[name] is not None and name not in present:
+        if options[name] is not None and not flag_model().has(name):
             raise CommandError(
-                f"the flag model of this project has no column for {_NAMES[name]}; add the field "
+                f"the flag model of this project has no column for {NOUNS[name]}; add the field "
                 f"`{name}`, or leave out {_FILTERS[name]}",
                 returncode=USAGE,
             )
     found = Q()
     if owner is not None:
-        # A project's own column may be NULL.
-        found &= Q(owner=owner) if owner else Q(owner="") | Q(owner=None)
+        found &= Q(owner=owner) if owner else WITHOUT_OWNER
     return found if tags is None else found & with_tags(conf.flag_model, tags)
 
 
 def has_owner(records: Sequence[Record]) -> bool:
     """Whether one of the flags has an owner."""
-    return OWNER in ownership_fields(conf.flag_model) and any(record[OWNER] for record in records)
+    return flag_model().has(OWNER) and any(record[OWNER] for record in records)
 
 
 def _date(text: str) -> date | str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.db.models import Model, Q
+from django.db.models import Q
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.lists import MAX_SHOWN, join_some
@@ -34,7 +35,6 @@ from flagstaff.cli.support.ownership import (
 )
 from flagstaff.cli.support.several_flags import flag_rows, keys_of
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.conf import conf
 
 _UNIT = Column(BUCKET_BY, record_unit, header="BUCKETED BY")
 _FIRST_COLUMNS = (
@@ -93,16 +93,12 @@ def _kind_filter(kind: str | None) -> Q:
     """Returns the condition. Raises CommandError if the model has no such kind."""
     if kind is None:
         return Q()
-    kinds = _kinds(conf.flag_model)
+    field = flag_model().fields.get("kind")
+    kinds = [str(value) for value, _label in field.flatchoices] if field else []
     if kind not in kinds:
         known = f"choose from {', '.join(kinds)}" if kinds else "the flag model has no kinds"
         raise CommandError(f"there is no kind {kind!r}: {known}", returncode=USAGE)
     return Q(kind=kind)
-
-
-def _kinds(model: type[Model]) -> list[str]:
-    fields = [field for field in model._meta.concrete_fields if field.name == "kind"]
-    return [str(value) for field in fields for value, _label in field.flatchoices]
 
 
 def _add_show(parser: CommandParser) -> None:

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._engine.recent_usage import RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import bucket_field
+from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.rows import find_row
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
@@ -34,7 +34,6 @@ from flagstaff.cli.support.report import report_flag_change
 from flagstaff.cli.support.several_flags import change_flags, keys_of
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 
@@ -70,11 +69,8 @@ def _add_fields(parser: CommandParser) -> None:
 def _fields(options: Options) -> dict[str, Any]:
     fields = {name: options[name] for name in _FIELDS if options[name] is not None}
     fields |= ownership(options)
-    if BUCKET_BY in fields and bucket_field(conf.flag_model) is None:
-        raise InvalidChangeError(
-            "the flag model of this project has no column for bucketing units; add the field "
-            "`bucket_by`, and run makemigrations and migrate"
-        )
+    if BUCKET_BY in fields:
+        flag_model().require(BUCKET_BY)
     return fields
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._tables.model_fields import rules_field, segment_model
+from flagstaff._tables.flag_model import RULES, flag_model
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.lists import join_some
 from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
@@ -28,8 +29,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change, report_segment_change
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb, verb_group
-from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
 _LIST_COLUMNS = (
@@ -157,11 +156,7 @@ def _set_rules(options: Options, out: Output) -> None:
     key = options["key"]
     # An unknown key is an error before the standard input is read.
     flag_row(key)
-    if rules_field(conf.flag_model) is None:
-        raise InvalidChangeError(
-            "the flag model of this project has no column for rules; add the field `rules`, and "
-            "run makemigrations and migrate"
-        )
+    flag_model().require(RULES)
     rules = read_json_file(options["file"])
     version, force = options["expect_version"], options["force"]
     [changed] = write_confirmed(
