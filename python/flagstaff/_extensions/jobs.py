@@ -8,7 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from flagstaff.cli.support.cells import Column
+    from flagstaff._words.cells import Column
 
 
 class JobReport(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from django.db import Error, connections, transaction
 from django.db.models import Count
@@ -17,6 +16,7 @@ from flagstaff._tables.groups import (
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import batches
+from flagstaff._words.similar import most_similar
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 
@@ -45,7 +45,7 @@ def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]
             compared = [*known[:_MAX_COMPARED]] if missing else []
     except Error:
         return {}
-    return {name: next(iter(get_close_matches(name, compared, n=1)), None) for name in missing}
+    return {name: most_similar(name, compared) for name in missing}
 
 
 def group_members(names: Iterable[str], database: str) -> dict[str, int]:

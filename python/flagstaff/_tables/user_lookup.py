@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TypeVar
 
 from django.contrib.auth import get_user_model
@@ -22,6 +21,7 @@ from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
 from flagstaff._words.lists import join_some
+from flagstaff._words.similar import most_similar
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
@@ -196,7 +196,7 @@ class UserTable:
             return None
         rows = self.rows.filter(**{f"{username.name}__istartswith": text[:1]}).order_by()
         names = rows.values_list(username.name, flat=True)[:_MAX_COMPARED]
-        return next(iter(get_close_matches(text, map(str, names), n=1)), None)
+        return most_similar(text, map(str, names))
 
     def unique_usernames(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
         """Returns the usernames of these users, except empty and shared ones."""

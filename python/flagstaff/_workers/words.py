@@ -8,8 +8,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from flagstaff import _core
+from flagstaff._words.duration import duration
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff._workers.overview import WorkerOverview, WorkerState
 from flagstaff.history.describe import and_more
 
@@ -31,7 +33,6 @@ _STATES = {
     False: pgettext_lazy("worker", "up to date"),
     None: pgettext_lazy("worker", "unknown"),
 }
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 # The workers that a sentence names.
 _MAX_NAMED = 5
 
@@ -39,22 +40,6 @@ _MAX_NAMED = 5
 def state_label(is_behind: bool | None) -> str:  # noqa: FBT001 (a state, not an option)
     """Returns "behind", "up to date" or "unknown"."""
     return str(_STATES[is_behind])
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration such as "12 s" or "3 min"."""
-    whole = int(seconds)
-    if whole < 1:
-        return _("less than 1 s")
-    if whole < 2 * _MINUTE:
-        return _("%(count)s s") % {"count": whole}
-    if whole < 2 * _HOUR:
-        return _("%(count)s min") % {"count": whole // _MINUTE}
-    if whole < 2 * _DAY:
-        return _("%(count)s h") % {"count": whole // _HOUR}
-    return ngettext("%(count)s day", "%(count)s days", whole // _DAY) % {
-        "count": local_number(whole // _DAY)
-    }
 
 
 def summary(found: WorkerOverview) -> str:
@@ -146,4 +131,7 @@ def _names(states: Sequence[WorkerState]) -> str:
 
 def _late(state: WorkerState) -> str:
     text = pgettext("worker", "%(worker)s for %(time)s")
-    return text % {"worker": state.worker, "time": duration(state.behind_seconds or 0.0)}
+    return text % {
+        "worker": state.worker,
+        "time": localized(duration(state.behind_seconds or 0.0, largest_only=True)),
+    }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -14,6 +13,7 @@ from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import named_attributes, named_segments
+from flagstaff._words.similar import most_similar, with_similar
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules, Texts
 from flagstaff.conf import conf
@@ -54,11 +54,11 @@ def unknown_forced_off_keys(database: Database) -> Iterator[Problem]:
     existing = database.keys if forced_off else None
     unknown = [key for key in forced_off if existing is not None and key not in existing]
     if unknown:
-        similar = get_close_matches(unknown[0], existing or (), n=1)
+        similar = most_similar(unknown[0], existing or ())
         yield Problem(
             f"{VARIABLE} names flags that do not exist: {join_some(unknown)}",
             conf.flag_model,
-            hint=f'did you mean "{similar[0]}"?'
+            hint=f'did you mean "{similar}"?'
             if similar
             else "correct the keys and restart the process; a flag that is created later with such "
             "a key is forced off, too",
@@ -101,8 +101,8 @@ def misspelled_attributes(database: Database) -> Iterator[Problem]:
     decoded = [*database.stored.rules.values(), *database.stored.conditions.values()]
     names = {name for json in decoded for name in named_attributes(json)}
     known = [*BUILT_IN, *conf.attributes.columns]
-    similar = {name: _nearest(name, known) for name in sorted(names.difference(known))}
-    misspelled = (f"{name!r} (did you mean {other!r}?)" for name, other in similar.items() if other)
+    similar = {name: most_similar(name, known, _SIMILAR) for name in names.difference(known)}
+    misspelled = (with_similar(name, similar[name]) for name in sorted(similar) if similar[name])
     if shown := join_some(misspelled, _MAX_SHOWN):
         yield Problem(f"rules read attributes that may be misspelled: {shown}", conf.flag_model)
 
@@ -124,7 +124,9 @@ def misspelled_units(database: Database) -> Iterator[Problem]:
     misspelled = (
         f"{unit!r} of {key!r} (did you mean {similar!r}?)"
         for key, unit in database.units.items()
-        if unit not in known and unit_problem(unit) is None and (similar := _nearest(unit, known))
+        if unit not in known
+        and unit_problem(unit) is None
+        and (similar := most_similar(unit, known, _SIMILAR))
     )
     if shown := join_some(misspelled, _MAX_SHOWN):
         yield Problem(
@@ -158,13 +160,6 @@ def _missing(stored: StoredRules) -> Iterator[str]:
         for segment, place in dict.fromkeys(named_segments(rules)):
             if segment not in stored.segments:
                 yield f"{segment!r} in {place} of {flag!r}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that a name is most like; None without one. Ignores the case."""
-    by_folded = {other.casefold(): other for other in known}
-    nearest = get_close_matches(name.casefold(), by_folded, n=1, cutoff=_SIMILAR)
-    return by_folded[nearest[0]] if nearest else None
 
 
 def _is_ours(path: str) -> bool:

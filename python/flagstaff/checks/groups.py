@@ -12,6 +12,7 @@ from flagstaff._tables.names import group_names
 from flagstaff._tables.watched_groups import Watch, watch_of, watched_groups
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import groups_of_conditions, named_groups
+from flagstaff._words.similar import with_similar
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules
 from flagstaff.checks.hints import watch_groups
@@ -74,7 +75,7 @@ def groups_that_do_not_exist(database: Database) -> Iterator[Problem]:
     places = [*_named(database.stored)]
     missing = missing_groups((name for name, _ in places), database.connection.alias)
     unknown = (
-        f"{name!r} in {place}" + (f" (did you mean {missing[name]!r}?)" if missing[name] else "")
+        f"{with_similar(name, missing[name])} in {place}"
         for name, place in dict.fromkeys(places)
         if name in missing
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from flagstaff._words.cells import Column, Record
 from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.cleanup.texts import date_of, finding_text
-from flagstaff.cli.support.cells import Column, Record
 
 COLUMNS = (
     Column("key"),

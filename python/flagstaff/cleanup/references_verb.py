@@ -16,9 +16,9 @@ from django.db import DatabaseError
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic

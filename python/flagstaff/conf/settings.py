@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 from django.apps import apps
@@ -13,6 +12,7 @@ from django.db import router
 from django.db.models import Model
 
 from flagstaff._connection.aliases import is_same_database
+from flagstaff._words.similar import most_similar
 from flagstaff.conf.attribute_sources import AttributeSources, sources_of
 from flagstaff.conf.defaults import RULES
 from flagstaff.conf.environment import Environment, environment_of
@@ -251,8 +251,8 @@ def _not_a_dict(given: object) -> Problem:
 
 
 def _unknown(name: object) -> Problem:
-    similar = get_close_matches(str(name).upper(), RULES, n=1, cutoff=0.5)
-    hint = f'did you mean "{similar[0]}"?' if similar else f"known settings: {', '.join(RULES)}"
+    similar = most_similar(str(name), RULES, 0.5)
+    hint = f'did you mean "{similar}"?' if similar else f"known settings: {', '.join(RULES)}"
     return Problem(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
 
 

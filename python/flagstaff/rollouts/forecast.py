@@ -12,11 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flagstaff._words.duration import duration
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.alpha import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import Evidence
-from flagstaff.rollouts.steps import Step, duration_text
+from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict_text import times
 
 _MINUTE = 60
@@ -222,7 +223,7 @@ def _raised(theta: float) -> float:
 def _users_text(step: Step, inside: float, for_users: float | None, required_users: int) -> str:
     if for_users is None:
         return f"{step.percent} %: no user was counted, so there is no forecast."
-    text = f"{step.percent} %: {inside:,.0f} users inside in {duration_text(step.seconds)}"
+    text = f"{step.percent} %: {inside:,.0f} users inside in {duration(step.seconds)}"
     if inside >= required_users:
         return f"{text}."
     return f"{text}, {required_users:,} after {_rounded(for_users)}."
@@ -239,7 +240,7 @@ def _guard_text(
     time = f"{about} {_rounded(guard.seconds_to_double)}"
     parts = [
         f"{guard.name.capitalize()}: twice as many failures inside trip after {time}",
-        f"{dwell} within {duration_text(step.seconds)}",
+        f"{dwell} within {duration(step.seconds)}",
     ]
     users, for_users = required
     if for_users is not None and for_users > step.seconds:
@@ -260,7 +261,7 @@ def rounded_seconds(seconds: float) -> int:
 
 
 def _rounded(seconds: float) -> str:
-    return duration_text(rounded_seconds(seconds))
+    return duration(rounded_seconds(seconds))
 
 
 def _brake_text(brake: int) -> str:

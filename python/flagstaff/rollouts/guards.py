@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+from flagstaff._words.duration import SECONDS
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import messages, refusal_messages
 
@@ -153,7 +154,7 @@ def guard_name(guard: Guard) -> str:
 
 def seconds_text(guard: Guard) -> str:
     """Returns the time of a latency guard, such as "0.5 s"."""
-    return messages.SECONDS(count=_plain(guard.seconds or 0))
+    return SECONDS(count=_plain(guard.seconds or 0))
 
 
 def _with_option(guard: Guard, option: str, text: str) -> Guard:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from threading import Event
 
 from flagstaff._extensions import Job
-from flagstaff.cli.support.cells import Column, Record
+from flagstaff._words.cells import Column, Record
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
 from flagstaff.rollouts.reports import PlanReport

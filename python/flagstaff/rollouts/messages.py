@@ -7,11 +7,6 @@ from flagstaff._words.message import marked as _
 
 # Parts of other messages.
 
-DAYS = Template("duration_days", _("%(count)s d"))
-HOURS = Template("duration_hours", _("%(count)s h"))
-MINUTES = Template("duration_minutes", _("%(count)s min"))
-SECONDS = Template("duration_seconds", _("%(count)s s"))
-TWO_UNITS = Template("duration_of_two_units", _("%(large)s %(small)s"))
 STEP = Template("plan_step_for", _("%(percent)s %% for %(time)s"))
 STEP_AT_ONCE = Template("plan_step_at_once", _("%(percent)s %%"))
 ERRORS = Template("guard_errors", _("errors"))

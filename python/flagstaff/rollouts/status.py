@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.message import to_json
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.advance import figures_of

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from flagstaff._words.duration import duration
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import messages, refusal_messages
 
 __all__ = [
     "DEFAULT_STEPS",
     "Step",
-    "duration_text",
     "parse_step",
     "steps_as_json",
     "steps_from_json",
@@ -26,12 +26,6 @@ _MAX_SECONDS = 365 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STEP = re.compile(r"(\d{1,3})\s*%?(?:\s*:\s*((?:\d{1,9}\s*[smhdw]\s*)+))?", re.ASCII)
 _PART = re.compile(r"(\d+)\s*([smhdw])", re.ASCII)
-_SHOWN_UNITS = (
-    (86_400, messages.DAYS),
-    (3600, messages.HOURS),
-    (60, messages.MINUTES),
-    (1, messages.SECONDS),
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ class Step:
         """The step as a message, such as "5 % for 1 h"."""
         if not self.seconds:
             return messages.STEP_AT_ONCE(percent=self.percent)
-        return messages.STEP(percent=self.percent, time=duration_text(self.seconds))
+        return messages.STEP(percent=self.percent, time=duration(self.seconds))
 
 
 #: The steps of a plan that names none. Those up to the present rollout are left out.
@@ -101,19 +95,6 @@ def steps_from_json(stored: Any) -> tuple[Step, ...]:
         return valid_steps([Step(one["percent"], one["seconds"]) for one in stored])
     except (TypeError, LookupError) as error:
         raise InvalidPlanError(refusal_messages.STEPS_UNREADABLE()) from error
-
-
-def duration_text(seconds: float) -> str:
-    """Returns a duration in its two largest units, such as "1 d 12 h"."""
-    left, parts = round(seconds), []
-    for size, unit in _SHOWN_UNITS:
-        count, left = divmod(left, size)
-        if count:
-            parts.append(unit(count=count))
-    if not parts:
-        return messages.SECONDS(count=0)
-    large, *smaller = parts
-    return messages.TWO_UNITS(large=large, small=smaller[0]) if smaller else large
 
 
 def _require_valid(step: Step, *, is_last: bool) -> None:

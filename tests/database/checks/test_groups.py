@@ -211,9 +211,9 @@ def test_groups_that_do_not_exist_are_reported_with_the_nearest_names() -> None:
         (
             "flagstaff.W041",
             (
-                "rules name groups that do not exist: 'bta' in rule 1 of 'new_checkout' (did you "
-                "mean 'beta'?), 'unlike' in rule 1 of 'new_checkout', 'Beta' in segment 'insiders' "
-                "(did you mean 'beta'?)"
+                "rules name groups that do not exist: 'bta' (did you mean 'beta'?) in rule 1 of "
+                "'new_checkout', 'unlike' in rule 1 of 'new_checkout', 'Beta' (did you mean "
+                "'beta'?) in segment 'insiders'"
             ),
             (
                 "no user is in such a group; create it, or correct its name in the rules, which do "

@@ -16,7 +16,6 @@ from flagstaff.rollouts.guards import (
 from flagstaff.rollouts.steps import (
     DEFAULT_STEPS,
     Step,
-    duration_text,
     parse_step,
     steps_as_json,
     steps_from_json,
@@ -75,11 +74,6 @@ def test_steps_are_stored_as_json() -> None:
     stored = steps_as_json([Step(5, 3600)])
     assert stored == [{"percent": 5, "seconds": 3600}]
     assert steps_from_json(stored) == (Step(5, 3600),)
-
-
-def test_duration_is_written_in_its_largest_units() -> None:
-    found = [duration_text(seconds) for seconds in (0, 59, 59.6, 3600, 3661, 129_600)]
-    assert found == ["0 s", "59 s", "1 min", "1 h", "1 h 1 min", "1 d 12 h"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flagstaff import _core
+from flagstaff._words.duration import duration
+from flagstaff._words.message import localized
 from flagstaff._workers.overview import WorkerState
-from flagstaff._workers.words import MODE_TEXTS, duration, state_label
+from flagstaff._workers.words import MODE_TEXTS, state_label
 from flagstaff.admin.cells import time_cell
 
 #: The classes of the badges in admin.css, by whether a worker is behind.
@@ -66,11 +68,12 @@ def _snapshot(state: WorkerState) -> str:
     if state.worker.mode == "starting":
         return _("not loaded yet")
     if state.behind_seconds is not None:
-        time = duration(state.behind_seconds)
+        time = localized(duration(state.behind_seconds, largest_only=True))
         return _("has not applied a change made %(time)s ago") % {"time": time}
     if state.idle_seconds is None:
         return ""
-    return _("compared with the database %(time)s ago") % {"time": duration(state.idle_seconds)}
+    time = localized(duration(state.idle_seconds, largest_only=True))
+    return _("compared with the database %(time)s ago") % {"time": time}
 
 
 def _version(rule_format: int | None) -> str:

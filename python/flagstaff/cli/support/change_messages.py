@@ -9,12 +9,12 @@ from django.db.models import Field
 
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import PrimaryKey
+from flagstaff._words.cells import as_json
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import join_some
 from flagstaff._words.truncated import MAX_VALUE, truncated
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.cli.support.cells import as_json
 from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET, describe_json_change, describe_value
 

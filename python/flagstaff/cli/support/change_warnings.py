@@ -9,6 +9,7 @@ from flagstaff._tables.rows import case_variants
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import groups_of
+from flagstaff._words.similar import with_similar
 from flagstaff._words.value_rules import type_of
 from flagstaff.cli.support.output import Output
 from flagstaff.conf import conf
@@ -25,7 +26,7 @@ def warn_of_missing_groups(rules: object, out: Output) -> None:
     """Warns of groups that rules or conditions name, and that do not exist. Queries groups."""
     missing = missing_groups(groups_of(rules), conf.database)
     if missing:
-        names = join_some(_with_similar(*one) for one in missing.items())
+        names = join_some(with_similar(*one) for one in missing.items())
         out.message(f"groups that do not exist: {names}; create them, or correct their names")
 
 
@@ -39,7 +40,3 @@ def warn_of_new_type(key: str, old: object, new: object, out: Output) -> None:
             f"warning: the type of {key} has changed from {types[0]} to {types[1]}; "
             "code that reads it may fail"
         )
-
-
-def _with_similar(name: str, similar: str | None) -> str:
-    return repr(name) + (f" (did you mean {similar!r}?)" if similar else "")

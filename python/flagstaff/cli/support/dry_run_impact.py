@@ -9,11 +9,11 @@ from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_te
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_model import RULES
 from flagstaff._tables.rows import find_row
+from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.cli.support.cells import Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind

@@ -15,8 +15,8 @@ from flagstaff._tables.sqlstate import (
     is_missing_table,
     sqlstate,
 )
+from flagstaff._words.cells import printable
 from flagstaff._words.counted import counted
-from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,

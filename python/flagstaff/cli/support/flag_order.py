@@ -9,9 +9,9 @@ from django.db.models import Q
 
 from flagstaff._engine.recent_usage import recent_usage
 from flagstaff._tables.flag_model import flag_model
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware
 from flagstaff.cli.support.argument_types import count
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.time_argument import point_in_time
 from flagstaff.cli.support.verb import Options

@@ -11,9 +11,9 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
 from flagstaff.cli.support.ownership import TAGS_COLUMN
 from flagstaff.conf import conf
 

@@ -10,7 +10,7 @@ from unicodedata import combining, east_asian_width
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
-from flagstaff.cli.support.cells import Column, Record, as_json, printable
+from flagstaff._words.cells import Column, Record, as_json, printable
 
 
 class Output:

@@ -18,8 +18,8 @@ from flagstaff._tables.flag_model import (
     flag_model,
 )
 from flagstaff._tables.tags import with_tags
+from flagstaff._words.cells import Column, Record, as_json
 from flagstaff.cli.support.argument_types import day
-from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf

@@ -9,9 +9,9 @@ from django.db import Error, transaction
 
 from flagstaff._tables.rows import PrimaryKey, find_row
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.cells import Record
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.cli.support.cells import Record
 from flagstaff.cli.support.change_messages import Names, change_messages
 from flagstaff.cli.support.dry_run_impact import (
     impact_of_dry_run,

@@ -15,8 +15,8 @@ from flagstaff._core import monotonic
 from flagstaff._engine.usage import prune_usage_in_batches
 from flagstaff._engine.worker_register import prune_workers_in_batches
 from flagstaff._extensions import Retention, optional_apps
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.retention import prune_in_batches

@@ -6,7 +6,7 @@ from flagstaff._engine.explain import Explanation
 from flagstaff._engine.steps import Step, unit_of
 from flagstaff._engine.steps import steps_of as steps_with_hint
 from flagstaff._tables.bucket_units import USER
-from flagstaff.cli.support.cells import Column, Record
+from flagstaff._words.cells import Column, Record
 
 
 def steps_of(explanation: Explanation, user: str | None) -> list[Step]:

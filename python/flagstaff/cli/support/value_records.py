@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import JSONField
 
 from flagstaff._tables.decoding import encoded, value_field
+from flagstaff._words.cells import Record, as_json, with_fields
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff.cli.support.cells import Record, as_json, with_fields
 
 
 def value_record(row: Any) -> Record:

@@ -12,11 +12,11 @@ from argparse import (
 )
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._words.similar import most_similar
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output, error_as_json
 from flagstaff.cli.support.topics import Topic
@@ -49,9 +49,9 @@ class VerbParser(CommandParser):
         # Only verbs have parsers as choices.
         verbs = action.choices if isinstance(action.choices, dict) else None
         if verbs is not None and value not in verbs:
-            similar = get_close_matches(value, verbs, n=1)
+            similar = most_similar(value, verbs)
             what = action.dest
-            advice = f"did you mean {similar[0]!r}?" if similar else f"--help lists all {what}s"
+            advice = f"did you mean {similar!r}?" if similar else f"--help lists all {what}s"
             raise ArgumentError(None, f"there is no {what} {value!r}; {advice}")
         super()._check_value(action, value)
 
@@ -162,10 +162,10 @@ class _LazyParsers(dict[str, Any]):
 
 def missing_key_hint(options: Options, verbs: Sequence[Verb]) -> str:
     """Returns a hint if the key looks like a verb, as in `plan strat`; otherwise ""."""
-    similar = get_close_matches(options["key"], [verb.name for verb in verbs], n=1, cutoff=0.75)
+    similar = most_similar(options["key"], (verb.name for verb in verbs), 0.75)
     if options["action"] is not None or not similar:
         return ""
-    return f"; write the key first: manage.py flags {options['verb']} KEY {similar[0]}"
+    return f"; write the key first: manage.py flags {options['verb']} KEY {similar}"
 
 
 def print_help(options: Options, out: Output) -> NoReturn:

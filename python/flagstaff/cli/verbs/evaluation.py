@@ -14,7 +14,7 @@ from flagstaff._engine.explain import Explanation, explain
 from flagstaff._engine.steps import deciding_step
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff.cli.support.cells import Column, Record
+from flagstaff._words.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED

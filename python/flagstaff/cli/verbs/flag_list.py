@@ -13,9 +13,9 @@ from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.lists import MAX_SHOWN, join_some
 from flagstaff.changes.allowed_users import allowed_users_of
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_order import EVALUATED, add_order, in_order, order_filter
 from flagstaff.cli.support.flag_records import (

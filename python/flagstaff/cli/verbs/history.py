@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from django.core.management.base import CommandParser
 
 from flagstaff._core import monotonic
+from flagstaff._words.cells import Column, Record, printable
 from flagstaff._words.times import aware, clock_time
 from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
-from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
 from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind
 from flagstaff.cli.support.output import Output

@@ -11,9 +11,9 @@ from django.db import Error, transaction
 
 from flagstaff._engine.impact import Impact, impact
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
 from flagstaff.cli.support.argument_types import count, percent
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options, Verb

@@ -12,9 +12,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error, close_old_connections
 
 from flagstaff._extensions import JobReport, optional_apps
+from flagstaff._words.cells import Column, Record, printable
 from flagstaff._words.counted import counted
 from flagstaff.cli.support.argument_types import seconds
-from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.retention import RetentionJob

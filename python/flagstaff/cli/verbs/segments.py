@@ -10,9 +10,9 @@ from flagstaff import changes
 from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
+from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.lists import join_some
 from flagstaff.changes.segment_use import flags_that_name, other_rules_by_segment
-from flagstaff.cli.support.cells import Column, Record, with_fields
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,

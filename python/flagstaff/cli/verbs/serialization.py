@@ -8,10 +8,10 @@ from pathlib import Path
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
 from flagstaff._words.truncated import MAX_VALUE
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_force,

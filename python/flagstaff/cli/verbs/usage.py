@@ -12,9 +12,9 @@ from django.utils import timezone
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
 from flagstaff._engine.usage import HourlyUsage, Usage, prune_usage, usage
 from flagstaff._engine.worker_register import LostWorker
+from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import full_time
 from flagstaff.cli.support.argument_types import days
-from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.topics import Topic

@@ -10,9 +10,9 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
+from flagstaff._words.cells import Column, Record, as_json
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.truncated import MAX_VALUE, truncated
-from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_key,

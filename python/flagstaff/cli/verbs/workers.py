@@ -9,10 +9,11 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import status
 from flagstaff._tables.rows import all_rows
+from flagstaff._words.cells import Column, Record
+from flagstaff._words.duration import duration
 from flagstaff._words.lists import join_some
 from flagstaff._workers.overview import WorkerState, worker_overview
-from flagstaff._workers.words import MODE_TEXTS, duration, notes, state_label, summary
-from flagstaff.cli.support.cells import Column, Record
+from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
@@ -101,7 +102,9 @@ def _worker_record(state: WorkerState) -> Record:
 def _state(record: Record) -> str:
     label = state_label(record["behind"])
     seconds = record["behind_seconds"]
-    return label if seconds is None else f"{label} for {duration(seconds)}"
+    if seconds is None:
+        return label
+    return f"{label} for {duration(seconds, largest_only=True)}"
 
 
 def _state_style(record: Record) -> str | None:

@@ -8,7 +8,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.duration import duration
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.experiments.admin.texts import (
     hour_text,
     interval_text,
@@ -17,8 +19,6 @@ from flagstaff.experiments.admin.texts import (
     points_text,
 )
 from flagstaff.experiments.reporting import Role
-
-_HOUR, _DAY = 3600, 86_400
 
 
 class Effect:
@@ -102,17 +102,6 @@ def facts(metric: Mapping[str, Any]) -> list[str]:
         "retention": _("share of units that come back on day %(day)s"),
     }
     kind = kinds.get(metric["kind"], metric["kind"])
-    kind %= {"window": _duration(metric["window_seconds"]), "day": metric["day"]}
+    kind %= {"window": localized(duration(metric["window_seconds"])), "day": metric["day"]}
     direction = _("higher is better") if metric["higher_is_better"] else _("lower is better")
     return [text for text in (metric["description"], kind, direction, full) if text]
-
-
-def _duration(seconds: float) -> str:
-    """Returns a duration in its largest unit without a remainder, such as "36 hours"."""
-    if seconds % _HOUR:
-        return _("%(count)s minutes") % {"count": number_text(seconds / 60)}
-    if seconds % _DAY:
-        hours = int(seconds // _HOUR)
-        text = ngettext("%(count)s hour", "%(count)s hours", hours)
-        return text % {"count": local_number(hours)}
-    return local_days(int(seconds // _DAY))

@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff.cli.support.cells import Column
+from flagstaff._words.cells import Column
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic

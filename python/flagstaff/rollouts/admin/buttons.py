@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import FlagRow
+from flagstaff._words.duration import duration
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.rollouts import plans
@@ -20,7 +21,6 @@ from flagstaff.rollouts.admin.texts import NONE
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
 from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
-from flagstaff.rollouts.steps import duration_text
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
@@ -83,7 +83,7 @@ def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow
             _("step"),
             NONE if plan.step is None else _place(plan.step, len(steps)),
             _("%(place)s, for %(time)s or longer")
-            % {"place": _place(index, len(steps)), "time": localized(duration_text(step.seconds))},
+            % {"place": _place(index, len(steps)), "time": localized(duration(step.seconds))},
         ),
     ]
     if flag is not None and rules_can_grant(flag):

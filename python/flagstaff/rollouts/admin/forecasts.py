@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
+from flagstaff._words.duration import duration
 from flagstaff._words.message import localized
 from flagstaff.rollouts.admin.figures import Figures
 from flagstaff.rollouts.admin.texts import (
@@ -25,7 +26,6 @@ from flagstaff.rollouts.forecast import (
 )
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.steps import duration_text
 from flagstaff.rollouts.transitions import steps_of
 
 _ALL = 100
@@ -93,4 +93,4 @@ def _sentence(label: str, guard: GuardForecast, *, is_long: bool, measured: floa
 
 
 def _rounded(seconds: float) -> str:
-    return localized(duration_text(rounded_seconds(seconds)))
+    return localized(duration(rounded_seconds(seconds)))

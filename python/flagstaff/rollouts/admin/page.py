@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, Row, find_row
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.duration import duration
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import localized
 from flagstaff.admin.attribution import VERSION, with_typed_reason
@@ -50,7 +51,6 @@ from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import PlannedSteps
-from flagstaff.rollouts.steps import duration_text
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
@@ -334,9 +334,7 @@ def _step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
             {
                 "number": index + 1,
                 "percent": f"{step.percent} %",
-                "time": localized(duration_text(step.seconds))
-                if step.seconds
-                else _("ends at once"),
+                "time": localized(duration(step.seconds)) if step.seconds else _("ends at once"),
                 "when": text,
                 "is_present": index == plan.step and plan.state != State.DONE,
             }

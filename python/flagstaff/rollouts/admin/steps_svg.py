@@ -8,11 +8,12 @@ from math import ceil
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._words.duration import duration
 from flagstaff._words.message import localized
 from flagstaff.admin.svg import chart, line, rect, text
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.steps import Step, duration_text
+from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.transitions import steps_of
 
 _HEIGHT, _BASE, _FULL = 158, 134, 100
@@ -55,7 +56,7 @@ def _column(step: Step, x: float, width: float, css: str) -> SafeString:
 
 def _labels(step: Step, middle: float, *, is_marked: bool) -> list[SafeString]:
     """Returns the time of a column, and its percentage, unless the marker has it."""
-    time = localized(duration_text(step.seconds)) if step.seconds else NONE
+    time = localized(duration(step.seconds)) if step.seconds else NONE
     parts = [text("quiet", middle, _BASE + _TIME_GAP, time, "middle")]
     if not is_marked:
         top = _BASE - _height(step) - _LABEL_GAP

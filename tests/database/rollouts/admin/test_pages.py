@@ -14,6 +14,7 @@ from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
 from flagstaff import _extensions, acting_as, changes, rollouts
+from flagstaff._words.duration import SECONDS
 from flagstaff.admin import optional_parts
 from flagstaff.cleanup import facts
 from flagstaff.exceptions import PlanError
@@ -178,7 +179,7 @@ def test_page_says_the_state_and_why(operator: Client, running: Plan) -> None:
 
 
 def test_page_shows_messages_in_german_with_its_numbers(operator: Client, running: Plan) -> None:
-    latency = messages.LATENCY(seconds=messages.SECONDS(count=0.5))
+    latency = messages.LATENCY(seconds=SECONDS(count=0.5))
     waits = messages.WAITS_FOR_USERS(seen=1234, required=56_789, guard=latency, ratio=2.5)
     Plan.objects.update(state=State.HOLDING, reason=waits)
     PlanEvent.objects.create(plan=running, kind="held", message=messages.HELD(why=waits))
