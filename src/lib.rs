@@ -47,6 +47,7 @@ pub mod groups;
 pub mod impact;
 pub mod last_good;
 pub mod live;
+pub mod message;
 pub mod observation;
 pub mod overrides;
 pub mod primary_key;

@@ -20,6 +20,7 @@ mod json;
 mod kept_values;
 mod lifecycle;
 mod maintenance;
+mod message;
 mod observation;
 mod overrides;
 mod rule_check;
@@ -69,7 +70,7 @@ mod _core {
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
     #[pymodule_export]
-    use super::rule_check::{check_conditions, check_rules};
+    use super::rule_check::{check_conditions, check_rules, message_templates};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]

@@ -3,12 +3,17 @@
 //! SQL or a foreign table may have written the row, so every column is checked. A row that cannot
 //! be evaluated becomes a [`Problem`], never an error.
 
+mod texts;
+
 use std::fmt;
 
+use crate::message::{Message, Value};
 use crate::primary_key::PrimaryKey;
 use crate::rules::RuleError;
 use crate::stored_value::Undecodable;
 use crate::user_set::UserSet;
+
+pub use texts::TEMPLATES;
 
 /// The bytes of the JSON texts of all rules, and of all conditions of segments, that a worker holds
 /// in memory. Parsed, they take up to five times as much.
@@ -347,8 +352,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::SetAside { table, row, column, fault } => {
-                write!(f, "{table} {row:?} is set aside: ")?;
-                fault.write(f, column)
+                write!(f, "{table} {row:?} is set aside: {}", fault.message(*column))
             }
             Kind::Rules { of, has_last_good, why } => {
                 let result = if *has_last_good {
@@ -393,31 +397,36 @@ impl fmt::Display for Problem {
 }
 
 impl Fault {
-    fn write(self, f: &mut fmt::Formatter<'_>, column: &str) -> fmt::Result {
-        match self {
-            Self::Null => write!(f, "its {column} is NULL"),
-            Self::Malformed => {
-                write!(f, "its {column} cannot be read; save it in the admin, or with manage.py")
-            }
-            Self::Duplicate => f.write_str("several rows have this key"),
-            Self::Undecodable => write!(f, "its {column} cannot be decoded as UTF-8"),
-            Self::Json(fault) => write!(f, "its {column} {fault}"),
-            Self::TooLarge => {
-                write!(f, "its {column} is over 1 MiB, or all of them are over 64 MiB")
-            }
+    fn message(self, column: impl Into<Value>) -> Message {
+        let template = match self {
+            Self::Null => &texts::NULL,
+            Self::Malformed => &texts::MALFORMED,
+            Self::Undecodable => &texts::UNDECODABLE,
+            Self::TooLarge => &texts::TOO_LARGE,
+            Self::Duplicate => return (&texts::DUPLICATE).into(),
+            Self::TooManyPatterns => return (&texts::TOO_MANY_PATTERNS).into(),
             Self::TotalTooLarge => {
                 let limit = MAX_RULES_SIZE >> 20;
-                write!(
-                    f,
-                    "the {column}s of all rows are over {limit} MiB, and it is one of the largest; \
-                     use fewer values"
-                )
+                return texts::ALL_TOO_LARGE.with([("limit", limit.into())]);
             }
-            Self::TooManyPatterns => f.write_str(
-                "all rules and segments have over 1,000 regular expressions; use other operators, \
-                 or share a segment",
-            ),
-        }
+            Self::Json(fault) => {
+                let values = [("column", column.into()), ("problem", fault.template().into())];
+                return texts::JSON.with(values);
+            }
+        };
+        template.with([("column", column.into())])
+    }
+}
+
+impl Unreadable {
+    /// The places and the message of the problem.
+    pub(crate) fn problem(&self) -> (Vec<Message>, Message) {
+        let message = match self {
+            Self::Text(error) => return (error.places.clone(), error.message.clone()),
+            Self::Column(Fault::TooLarge) => (&texts::RULES_TOO_LARGE).into(),
+            Self::Column(fault) => fault.message(&texts::JSON_TEXT),
+        };
+        (Vec::new(), message)
     }
 }
 
@@ -425,10 +434,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(error) => error.fmt(f),
-            Self::Column(Fault::TooLarge) => {
-                f.write_str("its JSON text is over 256 KiB, the limit; use fewer values")
-            }
-            Self::Column(fault) => fault.write(f, "JSON text"),
+            Self::Column(_) => self.problem().1.fmt(f),
         }
     }
 }

@@ -18,6 +18,7 @@ mod parse;
 mod parsed;
 mod pattern;
 mod test;
+mod texts;
 mod version;
 
 pub use self::attributes::{Attribute, Attributes, GROUPS, NoAttributes, Value};
@@ -28,6 +29,7 @@ pub use self::explain::{About, ExplainedCondition, ExplainedRule};
 pub use self::number::with_text;
 pub use self::parse::MAX_TEXT;
 pub use self::parsed::ParsedRules;
+pub use self::texts::TEMPLATES;
 
 /// The format of the rules that this version can read.
 pub const RULE_FORMAT: u32 = 1;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::message::{Template, templates};
+
 /// Python refuses longer integers by default.
 const MAX_DIGITS: usize = 4_300;
 /// Python's decoder is recursive, and its stack may be half full.
@@ -18,12 +20,26 @@ pub enum Undecodable {
     TooDeep,
 }
 
+// Python has the same messages, with their translations.
+templates! {
+    TOO_MANY_DIGITS, "json_too_many_digits", "has a number of more than 4,300 digits";
+    TOO_DEEP, "json_too_deep", "is nested deeper than 500 levels";
+}
+
+impl Undecodable {
+    /// The message, which has no values.
+    #[must_use]
+    pub fn template(self) -> &'static Template {
+        match self {
+            Self::TooManyDigits => &TOO_MANY_DIGITS,
+            Self::TooDeep => &TOO_DEEP,
+        }
+    }
+}
+
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooManyDigits => "has a number of more than 4,300 digits",
-            Self::TooDeep => "is nested deeper than 500 levels",
-        })
+        f.write_str(self.template().english)
     }
 }
 

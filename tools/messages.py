@@ -8,6 +8,7 @@ gets the old translation, marked as fuzzy. Needs GNU gettext.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from flagstaff import exceptions
 
 __all__ = ["POT", "merged", "messages", "translations", "write_binary"]
 
@@ -40,6 +43,7 @@ def messages() -> str:
         package = Path(folder) / _PACKAGE.name
         ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "locale")
         shutil.copytree(_PACKAGE, package, ignore=ignored)
+        _add_docstrings(package)
         found = package / "locale" / POT.name
         found.parent.mkdir()
         options = ("--all", "--keep-pot", "--no-wrap", "--add-location", "file")
@@ -57,6 +61,13 @@ def messages() -> str:
     # The header of xgettext has the time, so each run would change the file.
     _header, entries = re.split(r"\n\n", text, maxsplit=1)
     return f"{_HEADER}\n{entries}"
+
+
+def _add_docstrings(package: Path) -> None:
+    """Marks the default messages of exceptions, which are docstrings, as messages."""
+    texts = (inspect.getdoc(getattr(exceptions, name)) for name in exceptions.__all__)
+    with (package / "exceptions.py").open("a", encoding="utf-8") as file:
+        file.writelines(f"_({text!r})\n" for text in texts)
 
 
 def translations() -> list[Path]:

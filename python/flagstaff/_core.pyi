@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, final, overload
+from typing import Any, TypeAlias, TypeVar, final, overload
 
 from flagstaff.typing import Context, UserLike
 
@@ -32,6 +32,7 @@ __all__ = [
     "is_refused",
     "is_waiting",
     "json_problem",
+    "message_templates",
     "monotonic",
     "observed_request",
     "peek_variant",
@@ -237,16 +238,26 @@ def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
 
 def json_problem(text: str) -> str | None:
-    """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
+    """Returns the code of the message why Python cannot decode a JSON text; None if it can.
 
-def check_rules(text: str) -> str | None:
-    """Returns the first problem of a flag's rules in JSON, with its place; None without a problem.
+    Does not check the syntax.
+    """
+
+#: The code of a message, and its values.
+RuleMessage: TypeAlias = tuple[str, dict[str, str | int | RuleMessage]]
+RuleProblem: TypeAlias = tuple[list[RuleMessage], RuleMessage]
+
+def check_rules(text: str) -> RuleProblem | None:
+    """Returns the first problem of a flag's rules in JSON, after its places; None without one.
 
     Raises UnicodeEncodeError for half of a surrogate pair outside of an escape.
     """
 
-def check_conditions(text: str) -> str | None:
+def check_conditions(text: str) -> RuleProblem | None:
     """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
+
+def message_templates() -> list[tuple[str, str]]:
+    """Returns the codes and English texts of the messages that `_words/rule_messages.py` has."""
 
 def monotonic() -> float:
     """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import CharField, Field, JSONField, Model
 
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import Message
 from flagstaff._words.value_rules import ANY, TYPES, ValueRule, choices_problem, value_problem
 from flagstaff.validators import validate_choices
 
@@ -40,8 +41,8 @@ def value_rule_of(row: Model) -> ValueRule:
     return ValueRule(getattr(row, TYPE) or "", getattr(row, CHOICES) or ())
 
 
-def value_rule_problems(row: Model) -> dict[str, str]:
-    """Returns what is wrong with the choices, or else with the value: a sentence by field."""
+def value_rule_problems(row: Model) -> dict[str, Message]:
+    """Returns what is wrong with the choices, or else with the value: a message by field."""
     rule = value_rule_of(row)
     if rule == ANY or isinstance(rule.choices, UnreadableJson) or rule.type not in ("", *TYPES):
         return {}

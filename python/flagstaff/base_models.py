@@ -20,12 +20,13 @@ from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._stored_value_rules import value_rule_problems
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
-from flagstaff._words.rule_problems import rule_problem_text
+from flagstaff._words.message import Message, MessageError
 from flagstaff.constraints import ValueRuleConstraint
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
     UNIT_MAX_LENGTH,
+    key_problem,
     rule_problem,
     tags_problem,
     validate_bucket_by,
@@ -77,7 +78,7 @@ class RulesField(models.JSONField):
 
 
 # Returns why the field of this name cannot have a value, or None.
-_PROBLEM_OF_EMPTY: dict[str, Callable[[object], str | None]] = {
+_PROBLEM_OF_EMPTY: dict[str, Callable[[object], Message | None]] = {
     "rules": rule_problem,
     "tags": tags_problem,
 }
@@ -226,7 +227,7 @@ class AbstractFeatureFlag(models.Model):
                 continue
             may_be_empty = value or (value is None and field.null)
             if not may_be_empty and (problem := problem_of(value)):
-                errors[name] = [ValidationError(rule_problem_text(problem), code=f"invalid_{name}")]
+                errors[name] = [MessageError(problem)]
         if errors:
             raise ValidationError(errors)
 
@@ -235,7 +236,7 @@ class AbstractFeatureFlag(models.Model):
         super().validate_unique(exclude)
         if self._state.adding and "key" not in (exclude or ()):
             for key, kind in taken_keys([self.key]).items():
-                raise ValidationError({"key": key_is_taken(key, kind)})
+                raise ValidationError({"key": MessageError(key_is_taken(key, kind))})
 
 
 class AbstractKeyValueStore(models.Model):
@@ -300,14 +301,11 @@ class AbstractKeyValueStore(models.Model):
         """Raises ValidationError for invalid fields. The rule of keys is that of flags."""
         errors = _errors_of(super().clean_fields, exclude)
         # Not a validator of the field, which would be a migration of each project's own model.
-        if "key" not in {*(exclude or ()), *errors}:
-            try:
-                validate_flag_key(self.key)
-            except ValidationError as error:
-                errors["key"] = error.error_list
-        for name, problem in value_rule_problems(self).items():
+        problem = key_problem(self.key)
+        own = {**({"key": problem} if problem else {}), **value_rule_problems(self)}
+        for name, problem in own.items():
             if name not in {*(exclude or ()), *errors}:
-                errors[name] = [ValidationError(problem, code="value_rule")]
+                errors[name] = [MessageError(problem)]
         if errors:
             raise ValidationError(errors)
 

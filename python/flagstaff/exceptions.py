@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 
-from flagstaff._words.message import Message
+from flagstaff._words.message import Message, Template, lines
+from flagstaff._words.message import marked as _
 
 if TYPE_CHECKING:
     from flagstaff.history.events import Event
     from flagstaff.serialization.problems import Problem
+
+_WITH_ADVICE = Template("conflict_with_advice", _("%(problem)s; %(advice)s"))
 
 __all__ = [
     "ConfigurationError",
@@ -40,8 +43,18 @@ __all__ = [
 class FlagstaffError(Exception):
     """flagstaff failed; for details see the original exception and flagstaff.status()"""
 
+    _default: ClassVar = Template("failed", str(__doc__))
+
+    def __init_subclass__(cls, code: str | None = None) -> None:
+        """Makes the docstring a message with this code. `tools.messages` adds it to the catalogue.
+
+        A class without a code has the message of its base class.
+        """
+        if code is not None:
+            cls._default = Template(code, str(inspect.getdoc(cls)))
+
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
+        super().__init__(message or self._default())
 
     @property
     def message(self) -> str:
@@ -54,80 +67,80 @@ class FlagstaffError(Exception):
         return self.message.code if isinstance(self.message, Message) else None
 
 
-class ConfigurationError(FlagstaffError, ImproperlyConfigured):
+class ConfigurationError(FlagstaffError, ImproperlyConfigured, code="invalid_settings"):
     """the FLAGSTAFF settings are invalid; "manage.py check" lists the problems"""
 
 
-class PropagationError(FlagstaffError):
+class PropagationError(FlagstaffError, code="no_propagation"):
     """waiting for the workers is not possible, so some may not have applied the change"""
 
 
-class UnknownFlagError(FlagstaffError, LookupError):
+class UnknownFlagError(FlagstaffError, LookupError, code="unknown_flag"):
     """no flag has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
 
 
-class UnknownValueError(FlagstaffError, LookupError):
+class UnknownValueError(FlagstaffError, LookupError, code="unknown_value"):
     """no value has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
 
 
-class UnknownSegmentError(FlagstaffError, LookupError):
+class UnknownSegmentError(FlagstaffError, LookupError, code="unknown_segment"):
     """no segment has this key; check the spelling, or create it"""
 
 
-class RefreshError(FlagstaffError):
+class RefreshError(FlagstaffError, code="refresh_failed"):
     """the flags could not be loaded; the last snapshot is still used, see status().last_error"""
 
 
-class InvalidChangeError(FlagstaffError, ValueError):
+class InvalidChangeError(FlagstaffError, ValueError, code="invalid_change"):
     """the change is not valid; nothing was written"""
 
 
-class NoHistoryError(FlagstaffError):
+class NoHistoryError(FlagstaffError, code="no_history"):
     """history is not available; use PostgreSQL and run manage.py migrate"""
 
 
-class NoUsageError(FlagstaffError):
+class NoUsageError(FlagstaffError, code="no_usage"):
     """usage is not available; use PostgreSQL and run manage.py migrate"""
 
 
-class NoWebhooksError(FlagstaffError):
+class NoWebhooksError(FlagstaffError, code="no_webhooks"):
     """webhooks are not available; use PostgreSQL and run manage.py migrate"""
 
 
-class PlanError(FlagstaffError):
+class PlanError(FlagstaffError, code="plan_refused"):
     """the rollout plan does not allow this now; "manage.py flags plan KEY status" says why"""
 
 
-class InvalidPlanError(PlanError, ValueError):
+class InvalidPlanError(PlanError, ValueError, code="invalid_plan"):
     """the steps or guards of the rollout plan are not valid; nothing was written"""
 
 
-class UnknownPlanError(PlanError, LookupError):
+class UnknownPlanError(PlanError, LookupError, code="unknown_plan"):
     """the flag has no rollout plan; create one"""
 
 
-class ExperimentError(FlagstaffError):
+class ExperimentError(FlagstaffError, code="experiment_refused"):
     """the experiment does not allow this now; "manage.py flags experiment KEY show" says why"""
 
 
-class InvalidExperimentError(ExperimentError, ValueError):
+class InvalidExperimentError(ExperimentError, ValueError, code="invalid_experiment"):
     """the experiment is not valid; nothing was written"""
 
 
-class UnknownExperimentError(ExperimentError, LookupError):
+class UnknownExperimentError(ExperimentError, LookupError, code="unknown_experiment"):
     """there is no experiment with this key; create one"""
 
 
-class DocumentError(FlagstaffError, ValueError):
+class DocumentError(FlagstaffError, ValueError, code="invalid_document"):
     """the file cannot be imported; nothing was written"""
 
     def __init__(self, problems: Sequence[Problem] = ()) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        super().__init__(lines(one.message for one in problems) if problems else None)
         #: Each has a `path`, a `text`, and a `line` if it is known.
         self.problems = tuple(problems)
 
 
-class ConflictError(FlagstaffError):
+class ConflictError(FlagstaffError, code="conflict"):
     """the flag or value was changed after you read it, and nothing was written; read it again"""
 
     def __init__(  # noqa: PLR0913 (both versions, and the events that made them)
@@ -141,18 +154,14 @@ class ConflictError(FlagstaffError):
         newer: Sequence[Event] = (),
         advice: str = "",
     ) -> None:
-        super().__init__(message)
+        text = message or self._default()
+        super().__init__(_WITH_ADVICE(problem=text, advice=advice) if advice else text)
         self.key = key
-        # What to do next, at the end of the message. A page has another advice than a terminal.
-        self._advice = advice
+        #: The message without the advice at its end. A page has another advice than a terminal.
+        self.problem: str = text
         #: The version that the caller expected, and the present one. None if fields were expected.
         self.expected = expected
         self.actual = actual
         #: The event that made the expected version, or None, and the events after it.
         self.seen = seen
         self.newer = tuple(newer)
-
-    @property
-    def problem(self) -> str:
-        """The message without the advice at its end."""
-        return str(self).removesuffix(f"; {self._advice}")

@@ -7,11 +7,9 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
-
-from flagstaff._words.rule_problems import rule_problem_text
+from flagstaff._words.message import Message, MessageError, Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.rule_messages import message_of_problem
 from flagstaff._words.storable import is_storable
 from flagstaff._words.value_rules import choices_problem
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -36,7 +34,85 @@ OWNER_MAX_LENGTH = 100
 _TAG_MAX_LENGTH = 50
 _MAX_TAGS = 20
 
-_USABLE_UNITS = _('use "user", "visitor", or the name of an attribute, such as "organization"')
+_EMPTY_KEY = Template(
+    "empty_key", _('the key is empty; use 1 to 255 characters, such as "new_checkout"')
+)
+_LONG_KEY = Template("key_too_long", _("the key has %(length)s characters; use at most 255"))
+_LEADING_HYPHEN = Template(
+    "key_with_hyphen",
+    _(
+        'the key begins with "-", as options of a command do; '
+        'begin it with a letter or a digit, such as "new_checkout"'
+    ),
+)
+_FORBIDDEN_CHARACTER = Template(
+    "key_with_forbidden_character",
+    _(
+        "the key has %(kind)s at position %(position)s; "
+        'use letters, digits, "_", "-" or ".", such as "new_checkout"'
+    ),
+)
+_COLON = Template("character_colon", _('a ":"'))
+_WHITE_SPACE = Template("character_white_space", _("white space"))
+_CONTROL = Template("character_control", _("a control character"))
+_INVISIBLE = Template("character_invisible", _("an invisible character"))
+_CHARACTER = Template("character_other", _('the character "%(character)s"'))
+
+_USABLE_UNITS = Template(
+    "usable_units",
+    _('use "user", "visitor", or the name of an attribute, such as "organization"'),
+)
+_UNIT_NO_TEXT = Template("unit_no_text", _("the bucketing unit is not a text; %(use)s"))
+_EMPTY_UNIT = Template("empty_unit", _("the bucketing unit is empty; %(use)s"))
+_LONG_UNIT = Template(
+    "unit_too_long", _("the bucketing unit has %(length)s characters; use at most 100")
+)
+_UNIT_WITH_SPACE = Template(
+    "unit_with_white_space", _("the bucketing unit starts or ends with white space; remove it")
+)
+_UNIT_NOT_STORABLE = Template(
+    "unit_not_storable",
+    _("the bucketing unit contains a character that PostgreSQL cannot store; %(use)s"),
+)
+_BUILT_IN_UNIT = Template(
+    "built_in_unit",
+    _('"%(unit)s" cannot be the bucketing unit, because it is built in; %(use)s'),
+)
+
+_TAGS_NO_LIST = Template(
+    "tags_no_list",
+    _('the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'),
+)
+_TOO_MANY_TAGS = Template("too_many_tags", _("there are %(count)s tags; use at most 20"))
+_TAG_NO_TEXT = Template("tag_no_text", _("tag %(number)s is not a text; put it in double quotes"))
+_EMPTY_TAG = Template("empty_tag", _("tag %(number)s is empty; remove it"))
+_LONG_TAG = Template("tag_too_long", _("tag %(number)s has %(length)s characters; use at most 50"))
+_TAG_WITH_COMMA = Template(
+    "tag_with_comma", _('the tag "%(tag)s" contains a comma; write two tags')
+)
+_TAG_WITH_SPACE = Template(
+    "tag_with_white_space", _('the tag "%(tag)s" starts or ends with white space; remove it')
+)
+_TAG_WITH_CONTROL = Template(
+    "tag_with_control_character", _("tag %(number)s contains a control character; remove it")
+)
+_DUPLICATE_TAG = Template("duplicate_tag", _('the tag "%(tag)s" is given twice; remove one'))
+
+_TOO_DEEP = Template("rules_too_deep", _("this is nested too deeply; write a JSON list of objects"))
+_OTHER_TYPE = Template(
+    "rules_of_other_type",
+    _("this is not JSON: %(error)s; use lists, objects, texts, numbers and bools only"),
+)
+_OTHER_VALUE = Template(
+    "rules_of_other_value",
+    _(
+        "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
+        "list that contains itself; remove it"
+    ),
+)
+_WRONG_ROLLOUT = Template(
+    "wrong_rollout", _("the rollout percent must be a whole number from 0 to 100, not %(value)s")
+)
 
 _STRING_OR_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9]+(?:\.[0-9]+)?e[-+][0-9]+)')
 
@@ -47,44 +123,26 @@ def validate_flag_key(key: str) -> None:
     A key has 1 to 255 letters, digits, "_", "-" or ".", and does not begin with "-". With a ":",
     two pairs of key and user could have the same hash input; options of commands begin with "-".
     """
+    _refuse(key_problem(key))
+
+
+def key_problem(key: str) -> Message | None:
+    """Returns why a flag or a value cannot have this key, or None."""
     if not key:
-        raise ValidationError(
-            _('the key is empty; use 1 to 255 characters, such as "new_checkout"'),
-            code="empty",
-        )
+        return _EMPTY_KEY()
     if len(key) > KEY_MAX_LENGTH:
-        raise ValidationError(
-            _("the key has %(length)d characters; use at most 255"),
-            code="too_long",
-            params={"length": len(key)},
-        )
+        return _LONG_KEY(length=len(key))
     if key.startswith("-"):
-        raise ValidationError(
-            _(
-                'the key begins with "-", as options of a command do; '
-                'begin it with a letter or a digit, such as "new_checkout"'
-            ),
-            code="leading_hyphen",
-        )
+        return _LEADING_HYPHEN()
     for position, character in enumerate(key, start=1):
         if kind := _forbidden_kind(character):
-            raise ValidationError(
-                _(
-                    "the key has %(kind)s at position %(position)d; "
-                    'use letters, digits, "_", "-" or ".", such as "new_checkout"'
-                ),
-                code="forbidden_character",
-                params={"kind": kind, "position": position},
-            )
+            return _FORBIDDEN_CHARACTER(kind=kind, position=str(position))
+    return None
 
 
 def is_valid_flag_key(key: str) -> bool:
     """Whether `validate_flag_key` accepts the key."""
-    try:
-        validate_flag_key(key)
-    except ValidationError:
-        return False
-    return True
+    return key_problem(key) is None
 
 
 def validate_bucket_by(unit: object) -> None:
@@ -93,90 +151,59 @@ def validate_bucket_by(unit: object) -> None:
     A unit is "user", "visitor", or the name of an attribute that is not built in: of 1 to 100
     characters, without white space at its ends.
     """
-    if not isinstance(unit, str):
-        text, code = _("the bucketing unit is not a text; %(use)s"), "wrong_type"
-    elif not unit:
-        text, code = _("the bucketing unit is empty; %(use)s"), "empty"
-    elif len(unit) > UNIT_MAX_LENGTH:
-        text, code = _("the bucketing unit has %(length)d characters; use at most 100"), "too_long"
-    elif unit != unit.strip():
-        text, code = (
-            _("the bucketing unit starts or ends with white space; remove it"),
-            "white_space",
-        )
-    elif not is_storable(unit):
-        text = _("the bucketing unit contains a character that PostgreSQL cannot store; %(use)s")
-        code = "not_storable"
-    elif unit in BUILT_IN:
-        text = _('"%(unit)s" cannot be the bucketing unit, because it is built in; %(use)s')
-        code = "built_in"
-    else:
-        return
-    length = len(unit) if isinstance(unit, str) else 0
-    params = {"use": _USABLE_UNITS, "unit": unit, "length": length}
-    raise ValidationError(text, code=code, params=params)
+    _refuse(unit_problem(unit))
 
 
-def unit_problem(unit: object) -> str | None:
+def unit_problem(unit: object) -> Message | None:
     """Returns why a flag cannot be bucketed by this unit, or None."""
-    try:
-        validate_bucket_by(unit)
-    except ValidationError as error:
-        return " ".join(error.messages)
-    return None
+    if not isinstance(unit, str):
+        return _UNIT_NO_TEXT(use=_USABLE_UNITS())
+    if not unit:
+        return _EMPTY_UNIT(use=_USABLE_UNITS())
+    if len(unit) > UNIT_MAX_LENGTH:
+        return _LONG_UNIT(length=len(unit))
+    if unit != unit.strip():
+        return _UNIT_WITH_SPACE()
+    if not is_storable(unit):
+        return _UNIT_NOT_STORABLE(use=_USABLE_UNITS())
+    return _BUILT_IN_UNIT(unit=unit, use=_USABLE_UNITS()) if unit in BUILT_IN else None
 
 
 def validate_tags(tags: object) -> None:
     """Raises ValidationError unless these are the tags of a flag: a list of at most 20 texts.
 
     A tag has 1 to 50 characters, no comma, no control character, and no white space at its ends.
-    No tag is there twice.
+    No tag is given twice.
     """
-    if not isinstance(tags, list):
-        raise ValidationError(
-            _('the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'),
-            code="wrong_type",
-        )
-    if len(tags) > _MAX_TAGS:
-        raise ValidationError(
-            _("there are %(count)d tags; use at most 20"),
-            code="too_many",
-            params={"count": len(tags)},
-        )
-    for position, tag in enumerate(tags):
-        _validate_tag(tag, position + 1, tags[:position])
+    _refuse(tags_problem(tags))
 
 
-def tags_problem(tags: object) -> str | None:
+def tags_problem(tags: object) -> Message | None:
     """Returns why a flag cannot have these tags, or None."""
-    try:
-        validate_tags(tags)
-    except ValidationError as error:
-        return " ".join(error.messages)
-    return None
+    if not isinstance(tags, list):
+        return _TAGS_NO_LIST()
+    if len(tags) > _MAX_TAGS:
+        return _TOO_MANY_TAGS(count=len(tags))
+    problems = (_tag_problem(tag, index + 1, tags[:index]) for index, tag in enumerate(tags))
+    return next(filter(None, problems), None)
 
 
-def _validate_tag(tag: object, number: int, earlier: list[object]) -> None:
+def _tag_problem(  # noqa: PLR0911 (one for each problem)
+    tag: object, number: int, earlier: list[object]
+) -> Message | None:
     if not isinstance(tag, str):
-        text, code = _("tag %(number)d is not a text; put it in double quotes"), "wrong_type"
-    elif not tag:
-        text, code = _("tag %(number)d is empty; remove it"), "empty"
-    elif len(tag) > _TAG_MAX_LENGTH:
-        text, code = _("tag %(number)d has %(length)d characters; use at most 50"), "too_long"
-    elif "," in tag:
-        text, code = _('the tag "%(tag)s" contains a comma; write two tags'), "comma"
-    elif tag != tag.strip():
-        text = _('the tag "%(tag)s" starts or ends with white space; remove it')
-        code = "white_space"
-    elif not is_storable(tag) or any(unicodedata.category(one) == "Cc" for one in tag):
-        text, code = _("tag %(number)d contains a control character; remove it"), "character"
-    elif tag in earlier:
-        text, code = _('the tag "%(tag)s" is there twice; remove one'), "twice"
-    else:
-        return
-    length = len(tag) if isinstance(tag, str) else 0
-    params = {"number": number, "tag": tag, "length": length}
-    raise ValidationError(text, code=code, params=params)
+        return _TAG_NO_TEXT(number=str(number))
+    if not tag:
+        return _EMPTY_TAG(number=str(number))
+    if len(tag) > _TAG_MAX_LENGTH:
+        return _LONG_TAG(number=str(number), length=len(tag))
+    if "," in tag:
+        return _TAG_WITH_COMMA(tag=tag)
+    if tag != tag.strip():
+        return _TAG_WITH_SPACE(tag=tag)
+    if not is_storable(tag) or any(unicodedata.category(one) == "Cc" for one in tag):
+        return _TAG_WITH_CONTROL(number=str(number))
+    return _DUPLICATE_TAG(tag=tag) if tag in earlier else None
 
 
 def validate_choices(choices: object) -> None:
@@ -184,36 +211,35 @@ def validate_choices(choices: object) -> None:
 
     Choices are a list of different strings, numbers and booleans.
     """
-    _refuse(choices_problem(choices), "invalid_choices")
+    _refuse(choices_problem(choices))
 
 
 def validate_rules(rules: object) -> None:
     """Raises ValidationError unless workers can read these rules of a flag."""
-    _refuse(rule_problem(rules), "invalid_rules")
+    _refuse(rule_problem(rules))
 
 
 def validate_conditions(conditions: object) -> None:
     """Raises ValidationError unless workers can read these conditions of a segment."""
-    _refuse(condition_problem(conditions), "invalid_conditions")
+    _refuse(condition_problem(conditions))
 
 
-def rule_problem(rules: object) -> str | None:
+def rule_problem(rules: object) -> Message | None:
     """Returns why workers could not read these rules: their first problem, or None."""
     return _problem("check_rules", rules)
 
 
-def condition_problem(conditions: object) -> str | None:
+def condition_problem(conditions: object) -> Message | None:
     """Returns why workers could not read these conditions of a segment, or None."""
     return _problem("check_conditions", conditions)
 
 
-def _refuse(problem: str | None, code: str) -> None:
+def _refuse(problem: Message | None) -> None:
     if problem is not None:
-        # The message is complete: a "%" in it is no placeholder.
-        raise ValidationError(rule_problem_text(problem), code=code)
+        raise MessageError(problem)
 
 
-def _problem(check: str, value: object) -> str | None:
+def _problem(check: str, value: object) -> Message | None:
     """Asks the parser of the workers, which alone decides what they can read."""
     # Imported here, because the extension imports this package.
     from flagstaff import _core  # noqa: PLC0415
@@ -221,16 +247,13 @@ def _problem(check: str, value: object) -> str | None:
     try:
         text = _stored_text(value)
     except RecursionError:
-        return "this is nested too deeply; write a JSON list of objects"
+        return _TOO_DEEP()
     except TypeError as error:
-        return f"this is not JSON: {error}; use lists, objects, texts, numbers and bools only"
+        return _OTHER_TYPE(error=str(error))
     except ValueError:
-        return (
-            "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
-            "list that contains itself; remove it"
-        )
-    found: str | None = getattr(_core, check)(text)
-    return found
+        return _OTHER_VALUE()
+    problem = getattr(_core, check)(text)
+    return None if problem is None else message_of_problem(problem)
 
 
 def _stored_text(value: object) -> str:
@@ -259,20 +282,18 @@ def is_percent(number: object) -> bool:
 def require_percent(number: object) -> None:
     """Raises InvalidChangeError unless `number` is an int from 0 to 100."""
     if not is_percent(number):
-        raise InvalidChangeError(
-            f"the rollout percent must be a whole number from 0 to {MAX_PERCENT}, not {number!r}"
-        )
+        raise InvalidChangeError(_WRONG_ROLLOUT(value=repr(number)))
 
 
-def _forbidden_kind(character: str) -> str | None:
+def _forbidden_kind(character: str) -> Message | None:
     if character.isalnum() or character in "_-.":
         return None
     if character == ":":
-        return gettext('a ":"')
+        return _COLON()
     if character.isspace():
-        return gettext("white space")
+        return _WHITE_SPACE()
     if unicodedata.category(character) == "Cc":
-        return gettext("a control character")
+        return _CONTROL()
     if not character.isprintable():
-        return gettext("an invisible character")
-    return gettext('the character "%(character)s"') % {"character": character}
+        return _INVISIBLE()
+    return _CHARACTER(character=character)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::message::{Message, Template, Value};
+
 /// The longest name of rules that a message repeats, in characters.
 const SHOWN: usize = 100;
 
@@ -10,28 +12,42 @@ const SHOWN: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
     /// From the outermost place to the innermost one.
-    places: Vec<Box<str>>,
-    message: Box<str>,
+    pub places: Vec<Message>,
+    /// What is wrong there.
+    pub message: Message,
 }
 
 impl RuleError {
-    pub(super) fn new(message: impl Into<Box<str>>) -> Self {
+    pub(super) fn new(message: impl Into<Message>) -> Self {
         Self { places: Vec::new(), message: message.into() }
     }
 
+    pub(super) fn with<const N: usize>(
+        template: &'static Template,
+        values: [(&'static str, Value); N],
+    ) -> Self {
+        Self::new(template.with(values))
+    }
+
     /// The same error, inside of `place`.
-    pub(super) fn at(mut self, place: impl Into<Box<str>>) -> Self {
-        self.places.insert(0, place.into());
+    pub(super) fn at(mut self, place: Message) -> Self {
+        self.places.insert(0, place);
         self
     }
 }
 
+/// The place with this number, from 1.
+pub(super) fn numbered(place: &'static Template, number: usize) -> Message {
+    place.with([("number", number.to_string().into())])
+}
+
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.places.is_empty() {
-            write!(f, "{}: ", self.places.join(", "))?;
+        let places: Vec<_> = self.places.iter().map(Message::to_string).collect();
+        if !places.is_empty() {
+            write!(f, "{}: ", places.join(", "))?;
         }
-        f.write_str(&self.message)
+        self.message.fmt(f)
     }
 }
 

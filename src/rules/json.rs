@@ -6,6 +6,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::{RuleError, listed, quoted};
+use super::texts;
+use crate::message::{Template, Value};
 
 /// A JSON value whose members are not decoded yet.
 #[derive(Debug)]
@@ -19,15 +21,16 @@ pub(super) enum Json<'a> {
     Object(Members<'a>),
 }
 
-/// The members of an object, in order, with the names that are there twice.
+/// The members of an object, in order, with the names that are given twice.
 #[derive(Debug)]
 pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Json<'a> {
     /// The value of a whole JSON text.
     pub(super) fn of_text(text: &'a str) -> Result<Self, RuleError> {
-        let raw: &RawValue = serde_json::from_str(text)
-            .map_err(|error| RuleError::new(format!("this is not valid JSON: {error}")))?;
+        let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
+            RuleError::with(&texts::NOT_JSON, [("error", error.to_string().into())])
+        })?;
         Self::of(raw)
     }
 
@@ -46,52 +49,49 @@ impl<'a> Json<'a> {
             _ => Ok(Self::Number(text)),
         };
         // The syntax is valid, so only the escapes of a text can be wrong.
-        let decoded = decoded.map_err(|_| {
-            RuleError::new("a text has an escape that is not a Unicode character; remove it")
-        })?;
-        match decoded {
-            Self::Text(text) if text.contains('\0') => {
-                let message =
-                    "a text has the character U+0000, which PostgreSQL cannot store; remove it";
-                Err(RuleError::new(message))
-            }
+        match decoded.map_err(|_| RuleError::new(&texts::NO_CHARACTER))? {
+            Self::Text(text) if text.contains('\0') => Err(RuleError::new(&texts::NUL)),
             decoded => Ok(decoded),
         }
     }
 
     /// The kind of value, as a message names it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static Template {
         match self {
-            Self::Null => "null",
-            Self::Bool(_) => "a bool",
-            Self::Number(_) => "a number",
-            Self::Text(_) => "a text",
-            Self::List(_) => "a list",
-            Self::Object(_) => "an object",
+            Self::Null => &texts::NULL,
+            Self::Bool(_) => &texts::BOOL,
+            Self::Number(_) => &texts::NUMBER,
+            Self::Text(_) => &texts::TEXT,
+            Self::List(_) => &texts::LIST,
+            Self::Object(_) => &texts::OBJECT,
         }
     }
 
     /// The elements of a list, which `what` must be.
-    pub(super) fn list(self, what: &str) -> Result<Vec<&'a RawValue>, RuleError> {
+    pub(super) fn list(self, what: impl Into<Value>) -> Result<Vec<&'a RawValue>, RuleError> {
         match self {
             Self::List(elements) => Ok(elements),
-            other => Err(wrong_kind(what, "a list", &other)),
+            other => Err(wrong_kind(what, &texts::LIST, &other)),
         }
     }
 
     /// The members of an object, which `what` must be, with these names only.
-    pub(super) fn object(self, what: &str, known: &[&str]) -> Result<Members<'a>, RuleError> {
+    pub(super) fn object(
+        self,
+        what: &'static Template,
+        known: &[&str],
+    ) -> Result<Members<'a>, RuleError> {
         match self {
             Self::Object(members) => members.checked(known),
-            other => Err(wrong_kind(what, "an object", &other)),
+            other => Err(wrong_kind(what, &texts::OBJECT, &other)),
         }
     }
 
     /// A bool, which `what` must be.
-    pub(super) fn bool(&self, what: &str) -> Result<bool, RuleError> {
+    pub(super) fn bool(&self, what: impl Into<Value>) -> Result<bool, RuleError> {
         match self {
             Self::Bool(value) => Ok(*value),
-            other => Err(wrong_kind(what, "true or false", other)),
+            other => Err(wrong_kind(what, &texts::TRUE_OR_FALSE, other)),
         }
     }
 
@@ -100,30 +100,35 @@ impl<'a> Json<'a> {
         match self {
             Self::Text(text) if (1..=limit).contains(&text.chars().count()) => Ok(text.into()),
             Self::Text(_) => {
-                Err(RuleError::new(format!("{what} must have 1 to {limit} characters")))
+                let values = [("what", what.into()), ("limit", limit.into())];
+                Err(RuleError::with(&texts::WRONG_LENGTH, values))
             }
-            other => Err(wrong_kind(what, "a text", &other)),
+            other => Err(wrong_kind(what, &texts::TEXT, &other)),
         }
     }
 }
 
 /// `what` must be something else.
-pub(super) fn wrong_kind(what: &str, expected: &str, found: &Json<'_>) -> RuleError {
-    RuleError::new(format!("{what} must be {expected}, not {}", found.kind()))
+pub(super) fn wrong_kind(
+    what: impl Into<Value>,
+    expected: &'static Template,
+    found: &Json<'_>,
+) -> RuleError {
+    let (expected, kind) = (expected.into(), found.kind().into());
+    let values = [("what", what.into()), ("expected", expected), ("kind", kind)];
+    RuleError::with(&texts::WRONG_KIND, values)
 }
 
 impl<'a> Members<'a> {
     fn checked(self, known: &[&str]) -> Result<Self, RuleError> {
         for (position, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
-                let (name, known) = (quoted(name), listed(known));
-                let message =
-                    format!("the member {name} is not known to this version; use {known}");
-                return Err(RuleError::new(message));
+                let values = [("name", quoted(name).into()), ("known", listed(known).into())];
+                return Err(RuleError::with(&texts::UNKNOWN_MEMBER, values));
             }
             if self.0[..position].iter().any(|(other, _)| other == name) {
-                let message = format!("the member {} is there twice; remove one", quoted(name));
-                return Err(RuleError::new(message));
+                let values = [("name", quoted(name).into())];
+                return Err(RuleError::with(&texts::DUPLICATE_MEMBER, values));
             }
         }
         Ok(self)
@@ -141,8 +146,8 @@ impl<'a> Members<'a> {
 
     /// The value of a member that must be there.
     pub(super) fn required(&self, name: &str) -> Result<Json<'a>, RuleError> {
-        let missing = || RuleError::new(format!("the member {name:?} is missing; add it"));
-        self.get(name)?.ok_or_else(missing)
+        let name_value = || [("name", quoted(name).into())];
+        self.get(name)?.ok_or_else(|| RuleError::with(&texts::MISSING_MEMBER, name_value()))
     }
 }
 

@@ -2,12 +2,13 @@
 
 use serde_json::value::RawValue;
 
-use super::error::{RuleError, listed, quoted};
+use super::error::{RuleError, listed, numbered, quoted};
 use super::json::{Json, wrong_kind};
 use super::moment::Moment;
 use super::number::Number;
 use super::pattern::{MAX_PATTERNS, compile};
 use super::test::{Bound, Comparison, Members, Test, Texts};
+use super::texts;
 use super::version::Version;
 
 const MAX_VALUES: usize = 1_000;
@@ -45,11 +46,11 @@ impl Patterns {
         values: Vec<&RawValue>,
     ) -> Result<Test, RuleError> {
         if values.is_empty() {
-            return Err(RuleError::new("there are no values; add at least one"));
+            return Err(RuleError::new(&texts::NO_VALUES));
         }
         if values.len() > MAX_VALUES {
-            let message = format!("{} values are too many; use at most {MAX_VALUES}", values.len());
-            return Err(RuleError::new(message));
+            let values = [("count", values.len().into()), ("limit", MAX_VALUES.into())];
+            return Err(RuleError::with(&texts::TOO_MANY_VALUES, values));
         }
         Ok(match operator {
             "in" => Test::In(members(values)?),
@@ -71,16 +72,16 @@ impl Patterns {
     fn pattern(&mut self, json: Json<'_>) -> Result<regex::Regex, RuleError> {
         self.0 += 1;
         if self.0 > MAX_PATTERNS {
-            let message = format!("more than {MAX_PATTERNS} patterns in all; join some with |");
-            return Err(RuleError::new(message));
+            let limit = [("limit", MAX_PATTERNS.into())];
+            return Err(RuleError::with(&texts::TOO_MANY_PATTERNS, limit));
         }
         compile(&text(json)?)
     }
 }
 
 fn unknown(operator: &str) -> RuleError {
-    let (operator, known) = (quoted(operator), listed(&OPERATORS));
-    RuleError::new(format!("the operator {operator} is not known to this version; use {known}"))
+    let values = [("operator", quoted(operator).into()), ("known", listed(&OPERATORS).into())];
+    RuleError::with(&texts::UNKNOWN_OPERATOR, values)
 }
 
 /// Each value, parsed. An error says which one it is.
@@ -89,7 +90,9 @@ fn each<T>(
     mut parse: impl FnMut(Json<'_>) -> Result<T, RuleError>,
 ) -> Result<Box<[T]>, RuleError> {
     let parsed = values.into_iter().zip(1..).map(|(raw, number)| {
-        Json::of(raw).and_then(&mut parse).map_err(|error| error.at(format!("value {number}")))
+        Json::of(raw)
+            .and_then(&mut parse)
+            .map_err(|error| error.at(numbered(&texts::VALUE, number)))
     });
     parsed.collect()
 }
@@ -101,26 +104,22 @@ fn texts(values: Vec<&RawValue>) -> Result<Texts, RuleError> {
 fn text(json: Json<'_>) -> Result<Box<str>, RuleError> {
     match json {
         Json::Text(text) => short(text),
-        other => Err(wrong_kind("the value", "a text", &other)),
+        other => Err(wrong_kind(&texts::THE_VALUE, &texts::TEXT, &other)),
     }
 }
 
 fn short(text: String) -> Result<Box<str>, RuleError> {
     if text.chars().nth(MAX_LENGTH).is_some() {
-        let message = format!("the text has more than {MAX_LENGTH} characters; shorten it");
-        return Err(RuleError::new(message));
+        return Err(RuleError::with(&texts::TEXT_TOO_LONG, [("limit", MAX_LENGTH.into())]));
     }
     Ok(text.into())
 }
 
 fn number(text: &str) -> Result<Number, RuleError> {
     if text.len() > MAX_LENGTH {
-        let message = format!("the number has more than {MAX_LENGTH} digits; shorten it");
-        return Err(RuleError::new(message));
+        return Err(RuleError::with(&texts::NUMBER_TOO_LONG, [("limit", MAX_LENGTH.into())]));
     }
-    Number::parse(text).ok_or_else(|| {
-        RuleError::new("the exponent of the number is out of range; write a smaller number")
-    })
+    Number::parse(text).ok_or_else(|| RuleError::new(&texts::EXPONENT_TOO_LARGE))
 }
 
 fn bound(json: Json<'_>) -> Result<Bound, RuleError> {
@@ -130,23 +129,22 @@ fn bound(json: Json<'_>) -> Result<Bound, RuleError> {
             let moment = Moment::parse(&text);
             Ok(Bound::Text(short(text)?, moment))
         }
-        other => Err(wrong_kind("the value", "a number or a text", &other)),
+        other => Err(wrong_kind(&texts::THE_VALUE, &texts::NUMBER_OR_TEXT, &other)),
     }
 }
 
 fn version(json: Json<'_>) -> Result<Box<str>, RuleError> {
     let text = text(json)?;
     if Version::parse(&text).is_none() {
-        let message = r#"the text is not a version; write it like "1.2.3" or "2.0.0-beta.1""#;
-        return Err(RuleError::new(message));
+        return Err(RuleError::new(&texts::NOT_A_VERSION));
     }
     Ok(text)
 }
 
 fn is_null(values: &[&RawValue]) -> Result<bool, RuleError> {
     match values {
-        [value] => Json::of(value)?.bool("the value"),
-        _ => Err(RuleError::new(r#"the operator "isnull" has one value, true or false"#)),
+        [value] => Json::of(value)?.bool(&texts::THE_VALUE),
+        _ => Err(RuleError::new(&texts::WRONG_ISNULL)),
     }
 }
 
@@ -157,7 +155,7 @@ fn members(values: Vec<&RawValue>) -> Result<Members, RuleError> {
             Json::Bool(value) => bools.push(value),
             Json::Number(text) => numbers.push(number(text)?),
             Json::Text(text) => texts.push(short(text)?),
-            other => return Err(wrong_kind("the value", "a bool, a number or a text", &other)),
+            other => return Err(wrong_kind(&texts::THE_VALUE, &texts::SCALAR, &other)),
         }
         Ok(())
     })?;

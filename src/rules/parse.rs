@@ -3,10 +3,12 @@
 use serde_json::value::RawValue;
 
 use super::condition::{AttributeCondition, Condition, SegmentConditions};
-use super::error::{RuleError, quoted};
+use super::error::{RuleError, numbered, quoted};
 use super::json::{Json, Members, wrong_kind};
 use super::operator::Patterns;
 use super::parsed::{ParsedRules, Rule};
+use super::texts;
+use crate::message::Template;
 
 /// The longest JSON text, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
@@ -27,8 +29,8 @@ impl ParsedRules {
     /// The first problem, with its place.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let mut parser = Parser::default();
-        let found = whole(text, "the rules")?;
-        at_most(found.len(), MAX_RULES, "rules")?;
+        let found = whole(text, &texts::THE_RULES)?;
+        at_most(found.len(), MAX_RULES, &texts::TOO_MANY_RULES)?;
         let rules = found.into_iter().zip(1..).map(|(raw, number)| parser.rule(raw, number));
         let rules = rules.collect::<Result<_, _>>()?;
         let (segments, patterns) = (parser.segments.into(), parser.patterns.count());
@@ -43,25 +45,25 @@ impl SegmentConditions {
     /// The first problem, with its place.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let mut parser = Parser::default();
-        let found = whole(text, "the conditions")?;
+        let found = whole(text, &texts::THE_CONDITIONS)?;
         let conditions = parser.conditions(found, Parser::segments_condition)?;
         Ok(Self { text: text.into(), conditions, patterns: parser.patterns.count() })
     }
 }
 
 /// The elements of a whole text.
-fn whole<'a>(text: &'a str, what: &str) -> Result<Vec<&'a RawValue>, RuleError> {
+fn whole<'a>(text: &'a str, what: &'static Template) -> Result<Vec<&'a RawValue>, RuleError> {
     if text.len() > MAX_TEXT {
-        return Err(RuleError::new("the JSON text has more than 256 KiB; use fewer values"));
+        return Err(RuleError::new(&texts::TEXT_TOO_LARGE));
     }
     Json::of_text(text)?.list(what)
 }
 
-fn at_most(count: usize, limit: usize, what: &str) -> Result<(), RuleError> {
+fn at_most(count: usize, limit: usize, problem: &'static Template) -> Result<(), RuleError> {
     if count <= limit {
         return Ok(());
     }
-    Err(RuleError::new(format!("{count} {what} are too many; use at most {limit}")))
+    Err(RuleError::with(problem, [("count", count.into()), ("limit", limit.into())]))
 }
 
 /// What is collected from all conditions of a text.
@@ -73,17 +75,17 @@ struct Parser {
 
 impl Parser {
     fn rule(&mut self, raw: &RawValue, number: usize) -> Result<Rule, RuleError> {
-        let place = format!("rule {number}");
-        let members = Json::of(raw).and_then(|json| json.object("a rule", &OF_RULE));
-        let members = members.map_err(|error| error.at(place.as_str()))?;
+        let place = || numbered(&texts::RULE, number);
+        let members = Json::of(raw).and_then(|json| json.object(&texts::A_RULE, &OF_RULE));
+        let members = members.map_err(|error| error.at(place()))?;
         let name = members
             .get("name")
             .and_then(|json| json.map(|json| json.name(r#""name""#, MAX_NAME)).transpose());
-        let name = name.map_err(|error| error.at(place.as_str()))?;
-        let place = match &name {
-            Some(name) => format!("{place} ({})", quoted(name)),
-            None => place,
-        };
+        let name = name.map_err(|error| error.at(place()))?;
+        let place = name.as_ref().map_or_else(place, |name| {
+            let values = [("number", number.to_string().into()), ("name", quoted(name).into())];
+            texts::NAMED_RULE.with(values)
+        });
         self.rest_of_rule(&members, name).map_err(|error| error.at(place))
     }
 
@@ -105,25 +107,23 @@ impl Parser {
         parse: impl Fn(&mut Self, &RawValue) -> Result<T, RuleError>,
     ) -> Result<Box<[T]>, RuleError> {
         if found.is_empty() {
-            let message = "there are no conditions, which would include everyone; add at least one";
-            return Err(RuleError::new(message));
+            return Err(RuleError::new(&texts::NO_CONDITIONS));
         }
-        at_most(found.len(), MAX_CONDITIONS, "conditions")?;
+        at_most(found.len(), MAX_CONDITIONS, &texts::TOO_MANY_CONDITIONS)?;
         let parsed = found.into_iter().zip(1..).map(|(raw, number)| {
-            parse(self, raw).map_err(|error| error.at(format!("condition {number}")))
+            parse(self, raw).map_err(|error| error.at(numbered(&texts::CONDITION, number)))
         });
         parsed.collect()
     }
 
     fn condition(&mut self, raw: &RawValue) -> Result<Condition, RuleError> {
-        let members = Json::of(raw)?.object("a condition", &OF_CONDITION)?;
+        let members = Json::of(raw)?.object(&texts::A_CONDITION, &OF_CONDITION)?;
         let Some(segment) = members.get("segment")? else {
             return self.attribute_condition(&members).map(Condition::Attribute);
         };
         if let Some(other) = OF_CONDITION[..3].iter().find(|name| members.has(name)) {
-            let message =
-                format!(r#"a condition has either "segment" or {other:?}; remove one of them"#);
-            return Err(RuleError::new(message));
+            let other = [("other", quoted(other).into())];
+            return Err(RuleError::with(&texts::SEGMENT_AND_MEMBER, other));
         }
         let negate = negate(&members)?;
         let key = segment.name(r#""segment""#, MAX_KEY)?;
@@ -131,11 +131,9 @@ impl Parser {
     }
 
     fn segments_condition(&mut self, raw: &RawValue) -> Result<AttributeCondition, RuleError> {
-        let members = Json::of(raw)?.object("a condition", &OF_CONDITION)?;
+        let members = Json::of(raw)?.object(&texts::A_CONDITION, &OF_CONDITION)?;
         if members.has("segment") {
-            let message =
-                "a segment cannot name a segment; add the conditions of that segment here";
-            return Err(RuleError::new(message));
+            return Err(RuleError::new(&texts::NESTED_SEGMENT));
         }
         self.attribute_condition(&members)
     }
@@ -154,7 +152,7 @@ impl Parser {
         let attribute = members.required("attribute")?.name(r#""attribute""#, MAX_NAME)?;
         let operator = members.required("operator")?;
         let Json::Text(operator) = operator else {
-            return Err(wrong_kind(r#""operator""#, "a text", &operator));
+            return Err(wrong_kind(r#""operator""#, &texts::TEXT, &operator));
         };
         let values = members.required("values")?.list(r#""values""#)?;
         let test = self.patterns.test(&operator, values)?;
@@ -171,6 +169,5 @@ fn percent(json: &Json<'_>) -> Result<u8, RuleError> {
         Json::Number(text) => text.parse().ok().filter(|percent| *percent <= 100),
         _ => None,
     };
-    let message = r#""rollout_percent" must be a whole number from 0 to 100"#;
-    number.ok_or_else(|| RuleError::new(message))
+    number.ok_or_else(|| RuleError::new(&texts::WRONG_PERCENT))
 }

@@ -3,6 +3,7 @@
 use regex::{Error, Regex, RegexBuilder};
 
 use super::error::RuleError;
+use super::texts;
 
 /// The longest pattern, in characters.
 pub(super) const MAX_PATTERN: usize = 500;
@@ -16,24 +17,18 @@ const MAX_CACHE: usize = 64 * 1024;
 /// The compiled pattern.
 pub(super) fn compile(pattern: &str) -> Result<Regex, RuleError> {
     if pattern.chars().nth(MAX_PATTERN).is_some() {
-        let message = format!("the pattern has more than {MAX_PATTERN} characters; shorten it");
-        return Err(RuleError::new(message));
+        return Err(RuleError::with(&texts::PATTERN_TOO_LONG, [("limit", MAX_PATTERN.into())]));
     }
     let mut builder = RegexBuilder::new(pattern);
     builder.size_limit(MAX_COMPILED).dfa_size_limit(MAX_CACHE);
-    builder.build().map_err(|error| RuleError::new(message(&error)))
+    builder.build().map_err(|error| problem(&error))
 }
 
-fn message(error: &Error) -> String {
-    match error {
-        Error::CompiledTooBig(_) => {
-            "the pattern is too big; use smaller repetitions and fewer classes such as \\w"
-                .to_owned()
-        }
-        error => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("the pattern is not valid: {reason}")
-        }
+fn problem(error: &Error) -> RuleError {
+    if let Error::CompiledTooBig(_) = error {
+        return RuleError::new(&texts::PATTERN_TOO_BIG);
     }
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    RuleError::with(&texts::WRONG_PATTERN, [("reason", reason.into())])
 }

@@ -1,4 +1,4 @@
-//! Entries by key, without those whose key is there twice.
+//! Entries by key, without those whose key is given twice.
 
 use hashbrown::HashSet;
 

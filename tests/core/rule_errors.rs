@@ -110,9 +110,9 @@ fn long_unknown_name_is_shortened() {
 #[test]
 fn member_that_is_there_twice_is_an_error() {
     let twice = format!(r#"[{{"conditions": [{CONDITION}], "conditions": []}}]"#);
-    assert_eq!(error(&twice), r#"rule 1: the member "conditions" is there twice; remove one"#);
+    assert_eq!(error(&twice), r#"rule 1: the member "conditions" is given twice; remove one"#);
     let twice = r#"{"segment": "a", "segment": "a"}"#;
-    assert_eq!(condition_error(twice), r#"the member "segment" is there twice; remove one"#);
+    assert_eq!(condition_error(twice), r#"the member "segment" is given twice; remove one"#);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn numbers_of_rules_and_conditions_are_bounded() {
     assert!(SegmentConditions::parse(&conditions(100)).is_ok());
     assert_eq!(segment_error(&conditions(101)), "101 conditions are too many; use at most 100");
     let many = format!(r#"[{{"conditions": [{}]}}]"#, vec!["1"; 10_000].join(","));
-    assert_eq!(error(&many), "rule 1: 10000 conditions are too many; use at most 100");
+    assert_eq!(error(&many), "rule 1: 10,000 conditions are too many; use at most 100");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn number_of_values_is_bounded() {
     let values = |count: usize| format!("[{}]", vec!["1"; count].join(","));
     assert!(has_valid_values("in", &values(1_000)));
     assert_eq!(values_error("in", "[]"), "there are no values; add at least one");
-    let expected = "1001 values are too many; use at most 1000";
+    let expected = "1,001 values are too many; use at most 1,000";
     assert_eq!(values_error("in", &values(1_001)), expected);
 }
 
@@ -267,7 +267,7 @@ fn texts_have_at_most_1000_characters() {
     let (longest, too_long) = (json!(["é".repeat(1_000)]), json!(["é".repeat(1_001)]));
     for operator in ["in", "contains", "startswith", "endswith", "lt", "lte", "gt", "gte"] {
         assert!(has_valid_values(operator, &longest.to_string()));
-        let expected = "value 1: the text has more than 1000 characters; shorten it";
+        let expected = "value 1: the text has more than 1,000 characters; shorten it";
         assert_eq!(values_error(operator, &too_long.to_string()), expected);
     }
 }
@@ -277,7 +277,7 @@ fn huge_number_is_an_error() {
     let digits = |count| format!("[{}]", "9".repeat(count));
     for operator in ["in", "lt"] {
         assert!(has_valid_values(operator, &digits(1_000)));
-        let expected = "value 1: the number has more than 1000 digits; shorten it";
+        let expected = "value 1: the number has more than 1,000 digits; shorten it";
         assert_eq!(values_error(operator, &digits(1_001)), expected);
         let expected =
             "value 1: the exponent of the number is out of range; write a smaller number";

@@ -198,9 +198,9 @@ def test_text_that_postgresql_cannot_store_is_rejected_with_its_place() -> None:
 
 def test_rules_that_contain_a_value_over_a_limit_are_rejected() -> None:
     assert problem_of_values("é" * 1_001) == (
-        "value 1: the text has more than 1000 characters; shorten it"
+        "value 1: the text has more than 1,000 characters; shorten it"
     )
-    assert problem_of_values(*range(1_001)) == "1001 values are too many; use at most 1000"
+    assert problem_of_values(*range(1_001)) == "1,001 values are too many; use at most 1,000"
     assert problem_of([rule(in_(1))] * 101) == "101 rules are too many; use at most 100"
 
 
@@ -236,7 +236,7 @@ CONTROL = "tag 1 contains a control character; remove it"
         (["a,b"], 'the tag "a,b" contains a comma; write two tags'),
         ([" a"], 'the tag " a" starts or ends with white space; remove it'),
         *(([f"a{character}b"], CONTROL) for character in ("\0", "\n", "\ud800")),
-        (["a", "b", "a"], 'the tag "a" is there twice; remove one'),
+        (["a", "b", "a"], 'the tag "a" is given twice; remove one'),
     ],
 )
 def test_invalid_tags_are_rejected_with_the_reason(tags: Any, message: str) -> None:

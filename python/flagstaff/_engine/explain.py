@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagstaff import _core
+from flagstaff._words.message import Message
+from flagstaff._words.rule_messages import message_of_problem
 from flagstaff.typing import Context, UserLike
 
 
@@ -65,7 +67,7 @@ class Explanation:
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the flag's rules cannot be read, or None. Then its last good rules decide; without any,
     #: the error code is PARSE_ERROR.
-    rules_problem: str | None = None
+    rules_problem: Message | None = None
 
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> Explanation:
@@ -81,6 +83,7 @@ def explain(key: str, user: UserLike = None, *, context: Context = None) -> Expl
 def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
     """Returns what the extension found, as an `Explanation`."""
     rules = explained_rules(*(found["rules"] or ("[]", [])))
+    problem = found["rules_problem"]
     deciding = next((rule for rule in rules if rule.decides), None)
     return Explanation(
         key,
@@ -94,7 +97,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         rule=deciding.number if deciding else None,
         rule_name=deciding.name if deciding else None,
         rules=rules,
-        rules_problem=found["rules_problem"],
+        rules_problem=problem and message_of_problem(problem),
     )
 
 

@@ -18,6 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import engine_names, fill
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
@@ -33,7 +35,9 @@ _EQUALS = "OPERATOR(pg_catalog.=)"
 
 
 class NotReadyError(FlagstaffError):
-    """the database cannot be queried for flags here"""
+    """The database cannot be queried for flags here."""
+
+    _default = Template("not_ready", _("the database cannot be queried for flags here"))
 
 
 def select(template: str, parameters: Sequence[object]) -> list[Row]:

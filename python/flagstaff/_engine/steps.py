@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._engine.explain import ExplainedCondition, ExplainedRule, Explanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._words.message import localized
 from flagstaff._words.rule_text import conditions_text
 
 #: Returns how to pass an attribute, such as "visitor=ID", to an evaluation.
@@ -31,12 +32,19 @@ class Step:
     #: Whether the result was decided here.
     decides: bool
     why: str
+    #: What came of a condition, in words; empty for other steps.
+    outcome: str = ""
     #: 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
     level: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Returns a dict for JSON."""
         return asdict(self)
+
+    @property
+    def text(self) -> str:
+        """The outcome and why, in one line."""
+        return f"{self.outcome}: {self.why}" if self.outcome else self.why
 
 
 # The place of the rules among the steps. No reason has this name.
@@ -171,7 +179,7 @@ def _rule_steps(explanation: Explanation, missing: str, *, is_reached: bool) -> 
     """
     if explanation.error_code == "PARSE_ERROR":
         text = _("cannot be read, so the result is the default of the call: %(problem)s")
-        why = text % {"problem": explanation.rules_problem}
+        why = text % {"problem": localized(explanation.rules_problem or "")}
         yield Step(_RULES, met=False, decides=True, why=why)
     for rule in explanation.rules:
         name = f"rule {rule.number}"
@@ -211,6 +219,7 @@ def _condition_steps(condition: ExplainedCondition, number: int, *, level: int) 
     sentence = _("there is no such segment") if is_unknown else ""
     text = ", ".join(filter(None, [conditions_text([condition.condition]), sentence]))
     met = condition.outcome == "passed"
-    yield Step(f"condition {number}", met, decides=False, why=f"{outcome}: {text}", level=level)
+    name = f"condition {number}"
+    yield Step(name, met, decides=False, why=text, outcome=outcome, level=level)
     for inner_number, inner in enumerate(condition.conditions, start=1):
         yield from _condition_steps(inner, inner_number, level=level + 1)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.utils.translation import gettext as _
-
 from flagstaff._extensions.optional_app import optional_apps
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+
+_TAKEN = Template(
+    "key_is_taken", _("%(key)s is the key of an %(kind)s; choose another key for the flag")
+)
 
 
 def taken_keys(keys: Iterable[str]) -> dict[str, str]:
@@ -20,9 +24,6 @@ def taken_keys(keys: Iterable[str]) -> dict[str, str]:
     }
 
 
-def key_is_taken(key: str, kind: str) -> str:
-    """Returns a message for people."""
-    return _("%(key)s is the key of an %(kind)s; choose another key for the flag") % {
-        "key": key,
-        "kind": kind,
-    }
+def key_is_taken(key: str, kind: str) -> Message:
+    """Returns why a flag cannot have a key that `taken_keys` has found."""
+    return _TAKEN(key=key, kind=kind)

@@ -9,6 +9,18 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+
+_NO_TABLE = Template("no_table", _('use PostgreSQL and run "manage.py migrate"'))
+_HIDDEN_ROWS = Template(
+    "hidden_rows",
+    _(
+        "row level security can hide rows of %(table)s from role %(role)s; as the owner of the "
+        "table, run: ALTER TABLE %(table)s DISABLE ROW LEVEL SECURITY; or as a superuser: ALTER "
+        "ROLE %(role)s BYPASSRLS;"
+    ),
+)
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
@@ -102,7 +114,7 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
     return ""
 
 
-def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> str | None:
+def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Message | None:
     """Returns why not all rows of the tables with these quoted names can be read, or None.
 
     One query.
@@ -110,19 +122,15 @@ def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> str | None
     found = find_tables(connection, *tables) if is_postgresql(connection) else {}
     for table in tables:
         if table not in found:
-            return 'use PostgreSQL and run "manage.py migrate"'
+            return _NO_TABLE()
         if found[table].hides_rows:
             return why_hidden(found[table])
     return None
 
 
-def why_hidden(table: FoundTable) -> str:
+def why_hidden(table: FoundTable) -> Message:
     """Returns that row level security can hide rows from the current role, and what to do."""
-    return (
-        f"row level security can hide rows of {table.qualified} from role {table.role}; as the "
-        f"owner of the table, run: ALTER TABLE {table.qualified} DISABLE ROW LEVEL SECURITY; "
-        f"or as a superuser: ALTER ROLE {table.role} BYPASSRLS;"
-    )
+    return _HIDDEN_ROWS(table=table.qualified, role=table.role)
 
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:

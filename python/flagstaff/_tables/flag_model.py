@@ -21,6 +21,8 @@ from django.db.models import (
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import AnyField, find_field
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -28,18 +30,18 @@ from flagstaff.validators import validate_tags
 
 #: The names of some of the fields.
 RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
-#: What some of the fields hold, for messages.
-NOUNS = {
-    RULES: "rules",
-    BUCKET_BY: "bucketing units",
-    OWNER: "owners",
-    TAGS: "tags",
-    REVIEW_ON: "review dates",
-}
 
 # A project's own column may be NULL.
 WITHOUT_RULES = Q(rules=[]) | Q(rules=None)
 WITHOUT_OWNER = Q(owner="") | Q(owner=None)
+
+_NO_FIELD = Template(
+    "flag_model_without_field",
+    _(
+        "the flag model of this project has no field %(name)s; add it, and run makemigrations and "
+        "migrate"
+    ),
+)
 
 _TEXT: tuple[type[AnyField], ...] = (CharField, TextField)
 _TYPES: Mapping[str, tuple[type[AnyField], ...]] = {
@@ -95,10 +97,7 @@ class FlagModel:
     def require(self, name: str) -> None:
         """Raises InvalidChangeError if the model lacks the field of this name."""
         if not self.has(name):
-            raise InvalidChangeError(
-                f"the flag model of this project has no column for {NOUNS[name]}; add the field "
-                f"`{name}`, and run makemigrations and migrate"
-            )
+            raise InvalidChangeError(_NO_FIELD(name=name))
 
     def read(self, values: Mapping[str, Any]) -> OptionalFields:
         """Returns the values of the optional fields. Times become aware."""

@@ -19,6 +19,8 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.json_text import read_json
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -32,6 +34,26 @@ if TYPE_CHECKING:
     _ModelIterable = ModelIterable[Any]
 else:
     _ModelIterable = ModelIterable
+
+_SEVERAL_ROWS = Template(
+    "several_rows_with_key", _("%(count)s rows have the key %(key)s; delete all but one")
+)
+_NO_ROW = Template("no_row_with_key", _("there is no flag, value or segment %(key)s; %(advice)s"))
+_NO_FLAG = Template("no_flag_with_key", _("there is no flag %(key)s; %(advice)s"))
+_NO_VALUE = Template("no_value_with_key", _("there is no value %(key)s; %(advice)s"))
+_NO_SEGMENT = Template("no_segment_with_key", _("there is no segment %(key)s; %(advice)s"))
+# What to do next.
+_DID_YOU_MEAN = Template("did_you_mean", _("did you mean %(keys)s?"))
+_OR = Template("or", _("%(one)s or %(other)s"))
+_IS_FLAG = Template("key_of_flag", _('there is a flag with this key; run "%(command)s"'))
+_IS_VALUE = Template("key_of_value", _('there is a value with this key; run "%(command)s"'))
+_LIST_FLAGS = Template("list_flags", _('"manage.py flags list" lists all keys'))
+_LIST_VALUES = Template("list_values", _('"manage.py flags value list" lists all keys'))
+_LIST_SEGMENTS = Template("list_segments", _('"manage.py flags segment list" lists all segments'))
+_LIST_ALL = Template(
+    "list_keys",
+    _('"manage.py flags list", "value list" and "segment list" list all keys'),
+)
 
 # The annotation with the text of a value.
 _TEXT = "flagstaff_text"
@@ -114,7 +136,7 @@ def segment_row(key: str, *, lock: bool = False) -> Row:
     return _row(segment_model(), key, lock=lock)
 
 
-def similar_segments(key: str) -> str | None:
+def similar_segments(key: str) -> Message | None:
     """Returns the question whether a segment with a similar key is meant; None without one."""
     return _similar(key, _keys(segment_model()))
 
@@ -156,6 +178,13 @@ class _ReadableRows(_ModelIterable):
             yield row
 
 
+def suggests_key(error: FlagstaffError) -> bool:
+    """Whether the error for an unknown key names a similar one."""
+    values = error.message.values if isinstance(error.message, Message) else {}
+    advice = values.get("advice")
+    return isinstance(advice, Message) and advice.template is _DID_YOU_MEAN
+
+
 def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     """Returns the row of a key, or None. Unlike the error of `flag_row`, None costs one query."""
     rows = all_rows(model)
@@ -163,7 +192,7 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     found: list[Row] = list(rows.filter(key=key)) if is_storable(key) else []
     if len(found) > 1:
         # Possible in a project's own table. Evaluations treat such a key as unknown.
-        raise FlagstaffError(f"{len(found)} rows have the key {key!r}; delete all but one")
+        raise FlagstaffError(_SEVERAL_ROWS(count=len(found), key=repr(key)))
     return found[0] if found else None
 
 
@@ -178,10 +207,8 @@ def unknown_key(key: str) -> UnknownFlagError:
     """Returns the error for a key without a flag, a value or a segment, with similar keys."""
     models = (conf.flag_model, conf.value_model, segment_model())
     keys = [key for model in models for key in _readable_keys(model)]
-    advice = '"manage.py flags list", "value list" and "segment list" list all keys'
-    return UnknownFlagError(
-        f"there is no flag, value or segment {key!r}; {_similar(key, keys) or advice}"
-    )
+    advice = _similar(key, keys) or _LIST_ALL()
+    return UnknownFlagError(_NO_ROW(key=repr(key), advice=advice))
 
 
 def case_variants(model: type[Model], key: str) -> list[str]:
@@ -193,17 +220,13 @@ def case_variants(model: type[Model], key: str) -> list[str]:
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
     """Returns the error, with similar keys. Reads all keys: only for a message that is shown."""
     if model is segment_model():
-        advice = similar_segments(key) or '"manage.py flags segment list" lists all segments'
-        return UnknownSegmentError(f"there is no segment {key!r}; {advice}")
+        advice = similar_segments(key) or _LIST_SEGMENTS()
+        return UnknownSegmentError(_NO_SEGMENT(key=repr(key), advice=advice))
     is_flag = model is conf.flag_model
-    name, verb = ("flag", "list") if is_flag else ("value", "value list")
-    advice = (
-        _in_other_table(key, is_flag=is_flag)
-        or _similar(key, _keys(model))
-        or f'"manage.py flags {verb}" lists all keys'
-    )
-    message = f"there is no {name} {key!r}; {advice}"
-    return UnknownFlagError(message) if is_flag else UnknownValueError(message)
+    similar = _in_other_table(key, is_flag=is_flag) or _similar(key, _keys(model))
+    if is_flag:
+        return UnknownFlagError(_NO_FLAG(key=repr(key), advice=similar or _LIST_FLAGS()))
+    return UnknownValueError(_NO_VALUE(key=repr(key), advice=similar or _LIST_VALUES()))
 
 
 def _keys(model: type[Model]) -> list[str]:
@@ -219,15 +242,23 @@ def _readable_keys(model: type[Model]) -> list[str]:
         return []
 
 
-def _similar(key: str, keys: list[str]) -> str | None:
-    nearest = dict.fromkeys(get_close_matches(key, keys))
-    return f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else None
+def _similar(key: str, keys: list[str]) -> Message | None:
+    nearest = [repr(other) for other in dict.fromkeys(get_close_matches(key, keys))]
+    if not nearest:
+        return None
+    *others, last = nearest
+    meant: Message | str = last
+    for other in reversed(others):
+        meant = _OR(one=other, other=meant)
+    return _DID_YOU_MEAN(keys=meant)
 
 
-def _in_other_table(key: str, *, is_flag: bool) -> str | None:
+def _in_other_table(key: str, *, is_flag: bool) -> Message | None:
     """Says that the key belongs to a value instead of a flag, or vice versa."""
-    model, name, verb = (
-        (conf.value_model, "value", "value get") if is_flag else (conf.flag_model, "flag", "show")
+    model, template, verb = (
+        (conf.value_model, _IS_VALUE, "value get")
+        if is_flag
+        else (conf.flag_model, _IS_FLAG, "show")
     )
     try:
         with transaction.atomic(using=conf.database):
@@ -235,4 +266,4 @@ def _in_other_table(key: str, *, is_flag: bool) -> str | None:
     except Error:  # the role may have no right to read it
         return None
     command = f"manage.py flags {verb} {shlex.quote(key)}"
-    return f'there is a {name} with this key; run "{command}"' if exists else None
+    return template(command=command) if exists else None

@@ -20,7 +20,9 @@ from django.db.models import Count, Field, Model, QuerySet
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import some
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.similar import most_similar
 from flagstaff._words.storable import is_storable
 from flagstaff.conf import conf
@@ -31,6 +33,17 @@ _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
 # How many usernames are compared with a misspelt one.
 _MAX_COMPARED = 1_000
+
+_OTHER_ROW = Template("row_of_no_user", _("a %(name)s is not a user"))
+_NO_USER = Template(
+    "neither_user_nor_key", _("%(value)s is neither a user nor a primary key of one")
+)
+_UNKNOWN_KEYS = Template(
+    "unknown_users", _("no user has the primary key %(keys)s; nothing was changed")
+)
+_SHARED_NAME = Template(
+    "shared_username", _("several users have the %(field)s %(name)s; use a primary key")
+)
 
 T = TypeVar("T")
 
@@ -103,11 +116,11 @@ class UserTable:
         Raises InvalidChangeError if `user` is neither.
         """
         if isinstance(user, Model) and not isinstance(user, self.field.model):
-            raise InvalidChangeError(f"a {type(user).__name__} is not a user")
+            raise InvalidChangeError(_OTHER_ROW(name=type(user).__name__))
         value = getattr(user, self.field.attname) if isinstance(user, Model) else user
         pk = self.parse(value)
         if pk is None:
-            raise InvalidChangeError(f"{user!r} is neither a user nor a primary key of one")
+            raise InvalidChangeError(_NO_USER(value=repr(user)))
         return pk
 
     def pks_of(self, users: object) -> list[PrimaryKey]:
@@ -132,8 +145,7 @@ class UserTable:
         wanted = list(pks)
         found = self.existing(wanted)
         if missing := [pk for pk in wanted if pk not in found]:
-            named = join_some(missing, _MAX_SHOWN)
-            raise InvalidChangeError(f"no user has the primary key {named}; nothing was changed")
+            raise InvalidChangeError(_UNKNOWN_KEYS(keys=some(missing, _MAX_SHOWN)))
         return found
 
     def find(self, text: str) -> FoundUser:
@@ -241,7 +253,7 @@ class UserTable:
     def _with_username(self, field: str, text: str) -> Model | None:
         found = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
         if len(found) > 1:
-            raise FlagstaffError(f"several users have the {field} {text!r}; use a primary key")
+            raise FlagstaffError(_SHARED_NAME(field=field, name=repr(text)))
         return found[0] if found else None
 
     def _shared(self, username: str, names: Iterable[str]) -> set[str]:

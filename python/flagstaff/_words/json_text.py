@@ -9,12 +9,23 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.truncated import truncated
 
 # No shorter text has so many digits, or so many brackets of both sides.
 _SHORT = 1_000
 # The length of a name in a message.
 _MAX_NAME = 80
+_UNREADABLE = Template("json_unreadable", _("cannot be decoded"))
+# By the codes of src/stored_value.rs.
+_PROBLEMS = {
+    template.code: template
+    for template in (
+        Template("json_too_many_digits", _("has a number of more than 4,300 digits")),
+        Template("json_too_deep", _("is nested deeper than 500 levels")),
+    )
+}
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
 
 
@@ -24,9 +35,9 @@ class UnreadableJson(str):
     __slots__ = ()
 
     @property
-    def problem(self) -> str:
+    def problem(self) -> Message:
         """What is wrong with it, such as "has a number of more than 4,300 digits"."""
-        return why_undecodable(self) or "cannot be decoded"
+        return why_undecodable(self) or _UNREADABLE()
 
     def __repr__(self) -> str:
         return f"UnreadableJson({super().__repr__()})"
@@ -108,13 +119,14 @@ def read_columns(text: str) -> Any:
     return read_json(text)
 
 
-def why_undecodable(text: str) -> str | None:
+def why_undecodable(text: str) -> Message | None:
     """Returns why Python cannot decode a JSON text, whatever its syntax; None if it can.
 
     `json.loads` raises RecursionError for deep nesting.
     """
     # Rust accepts no half of a surrogate pair.
-    return json_problem(text.encode(errors="replace").decode())
+    code = json_problem(text.encode(errors="replace").decode())
+    return None if code is None else _PROBLEMS[code]()
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+
+_SOME = Template("items", "%(items)s")
+_SOME_AND_MORE = Template("items_and_more", _("%(items)s and %(others)s more"))
 
 #: The number of items that a message shows by default.
 MAX_SHOWN = 10
@@ -34,3 +39,11 @@ def join_some(
     if more is None:
         return f"{shown} and {count:,} more"
     return more(count) % {"items": shown, "count": local_number(count)}
+
+
+def some(items: Iterable[object], limit: int = MAX_SHOWN) -> Message:
+    """Returns the same as `join_some`, as a value of a message."""
+    texts = [item if isinstance(item, str) else str(item) for item in items]
+    if len(texts) <= limit:
+        return _SOME(items=texts)
+    return _SOME_AND_MORE(items=texts[:limit], others=len(texts) - limit)

@@ -6,11 +6,13 @@ pages show it with `localized`, and tables store it with `to_json`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Union, cast, final
 
+from django.core.exceptions import ValidationError
 from django.utils.formats import number_format
+from django.utils.functional import lazy
 from django.utils.translation import gettext
 
 #: What a message can contain: JSON scalars, other messages, and lists of them. Never a secret.
@@ -40,13 +42,15 @@ class Template:
     'step 2: rollout 5 → 25 %'
     """
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, separator: str = ", ") -> None:
         """Registers the code, with which `from_json` finds the template again.
 
-        Raises ValueError if another text has the code already.
+        `separator` is between the items of a list. Raises ValueError if another text has the code
+        already.
         """
         self.code = code
         self.text = text
+        self.separator = separator
         if _TEMPLATES.setdefault(code, self).text != text:
             raise ValueError(f"two messages have the code {code}; rename one")
 
@@ -68,7 +72,8 @@ class Message(str):
     values: Mapping[str, Value]
 
     def __new__(cls, template: Template, values: Mapping[str, Value]) -> Message:
-        message = super().__new__(cls, template.text % _texts(values, str, _english_number))
+        texts = _texts(values, str, _english_number, template.separator)
+        message = super().__new__(cls, template.text % texts)
         message.template, message.values = template, values
         return message
 
@@ -89,7 +94,32 @@ def localized(text: str) -> str:
     """
     if not isinstance(text, Message):
         return text
-    return gettext(text.template.text) % _texts(text.values, localized, _local_number)
+    template = text.template
+    texts = _texts(text.values, localized, _local_number, template.separator)
+    return gettext(template.text) % texts
+
+
+def lines(texts: Iterable[str]) -> str:
+    """Returns texts, at least one, as one text with a line for each."""
+    first, *others = texts
+    return _LINES(lines=[first, *others]) if others else first
+
+
+@final
+class MessageError(ValidationError):
+    """The error of a form or a model. Shows its message in the reader's language."""
+
+    def __init__(self, text: Message) -> None:
+        super().__init__(lazy(localized, str)(text), code=text.code)
+        self.text = text
+
+
+def text_of(errors: Iterable[ValidationError]) -> str:
+    """Returns the texts of errors, at least one, in one line. A MessageError has a message."""
+    first, *others = (
+        one.text if isinstance(one, MessageError) else " ".join(one.messages) for one in errors
+    )
+    return _SENTENCES(sentences=[first, *others]) if others else first
 
 
 def to_json(text: str) -> dict[str, object]:
@@ -121,15 +151,22 @@ def from_json(stored: object) -> str:
         return text
 
 
+_LINES: Final = Template("lines", "%(lines)s", separator="\n")
+_SENTENCES: Final = Template("sentences", "%(sentences)s", separator=" ")
+
+
 def _texts(
-    values: Mapping[str, Value], as_text: Callable[[str], str], number: Callable[[float], str]
+    values: Mapping[str, Value],
+    as_text: Callable[[str], str],
+    number: Callable[[float], str],
+    separator: str,
 ) -> dict[str, str]:
     def text(value: Value) -> str:
         if isinstance(value, str):
             return as_text(value)
         if isinstance(value, int | float):
             return number(value)
-        return ", ".join(map(text, value))
+        return separator.join(map(text, value))
 
     return {name: text(value) for name, value in values.items()}
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flagstaff._words.message import Message
+from flagstaff._words.rule_messages import rule_place
 from flagstaff._words.truncated import truncated
 
 _GROUPS = "groups"
@@ -17,17 +19,17 @@ _PRESENT = (*_PERMISSIONS, _GROUPS)
 _MAX_NAME = 102
 
 
-def conditions_of(rules: object) -> Iterator[tuple[str, dict[str, Any]]]:
+def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
     """Yields the conditions of rules, each with its place, such as 'rule 2 ("beta")'."""
     for number, rule in enumerate(objects_in(rules), start=1):
         name = rule.get("name")
         shown = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
-        place = f"rule {number}" + (f" ({shown})" if isinstance(name, str) else "")
+        place = rule_place(number, shown if isinstance(name, str) else None)
         for condition in objects_in(rule.get("conditions")):
             yield place, condition
 
 
-def named_segments(rules: object) -> Iterator[tuple[str, str]]:
+def named_segments(rules: object) -> Iterator[tuple[str, Message]]:
     """Yields the segments that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         if isinstance(key := condition.get("segment"), str):
@@ -42,7 +44,7 @@ def named_attributes(rules: object) -> Iterator[str]:
                 yield name
 
 
-def named_groups(rules: object) -> Iterator[tuple[str, str]]:
+def named_groups(rules: object) -> Iterator[tuple[str, Message]]:
     """Yields the groups that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         for name in groups_of_conditions([condition]):

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._words.json_text import scalar_of
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import some
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 
 #: The types that a rule can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
@@ -26,14 +27,36 @@ TYPE_NAMES = {
 }
 #: With articles, for sentences.
 TYPE_LABELS = {
-    "string": pgettext_lazy("type of JSON", "a string"),
-    "number": pgettext_lazy("type of JSON", "a number"),
-    "integer": pgettext_lazy("type of JSON", "an integer"),
-    "boolean": pgettext_lazy("type of JSON", "true or false"),
-    "object": pgettext_lazy("type of JSON", "an object"),
-    "array": pgettext_lazy("type of JSON", "an array"),
-    "null": pgettext_lazy("type of JSON", "null"),
+    "string": Template("type_string", _("a string"))(),
+    "number": Template("type_number", _("a number"))(),
+    "integer": Template("type_integer", _("an integer"))(),
+    "boolean": Template("type_boolean", _("true or false"))(),
+    "object": Template("type_object", _("an object"))(),
+    "array": Template("type_array", _("an array"))(),
+    "null": Template("type_null", "null")(),
 }
+_NO_LIST = Template(
+    "choices_no_list",
+    _('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]'),
+)
+_NO_SCALAR = Template(
+    "choice_no_scalar", _("choice %(number)s is not a string, a number, true or false")
+)
+_OTHER_TYPE = Template(
+    "choice_of_other_type", _("the choice %(choice)s must be %(type)s, because of the type")
+)
+_DUPLICATE = Template("duplicate_choice", _("the choice %(choice)s is given twice; remove one"))
+_NO_INTEGER = Template("value_no_integer", _("%(value)s is not an integer"))
+_WRONG_TYPE = Template("value_of_other_type", _("the value must be %(type)s, not %(present)s"))
+_QUOTED = Template(
+    "value_in_quotes",
+    _("the value must be %(type)s, not %(present)s; did you mean %(meant)s without quotes?"),
+)
+_SECRET_NO_CHOICE = Template("secret_no_choice", _("the value is not one of its choices"))
+_NO_CHOICE = Template("value_no_choice", _("%(value)s is not one of %(allowed)s"))
+_SIMILAR_CHOICE = Template(
+    "value_similar_choice", _("%(value)s is not one of %(allowed)s; did you mean %(meant)s?")
+)
 _MAX_LENGTH = 80
 
 
@@ -62,7 +85,7 @@ def type_of(value: object) -> str:
     return "null" if value is None else "object"
 
 
-def value_problem(value: object, rule: ValueRule, *, secret: bool = False) -> str | None:
+def value_problem(value: object, rule: ValueRule, *, secret: bool = False) -> Message | None:
     """Returns how a value breaks the rule, or None. Does not contain a secret value."""
     if rule.type and not _has_type(value, rule.type):
         return _type_problem(value, rule.type, secret=secret)
@@ -71,21 +94,19 @@ def value_problem(value: object, rule: ValueRule, *, secret: bool = False) -> st
     return None
 
 
-def choices_problem(choices: object, value_type: str = "") -> str | None:
+def choices_problem(choices: object, value_type: str = "") -> Message | None:
     """Returns why this cannot be the choices of values of a type, or None."""
     if not isinstance(choices, list):
-        return _('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
+        return _NO_LIST()
     earlier: set[tuple[str, object]] = set()
     for number, choice in enumerate(choices, start=1):
-        texts = {"number": number, "choice": _text(choice)}
         if not isinstance(choice, str | int | float):
-            return _("choice %(number)d is not a string, a number, true or false") % texts
+            return _NO_SCALAR(number=str(number))
         if value_type and not _has_type(choice, value_type):
-            texts["type"] = str(TYPE_LABELS[value_type])
-            return _("the choice %(choice)s must be %(type)s, because of the type") % texts
+            return _OTHER_TYPE(choice=_text(choice), type=TYPE_LABELS[value_type])
         # As in `_is_same`, but not in quadratic time.
         if (same := (type_of(choice), choice)) in earlier:
-            return _("the choice %(choice)s is there twice; remove one") % texts
+            return _DUPLICATE(choice=_text(choice))
         earlier.add(same)
     return None
 
@@ -101,29 +122,24 @@ def _is_same(one: object, other: object) -> bool:
     return type_of(one) == type_of(other) and one == other
 
 
-def _type_problem(value: object, name: str, *, secret: bool) -> str:
-    texts = {"type": str(TYPE_LABELS[name]), "present": str(TYPE_LABELS[type_of(value)])}
+def _type_problem(value: object, name: str, *, secret: bool) -> Message:
     if name == "integer" and type_of(value) == "number" and not secret:
-        return _("%(value)s is not an integer") % {"value": _text(value)}
+        return _NO_INTEGER(value=_text(value))
+    wanted, present = TYPE_LABELS[name], TYPE_LABELS[type_of(value)]
     # A person may have written "25" where 25 is needed.
     meant = scalar_of(value) if isinstance(value, str) and not secret else value
     if _has_type(meant, name):
-        texts["meant"] = _text(meant)
-        return (
-            _("the value must be %(type)s, not %(present)s; did you mean %(meant)s without quotes?")
-            % texts
-        )
-    return _("the value must be %(type)s, not %(present)s") % texts
+        return _QUOTED(type=wanted, present=present, meant=_text(meant))
+    return _WRONG_TYPE(type=wanted, present=present)
 
 
-def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> str:
+def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> Message:
     if secret:
-        return _("the value is not one of its choices")
-    allowed = join_some(map(_text, choices))
-    texts = {"value": _text(value), "allowed": allowed, "meant": _nearest(value, choices)}
-    if texts["meant"]:
-        return _("%(value)s is not one of %(allowed)s; did you mean %(meant)s?") % texts
-    return _("%(value)s is not one of %(allowed)s") % texts
+        return _SECRET_NO_CHOICE()
+    allowed = some(map(_text, choices))
+    if meant := _nearest(value, choices):
+        return _SIMILAR_CHOICE(value=_text(value), allowed=allowed, meant=meant)
+    return _NO_CHOICE(value=_text(value), allowed=allowed)
 
 
 def _nearest(value: object, choices: Iterable[object]) -> str:

@@ -11,9 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import attributed, attribution
-from flagstaff._words.message import Message, localized
+from flagstaff._words.message import localized
 from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
@@ -121,7 +120,7 @@ class AttributionMixin(ModelAdminMixin):
 
     def translate_refusal(self, text: str) -> str:
         """Returns the message of a FlagstaffError in the active language."""
-        return localized(text) if isinstance(text, Message) else refusal_text(text)
+        return localized(text)
 
     def _problem(self, request: HttpRequest, error: FlagstaffError) -> str:
         """What happened, and what to do next on the page that is shown then."""

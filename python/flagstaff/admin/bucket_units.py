@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
 from flagstaff._tables.flag_model import FlagModel, optional_fields
+from flagstaff._words.message import MessageError
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
@@ -86,7 +87,7 @@ def check_unit(form: forms.ModelForm[Any]) -> None:
         return
     unit = form.cleaned_data[BUCKET_BY]
     if unit is not None and (problem := unit_problem(unit)):
-        form.add_error(BUCKET_BY, forms.ValidationError(problem, code="invalid_unit"))
+        form.add_error(BUCKET_BY, MessageError(problem))
 
 
 def unit_note(flag: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.flag_model import RULES, WITHOUT_RULES, FlagModel, optional_fields
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import MessageError
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.ownership import keep_missing_ownership
@@ -23,7 +23,6 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import rule_problem
@@ -54,8 +53,7 @@ class FlagForm(MergingForm):
         cleaned = super().clean()
         is_edited = RULES in self.changed_data and RULES in self.cleaned_data
         if is_edited and (problem := missing_segment(self.cleaned_data[RULES])):
-            text = refusal_text(problem)
-            self.add_error(RULES, forms.ValidationError(text, code="missing_segment"))
+            self.add_error(RULES, MessageError(problem))
         check_unit(self)
         return cleaned
 

@@ -16,11 +16,11 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.flag_model import TAGS
 from flagstaff._tables.rows import Fields
+from flagstaff._words.message import MessageError
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.admin.page_row import request_of
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.conf import conf
 from flagstaff.history import Event
@@ -187,8 +187,7 @@ class MergingForm(_ModelForm):
         """Adds an error to new rules that a connected worker cannot read."""
         for name in _TARGETING.intersection(self.changed_data, self.cleaned_data):
             if problem := old_worker_problem([self.cleaned_data[name]]):
-                text = refusal_text(problem)
-                self.add_error(name, forms.ValidationError(text, code="old_workers"))
+                self.add_error(name, MessageError(problem))
 
     def _is_edited(self, name: str, shown: str) -> bool:
         # An invalid field is not in cleaned_data.

@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
+from flagstaff._words.message import localized
 from flagstaff._words.storable import is_storable
 from flagstaff.admin.confirmation import parse_version, version_text
 from flagstaff.admin.event_cells import csv_response, event_cells, visible_events
@@ -20,7 +21,6 @@ from flagstaff.admin.recent_changes.urls import key_url
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
 from flagstaff.admin.undo_permissions import may_write, write_to_undo
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.restore_version import versions_without_value
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import Event
@@ -70,7 +70,7 @@ class HistoryMixin(HistoryButtonsMixin):
         try:
             return self.undo_page(request, row, parse_version(request.GET[UNDO]))
         except FlagstaffError as error:
-            text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
+            text = _("Not undone: %(why)s") % {"why": localized(error.message)}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.path)
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff._tables.rows import uncached
+from flagstaff._words.message import localized
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.case_variants import case_variants_text
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
@@ -24,7 +25,6 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.shown import SHOWN
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -114,7 +114,7 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, ModelAdminMixin):
             if request.method != "POST":
                 raise
             # As an error of the form, which keeps what was typed.
-            vars(request)[_REFUSAL] = refusal_text(str(error))
+            vars(request)[_REFUSAL] = localized(error.message)
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:

@@ -17,8 +17,8 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import groups_of, named_segments
-from flagstaff._words.rule_problems import rule_problem_text
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
@@ -109,5 +109,5 @@ def _other_json(value: object, field: str) -> str:
 def _with_problem(notice: str, problem: str | None, shown: str) -> SafeString:
     if problem is None:
         return format_html("{}", shown)
-    text = notice % {"problem": rule_problem_text(problem)}
+    text = notice % {"problem": localized(problem)}
     return format_html('<p class="flagstaff-problem">{}</p>{}', text, shown)

@@ -17,11 +17,11 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.undo_permissions import Write, may_write
 from flagstaff.changes import Changed, undo_transaction
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.conf import conf
@@ -147,7 +147,7 @@ def preview_transaction(
             planned = _by_kind(parts, undo_transaction(change, force=True))
             require_release(site, request, planned)
     except FlagstaffError as error:
-        return planned, refusal_text(str(error))
+        return planned, localized(error.message)
     return planned, ""
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import localized
 from flagstaff._words.value_rules import TYPE_LABELS, ValueRule, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ChoicesField
@@ -76,7 +77,7 @@ class ValueForm(MergingForm):
         has_own_rule = self.cleaned_data.get(TYPE) or self.cleaned_data.get(CHOICES)
         if types[0] == types[1] or has_own_rule or self.data.get(NEW_TYPE) == types[1]:
             return
-        labels = [str(TYPE_LABELS[one]) for one in types]
+        labels = [localized(TYPE_LABELS[name]) for name in types]
         widget = self.fields[VALUE].widget
         if isinstance(widget, JsonInput):
             widget.new_type, widget.new_type_label = types[1], labels[1]

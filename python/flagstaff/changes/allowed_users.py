@@ -17,6 +17,7 @@ from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.changes.messages import USERS_OF_TENANT
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -116,10 +117,7 @@ def _require_shared_users() -> None:
     """Raises InvalidChangeError if the users that Django sees are those of one tenant."""
     schema = tenant_schema(connections[conf.database])
     if schema is not None and is_of_tenants(user_field(conf.flag_model).model._meta.app_label):
-        raise InvalidChangeError(
-            f'users of schema "{schema}" cannot be allowed users, because users of other tenants '
-            "can have the same primary key; use a rollout"
-        )
+        raise InvalidChangeError(USERS_OF_TENANT(schema=f'"{schema}"'))
 
 
 def allowed_users_of(flag: Row) -> QuerySet[Model]:

@@ -23,7 +23,18 @@ from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_mo
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import Message, text_of
 from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.changes.messages import (
+    FIELD_PROBLEM,
+    JSON_NULL,
+    NO_DATE,
+    NULL,
+    PROBLEMS,
+    REJECTED,
+    UNKNOWN_FIELD,
+    UNREADABLE,
+)
 from flagstaff.changes.old_workers import require_workers
 from flagstaff.changes.segment_use import is_flag_with_rules, require_segments, require_unused
 from flagstaff.changes.value_rules import value_rule_field_problem, value_rule_problems_of
@@ -31,10 +42,10 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import (
     condition_problem,
+    key_problem,
     rule_problem,
     tags_problem,
     unit_problem,
-    validate_flag_key,
 )
 
 # A value may have 1 MiB, so a statement is not too large.
@@ -56,7 +67,7 @@ def write(row: Row, fields: Fields) -> None:
     for name, new in fields.items():
         validate(row, name, new)
     for problem in value_rule_problems_of(row, fields).values():
-        raise InvalidChangeError(f"{row.key}: {problem}")
+        raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
     if RULES in fields:
         require_segments(row, fields[RULES])
     if (name := _targeting_field(row)) in fields:
@@ -101,10 +112,7 @@ def may_insert_together(model: type[Model]) -> bool:
 def require_readable(key: str, fields: Fields) -> None:
     """Raises InvalidChangeError if a value of the history cannot be written again."""
     if any(isinstance(value, UnreadableJson) for value in fields.values()):
-        raise InvalidChangeError(
-            f"Python cannot decode the value that {key} had, so it cannot be restored; "
-            "write it with SQL"
-        )
+        raise InvalidChangeError(UNREADABLE(key=key))
 
 
 def touch(row: Row) -> None:
@@ -118,43 +126,55 @@ def validate(row: Row, name: str, new: object) -> None:
 
     The other fields are not validated, so that disabling a flag never fails because of them.
     """
+    if problem := problem_of(row, name, new):
+        raise InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem))
+
+
+def problem_of(row: Row, name: str, new: object) -> str | None:
+    """Returns why the model does not accept the new value of one field, or None."""
     field = _field(row, name)
     if problem := _problem(row, field, new):
-        raise InvalidChangeError(f"{name}: {problem}")
+        return problem
     if new is None and not field.null:
-        is_json = isinstance(field, JSONField)
-        example = '; write JSON, such as "stripe", 25 or [], or delete the row' if is_json else ""
-        raise InvalidChangeError(f"{name} cannot be null{example}")
+        return JSON_NULL() if isinstance(field, JSONField) else NULL()
     try:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
         field.run_validators(new)
-        if name == "key" and isinstance(row, AbstractKeyValueStore):
-            validate_flag_key(cast("str", new))
     except ValidationError as error:
-        raise InvalidChangeError(f"{name}: {' '.join(error.messages)}") from error
+        return text_of(error.error_list)
+    is_key = name == "key" and isinstance(row, AbstractKeyValueStore)
+    return key_problem(cast("str", new)) if is_key else None
 
 
-def validate_new(row: Model) -> None:
-    """Raises ValidationError if the model does not accept a new row."""
+def problems_of_new(row: Model) -> dict[str, str]:
+    """Returns why the model does not accept a new row, by the names of its fields."""
     fields = row._meta.local_concrete_fields
     values = {field: getattr(row, field.attname) for field in fields}
     # Not by the validators: a project's own field may have none, and they ignore empty JSON.
-    problems = {
+    problems: dict[str, str] = {
         field.name: problem
         for field, value in values.items()
         if (problem := _problem(row, field, value))
     }
-    problems |= {name: text for name, text in _new_value_rule_problems(row).items() if not problems}
+    if not problems and isinstance(row, conf.value_model):
+        problems |= value_rule_problems(row)
     empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
     try:
         row.full_clean(
             exclude=empty | {*problems}, validate_unique=False, validate_constraints=False
         )
     except ValidationError as error:
-        raise ValidationError({**error.message_dict, **problems}) from error
-    if problems:
-        raise ValidationError(problems)
+        of_model = {name: text_of(one) for name, one in error.error_dict.items()}
+        return {**of_model, **problems}
+    return problems
+
+
+def problems_text(problems: Mapping[str, str]) -> Message:
+    """Returns the problems of several fields in one line."""
+    return PROBLEMS(
+        problems=[FIELD_PROBLEM(field=name, problem=text) for name, text in problems.items()]
+    )
 
 
 def _targeting_field(row: Row | Model) -> str:
@@ -170,7 +190,7 @@ def _require_workers(rows: list[Row]) -> None:
         require_workers(name, [getattr(row, name) for row in rows])
 
 
-def _problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     """Returns what is wrong with a new value that the field's validators may not see, or None."""
     if new is None and field.null:
         # The field of a project: NULL means no rules, no tags, and the unit "user".
@@ -182,28 +202,24 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> str | None:
     )
 
 
-def _new_value_rule_problems(row: Model) -> dict[str, str]:
-    return value_rule_problems(row) if isinstance(row, conf.value_model) else {}
-
-
-def _flag_field_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+def _flag_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     """Returns why a flag cannot have the value of an optional field; None for other fields."""
     is_ours = isinstance(row, conf.flag_model) and flag_model().fields.get(field.name) == field
     return _PROBLEMS[field.name](new) if is_ours and field.name in _PROBLEMS else None
 
 
-def _condition_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     is_condition = isinstance(row, segment_model()) and field.name == _CONDITIONS
     return condition_problem(new) if is_condition else None
 
 
-def _date_problem(new: object) -> str | None:
+def _date_problem(new: object) -> Message | None:
     # The database would read a text, but the result of the change would have no date.
     is_date = isinstance(new, date) and not isinstance(new, datetime)
-    return None if is_date else "this is not a date; pass a datetime.date"
+    return None if is_date else NO_DATE()
 
 
-_PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
+_PROBLEMS: Mapping[str, Callable[[object], Message | None]] = {
     RULES: rule_problem,
     BUCKET_BY: unit_problem,
     TAGS: tags_problem,
@@ -257,8 +273,7 @@ def _rejections(*, secret: bool) -> Iterator[None]:
     except (IntegrityError, DataError) as error:
         # The database's error contains the whole row, and no log may contain a secret.
         cause = None if secret else error
-        text = f"the database rejected the change: {error_text(error)}"
-        raise InvalidChangeError(text) from cause
+        raise InvalidChangeError(REJECTED(reason=error_text(error))) from cause
 
 
 def _is_empty_json(field: AnyField, value: object) -> bool:
@@ -295,5 +310,6 @@ def _field(row: Row, name: str) -> AnyField:
     except FieldDoesNotExist:
         field = None
     if not isinstance(field, Field) or not field.concrete or field.primary_key:
-        raise InvalidChangeError(f"a {row._meta.verbose_name} has no field {name!r} to change")
+        text = UNKNOWN_FIELD(model=str(row._meta.verbose_name), name=repr(name))
+        raise InvalidChangeError(text)
     return field

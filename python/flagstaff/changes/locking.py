@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from django.db import transaction
 
 from flagstaff._tables.rows import Row
+from flagstaff._words.message import Message, lines
 from flagstaff._words.times import full_time
+from flagstaff.changes.messages import (
+    EVENT,
+    EXPECT_PRESENT,
+    NO_VERSION,
+    VERSION,
+    VERSION_CONFLICT,
+    VERSION_CONFLICT_WITH_EVENTS,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -48,7 +57,7 @@ def require_version(
     require_history()
     actual = version_of(kind, pk)
     if actual != expected:
-        advice = advice or f"to change it anyway, expect version {actual or 0}"
+        advice = advice or EXPECT_PRESENT(version=str(actual or 0))
         raise conflict_error(kind, key, pk, expected, actual, advice)
     # Without triggers the version stays the same whatever is changed.
     require_triggers(kind)
@@ -61,14 +70,17 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     found = entries(kind, pk)
     newer = events_among(kind, found.filter(id__gt=expected), limit=_MAX_NEWER)
     seen = events_among(kind, found.filter(id__lte=expected), limit=1)
-    present = f"version {actual}" if actual else "no version"
-    text = f"{key} has {present}, but version {expected} was expected"
-    if newer:
-        names = readable_names_of_actors(newer)
-        described = "; ".join(_describe(event, names) for event in newer)
-        text += f"; changes after version {expected}: {described}"
+    names = readable_names_of_actors(newer)
+    template = VERSION_CONFLICT_WITH_EVENTS if newer else VERSION_CONFLICT
+    text = template(
+        key=key,
+        present=VERSION(number=str(actual)) if actual else NO_VERSION(),
+        expected=str(expected),
+        seen=str(expected),
+        events=[_describe(event, names) for event in newer],
+    )
     return ConflictError(
-        f"{text}; {advice}",
+        text,
         key=key,
         expected=expected,
         actual=actual,
@@ -84,10 +96,11 @@ def raise_conflicts(errors: Iterable[ConflictError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ConflictError("\n".join(map(str, errors)), key=errors[0].key)
+        raise ConflictError(lines(error.message for error in errors), key=errors[0].key)
 
 
-def _describe(event: Event, names: Mapping[str, str]) -> str:
+def _describe(event: Event, names: Mapping[str, str]) -> Message:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
-    return f"{actor} at {full_time(event.at)}: {describe_change(event, limit=_MAX_VALUE)}"
+    change = describe_change(event, limit=_MAX_VALUE)
+    return EVENT(actor=actor, time=full_time(event.at), change=change)

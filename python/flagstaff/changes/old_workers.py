@@ -9,8 +9,10 @@ from contextvars import ContextVar
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import some
+from flagstaff._words.message import Message
 from flagstaff._workers.sessions import Worker, list_workers
+from flagstaff.changes.messages import FIELD_PROBLEM, OLD_WORKERS
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
@@ -35,7 +37,7 @@ def ignoring_old_workers(ignore: bool) -> Iterator[None]:  # noqa: FBT001 (the `
         _ignored.reset(token)
 
 
-def old_worker_problem(written: Iterable[object]) -> str | None:
+def old_worker_problem(written: Iterable[object]) -> Message | None:
     """Returns which workers cannot read new rules or conditions, or None. Makes a query.
 
     The database cannot see the format of workers behind a pooler or at a standby, so these count
@@ -48,11 +50,7 @@ def old_worker_problem(written: Iterable[object]) -> str | None:
     old = [one for one in list_workers(connection).workers if _is_older(one, needed)]
     if not old:
         return None
-    return (
-        f"connected workers cannot read format {needed} of rules: {join_some(map(str, old))}; "
-        "deploy this version to them first, or force the change: --force in a terminal, "
-        "force=True in Python"
-    )
+    return OLD_WORKERS(format=str(needed), versions=some(old))
 
 
 def require_workers(name: str, written: Iterable[object]) -> None:
@@ -61,7 +59,7 @@ def require_workers(name: str, written: Iterable[object]) -> None:
     `name` is the name of their field.
     """
     if not _ignored.get() and (problem := old_worker_problem(written)):
-        raise InvalidChangeError(f"{name}: {problem}")
+        raise InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem))
 
 
 def _is_older(worker: Worker, needed: int) -> bool:

@@ -31,6 +31,7 @@ from flagstaff._time_fields import bound_of
 from flagstaff._words.json_text import UnreadableJson, read_columns
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
+from flagstaff.changes.messages import NO_SUCH_VERSION, NO_VERSION_AT_ALL
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
@@ -91,7 +92,14 @@ def find_item(kind: Kind, key: str) -> Item:
 def no_such_version(kind: Kind, key: str, version: int) -> InvalidChangeError:
     """Returns the error if no entry of this flag or value has this id."""
     history = quoted_command("history", key, *KIND_OPTIONS[kind])
-    return InvalidChangeError(f"the history of {key} has no version {version}; see {history}")
+    text = NO_SUCH_VERSION(key=key, version=str(version), command=history)
+    return InvalidChangeError(text)
+
+
+def no_version_at_all(version: int) -> InvalidChangeError:
+    """Returns the error if no entry of the history has this id."""
+    text = NO_VERSION_AT_ALL(version=str(version), command=quoted_command("history"))
+    return InvalidChangeError(text)
 
 
 def present_state(item: Item) -> ItemState:

@@ -28,6 +28,7 @@ from flagstaff.changes.allowed_users import (
 from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command, undo_by_version
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
+from flagstaff.changes.messages import NOT_EXISTENT_THEN, ONLY_A_DIGEST
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import (
     Item,
@@ -135,7 +136,8 @@ def _find(kind: Kind, key: str, to: int) -> tuple[Item, ItemState]:
     state = state_at(item, to)
     if state.row is None:
         delete = quoted_command(*DELETE_VERBS[kind], key)
-        raise InvalidChangeError(f"{key} did not exist at version {to}; to remove it, use {delete}")
+        text = NOT_EXISTENT_THEN(key=key, version=str(to), command=delete)
+        raise InvalidChangeError(text)
     return item, state
 
 
@@ -234,10 +236,8 @@ def _creation_times(row: Row, version: RowVersion) -> list[str]:
 def only_a_digest(item: Item) -> InvalidChangeError:
     """Returns the error if a secret value of the past is needed."""
     verb = "set" if item.row else "create"
-    return InvalidChangeError(
-        f"the history stores only a digest of {item.key}, because it is secret; "
-        f"enter the value again with {quoted_command('value', verb, item.key, '-')}"
-    )
+    command = quoted_command("value", verb, item.key, "-")
+    return InvalidChangeError(ONLY_A_DIGEST(key=item.key, command=command))
 
 
 #: What restores an earlier version of each kind of row.

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from flagstaff._extensions import key_is_taken, taken_keys
@@ -16,7 +15,7 @@ from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -31,12 +30,14 @@ from flagstaff.changes.fields import (
     insert,
     insert_together,
     may_insert_together,
+    problems_of_new,
+    problems_text,
     require_readable,
     touch,
-    validate_new,
     write,
 )
 from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.changes.messages import EXISTS, FIELDS_CHANGED
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -242,19 +243,16 @@ def _require_fields(row: Row, fields: Fields, expect: Fields) -> None:
     changed = [name for name in differing(row, expect) if name not in fields or name in to_write]
     if changed:
         # Without the values: one of them may be secret.
-        text = f"{row.key} has changed since you read it: {join_some(changed)}; read it again"
-        raise ConflictError(text, key=row.key)
+        raise ConflictError(FIELDS_CHANGED(key=row.key, fields=some(changed)), key=row.key)
 
 
 def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
     try:
         row = kind.model(key=key, **fields)
-        validate_new(row)
     except TypeError as error:
         raise InvalidChangeError(str(error)) from error
-    except ValidationError as error:
-        problems = (f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
-        raise InvalidChangeError("; ".join(problems)) from error
+    if problems := problems_of_new(row):
+        raise InvalidChangeError(problems_text(problems))
     return cast("Row", row)
 
 
@@ -267,9 +265,7 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     """Nothing to do if the rows are equal, as after a form was sent twice."""
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
-        raise InvalidChangeError(
-            f"a {kind.value} {present.key!r} already exists; change it, or use another key"
-        )
+        raise InvalidChangeError(EXISTS[kind](key=repr(present.key)))
     version, fields = version_of(kind, present.pk), _editable_fields(present)
     secret = is_secret(present)
     return Changed(present.key, "", fields, fields, written=False, version=version, secret=secret)

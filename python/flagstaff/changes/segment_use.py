@@ -21,8 +21,16 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import some
+from flagstaff._words.message import Message
 from flagstaff._words.rule_parts import named_segments
+from flagstaff.changes.messages import (
+    CREATE_FIRST,
+    FIELD_PROBLEM,
+    MISSING_SEGMENT,
+    SEGMENT_IN_USE,
+    UNDO_DELETION,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -67,10 +75,10 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
 def _require_segments(rules: object) -> None:
     if problem := missing_segment(rules, lock=True):
-        raise InvalidChangeError(f"rules: {problem}")
+        raise InvalidChangeError(FIELD_PROBLEM(field=RULES, problem=problem))
 
 
-def missing_segment(rules: object, *, lock: bool = False) -> str | None:
+def missing_segment(rules: object, *, lock: bool = False) -> Message | None:
     """Returns which rule names a segment that does not exist, and what to do; None without one."""
     named = dict(reversed([*named_segments(rules)]))
     if not named:
@@ -83,15 +91,14 @@ def missing_segment(rules: object, *, lock: bool = False) -> str | None:
     existing = {*rows.filter(key__in=named).values_list("key", flat=True)}
     for key, place in named.items():
         if key not in existing:
-            return f"{place} names the segment {key!r}, which does not exist; {_advice(key)}"
+            return MISSING_SEGMENT(place=place, key=repr(key), advice=_advice(key))
     return None
 
 
-def _advice(key: str) -> str:
+def _advice(key: str) -> Message:
     if deleted_pk(Kind.SEGMENT, key) is not None:
-        undo = f"manage.py flags undo {shlex.quote(key)} --segment"
-        return f'undo its deletion first with "{undo}"'
-    return similar_segments(key) or 'create it first with "manage.py flags segment create"'
+        return UNDO_DELETION(command=f"manage.py flags undo {shlex.quote(key)} --segment")
+    return similar_segments(key) or CREATE_FIRST(command="manage.py flags segment create")
 
 
 def keep_used_segment(segment: Model, using: str) -> None:
@@ -122,10 +129,7 @@ def _require_unused_or_present(key: str) -> None:
 
 def _require_unused(key: str) -> None:
     if users := rules_that_name(key):
-        raise InvalidChangeError(
-            f"the segment {key!r} is used by the rules of {join_some(users)}; "
-            "change these rules first"
-        )
+        raise InvalidChangeError(SEGMENT_IN_USE(key=repr(key), flags=some(users)))
 
 
 def rules_that_name(key: str) -> list[str]:

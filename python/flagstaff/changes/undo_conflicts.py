@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from flagstaff._tables.model_fields import auto_now_columns
+from flagstaff._words.message import Message
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.changes.locking import conflict_error
+from flagstaff.changes.messages import CHANGED_TOGETHER, KEY_IN_USE, RESTORE_INSTEAD
 from flagstaff.changes.past import (
     Item,
     ItemState,
@@ -46,20 +48,16 @@ def interleaved_conflict(item: Item, event: EntryRange) -> ConflictError | None:
     if between.values("transaction_id").distinct().count() <= 1:
         return None
     return ConflictError(
-        f"another transaction changed {item.key} at the same time, and undo would also undo that "
-        f"transaction; {_restore_instead(item)}",
+        CHANGED_TOGETHER(key=item.key),
         key=item.key,
         expected=event.last,
+        advice=_restore_instead(item),
     )
 
 
 def key_conflict(kind: Kind, key: str, pk: str, expected: int) -> ConflictError:
     """Returns the error that another row has the key of a deleted one."""
-    name = kind.value
-    text = (
-        f"{key} was deleted, and another {name} has the same key now; "
-        f"rename or delete the other {name} first"
-    )
+    text = KEY_IN_USE[kind](key=key)
     return ConflictError(text, key=key, expected=expected, actual=version_of(kind, pk))
 
 
@@ -96,9 +94,9 @@ def has_state(item: Item, state: ItemState) -> bool:
     return item.kind is not Kind.FLAG or allowed_pks(item.row) == state.users
 
 
-def _restore_instead(item: Item) -> str:
+def _restore_instead(item: Item) -> Message:
     restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
-    return f"to go back to an earlier version, restore it in the admin's history, or run: {restore}"
+    return RESTORE_INSTEAD(command=restore)
 
 
 def _same(one: RowVersion, other: RowVersion, name: str) -> bool:

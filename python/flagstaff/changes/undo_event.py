@@ -16,6 +16,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.locking import require_version
+from flagstaff.changes.messages import DELETED, NOTHING_TO_UNDO
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, ItemState, find_item, no_such_version, state_at
 from flagstaff.changes.preview import rolled_back
@@ -90,7 +91,7 @@ def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) 
         event = range_of_event(kind, item.pk, change)
         if event is None:
             if change is None:
-                raise InvalidChangeError(f"the history of {key} has no change to undo")
+                raise InvalidChangeError(NOTHING_TO_UNDO(key=key))
             raise no_such_version(kind, key, change)
         if error := interleaved_conflict(item, event):
             raise error
@@ -114,7 +115,7 @@ def undo_entries(
         return _undo_deletion(item, event, before, expect_version)
     if item.row is None:
         restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
-        raise InvalidChangeError(f"{item.key} has been deleted; restore it first with {restore}")
+        raise InvalidChangeError(DELETED(key=item.key, command=restore))
     columns = columns_to_undo(item, event, before.row, after.row)
     fields = fields_at(item, before.row, columns)
     users = _users_to_undo(item.kind, item.row, before, after)

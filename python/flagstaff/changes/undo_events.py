@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from django.db import transaction
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._words.message import lines
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.old_workers import ignoring_old_workers
-from flagstaff.changes.past import Item, state_at
+from flagstaff.changes.past import Item, no_version_at_all, state_at
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undo_conflicts import interleaved_conflict
 from flagstaff.changes.undo_event import undo_entries
 from flagstaff.changes.undo_transactions import lock_rows
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, range_of_event
 from flagstaff.history.versions import all_entries, entries, require_history
@@ -63,7 +64,7 @@ def undo_events(
         done = _undo_all(versions)
         problems = [one for one in done if one.changed is None]
         if problems and not skip_conflicts:
-            raise ConflictError("\n".join(one.problem for one in problems), key=problems[0].key)
+            raise ConflictError(lines(one.problem for one in problems), key=problems[0].key)
     return done
 
 
@@ -97,8 +98,7 @@ def _runs(newest_first: Sequence[int]) -> list[UndoneEvents]:
             keys.setdefault(row, entry.key)
             event = range_of_event(*row, version)
         if event is None:
-            text = f'the history has no version {version}; see "manage.py flags history"'
-            raise InvalidChangeError(text)
+            raise no_version_at_all(version)
         if event not in rows[row]:
             rows[row].append(event)
     runs = [
@@ -148,7 +148,7 @@ def _undo(run: UndoneEvents) -> UndoneEvents:
         with transaction.atomic(using=conf.database):
             changed = _undo_run(run)
     except FlagstaffError as error:
-        problem = error.problem if isinstance(error, ConflictError) else str(error)
+        problem = error.problem if isinstance(error, ConflictError) else error.message
         return replace(run, problem=problem)
     return replace(run, key=changed.key, changed=changed)
 

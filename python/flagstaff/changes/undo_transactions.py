@@ -19,6 +19,7 @@ from flagstaff.changes.past import (
     Item,
     ItemState,
     last_change_of_choices,
+    no_version_at_all,
     old_row,
     present_state,
     state_at,
@@ -32,7 +33,7 @@ from flagstaff.changes.undo_conflicts import (
 )
 from flagstaff.changes.undo_event import unchanged, undo_entries
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange
 from flagstaff.history.transactions import Part, parts_of
@@ -91,9 +92,7 @@ def undo_transaction(change: int, *, force: bool = False) -> list[Changed]:
     with transaction.atomic(using=conf.database), ignoring_old_workers(force):
         parts = parts_of(change)
         if not parts:
-            raise InvalidChangeError(
-                f'the history has no version {change}; see "manage.py flags history"'
-            )
+            raise no_version_at_all(change)
         lock_rows((part.kind, part.pk) for part in parts)
         locked = [_read(part) for part in parts]
         raise_conflicts(error for one in locked if (error := _conflict(one, locked)))

@@ -17,12 +17,13 @@ from flagstaff._stored_value_rules import (
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.rows import Fields, Row, model_of
-from flagstaff._words.lists import join_some
+from flagstaff._words.message import Message
 from flagstaff._words.value_rules import TYPES, choices_problem
+from flagstaff.changes.messages import NO_TYPE
 
 
-def value_rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:
-    """Returns how a value would break its rule after a change, a sentence by field; or {}."""
+def value_rule_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
+    """Returns how a value would break its rule after a change, a message by field; or {}."""
     if not {VALUE, TYPE, CHOICES}.intersection(fields) or not has_value_rules(model_of(row)):
         return {}
     changed = copy(cast("Model", row))
@@ -33,10 +34,10 @@ def value_rule_problems_of(row: Row, fields: Fields) -> dict[str, str]:
     return value_rule_problems(changed)
 
 
-def value_rule_field_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+def value_rule_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     """Returns why a value cannot have this type or these choices; None for other fields."""
     if field.name not in (TYPE, CHOICES) or not has_value_rules(cast("type[Model]", type(row))):
         return None
     if field.name == CHOICES:
         return choices_problem(new)
-    return None if new in ("", *TYPES) else f"use one of {join_some(TYPES)}"
+    return None if new in ("", *TYPES) else NO_TYPE(types=TYPES)

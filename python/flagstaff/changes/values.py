@@ -13,6 +13,7 @@ from flagstaff._words.json_text import why_undecodable
 from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
+from flagstaff.changes.messages import NOT_DECODABLE, NOT_JSON, TOO_DEEP
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -71,11 +72,11 @@ def _require_json(value: object) -> None:
     try:
         problem = why_undecodable(canonical(value))
     except RecursionError:
-        problem = "is nested too deeply"
+        problem = TOO_DEEP()
     except (TypeError, ValueError) as error:
-        raise InvalidChangeError(f"JSON cannot hold this value: {error}") from error
+        raise InvalidChangeError(NOT_JSON(reason=str(error))) from error
     if problem and is_plain_json(value_field()):
-        raise InvalidChangeError(f"get_value() cannot return this value: it {problem}")
+        raise InvalidChangeError(NOT_DECODABLE(reason=problem))
 
 
 def _as_argument(value: object) -> str | None:

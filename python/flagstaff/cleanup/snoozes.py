@@ -8,10 +8,16 @@ from django.utils import timezone
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.rows import flag_row
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware, local_time
 from flagstaff.cleanup.models import Snooze
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+
+_NOT_IN_FUTURE = Template(
+    "snooze_not_in_future", _("%(date)s is not in the future; use a later date")
+)
 
 
 def snooze(key: str, until: date) -> Snooze:
@@ -21,7 +27,7 @@ def snooze(key: str, until: date) -> Snooze:
     """
     flag, now = flag_row(key), aware(timezone.now())
     if until <= local_time(now).date():
-        raise InvalidChangeError(f"{until} is not in the future; use a later date")
+        raise InvalidChangeError(_NOT_IN_FUTURE(date=str(until)))
     row, _created = Snooze.objects.using(conf.database).update_or_create(
         flag_pk=str(flag.pk),
         defaults={

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
+from flagstaff._words.message import Message
+from flagstaff._words.rule_messages import message_of_problem
 from flagstaff.typing import Context, UserLike
 
 
@@ -37,7 +39,7 @@ class VariantExplanation:
     #: All rules of the experiment.
     rules: tuple[ExplainedRule, ...] = ()
     #: Why the rules cannot be read, or None. Then the last good ones decide.
-    rules_problem: str | None = None
+    rules_problem: Message | None = None
 
 
 def explain_variant(
@@ -50,4 +52,7 @@ def explain_variant(
     """
     found = _core.explain_variant(key, user, context=context)
     rules = explained_rules(*(found.pop("rules") or ("[]", [])))
-    return VariantExplanation(key, **found, rules=rules)
+    problem = found.pop("rules_problem")
+    return VariantExplanation(
+        key, **found, rules=rules, rules_problem=problem and message_of_problem(problem)
+    )

@@ -8,12 +8,13 @@ from typing import Literal, Protocol
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
+from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.json_text import LongJson, UnreadableJson
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
 from flagstaff._words.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
@@ -61,15 +62,6 @@ _SOURCES = {
     "code": pgettext_lazy("source", "code"),
     "command": pgettext_lazy("source", "command"),
     "web": pgettext_lazy("source", "web"),
-}
-# By `UnreadableJson.problem`.
-_UNREADABLE = {
-    "has a number of more than 4,300 digits": gettext_lazy(
-        "unreadable: it has a number of more than 4,300 digits"
-    ),
-    "is nested deeper than 500 levels": gettext_lazy(
-        "unreadable: it is nested deeper than 500 levels"
-    ),
 }
 
 
@@ -145,7 +137,7 @@ def describe_value(
     if isinstance(value, bool) and field != "value":
         return pgettext("boolean", "true") if value else pgettext("boolean", "false")
     if isinstance(value, UnreadableJson):
-        return str(_UNREADABLE.get(value.problem) or f"unreadable: it {value.problem}")
+        return _("unreadable: it %(problem)s") % {"problem": localized(value.problem)}
     if isinstance(value, LongJson):
         return truncated(value, limit, value.length, more=more_characters)
     if field == BUCKET_BY and isinstance(value, str) and value.strip():

@@ -11,11 +11,24 @@ from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import flag_names, own_names
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.triggers import tables_without_history
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change
+
+_UNAVAILABLE = Template(
+    "history_unavailable", _('history is not available in database "%(database)s"; %(reason)s')
+)
+_NO_TRIGGERS = Template(
+    "history_without_triggers",
+    _(
+        'the history does not record %(table)s, so versions are unknown; run "%(command)s" to see '
+        "how to install the triggers"
+    ),
+)
 
 
 def flag_version(key: str) -> int | None:
@@ -113,7 +126,7 @@ def require_history() -> None:
     Without its newest entry, an undo would revert an older change.
     """
     if reason := _why_unavailable():
-        raise NoHistoryError(f'history is not available in database "{conf.database}"; {reason}')
+        raise NoHistoryError(_UNAVAILABLE(database=conf.database, reason=reason))
 
 
 def _why_unavailable() -> str | None:
@@ -125,10 +138,8 @@ def require_triggers(kind: Kind) -> None:
     """Raises NoHistoryError if changes leave no entry, because then versions never change."""
     connection = connections[conf.database]
     for table in tables_without_history(connection, *_watched_tables(kind)):
-        raise NoHistoryError(
-            f"the history does not record {table}, so versions are unknown; run "
-            f'"manage.py check --database {conf.database}" to see how to install the triggers'
-        )
+        command = f"manage.py check --database {conf.database}"
+        raise NoHistoryError(_NO_TRIGGERS(table=table, command=command))
 
 
 def _watched_tables(kind: Kind) -> list[str]:

@@ -15,6 +15,7 @@ from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.serialization.document import SECTIONS, Document
+from flagstaff.serialization.messages import OTHER_PLAN
 from flagstaff.serialization.plan import Plan, Step, diff
 
 
@@ -53,10 +54,7 @@ def apply(  # noqa: PLR0913 (what a caller may decide about an import)
             lock=True,
         )
         if expect_plan is not None and expect_plan != plan.fingerprint:
-            raise ConflictError(
-                f"the plan is now {plan.fingerprint}, not {expect_plan}, because something has "
-                "changed; review the new plan with --dry-run"
-            )
+            raise ConflictError(OTHER_PLAN(present=plan.fingerprint, expected=expect_plan))
         changed = tuple(_write_all(plan.steps))
     return Imported(plan, changed, combined_undo(changed))
 

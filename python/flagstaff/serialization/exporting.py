@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from flagstaff._tables.decoding import is_secret, secret_fields
-from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.rows import Row, all_rows, suggests_key
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.rule_json import in_reading_order
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
@@ -21,6 +22,12 @@ from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
+from flagstaff.serialization.messages import (
+    CREATED_MEANWHILE,
+    FIELD_NOT_EXPORTABLE,
+    SAME_KEY,
+    VALUE_NOT_EXPORTABLE,
+)
 from flagstaff.serialization.user_references import user_entries, usernames_of
 
 _Rows = dict[str, Row]
@@ -67,14 +74,15 @@ def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     rows = {row.key: row for row in sorted(found, key=lambda row: str(row.key))}
     if len(rows) < len(found):
         # Possible in a project's own table.
-        raise FlagstaffError(f"several {SECTIONS[kind]} have the same key; delete all but one")
+        [(key, _count)] = Counter(row.key for row in found).most_common(1)
+        raise FlagstaffError(SAME_KEY(kinds=SECTIONS[kind], key=repr(key)))
     return rows
 
 
 def _unknown(key: str, kinds: Collection[Kind]) -> FlagstaffError:
     """Returns the first error that suggests a similar key, else the one for values."""
     errors = {kind: _error(kind, key) for kind in Kind if kind in kinds}
-    suggesting = (error for error in errors.values() if "did you mean" in str(error))
+    suggesting = (error for error in errors.values() if suggests_key(error))
     return next(suggesting, errors[Kind.VALUE])
 
 
@@ -83,7 +91,7 @@ def _error(kind: Kind, key: str) -> FlagstaffError:
         kind.row(key)
     except (UnknownFlagError, UnknownValueError, UnknownSegmentError) as error:
         return error
-    return FlagstaffError(f"{key!r} was created during the export; export again")
+    return FlagstaffError(CREATED_MEANWHILE(key=repr(key)))
 
 
 def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section:
@@ -110,14 +118,11 @@ def _require_readable(kind: Kind, key: str, row: Row) -> None:
         if not isinstance(value, UnreadableJson) or is_secret(row):
             continue
         if kind is Kind.VALUE:
-            raise FlagstaffError(
-                f"the value {key!r} cannot be exported: it {value.problem}; set it to another "
-                "value, or delete it"
-            )
-        raise FlagstaffError(
-            f"the {kind.value} {key!r} cannot be exported: the JSON of its {field.name} "
-            f"{value.problem}; replace its {field.name}"
-        )
+            text = VALUE_NOT_EXPORTABLE(key=repr(key), problem=value.problem)
+        else:
+            template = FIELD_NOT_EXPORTABLE[kind]
+            text = template(key=repr(key), field=field.name, problem=value.problem)
+        raise FlagstaffError(text)
 
 
 def _add_users(section: _Section, rows: _Rows) -> None:

@@ -25,15 +25,27 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Row
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import Message, text_of
+from flagstaff._words.value_rules import TYPE_LABELS
+from flagstaff.changes.messages import NULL
 from flagstaff.history.kinds import Kind
+from flagstaff.serialization.messages import STRING_OR_NUMBER, TYPE_NAMES, WRONG_TYPE
 
-_TYPES: dict[type[AnyField], tuple[tuple[type, ...], str]] = {
-    BooleanField: ((bool,), "true or false"),
-    IntegerField: ((int,), "an integer"),
-    FloatField: ((int, float), "a number"),
-    CharField: ((str,), "a string"),
-    TextField: ((str,), "a string"),
+_TYPES: dict[type[AnyField], tuple[tuple[type, ...], Message]] = {
+    BooleanField: ((bool,), TYPE_LABELS["boolean"]),
+    IntegerField: ((int,), TYPE_LABELS["integer"]),
+    FloatField: ((int, float), TYPE_LABELS["number"]),
+    CharField: ((str,), TYPE_LABELS["string"]),
+    TextField: ((str,), TYPE_LABELS["string"]),
 }
+
+
+class ParseError(Exception):
+    """A JSON value is no value of its field. The value itself may be secret."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 def exported_fields(kind: Kind) -> dict[str, AnyField]:
@@ -70,35 +82,35 @@ def serialize(field: AnyField, row: Model | Row) -> object:
 
 
 def parse(field: AnyField, value: object) -> object:
-    """Returns the field's value for a JSON value. Raises ValueError with the expected type."""
+    """Returns the field's value for a JSON value. Raises ParseError with the expected type."""
     if isinstance(field, JSONField):
         # Including null, which a row may contain: the model refuses it if it would be a change.
         return value
     if value is None:
         if field.null:
             return None
-        raise ValueError("must not be null")
+        raise ParseError(NULL())
     for field_type, (types, expected) in _TYPES.items():
         if isinstance(field, field_type):
             is_bool = isinstance(value, bool)
             if not isinstance(value, types) or (is_bool and bool not in types):
-                raise ValueError(f"must be {expected}, not {_type_name(value)}")
+                raise ParseError(WRONG_TYPE(expected=expected, present=_type_name(value)))
             return value
     return _to_python(field, value)
 
 
 def _to_python(field: AnyField, value: object) -> object:
     if not isinstance(value, str | int | float):
-        raise ValueError(f"must be a string or a number, not {_type_name(value)}")  # noqa: TRY004 (a problem of the file)
+        raise ParseError(WRONG_TYPE(expected=STRING_OR_NUMBER, present=_type_name(value)))
     try:
         return field.to_python(value)
     except ValidationError as error:
-        raise ValueError(" ".join(error.messages)) from error
+        raise ParseError(text_of(error.error_list)) from error
     except TypeError as error:  # A date is parsed from a text only.
-        raise ValueError(f"must be a string, not {_type_name(value)}") from error
+        text = WRONG_TYPE(expected=TYPE_LABELS["string"], present=_type_name(value))
+        raise ParseError(text) from error
 
 
-def _type_name(value: object) -> str:
+def _type_name(value: object) -> Message:
     """Returns the type of a value. The value itself may be secret."""
-    names = {bool: "a boolean", str: "a string", list: "a list", dict: "a mapping"}
-    return names.get(type(value), "a number")
+    return TYPE_NAMES.get(type(value), TYPE_LABELS["number"])

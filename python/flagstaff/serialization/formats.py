@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from flagstaff.exceptions import DocumentError, FlagstaffError
 from flagstaff.serialization import json_format
 from flagstaff.serialization.document import MASK
+from flagstaff.serialization.messages import FILE_TOO_LARGE, NO_PYYAML
 from flagstaff.serialization.problems import Problem, Problems
 
 Format = Literal["yaml", "json"]
@@ -33,9 +34,7 @@ def as_tree(text: str, format: Format, problems: Problems) -> object:  # noqa: A
     """Returns the parsed text. Raises DocumentError, and FlagstaffError if PyYAML is missing."""
     # "replace", because lone surrogates are reported later with their place.
     if len(text.encode(errors="replace")) > LARGEST:
-        raise DocumentError(
-            [Problem((), f"the file is larger than {LARGEST:,} bytes; import it in parts")]
-        )
+        raise DocumentError([Problem((), FILE_TOO_LARGE(limit=LARGEST))])
     tree: object = (json_format if format == "json" else _yaml_format()).loads(text, problems)
     return tree
 
@@ -46,7 +45,5 @@ def _yaml_format() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "yaml":
             raise
-        raise FlagstaffError(
-            'YAML needs PyYAML: pip install "django-flagstaff[yaml]"; JSON needs no package'
-        ) from error
+        raise FlagstaffError(NO_PYYAML(package="django-flagstaff[yaml]")) from error
     return yaml_format

@@ -6,7 +6,15 @@ import json
 import math
 
 from flagstaff.exceptions import DocumentError
-from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem, Problems
+from flagstaff.serialization.messages import (
+    DUPLICATE_KEY,
+    FILE_NUMBER_TOO_LONG,
+    FILE_TOO_DEEP,
+    INVALID_JSON,
+    NO_NUMBER,
+    TOO_DEEP,
+)
+from flagstaff.serialization.problems import MAX_DEPTH, Path, Problem, Problems
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -31,11 +39,11 @@ def loads(text: str, problems: Problems) -> object:
             text, object_pairs_hook=_Pairs, parse_float=_float, parse_constant=_InvalidNumber
         )
     except json.JSONDecodeError as error:
-        raise DocumentError([Problem((), f"invalid JSON: {error.msg}", error.lineno)]) from None
+        raise DocumentError([Problem((), INVALID_JSON(reason=error.msg), error.lineno)]) from None
     except RecursionError:
-        raise DocumentError([Problem((), f"the file {TOO_DEEP}")]) from None
+        raise DocumentError([Problem((), FILE_TOO_DEEP(limit=MAX_DEPTH))]) from None
     except ValueError:  # more digits than Python parses
-        raise DocumentError([Problem((), "the file has a number with too many digits")]) from None
+        raise DocumentError([Problem((), FILE_NUMBER_TOO_LONG())]) from None
     return _plain(tree, (), problems)
 
 
@@ -46,10 +54,10 @@ def _float(text: str) -> float | _InvalidNumber:
 
 def _plain(tree: object, path: Path, problems: Problems) -> object:
     if len(path) > MAX_DEPTH:
-        problems.add(path[:2], TOO_DEEP)
+        problems.add(path[:2], TOO_DEEP(limit=MAX_DEPTH))
         return None
     if isinstance(tree, _InvalidNumber):
-        problems.add(path, "is not a valid JSON number")
+        problems.add(path, NO_NUMBER())
         return None
     if isinstance(tree, _Pairs):
         return _object(tree, path, problems)
@@ -65,6 +73,6 @@ def _object(pairs: _Pairs, path: Path, problems: Problems) -> dict[str, object]:
     for key, item in pairs:
         problems.check_text((*path, key), key)
         if key in plain:
-            problems.add((*path, key), "is a duplicate key")
+            problems.add((*path, key), DUPLICATE_KEY())
         plain.setdefault(key, _plain(item, (*path, key), problems))
     return plain

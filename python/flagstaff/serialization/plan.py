@@ -14,7 +14,8 @@ from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import some
+from flagstaff._words.message import Message, Template
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
@@ -27,14 +28,26 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
+from flagstaff.serialization.messages import (
+    EXPORT_AGAIN,
+    NAMES_OR_KEYS,
+    NO_SEGMENT_TABLE,
+    PARTIAL_FILE,
+    PRIMARY_KEYS,
+    ROW_IS_MISSING,
+    SAME_KEY,
+    SEGMENT_NOWHERE,
+    SEGMENT_STILL_USED,
+    SEGMENT_WOULD_GO,
+    SHARED_USERS,
+    UNKNOWN_USERS,
+    USERNAMES,
+)
 from flagstaff.serialization.problems import Problems
 from flagstaff.serialization.user_references import find_users, usernames_of
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
 _NO_USERS = Users()
-_NO_SEGMENTS = (
-    'this database has no table of segments; run "manage.py migrate", or remove the section'
-)
 
 
 @dataclass(frozen=True)
@@ -110,9 +123,7 @@ def diff(
     InvalidChangeError for `delete_missing` with a partial document.
     """
     if delete_missing and document.partial:
-        raise InvalidChangeError(
-            "the file was exported with some keys only; import it without --delete-missing"
-        )
+        raise InvalidChangeError(PARTIAL_FILE())
     comparison = _Comparison(document, delete_missing=delete_missing, lock=lock)
     if not skip_unknown_users:
         comparison.report_unknown_users()
@@ -146,7 +157,7 @@ class _Comparison:
         found: dict[tuple[Kind, str], Row] = {}
         kinds, named = existing_kinds(), set[str]().union(*map(_segments_of, self.items.values()))
         if Kind.SEGMENT not in kinds and any(kind is Kind.SEGMENT for kind, _ in self.items):
-            self._problems.add((SECTIONS[Kind.SEGMENT],), _NO_SEGMENTS)
+            self._problems.add((SECTIONS[Kind.SEGMENT],), NO_SEGMENT_TABLE())
         # In the order of `Kind`, because changes of a flag lock it before its segments.
         for kind in (kind for kind in Kind if kind in kinds):
             keys = {key for item_kind, key in self.items if item_kind is kind}
@@ -154,17 +165,16 @@ class _Comparison:
             wanted = None if kind in self._deleted_kinds else sorted(keys)
             for row in _rows(kind, wanted, lock=lock):
                 if found.setdefault((kind, row.key), row) is not row:
-                    raise FlagstaffError(
-                        f"several {SECTIONS[kind]} have the key {row.key!r}; delete all but one"
-                    )
+                    text = SAME_KEY(kinds=SECTIONS[kind], key=repr(row.key))
+                    raise FlagstaffError(text)
         return found
 
     def report_unknown_users(self) -> None:
         shared = self._users.shared
         for item in self.items.values():
             unknown = [ref for ref in item.users or () if ref not in self._users.pks]
-            self._report(item, "no user has", [ref for ref in unknown if ref not in shared])
-            self._report(item, "several users have", [ref for ref in unknown if ref in shared])
+            self._report(item, UNKNOWN_USERS, [ref for ref in unknown if ref not in shared])
+            self._report(item, SHARED_USERS, [ref for ref in unknown if ref in shared])
 
     def unknown_users(self) -> list[str]:
         refs = {ref for item in self.items.values() for ref in item.users or ()}
@@ -241,15 +251,18 @@ class _Comparison:
         found = {self._users.pks[ref] for ref in item.users if ref in self._users.pks}
         return tuple(sorted(found, key=str))
 
-    def _report(self, item: Item, subject: str, refs: list[UserRef]) -> None:
-        if not refs:
-            return
-        by_name = ", ".join(str(ref) for ref in refs if ref.name)
-        by_pk = ", ".join(str(ref) for ref in refs if not ref.name)
-        parts = [f"the username {by_name}"] if by_name else []
-        parts += [f"the primary key {by_pk}"] if by_pk else []
-        text = f"{subject} {' or '.join(parts)}; pass --skip-unknown to skip them"
-        self._problems.add((*item.path, ALLOWED), text)
+    def _report(self, item: Item, template: Template, refs: list[UserRef]) -> None:
+        if refs:
+            self._problems.add((*item.path, ALLOWED), template(names=_names(refs)))
+
+
+def _names(refs: Iterable[UserRef]) -> Message:
+    by_name = [str(ref) for ref in refs if ref.name]
+    by_pk = [str(ref) for ref in refs if not ref.name]
+    names, keys = USERNAMES(names=by_name), PRIMARY_KEYS(keys=by_pk)
+    if by_name and by_pk:
+        return NAMES_OR_KEYS(names=names, keys=keys)
+    return names if by_name else keys
 
 
 def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Row]:
@@ -291,8 +304,6 @@ def _as_users(pks: Collection[PrimaryKey]) -> Users:
 
 # Refuses to overwrite changes that are newer than the file.
 
-_ADVICE = "export again, or pass --ignore-versions to overwrite the changes"
-
 
 def _check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
     """Raises one ConflictError for all rows whose version differs from the file's. Queries."""
@@ -301,13 +312,10 @@ def _check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
 
 def _conflict(item: Item, row: Row | None) -> ConflictError | None:
     if row is None:
-        message = (
-            f"{item.key} has version {item.version} in the file, but does not exist; "
-            "pass --ignore-versions to create it"
-        )
+        message = ROW_IS_MISSING(key=item.key, version=str(item.version))
         return ConflictError(message, key=item.key, expected=item.version)
     try:
-        require_version(item.kind, item.key, row.pk, item.version, _ADVICE)
+        require_version(item.kind, item.key, row.pk, item.version, EXPORT_AGAIN())
     except ConflictError as error:
         return error
     return None
@@ -332,18 +340,14 @@ def _check_named(
     path = (*item.path, RULES)
     if problems.exists_at(path):
         return
-    places: dict[str, str] = {}
+    places: dict[str, Message] = {}
     for key, place in _named(item.kind, fields):
         places.setdefault(key, place)
     for key, place in places.items():
         if key in deleted:
-            text = "--delete-missing would delete, because the file does not have it"
+            problems.add(path, SEGMENT_WOULD_GO(place=place, key=repr(key)))
         elif key not in existing:
-            text = "is neither in the file nor in the database"
-        else:
-            continue
-        advice = f"add it to the section `{SECTIONS[Kind.SEGMENT]}`"
-        problems.add(path, f"{place} names the segment {key!r}, which {text}; {advice}")
+            problems.add(path, SEGMENT_NOWHERE(place=place, key=repr(key)))
 
 
 def _check_unused(deleted: Collection[str], written: Collection[str], problems: Problems) -> None:
@@ -363,13 +367,10 @@ def _check_unused(deleted: Collection[str], written: Collection[str], problems: 
             named[key] += (f"{one.model._meta.verbose_name} {one.key!r}" for one in others)
     for key, users in named.items():
         if users:
-            text = (
-                f"the file does not have {key!r}, so --delete-missing would delete it, but the "
-                f"rules of {join_some(users)} name it; add it, or change these rules"
-            )
+            text = SEGMENT_STILL_USED(key=repr(key), users=some(users))
             problems.add((SECTIONS[Kind.SEGMENT],), text)
 
 
-def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, str]]:
+def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, Message]]:
     if kind is Kind.FLAG:
         yield from named_segments(flag_model().read(fields).rules)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flagstaff._words.message import Message
 from flagstaff._words.storable import is_storable
+from flagstaff.serialization.messages import LINE, NOT_STORABLE, PROBLEM
 
 #: The place of a field in the document: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]
 
 #: How many levels of a file are read.
 MAX_DEPTH = 100
-TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _MAX_KEY_SHOWN = 60
 
 
@@ -25,10 +26,14 @@ class Problem:
     #: From 1; None if it is unknown, as in JSON.
     line: int | None = None
 
+    @property
+    def message(self) -> Message:
+        """The text with its place."""
+        place = [LINE(number=str(self.line))] if self.line else []
+        return PROBLEM(parts=[*place, *filter(None, [_dotted(self.path)]), self.text])
+
     def __str__(self) -> str:
-        place = [f"line {self.line}"] if self.line else []
-        place += [_dotted(self.path)] if self.path else []
-        return ": ".join([*place, self.text])
+        return str(self.message)
 
 
 class Problems:
@@ -60,8 +65,7 @@ class Problems:
     def check_text(self, path: Path, text: str) -> None:
         """Adds a problem if PostgreSQL cannot store the text."""
         if not is_storable(text):
-            found = "a NUL character or half of a surrogate pair"
-            self.add(path, f"contains {found}, which PostgreSQL cannot store")
+            self.add(path, NOT_STORABLE())
 
     def in_order(self) -> list[Problem]:
         """Returns the problems by line, as far as lines are known."""

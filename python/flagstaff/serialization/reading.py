@@ -6,38 +6,38 @@ from collections.abc import Iterator
 from typing import Any
 
 from flagstaff._stored_value_rules import CHOICES, TYPE
-from flagstaff._tables.flag_model import NOUNS, OptionalFields
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.flag_model import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
 from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
-from flagstaff.serialization.fields import exported_fields, parse
+from flagstaff.serialization.fields import ParseError, exported_fields, parse
 from flagstaff.serialization.formats import Format, as_tree
+from flagstaff.serialization.messages import (
+    NEWER_FORMAT,
+    NO_BOOLEAN,
+    NO_COLUMN,
+    NO_EXPORT,
+    NO_FIELD,
+    NO_FIELDS,
+    NO_INTEGER,
+    NO_PART,
+    NO_SECTION,
+    NO_USER,
+    NO_USERS,
+    USER_TWICE,
+)
 from flagstaff.serialization.problems import Path, Problem, Problems
 
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 
-
-def _lacking(things: str, name: str) -> str:
-    return (
-        f"the flag model of this project has no column for {things}; add the field, or remove "
-        f"{name} from the file"
-    )
-
-
-_NO_RULES = (
-    "the value model of this project has no column for types and choices; add the fields, or "
-    "remove type and choices from the file"
-)
-# Optional fields of a model: what a row of a model without the field has, and the problem of any
-# other value.
-_OPTIONAL_OF_FLAGS: dict[str, tuple[object, str]] = {
-    name: (getattr(OptionalFields(), name), _lacking(noun, name)) for name, noun in NOUNS.items()
-}
-_OPTIONAL: dict[Kind, dict[str, tuple[object, str]]] = {
-    Kind.FLAG: _OPTIONAL_OF_FLAGS,
-    Kind.VALUE: {TYPE: ("", _NO_RULES), CHOICES: ([], _NO_RULES)},
+_OF_FLAGS = RULES, BUCKET_BY, OWNER, TAGS, REVIEW_ON
+# Optional fields of a model, and what a row of a model without the field has.
+_OPTIONAL: dict[Kind, dict[str, object]] = {
+    Kind.FLAG: {name: getattr(OptionalFields(), name) for name in _OF_FLAGS},
+    Kind.VALUE: {TYPE: "", CHOICES: []},
     Kind.SEGMENT: {},
 }
 
@@ -54,12 +54,12 @@ def read(text: str, format: Format) -> Document:  # noqa: A002 (the name of the 
     tree = _checked_tree(as_tree(text, format, problems), problems)
     for name in tree:
         if name not in (_HEADER, _PARTIAL, *SECTIONS.values()):
-            problems.add((name,), "is not part of this format")
+            problems.add((name,), NO_PART())
     kinds = [kind for kind, name in SECTIONS.items() if name in tree]
     items = [item for kind in kinds for item in _items(kind, tree, problems)]
     partial = tree.get(_PARTIAL, False)
     if not isinstance(partial, bool):
-        problems.add((_PARTIAL,), "must be true or false")
+        problems.add((_PARTIAL,), NO_BOOLEAN())
     return Document(tuple(items), frozenset(kinds), partial is not False, problems)
 
 
@@ -69,14 +69,9 @@ def _checked_tree(tree: object, problems: Problems) -> _Mapping:
     if isinstance(tree, dict) and type(number) is int and number == FORMAT_VERSION:
         return tree
     if type(number) is int and number > FORMAT_VERSION:
-        text = (
-            f"the file has format version {number}, but this flagstaff reads only version "
-            f"{FORMAT_VERSION}"
-        )
+        text = NEWER_FORMAT(number=str(number), known=str(FORMAT_VERSION))
     else:
-        text = (
-            f'not an export of flagstaff: "{_HEADER}: {FORMAT_VERSION}" is missing at the top level'
-        )
+        text = NO_EXPORT(header=f"{_HEADER}: {FORMAT_VERSION}")
     raise DocumentError([*problems.found, Problem((), text)])
 
 
@@ -86,7 +81,7 @@ def _items(kind: Kind, tree: _Mapping, problems: Problems) -> Iterator[Item]:
     if section is None:
         return
     if not isinstance(section, dict):
-        problems.add((name,), "must be a mapping of keys to fields")
+        problems.add((name,), NO_SECTION())
         return
     for key, fields in section.items():
         if not is_storable(key):
@@ -94,7 +89,7 @@ def _items(kind: Kind, tree: _Mapping, problems: Problems) -> Iterator[Item]:
         if isinstance(fields, dict):
             yield _item(kind, key, fields, problems)
         else:
-            problems.add_first((name, key), "must be a mapping of fields to values")
+            problems.add_first((name, key), NO_FIELDS())
 
 
 def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
@@ -106,17 +101,16 @@ def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
         if name in model_fields:
             try:
                 parse(model_fields[name], value)
-            except ValueError as error:
-                problems.add((*path, name), str(error))
+            except ParseError as error:
+                problems.add((*path, name), error.text)
             else:
                 fields[name] = value
         elif name in _OPTIONAL[kind]:
             # The file of a project with the field: its default is the same here.
-            default, problem = _OPTIONAL[kind][name]
-            if value != default:
-                problems.add((*path, name), problem)
+            if value != _OPTIONAL[kind][name]:
+                problems.add((*path, name), NO_COLUMN[kind](name=name))
         elif name != _VERSION and not (name == ALLOWED and kind is Kind.FLAG):
-            problems.add((*path, name), f"a {kind.value} has no such field")
+            problems.add((*path, name), NO_FIELD[kind]())
     has_users = kind is Kind.FLAG and ALLOWED in data
     users = _users((*path, ALLOWED), data[ALLOWED], problems) if has_users else None
     return Item(kind, key, fields, users, _version(path, data, problems))
@@ -127,13 +121,13 @@ def _version(path: Path, data: _Mapping, problems: Problems) -> int | None:
     if type(version) is int and version >= 0:
         return version
     if _VERSION in data:
-        problems.add((*path, _VERSION), "must be an integer, as `export --versions` writes it")
+        problems.add((*path, _VERSION), NO_INTEGER())
     return None
 
 
 def _users(path: Path, data: object, problems: Problems) -> tuple[UserRef, ...] | None:
     if not isinstance(data, list):
-        problems.add_first(path, "must be a list of users")
+        problems.add_first(path, NO_USERS())
         return None
     refs: dict[UserRef, None] = {}
     for index, user in enumerate(data):
@@ -141,10 +135,9 @@ def _users(path: Path, data: object, problems: Problems) -> tuple[UserRef, ...] 
             continue
         ref = _user(user)
         if ref is None:
-            expected = "must be a username, or a primary key such as {pk: 42}"
-            problems.add((*path, index), expected)
+            problems.add((*path, index), NO_USER())
         elif ref in refs:
-            problems.add((*path, index), f"lists {ref} twice")
+            problems.add((*path, index), USER_TWICE(user=str(ref)))
         else:
             refs[ref] = None
     return tuple(refs)

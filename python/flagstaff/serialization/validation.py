@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import ValidationError
-
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import Fields, Row
-from flagstaff.changes.fields import validate, validate_new
+from flagstaff.changes.fields import problem_of, problems_of_new
+from flagstaff.changes.messages import FIELD_PROBLEM
 from flagstaff.changes.value_rules import value_rule_problems_of
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import MASK, Item
 from flagstaff.serialization.fields import exported_fields, parse
+from flagstaff.serialization.messages import MASKED, REQUIRED
 from flagstaff.serialization.problems import Problems
 
 _VALUE = "value"
@@ -26,12 +25,10 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
         if fields.get(masked) == MASK:
             del fields[masked]
             if row is None:
-                text = "is masked, and there is no such value in the database; write the real "
-                text += masked
-                problems.add((*item.path, masked), text)
+                problems.add((*item.path, masked), MASKED(field=masked))
     name = _REQUIRED.get(item.kind)
     if name and row is None and name not in item.fields:
-        problems.add_first((*item.path, name), f"is required for a new {item.kind.value}")
+        problems.add_first((*item.path, name), REQUIRED[item.kind]())
     model_fields = exported_fields(item.kind)
     return {
         model_fields[name].attname: parse(model_fields[name], value)
@@ -42,28 +39,24 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
 def check_new(item: Item, fields: Fields, problems: Problems) -> None:
     """Validates a row that would be created."""
     row = item.kind.model(key=item.key, **fields)
-    try:
-        validate_new(row)
-    except ValidationError as error:
-        for name, texts in error.message_dict.items():
-            if problems.exists_at((*item.path, name)):
-                continue
-            if name in item.fields:
-                problems.add((*item.path, name), " ".join(texts))
-            else:
-                own_text = name in ("key", "__all__")
-                problems.add(item.path, " ".join(texts) if own_text else f"{name}: {texts[0]}")
+    for name, text in problems_of_new(row).items():
+        if problems.exists_at((*item.path, name)):
+            continue
+        if name in item.fields:
+            problems.add((*item.path, name), text)
+        elif name in ("key", "__all__"):
+            problems.add(item.path, text)
+        else:
+            problems.add(item.path, FIELD_PROBLEM(field=name, problem=text))
 
 
 def check_changed(item: Item, row: Row, fields: Fields, problems: Problems) -> None:
     """Validates the fields of a row that would change."""
     for name, field in exported_fields(item.kind).items():
-        if field.attname in fields:
-            try:
-                validate(row, field.attname, fields[field.attname])
-            except InvalidChangeError as error:
-                text = str(error).removeprefix(f"{field.attname}: ")
-                problems.add((*item.path, name), text)
+        if field.attname in fields and (
+            text := problem_of(row, field.attname, fields[field.attname])
+        ):
+            problems.add((*item.path, name), text)
     for name, text in value_rule_problems_of(row, fields).items():
         if not problems.exists_at((*item.path, name)):
             problems.add((*item.path, name), text)

@@ -14,7 +14,21 @@ from collections.abc import Iterator
 import yaml
 
 from flagstaff.exceptions import DocumentError
-from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem, Problems
+from flagstaff.serialization.messages import (
+    ALIAS,
+    AMBIGUOUS,
+    CONTROL_CHARACTERS,
+    DUPLICATE_KEY,
+    INVALID_YAML,
+    KEY_NO_STRING,
+    SECOND_DOCUMENT,
+    TAG,
+    THIS_TEXT,
+    TOO_DEEP,
+    TOO_MANY_DIGITS,
+    UNQUOTED_KEY,
+)
+from flagstaff.serialization.problems import MAX_DEPTH, Path, Problem, Problems
 
 # The length of the path of a flag, a value or a segment. Anything below a value may be secret, and
 # what a condition compares with may be personal data.
@@ -79,9 +93,9 @@ def loads(text: str, problems: Problems) -> object:
         return _Reader(text, problems).document()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise DocumentError([Problem((), f"invalid YAML: {error.problem}", line)]) from None
+        raise DocumentError([Problem((), INVALID_YAML(reason=str(error.problem)), line)]) from None
     except yaml.YAMLError:
-        raise DocumentError([Problem((), "invalid YAML: it has control characters")]) from None
+        raise DocumentError([Problem((), CONTROL_CHARACTERS())]) from None
 
 
 class _Reader:
@@ -97,7 +111,7 @@ class _Reader:
         plain: object = None
         for number, event in enumerate(self._document_starts()):
             if number:
-                self._problems.add((), "a second document starts here", _line(event))
+                self._problems.add((), SECOND_DOCUMENT(), _line(event))
             else:
                 plain = self._node(next(self._events), ())
         return plain
@@ -110,16 +124,16 @@ class _Reader:
     def _node(self, event: yaml.Event, path: Path) -> object:
         self._problems.set_line(path, _line(event))
         if len(path) > MAX_DEPTH:
-            raise DocumentError([Problem((), TOO_DEEP, _line(event))])
+            raise DocumentError([Problem((), TOO_DEEP(limit=MAX_DEPTH), _line(event))])
         if tag := getattr(event, "tag", None):
-            self._problems.add(path, f"has the tag {tag}; tags are not supported")
+            self._problems.add(path, TAG(tag=str(tag)))
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path)
-        self._problems.add(path, "is an alias; aliases are not supported, write the content")
+        self._problems.add(path, ALIAS())
         return None
 
     def _mapping(self, path: Path) -> dict[str, object]:
@@ -128,7 +142,7 @@ class _Reader:
             key = self._key(event, path)
             below = path if key is None else (*path, key)
             if key in plain:
-                self._problems.add(below, "is a duplicate key", _line(event))
+                self._problems.add(below, DUPLICATE_KEY(), _line(event))
             item = self._node(next(self._events), below)
             # The line of a field is that of its key.
             self._problems.set_line(below, _line(event))
@@ -151,14 +165,14 @@ class _Reader:
         if not isinstance(event, yaml.ScalarEvent):
             # One level deeper, so that the depth limit covers keys of keys.
             self._node(event, (*path, ""))
-            self._problems.add(path, "has a key that is not a string", _line(event))
+            self._problems.add(path, KEY_NO_STRING(), _line(event))
             return None
         problems_before = len(self._problems.found)
         key = self._scalar(event, path)
         if isinstance(key, str):
             return key
         if len(self._problems.found) == problems_before:
-            text = f"the key {_shown(event.value, path)} is not a string; put it in quotes"
+            text = UNQUOTED_KEY(key=_shown(event.value, path))
             self._problems.add(path, text, _line(event))
         return None
 
@@ -174,11 +188,7 @@ class _Reader:
         if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
         if _is_ambiguous(text):
-            message = (
-                f"{_shown(text, path)} without quotes is ambiguous in YAML; put a string in "
-                "quotes, or write true, false, or a plain decimal number"
-            )
-            self._problems.add(path, message, _line(event))
+            self._problems.add(path, AMBIGUOUS(text=_shown(text, path)), _line(event))
             return None
         return text
 
@@ -186,14 +196,14 @@ class _Reader:
         try:
             return int(text)
         except ValueError:
-            self._problems.add(path, "has too many digits", line)
+            self._problems.add(path, TOO_MANY_DIGITS(), line)
             return None
 
 
 def _shown(text: str, path: Path) -> str:
     """Returns the text for a message, unless it may be secret."""
     may_be_secret = len(path) > _ITEM_DEPTH and "values" in (path[0], *path[_ITEM_DEPTH:])
-    return "this text" if may_be_secret else text[:40]
+    return THIS_TEXT() if may_be_secret else text[:40]
 
 
 def _is_ambiguous(text: str) -> bool:

@@ -127,7 +127,7 @@ def test_later_fields_are_saved_and_cleared(operator: Client, owned: FeatureFlag
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("tags", "a, b, a", 'the tag "a" is there twice'),
+        ("tags", "a, b, a", 'the tag "a" is given twice'),
         ("tags", "x" * 51, "tag 1 has 51 characters; use at most 50"),
         ("tags", ", ".join(map(str, range(21))), "there are 21 tags; use at most 20"),
         ("owner", "x" * 101, "Ensure this value has at most 100 characters"),

@@ -150,7 +150,7 @@ def nested(depth: int) -> object:
         (10**4_300, "JSON cannot hold this value: Exceeds the limit"),
         (nested(501), "get_value() cannot return this value: it is nested deeper than 500 levels"),
         (nested(50_000), "get_value() cannot return this value: it is nested too deeply"),
-        (None, 'value cannot be null; write JSON, such as "stripe", 25 or []'),
+        (None, 'value: must not be null; write JSON, such as "stripe", 25 or []'),
     ],
     ids=["set", "NaN", "infinity", "digits", "deep", "very deep", "null"],
 )

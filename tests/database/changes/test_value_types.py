@@ -97,7 +97,7 @@ def test_value_of_another_type_is_refused(value_type: str, value: object, other:
         ({"choices": "Stripe"}, "choices: the choices are not a list"),
         ({"choices": None}, "choices: the choices are not a list"),
         ({"choices": [["Stripe"]]}, "choices: choice 1 is not a string, a number, true or false"),
-        ({"choices": ["Stripe", "Stripe"]}, 'choices: the choice "Stripe" is there twice'),
+        ({"choices": ["Stripe", "Stripe"]}, 'choices: the choice "Stripe" is given twice'),
         ({"choices": ["Stripe", 1]}, "payment_gateway: the choice 1 must be a string"),
         ({"type": "number"}, ""),
         ({"type": "", "choices": ["Adyen"]}, ""),

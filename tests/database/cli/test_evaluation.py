@@ -147,7 +147,10 @@ def steps(*arguments: str) -> list[tuple[int, str, bool | None, str]]:
     found = document("explain", "new_checkout", *arguments)["steps"]
     names = [step["name"] for step in found]
     between = found[names.index("allowed") + 1 : names.index("100 %")]
-    return [(step["level"], step["name"], step["met"], step["why"]) for step in between]
+    return [
+        (step["level"], step["name"], step["met"], f"{step['outcome']}: {step['why']}".strip(": "))
+        for step in between
+    ]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,8 @@ def test_rules_that_cannot_be_read_are_explained() -> None:
     problem = 'rule 2 ("beta"): '
     found = document("explain", "new_checkout", "bob")
     assert (found["reason"], found["error_code"]) == ("ERROR", "PARSE_ERROR")
-    assert found["rules_problem"].startswith(problem)
+    assert found["rules_problem"]["code"] == "rules_problem"
+    assert found["rules_problem"]["text"].startswith(problem)
     [decisive] = [step for step in found["steps"] if step["decides"]]
     assert decisive["name"] == "rules"
     assert f"cannot be read, so the result is the default of the call: {problem}" in decisive["why"]

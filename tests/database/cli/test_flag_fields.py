@@ -61,24 +61,24 @@ def test_unusable_option_of_update_is_refused(options: str, status: int, message
 @pytest.mark.usefixtures("bare_flag_model")
 @pytest.mark.parametrize("verb", ["create", "update"])
 @pytest.mark.parametrize(
-    ("option", "name", "field"),
+    ("option", "field"),
     [
-        ("--bucket-by visitor", "bucketing units", "bucket_by"),
-        ("--owner a", "owners", "owner"),
-        ("--tag a", "tags", "tags"),
-        ("--review-on 2027-03-01", "review dates", "review_on"),
+        ("--bucket-by visitor", "bucket_by"),
+        ("--owner a", "owner"),
+        ("--tag a", "tags"),
+        ("--review-on 2027-03-01", "review_on"),
     ],
 )
 def test_option_without_a_column_for_it_says_what_to_add(
-    verb: str, option: str, name: str, field: str
+    verb: str, option: str, field: str
 ) -> None:
     run("create new_checkout")
     ran = run(f"{verb} new_checkout {option}")
     assert (ran.status, ran.err) == (
         4,
         (
-            f"CommandError: refused: the flag model of this project has no column for {name}; add "
-            f"the field `{field}`, and run makemigrations and migrate\n"
+            f"CommandError: refused: the flag model of this project has no field {field}; add it, "
+            "and run makemigrations and migrate\n"
         ),
     )
 
@@ -278,17 +278,15 @@ def test_list_and_show_have_the_three_fields() -> None:
 
 @pytest.mark.usefixtures("bare_flag_model")
 @pytest.mark.parametrize("verb", ["list", "stale"])
-@pytest.mark.parametrize(
-    ("option", "names", "field"), [("--owner", "owners", "owner"), ("--tag", "tags", "tags")]
-)
+@pytest.mark.parametrize(("option", "field"), [("--owner", "owner"), ("--tag", "tags")])
 def test_filter_by_a_column_that_the_model_lacks_is_a_usage_error(
-    verb: str, option: str, names: str, field: str
+    verb: str, option: str, field: str
 ) -> None:
     assert run(f"{verb} {option} a") == (
         2,
         "",
         (
-            f"CommandError: the flag model of this project has no column for {names}; add the "
-            f"field `{field}`, or leave out {option}\n"
+            f"CommandError: the flag model of this project has no field {field}; add it, or leave "
+            f"out {option}\n"
         ),
     )

@@ -141,8 +141,8 @@ def test_set_rules_without_a_column_for_rules_says_so(
     ran = run(f"set-rules new_checkout {file}")
     assert ran.status == 4
     assert ran.err == (
-        "CommandError: refused: the flag model of this project has no column for rules; add "
-        "the field `rules`, and run makemigrations and migrate\n"
+        "CommandError: refused: the flag model of this project has no field rules; add it, and "
+        "run makemigrations and migrate\n"
     )
     assert run("on new_checkout").status == 0
     # The field of this name belongs to the project.

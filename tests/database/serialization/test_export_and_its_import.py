@@ -187,7 +187,7 @@ def test_null_value_is_unchanged_and_a_new_null_is_rejected(
     assert not diff_text(exported, format_).steps
     update_value("nothing", {"value": 1})
     [problem] = import_problems(exported, format_)
-    assert "values.nothing.value: value cannot be null" in problem
+    assert "values.nothing.value: must not be null" in problem
     delete_value("nothing")
     [problem] = import_problems(exported, format_)
     assert "values.nothing.value: the value is missing or null; write JSON" in problem

@@ -123,8 +123,8 @@ def test_flag_of_a_model_without_the_column_is_bucketed_by_user(own_model: type[
     assert (problem.path, problem.text) == (
         ("flags", "a", "bucket_by"),
         (
-            "the flag model of this project has no column for bucketing units; add the field, or "
-            "remove bucket_by from the file"
+            "the flag model of this project has no field bucket_by; add it, or remove it from the "
+            "file"
         ),
     )
     assert not serialization.read(with_unit("user"), "json").problems.found

@@ -149,7 +149,7 @@ def test_choices_that_differ_are_accepted(choices: list[object]) -> None:
 
 @pytest.mark.parametrize("choices", [["a", "b", "a"], [1, 1.0], [True, True]])
 def test_choice_that_is_there_twice_is_named(choices: list[object]) -> None:
-    assert "is there twice; remove one" in str(choices_problem(choices))
+    assert "is given twice; remove one" in str(choices_problem(choices))
 
 
 def test_time_for_many_choices_grows_with_their_number_only() -> None:

@@ -21,6 +21,7 @@ from flagstaff import changes
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.admin.allowed_users.adding import (
     Added,
     add_named_users,
@@ -139,7 +140,7 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
         try:
             text, changed = post(flag, typed)
         except FlagstaffError as error:
-            typed.problems[_NAMES] = _("Not saved: %(why)s") % {"why": error}
+            typed.problems[_NAMES] = _("Not saved: %(why)s") % {"why": localized(error.message)}
             return
         if changed is not None and changed.written:
             self.log_change(request, flag, text)

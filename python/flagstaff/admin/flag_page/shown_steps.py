@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -39,12 +39,16 @@ class ShownStep:
     met: bool | None
     decides: bool
     why: str
+    #: What came of a condition, in words; empty for other steps.
+    outcome_of_condition: str = ""
     #: 1 for a condition of a rule, 2 for a condition of a segment that it names, else 0.
     level: int = 0
 
     @property
     def outcome(self) -> str:
         """The outcome of the step, in words."""
+        if self.outcome_of_condition:
+            return self.outcome_of_condition
         if self.met is None:
             return _("not reached")
         return _("passed") if self.met else _("failed")
@@ -71,9 +75,8 @@ def _override(explanation: Explanation, why: str) -> ShownStep:
 
 
 def _shown(step: Step) -> ShownStep:
-    shown = ShownStep(_label(step.name), step.met, step.decides, step.why, step.level)
-    # The outcome of a condition has a column of its own.
-    return replace(shown, why=step.why.removeprefix(f"{shown.outcome}: "))
+    label = _label(step.name)
+    return ShownStep(label, step.met, step.decides, step.why, step.outcome, step.level)
 
 
 def _label(name: str) -> str:

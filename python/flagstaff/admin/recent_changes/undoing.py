@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import (
     MAX_TEXT,
     ConfirmationMixin,
@@ -37,7 +38,6 @@ from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_e
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes
 from flagstaff.changes.consequence import FlagState
-from flagstaff.changes.known_texts import refusal_text
 from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -99,7 +99,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         return self._ask(request, undone, plan, context)
 
     def _refused(self, request: HttpRequest, error: FlagstaffError) -> HttpResponse:
-        text = _("Not undone: %(why)s") % {"why": refusal_text(str(error))}
+        text = _("Not undone: %(why)s") % {"why": localized(error.message)}
         self.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(self._list_url(request))
 
@@ -166,7 +166,7 @@ class UndoingMixin(ConfirmationMixin, ReportMixin, _Admin):
         try:
             self._require(request, undone)
         except FlagstaffError as error:
-            return refusal_text(str(error))
+            return localized(error.message)
         return ""
 
     def _require(self, request: HttpRequest, undone: Sequence[UndoneEvents]) -> None:
@@ -207,7 +207,7 @@ def _line(request: HttpRequest, one: UndoneEvents) -> _Line:
         one.key,
         change,
         "" if one.changed is None else _after(request, one.changed),
-        refusal_text(one.problem),
+        localized(one.problem),
         _deletes(one),
     )
 

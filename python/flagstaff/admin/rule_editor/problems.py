@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from flagstaff._words.rule_problems import rule_problem_text
+from flagstaff._words.message import Message, localized
+from flagstaff._words.rule_messages import in_value, split_places
 from flagstaff.admin.rule_editor.posted import Place
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
@@ -24,8 +24,6 @@ from flagstaff.validators import condition_problem, is_percent, rule_problem
 #: What a problem can be about.
 PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
 
-# Where the only rule and condition of a text are, in the message of the workers' parser.
-_PLACE = re.compile(r"(?:rule 1|condition 1)(?:: |, (?=value ))")
 _ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
 
 
@@ -82,11 +80,11 @@ def _condition_problem(row: ConditionRow, segments: Collection[str] | None) -> t
         try:
             values = parse_values(row.values, row.operator)
         except ValuesError as error:
-            return "values", _own_text(str(error))
+            return "values", _sentence(str(error))
         if not values:
             return "values", _("Write at least one value.")
     problem = condition_problem(conditions_of_rows([row]))
-    is_of_name = problem is not None and '"attribute"' in problem
+    is_of_name = problem is not None and _is_of_attribute(problem)
     return "attribute" if is_of_name else "values", _own_text(problem)
 
 
@@ -98,7 +96,15 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
     return ""
 
 
-def _own_text(problem: str | None) -> str:
+def _is_of_attribute(problem: Message) -> bool:
+    _places, text = split_places(problem)
+    return '"attribute"' in text.values.values()
+
+
+def _own_text(problem: Message | None) -> str:
     """The message as a sentence, without the numbers of the rule and the condition."""
-    text = rule_problem_text(_PLACE.sub("", problem or "", count=1))
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    return "" if problem is None else _sentence(localized(in_value(problem)))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey
 from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.former_flags import FormerText, former_texts
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.unknown_keys.similar import SimilarFlag, similar_flags
 from flagstaff.conf import conf
-from flagstaff.validators import validate_flag_key
+from flagstaff.validators import key_problem
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,7 @@ def _problem(key: str, kind: str) -> str:
             "process."
         )
     if kind:
-        return key_is_taken(key, kind)
-    try:
-        validate_flag_key(key)
-    except ValidationError as error:
-        text = _("No flag can have this key: %(problem)s.")
-        return text % {"problem": " ".join(error.messages)}
+        return localized(key_is_taken(key, kind))
+    if problem := key_problem(key):
+        return _("No flag can have this key: %(problem)s.") % {"problem": localized(problem)}
     return ""

@@ -9,14 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
-from flagstaff._tables.flag_model import (
-    NOUNS,
-    OWNER,
-    REVIEW_ON,
-    TAGS,
-    WITHOUT_OWNER,
-    flag_model,
-)
+from flagstaff._tables.flag_model import OWNER, REVIEW_ON, TAGS, WITHOUT_OWNER, flag_model
 from flagstaff._tables.tags import with_tags
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff.cli.support.argument_types import day
@@ -85,8 +78,8 @@ def ownership_filter(options: Options) -> Q:
     for name in (OWNER, TAGS):
         if options[name] is not None and not flag_model().has(name):
             raise CommandError(
-                f"the flag model of this project has no column for {NOUNS[name]}; add the field "
-                f"`{name}`, or leave out {_FILTERS[name]}",
+                f"the flag model of this project has no field {name}; add it, or leave out "
+                f"{_FILTERS[name]}",
                 returncode=USAGE,
             )
     found = Q()

@@ -15,6 +15,7 @@ from flagstaff._engine.steps import deciding_step
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Column, Record
+from flagstaff._words.message import to_json
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
@@ -57,12 +58,19 @@ def _explain(options: Options, out: Output) -> None:
 def _print_explanation(
     explanation: Explanation, user: FoundUser | None, result: str, out: Output
 ) -> None:
-    steps = [step.as_dict() for step in steps_of(explanation, label(user) if user else None)]
+    steps = steps_of(explanation, label(user) if user else None)
+    records = [step.as_dict() for step in steps]
     if out.is_json:
-        out.document({**asdict(explanation), "user": user and user.as_dict(), "steps": steps})
+        out.document({**_as_json(explanation), "user": user and user.as_dict(), "steps": records})
         return
     out.headline("result", result)
-    out.records(STEPS, steps)
+    pairs = zip(records, steps, strict=True)
+    out.records(STEPS, [{**record, "why": step.text} for record, step in pairs])
+
+
+def _as_json(explanation: Explanation) -> Record:
+    problem = explanation.rules_problem
+    return {**asdict(explanation), "rules_problem": problem and to_json(problem)}
 
 
 def _evaluate(key: str, user: FoundUser | None, context: Mapping[str, object]) -> Explanation:
@@ -129,7 +137,7 @@ def _records(key: str, arguments: Sequence[str], context: Mapping[str, object]) 
             "argument": argument,
             "result": _result_of(explanation),
             "why": deciding_step(steps_of(explanation, f"user {user.pk}")),
-            **asdict(explanation),
+            **_as_json(explanation),
             "user": user.as_dict(),
         }
 

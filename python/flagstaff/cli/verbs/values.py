@@ -12,6 +12,7 @@ from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import to_json
 from flagstaff._words.truncated import MAX_VALUE, truncated
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -157,7 +158,7 @@ def _list_record(row: Any, *, is_json: bool) -> Record:
     value = record["value"]
     unreadable = isinstance(value, UnreadableJson)
     if is_json:
-        problem = {"problem": f"it {value.problem}"} if unreadable else {}
+        problem = {"problem": to_json(value.problem)} if unreadable else {}
         masked = _masked(record) if secret else {**record, "value": None}
         return {**masked, **problem} if secret or unreadable else record
     text = describe_value(value, secret=secret) if secret or unreadable else as_json(value)

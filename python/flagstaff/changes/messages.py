@@ -1,0 +1,150 @@
+"""Why `flagstaff.changes` refuses a change, and what to do next."""
+
+from __future__ import annotations
+
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
+from flagstaff.history.kinds import Kind
+
+# Fields.
+FIELD_PROBLEM = Template("field_problem", _("%(field)s: %(problem)s"))
+PROBLEMS = Template("field_problems", "%(problems)s", separator="; ")
+UNKNOWN_FIELD = Template("unknown_field", _("a %(model)s has no field %(name)s to change"))
+NULL = Template("field_null", _("must not be null"))
+JSON_NULL = Template(
+    "field_json_null",
+    _('must not be null; write JSON, such as "stripe", 25 or [], or delete the row'),
+)
+NO_DATE = Template("field_no_date", _("this is not a date; pass a datetime.date"))
+NO_TYPE = Template("unknown_value_type", _("use one of %(types)s"))
+NOT_JSON = Template("value_not_json", _("JSON cannot hold this value: %(reason)s"))
+NOT_DECODABLE = Template(
+    "value_not_decodable", _("get_value() cannot return this value: it %(reason)s")
+)
+TOO_DEEP = Template("value_too_deep", _("is nested too deeply"))
+REJECTED = Template("database_rejection", _("the database rejected the change: %(reason)s"))
+OLD_WORKERS = Template(
+    "old_workers",
+    _(
+        "connected workers cannot read format %(format)s of rules: %(versions)s; deploy this "
+        "version to them first, or force the change: --force in a terminal, force=True in Python"
+    ),
+)
+USERS_OF_TENANT = Template(
+    "users_of_tenant",
+    _(
+        "users of schema %(schema)s cannot be allowed users, because users of other tenants can "
+        "have the same primary key; use a rollout"
+    ),
+)
+
+# Keys.
+EXISTS = {
+    Kind.FLAG: Template(
+        "flag_exists", _("a flag %(key)s already exists; change it, or use another key")
+    ),
+    Kind.VALUE: Template(
+        "value_exists", _("a value %(key)s already exists; change it, or use another key")
+    ),
+    Kind.SEGMENT: Template(
+        "segment_exists", _("a segment %(key)s already exists; change it, or use another key")
+    ),
+}
+KEY_IN_USE = {
+    Kind.FLAG: Template(
+        "key_of_another_flag",
+        _(
+            "%(key)s was deleted, and another flag has the same key now; rename or delete the "
+            "other flag first"
+        ),
+    ),
+    Kind.VALUE: Template(
+        "key_of_another_value",
+        _(
+            "%(key)s was deleted, and another value has the same key now; rename or delete the "
+            "other value first"
+        ),
+    ),
+    Kind.SEGMENT: Template(
+        "key_of_another_segment",
+        _(
+            "%(key)s was deleted, and another segment has the same key now; rename or delete the "
+            "other segment first"
+        ),
+    ),
+}
+
+# Versions.
+VERSION_CONFLICT = Template(
+    "version_conflict", _("%(key)s has %(present)s, but version %(expected)s was expected")
+)
+VERSION_CONFLICT_WITH_EVENTS = Template(
+    "version_conflict_with_events",
+    _(
+        "%(key)s has %(present)s, but version %(expected)s was expected; changes after version "
+        "%(seen)s: %(events)s"
+    ),
+    separator="; ",
+)
+VERSION = Template("version", _("version %(number)s"))
+NO_VERSION = Template("no_version", _("no version"))
+EVENT = Template("event", _("%(actor)s at %(time)s: %(change)s"))
+EXPECT_PRESENT = Template(
+    "expect_present_version", _("to change it anyway, expect version %(version)s")
+)
+FIELDS_CHANGED = Template(
+    "fields_changed", _("%(key)s has changed since you read it: %(fields)s; read it again")
+)
+
+# Undo and restore.
+CHANGED_TOGETHER = Template(
+    "changed_together",
+    _(
+        "another transaction changed %(key)s at the same time, and undo would also undo that "
+        "transaction"
+    ),
+)
+RESTORE_INSTEAD = Template(
+    "restore_instead",
+    _("to go back to an earlier version, restore it in the admin's history, or run: %(command)s"),
+)
+NOTHING_TO_UNDO = Template("nothing_to_undo", _("the history of %(key)s has no change to undo"))
+NO_SUCH_VERSION = Template(
+    "no_version_of_key", _("the history of %(key)s has no version %(version)s; see %(command)s")
+)
+NO_VERSION_AT_ALL = Template(
+    "no_version_in_history", _("the history has no version %(version)s; see %(command)s")
+)
+DELETED = Template(
+    "restore_deleted_first", _("%(key)s has been deleted; restore it first with %(command)s")
+)
+NOT_EXISTENT_THEN = Template(
+    "not_existent_at_version",
+    _("%(key)s did not exist at version %(version)s; to remove it, use %(command)s"),
+)
+ONLY_A_DIGEST = Template(
+    "only_a_digest",
+    _(
+        "the history stores only a digest of %(key)s, because it is secret; enter the value again "
+        "with %(command)s"
+    ),
+)
+UNREADABLE = Template(
+    "old_value_unreadable",
+    _(
+        "Python cannot decode the value that %(key)s had, so it cannot be restored; write it with "
+        "SQL"
+    ),
+)
+
+# Segments.
+SEGMENT_IN_USE = Template(
+    "segment_in_use",
+    _("the segment %(key)s is used by the rules of %(flags)s; change these rules first"),
+)
+MISSING_SEGMENT = Template(
+    "missing_segment",
+    _("%(place)s names the segment %(key)s, which does not exist; %(advice)s"),
+)
+UNDO_DELETION = Template("undo_deletion", _('undo its deletion first with "%(command)s"'))
+CREATE_FIRST = Template("create_first", _('create it first with "%(command)s"'))

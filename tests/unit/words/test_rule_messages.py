@@ -1,0 +1,132 @@
+"""The problems of the workers' parser of rules as messages, with the texts of Rust."""
+
+from __future__ import annotations
+
+import pytest
+
+from flagstaff import _core
+from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import _TEMPLATES, Message, Value, localized
+from flagstaff._words.rule_messages import message_of_problem
+from flagstaff.validators import condition_problem, rule_problem
+from tests.support.marked_texts import marked, unmarked_in
+from tests.support.translations import german
+
+IN = {"attribute": "a1", "operator": "in", "values": [1]}
+
+
+def conditions(**members: object) -> list[object]:
+    return [{"conditions": [{**IN, **members}]}]
+
+
+WRONG_RULES: tuple[object, ...] = (
+    {},
+    [1],
+    [{}],
+    [{"conditions": []}],
+    [{"conditions": [IN]}] * 101,
+    [{"conditions": [IN] * 300}],
+    [{"name": 'a": b, "c', "conditions": [{}]}],
+    [{"name": "", "conditions": [IN]}],
+    [{"conditions": [IN], "rollout_percent": 101}],
+    [{"conditions": [1]}],
+    [{"conditions": [IN], "other": 1}],
+    [{"conditions": "x" * 300_000}],
+    [{"conditions": [{"attribute": "\ud800"}]}],
+    conditions(operator="is"),
+    conditions(operator=1),
+    conditions(operator="contains", values=[True]),
+    conditions(operator="lt", values=[None]),
+    conditions(operator="version_lt", values=["x"]),
+    conditions(operator="regex", values=["("]),
+    conditions(operator="regex", values=[r"\w{1000}" * 9]),
+    conditions(operator="regex", values=["x" * 501]),
+    conditions(operator="regex", values=["x"] * 101),
+    conditions(operator="isnull", values=[1]),
+    conditions(operator="isnull", values=[True, False]),
+    conditions(values=[]),
+    conditions(values=[1] * 1001),
+    conditions(values=[[None]]),
+    conditions(values=["x" * 1001]),
+    conditions(values=[10**1001]),
+    conditions(values=[float("nan")]),
+    conditions(values=[object()]),
+    conditions(values=["\0"]),
+    conditions(negate=1),
+    conditions(segment="s1"),
+)
+WRONG_CONDITIONS: tuple[object, ...] = ({}, [], [{"segment": "s1"}], [{**IN, "values": [None]}])
+# Python writes no such JSON.
+WRONG_TEXTS = (
+    "[",
+    '[{"name": "a", "name": "b"}]',
+    '[{"conditions": [{"attribute": "a1", "operator": "in", "values": [1e9999999999999999999]}]}]',
+)
+
+
+@pytest.mark.parametrize(("code", "text"), _core.message_templates())
+def test_message_of_rust_has_the_same_text_in_python(code: str, text: str) -> None:
+    assert _TEMPLATES[code].text == text
+
+
+@pytest.mark.parametrize("rules", WRONG_RULES)
+def test_problem_of_rules_is_translated(rules: object) -> None:
+    problem = rule_problem(rules)
+    assert problem is not None
+    assert_translated(problem)
+
+
+@pytest.mark.parametrize("conditions", WRONG_CONDITIONS)
+def test_problem_of_conditions_is_translated(conditions: object) -> None:
+    problem = condition_problem(conditions)
+    assert problem is not None
+    assert_translated(problem)
+
+
+def assert_translated(problem: Message) -> None:
+    with marked():
+        shown = unmarked_in(localized(problem).replace("regex parse error", ""))
+    is_of_library = "pattern is not valid" in problem or "JSON serializable" in problem
+    assert not shown or is_of_library, problem
+
+
+def test_every_message_of_rust_gets_all_its_values() -> None:
+    problems = [*map(rule_problem, WRONG_RULES), *map(condition_problem, WRONG_CONDITIONS)]
+    texts = filter(None, map(_core.check_rules, WRONG_TEXTS))
+    problems += map(message_of_problem, texts)
+    seen = {code for problem in problems if problem for code in codes_in(problem)}
+    seen |= {UnreadableJson(text).problem.code for text in ("9" * 5000, "[" * 501)}
+    # Those of columns are about what is stored.
+    codes = {code for code, _text in _core.message_templates() if not code.startswith("column_")}
+    assert seen.issuperset(codes)
+
+
+def codes_in(value: Value) -> set[str]:
+    if isinstance(value, Message):
+        return {value.code}.union(*map(codes_in, value.values.values()))
+    if isinstance(value, str | int | float):
+        return set()
+    return set[str]().union(*map(codes_in, value))
+
+
+def test_place_and_kinds_are_translated() -> None:
+    texts = {
+        "rule %(number)s (%(name)s)": "Regel %(number)s (%(name)s)",
+        "condition %(number)s": "Bedingung %(number)s",
+        "%(what)s must be %(expected)s, not %(kind)s": "%(what)s: %(expected)s statt %(kind)s",
+        "a list": "eine Liste",
+        "a number": "eine Zahl",
+    }
+    rules = [{"conditions": [IN]}, {"name": "a: b", "conditions": [{**IN, "values": 1}]}]
+    problem = rule_problem(rules)
+    assert problem == 'rule 2 ("a: b"), condition 1: "values" must be a list, not a number'
+    with german(texts):
+        assert localized(problem) == (
+            'Regel 2 ("a: b"), Bedingung 1: "values": eine Liste statt eine Zahl'
+        )
+
+
+def test_counts_are_grouped_as_in_rust() -> None:
+    assert rule_problem(conditions(values=[1] * 1001)) == (
+        "rule 1, condition 1: 1,001 values are too many; use at most 1,000"
+    )
