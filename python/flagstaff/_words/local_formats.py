@@ -24,11 +24,6 @@ def local_number(number: int) -> str:
     return number_format(number, use_l10n=True, force_grouping=True)
 
 
-def local_seconds(seconds: float) -> str:
-    """Returns seconds with two decimals in the format of the language, such as "0.25"."""
-    return number_format(f"{seconds:.2f}", use_l10n=True)
-
-
 def local_days(days: int) -> str:
     """Returns the number of days in the language, such as "1 day"."""
     return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}

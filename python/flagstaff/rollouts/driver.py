@@ -17,8 +17,8 @@ from django.db.models import Q
 from django.utils.translation import override
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._words.message import Message
-from flagstaff._workers.wait import Propagation, wait_for_workers
+from flagstaff._workers.propagation_messages import propagation_messages
+from flagstaff._workers.wait import wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts import messages
@@ -142,30 +142,6 @@ def _wait_for_workers(plan: Plan) -> None:
     except PropagationError as error:
         message, figures = messages.WORKERS_UNKNOWN(why=error.message), {}
     else:
-        message, figures = _propagation_message(propagation), propagation.as_dict()
+        message = messages.TRIP_APPLIED(sentences=[*propagation_messages(propagation)])
+        figures = propagation.as_dict()
     record(plan, PlanEvent.Kind.PROPAGATED, message, figures)
-
-
-def _propagation_message(propagation: Propagation) -> Message:
-    if propagation.polling_deadline is None:
-        return messages.IN_EFFECT()
-    workers = _workers_message(propagation)
-    if propagation.possibly_elsewhere:
-        return messages.AT_OTHER_SERVER(workers=workers)
-    if not propagation.possibly_hidden:
-        return workers
-    deadline = propagation.polling_deadline.isoformat(timespec="seconds")
-    return messages.BEHIND_POOLER(workers=workers, time=deadline)
-
-
-def _workers_message(propagation: Propagation) -> Message:
-    if not propagation.connected:
-        return messages.NO_WORKER()
-    if propagation.applied == propagation.connected:
-        return messages.APPLIED_BY_ALL(count=propagation.applied)
-    return messages.APPLIED_BY_SOME(
-        applied=propagation.applied,
-        connected=propagation.connected,
-        seconds=round(propagation.seconds, 1),
-        command='"flags plan KEY status --json"',
-    )

@@ -84,32 +84,7 @@ REASON_NOT_STORED = Template("guard_reason_not_stored", _("a guard whose reason 
 # Whether the workers have applied a trip.
 
 WORKERS_UNKNOWN = Template("plan_workers_unknown", _("the workers cannot be listed: %(why)s"))
-IN_EFFECT = Template(
-    "plan_trip_in_effect", _("evaluations query the database, so the trip is in effect at once")
-)
-NO_WORKER = Template("plan_no_worker", _("the server lists no worker"))
-APPLIED_BY_ALL = Template("plan_applied_by_all", _("applied by all connected workers: %(count)s"))
-APPLIED_BY_SOME = Template(
-    "plan_applied_by_some",
-    _(
-        "applied by %(applied)s of %(connected)s connected workers within %(seconds)s s; "
-        "%(command)s lists the others"
-    ),
-)
-BEHIND_POOLER = Template(
-    "plan_workers_behind_pooler",
-    _(
-        "%(workers)s; workers behind a pooler are not listed; they apply the change by %(time)s "
-        "if they reach the database"
-    ),
-)
-AT_OTHER_SERVER = Template(
-    "plan_workers_at_other_server",
-    _(
-        "%(workers)s; workers at another server, such as a standby, are not listed; they apply the "
-        "change when their server has received it"
-    ),
-)
+TRIP_APPLIED = Template("plan_trip_applied", "%(sentences)s", separator=" ")
 
 # What somebody else did to the flag.
 

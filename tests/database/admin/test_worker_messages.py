@@ -76,7 +76,7 @@ def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_ot
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = replace_wait(monkeypatch, ALL)
-    counted = "4 of 4 workers have applied it after 0.03 s."
+    counted = "Applied by 4 of 4 workers after 0.03 s."
     for percent in (5, 50):
         posted = browser_form(operator, flag, rollout_percent=percent)
         [message] = messages_of(post_confirmed(operator, flag_url(flag), posted, follow=True))
@@ -97,7 +97,13 @@ LATE = Propagation(
 @pytest.mark.parametrize(
     ("outcome", "text"),
     [
-        (LATE, r"1 of 2 workers have applied it after 5\.00 s\. Not applied yet: .*web-2.*"),
+        (
+            LATE,
+            (
+                r"Applied by 1 of 2 workers after 0\.0 s; the wait ended after 5\.0 s\. "
+                r"Not applied yet: .*web-2.*"
+            ),
+        ),
         (
             PropagationError("the workers cannot be listed: no right"),
             r".*applied it: the workers cannot be listed: no right\.",
@@ -120,13 +126,19 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
 @pytest.mark.parametrize(
     ("found", "texts"),
     [
-        ({"complete": True, "applied": 1, "applied_after": 0.5}, ["1 of 1 worker has applied it"]),
+        (
+            {"complete": True, "applied": 1, "applied_after": 0.5},
+            ["Applied by 1 of 1 workers after 0.5 s."],
+        ),
         ({"complete": True}, ["No worker is connected."]),
         (
             {"polling": (worker("web-3", 9, "poll"),)},
             ["These workers poll, and apply the change by "],
         ),
-        ({"disconnected": (worker("web-4", 3),)}, ["Disconnected: "]),
+        (
+            {"disconnected": (worker("web-4", 3),)},
+            ["Disconnected (stopped, or lost the connection): web-4"],
+        ),
         (
             {"possibly_hidden": True},
             ["Workers behind a pooler are not listed. They apply the change by "],
@@ -137,7 +149,7 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
         ),
         (
             {"pending": tuple(worker(f"web-{number}", number) for number in range(50))},
-            ["0 of 50 workers", "web-19", "30 more"],
+            ["Applied by 0 of 50 workers within 0.0 s.", "web-19", "30 more"],
         ),
     ],
 )
@@ -183,6 +195,6 @@ def test_message_names_a_worker_that_has_the_change(
     FeatureFlag.objects.update(rollout_percent=100)
     process.sees(["flag_enabled", "new_checkout"], True, within=5.0)
     [message] = messages_of(kill(operator, flag))
-    assert re.search(r"\b(\d+) of \1 workers? ha(s|ve) applied it after \d+\.\d\d s\.", message)
+    assert re.search(r"Applied by (\d+) of \1 workers after \d+\.\d+ s\.", message)
     # The message was shown after the worker had the change.
     assert process.ask("flag_enabled", "new_checkout") is False

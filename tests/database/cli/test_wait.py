@@ -120,7 +120,7 @@ def test_invalid_wait_arguments_change_nothing(line: str, message: str, calls: l
 def test_propagation_is_printed_after_a_no_op(calls: list[Any]) -> None:
     FeatureFlag.objects.update(enabled=False)
     ran = flags("off", "new_checkout", "--wait")
-    last = "applied by all 4 connected workers after 0.03 s"
+    last = "Applied by 4 of 4 workers after 0.03 s."
     assert (ran.status, ran.err.splitlines()[-1]) == (0, last)
 
 
@@ -153,8 +153,11 @@ POLLING = {"polling": (worker("job-1", 9, "poll"),)}
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        ({"possibly_hidden": True}, "workers behind a pooler are not listed"),
-        (POLLING, "polling: job-1 (pid 9)"),
+        ({"possibly_hidden": True}, "Workers behind a pooler are not listed."),
+        (
+            POLLING,
+            "These workers poll, and apply the change by 12:00:22 UTC: job-1 (pid 9).",
+        ),
     ],
 )
 def test_wait_until_the_deadline_of_polling_is_a_success_that_names_it(
@@ -170,7 +173,9 @@ def test_wait_until_the_deadline_of_polling_is_a_success_that_names_it(
         "the change is committed; waiting until 12:00:22 UTC for the workers that poll"
     )
     assert listed == sentence
-    assert promised == "all workers that reach the database have it by 12:00:22 UTC at the latest"
+    assert promised == (
+        "All workers that reach the database have applied the change by 12:00:22 UTC at the latest."
+    )
 
 
 UNKNOWN = "but it is not known which workers have it: "
@@ -218,15 +223,15 @@ def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
         (
             False,
             (
-                "workers behind a pooler are not listed; "
-                "they will apply the change by 12:00:22 UTC if they reach the database"
+                "Workers behind a pooler are not listed. "
+                "They apply the change by 12:00:22 UTC if they reach the database."
             ),
         ),
         (
             True,
             (
-                "workers at another server, such as a standby, are not listed; "
-                "they apply the change when their server has received it"
+                "Workers at another server, such as a standby, are not listed. "
+                "They apply the change when their server has received it."
             ),
         ),
     ],
@@ -235,18 +240,20 @@ def test_hidden_workers_are_explained(
     elsewhere: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = run_off(monkeypatch, possibly_hidden=True, possibly_elsewhere=elsewhere)
-    assert ran.err.splitlines()[-3:-1] == ["the server lists no worker", sentence]
+    assert ran.err.splitlines()[-3:-1] == ["The server lists no worker.", sentence]
 
 
 @pytest.mark.parametrize(
     ("applied", "pending", "sentence"),
     [
-        (0, 0, "no worker connected within 5.00 s"),
-        (0, 1, "the only connected worker did not apply it within 5.00 s"),
-        (0, 3, "none of the 3 connected workers applied it within 5.00 s"),
-        (0, 100, "pending: " + "web-3 (pid 4711), " * 19 + "web-3 (pid 4711) and 80 more"),
-        (1, 0, "applied by the only connected worker after 0.03 s; the wait ended after 5.00 s"),
-        (2, 0, "applied by all 2 connected workers after 0.03 s; the wait ended after 5.00 s"),
+        (0, 0, "No worker is connected."),
+        (0, 3, "Applied by 0 of 3 workers within 5.0 s."),
+        (
+            0,
+            100,
+            "Not applied yet: " + "web-3 (pid 4711), " * 19 + "web-3 (pid 4711) and 80 more.",
+        ),
+        (2, 0, "Applied by 2 of 2 workers after 0.03 s; the wait ended after 5.0 s."),
     ],
 )
 def test_number_of_workers_is_printed(
@@ -300,6 +307,6 @@ def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tracker, "_remembered", {})
     ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 7
-    assert ran.err.splitlines()[-2].startswith("no worker connected within 0.")
+    assert ran.err.splitlines()[-2] == "No worker is connected."
     assert flags("off", "new_checkout", "--expect", "0").status == 0
     connection.close()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.lists import join_some
 from flagstaff._words.times import clock_time
+from flagstaff._workers.propagation_messages import propagation_messages
 from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_polls
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
@@ -22,7 +22,6 @@ _DEFAULT_SECONDS = 5.0
 # --wait without a number: as long for workers that poll as they may take.
 _NO_LIMIT = math.inf
 _MAX_SECONDS = 3600.0
-_MAX_WORKERS_SHOWN = 20
 # The start of a message, by whether something was written.
 _STATE = {True: "the change is committed", False: "nothing had to be changed"}
 # What a worker may not have confirmed.
@@ -139,7 +138,7 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
         problem = f"{_STATE[written]}, but the wait failed: {error}"
         document = {"complete": False, "error": str(error)}
         return _Waited(document, _Problem(problem, UNVERIFIABLE))
-    for sentence in _sentences(propagation, options["expect"]):
+    for sentence in propagation_messages(propagation):
         message(sentence)
     return _Waited(propagation.as_dict(), _problem(propagation, written=written))
 
@@ -171,54 +170,3 @@ def _why_unknown(found: Propagation) -> str:
     if found.possibly_hidden:
         return "workers behind a pooler cannot be counted; omit --expect"
     return "none is connected"
-
-
-def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
-    if propagation.polling_deadline is None:
-        yield "evaluations query the database, so there is nothing to wait for"
-        return
-    deadline = clock_time(propagation.polling_deadline)
-    yield _workers_sentence(propagation)
-    if propagation.pending:
-        yield f"pending: {_names(propagation.pending)}"
-    if propagation.disconnected:
-        yield f"disconnected (stopped, or lost the connection): {_names(propagation.disconnected)}"
-    if propagation.polling:
-        names = _names(propagation.polling)
-        by = "" if propagation.polled else f" (will apply it by {deadline})"
-        yield f"polling{by}: {names}"
-    if propagation.missing:
-        yield f"missing: {propagation.missing} of {expect} expected workers did not connect"
-    if propagation.possibly_elsewhere:
-        yield (
-            "workers at another server, such as a standby, are not listed; they apply the change "
-            "when their server has received it"
-        )
-    elif propagation.possibly_hidden:
-        by = f"; they will apply the change by {deadline} if they reach the database"
-        yield f"workers behind a pooler are not listed{'' if propagation.polled else by}"
-    if propagation.polled:
-        yield f"all workers that reach the database have it by {deadline} at the latest"
-
-
-def _workers_sentence(propagation: Propagation) -> str:
-    applied, connected = propagation.applied, propagation.connected
-    waited = f"{propagation.seconds:.2f} s"
-    if not connected:
-        hidden = propagation.possibly_hidden
-        return "the server lists no worker" if hidden else f"no worker connected within {waited}"
-    if not applied:
-        if connected == 1:
-            return f"the only connected worker did not apply it within {waited}"
-        return f"none of the {connected} connected workers applied it within {waited}"
-    workers = f"all {connected} connected workers"
-    if applied < connected:
-        workers = f"{applied} of {connected} connected workers"
-    elif connected == 1:
-        workers = "the only connected worker"
-    sentence = f"applied by {workers} after {propagation.applied_after or 0:.2f} s"
-    return sentence if propagation.complete else f"{sentence}; the wait ended after {waited}"
-
-
-def _names(workers: tuple[object, ...]) -> str:
-    return join_some(workers, _MAX_WORKERS_SHOWN)
