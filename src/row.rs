@@ -337,6 +337,19 @@ impl Problem {
         Self(Kind::MissingGroup { of, group: group.into() })
     }
 
+    /// The same for each problem of a kind, in all versions.
+    pub(crate) fn code(&self) -> &'static str {
+        match self.0 {
+            Kind::SetAside { .. } => "row_set_aside",
+            Kind::Rules { .. } => "unreadable_rules",
+            Kind::Conditions { .. } => "unreadable_conditions",
+            Kind::MissingSegment { .. } => "missing_segment",
+            Kind::MissingGroup { .. } => "missing_group",
+            Kind::Groups { .. } => "unreadable_groups",
+            Kind::LatencyLimits { .. } => "unreadable_latency_limits",
+        }
+    }
+
     /// Whether the members of groups cannot be read.
     pub(crate) fn is_of_groups(&self) -> bool {
         matches!(self.0, Kind::Groups { .. })

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
+use crate::postgres::status::Coded;
 use crate::postgres::tables::{OPTIONAL_PARTS, OptionalPart};
 
 /// Finds the parts. Also a part of `identify`, so that both always find the same.
@@ -28,7 +29,7 @@ pub(crate) struct ProjectParts {
 pub(crate) struct Absence {
     pub(crate) part: &'static OptionalPart,
     /// What it means, for the status.
-    pub(crate) problem: String,
+    pub(crate) problem: Coded,
 }
 
 impl ProjectParts {
@@ -72,14 +73,19 @@ impl ProjectParts {
         let absent = parts.filter_map(|((part, (table, column)), problem)| {
             let effect = part.effect;
             let problem = match (problem?, column) {
-                ("forbidden", _) => {
-                    format!("the role may not read {table}, so {effect}: GRANT SELECT on it")
-                }
-                (_, None) => {
-                    format!("there is no table {table}, so {effect}: run \"manage.py migrate\"")
-                }
-                (_, Some(column)) => format!(
-                    "{table} has no column {column}, so {effect}: run \"manage.py migrate\""
+                ("forbidden", _) => (
+                    "table_forbidden",
+                    format!("the role may not read {table}, so {effect}: GRANT SELECT on it"),
+                ),
+                (_, None) => (
+                    "table_missing",
+                    format!("there is no table {table}, so {effect}: run \"manage.py migrate\""),
+                ),
+                (_, Some(column)) => (
+                    "column_missing",
+                    format!(
+                        "{table} has no column {column}, so {effect}: run \"manage.py migrate\""
+                    ),
                 ),
             };
             Some(Absence { part, problem })

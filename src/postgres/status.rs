@@ -36,6 +36,9 @@ impl RefreshMode {
     }
 }
 
+/// The code of a problem, the same in all versions, and its English text.
+pub type Coded = (&'static str, String);
+
 /// The status report of an engine.
 #[derive(Clone, Debug, Default)]
 pub struct StatusReport {
@@ -58,7 +61,7 @@ pub struct StatusReport {
     /// Why the exposures of experiments are not written.
     pub exposure_problem: Option<&'static str>,
     /// What is missing in the schema, and what follows.
-    pub schema_problems: Vec<String>,
+    pub schema_problems: Vec<Coded>,
 }
 
 /// The field of the report that says why something is not written.
@@ -124,7 +127,7 @@ impl SharedStatus {
     }
 
     /// Sets what is missing in the schema.
-    pub(crate) fn set_problems(&self, problems: Vec<String>) {
+    pub(crate) fn set_problems(&self, problems: Vec<Coded>) {
         let changed = self.update(|report| {
             let changed = report.schema_problems != problems;
             report.schema_problems = problems;

@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 use super::state::{ENGINE, LIVE};
 use crate::live::EvaluationMode;
 use crate::overrides::Overrides;
-use crate::postgres::status::StatusReport;
+use crate::postgres::status::{Coded, StatusReport};
 use crate::snapshot::Snapshot;
 use crate::token_set::{MissingEntries, TokenSet};
 
@@ -50,21 +50,27 @@ fn add_problems(
     snapshot: Option<&Snapshot>,
     report: &StatusReport,
 ) -> PyResult<()> {
-    let rows = snapshot.into_iter().flat_map(Snapshot::problems).map(ToString::to_string);
+    let rows = snapshot
+        .into_iter()
+        .flat_map(Snapshot::problems)
+        .map(|problem| (problem.code(), problem.to_string()));
     let unguarded = snapshot.into_iter().flat_map(|snapshot| snapshot.unguarded(Instant::now()));
     let unguarded = unguarded.map(|flag| {
-        format!(
+        let text = format!(
             "the rollout plan of flag {flag:?} is unguarded, because run-jobs has not watched it \
              for about five minutes: run \"manage.py flags run-jobs\" to watch it now, or to see \
              the error"
-        )
+        );
+        ("plan_unguarded", text)
     });
-    let unmeasured = report
-        .measure_problem
-        .map(|why| format!("this worker cannot write the counts of rollout plans: {why}"));
-    let unrecorded = report
-        .exposure_problem
-        .map(|why| format!("this worker cannot write the exposures of experiments: {why}"));
+    let unmeasured = report.measure_problem.map(|why| {
+        let text = format!("this worker cannot write the counts of rollout plans: {why}");
+        ("counts_not_written", text)
+    });
+    let unrecorded = report.exposure_problem.map(|why| {
+        let text = format!("this worker cannot write the exposures of experiments: {why}");
+        ("exposures_not_written", text)
+    });
     let missing = snapshot.and_then(Snapshot::token_set).and_then(missing_entries);
     let problems = report.schema_problems.iter().cloned();
     let problems: Vec<_> = problems
@@ -78,14 +84,15 @@ fn add_problems(
 }
 
 /// What `problems` says about changes without an entry in the history, `None` without one.
-fn missing_entries(token_set: &TokenSet) -> Option<String> {
+fn missing_entries(token_set: &TokenSet) -> Option<Coded> {
     let MissingEntries { count, newest } = token_set.missing();
     let changes = if *count == 1 { "change has" } else { "changes have" };
     (*count > 0).then(|| {
-        format!(
+        let text = format!(
             "{count} recent {changes} no entry in the history, the last at {newest}: the server's \
              log says why, in lines with \"flagstaff: no history\""
-        )
+        );
+        ("entries_missing", text)
     })
 }
 

@@ -224,7 +224,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "explain": lambda key, user=None: asdict(flagstaff.explain(key, user)),
     "reason_of": lambda key, user=None: flagstaff.explain(key, user).reason,
     "status": lambda: flagstaff.status().as_dict(),
-    "problems": lambda: sorted(flagstaff.status().problems),
+    "problems": lambda: sorted(problem.text for problem in flagstaff.status().problems),
     "mode": lambda: flagstaff.status().mode,
     "failed": lambda times: flagstaff.status().failures >= times,
     "fresh": lambda age: (flagstaff.status().age or 0) <= age,

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from flagstaff import _core
 from flagstaff.conf import conf
+
+
+class StatusProblem(NamedTuple):
+    """Something that is wrong."""
+
+    #: The same for each problem of a kind, in all versions.
+    code: str
+    #: In English.
+    text: str
 
 
 @dataclass(frozen=True)
@@ -40,20 +50,21 @@ class Status:
     #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
     #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
     #: no entry in the history.
-    problems: tuple[str, ...]
+    problems: tuple[StatusProblem, ...]
     #: The keys of the flags that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
     pid: int
 
     def as_dict(self) -> dict[str, object]:
         """Returns the status as a dict that JSON can hold."""
-        return asdict(self)
+        return {**asdict(self), "problems": [problem._asdict() for problem in self.problems]}
 
 
 def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
     report = _core.status_report()
-    age, problems = report.pop("age"), tuple(report.pop("problems"))
+    age = report.pop("age")
+    problems = tuple(StatusProblem(*one) for one in report.pop("problems"))
     forced_off = tuple(report.pop("forced_off"))
     return Status(
         **report,

@@ -28,7 +28,8 @@ class Report(TypedDict):
     ready: bool
     last_error: str | None
     usage_problem: str | None
-    problems: Sequence[str]
+    #: The code and the text of each.
+    problems: Sequence[tuple[str, str]]
 
 
 class StatusLog:
@@ -55,7 +56,7 @@ class StatusLog:
         elif state != self._state:
             before, self._state = self._state, state
             _log_state(before[0], mode, report["mode_reason"])
-        self._note_problems(report["problems"])
+        self._note_problems([text for _code, text in report["problems"]])
         self._note_usage(report["usage_problem"])
 
     def _is_brief_outage(self, mode: str) -> bool:

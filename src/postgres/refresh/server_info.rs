@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use crate::postgres::error::Error;
 use crate::postgres::parts::{Absence, ProjectParts};
-use crate::postgres::status::RefreshMode;
+use crate::postgres::status::{Coded, RefreshMode};
 
 /// Why there are no change tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,13 +110,14 @@ impl ServerInfo {
     }
 
     /// What is missing in the schema, and what follows. `reads_groups`: rules read groups.
-    pub(super) fn problems(&self, reads_groups: bool) -> Vec<String> {
+    pub(super) fn problems(&self, reads_groups: bool) -> Vec<Coded> {
         let absent = self.absent.iter().map(|absence| absence.problem.clone());
         let silent = self.silent_groups.iter().filter(|_| reads_groups).map(|tables| {
-            format!(
+            let text = format!(
                 "a trigger of groups on {tables} is missing or disabled, so a change of a group is \
                  seen up to five minutes late: run \"manage.py check --database\""
-            )
+            );
+            ("group_trigger_missing", text)
         });
         absent.chain(silent).collect()
     }

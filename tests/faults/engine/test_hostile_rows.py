@@ -108,7 +108,7 @@ def problems_of(worker: Worker) -> list[str]:
 
     The history has no place for a row without a key, which the status reports, too.
     """
-    problems = worker.ask("status")["problems"]
+    problems = worker.ask("problems")
     return sorted(p.partition(" is set aside")[0] for p in problems if "no entry in" not in p)
 
 

@@ -200,7 +200,9 @@ def test_status_loads_the_flags_and_lists_rows_that_cannot_be_evaluated(
     query("UPDATE flagstaff_featureflag SET enabled = NULL")
     found = json.loads(piped(database, "status", "--json").stdout)
     assert found["flags"] == 0
-    assert "new_checkout" in found["problems"][0]
+    [problem] = found["problems"]
+    assert problem["code"] == "row_set_aside"
+    assert "new_checkout" in problem["text"]
 
 
 def test_status_fails_without_tables(empty_database: str) -> None:

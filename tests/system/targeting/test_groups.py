@@ -47,7 +47,7 @@ def remove_user(pk: int, group: str) -> None:
 
 
 def problems() -> list[str]:
-    return [*status().problems]
+    return [problem.text for problem in status().problems]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def report(mode: str, *, ready: bool = True, problems: Sequence[str] = ()) -> Re
         "ready": ready,
         "last_error": error,
         "usage_problem": None,
-        "problems": problems,
+        "problems": [("row_set_aside", problem) for problem in problems],
     }
 
 

@@ -61,7 +61,7 @@ def _age(record: Record) -> str:
 
 
 def _problems(record: Record) -> str:
-    return "; ".join(record["problems"]) or "none"
+    return "; ".join(problem["text"] for problem in record["problems"]) or "none"
 
 
 def _forced_off(record: Record) -> str:
