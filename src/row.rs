@@ -338,7 +338,8 @@ impl Problem {
     }
 
     /// The same for each problem of a kind, in all versions.
-    pub(crate) fn code(&self) -> &'static str {
+    #[must_use]
+    pub fn code(&self) -> &'static str {
         match self.0 {
             Kind::SetAside { .. } => "row_set_aside",
             Kind::Rules { .. } => "unreadable_rules",

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar, final, overload
+from typing import Any, TypeVar, final, overload
 
+from flagstaff._words.rule_messages import RuleProblem
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
@@ -242,10 +243,6 @@ def json_problem(text: str) -> str | None:
 
     Does not check the syntax.
     """
-
-#: The code of a message, and its values.
-RuleMessage: TypeAlias = tuple[str, dict[str, str | int | RuleMessage]]
-RuleProblem: TypeAlias = tuple[list[RuleMessage], RuleMessage]
 
 def check_rules(text: str) -> RuleProblem | None:
     """Returns the first problem of a flag's rules in JSON, after its places; None without one.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, TypeAlias, cast
 
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 
-if TYPE_CHECKING:
-    from flagstaff._core import RuleMessage, RuleProblem
+#: The code of a message of Rust, and its values.
+RuleMessage: TypeAlias = tuple[str, dict[str, "str | int | RuleMessage"]]
+#: The places of a problem, and what is wrong there.
+RuleProblem: TypeAlias = tuple[list[RuleMessage], RuleMessage]
 
 _IN_PLACES: Final = Template("rules_problem", _("%(places)s: %(problem)s"))
 _TEMPLATES: Final = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -13,7 +12,7 @@ from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.lists import join_some
-from flagstaff._words.rule_messages import message_of_problem
+from flagstaff._words.rule_messages import RuleProblem, message_of_problem
 from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff._words.similar import most_similar, with_similar
 from flagstaff.checks.check import Problem
@@ -22,9 +21,6 @@ from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.validators import is_valid_flag_key, unit_problem
-
-if TYPE_CHECKING:
-    from flagstaff._core import RuleProblem
 
 _MAX_SHOWN = 3
 # "stafff" is like "staff"; "plan" and "country" are not like "planet" and "county_name".
