@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+import re
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.options import IGNORED
-from flagstaff._connection.passfile import password_for
-from flagstaff._connection.servicefile import service_parameters
+from flagstaff.exceptions import ConfigurationError
 
 # libpq's environment variables: all that affect which server to connect to, or how securely.
 # Unsupported parameters are read too, so that they are an error instead of being ignored.
@@ -114,3 +116,134 @@ def _assume_role(connection: BaseDatabaseWrapper, parameters: dict[str, str]) ->
     if role:
         escaped = role.replace("\\", "\\\\").replace(" ", "\\ ")
         parameters["options"] = f"{parameters.get('options', '')} -c role={escaped}".strip()
+
+
+def service_parameters(name: str, file: str) -> Mapping[str, str]:
+    """Returns the parameters of the service `name`, by libpq's names.
+
+    Reads `file` (default: the user's service file), then the system's file in PGSYSCONFDIR. Raises
+    ConfigurationError if the service is not found or has an invalid line.
+    """
+    paths = list(_files(file))
+    for path in paths:
+        found = _section(path, name)
+        if found is not None:
+            return found
+    raise ConfigurationError(
+        f'the connection service "{name}" is not found in {" or ".join(map(str, paths))}; '
+        "add it there, or set PGSERVICEFILE to the file that defines it"
+    )
+
+
+def _files(file: str) -> Iterator[Path]:
+    own = file or os.environ.get("PGSERVICEFILE")
+    yield Path(own) if own else Path("~/.pg_service.conf").expanduser()
+    if os.environ.get("PGSYSCONFDIR"):
+        yield Path(os.environ["PGSYSCONFDIR"], "pg_service.conf")
+
+
+def _section(path: Path, name: str) -> dict[str, str] | None:
+    found: dict[str, str] | None = None
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for line in filter(None, map(str.strip, lines)):
+        if line.startswith("#"):
+            continue
+        if line.startswith("["):
+            if found is not None:
+                break
+            found = {} if line.startswith(f"[{name}]") else None
+        elif found is not None:
+            key, separator, value = line.partition("=")
+            if not separator or key.startswith(("ldap", "service")):
+                # Error reports show the local variables, and the file may have passwords.
+                del found, lines, line, key, separator, value
+                raise ConfigurationError(
+                    f'the connection service "{name}" has an invalid line; '
+                    "expected lines such as host=db"
+                )
+            # The first of two lines wins, as in libpq.
+            found.setdefault(key, value)
+    return found
+
+
+logger = logging.getLogger("flagstaff")
+
+# A field ends at a colon that is not escaped by a backslash.
+_FIELDS = re.compile(r"((?:\\.|[^:\\])*):", re.DOTALL)
+_FIELD_COUNT = 4
+
+
+def password_for(path: Path, parameters: Mapping[str, str], sockets: tuple[str, ...]) -> str | None:
+    """Returns the password of the first line that matches the parameters, or None.
+
+    A host in `sockets`, the directories of local sockets, matches "localhost". Raises
+    ConfigurationError if several hosts have different passwords.
+    """
+    lines = [*_lines(path)]
+    account = _account(parameters)
+    found = {_first(lines, [*server, *account]) for server in _servers(parameters, sockets)}
+    if len(found) > 1:
+        del found, lines  # error reports show the local variables
+        raise ConfigurationError(
+            "the password file has different passwords for the hosts; set a PASSWORD, or set "
+            '"DATABASE" in FLAGSTAFF to an alias with one host'
+        )
+    return found.pop()
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """Yields the raw fields of each line. Ignores a file that others may read, as libpq does."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) or (os.name == "posix" and mode & 0o077):
+            logger.warning("the password file is ignored: it must be a plain file with mode 0600")
+            return
+        text = path.read_text(errors="surrogateescape")
+    except OSError:  # as in libpq, no error: the server will reject the log-in
+        return
+    for line in text.split("\n"):
+        fields = [match for match in _FIELDS.finditer(line) if not line.startswith("#")]
+        fields = fields[:_FIELD_COUNT]
+        if len(fields) == _FIELD_COUNT:
+            rest = line[fields[-1].end() :].removesuffix("\r")
+            yield [*(field[1] for field in fields), rest]
+
+
+def _first(lines: list[list[str]], wanted: list[str]) -> str | None:
+    for *fields, password in lines:
+        if all(
+            field == "*" or _plain(field) == value
+            for field, value in zip(fields, wanted, strict=True)
+        ):
+            return _plain(password)
+    return None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _servers(parameters: Mapping[str, str], sockets: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yields the host and port of each server."""
+    hosts = (parameters.get("host") or parameters.get("hostaddr") or "localhost").split(",")
+    ports = (parameters.get("port") or "5432").split(",")
+    for number, host in enumerate(hosts):
+        port = ports[number] if number < len(ports) else ports[0]
+        yield "localhost" if host in sockets else host, port or "5432"
+
+
+def _account(parameters: Mapping[str, str]) -> tuple[str, str]:
+    user = parameters.get("user") or _system_user()
+    return parameters.get("dbname") or user, user
+
+
+def _system_user() -> str:
+    import getpass  # noqa: PLC0415 (imports much that is rarely needed)
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # the user id has no name
+        return ""

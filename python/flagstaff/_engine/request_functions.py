@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from flagstaff._engine.log_once import place_of
+from flagstaff._engine.log_once import log_once, place_of
+from flagstaff.conf import conf
 
 
 class RequestFunctionError(Exception):
@@ -30,3 +31,14 @@ def result_of(path: str, request: object, types: tuple[type, ...], expected: str
     if not isinstance(found, types):
         raise RequestFunctionError(f"returned a {type(found).__name__}, not {expected}")
     return found
+
+
+def names_crawler(request: object) -> bool:
+    """Returns whether the function says that the request is of a crawler. False if it fails."""
+    path = str(conf.is_crawler)
+    try:
+        return bool(result_of(path, request, (bool,), "True or False"))
+    except RequestFunctionError as problem:
+        message = f"{path} in IS_CRAWLER {problem}; the request counts as no crawler"
+        log_once("crawler", str(problem), message)
+        return False

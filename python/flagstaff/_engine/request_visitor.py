@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from django.conf import settings
+from django.core.signing import BadSignature, Signer, TimestampSigner, b62_decode, b62_encode
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from flagstaff._engine.log_once import log_once
 from flagstaff._engine.request_functions import RequestFunctionError, result_of
-from flagstaff._engine.visitors import SignedId, draw_id, read, sign
 from flagstaff.conf import conf
 
 _ID = "id"
@@ -80,7 +82,7 @@ class RequestVisitor:
             return
         keep_out_of_cache(request)
         if text is not None and self._consent:
-            self._cookie = read(text, conf.visitor_cookie_age)
+            self._cookie = read_id(text, conf.visitor_cookie_age)
         # Last: another thread may use the visitor of the same request.
         self._reads_cookie = True
 
@@ -103,9 +105,9 @@ class RequestVisitor:
         self, request: HttpRequest, response: HttpResponseBase, new: str | None
     ) -> None:
         if new is not None:
-            _set(request, response, sign(new), conf.visitor_cookie_age)
+            _set(request, response, sign_id(new), conf.visitor_cookie_age)
         elif self._cookie is not None and not self._cookie.is_current:
-            _set_anew(request, response, self._cookie)
+            _set_current(request, response, self._cookie)
         # A function that fails has not refused.
         elif self._is_sent and self._consent is False:
             _delete(response)
@@ -143,10 +145,10 @@ def _set(request: HttpRequest, response: HttpResponseBase, text: str, max_age: i
     )
 
 
-def _set_anew(request: HttpRequest, response: HttpResponseBase, cookie: SignedId) -> None:
+def _set_current(request: HttpRequest, response: HttpResponseBase, cookie: SignedId) -> None:
     """Signs the id with the current key. It does not live longer for that."""
     max_age = int(cookie.drawn_at + conf.visitor_cookie_age - time.time())
-    _set(request, response, sign(cookie.id, cookie.drawn_at), max_age)
+    _set(request, response, sign_id(cookie.id, cookie.drawn_at), max_age)
 
 
 def _delete(response: HttpResponseBase) -> None:
@@ -236,3 +238,46 @@ def _copy(original: Any, state: dict[str, object]) -> Any:
     request = original.__new__(original)
     request.__dict__.update(state)
     return request
+
+
+_SALT = "flagstaff.visitor"
+_RANDOM_BYTES = 16
+# A text of ours has about 75 characters; a longer one is not worth a hash.
+_MAX_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class SignedId:
+    """What a cookie holds."""
+
+    id: str
+    #: When the id was drawn, in seconds since 1970.
+    drawn_at: int
+    #: Whether it is signed with SECRET_KEY, and not with one of SECRET_KEY_FALLBACKS.
+    is_current: bool
+
+
+def draw_id() -> str:
+    """Returns a new random id."""
+    return secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+def sign_id(visitor_id: str, drawn_at: float | None = None) -> str:
+    """Returns the text of a cookie. `drawn_at` is now by default."""
+    drawn_at = time.time() if drawn_at is None else drawn_at
+    # The form of TimestampSigner, which cannot sign a time in the past.
+    return Signer(salt=_SALT).sign(f"{visitor_id}:{b62_encode(int(drawn_at))}")
+
+
+def read_id(text: str, max_age: int) -> SignedId | None:
+    """Returns the id of a cookie; None if it is not signed or older than `max_age` seconds."""
+    if len(text) > _MAX_LENGTH or not text.isascii():
+        return None
+    signer = TimestampSigner(salt=_SALT)
+    try:
+        visitor_id = signer.unsign(text, max_age=max_age)
+    except BadSignature:
+        return None
+    signed, _, signature = text.rpartition(":")
+    drawn_at = b62_decode(signed.rpartition(":")[2])
+    return SignedId(visitor_id, drawn_at, is_current=signature == signer.signature(signed))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from flagstaff._engine.usage_tables import usage_tables
+from flagstaff._engine.usage import usage_tables
 from flagstaff._tables.names import fill, flag_names, sql
 from flagstaff.conf import conf
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from django.db import Error
 
-from flagstaff._engine.usage_tables import usage_tables
+from flagstaff._engine.usage import usage_tables
 from flagstaff._tables.names import fill, sql
 from flagstaff._workers.sessions import Worker
 from flagstaff.exceptions import NoUsageError

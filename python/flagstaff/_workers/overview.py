@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff import _core
+from flagstaff._engine.usage import usage_tables
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._workers.ended import is_same
 from flagstaff._workers.sessions import Worker, list_workers
-from flagstaff._workers.unlisted import count_unlisted
+from flagstaff.exceptions import NoUsageError
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,24 @@ def _state(worker: Worker, times: _Times) -> WorkerState:
     behind_seconds = times.behind_seconds if is_known else None
     is_behind = behind_seconds is not None if is_known else None
     return WorkerState(worker, is_behind, behind_seconds, times.idle, times.connected_at)
+
+
+def count_unlisted(listed: Iterable[Worker]) -> int:
+    """Returns how many other workers have reported their counts lately, and no end.
+
+    A worker reports with USAGE_INTERVAL, from its first evaluations on. Makes two queries. Returns
+    0 if the counts are disabled or cannot be read.
+    """
+    try:
+        connection, names = usage_tables()
+        with connection.cursor() as cursor:
+            cursor.execute(fill(sql("reporting_workers_v1"), names))
+            reports: list[tuple[str, int]] = cursor.fetchall()
+    except (Error, NoUsageError):
+        return 0
+    for worker in listed:
+        # One report is that of one worker: containers can show the same process id and host.
+        found = next((one for one in reports if is_same(worker, *one)), None)
+        if found is not None:
+            reports.remove(found)
+    return len(reports)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
+from flagstaff._engine.usage import RecentEvaluations, recent_usage
 from flagstaff._words.lists import MAX_SHOWN, join_some
 from flagstaff._words.local_formats import local_days, local_number, local_time_text
 from flagstaff.history.describe import and_more

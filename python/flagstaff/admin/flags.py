@@ -36,12 +36,12 @@ from flagstaff.admin.flag_permissions import ToggleMixin
 from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.list_title import ListTitleMixin
+from flagstaff.admin.new_key import NewKeyMixin
 from flagstaff.admin.optional_parts import OptionalPartsMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.ownership import OWNERSHIP, OwnershipMixin
 from flagstaff.admin.rollout import RolloutInput
 from flagstaff.admin.saving import SavingMixin, set_widget
-from flagstaff.admin.unknown_keys.adding import NewKeyMixin
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history.user_names import may_see_users

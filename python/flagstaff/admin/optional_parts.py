@@ -1,4 +1,4 @@
-"""What optional apps show of flags: a panel on a page, notes in the list, and links above it."""
+"""What optional apps show of flags: a panel on a page, notes and links in the list."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff.admin.attempts import attempt
-from flagstaff.admin.core_links import core_links
 from flagstaff.admin.environment import extend_template
+from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page_row import PageRowMixin, request_of
+from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -147,3 +150,15 @@ def _apps_with(method: str) -> list[OptionalApp]:
     """Returns the apps that show something in this place. Each needs a savepoint."""
     base = getattr(OptionalApp, method)
     return [app for app in optional_apps() if getattr(type(app), method) is not base]
+
+
+_PAGES = (RecentChange, UnknownKey, ConnectedWorker)
+
+
+def core_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
+    """Returns the URL and the text of each page that the user may open. Does not query."""
+    return [
+        (page_url(site, model, "changelist"), str(capfirst(model._meta.verbose_name_plural)))
+        for model in _PAGES
+        if may_view(site, request, model)
+    ]

@@ -15,7 +15,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.group_lookup import missing_groups
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
@@ -23,15 +26,16 @@ from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.page_row import PageRowMixin, stored_row
-from flagstaff.admin.rule_editor.suggestions import known_attributes, segment_keys
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.history.describe import and_more, quoted
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
+
 
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000
@@ -167,3 +171,13 @@ def too_large_text(value: object, advice: str) -> str:
 
 def _as_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def known_attributes() -> list[str]:
+    """Returns the attributes that are known without a user. A function may return others."""
+    return [*dict.fromkeys((*conf.attributes.columns, *BUILT_IN, VISITOR))]
+
+
+def segment_keys() -> list[str]:
+    """Returns the keys of all segments, in order. Makes one query."""
+    return [*all_rows(segment_model()).order_by("key").values_list("key", flat=True)]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.contrib import messages
 from django.core.checks import CheckMessage, Error
-from django.db.models import CharField, Field, QuerySet
+from django.db.models import CharField, Field, Model, QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import case_variants, uncached
+from flagstaff._words.lists import join_some
 from flagstaff._words.message import localized
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
-from flagstaff.admin.case_variants import case_variants_text
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
@@ -27,7 +27,7 @@ from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.shown import SHOWN
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import and_more, describe_actor, describe_change, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -35,6 +35,7 @@ from flagstaff.history.versions import has_history
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
+
 
 _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
     Kind.FLAG: changes.create,
@@ -249,3 +250,13 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, ModelAdminMixin):
         """Saves the formsets only: `save_model` has written the allowed users."""
         for formset in formsets:
             self.save_formset(request, form, formset, change=change)
+
+
+def case_variants_text(model: type[Model], key: str) -> str:
+    """Returns the sentence; empty if there is no such key. Makes a query."""
+    similar = case_variants(model, key)
+    if not similar:
+        return ""
+    text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
+    keys = join_some((quoted(one) for one in similar), more=and_more)
+    return text % {"key": key, "keys": keys}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -11,16 +12,19 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
+from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.fieldsets import replaced_fields
@@ -28,14 +32,16 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.list_title import ListTitleMixin
+from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import request_of
 from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
 from flagstaff.admin.saving import SavingMixin
-from flagstaff.admin.segment_plan import hidden_text
-from flagstaff.admin.segment_saving import ConfirmedSegmentMixin
+from flagstaff.admin.segment_plan import hidden_text, segment_rows, why_not_release
 from flagstaff.admin.sentences import conditions_html
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -43,6 +49,61 @@ from flagstaff.history.describe import and_more, describe_value, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
+
+
+class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
+    """Put it before SavingMixin."""
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: Any,
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Writes the edited fields, unless they have to be confirmed first.
+
+        The right to change segments is not the right to release the flags that use them.
+        """
+        plan = self._segment_plan(obj, form, is_new=not change)
+        if plan is not None and (why := why_not_release(self.admin_site, request, plan)):
+            raise InvalidChangeError(why)
+        if plan is not None and plan.consequence >= Consequence.WIDENS:
+            page = partial(self._confirmation_page, request, obj, plan)
+            self.require_confirmation(request, plan.text_to_type, page)
+        super().save_model(request, obj, form, change)
+        self.set_users_text(request, "" if plan is None else plan.text)
+
+    def _segment_plan(self, segment: Any, form: MergingForm, *, is_new: bool) -> SegmentPlan | None:
+        """Returns what a save would do; None if it edits no conditions, or if nothing uses them."""
+        if not is_new and CONDITIONS not in form.changed_fields:
+            return None
+        # A rule may name a segment that SQL has deleted.
+        stored = None if is_new else all_rows(self.model).filter(pk=segment.pk).first()
+        before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
+        return plan_segments({segment.key: (before, after)})
+
+    def _confirmation_page(
+        self, request: HttpRequest, segment: Any, plan: SegmentPlan, problems: list[str] | None
+    ) -> TemplateResponse:
+        return self.confirmation(
+            request,
+            segment,
+            {
+                "title": _("Save a segment"),
+                "subtitle": None,
+                "flagstaff_parent": "admin/base_site.html",
+                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": segment.key},
+                "flagstaff_rows": segment_rows(self.admin_site, request, plan),
+                "flagstaff_notes": [plan.text],
+                "flagstaff_posted": posted_fields(request),
+                "flagstaff_may_edit": True,
+                "flagstaff_typed": plan.text_to_type,
+                "flagstaff_problems": problems,
+                "flagstaff_label": _("Save %(key)s") % {"key": segment.key},
+            },
+        )
+
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT

@@ -1,13 +1,30 @@
-"""Which flags are stale. Everything else in this folder reads, judges or shows it."""
+"""Which flags are stale: reads what is known about them, with few queries for all."""
 
 from __future__ import annotations
 
-from django.utils import timezone
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from django.db import connections
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from flagstaff._engine import forced_off
+from flagstaff._extensions import optional_apps
+from flagstaff._tables.catalog import why_unavailable
+from flagstaff._tables.flag_model import OptionalFields
+from flagstaff._tables.names import own_names
+from flagstaff._tables.rows import uncached
+from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, local_time
-from flagstaff.cleanup.facts import facts_of_flags
-from flagstaff.cleanup.flag_rows import ALL_FLAGS, Selection
-from flagstaff.cleanup.signals import Assessment, assess
+from flagstaff.cleanup import past
+from flagstaff.cleanup.constant import Constant, constant_since
+from flagstaff.cleanup.flag_rows import ALL_FLAGS, FlagRow, Selection, read_flags
+from flagstaff.cleanup.models import Snooze
+from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
+from flagstaff.cleanup.signals import Assessment, Facts, assess
+from flagstaff.cleanup.usage import evaluations_of
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
 
@@ -33,3 +50,157 @@ def assess_flags(days: int | None = None, selection: Selection = ALL_FLAGS) -> l
     today = local_time(now).date()
     found = facts_of_flags(now, days, selection)
     return [assess(facts, now=now, today=today, days=days) for facts in found]
+
+
+# Of most flags, the newest change began the period.
+_NEWEST = 1
+
+
+@dataclass(frozen=True)
+class Periods:
+    """What the history says about flags, by their primary keys."""
+
+    constant: Mapping[str, Constant] = field(default_factory=dict)
+    #: When flags were created or got their keys; only flags of which it was asked.
+    keys_since: Mapping[str, datetime] = field(default_factory=dict)
+
+
+def periods_of(
+    flags: Sequence[FlagRow],
+    unused: Collection[str],
+    since: datetime,
+    planned: Collection[str] | None = None,
+) -> Periods:
+    """Returns the periods of flags. Makes up to three queries, however long the history is.
+
+    `unused` are the primary keys of flags that were not evaluated since a time: a new key explains
+    that. `planned` are those of flags that an app is about to change, if they are known.
+    """
+    # Of most flags that were created since, the row itself says so.
+    wanted = [_wanted(flag, is_unused=flag.pk in unused) for flag in flags]
+    wanted = [one for one in wanted if one.is_constant or one.is_unused]
+    if not wanted:
+        return Periods()
+    past = read_past(wanted, since, newest=_NEWEST)
+    constant = [flag for flag in flags if flag.result is not None]
+    found, undecided = _periods([flag for flag in constant if flag.pk in past.changes], past)
+    undecided += [flag for flag in constant if flag.pk not in past.changes]
+    if undecided:
+        whole = read_past([_wanted(flag) for flag in undecided], since, newest=None)
+        found |= _periods(undecided, whole)[0]
+    return Periods(_without_plans(found, planned), past.keys_since)
+
+
+def _wanted(flag: FlagRow, *, is_unused: bool = False) -> WantedPast:
+    return WantedPast(flag.pk, flag.result is not None, flag.result is False, is_unused)
+
+
+def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant], list[FlagRow]]:
+    """Returns the periods, and the flags whose period may have begun in changes not yet read."""
+    # Looked up only if a flag has no entry.
+    has_bound = all(flag.pk in past.changes for flag in flags)
+    bound = None if has_bound else history_since()
+    found, undecided = {}, []
+    for flag in flags:
+        period = constant_since(
+            flag.configuration,
+            flag.allowed,
+            past.changes.get(flag.pk, ()),
+            unchanged_since=_unchanged_since(flag.fields, bound),
+        )
+        if period is not None:
+            found[flag.pk] = period
+            if not period.is_exact:
+                undecided.append(flag)
+    return found, undecided
+
+
+def _unchanged_since(fields: OptionalFields, history: datetime | None) -> datetime | None:
+    """Since when a flag without an entry has not changed: its changes would have left one."""
+    if history is None:
+        return None
+    times = (history, fields.created_at, fields.changed_at)
+    return max(one for one in times if one is not None)
+
+
+def _without_plans(
+    found: dict[str, Constant], planned: Collection[str] | None
+) -> dict[str, Constant]:
+    """Returns the periods of flags that no app is about to change."""
+    if planned is None:
+        planned = {pk for app in optional_apps() for pk in app.planned_flags()} if found else set()
+    return {pk: period for pk, period in found.items() if pk not in planned}
+
+
+_TABLES = ("change_table", "usage_table", "worker_table")
+
+
+def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:
+    """Yields what is known about the selected flags, by key."""
+    flags = read_flags(selection)
+    is_readable = selection.is_readable or _are_readable()
+    since = now - timedelta(days=days)
+    evaluations = evaluations_of(
+        [flag.key for flag in flags], since=since, now=now, is_readable=is_readable
+    )
+    last = evaluations.last
+    # If evaluations may be missing, it is not known which flags are unused.
+    counted = () if evaluations.problem else flags
+    unused = {flag.pk for flag in counted if flag.key not in last or last[flag.key] <= since}
+    problem = past.history_problem(is_readable=is_readable)
+    periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
+    snoozes = _snoozes(flags)
+    for flag in flags:
+        fields, snooze = flag.fields, snoozes.get(flag.pk)
+        begin = [periods.keys_since.get(flag.pk), fields.created_at]
+        is_counted = not fields.client_side
+        yield Facts(
+            pk=flag.pk,
+            key=flag.key,
+            kind=fields.kind,
+            owner=fields.owner,
+            tags=tuple(usable_tags(fields.tags)),
+            review_on=fields.review_on,
+            constant=None if flag.is_forced_off else periods.constant.get(flag.pk),
+            constant_problem=_constant_problem(flag, problem),
+            last_evaluated_at=last.get(flag.key),
+            counted_since=evaluations.counted_since if is_counted else None,
+            usage_problem=evaluations.problem if is_counted else _browsers_problem(),
+            key_since=max((one for one in begin if one), default=None),
+            snoozed_until=snooze.until if snooze else None,
+            snooze_reason=snooze.reason if snooze else "",
+            snooze_actor=snooze.actor if snooze else "",
+        )
+
+
+def _are_readable() -> bool:
+    """Whether all tables of the evidence can be read. Otherwise, each part says what is wrong."""
+    connection = connections[conf.database]
+    names = own_names(connection)
+    return why_unavailable(connection, *(names[table] for table in _TABLES)) is None
+
+
+def _constant_problem(flag: FlagRow, history_problem: str) -> str:
+    if flag.result is None:
+        return ""
+    if flag.is_forced_off:
+        text = _("the flag is forced off in this process by %(variable)s")
+        return text % {"variable": forced_off.VARIABLE}
+    return history_problem
+
+
+def _browsers_problem() -> str:
+    # The view for browsers evaluates all flags at once, which is not counted.
+    return _("evaluations for browsers are not counted")
+
+
+def _snoozes(flags: Sequence[FlagRow]) -> dict[str, Snooze]:
+    rows = uncached(Snooze.objects.using(conf.database))
+    created = {flag.pk: flag.fields.created_at for flag in flags}
+    found = rows.filter(flag_pk__in=list(created))
+    return {row.flag_pk: row for row in found if not _is_older(row, created[row.flag_pk])}
+
+
+def _is_older(snooze: Snooze, created_at: datetime | None) -> bool:
+    """Whether the snooze is that of a deleted flag, whose primary key this flag has got again."""
+    return created_at is not None and aware(snooze.at) < created_at

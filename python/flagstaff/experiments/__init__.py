@@ -11,13 +11,12 @@ from flagstaff import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff._core import get_variant, peek_variant
-    from flagstaff.experiments.analysis import set_metrics
     from flagstaff.experiments.assigning import force, set_weights, shuffle
     from flagstaff.experiments.explain import explain_variant
-    from flagstaff.experiments.lifecycle import create, delete, start, stop
+    from flagstaff.experiments.lifecycle import create, delete, ship, start, stop
+    from flagstaff.experiments.metric_settings import set_metrics
     from flagstaff.experiments.report_json import report
     from flagstaff.experiments.retention import prune
-    from flagstaff.experiments.shipping import ship
 
 __all__ = [
     "create",
@@ -45,9 +44,9 @@ _MODULES = {
     "peek_variant": "flagstaff._core",
     "prune": "flagstaff.experiments.retention",
     "report": "flagstaff.experiments.report_json",
-    "set_metrics": "flagstaff.experiments.analysis",
+    "set_metrics": "flagstaff.experiments.metric_settings",
     "set_weights": "flagstaff.experiments.assigning",
-    "ship": "flagstaff.experiments.shipping",
+    "ship": "flagstaff.experiments.lifecycle",
     "shuffle": "flagstaff.experiments.assigning",
     "start": "flagstaff.experiments.lifecycle",
     "stop": "flagstaff.experiments.lifecycle",

@@ -1,4 +1,4 @@
-"""What a person does with an experiment: create, start, stop, delete. `shipping` ends it.
+"""What a person does with an experiment: create, start, stop, ship, delete.
 
 Each function locks the experiment, and is one transaction or part of the surrounding one.
 `acting_as` and the middleware set the actor and the reason.
@@ -9,24 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
+from django.utils import timezone
 
+from flagstaff._tables.sqlstate import error_text
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
-from flagstaff.exceptions import ExperimentError, InvalidExperimentError
+from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
 from flagstaff.experiments import messages
-from flagstaff.experiments.conditions import require_free, require_state, require_valid
+from flagstaff.experiments.conditions import (
+    require_free,
+    require_state,
+    require_valid,
+    unknown_variant,
+)
 from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.report_json import metric_error, report_of
 from flagstaff.experiments.rows import (
     Kind,
     begin_phase,
     end,
+    find,
     locked,
     record,
     stored_allocation,
     weights_message,
 )
-from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json
+from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 from flagstaff.validators import MAX_PERCENT
 
 
@@ -108,3 +117,53 @@ def delete(key: str) -> None:
     with locked(key) as experiment:
         require_state(experiment, messages.CANNOT_DELETE, State.DRAFT, State.STOPPED, State.SHIPPED)
         experiment.delete(using=conf.database)
+
+
+def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
+    """Gives all units this variant from now on, and freezes the report. No unit is recorded.
+
+    Makes the queries of a report first, unless `with_report` is False. Raises
+    UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
+    experiment has not started, was shipped, or has no report because the primary metric or a
+    guardrail fails.
+    """
+    found = find(key)
+    _require_winner(found, winner)
+    frozen = frozen_report(found) if with_report else None
+    with locked(key) as experiment:
+        _require_winner(experiment, winner)
+        experiment.winner = winner
+        if frozen is not None:
+            # Else one that was stored before its exposures were deleted stays.
+            experiment.frozen_report = frozen
+        end(experiment, State.SHIPPED)
+        record(experiment, Kind.SHIPPED, messages.SHIPPED(variant=winner))
+        return experiment
+
+
+def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict[str, Any]:
+    """Returns the report with the time at which it was frozen.
+
+    Raises ExperimentError if the primary metric or a guardrail, or with `every_metric` any metric,
+    cannot be measured.
+    """
+    try:
+        with transaction.atomic(using=conf.database):
+            report = report_of(experiment)
+    except ConfigurationError as error:
+        raise _not_stored(experiment, error.message) from error
+    except DatabaseError as error:
+        raise _not_stored(experiment, error_text(error)) from error
+    if why := metric_error(report, every_metric=every_metric):
+        raise _not_stored(experiment, why)
+    return {**report, "frozen_at": timezone.now().isoformat()}
+
+
+def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
+    return ExperimentError(messages.REPORT_NOT_STORED(key=experiment.key, why=why))
+
+
+def _require_winner(experiment: Experiment, winner: str) -> None:
+    require_state(experiment, messages.CANNOT_SHIP, State.RUNNING, State.STOPPED)
+    if winner not in [one.key for one in variants_of(experiment.variants)]:
+        raise unknown_variant(experiment, winner)

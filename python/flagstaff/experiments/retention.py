@@ -14,9 +14,9 @@ from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
 from flagstaff.experiments import messages
+from flagstaff.experiments.lifecycle import frozen_report
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.rows import locked
-from flagstaff.experiments.shipping import frozen_report
 
 _ENDED = (State.STOPPED, State.SHIPPED)
 # For one query of a metric. Rollout plans are not driven meanwhile.

@@ -69,7 +69,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
 
     def retentions(self) -> Sequence[Retention]:
         """Returns the networks of ended runs."""
-        from flagstaff.rollouts.retention import (  # noqa: PLC0415 (only commands need it)
+        from flagstaff.rollouts.jobs import (  # noqa: PLC0415 (only commands need it)
             NETWORK_DAYS,
             prune_networks_in_batches,
         )
@@ -96,7 +96,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
         self, site: AdminSite, request: HttpRequest, wanted: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of plans. Makes one query."""
-        from flagstaff.rollouts.admin.recent_events import (  # noqa: PLC0415 (models first)
+        from flagstaff.rollouts.admin.flag_parts import (  # noqa: PLC0415 (models first)
             recent_events,
         )
 

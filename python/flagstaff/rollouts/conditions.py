@@ -1,8 +1,11 @@
-"""When a plan may start: the database, the driver, and the state of the flag."""
+"""When a plan may start, and whether run-jobs watches it: database, driver and flag."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import connections
+from django.db.models import Q
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_model import optional_fields
@@ -15,7 +18,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, require_triggers
 from flagstaff.rollouts import refusal_messages
 from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp
-from flagstaff.rollouts.models import DriverRun, SignalCount
+from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, SignalCount
 from flagstaff.rollouts.steps import Step
 
 # A standby and a role that is read-only by default start read-only transactions.
@@ -103,3 +106,21 @@ def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
 def rules_can_grant(flag: FlagRow) -> bool:
     """Whether a rule can give the flag to a user. True if the rules cannot be read."""
     return can_grant(optional_fields(flag).rules)
+
+
+def is_unguarded(plan: Plan, now: datetime) -> bool:
+    """Whether no driver has watched a running or holding plan for five minutes. Makes no query."""
+    until = plan.guarded_until
+    return plan.state in WATCHED_STATES and (until is None or until < now)
+
+
+def unguarded_plans() -> list[Plan]:
+    """Returns the plans that `is_unguarded` is true for. Makes a query.
+
+    Returns none on SQLite, where no plan starts.
+    """
+    if not is_postgresql(connections[conf.database]):
+        return []
+    watched = Q(state__in=WATCHED_STATES)
+    is_over = Q(guarded_until=None) | Q(guarded_until__lt=ClockTimestamp())
+    return list(Plan.objects.using(conf.database).filter(watched & is_over).order_by("key"))

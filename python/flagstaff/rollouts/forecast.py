@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from flagstaff._words.duration import duration
 from flagstaff.rollouts import statistics
-from flagstaff.rollouts.alpha import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import Evidence
 from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.verdict import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.verdict_text import times
 
 _MINUTE = 60

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+from base64 import b64encode
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
@@ -17,7 +20,6 @@ from flagstaff.webhooks.impact import ImpactCounter, ImpactCounts
 from flagstaff.webhooks.message import Message, create_message, load_event
 from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
 from flagstaff.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
-from flagstaff.webhooks.sign import signature_headers
 from flagstaff.webhooks.slack import as_slack
 
 Outcome = Literal["delivered", "failed_attempt", "expired"]
@@ -120,3 +122,20 @@ def _unreachable(
 def _now() -> datetime:
     """Returns the time with its zone, even if USE_TZ is False."""
     return datetime.now(timezone.utc)
+
+
+def signature_headers(
+    message_id: str, timestamp: int, body: bytes, keys: Iterable[bytes]
+) -> dict[str, str]:
+    """Returns the headers of a message, with one signature per key.
+
+    During a key rotation the receiver knows one of two keys. Without a key there is no signature.
+    """
+    headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
+    content = f"{message_id}.{timestamp}.".encode() + body
+    signatures = [f"v1,{_signature(content, key)}" for key in keys]
+    return {**headers, "webhook-signature": " ".join(signatures)} if signatures else headers
+
+
+def _signature(content: bytes, key: bytes) -> str:
+    return b64encode(hmac.digest(key, content, "sha256")).decode()

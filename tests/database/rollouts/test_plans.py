@@ -25,7 +25,7 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history import flag_history, forget_user
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import retention
+from flagstaff.rollouts import jobs
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
 from tests.support.rollouts import (
@@ -425,7 +425,7 @@ def test_engine_knows_the_tables() -> None:
 def test_networks_are_deleted_a_day_after_the_end_of_their_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retention, "_BATCH", 2)
+    monkeypatch.setattr(jobs, "_BATCH", 2)
     assert RetentionJob().run(Event()) == []
     plan, now = make_plan(), datetime.now(timezone.utc)
     measuring, ended, old = (

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from flagstaff import all_flags, explain, flag_enabled
 from flagstaff._engine import log_once
-from flagstaff._engine.visitors import read, sign
+from flagstaff._engine.request_visitor import read_id, sign_id
 from flagstaff.decorators import flag_required
 from flagstaff.drf import HasFlag
 from flagstaff.models import FeatureFlag
@@ -135,7 +135,7 @@ def get(url: str, client: Client | None = None) -> Any:
 def browser_of(visitor: str) -> Client:
     """A browser with the cookie of a visitor."""
     client = Client()
-    client.cookies[NAME] = sign(visitor)
+    client.cookies[NAME] = sign_id(visitor)
     return client
 
 
@@ -146,7 +146,7 @@ def result_of(visitor: str, percent: int = 50) -> str:
 
 
 def visitor_in(response: Any) -> str:
-    found = read(response.cookies[NAME].value, 60)
+    found = read_id(response.cookies[NAME].value, 60)
     assert found
     return found.id
 

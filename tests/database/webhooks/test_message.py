@@ -31,7 +31,7 @@ from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.webhooks import deliver
 from flagstaff.webhooks.message import create_message
-from flagstaff.webhooks.sign import signature_headers
+from flagstaff.webhooks.send import signature_headers
 from tests.support.fake_workers import FakeWorker
 from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents

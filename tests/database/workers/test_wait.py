@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from flagstaff import wait_for_workers
-from flagstaff._engine import direct, usage_tables
+from flagstaff._engine import direct, usage
 from flagstaff._tables.names import fill, sql
 from flagstaff._workers import tracker, wait
 from flagstaff.exceptions import PropagationError
@@ -335,7 +335,7 @@ def test_ended_worker_is_missing_if_its_number_is_expected(join: Join, set_steps
 def test_ended_worker_is_listed_if_the_counts_cannot_be_read(
     join: Join, set_steps: SetSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_tables, "why_unavailable", lambda *_: "row level security")
+    monkeypatch.setattr(usage, "why_unavailable", lambda *_: "row level security")
     one, other = join("web-1"), join("web-2")
     set_steps(one.load, lambda: end(other))
     assert counts(wait_for_workers()) == (1, 0, 1, 0)

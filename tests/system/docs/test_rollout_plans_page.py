@@ -13,13 +13,12 @@ from django.contrib.auth.models import User
 
 from flagstaff import rollouts
 from flagstaff._core import REGISTERS
-from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
-from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
+from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, guard_alpha, judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
 from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout

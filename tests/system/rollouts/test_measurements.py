@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._engine.visitors import sign
+from flagstaff._engine.request_visitor import sign_id
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
 from tests.support.measured_plans import (
@@ -324,8 +324,8 @@ def test_failing_visitor_is_new_if_the_cookie_is_younger_than_the_run(
         "UPDATE flagstaff_rollouts_steprun SET started_at = date_trunc('second', started_at) "
         "+ interval '0.9 s' RETURNING floor(extract(epoch FROM started_at))::int"
     )
-    old = [sign(f"visitor-{number}", second - 1) for number in range(5)]
-    new = [sign("another", second), *[None] * 6]
+    old = [sign_id(f"visitor-{number}", second - 1) for number in range(5)]
+    new = [sign_id("another", second), *[None] * 6]
     with ready_worker(database) as worker:
         worker.ask("call", "tests.support.plan_requests.visitors", KEY, [*old, *new], 500)
         assert worker.end() == (0, "")

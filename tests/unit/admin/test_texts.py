@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flagstaff.admin.addresses import with_links
 from flagstaff.admin.allowed_users.adding import Added, parse_names
-from flagstaff.admin.unknown_keys.similar import similar_keys
+from flagstaff.admin.unknown_keys import similar_keys
 
 
 def link(address: str) -> str:

@@ -24,7 +24,7 @@ from flagstaff._core import Observation, observed_request
 from flagstaff._engine import log_once
 from flagstaff._engine.attributes import visitor_of
 from flagstaff._engine.request_flags import flags_of
-from flagstaff._engine.visitors import read, sign
+from flagstaff._engine.request_visitor import read_id, sign_id
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 
@@ -133,7 +133,7 @@ def served(view: Callable[[Any], HttpResponse]) -> Any:
 
 def id_in(response: Any) -> str:
     """The id in the cookie that a response sets."""
-    found = read(response.cookies[NAME].value, YEAR)
+    found = read_id(response.cookies[NAME].value, YEAR)
     assert found
     return found.id
 
@@ -174,7 +174,7 @@ def test_cookie_has_name_age_and_domain_of_valid_settings(
 
 
 def test_page_without_visitor_is_as_without_middleware(get: Get) -> None:
-    for cookie in (None, sign("visitor")):
+    for cookie in (None, sign_id("visitor")):
         response = get("/plain/", cookie)
         assert not response.cookies
         assert not response.headers.keys() & {"Vary", "Cache-Control"}
@@ -185,12 +185,12 @@ def test_reading_without_drawing_sets_no_cookie(get: Get) -> None:
     assert response.content == b"None"
     assert not response.cookies
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
-    assert get("/explained/", sign("visitor")).content == b"visitor"
+    assert get("/explained/", sign_id("visitor")).content == b"visitor"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "forged", "visitor:1:2", "é", "a" * 5000, sign("visitor", time.time() - YEAR - 10)],
+    ["", "forged", "visitor:1:2", "é", "a" * 5000, sign_id("visitor", time.time() - YEAR - 10)],
     ids=["empty", "forged", "signed", "no ASCII", "long", "expired"],
 )
 def test_cookie_that_is_not_valid_is_replaced(get: Get, page: str, text: str) -> None:
@@ -202,14 +202,14 @@ def test_cookie_signed_with_a_fallback_key_is_signed_again_for_the_rest_of_its_a
     get: Get, page: str, settings: Any
 ) -> None:
     drawn_at = int(time.time()) - 86_400
-    text = sign("visitor", drawn_at)
+    text = sign_id("visitor", drawn_at)
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new secret"
     response = get(page, text)
     settings.SECRET_KEY_FALLBACKS = []
     assert response.content.decode() == id_in(response) == "visitor"
     assert response["Cache-Control"] == "private"
     cookie = response.cookies[NAME]
-    found = read(cookie.value, YEAR)
+    found = read_id(cookie.value, YEAR)
     assert found
     assert found.drawn_at == drawn_at
     assert abs(cookie["max-age"] - (YEAR - 86_400)) < 60
@@ -242,7 +242,7 @@ def test_request_inside_another_site_draws_no_visitor(get: Get, destination: str
     response = get("/visitor/", **from_another_site(destination))
     assert (response.content, len(response.cookies)) == (b"None", 0)
     # A cookie that the other site may send is used.
-    response = get("/visitor/", sign("visitor"), **from_another_site(destination))
+    response = get("/visitor/", sign_id("visitor"), **from_another_site(destination))
     assert response.content == b"visitor"
 
 
@@ -278,7 +278,7 @@ def test_threads_of_one_request_draw_one_id() -> None:
 # What it says to caches.
 
 
-@pytest.mark.parametrize("cookie", [None, sign("visitor")], ids=["no cookie", "a cookie"])
+@pytest.mark.parametrize("cookie", [None, sign_id("visitor")], ids=["no cookie", "a cookie"])
 def test_response_is_private_and_varies_on_cookie(get: Get, page: str, cookie: str | None) -> None:
     response = get(page, cookie)
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
@@ -307,7 +307,7 @@ def test_refused_consent_is_no_visitor_and_deletes_cookie(get: Get, page: str, a
     asks(lambda _request: False)
     first = get(page)
     assert not first.cookies
-    second = get(page, sign("visitor"))
+    second = get(page, sign_id("visitor"))
     for response in (first, second):
         assert response.content == b"None"
         assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
@@ -322,7 +322,7 @@ def test_setting_false_is_no_visitor_and_deletes_cookie(get: Get, page: str, set
     assert response.content == b"None"
     assert not response.cookies
     assert not response.headers.keys() & {"Vary", "Cache-Control"}
-    response = get(page, sign("visitor"))
+    response = get(page, sign_id("visitor"))
     assert response.content == b"None"
     assert response.cookies[NAME]["max-age"] == 0
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
@@ -351,7 +351,7 @@ def test_consent_that_raises_or_is_no_bool_is_no_consent_and_logged_once(
 ) -> None:
     asks(given)
     for _ in range(2):
-        response = get("/visitor/", sign("visitor"))
+        response = get("/visitor/", sign_id("visitor"))
         assert response.content == b"None"
         assert response["Cache-Control"] == "private"
         # The cookie is not deleted.
@@ -415,7 +415,7 @@ def test_streaming_body_draws_no_id_and_logs_once(
         assert not response.cookies
     [record] = [record for record in caplog.records if record.name == "flagstaff"]
     assert "evaluated too late to set a cookie" in record.message
-    assert body_of(get(url, sign("visitor"))) == b"visitor"
+    assert body_of(get(url, sign_id("visitor"))) == b"visitor"
 
 
 def body_of(response: Any) -> bytes:
@@ -444,7 +444,7 @@ def test_flags_before_the_middleware_are_of_the_same_visitor() -> None:
     response: Any = FlagstaffMiddleware(text_of)(request)
     assert early.visitor == response.content.decode() == id_in(response)
     request = RequestFactory().get("/")
-    request.COOKIES[NAME] = sign("visitor")
+    request.COOKIES[NAME] = sign_id("visitor")
     assert flags_of(request).visitor == "visitor"
     response = FlagstaffMiddleware(plain)(request)
     assert response["Vary"] == "Cookie"

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from django.utils.translation import override
 
-from flagstaff.experiments.admin.days_svg import days_chart
+from flagstaff.experiments.admin.charts import days_chart, looks_chart
 from flagstaff.experiments.admin.figures import Row, intervals_chart
-from flagstaff.experiments.admin.looks_svg import looks_chart
 from flagstaff.experiments.admin.texts import (
     interval_text,
     level_text,

@@ -11,13 +11,19 @@ from types import ModuleType
 
 import pytest
 
-from flagstaff.rollouts import alpha, guards, hyperloglog, statistics, verdict, verdict_text
 from flagstaff.rollouts import forecast as forecasts
-from flagstaff.rollouts.alpha import brake_alpha, guard_alpha
+from flagstaff.rollouts import guards, hyperloglog, statistics, verdict, verdict_text
 from flagstaff.rollouts.forecast import Traffic, forecast, seconds_to_trip, traffic_of
 from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
+from flagstaff.rollouts.verdict import (
+    Evidence,
+    GuardCounts,
+    Verdict,
+    brake_alpha,
+    guard_alpha,
+    judge,
+)
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
 ERRORS = Guard("errors")
@@ -50,7 +56,7 @@ def judged(
 
 
 @pytest.mark.parametrize(
-    "module", [alpha, forecasts, guards, hyperloglog, statistics, verdict, verdict_text]
+    "module", [forecasts, guards, hyperloglog, statistics, verdict, verdict_text]
 )
 def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0

@@ -13,7 +13,7 @@ from flagstaff.history import Difference, Event, Users
 from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.message import Message
 from flagstaff.webhooks.retry import retry_after_seconds, retry_delay
-from flagstaff.webhooks.sign import signature_headers
+from flagstaff.webhooks.send import signature_headers
 from flagstaff.webhooks.slack import as_slack
 
 NOW = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)

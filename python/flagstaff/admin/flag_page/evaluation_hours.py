@@ -10,7 +10,7 @@ from datetime import timezone as zones
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff._engine.flag_usage import UsageHour, flag_usage
+from flagstaff._engine.usage import UsageHour, flag_usage
 from flagstaff._words.times import aware
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.rule_editor.edits import is_full
-from flagstaff.admin.rule_editor.labels import Label, condition_labels, rule_labels
-from flagstaff.admin.rule_editor.operators import OPERATORS
 from flagstaff.admin.rule_editor.posted import EDIT, Place, PostedRows, marker_of
 from flagstaff.admin.rule_editor.problems import PARTS, problems_of
-from flagstaff.admin.rule_editor.rows import MAX_ROWS, ConditionRow, RuleRow
+from flagstaff.admin.rule_editor.rows import IS_MISSING, IS_PRESENT, MAX_ROWS, ConditionRow, RuleRow
 
 # The tokens of a new row, which a script replaces.
 _NEW_RULE = "__rule__"
@@ -143,3 +143,79 @@ def _segments(editor: Editor, chosen: str) -> list[tuple[str, str, bool]]:
     if chosen not in segments:
         segments[chosen] = _("%(segment)s (does not exist)") % {"segment": chosen}
     return [(key, text, key == chosen) for key, text in segments.items()]
+
+
+#: In the order of the menu. A condition is true if one of its values matches.
+OPERATORS = {
+    "in": gettext_lazy("is one of"),
+    "contains": gettext_lazy("contains"),
+    "startswith": gettext_lazy("starts with"),
+    "endswith": gettext_lazy("ends with"),
+    "regex": gettext_lazy("matches the pattern"),
+    "lt": gettext_lazy("is less than"),
+    "lte": gettext_lazy("is at most"),
+    "gt": gettext_lazy("is more than"),
+    "gte": gettext_lazy("is at least"),
+    "version_lt": gettext_lazy("is a version before"),
+    "version_gte": gettext_lazy("is this version or later"),
+    IS_MISSING: gettext_lazy("is missing"),
+    IS_PRESENT: gettext_lazy("is present"),
+}
+
+
+class Label(NamedTuple):
+    """A label, and its pattern with "{rule}" and "{condition}"."""
+
+    text: str
+    pattern: str
+
+
+_RULE: Mapping[str, str | Promise] = {
+    "row": gettext_lazy("Rule {rule}"),
+    "name": gettext_lazy("Rule {rule}: name"),
+    "percent": gettext_lazy("Rule {rule}: rollout in percent"),
+    "up": gettext_lazy("Move rule {rule} up"),
+    "down": gettext_lazy("Move rule {rule} down"),
+    "remove": gettext_lazy("Remove rule {rule}"),
+    "add_condition": gettext_lazy("Add condition to rule {rule}"),
+    "add_segment": gettext_lazy("Add segment to rule {rule}"),
+}
+_CONDITION: Mapping[str, str | Promise] = {
+    "row": gettext_lazy("Rule {rule}, condition {condition}"),
+    "negate": gettext_lazy("Rule {rule}, condition {condition}: not"),
+    "attribute": gettext_lazy("Rule {rule}, condition {condition}: attribute"),
+    "operator": gettext_lazy("Rule {rule}, condition {condition}: operator"),
+    "values": gettext_lazy("Rule {rule}, condition {condition}: values"),
+    "segment": gettext_lazy("Rule {rule}, condition {condition}: segment"),
+    "up": gettext_lazy("Move condition {condition} of rule {rule} up"),
+    "down": gettext_lazy("Move condition {condition} of rule {rule} down"),
+    "remove": gettext_lazy("Remove condition {condition} of rule {rule}"),
+}
+_OF_SEGMENT: Mapping[str, str | Promise] = {
+    "row": gettext_lazy("Condition {condition}"),
+    "negate": gettext_lazy("Condition {condition}: not"),
+    "attribute": gettext_lazy("Condition {condition}: attribute"),
+    "operator": gettext_lazy("Condition {condition}: operator"),
+    "values": gettext_lazy("Condition {condition}: values"),
+    "up": gettext_lazy("Move condition {condition} up"),
+    "down": gettext_lazy("Move condition {condition} down"),
+    "remove": gettext_lazy("Remove condition {condition}"),
+}
+
+
+def rule_labels(number: int) -> dict[str, Label]:
+    """Returns the labels of a rule."""
+    return _labels(_RULE, number, 0)
+
+
+def condition_labels(rule: int, number: int, *, of_segment: bool) -> dict[str, Label]:
+    """Returns the labels of a condition, of a rule or of a segment."""
+    return _labels(_OF_SEGMENT if of_segment else _CONDITION, rule, number)
+
+
+def _labels(patterns: Mapping[str, str | Promise], rule: int, condition: int) -> dict[str, Label]:
+    texts = {name: str(pattern) for name, pattern in patterns.items()}
+    return {
+        name: Label(text.format(rule=rule, condition=condition), text)
+        for name, text in texts.items()
+    }

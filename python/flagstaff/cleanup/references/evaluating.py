@@ -7,14 +7,11 @@ from functools import cached_property
 
 import libcst as cst
 
-from flagstaff.cleanup.references.accessing import attribute, subscript
-from flagstaff.cleanup.references.combining import at, elements, union
 from flagstaff.cleanup.references.constancy import Constancy, is_enumeration
+from flagstaff.cleanup.references.expressions import attribute, items, returned, subscript, text
 from flagstaff.cleanup.references.functions import is_public
-from flagstaff.cleanup.references.literals import items, text
 from flagstaff.cleanup.references.naming import is_request_name, is_test, last_name, public_name
 from flagstaff.cleanup.references.project import Project
-from flagstaff.cleanup.references.returning import returned
 from flagstaff.cleanup.references.scopes import (
     Assigned,
     Binding,
@@ -35,7 +32,10 @@ from flagstaff.cleanup.references.values import (
     Parameter,
     Value,
     Values,
+    at,
     class_of,
+    elements,
+    union,
 )
 
 _MAX_DEPTH = 40

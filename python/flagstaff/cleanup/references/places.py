@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from flagstaff.cleanup.references.accessing import subscript_index
 from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.expressions import subscript_index
 from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
 from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import last_name, model_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import libcst as cst
 
-from flagstaff.cleanup.references.combining import at, elements
 from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.files import Export, may_have_keys, template_may_have_keys
 from flagstaff.cleanup.references.functions import BY_NAME, Function
 from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.naming import key_of, last_name
@@ -20,7 +20,6 @@ from flagstaff.cleanup.references.places import (
     places_of,
     wrapper_id,
 )
-from flagstaff.cleanup.references.prefilter import Export, may_have_keys, template_may_have_keys
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.templates import Setup, in_template
 from flagstaff.cleanup.references.values import (
@@ -32,6 +31,8 @@ from flagstaff.cleanup.references.values import (
     Text,
     Value,
     Values,
+    at,
+    elements,
 )
 
 

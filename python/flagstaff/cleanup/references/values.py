@@ -1,7 +1,8 @@
-"""What the search knows about an expression."""
+"""The values that an expression may have, and how they are combined."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -95,3 +96,45 @@ def _as_pattern(value: Value) -> str:
     if isinstance(value, Text):
         return value.text
     return value.pattern if isinstance(value, Pattern) else "*"
+
+
+_PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*\d*(?:\.\d+)?[sdr]|\{[^{}]*\}")
+
+
+def union(*parts: Values) -> Values:
+    """Returns the values of all parts, each once."""
+    return tuple(dict.fromkeys(value for part in parts for value in part))
+
+
+def elements(values: Values) -> list[Values]:
+    """Returns the values of each element of a collection."""
+    found: list[Values] = []
+    for value in values:
+        if isinstance(value, Items):
+            found += value.values if value.keys is None else value.keys
+        else:
+            found.append(ANY)
+    return found
+
+
+def at(values: Values, index: int) -> Values:
+    """Returns the values at a place of the collections."""
+    found: Values = ()
+    for value in values:
+        if isinstance(value, Items) and value.keys is None and index < len(value.values):
+            found += value.values[index]
+        else:
+            found += ANY
+    return tuple(dict.fromkeys(found))
+
+
+def holed(values: Values) -> Values:
+    """Returns templates of `%` or `format` as patterns."""
+    found: list[Value] = []
+    for value in values:
+        if isinstance(value, Text | Pattern):
+            text = value.text if isinstance(value, Text) else value.pattern
+            found.append(Pattern(_PLACEHOLDER.sub("*", text)))
+        else:
+            found.append(Pattern("*"))
+    return tuple(dict.fromkeys(found))

@@ -8,23 +8,21 @@ from dataclasses import dataclass, field
 
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.files import (
+    KEY_WORDS,
+    Export,
     LimitError,
     has_bytes,
     is_configuration,
     is_python,
+    may_have_keys,
+    may_use,
     read,
+    template_may_have_keys,
 )
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.parsing import Module, problem_of
 from flagstaff.cleanup.references.places import Place, WrapperId, Wrappers
-from flagstaff.cleanup.references.prefilter import (
-    KEY_WORDS,
-    Export,
-    may_have_keys,
-    may_use,
-    template_may_have_keys,
-)
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.python_file import InModule, exports_of, in_module
 from flagstaff.cleanup.references.templates import Setup, in_template, setup_in

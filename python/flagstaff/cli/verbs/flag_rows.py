@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._engine.recent_usage import RecentUsage, recent_usage
+from flagstaff._engine.usage import RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.rows import find_row

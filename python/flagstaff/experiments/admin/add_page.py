@@ -20,7 +20,7 @@ from flagstaff.admin.json_fields import RulesField, as_json_area
 from flagstaff.admin.links import page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
-from flagstaff.experiments import analysis, lifecycle
+from flagstaff.experiments import lifecycle, metric_settings
 from flagstaff.experiments.admin.metrics_form import AREA, MetricsForm, lines_of
 from flagstaff.experiments.conditions import require_valid
 from flagstaff.experiments.models import Experiment
@@ -99,7 +99,7 @@ def _create(form: _ExperimentForm) -> Experiment | None:
                 description=given["description"],
                 owner=given["owner"],
             )
-            return analysis.set_metrics(experiment.key, **form.metrics())
+            return metric_settings.set_metrics(experiment.key, **form.metrics())
     except ExperimentError as error:
         form.add_error(None, _form_error(error))
     return None

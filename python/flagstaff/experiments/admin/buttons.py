@@ -15,7 +15,7 @@ from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.changes.changed import quoted_command
-from flagstaff.experiments import analysis, assigning, lifecycle, shipping
+from flagstaff.experiments import assigning, lifecycle, metric_settings
 from flagstaff.experiments.admin.headline import outcome_text
 from flagstaff.experiments.admin.metrics_form import MetricsForm
 from flagstaff.experiments.admin.reading import read_report
@@ -139,7 +139,7 @@ def _ask_force(experiment: Experiment, data: Any) -> Asked:
 def _ship(key: str, form: _ShipForm) -> Experiment:
     given: Mapping[str, Any] = form.cleaned_data
     with_report = not given.get("without_report", False)
-    return shipping.ship(key, given["winner"], with_report=with_report)
+    return lifecycle.ship(key, given["winner"], with_report=with_report)
 
 
 def _set_weights(key: str, form: _WeightsForm) -> Experiment:
@@ -148,7 +148,7 @@ def _set_weights(key: str, form: _WeightsForm) -> Experiment:
 
 
 def _set_metrics(key: str, form: MetricsForm) -> Experiment:
-    return analysis.set_metrics(key, **form.metrics())
+    return metric_settings.set_metrics(key, **form.metrics())
 
 
 def _force(key: str, form: _ForceForm) -> Experiment:

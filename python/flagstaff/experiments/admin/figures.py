@@ -14,12 +14,14 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._words.message import from_json, localized
 from flagstaff.admin.svg import chart, circle, line, text
-from flagstaff.experiments.admin.looks_svg import looks_chart
-from flagstaff.experiments.admin.metric_words import Effect, facts, interval_sentence, verdict
+from flagstaff.experiments.admin.charts import looks_chart
 from flagstaff.experiments.admin.texts import (
     NONE,
+    Effect,
     count_text,
+    facts,
     hour_text,
+    interval_sentence,
     interval_text,
     level_text,
     number_text,
@@ -27,6 +29,7 @@ from flagstaff.experiments.admin.texts import (
     percent_text,
     points_text,
     signed,
+    verdict,
 )
 from flagstaff.experiments.look_columns import shown_looks
 from flagstaff.experiments.reporting import Role

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from flagstaff._words.message import localized, to_json
 from flagstaff.admin.sentences import rules_html
 from flagstaff.experiments.admin.buttons import buttons_of
-from flagstaff.experiments.admin.days_svg import MAX_DAYS, days_chart
+from flagstaff.experiments.admin.charts import MAX_DAYS, days_chart
 from flagstaff.experiments.admin.figures import metric_figures, primary_sentences
 from flagstaff.experiments.admin.headline import (
     headlines,

@@ -12,7 +12,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_days, local_number, local_time_text
 from flagstaff._words.message import localized
 from flagstaff.conf import conf
-from flagstaff.experiments.admin.days_svg import COLOURS, MAX_DAYS
+from flagstaff.experiments.admin.charts import COLOURS, MAX_DAYS
 from flagstaff.experiments.admin.texts import (
     count_text,
     number_text,

@@ -9,14 +9,14 @@ from flagstaff.cli.support.json_argument import read_json_file
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
-from flagstaff.experiments import analysis, assigning, lifecycle
+from flagstaff.experiments import assigning, lifecycle, metric_settings
 from flagstaff.experiments.allocation import moved_share
+from flagstaff.experiments.lifecycle import ship
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import EVENT_COLUMNS, EXPERIMENT_COLUMNS, experiment_record
 from flagstaff.experiments.report_json import report
 from flagstaff.experiments.report_text import report_lines
 from flagstaff.experiments.rows import find
-from flagstaff.experiments.shipping import ship
 
 
 def run_create(options: Options, out: Output) -> None:
@@ -48,7 +48,7 @@ def run_weights(options: Options, out: Output) -> None:
 
 def run_metrics(options: Options, out: Output) -> None:
     guardrails = options["guardrails"]
-    experiment = analysis.set_metrics(
+    experiment = metric_settings.set_metrics(
         options["key"],
         primary=options["primary"],
         others=options["others"],

@@ -25,13 +25,12 @@ from flagstaff.rollouts.admin.texts import (
     share_text,
     users_text,
 )
-from flagstaff.rollouts.alpha import PLAN_ALPHA
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, SignalCount, StepRun
 from flagstaff.rollouts.results import Evidence, GuardResult, Verdict
 from flagstaff.rollouts.transitions import steps_of
-from flagstaff.rollouts.verdict import judge
+from flagstaff.rollouts.verdict import PLAN_ALPHA, judge
 
 _PERCENTILE = 0.95
 _MILLISECONDS = 1000

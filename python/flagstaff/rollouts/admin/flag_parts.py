@@ -1,4 +1,4 @@
-"""What the page and the list of flags show of rollout plans."""
+"""What the pages of flags and of recent changes show of rollout plans."""
 
 from __future__ import annotations
 
@@ -13,17 +13,25 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._extensions import EventQuery, OtherEvent
+from flagstaff._words.message import localized
 from flagstaff.admin.flag_list.page_facts import IS_PLANNED
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page_row import stored_row
+from flagstaff.admin.recent_changes.others import filter_events, labelled
 from flagstaff.conf import conf
-from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.steps_svg import steps_chart
-from flagstaff.rollouts.admin.texts import present_percent, state_label, state_sentence
+from flagstaff.rollouts.admin.texts import (
+    present_percent,
+    state_label,
+    state_sentence,
+    time_of,
+    with_time,
+)
 from flagstaff.rollouts.admin.warnings import unguarded_label
-from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
-from flagstaff.rollouts.unguarded import is_unguarded
+from flagstaff.rollouts.conditions import is_unguarded
+from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
 
 # The attribute of the flag of a page.
 _PLAN = "flagstaff_plan"
@@ -109,3 +117,25 @@ def _links(
         query = urlencode({"flag": getattr(flag, "key", "")})
         found.append((f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout")))
     return format_html_join(" · ", '<a href="{}">{}</a>', found)
+
+
+def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> list[OtherEvent]:
+    """Returns the newest events, if the user may see them. One query."""
+    if not may_view(site, request, Plan):
+        return []
+    found = filter_events(PlanEvent.objects.using(conf.database).all(), "plan", wanted)
+    return [
+        OtherEvent(
+            at=event.at,
+            key=event.plan.key,
+            url=page_url(site, Plan, "change", event.plan_id),
+            text=_text(event),
+            actor=event.actor,
+            is_creation=event.kind == PlanEvent.Kind.CREATED,
+        )
+        for event in found
+    ]
+
+
+def _text(event: PlanEvent) -> str:
+    return labelled(str(PlanEvent.Kind(event.kind).label), localized(event.message))

@@ -31,7 +31,6 @@ from flagstaff.rollouts.admin.buttons import (
     steps_after,
     version_of_plan,
 )
-from flagstaff.rollouts.admin.clock import time_of
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
 from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
 from flagstaff.rollouts.admin.steps_svg import steps_chart
@@ -45,6 +44,7 @@ from flagstaff.rollouts.admin.texts import (
     state_label,
     state_name,
     state_sentence,
+    time_of,
 )
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant

@@ -23,13 +23,19 @@ from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.add_page import AddPageMixin
-from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.page import PlanPageMixin
-from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
+from flagstaff.rollouts.admin.texts import (
+    guard_label,
+    state_label,
+    step_text,
+    time_html,
+    time_of,
+    with_time,
+)
 from flagstaff.rollouts.admin.warnings import unguarded_label
+from flagstaff.rollouts.conditions import is_unguarded
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.unguarded import is_unguarded
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

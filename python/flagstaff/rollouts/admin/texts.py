@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from django.db.models import QuerySet
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import localized
 from flagstaff.rollouts import messages
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
@@ -173,3 +175,17 @@ def _rounded(number: float, decimals: int) -> str:
 
 def _number(number: float) -> str:
     return number_format(f"{number:g}", use_l10n=True)
+
+
+_NAME = "flagstaff_now"
+
+
+def with_time(plans: QuerySet[Plan]) -> QuerySet[Plan]:
+    """Returns the same plans. `time_of` gives the time at which each was read."""
+    return plans.annotate(**{_NAME: ClockTimestamp()})
+
+
+def time_of(plan: Plan) -> datetime:
+    """Returns the time of the database's clock at which the plan was read."""
+    now: datetime = vars(plan)[_NAME]
+    return now

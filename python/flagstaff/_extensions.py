@@ -1,24 +1,99 @@
-"""The base of the configurations of optional apps, and the list of those that are installed."""
+"""What optional apps add: tables, periodic jobs, verbs, and parts and events of admin pages."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
 
-from flagstaff._extensions.jobs import Job
-from flagstaff._extensions.other_events import EventQuery, OtherEvent
-from flagstaff._extensions.retention import Retention
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
     from django.db.models import Model
     from django.http import HttpRequest
 
+    from flagstaff._words.cells import Column
     from flagstaff.cli.support.verb import Verb
+
+_TAKEN = Template(
+    "key_is_taken", _("%(key)s is the key of an %(kind)s; choose another key for the flag")
+)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Rows that `run-jobs` deletes from a certain age on."""
+
+    #: What is deleted, such as "history".
+    name: str
+    #: The age in days; None deletes nothing.
+    days: int | None
+    #: Deletes the rows from before a time, and yields the number of each batch, which is committed.
+    prune: Callable[[datetime], Iterator[int]]
+    #: Whether a setting limits the age. If not, runs that delete nothing are not reported.
+    by_setting: bool = True
+
+
+@dataclass(frozen=True)
+class OtherEvent:
+    """Something that happened to a row of an optional app, such as a rollout plan."""
+
+    at: datetime
+    #: The key of the row, and its page in the admin.
+    key: str
+    url: str
+    #: What happened, as a sentence.
+    text: str
+    #: As the history stores it; empty if it is not known.
+    actor: str = ""
+    reason: str = ""
+    is_creation: bool = False
+
+
+@dataclass(frozen=True)
+class EventQuery:
+    """The conditions of the events that a page shows. None allows all."""
+
+    key: str | None = None
+    #: A part of the key, ignoring case.
+    key_part: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    actors: Collection[str] | None = None
+    limit: int = 50
+
+
+class JobReport(Protocol):
+    """What one run of a job did to one thing, such as a plan."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something happened. `run-jobs --loop` prints only such reports."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as one line: its fields, which tabs separate."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that `run-jobs` runs before the deliveries of webhooks."""
+
+    #: The name of the job in JSON and in messages, such as "plans".
+    name: str
+    #: Runs all that is due. The event ends the run earlier, between two reports.
+    run: Callable[[Event], Sequence[JobReport]]
+    #: The columns of the reports in a table.
+    columns: Sequence[Column]
 
 
 @dataclass(frozen=True)
@@ -131,3 +206,19 @@ class OptionalApp:
 def optional_apps() -> tuple[OptionalApp, ...]:
     """Returns the optional apps in INSTALLED_APPS, in their order."""
     return tuple(app for app in apps.get_app_configs() if isinstance(app, OptionalApp))
+
+
+def taken_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Returns what has each of these keys already, such as "experiment". Few queries, or none."""
+    wanted = set(keys)
+    return {
+        key: kind
+        for app in optional_apps()
+        for kind, taken in app.keys().items()
+        for key in wanted.intersection(taken)
+    }
+
+
+def key_is_taken(key: str, kind: str) -> Message:
+    """Returns why a flag cannot have a key that `taken_keys` has found."""
+    return _TAKEN(key=key, kind=kind)

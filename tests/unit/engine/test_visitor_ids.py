@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.signing import Signer, TimestampSigner
 
-from flagstaff._engine import visitors
-from flagstaff._engine.visitors import draw_id, read, sign
+from flagstaff._engine import request_visitor
+from flagstaff._engine.request_visitor import draw_id, read_id, sign_id
 
 DAY = 86_400
 
@@ -19,7 +19,7 @@ def test_drawn_ids_are_random_and_readable_when_signed() -> None:
     assert len(ids) == 100
     assert {len(visitor_id) for visitor_id in ids} == {22}
     visitor_id = ids.pop()
-    found = read(sign(visitor_id), DAY)
+    found = read_id(sign_id(visitor_id), DAY)
     assert found is not None
     assert (found.id, found.is_current) == (visitor_id, True)
     assert time.time() - found.drawn_at < 60
@@ -42,27 +42,31 @@ NOT_OURS = {
 
 @pytest.mark.parametrize("text", NOT_OURS.values(), ids=NOT_OURS)
 def test_text_that_is_not_ours_is_no_id(text: str) -> None:
-    assert read(text, DAY) is None
+    assert read_id(text, DAY) is None
 
 
 def test_id_is_valid_until_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    text, later = sign("visitor", time.time()), time.time() + DAY
+    text, later = sign_id("visitor", time.time()), time.time() + DAY
     # The clocks of two machines differ.
-    assert read(sign("visitor", time.time() + 5), DAY) is not None
+    assert read_id(sign_id("visitor", time.time() + 5), DAY) is not None
     monkeypatch.setattr(time, "time", lambda: later - 10)
-    assert read(text, DAY) is not None
+    assert read_id(text, DAY) is not None
     monkeypatch.setattr(time, "time", lambda: later + 10)
-    assert read(text, DAY) is None
+    assert read_id(text, DAY) is None
 
 
 def test_id_signed_with_a_fallback_key_is_read_as_not_current(settings: Any) -> None:
-    text = sign("visitor", 1_700_000_000)
+    text = sign_id("visitor", 1_700_000_000)
     old, settings.SECRET_KEY = settings.SECRET_KEY, "a new secret"
-    assert read(text, 10**9) is None
+    assert read_id(text, 10**9) is None
     settings.SECRET_KEY_FALLBACKS = [old]
-    assert read(text, 10**9) == visitors.SignedId("visitor", 1_700_000_000, is_current=False)
+    assert read_id(text, 10**9) == request_visitor.SignedId(
+        "visitor", 1_700_000_000, is_current=False
+    )
 
 
 def test_long_text_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitors, "TimestampSigner", lambda **_: pytest.fail("it was hashed"))
-    assert read("a" * 201, DAY) is None
+    monkeypatch.setattr(
+        request_visitor, "TimestampSigner", lambda **_: pytest.fail("it was hashed")
+    )
+    assert read_id("a" * 201, DAY) is None

@@ -1,4 +1,4 @@
-"""The chart of looks: the effect over time with its intervals, and where zero is."""
+"""The charts of an experiment: exposures by day, and the effect over time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,60 @@ from typing import Any
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff.admin.svg import chart, circle, line, text
-from flagstaff.experiments.admin.texts import hour_text, interval_text, signed
+from flagstaff.admin.svg import chart, circle, line, rect, text
+from flagstaff.experiments.admin.texts import count_text, hour_text, interval_text, signed
 from flagstaff.experiments.look_columns import time_of
 
-_HEIGHT, _TOP, _BOTTOM = 190, 18, 160
+#: The colours of the variants repeat after so many.
+COLOURS = 6
+#: The newest days that are shown.
+MAX_DAYS = 100
+
+_DAYS_HEIGHT, _DAYS_TOP, _BASE = 150, 18, 126
+# The space between two columns, as a share of a column.
+_GAP = 0.2
+# Few days have columns that are not wider than this, in percent.
+_WIDEST = 12.0
+_WIDE_SLOT = 30
+
+
+def days_chart(days: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> SafeString | str:
+    """Returns the chart; an empty text without days."""
+    if not days:
+        return ""
+    totals = [sum(day["units"].values()) for day in days]
+    most = max(*totals, 1)
+    slot = _ALL / len(days)
+    width = min(slot * (1 - _GAP), _WIDEST)
+    parts = [
+        text("quiet", 0, _DAYS_TOP - 6, _("%(count)s units a day") % {"count": count_text(most)})
+    ]
+    for place, day in enumerate(days):
+        y = float(_BASE)
+        for number, variant in enumerate(variants):
+            height = day["units"].get(variant, 0) / most * (_BASE - _DAYS_TOP)
+            y -= height
+            if height:
+                x = (place + 1 / 2) * slot - width / 2
+                css = f"variant-{number % COLOURS}"
+                parts.append(rect(css, x, y, width, height))
+    parts.append(line("axis", (0, _BASE), (_ALL, _BASE)))
+    # Below wide columns a label has room in the middle.
+    is_wide = slot > _WIDE_SLOT
+    first, last = (slot / 2, _ALL - slot / 2) if is_wide else (0.0, float(_ALL))
+    anchors = ("middle", "middle") if is_wide else ("start", "end")
+    parts.append(text("quiet", first, _BASE + 16, str(days[0]["day"]), anchors[0]))
+    if len(days) > 1:
+        parts.append(text("quiet", last, _BASE + 16, str(days[-1]["day"]), anchors[1]))
+    title = _("Exposures per day")
+    desc = _("%(days)s days, at most %(most)s units a day") % {
+        "days": len(days),
+        "most": count_text(most),
+    }
+    return chart("flagstaff-days", _DAYS_HEIGHT, title, desc, parts)
+
+
+_LOOKS_HEIGHT, _LOOKS_TOP, _BOTTOM = 190, 18, 160
 _LABEL = 18
 _ALL = 100
 # Fewer looks show no course.
@@ -37,7 +86,7 @@ def looks_chart(
 
     def y(number: float) -> float:
         inside = min(max(number, low), high)
-        return _TOP + (high - inside) / (high - low) * (_BOTTOM - _TOP)
+        return _LOOKS_TOP + (high - inside) / (high - low) * (_BOTTOM - _LOOKS_TOP)
 
     points = list(zip(_times(looks), (one[key] for one in looks), strict=True))
     parts = []
@@ -54,10 +103,10 @@ def looks_chart(
     last_x, last = points[-1]
     parts += [
         circle("path-end", last_x, y(last["value"]), 4),
-        text("quiet", 0, _TOP - 6, signed(high, write)),
+        text("quiet", 0, _LOOKS_TOP - 6, signed(high, write)),
         text("quiet", 0, _BOTTOM + 12, signed(low, write)),
-        text("quiet", 0, _HEIGHT - 2, hour_text(looks[0]["at"])),
-        text("quiet", _ALL, _HEIGHT - 2, hour_text(looks[-1]["at"]), "end"),
+        text("quiet", 0, _LOOKS_HEIGHT - 2, hour_text(looks[0]["at"])),
+        text("quiet", _ALL, _LOOKS_HEIGHT - 2, hour_text(looks[-1]["at"]), "end"),
     ]
     title = _("%(treatment)s over time") % {"treatment": result["treatment"]}
     desc = _("From %(begin)s to %(end)s; the newest: %(value)s, %(interval)s") % {
@@ -66,7 +115,7 @@ def looks_chart(
         "value": signed(last["value"], write),
         "interval": interval_text(last, write),
     }
-    return chart(name, _HEIGHT, title, desc, parts)
+    return chart(name, _LOOKS_HEIGHT, title, desc, parts)
 
 
 def _times(looks: Sequence[Mapping[str, Any]]) -> list[float]:

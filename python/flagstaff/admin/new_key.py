@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.translation import ngettext
 
-from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
+from flagstaff._engine.usage import RecentEvaluations, recent_usage
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.admin.former_flags import former_texts
 from flagstaff.admin.mixin_base import ModelAdminMixin

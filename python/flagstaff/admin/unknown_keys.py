@@ -1,0 +1,273 @@
+"""The page of unknown keys: a table, with a link that creates each flag."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from urllib.parse import urlencode
+
+from django.contrib.admin import AdminSite
+from django.db import connections
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey, UnknownKeys, unknown_keys
+from flagstaff._extensions import key_is_taken, taken_keys
+from flagstaff._tables.rows import all_rows
+from flagstaff._words.lists import join_some
+from flagstaff._words.local_formats import local_days, local_number
+from flagstaff._words.message import localized
+from flagstaff._words.times import aware
+from flagstaff.admin.attempts import attempt
+from flagstaff.admin.cells import time_cell
+from flagstaff.admin.former_flags import FormerText, former_texts
+from flagstaff.admin.links import admin_of, may_view, page_url
+from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.usage_period import no_usage, period_text, reports_text
+from flagstaff.conf import conf
+from flagstaff.history.describe import and_more
+from flagstaff.validators import key_problem
+
+#: The parameters: the period in days, and the page.
+DAYS, PAGE = "days", "p"
+
+# The first is the default: counts of many days take longer to add up.
+_PERIODS = (7, 1, 30, 365)
+_PAGE_SIZE = 50
+
+
+class UnknownKeysAdmin(PlainPageAdmin):
+    """Users who may view flags see the keys. Those who may add flags can create them."""
+
+    page_template = "flagstaff/unknown_keys.html"
+
+    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+        """The unknown keys of a period. The number of queries does not depend on theirs."""
+        days, number = _period(request), _page(request)
+        found = _read(days, number) if is_postgresql(connections[conf.database]) else None
+        if found is not None and number and not found.keys:
+            # The page became empty, for example because the flags of its keys were created.
+            number, found = 0, _read(days, 0)
+        if found is None:
+            return {"problem": no_usage()}
+        return {
+            "rows": unknown_rows(self.admin_site, request, found.keys),
+            "periods": [_link(one, days) for one in sorted(_PERIODS)],
+            "sentence": _sentence(found, days),
+            "notes": _notes(found, days),
+            "newer": _url(days, number - 1) if number else "",
+            "older": _url(days, number + 1) if found.total > (number + 1) * _PAGE_SIZE else "",
+        }
+
+
+def _read(days: int, page: int) -> UnknownKeys | None:
+    return attempt(
+        "the page of unknown keys cannot read the usage",
+        lambda: unknown_keys(age=timedelta(days=days), limit=_PAGE_SIZE, offset=page * _PAGE_SIZE),
+        None,
+    )
+
+
+def _period(request: HttpRequest) -> int:
+    text = request.GET.get(DAYS, "")
+    return next((days for days in _PERIODS if str(days) == text), _PERIODS[0])
+
+
+def _page(request: HttpRequest) -> int:
+    text = request.GET.get(PAGE, "")
+    # Longer numbers are pages that do not exist.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len("99999") else 0
+
+
+def _url(days: int, page: int = 0) -> str:
+    query = {DAYS: days} | ({PAGE: page} if page else {})
+    return f"?{urlencode(query)}"
+
+
+def _link(days: int, current: int) -> Mapping[str, object]:
+    label = _("Last %(days)s") % {"days": _duration(days)}
+    return {"label": label, "url": _url(days), "is_current": days == current}
+
+
+def _duration(days: int) -> str:
+    if days > 1:
+        return local_days(days)
+    hours = 24
+    return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": hours}
+
+
+def _sentence(found: UnknownKeys, days: int) -> str:
+    period = {"days": _duration(days)}
+    if found.total:
+        text = ngettext(
+            "In the last %(days)s, your code evaluated %(count)s key that has no flag.",
+            "In the last %(days)s, your code evaluated %(count)s keys that have no flag.",
+            found.total,
+        )
+        return text % {**period, "count": local_number(found.total)}
+    if found.until is None:
+        return _("No worker has reported its evaluations yet.")
+    return _("Every key that was evaluated in the last %(days)s has a flag.") % period
+
+
+def _notes(found: UnknownKeys, days: int) -> Sequence[str]:
+    """Which time the counts cover, how late they are, and what is not counted."""
+    notes = [period_text(_within(found, days)), reports_text(found)]
+    if found.hosts:
+        text = _("Reported by workers on %(hosts)s. Each count is the total of all hosts.")
+        notes.append(text % {"hosts": join_some(found.hosts, more=and_more)})
+    notes.append(_("Only keys of flags are counted, not keys of values."))
+    return [note for note in notes if note]
+
+
+def _within(found: UnknownKeys, days: int) -> UnknownKeys:
+    """The same, with a period that does not begin before the days of the page."""
+    if found.since is None:
+        return found
+    first: datetime = aware(timezone.now()) - timedelta(days=days)
+    return replace(found, since=max(aware(found.since), first))
+
+
+@dataclass(frozen=True)
+class UnknownRow:
+    """An unknown key in the words of the page."""
+
+    key: str
+    count: str
+    #: HTML.
+    last: str
+    first: str
+    #: The flag that is probably meant; None if none is similar.
+    similar: SimilarFlag | None
+    #: About the flag that had the key; None if none had.
+    former: FormerText | None
+    #: Why no flag can have the key; empty if one can.
+    problem: str
+    #: The page that adds the flag; empty if the key or the user cannot.
+    create_url: str
+
+
+def unknown_rows(
+    site: AdminSite, request: HttpRequest, keys: Sequence[UnknownKey]
+) -> list[UnknownRow]:
+    """Returns the rows. Makes a number of queries that does not depend on the number of keys."""
+    names = [one.key for one in keys]
+    taken = taken_keys(names) if names else {}
+    former = former_texts(site, request, names)
+    similar = similar_flags(site, request, names) if names else {}
+    problems = {key: _problem(key, taken.get(key, "")) for key in names}
+    add_url = _add_url(site, request)
+    return [
+        UnknownRow(
+            key=one.key,
+            count=local_number(one.evaluations),
+            last=time_cell(one.last_evaluated_at),
+            first=time_cell(one.first_hour),
+            similar=similar.get(one.key),
+            former=former.get(one.key),
+            problem=problems[one.key],
+            create_url=_create_url(add_url, one.key) if not problems[one.key] else "",
+        )
+        for one in keys
+    ]
+
+
+def _create_url(add_url: str, key: str) -> str:
+    return add_url and f"{add_url}?{urlencode({'key': key})}"
+
+
+def _add_url(site: AdminSite, request: HttpRequest) -> str:
+    flag_admin = admin_of(site, conf.flag_model)
+    if flag_admin is None or not flag_admin.has_add_permission(request):
+        return ""
+    return page_url(site, conf.flag_model, "add")
+
+
+def _problem(key: str, kind: str) -> str:
+    """Why no flag can have the key."""
+    if key == OTHER_KEYS:
+        return _(
+            "This row counts all keys that look generated, and all keys after the first 1,000 of a "
+            "process."
+        )
+    if kind:
+        return localized(key_is_taken(key, kind))
+    if problem := key_problem(key):
+        return _("No flag can have this key: %(problem)s.") % {"problem": localized(problem)}
+    return ""
+
+
+# "new_chekout" and "new_checkout" are similar; keys that share only a prefix are not.
+_CUTOFF = 0.8
+# Comparing in full is slow: only the flags with the most parts in common are compared.
+_MAX_COMPARED = 5
+# A part that more flags have, such as a prefix, is ignored.
+_MAX_COMMON = 100
+_PART = 3
+
+
+@dataclass(frozen=True)
+class SimilarFlag:
+    """An existing flag."""
+
+    key: str
+    #: The page of the flag; empty if the user may not open it.
+    url: str
+
+
+def similar_flags(
+    site: AdminSite, request: HttpRequest, keys: Collection[str]
+) -> Mapping[str, SimilarFlag]:
+    """Returns the most similar flag of each key that has one. Makes one query."""
+    model = conf.flag_model
+    pks = dict(all_rows(model).exclude(key=None).order_by("key").values_list("key", "pk"))
+    has_link = may_view(site, request, model)
+    return {
+        key: SimilarFlag(name, page_url(site, model, "change", pks[name]) if has_link else "")
+        for key, name in similar_keys(keys, pks).items()
+    }
+
+
+def similar_keys(keys: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Returns the most similar known key of each key that has one. Ignores case."""
+    folded = {one.casefold(): one for one in known}
+    by_part = _by_part(folded)
+    found: dict[str, str] = {}
+    for key in keys:
+        name = key.casefold()
+        near = [name] if name in folded else _nearest(name, by_part)
+        if near:
+            found[key] = folded[near[0]]
+    return found
+
+
+def _nearest(name: str, by_part: Mapping[str, list[str]]) -> list[str]:
+    counts = Counter(
+        one
+        for part in _parts(name)
+        if len(those := by_part.get(part, ())) <= _MAX_COMMON
+        for one in those
+    )
+    most = [one for one, _count in counts.most_common(_MAX_COMPARED)]
+    return get_close_matches(name, most, n=1, cutoff=_CUTOFF)
+
+
+def _by_part(names: Iterable[str]) -> Mapping[str, list[str]]:
+    """The names that have each part of three characters."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for part in _parts(name):
+            found[part].append(name)
+    return found
+
+
+def _parts(name: str) -> set[str]:
+    # Short names have parts, too.
+    padded = f"  {name} "
+    return {padded[start : start + _PART] for start in range(len(padded) - _PART + 1)}
