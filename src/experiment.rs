@@ -67,7 +67,7 @@ pub enum ExperimentState {
     Off,
     /// Units get variants, and are recorded.
     Running,
-    /// Everyone gets the winner, and nobody is recorded.
+    /// Everyone gets the winner, and no unit is recorded.
     Shipped(VariantNumber),
 }
 

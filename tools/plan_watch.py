@@ -14,7 +14,7 @@ import psycopg
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.steps import steps_from_json
-from flagstaff.rollouts.verdict import Evidence, GuardCounts, judge
+from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, judge
 
 __all__ = ["Event", "PlanRow", "PlanWatch", "Seen"]
 
@@ -173,7 +173,7 @@ class PlanWatch:
             self._runs.add(last_run)
         if self.allowed_at or plan.step is None:
             return
-        evidence = Evidence(
+        evidence = StepEvidence(
             users_inside=seen.inside,
             users_outside=seen.outside,
             theta_error=share_error(seen.inside, seen.outside),

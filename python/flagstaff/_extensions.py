@@ -157,7 +157,7 @@ class OptionalApp:
         return None
 
     def recent_events(
-        self, site: AdminSite, request: HttpRequest, wanted: EventQuery
+        self, site: AdminSite, request: HttpRequest, query: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of the app that the user may see, newest first. Few queries."""
         return ()
@@ -210,12 +210,12 @@ def optional_apps() -> tuple[OptionalApp, ...]:
 
 def taken_keys(keys: Iterable[str]) -> dict[str, str]:
     """Returns what has each of these keys already, such as "experiment". Few queries, or none."""
-    wanted = set(keys)
+    candidates = set(keys)
     return {
         key: kind
         for app in optional_apps()
         for kind, taken in app.keys().items()
-        for key in wanted.intersection(taken)
+        for key in candidates.intersection(taken)
     }
 
 

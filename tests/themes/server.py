@@ -69,7 +69,7 @@ def create_rows() -> None:
     changes.create("new_checkout", rollout_percent=25, description="The checkout on one page.")
     changes.enable("new_checkout")
     changes.add_allowed_users("new_checkout", users)
-    changes.create("summer_banner", rollout_percent=60, description="Shown in July.")
+    changes.create("summer_banner", rollout_percent=60, description="SubmittedState in July.")
     changes.create("express_delivery", rollout_percent=100, enabled=True)
     changes.create("search_v2", enabled=True)
     changes.create_value("payment_gateway", "stripe")

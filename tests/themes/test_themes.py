@@ -188,7 +188,7 @@ def test_own_page_has_one_title_and_fits_a_phone(page: str, themed: Themed) -> N
 
 
 def test_page_labels_no_hidden_field_and_logs_no_error(page: str, themed: Themed) -> None:
-    assert not {"shown", "Shown", "shown:"} & {*themed.visitor.texts("label")}
+    assert not {"shown", "SubmittedState", "shown:"} & {*themed.visitor.texts("label")}
     errors = themed.visitor.console_errors()
     # Some themes load fonts from another server.
     ours = [one for one in errors if themed.visitor.address in one and "favicon.ico" not in one]

@@ -21,7 +21,7 @@ from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.results import SPARE_NETWORKS
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import Evidence, GuardCounts, judge
+from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, judge
 from tools.simulation.printing import print_result
 from tools.simulation.sampling import share_bound
 
@@ -96,7 +96,7 @@ class _Counted:
         self.slots.add(network)
         self.failed[user] = inside
 
-    def evidence(self, errors: tuple[float, float]) -> Evidence:
+    def evidence(self, errors: tuple[float, float]) -> StepEvidence:
         outside, inside = (
             len(users) * (1 + CARDINALITY_ERROR * error)
             for users, error in zip(self.users, errors, strict=True)
@@ -105,7 +105,7 @@ class _Counted:
         counts = {0: GuardCounts(failed, len(self.failed) - failed)}
         spare = SPARE_NETWORKS if self.is_limited else 0
         error = share_error(inside, outside)
-        return Evidence(inside, outside, error, counts, (1, 1), spare=spare)
+        return StepEvidence(inside, outside, error, counts, (1, 1), spare=spare)
 
 
 def trips(site: Site, seed: str) -> bool:

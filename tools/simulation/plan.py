@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
+from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, StepVerdict, judge
 from tools.simulation.rules import ALPHA_Z, fixed_threshold, z_of_errors
 from tools.simulation.users import ERROR, Site, Users
 from tools.simulation.workers import MEAN_RETRIES, Stored
@@ -110,7 +110,7 @@ class _Run:
         self.stored, self.estimates = Stored(self.source), _Estimates(self.source)
         self.failed: set[int] = set()
 
-    def look(self, at: int) -> Verdict | None:
+    def look(self, at: int) -> StepVerdict | None:
         """Simulates a minute and asks every rule that has not tripped."""
         minute = self.users.minute(at)
         self.stored.add(at, minute)
@@ -131,7 +131,7 @@ class _Run:
         self.result.guard = verdict.trip
         return verdict
 
-    def goes_on(self, at: int, verdict: Verdict | None) -> bool:
+    def goes_on(self, at: int, verdict: StepVerdict | None) -> bool:
         """Returns whether the next step is due, and counts why."""
         minutes = at + 1 - self.began
         if minutes < self.course.dwell_minutes:
@@ -160,7 +160,7 @@ class _Run:
         if holds and rule not in self.result.trips:
             self.result.trips[rule] = (PERCENTS[self.index], self.result.failed_inside)
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> StepEvidence:
         outside, inside = self.estimates.of(self.stored.users)
         counts = {
             number: GuardCounts(len(failed[1]), len(failed[0]))
@@ -168,7 +168,7 @@ class _Run:
         }
         requests = (self.stored.requests[0], self.stored.requests[1])
         error = share_error(inside, outside)
-        return Evidence(inside, outside, error, counts, requests, self.course.lost_workers)
+        return StepEvidence(inside, outside, error, counts, requests, self.course.lost_workers)
 
 
 def run_plan(seed: str, course: Course) -> Result:

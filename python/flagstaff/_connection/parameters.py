@@ -60,13 +60,13 @@ def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, str]:
 
     Never one string: it would need quoting, and strings end up in logs.
     """
-    given: Mapping[str, object] = connection.get_connection_params()
+    own: Mapping[str, object] = connection.get_connection_params()
     parameters = _Parameters(
         (name, str(value))
-        for name, value in given.items()
+        for name, value in own.items()
         if name not in IGNORED and value is not None
     )
-    del given  # it has the password, and the next calls may raise
+    del own  # it has the password, and the next calls may raise
     _fill(parameters, _from_service(parameters))
     _fill(parameters, _from_environment())
     # A server that is given by hostaddr only is not local.
@@ -77,9 +77,9 @@ def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, str]:
     return parameters
 
 
-def _fill(parameters: dict[str, str], others: Mapping[str, str]) -> None:
+def _fill(parameters: dict[str, str], defaults: Mapping[str, str]) -> None:
     """Adds the parameters that are missing."""
-    parameters.update({name: others[name] for name in others if not parameters.get(name)})
+    parameters.update({name: defaults[name] for name in defaults if not parameters.get(name)})
 
 
 def _from_service(parameters: dict[str, str]) -> Mapping[str, str]:
@@ -89,10 +89,10 @@ def _from_service(parameters: dict[str, str]) -> Mapping[str, str]:
 
 
 def _from_environment() -> dict[str, str]:
-    found = {name: os.environ.get(variable, "") for name, variable in _ENVIRONMENT.items()}
-    if not found["sslmode"] and os.environ.get("PGREQUIRESSL", "").startswith("1"):
-        found["sslmode"] = "require"  # the older variable
-    return {name: value for name, value in found.items() if value}
+    values = {name: os.environ.get(variable, "") for name, variable in _ENVIRONMENT.items()}
+    if not values["sslmode"] and os.environ.get("PGREQUIRESSL", "").startswith("1"):
+        values["sslmode"] = "require"  # the older variable
+    return {name: value for name, value in values.items() if value}
 
 
 def _add_password(parameters: dict[str, str]) -> None:
@@ -126,9 +126,9 @@ def service_parameters(name: str, file: str) -> Mapping[str, str]:
     """
     paths = list(_files(file))
     for path in paths:
-        found = _section(path, name)
-        if found is not None:
-            return found
+        section = _section(path, name)
+        if section is not None:
+            return section
     raise ConfigurationError(
         f'the connection service "{name}" is not found in {" or ".join(map(str, paths))}; '
         "add it there, or set PGSERVICEFILE to the file that defines it"
@@ -143,7 +143,7 @@ def _files(file: str) -> Iterator[Path]:
 
 
 def _section(path: Path, name: str) -> dict[str, str] | None:
-    found: dict[str, str] | None = None
+    section: dict[str, str] | None = None
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -152,21 +152,21 @@ def _section(path: Path, name: str) -> dict[str, str] | None:
         if line.startswith("#"):
             continue
         if line.startswith("["):
-            if found is not None:
+            if section is not None:
                 break
-            found = {} if line.startswith(f"[{name}]") else None
-        elif found is not None:
+            section = {} if line.startswith(f"[{name}]") else None
+        elif section is not None:
             key, separator, value = line.partition("=")
             if not separator or key.startswith(("ldap", "service")):
                 # Error reports show the local variables, and the file may have passwords.
-                del found, lines, line, key, separator, value
+                del section, lines, line, key, separator, value
                 raise ConfigurationError(
                     f'the connection service "{name}" has an invalid line; '
                     "expected lines such as host=db"
                 )
             # The first of two lines wins, as in libpq.
-            found.setdefault(key, value)
-    return found
+            section.setdefault(key, value)
+    return section
 
 
 logger = logging.getLogger("flagstaff")
@@ -184,14 +184,14 @@ def password_for(path: Path, parameters: Mapping[str, str], sockets: tuple[str, 
     """
     lines = [*_lines(path)]
     account = _account(parameters)
-    found = {_first(lines, [*server, *account]) for server in _servers(parameters, sockets)}
-    if len(found) > 1:
-        del found, lines  # error reports show the local variables
+    passwords = {_first(lines, [*server, *account]) for server in _servers(parameters, sockets)}
+    if len(passwords) > 1:
+        del passwords, lines  # error reports show the local variables
         raise ConfigurationError(
             "the password file has different passwords for the hosts; set a PASSWORD, or set "
             '"DATABASE" in FLAGSTAFF to an alias with one host'
         )
-    return found.pop()
+    return passwords.pop()
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
@@ -212,11 +212,11 @@ def _lines(path: Path) -> Iterator[list[str]]:
             yield [*(field[1] for field in fields), rest]
 
 
-def _first(lines: list[list[str]], wanted: list[str]) -> str | None:
+def _first(lines: list[list[str]], login: list[str]) -> str | None:
     for *fields, password in lines:
         if all(
             field == "*" or _plain(field) == value
-            for field, value in zip(fields, wanted, strict=True)
+            for field, value in zip(fields, login, strict=True)
         ):
             return _plain(password)
     return None

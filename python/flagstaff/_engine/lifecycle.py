@@ -25,7 +25,7 @@ from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._engine import attributes, direct, log_once
-from flagstaff._engine.status_log import Report, StatusLog, logger
+from flagstaff._engine.status_log import StatusLog, StatusReport, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
@@ -301,8 +301,8 @@ def _reconfigure() -> None:
     _process.status_log.note_parameters_error(problem)
 
 
-def _report() -> Report:
-    return cast("Report", _core.status_report())
+def _report() -> StatusReport:
+    return cast("StatusReport", _core.status_report())
 
 
 def _engine_options() -> EngineOptions:

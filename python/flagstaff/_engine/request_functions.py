@@ -21,16 +21,16 @@ def result_of(path: str, request: object, types: tuple[type, ...], expected: str
     Raises RequestFunctionError.
     """
     try:
-        found = import_string(path)(request)
+        returned = import_string(path)(request)
     except Exception as error:
         if isinstance(error, RecursionError | MemoryError):
             raise
         raise RequestFunctionError(f"raised {place_of(error)}") from error
-    if iscoroutine(found):
-        found.close()
-    if not isinstance(found, types):
-        raise RequestFunctionError(f"returned a {type(found).__name__}, not {expected}")
-    return found
+    if iscoroutine(returned):
+        returned.close()
+    if not isinstance(returned, types):
+        raise RequestFunctionError(f"returned a {type(returned).__name__}, not {expected}")
+    return returned
 
 
 def names_crawler(request: object) -> bool:

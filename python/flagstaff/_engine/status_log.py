@@ -20,7 +20,7 @@ _LATE = (
 _MIN_OUTAGE = 1.0
 
 
-class Report(TypedDict):
+class StatusReport(TypedDict):
     """The part of `_core.status_report()` that is logged."""
 
     mode: str
@@ -43,7 +43,7 @@ class StatusLog:
         self._parameters_error: str | None = None
         self._usage_problem: str | None = None
 
-    def note(self, report: Report) -> None:
+    def note(self, report: StatusReport) -> None:
         """Logs the differences to the last report."""
         mode = report["mode"]
         if mode in ("idle", "starting", "direct"):
@@ -70,7 +70,7 @@ class StatusLog:
             self._down_since = monotonic()
         return self._state[0] != "down" and monotonic() - self._down_since < _MIN_OUTAGE
 
-    def note_late_start(self, report: Report) -> None:
+    def note_late_start(self, report: StatusReport) -> None:
         """Logs that an evaluation returned its default because nothing is loaded yet."""
         if report["ready"] or self._state[0] == "down":
             return

@@ -23,7 +23,7 @@ _ALL_USERS = 100
 
 
 @dataclass(frozen=True)
-class Step:
+class EvaluationStep:
     """One condition that an evaluation checks."""
 
     name: str
@@ -78,15 +78,15 @@ _OUTCOMES = {
 }
 
 
-def steps_of(explanation: Explanation, user: str | None, hint: Hint) -> list[Step]:
+def steps_of(explanation: Explanation, user: str | None, hint: Hint) -> list[EvaluationStep]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
     if explanation.override is not None:
         why = _OVERRIDES[explanation.override] % {"variable": VARIABLE}
-        return [Step("override", met=True, decides=True, why=why)]
+        return [EvaluationStep("override", met=True, decides=True, why=why)]
     decided_by_rules = explanation.rule is not None or explanation.error_code == "PARSE_ERROR"
     last = list(_STEPS).index(_RULES if decided_by_rules else explanation.reason)
     missing = _missing(unit_of(explanation), hint)
-    steps: list[Step] = []
+    steps: list[EvaluationStep] = []
     for place, reason in enumerate(_STEPS):
         if reason == _RULES:
             steps += _rule_steps(explanation, missing, is_reached=place <= last)
@@ -94,11 +94,11 @@ def steps_of(explanation: Explanation, user: str | None, hint: Hint) -> list[Ste
             steps.append(_step(explanation, user, missing, reason, decides=place == last))
         else:
             skipped = _step_name(explanation, reason)
-            steps.append(Step(skipped, met=None, decides=False, why=""))
+            steps.append(EvaluationStep(skipped, met=None, decides=False, why=""))
     return steps
 
 
-def deciding_step(steps: Sequence[Step]) -> str:
+def deciding_step(steps: Sequence[EvaluationStep]) -> str:
     """Returns why the result is as it is, in one line."""
     step = next(step for step in steps if step.decides)
     return f"{step.name} {step.why}" if step.name.startswith("rule") else step.why
@@ -111,10 +111,10 @@ def unit_of(explanation: Explanation) -> str:
 
 def _step(
     explanation: Explanation, user: str | None, missing: str, reason: str, *, decides: bool
-) -> Step:
+) -> EvaluationStep:
     name, (_name, continues_if) = _step_name(explanation, reason), _STEPS[reason]
     met = explanation.value if continues_if is None else continues_if != decides
-    return Step(name, met, decides, _why(explanation, user, missing, reason, met=met))
+    return EvaluationStep(name, met, decides, _why(explanation, user, missing, reason, met=met))
 
 
 def _step_name(explanation: Explanation, reason: str) -> str:
@@ -172,7 +172,9 @@ def _missing(unit: str, hint: Hint) -> str:
     return _("%(unit)s is missing") % {"unit": unit} + hint(f"{unit}=VALUE")
 
 
-def _rule_steps(explanation: Explanation, missing: str, *, is_reached: bool) -> Iterator[Step]:
+def _rule_steps(
+    explanation: Explanation, missing: str, *, is_reached: bool
+) -> Iterator[EvaluationStep]:
     """Yields a step for each rule that was checked, with its conditions, and for each other rule.
 
     If the rules cannot be read, yields one step for all.
@@ -180,16 +182,16 @@ def _rule_steps(explanation: Explanation, missing: str, *, is_reached: bool) -> 
     if explanation.error_code == "PARSE_ERROR":
         text = _("cannot be read, so the result is the default of the call: %(problem)s")
         why = text % {"problem": localized(explanation.rules_problem or "")}
-        yield Step(_RULES, met=False, decides=True, why=why)
+        yield EvaluationStep(_RULES, met=False, decides=True, why=why)
     for rule in explanation.rules:
         name = f"rule {rule.number}"
         if is_reached and rule.number <= (explanation.rule or rule.number):
             text = _rule_text(rule, explanation, missing)
-            yield Step(name, rule.decides, rule.decides, text)
+            yield EvaluationStep(name, rule.decides, rule.decides, text)
             for number, condition in enumerate(rule.conditions, start=1):
                 yield from _condition_steps(condition, number, level=1)
         else:
-            yield Step(name, met=None, decides=False, why="")
+            yield EvaluationStep(name, met=None, decides=False, why="")
 
 
 def _rule_text(rule: ExplainedRule, explanation: Explanation, missing: str) -> str:
@@ -212,7 +214,9 @@ def _rule_outcome(rule: ExplainedRule, explanation: Explanation, missing: str) -
     return _("matches; %(comparison)s") % {"comparison": comparison % texts}
 
 
-def _condition_steps(condition: ExplainedCondition, number: int, *, level: int) -> Iterator[Step]:
+def _condition_steps(
+    condition: ExplainedCondition, number: int, *, level: int
+) -> Iterator[EvaluationStep]:
     """Yields a step for the condition, and for each condition of the segment that it names."""
     outcome = str(_OUTCOMES[condition.outcome])
     is_unknown = "segment" in condition.condition and not condition.conditions
@@ -220,6 +224,6 @@ def _condition_steps(condition: ExplainedCondition, number: int, *, level: int) 
     text = ", ".join(filter(None, [conditions_text([condition.condition]), sentence]))
     met = condition.outcome == "passed"
     name = f"condition {number}"
-    yield Step(name, met, decides=False, why=text, outcome=outcome, level=level)
+    yield EvaluationStep(name, met, decides=False, why=text, outcome=outcome, level=level)
     for inner_number, inner in enumerate(condition.conditions, start=1):
         yield from _condition_steps(inner, inner_number, level=level + 1)

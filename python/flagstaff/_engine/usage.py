@@ -151,8 +151,14 @@ def _read_recent(keys: Collection[str], days: int) -> RecentUsage | None:
         cursor.execute(fill(sql("reporting_hosts_v1"), names), [since])
         [hosts] = cursor.fetchone()
         cursor.execute(fill(sql("recent_usage_v1"), names), [list(keys), since])
-        found = {key: RecentEvaluations(count, last) for key, count, last in cursor.fetchall()}
-    return None if hosts is None and not found else RecentUsage(days, found, tuple(hosts or ()))
+        evaluations = {
+            key: RecentEvaluations(count, last) for key, count, last in cursor.fetchall()
+        }
+    return (
+        None
+        if hosts is None and not evaluations
+        else RecentUsage(days, evaluations, tuple(hosts or ()))
+    )
 
 
 @dataclass(frozen=True)

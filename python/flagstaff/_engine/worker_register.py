@@ -15,7 +15,7 @@ from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 
 #: What a worker reports. Each report has a row and sequence numbers of its own.
-Report = Literal["usage", "measurements", "exposures"]
+ReportKind = Literal["usage", "measurements", "exposures"]
 
 # The rows that one transaction deletes.
 _BATCH = 1_000
@@ -37,7 +37,7 @@ class LostWorker:
 
 
 def lost_workers(
-    report: Report, *, since: datetime | None = None, now: datetime | None = None
+    report: ReportKind, *, since: datetime | None = None, now: datetime | None = None
 ) -> tuple[LostWorker, ...]:
     """Returns the workers that are lost at a time of the database's clock; without `now`, now.
 

@@ -13,7 +13,7 @@ from flagstaff._words.local_formats import local_number
 _ALL_USERS = 100
 
 
-class State(Enum):
+class ReleaseState(Enum):
     """The users who have a flag. The value is the one of the filter `flags list --state`."""
 
     OFF = "off"
@@ -24,15 +24,15 @@ class State(Enum):
     NO_USERS = "no-users"
 
 
-def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
+def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> ReleaseState:
     """Returns the state of a flag. `allowed` is the number of its allowed users."""
     if not enabled:
-        return State.OFF
+        return ReleaseState.OFF
     if rollout_percent >= _ALL_USERS:
-        return State.ALL
+        return ReleaseState.ALL
     if rollout_percent > 0:
-        return State.ROLLOUT
-    return State.ALLOWED_USERS if allowed else State.NO_USERS
+        return ReleaseState.ROLLOUT
+    return ReleaseState.ALLOWED_USERS if allowed else ReleaseState.NO_USERS
 
 
 def _share(percent: int, unit: str) -> str:
@@ -49,25 +49,25 @@ def _share_in_sentence(percent: int, unit: str) -> str:
 
 
 def state_label(
-    state: State, rollout_percent: int, *, by_rules: bool = False, unit: str = USER
+    state: ReleaseState, rollout_percent: int, *, by_rules: bool = False, unit: str = USER
 ) -> str:
     """Returns the translated label of a state. `by_rules`: the flag has rules."""
-    if by_rules and state is not State.OFF:
+    if by_rules and state is not ReleaseState.OFF:
         return _("by rules")
-    if state is State.ROLLOUT and unit != USER:
+    if state is ReleaseState.ROLLOUT and unit != USER:
         return _share(rollout_percent, unit)
-    if state is State.ROLLOUT:
+    if state is ReleaseState.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {
-        State.OFF: pgettext("state of a flag", "off"),
-        State.ALL: _("on for all"),
-        State.ALLOWED_USERS: _("allowed users only"),
-        State.NO_USERS: _("on for no users"),
+        ReleaseState.OFF: pgettext("state of a flag", "off"),
+        ReleaseState.ALL: _("on for all"),
+        ReleaseState.ALLOWED_USERS: _("allowed users only"),
+        ReleaseState.NO_USERS: _("on for no users"),
     }[state]
 
 
 def state_summary(
-    state: State,
+    state: ReleaseState,
     rollout_percent: int,
     allowed: int,
     *,
@@ -79,12 +79,14 @@ def state_summary(
     `by_rules`: the flag has rules. `unit` is its bucketing unit.
     """
     texts = {"percent": rollout_percent, "count": local_number(allowed)}
-    if unit != USER and (state is State.ROLLOUT or (by_rules and state is not State.OFF)):
+    if unit != USER and (
+        state is ReleaseState.ROLLOUT or (by_rules and state is not ReleaseState.OFF)
+    ):
         texts["share"] = _share_in_sentence(rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
-    if by_rules and state is not State.OFF:
+    if by_rules and state is not ReleaseState.OFF:
         return _by_rules(allowed) % texts
-    if state is State.ROLLOUT and allowed:
+    if state is ReleaseState.ROLLOUT and allowed:
         text = ngettext(
             "On for %(percent)s %% of all users and %(count)s allowed user.",
             "On for %(percent)s %% of all users and %(count)s allowed users.",
@@ -92,13 +94,15 @@ def state_summary(
         )
         return text % texts
     return {
-        State.OFF: _("Off for all users."),
-        State.ALL: _("On for all users."),
-        State.ROLLOUT: _("On for %(percent)s %% of all users."),
-        State.ALLOWED_USERS: ngettext(
+        ReleaseState.OFF: _("Off for all users."),
+        ReleaseState.ALL: _("On for all users."),
+        ReleaseState.ROLLOUT: _("On for %(percent)s %% of all users."),
+        ReleaseState.ALLOWED_USERS: ngettext(
             "On for %(count)s allowed user only.", "On for %(count)s allowed users only.", allowed
         ),
-        State.NO_USERS: _("On for no users: the rollout is 0 %% and there are no allowed users."),
+        ReleaseState.NO_USERS: _(
+            "On for no users: the rollout is 0 %% and there are no allowed users."
+        ),
     }[state] % texts
 
 

@@ -56,7 +56,7 @@ class WorkerOverview:
     @property
     def behind(self) -> tuple[WorkerState, ...]:
         """The workers that are behind."""
-        return tuple(one for one in self.workers if one.is_behind)
+        return tuple(worker for worker in self.workers if worker.is_behind)
 
     @property
     def is_behind(self) -> bool | None:
@@ -68,12 +68,12 @@ class WorkerOverview:
     @property
     def unknown(self) -> tuple[WorkerState, ...]:
         """The workers whose state is not known."""
-        return tuple(one for one in self.workers if one.is_behind is None)
+        return tuple(worker for worker in self.workers if worker.is_behind is None)
 
     @property
     def older(self) -> tuple[WorkerState, ...]:
         """The workers of an older version."""
-        return tuple(one for one in self.workers if one.is_older)
+        return tuple(worker for worker in self.workers if worker.is_older)
 
 
 class _Times(NamedTuple):
@@ -91,17 +91,17 @@ def worker_overview(connection: BaseDatabaseWrapper) -> WorkerOverview:
 
     The database raises an error before the migration, and without the right to read the tokens.
     """
-    found = list_workers(connection)
+    connected = list_workers(connection)
     # Read after the workers, so that an up-to-date worker may look behind, but not vice versa.
-    times = _times(connection, found.workers)
-    states = [_state(one, times.get(one.session, _NO_TIMES)) for one in found.workers]
-    states.sort(key=lambda one: (-(one.behind_seconds or -1.0), one.worker.host))
-    unlisted = count_unlisted(found.workers)
-    return WorkerOverview(tuple(states), found.unnamed, found.of_other_projects, unlisted)
+    times = _times(connection, connected.workers)
+    states = [_state(worker, times.get(worker.session, _NO_TIMES)) for worker in connected.workers]
+    states.sort(key=lambda state: (-(state.behind_seconds or -1.0), state.worker.host))
+    unlisted = count_unlisted(connected.workers)
+    return WorkerOverview(tuple(states), connected.unnamed, connected.of_other_projects, unlisted)
 
 
 def _times(connection: BaseDatabaseWrapper, workers: tuple[Worker, ...]) -> Mapping[int, _Times]:
-    sessions, tokens = [one.session for one in workers], [one.token for one in workers]
+    sessions, tokens = [worker.session for worker in workers], [worker.token for worker in workers]
     with connection.cursor() as cursor:
         query = fill(sql("worker_times_v1"), own_names(connection))
         cursor.execute(query, [sessions, tokens])
@@ -130,7 +130,7 @@ def count_unlisted(listed: Iterable[Worker]) -> int:
         return 0
     for worker in listed:
         # One report is that of one worker: containers can show the same process id and host.
-        found = next((one for one in reports if is_same(worker, *one)), None)
-        if found is not None:
-            reports.remove(found)
+        own_report = next((report for report in reports if is_same(worker, *report)), None)
+        if own_report is not None:
+            reports.remove(own_report)
     return len(reports)

@@ -126,7 +126,7 @@ def _older_text(older: Sequence[WorkerState]) -> str:
 
 
 def _names(states: Sequence[WorkerState]) -> str:
-    return join_some((one.worker for one in states), _MAX_NAMED, more=and_more)
+    return join_some((state.worker for state in states), _MAX_NAMED, more=and_more)
 
 
 def _late(state: WorkerState) -> str:

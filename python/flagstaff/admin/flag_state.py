@@ -10,7 +10,7 @@ from flagstaff._engine import forced_off
 from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_model import RULES
-from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._tables.states import ReleaseState, state_label, state_of, state_summary
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.flag_rules import count_rules
@@ -22,11 +22,11 @@ from flagstaff.models import FeatureFlag
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
 _CSS_CLASSES = {
-    State.OFF: "off",
-    State.ROLLOUT: "partial",
-    State.ALL: "on",
-    State.ALLOWED_USERS: "partial",
-    State.NO_USERS: "none",
+    ReleaseState.OFF: "off",
+    ReleaseState.ROLLOUT: "partial",
+    ReleaseState.ALL: "on",
+    ReleaseState.ALLOWED_USERS: "partial",
+    ReleaseState.NO_USERS: "none",
 }
 
 
@@ -37,7 +37,7 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
     by_rules = _has_rules(flag)
     # For some users, like a rollout.
-    shown = State.ROLLOUT if by_rules and flag.enabled else state
+    shown = ReleaseState.ROLLOUT if by_rules and flag.enabled else state
     # Without the unit, which the column of the rollout shows: a phone has no room for both.
     return _CSS_CLASSES[shown], state_label(state, percent, by_rules=by_rules)
 
@@ -83,7 +83,7 @@ def _row(field: str, texts: Sequence[str]) -> PreviewRow:
     return PreviewRow(field, now, after)
 
 
-def _state(state: FlagState, allowed: int) -> State:
+def _state(state: FlagState, allowed: int) -> ReleaseState:
     return state_of(enabled=state.enabled, rollout_percent=state.rollout_percent, allowed=allowed)
 
 

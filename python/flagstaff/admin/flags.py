@@ -20,6 +20,7 @@ from flagstaff._tables.flag_model import FlagModel
 from flagstaff._tables.model_fields import through_model
 from flagstaff.admin.allowed_users import AllowedUsersMixin
 from flagstaff.admin.allowed_users.panel import PANEL
+from flagstaff.admin.app_panels import AppPanelsMixin
 from flagstaff.admin.bucket_units import BucketUnitMixin
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
@@ -37,7 +38,6 @@ from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.admin.new_key import NewKeyMixin
-from flagstaff.admin.optional_parts import OptionalPartsMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.ownership import OWNERSHIP, OwnershipMixin
 from flagstaff.admin.rollout import RolloutInput
@@ -78,7 +78,7 @@ class FeatureFlagAdmin(
     FlagRulesMixin,
     BucketUnitMixin,
     OwnershipMixin,
-    OptionalPartsMixin,
+    AppPanelsMixin,
     ListTitleMixin,
     FlagListMixin,
     SavingMixin,

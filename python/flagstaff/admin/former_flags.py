@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_time_text
-from flagstaff.admin.attempts import attempt
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import admin_of, may_view
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
@@ -48,13 +48,13 @@ def former_texts(
     site: AdminSite, request: HttpRequest, keys: Collection[str]
 ) -> dict[str, FormerText]:
     """Returns a sentence for each key that a flag had before. Makes up to five queries."""
-    rows = attempt(
+    rows = value_or_default(
         "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), _NO_ROWS
     )
     if not rows:
         return {}
     actors = {row.actor for row in rows.values() if row.actor}
-    names = attempt(
+    names = value_or_default(
         "the names of actors cannot be read", lambda: actor_table().names(actors), _NO_NAMES
     )
     renamed = [row.object_pk for row in rows.values() if not row.was_deleted]

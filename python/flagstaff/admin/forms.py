@@ -20,7 +20,7 @@ from flagstaff._words.message import MessageError
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.admin.page_row import request_of
 from flagstaff.admin.readable_tables import can_read
-from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
+from flagstaff.admin.submitted_state import SUBMITTED, SubmittedState, digest, parse_submitted
 from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.conf import conf
 from flagstaff.history import Event
@@ -87,11 +87,11 @@ class MergingForm(_ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._present: Shown | None = None
+        self._present: SubmittedState | None = None
         if self.instance.pk is not None:
             values = {name: self.initial[name] for name in self.fields if name in self.initial}
-            self._present = Shown.of(self._version(), values)
-            self.initial[SHOWN] = self._present.as_json()
+            self._present = SubmittedState.of(self._version(), values)
+            self.initial[SUBMITTED] = self._present.as_json()
 
     def _version(self) -> int | None:
         request = request_of(self.instance)
@@ -100,15 +100,15 @@ class MergingForm(_ModelForm):
         return version_of(self.kind, self.instance.pk)
 
     @property
-    def shown(self) -> Shown | None:
+    def shown(self) -> SubmittedState | None:
         """What the submitted page showed; None for a new row."""
-        shown: Shown | None = self.cleaned_data.get(SHOWN)
+        shown: SubmittedState | None = self.cleaned_data.get(SUBMITTED)
         return shown
 
     @cached_property
     def changed_data(self) -> list[str]:
         """The fields that the user has edited: they differ from what the page showed."""
-        differs = set(super().changed_data) - {SHOWN}
+        differs = set(super().changed_data) - {SUBMITTED}
         shown = self.shown.fields if self.shown else {}
         return [
             name
@@ -130,12 +130,12 @@ class MergingForm(_ModelForm):
         """Whether the form can be saved."""
         return not self.is_review and super().is_valid()
 
-    def clean__shown(self) -> Shown | None:
+    def clean__shown(self) -> SubmittedState | None:
         """Reads what the submitted page showed."""
-        data = self.cleaned_data[SHOWN]
-        shown = parse_shown(data)
+        data = self.cleaned_data[SUBMITTED]
+        shown = parse_submitted(data)
         if data is not None and shown is None:
-            text = self.fields[SHOWN].error_messages["invalid"]
+            text = self.fields[SUBMITTED].error_messages["invalid"]
             raise forms.ValidationError(text, code="invalid")
         return shown
 
@@ -165,7 +165,7 @@ class MergingForm(_ModelForm):
         return cleaned
 
     def _lacks_reason(self) -> bool:
-        """Whether the edits need a reason. To turn a flag off never does."""
+        """Whether the edits need a reason. Turning a flag off needs none."""
         if not conf.require_reason or self.cleaned_data.get(REASON, "").strip():
             return False
         edits = [name for name in self.changed_data if name != REASON]
@@ -228,8 +228,8 @@ class MergingForm(_ModelForm):
             sentences.append(_("Now in the database: %(present)s.") % texts)
         return " ".join([*sentences, _("Save again to write your value.")])
 
-    def _show_present(self, shown: Shown) -> None:
-        for name in {SHOWN, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
+    def _show_present(self, shown: SubmittedState) -> None:
+        for name in {SUBMITTED, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
             _show(self.fields[name], self.initial.get(name))
 
 

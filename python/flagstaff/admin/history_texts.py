@@ -10,8 +10,8 @@ from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._words.local_formats import local_number, local_time_text
-from flagstaff.admin.attempts import attempt
 from flagstaff.admin.confirmation import describe_changed
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.missing_entries import MissingEntries, missing_entries
 
 
@@ -41,7 +41,9 @@ def skipped_text(missing: Collection[object]) -> str:
 
 def missing_text() -> str:
     """Returns how many recent changes left no entry; empty if all did. Makes a query."""
-    found = attempt("missing entries cannot be counted", missing_entries, MissingEntries(0, None))
+    found = value_or_default(
+        "missing entries cannot be counted", missing_entries, MissingEntries(0, None)
+    )
     if not found.count:
         return ""
     text = ngettext(

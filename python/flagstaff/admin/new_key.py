@@ -37,24 +37,24 @@ class NewKeyMixin(ModelAdminMixin):
         """Saves the flag. A message names the flag that had the key of a new one before."""
         former = {} if change else former_texts(self.admin_site, request, [obj.key])
         super().save_model(request, obj, form, change)
-        for one in former.values():
+        for former_text in former.values():
             # The deleted flag cannot be brought back while its key is in use.
-            self.message_user(request, replace(one, back_url="").html, messages.WARNING)
+            self.message_user(request, replace(former_text, back_url="").html, messages.WARNING)
 
     def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
         usage = recent_usage([key])
         if usage is not None and key in usage.evaluations:
             yield _evaluated(usage.evaluations[key], local_days(usage.days))
-        for one in former_texts(self.admin_site, request, [key]).values():
-            yield one.html
+        for text in former_texts(self.admin_site, request, [key]).values():
+            yield text.html
 
 
-def _evaluated(found: RecentEvaluations, days: str) -> str:
+def _evaluated(evaluations: RecentEvaluations, days: str) -> str:
     text = ngettext(
         "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a call "
         "returns its default; while the new flag is off, it returns False.",
         "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a call "
         "returns its default; while the new flag is off, it returns False.",
-        found.count,
+        evaluations.count,
     )
-    return text % {"days": days, "count": local_number(found.count)}
+    return text % {"days": days, "count": local_number(evaluations.count)}

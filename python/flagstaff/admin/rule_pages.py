@@ -28,7 +28,7 @@ from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.page_row import PageRowMixin, stored_row
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
-from flagstaff.admin.shown import was_shown
+from flagstaff.admin.submitted_state import was_submitted
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.history.describe import and_more, quoted
@@ -91,7 +91,7 @@ class RulePagesMixin(PageRowMixin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields, also for a subclass that sets others."""
         readonly = tuple(super().get_readonly_fields(request, obj))
-        return (*readonly, *(one for one in self.rule_displays if one not in readonly))
+        return (*readonly, *(display for display in self.rule_displays if display not in readonly))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields: before the editor, what is stored in sentences."""
@@ -112,7 +112,7 @@ class RulePagesMixin(PageRowMixin):
             # A form has no text for them, so saving it would remove them.
             return (undecodable,)
         # The submitted page decides: without the field, a save would remove them.
-        listed = was_shown(request, self.rule_field)
+        listed = was_submitted(request, self.rule_field)
         if listed is None:
             listed = len(_as_text(stored)) <= _MAX_EDITABLE
         field = self.rule_field if listed else too_large

@@ -24,7 +24,7 @@ from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.shown import SHOWN
+from flagstaff.admin.submitted_state import SUBMITTED
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import and_more, describe_actor, describe_change, quoted
@@ -198,7 +198,7 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, ModelAdminMixin):
         if not may_save(request, *([obj] if obj else [])):
             return fieldsets
         # Themes with tabs need a name: a second fieldset without one has the tab of the first.
-        return (*fieldsets, (_("This change"), {"fields": (REASON, SHOWN)}))
+        return (*fieldsets, (_("This change"), {"fields": (REASON, SUBMITTED)}))
 
     def save_model(
         self,

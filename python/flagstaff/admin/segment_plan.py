@@ -26,7 +26,7 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
 
     The right to change segments decides about experiments.
     """
-    active = [one for one in plan.uses if one.is_active and one.flag is not None]
+    active = [use for use in plan.uses if use.is_active and use.flag is not None]
     missing = [one for one in active if not may(site, request, "toggle", one.flag)]
     if not missing:
         return ""
@@ -55,7 +55,7 @@ def segment_rows(
     """
     if not isinstance(plan, SegmentPlan):
         return []
-    visible = [one for one in plan.uses if _is_visible(site, request, one)]
+    visible = [use for use in plan.uses if _is_visible(site, request, use)]
     numbers = {
         _("more flags and experiments"): len(visible) - _MAX_ROWS,
         _("flags and experiments that you may not see"): len(plan.uses) - len(visible),

@@ -142,9 +142,9 @@ class _UseMixin(_ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        flags, others = flags_by_segment(), other_rules_by_segment()
+        flags, rules = flags_by_segment(), other_rules_by_segment()
         for segment in self.result_list:
-            counts = (len(by.get(segment.key, ())) for by in (flags, others))
+            counts = (len(by.get(segment.key, ())) for by in (flags, rules))
             vars(segment)[_USE] = _count_text(*counts)
 
 
@@ -244,16 +244,16 @@ class SegmentAdmin(
     def used_by(self, segment: Segment) -> SafeString | str:
         """The flags and experiments that use the segment, as links for users who may view them."""
         flags = flags_by_segment().get(segment.key, [])
-        others = other_rules_by_segment().get(segment.key, [])
+        other_rules = other_rules_by_segment().get(segment.key, [])
         request = request_of(segment)
         rows = [(conf.flag_model, pk, key) for key, pk in flags]
-        rows += [(one.model, one.pk, one.key) for one in others]
+        rows += [(rules.model, rules.pk, rules.key) for rules in other_rules]
         if not rows:
             return _("no flag")
         models = {model for model, _pk, _key in rows}
         may_see = (may_view(self.admin_site, request, model) for model in models if request)
         if request is None or not all(may_see):
-            return _count_text(len(flags), len(others))
+            return _count_text(len(flags), len(other_rules))
         urls = (
             (page_url(self.admin_site, model, "change", pk), key)
             for model, pk, key in rows[:_MAX_FLAGS]
@@ -293,21 +293,21 @@ def _why_in_use(
     site: AdminSite, request: HttpRequest, segments: Sequence[Segment] | QuerySet[Segment]
 ) -> str:
     """Why some of the segments cannot be deleted; empty if all can."""
-    flags, others = flags_by_segment(), other_rules_by_segment()
+    flags, other_rules = flags_by_segment(), other_rules_by_segment()
     sentences = []
     for segment in segments:
         uses = [(conf.flag_model, quoted(key)) for key, _pk in flags.get(segment.key, ())]
         uses += (
-            (one.model, f"{one.model._meta.verbose_name} {quoted(one.key)}")
-            for one in others.get(segment.key, ())
+            (rules.model, f"{rules.model._meta.verbose_name} {quoted(rules.key)}")
+            for rules in other_rules.get(segment.key, ())
         )
         if uses:
             names = [name for model, name in uses if may_view(site, request, model)]
             if hidden := len(uses) - len(names):
                 names.append(hidden_text(hidden))
             text = _("the rules of %(flags)s use the segment “%(key)s”")
-            shown = join_some(names, more=and_more)
-            sentences.append(text % {"key": segment.key, "flags": shown})
+            text_of_names = join_some(names, more=and_more)
+            sentences.append(text % {"key": segment.key, "flags": text_of_names})
     if not sentences:
         return ""
     text = _("%(uses)s. Change these rules first; nothing was deleted.")

@@ -24,8 +24,8 @@ from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware
-from flagstaff.admin.attempts import attempt
 from flagstaff.admin.cells import time_cell
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.former_flags import FormerText, former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
@@ -50,24 +50,24 @@ class UnknownKeysAdmin(PlainPageAdmin):
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The unknown keys of a period. The number of queries does not depend on theirs."""
         days, number = _period(request), _page(request)
-        found = _read(days, number) if is_postgresql(connections[conf.database]) else None
-        if found is not None and number and not found.keys:
+        unknown = _read(days, number) if is_postgresql(connections[conf.database]) else None
+        if unknown is not None and number and not unknown.keys:
             # The page became empty, for example because the flags of its keys were created.
-            number, found = 0, _read(days, 0)
-        if found is None:
+            number, unknown = 0, _read(days, 0)
+        if unknown is None:
             return {"problem": no_usage()}
         return {
-            "rows": unknown_rows(self.admin_site, request, found.keys),
-            "periods": [_link(one, days) for one in sorted(_PERIODS)],
-            "sentence": _sentence(found, days),
-            "notes": _notes(found, days),
+            "rows": unknown_rows(self.admin_site, request, unknown.keys),
+            "periods": [_link(period, days) for period in sorted(_PERIODS)],
+            "sentence": _sentence(unknown, days),
+            "notes": _notes(unknown, days),
             "newer": _url(days, number - 1) if number else "",
-            "older": _url(days, number + 1) if found.total > (number + 1) * _PAGE_SIZE else "",
+            "older": _url(days, number + 1) if unknown.total > (number + 1) * _PAGE_SIZE else "",
         }
 
 
 def _read(days: int, page: int) -> UnknownKeys | None:
-    return attempt(
+    return value_or_default(
         "the page of unknown keys cannot read the usage",
         lambda: unknown_keys(age=timedelta(days=days), limit=_PAGE_SIZE, offset=page * _PAGE_SIZE),
         None,
@@ -102,36 +102,36 @@ def _duration(days: int) -> str:
     return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": hours}
 
 
-def _sentence(found: UnknownKeys, days: int) -> str:
+def _sentence(unknown: UnknownKeys, days: int) -> str:
     period = {"days": _duration(days)}
-    if found.total:
+    if unknown.total:
         text = ngettext(
             "In the last %(days)s, your code evaluated %(count)s key that has no flag.",
             "In the last %(days)s, your code evaluated %(count)s keys that have no flag.",
-            found.total,
+            unknown.total,
         )
-        return text % {**period, "count": local_number(found.total)}
-    if found.until is None:
+        return text % {**period, "count": local_number(unknown.total)}
+    if unknown.until is None:
         return _("No worker has reported its evaluations yet.")
     return _("Every key that was evaluated in the last %(days)s has a flag.") % period
 
 
-def _notes(found: UnknownKeys, days: int) -> Sequence[str]:
+def _notes(unknown: UnknownKeys, days: int) -> Sequence[str]:
     """Which time the counts cover, how late they are, and what is not counted."""
-    notes = [period_text(_within(found, days)), reports_text(found)]
-    if found.hosts:
+    notes = [period_text(_within(unknown, days)), reports_text(unknown)]
+    if unknown.hosts:
         text = _("Reported by workers on %(hosts)s. Each count is the total of all hosts.")
-        notes.append(text % {"hosts": join_some(found.hosts, more=and_more)})
+        notes.append(text % {"hosts": join_some(unknown.hosts, more=and_more)})
     notes.append(_("Only keys of flags are counted, not keys of values."))
     return [note for note in notes if note]
 
 
-def _within(found: UnknownKeys, days: int) -> UnknownKeys:
+def _within(unknown: UnknownKeys, days: int) -> UnknownKeys:
     """The same, with a period that does not begin before the days of the page."""
-    if found.since is None:
-        return found
+    if unknown.since is None:
+        return unknown
     first: datetime = aware(timezone.now()) - timedelta(days=days)
-    return replace(found, since=max(aware(found.since), first))
+    return replace(unknown, since=max(aware(unknown.since), first))
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def unknown_rows(
     site: AdminSite, request: HttpRequest, keys: Sequence[UnknownKey]
 ) -> list[UnknownRow]:
     """Returns the rows. Makes a number of queries that does not depend on the number of keys."""
-    names = [one.key for one in keys]
+    names = [key.key for key in keys]
     taken = taken_keys(names) if names else {}
     former = former_texts(site, request, names)
     similar = similar_flags(site, request, names) if names else {}
@@ -165,16 +165,16 @@ def unknown_rows(
     add_url = _add_url(site, request)
     return [
         UnknownRow(
-            key=one.key,
-            count=local_number(one.evaluations),
-            last=time_cell(one.last_evaluated_at),
-            first=time_cell(one.first_hour),
-            similar=similar.get(one.key),
-            former=former.get(one.key),
-            problem=problems[one.key],
-            create_url=_create_url(add_url, one.key) if not problems[one.key] else "",
+            key=key.key,
+            count=local_number(key.evaluations),
+            last=time_cell(key.last_evaluated_at),
+            first=time_cell(key.first_hour),
+            similar=similar.get(key.key),
+            former=former.get(key.key),
+            problem=problems[key.key],
+            create_url=_create_url(add_url, key.key) if not problems[key.key] else "",
         )
-        for one in keys
+        for key in keys
     ]
 
 
@@ -236,35 +236,35 @@ def similar_flags(
 
 def similar_keys(keys: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Returns the most similar known key of each key that has one. Ignores case."""
-    folded = {one.casefold(): one for one in known}
+    folded = {name.casefold(): name for name in known}
     by_part = _by_part(folded)
-    found: dict[str, str] = {}
+    similar: dict[str, str] = {}
     for key in keys:
         name = key.casefold()
         near = [name] if name in folded else _nearest(name, by_part)
         if near:
-            found[key] = folded[near[0]]
-    return found
+            similar[key] = folded[near[0]]
+    return similar
 
 
 def _nearest(name: str, by_part: Mapping[str, list[str]]) -> list[str]:
     counts = Counter(
-        one
+        name
         for part in _parts(name)
         if len(those := by_part.get(part, ())) <= _MAX_COMMON
-        for one in those
+        for name in those
     )
-    most = [one for one, _count in counts.most_common(_MAX_COMPARED)]
+    most = [name for name, _count in counts.most_common(_MAX_COMPARED)]
     return get_close_matches(name, most, n=1, cutoff=_CUTOFF)
 
 
 def _by_part(names: Iterable[str]) -> Mapping[str, list[str]]:
     """The names that have each part of three characters."""
-    found: dict[str, list[str]] = defaultdict(list)
+    names_by_part: dict[str, list[str]] = defaultdict(list)
     for name in names:
         for part in _parts(name):
-            found[part].append(name)
-    return found
+            names_by_part[part].append(name)
+    return names_by_part
 
 
 def _parts(name: str) -> set[str]:

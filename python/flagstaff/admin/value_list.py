@@ -20,8 +20,8 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
-from flagstaff.admin.attempts import attempt
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.history.describe import (
     SECRET,
@@ -63,7 +63,7 @@ class _NewestChangesMixin(_ChangeList):
         if has_history() and can_read(request, "change_table"):
             # Iterating keeps the rows, to which the changes are added.
             read = partial(_read_newest, list(self.result_list))
-            attempt("the list of values shows no changes", read, None)
+            value_or_default("the list of values shows no changes", read, None)
 
 
 class ValueListMixin(_ModelAdmin):

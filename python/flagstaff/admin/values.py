@@ -31,7 +31,7 @@ from flagstaff.admin.json_input import JsonInput
 from flagstaff.admin.list_title import ListTitleMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import SavingMixin, set_widget
-from flagstaff.admin.shown import was_shown
+from flagstaff.admin.submitted_state import was_submitted
 from flagstaff.admin.value_form import ValueForm
 from flagstaff.admin.value_list import ValueListMixin
 from flagstaff.base_models import AbstractKeyValueStore
@@ -142,7 +142,7 @@ class KeyValueStoreAdmin(
         if (is_secret(row) or isinstance(row.value, UnreadableJson)) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
-        listed = was_shown(request, "value") if may_change else None
+        listed = was_submitted(request, "value") if may_change else None
         if listed is None:
             is_short = len(_as_text(row.value)) <= _MAX_EDITABLE
             listed = is_short or isinstance(row.value, UnreadableJson)

@@ -19,8 +19,8 @@ from flagstaff._words.message import localized
 from flagstaff._words.times import aware, clock_time
 from flagstaff._workers.overview import WorkerOverview, WorkerState, worker_overview
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
-from flagstaff.admin.attempts import attempt
 from flagstaff.admin.cells import time_cell
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.conf import conf
@@ -42,18 +42,18 @@ class WorkersAdmin(PlainPageAdmin):
                 "database."
             )
             return {"problem": text}
-        found = attempt(
+        overview = value_or_default(
             "the page of workers cannot list them",
             lambda: worker_overview(connections[conf.database]),
             None,
         )
-        if found is None:
+        if overview is None:
             text = _(
                 "The workers cannot be listed. This needs the migrations of flagstaff, and the "
                 "permission to read its tables: run “manage.py check --database %(database)s”."
             )
             return {"problem": text % {"database": conf.database}}
-        return _context(found)
+        return _context(overview)
 
     def post_page(self, request: HttpRequest) -> HttpResponse:
         """Writes a barrier, and reports which workers have applied it. Blocks for 2 seconds."""
@@ -73,14 +73,14 @@ class WorkersAdmin(PlainPageAdmin):
         self.message_user(request, text % {"time": checked_at, "result": applied.text}, level)
 
 
-def _context(found: WorkerOverview) -> Mapping[str, object]:
+def _context(overview: WorkerOverview) -> Mapping[str, object]:
     return {
-        "summary": summary(found),
-        "is_behind": found.is_behind,
-        "badge": BADGES[found.is_behind],
-        "state": state_label(found.is_behind),
-        "notes": [*notes(found)],
-        "rows": worker_rows(found.workers),
+        "summary": summary(overview),
+        "is_behind": overview.is_behind,
+        "badge": BADGES[overview.is_behind],
+        "state": state_label(overview.is_behind),
+        "notes": [*notes(overview)],
+        "rows": worker_rows(overview.workers),
         "at": clock_time(aware(timezone.now())),
         "poll_interval": f"{conf.poll_interval:g}",
         "may_check": not conf.read_only,
@@ -113,18 +113,18 @@ def worker_rows(states: Iterable[WorkerState]) -> list[WorkerRow]:
     """Returns the rows. Does not query."""
     return [
         WorkerRow(
-            host=one.worker.host,
-            process=_process(one),
-            badge=BADGES[one.is_behind],
-            state=state_label(one.is_behind),
-            snapshot=_snapshot(one),
-            mode=one.worker.mode,
-            mode_text=str(MODE_TEXTS.get(one.worker.mode, "")),
-            connected=time_cell(one.connected_at),
-            version=_version(one.worker.rule_format),
-            is_older=one.is_older,
+            host=state.worker.host,
+            process=_process(state),
+            badge=BADGES[state.is_behind],
+            state=state_label(state.is_behind),
+            snapshot=_snapshot(state),
+            mode=state.worker.mode,
+            mode_text=str(MODE_TEXTS.get(state.worker.mode, "")),
+            connected=time_cell(state.connected_at),
+            version=_version(state.worker.rule_format),
+            is_older=state.is_older,
         )
-        for one in states
+        for state in states
     ]
 
 

@@ -47,7 +47,7 @@ class CleanupConfig(OptionalApp, AppConfig):
         """Returns the primary keys of the stale flags, without those that are snoozed."""
         from flagstaff.cleanup.stale import stale_flags  # noqa: PLC0415 (models first)
 
-        return [one.facts.pk for one in stale_flags()]
+        return [flag.facts.pk for flag in stale_flags()]
 
     def forget_user(self, pk: str) -> None:
         """Removes a deleted user as the actor of snoozes."""

@@ -50,24 +50,24 @@ def _stale(options: Options, out: Output) -> None:
     days = conf.stale_days if options["days"] is None else options["days"]
     flags = assess_flags(days, Selection(ownership_filter(options)))
     stale = [flag for flag in flags if flag.is_stale]
-    shown = [flag for flag in flags if flag.findings] if options["snoozed"] else stale
+    listed = [flag for flag in flags if flag.findings] if options["snoozed"] else stale
     is_selected = options["owner"] is not None or options["tags"]
     ended = [] if is_selected else ended_keys()
     if out.is_json:
         unknown = unknown_records(flags)
-        document = {"days": days, "flags": [flag_document(flag) for flag in shown]}
-        ended_records = [ended_record(one) for one in ended]
+        document = {"days": days, "flags": [flag_document(flag) for flag in listed]}
+        ended_records = [ended_record(key) for key in ended]
         out.document({**document, "ended": ended_records, "unknown": unknown})
     else:
         columns = (*COLUMNS, SNOOZED) if options["snoozed"] else COLUMNS
-        out.records(columns, [flag_record(flag) for flag in shown])
+        out.records(columns, [flag_record(flag) for flag in listed])
         if not stale:
             out.message(_none_text(flags, is_selected=bool(is_selected)))
-        for one in ended:
-            out.message(f"{ended_text(one)} {_NEXT.format(key=one.key)}")
+        for key in ended:
+            out.message(f"{ended_text(key)} {_NEXT.format(key=key.key)}")
         for line in unknown_texts(flags):
             out.message(line)
-    old = [one for one in ended if is_older(one, days)]
+    old = [key for key in ended if is_older(key, days)]
     if (stale or old) and options["fail"]:
         number, noun = len(stale) + len(old), "key" if old else "flag"
         what = f"1 {noun} is" if number == 1 else f"{number:,} {noun}s are"
@@ -143,8 +143,8 @@ def flag_record(flag: Assessment) -> Record:
     facts = flag.facts
     return {
         "key": facts.key,
-        "signals": ", ".join(one.signal.value for one in flag.findings),
-        "evidence": "; ".join(finding_text(one) for one in flag.findings),
+        "signals": ", ".join(finding.signal.value for finding in flag.findings),
+        "evidence": "; ".join(finding_text(finding) for finding in flag.findings),
         "owner": facts.owner,
         "snoozed_until": facts.snoozed_until if flag.is_snoozed else None,
     }
@@ -155,8 +155,10 @@ def flag_document(flag: Assessment) -> Record:
     facts = flag.facts
     return {
         "key": facts.key,
-        "signals": [_finding(one) for one in flag.findings],
-        "unknown": [{"signal": one.signal.value, "why": one.why} for one in flag.unknown],
+        "signals": [_finding(finding) for finding in flag.findings],
+        "unknown": [
+            {"signal": unknown.signal.value, "why": unknown.why} for unknown in flag.unknown
+        ],
         "kind": facts.kind,
         "owner": facts.owner,
         "tags": list(facts.tags),
@@ -169,9 +171,9 @@ def flag_document(flag: Assessment) -> Record:
 def unknown_records(flags: Iterable[Assessment]) -> list[Record]:
     """Returns the signals that are not known, with their flags, for JSON."""
     return [
-        {"key": flag.facts.key, "signal": one.signal.value, "why": one.why}
+        {"key": flag.facts.key, "signal": unknown.signal.value, "why": unknown.why}
         for flag in flags
-        for one in flag.unknown
+        for unknown in flag.unknown
     ]
 
 

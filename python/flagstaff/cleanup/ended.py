@@ -14,12 +14,12 @@ from flagstaff._words.times import aware, local_time
 
 def ended_keys() -> list[EndedKey]:
     """Returns such keys of all apps, the oldest first. Makes a query for each app that has some."""
-    found = (key for app in optional_apps() for key in app.ended_keys())
-    return sorted(found, key=lambda one: (one.since, one.key))
+    keys = (key for app in optional_apps() for key in app.ended_keys())
+    return sorted(keys, key=lambda key: (key.since, key.key))
 
 
 def is_older(ended: EndedKey, days: int) -> bool:
-    """Returns True if the key has been in the code in vain for at least so many days."""
+    """Returns True if it ended at least `days` days ago."""
     return aware(timezone.now()) - ended.since >= timedelta(days=days)
 
 

@@ -39,7 +39,7 @@ ALL_FLAGS = Selection(Q())
 
 
 @dataclass(frozen=True)
-class FlagRow:
+class AssessedFlag:
     """A flag with what decides its result."""
 
     pk: str
@@ -59,7 +59,7 @@ class FlagRow:
         return constant_result(self.configuration, has_allowed_users=self.allowed != 0)
 
 
-def read_flags(selection: Selection) -> list[FlagRow]:
+def read_flags(selection: Selection) -> list[AssessedFlag]:
     """Returns the selected flags, by key. One query, or none for rows that were read already."""
     if selection.rows is not None:
         return [_flag(row, allowed) for row, allowed in selection.rows if row.key is not None]
@@ -70,8 +70,8 @@ def read_flags(selection: Selection) -> list[FlagRow]:
     return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
 
 
-def _flag(row: Any, allowed: int) -> FlagRow:
-    return FlagRow(
+def _flag(row: Any, allowed: int) -> AssessedFlag:
+    return AssessedFlag(
         pk=str(row.pk),
         key=row.key,
         fields=optional_fields(row),

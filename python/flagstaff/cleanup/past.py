@@ -99,7 +99,7 @@ def history_since() -> datetime | None:
 def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | None) -> Past:
     """Returns what the history says about flags. One query.
 
-    `since` is that of `Past.keys_since`. With `newest`, only so many changes of each flag are read;
+    `since` is that of `Past.keys_since`. With `newest`, this number of changes of a flag is read;
     without it, its oldest change of all is the last one. Flags without one are left out.
     """
     has_rules = flag_model().has(RULES)

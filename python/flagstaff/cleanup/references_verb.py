@@ -98,7 +98,7 @@ def _run(options: Options, out: Output) -> None:
         out.message(f"{path}: {reason}, so it was not searched")
     existing = _existing_keys(out, is_needed=options["paths"] is None)
     references = _selected(found, keys, existing)
-    used = {one.key for one in references}
+    used = {reference.key for reference in references}
     missing = [key for key in keys if key not in used and _is_missing(key, existing)]
     typed = [key for key in missing if key not in results]
     if typed:
@@ -181,11 +181,15 @@ def _selected(
     from flagstaff.cleanup.references.searching import with_candidates  # noqa: PLC0415 (optional)
 
     if keys:
-        wanted = [one for one in found.references if one.key is None or one.key in keys]
+        wanted = [
+            reference
+            for reference in found.references
+            if reference.key is None or reference.key in keys
+        ]
         may_be = with_candidates(wanted, list(keys))
         # A pattern such as "exp_*" cannot be one of the keys if none of them is a candidate.
         return [one for one in may_be if one.key or one.candidates or not one.pattern.strip("*")]
-    known = {one.key for one in found.references if one.key is not None}
+    known = {reference.key for reference in found.references if reference.key is not None}
     for stored in (existing or {}).values():
         known |= stored
     return with_candidates(found.references, known)
@@ -199,13 +203,17 @@ def _print(
 ) -> None:
     if not references:
         out.message("no references were found")
-    out.records(_COLUMNS, [_record(one, existing, results) for one in references])
+    out.records(_COLUMNS, [_record(reference, existing, results) for reference in references])
     for about, stored in (existing or {}).items():
-        used = {one.key: None for one in references if one.about == about and one.key}
+        used = {
+            reference.key: None
+            for reference in references
+            if reference.about == about and reference.key
+        }
         unknown = [key for key in used if key not in stored]
         if unknown:
             out.message(f"no {about} has the key {join_some(sorted(unknown))}")
-    dynamic = sum(one.key is None for one in references)
+    dynamic = sum(reference.key is None for reference in references)
     if dynamic:
         out.message(
             "in 1 place, the key is known only at run time; check it by hand"

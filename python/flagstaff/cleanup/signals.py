@@ -120,7 +120,7 @@ def _not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown 
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
     if last is not None:
-        # A flag that was deleted and created again begins anew.
+        # The evaluations of a deleted flag do not count for a new one with its key.
         since = last if begin is None else max(last, begin)
         return Finding(Signal.NOT_EVALUATED, since, (now - since).days, since == last)
     since = facts.counted_since if begin is None else max(facts.counted_since, begin)

@@ -20,7 +20,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, local_time
 from flagstaff.cleanup import past
 from flagstaff.cleanup.constant import Constant, constant_since
-from flagstaff.cleanup.flag_rows import ALL_FLAGS, FlagRow, Selection, read_flags
+from flagstaff.cleanup.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
 from flagstaff.cleanup.signals import Assessment, Facts, assess
@@ -35,7 +35,7 @@ def stale_flags(days: int | None = None) -> list[Assessment]:
     `days` replaces STALE_DAYS, and is a whole number from 1 to 3,650. Makes about eight queries,
     however many flags there are.
     """
-    return [one for one in assess_flags(days) if one.is_stale]
+    return [flag for flag in assess_flags(days) if flag.is_stale]
 
 
 def assess_flags(days: int | None = None, selection: Selection = ALL_FLAGS) -> list[Assessment]:
@@ -48,8 +48,8 @@ def assess_flags(days: int | None = None, selection: Selection = ALL_FLAGS) -> l
         raise ValueError(f"days must be a whole number from 1 to {MAX_STALE_DAYS:,}, not {days!r}")
     now = aware(timezone.now())
     today = local_time(now).date()
-    found = facts_of_flags(now, days, selection)
-    return [assess(facts, now=now, today=today, days=days) for facts in found]
+    facts_by_key = facts_of_flags(now, days, selection)
+    return [assess(facts, now=now, today=today, days=days) for facts in facts_by_key]
 
 
 # Of most flags, the newest change began the period.
@@ -66,7 +66,7 @@ class Periods:
 
 
 def periods_of(
-    flags: Sequence[FlagRow],
+    flags: Sequence[AssessedFlag],
     unused: Collection[str],
     since: datetime,
     planned: Collection[str] | None = None,
@@ -77,30 +77,32 @@ def periods_of(
     that. `planned` are those of flags that an app is about to change, if they are known.
     """
     # Of most flags that were created since, the row itself says so.
-    wanted = [_wanted(flag, is_unused=flag.pk in unused) for flag in flags]
-    wanted = [one for one in wanted if one.is_constant or one.is_unused]
-    if not wanted:
+    flags_to_read = [_wanted(flag, is_unused=flag.pk in unused) for flag in flags]
+    flags_to_read = [flag for flag in flags_to_read if flag.is_constant or flag.is_unused]
+    if not flags_to_read:
         return Periods()
-    past = read_past(wanted, since, newest=_NEWEST)
+    past = read_past(flags_to_read, since, newest=_NEWEST)
     constant = [flag for flag in flags if flag.result is not None]
-    found, undecided = _periods([flag for flag in constant if flag.pk in past.changes], past)
+    periods, undecided = _periods([flag for flag in constant if flag.pk in past.changes], past)
     undecided += [flag for flag in constant if flag.pk not in past.changes]
     if undecided:
         whole = read_past([_wanted(flag) for flag in undecided], since, newest=None)
-        found |= _periods(undecided, whole)[0]
-    return Periods(_without_plans(found, planned), past.keys_since)
+        periods |= _periods(undecided, whole)[0]
+    return Periods(_without_plans(periods, planned), past.keys_since)
 
 
-def _wanted(flag: FlagRow, *, is_unused: bool = False) -> WantedPast:
+def _wanted(flag: AssessedFlag, *, is_unused: bool = False) -> WantedPast:
     return WantedPast(flag.pk, flag.result is not None, flag.result is False, is_unused)
 
 
-def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant], list[FlagRow]]:
+def _periods(
+    flags: Sequence[AssessedFlag], past: Past
+) -> tuple[dict[str, Constant], list[AssessedFlag]]:
     """Returns the periods, and the flags whose period may have begun in changes not yet read."""
     # Looked up only if a flag has no entry.
     has_bound = all(flag.pk in past.changes for flag in flags)
     bound = None if has_bound else history_since()
-    found, undecided = {}, []
+    periods, undecided = {}, []
     for flag in flags:
         period = constant_since(
             flag.configuration,
@@ -109,10 +111,10 @@ def _periods(flags: Sequence[FlagRow], past: Past) -> tuple[dict[str, Constant],
             unchanged_since=_unchanged_since(flag.fields, bound),
         )
         if period is not None:
-            found[flag.pk] = period
+            periods[flag.pk] = period
             if not period.is_exact:
                 undecided.append(flag)
-    return found, undecided
+    return periods, undecided
 
 
 def _unchanged_since(fields: OptionalFields, history: datetime | None) -> datetime | None:
@@ -120,16 +122,18 @@ def _unchanged_since(fields: OptionalFields, history: datetime | None) -> dateti
     if history is None:
         return None
     times = (history, fields.created_at, fields.changed_at)
-    return max(one for one in times if one is not None)
+    return max(time for time in times if time is not None)
 
 
 def _without_plans(
-    found: dict[str, Constant], planned: Collection[str] | None
+    periods: dict[str, Constant], planned: Collection[str] | None
 ) -> dict[str, Constant]:
     """Returns the periods of flags that no app is about to change."""
     if planned is None:
-        planned = {pk for app in optional_apps() for pk in app.planned_flags()} if found else set()
-    return {pk: period for pk, period in found.items() if pk not in planned}
+        planned = (
+            {pk for app in optional_apps() for pk in app.planned_flags()} if periods else set()
+        )
+    return {pk: period for pk, period in periods.items() if pk not in planned}
 
 
 _TABLES = ("change_table", "usage_table", "worker_table")
@@ -166,7 +170,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
             last_evaluated_at=last.get(flag.key),
             counted_since=evaluations.counted_since if is_counted else None,
             usage_problem=evaluations.problem if is_counted else _browsers_problem(),
-            key_since=max((one for one in begin if one), default=None),
+            key_since=max((time for time in begin if time), default=None),
             snoozed_until=snooze.until if snooze else None,
             snooze_reason=snooze.reason if snooze else "",
             snooze_actor=snooze.actor if snooze else "",
@@ -180,7 +184,7 @@ def _are_readable() -> bool:
     return why_unavailable(connection, *(names[table] for table in _TABLES)) is None
 
 
-def _constant_problem(flag: FlagRow, history_problem: str) -> str:
+def _constant_problem(flag: AssessedFlag, history_problem: str) -> str:
     if flag.result is None:
         return ""
     if flag.is_forced_off:
@@ -194,11 +198,11 @@ def _browsers_problem() -> str:
     return _("evaluations for browsers are not counted")
 
 
-def _snoozes(flags: Sequence[FlagRow]) -> dict[str, Snooze]:
+def _snoozes(flags: Sequence[AssessedFlag]) -> dict[str, Snooze]:
     rows = uncached(Snooze.objects.using(conf.database))
     created = {flag.pk: flag.fields.created_at for flag in flags}
-    found = rows.filter(flag_pk__in=list(created))
-    return {row.flag_pk: row for row in found if not _is_older(row, created[row.flag_pk])}
+    snoozes = rows.filter(flag_pk__in=list(created))
+    return {row.flag_pk: row for row in snoozes if not _is_older(row, created[row.flag_pk])}
 
 
 def _is_older(snooze: Snooze, created_at: datetime | None) -> bool:

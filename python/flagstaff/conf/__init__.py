@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flagstaff.conf.settings import Conf, Problem, UnknownKey, conf
+from flagstaff.conf.settings import Conf, SettingProblem, UnknownKey, conf
 
-__all__ = ["Conf", "Problem", "UnknownKey", "conf"]
+__all__ = ["Conf", "SettingProblem", "UnknownKey", "conf"]

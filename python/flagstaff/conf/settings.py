@@ -23,7 +23,7 @@ UnknownKey = Literal["ignore", "warn", "raise"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class SettingProblem:
     """One problem of the settings, and how to fix it."""
 
     message: str
@@ -213,7 +213,7 @@ class Conf:
         """Whether the pages of the admin are read-only."""
         return cast("bool", self._read("READ_ONLY"))
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[SettingProblem]:
         """Returns all problems of the settings, for the system checks."""
         given = self._given()
         if not isinstance(given, Mapping):
@@ -243,25 +243,25 @@ class Conf:
         return getattr(settings, "FLAGSTAFF", {})
 
 
-def _not_a_dict(given: object) -> Problem:
-    return Problem(
+def _not_a_dict(given: object) -> SettingProblem:
+    return SettingProblem(
         f"FLAGSTAFF is a {type(given).__name__}",
         f'write a dict such as FLAGSTAFF = {{"POLL_INTERVAL": {RULES["POLL_INTERVAL"].default}}}',
     )
 
 
-def _unknown(name: object) -> Problem:
+def _unknown(name: object) -> SettingProblem:
     similar = most_similar(str(name), RULES, 0.5)
     hint = f'did you mean "{similar}"?' if similar else f"known settings: {', '.join(RULES)}"
-    return Problem(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
+    return SettingProblem(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
 
 
-def _invalid(name: str, value: object) -> Problem:
+def _invalid(name: str, value: object) -> SettingProblem:
     rule = RULES[name]
     problem = rule.problem_of and rule.problem_of(value)
     if problem:
-        return Problem(f'FLAGSTAFF["{name}"]{problem[0]}', problem[1])
-    return Problem(f'FLAGSTAFF["{name}"] is {value!r}', f"expected {rule.expected}")
+        return SettingProblem(f'FLAGSTAFF["{name}"]{problem[0]}', problem[1])
+    return SettingProblem(f'FLAGSTAFF["{name}"] is {value!r}', f"expected {rule.expected}")
 
 
 conf = Conf()

@@ -75,14 +75,14 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         return "experiment", str(_("experiment"))
 
     def recent_events(
-        self, site: AdminSite, request: HttpRequest, wanted: EventQuery
+        self, site: AdminSite, request: HttpRequest, query: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of experiments. Makes one query."""
         from flagstaff.experiments.admin.recent_events import (  # noqa: PLC0415 (models first)
             recent_events,
         )
 
-        return recent_events(site, request, wanted)
+        return recent_events(site, request, query)
 
     def keys(self) -> Mapping[str, Collection[str]]:
         """Returns the keys of all experiments. Makes one query."""

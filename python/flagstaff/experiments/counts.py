@@ -17,11 +17,11 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments import messages
 from flagstaff.experiments.models import Experiment, LostExposures
-from flagstaff.experiments.moves import (
-    MovedBuckets,
-    Moves,
-    moved_sql,
-    moves_of,
+from flagstaff.experiments.reassigned_buckets import (
+    BucketRanges,
+    ReassignedBuckets,
+    reassigned_buckets,
+    reassigned_sql,
     shares_that_stay,
 )
 from flagstaff.experiments.sources import excluded_units
@@ -43,7 +43,7 @@ class Counts:
 
     #: The units of each variant until the last full hour, without those that met two.
     units: Mapping[str, int]
-    #: What the weights of each phase give of so many units.
+    #: The units of each variant that the weights of the phases give.
     expected: Mapping[str, float]
     #: The units of each variant in the present hour, which is not analysed yet.
     present_hour: Mapping[str, int]
@@ -93,12 +93,12 @@ class _Hour:
         return [HourUnits(self.at, phase, found[phase]) for phase in sorted(found)]
 
 
-def count(experiment: Experiment, moves: Moves | None = None) -> Counts:
+def count(experiment: Experiment, reassigned: ReassignedBuckets | None = None) -> Counts:
     """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError.
 
-    `moves` are those of the experiment, if the caller has them.
+    `reassigned` are those of the experiment, if the caller has them.
     """
-    phases, moved = moves or moves_of(experiment)
+    phases, moved = reassigned or reassigned_buckets(experiment)
     hours, left_out = _hours(experiment, moved)
     variants = [variant["key"] for variant in experiment.variants]
     shares = {phase.number: shares_that_stay(phase, moved[phase.number]) for phase in phases}
@@ -193,7 +193,7 @@ def _shares(
     return Shares([units.get(variant, 0) for variant in given], [shares[one] for one in given])
 
 
-def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Counter[str]]:
+def _hours(experiment: Experiment, moved: BucketRanges) -> tuple[list[_Hour], Counter[str]]:
     """Returns the units by hour, and how many are left out."""
     connection = connections[conf.database]
     excluded, params = excluded_units(experiment.bucket_by, experiment.overrides)
@@ -202,7 +202,7 @@ def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Co
         {
             **optional_names(connection),
             "and_not_excluded": excluded,
-            "is_moved": moved_sql(moved),
+            "is_moved": reassigned_sql(moved),
         },
     )
     hours: dict[datetime, _Hour] = {}

@@ -50,9 +50,9 @@ def explain_variant(
     Reads the user, even if the result does not depend on it, unless a test has set the variant.
     Raises TypeError if `user` or `context` has a wrong type. Does not block.
     """
-    found = _core.explain_variant(key, user, context=context)
-    rules = explained_rules(*(found.pop("rules") or ("[]", [])))
-    problem = found.pop("rules_problem")
+    explanation = _core.explain_variant(key, user, context=context)
+    rules = explained_rules(*(explanation.pop("rules") or ("[]", [])))
+    problem = explanation.pop("rules_problem")
     return VariantExplanation(
-        key, **found, rules=rules, rules_problem=problem and message_of_problem(problem)
+        key, **explanation, rules=rules, rules_problem=problem and message_of_problem(problem)
     )

@@ -55,21 +55,21 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     InvalidExperimentError, also for the key of a flag or of another experiment, and for a segment
     that does not exist.
     """
-    given = valid_variants(variants)
+    valid = valid_variants(variants)
     require_valid(key, traffic_percent, bucket_by, rules)
     experiment = Experiment(
         key=key,
         description=description,
         owner=owner,
-        variants=variants_as_json(given),
+        variants=variants_as_json(valid),
         traffic_percent=traffic_percent,
-        allocation=stored_allocation([], given, traffic_percent),
+        allocation=stored_allocation([], valid, traffic_percent),
         bucket_by=bucket_by,
         rules=list(rules),
     )
     with transaction.atomic(using=conf.database):
         require_free(key)
-        # Locked, so that nobody deletes a segment meanwhile.
+        # Locked, so that no segment is deleted meanwhile.
         if problem := missing_segment(list(rules), lock=True):
             raise InvalidExperimentError(problem)
         try:
@@ -77,7 +77,7 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
                 experiment.save(using=conf.database, force_insert=True)
         except IntegrityError as error:
             raise InvalidExperimentError(messages.EXISTS(key=key)) from error
-        message = weights_message(messages.CREATED, given, traffic_percent)
+        message = weights_message(messages.CREATED, valid, traffic_percent)
         record(experiment, Kind.CREATED, message)
     return experiment
 
@@ -127,9 +127,9 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     experiment has not started, was shipped, or has no report because the primary metric or a
     guardrail fails.
     """
-    found = find(key)
-    _require_winner(found, winner)
-    frozen = frozen_report(found) if with_report else None
+    present = find(key)
+    _require_winner(present, winner)
+    frozen = frozen_report(present) if with_report else None
     with locked(key) as experiment:
         _require_winner(experiment, winner)
         experiment.winner = winner
@@ -165,5 +165,5 @@ def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
 
 def _require_winner(experiment: Experiment, winner: str) -> None:
     require_state(experiment, messages.CANNOT_SHIP, State.RUNNING, State.STOPPED)
-    if winner not in [one.key for one in variants_of(experiment.variants)]:
+    if winner not in [variant.key for variant in variants_of(experiment.variants)]:
         raise unknown_variant(experiment, winner)

@@ -108,7 +108,9 @@ def _look(place: int, result: Mapping[str, Any], settings: Mapping[str, Any]) ->
         )
         for arm, number in (("control", units), ("treatment", 0))
     )
-    analysis = Analysis([one["key"] for one in settings["variants"]], settings["planned_units"])
+    analysis = Analysis(
+        [variant["key"] for variant in settings["variants"]], settings["planned_units"]
+    )
     compare = partial(analysis.compare, alpha=result["interval_alpha"])
     return {
         "at": (first + columns["hours"][place] * _HOUR).isoformat(),

@@ -16,7 +16,7 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments import messages
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.moves import MovedBuckets, moved_sql
+from flagstaff.experiments.reassigned_buckets import BucketRanges, reassigned_sql
 from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
@@ -46,7 +46,7 @@ class HourSums:
 
 
 def measure(
-    experiment: Experiment, metric: Metric, moved: MovedBuckets | None = None
+    experiment: Experiment, metric: Metric, moved: BucketRanges | None = None
 ) -> list[HourSums]:
     """Returns the sums of a metric by hour, phase and variant. Makes one query.
 
@@ -65,7 +65,8 @@ def measure(
         "y": y,
         "x": x,
         "and_not_excluded": excluded,
-        "is_moved": moved_sql(moved or {}) + (fill(_MET_TWO, names) if unit == "user_pk" else ""),
+        "is_moved": reassigned_sql(moved or {})
+        + (fill(_MET_TWO, names) if unit == "user_pk" else ""),
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)

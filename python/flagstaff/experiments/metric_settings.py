@@ -45,35 +45,35 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
         "min_units": min_units,
         "smallest_effect": smallest_effect,
     }
-    given = {name: value for name, value in changes.items() if value is not None}
+    new_settings = {name: value for name, value in changes.items() if value is not None}
     with locked(key) as experiment:
         require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
-        if not given:
+        if not new_settings:
             return experiment
         if experiment.phase:
-            _require_same(experiment, given)
-        for name, value in given.items():
+            _require_same(experiment, new_settings)
+        for name, value in new_settings.items():
             setattr(experiment, name, value)
         require_metrics(experiment)
         experiment.save(using=conf.database)
         settings = messages.joined(
             messages.SETTING(name=messages.NAMES[name](), value=_shown(name, value))
-            for name, value in given.items()
+            for name, value in new_settings.items()
         )
         record(experiment, Kind.EDITED, messages.ANALYSIS(settings=settings))
         return experiment
 
 
-def _require_same(experiment: Experiment, given: Mapping[str, Any]) -> None:
+def _require_same(experiment: Experiment, new: Mapping[str, Any]) -> None:
     """Raises ExperimentError if the change would make earlier looks invalid."""
     kept = {name: getattr(experiment, name) for name in _FIXED}
     if experiment.primary_metric:
         kept["primary_metric"] = experiment.primary_metric
-    changed = [name for name, value in kept.items() if given.get(name, value) != value]
-    others = experiment.other_metrics
-    if not set(others) <= set(given.get("other_metrics", others)):
+    changed = [name for name, value in kept.items() if new.get(name, value) != value]
+    metrics = experiment.other_metrics
+    if not set(metrics) <= set(new.get("other_metrics", metrics)):
         changed.append("other_metrics")
-    guardrails = given.get("guardrails", experiment.guardrails)
+    guardrails = new.get("guardrails", experiment.guardrails)
     if any(guardrails.get(name) != limit for name, limit in experiment.guardrails.items()):
         changed.append("guardrails")
     if changed:
@@ -87,6 +87,6 @@ def _shown(name: str, value: Any) -> Value:
         return messages.METHODS[value]()
     if name == "guardrails":
         # 0 instead of 0.0.
-        value = [messages.GUARDRAIL(metric=one, tolerated=value[one] or 0) for one in value]
-    shown: Value = value
-    return messages.NONE() if shown in ("", []) else shown
+        value = [messages.GUARDRAIL(metric=name, tolerated=value[name] or 0) for name in value]
+    setting: Value = value
+    return messages.NONE() if setting in ("", []) else setting

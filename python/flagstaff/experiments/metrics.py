@@ -53,7 +53,7 @@ Source: TypeAlias = Callable[[], "QuerySet[Any, Any] | Sql"]
 class Metric:
     """What all metrics have. `source` gives one row per event."""
 
-    #: Events count from the exposure of a unit until so long after it.
+    #: Events count from the exposure of a unit for this time after it.
     window: timedelta
     #: What `unit` means in the rows: "user", "visitor", or an attribute.
     unit: str = "user"
@@ -130,7 +130,7 @@ class Retention(Metric):
 class Mean(Metric):
     """The mean over units of the sum of `value` in the window. 0 for a unit without rows.
 
-    With `covariate` the same sum over so long before the exposure reduces the variance (CUPED).
+    With `covariate` the same sum over this time before the exposure reduces the variance (CUPED).
     """
 
     source: Source

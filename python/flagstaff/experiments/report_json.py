@@ -91,7 +91,7 @@ def _report(report: Report) -> dict[str, Any]:
         "exposures": _counts(report.counts),
         "has_mismatch": report.has_mismatch,
         "verdicts": [_verdict(arm, verdict) for arm, verdict in report.verdicts.items()],
-        "metrics": [_metric(one, report) for one in report.metrics],
+        "metrics": [_metric(metric, report) for metric in report.metrics],
     }
 
 

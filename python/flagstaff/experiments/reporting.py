@@ -16,7 +16,7 @@ from flagstaff.experiments.counts import Counts, count
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment, Method, Phase
-from flagstaff.experiments.moves import MovedBuckets, moves_of
+from flagstaff.experiments.reassigned_buckets import BucketRanges, reassigned_buckets
 from flagstaff.experiments.results import ALPHA, Analysis, Result, results_of, units_of
 from flagstaff.experiments.statistics import (
     MISMATCH_ALPHA,
@@ -82,7 +82,7 @@ class Report:
     @property
     def primary(self) -> MetricReport | None:
         """The metric that decides."""
-        return next((one for one in self.metrics if one.role == Role.PRIMARY), None)
+        return next((metric for metric in self.metrics if metric.role == Role.PRIMARY), None)
 
     @property
     def has_mismatch(self) -> bool:
@@ -96,8 +96,8 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
     A metric that fails has an error instead of results. Raises ConfigurationError if the exposures
     cannot be read because of EXCLUDED_UNITS.
     """
-    phases, moved = moves = moves_of(experiment)
-    counts = count(experiment, moves)
+    phases, moved = reassigned = reassigned_buckets(experiment)
+    counts = count(experiment, reassigned)
     analysis = Analysis(
         [variant["key"] for variant in experiment.variants],
         experiment.planned_units,
@@ -133,7 +133,7 @@ def _metric(
     experiment: Experiment,
     named: tuple[str, str],
     analysis: Analysis,
-    moved: MovedBuckets | None,
+    moved: BucketRanges | None,
 ) -> MetricReport:
     """Returns a metric and its results; none without `moved`, because no figure is valid then."""
     name, role = named
@@ -155,16 +155,16 @@ def _metric(
 def _corrected(metrics: Sequence[MetricReport]) -> list[MetricReport]:
     """Returns the metrics with p values by Holm. Guardrails are not in the correction."""
     tested = [
-        (one.name, result.treatment, result.p_value)
-        for one in metrics
-        if one.role != Role.GUARDRAIL
-        for result in one.results
+        (metric.name, result.treatment, result.p_value)
+        for metric in metrics
+        if metric.role != Role.GUARDRAIL
+        for result in metric.results
     ]
-    by_metric: dict[str, dict[str, Corrected]] = {one.name: {} for one in metrics}
+    by_metric: dict[str, dict[str, Corrected]] = {metric.name: {} for metric in metrics}
     corrected = holm([p_value for _, _, p_value in tested], ALPHA)
     for (name, treatment, _), one in zip(tested, corrected, strict=True):
         by_metric[name][treatment] = one
-    return [replace(one, corrected=by_metric[one.name]) for one in metrics]
+    return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
 def _days(phases: Sequence[Phase], now: datetime) -> float:
@@ -186,10 +186,15 @@ def _evidence(report: Report, treatment: str, days: float) -> Evidence:
         gates=Gates(days, experiment.min_days, units, least_units),
         mismatch_p_value=counts.mismatch_p_value,
         guardrails=[
-            Guardrail(one.name, result.harm_bound, experiment.guardrails[one.name], bool(one.error))
-            for one in report.metrics
-            if one.role == Role.GUARDRAIL
-            for result in one.results
+            Guardrail(
+                metric.name,
+                result.harm_bound,
+                experiment.guardrails[metric.name],
+                bool(metric.error),
+            )
+            for metric in report.metrics
+            if metric.role == Role.GUARDRAIL
+            for result in metric.results
             if result.treatment == treatment
         ],
         is_always_valid=analysis.is_sequential,

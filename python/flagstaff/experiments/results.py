@@ -173,7 +173,7 @@ def results_of(metric: Metric, hours: Iterable[HourSums], analysis: Analysis) ->
 
 def units_of(hours: Iterable[HourSums]) -> int:
     """Returns the number of units whose window is over."""
-    return sum(one.sums.units for one in hours)
+    return sum(hour.sums.units for hour in hours)
 
 
 def _looks(hours: Iterable[HourSums], analysis: Analysis) -> Iterator[tuple[datetime, _Cells]]:
@@ -181,7 +181,7 @@ def _looks(hours: Iterable[HourSums], analysis: Analysis) -> Iterator[tuple[date
     for hour, cells in _cumulated(hours):
         if analysis.is_sequential:
             yield hour, cells
-        elif sum(one.units for one in cells.values()) >= analysis.planned_units:
+        elif sum(cell.units for cell in cells.values()) >= analysis.planned_units:
             yield hour, cells
             return
 

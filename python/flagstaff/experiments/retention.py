@@ -26,7 +26,7 @@ _BATCH = 5_000
 
 
 def prune(older_than: timedelta) -> int:
-    """Deletes the exposures of experiments that ended so long ago, and returns their number.
+    """Deletes the exposures of experiments that ended before that, and returns their number.
 
     Freezes the report first, if it is not yet: an experiment that was only stopped cannot be
     started again. One that was shipped without a report needs none. Each 5,000 exposures are a

@@ -14,7 +14,7 @@ from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.message import Message, Value
 from flagstaff.conf import conf
 from flagstaff.rollouts import messages, transitions
-from flagstaff.rollouts.callables import Outcome
+from flagstaff.rollouts.callables import GuardOutcome
 from flagstaff.rollouts.clock import GUARDED_FOR, database_now
 from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
 from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
@@ -22,7 +22,7 @@ from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
-from flagstaff.rollouts.results import Evidence, Verdict
+from flagstaff.rollouts.results import StepEvidence, StepVerdict
 from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
 from flagstaff.rollouts.transitions import record, steps_of
 from flagstaff.rollouts.verdict import judge
@@ -36,7 +36,7 @@ _RENEW_BELOW = timedelta(minutes=4)
 _ALL = 100
 
 
-def advance(plan: Plan, outcomes: Sequence[Outcome]) -> PlanReport:
+def advance(plan: Plan, outcomes: Sequence[GuardOutcome]) -> PlanReport:
     """Does what is due for a locked plan, and returns the report. Locks its flag.
 
     A trip is stored only: `carry_out_trip` rolls back.
@@ -115,7 +115,11 @@ def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
 
 
 def _watch(
-    plan: Plan, run: StepRun, evidence: Evidence, outcomes: Sequence[Outcome], now: datetime
+    plan: Plan,
+    run: StepRun,
+    evidence: StepEvidence,
+    outcomes: Sequence[GuardOutcome],
+    now: datetime,
 ) -> PlanReport:
     steps, index = steps_of(plan), plan.step or 0
     guards = guards_from_json(plan.guards)
@@ -139,7 +143,7 @@ def _watch(
     return _proceed(plan, index, now, decision, figures)
 
 
-def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool) -> str | None:
+def _incomplete(run: StepRun, evidence: StepEvidence, now: datetime, *, is_due: bool) -> str | None:
     """Returns why the evidence of a run will never be complete, or None."""
     # At 100 % nothing is compared.
     if run.percent >= _ALL:
@@ -266,7 +270,7 @@ def _codes(value: Value) -> object:
     return value if isinstance(value, str) else None
 
 
-def figures_of(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
     """Returns the figures of a run and its verdict as a dict for JSON."""
     outside, inside = evidence.requests
     return {
@@ -297,7 +301,7 @@ class Decision:
     trip: str | None = None
 
 
-def decide(verdict: Verdict, outcomes: Sequence[Outcome], *, is_due: bool) -> Decision:
+def decide(verdict: StepVerdict, outcomes: Sequence[GuardOutcome], *, is_due: bool) -> Decision:
     """Returns what to do. A rollback comes before a hold, and a hold before the dwell time."""
     trips = [
         Decision("rollback" if one.guard.action == "rollback" else "hold", one.why, one.guard.path)

@@ -93,14 +93,14 @@ class RolloutsConfig(OptionalApp, AppConfig):
         return "plan", str(_("rollout plan"))
 
     def recent_events(
-        self, site: AdminSite, request: HttpRequest, wanted: EventQuery
+        self, site: AdminSite, request: HttpRequest, query: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of plans. Makes one query."""
         from flagstaff.rollouts.admin.flag_parts import (  # noqa: PLC0415 (models first)
             recent_events,
         )
 
-        return recent_events(site, request, wanted)
+        return recent_events(site, request, query)
 
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys of flags with an active plan. Makes one query."""

@@ -22,7 +22,7 @@ _MAX_TEXT = 500
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GuardOutcome:
     """What a callable guard returned."""
 
     guard: Guard
@@ -31,7 +31,7 @@ class Outcome:
     why: str
 
 
-def call_guards(plan: Plan) -> tuple[Outcome, ...]:
+def call_guards(plan: Plan) -> tuple[GuardOutcome, ...]:
     """Calls the callable guards of a plan, each with the plan. Blocks up to 30 s for each.
 
     To be called outside of a transaction, so that a slow function does not keep people's changes
@@ -41,7 +41,7 @@ def call_guards(plan: Plan) -> tuple[Outcome, ...]:
     return tuple(_call(guard, plan) for guard in guards if guard.kind == CALLABLE)
 
 
-def _call(guard: Guard, plan: Plan) -> Outcome:
+def _call(guard: Guard, plan: Plan) -> GuardOutcome:
     path = guard.path or ""
 
     def call() -> object:
@@ -50,21 +50,23 @@ def _call(guard: Guard, plan: Plan) -> Outcome:
     try:
         returned = call_with_timeout(f"{plan.pk} {path}", call, MAX_SECONDS)
     except GuardTimeoutError:
-        return Outcome(guard, None, messages.GUARD_LATE(path=path, seconds=MAX_SECONDS))
+        return GuardOutcome(guard, None, messages.GUARD_LATE(path=path, seconds=MAX_SECONDS))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 (sys.exit would end the driver of all plans)
         # Only the type: the message may quote data.
-        return Outcome(guard, None, messages.GUARD_RAISED(path=path, type=type(error).__name__))
+        return GuardOutcome(
+            guard, None, messages.GUARD_RAISED(path=path, type=type(error).__name__)
+        )
     if returned is True:
-        return Outcome(guard, fine=True, why="")
+        return GuardOutcome(guard, fine=True, why="")
     if returned is False:
-        return Outcome(guard, fine=False, why=messages.GUARD_FALSE(path=path))
+        return GuardOutcome(guard, fine=False, why=messages.GUARD_FALSE(path=path))
     if isinstance(returned, str):
         text = str.strip(returned)[:_MAX_TEXT]
         why = messages.GUARD_TEXT(path=path, returned=text) if text else path
-        return Outcome(guard, fine=False, why=why)
-    return Outcome(guard, None, messages.GUARD_TYPE(path=path, type=type(returned).__name__))
+        return GuardOutcome(guard, fine=False, why=why)
+    return GuardOutcome(guard, None, messages.GUARD_TYPE(path=path, type=type(returned).__name__))
 
 
 # Calls a function of the project in a thread of its own, so that it cannot stop the driver.

@@ -11,7 +11,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from flagstaff.conf import conf
 
-#: A plan is unguarded if no driver has run for so long.
+#: A plan is unguarded if no driver has run for this time.
 GUARDED_FOR = timedelta(minutes=5)
 
 

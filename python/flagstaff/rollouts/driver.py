@@ -107,7 +107,9 @@ def _drive(due: _Due) -> PlanReport | None:
 def _advance(seen: Plan) -> PlanReport | None:
     outcomes = call_guards(seen) if seen.state in WATCHED_STATES else ()
     # A guard of the project may be fine in the next run, so its trip waits for the plan.
-    waits = any(one.fine is False and one.guard.action == "rollback" for one in outcomes)
+    waits = any(
+        outcome.fine is False and outcome.guard.action == "rollback" for outcome in outcomes
+    )
     with _locked(seen, State.PENDING, *WATCHED_STATES, waits=waits) as plan:
         # The guards were called for the run that was seen.
         if plan is None or plan.run_id != seen.run_id:

@@ -17,7 +17,7 @@ from django.db.models import Count, Max, Q, Sum
 from flagstaff._engine.worker_register import LostWorker, lost_workers
 from flagstaff.conf import conf
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
-from flagstaff.rollouts.results import SPARE_NETWORKS, Evidence, GuardCounts
+from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
 from flagstaff.rollouts.statistics import cardinality, share_error
 
 # A worker that is back within this time was only cut off from the database.
@@ -31,7 +31,7 @@ class _Sides(NamedTuple):
     inside: float
 
 
-def read_evidence(run: StepRun, now: datetime) -> Evidence:
+def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
     """Returns what the workers have counted in a run until now.
 
     Makes four queries, and one more if users were left out.
@@ -39,7 +39,7 @@ def read_evidence(run: StepRun, now: datetime) -> Evidence:
     users, left_out = _users(run)
     counts = _counts(run)
     requests = counts[SignalCount.Kind.REQUESTS]
-    return Evidence(
+    return StepEvidence(
         users_inside=users.inside,
         users_outside=users.outside,
         theta_error=share_error(users.inside, users.outside),

@@ -30,7 +30,7 @@ from flagstaff.rollouts.models import Plan
 
 _MAX_EVENTS = 3
 _MAX_VALUE = 80
-# Among so many changes since the last run, those that decide are looked for.
+# The number of changes since the last run that are read.
 _MAX_READ = 1000
 
 _ENABLED, _PERCENT = "enabled", "rollout_percent"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from flagstaff._words.duration import duration
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
-from flagstaff.rollouts.results import Evidence
+from flagstaff.rollouts.results import StepEvidence
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.verdict_text import times
@@ -23,7 +23,7 @@ from flagstaff.rollouts.verdict_text import times
 _MINUTE = 60
 _HOUR = 3600.0
 _ALL = 100
-# Theta is raised by so many standard errors, as a verdict does.
+# The standard errors by which theta is raised, as in a verdict.
 _STANDARD_ERRORS = 2
 _DOUBLE = 2.0
 # Longer times are no forecast: ten years.
@@ -67,14 +67,14 @@ class StepForecast:
     users_inside: float
     #: The time until the required number of users inside; None without traffic.
     seconds_for_users: float | None
-    #: So many failing users inside and none outside trip the brake; None if it is off.
+    #: The number of failing users inside that trips the brake if none fails outside; None if off.
     brake: int | None
     guards: tuple[GuardForecast, ...]
     #: For people.
     text: str
 
 
-def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
+def traffic_of(evidence: StepEvidence, seconds: float) -> Traffic:
     """Returns the traffic of a stretch of measuring that took `seconds`.
 
     The share of failing users is taken from outside, where there is no harm, if a user was seen
@@ -82,7 +82,7 @@ def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
 
         >>> from flagstaff.rollouts.results import GuardCounts
         >>> counts = {0: GuardCounts(inside=90, outside=190)}
-        >>> traffic_of(Evidence(1_000, 19_000, 0.02, counts, (60_000, 3_000)), 7200)
+        >>> traffic_of(StepEvidence(1_000, 19_000, 0.02, counts, (60_000, 3_000)), 7200)
         Traffic(users_per_hour=10000.0, failing_per_hour={0: 100.0}, measured=7200, spare=0)
     """
     if not 0 < seconds < math.inf:

@@ -48,7 +48,7 @@ def share_error(users_inside: float, users_outside: float) -> float:
     """Returns the relative standard error of theta if both numbers come from `cardinality`.
 
     theta = a / (a + b), and the errors of a and b are independent, so by the delta method it is
-    (1 - theta)·√2 times the error of one. 0 with nobody inside or outside. Raises ValueError.
+    (1 - theta)·√2 times the error of one. 0 without users inside or outside. Raises ValueError.
 
         >>> round(share_error(50, 950), 4)
         0.0218

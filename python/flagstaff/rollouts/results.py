@@ -11,7 +11,7 @@ from flagstaff._words.message import to_json
 
 Action = Literal["rollback", "hold"]
 
-#: The name of the brake in `Verdict.trip`.
+#: The name of the brake in `StepVerdict.trip`.
 BRAKE = "brake"
 
 #: Where networks are known, a trip needs this many more failing users inside than without: a person
@@ -33,7 +33,7 @@ class GuardCounts:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class StepEvidence:
     """What the workers have counted in one stretch of measuring."""
 
     #: The users seen, estimated by `statistics.cardinality`.
@@ -80,7 +80,7 @@ class GuardResult:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StepVerdict:
     """Whether a step trips, passes or holds, and why."""
 
     #: The name of the guard that tripped, or "brake".
@@ -91,7 +91,7 @@ class Verdict:
     #: A message for people.
     why: str
     guards: tuple[GuardResult, ...] = ()
-    #: So many failing users inside and none outside trip the brake; None if it is off.
+    #: The number of failing users inside that trips the brake if none fails outside; None if off.
     brake: int | None = None
     #: If a guard passes by the number of users: the largest `smallest_harm` of those guards.
     smallest_harm: float | None = None

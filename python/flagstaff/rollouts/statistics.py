@@ -68,7 +68,7 @@ def ratio(inside: float, outside: float, theta: float) -> float | None:
     """Returns how many times as often users inside fail: the odds ratio to `theta`.
 
     `inside` and `outside` are numbers of failing users. inf if none failed outside; None if none
-    failed at all, or if there is nobody inside or outside. Raises ValueError.
+    failed at all, or without users inside or outside. Raises ValueError.
 
         >>> ratio(10, 95, 0.05)
         2.0
@@ -126,7 +126,7 @@ def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> fl
 
     The largest ratio whose e-value against smaller ratios is below 1/alpha. Those are the ratio
     divided by each of RATIOS, so that e-value grows with the ratio. Too large by 0.1 % at most.
-    inf without enough failures, or with nobody inside or outside. Raises ValueError.
+    inf without enough failures, or without users inside or outside. Raises ValueError.
 
         >>> upper_bound(3, 0, 0.5, 0.05)
         inf
@@ -188,7 +188,7 @@ def brake_threshold(theta: float, alpha: float) -> int | None:
     """Returns the k of the brake: it trips at k failing users inside while none failed outside.
 
     By chance the first k failing users are all inside with probability theta^k, so k is
-    ⌈ln alpha / ln theta⌉. None with nobody inside or outside. Raises ValueError.
+    ⌈ln alpha / ln theta⌉. None without users inside or outside. Raises ValueError.
 
         >>> brake_threshold(0.05, 0.0025), brake_threshold(0.25, 0.0025)
         (2, 5)
@@ -219,7 +219,7 @@ def _smallest(holds: Callable[[float], bool], start: float) -> float:
 def _log_mean_exp(terms: list[float]) -> float:
     """Returns the logarithm of the mean of the numbers with these logarithms."""
     largest = max(terms)
-    return largest + math.log(sum([math.exp(one - largest) for one in terms]) / len(terms))
+    return largest + math.log(sum([math.exp(term - largest) for term in terms]) / len(terms))
 
 
 def _exp(log: float) -> float:

@@ -14,10 +14,10 @@ from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
     BRAKE,
     Action,
-    Evidence,
     GuardCounts,
     GuardResult,
-    Verdict,
+    StepEvidence,
+    StepVerdict,
 )
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict_text import (
@@ -28,10 +28,10 @@ from flagstaff.rollouts.verdict_text import (
     trip_text,
 )
 
-__all__ = ["BRAKE", "Action", "Evidence", "GuardCounts", "GuardResult", "Verdict", "judge"]
+__all__ = ["BRAKE", "Action", "GuardCounts", "GuardResult", "StepEvidence", "StepVerdict", "judge"]
 
 _ALL = 100
-# Theta is moved by so many standard errors to the safe side.
+# The standard errors by which theta is moved to the safe side.
 _STANDARD_ERRORS = 2
 
 
@@ -39,12 +39,12 @@ def judge(
     steps: Sequence[Step],
     step_index: int,
     guards: Sequence[Guard],
-    evidence: Evidence,
+    evidence: StepEvidence,
     required_users: int,
-) -> Verdict:
+) -> StepVerdict:
     """Returns the verdict on a step. Correct at any time, and however often it is called.
 
-    All steps and guards of the plan share 5 % of false trips, see `alpha`. A guard trips at an
+    All steps and guards of the plan share 5 % of false trips (`guard_alpha`). A guard trips at an
     e-value of 1/alpha. It passes if the 95 % upper bound of the ratio is below its limit, or at
     `required_users` users inside if its e-value is below 20. Theta, the share of users inside, is
     raised by two standard errors for trips and lowered by two for the bound. Where networks are
@@ -52,13 +52,13 @@ def judge(
     user is outside, and the step passes. Raises IndexError for an unknown step, and ValueError for
     negative counts.
 
-        >>> evidence = Evidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
+        >>> evidence = StepEvidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
         'errors: 41 of 200 users inside failed, 210 of 19,800 outside; 19 times as often'
     """
     step = steps[step_index]
     if step.percent >= _ALL:
-        return Verdict(None, None, passed=True, why=messages.AT_ALL())
+        return StepVerdict(None, None, passed=True, why=messages.AT_ALL())
     theta = _theta(evidence)
     threshold = 1 / guard_alpha(steps, guards)
     results = tuple(
@@ -83,7 +83,7 @@ class _Theta(NamedTuple):
     high: float
 
 
-def _theta(evidence: Evidence) -> _Theta:
+def _theta(evidence: StepEvidence) -> _Theta:
     if evidence.users_inside <= 0 or evidence.users_outside <= 0:
         # No evidence of anything.
         return _Theta(0.0, 0.0, 1.0)
@@ -93,7 +93,7 @@ def _theta(evidence: Evidence) -> _Theta:
 
 
 def _result(
-    guard: Guard, number: int, evidence: Evidence, theta: _Theta, threshold: float
+    guard: Guard, number: int, evidence: StepEvidence, theta: _Theta, threshold: float
 ) -> GuardResult:
     """Returns the figures of a guard. It passes by its bound; by users, see below."""
     failed = evidence.failed.get(number, GuardCounts())
@@ -129,16 +129,16 @@ def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
     return replace(result, passed=True, smallest_harm=harm)
 
 
-def _brake_trip(evidence: Evidence, brake: int | None) -> Verdict | None:
+def _brake_trip(evidence: StepEvidence, brake: int | None) -> StepVerdict | None:
     errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
     if brake is None or errors.outside or errors.inside < brake:
         return None
-    return Verdict(BRAKE, "rollback", passed=False, why=brake_text(errors, evidence))
+    return StepVerdict(BRAKE, "rollback", passed=False, why=brake_text(errors, evidence))
 
 
 def _guard_trip(
-    guards: Sequence[Guard], results: Sequence[GuardResult], evidence: Evidence
-) -> Verdict | None:
+    guards: Sequence[Guard], results: Sequence[GuardResult], evidence: StepEvidence
+) -> StepVerdict | None:
     pairs = zip([guard for _, guard in numbered(guards)], results, strict=True)
     tripped = [(guard, result) for guard, result in pairs if result.tripped]
     if not tripped:
@@ -146,18 +146,24 @@ def _guard_trip(
     # A rollback before a hold.
     guard, result = min(tripped, key=lambda pair: pair[0].action != "rollback")
     why = trip_text(guard, result, evidence)
-    return Verdict(result.name, cast("Action", guard.action), passed=False, why=why)
+    return StepVerdict(result.name, cast("Action", guard.action), passed=False, why=why)
 
 
-def _no_trip(results: Sequence[GuardResult], evidence: Evidence, required_users: int) -> Verdict:
+def _no_trip(
+    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
+) -> StepVerdict:
     if missing := missing_data(evidence):
-        return Verdict(None, None, passed=False, why=missing)
-    if not all(one.passed for one in results):
-        return Verdict(None, None, passed=False, why=hold_text(results, evidence, required_users))
-    harms = [one.smallest_harm for one in results if one.upper >= one.limit]
+        return StepVerdict(None, None, passed=False, why=missing)
+    if not all(result.passed for result in results):
+        return StepVerdict(
+            None, None, passed=False, why=hold_text(results, evidence, required_users)
+        )
+    harms = [result.smallest_harm for result in results if result.upper >= result.limit]
     known = [one for one in harms if one is not None]
     harm = max(known) if known and len(known) == len(harms) else None
-    return Verdict(None, None, passed=True, why=pass_text(results, evidence), smallest_harm=harm)
+    return StepVerdict(
+        None, None, passed=True, why=pass_text(results, evidence), smallest_harm=harm
+    )
 
 
 #: The probability that a harmless plan trips, and the parts of the brake and of all guards.

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from flagstaff._words.message import Message
 from flagstaff.rollouts import messages
 from flagstaff.rollouts.guards import LATENCY, Guard
-from flagstaff.rollouts.results import Evidence, GuardCounts, GuardResult
+from flagstaff.rollouts.results import GuardCounts, GuardResult, StepEvidence
 
 _EXACT = 10
 
 
-def trip_text(guard: Guard, result: GuardResult, evidence: Evidence) -> Message:
+def trip_text(guard: Guard, result: GuardResult, evidence: StepEvidence) -> Message:
     """Returns what a tripped guard has counted: users, and the ratio of both sides."""
     plain, with_ratio = (
         (messages.SLOWER, messages.SLOWER_TIMES)
@@ -28,7 +28,7 @@ def trip_text(guard: Guard, result: GuardResult, evidence: Evidence) -> Message:
     return _with_new_visitors(message, result.failed)
 
 
-def brake_text(errors: GuardCounts, evidence: Evidence) -> Message:
+def brake_text(errors: GuardCounts, evidence: StepEvidence) -> Message:
     """Returns what the brake has counted."""
     message = messages.BRAKE(
         inside=errors.inside,
@@ -45,13 +45,13 @@ def _with_new_visitors(message: Message, failed: GuardCounts) -> Message:
     return messages.NEW_VISITORS(what=message, new=failed.new_visitors, visitors=failed.visitors)
 
 
-def missing_data(evidence: Evidence) -> Message | None:
+def missing_data(evidence: StepEvidence) -> Message | None:
     """Returns which data a step waits for; None if all is there."""
     missing = _missing_counts(evidence) or _left_out(evidence)
     return None if missing is None else messages.WAITS_FOR_DATA(what=missing)
 
 
-def _missing_counts(evidence: Evidence) -> Message | None:
+def _missing_counts(evidence: StepEvidence) -> Message | None:
     outside, inside = evidence.requests
     lost, dropped = evidence.lost_workers, evidence.dropped
     for is_missing, message in (
@@ -69,7 +69,7 @@ def _missing_counts(evidence: Evidence) -> Message | None:
     return None
 
 
-def _left_out(evidence: Evidence) -> Message | None:
+def _left_out(evidence: StepEvidence) -> Message | None:
     """Returns that more than half of the users were left out; None if not."""
     counted = evidence.users_inside + evidence.users_outside
     numbers = [(messages.USERS_LEFT_OUT, evidence.left_out, counted)]
@@ -83,7 +83,9 @@ def _left_out(evidence: Evidence) -> Message | None:
     return None
 
 
-def hold_text(results: Sequence[GuardResult], evidence: Evidence, required_users: int) -> Message:
+def hold_text(
+    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
+) -> Message:
     """Returns which guard does not pass yet, and why: too few users, or signs of harm."""
     worst = max((result for result in results if not result.passed), key=_upper)
     if evidence.users_inside >= required_users:
@@ -96,7 +98,7 @@ def hold_text(results: Sequence[GuardResult], evidence: Evidence, required_users
     )
 
 
-def pass_text(results: Sequence[GuardResult], evidence: Evidence) -> Message:
+def pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Message:
     """Returns why all guards pass, and the harm that could not have been seen."""
     users = round(evidence.users_inside)
     if not results:
@@ -122,7 +124,7 @@ def times(ratio: float) -> float:
     return round(ratio, 1) if ratio < _EXACT else round(ratio)
 
 
-def _counts(result: GuardResult, evidence: Evidence) -> dict[str, str | int]:
+def _counts(result: GuardResult, evidence: StepEvidence) -> dict[str, str | int]:
     return {
         "guard": result.name,
         "inside": result.failed.inside,

@@ -49,7 +49,7 @@ class UsedBy:
 
 
 @dataclass(frozen=True)
-class Message:
+class WebhookMessage:
     """The content of a message, as text and as fields."""
 
     event: Event
@@ -88,7 +88,9 @@ class Message:
                 "kind": event.kind,
                 "version": event.version,
                 "summary": self.summary,
-                "changes": {one.field: _sides(one) for one in event.differences},
+                "changes": {
+                    difference.field: _sides(difference) for difference in event.differences
+                },
                 # Only counts: messages contain no user but the actor.
                 "added": event.added.count,
                 "removed": event.removed.count,
@@ -111,10 +113,10 @@ def load_event(relation: str, entry_ids: Sequence[int]) -> Event | None:
     return events[0] if events else None
 
 
-def create_message(event: Event, impact: ImpactCounts | None) -> Message:
+def create_message(event: Event, impact: ImpactCounts | None) -> WebhookMessage:
     """Returns the message for an event. Queries the actor's name."""
     actor_name = describe_actor(event, names_of_actors([event]))
-    return Message(
+    return WebhookMessage(
         event,
         describe_change(event, limit=_MAX_VALUE),
         actor_name,

@@ -17,7 +17,7 @@ from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.http import Response, UnreachableError, post
 from flagstaff.webhooks.impact import ImpactCounter, ImpactCounts
-from flagstaff.webhooks.message import Message, create_message, load_event
+from flagstaff.webhooks.message import WebhookMessage, create_message, load_event
 from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
 from flagstaff.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
 from flagstaff.webhooks.slack import as_slack
@@ -72,13 +72,13 @@ def _is_undecodable(error: DatabaseError) -> bool:
     return sqlstate(error) in UNDECODABLE
 
 
-def _body(receiver: Receiver, message: Message) -> bytes:
+def _body(receiver: Receiver, message: WebhookMessage) -> bytes:
     is_slack = receiver.format == "slack"
     content = as_slack(message) if is_slack else message.as_dict(receiver.name)
     return json.dumps(content, cls=DjangoJSONEncoder).encode()
 
 
-def _headers(receiver: Receiver, message: Message, body: bytes) -> dict[str, str]:
+def _headers(receiver: Receiver, message: WebhookMessage, body: bytes) -> dict[str, str]:
     message_id, now = message.id_for(receiver.name), int(_now().timestamp())
     return {
         "Content-Type": "application/json",

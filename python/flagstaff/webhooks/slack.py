@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from flagstaff.webhooks.impact import ImpactCounts
-from flagstaff.webhooks.message import Message, UsedBy
+from flagstaff.webhooks.message import UsedBy, WebhookMessage
 
 # Slack allows 3,000 characters per block, and escaping can make a text five times as long. A block
 # holds at most two short texts, or the reason.
@@ -37,7 +37,7 @@ class SlackMessage(TypedDict):
     blocks: list[_Section | _Context]
 
 
-def as_slack(message: Message) -> SlackMessage:
+def as_slack(message: WebhookMessage) -> SlackMessage:
     """Returns the body of the format "slack"."""
     event = message.event
     key, summary = _escaped(event.key), _escaped(message.summary)

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff._engine.worker_register import Report, lost_workers, prune_workers_in_batches
+from flagstaff._engine.worker_register import ReportKind, lost_workers, prune_workers_in_batches
 from flagstaff._tables.names import fill, own_names, sql
 from tests.support.sql import rows, without_table
 from tests.support.terminals import delete_usage
@@ -18,7 +18,7 @@ from tests.support.worker_register import register_worker
 pytestmark = pytest.mark.django_db
 
 DAY = 86_400
-REPORTS: tuple[Report, ...] = ("usage", "measurements", "exposures")
+REPORTS: tuple[ReportKind, ...] = ("usage", "measurements", "exposures")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_flush_is_accepted_once_per_sender_though_host_and_process_are_the_same(
 @pytest.mark.parametrize("report", REPORTS)
 @pytest.mark.parametrize("interval", [0.1, 5, 60])
 def test_worker_is_lost_after_two_intervals_and_ten_seconds_without_its_end(
-    report: Report, interval: float
+    report: ReportKind, interval: float
 ) -> None:
     late = 2 * interval + 10
     register_worker(report, pid=1, interval=interval, seconds_ago=late - 2)

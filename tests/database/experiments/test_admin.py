@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils.translation import override
 
 from flagstaff import acting_as, experiments
-from flagstaff.experiments.admin.pressing import PressingMixin
+from flagstaff.experiments.admin.actions import ActionsMixin
 from flagstaff.experiments.models import Experiment, ExperimentEvent, LostExposures, State
 from flagstaff.experiments.statistics import Statement
 from flagstaff.experiments.words import STATEMENTS
@@ -403,7 +403,7 @@ def test_stop_after_another_stop_is_refused(
         experiments.stop(KEY)
         return False
 
-    monkeypatch.setattr(PressingMixin, "_is_old", stop_first)
+    monkeypatch.setattr(ActionsMixin, "_is_old", stop_first)
     response = press(operator, running, "stop")
     assert "cannot be stopped, because it is stopped" in messages_of(response)[0]
 

@@ -75,7 +75,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     for name, said in [
         ("stop", "was stopped: every call gets its default"),
         ("start", "continues"),
-        ("shuffle", "its report begins anew"),
+        ("shuffle", "its report starts again"),
     ]:
         press(visitor, name)
         assert said in visitor.text(MESSAGE)

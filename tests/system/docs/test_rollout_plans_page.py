@@ -18,7 +18,7 @@ from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
-from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, guard_alpha, judge
+from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, StepVerdict, guard_alpha, judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
 from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
@@ -33,11 +33,11 @@ USERS = {"inside": 1_000, "outside": 19_000}
 FAILED_OUTSIDE = 190
 
 
-def verdict(inside: int, outside: int, required_users: int = 1001) -> Verdict:
+def verdict(inside: int, outside: int, required_users: int = 1001) -> StepVerdict:
     """The verdict on the step of 5 % with these failing users."""
     users = USERS["inside"], USERS["outside"]
     failed = {0: GuardCounts(inside, outside)}
-    evidence = Evidence(*users, error_of(*users), failed, (60_000, 3_000))
+    evidence = StepEvidence(*users, error_of(*users), failed, (60_000, 3_000))
     return judge(STEPS, 0, GUARDS, evidence, required_users)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from flagstaff._engine import status_log
-from flagstaff._engine.status_log import Report, StatusLog
+from flagstaff._engine.status_log import StatusLog, StatusReport
 from tests.support.translations import german
 
 
-def report(mode: str, *, ready: bool = True, problems: Sequence[str] = ()) -> Report:
+def report(mode: str, *, ready: bool = True, problems: Sequence[str] = ()) -> StatusReport:
     error = "connect: refused" if mode == "down" else None
     return {
         "mode": mode,

@@ -9,7 +9,7 @@ import pytest
 from django.utils.translation import override
 
 from flagstaff.experiments.admin.charts import days_chart, looks_chart
-from flagstaff.experiments.admin.figures import Row, intervals_chart
+from flagstaff.experiments.admin.figures import ChartRow, intervals_chart
 from flagstaff.experiments.admin.texts import (
     interval_text,
     level_text,
@@ -33,7 +33,7 @@ def elements(svg: str, element: str, css: str) -> list[dict[str, float]]:
     ]
 
 
-def intervals(*rows: Row) -> str:
+def intervals(*rows: ChartRow) -> str:
     return str(intervals_chart("chart", "orders", rows, number_text))
 
 
@@ -48,7 +48,7 @@ def looks(*found: dict[str, Any]) -> str:
 
 
 def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
-    svg = intervals(Row("<green>: +2", "+1 to +3", "fine", 2, 1, 3))
+    svg = intervals(ChartRow("<green>: +2", "+1 to +3", "fine", 2, 1, 3))
     [zero] = elements(svg, "line", "zero")
     [line] = elements(svg, "line", "range flagstaff-fine")
     [point] = elements(svg, "circle", "ratio flagstaff-fine")
@@ -62,9 +62,9 @@ def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> 
 
 def test_intervals_of_several_treatments_share_a_scale() -> None:
     svg = intervals(
-        Row("a", "", "open", 0, -1, 1),
-        Row("b", "", "bad", -3, -4, -2),
-        Row("c", "", "fine", 3, 2, 4),
+        ChartRow("a", "", "open", 0, -1, 1),
+        ChartRow("b", "", "bad", -3, -4, -2),
+        ChartRow("c", "", "fine", 3, 2, 4),
     )
     assert len({zero["x1"] for zero in elements(svg, "line", "zero")}) == 1
     [bad] = elements(svg, "line", "range flagstaff-bad")
@@ -74,14 +74,14 @@ def test_intervals_of_several_treatments_share_a_scale() -> None:
 
 
 def test_interval_without_bounds_is_a_faint_line_of_the_full_width() -> None:
-    svg = intervals(Row("green: +2", "too few units", "open", 2, None, None))
+    svg = intervals(ChartRow("green: +2", "too few units", "open", 2, None, None))
     assert elements(svg, "line", "range flagstaff-open") == []
     [line] = elements(svg, "line", "axis")
     assert (line["x1"], line["x2"]) == (0, 100)
 
 
 def test_tolerated_harm_has_a_mark() -> None:
-    svg = intervals(Row("green: +2", "+1 to +3", "bad", 2, 1, 3, limit=0.5))
+    svg = intervals(ChartRow("green: +2", "+1 to +3", "bad", 2, 1, 3, limit=0.5))
     [zero], [limit] = elements(svg, "line", "zero"), elements(svg, "line", "limit")
     [line] = elements(svg, "line", "range flagstaff-bad")
     assert zero["x1"] < limit["x1"] < line["x1"]
@@ -172,4 +172,4 @@ def test_numbers_have_the_format_of_the_language() -> None:
         assert number_text(0.5) == "0,5"
         assert p_text(1e-9) == "< 0,0001"
         # SVG has its own format.
-        assert re.findall(r'="\d+,\d', intervals(Row("a", "", "fine", 2.25, 1.5, 3.1))) == []
+        assert re.findall(r'="\d+,\d', intervals(ChartRow("a", "", "fine", 2.25, 1.5, 3.1))) == []

@@ -14,7 +14,7 @@ from flagstaff.rollouts.admin.figures import guard_chart
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import evidence_text, ratio_text, share_text
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.results import Evidence, GuardCounts, GuardResult
+from flagstaff.rollouts.results import GuardCounts, GuardResult, StepEvidence
 from flagstaff.rollouts.steps import Step, steps_as_json
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -56,7 +56,7 @@ def result(**fields: Any) -> GuardResult:
     return GuardResult(**{**values, **fields})
 
 
-EVIDENCE = Evidence(100, 1600, 0.02, {}, (1600, 100))
+EVIDENCE = StepEvidence(100, 1600, 0.02, {}, (1600, 100))
 
 
 def test_columns_show_past_present_and_later_steps() -> None:
@@ -143,7 +143,7 @@ def test_unlimited_bound_reaches_the_edge() -> None:
     assert "nan" not in svg
     assert '"inf' not in svg
     none = result(failed=GuardCounts(), ratio=None, upper=math.inf)
-    svg = guard_chart("Errors", none, Evidence(0, 0, 0, {}, (0, 0)))
+    svg = guard_chart("Errors", none, StepEvidence(0, 0, 0, {}, (0, 0)))
     assert classes(svg, "circle") == []
     assert "ratio: no failures to compare" in texts(svg)
 

@@ -9,22 +9,27 @@ from threading import Event
 import pytest
 
 from flagstaff.rollouts.advance import Decision, decide
-from flagstaff.rollouts.callables import GuardTimeoutError, Outcome, call_guards, call_with_timeout
+from flagstaff.rollouts.callables import (
+    GuardOutcome,
+    GuardTimeoutError,
+    call_guards,
+    call_with_timeout,
+)
 from flagstaff.rollouts.guards import Guard, guards_as_json
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.results import Verdict
+from flagstaff.rollouts.results import StepVerdict
 
 ORDERS = Guard("callable", path="shop.orders")
 HOLDING = Guard("callable", path="shop.stock", action="hold")
-PASSED = Verdict(None, None, passed=True, why="enough users")
-OPEN = Verdict(None, None, passed=False, why="waits for users")
-TRIPPED = Verdict("errors", "rollback", passed=False, why="too many errors")
-HELD = Verdict("errors", "hold", passed=False, why="too many errors")
+PASSED = StepVerdict(None, None, passed=True, why="enough users")
+OPEN = StepVerdict(None, None, passed=False, why="waits for users")
+TRIPPED = StepVerdict("errors", "rollback", passed=False, why="too many errors")
+HELD = StepVerdict("errors", "hold", passed=False, why="too many errors")
 
-FINE = Outcome(ORDERS, fine=True, why="")
-BAD = Outcome(ORDERS, fine=False, why="no orders")
-LOW = Outcome(HOLDING, fine=False, why="low stock")
-UNKNOWN = Outcome(ORDERS, None, "shop.orders raised ValueError")
+FINE = GuardOutcome(ORDERS, fine=True, why="")
+BAD = GuardOutcome(ORDERS, fine=False, why="no orders")
+LOW = GuardOutcome(HOLDING, fine=False, why="low stock")
+UNKNOWN = GuardOutcome(ORDERS, None, "shop.orders raised ValueError")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,7 @@ UNKNOWN = Outcome(ORDERS, None, "shop.orders raised ValueError")
     ],
 )
 def test_decision_puts_a_rollback_first(
-    verdict: Verdict, outcomes: list[Outcome], is_due: bool, expected: Decision
+    verdict: StepVerdict, outcomes: list[GuardOutcome], is_due: bool, expected: Decision
 ) -> None:
     assert decide(verdict, outcomes, is_due=is_due) == expected
 

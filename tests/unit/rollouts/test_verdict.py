@@ -17,9 +17,9 @@ from flagstaff.rollouts.forecast import Traffic, forecast, seconds_to_trip, traf
 from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import (
-    Evidence,
     GuardCounts,
-    Verdict,
+    StepEvidence,
+    StepVerdict,
     brake_alpha,
     guard_alpha,
     judge,
@@ -43,15 +43,18 @@ def evidence(
     *,
     errors: tuple[int, int] = (0, 0),
     slow: tuple[int, int] = (0, 0),
-) -> Evidence:
+) -> StepEvidence:
     """Counts of users; `errors` and `slow` are failing users inside and outside."""
     failed = {0: GuardCounts(*errors), 1: GuardCounts(*slow), 2: GuardCounts(*slow)}
-    return Evidence(inside, outside, 0.02, failed, requests=(3 * outside, 3 * inside))
+    return StepEvidence(inside, outside, 0.02, failed, requests=(3 * outside, 3 * inside))
 
 
 def judged(
-    found: Evidence, step: int = FIVE, guards: tuple[Guard, ...] = (ERRORS,), required: int = 1000
-) -> Verdict:
+    found: StepEvidence,
+    step: int = FIVE,
+    guards: tuple[Guard, ...] = (ERRORS,),
+    required: int = 1000,
+) -> StepVerdict:
     return judge(STEPS, step, guards, found, required)
 
 
@@ -378,7 +381,7 @@ def test_brake_of_the_forecast_is_that_of_the_verdict() -> None:
     for index, step in enumerate(forecast(STEPS, [ERRORS], BUSY, 1000)):
         inside, outside = step.percent * 1000, (100 - step.percent) * 1000
         error = statistics.share_error(inside, outside)
-        evidence = Evidence(inside, outside, error, {}, (9, 9))
+        evidence = StepEvidence(inside, outside, error, {}, (9, 9))
         assert judge(STEPS, index, [ERRORS], evidence, 1000).brake == step.brake
     found = forecast([Step(60, 3600)], [ERRORS], Traffic(20_000, {}), 1000)[0]
     assert found.brake is None
@@ -402,15 +405,17 @@ def test_ratio_that_needs_more_failures_than_users_is_not_promised() -> None:
 
 def test_traffic_takes_the_failing_share_from_outside_if_there_are_users() -> None:
     counts = {0: GuardCounts(inside=500, outside=190), 2: GuardCounts(outside=380)}
-    found = traffic_of(Evidence(1_000, 19_000, 0.02, counts, (9, 9)), 1800)
+    found = traffic_of(StepEvidence(1_000, 19_000, 0.02, counts, (9, 9)), 1800)
     assert found.users_per_hour == 40_000
     assert found.failing_per_hour == {0: pytest.approx(400), 2: pytest.approx(800)}
     counts = {0: GuardCounts(inside=50, outside=0)}
-    assert traffic_of(Evidence(1_000, 0, 0.02, counts, (0, 9)), 3600).failing_per_hour == {0: 50}
-    assert traffic_of(Evidence(0, 0, 0.02, counts, (0, 0)), 3600) == Traffic(0, {0: 0}, 3600)
+    assert traffic_of(StepEvidence(1_000, 0, 0.02, counts, (0, 9)), 3600).failing_per_hour == {
+        0: 50
+    }
+    assert traffic_of(StepEvidence(0, 0, 0.02, counts, (0, 0)), 3600) == Traffic(0, {0: 0}, 3600)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
 def test_traffic_of_no_time_is_rejected(seconds: float) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
-        traffic_of(Evidence(1, 1, 0, {}, (1, 1)), seconds)
+        traffic_of(StepEvidence(1, 1, 0, {}, (1, 1)), seconds)

@@ -11,7 +11,7 @@ import pytest
 
 from flagstaff.history import Difference, Event, Users
 from flagstaff.webhooks.impact import ImpactCounts
-from flagstaff.webhooks.message import Message
+from flagstaff.webhooks.message import WebhookMessage
 from flagstaff.webhooks.retry import retry_after_seconds, retry_delay
 from flagstaff.webhooks.send import signature_headers
 from flagstaff.webhooks.slack import as_slack
@@ -36,7 +36,7 @@ EVENT = Event(
     role="shop",
     application_name="",
 )
-MESSAGE = Message(EVENT, "rollout_percent 5 → 50", "alice", None, None)
+MESSAGE = WebhookMessage(EVENT, "rollout_percent 5 → 50", "alice", None, None)
 
 
 # Retry delays.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
-from flagstaff.admin.attempts import attempt
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag_list.columns import EVALUATED_ORDER, STATE_ORDER
 from flagstaff.admin.flag_list.conditions import last_evaluation, state_rank
 from flagstaff.admin.flag_list.overview import overview_of
@@ -50,5 +50,5 @@ class FlagChangeListMixin(_ChangeList):
             keep_button(flag, Button(is_allowed, request.get_full_path()))
         # Iterating keeps the rows, to which the facts are added.
         read = partial(read_facts, list(self.result_list), overview.usage_since)
-        attempt("the list of flags shows no evaluations and no changes", read, None)
+        value_or_default("the list of flags shows no evaluations and no changes", read, None)
         count_missing(list(self.result_list))

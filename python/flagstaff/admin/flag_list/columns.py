@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff.admin.app_panels import app_notes
 from flagstaff.admin.bucket_units import unit_note
 from flagstaff.admin.flag_list.cells import (
     allowed_cell,
@@ -23,7 +24,6 @@ from flagstaff.admin.flag_page.toggle import BACK
 from flagstaff.admin.flag_rules import count_rules, rule_count_text
 from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, forced_off_notice
 from flagstaff.admin.links import page_url
-from flagstaff.admin.optional_parts import notes_of
 from flagstaff.admin.rollout import rollout_bar
 from flagstaff.models import FeatureFlag
 
@@ -56,7 +56,7 @@ class FlagColumnsMixin(_ModelAdmin):
             '<span class="flagstaff-description">{}</span>',
             css_class,
             text,
-            notes_of(flag),
+            app_notes(flag),
             forced_off_notice(flag),
         )
 

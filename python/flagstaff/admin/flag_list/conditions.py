@@ -34,7 +34,7 @@ from flagstaff._tables.flag_model import RULES, WITHOUT_RULES, FlagModel
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import State
+from flagstaff._tables.states import ReleaseState
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -45,8 +45,13 @@ from flagstaff.models import Change
 BY_RULES = "by-rules"
 #: The states of the list, most interesting first.
 STATES = (
-    *(State.ROLLOUT.value, BY_RULES, State.ALLOWED_USERS.value, State.ALL.value),
-    *(State.NO_USERS.value, State.OFF.value),
+    *(
+        ReleaseState.ROLLOUT.value,
+        BY_RULES,
+        ReleaseState.ALLOWED_USERS.value,
+        ReleaseState.ALL.value,
+    ),
+    *(ReleaseState.NO_USERS.value, ReleaseState.OFF.value),
 )
 _ALL_USERS = 100
 _LAST = (
@@ -70,19 +75,19 @@ _HIDDEN = (
 def in_state(model: type[Model], state: str) -> Q:
     """Returns the condition of the flags whose label is that of this state."""
     # A project's own column may be NULL.
-    if state == State.OFF.value:
+    if state == ReleaseState.OFF.value:
         return Q(enabled=False) | Q(enabled=None)
     enabled, ruled = Q(enabled=True), with_rules(model)
     if state == BY_RULES:
         return enabled & ruled
     enabled &= ~ruled
-    if state == State.ALL.value:
+    if state == ReleaseState.ALL.value:
         return enabled & Q(rollout_percent__gte=_ALL_USERS)
-    if state == State.ROLLOUT.value:
+    if state == ReleaseState.ROLLOUT.value:
         return enabled & Q(rollout_percent__gt=0, rollout_percent__lt=_ALL_USERS)
     has_users = Q(Exists(_links_of_flag(model)))
     at_zero = enabled & Q(rollout_percent__lte=0)
-    return at_zero & (has_users if state == State.ALLOWED_USERS.value else ~has_users)
+    return at_zero & (has_users if state == ReleaseState.ALLOWED_USERS.value else ~has_users)
 
 
 def with_rules(model: type[Model]) -> Q:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff._tables.flag_model import OWNER
-from flagstaff._tables.states import State
+from flagstaff._tables.states import ReleaseState
 from flagstaff._words.local_formats import local_days
 from flagstaff.admin.flag_list.conditions import (
     BY_RULES,
@@ -51,12 +51,12 @@ class StateFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
         """The choices of the filter."""
         labels = {
-            State.ROLLOUT.value: _("in rollout"),
+            ReleaseState.ROLLOUT.value: _("in rollout"),
             BY_RULES: _("by rules"),
-            State.ALLOWED_USERS.value: _("allowed users only"),
-            State.ALL.value: _("on for all"),
-            State.NO_USERS.value: _("on for no users"),
-            State.OFF.value: pgettext("state of a flag", "off"),
+            ReleaseState.ALLOWED_USERS.value: _("allowed users only"),
+            ReleaseState.ALL.value: _("on for all"),
+            ReleaseState.NO_USERS.value: _("on for no users"),
+            ReleaseState.OFF.value: pgettext("state of a flag", "off"),
         }
         return [(one, labels[one]) for one in STATES]
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from flagstaff._tables.flag_model import OWNER, RULES, TAGS, FlagModel
+from flagstaff.admin.app_panels import FLAG_LIST
 from flagstaff.admin.environment import extend_template
 from flagstaff.admin.flag_list.changelist import FlagChangeListMixin
 from flagstaff.admin.flag_list.columns import FlagColumnsMixin
@@ -30,7 +31,6 @@ from flagstaff.admin.flag_list.turning_off import TurningOffMixin
 from flagstaff.admin.flag_permissions import may_toggle, why_not_toggle
 from flagstaff.admin.flag_rules import RulesFilter
 from flagstaff.admin.flag_state import ALLOWED_COUNT
-from flagstaff.admin.optional_parts import FLAG_LIST
 from flagstaff.admin.ownership import OwnerFilter, TagFilter
 from flagstaff.admin.recent_changes.urls import deleted_url
 from flagstaff.models import FeatureFlag
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
-    """The list of flags. Put it after OptionalPartsMixin and before OwnFieldsMixin."""
+    """The list of flags. Put it after AppPanelsMixin and before OwnFieldsMixin."""
 
     # The button comes early: a narrow screen shows it without scrolling.
     list_display: _ListDisplayT[FeatureFlag] = (

@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_model import OWNER, TAGS, FlagModel
-from flagstaff._tables.states import State
+from flagstaff._tables.states import ReleaseState
 from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware
-from flagstaff.admin.attempts import attempt
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag_list.conditions import (
     are_at_most,
     changed_since,
@@ -71,7 +71,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     total = Count("pk")
     stored = _stored(model_admin.model)
     # The list must work without a table of the history or of the usage.
-    found = attempt(
+    found = value_or_default(
         "the list of flags has no shortcuts",
         lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),
         None,
@@ -121,11 +121,11 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
     long_ago = now - timedelta(days=LONG)
     found = {
         CHANGED: changed_since(model, now - timedelta(hours=24)),
-        ROLLOUT: in_state(model, State.ROLLOUT.value),
+        ROLLOUT: in_state(model, ReleaseState.ROLLOUT.value),
     }
     if FlagModel.of(model).has(OWNER):
         found[MINE] = owned_by(request)
-    found[ALL] = in_state(model, State.ALL.value) & ~changed_since(model, long_ago)
+    found[ALL] = in_state(model, ReleaseState.ALL.value) & ~changed_since(model, long_ago)
     if has_usage():
         # In a look-up for each flag: not where it is left out, and not for too many flags.
         may_count = usage_is_older_than(long_ago) & are_at_most(model, _MAX_LOOKED_UP)

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.states import State
+from flagstaff._tables.states import ReleaseState
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.admin.flag_list.filters import (
     LONG,
@@ -25,9 +25,9 @@ from flagstaff.admin.flag_list.overview import ALL, CHANGED, MINE, ROLLOUT, UNUS
 _STATE, _CHANGED = StateFilter.parameter_name, ChangedFilter.parameter_name
 _PARAMETERS: Mapping[str, Mapping[str, str]] = {
     CHANGED: {_CHANGED: "24h"},
-    ROLLOUT: {_STATE: State.ROLLOUT.value},
+    ROLLOUT: {_STATE: ReleaseState.ROLLOUT.value},
     MINE: {MineFilter.parameter_name: "yes"},
-    ALL: {_STATE: State.ALL.value, _CHANGED: UNCHANGED},
+    ALL: {_STATE: ReleaseState.ALL.value, _CHANGED: UNCHANGED},
     UNUSED: {EvaluatedFilter.parameter_name: f"not-{LONG}d"},
 }
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from flagstaff.admin.app_panels import notes_about
 from flagstaff.admin.flag_permissions import may_toggle, why_not_toggle
 from flagstaff.admin.flag_state import (
     ALLOWED_COUNT,
@@ -18,7 +19,6 @@ from flagstaff.admin.flag_state import (
     summary,
 )
 from flagstaff.admin.links import page_url
-from flagstaff.admin.optional_parts import notes_about
 from flagstaff.admin.page_row import stored_row
 
 _MAX_NOTICES = 2

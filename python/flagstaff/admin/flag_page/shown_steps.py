@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.steps import Step, steps_of
+from flagstaff._engine.steps import EvaluationStep, steps_of
 from flagstaff._tables.bucket_units import USER
 
 # By the name of the step. The name of another unit than the user is its own label.
@@ -59,7 +59,7 @@ def shown_steps(explanation: Explanation, user: str | None) -> list[ShownStep]:
     steps = steps_of(explanation, user, _hint)
     if explanation.override is not None:
         [override] = steps
-        later = [Step(name, met=None, decides=False, why="") for name in _NOT_REACHED]
+        later = [EvaluationStep(name, met=None, decides=False, why="") for name in _NOT_REACHED]
         return [_override(explanation, override.why), *map(_shown, later)]
     # The page of a flag need not say that the flag exists.
     others = [step for step in steps if step.name != "exists" or step.decides]
@@ -74,7 +74,7 @@ def _override(explanation: Explanation, why: str) -> ShownStep:
     return ShownStep(label, met=False, decides=True, why=why)
 
 
-def _shown(step: Step) -> ShownStep:
+def _shown(step: EvaluationStep) -> ShownStep:
     label = _label(step.name)
     return ShownStep(label, step.met, step.decides, step.why, step.outcome, step.level)
 

@@ -32,7 +32,7 @@ _CURRENT_MODES = {"live", "direct", "idle"}
 
 
 @dataclass
-class _Answer:
+class _Result:
     """What the section shows below its form."""
 
     #: What is wrong with a field, by its name.
@@ -46,20 +46,20 @@ class _Answer:
 def who_has_it(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
     """Returns the section. Queries the user and the flag if the URL names a user or a context."""
     may_see = may_see_users(request.user)
-    is_asked = may_see and not {_USER, _CONTEXT}.isdisjoint(request.GET)
+    is_submitted = may_see and not {_USER, _CONTEXT}.isdisjoint(request.GET)
     user, context = (request.GET.get(name, "") for name in (_USER, _CONTEXT))
     page = {
         "needs_permission": "" if may_see else needs_view_user_text(),
         "user": user,
         "context": context,
         "filters": request.GET.get(_FILTERS, ""),
-        "answer": _answer(flag.key, user.strip(), context) if is_asked else None,
+        "answer": _evaluated(flag.key, user.strip(), context) if is_submitted else None,
     }
     return SafeString(render_to_string("flagstaff/flag_page/who_has_it.html", page))
 
 
-def _answer(key: str, user: str, context: str) -> _Answer:
-    answer = _Answer()
+def _evaluated(key: str, user: str, context: str) -> _Result:
+    answer = _Result()
     typed = parse_context(context)
     if typed.problems:
         answer.problems[_CONTEXT] = list(typed.problems)
@@ -75,7 +75,7 @@ def _answer(key: str, user: str, context: str) -> _Answer:
 
 
 def _evaluate(
-    answer: _Answer, key: str, user: FoundUser | None, context: dict[str, object]
+    answer: _Result, key: str, user: FoundUser | None, context: dict[str, object]
 ) -> None:
     """Evaluates the flag as it is stored: the snapshot of this process may be older."""
     argument: Any = None

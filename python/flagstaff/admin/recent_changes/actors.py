@@ -1,4 +1,4 @@
-"""Finds the actors that the text of a filter may mean."""
+"""Finds the actors that match a filter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Q
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.storable import is_storable
-from flagstaff.admin.attempts import attempt
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.selection import stored_actors
 
 # The fields of a user model that may hold a name, besides the username.
@@ -29,7 +29,9 @@ def matching_actors(text: str, *, may_see_users: bool) -> set[str]:
     if len(exact) > 1 or not is_storable(text):
         return exact
     others = _NAMES if may_see_users else ()
-    return exact | attempt("users cannot be searched", lambda: _with_name(text, others), _NO_USERS)
+    return exact | value_or_default(
+        "users cannot be searched", lambda: _with_name(text, others), _NO_USERS
+    )
 
 
 def _with_name(text: str, others: tuple[str, ...]) -> set[str]:

@@ -18,7 +18,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.times import aware
 from flagstaff.admin.addresses import with_links
-from flagstaff.admin.attempts import attempt
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.recent_changes.filters import Filters
 from flagstaff.admin.recent_changes.rows import Row
 
@@ -83,7 +83,7 @@ def _events(
     app: OptionalApp, site: AdminSite, request: HttpRequest, wanted: EventQuery
 ) -> Sequence[OtherEvent]:
     show = partial(app.recent_events, site, request, wanted)
-    return attempt(f"the app {app.label} cannot show its events", show, _NO_EVENTS)
+    return value_or_default(f"the app {app.label} cannot show its events", show, _NO_EVENTS)
 
 
 def _row(kind: str, event: OtherEvent, actor: str) -> Row:

@@ -69,4 +69,4 @@ class ConditionRowsField(_RowsField, ConditionsField):
 
     def json_of(self, rules: tuple[RuleRow, ...]) -> list[dict[str, Any]]:
         """The JSON of the conditions."""
-        return conditions_of_rows([one for rule in rules for one in rule.conditions])
+        return conditions_of_rows([condition for rule in rules for condition in rule.conditions])

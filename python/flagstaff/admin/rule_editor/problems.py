@@ -27,7 +27,7 @@ PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
 _ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
 
 
-class Problem(NamedTuple):
+class InputProblem(NamedTuple):
     """A problem of one input."""
 
     place: Place
@@ -38,7 +38,7 @@ class Problem(NamedTuple):
 
 def problems_of(
     rules: Collection[RuleRow], segments: Collection[str] | None = None
-) -> Iterator[Problem]:
+) -> Iterator[InputProblem]:
     """Yields the problems of rows, at most one for each input.
 
     `segments` are the keys of the segments that exist; None does not check them.
@@ -46,16 +46,16 @@ def problems_of(
     for index, rule in enumerate(rules):
         place = (index, None)
         if problem := _name_problem(rule):
-            yield Problem(place, "name", problem)
+            yield InputProblem(place, "name", problem)
         if problem := _percent_problem(rule):
-            yield Problem(place, "percent", problem)
+            yield InputProblem(place, "percent", problem)
         if not rule.conditions:
             text = _("This rule has no conditions. Add one, or remove the rule.")
-            yield Problem(place, "conditions", text)
+            yield InputProblem(place, "conditions", text)
         for number, condition in enumerate(rule.conditions):
             part, problem = _condition_problem(condition, segments)
             if problem:
-                yield Problem((index, number), part, problem)
+                yield InputProblem((index, number), part, problem)
 
 
 def _name_problem(rule: RuleRow) -> str:

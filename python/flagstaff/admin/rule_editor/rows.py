@@ -136,6 +136,6 @@ def _is_same(found: object, stored: object) -> bool:
 def _fits(rules: Sequence[RuleRow]) -> bool:
     """Whether a form can have the rows, and inputs of one line can have their names."""
     names = [rule.name for rule in rules]
-    names += [one.attribute for rule in rules for one in rule.conditions]
+    names += [condition.attribute for rule in rules for condition in rule.conditions]
     count = len(rules) + sum(len(rule.conditions) for rule in rules)
     return count <= MAX_ROWS and not any(map(_BREAK.search, names))

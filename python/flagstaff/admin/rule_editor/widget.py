@@ -137,7 +137,7 @@ class ConditionsWidget(RulesWidget):
 
     def json_of(self, rules: tuple[RuleRow, ...]) -> str:
         """The JSON of rows, to be edited."""
-        conditions = [one for rule in rules for one in rule.conditions]
+        conditions = [condition for rule in rules for condition in rule.conditions]
         return conditions_json(conditions_of_rows(conditions)) if conditions else ""
 
     def rows_of(self, value: object) -> tuple[RuleRow, ...] | None:

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row, find_row
 from flagstaff._words.times import aware, local_time
-from flagstaff.admin.attempts import attempt
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
@@ -42,11 +42,11 @@ class StaleFlagsAdmin(PlainPageAdmin):
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The tables of stale and of snoozed flags, or why there are none."""
-        flags = attempt("the page of stale flags cannot list them", assess_flags, None)
+        flags = value_or_default("the page of stale flags cannot list them", assess_flags, None)
         if flags is None:
             return {"problem": _cannot(_("The stale flags cannot be listed."))}
         site = self.admin_site
-        stale = stale_rows(site, request, [one for one in flags if one.is_stale])
+        stale = stale_rows(site, request, [flag for flag in flags if flag.is_stale])
         today = _today()
         return {
             "days": conf.stale_days,
@@ -54,10 +54,10 @@ class StaleFlagsAdmin(PlainPageAdmin):
             "has_owners": any(row.owner for row in stale),
             "has_tags": any(row.tags for row in stale),
             "snoozed": stale_rows(
-                site, request, [one for one in flags if one.findings and one.is_snoozed]
+                site, request, [flag for flag in flags if flag.findings and flag.is_snoozed]
             ),
             "ended": [
-                {"key": one.key, "text": ended_text(one, date_format)} for one in ended_keys()
+                {"key": key.key, "text": ended_text(key, date_format)} for key in ended_keys()
             ],
             "unknown": unknown_lines(flags),
             "may_change": may(site, request, "change"),
@@ -78,7 +78,7 @@ class StaleFlagsAdmin(PlainPageAdmin):
         if row is None:
             self.message_user(request, _("This flag no longer exists."), messages.ERROR)
         elif _END in request.POST:
-            attempt("a snooze cannot be ended", partial(self._end, request, row), None)
+            value_or_default("a snooze cannot be ended", partial(self._end, request, row), None)
         elif until is None or until <= _today():
             return self._ask_again(request, key)
         else:
@@ -98,7 +98,7 @@ class StaleFlagsAdmin(PlainPageAdmin):
         return self.show_page(request, {"refused": refused})
 
     def _snooze(self, request: HttpRequest, flag: Row, until: date) -> None:
-        found = attempt("a flag cannot be snoozed", partial(snooze, flag.key, until), None)
+        found = value_or_default("a flag cannot be snoozed", partial(snooze, flag.key, until), None)
         if found is None:
             self.message_user(request, _cannot(_("Not saved.")), messages.ERROR)
             return

@@ -66,12 +66,12 @@ def stale_rows(
 
 def labels_of(flag: Assessment) -> list[str]:
     """Returns the names of the signals that hold."""
-    return [str(SIGNAL_LABELS[one.signal]) for one in flag.findings]
+    return [str(SIGNAL_LABELS[finding.signal]) for finding in flag.findings]
 
 
 def evidence_of(flag: Assessment) -> list[str]:
     """Returns the evidence of the signals that hold, each beginning with a capital letter."""
-    texts = [finding_text(one, _shown) for one in flag.findings]
+    texts = [finding_text(finding, _shown) for finding in flag.findings]
     return [_capitalized(text) for text in texts]
 
 

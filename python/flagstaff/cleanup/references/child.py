@@ -9,7 +9,7 @@ import sys
 import warnings
 from typing import IO
 
-from flagstaff.cleanup.references.worker import Share, Worker
+from flagstaff.cleanup.references.worker import SearchWorker, Share
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     # Only pickles may stand in the output.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    worker = Worker(*pickle.load(sys.stdin.buffer))  # noqa: S301 (from the parent process)
+    worker = SearchWorker(*pickle.load(sys.stdin.buffer))  # noqa: S301 (from the parent process)
     _send(worker.first(_no_progress), output)
     _send(worker.second(pickle.load(sys.stdin.buffer), _no_progress), output)  # noqa: S301
     _send(worker.third(pickle.load(sys.stdin.buffer)), output)  # noqa: S301

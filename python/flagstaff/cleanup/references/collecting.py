@@ -158,8 +158,8 @@ class Collector(Walker):
         self.walk_all([*node.decorators, *node.bases, *node.keywords])
         bases = tuple(base.value for base in node.bases)
         scope = Scope("class", self._qualified(node.name.value), self._scope, bases=bases)
-        scope.decorators = tuple(one.decorator for one in node.decorators)
-        metaclasses = (one.value for one in node.keywords if one.keyword is not None)
+        scope.decorators = tuple(decorator.decorator for decorator in node.decorators)
+        metaclasses = (keyword.value for keyword in node.keywords if keyword.keyword is not None)
         scope.metaclass = next(metaclasses, None)
         self._scope.bind(node.name.value, scope)
         self.classes.append((node, scope))
@@ -168,10 +168,10 @@ class Collector(Walker):
     def _function(self, node: cst.FunctionDef) -> None:
         # Decorators and defaults are evaluated outside of the function.
         self.walk_all([*node.decorators, node.params, *([node.returns] if node.returns else [])])
-        decorators = {dotted(one.decorator) for one in node.decorators}
+        decorators = {dotted(decorator.decorator) for decorator in node.decorators}
         scope = FunctionScope("function", self._qualified(node.name.value), self._scope)
         scope.is_class_method = "classmethod" in decorators
-        scope.decorators = tuple(one.decorator for one in node.decorators)
+        scope.decorators = tuple(decorator.decorator for decorator in node.decorators)
         is_method = self._scope.kind == "class" and "staticmethod" not in decorators
         self._add_parameters(scope, node.params, is_method=is_method)
         self._scope.bind(node.name.value, scope)

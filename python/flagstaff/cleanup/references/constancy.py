@@ -87,7 +87,7 @@ class Constancy:
         return False
 
     def _has_same_items(self, name: str, values: Values, scope: Scope) -> bool:
-        if any(_has_mutable_items(one) for one in values if isinstance(one, Items)):
+        if any(_has_mutable_items(value) for value in values if isinstance(value, Items)):
             return False
         if scope.kind == "function":
             return not self.uses.may_change_local(name, scope.root.path)
@@ -121,12 +121,12 @@ class Constancy:
         if _has_objects(scope) and self.uses.has_class_hooks():
             return True
         outside = scope.parent or scope
-        makers = [getattr(one, "func", one) for one in scope.decorators]
+        makers = [getattr(decorator, "func", decorator) for decorator in scope.decorators]
         if scope.metaclass is not None:
             makers.append(scope.metaclass)
         for maker in makers:
             values = self._classes.evaluate(maker, outside)
-            if not all(isinstance(one, Name) for one in values):
+            if not all(isinstance(value, Name) for value in values):
                 return True
         names = {last_name(one) for one in (*makers, *scope.bases)}
         return is_instance and not names.isdisjoint(_RECORDS)
@@ -156,7 +156,7 @@ def family(scope: Scope, classes: Classes) -> Iterator[Scope]:
 
 def _has_objects(scope: Scope) -> bool:
     """Whether an attribute of a class is what a call returns."""
-    every = (one for bindings in scope.bindings.values() for one in bindings)
+    every = (binding for bindings in scope.bindings.values() for binding in bindings)
     return any(isinstance(one, Assigned) and isinstance(one.node, cst.Call) for one in every)
 
 

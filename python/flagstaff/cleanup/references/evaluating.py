@@ -42,13 +42,13 @@ _MAX_DEPTH = 40
 _SETTINGS = "django.conf.settings"
 
 
-class Evaluator:
+class ExpressionEvaluator:
     """Evaluates expressions of the modules of a project.
 
     A strict one knows a value only if nothing in the project can make it another one.
     """
 
-    def __init__(self, project: Project, lenient: Evaluator | None = None) -> None:
+    def __init__(self, project: Project, lenient: ExpressionEvaluator | None = None) -> None:
         self._project = project
         self.is_strict = lenient is not None
         # The classes that may be related: none is left out because it is not known for sure.
@@ -60,9 +60,9 @@ class Evaluator:
         self._looking: set[tuple[Scope, str]] = set()
 
     @cached_property
-    def strict(self) -> Evaluator:
+    def strict(self) -> ExpressionEvaluator:
         """A strict one for the same project, which is slower."""
-        return Evaluator(self._project, self)
+        return ExpressionEvaluator(self._project, self)
 
     @property
     def uses(self) -> Uses:
@@ -154,7 +154,10 @@ class Evaluator:
                     continue
                 owners = map(class_of, self.evaluate(call.func.value, place))
                 every = (scope, *self.children(scope))
-                if any(one is not None and any(is_same(one, of) for of in every) for one in owners):
+                if any(
+                    owner is not None and any(is_same(owner, of) for of in every)
+                    for owner in owners
+                ):
                     return True
         return False
 
@@ -194,7 +197,7 @@ class Evaluator:
         known = (
             values
             for values in found
-            if any(not isinstance(one, Name) or is_public(one.name) for one in values)
+            if any(not isinstance(value, Name) or is_public(value.name) for value in values)
         )
         return next(known, next(filter(None, found), ()))
 

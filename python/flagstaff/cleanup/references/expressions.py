@@ -22,10 +22,10 @@ from flagstaff.cleanup.references.values import (
     Value,
     Values,
     class_of,
+    concatenated,
     elements,
-    glued,
-    holed,
     union,
+    with_placeholder,
 )
 
 
@@ -135,14 +135,16 @@ def text(node: cst.BaseExpression, scope: Scope, lookups: Lookups) -> Values:
         case cst.SimpleString():
             return _literal(node.value)
         case cst.ConcatenatedString() | cst.BinaryOperation(operator=cst.Add()):
-            return glued(lookups.evaluate(node.left, scope), lookups.evaluate(node.right, scope))
+            return concatenated(
+                lookups.evaluate(node.left, scope), lookups.evaluate(node.right, scope)
+            )
         case cst.FormattedString():
             found: Values = (Text(""),)
             for part in node.parts:
-                found = glued(found, _formatted_part(part, node, scope, lookups))
+                found = concatenated(found, _formatted_part(part, node, scope, lookups))
             return found
         case cst.BinaryOperation(operator=cst.Modulo()):
-            return holed(lookups.evaluate(node.left, scope))
+            return with_placeholder(lookups.evaluate(node.left, scope))
         case _:
             return ANY
 
@@ -193,7 +195,7 @@ def is_member(node: cst.BaseExpression, scope: Scope, lookups: Lookups) -> bool:
     if not isinstance(node, cst.Attribute | cst.Subscript):
         return False
     owners = map(class_of, lookups.evaluate(node.value, scope))
-    return any(one is not None and lookups.is_enumeration(one) for one in owners)
+    return any(owner is not None and lookups.is_enumeration(owner) for owner in owners)
 
 
 def items(node: cst.List | cst.Tuple | cst.Set | cst.Dict, scope: Scope, lookups: Lookups) -> Items:
@@ -273,7 +275,7 @@ def _method(  # noqa: PLR0911
         case Items() if method == "get" and owner.keys is not None and arguments:
             return _got(owner, arguments, scope, lookups)
         case Text() | Pattern() if method == "format":
-            return holed((owner,))
+            return with_placeholder((owner,))
         case _:
             return ()
 
@@ -303,7 +305,7 @@ def _got(
 ) -> Values:
     """Returns what `KEYS.get(key, default)` may return."""
     if not lookups.is_strict:
-        defaults = (lookups.evaluate(one, scope) for one in arguments[1:])
+        defaults = (lookups.evaluate(argument, scope) for argument in arguments[1:])
         return union(*items.values, *defaults)
     return item(items, arguments[0], scope, lookups)
 
@@ -313,8 +315,10 @@ def _converted(name: str, node: cst.BaseExpression, scope: Scope, lookups: Looku
     values = lookups.evaluate(node, scope)
     if name in _TEXTS:
         is_unknown = lookups.is_strict and is_member(node, scope, lookups)
-        return ANY if is_unknown or any(isinstance(one, Items) for one in values) else values
-    return tuple(_collection(name, one) if isinstance(one, Items) else one for one in values)
+        return ANY if is_unknown or any(isinstance(value, Items) for value in values) else values
+    return tuple(
+        _collection(name, value) if isinstance(value, Items) else value for value in values
+    )
 
 
 def _collection(name: str, items: Items) -> Value:

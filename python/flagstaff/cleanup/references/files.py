@@ -173,7 +173,9 @@ class Export:
 
 def may_have_keys(data: bytes) -> bool:
     """Returns True if a Python file may name flagstaff or the objects that it adds."""
-    return any(text in data for text in _TEXTS) or any(one.search(data) for one in _PATTERNS)
+    return any(text in data for text in _TEXTS) or any(
+        pattern.search(data) for pattern in _PATTERNS
+    )
 
 
 def template_may_have_keys(data: bytes) -> bool:

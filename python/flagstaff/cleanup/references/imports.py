@@ -47,8 +47,10 @@ class Unused:
         if paths[-1] is None:
             return False
         # The packages around this file are imported anyway.
-        around = {str(one / "__init__.py") for one in Path(self._path).parents}
-        return all(self._is_plain(one) for one in paths if one is not None and one not in around)
+        around = {str(parent / "__init__.py") for parent in Path(self._path).parents}
+        return all(
+            self._is_plain(path) for path in paths if path is not None and path not in around
+        )
 
     @staticmethod
     def _is_plain(path: str) -> bool:
@@ -66,11 +68,11 @@ def _is_plain(node: ast.stmt) -> bool:
         case ast.ImportFrom():
             return not node.level and (node.module or "").startswith(_PLAIN_IMPORTS)
         case ast.Import():
-            return all(one.name.startswith(_PLAIN_IMPORTS) for one in node.names)
+            return all(name.name.startswith(_PLAIN_IMPORTS) for name in node.names)
         case ast.Assign() | ast.AnnAssign():
             return node.value is None or _is_plain_value(node.value)
         case ast.ClassDef():
-            bases = {getattr(one, "attr", getattr(one, "id", "")) for one in node.bases}
+            bases = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
             is_bare = not node.decorator_list and not node.keywords
             return is_bare and bases <= _PLAIN_BASES and all(map(_is_plain, node.body))
         case _:
@@ -79,7 +81,7 @@ def _is_plain(node: ast.stmt) -> bool:
 
 def _is_plain_value(node: ast.expr) -> bool:
     calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
-    return all(isinstance(one.func, ast.Name) and one.func.id in _PLAIN_CALLS for one in calls)
+    return all(isinstance(call.func, ast.Name) and call.func.id in _PLAIN_CALLS for call in calls)
 
 
 _Block: TypeAlias = cst.Module | cst.IndentedBlock
@@ -161,9 +163,9 @@ class _Remover(cst.CSTTransformer):
             return updated_node
         is_ours = module is not None and _is_ours(module)
         kept = [
-            one
-            for one in names
-            if not (self._goes(_bound(one)) and (is_ours or self._is_constant(updated_node, one)))
+            name
+            for name in names
+            if not (self._goes(_bound(name)) and (is_ours or self._is_constant(updated_node, name)))
         ]
         if not kept:
             self._removed.add(original_node)
@@ -178,9 +180,9 @@ class _Remover(cst.CSTTransformer):
         self, original_node: cst.Import, updated_node: cst.Import
     ) -> cst.Import | cst.RemovalSentinel:
         kept = [
-            one
-            for one in updated_node.names
-            if not (_is_ours(one.name) and self._goes(_bound(one).partition(".")[0]))
+            name
+            for name in updated_node.names
+            if not (_is_ours(name.name) and self._goes(_bound(name).partition(".")[0]))
         ]
         if not kept:
             self._removed.add(original_node)

@@ -67,11 +67,15 @@ class _File:
         return (one.line, one.column, one.key) in self.done
 
     def remaining(self) -> list[Reference]:
-        return [one for one in self.references if not self.is_done(one)]
+        return [reference for reference in self.references if not self.is_done(reference)]
 
     def has_overrides(self, keys: Collection[str]) -> bool:
         """Returns True if the patch removes an override of one of the keys."""
-        tests = (one for one in self.references if one.kind == Kind.TEST and one.key in keys)
+        tests = (
+            reference
+            for reference in self.references
+            if reference.kind == Kind.TEST and reference.key in keys
+        )
         return any(map(self.is_done, tests))
 
 
@@ -142,7 +146,7 @@ class _Patching:
         return new, {(*place, keys[place]) for place in places}
 
     def _python(self, file: _File, old: str, overridden: Collection[str]) -> _Changed:
-        if all(one.key is None for one in file.references):
+        if all(reference.key is None for reference in file.references):
             return old, set()
         module, places = self._module(file.path)
         mark = _BYTE_ORDER_MARK if old.startswith(_BYTE_ORDER_MARK) else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.expressions import subscript_index
 from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
 from flagstaff.cleanup.references.model import About, Kind
@@ -54,7 +54,11 @@ def wrapper_id(scope: Scope) -> WrapperId:
 
 
 def places_of(
-    module: Module, evaluator: Evaluator, wrappers: Wrappers, *, only_wrappers: bool = False
+    module: Module,
+    evaluator: ExpressionEvaluator,
+    wrappers: Wrappers,
+    *,
+    only_wrappers: bool = False,
 ) -> Iterator[Place]:
     """Yields the places of a module. With `only_wrappers`, only the calls of wrappers."""
     for call, scope in module.found.calls:
@@ -70,7 +74,7 @@ def places_of(
 def _of_call(
     node: cst.Call,
     scope: Scope,
-    evaluator: Evaluator,
+    evaluator: ExpressionEvaluator,
     wrappers: Wrappers,
     *,
     only_wrappers: bool,
@@ -94,7 +98,7 @@ def _of_call(
 
 
 def _known(
-    value: Value, evaluator: Evaluator, wrappers: Wrappers, *, only_wrappers: bool
+    value: Value, evaluator: ExpressionEvaluator, wrappers: Wrappers, *, only_wrappers: bool
 ) -> Iterator[Function]:
     if isinstance(value, Bound):
         function = _called(value, evaluator)
@@ -107,7 +111,7 @@ def _known(
             yield Function(Kind.QUERY, MODELS[model], position=None)
 
 
-def _called(value: Bound, evaluator: Evaluator) -> FunctionScope | None:
+def _called(value: Bound, evaluator: ExpressionEvaluator) -> FunctionScope | None:
     scope = value.scope
     if scope.kind == "class":
         method = "__call__" if value.is_instance else "__init__"
@@ -116,7 +120,7 @@ def _called(value: Bound, evaluator: Evaluator) -> FunctionScope | None:
     return scope if isinstance(scope, FunctionScope) else None
 
 
-def _of_method(node: cst.Call, scope: Scope, evaluator: Evaluator) -> Iterator[Place]:
+def _of_method(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> Iterator[Place]:
     if not isinstance(node.func, cst.Attribute):
         return
     method = node.func.attr.value
@@ -147,7 +151,9 @@ def _of_as_view(node: cst.Call, scope: Scope) -> Iterator[Place]:
                 yield Place(node, arg.value, scope, Kind.MIXIN, About.FLAG, _MIXIN_KEY)
 
 
-def _of_subscript(node: cst.Subscript, scope: Scope, evaluator: Evaluator) -> Iterator[Place]:
+def _of_subscript(
+    node: cst.Subscript, scope: Scope, evaluator: ExpressionEvaluator
+) -> Iterator[Place]:
     index = subscript_index(node)
     if index is None or isinstance(index, cst.Integer):
         return
@@ -159,7 +165,7 @@ def _of_subscript(node: cst.Subscript, scope: Scope, evaluator: Evaluator) -> It
                 yield Place(node, index, scope, function.kind, function.about, name)
 
 
-def _of_class(node: cst.ClassDef, scope: Scope, evaluator: Evaluator) -> Iterator[Place]:
+def _of_class(node: cst.ClassDef, scope: Scope, evaluator: ExpressionEvaluator) -> Iterator[Place]:
     bindings = scope.bindings.get(_MIXIN_KEY, ())
     if not bindings or not _has_mixin(scope, evaluator, frozenset()):
         return
@@ -168,7 +174,7 @@ def _of_class(node: cst.ClassDef, scope: Scope, evaluator: Evaluator) -> Iterato
             yield Place(binding.node, binding.node, scope, Kind.MIXIN, About.FLAG, _MIXIN_KEY)
 
 
-def _has_mixin(scope: Scope, evaluator: Evaluator, seen: frozenset[Scope]) -> bool:
+def _has_mixin(scope: Scope, evaluator: ExpressionEvaluator, seen: frozenset[Scope]) -> bool:
     outside = scope.parent or scope
     for node in scope.bases:
         for value in evaluator.evaluate(node, outside):
@@ -230,11 +236,13 @@ class Called:
     is_passed: bool = False
 
 
-def called_function(node: cst.Call, scope: Scope, evaluator: Evaluator) -> Called:
+def called_function(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> Called:
     """Returns the function that gets the arguments of a call."""
     functions = evaluator.evaluate(node.func, scope)
     args = list(node.args)
-    is_partial = any(isinstance(one, Name) and one.name in _PARTIALS for one in functions)
+    is_partial = any(
+        isinstance(function, Name) and function.name in _PARTIALS for function in functions
+    )
     if is_partial and args:
         # The bound arguments of `partial(flag_enabled, "key")`.
         return _passed(args[0], args[1:], scope, evaluator)
@@ -251,12 +259,14 @@ def called_function(node: cst.Call, scope: Scope, evaluator: Evaluator) -> Calle
     return Called(last_name(node.func), functions, args)
 
 
-def _passed(arg: cst.Arg, args: list[cst.Arg], scope: Scope, evaluator: Evaluator) -> Called:
+def _passed(
+    arg: cst.Arg, args: list[cst.Arg], scope: Scope, evaluator: ExpressionEvaluator
+) -> Called:
     functions = evaluator.evaluate(arg.value, scope)
     return Called(last_name(arg.value), functions, args, is_passed=True)
 
 
-def _is_ours(arg: cst.Arg, scope: Scope, evaluator: Evaluator) -> bool:
+def _is_ours(arg: cst.Arg, scope: Scope, evaluator: ExpressionEvaluator) -> bool:
     """Whether an argument is a function of flagstaff that evaluates a key."""
     if arg.star or not isinstance(arg.value, cst.Name | cst.Attribute):
         return False
@@ -266,10 +276,10 @@ def _is_ours(arg: cst.Arg, scope: Scope, evaluator: Evaluator) -> bool:
     )
 
 
-def _each(arg: cst.Arg, scope: Scope, evaluator: Evaluator) -> cst.Arg:
+def _each(arg: cst.Arg, scope: Scope, evaluator: ExpressionEvaluator) -> cst.Arg:
     """Returns an argument that stands for each element of a collection; others as they are."""
     values = evaluator.evaluate(arg.value, scope)
-    if not any(isinstance(one, Items) and one.keys is None for one in values):
+    if not any(isinstance(value, Items) and value.keys is None for value in values):
         return arg
     index = cst.SubscriptElement(cst.Index(cst.Name("_")))
     return arg.with_changes(value=cst.Subscript(arg.value, [index]))
@@ -287,7 +297,7 @@ _BEFORE = 2
 
 
 def command_keys(
-    node: cst.Call, scope: Scope, evaluator: Evaluator
+    node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator
 ) -> Iterator[cst.BaseExpression]:
     """Yields the expressions of the keys of flags that a call passes to `manage.py flags`."""
     positional = [one.value for one in node.args if one.keyword is None and not one.star]
@@ -303,7 +313,7 @@ def command_keys(
         yield positional[_BEFORE]
 
 
-def _is_command(node: cst.Call, scope: Scope, evaluator: Evaluator) -> bool:
+def _is_command(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> bool:
     return any(
         isinstance(one, Name) and one.name in _COMMANDS
         for one in evaluator.evaluate(node.func, scope)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import libcst as cst
 
-from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.files import Export, may_have_keys, template_may_have_keys
 from flagstaff.cleanup.references.functions import BY_NAME, Function
 from flagstaff.cleanup.references.model import Kind, Reference
@@ -47,7 +47,11 @@ class InModule:
 
 
 def in_module(
-    module: Module, evaluator: Evaluator, wrappers: Wrappers, *, only_wrappers: bool = False
+    module: Module,
+    evaluator: ExpressionEvaluator,
+    wrappers: Wrappers,
+    *,
+    only_wrappers: bool = False,
 ) -> InModule:
     """Returns what is in a module. With `only_wrappers`, only the calls of these functions."""
     found = InModule()
@@ -77,7 +81,7 @@ def exports_of(wrappers: Iterable[WrapperId]) -> set[Export]:
 
 
 def _references(
-    place: Place, module: Module, evaluator: Evaluator, found: InModule
+    place: Place, module: Module, evaluator: ExpressionEvaluator, found: InModule
 ) -> Iterator[Reference]:
     for value in evaluator.evaluate(place.key, place.scope):
         if isinstance(value, Parameter):
@@ -86,7 +90,7 @@ def _references(
 
 
 def _passed_on(
-    place: Place, value: Parameter, module: Module, evaluator: Evaluator, found: InModule
+    place: Place, value: Parameter, module: Module, evaluator: ExpressionEvaluator, found: InModule
 ) -> Iterator[Reference]:
     """Notes a wrapper, and yields the default of its parameter."""
     scope = value.function
@@ -128,7 +132,7 @@ def _pattern(value: Value) -> str:
     return value.pattern if isinstance(value, Pattern) else "*"
 
 
-def _exports(module: Module, evaluator: Evaluator) -> Iterator[Export]:
+def _exports(module: Module, evaluator: ExpressionEvaluator) -> Iterator[Export]:
     """Yields the names in the module for functions and objects of flagstaff."""
     scope = module.found.module
     for name in scope.bindings:
@@ -148,7 +152,7 @@ def _export(path: str, name: str) -> Export:
     return Export(path, tail, name)
 
 
-def in_strings(module: Module, evaluator: Evaluator) -> Iterator[Reference]:
+def in_strings(module: Module, evaluator: ExpressionEvaluator) -> Iterator[Reference]:
     """Yields the references in strings that are templates, except in docstrings."""
     for node, scope in module.found.strings:
         for value in evaluator.evaluate(node, scope):
@@ -175,7 +179,7 @@ def _placed(one: Reference, module: Module, line: int, column: int, *, is_long: 
 
 
 def parametrized(
-    test: Scope, parameter: str, evaluator: Evaluator
+    test: Scope, parameter: str, evaluator: ExpressionEvaluator
 ) -> Iterator[tuple[cst.BaseExpression, Values]]:
     """Yields the expressions that the marks of a test and its class pass to a parameter."""
     for scope in filter(None, (test, test.parent)):
@@ -186,7 +190,7 @@ def parametrized(
 
 
 def _passed(
-    mark: cst.Call, parameter: str, scope: Scope, evaluator: Evaluator
+    mark: cst.Call, parameter: str, scope: Scope, evaluator: ExpressionEvaluator
 ) -> Iterator[tuple[cst.BaseExpression, Values]]:
     names = _argument(mark, 0, "argnames")
     values = _argument(mark, 1, "argvalues")

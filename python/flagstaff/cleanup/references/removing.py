@@ -74,7 +74,7 @@ class RemovesNeedless(Transformer):
     def leave_With(  # noqa: N802
         self, original_node: cst.With, updated_node: cst.With
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
-        needless = [self._needless(one) for one in original_node.items]
+        needless = [self._needless(item) for item in original_node.items]
         if not any(needless):
             return updated_node
         pairs = zip(needless, updated_node.items, strict=True)
@@ -159,9 +159,9 @@ class RemovesMixins(Transformer):
     def leave_ClassDef(  # noqa: N802 (as in LibCST)
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
     ) -> cst.ClassDef:
-        targets = (self.targets.of(one, Kind.MIXIN) for one in _key_values(original_node))
-        found = [one for one in targets if one is not None and one.result]
-        bases = [one for one in updated_node.bases if not _is_mixin(one.value)]
+        targets = (self.targets.of(value, Kind.MIXIN) for value in _key_values(original_node))
+        found = [target for target in targets if target is not None and target.result]
+        bases = [base for base in updated_node.bases if not _is_mixin(base.value)]
         if not found or len(bases) == len(updated_node.bases) or _has_own_context(original_node):
             return updated_node
         if self._uses_attributes:

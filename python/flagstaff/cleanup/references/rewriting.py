@@ -107,7 +107,7 @@ def _symbols(code: str) -> _ByName[dict[str, str]]:
         around, table = waiting.pop(0)
         for child in table.get_children():
             name = f"{around}.{child.get_name()}".lstrip(".")
-            scopes = {one.get_name(): _scope(one) for one in child.get_symbols()}
+            scopes = {symbol.get_name(): _scope(symbol) for symbol in child.get_symbols()}
             found.setdefault(name, []).append(scopes)
             waiting.append((name, child))
     return found
@@ -226,7 +226,7 @@ class _Finder(cst.CSTVisitor):
         self._keep_elements(node)
 
     def _keep_elements(self, node: cst.Tuple | cst.Set) -> None:
-        found = (self._targets.of(one.value, Kind.PERMISSION) for one in node.elements)
+        found = (self._targets.of(element.value, Kind.PERMISSION) for element in node.elements)
         self.found.update(one.place.node for one in found if one is not None)
 
     def visit_FormattedStringExpression(  # noqa: N802
@@ -261,7 +261,7 @@ def _acts(node: cst.BaseExpression, pure: frozenset[str] = _PURE) -> bool:
     if m.findall(node, m.NamedExpr() | m.Await() | m.Yield()):
         return True
     calls = m.findall(node, m.Call())
-    return any(isinstance(one, cst.Call) and last_name(one.func) not in pure for one in calls)
+    return any(isinstance(call, cst.Call) and last_name(call.func) not in pure for call in calls)
 
 
 def _parts(target: cst.BaseExpression) -> Iterator[cst.BaseExpression]:

@@ -17,7 +17,7 @@ from typing import IO, cast
 
 from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.model import Reference
-from flagstaff.cleanup.references.worker import Progress, Share, Worker
+from flagstaff.cleanup.references.worker import Progress, SearchWorker, Share
 
 # A second process takes half a second to start.
 _FILES_FOR_TWO = 2_000
@@ -66,8 +66,10 @@ def with_candidates(references: Iterable[Reference], keys: Collection[str]) -> l
     A pattern without constant parts may be any key, and has no candidates.
     """
     return [
-        replace(one, candidates=_matching(one.pattern, keys)) if one.pattern.strip("*") else one
-        for one in references
+        replace(reference, candidates=_matching(reference.pattern, keys))
+        if reference.pattern.strip("*")
+        else reference
+        for reference in references
     ]
 
 
@@ -89,7 +91,7 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def _search_in_one(files: Sequence[str], progress: Progress, patched: Collection[str]) -> Share:
-    worker = Worker(files, files, patched)
+    worker = SearchWorker(files, files, patched)
     found = worker.first(progress)
     more = worker.second(found, progress)
     wrappers = found.added_by(more)
@@ -132,7 +134,7 @@ def _search(
 ) -> Share:
     tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
     _send((files, files[1::2]), tasks)
-    worker = Worker(files, files[::2], patched)
+    worker = SearchWorker(files, files[::2], patched)
 
     def twice(count: int) -> None:
         progress(2 * count)

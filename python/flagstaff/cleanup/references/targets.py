@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import libcst as cst
 
-from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.functions import BY_NAME
 from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import key_of, last_name
@@ -41,7 +41,7 @@ class Targets:
     #: The calls of Django's `method_decorator`.
     method_decorators: set[cst.CSTNode] = field(default_factory=set)
     #: Evaluates the arguments of the places.
-    evaluator: Evaluator | None = None
+    evaluator: ExpressionEvaluator | None = None
 
     def of(self, node: cst.CSTNode, kind: Kind) -> Target | None:
         """Returns the place of this kind that a node is, or None."""
@@ -53,7 +53,7 @@ class Targets:
         gone = [
             node
             for node, target in self.by_node.items()
-            if any(_is_in(one, target.place.scope) for one in scopes)
+            if any(_is_in(scope, target.place.scope) for scope in scopes)
         ]
         for node in gone:
             del self.by_node[node]
@@ -68,7 +68,7 @@ def _is_in(name: str, scope: Scope) -> bool:
 def targets_in(
     module: Module,
     places: Iterable[Place],
-    evaluator: Evaluator,
+    evaluator: ExpressionEvaluator,
     results: Mapping[str, bool],
     overridden: Collection[str] = (),
 ) -> Targets:
@@ -112,7 +112,7 @@ def override(node: cst.CSTNode, place: Place) -> bool | None:
 
 
 def _targets(
-    places: Iterable[Place], evaluator: Evaluator, results: Mapping[str, bool]
+    places: Iterable[Place], evaluator: ExpressionEvaluator, results: Mapping[str, bool]
 ) -> Iterator[Target]:
     for place in places:
         if place.is_indirect or place.about != About.FLAG:
@@ -125,7 +125,7 @@ def _targets(
             yield Target(place, known, result)
 
 
-def _is_certain(place: Place, evaluator: Evaluator) -> bool:
+def _is_certain(place: Place, evaluator: ExpressionEvaluator) -> bool:
     """Whether nothing else than flagstaff may be called, with nothing else than this key."""
     if place.kind == Kind.MIXIN and place.node is place.key:
         # A view that inherits from this one, or a URL, may need the mixin for its own flag.
@@ -137,14 +137,14 @@ def _is_certain(place: Place, evaluator: Evaluator) -> bool:
     return _is_of_one_kind(place, evaluator)
 
 
-def _is_of_one_kind(place: Place, evaluator: Evaluator) -> bool:
+def _is_of_one_kind(place: Place, evaluator: ExpressionEvaluator) -> bool:
     node = place.node
     if isinstance(node, cst.Subscript):
         return len(evaluator.evaluate(node.value, place.scope)) == 1
     if not isinstance(node, cst.Call):
         return True
     functions = evaluator.evaluate(node.func, place.scope)
-    if any(isinstance(one, Name) and one.name in BY_NAME for one in functions):
+    if any(isinstance(function, Name) and function.name in BY_NAME for function in functions):
         # `views.flag_enabled = …` replaces it in a module.
         return len(functions) == 1 and not evaluator.uses.is_stored(last_name(node.func))
     if not isinstance(node.func, cst.Attribute):

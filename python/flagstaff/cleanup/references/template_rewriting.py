@@ -280,7 +280,7 @@ def is_still_valid(before: str, after: str, *, is_jinja: bool) -> bool:
 
 
 def _is_valid_django(before: str, after: str) -> bool:
-    found = (one.engine for one in _backends() if isinstance(one, DjangoTemplates))
+    found = (backend.engine for backend in _backends() if isinstance(backend, DjangoTemplates))
     engine = next(found, None) or Engine()
     return _parsed(before, engine) == _parsed(after, engine)
 
@@ -308,7 +308,7 @@ def _shape(value: object) -> object:
 def _is_valid_jinja(before: str, after: str) -> bool:
     from jinja2 import Environment  # noqa: PLC0415 (optional)
 
-    found = (getattr(one, "env", None) for one in _backends())
+    found = (getattr(backend, "env", None) for backend in _backends())
     environment = next((one for one in found if isinstance(one, Environment)), None)
     if environment is None:
         extensions = ["flagstaff.jinja2.FlagstaffExtension", *_EXTENSIONS]

@@ -132,7 +132,7 @@ class Uses:
         if name.startswith("__"):
             # Python writes `_Keys__NEW` for `self.__NEW`.
             names += [f"_{one.lstrip('_')}{name}" for one in classes]
-        if any(map(self._sets, names)) or any(one.is_unknown or one.sees_all for one in files):
+        if any(map(self._sets, names)) or any(file.is_unknown or file.sees_all for file in files):
             return True
         if not self._setters.isdisjoint(classes):
             return True
@@ -164,7 +164,7 @@ class Uses:
 
     def _sets(self, name: str) -> bool:
         files = self._mentioning(name)
-        return self.is_assigned(name) or any(name in one.keywords for one in files)
+        return self.is_assigned(name) or any(name in file.keywords for file in files)
 
     def _passes(self, names: Collection[str], *, imported: bool = False) -> bool:
         """Whether code passes on one of these classes, or one of these modules."""
@@ -240,7 +240,7 @@ class _Reader:
                 self._add_text(node, text.rpartition(".")[2])
             case ast.Assign() if len(node.targets) > 1:
                 # `KEYS = others = []`
-                self.found.changed |= {_last(one) for one in node.targets}
+                self.found.changed |= {_last(target) for target in node.targets}
             case ast.NamedExpr():
                 self.found.changed.add(node.target.id)
             case ast.keyword(arg=str() as name):
@@ -375,7 +375,7 @@ class _Reader:
                 self.found.sees_all = True
 
     def _add_setter(self, receiver: ast.expr | None, node: ast.AST) -> None:
-        if receiver is not None and any(_last(one) in _MODULES for one in _parts(receiver)):
+        if receiver is not None and any(_last(part) in _MODULES for part in _parts(receiver)):
             self.found.setters.add(_ANY_MODULE)
         self.found.setters.add(self._owner(receiver, node))
 

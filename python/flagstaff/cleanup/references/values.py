@@ -77,7 +77,7 @@ def class_of(value: Value) -> Scope | None:
     return value.scope if isinstance(value, Bound) and value.scope.kind == "class" else None
 
 
-def glued(left: Values, right: Values) -> Values:
+def concatenated(left: Values, right: Values) -> Values:
     """Returns the texts that begin with one of `left` and end with one of `right`."""
     found = dict.fromkeys(_glue(one, other) for one in left for other in right)
     return tuple(found) if len(found) <= MAX_VALUES else ANY
@@ -128,7 +128,7 @@ def at(values: Values, index: int) -> Values:
     return tuple(dict.fromkeys(found))
 
 
-def holed(values: Values) -> Values:
+def with_placeholder(values: Values) -> Values:
     """Returns templates of `%` or `format` as patterns."""
     found: list[Value] = []
     for value in values:

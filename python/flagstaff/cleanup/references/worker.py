@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.files import (
     KEY_WORDS,
     Export,
@@ -38,7 +38,7 @@ class Evaluated:
     """What a patch takes from the search: what it has read, and the places that it has found."""
 
     project: Project
-    evaluator: Evaluator
+    evaluator: ExpressionEvaluator
     #: The modules that name a key of the patch, with their places, by path.
     modules: dict[str, tuple[Module, list[Place]]] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class Share:
         return {key: new for key, new in other.wrappers.items() if new != self.wrappers.get(key)}
 
 
-class Worker:
+class SearchWorker:
     """Searches a share of the files, in three passes.
 
     The first pass finds the calls of flagstaff, and the functions of the project that pass on a
@@ -83,7 +83,7 @@ class Worker:
         self, files: Sequence[str], share: Sequence[str], patched: Collection[str] = ()
     ) -> None:
         self._project = Project(files)
-        self._evaluator = Evaluator(self._project)
+        self._evaluator = ExpressionEvaluator(self._project)
         self.evaluated = Evaluated(self._project, self._evaluator)
         self._share = share
         self._patched = frozenset(patched)
@@ -156,7 +156,7 @@ class Worker:
         of_module = in_module(module, self._evaluator, wrappers, only_wrappers=again)
         found.add(of_module)
         # Other trees are not kept: they take much memory.
-        if not again and any(one.key in self._patched for one in of_module.references):
+        if not again and any(reference.key in self._patched for reference in of_module.references):
             self.evaluated.modules[path] = module, of_module.places
 
     def _paths(self, progress: Progress, *, python: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 from flagstaff._engine import forced_off
 from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._tables.states import ReleaseState, state_label, state_of, state_summary
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -18,10 +18,10 @@ from flagstaff.cli.support.ownership import TAGS_COLUMN
 from flagstaff.conf import conf
 
 _STYLES = {
-    State.ALL: "SUCCESS",
-    State.ROLLOUT: "WARNING",
-    State.ALLOWED_USERS: "WARNING",
-    State.NO_USERS: "WARNING",
+    ReleaseState.ALL: "SUCCESS",
+    ReleaseState.ROLLOUT: "WARNING",
+    ReleaseState.ALLOWED_USERS: "WARNING",
+    ReleaseState.NO_USERS: "WARNING",
 }
 
 
@@ -41,7 +41,7 @@ def flag_record(flag: Any) -> Record:
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
     summary = state_summary(
-        State(record["state"]),
+        ReleaseState(record["state"]),
         record["rollout_percent"],
         record["allowed"],
         by_rules=_has_rules(record),
@@ -80,7 +80,7 @@ def record_unit(record: Record) -> str:
 
 def _state_text(record: Record) -> str:
     label = state_label(
-        State(record["state"]),
+        ReleaseState(record["state"]),
         record["rollout_percent"],
         by_rules=_has_rules(record),
         unit=record_unit(record),
@@ -93,7 +93,7 @@ def _rules_text(record: Record) -> str:
 
 
 def _state_style(record: Record) -> str | None:
-    return None if record["forced_off"] else _STYLES.get(State(record["state"]))
+    return None if record["forced_off"] else _STYLES.get(ReleaseState(record["state"]))
 
 
 #: The state of a flag, in words and in colour.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from flagstaff._engine.explain import Explanation
-from flagstaff._engine.steps import Step, unit_of
+from flagstaff._engine.steps import EvaluationStep, unit_of
 from flagstaff._engine.steps import steps_of as steps_with_hint
 from flagstaff._tables.bucket_units import USER
 from flagstaff._words.cells import Column, Record
 
 
-def steps_of(explanation: Explanation, user: str | None) -> list[Step]:
+def steps_of(explanation: Explanation, user: str | None) -> list[EvaluationStep]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
     return steps_with_hint(explanation, user, lambda example: f" (pass --context {example})")
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_model import flag_model
-from flagstaff._tables.states import State
+from flagstaff._tables.states import ReleaseState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.lists import MAX_SHOWN, join_some
@@ -58,7 +58,7 @@ def _add_filters(parser: CommandParser) -> None:
     parser.add_argument(
         "--state",
         action="append",
-        choices=[state.value for state in State],
+        choices=[state.value for state in ReleaseState],
         help="only flags in this state; may be repeated",
     )
     parser.add_argument("--kind", help='only flags of this kind, such as "release" or "ops"')

@@ -27,7 +27,7 @@ from flagstaff.validators import MAX_PERCENT
 
 
 @dataclass(frozen=True)
-class Asked:
+class Confirmation:
     """What the confirmation page shows besides the question."""
 
     rows: list[PreviewRow]
@@ -37,15 +37,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Button:
-    """A button. `ask` makes its confirmation page from what was posted, or from None."""
+    """A button. `confirm` makes its confirmation page from what was posted, or from None."""
 
     #: The value of the button, such as "start".
     name: str
     label: str | Promise
     question: str | Promise
-    ask: Callable[[Experiment, Any], Asked]
+    confirm: Callable[[Experiment, Any], Confirmation]
     #: Changes the experiment, with the valid form of the page.
-    press: Callable[[str, Any], Experiment]
+    run: Callable[[str, Any], Experiment]
     #: The message afterwards, and another one with more to do.
     done: str | Promise
     then: Callable[[str], str] | None = None
@@ -76,7 +76,7 @@ def _present(experiment: Experiment) -> str:
     return _("every call gets its default")
 
 
-def _ask_start(experiment: Experiment, _data: Any) -> Asked:
+def _ask_start(experiment: Experiment, _data: Any) -> Confirmation:
     rows = [
         _state_row(experiment, State.RUNNING),
         PreviewRow(_("who gets what"), _present(experiment), shares_text(experiment)),
@@ -86,12 +86,12 @@ def _ask_start(experiment: Experiment, _data: Any) -> Asked:
         warnings.append(
             _("There is no primary metric, so there will be no verdict. It can be added later.")
         )
-    return Asked(rows, warnings=tuple(warnings))
+    return Confirmation(rows, warnings=tuple(warnings))
 
 
-def _ask_stop(experiment: Experiment, _data: Any) -> Asked:
+def _ask_stop(experiment: Experiment, _data: Any) -> Confirmation:
     after = _("every call gets its default")
-    return Asked(
+    return Confirmation(
         [
             _state_row(experiment, State.STOPPED),
             PreviewRow(_("who gets what"), shares_text(experiment), after),
@@ -99,16 +99,18 @@ def _ask_stop(experiment: Experiment, _data: Any) -> Asked:
     )
 
 
-def _ask_shuffle(experiment: Experiment, _data: Any) -> Asked:
+def _ask_shuffle(experiment: Experiment, _data: Any) -> Confirmation:
     text = _("shuffle %(number)s")
     numbers = (experiment.shuffle, experiment.shuffle + 1)
-    return Asked([PreviewRow(_("buckets"), *(text % {"number": one} for one in numbers))])
+    return Confirmation(
+        [PreviewRow(_("buckets"), *(text % {"number": number} for number in numbers))]
+    )
 
 
-def _ask_ship(experiment: Experiment, data: Any) -> Asked:
+def _ask_ship(experiment: Experiment, data: Any) -> Confirmation:
     report, error = read_report(experiment)
     verdicts = report["verdicts"] if report is not None else []
-    texts = {one["treatment"]: outcome_text(one["outcome"]) for one in verdicts}
+    texts = {verdict["treatment"]: outcome_text(verdict["outcome"]) for verdict in verdicts}
     form = _ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
     rows = [
         _state_row(experiment, State.SHIPPED),
@@ -117,23 +119,23 @@ def _ask_ship(experiment: Experiment, data: Any) -> Asked:
     warnings = []
     if error:
         warnings.append(_("A metric cannot be read: %(error)s") % {"error": localized(error)})
-    if not any(one["outcome"] == Outcome.BETTER.value for one in verdicts):
+    if not any(verdict["outcome"] == Outcome.BETTER.value for verdict in verdicts):
         warnings.append(
             _("No treatment has been shown to be better, so this is not a decision by the figures.")
         )
-    return Asked(rows, form, tuple(warnings))
+    return Confirmation(rows, form, tuple(warnings))
 
 
-def _ask_weights(experiment: Experiment, data: Any) -> Asked:
-    return Asked([], _WeightsForm(data, experiment=experiment))
+def _ask_weights(experiment: Experiment, data: Any) -> Confirmation:
+    return Confirmation([], _WeightsForm(data, experiment=experiment))
 
 
-def _ask_metrics(experiment: Experiment, data: Any) -> Asked:
-    return Asked([], MetricsForm(data, experiment=experiment))
+def _ask_metrics(experiment: Experiment, data: Any) -> Confirmation:
+    return Confirmation([], MetricsForm(data, experiment=experiment))
 
 
-def _ask_force(experiment: Experiment, data: Any) -> Asked:
-    return Asked([], _ForceForm(data, experiment=experiment))
+def _ask_force(experiment: Experiment, data: Any) -> Confirmation:
+    return Confirmation([], _ForceForm(data, experiment=experiment))
 
 
 def _ship(key: str, form: _ShipForm) -> Experiment:
@@ -224,7 +226,7 @@ _SHUFFLE = Button(
     ),
     _ask_shuffle,
     lambda key, _form: assigning.shuffle(key),
-    gettext_lazy("The experiment “%(key)s” was shuffled: its report begins anew."),
+    gettext_lazy("The experiment “%(key)s” was shuffled: its report starts again."),
 )
 _METRICS = Button(
     "metrics",
@@ -293,7 +295,7 @@ class _ForceForm(forms.Form):
 
     def __init__(self, data: Any = None, *, experiment: Experiment) -> None:
         super().__init__(data)
-        keys = [one.key for one in variants_of(experiment.variants)]
+        keys = [variant.key for variant in variants_of(experiment.variants)]
         field = self.fields["variant"]
         if isinstance(field, forms.ChoiceField):
             field.choices = [*((key, key) for key in keys), ("", _("what its bucket says"))]
@@ -317,8 +319,8 @@ class _ShipForm(forms.Form):
         field = self.fields["winner"]
         if isinstance(field, forms.ChoiceField):
             field.choices = [
-                (one.key, _winner_text(one.key, verdicts.get(one.key)))
-                for one in variants_of(experiment.variants)
+                (variant.key, _winner_text(variant.key, verdicts.get(variant.key)))
+                for variant in variants_of(experiment.variants)
             ]
         if not fails:
             del self.fields["without_report"]

@@ -13,7 +13,7 @@ from flagstaff.admin.svg import chart, circle, line, rect, text
 from flagstaff.experiments.admin.texts import count_text, hour_text, interval_text, signed
 from flagstaff.experiments.look_columns import time_of
 
-#: The colours of the variants repeat after so many.
+#: The number of colours of variants. More variants repeat them.
 COLOURS = 6
 #: The newest days that are shown.
 MAX_DAYS = 100
@@ -68,7 +68,7 @@ _ALL = 100
 # Fewer looks show no course.
 _LEAST = 2
 
-# The first intervals are much wider; those beyond so many times the newest one are cut off.
+# The first intervals are much wider; those beyond this multiple of the newest one are cut off.
 _SPAN = 1.0
 
 
@@ -88,7 +88,7 @@ def looks_chart(
         inside = min(max(number, low), high)
         return _LOOKS_TOP + (high - inside) / (high - low) * (_BOTTOM - _LOOKS_TOP)
 
-    points = list(zip(_times(looks), (one[key] for one in looks), strict=True))
+    points = list(zip(_times(looks), (look[key] for look in looks), strict=True))
     parts = []
     for x, found in points:
         if found["low"] is None and found["high"] is None:
@@ -120,7 +120,7 @@ def looks_chart(
 
 def _times(looks: Sequence[Mapping[str, Any]]) -> list[float]:
     """Returns where each look stands on the axis of time, with half a step at both edges."""
-    times = [time_of(one["at"]).timestamp() for one in looks]
+    times = [time_of(look["at"]).timestamp() for look in looks]
     edge = _ALL / len(looks) / 2
     scale = (_ALL - 2 * edge) / (times[-1] - times[0])
     return [edge + (time - times[0]) * scale for time in times]
@@ -129,7 +129,7 @@ def _times(looks: Sequence[Mapping[str, Any]]) -> list[float]:
 def _bounds(looks: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:
     """Returns the range of the chart: around the newest interval, zero and the later values."""
     newest = looks[-1][key]
-    later = [one[key]["value"] for one in looks[len(looks) // 4 :]]
+    later = [look[key]["value"] for look in looks[len(looks) // 4 :]]
     known = [one for one in (newest["low"], newest["high"]) if one is not None]
     low, high = min(0.0, *later, *known), max(0.0, *later, *known)
     margin = ((high - low) or 1.0) * _SPAN / 2

@@ -116,11 +116,11 @@ def _failing(metric: Mapping[str, Any], error: str) -> MetricFigures:
 def primary_sentences(metrics: Sequence[MetricFigures]) -> dict[str, str]:
     """Returns the newest figures of the primary metric as a sentence, by treatment."""
     return {
-        one.treatment: _sentence(metric, one)
+        treatment.treatment: _sentence(metric, treatment)
         for metric in metrics
         if metric.is_primary
-        for one in metric.treatments
-        if one.difference != NONE
+        for treatment in metric.treatments
+        if treatment.difference != NONE
     }
 
 
@@ -247,7 +247,9 @@ def _chart(
             tolerated = result["tolerated_harm"]
             limit = -tolerated if metric["higher_is_better"] else tolerated
         rows.append(
-            Row(label, interval, figures.css, found["value"], found["low"], found["high"], limit)
+            ChartRow(
+                label, interval, figures.css, found["value"], found["low"], found["high"], limit
+            )
         )
     title = _("%(metric)s: %(effect)s") % {"metric": metric["metric"], "effect": effect.name}
     return intervals_chart(f"flagstaff-metric-{number}", title, rows, effect.write)
@@ -285,7 +287,7 @@ _EDGE = 10
 
 
 @dataclass(frozen=True)
-class Row:
+class ChartRow:
     """The effect of one treatment. A bound is None if it is not known."""
 
     label: str
@@ -300,7 +302,7 @@ class Row:
 
 
 def intervals_chart(
-    name: str, title: str, rows: Sequence[Row], write: Callable[[float], str]
+    name: str, title: str, rows: Sequence[ChartRow], write: Callable[[float], str]
 ) -> SafeString | str:
     """Returns the chart; an empty text without rows."""
     if not rows:
@@ -325,7 +327,7 @@ def intervals_chart(
 class _Scale:
     """From numbers to percent of the width. Zero is always inside."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ChartRow]) -> None:
         numbers = [0.0]
         for row in rows:
             numbers += [one for one in (row.value, row.low, row.high, row.limit) if one is not None]
@@ -338,7 +340,7 @@ class _Scale:
         return (number - self._low) / self._width * _ALL
 
 
-def _row(row: Row, scale: _Scale, y: float) -> list[SafeString]:
+def _row(row: ChartRow, scale: _Scale, y: float) -> list[SafeString]:
     axis = y + _GAP
     low = 0.0 if row.low is None else scale.at(row.low)
     high = float(_ALL) if row.high is None else scale.at(row.high)

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.message import localized, to_json
 from flagstaff.admin.sentences import rules_html
+from flagstaff.experiments.admin.actions import ActionsMixin
 from flagstaff.experiments.admin.buttons import buttons_of
 from flagstaff.experiments.admin.charts import MAX_DAYS, days_chart
 from flagstaff.experiments.admin.figures import metric_figures, primary_sentences
@@ -22,7 +23,6 @@ from flagstaff.experiments.admin.headline import (
     notes,
     state_sentence,
 )
-from flagstaff.experiments.admin.pressing import PressingMixin
 from flagstaff.experiments.admin.reading import read_report
 from flagstaff.experiments.admin.tables import (
     day_rows,
@@ -51,7 +51,7 @@ else:
     _ModelAdmin = object
 
 
-class ReportPageMixin(PressingMixin, _ModelAdmin):
+class ReportPageMixin(ActionsMixin, _ModelAdmin):
     """Put it before ModelAdmin, and after AttributionMixin."""
 
     def changeform_view(
@@ -71,7 +71,7 @@ class ReportPageMixin(PressingMixin, _ModelAdmin):
         if request.method == "POST":
             if not self.has_change_permission(request, experiment):
                 raise PermissionDenied
-            return self.press(request, experiment)
+            return self.run_action(request, experiment)
         if not self.has_view_permission(request, experiment):
             raise PermissionDenied
         if request.GET.get("format") == "json":

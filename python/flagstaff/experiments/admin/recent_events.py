@@ -13,11 +13,11 @@ from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 
 
-def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> list[OtherEvent]:
+def recent_events(site: AdminSite, request: HttpRequest, query: EventQuery) -> list[OtherEvent]:
     """Returns the newest events, if the user may see them. One query."""
     if not may_view(site, request, Experiment):
         return []
-    found = filter_events(ExperimentEvent.objects.using(conf.database).all(), "experiment", wanted)
+    events = filter_events(ExperimentEvent.objects.using(conf.database).all(), "experiment", query)
     return [
         OtherEvent(
             at=event.at,
@@ -28,5 +28,5 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> 
             reason=event.reason,
             is_creation=event.kind == ExperimentEvent.Kind.CREATED,
         )
-        for event in found
+        for event in events
     ]

@@ -87,7 +87,7 @@ def day_rows(report: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     variants = [one["key"] for one in report["settings"]["variants"]]
     days: Sequence[Mapping[str, Any]] = report["exposures"]["days"][-MAX_DAYS:]
     return [
-        (str(day["day"]), [count_text(day["units"].get(one, 0)) for one in variants])
+        (str(day["day"]), [count_text(day["units"].get(variant, 0)) for variant in variants])
         for day in reversed(days)
     ]
 

@@ -160,7 +160,7 @@ def _list(options: Options, out: Output) -> None:
         run_prune(options, out, prune, "exposure")
         return
     rows = Experiment.objects.using(conf.database).order_by("-id")
-    records = [experiment_record(one, with_events=False) for one in rows]
+    records = [experiment_record(row, with_events=False) for row in rows]
     if not records:
         out.message("there is no experiment")
     out.records(LIST_COLUMNS, records)

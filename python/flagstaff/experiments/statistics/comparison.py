@@ -39,7 +39,7 @@ def fixed_horizon(effect: Effect, alpha: float = 0.05) -> Comparison:
     says nothing without enough units (`Effect.is_enough`): the t test of skewed amounts and weights
     90/10 found an effect in 12 % of simulated experiments without one. Silence is a result of the
     one look. Waiting until there are enough would choose the look by the amounts that were seen,
-    so nobody may look again. Raises ValueError.
+    so no second look is allowed. Raises ValueError.
 
         >>> found = fixed_horizon(Effect(200, 0.5, 0.2, 198.0, True))
         >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from flagstaff.experiments.statistics.arguments import check_at_least, check_count, check_finite
 
-#: A relative lift needs a control that is at least so many standard errors above 0; of a share
+#: The standard errors by which a control must be above 0 for a relative lift; of a share
 #: these are about 100 conversions. With 4 up to 7 % of simulated always-valid lifts were false
 #: (nominal 5 %, a look after every few units, no effect), with 10 up to 4 %.
 LEAST_STANDARD_ERRORS = 10.0

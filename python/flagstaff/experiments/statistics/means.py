@@ -10,9 +10,9 @@ from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
 from flagstaff.experiments.statistics.sums import PairSums, Sums
 
-#: An arm needs so many units before results of means and ratios.
+#: The units that an arm needs before results of means and ratios.
 LEAST_UNITS = 100
-#: And so many units that make up the sum, see `has_enough`.
+#: The units that must make up the sum, see `has_enough`.
 LEAST_CONTRIBUTORS = 50
 
 

@@ -16,8 +16,8 @@ from flagstaff.experiments.statistics.stirling import stirling_error
 
 #: A p value below is a mismatch. Small, because each experiment is tested, many times.
 MISMATCH_ALPHA = 0.001
-#: The prior of the sequential test, in units: with it the expected shares are known as if so many
-#: had been seen. See `log_bayes_factor`.
+#: The prior of the sequential test, in units: the expected shares weigh as if they had been seen in
+#: this number of units. See `log_bayes_factor`.
 CONCENTRATION = 1_000.0
 
 _LEAST_ARMS = 2

@@ -109,7 +109,7 @@ def sample_size_of_means(
 
 
 def detectable_proportion(control: float, units: int, design: Design = _USUAL) -> float | None:
-    """Returns the smallest proportion above `control` that so many units tell apart from it.
+    """Returns the smallest proportion above `control` that `units` tell apart from it.
 
     `units` are those of the control; the inverse of `sample_size_of_proportions`, by bisection.
     None if not even 1 is. Raises ValueError.
@@ -136,7 +136,7 @@ def detectable_proportion(control: float, units: int, design: Design = _USUAL) -
 def detectable_mean_difference(
     standard_deviation: float, units: int, design: Design = _USUAL
 ) -> float:
-    """Returns the smallest difference of two means that so many units of the control see.
+    """Returns the smallest difference of two means that `units` of the control detect.
 
     The inverse of `sample_size_of_means`: (z_alpha + z_power)·s·√((1 + 1/ratio) / units). Raises
     ValueError.
@@ -154,7 +154,7 @@ def least_units_of_mean(mean: float, standard_deviation: float) -> int:
     """Returns about how many units an arm needs until its mean has an interval at all.
 
     LEAST_CONTRIBUTORS·(1 + (s / mean)²), at least LEAST_UNITS, for the mean and the standard
-    deviation s of all units, those with 0 included: so many have an effective number of
+    deviation s of all units, those with 0 included: they have an effective number of
     LEAST_CONTRIBUTORS (see `has_enough`) on average. In the smaller arm, if they differ. Raises
     ValueError.
 
@@ -184,7 +184,7 @@ def least_units_of_proportion(share: float) -> int:
 
 
 def days_needed(units: int, units_per_day: float) -> int:
-    """Returns the days until so many units are in the experiment, rounded up.
+    """Returns the days until `units` are in the experiment, rounded up.
 
     `units` are those of all arms, `units_per_day` those that are new in the experiment. Their
     number falls from day to day where the same units come back, so this is the least.

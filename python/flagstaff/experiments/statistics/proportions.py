@@ -10,7 +10,7 @@ from flagstaff.experiments.statistics.estimates import Estimate, difference
 from flagstaff.experiments.statistics.student import t_critical_value, t_survival
 from flagstaff.experiments.statistics.sums import Conversions
 
-#: An arm needs so many conversions, and so many units without one, before results.
+#: The conversions that an arm needs before results, and the units without one.
 LEAST_CONVERSIONS = 10
 
 

@@ -126,7 +126,7 @@ class Evidence:
     is_always_valid: bool = True
     #: Whether the planned size is reached.
     is_complete: bool = False
-    #: Effects below are too small to matter, in the unit of the metric; None if nobody said.
+    #: Effects below are too small to matter, in the unit of the metric; None if it is not set.
     smallest_effect: float | None = None
 
 
@@ -172,7 +172,7 @@ def judge(evidence: Evidence) -> Verdict:
             Outcome.MISMATCH, (Statement.SHARES_ARE_WRONG,), (Statement.NO_FIGURE_IS_VALID,)
         )
     gates = evidence.gates
-    harmed = tuple(one.name for one in evidence.guardrails if one.is_harmed)
+    harmed = tuple(guardrail.name for guardrail in evidence.guardrails if guardrail.is_harmed)
     if harmed and (evidence.is_always_valid or gates.are_open):
         return Verdict(
             Outcome.HARM,
@@ -180,7 +180,7 @@ def judge(evidence: Evidence) -> Verdict:
             (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED),
             harmed=harmed,
         )
-    if failed := tuple(one.name for one in evidence.guardrails if one.is_failed):
+    if failed := tuple(guardrail.name for guardrail in evidence.guardrails if guardrail.is_failed):
         return Verdict(Outcome.GUARDRAIL_FAILED, (), (Statement.HARM_IS_UNKNOWN,), failed=failed)
     if not gates.are_open:
         return Verdict(
@@ -221,7 +221,7 @@ def _statements(
         is_better = outcome is Outcome.BETTER
         found = Statement.TREATMENT_IS_BETTER if is_better else Statement.TREATMENT_IS_WORSE
         may_not = (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED)
-        has_unknown = any(one.harm_bound == -math.inf for one in evidence.guardrails)
+        has_unknown = any(guardrail.harm_bound == -math.inf for guardrail in evidence.guardrails)
         unknown = (Statement.HARM_IS_UNKNOWN,) if has_unknown else ()
         return (found,), (*may_not, *unknown, *once)
     if outcome is Outcome.UNDECIDED:

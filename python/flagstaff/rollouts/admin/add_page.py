@@ -104,7 +104,7 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
                     starts_at=form.cleaned_data["starts_at"],
                 )
                 if flag is not None and plan.starts_at is not None:
-                    # Nobody is asked at the start, so this is the release.
+                    # The plan starts without a confirmation, so this is the release.
                     self._require_confirmation(request, plan, flag)
                 return plan
         except InvalidPlanError as error:

@@ -28,7 +28,7 @@ from flagstaff.rollouts.admin.texts import (
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, SignalCount, StepRun
-from flagstaff.rollouts.results import Evidence, GuardResult, Verdict
+from flagstaff.rollouts.results import GuardResult, StepEvidence, StepVerdict
 from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.verdict import PLAN_ALPHA, judge
 
@@ -53,9 +53,9 @@ class Figures:
     """The figures of the newest stretch of measuring."""
 
     run: StepRun
-    evidence: Evidence
+    evidence: StepEvidence
     #: None before the start.
-    verdict: Verdict | None
+    verdict: StepVerdict | None
     guards: list[GuardFigures]
     #: About the traffic: what is measured, inside, outside.
     rows: list[tuple[str, str, str]]
@@ -80,7 +80,7 @@ def figures_of_plan(plan: Plan, now: datetime) -> Figures | None:
     return Figures(run, evidence, verdict, guards, _traffic_rows(run, evidence), seconds)
 
 
-def _guard_figures(label: str, result: GuardResult, evidence: Evidence) -> GuardFigures:
+def _guard_figures(label: str, result: GuardResult, evidence: StepEvidence) -> GuardFigures:
     inside, outside = result.failed.inside, result.failed.outside
     rows = [
         (_("Users"), users_text(evidence.users_inside), users_text(evidence.users_outside)),
@@ -109,7 +109,7 @@ def _guard_figures(label: str, result: GuardResult, evidence: Evidence) -> Guard
     return GuardFigures(label, guard_chart(label, result, evidence), rows, ratios)
 
 
-def _traffic_rows(run: StepRun, evidence: Evidence) -> list[tuple[str, str, str]]:
+def _traffic_rows(run: StepRun, evidence: StepEvidence) -> list[tuple[str, str, str]]:
     outside, inside = evidence.requests
     latency = _latency(run)
     return [
@@ -146,7 +146,7 @@ def _time_text(milliseconds: float) -> str:
     return _("%(time)s s") % {"time": ratio_text(milliseconds / _MILLISECONDS)}
 
 
-def problems(evidence: Evidence) -> list[str]:
+def problems(evidence: StepEvidence) -> list[str]:
     """Returns what is missing in the evidence, as sentences."""
     found = []
     if lost := evidence.lost_workers:
@@ -193,7 +193,7 @@ _ABOVE_LIMIT, _ABOVE_RATIO = 2.0, 1.15
 _MIDDLE = 50
 
 
-def guard_chart(label: str, result: GuardResult, evidence: Evidence) -> SafeString:
+def guard_chart(label: str, result: GuardResult, evidence: StepEvidence) -> SafeString:
     """Returns the chart of a guard. Makes no query."""
     sides = (
         (_("inside"), "inside", result.failed.inside, evidence.users_inside),

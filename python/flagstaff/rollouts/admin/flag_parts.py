@@ -48,10 +48,10 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
     active = Plan.objects.using(conf.database).filter(
         flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES
     )
-    found = {plan.flag_pk: _note(plan, time_of(plan)) for plan in with_time(active)}
+    notes = {plan.flag_pk: _note(plan, time_of(plan)) for plan in with_time(active)}
     for flag in flags:
-        vars(flag)[IS_PLANNED] = str(flag.pk) in found
-    return found
+        vars(flag)[IS_PLANNED] = str(flag.pk) in notes
+    return notes
 
 
 def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
@@ -109,21 +109,21 @@ def _links(
 ) -> SafeString | str:
     if not may_view(site, request, Plan):
         return ""
-    found = []
+    links = []
     if plan is not None:
-        found.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
+        links.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
     is_active = plan is not None and plan.state in ACTIVE_STATES
     if not is_active and may(site, request, "toggle", flag):
         query = urlencode({"flag": getattr(flag, "key", "")})
-        found.append((f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout")))
-    return format_html_join(" · ", '<a href="{}">{}</a>', found)
+        links.append((f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout")))
+    return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
 
-def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> list[OtherEvent]:
+def recent_events(site: AdminSite, request: HttpRequest, query: EventQuery) -> list[OtherEvent]:
     """Returns the newest events, if the user may see them. One query."""
     if not may_view(site, request, Plan):
         return []
-    found = filter_events(PlanEvent.objects.using(conf.database).all(), "plan", wanted)
+    events = filter_events(PlanEvent.objects.using(conf.database).all(), "plan", query)
     return [
         OtherEvent(
             at=event.at,
@@ -133,7 +133,7 @@ def recent_events(site: AdminSite, request: HttpRequest, wanted: EventQuery) -> 
             actor=event.actor,
             is_creation=event.kind == PlanEvent.Kind.CREATED,
         )
-        for event in found
+        for event in events
     ]
 
 

@@ -63,8 +63,8 @@ def _row(
         text = _("no user is outside, so only functions of your project watch this step")
         return ForecastRow(f"{step.percent} %", NONE, NONE, [text])
     sentences = [
-        _sentence(labels[one.number], one, is_long=seconds > measured, measured=measured)
-        for one in step.guards
+        _sentence(labels[guard.number], guard, is_long=seconds > measured, measured=measured)
+        for guard in step.guards
     ]
     return ForecastRow(
         f"{step.percent} %",

@@ -85,7 +85,7 @@ class PlanForm(forms.Form):
         self.fields["key"].widget = KeyInput(keys)
         self.fields["_reason"] = forms.CharField(
             label=gettext_lazy("Reason"),
-            # As in the terminal: with a time, nobody is asked again before the start.
+            # As in the terminal: a plan with a time starts without another confirmation.
             required=conf.require_reason,
             error_messages={"required": reason_required()},
             max_length=MAX_REASON_LENGTH,

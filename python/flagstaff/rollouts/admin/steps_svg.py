@@ -19,7 +19,7 @@ from flagstaff.rollouts.transitions import steps_of
 _HEIGHT, _BASE, _FULL = 158, 134, 100
 _LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 3
 _ALL, _HALF = 100, 2
-# A phone has room for so many labels.
+# The labels for which a phone has room.
 _MAX_LABELS = 6
 # The space between two columns, as a share of a column.
 _GAP = 0.12

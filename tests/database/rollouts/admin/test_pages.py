@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from flagstaff import _extensions, acting_as, changes, rollouts
 from flagstaff._words.duration import SECONDS
-from flagstaff.admin import optional_parts
+from flagstaff.admin import app_panels
 from flagstaff.cleanup import stale
 from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
@@ -545,7 +545,7 @@ def test_flags_make_one_query_for_all_plans(
     for url in urls:
         page(operator, url)  # Fills Django's caches, such as that of content types.
     with_plans = [count_queries(operator, url) for url in urls]
-    for module in (optional_parts, stale):
+    for module in (app_panels, stale):
         monkeypatch.setattr(module, "optional_apps", apps_without_plans)
     assert [count_queries(operator, url) + 1 for url in urls] == with_plans
 

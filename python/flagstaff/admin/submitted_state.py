@@ -19,11 +19,11 @@ from flagstaff._tables.flag_model import TAGS
 from flagstaff.changes.fields import canonical, canonical_json
 
 #: The name of the hidden form field.
-SHOWN = "_shown"
+SUBMITTED = "_shown"
 
 
 @dataclass(frozen=True)
-class Shown:
+class SubmittedState:
     """The fields of a page, each as a digest."""
 
     #: None without a history.
@@ -31,7 +31,7 @@ class Shown:
     fields: Mapping[str, str]
 
     @classmethod
-    def of(cls, version: int | None, values: Mapping[str, object]) -> Shown:
+    def of(cls, version: int | None, values: Mapping[str, object]) -> SubmittedState:
         """Returns what a page shows of these values."""
         fields = {name: digest(name, value) for name, value in values.items()}
         return cls(version, fields)
@@ -41,7 +41,7 @@ class Shown:
         return asdict(self)
 
 
-def parse_shown(data: object) -> Shown | None:
+def parse_submitted(data: object) -> SubmittedState | None:
     """Reads the content of the hidden field; None if it has another form."""
     if not isinstance(data, dict):
         return None
@@ -50,13 +50,13 @@ def parse_shown(data: object) -> Shown | None:
         return None
     if not (isinstance(fields, dict) and all(isinstance(one, str) for one in fields.values())):
         return None
-    return Shown(version, fields)
+    return SubmittedState(version, fields)
 
 
-def was_shown(request: HttpRequest, name: str) -> bool | None:
+def was_submitted(request: HttpRequest, name: str) -> bool | None:
     """Whether the submitted page had a field; None if no page was submitted."""
     try:
-        shown = parse_shown(json.loads(request.POST.get(SHOWN, "")))
+        shown = parse_submitted(json.loads(request.POST.get(SUBMITTED, "")))
     except ValueError:
         return None
     return None if shown is None else name in shown.fields

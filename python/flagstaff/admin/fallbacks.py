@@ -11,19 +11,19 @@ from django.db import connections, transaction
 
 from flagstaff.conf import conf
 
-_Shown = TypeVar("_Shown")
+_Value = TypeVar("_Value")
 
 logger = logging.getLogger("flagstaff")
 
 
-def attempt(problem: str, show: Callable[[], _Shown], instead: _Shown) -> _Shown:
-    """Returns what `show` returns. If it fails, logs the problem and returns `instead`."""
+def value_or_default(problem: str, compute: Callable[[], _Value], default: _Value) -> _Value:
+    """Returns what `compute` returns. If it fails, logs the problem and returns `default`."""
     database = conf.database
     # A query that fails must not end the surrounding transaction.
     is_in_block = connections[database].in_atomic_block
     try:
         with transaction.atomic(using=database) if is_in_block else nullcontext():
-            return show()
+            return compute()
     except Exception:
         logger.exception("%s", problem)
-        return instead
+        return default

@@ -20,7 +20,7 @@ from flagstaff.admin.links import page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import lifecycle
-from flagstaff.experiments.admin.buttons import STOP, Asked, Button, buttons_of
+from flagstaff.experiments.admin.buttons import STOP, Button, Confirmation, buttons_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 
 #: The name of the buttons.
@@ -33,32 +33,32 @@ else:
     _ModelAdmin = object
 
 
-class PressingMixin(ConfirmationMixin, _ModelAdmin):
+class ActionsMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before ModelAdmin."""
 
-    def press(self, request: HttpRequest, experiment: Experiment) -> HttpResponse:
-        """Answers a POST of a button. The user may change the experiment."""
+    def run_action(self, request: HttpRequest, experiment: Experiment) -> HttpResponse:
+        """Runs the action of a button after its page was confirmed. The user may change the row."""
         name = request.POST.get(BUTTON, "")
-        button = next((one for one in buttons_of(experiment) if one.name == name), None)
+        button = next((button for button in buttons_of(experiment) if button.name == name), None)
         if button is None:
             text = _("Not saved: the experiment has changed since you opened the page.")
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         is_confirmed = CONFIRMED in request.POST
-        asked = button.ask(experiment, request.POST if is_confirmed else None)
-        is_valid = is_confirmed and (asked.form is None or asked.form.is_valid())
+        confirmation = button.confirm(experiment, request.POST if is_confirmed else None)
+        is_valid = is_confirmed and (confirmation.form is None or confirmation.form.is_valid())
         if not is_valid or self._is_old(request, experiment, button):
-            return self._confirm(request, experiment, button, asked)
+            return self._confirm(request, experiment, button, confirmation)
         try:
-            button.press(experiment.key, asked.form)
+            button.run(experiment.key, confirmation.form)
         except ExperimentError as error:
             problem = localized(error.message)
-            if asked.form is None:
+            if confirmation.form is None:
                 self.message_user(request, with_typed_reason(request, problem), messages.ERROR)
                 return HttpResponseRedirect(request.get_full_path())
-            asked.form.add_error(None, ValidationError(problem, code=error.code))
-            return self._confirm(request, experiment, button, asked)
-        self._tell(request, experiment, button)
+            confirmation.form.add_error(None, ValidationError(problem, code=error.code))
+            return self._confirm(request, experiment, button, confirmation)
+        self._report_done(request, experiment, button)
         return HttpResponseRedirect(request.get_full_path())
 
     def delete_view(
@@ -107,7 +107,7 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
         self.message_user(request, text, messages.ERROR)
         return True
 
-    def _tell(self, request: HttpRequest, experiment: Experiment, button: Button) -> None:
+    def _report_done(self, request: HttpRequest, experiment: Experiment, button: Button) -> None:
         text = str(button.done) % {"key": experiment.key}
         self.log_change(request, experiment, text)
         self.message_user(request, text, messages.SUCCESS)
@@ -115,18 +115,22 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
             self.message_user(request, button.then(experiment.key), messages.INFO)
 
     def _confirm(
-        self, request: HttpRequest, experiment: Experiment, button: Button, asked: Asked
+        self,
+        request: HttpRequest,
+        experiment: Experiment,
+        button: Button,
+        confirmation: Confirmation,
     ) -> HttpResponse:
         context = {
             "title": str(button.label),
             "flagstaff_question": str(button.question) % {"key": experiment.key},
-            "flagstaff_rows": asked.rows,
+            "flagstaff_rows": confirmation.rows,
             "flagstaff_version": _version(experiment),
             "flagstaff_button": BUTTON,
             "flagstaff_target": button.name,
             "flagstaff_label": button.label,
-            "flagstaff_form": asked.form,
-            "flagstaff_warnings": asked.warnings,
+            "flagstaff_form": confirmation.form,
+            "flagstaff_warnings": confirmation.warnings,
         }
         return self.confirmation(request, cast("Row", experiment), context)
 

@@ -19,8 +19,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
-from flagstaff.admin.attempts import attempt
 from flagstaff.admin.environment import extend_template
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page_row import PageRowMixin, request_of
 from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 else:
     _ChangeList = object
 
-_Shown = TypeVar("_Shown")
+_Value = TypeVar("_Value")
 
 _NO_NOTES: Mapping[str, str] = {}
 _NO_LINKS: Sequence[tuple[str, str]] = ()
@@ -52,16 +52,16 @@ class _NotesMixin(_ChangeList):
         apps = _apps_with("flag_notes")
         # Those first that say which flags they are about to change: others can use that.
         first = sorted(apps, key=lambda app: app not in _apps_with("planned_flags"))
-        found = {
+        notes_by_app = {
             app.label: _show(app, partial(app.flag_notes, self.result_list), _NO_NOTES)
             for app in first
         }
         for flag in self.result_list:
-            notes = (found[app.label].get(str(flag.pk), "") for app in apps)
-            vars(flag)[_NOTES] = format_html_join(" ", "{}", ((one,) for one in notes if one))
+            notes = (notes_by_app[app.label].get(str(flag.pk), "") for app in apps)
+            vars(flag)[_NOTES] = format_html_join(" ", "{}", ((note,) for note in notes if note))
 
 
-class OptionalPartsMixin(PageRowMixin):
+class AppPanelsMixin(PageRowMixin):
     """Put it before SavingMixin."""
 
     @property
@@ -116,7 +116,7 @@ class OptionalPartsMixin(PageRowMixin):
         request = request_of(flag)
         if request is None:
             return SafeString()
-        found = (
+        panels = (
             (
                 getattr(app, "verbose_name", app.label),
                 _show(app, partial(app.flag_panel, self.admin_site, request, flag), _NONE),
@@ -124,26 +124,26 @@ class OptionalPartsMixin(PageRowMixin):
             for app in _apps_with("flag_panel")
         )
         part = '<div class="flagstaff-panel-part"><strong>{}</strong>{}</div>'
-        return format_html_join("", part, found)
+        return format_html_join("", part, panels)
 
 
 def notes_about(flag: Any) -> list[str]:
     """Returns the notes about one flag, for its page. Each app makes a query or a few."""
-    found = (
+    notes_of_apps = (
         _show(app, partial(app.flag_notes, [flag]), _NO_NOTES) for app in _apps_with("flag_notes")
     )
-    return [note for notes in found if (note := notes.get(str(flag.pk), ""))]
+    return [note for notes in notes_of_apps if (note := notes.get(str(flag.pk), ""))]
 
 
-def notes_of(flag: Any) -> str:
+def app_notes(flag: Any) -> str:
     """Returns the notes about a flag in the list."""
     notes: str = vars(flag).get(_NOTES, "")
     return notes
 
 
-def _show(app: OptionalApp, show: Callable[[], _Shown], instead: _Shown) -> _Shown:
+def _show(app: OptionalApp, show: Callable[[], _Value], instead: _Value) -> _Value:
     """Returns what an app shows. The page must work without the tables of the app."""
-    return attempt(f"the app {app.label} cannot show its part of the flags", show, instead)
+    return value_or_default(f"the app {app.label} cannot show its part of the flags", show, instead)
 
 
 def _apps_with(method: str) -> list[OptionalApp]:

@@ -15,18 +15,18 @@ from flagstaff.conf import conf
 from flagstaff.experiments.allocation import moved_ranges
 from flagstaff.experiments.models import Experiment, Phase
 
-#: The ranges of buckets that moved after a phase, by its number.
-MovedBuckets = Mapping[int, Sequence[tuple[int, int]]]
+#: The ranges of buckets that got another variant after a phase, by its number.
+BucketRanges = Mapping[int, Sequence[tuple[int, int]]]
 
 
-class Moves(NamedTuple):
+class ReassignedBuckets(NamedTuple):
     """The phases since the last shuffle, and the buckets that moved after each."""
 
     phases: Sequence[Phase]
-    buckets: MovedBuckets
+    ranges: BucketRanges
 
 
-def moves_of(experiment: Experiment) -> Moves:
+def reassigned_buckets(experiment: Experiment) -> ReassignedBuckets:
     """Returns the phases of an experiment, and what moved between them. Makes one query."""
     rows = Phase.objects.using(conf.database).filter(
         experiment_id=experiment.pk, shuffle=experiment.shuffle
@@ -38,23 +38,23 @@ def moves_of(experiment: Experiment) -> Moves:
         )
         for place, phase in enumerate(phases)
     }
-    return Moves(phases, moved)
+    return ReassignedBuckets(phases, moved)
 
 
 def shares_that_stay(phase: Phase, moved: Sequence[tuple[int, int]]) -> dict[str, float]:
     """Returns the share of all units by variant, without the buckets that moved later."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     first = 0
     for owner, number in phase.allocation:
         after = first + number
         lost = sum(max(0, min(after, end) - max(first, start)) for start, end in moved)
         if owner is not None:
-            found[owner] = found.get(owner, 0) + number - lost
+            sizes[owner] = sizes.get(owner, 0) + number - lost
         first = after
-    return {owner: number / BUCKETS for owner, number in found.items()}
+    return {owner: number / BUCKETS for owner, number in sizes.items()}
 
 
-def moved_sql(moved: MovedBuckets) -> str:
+def reassigned_sql(moved: BucketRanges) -> str:
     """Returns the SQL condition that an exposure `e` is in such a bucket."""
     parts = [
         f"(e.phase OPERATOR(pg_catalog.=) {number} "
