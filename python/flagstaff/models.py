@@ -116,7 +116,7 @@ class Change(models.Model):
     relation: models.Field[Any, str] = models.CharField(
         _("relation"), max_length=1, choices=Relation.choices
     )
-    # A regclass. NULL: written by an older version, and more than one table could be meant.
+    # A regclass.
     object_table: models.Field[Any, str | None] = models.TextField(_("table"), null=True)  # noqa: DJ001
     object_pk: models.Field[Any, str] = models.TextField(_("primary key"))
     key: models.Field[Any, str] = models.TextField(_("key"))

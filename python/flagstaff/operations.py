@@ -1,17 +1,18 @@
 """Migration operations that install tables, functions and triggers in PostgreSQL.
 
-`InstallTables` creates the tables of flagstaff itself and the functions of the triggers,
-`InstallFunctions` replaces functions that have changed since, and `FillObjectTables` completes
-older entries of the history, which `IndexHistory` makes searchable; only flagstaff's own migrations
-use them. `InstallTriggers` watches
-the tables of models. A project with its own models uses it in a migration of its own:
+`InstallTables` creates the tables of flagstaff itself, and `InstallFunctions` the functions of the
+triggers; only flagstaff's own migrations use them. `InstallTriggers` watches the tables of models.
+A project with its own models uses it in a migration of its own:
 
-    dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
+    dependencies = [("common", "0007_featureflag"), ("flagstaff", "0001_flagstaff")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
 
 `WatchGroups` watches the groups of the users, for rules that read them:
 
-    dependencies = [("auth", "0012_alter_user_first_name_max_length"), ("flagstaff", "0008_groups")]
+    dependencies = [
+        ("auth", "0012_alter_user_first_name_max_length"),
+        ("flagstaff", "0001_flagstaff"),
+    ]
     operations = [WatchGroups()]
 
 All are no-ops on SQLite, can be run again, and respect DATABASE_ROUTERS.
@@ -20,7 +21,7 @@ All are no-ops on SQLite, can be run again, and respect DATABASE_ROUTERS.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -43,26 +44,28 @@ from flagstaff._tables.watched_groups import (
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
-    "FillObjectTables",
-    "IndexHistory",
     "InstallFunctions",
     "InstallTables",
     "InstallTriggers",
     "WatchGroups",
 ]
 
-_CHANGED = (
+_HASHES = "function_hashes_v1"
+_TABLES = (
+    "tokens_v1",
+    "history_v1",
+    "history_indexes_v1",
+    "usage_v1",
+    "worker_register_v1",
+    "webhooks_v1",
+)
+_FUNCTIONS = (
     "token_functions_v1",
     "barrier_function_v1",
-    "object_table_v1",
-    "segment_relation_v1",
-    "group_relation_v1",
     "history_functions_v1",
-    "function_hashes_v1",
+    _HASHES,
 )
-_TABLES = ("tokens_v1", "history_v1", "usage_v1", "worker_register_v1", "webhooks_v1", *_CHANGED)
-_INDEXES = "history_indexes_v1"
-_WITH_OBJECTS = (*_TABLES, TRIGGERS, _INDEXES)
+_WITH_OBJECTS = (*_TABLES, *_FUNCTIONS, TRIGGERS)
 
 #: Indexes and functions; the tables are those of `own_names`.
 _CREATED = re.compile(
@@ -71,10 +74,13 @@ _CREATED = re.compile(
 
 
 class InstallTables(PostgresOperation):
-    """Creates the tables of tokens, history, usage, workers and webhooks, and functions."""
+    """Creates the tables of tokens, history, usage, workers and webhooks.
+
+    Its reverse also drops the functions, and with them all triggers.
+    """
 
     def describe(self) -> str:
-        return "Install the tables and functions of flagstaff"
+        return "Install the tables of flagstaff"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -88,31 +94,25 @@ class InstallTables(PostgresOperation):
         schema = current_schema(schema_editor.connection)
         # IF NOT EXISTS would take over what another role has created. Afterwards no role can.
         _refuse_foreign_objects(schema_editor, schema)
-        self._execute_all(_TABLES, schema_editor)
+        _execute_all(schema_editor, _TABLES, schema)
         _refuse_foreign_objects(schema_editor, schema)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        if router.allow_migrate(schema_editor.connection.alias, app_label):
-            self._execute_all(("drop_tables_v1",), schema_editor)
-
-    def _execute_all(self, files: tuple[str, ...], schema_editor: BaseDatabaseSchemaEditor) -> None:
         connection = schema_editor.connection
-        names = _own_tables(connection, current_schema(connection))
-        for file in files:
-            _execute(schema_editor, file, names)
+        if router.allow_migrate(connection.alias, app_label):
+            _execute_all(schema_editor, ("drop_tables_v1",), current_schema(connection))
 
 
 class InstallFunctions(PostgresOperation):
-    """Replaces the functions that have changed since an earlier version of `InstallTables`.
+    """Installs the functions of the triggers, or replaces those of an older version.
 
-    Also adds the columns that they write. Its reverse keeps both: the functions keep their names
-    and arguments, and the columns may be empty.
+    Its reverse does nothing: functions keep their names and arguments.
     """
 
     def describe(self) -> str:
-        return "Replace the changed functions of flagstaff"
+        return "Install the functions of flagstaff"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -127,74 +127,12 @@ class InstallFunctions(PostgresOperation):
         schema = schema_of_functions(schema_editor)
         # Another role than before may run this migration.
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
-        names = _own_tables(connection, schema)
-        for file in _CHANGED:
-            _execute(schema_editor, file, names)
+        _execute_all(schema_editor, _FUNCTIONS, schema)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
         """Does nothing."""
-
-
-class FillObjectTables(PostgresOperation):
-    """Fills in the table of history entries that an older version wrote.
-
-    Must not run in the transaction that adds the column: its lock would keep changes out of the
-    history.
-    """
-
-    def describe(self) -> str:
-        return "Name the tables of older entries of the history"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "object_tables"
-
-    def install(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        connection = schema_editor.connection
-        if not router.allow_migrate(connection.alias, app_label):
-            return
-        names = _own_tables(connection, schema_of_functions(schema_editor))
-        _execute(schema_editor, "fill_object_table_v1", names)
-
-    def remove(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        """Does nothing."""
-
-
-class IndexHistory(PostgresOperation):
-    """Adds the indexes for searches of the history by actor, time and action.
-
-    Writes to the history wait while they are built: several seconds for a million entries.
-    """
-
-    def describe(self) -> str:
-        return "Index the history by actor, time and action"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "index_history"
-
-    def install(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        self._run(app_label, schema_editor, _INDEXES)
-
-    def remove(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        self._run(app_label, schema_editor, "drop_history_indexes_v1")
-
-    def _run(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, file: str) -> None:
-        connection = schema_editor.connection
-        if router.allow_migrate(connection.alias, app_label):
-            _execute(
-                schema_editor, file, _own_tables(connection, schema_of_functions(schema_editor))
-            )
 
 
 class InstallTriggers(PostgresOperation):
@@ -294,7 +232,7 @@ class WatchGroups(PostgresOperation):
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         for statement in watched.install():
             schema_editor.execute(statement, params=None)
-        _execute(schema_editor, "function_hashes_v1", _own_tables(connection, schema))
+        _execute_all(schema_editor, (_HASHES,), schema)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
@@ -330,12 +268,6 @@ class WatchGroups(PostgresOperation):
         return watched_groups(connection, flag_model, segment_model, schema)
 
 
-def _own_tables(connection: BaseDatabaseWrapper, schema: str) -> dict[str, str]:
-    """Returns the schema of flagstaff's objects, and its tables with this schema."""
-    own = own_names(connection)
-    return {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
-
-
 def _owner_of_tokens(schema_editor: BaseDatabaseSchemaEditor) -> str:
     """Returns the quoted name of the owner of the token table, or "" without it."""
     connection = schema_editor.connection
@@ -365,3 +297,13 @@ def _refuse_foreign_objects(
 
 def _execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: dict[str, str]) -> None:
     schema_editor.execute(fill(sql(file), names), params=None)
+
+
+def _execute_all(
+    schema_editor: BaseDatabaseSchemaEditor, files: Iterable[str], schema: str
+) -> None:
+    """Runs files about the tables and functions of flagstaff in a schema, a quoted name."""
+    own = own_names(schema_editor.connection)
+    tables = {name: f"{schema}.{table}" for name, table in own.items()}
+    for file in files:
+        _execute(schema_editor, file, {"schema": schema, **tables})

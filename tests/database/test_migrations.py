@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, migrations, models, transaction
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import OperationWriter
@@ -22,28 +22,27 @@ import flagstaff
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import Segment
 from flagstaff.operations import (
-    FillObjectTables,
     InstallFunctions,
     InstallTables,
     InstallTriggers,
 )
-from tests.support.fake_workers import Join, join
+from tests.support.fake_workers import join
 from tests.support.routers import RefusingRouter
 from tests.support.sql import Tokens, rows
+from tests.support.workers import ROOT
 
 __all__ = ["join"]
 
 pytestmark = pytest.mark.django_db
 
-TABLES_OF_0001 = [
+TABLES = [
     "flagstaff_featureflag",
     "flagstaff_featureflag_allowed_users",
     "flagstaff_keyvaluestore",
+    "flagstaff_segment",
 ]
-TABLES = [*TABLES_OF_0001, "flagstaff_segment"]
-# The migration before rules and segments.
-BEFORE_RULES = "0004_separate_tables"
-NEWEST = ("flagstaff", "0014_pages")
+# In a dependency, or as flagstaff.0001_flagstaff.
+NAMED = re.compile(r"""\b(flagstaff\w*)(?:", "|\.| )(\d{4}_\w+)""")
 OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'
@@ -62,12 +61,8 @@ def run(
 
 
 def migrated_to(app: str, name: str) -> ProjectState:
-    state: ProjectState = MigrationExecutor(connection).loader.project_state((app, name))
+    state: ProjectState = MigrationLoader(None).project_state((app, name))
     return state
-
-
-def migration(name: str) -> migrations.Migration:
-    return MigrationExecutor(connection).loader.get_migration("flagstaff", name)
 
 
 INTEGER = models.BigAutoField(primary_key=True)
@@ -172,10 +167,6 @@ def test_change_of_a_segment_writes_a_token_and_an_entry() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_migrations_are_reversed_and_can_be_redone(migrated: None) -> None:
-    call_command("migrate", "flagstaff", "0001", verbosity=0)
-    for table in TABLES_OF_0001:
-        rows(f"DELETE FROM {table}")
-    assert not any(name.endswith("_v1") for [name] in rows(OBJECTS))
     call_command("migrate", "flagstaff", "zero", verbosity=0)
     assert rows(OBJECTS) == []
     call_command("migrate", "flagstaff", verbosity=0)
@@ -183,40 +174,7 @@ def test_migrations_are_reversed_and_can_be_redone(migrated: None) -> None:
     assert rows("SELECT key FROM flagstaff_change ORDER BY id") == [("a",)]
 
 
-# The constraints of the tables of an older version.
-OLD_RELATIONS = """
-    DELETE FROM flagstaff_token WHERE relation IN ('s', 'g', 'p', 'e');
-    DELETE FROM flagstaff_change WHERE relation = 's';
-    ALTER TABLE flagstaff_change DROP CONSTRAINT flagstaff_change_relation_check;
-    ALTER TABLE flagstaff_change ADD CHECK (relation IN ('f', 'm', 'k'));
-    ALTER TABLE flagstaff_token DROP CONSTRAINT flagstaff_token_relation_check;
-    ALTER TABLE flagstaff_token ADD CHECK (relation IN ('f', 'm', 'k', 'b'));
-"""
 INSERT_SEGMENT = "INSERT INTO flagstaff_segment (key, conditions) VALUES ('enterprise', '[]')"
-
-
-@pytest.fixture
-def upgraded(migrated: None) -> None:
-    """A database that was migrated while flags had no rules, and had a flag and a value."""
-    call_command("migrate", "flagstaff", BEFORE_RULES, verbosity=0)
-    rows(OLD_RELATIONS)
-    rows("INSERT INTO flagstaff_featureflag (key, rollout_percent) VALUES ('a', 25)")
-    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('b', '1')")
-    call_command("migrate", "flagstaff", verbosity=0)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_database_of_an_older_version_is_upgraded(upgraded: None) -> None:
-    columns = "SELECT key, rollout_percent, rules, bucket_by FROM flagstaff_featureflag"
-    assert rows(columns) == [("a", 25, "[]", "user")]
-    # An older process still inserts flags without rules.
-    rows("INSERT INTO flagstaff_featureflag (key, enabled) VALUES ('c', true)")
-    assert rows(f"{columns} WHERE key = 'c'") == [("c", 0, "[]", "user")]
-    tokens = Tokens()
-    rows(INSERT_SEGMENT)
-    assert rows("SELECT key FROM flagstaff_change WHERE relation = 's'") == [("enterprise",)]
-    rows("""SELECT flagstaff_write_token_v1('g'::"char")""")
-    assert tokens() == ["s", "g"]
 
 
 def test_reversed_install_tables_drops_the_triggers_of_a_project() -> None:
@@ -230,8 +188,9 @@ def test_second_installation_restores_disabled_triggers() -> None:
     before = rows("SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger ORDER BY oid")
     rows("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER flagstaff_token_v1")
     run(
-        migrated_to("flagstaff", "0001_initial"),
+        migrated_to("flagstaff", "0001_flagstaff"),
         InstallTables(),
+        InstallFunctions(),
         InstallTriggers("flagstaff.FeatureFlag", "flagstaff.KeyValueStore"),
         app="flagstaff",
     )
@@ -239,80 +198,11 @@ def test_second_installation_restores_disabled_triggers() -> None:
     assert after == before
 
 
-# What earlier migrations installed, and the migration that replaces it.
-OLD_BARRIER = """
-    CREATE OR REPLACE FUNCTION flagstaff_barrier_v1() RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'BEGIN RETURN public.flagstaff_write_token_v1(''b''); END'
-"""
-OLD_TOKEN = """
-    CREATE OR REPLACE FUNCTION flagstaff_write_token_v1(of_relation "char") RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'BEGIN PERFORM pg_notify(''flagstaff_v1'', ''''); RETURN 0; END'
-"""
-
-
-@pytest.mark.parametrize(
-    ("function", "old", "name"),
-    [
-        ("flagstaff_barrier_v1", OLD_BARRIER, "0003_functions"),
-        ("flagstaff_write_token_v1", OLD_TOKEN, "0004_separate_tables"),
-    ],
-)
-def test_functions_of_an_older_version_are_replaced(function: str, old: str, name: str) -> None:
-    definition = f"SELECT pg_get_functiondef('{function}'::regproc)"
-    rights = f"SELECT proacl::text FROM pg_proc WHERE proname = '{function}'"
-    current, granted = rows(definition), rows(rights)
-    rows(old)
-    assert rows(definition) != current
-    operations = migration(name).operations
-    state = run(migrated_to("flagstaff", "0002_tables"), *operations, app="flagstaff")
-    assert (rows(definition), rows(rights)) == (current, granted)
-    run(state, *operations, app="flagstaff", back=True)
-    assert rows(definition) == current
-
-
-@pytest.mark.parametrize("two_had_rows", [False, True])
-def test_entries_of_an_older_version_get_the_only_table_that_has_had_rows(
-    two_had_rows: bool,
-) -> None:
-    # The models of flagstaff and of a project are watched, and entries name no table.
-    state = run(migrated_to("flagstaff", "0003_functions"), *models_of_a_project())
-    run(state.clone(), INSTALL)
-    rows("DELETE FROM flagstaff_change")
-    rows("INSERT INTO flagstaff_featureflag (key) VALUES ('a')")
-    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('b', '1')")
-    rows("UPDATE flagstaff_change SET object_table = NULL")
-    if two_had_rows:
-        state.apps.get_model("common", "FeatureFlag").objects.create(key="c").delete()
-        rows("DELETE FROM flagstaff_change WHERE key = 'c'")
-    run(state, *migration("0004_separate_tables").operations, app="flagstaff")
-    assert rows("SELECT key, object_table::text FROM flagstaff_change ORDER BY key") == [
-        ("a", None if two_had_rows else "flagstaff_featureflag"),
-        ("b", "flagstaff_keyvaluestore"),
-    ]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_change_while_older_entries_are_completed_is_recorded(join: Join) -> None:
-    other = join("writer")
-    other.set_name("psql")
-    found = migration("0004_separate_tables")
-    assert found.atomic is False
-    [fill] = [one for one in found.operations if isinstance(one, FillObjectTables)]
-    with connection.schema_editor(atomic=True) as editor:
-        fill.database_forwards("flagstaff", editor, ProjectState(), ProjectState())
-        other.query("INSERT INTO flagstaff_featureflag (key) VALUES ('during')")
-    assert rows("SELECT count(*) FROM flagstaff_change WHERE key = 'during'") == [(1,)]
-
-
 def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
-    state = migrated_to("auth", "0001_initial")
-    for app, name in MigrationExecutor(connection).loader.graph.forwards_plan(NEWEST):
-        if app == "flagstaff":
-            state = run(state, *migration(name).operations, app="flagstaff")
+    migration = MigrationLoader(None).get_migration("flagstaff", "0001_flagstaff")
+    state = run(migrated_to("auth", "0001_initial"), *migration.operations, app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
     assert rows('SELECT relation::text FROM "O\'Neill".flagstaff_token') == [("f",)]
@@ -321,7 +211,7 @@ def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     tables += "relname IN ('flagstaff_delivery', 'flagstaff_usage') ORDER BY relname"
     assert rows(tables) == [("flagstaff_delivery",), ("flagstaff_usage",)]
     rows('SET LOCAL search_path = "O\'Neill", public')
-    run(state, *migration("0002_tables").operations, app="flagstaff", back=True)
+    run(state, InstallTables(), app="flagstaff", back=True)
     assert rows(tables) == []
 
 
@@ -364,7 +254,7 @@ def test_install_triggers_without_the_token_table_is_an_error() -> None:
         run(ProjectState(), *models_of_a_project(), INSTALL)
     assert str(error.value) == (
         'table "flagstaff_token" is not on the search path of database "default"; add '
-        '("flagstaff", "0002_tables") to the dependencies of the migration, and change '
+        '("flagstaff", "0001_flagstaff") to the dependencies of the migration, and change '
         "allow_migrate in your router to allow flagstaff there"
     )
 
@@ -373,7 +263,7 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     rows("CREATE SCHEMA elsewhere; SET LOCAL search_path = elsewhere")
     state = run(ProjectState(), *models_of_a_project())
     settings.DATABASE_ROUTERS = [RefusingRouter()]
-    run(state.clone(), InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL)
+    run(state.clone(), InstallTables(), InstallFunctions(), INSTALL)
     run(state, InstallTables(), InstallFunctions(), INSTALL, back=True)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(6,)]
@@ -383,7 +273,7 @@ def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL):
+        for operation in (InstallTables(), InstallFunctions(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []
@@ -402,9 +292,17 @@ def test_operation_is_serializable_in_a_migration() -> None:
 def test_sqlmigrate_works_before_the_tables_exist() -> None:
     printed = io.StringIO()
     rows("CREATE SCHEMA empty; SET LOCAL search_path = empty")
-    call_command("sqlmigrate", "flagstaff", "0002", stdout=printed)
+    call_command("sqlmigrate", "flagstaff", "0001", stdout=printed)
     assert 'ON empty."flagstaff_featureflag"' in printed.getvalue()
     assert not re.search(r"\{[a-z_]+\}", printed.getvalue())
+
+
+def test_every_migration_that_a_text_names_exists() -> None:
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    texts += [*(ROOT / "python").rglob("*.py"), *(ROOT / "tests" / "system").rglob("*.py")]
+    names = {name for file in texts for name in NAMED.findall(file.read_text())}
+    assert ("flagstaff", "0001_flagstaff") in names
+    assert names <= set(MigrationLoader(None).disk_migrations or ())
 
 
 def test_every_ddl_file_is_used_once() -> None:

@@ -77,6 +77,6 @@ def schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
         return current_schema(connection)
     raise FlagstaffError(
         f'table {tokens} is not on the search path of database "{connection.alias}"; add '
-        '("flagstaff", "0002_tables") to the dependencies of the migration, and change '
+        '("flagstaff", "0001_flagstaff") to the dependencies of the migration, and change '
         "allow_migrate in your router to allow flagstaff there"
     )

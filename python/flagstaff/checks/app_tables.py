@@ -12,13 +12,10 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import table_exists
 from flagstaff._tables.found_triggers import triggers_of
 from flagstaff.checks.check import Check, Problem
-from flagstaff.checks.hints import on_alias
+from flagstaff.checks.hints import INSTALL_AGAIN
 from flagstaff.conf import conf
 
 _TRIGGER = "flagstaff_token_v1"
-
-#: The hint of a check that finds `unwatched_table`. The migration ends with the trigger.
-WATCH_AGAIN = 'run "manage.py {command}", and run its last two statements as the owner of the table'
 
 
 def app_messages(
@@ -53,5 +50,5 @@ def unwatched_table(model: type[Model], rows: str) -> Iterator[Problem]:
         yield Problem(
             f"the trigger {_TRIGGER} on {table} is missing or disabled, so workers do not "
             f"notice changes of {rows}",
-            command=f"sqlmigrate {model._meta.app_label} 0001_initial{on_alias(connection.alias)}",
+            hint=INSTALL_AGAIN,
         )

@@ -14,9 +14,12 @@ from django.db.models import Model
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.conf import conf
-from flagstaff.operations import InstallFunctions, InstallTriggers, WatchGroups
+from flagstaff.operations import InstallTriggers, WatchGroups
 
 _Key = tuple[str, str]
+
+#: The command that installs again what applied migrations have installed.
+INSTALL_AGAIN = 'run "manage.py flags install-triggers" as the owner of the tables'
 
 
 def alias_to_migrate(model: type[Model]) -> str:
@@ -63,23 +66,13 @@ def installations(
         by_migrations[_migrations_for(table.model, loader)].append(table)
     for migrations, tables in by_migrations.items():
         alias = alias_to_migrate(tables[0].model)
-        if not _applied(alias).issuperset(migrations):
+        if not applied_migrations(alias).issuperset(migrations):
             if not is_migrating():
                 yield tables, migrate(alias)
         elif migrations and (migrations[-1][0] == "flagstaff" or not outdated):
-            yield tables, _run_again(alias, migrations[-1])
+            yield tables, INSTALL_AGAIN
         else:
             yield tables, _migration_to_copy({table.model for table in tables}, loader)
-
-
-def install_functions_again(alias: str) -> str:
-    """Returns the command that installs all functions again."""
-    newest = max(
-        key
-        for key, migration in MigrationLoader(None).disk_migrations.items()
-        if any(isinstance(operation, InstallFunctions) for operation in migration.operations)
-    )
-    return _run_again(alias, newest)
 
 
 def watch_groups(models: Iterable[type[Model]], *, outdated: bool) -> str | None:
@@ -96,10 +89,10 @@ def watch_groups(models: Iterable[type[Model]], *, outdated: bool) -> str | None
         if isinstance(operation, WatchGroups) and operation.covers(conf.flag_model)
     )
     alias = alias_to_migrate(conf.flag_model)
-    if found and found[-1] not in _applied(alias):
+    if found and found[-1] not in applied_migrations(alias):
         return None if is_migrating() else migrate(alias)
     if found and not outdated:
-        return _run_again(alias, found[-1])
+        return INSTALL_AGAIN
     return _migration_of_groups({conf.flag_model, *models}, loader)
 
 
@@ -132,20 +125,13 @@ def _migrations_for(model: type[Model], loader: MigrationLoader) -> tuple[_Key, 
     return tuple(sorted(found))
 
 
-def _applied(alias: str) -> set[_Key]:
+def applied_migrations(alias: str) -> set[_Key]:
     """Returns the applied migrations; none if the role may not read their table."""
     try:
         with transaction.atomic(using=alias):
             return {*MigrationRecorder(connections[alias]).applied_migrations()}
     except Error:
         return set()
-
-
-def _run_again(alias: str, key: _Key) -> str:
-    """Returns the command that runs a migration again. Its statements are idempotent."""
-    app, name = key
-    option = on_alias(alias)
-    return f'run "manage.py sqlmigrate {app} {name}{option} | manage.py dbshell{option}"'
 
 
 def _migration_to_copy(models: Collection[type[Model]], loader: MigrationLoader) -> str:

@@ -11,7 +11,7 @@ from flagstaff._tables.triggers import expected_triggers
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database
-from flagstaff.checks.hints import install_functions_again, installations
+from flagstaff.checks.hints import INSTALL_AGAIN, installations
 
 _NOT_FIRING = "workers may see changes late, and the history may be incomplete"
 
@@ -80,7 +80,7 @@ def replaced_functions_of_triggers(database: Database) -> Iterator[Problem]:
     if names:
         yield Problem(
             f"functions in schema {schema} were replaced: {', '.join(names)}; {_NOT_FIRING}",
-            hint=install_functions_again(connection.alias),
+            hint=INSTALL_AGAIN,
         )
 
 

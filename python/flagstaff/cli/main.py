@@ -30,6 +30,7 @@ from flagstaff.cli.verbs import (
     reader_role,
     segments,
     serialization,
+    triggers,
     undo,
     usage,
     values,
@@ -68,6 +69,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     usage.UNKNOWN,
     privacy.FORGET_USER,
     reader_role.READER_ROLE,
+    triggers.INSTALL_TRIGGERS,
 )
 
 

@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.lists import join_some
-from flagstaff.checks.app_tables import WATCH_AGAIN, app_messages, unwatched_table
+from flagstaff.checks.app_tables import app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -54,7 +54,7 @@ _METRICS = Check(
     "see the guide of experiments, or remove the name from the setting",
 )
 _CHECKS = (
-    Check("flagstaff.W046", partial(unwatched_table, Experiment, "experiments"), WATCH_AGAIN),
+    Check("flagstaff.W046", partial(unwatched_table, Experiment, "experiments")),
     Check(
         "flagstaff.W047",
         _doubled_keys,

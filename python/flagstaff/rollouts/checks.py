@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage
 
 from flagstaff._words.lists import join_some
 from flagstaff.changes.changed import quoted_command
-from flagstaff.checks.app_tables import WATCH_AGAIN, app_messages, unwatched_table
+from flagstaff.checks.app_tables import app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem
 from flagstaff.rollouts.conditions import unguarded_plans
 from flagstaff.rollouts.models import Plan
@@ -26,7 +26,7 @@ def _unguarded() -> Iterator[Problem]:
 
 
 _CHECKS = (
-    Check("flagstaff.W043", partial(unwatched_table, Plan, "rollout plans"), WATCH_AGAIN),
+    Check("flagstaff.W043", partial(unwatched_table, Plan, "rollout plans")),
     Check(
         "flagstaff.W044",
         _unguarded,

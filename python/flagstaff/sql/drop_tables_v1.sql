@@ -1,4 +1,4 @@
--- Reverses tokens_v1, barrier_function_v1, history_v1, usage_v1, worker_register_v1 and webhooks_v1.
+-- Drops all tables and functions.
 -- CASCADE also drops every trigger that calls the functions: left on a table, such a trigger would
 -- make all writes to it fail.
 -- Workers that still run cannot write their reports, and log it once.

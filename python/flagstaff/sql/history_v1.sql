@@ -1,7 +1,7 @@
 -- The history of flags, allowed users, values and segments.
 
 -- One entry per changed flag, value or segment, and one per flag and statement for allowed users.
--- relation: f flags, m allowed users, k values, s segments (segment_relation_v1).
+-- relation: f flags, m allowed users, k values, s segments.
 -- old and new are rows. For allowed users they are arrays of the removed and of the added user pks,
 -- in no order: sorting them would take as long as the change.
 -- actor, source and reason are set by the application. session_user and role (whose privileges
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS {change_table} (
     at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
         CHECK (at BETWEEN '0001-01-02' AND '9000-01-01'),
     transaction_id bigint NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::text::bigint,
-    relation "char" NOT NULL CHECK (relation IN ('f', 'm', 'k')),
+    relation "char" NOT NULL CHECK (relation IN ('f', 'm', 'k', 's')),
     object_pk text NOT NULL,
     key text NOT NULL,
     action text NOT NULL CHECK (action IN ('insert', 'update', 'delete', 'truncate')),
@@ -29,7 +29,12 @@ CREATE TABLE IF NOT EXISTS {change_table} (
     -- never writes, so its name is not the name of the writer.
     application_name text NOT NULL DEFAULT coalesce(
         nullif(pg_catalog.current_setting('application_name'), 'flagstaff'), ''
-    )
+    ),
+    -- The table of the flag, value or segment that an entry is about: a project may have watched
+    -- other tables before, with the same primary keys.
+    -- regclass, because it survives what usually happens to tables: it is stored as an oid, which
+    -- a rename keeps, and dumped as a name, which a restore resolves to the new oid.
+    object_table regclass
 );
 -- With the default compression, storing a long list of users would take longer than the change.
 DO $do$

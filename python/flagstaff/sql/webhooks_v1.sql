@@ -40,5 +40,3 @@ CREATE TABLE IF NOT EXISTS {delivery_table} (
 CREATE INDEX IF NOT EXISTS flagstaff_delivery_object
     ON {delivery_table} (receiver, relation, object_pk, id);
 CREATE INDEX IF NOT EXISTS flagstaff_delivery_key ON {delivery_table} (receiver, relation, key, id);
--- For the entries of transactions that were open at the last read.
-CREATE INDEX IF NOT EXISTS flagstaff_change_transaction ON {change_table} (transaction_id);

@@ -110,11 +110,15 @@ def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
 def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_missing(
     empty_database: str,
 ) -> None:
-    run(empty_database, "manage.py", "migrate", "--verbosity=0", "flagstaff", "0004")
+    run(empty_database, "manage.py", "migrate", "--verbosity=0", "flagstaff")
     with (
         psycopg.connect(empty_database, autocommit=True) as session,
         Worker(empty_database, POLL_INTERVAL=0.2) as worker,
     ):
+        session.execute(
+            f"ALTER TABLE {FLAGS} DROP rules, DROP bucket_by; "
+            "ALTER TABLE flagstaff_segment RENAME TO later"
+        )
         assert worker.ask("ready", 10) is True
         session.execute(
             "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
@@ -129,6 +133,11 @@ def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_m
             f"there is no table {EXPERIMENTS}, so {DEFAULTS}: {MIGRATE}",
         ]
         worker.ask("migrate")
+        session.execute(
+            f"ALTER TABLE {FLAGS} ADD rules jsonb NOT NULL DEFAULT '[]', "
+            "ADD bucket_by varchar(100) NOT NULL DEFAULT 'user'; "
+            "ALTER TABLE later RENAME TO flagstaff_segment"
+        )
         worker.sees(["call", f"{__name__}.problems"], [], within=5)
         status = worker.ask("status")
         assert (status["mode"], status["failures"]) == ("live", 0)

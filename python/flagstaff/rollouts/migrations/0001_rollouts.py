@@ -11,7 +11,7 @@ from flagstaff.rollouts.operations import WatchPlans
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = [("flagstaff", "0008_groups")]
+    dependencies = [("flagstaff", "0001_flagstaff")]
 
     operations = [
         migrations.CreateModel(

@@ -11,7 +11,7 @@ from flagstaff.experiments.operations import WatchExperiments
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = [("flagstaff", "0010_experiments")]
+    dependencies = [("flagstaff", "0001_flagstaff")]
 
     operations = [
         migrations.CreateModel(

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = [("flagstaff", "0008_groups")]
+    dependencies = [("flagstaff", "0001_flagstaff")]
 
     operations = [
         migrations.CreateModel(

@@ -5,7 +5,9 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
+import flagstaff.constraints
 import flagstaff.validators
+from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 
 
 class Migration(migrations.Migration):
@@ -30,11 +32,17 @@ class Migration(migrations.Migration):
                 (
                     "relation",
                     models.CharField(
-                        choices=[("f", "flag"), ("m", "allowed users"), ("k", "value")],
+                        choices=[
+                            ("f", "flag"),
+                            ("m", "allowed users"),
+                            ("k", "value"),
+                            ("s", "segment"),
+                        ],
                         max_length=1,
                         verbose_name="relation",
                     ),
                 ),
+                ("object_table", models.TextField(null=True, verbose_name="table")),
                 ("object_pk", models.TextField(verbose_name="primary key")),
                 ("key", models.TextField(verbose_name="key")),
                 (
@@ -68,6 +76,101 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Segment",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(
+                        help_text='The name that rules use, such as "enterprise".',
+                        max_length=255,
+                        unique=True,
+                        validators=[flagstaff.validators.validate_flag_key],
+                        verbose_name="key",
+                    ),
+                ),
+                (
+                    "conditions",
+                    models.JSONField(
+                        help_text="A user is in the segment if all conditions are true.",
+                        validators=[flagstaff.validators.validate_conditions],
+                        verbose_name="conditions",
+                    ),
+                ),
+                (
+                    "description",
+                    models.TextField(
+                        blank=True, db_default="", default="", verbose_name="description"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        auto_now_add=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "changed_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="changed at",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "segment",
+                "verbose_name_plural": "segments",
+                "ordering": ("key",),
+            },
+        ),
+        migrations.CreateModel(
+            name="ConnectedWorker",
+            fields=[],
+            options={
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flagstaff.change",),
+        ),
+        migrations.CreateModel(
+            name="RecentChange",
+            fields=[],
+            options={
+                "verbose_name": "recent change",
+                "verbose_name_plural": "recent changes",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flagstaff.change",),
+        ),
+        migrations.CreateModel(
+            name="UnknownKey",
+            fields=[],
+            options={
+                "verbose_name": "unknown key",
+                "verbose_name_plural": "unknown keys",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flagstaff.change",),
+        ),
+        migrations.CreateModel(
             name="KeyValueStore",
             fields=[
                 (
@@ -94,6 +197,37 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "type",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "any type"),
+                            ("string", "string"),
+                            ("number", "number"),
+                            ("integer", "integer"),
+                            ("boolean", "boolean"),
+                            ("object", "object"),
+                            ("array", "array"),
+                        ],
+                        db_default="",
+                        default="",
+                        help_text="A value of another type is refused.",
+                        max_length=10,
+                        verbose_name="type",
+                    ),
+                ),
+                (
+                    "choices",
+                    models.JSONField(
+                        blank=True,
+                        db_default=[],
+                        default=list,
+                        help_text='A JSON list, such as ["stripe", "paypal"]. Any other value is refused.',
+                        validators=[flagstaff.validators.validate_choices],
+                        verbose_name="choices",
+                    ),
+                ),
+                (
                     "changed_at",
                     models.DateTimeField(
                         auto_now=True,
@@ -106,6 +240,11 @@ class Migration(migrations.Migration):
                 "verbose_name": "value",
                 "verbose_name_plural": "values",
                 "ordering": ("key",),
+                "constraints": [
+                    flagstaff.constraints.ValueRuleConstraint(
+                        name="flagstaff_keyvaluestore_value_rule"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -150,6 +289,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "bucket_by",
+                    models.CharField(
+                        db_default="user",
+                        default="user",
+                        help_text='What the percentages count: "user", "visitor" (a browser, even before log-in), or the name of an attribute, such as "organization". A change of the unit reassigns every user at once.',
+                        max_length=100,
+                        validators=[flagstaff.validators.validate_bucket_by],
+                        verbose_name="bucketing unit",
+                    ),
+                ),
+                (
+                    "rules",
+                    models.JSONField(
+                        blank=True,
+                        db_default=[],
+                        default=list,
+                        help_text="The first rule that matches decides. If no rule matches, the rollout decides.",
+                        validators=[flagstaff.validators.validate_rules],
+                        verbose_name="rules",
+                    ),
+                ),
+                (
                     "description",
                     models.TextField(
                         blank=True, db_default="", default="", verbose_name="description"
@@ -176,6 +337,37 @@ class Migration(migrations.Migration):
                         default=False,
                         help_text="The flag may be sent to browsers, so its key is public.",
                         verbose_name="client side",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="The person or team that decides about the flag.",
+                        max_length=100,
+                        verbose_name="owner",
+                    ),
+                ),
+                (
+                    "tags",
+                    models.JSONField(
+                        blank=True,
+                        db_default=[],
+                        default=list,
+                        help_text="Words to find the flag by, such as the part of the product.",
+                        validators=[flagstaff.validators.validate_tags],
+                        verbose_name="tags",
+                    ),
+                ),
+                (
+                    "review_on",
+                    models.DateField(
+                        blank=True,
+                        help_text="On this day somebody should decide whether the flag is still needed.",
+                        null=True,
+                        verbose_name="review on",
                     ),
                 ),
                 (
@@ -209,6 +401,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "feature flag",
                 "verbose_name_plural": "feature flags",
                 "ordering": ("key",),
+                "default_permissions": ("add", "change", "delete", "view", "toggle"),
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
@@ -219,5 +412,10 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
+        ),
+        InstallTables(),
+        InstallFunctions(),
+        InstallTriggers(
+            "flagstaff.FeatureFlag", "flagstaff.KeyValueStore", segment_model="flagstaff.Segment"
         ),
     ]
