@@ -99,11 +99,18 @@ _OF_THE_PROJECT = (
     ),
 )
 
-#: Run with `migrate` and `check --database`. The others below follow if it finds nothing.
+#: Run with `migrate` and `check --database`. The others below follow if these find nothing.
 _UNREACHABLE = Check(
     "flagstaff.W012",
     unreachable_database,
     "start the database server, or correct its settings in DATABASES; then check again",
+)
+_UNRELEASED = Check(
+    "flagstaff.E050",
+    tables.tables_of_an_unreleased_version,
+    'for the demo, run "make clean"; otherwise drop the tables whose names begin with '
+    "\"flagstaff_\", run the SQL: DELETE FROM django_migrations WHERE app LIKE 'flagstaff%'; "
+    'and run "manage.py migrate"',
 )
 _ON_ANY_DATABASE = (
     Check("flagstaff.W013", tables.missing_tables),
@@ -226,9 +233,9 @@ def database_messages(databases: Collection[str] | None) -> Iterator[CheckMessag
         # E049 reports it.
         if not is_supported(database.connection):
             continue
-        unreachable = [*_UNREACHABLE.messages(database)]
-        yield from unreachable
-        for check in () if unreachable else _checks(database, is_first=alias == selected[0]):
+        unusable = [*_UNREACHABLE.messages(database)] or [*_UNRELEASED.messages(database)]
+        yield from unusable
+        for check in () if unusable else _checks(database, is_first=alias == selected[0]):
             # E005 to E010 report a model that lacks a field.
             with suppress(ConfigurationError):
                 yield from check.messages(database)

@@ -23,7 +23,13 @@ from flagstaff._tables.tenants import (
 from flagstaff._words.lists import join_some
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database
-from flagstaff.checks.hints import alias_to_migrate, is_migrating, labels, migrate
+from flagstaff.checks.hints import (
+    alias_to_migrate,
+    applied_migrations,
+    is_migrating,
+    labels,
+    migrate,
+)
 from flagstaff.conf import conf
 
 _READ_BY_THE_ENGINE = (
@@ -59,6 +65,16 @@ _SCHEMAS_WITH_TABLES = """
         AND n.nspname::text OPERATOR(pg_catalog.<>) %s
     ORDER BY 1
 """
+
+
+def tables_of_an_unreleased_version(database: Database) -> Iterator[Problem]:
+    """Yields that the tables were created by migrations that no release has."""
+    alias = database.connection.alias
+    old = {(app, "0001_initial") for app in ("flagstaff", *(app.label for app in optional_apps()))}
+    if not old.isdisjoint(applied_migrations(alias)):
+        yield Problem(
+            f'the tables of flagstaff in database "{alias}" were made by an unreleased version'
+        )
 
 
 def missing_tables(database: Database) -> Iterator[Problem]:
