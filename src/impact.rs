@@ -26,26 +26,12 @@ pub struct Impact {
 }
 
 impl Impact {
-    /// Compares `flag`, whose key is `key`, with the same flag enabled at a rollout of `percent`.
-    /// Keeps a sample of at most `sample_size` subjects whose result would change.
-    #[must_use]
-    pub fn new(key: &str, flag: Flag, percent: i32, sample_size: usize) -> Self {
-        // While the flag is disabled, its rollout alone changes nothing.
-        let proposed = Flag { enabled: true, rollout_percent: percent, ..flag.clone() };
-        Self::between(key, flag, proposed, sample_size)
-    }
-
-    /// Compares two states of the flag whose key is `key`.
+    /// Compares two states of the flag whose key is `key`. Keeps a sample of at most `sample_size`
+    /// subjects whose result would change.
     #[must_use]
     pub fn between(key: &str, current: Flag, proposed: Flag, sample_size: usize) -> Self {
         let sample = Sample::new(sample_size);
         Self { key: key.into(), current, proposed, users: 0, have: 0, gain: 0, lose: 0, sample }
-    }
-
-    /// The flag as it is.
-    #[must_use]
-    pub fn flag(&self) -> &Flag {
-        &self.current
     }
 
     /// Counts one subject of a flag without rules.

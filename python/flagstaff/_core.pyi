@@ -275,18 +275,18 @@ def set_own_writes(own_writes: bool) -> None:
 
 def impact(
     key: str,
-    percent: int,
+    states: tuple[tuple[bool, int], tuple[bool, int]],
     sample: int,
     statements: tuple[str, str, str],
     table: str,
     timeout: float,
-) -> tuple[bool, int, int, int, int, int, list[str]] | None:
-    """Counts over the pool for how many users the result would change. Releases the GIL; blocks.
+) -> tuple[int, int, int, int, list[str]] | None:
+    """Counts over the pool for how many users the result differs. Releases the GIL; blocks.
 
-    Compares the flag with the same flag enabled at `percent`. Returns enabled, rollout, users,
-    have, gain, lose and a sample; None if the pool's connection cannot count them. Raises
-    RefreshError if the database fails or exceeds `timeout`, and what a signal handler raises
-    meanwhile.
+    `states` are enabled and rollout before and after, of a flag without rules that buckets by the
+    user. Returns users, have, gain, lose and a sample; None if the pool's connection cannot count
+    them. Raises RefreshError if the database fails or exceeds `timeout`, and what a signal handler
+    raises meanwhile.
     """
 
 def impact_on(
@@ -299,13 +299,13 @@ def impact_on(
     segments: dict[str, str],
     users: Iterator[tuple[Any, ...]],
     names: list[str],
-) -> tuple[bool, int, int, int, int, int, list[str]]:
-    """Counts these users as `impact` does, with and without a change of the flag.
+) -> tuple[int, int, int, int, list[str]]:
+    """Counts these users as `impact` does, also with rules and other units.
 
     `states` are enabled, rollout, JSON text of the rules, and the attribute that the flag buckets
-    by (None for the user), before and after. `segments` are JSON
-    texts by key. Each user is a primary key, and then the value of each attribute in `names`.
-    Raises FlagstaffError if the rules cannot be read.
+    by (None for the user), before and after. `segments` are JSON texts by key. Each user is a
+    primary key, and then the value of each attribute in `names`. Raises FlagstaffError if the rules
+    cannot be read.
     """
 
 def refresh(timeout: float) -> None:

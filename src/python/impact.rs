@@ -27,20 +27,20 @@ use crate::user_set::UserSet;
 /// buckets by.
 type State = (bool, i32, Option<String>, Option<String>);
 
-/// `enabled`, rollout, the numbers of users in total, with the flag, gaining and losing it, and the
-/// sample.
-type Counted = (bool, i32, u64, u64, u64, u64, Vec<String>);
+/// The numbers of users in total, with the flag, gaining and losing it, and the sample.
+type Counted = (u64, u64, u64, u64, Vec<String>);
 
 /// Computes the impact over a pooled connection. Releases the GIL and blocks for at most `timeout`
-/// seconds. `statements` read the flag, the extent of `table` (the users), and the users on some of
-/// its pages. Returns None if there is no engine, or if its connection cannot compute it.
+/// seconds. `states` are `enabled` and rollout before and after. `statements` read the allowed users,
+/// the extent of `table` (the users), and the users on some of its pages. Returns None if there is no
+/// engine, or if its connection cannot compute it.
 ///
 /// Raises `RefreshError` if the database fails or takes longer.
 #[pyfunction]
 pub(super) fn impact(
     py: Python<'_>,
     key: String,
-    percent: i32,
+    states: ((bool, i32), (bool, i32)),
     sample: usize,
     statements: (String, String, String),
     table: String,
@@ -48,8 +48,8 @@ pub(super) fn impact(
 ) -> PyResult<Option<Counted>> {
     let Some(engine) = ENGINE.load_full() else { return Ok(None) };
     let limit = duration(timeout)?;
-    let (flag, extent, users) = statements;
-    let query = ImpactQuery { key, percent, sample, flag, extent, users, table };
+    let (allowed_users, extent, users) = statements;
+    let query = ImpactQuery { key, states, sample, allowed_users, extent, users, table };
     let impact = interruptible(py, |interrupted| engine.impact(query, limit, interrupted))?;
     Ok(impact.map(counted))
 }
@@ -142,8 +142,7 @@ impl Attributes for Columns<'_, '_> {
 }
 
 fn counted(impact: Impact) -> Counted {
-    let (enabled, rollout_percent) = (impact.flag().enabled, impact.flag().rollout_percent);
     let Impact { users, have, gain, lose, .. } = impact;
     let sample = impact.into_sample().into_iter().map(Into::into).collect();
-    (enabled, rollout_percent, users, have, gain, lose, sample)
+    (users, have, gain, lose, sample)
 }

@@ -102,7 +102,7 @@ def read_flag(key: str) -> tuple[object, bool, int, str | None, str | None] | No
     if len(rows) != 1:
         return None
     pk, enabled, rollout_percent, rules, bucket_by = rows[0][1:]
-    percent = _whole_percent(rollout_percent)
+    percent = whole_percent(rollout_percent)
     if enabled is None or percent is None:
         return None
     return pk, bool(enabled), percent, rules, _unit(bucket_by)
@@ -177,7 +177,7 @@ def read_all() -> tuple[
                 str(pk),
                 key,
                 _bool_or_none(enabled),
-                _whole_percent(percent),
+                whole_percent(percent),
                 bool(client_side),
                 rules,
                 _unit(bucket_by),
@@ -243,7 +243,7 @@ def _unit(bucket_by: str | None) -> str | None:
     return None if bucket_by == "user" else bucket_by
 
 
-def _whole_percent(rollout_percent: float | None) -> int | None:
+def whole_percent(rollout_percent: float | None) -> int | None:
     # NaN counts as NULL: the row cannot be evaluated.
     if rollout_percent is None or math.isnan(rollout_percent):
         return None

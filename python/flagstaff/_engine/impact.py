@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from django.db import DatabaseError, connections, transaction
@@ -23,12 +23,15 @@ from flagstaff._engine.rule_columns import (
     segments_of_rules,
 )
 from flagstaff._engine.user_keys import key_to_text
+from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.sqlstate import error_text
+from flagstaff._tables.states import FlagState
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.json_text import UnreadableJson
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
@@ -52,14 +55,11 @@ _SAME_TEXT = {
 # How many users Django fetches at a time.
 _CHUNK = 2000
 
-#: `enabled` and the rollout in percent.
-_State: TypeAlias = tuple[bool, int]
-#: The same, the JSON text of the rules, and the attribute that the flag buckets by.
-_FullState: TypeAlias = tuple[bool, int, "str | None", "str | None"]
-#: The JSON texts of the rules before and after a change.
-_Rules: TypeAlias = tuple["str | None", "str | None"]
-#: Enabled, rollout in percent, users, have, gain, lose, sample.
-_Counts: TypeAlias = tuple[bool, int, int, int, int, int, list[str]]
+#: A state as the core takes it: enabled, rollout in percent, the JSON text of the rules, and the
+#: attribute that the flag buckets by.
+CoreState: TypeAlias = tuple[bool, int, "str | None", "str | None"]
+#: Users, have, gain, lose, and primary keys of some whose result changes.
+Counts: TypeAlias = tuple[int, int, int, int, list[str]]
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,19 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     require_percent(percent)
     if not 0 <= sample <= _MAX_SAMPLE:
         raise ValueError(f"sample must be from 0 to {_MAX_SAMPLE}, not {sample!r}")
-    counts = _count(key, percent, sample, timeout)
-    enabled, rollout_percent, users, have, gain, lose, pks = counts
+    deadline = monotonic() + timeout
+    with limited(deadline):
+        require_all_rows("flag_table")
+        flag = flag_row(key)
+    if flag.enabled is None or direct.whole_percent(flag.rollout_percent) is None:
+        raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
+    now = FlagState.of(flag)
+    # While the flag is disabled, its rollout alone changes nothing.
+    proposed = replace(now, enabled=True, rollout_percent=percent)
+    users, have, gain, lose, pks = _count(key, now, proposed, sample, deadline)
     field = user_field(conf.flag_model)
     sampled = tuple(field.to_python(pk) for pk in pks)
+    enabled, rollout_percent, *_ = core_state(now)
     return Impact(key, enabled, rollout_percent, percent, users, have, gain, lose, sampled)
 
 
@@ -152,61 +161,46 @@ class ChangeImpact:
         return self.after - self.gain + self.lose
 
 
-def rules_as_text(rules: object) -> str | None:
-    """Returns rules as `impact_of_change` compares them: their JSON text, or None without rules."""
-    return json.dumps(rules) if rules else None
-
-
 def impact_of_change(
-    key: str, before: _State, after: _State, rules: _Rules | None = None, *, timeout: float
+    key: str, before: FlagState, after: FlagState, *, timeout: float
 ) -> ChangeImpact:
     """Counts the users whose result differs between two states of a flag.
 
-    `rules` are the texts of the rules before and after, if they changed. Without them the rules are
-    the present ones, as users, allowed users and segments always are. Blocks and raises as `impact`
-    does.
+    Allowed users and segments are the present ones. Blocks and raises as `impact` does.
     """
-    if rules is not None:
-        old, new = rules
-        deadline = monotonic() + timeout
-        _, _, users, have, gain, lose, _ = _count_through_django(
-            key, 0, deadline, lambda now: ((*before, old, now[3]), (*after, new, now[3]))
-        )
-        return ChangeImpact(users, gain, lose, have + gain - lose)
-    if not (before[0] or after[0]):
-        _, _, users, *_ = _count(key, 0, 0, timeout, before)
-        return ChangeImpact(users, 0, 0, 0)
-    # With `enabled` in both states the rollouts are compared; else all who have the flag differ.
-    on = before if before[0] else after
-    percent = after[1] if before[0] and after[0] else on[1]
-    _, _, users, have, gain, lose, _ = _count(key, percent, 0, timeout, on)
-    if before[0] == after[0]:
-        return ChangeImpact(users, gain, lose, have + gain - lose)
-    return ChangeImpact(users, 0, have, 0) if before[0] else ChangeImpact(users, have, 0, have)
+    users, have, gain, lose, _ = _count(key, before, after, 0, monotonic() + timeout)
+    return ChangeImpact(users, gain, lose, have + gain - lose)
 
 
-def _count(
-    key: str, percent: int, sample: int, timeout: float, state: _State | None = None
-) -> _Counts:
-    """Counts for the flag as it is, or for another state of it."""
-    deadline = monotonic() + timeout
+def core_state(state: FlagState) -> CoreState:
+    """Returns a state as the core takes it."""
+    percent = direct.whole_percent(state.rollout_percent)
+    unit = None if state.bucket_by == USER else state.bucket_by
+    rules = _rules_text(state.rules) if state.has_rules else None
+    return state.enabled and percent is not None, percent or 0, rules, unit
 
-    def compared(now: _FullState) -> tuple[_FullState, _FullState]:
-        enabled, rollout_percent, rules, bucket_by = now
-        enabled, rollout_percent = state or (enabled, rollout_percent)
-        return (enabled, rollout_percent, rules, bucket_by), (True, percent, rules, bucket_by)
 
-    counts = _count_over_pool(key, percent, sample, timeout, state)
-    return counts or _count_through_django(key, sample, deadline, compared)
+def _rules_text(rules: Any) -> str:
+    return str(rules) if isinstance(rules, UnreadableJson) else json.dumps(rules)
+
+
+def _count(key: str, before: FlagState, after: FlagState, sample: int, deadline: float) -> Counts:
+    states = core_state(before), core_state(after)
+    counts = _count_over_pool(key, states, sample, deadline)
+    return counts or _count_through_django(key, states, sample, deadline)
 
 
 def _count_over_pool(
-    key: str, percent: int, sample: int, timeout: float, state: _State | None
-) -> _Counts | None:
-    """Counts over the engine's pool; None if only Django's connection can count.
+    key: str, states: tuple[CoreState, CoreState], sample: int, deadline: float
+) -> Counts | None:
+    """Counts over the engine's pool; None if only Django can count.
 
-    That is the case for a flag that reads attributes, too: as columns that Django reads.
+    The pool needs a third of this process's CPU time, without the GIL and Django's connection.
+    Rules and units read columns that only Django knows.
     """
+    before, after = states
+    if any((*before[2:], *after[2:])):
+        return None
     field = user_field(conf.flag_model)
     _core.start()
     if (
@@ -218,22 +212,22 @@ def _count_over_pool(
         return None
     connection = connections[conf.engine_database]
     places = engine_names(connection, user_names(connection, field))
-    flag = places if state is None else {**places, **_state_as_sql(state)}
     statements = (
-        fill(sql("impact_flag_v1"), flag),
+        fill(sql("impact_allowed_users_v1"), places),
         sql("impact_extent_v1"),
         fill(sql("impact_users_v1"), places),
     )
     try:
-        return _core.impact(key, percent, sample, statements, places["user_table"], timeout)
+        return _core.impact(
+            key,
+            (before[:2], after[:2]),
+            sample,
+            statements,
+            places["user_table"],
+            max(0, deadline - monotonic()),
+        )
     except RefreshError as error:
         raise FlagstaffError(str(error)) from error
-
-
-def _state_as_sql(state: _State) -> dict[str, str]:
-    """Returns constants to query in place of the columns."""
-    enabled, rollout_percent = state
-    return {"flag_enabled": f"{enabled}::bool", "flag_rollout": f"({int(rollout_percent)})::int4"}
 
 
 def _has_same_text(field: AnyField) -> bool:
@@ -244,17 +238,18 @@ def _has_same_text(field: AnyField) -> bool:
 
 
 def _count_through_django(
-    key: str,
-    sample: int,
-    deadline: float,
-    compared: Callable[[_FullState], tuple[_FullState, _FullState]],
-) -> _Counts:
-    """Counts over Django's own connection, which sees the rows of an open transaction.
-
-    `compared` returns the two states to compare, given the present one.
-    """
+    key: str, states: tuple[CoreState, CoreState], sample: int, deadline: float
+) -> Counts:
+    """Counts over Django's own connection, which sees the rows of an open transaction."""
     with limited(deadline):
-        return _count_users(key, sample, deadline, compared)
+        require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
+        pk = flag_row(key).pk
+        segments, columns = inputs_of(key, states)
+        groups = groups_by_user(groups_of_rules(rules, segments) for _, _, rules, _ in states)
+        allowed = [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [pk])))]
+        names = list(columns) if groups is None else [*columns, "groups"]
+        users = read_users(deadline, columns, groups)
+        return _core.impact_on(key, sample, states, allowed, segments, users, names)
 
 
 @contextmanager
@@ -277,29 +272,9 @@ def limited(deadline: float) -> Iterator[None]:
         raise FlagstaffError(f"the users cannot be counted: {error_text(error)}") from error
 
 
-def _count_users(
-    key: str,
-    sample: int,
-    deadline: float,
-    compared: Callable[[_FullState], tuple[_FullState, _FullState]],
-) -> _Counts:
-    require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
-    pk = flag_row(key).pk
-    found = direct.read_flag(key)
-    if found is None:
-        raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
-    states = compared(found[1:])
-    segments, columns = inputs_of(key, states)
-    groups = groups_by_user(groups_of_rules(rules, segments) for _, _, rules, _ in states)
-    allowed = [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [pk])))]
-    names = list(columns) if groups is None else [*columns, "groups"]
-    users = read_users(deadline, columns, groups)
-    return _core.impact_on(key, sample, states, allowed, segments, users, names)
-
-
 def inputs_of(
     key: str,
-    states: tuple[_FullState, _FullState],
+    states: tuple[CoreState, CoreState],
     given: Mapping[str, str | None] | None = None,
 ) -> tuple[dict[str, str], Mapping[str, str]]:
     """Returns the segments that rules name, and the columns of users that the flag reads.

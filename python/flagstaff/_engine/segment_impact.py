@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +13,9 @@ from flagstaff._core import monotonic
 from flagstaff._engine.impact import (
     ALLOWED_USERS,
     ChangeImpact,
+    CoreState,
+    Counts,
+    core_state,
     groups_by_user,
     inputs_of,
     limited,
@@ -22,14 +25,13 @@ from flagstaff._engine.impact import (
 from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import groups_of_rules
 from flagstaff._engine.user_keys import key_to_text
+from flagstaff._tables.states import FlagState
 from flagstaff._words.rule_parts import conditions_of, named_segments
 from flagstaff.exceptions import FlagstaffError
 
 # How many users are evaluated between two looks at the clock.
 _CHUNK = 2000
 
-#: Enabled, rollout in percent, JSON text of the rules, and the attribute that the flag buckets by.
-_State: TypeAlias = tuple[bool, int, "str | None", "str | None"]
 #: The primary key, and the attributes that the rules read.
 _UserRow: TypeAlias = tuple[Any, ...]
 #: The conditions before and after, by the key of the segment. None is one that does not exist.
@@ -40,12 +42,14 @@ class UsingRules(NamedTuple):
     """The rules of an enabled flag that name a segment, or other rules, which grant by 100 %."""
 
     key: str
-    rules: object
-    rollout_percent: int = 0
-    #: The attribute that a flag buckets by, None for the user.
-    unit: str | None = None
+    state: FlagState
     #: The primary key of a flag, whose allowed users keep it; None for other rules.
     flag_pk: object = None
+
+    @classmethod
+    def granting(cls, key: str, rules: object) -> UsingRules:
+        """Returns rules that are not those of a flag."""
+        return cls(key, FlagState(enabled=True, rollout_percent=0, rules=rules))
 
 
 @dataclass
@@ -93,7 +97,7 @@ class _Compared(NamedTuple):
     """The two states of one flag, with all that their evaluation needs."""
 
     key: str
-    states: tuple[_State, _State]
+    states: tuple[CoreState, CoreState]
     segments: dict[str, str]
     allowed: list[str]
     columns: Mapping[str, str]
@@ -131,18 +135,12 @@ class _Counter:
         return ChangeImpact(users, gain, lose, have + gain - lose)
 
     def _run(
-        self, one: _Compared, states: tuple[_State, _State], rows: Sequence[_UserRow]
-    ) -> tuple[int, int, int, int, list[str]]:
-        _, _, users, have, gain, lose, changed = _core.impact_on(
-            one.key,
-            len(rows),
-            states,
-            one.allowed,
-            one.segments,
-            self._until_deadline(rows),
-            self._names,
+        self, one: _Compared, states: tuple[CoreState, CoreState], rows: Sequence[_UserRow]
+    ) -> Counts:
+        users = self._until_deadline(rows)
+        return _core.impact_on(
+            one.key, len(rows), states, one.allowed, one.segments, users, self._names
         )
-        return users, have, gain, lose, changed
 
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
         for number, row in enumerate(rows):
@@ -153,14 +151,12 @@ class _Counter:
 
 def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     """Returns None for rules that read something else than columns and groups of users."""
-    named = {segment for segment, _place in named_segments(one.rules)}
+    named = {segment for segment, _place in named_segments(one.state.rules)}
     # The conditions afterwards get names that no other segment of these rules has.
     free = (name for number in count() if (name := f"after {number}") not in named)
     names = dict(zip(named & changed.keys(), free, strict=False))
-    first, second = (
-        (True, one.rollout_percent, json.dumps(rules), one.unit)
-        for rules in (one.rules, _renamed(one.rules, names))
-    )
+    renamed = replace(one.state, rules=_renamed(one.state.rules, names))
+    first, second = core_state(one.state), core_state(renamed)
     given = {
         name: None if conditions is None else json.dumps(conditions)
         for key in names

@@ -1,16 +1,67 @@
-"""The state of a flag: enabled, rollout and allowed users in one word."""
+"""The state of a flag: what decides which users have it, and the same in words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
+from flagstaff._tables.flag_model import OptionalFields, flag_model, optional_fields
+from flagstaff._tables.rows import Fields
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import can_grant
 
-_ALL_USERS = 100
+#: The rollout of a flag for everyone, anonymous users included.
+ALL_USERS = 100
+
+
+@dataclass(frozen=True)
+class FlagState:
+    """The fields of a flag that decide about results, without the allowed users.
+
+    NULL in a project's own columns is off, 0 %, no rules, and the unit "user".
+    """
+
+    enabled: bool
+    rollout_percent: int
+    #: Whatever JSON SQL has written.
+    rules: Any = field(default_factory=list)
+    bucket_by: str = USER
+
+    @classmethod
+    def of(cls, flag: Any) -> FlagState:
+        """Returns the state of a flag."""
+        return cls._of(flag.enabled, flag.rollout_percent, optional_fields(flag))
+
+    @classmethod
+    def of_fields(cls, fields: Fields) -> FlagState:
+        """Returns the state of a flag with these fields.
+
+        A version from before a column was added lacks it, so the widest state is assumed.
+        """
+        enabled, percent = fields.get("enabled", True), fields.get("rollout_percent", ALL_USERS)
+        return cls._of(enabled, percent, flag_model().read(fields))
+
+    @classmethod
+    def _of(cls, enabled: Any, percent: Any, optional: OptionalFields) -> FlagState:
+        return cls(bool(enabled), percent or 0, optional.rules, optional.bucket_by)
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether the flag has rules, be they readable or not."""
+        return bool(self.rules != [])
+
+    def reaches_users(self, allowed: Callable[[], int]) -> bool:
+        """Whether the flag is on for some users. Calls `allowed` if only allowed users may have it.
+
+        It returns the number of allowed users.
+        """
+        return self.enabled and (self.rollout_percent > 0 or can_grant(self.rules) or allowed() > 0)
 
 
 class ReleaseState(Enum):
@@ -24,13 +75,13 @@ class ReleaseState(Enum):
     NO_USERS = "no-users"
 
 
-def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> ReleaseState:
-    """Returns the state of a flag. `allowed` is the number of its allowed users."""
-    if not enabled:
+def state_of(flag: FlagState, allowed: int) -> ReleaseState:
+    """Returns the state of a flag in one word. `allowed` is the number of its allowed users."""
+    if not flag.enabled:
         return ReleaseState.OFF
-    if rollout_percent >= _ALL_USERS:
+    if flag.rollout_percent >= ALL_USERS:
         return ReleaseState.ALL
-    if rollout_percent > 0:
+    if flag.rollout_percent > 0:
         return ReleaseState.ROLLOUT
     return ReleaseState.ALLOWED_USERS if allowed else ReleaseState.NO_USERS
 
@@ -48,16 +99,15 @@ def _share_in_sentence(percent: int, unit: str) -> str:
     return _("%(percent)s %% (by %(unit)s)") % {"percent": percent, "unit": short_unit(unit)}
 
 
-def state_label(
-    state: ReleaseState, rollout_percent: int, *, by_rules: bool = False, unit: str = USER
-) -> str:
-    """Returns the translated label of a state. `by_rules`: the flag has rules."""
-    if by_rules and state is not ReleaseState.OFF:
+def state_label(flag: FlagState, allowed: int) -> str:
+    """Returns the translated label of the state of a flag."""
+    state, percent = state_of(flag, allowed), flag.rollout_percent
+    if flag.has_rules and state is not ReleaseState.OFF:
         return _("by rules")
-    if state is ReleaseState.ROLLOUT and unit != USER:
-        return _share(rollout_percent, unit)
+    if state is ReleaseState.ROLLOUT and flag.bucket_by != USER:
+        return _share(percent, flag.bucket_by)
     if state is ReleaseState.ROLLOUT:
-        return _("rollout %(percent)s %%") % {"percent": rollout_percent}
+        return _("rollout %(percent)s %%") % {"percent": percent}
     return {
         ReleaseState.OFF: pgettext("state of a flag", "off"),
         ReleaseState.ALL: _("on for all"),
@@ -66,25 +116,15 @@ def state_label(
     }[state]
 
 
-def state_summary(
-    state: ReleaseState,
-    rollout_percent: int,
-    allowed: int,
-    *,
-    by_rules: bool = False,
-    unit: str = USER,
-) -> str:
-    """Returns the translated sentence that says which users have a flag.
-
-    `by_rules`: the flag has rules. `unit` is its bucketing unit.
-    """
-    texts = {"percent": rollout_percent, "count": local_number(allowed)}
-    if unit != USER and (
-        state is ReleaseState.ROLLOUT or (by_rules and state is not ReleaseState.OFF)
-    ):
-        texts["share"] = _share_in_sentence(rollout_percent, unit)
+def state_summary(flag: FlagState, allowed: int) -> str:
+    """Returns the translated sentence that says which users have a flag."""
+    state, by_rules, unit = state_of(flag, allowed), flag.has_rules, flag.bucket_by
+    texts = {"percent": flag.rollout_percent, "count": local_number(allowed)}
+    is_by_rules = by_rules and state is not ReleaseState.OFF
+    if unit != USER and (state is ReleaseState.ROLLOUT or is_by_rules):
+        texts["share"] = _share_in_sentence(flag.rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
-    if by_rules and state is not ReleaseState.OFF:
+    if is_by_rules:
         return _by_rules(allowed) % texts
     if state is ReleaseState.ROLLOUT and allowed:
         text = ngettext(

@@ -12,11 +12,11 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.states import FlagState
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import stored_row
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import FlagState
 from flagstaff.conf import conf
 
 Action: TypeAlias = Literal["view", "toggle", "change"]

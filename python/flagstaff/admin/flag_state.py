@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.utils.translation import gettext as _
 
@@ -10,11 +11,9 @@ from flagstaff._engine import forced_off
 from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_model import RULES
-from flagstaff._tables.states import ReleaseState, state_label, state_of, state_summary
+from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_of, state_summary
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
-from flagstaff.admin.flag_rules import count_rules
-from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.planned import user_counts
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
@@ -33,13 +32,11 @@ _CSS_CLASSES = {
 def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     """Returns the CSS class and the label of the state of a flag in the list."""
     allowed: int = getattr(flag, ALLOWED_COUNT)
-    percent = flag.rollout_percent
-    state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
-    by_rules = _has_rules(flag)
-    # For some users, like a rollout.
-    shown = ReleaseState.ROLLOUT if by_rules and flag.enabled else state
     # Without the unit, which the column of the rollout shows: a phone has no room for both.
-    return _CSS_CLASSES[shown], state_label(state, percent, by_rules=by_rules)
+    state = replace(FlagState.of(flag), bucket_by=USER)
+    # For some users, like a rollout.
+    word = ReleaseState.ROLLOUT if state.has_rules and state.enabled else state_of(state, allowed)
+    return _CSS_CLASSES[word], state_label(state, allowed)
 
 
 def preview(
@@ -47,28 +44,25 @@ def preview(
 ) -> list[PreviewRow]:
     """Returns what a change of a flag means, and what the result depends on."""
     both = (before, after)
-    has_rules, has_unit = any(one.rules for one in both), any(one.unit != USER for one in both)
+    has_rules, has_unit = (
+        any(one.has_rules for one in both),
+        any(one.bucket_by != USER for one in both),
+    )
     users = local_number(allowed)
     return [
-        _row(_("state"), [_label(one, allowed) for one in both]),
+        _row(_("state"), [state_label(one, allowed) for one in both]),
         *([_row(_("rules"), [_rules(one) for one in both])] if has_rules else []),
         _row(_("rollout"), [f"{one.rollout_percent} %" for one in both]),
-        *([_row(field_label(BUCKET_BY), [one.unit for one in both])] if has_unit else []),
+        *([_row(field_label(BUCKET_BY), [one.bucket_by for one in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
-        _row(_("who has the flag"), [state_sentence(one, allowed) for one in both]),
+        _row(_("who has the flag"), [state_summary(one, allowed) for one in both]),
         *([] if impact is None else [_row(_("users with the flag"), user_counts(impact))]),
     ]
 
 
 def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
     """Returns the sentence that says which users have the flag."""
-    return state_sentence(FlagState.of(flag)._replace(enabled=enabled), allowed)
-
-
-def state_sentence(state: FlagState, allowed: int) -> str:
-    """Returns the sentence that says which users have a flag with this state."""
-    found, by_rules = _state(state, allowed), bool(state.rules)
-    return state_summary(found, state.rollout_percent, allowed, by_rules=by_rules, unit=state.unit)
+    return state_summary(replace(FlagState.of(flag), enabled=enabled), allowed)
 
 
 def forced_off_notice(flag: FeatureFlag) -> str:
@@ -83,20 +77,9 @@ def _row(field: str, texts: Sequence[str]) -> PreviewRow:
     return PreviewRow(field, now, after)
 
 
-def _state(state: FlagState, allowed: int) -> ReleaseState:
-    return state_of(enabled=state.enabled, rollout_percent=state.rollout_percent, allowed=allowed)
-
-
-def _label(state: FlagState, allowed: int) -> str:
-    found, by_rules = _state(state, allowed), bool(state.rules)
-    return state_label(found, state.rollout_percent, by_rules=by_rules, unit=state.unit)
-
-
 def _rules(state: FlagState) -> str:
     return (
-        describe_value(state.rules, field=RULES, limit=MAX_TEXT) if state.rules else _("no rules")
+        describe_value(state.rules, field=RULES, limit=MAX_TEXT)
+        if state.has_rules
+        else _("no rules")
     )
-
-
-def _has_rules(flag: FeatureFlag) -> bool:
-    return count_rules(flag) != 0

@@ -9,12 +9,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import FlagState
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.segment_plan import why_not_release
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import plan_segment_changes
-from flagstaff.changes.consequence import FlagState
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 

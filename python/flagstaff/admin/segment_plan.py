@@ -33,7 +33,7 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     names = [quoted(one.key) for one in missing if _is_visible(site, request, one)]
     if hidden := len(missing) - len(names):
         names.append(hidden_text(hidden))
-    named = {key for one in missing for key, _place in named_segments(one.rules.rules)}
+    named = {key for one in missing for key, _place in named_segments(one.rules.state.rules)}
     keys = [quoted(key) for key in plan.keys if key in named]
     text = ngettext(
         "you need the permission to change or toggle %(flags)s, whose rules use the segment "

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff._tables.flag_model import flag_model, optional_fields
-from flagstaff._tables.rows import Fields
-from flagstaff._words.rule_parts import can_grant
+from flagstaff._tables.states import ALL_USERS, FlagState
 
-#: The rollout of a flag for everyone, anonymous users included.
-ALL_USERS = 100
 _HALF = 50
 
 
@@ -29,44 +23,6 @@ class Consequence(IntEnum):
     WIDENS_TO_MOST = 3
 
 
-class FlagState(NamedTuple):
-    """The fields of a flag that decide about results, without the allowed users."""
-
-    enabled: bool
-    rollout_percent: int
-    rules: Any
-    unit: str
-
-    @classmethod
-    def of(cls, flag: Any) -> FlagState:
-        """Returns the state of a flag. A model without rules or a unit has the defaults."""
-        fields = optional_fields(flag)
-        return cls(flag.enabled, flag.rollout_percent, fields.rules or [], fields.bucket_by)
-
-    @classmethod
-    def of_fields(cls, fields: Fields) -> FlagState:
-        """Returns the state of a flag with these fields.
-
-        A version from before a column was added lacks it, so the widest state is assumed.
-        """
-        optional = flag_model().read(fields)
-        return cls(
-            fields.get("enabled", True),
-            fields.get("rollout_percent", ALL_USERS),
-            optional.rules or [],
-            optional.bucket_by,
-        )
-
-    def reaches_users(self, allowed: Callable[[], int]) -> bool:
-        """Whether the flag is on for some users. Calls `allowed` if only allowed users may have it.
-
-        It returns the number of allowed users.
-        """
-        return bool(self.enabled) and (
-            self.rollout_percent > 0 or can_grant(self.rules) or allowed() > 0
-        )
-
-
 def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None) -> Consequence:
     """Returns the consequence of a change. `impact` is None if the users cannot be counted.
 
@@ -76,7 +32,7 @@ def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None
         return Consequence.NONE
     if not after.enabled:
         return Consequence.NARROWS
-    if before.enabled and before.unit != after.unit:
+    if before.enabled and before.bucket_by != after.bucket_by:
         return Consequence.WIDENS_TO_MOST
     is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
     if impact is None or not impact.users or (is_raised and after.rollout_percent >= ALL_USERS):

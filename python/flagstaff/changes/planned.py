@@ -4,36 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import RULES
+from flagstaff._engine.impact import ChangeImpact, impact_of_change
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import anonymous_percent, named_segments
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState, consequence
+from flagstaff.changes.consequence import Consequence, consequence
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-# The names of the fields that decide about results, in `FlagState`.
-_STATE_NAMES = {
-    "enabled": "enabled",
-    "rollout_percent": "rollout_percent",
-    RULES: "rules",
-    BUCKET_BY: "unit",
-}
-
+_STATE_FIELDS = frozenset(one.name for one in dataclass_fields(FlagState))
 #: The fields that decide which users have a flag, the allowed users included.
-DECIDING_FIELDS = frozenset({*_STATE_NAMES, ALLOWED})
+DECIDING_FIELDS = _STATE_FIELDS | {ALLOWED}
 #: Seconds for which a page waits for the count of users.
 COUNT_TIMEOUT = 1.0
 
@@ -88,11 +81,10 @@ def planned_edit(
 
     Returns None if no field decides about results.
     """
-    new = {_STATE_NAMES[name]: value for name, value in fields.items() if name in _STATE_NAMES}
-    if not new:
+    if _STATE_FIELDS.isdisjoint(fields):
         return None
     before = FlagState.of(flag)
-    after = before._replace(**new)  # type: ignore[arg-type]
+    after = FlagState.of_fields({**vars(before), **fields})
     return planned(flag.key, before, after, timeout=timeout)
 
 
@@ -109,7 +101,7 @@ def planned_change(
         return None
     if flag is None:
         after = FlagState.of_fields(fields)
-        created = planned(changed.key, after._replace(enabled=False), after, timeout=timeout)
+        created = planned(changed.key, replace(after, enabled=False), after, timeout=timeout)
         return replace(created, added=len(fields.get(ALLOWED) or ()))
     plan = planned_edit(flag, fields, timeout=timeout)
     if ALLOWED not in fields:
@@ -203,13 +195,9 @@ def _with_percentages(change: Planned, text: str) -> str:
 
 
 def _count(key: str, before: FlagState, after: FlagState, timeout: float) -> ChangeImpact | None:
-    if before.unit != after.unit or before == after or timeout <= 0:
+    if before.bucket_by != after.bucket_by or before == after or timeout <= 0:
         return None
-    rules = None
-    if before.rules != after.rules:
-        rules = rules_as_text(before.rules), rules_as_text(after.rules)
-    old, new = ((one.enabled, one.rollout_percent) for one in (before, after))
     try:
-        return impact_of_change(key, old, new, rules, timeout=timeout)
+        return impact_of_change(key, before, after, timeout=timeout)
     except FlagstaffError:
         return None

@@ -167,5 +167,5 @@ def _others(changed: ChangedConditions) -> Iterator[SegmentUse]:
     found = {(one.model, one.pk): one for key in changed for one in by_segment.get(key, ())}
     for one in found.values():
         label = f"{one.model._meta.verbose_name} {one.key}"
-        rules = UsingRules(one.key, one.rules)
+        rules = UsingRules.granting(one.key, one.rules)
         yield SegmentUse(label, one.key, one.model, None, one.is_active, rules)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,10 +16,10 @@ from django.db.models.functions import Cast
 
 from flagstaff._engine.segment_impact import UsingRules
 from flagstaff._extensions import OtherRules, optional_apps
-from flagstaff._tables.bucket_units import USER
-from flagstaff._tables.flag_model import RULES, flag_model, optional_fields
+from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
+from flagstaff._tables.states import FlagState
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
 from flagstaff._words.lists import some
@@ -184,20 +185,13 @@ def rules_using(key: str) -> list[UsingRules]:
     others = other_rules_by_segment().get(key, ())
     return [
         *(rules_of_flag(flag) for flag in flags_using(key) if flag.enabled),
-        *(UsingRules(one.key, one.rules) for one in others if one.is_active),
+        *(UsingRules.granting(one.key, one.rules) for one in others if one.is_active),
     ]
 
 
 def rules_of_flag(flag: Any) -> UsingRules:
     """Returns the rules of a flag as an impact counts them, as if the flag were enabled."""
-    fields = optional_fields(flag)
-    return UsingRules(
-        flag.key,
-        fields.rules,
-        rollout_percent=flag.rollout_percent,
-        unit=None if fields.bucket_by == USER else fields.bucket_by,
-        flag_pk=flag.pk,
-    )
+    return UsingRules(flag.key, replace(FlagState.of(flag), enabled=True), flag.pk)
 
 
 def rules_of_flags() -> Iterator[tuple[str, Any, object]]:

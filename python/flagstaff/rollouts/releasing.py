@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff.changes.consequence import Consequence, FlagState
+from flagstaff._tables.states import FlagState
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.steps import Step
 
@@ -55,7 +56,7 @@ class PlannedSteps:
 def planned_steps(flag: FlagRow, steps: Sequence[Step], index: int) -> PlannedSteps:
     """Returns what the steps from `index` on do to the users. Counts for at most two seconds."""
     now = FlagState.of(flag)
-    first, last = (now._replace(rollout_percent=step.percent) for step in (steps[index], steps[-1]))
+    first, last = (replace(now, rollout_percent=step.percent) for step in (steps[index], steps[-1]))
     at_next = planned(flag.key, now, first)
     if first == last:
         return PlannedSteps(at_next, at_next)

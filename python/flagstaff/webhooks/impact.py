@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import TypeAlias, TypedDict
+from typing import TypedDict
 
 from flagstaff._core import monotonic
-from flagstaff._engine.impact import impact_of_change, rules_as_text
+from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.model_fields import column_of, segment_model
 from flagstaff._tables.rows import Fields
+from flagstaff._tables.states import FlagState
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
@@ -24,10 +25,6 @@ _FIELDS = ("enabled", "rollout_percent")
 _CONDITIONS = "conditions"
 # Seconds to count one event, and all events of a run. Messages beyond them have no impact.
 _EVENT_TIMEOUT, _RUN_TIMEOUT = 3.0, 5.0
-
-_State: TypeAlias = tuple[bool, int]
-_Rules: TypeAlias = tuple["str | None", "str | None"]
-_OFF: _State = (False, 0)
 
 
 class ImpactCounts(TypedDict):
@@ -72,7 +69,7 @@ def _has_impact(event: Event) -> bool:
         event.kind == "flag"
         and event.action != "delete"
         and not (event.action == "change" and BUCKET_BY in changed)
-        and not changed.isdisjoint({*_FIELDS, *_rules_columns()})
+        and not changed.isdisjoint({*_FIELDS, *flag_model().fields.keys() & {RULES}})
     )
 
 
@@ -100,29 +97,17 @@ def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> Impact
     return {"users": found.users, "gain": len(found.gained), "lose": len(found.lost)}
 
 
-def _states(entry_ids: Sequence[int]) -> tuple[_State, _State, _Rules | None]:
-    """Returns `enabled` and `rollout_percent` before and after these entries, and changed rules."""
+def _states(entry_ids: Sequence[int]) -> tuple[FlagState, FlagState]:
+    """Returns the states before and after these entries."""
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
-    old, new = rows[0][0], rows[-1][1]
-    rules = _rules(old), _rules(new)
-    return _state(old), _state(new), None if rules[0] == rules[1] else rules
+    return _state(rows[0][0]), _state(rows[-1][1])
 
 
-def _state(row: Fields | None) -> _State:
+def _state(row: Fields | None) -> FlagState:
     if row is None:
-        return _OFF
-    enabled, percent = (row[column_of(conf.flag_model, name)] for name in _FIELDS)
-    return bool(enabled), int(percent)
-
-
-def _rules(row: Fields | None) -> str | None:
-    """Returns the rules of a row as JSON text; None for a row without any."""
-    found = [(row or {}).get(column) for column in _rules_columns().values()]
-    return rules_as_text(found[0]) if found else None
-
-
-def _rules_columns() -> dict[str, str]:
-    """Returns the column of the rules by its field; none if the flag model has no rules."""
-    field = flag_model().fields.get(RULES)
-    return {} if field is None else {RULES: str(field.column)}
+        return FlagState(enabled=False, rollout_percent=0)
+    columns = {name: column_of(conf.flag_model, name) for name in _FIELDS}
+    fields = {name: row[column] for name, column in columns.items()}
+    optional = {one.name: row.get(str(one.column)) for one in flag_model().fields.values()}
+    return FlagState.of_fields({**optional, **fields})

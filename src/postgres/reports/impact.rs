@@ -1,6 +1,6 @@
 //! The impact of a rollout: streams the users over a pooled connection and evaluates each.
 //!
-//! Flag, allowed users and users are read in one transaction, so at the same point in time. The
+//! Allowed users and users are read in one transaction, so at the same point in time. The
 //! users come in ranges of table pages: neither side holds more than some pages of them, and the
 //! server reads each page once, whatever the primary key is.
 
@@ -29,13 +29,12 @@ const PAGES_PER_RANGE: u32 = 64;
 pub struct ImpactQuery {
     /// The flag.
     pub key: String,
-    /// The proposed rollout in percent.
-    pub percent: i32,
+    /// `enabled` and the rollout in percent, before and after.
+    pub states: ((bool, i32), (bool, i32)),
     /// The maximum number of users in the sample.
     pub sample: usize,
-    /// Reads `enabled`, rollout, allowed users and whether the flag reads attributes, of the flag with
-    /// the key `$1`.
-    pub flag: String,
+    /// Reads the allowed users of the flag with the key `$1`.
+    pub allowed_users: String,
     /// Reads the number of pages of the table `$1`; NULL if it has none.
     pub extent: String,
     /// Reads the primary keys from the page of `$1` to that of `$2`, as arrays.
@@ -46,8 +45,8 @@ pub struct ImpactQuery {
 
 /// Computes the impact over a pooled connection. `until` bounds each statement on the server.
 ///
-/// Returns `None` if this connection cannot: the flag does not exist, cannot be evaluated or reads
-/// attributes, or the table of the users is missing, not readable, or hides rows.
+/// Returns `None` if this connection cannot: the flag does not exist, or the table of the users is
+/// missing, not readable, or hides rows.
 pub(crate) async fn compute(
     client: &Client,
     query: &ImpactQuery,
@@ -74,11 +73,13 @@ async fn count(
 ) -> Result<Option<Impact>, Error> {
     let failed = |error| Error::driver(DOING, error);
     client.batch_execute(&begin(until)?).await.map_err(failed)?;
-    let found = client.query_typed(&query.flag, &[(&query.key, Type::TEXT)]).await;
+    let flags = client.query_typed(&query.allowed_users, &[(&query.key, Type::TEXT)]).await;
     // Two rows with the same key count as none, as in a snapshot.
-    let [row] = &found.map_err(failed)?[..] else { return Ok(None) };
-    let Some(flag) = flag(row).map_err(failed)? else { return Ok(None) };
-    let impact = Impact::new(&query.key, flag, query.percent, query.sample);
+    let [flag] = &flags.map_err(failed)?[..] else { return Ok(None) };
+    let allowed = Arc::new(allowed_users(flag).map_err(failed)?);
+    let state = |(enabled, percent)| Flag::detached(enabled, percent, Arc::clone(&allowed));
+    let (before, after) = query.states;
+    let impact = Impact::between(&query.key, state(before), state(after), query.sample);
     let extent = [(&query.table as &(dyn ToSql + Sync), Type::TEXT)];
     let extent = client.query_typed(&query.extent, &extent).await.map_err(failed)?;
     let pages = extent.first().map(|row| row.try_get("pages")).transpose().map_err(failed)?;
@@ -148,20 +149,12 @@ fn begin(until: Instant) -> Result<String, Error> {
     ))
 }
 
-fn flag(row: &Row) -> Result<Option<Flag>, tokio_postgres::Error> {
-    let (enabled, percent) = (row.try_get("enabled")?, row.try_get("rollout_percent")?);
-    let (Some(enabled), Some(rollout_percent)) = (enabled, percent) else { return Ok(None) };
-    // Rules read columns of the users, which Django knows.
-    if row.try_get("reads_attributes")? {
-        return Ok(None);
+fn allowed_users(row: &Row) -> Result<UserSet, tokio_postgres::Error> {
+    if has_integer_keys(row) {
+        return Ok(UserSet::of_integers(row.try_get::<_, Vec<i64>>("users")?));
     }
-    let allowed = if has_integer_keys(row) {
-        UserSet::of_integers(row.try_get::<_, Vec<i64>>("users")?)
-    } else {
-        let texts: Vec<Text<'_>> = row.try_get("users")?;
-        UserSet::of_texts(texts.into_iter().filter_map(Text::valid))
-    };
-    Ok(Some(Flag::detached(enabled, rollout_percent, Arc::new(allowed))))
+    let texts: Vec<Text<'_>> = row.try_get("users")?;
+    Ok(UserSet::of_texts(texts.into_iter().filter_map(Text::valid)))
 }
 
 fn count_batch(row: &Row, impact: &mut Impact) -> Result<(), tokio_postgres::Error> {

@@ -27,6 +27,7 @@ from flagstaff import _core, impact, read_own_writes, snapshot
 from flagstaff._engine import impact as impact_module
 from flagstaff._engine import rule_columns
 from flagstaff._tables.names import sql, user_names
+from flagstaff._tables.states import FlagState
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag, Segment
@@ -361,9 +362,10 @@ def test_counts_between_two_states_match_evaluating_every_user(
         sides.append(results_of_all())
     # The flag itself is in neither of the two states.
     FeatureFlag.objects.update(enabled=False, rollout_percent=33)
-    old, new = map(impact_module.rules_as_text, rules)
-    changed = None if old == new else (old, new)
-    found = impact_module.impact_of_change("new_checkout", before, after, changed, timeout=10)
+    states = (
+        FlagState(*side, of_side) for side, of_side in zip((before, after), rules, strict=True)
+    )
+    found = impact_module.impact_of_change("new_checkout", *states, timeout=10)
     assert found == change_of(*sides)
 
 
@@ -434,8 +436,12 @@ def test_engine_uses_its_own_connection_and_closes_it() -> None:
     make_users(10)
     make_flag(enabled=True)
     with live_engine(), connection.cursor() as cursor:
+        states = (
+            FlagState(enabled=True, rollout_percent=0),
+            FlagState(enabled=True, rollout_percent=100),
+        )
         with CaptureQueriesContext(connection) as queries:
-            assert impact("new_checkout", 100).gain == 10
+            assert impact_module.impact_of_change("new_checkout", *states, timeout=10).gain == 10
         assert not queries.captured_queries
         deadline = time.monotonic() + 5
         sessions = 2

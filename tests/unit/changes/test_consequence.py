@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff.changes.consequence import Consequence, FlagState, consequence
+from flagstaff._tables.states import FlagState
+from flagstaff.changes.consequence import Consequence, consequence
 from flagstaff.models import FeatureFlag
 from tests.support.models_of_others import flag_fields, model_of
 
 NONE, NARROWS, WIDENS, TO_MOST = Consequence
 
 RULE = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
-ON = FlagState(enabled=True, rollout_percent=25, rules=[], unit="user")
-OFF = ON._replace(enabled=False)
+ON = FlagState(enabled=True, rollout_percent=25, rules=[], bucket_by="user")
+OFF = replace(ON, enabled=False)
 RULES, ALL = {"rules": [RULE]}, {"rollout_percent": 100}
 
 
@@ -25,11 +27,11 @@ def counted(gain: int, lose: int, after: int, users: int = 100) -> ChangeImpact:
 
 
 def on(**fields: Any) -> FlagState:
-    return ON._replace(**fields)
+    return replace(ON, **fields)
 
 
 def off(**fields: Any) -> FlagState:
-    return OFF._replace(**fields)
+    return replace(OFF, **fields)
 
 
 def test_consequences_are_ordered() -> None:
@@ -48,11 +50,11 @@ UNKNOWN = (None, NO_USERS)
         *((state, state, (None, counted(0, 0, 0)), NONE) for state in (ON, OFF)),
         (OFF, off(rollout_percent=100), (None, counted(0, 0, 0)), NONE),
         (OFF, off(rules=[RULE]), (None, counted(0, 0, 0)), NONE),
-        (OFF, off(unit="visitor"), (None, counted(0, 0, 0)), NONE),
+        (OFF, off(bucket_by="visitor"), (None, counted(0, 0, 0)), NONE),
         # Turning off narrows whatever else changes.
         (ON, OFF, (None, counted(0, 25, 0)), NARROWS),
         (ON, off(rollout_percent=100), (None, counted(0, 25, 0)), NARROWS),
-        (ON, off(unit="visitor", **RULES), (None, counted(0, 25, 0)), NARROWS),
+        (ON, off(bucket_by="visitor", **RULES), (None, counted(0, 25, 0)), NARROWS),
         # The rollout of a flag that is on.
         (ON, on(rollout_percent=5), [counted(0, 20, 5)], NARROWS),
         (ON, on(rollout_percent=50), [counted(25, 0, 50)], WIDENS),
@@ -93,10 +95,13 @@ UNKNOWN = (None, NO_USERS)
         (on(**RULES), on(rollout_percent=5, **RULES), UNKNOWN, NARROWS),
         (on(rollout_percent=60), on(rollout_percent=60, **RULES), UNKNOWN, TO_MOST),
         # Another unit of a flag that is on, at any rollout.
-        *((ON, on(unit="visitor", rollout_percent=n), [None], TO_MOST) for n in (0, 5, 25, 100)),
+        *(
+            (ON, on(bucket_by="visitor", rollout_percent=n), [None], TO_MOST)
+            for n in (0, 5, 25, 100)
+        ),
         # Another unit of a flag that is turned on: its rollout decides.
-        (OFF, on(unit="visitor"), [None], WIDENS),
-        (OFF, on(unit="visitor", rollout_percent=60), [None], TO_MOST),
+        (OFF, on(bucket_by="visitor"), [None], WIDENS),
+        (OFF, on(bucket_by="visitor", rollout_percent=60), [None], TO_MOST),
     ],
 )
 def test_consequence_of_a_change(
@@ -112,7 +117,7 @@ def test_consequence_of_a_change(
 def test_state_has_the_rules_and_the_unit_or_the_defaults() -> None:
     fields: dict[str, Any] = {"key": "a", "enabled": True, "rollout_percent": 25}
     flag = FeatureFlag(rules=[RULE], bucket_by="visitor", **fields)
-    assert FlagState.of(flag) == on(unit="visitor", **RULES)
+    assert FlagState.of(flag) == on(bucket_by="visitor", **RULES)
     without: tuple[Any, ...] = (None, [])
     for rules in without:
         assert FlagState.of(FeatureFlag(rules=rules, **fields)) == ON

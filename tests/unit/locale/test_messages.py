@@ -14,7 +14,7 @@ import django
 import pytest
 from django.utils.translation import ngettext, override
 
-from flagstaff._tables.states import ReleaseState, state_label, state_summary
+from flagstaff._tables.states import FlagState, state_label, state_summary
 from flagstaff.history.describe import describe_change, describe_value, source_label
 from flagstaff.history.events import Difference
 from flagstaff.models import FeatureFlag
@@ -188,8 +188,11 @@ def test_state_is_translated_as_a_whole_sentence() -> None:
     rollout = "On for %(percent)s %% of all users and %(count)s allowed user."
     translated = "Für %(percent)s %% aller und %(count)s weitere an."
     with german({(rollout, 0): "", (rollout, 1): translated, "state of a flag\x04off": "aus"}):
-        assert state_summary(ReleaseState.ROLLOUT, 5, 2) == "Für 5 % aller und 2 weitere an."
-        assert state_label(ReleaseState.OFF, 0) == "aus"
+        assert (
+            state_summary(FlagState(enabled=True, rollout_percent=5), 2)
+            == "Für 5 % aller und 2 weitere an."
+        )
+        assert state_label(FlagState(enabled=False, rollout_percent=0), 0) == "aus"
 
 
 # The German translation: complete, with the placeholders of the messages, and compiled.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -14,13 +15,13 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.states import FlagState
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import stored_row
 from flagstaff.admin.rollout import RolloutInput
-from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 
 #: The button that counts without a script.
@@ -73,10 +74,10 @@ def form_impact(flag: Any, form: Any) -> str:
     now = FlagState.of(flag)
     after = now if change is None else change.after
     if not after.enabled and not now.enabled:
-        on = planned(flag.key, now, after._replace(enabled=True))
+        on = planned(flag.key, now, replace(after, enabled=True))
         return _counted(on, _if_on)
     if change is None or change.before == change.after:
-        present = planned(flag.key, now._replace(enabled=False), now)
+        present = planned(flag.key, replace(now, enabled=False), now)
         return _counted(present, _now)
     return impact_text(change)
 

@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import FlagState
 from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
 from flagstaff.admin.flag_permissions import may
@@ -18,7 +19,7 @@ from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.consequence import Consequence, FlagState
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.exceptions import InvalidChangeError
 
@@ -60,7 +61,7 @@ class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
     ) -> TemplateResponse:
         flag = all_rows(self.model).filter(key=change.key).first()
         allowed = change.added if flag is None else count_allowed_users(flag)
-        is_reassigned = change.before.enabled and change.before.unit != change.after.unit
+        is_reassigned = change.before.enabled and change.before.bucket_by != change.after.bucket_by
         return self.confirmation(
             request,
             flag or self.model(key=change.key),
@@ -90,7 +91,7 @@ def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
     """Returns what a save would do; None if it edits no field that decides about results."""
     if is_new:
         after = FlagState.of(flag)
-        plan = planned(flag.key, after._replace(enabled=False), after)
+        plan = planned(flag.key, replace(after, enabled=False), after)
         return replace(plan, added=len(form.cleaned_data.get(ALLOWED) or ()))
     stored = all_rows(type(flag)).filter(pk=flag.pk).first()
     # If the flag was deleted meanwhile, the write reports it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff import changes
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import FlagState
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.confirmation import (
     ConfirmationMixin,
@@ -28,7 +30,6 @@ from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.planned import planned
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -78,7 +79,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
     def _kill(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
         if request.method != "POST":
             now = FlagState.of(flag)
-            off = now._replace(enabled=False)
+            off = replace(now, enabled=False)
             rows = preview(now, off, count_allowed_users(flag), None)
             context = {
                 "title": _("Kill a flag"),
@@ -101,7 +102,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
         version = version_of(Kind.FLAG, flag.pk)
         flag.refresh_from_db(from_queryset=all_rows(self.model))
         now = FlagState.of(flag)
-        change = planned(flag.key, now, now._replace(enabled=True))
+        change = planned(flag.key, now, replace(now, enabled=True))
         problems = problems_of(request, change.text_to_type)
         if problems is None or problems:
             allowed = count_allowed_users(flag)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import FlagState, state_summary
 from flagstaff._words.lists import join_some
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
@@ -25,7 +26,6 @@ from flagstaff.admin.confirmation import (
     parse_version,
     problems_of,
 )
-from flagstaff.admin.flag_state import state_sentence
 from flagstaff.admin.history_texts import skipped_text, undone_text
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
@@ -37,7 +37,6 @@ from flagstaff.admin.undoing_together import effect_of, refusal_context, report_
 from flagstaff.changes import Changed, UndoneEvents, preview_undo_events, undo_events
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes
-from flagstaff.changes.consequence import FlagState
 from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -305,7 +304,7 @@ def _state_text(changed: Changed | None) -> str:
     new = None if changed is None or changed.old is not None else changed.new
     if new is None or "rollout_percent" not in new:
         return ""
-    return state_sentence(FlagState.of_fields(new), len(new.get(ALLOWED, ())))
+    return state_summary(FlagState.of_fields(new), len(new.get(ALLOWED, ())))
 
 
 def _blocked_text(count: int) -> str:

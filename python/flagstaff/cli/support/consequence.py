@@ -15,11 +15,12 @@ from django.db import transaction
 
 from flagstaff._core import monotonic
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import ChangePlan, plan_segment_changes, plan_text
-from flagstaff.changes.consequence import ALL_USERS, Consequence, FlagState
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.planned import COUNT_TIMEOUT, Planned, planned_change, text_to_type
 from flagstaff.changes.preview import rolled_back
@@ -209,7 +210,7 @@ def _sentences(plan: ChangePlan) -> Iterator[str]:
         adds_anonymous = plan.adds_anonymous
     else:
         before, after = plan.before, plan.after
-        if before.enabled and before.unit != after.unit:
+        if before.enabled and before.bucket_by != after.bucket_by:
             yield f"{REASSIGNED[0].upper()}{REASSIGNED[1:]}."
         elif text := plan_text(plan):
             yield text

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flagstaff._engine.impact import ChangeImpact, impact_of_change, rules_as_text
+from flagstaff._engine.impact import ChangeImpact, impact_of_change
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_model import RULES
 from flagstaff._tables.rows import find_row
+from flagstaff._tables.states import FlagState
 from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
@@ -36,11 +37,10 @@ def impact_of_dry_run(changed: Changed) -> ChangeImpact | str | None:
     flag: Any = find_row(conf.flag_model, changed.key)
     if flag is None or BUCKET_BY in old or not old.keys() & {*_STATE, RULES}:
         return None
-    after = flag.enabled or False, flag.rollout_percent or 0
-    before = old.get("enabled", after[0]) or False, old.get("rollout_percent", after[1]) or 0
-    rules = (rules_as_text(old[RULES]), rules_as_text(flag.rules)) if RULES in old else None
+    after = FlagState.of(flag)
+    before = FlagState.of_fields({**vars(after), **old})
     try:
-        return impact_of_change(changed.key, before, after, rules, timeout=_TIMEOUT)
+        return impact_of_change(changed.key, before, after, timeout=_TIMEOUT)
     except FlagstaffError as error:
         return f"impact unknown: {error}"
 

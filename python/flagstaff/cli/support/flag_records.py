@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 from flagstaff._engine import forced_off
 from flagstaff._tables.flag_model import flag_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import ReleaseState, state_label, state_of, state_summary
+from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_of, state_summary
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -40,27 +40,18 @@ def flag_record(flag: Any) -> Record:
 
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
-    summary = state_summary(
-        ReleaseState(record["state"]),
-        record["rollout_percent"],
-        record["allowed"],
-        by_rules=_has_rules(record),
-        unit=record_unit(record),
-    )
+    summary = state_summary(FlagState.of_fields(record), record["allowed"])
     if record["forced_off"]:
         summary += f" In this process it is forced off by {forced_off.VARIABLE}."
     return summary
 
 
 def _record(flag: Any, allowed: int) -> Record:
-    # A project's own table may contain NULL.
-    percent = flag.rollout_percent or 0
-    state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
     return with_fields(
         flag,
         {
             "key": flag.key,
-            "state": state.value,
+            "state": state_of(FlagState.of(flag), allowed).value,
             "enabled": flag.enabled,
             "rollout_percent": flag.rollout_percent,
             "allowed": allowed,
@@ -69,22 +60,13 @@ def _record(flag: Any, allowed: int) -> Record:
     )
 
 
-def _has_rules(record: Record) -> bool:
-    return bool(flag_model().read(record).rules)
-
-
 def record_unit(record: Record) -> str:
     """Returns the bucketing unit of a flag."""
     return flag_model().read(record).bucket_by
 
 
 def _state_text(record: Record) -> str:
-    label = state_label(
-        ReleaseState(record["state"]),
-        record["rollout_percent"],
-        by_rules=_has_rules(record),
-        unit=record_unit(record),
-    )
+    label = state_label(FlagState.of_fields(record), record["allowed"])
     return f"{label} (forced off)" if record["forced_off"] else label
 
 
