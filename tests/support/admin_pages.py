@@ -20,6 +20,7 @@ from tests.support.form_inputs import inputs_of
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
+RECENT = "/admin/flagstaff/recentchange/"
 
 
 def staff(*permissions: str, name: str = "staff") -> Client:
@@ -112,6 +113,27 @@ def production(settings: Any, name: str = "Production", **others: Any) -> None:
 def flag_url(flag: Any, view: str = "change") -> str:
     """Returns the URL of a page of a flag."""
     return f"{FLAGS}{flag.pk}/{view}/"
+
+
+def undo_url(*versions: int | None) -> str:
+    """Returns the URL of the page that undoes these events."""
+    return f"{RECENT}?{urlencode([('undo', version) for version in versions])}"
+
+
+def undo_all_url(version: int | None) -> str:
+    """Returns the URL of the page that undoes the transaction of an event."""
+    return f"{RECENT}?undo-transaction={version}"
+
+
+def undo(client: Client, *versions: int | None, **data: str) -> Any:
+    """Opens the page that undoes events, confirms it, and returns the page after it."""
+    url = undo_url(*versions)
+    return client.post(url, confirmed(client.get(url), **data), follow=True)
+
+
+def restore_url(history: str, version: int | None) -> str:
+    """Returns the URL of the page that restores a version, from that of the history."""
+    return f"{history}?restore={version}"
 
 
 def state(flag: Any) -> tuple[bool, int]:

@@ -20,7 +20,7 @@ OWN_PAGES = {
     "kill": "Kill a flag",
     "turn-on": "Turn on a flag",
     "restore": "Restore an earlier state",
-    "undo-all": "Undo all changes of a transaction",
+    "undo-all": "Undo changes",
     "value-history": "Change history: payment_gateway",
     "segment-history": "Change history: dach",
     "unknown-keys": "Unknown keys",

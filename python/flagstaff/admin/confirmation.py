@@ -182,8 +182,11 @@ def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -
     return lines
 
 
-def describe_changed(request: HttpRequest, changed: Changed) -> str:
-    """Describes the fields that a change has written, as the history does."""
+def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_VALUE) -> str:
+    """Describes the fields that a change has written, as the history does.
+
+    `limit` is the length of each value.
+    """
     if changed.field:
         old, new = {changed.field: changed.old}, {changed.field: changed.new}
     else:
@@ -195,7 +198,7 @@ def describe_changed(request: HttpRequest, changed: Changed) -> str:
     ]
     written = _Written(_as_users(added), _as_users(removed), differences=differences)
     with_names = may_see_users(request.user)
-    return describe_change(written, _names(added, removed, with_names=with_names), limit=_MAX_VALUE)
+    return describe_change(written, _names(added, removed, with_names=with_names), limit=limit)
 
 
 @dataclass(frozen=True)

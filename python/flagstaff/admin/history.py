@@ -1,28 +1,23 @@
-"""The history of a flag, a value or a segment in the admin, with buttons to undo and restore."""
+"""The history of a flag, a value or a segment in the admin, with links to undo and restore."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.message import localized
 from flagstaff._words.storable import is_storable
-from flagstaff.admin.confirmation import parse_version, version_text
+from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.event_cells import csv_response, event_cells, visible_events
-from flagstaff.admin.history_buttons import HistoryButtonsMixin
+from flagstaff.admin.history_restore import RestoreMixin
 from flagstaff.admin.history_texts import missing_text
-from flagstaff.admin.recent_changes.urls import key_url
-from flagstaff.admin.reports import UNDO
+from flagstaff.admin.recent_changes.urls import RESTORE, key_url, restore_url, undo_url
 from flagstaff.admin.transactions import related_changes
 from flagstaff.admin.undo_permissions import may_write, write_to_undo
-from flagstaff.changes.restore_version import versions_without_value
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.changes.lost_values import versions_without_value
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, has_history, version_of
@@ -30,7 +25,7 @@ from flagstaff.history.versions import entries, has_history, version_of
 _PAGE_SIZE = 50
 
 
-class HistoryMixin(HistoryButtonsMixin):
+class HistoryMixin(RestoreMixin):
     """Put it before ModelAdmin, whose own history has the changes of the admin only."""
 
     object_history_template = "flagstaff/history.html"
@@ -38,7 +33,7 @@ class HistoryMixin(HistoryButtonsMixin):
     def history_view(  # type: ignore[override]  # The CSV is a stream.
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponseBase:
-        """The history as a page, or as CSV. A POST undoes or restores."""
+        """The history as a page, or as CSV, or the page that restores."""
         # Checks that the object exists, and that the user may view it.
         response = super().history_view(request, object_id, extra_context)
         if not has_history():
@@ -46,10 +41,8 @@ class HistoryMixin(HistoryButtonsMixin):
         if not isinstance(response, TemplateResponse):
             return self._of_deleted(request, object_id) or response
         row = (response.context_data or {})["object"]
-        if request.method == "POST":
-            return self.post_button(request, row)
-        if UNDO in request.GET:
-            return self._open_undo(request, row)
+        if RESTORE in request.GET:
+            return self.restore_page(request, row, parse_version(request.GET[RESTORE]))
         if request.GET.get("format") == "csv":
             events = self._events(request, row, None, shorten=False)
             return csv_response(events, "history.csv")
@@ -65,25 +58,17 @@ class HistoryMixin(HistoryButtonsMixin):
         url = key_url(self.admin_site, self.row_kind, newest.key)
         return HttpResponseRedirect(url) if url else None
 
-    def _open_undo(self, request: HttpRequest, row: Row) -> HttpResponse:
-        """The page of an undo. A change that cannot be undone is a message in the history."""
-        try:
-            return self.undo_page(request, row, parse_version(request.GET[UNDO]))
-        except FlagstaffError as error:
-            text = _("Not undone: %(why)s") % {"why": localized(error.message)}
-            self.message_user(request, text, messages.ERROR)
-            return HttpResponseRedirect(request.path)
-
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
         events = list(self._events(request, row, _PAGE_SIZE + 1, shorten=True))
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
-        version = version_of(self.row_kind, row.pk)
-        related = related_changes(self.admin_site, request, shown)
+        site, kind = self.admin_site, self.row_kind
+        version = version_of(kind, row.pk)
+        related = related_changes(site, request, shown)
         may_change = self.has_change_permission(request, row)
         may_toggle = may_write(self, request, "toggle", row)
         versions = {event.version for event in shown} if may_change else set()
         lost = set()
-        if self.row_kind is Kind.VALUE and versions:
+        if kind is Kind.VALUE and versions:
             before = {event.first - 1 for event in shown}
             lost = versions_without_value(row, versions | before)
         return {
@@ -91,18 +76,21 @@ class HistoryMixin(HistoryButtonsMixin):
                 {
                     **cells,
                     "related": related.get(event.version),
-                    "may_undo": event.action == "change"
+                    "undo_url": undo_url(site, [event.version])
+                    if event.action == "change"
                     and not _is_lost(event, lost)
-                    and (may_change or (may_toggle and write_to_undo(event) == "toggle")),
-                    "may_restore": may_change
+                    and (may_change or (may_toggle and write_to_undo(event) == "toggle"))
+                    else "",
+                    "restore_url": restore_url(site, kind, event.object_pk, event.version)
+                    if may_change
                     and event.version not in {version, *lost}
-                    and event.action != "delete",
+                    and event.action != "delete"
+                    else "",
                 }
                 for event, cells in zip(shown, event_cells(request, shown), strict=True)
             ],
             "flagstaff_older": str(shown[-1].version) if more else None,
             "flagstaff_missing": missing_text(),
-            "flagstaff_version": version_text(version),
             "flagstaff_may_change": may_toggle,
         }
 

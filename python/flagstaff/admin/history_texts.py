@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
@@ -13,13 +12,6 @@ from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.missing_entries import MissingEntries, missing_entries
-
-
-def undone_text(request: HttpRequest, changed: changes.Changed) -> str:
-    """Returns the sentence about an undo."""
-    if changed.new is None:  # the change was the creation
-        return _("“%(key)s” was deleted.") % {"key": changed.key}
-    return _("The change of “%(key)s” was undone: %(change)s.") % change_texts(request, changed)
 
 
 def change_texts(request: HttpRequest, changed: changes.Changed) -> dict[str, str]:

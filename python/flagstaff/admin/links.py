@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
 
-def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Model] | None:
+def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
     """Returns the admin of a model, or None if this site has none."""
     try:
         return site.get_model_admin(model)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.confirmation import describe_changed
-from flagstaff.admin.links import page_url
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes import Changed
-from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.kinds import Kind
-
-#: The parameter of the history page that asks for an undo.
-UNDO = "undo"
 
 #: Seconds for which a save waits for the workers. Most need a few milliseconds.
 SAVE_TIMEOUT = 1.0
@@ -26,8 +19,6 @@ SAVE_TIMEOUT = 1.0
 
 class ReportMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
-
-    row_kind = Kind.FLAG
 
     def report_change(
         self,
@@ -65,14 +56,8 @@ class ReportMixin(ModelAdminMixin):
 
     def _undo_url(self, changed: Changed) -> str:
         """The page that undoes the change; empty if it cannot be undone."""
-        # A deleted row has no page, and the undo of a creation would delete the row.
+        # A message after a creation would offer to delete the row.
         is_of_row = not changed.field and (changed.old is None or changed.new is None)
         if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
-        try:
-            pk = self.row_kind.row(changed.key).pk
-        except FlagstaffError:
-            # Deleted while this page waited for the workers.
-            return ""
-        url = page_url(self.admin_site, self.model, "history", pk)
-        return f"{url}?{urlencode({UNDO: changed.version})}"
+        return undo_url(self.admin_site, [changed.version])

@@ -11,9 +11,15 @@ from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.changes.flags import create, delete, disable, enable, set_rollout, update
 from flagstaff.changes.restore_version import restore, restore_segment, restore_value
 from flagstaff.changes.segments import create_segment, delete_segment, update_segment
-from flagstaff.changes.undo_event import undo, undo_segment, undo_value
-from flagstaff.changes.undo_events import UndoneEvents, preview_undo_events, undo_events
-from flagstaff.changes.undo_transactions import undo_transaction
+from flagstaff.changes.undoing import (
+    preview_undo_events,
+    undo,
+    undo_events,
+    undo_segment,
+    undo_transaction,
+    undo_value,
+)
+from flagstaff.changes.undoing.plan import UndoneEvents
 from flagstaff.changes.values import create_value, delete_value, set_value, update_value
 
 __all__ = [

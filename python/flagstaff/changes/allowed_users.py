@@ -84,19 +84,24 @@ def remove_allowed_users(
 
 
 def users_to_change(
-    present: Iterable[PrimaryKey], wanted: Iterable[PrimaryKey], *, skip_unknown: bool = False
+    present: Iterable[PrimaryKey],
+    wanted: Iterable[PrimaryKey],
+    *,
+    skip_unknown: bool = False,
+    existing: Collection[PrimaryKey] | None = None,
 ) -> AllowedUsersChange:
     """Returns the change that leads from the present allowed users to the wanted ones.
 
     Raises InvalidChangeError if a user to add does not exist, unless `skip_unknown`. Queries the
-    users.
+    users, unless the `existing` ones among them are given.
     """
     present, wanted = set(present), dict.fromkeys(wanted)
     new = [pk for pk in wanted if pk not in present]
     if new:
         _require_shared_users()
-    table = allowed_user_table()
-    existing = table.existing(new) if skip_unknown else table.require(new)
+    if existing is None:
+        table = allowed_user_table()
+        existing = table.existing(new) if skip_unknown else table.require(new)
     return AllowedUsersChange(
         added=tuple(pk for pk in new if pk in existing),
         removed=in_order(present - wanted.keys()),

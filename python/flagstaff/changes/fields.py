@@ -59,10 +59,10 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
 
-def write(row: Row, fields: Fields) -> None:
+def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
     """Validates and writes these fields of a row, and its auto_now fields.
 
-    Raises InvalidChangeError.
+    Raises InvalidChangeError. Without `savepoint`, the caller then rolls back the whole change.
     """
     for name, new in fields.items():
         validate(row, name, new)
@@ -70,20 +70,20 @@ def write(row: Row, fields: Fields) -> None:
         raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
     if RULES in fields:
         require_segments(row, fields[RULES])
-    if (name := _targeting_field(row)) in fields:
+    if (name := targeting_field(row)) in fields:
         require_workers(name, [fields[name]])
     if isinstance(row, segment_model()) and "key" in fields:
         require_unused(row.key)
     for name, new in fields.items():
         setattr(row, name, new)
-    _save(row, update_fields=[*fields, *_auto_now_names(row)])
+    _save(row, savepoint=savepoint, update_fields=[*fields, *_auto_now_names(row)])
 
 
-def insert(row: Row) -> None:
-    """Writes a new row. Raises InvalidChangeError if the database rejects it."""
+def insert(row: Row, *, savepoint: bool = True) -> None:
+    """Writes a new row. Raises InvalidChangeError as `write` does."""
     require_segments(row, optional_fields(row).rules)
     _require_workers([row])
-    _save(row, force_insert=True)
+    _save(row, savepoint=savepoint, force_insert=True)
 
 
 def insert_together(rows: list[Row]) -> None:
@@ -177,7 +177,7 @@ def problems_text(problems: Mapping[str, str]) -> Message:
     )
 
 
-def _targeting_field(row: Row | Model) -> str:
+def targeting_field(row: Row | Model) -> str:
     """Returns the name of the field with rules or conditions; "" if the model has none."""
     if is_flag_with_rules(row):
         return RULES
@@ -186,7 +186,7 @@ def _targeting_field(row: Row | Model) -> str:
 
 def _require_workers(rows: list[Row]) -> None:
     """Raises InvalidChangeError if a worker cannot read the rules of new rows of one model."""
-    if name := _targeting_field(rows[0]):
+    if name := targeting_field(rows[0]):
         require_workers(name, [getattr(row, name) for row in rows])
 
 
@@ -259,16 +259,22 @@ def _auto_now_names(row: Row) -> list[str]:
     return [field.name for field in auto_now_fields(model_of(row))]
 
 
-def _save(row: Row, *, force_insert: bool = False, update_fields: list[str] | None = None) -> None:
-    with _rejections(secret=is_secret(row)):
+def _save(
+    row: Row,
+    *,
+    savepoint: bool,
+    force_insert: bool = False,
+    update_fields: list[str] | None = None,
+) -> None:
+    with _rejections(secret=is_secret(row), savepoint=savepoint):
         row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
 
 
 @contextmanager
-def _rejections(*, secret: bool) -> Iterator[None]:
-    """Undoes the block and raises InvalidChangeError if the database rejects a row."""
+def _rejections(*, secret: bool, savepoint: bool = True) -> Iterator[None]:
+    """Rolls back the block and raises InvalidChangeError if the database rejects a row."""
     try:
-        with transaction.atomic(using=conf.database):
+        with transaction.atomic(using=conf.database, savepoint=savepoint):
             yield
     except (IntegrityError, DataError) as error:
         # The database's error contains the whole row, and no log may contain a secret.

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.user_lookup import batches
 from flagstaff._words.message import Message, lines
 from flagstaff._words.times import full_time
 from flagstaff.changes.messages import (
@@ -40,6 +41,27 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
     """
     with transaction.atomic(using=conf.database):
         yield kind.row(key, lock=True)
+
+
+def lock_rows(rows: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Row]:
+    """Returns those of the rows that exist, locked until the surrounding transaction ends.
+
+    They are given by kind and primary key, and locked in the same order as by an import, so that
+    the two cannot deadlock.
+    """
+    return read_rows(rows, lock=True)
+
+
+def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kind, str], Row]:
+    """Returns those of the rows that exist, as `lock_rows` does; locked or not."""
+    wanted, found = list(rows), dict[tuple[Kind, str], Row]()
+    for kind in Kind:
+        # The database's order of keys, which may differ from Python's.
+        ordered = all_rows(kind.model).order_by("key")
+        ordered = ordered.select_for_update() if lock else ordered
+        for pks in batches(sorted({pk for other, pk in wanted if other is kind})):
+            found |= {(kind, str(row.pk)): row for row in ordered.filter(pk__in=pks)}
+    return found
 
 
 def require_version(
@@ -77,7 +99,7 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
         present=VERSION(number=str(actual)) if actual else NO_VERSION(),
         expected=str(expected),
         seen=str(expected),
-        events=[_describe(event, names) for event in newer],
+        events=[event_text(event, names) for event in newer],
     )
     return ConflictError(
         text,
@@ -99,7 +121,8 @@ def raise_conflicts(errors: Iterable[ConflictError]) -> None:
         raise ConflictError(lines(error.message for error in errors), key=errors[0].key)
 
 
-def _describe(event: Event, names: Mapping[str, str]) -> Message:
+def event_text(event: Event, names: Mapping[str, str]) -> Message:
+    """Returns who changed what, and when."""
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
     change = describe_change(event, limit=_MAX_VALUE)

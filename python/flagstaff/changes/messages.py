@@ -50,29 +50,6 @@ EXISTS = {
         "segment_exists", _("a segment %(key)s already exists; change it, or use another key")
     ),
 }
-KEY_IN_USE = {
-    Kind.FLAG: Template(
-        "key_of_another_flag",
-        _(
-            "%(key)s was deleted, and another flag has the same key now; rename or delete the "
-            "other flag first"
-        ),
-    ),
-    Kind.VALUE: Template(
-        "key_of_another_value",
-        _(
-            "%(key)s was deleted, and another value has the same key now; rename or delete the "
-            "other value first"
-        ),
-    ),
-    Kind.SEGMENT: Template(
-        "key_of_another_segment",
-        _(
-            "%(key)s was deleted, and another segment has the same key now; rename or delete the "
-            "other segment first"
-        ),
-    ),
-}
 
 # Versions.
 VERSION_CONFLICT = Template(
@@ -96,28 +73,7 @@ FIELDS_CHANGED = Template(
     "fields_changed", _("%(key)s has changed since you read it: %(fields)s; read it again")
 )
 
-# Undo and restore.
-CHANGED_TOGETHER = Template(
-    "changed_together",
-    _(
-        "another transaction changed %(key)s at the same time, and undo would also undo that "
-        "transaction"
-    ),
-)
-RESTORE_INSTEAD = Template(
-    "restore_instead",
-    _("to go back to an earlier version, restore it in the admin's history, or run: %(command)s"),
-)
-NOTHING_TO_UNDO = Template("nothing_to_undo", _("the history of %(key)s has no change to undo"))
-NO_SUCH_VERSION = Template(
-    "no_version_of_key", _("the history of %(key)s has no version %(version)s; see %(command)s")
-)
-NO_VERSION_AT_ALL = Template(
-    "no_version_in_history", _("the history has no version %(version)s; see %(command)s")
-)
-DELETED = Template(
-    "restore_deleted_first", _("%(key)s has been deleted; restore it first with %(command)s")
-)
+# Restore.
 NOT_EXISTENT_THEN = Template(
     "not_existent_at_version",
     _("%(key)s did not exist at version %(version)s; to remove it, use %(command)s"),

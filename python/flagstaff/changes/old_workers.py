@@ -58,8 +58,13 @@ def require_workers(name: str, written: Iterable[object]) -> None:
 
     `name` is the name of their field.
     """
-    if not _ignored.get() and (problem := old_worker_problem(written)):
+    if problem := refused_by_workers(written):
         raise InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem))
+
+
+def refused_by_workers(written: Iterable[object]) -> str | None:
+    """Returns the problem of old workers; None within `ignoring_old_workers`. Makes a query."""
+    return None if _ignored.get() else old_worker_problem(written)
 
 
 def _is_older(worker: Worker, needed: int) -> bool:

@@ -1,63 +1,63 @@
-"""A flag or a value at an earlier version, computed from the present and the history."""
+"""Flags, values and segments at earlier versions, computed from the present and the history.
+
+The number of queries depends neither on the number of rows, up to 10,000, nor on that of versions.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, cast
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from django.db import connections
-from django.db.models import (
-    BooleanField,
-    Case,
-    Func,
-    IntegerField,
-    Max,
-    Q,
-    TextField,
-    Value,
-    When,
-)
+from django.db.models import Q, TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
-from django.db.models.lookups import LessThanOrEqual
 
-from flagstaff._tables.model_fields import column_of, find_field, stored_fields
+from flagstaff._tables.model_fields import auto_now_columns, column_of, find_field, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
-from flagstaff._tables.rows import Fields, Row
+from flagstaff._tables.rows import Fields, PrimaryKey, Row
+from flagstaff._tables.user_lookup import batches
 from flagstaff._time_fields import bound_of
 from flagstaff._words.json_text import UnreadableJson, read_columns
-from flagstaff.changes.allowed_users import allowed_pks
-from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
-from flagstaff.changes.messages import NO_SUCH_VERSION, NO_VERSION_AT_ALL
+from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.events import same_json
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import all_entries, deleted_pk, entries, require_history
+from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
 _VALUE, _CHOICES = "value", "choices"
 # What the history has in place of the choices of a secret value.
 _MARK = {"masked": True}
-# Numbers of more than 4,300 digits, or members below 498 levels. Python decides exactly.
-_UNREADABLE = "$ ? (exists (@.** ? (@ >= 1e4300 || @ <= -1e4300)) || exists (@.**{498}))"
-_EXISTS, _STORED_SIZE = "pg_catalog.jsonb_path_exists", "pg_catalog.pg_column_size"
-_MAX_SEARCHED = 65_536
+
+
+class RowId(NamedTuple):
+    """A flag, a value or a segment, which may be deleted."""
+
+    kind: Kind
+    #: The primary key as the history stores it.
+    pk: str
 
 
 @dataclass(frozen=True)
 class Item:
-    """A flag or a value that exists, or that was deleted and has a history."""
+    """A flag, a value or a segment that exists, or that was deleted and has a history."""
 
     kind: Kind
     key: str
     #: The primary key as the history stores it.
     pk: str
-    #: Locked; None if it was deleted.
+    #: None if it was deleted.
     row: Row | None
+
+    @property
+    def id(self) -> RowId:
+        """The kind and the primary key."""
+        return RowId(self.kind, self.pk)
 
 
 @dataclass(frozen=True)
@@ -70,203 +70,245 @@ class RowVersion:
     entry: int | None = None
     #: True if the value is a digest, because it was secret.
     is_digest: bool = False
+    #: The text from which a trigger would compute the digest, where another version has only one.
+    value_text: str | None = field(default=None, repr=False)
+
+    def as_digest(self) -> RowVersion:
+        """Returns the row as the history stores that of a secret value."""
+        if self.is_digest or self.value_text is None:
+            return self
+        digest = {"sha256": hashlib.sha256(self.value_text.encode()).hexdigest()}
+        masked = {**self.columns, column_of(Kind.VALUE.model, _VALUE): digest}
+        column = choices_column(Kind.VALUE)
+        if column and masked.get(column):
+            masked[column] = _MARK
+        return replace(self, columns=masked, is_digest=True)
 
 
 ItemState: TypeAlias = State[RowVersion]
 
 
-def find_item(kind: Kind, key: str) -> Item:
-    """Returns the flag or value of a key, locked; or the deleted one that last had the key.
+class PastEntry(NamedTuple):
+    """An entry of the history, without the rows before and after it."""
 
-    Raises NoHistoryError, and UnknownFlagError or UnknownValueError if it never existed.
-    """
-    require_history()
-    row = kind.find(key, lock=True)
-    if row is None and (pk := deleted_pk(kind, key)) is not None:
-        return Item(kind, key, pk, None)
-    # Raises if there is no such row.
-    row = row or kind.row(key, lock=True)
-    return Item(kind, key, str(row.pk), row)
+    id: int
+    relation: str
+    transaction_id: int
 
 
-def no_such_version(kind: Kind, key: str, version: int) -> InvalidChangeError:
-    """Returns the error if no entry of this flag or value has this id."""
-    history = quoted_command("history", key, *KIND_OPTIONS[kind])
-    text = NO_SUCH_VERSION(key=key, version=str(version), command=history)
-    return InvalidChangeError(text)
+@dataclass(frozen=True)
+class Past:
+    """A row, and its history after the oldest of the versions that are asked for."""
+
+    item: Item
+    present: ItemState
+    #: Newest first.
+    entries: tuple[PastEntry, ...]
+    #: The entries that changed choices of a secret value, of which nothing is left.
+    changes_of_choices: frozenset[int]
+    _deltas: Mapping[int, RowDelta[RowVersion] | AllowedUsersDelta]
+
+    @property
+    def version(self) -> int:
+        """The present version; 0 if there are no entries after the oldest version."""
+        return self.entries[0].id if self.entries else 0
+
+    def state_at(self, version: int) -> ItemState:
+        """Returns the row and the allowed users right after one of the versions."""
+        needed = _needed(self.entries, version)
+        return state_before(self.present, (self._deltas[entry.id] for entry in needed))
+
+    def has_state(self, state: ItemState) -> bool:
+        """Whether the present row and its allowed users have this state, auto_now fields aside."""
+        if self.present.row is None or state.row is None:
+            return self.present.row is None and state.row is None
+        present, other = comparable(self.present.row, state.row)
+        columns = {*present.columns, *other.columns} - {*auto_now_columns(self.item.kind.model)}
+        is_same = all(is_same_column(present, other, name) for name in columns)
+        return is_same and self.present.users == state.users
 
 
-def no_version_at_all(version: int) -> InvalidChangeError:
-    """Returns the error if no entry of the history has this id."""
-    text = NO_VERSION_AT_ALL(version=str(version), command=quoted_command("history"))
-    return InvalidChangeError(text)
-
-
-def present_state(item: Item) -> ItemState:
-    """Returns the present row and allowed users."""
-    if item.row is None:
-        return State(None)
-    users = allowed_pks(item.row) if item.kind is Kind.FLAG else ()
-    return State(present_row(item), frozenset(users))
-
-
-def state_at(item: Item, version: int, present: ItemState | None = None) -> ItemState:
-    """Returns the row and the allowed users right after a version. Reads all newer entries."""
-    return state_before(present or present_state(item), _newer(item, version))
-
-
-def present_row(item: Item, *, as_digest: bool = False) -> RowVersion:
-    """Returns the present row; with `as_digest`, as the history stores a secret value."""
-    value = _column(item.kind, _VALUE) if item.kind is Kind.VALUE else ""
-    text, text_of_value = _query("current_row_v1", item.kind, [value, item.pk])
-    columns = read_columns(text)
-    if as_digest and text_of_value is not None:
-        columns |= {value: _digest(text_of_value), **_marks(item, columns)}
-    return RowVersion(columns, is_digest=as_digest)
-
-
-def digests_at(item: Item, versions: Collection[int]) -> dict[int, object]:
-    """Returns the digest of the value at those versions of which nothing else is left."""
-    column = _column(item.kind, _VALUE)
-    newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
-    rows = {entry.pk: old_row(entry) for entry in newer.iterator(chunk_size=100)}
-    ids = sorted(rows)
-    digests: dict[int, object] = {}
-    for version in versions:
-        # The old side of the next entry is the row at this version.
-        following = ids[bisect_right(ids, version) :][:1]
-        if following and rows[following[0]].is_digest:
-            digests[version] = rows[following[0]].columns[column]
-    return digests
-
-
-def unreadable_at(item: Item, versions: Collection[int]) -> set[int]:
-    """Returns the versions of a value that Python cannot decode, unless it is the present value.
-
-    Values of more than 64 KiB are not looked at.
-    """
-    column = _column(item.kind, _VALUE)
-    newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
-    found = newer.annotate(may_be_unreadable=_may_be_unreadable(KeyTransform(column, "old")))
-    present = getattr(item.row, _VALUE, None)
-    unreadable = {
-        entry.pk
-        for entry in found.filter(may_be_unreadable=True)
-        if isinstance(value := old_row(entry).columns.get(column), UnreadableJson)
-        and value != present
+def read_pasts(versions: Iterable[tuple[Item, Collection[int]]]) -> dict[RowId, Past]:
+    """Returns the history of these rows, for these versions of each."""
+    wanted = {item.id: (item, points) for item, points in versions}
+    items = [item for item, _points in wanted.values()]
+    entries = _newer_entries({row: min(points) for row, (_item, points) in wanted.items()})
+    needed = [
+        entry.id
+        for row, (_item, points) in wanted.items()
+        for version in points
+        for entry in _needed(entries[row], version)
+    ]
+    present = present_states(items)
+    deltas = _deltas_of(needed, present)
+    changed = changes_of_choices(pk for kind, pk in wanted if kind is Kind.VALUE)
+    return {
+        row: Past(item, present[row], tuple(entries[row]), frozenset(changed[row.pk]), deltas)
+        for row, (item, _points) in wanted.items()
     }
-    if not unreadable:
-        return set()
-    ids = sorted(newer.values_list("pk", flat=True))
-    # The old side of the next entry is the row at a version.
-    following = {version: ids[bisect_right(ids, version) :][:1] for version in versions}
-    return {version for version, next_ids in following.items() if unreadable & {*next_ids}}
 
 
-def masked_columns(item: Item, version: RowVersion) -> list[str]:
-    """Returns the columns of a secret value of which nothing is left: its choices."""
-    column = _choices(item.kind)
-    return [column] if column and version.columns.get(column) == _MARK else []
+def present_states(items: Collection[Item]) -> dict[RowId, ItemState]:
+    """Returns the present rows and their allowed users."""
+    existing = {item.id: item.row for item in items if item.row is not None}
+    states = {item.id: State[RowVersion](None) for item in items}
+    for kind in {kind for kind, _pk in existing}:
+        value = column_of(kind.model, _VALUE) if kind is Kind.VALUE else ""
+        pks = [pk for other, pk in existing if other is kind]
+        for batch in batches(pks):
+            for pk, text, value_text in _query("current_rows_v1", kind, [value, batch]):
+                row = RowVersion(read_columns(text), value_text=value_text)
+                states[RowId(kind, pk)] = State(row)
+    flags = [row for (kind, _pk), row in existing.items() if kind is Kind.FLAG]
+    for flag_pk, users in (allowed_pks_of(flags) if flags else {}).items():
+        row_id = RowId(Kind.FLAG, str(flag_pk))
+        states[row_id] = State(states[row_id].row, frozenset(users))
+    return states
 
 
-def last_change_of_choices(item: Item, since: int = 0, until: int | None = None) -> int:
-    """Returns the last entry that changed choices of which nothing is left; 0 without one."""
-    column = _choices(item.kind)
-    if not column:
-        return 0
-    found = entries(item.kind, item.pk).filter(id__gte=since)
-    found = found if until is None else found.filter(id__lte=until)
-    is_changed = Q(**{f"new__{column}__changed": True})
-    is_removed = Q(**{f"old__{column}__masked": True, f"new__{column}": []})
-    last: int | None = found.filter(is_changed | is_removed).aggregate(last=Max("id"))["last"]
-    return last or 0
-
-
-def _choices(kind: Kind) -> str:
-    """The column of the choices; empty for other kinds, and for a model without choices."""
-    has_choices = kind is Kind.VALUE and find_field(kind.model, _CHOICES) is not None
-    return _column(kind, _CHOICES) if has_choices else ""
-
-
-def _may_be_unreadable(value: KeyTransform) -> Case:
-    """Finds huge numbers and deep nesting in the database: other values need not be read."""
-    path = Func(Value(_UNREADABLE), template="(%(expressions)s)::jsonpath")
-    exists = Func(value, path, function=_EXISTS, output_field=BooleanField())
-    size = Func(value, function=_STORED_SIZE, output_field=IntegerField())
-    return Case(When(LessThanOrEqual(size, _MAX_SEARCHED), then=exists), default=Value(value=False))
-
-
-def comparable(item: Item, *versions: RowVersion) -> list[RowVersion]:
+def comparable(*versions: RowVersion) -> list[RowVersion]:
     """Returns the rows with a digest instead of the value, if one of them has only a digest."""
     if not any(row.is_digest for row in versions):
         return list(versions)
-    return [row if row.is_digest else _with_digest(item, row) for row in versions]
+    return [row.as_digest() for row in versions]
 
 
-def instance_of(item: Item, version: RowVersion) -> Row | None:
-    """Returns a model instance with the columns as the database itself reads them."""
-    if version.entry is None:
-        return item.row
-    model = item.kind.model
-    query = fill(sql("history_row_v1"), _names(item.kind))
-    fields = {str(field.column): field for field in stored_fields(model)}
-    unreadable: dict[str, object] = {
-        column: text for column, text in version.columns.items() if isinstance(text, UnreadableJson)
-    }
-    for column in fields.keys() & version.columns.keys():
-        if (bound := bound_of(fields[column], version.columns[column])) is not None:
-            unreadable[column] = bound
-    parameters = [list(unreadable), version.entry]
-    [row] = model._base_manager.using(conf.database).raw(query, parameters)
-    for column, value in unreadable.items():
-        setattr(row, fields[column].attname, value)
-    return cast("Row", row)
+def is_same_column(one: RowVersion, other: RowVersion, name: str) -> bool:
+    """Whether two versions have the same JSON in a column."""
+    return same_json(one.columns.get(name), other.columns.get(name))
 
 
-def _with_digest(item: Item, version: RowVersion) -> RowVersion:
-    if version.entry is None:
-        return present_row(item, as_digest=True)
-    value = _column(item.kind, _VALUE)
-    # The trigger computes digests from the database's own text of the JSON.
-    texts = all_entries().annotate(text=Cast(KeyTransform(value, "old"), TextField()))
-    text = texts.values_list("text", flat=True).get(id=version.entry)
-    masked = {**version.columns, value: _digest(text), **_marks(item, version.columns)}
-    return RowVersion(masked, version.entry, is_digest=True)
+def masked_columns(kind: Kind, version: RowVersion) -> set[str]:
+    """Returns the columns of a secret value of which nothing is left: its choices."""
+    column = choices_column(kind)
+    return {column} if column and version.columns.get(column) == _MARK else set()
 
 
-def _marks(item: Item, columns: Fields) -> dict[str, object]:
-    column = _choices(item.kind)
-    return {column: _MARK} if column and columns.get(column) else {}
+def choices_column(kind: Kind) -> str:
+    """Returns the column of choices; empty for other kinds, and for a model without choices."""
+    has_choices = kind is Kind.VALUE and find_field(kind.model, _CHOICES) is not None
+    return column_of(kind.model, _CHOICES) if has_choices else ""
 
 
-def _digest(text: str) -> dict[str, str]:
-    return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+def changes_of_choices(pks: Iterable[str]) -> defaultdict[str, set[int]]:
+    """Returns the entries that changed choices of secret values, by the primary key."""
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    pks = list(pks)
+    column = choices_column(Kind.VALUE) if pks else ""
+    if not column:
+        return found
+    is_changed = Q(**{f"new__{column}__changed": True})
+    is_removed = Q(**{f"old__{column}__masked": True, f"new__{column}": []})
+    changed = all_entries().filter(is_changed | is_removed, relation=Kind.VALUE.row_relation)
+    for batch in batches(pks):
+        rows = changed.filter(object_pk__in=batch).order_by()
+        for pk, entry in rows.values_list("object_pk", "id"):
+            found[pk].add(entry)
+    return found
 
 
-def _newer(item: Item, version: int) -> Iterator[RowDelta[RowVersion] | AllowedUsersDelta]:
-    found = entries(item.kind, item.pk).filter(id__gt=version).order_by("-id")
-    to_python = user_field(conf.flag_model).to_python
-    for entry in found.iterator(chunk_size=100):
-        if entry.relation == ALLOWED_USERS:
-            lists = (frozenset(map(to_python, pks or ())) for pks in (entry.old, entry.new))
-            removed, added = lists
-            yield AllowedUsersDelta(removed, added)
-        else:
-            yield RowDelta(None if entry.old is None else old_row(entry))
+def instances_of(kind: Kind, versions: Iterable[RowVersion]) -> dict[int, Row]:
+    """Returns model instances of earlier rows, as the database itself reads them, by entry."""
+    fields = {str(one.column): one for one in stored_fields(kind.model)}
+    # The attributes that the database cannot set, by the columns that they have in common.
+    groups: dict[frozenset[str], dict[int, Fields]] = defaultdict(dict)
+    for version in versions:
+        if version.entry is not None:
+            unreadable = {
+                name: read
+                for name, text in version.columns.items()
+                if name in fields and (read := _read_here(fields[name], text)) is not None
+            }
+            groups[frozenset(unreadable)][version.entry] = unreadable
+    query = fill(sql("history_rows_v1"), _names(kind))
+    rows: dict[int, Row] = {}
+    for columns, by_entry in groups.items():
+        for batch in batches(by_entry):
+            parameters = [sorted(columns), batch]
+            for row in kind.model._base_manager.using(conf.database).raw(query, parameters):
+                entry = vars(row).pop("flagstaff_entry")
+                for column, value in by_entry[entry].items():
+                    setattr(row, fields[column].attname, value)
+                rows[entry] = cast("Row", row)
+    return rows
 
 
-def old_row(entry: Change) -> RowVersion:
+def old_row(entry: Change, value_text: str | None = None) -> RowVersion:
     """Returns the row before an entry that changed or deleted it."""
     old, new = entry.old or {}, entry.new or {}
     is_value = entry.relation == Kind.VALUE.row_relation
     is_digest = is_value and bool(old.get("secret") or new.get("secret"))
-    return RowVersion(old, entry.pk, is_digest)
+    return RowVersion(old, entry.pk, is_digest, value_text)
 
 
-def _query(name: str, kind: Kind, parameters: Sequence[str]) -> tuple[str, str | None]:
+def _needed(newest_first: Iterable[PastEntry], version: int) -> list[PastEntry]:
+    """The entries that lead back to a version: of those about the row itself, only the oldest."""
+    newer = [entry for entry in newest_first if entry.id > version]
+    rows = [entry.id for entry in newer if entry.relation != ALLOWED_USERS]
+    return [entry for entry in newer if entry.relation == ALLOWED_USERS or entry.id == rows[-1]]
+
+
+def _newer_entries(since: Mapping[RowId, int]) -> dict[RowId, list[PastEntry]]:
+    """The entries of each row after a version, newest first."""
+    found: dict[RowId, list[PastEntry]] = {row: [] for row in since}
+    if not since:
+        return found
+    relations = {relation for kind, _pk in since for relation in kind.relations}
+    newer = all_entries().filter(relation__in=relations, id__gt=min(since.values()))
+    columns = ("id", "relation", "transaction_id", "object_pk")
+    for batch in batches({pk for _kind, pk in since}):
+        entries = newer.filter(object_pk__in=batch).order_by("-id")
+        for entry, relation, transaction_id, pk in entries.values_list(*columns).iterator():
+            row = RowId(Kind.of(relation), pk)
+            if row in since and entry > since[row]:
+                found[row].append(PastEntry(entry, relation, transaction_id))
+    return found
+
+
+def _deltas_of(
+    entries: Iterable[int], present: Mapping[RowId, ItemState]
+) -> dict[int, RowDelta[RowVersion] | AllowedUsersDelta]:
+    """What these entries have changed, by their ids."""
+    found = _by_id(entries, lambda batch: all_entries().filter(id__in=batch).iterator(100))
+    rows = {pk: entry for pk, entry in found.items() if entry.relation != ALLOWED_USERS}
+    texts = _value_texts(rows.values())
+    to_python = user_field(conf.flag_model).to_python
+    return {
+        pk: RowDelta(None if entry.old is None else old_row(entry, texts.get(pk)))
+        if pk in rows
+        else AllowedUsersDelta(_pks(entry.old, to_python), _pks(entry.new, to_python))
+        for pk, entry in found.items()
+    }
+
+
+def _pks(texts: Any, to_python: Callable[[Any], PrimaryKey]) -> frozenset[PrimaryKey]:
+    return frozenset(map(to_python, texts or ()))
+
+
+def _value_texts(entries: Collection[Change]) -> dict[int, str]:
+    """The texts of the old values of which another entry may have a digest."""
+    values = [entry for entry in entries if entry.relation == Kind.VALUE.row_relation]
+    secret = {entry.object_pk for entry in values if old_row(entry).is_digest}
+    pks = [entry.pk for entry in values if entry.object_pk in secret]
+    text = Cast(KeyTransform(column_of(Kind.VALUE.model, _VALUE), "old"), TextField())
+    texts = all_entries().annotate(text=text).only("id")
+    found = _by_id(pks, lambda batch: texts.filter(id__in=batch))
+    return {pk: vars(entry)["text"] for pk, entry in found.items()}
+
+
+def _by_id(ids: Iterable[int], read: Callable[[list[int]], Iterable[Change]]) -> dict[int, Change]:
+    return {entry.pk: entry for batch in batches({*ids}) for entry in read(batch)}
+
+
+def _read_here(model_field: Any, text: object) -> object:
+    """What a column is read as that the database or Python cannot represent; None for others."""
+    return text if isinstance(text, UnreadableJson) else bound_of(model_field, text)
+
+
+def _query(name: str, kind: Kind, parameters: list[Any]) -> Iterator[tuple[str, str, str | None]]:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(fill(sql(name), _names(kind)), parameters)
-        return cast("tuple[str, str | None]", cursor.fetchone())
+        yield from cursor.fetchall()
 
 
 def _names(kind: Kind) -> dict[str, str]:
@@ -277,7 +319,3 @@ def _names(kind: Kind) -> dict[str, str]:
         "table": quote(meta.db_table),
         "pk": quote(str(meta.pk.column)),
     }
-
-
-def _column(kind: Kind, name: str) -> str:
-    return column_of(kind.model, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -20,12 +20,11 @@ from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
-    allowed_pks,
     change_allowed_users,
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command, undo_by_version
+from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.messages import NOT_EXISTENT_THEN, ONLY_A_DIGEST
@@ -33,23 +32,19 @@ from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import (
     Item,
     ItemState,
+    Past,
     RowVersion,
-    digests_at,
-    find_item,
-    instance_of,
-    last_change_of_choices,
+    instances_of,
     masked_columns,
-    no_such_version,
-    present_row,
-    state_at,
-    unreadable_at,
+    read_pasts,
 )
-from flagstaff.changes.row_changes import change_row, planned_change
+from flagstaff.changes.row_changes import change_row, finished, planned_change
+from flagstaff.changes.undo_messages import no_version_of_key
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
-from flagstaff.history.versions import entries, version_of
+from flagstaff.history.versions import deleted_pk, entries, require_history, version_of
 
 _VALUE = "value"
 
@@ -90,147 +85,155 @@ def preview_restore(kind: Kind, key: str, to: int) -> Changed:
     Raises as `restore` does.
     """
     with transaction.atomic(using=conf.database):
-        item, state = _find(kind, key, to)
-        if item.row is None:
-            kind.row(key)  # Raises, because there is no such row.
-        row = cast("Row", item.row)
-        return with_secrecy(item, planned_change(kind, row, *_wanted(item, state)))
+        past, state = _find(kind, key, to)
+        item = past.item
+        row = kind.row(key) if item.row is None else item.row  # Raises if there is no such row.
+        planned = planned_change(row, *_wanted(past, state))
+        return with_secrecy(item, replace(planned, version=version_of(kind, row.pk)))
 
 
-def versions_without_value(row: Row, versions: Collection[int]) -> set[int]:
-    """Returns those versions of a value that cannot be restored.
+def find_item(kind: Kind, key: str, *, lock: bool = True) -> Item:
+    """Returns the row of a key; or the deleted one that last had the key.
 
-    Only a digest is left of a secret value, and Python cannot decode every value that SQL writes.
+    Raises NoHistoryError, and UnknownFlagError or UnknownValueError if it never existed.
     """
-    if not versions:
-        return set()
-    item = Item(Kind.VALUE, row.key, str(row.pk), row)
-    return _versions_with_a_digest(item, versions) | unreadable_at(item, versions)
-
-
-def _versions_with_a_digest(item: Item, versions: Collection[int]) -> set[int]:
-    if not was_ever_secret(Kind.VALUE, item.pk):
-        return set()
-    present = present_row(item, as_digest=True).columns[column_of(Kind.VALUE.model, _VALUE)]
-    digests = digests_at(item, versions)
-    before = last_change_of_choices(item)
-    return {version for version, digest in digests.items() if digest != present} | {
-        version for version in versions if version < before
-    }
+    require_history()
+    row = kind.find(key, lock=lock)
+    if row is None and (pk := deleted_pk(kind, key)) is not None:
+        return Item(kind, key, pk, None)
+    # Raises if there is no such row.
+    row = row or kind.row(key, lock=lock)
+    return Item(kind, key, str(row.pk), row)
 
 
 def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Changed:
     with transaction.atomic(using=conf.database):
-        item, state = _find(kind, key, to)
-        if item.row is None:
-            return recreate(item, state, expect_version)
-        changed = change_row(kind, item.row, *_wanted(item, state), expect_version)
-        return with_secrecy(item, changed)
+        past, state = _find(kind, key, to)
+        item = past.item
+        if item.row is not None:
+            changed = change_row(kind, item.row, *_wanted(past, state), expect_version)
+            return with_secrecy(item, changed)
+        version = cast("RowVersion", state.row)
+        if version.is_digest:
+            raise only_a_digest(item)
+        require_version(kind, key, item.pk, expect_version)
+        row = deleted_row(kind, version, instances_of(kind, [version]))
+        users = users_to_change((), in_order(state.users), skip_unknown=True)
+        planned = planned_recreation(row, version, users)
+        recreate(row, users, version)
+        return with_secrecy(item, finished(kind, planned, version_of(kind, row.pk)))
 
 
-def _find(kind: Kind, key: str, to: int) -> tuple[Item, ItemState]:
-    """The locked item, and its state right after a version."""
+def _find(kind: Kind, key: str, to: int) -> tuple[Past, ItemState]:
+    """The history of the locked row, and its state right after a version."""
     item = find_item(kind, key)
     if not entries(kind, item.pk).filter(id=to).exists():
-        raise no_such_version(kind, key, to)
-    state = state_at(item, to)
+        raise InvalidChangeError(no_version_of_key(kind, key, to))
+    past = read_pasts([(item, [to])])[item.id]
+    state = past.state_at(to)
     if state.row is None:
         delete = quoted_command(*DELETE_VERBS[kind], key)
         text = NOT_EXISTENT_THEN(key=key, version=str(to), command=delete)
         raise InvalidChangeError(text)
-    return item, state
+    return past, state
 
 
-def _wanted(item: Item, state: ItemState) -> tuple[dict[str, object], AllowedUsersChange]:
+def _wanted(past: Past, state: ItemState) -> tuple[dict[str, object], AllowedUsersChange]:
     """The fields of an earlier state, and the way to its allowed users."""
-    fields = fields_at(item, cast("RowVersion", state.row))
+    item, version = past.item, cast("RowVersion", state.row)
+    present = cast("RowVersion", past.present.row)
+    columns = writable_columns(past, present, version, version.columns.keys())
+    row = cast("Row", item.row)
+    if version.entry is not None:
+        row = instances_of(item.kind, [version])[version.entry]
+    fields = {
+        one.attname: getattr(row, one.attname)
+        for one in restorable_fields(item.kind)
+        if one.column in columns
+    }
     if item.kind is not Kind.FLAG:
         return fields, AllowedUsersChange()
-    present = allowed_pks(cast("Row", item.row))
-    return fields, users_to_change(present, in_order(state.users), skip_unknown=True)
+    users = users_to_change(past.present.users, in_order(state.users), skip_unknown=True)
+    return fields, users
 
 
-def recreate(item: Item, state: ItemState, expect_version: int | None) -> Changed:
-    """Inserts a deleted row again, with its primary key and its allowed users."""
-    version = cast("RowVersion", state.row)
-    if version.is_digest:
-        raise only_a_digest(item)
-    require_version(item.kind, item.key, item.pk, expect_version)
-    row = cast("Row", instance_of(item, version))
-    require_readable(item.key, vars(row))
-    _set_new_columns(row, version)
-    # Saving sets auto_now_add fields to the present, also in the instance.
-    created = {name: getattr(row, name) for name in _creation_times(row, version)}
+def writable_columns(
+    past: Past, present: RowVersion, version: RowVersion, columns: Collection[str]
+) -> set[str]:
+    """Returns those of the columns that have to be written to get them from a version.
+
+    Raises InvalidChangeError if a secret value or its choices differ, because the history has only
+    a digest of the value.
+    """
+    kind, wanted = past.item.kind, {*columns}
+    if version.is_digest and (column := column_of(kind.model, _VALUE)) in wanted:
+        wanted.remove(column)
+        if present.as_digest().columns[column] != version.columns[column]:
+            raise only_a_digest(past.item)
+    if masked := wanted & masked_columns(kind, version):
+        # They are as at present, unless an entry since says that they changed.
+        wanted -= masked
+        if any(entry >= (version.entry or 0) for entry in past.changes_of_choices):
+            raise only_a_digest(past.item)
+    return wanted
+
+
+def restorable_fields(kind: Kind) -> list[AnyField]:
+    """Returns the fields that people can change."""
+    return [
+        one
+        for one in stored_fields(kind.model)
+        if not (one.primary_key or is_auto_now(one) or is_generated(one))
+    ]
+
+
+def deleted_row(kind: Kind, version: RowVersion, instances: Mapping[int, Row]) -> Row:
+    """Returns the instance of a deleted row that is to be inserted again.
+
+    Columns that were added after this version get their defaults. Raises InvalidChangeError if
+    Python cannot decode a value.
+    """
+    row = instances[cast("int", version.entry)]
+    require_readable(row.key, vars(row))
+    for one in stored_fields(kind.model):
+        if one.column not in version.columns and not is_generated(one):
+            setattr(row, one.attname, one.get_default())
     row._state.adding = True
-    insert(row)
+    return row
+
+
+def planned_recreation(row: Row, version: RowVersion, users: AllowedUsersChange) -> Changed:
+    """Returns what the insertion of a deleted row changes. Writes nothing."""
+    fields = (one for one in stored_fields(model_of(row)) if one.column in version.columns)
+    new = {
+        one.name: getattr(row, one.attname)
+        for one in fields
+        if not (one.primary_key or is_auto_now(one) or is_generated(one))
+    }
+    new |= {ALLOWED: list(users.added)} if users.added else {}
+    return Changed(row.key, "", None, new, written=False, missing=users.missing)
+
+
+def recreate(
+    row: Row, users: AllowedUsersChange, version: RowVersion, *, savepoint: bool = True
+) -> None:
+    """Inserts a deleted row again, with its primary key and its allowed users."""
+    # Saving sets auto_now_add fields to the present, also in the instance.
+    fields = auto_now_add_fields(model_of(row))
+    created = {
+        one.attname: getattr(row, one.attname) for one in fields if one.column in version.columns
+    }
+    insert(row, savepoint=savepoint)
     if created:
-        all_rows(item.kind.model).filter(pk=row.pk).update(**created)
+        all_rows(model_of(row)).filter(pk=row.pk).update(**created)
         vars(row).update(created)
-    users = users_to_change((), in_order(state.users), skip_unknown=True)
     if users:
         change_allowed_users(row, users)
-    new = {one.name: getattr(row, one.attname) for one in _restorable_fields(item, version)}
-    new |= {ALLOWED: list(users.added)} if users.added else {}
-    newest = version_of(item.kind, row.pk)
-    undo = undo_by_version(item.kind, row.key, newest)
-    changed = Changed(
-        row.key, "", None, new, written=True, version=newest, undo=undo, missing=users.missing
-    )
-    return with_secrecy(item, changed)
 
 
 def with_secrecy(item: Item, changed: Changed) -> Changed:
     """Marks the result as secret if the history shows none of the values of this row."""
     return replace(changed, secret=changed.secret or was_ever_secret(item.kind, item.pk))
-
-
-def fields_at(
-    item: Item, version: RowVersion, columns: Collection[str] | None = None
-) -> dict[str, object]:
-    """Returns the fields of an earlier row by attname: all of them, or those of these columns.
-
-    Raises InvalidChangeError if a secret value or its choices differ, because the history has only
-    a digest of the value.
-    """
-    fields = _restorable_fields(item, version)
-    if columns is not None:
-        fields = [field for field in fields if field.column in columns]
-    if version.is_digest and any(field.name == _VALUE for field in fields):
-        fields = [field for field in fields if field.name != _VALUE]
-        present = present_row(item, as_digest=True).columns
-        column = column_of(item.kind.model, _VALUE)
-        if present[column] != version.columns[column]:
-            raise only_a_digest(item)
-    masked = {field.column for field in fields} & {*masked_columns(item, version)}
-    if masked:
-        # They are as at present, unless an entry since says that they changed.
-        fields = [field for field in fields if field.column not in masked]
-        if last_change_of_choices(item, since=version.entry or 0):
-            raise only_a_digest(item)
-    row = instance_of(item, version)
-    return {field.attname: getattr(row, field.attname) for field in fields}
-
-
-def _restorable_fields(item: Item, version: RowVersion) -> list[AnyField]:
-    """The fields that people can change, without columns that were added after this version."""
-    return [
-        field
-        for field in stored_fields(item.kind.model)
-        if field.column in version.columns
-        and not (field.primary_key or is_auto_now(field) or is_generated(field))
-    ]
-
-
-def _set_new_columns(row: Row, version: RowVersion) -> None:
-    """Sets the defaults of columns that were added after this version."""
-    for field in stored_fields(model_of(row)):
-        if field.column not in version.columns and not is_generated(field):
-            setattr(row, field.attname, field.get_default())
-
-
-def _creation_times(row: Row, version: RowVersion) -> list[str]:
-    fields = auto_now_add_fields(model_of(row))
-    return [field.attname for field in fields if field.column in version.columns]
 
 
 def only_a_digest(item: Item) -> InvalidChangeError:

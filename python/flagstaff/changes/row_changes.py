@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
@@ -66,7 +66,8 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
         version = version_of(kind, row.pk)
     is_lost = secret or isinstance(old, UnreadableJson)
     arguments = None if is_lost else undo_arguments(old)
-    undo = Undo(arguments) if arguments else _undo(kind, key, version, is_lost=is_lost)
+    undo = None if is_lost else undo_by_version(kind, key, version)
+    undo = Undo(arguments) if arguments else undo
     return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
 
 
@@ -99,37 +100,44 @@ def change_row(
     expect_version: int | None,
 ) -> Changed:
     """Writes the fields of a locked row that differ, and the change of its allowed users."""
-    planned = planned_change(kind, row, fields, users)
+    planned = planned_change(row, fields, users)
     if not planned.new:
-        return planned
+        return replace(planned, version=version_of(kind, row.pk))
     require_version(kind, row.key, row.pk, expect_version)
-    _write(row, {name: new for name, new in planned.new.items() if name != ALLOWED}, users)
-    secret = planned.secret or is_secret(row)
-    version = version_of(kind, row.pk)
-    is_lost = _is_lost(planned.old, secret=secret)
-    undo = _undo(kind, row.key, version, is_lost=is_lost)
-    return replace(planned, key=row.key, written=True, version=version, undo=undo, secret=secret)
+    write_fields(row, planned, users)
+    return finished(kind, planned, version_of(kind, row.pk))
 
 
-def planned_change(kind: Kind, row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
-    """Returns what `change_row` would write. Writes nothing."""
+def write_fields(
+    row: Row, planned: Changed, users: AllowedUsersChange, *, savepoint: bool = True
+) -> None:
+    """Writes a planned change of a locked row. `savepoint` works as in `write`."""
+    if users:
+        change_allowed_users(row, users)
+    if fields := {name: new for name, new in planned.new.items() if name != ALLOWED}:
+        write(row, fields, savepoint=savepoint)
+    else:
+        touch(row)
+
+
+def finished(kind: Kind, planned: Changed, version: int | None) -> Changed:
+    """Returns the result of a planned change that was written."""
+    old, new = planned.old or {}, planned.new or {}
+    key = new.get("key", planned.key)
+    undo = None if _is_lost(old, secret=planned.secret) else undo_by_version(kind, key, version)
+    return replace(planned, key=key, written=True, version=version, undo=undo)
+
+
+def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
+    """Returns what `change_row` would write. Writes nothing, and does not query."""
     fields = differing(row, fields)
     require_readable(row.key, fields)
     old: dict[str, Any] = {name: getattr(row, name) for name in fields}
     new: dict[str, Any] = dict(fields)
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
-    version = version_of(kind, row.pk)
-    return Changed(
-        row.key,
-        "",
-        old,
-        new,
-        written=False,
-        version=version,
-        secret=is_secret(row),
-        missing=users.missing,
-    )
+    secret = is_secret(row) or bool(new.get("secret"))
+    return Changed(row.key, "", old, new, written=False, secret=secret, missing=users.missing)
 
 
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
@@ -184,13 +192,16 @@ def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
 
 def delete_locked_row(kind: Kind, row: Row) -> Changed:
     """Deletes a locked row and its allowed users."""
-    key, pk, old, secret = row.key, row.pk, _editable_fields(row), is_secret(row)
-    if kind is Kind.FLAG:
-        old[ALLOWED] = list(in_order(allowed_pks(row)))
+    planned = planned_deletion(row, allowed_pks(row) if kind is Kind.FLAG else None)
+    pk = row.pk
     row.delete(using=conf.database)
-    version = version_of(kind, pk)
-    undo = _undo(kind, key, version, is_lost=_is_lost(old, secret=secret))
-    return Changed(key, "", old, None, written=True, version=version, undo=undo, secret=secret)
+    return finished(kind, planned, version_of(kind, pk))
+
+
+def planned_deletion(row: Row, users: Collection[PrimaryKey] | None) -> Changed:
+    """Returns what a deletion would change. `users` are those of a flag; None for others."""
+    old = _editable_fields(row) | ({} if users is None else {ALLOWED: list(in_order(users))})
+    return Changed(row.key, "", old, None, written=False, secret=is_secret(row))
 
 
 def _create_together(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
@@ -280,20 +291,7 @@ def _editable_fields(row: Row) -> dict[str, Any]:
     }
 
 
-def _write(row: Row, fields: Fields, users: AllowedUsersChange) -> None:
-    if users:
-        change_allowed_users(row, users)
-    if fields:
-        write(row, fields)
-    else:
-        touch(row)
-
-
 def _is_lost(old: Fields, *, secret: bool) -> bool:
     """Whether an undo could not write these old fields again."""
     is_unreadable = any(isinstance(value, UnreadableJson) for value in old.values())
     return is_unreadable or (secret and not old.keys().isdisjoint(SECRET_FIELDS))
-
-
-def _undo(kind: Kind, key: str, version: int | None, *, is_lost: bool) -> Undo | None:
-    return None if is_lost else undo_by_version(kind, key, version)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connections
@@ -37,7 +36,18 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk
 
-_pending: ContextVar[list[Callable[[], None]] | None] = ContextVar("pending", default=None)
+
+@dataclass(frozen=True)
+class _Pending:
+    """What is checked at the end of a block."""
+
+    #: New rules of flags.
+    rules: list[object]
+    #: Keys of segments that were deleted or renamed.
+    freed: list[str]
+
+
+_pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
 
 
 def is_flag_with_rules(row: Row | Model) -> bool:
@@ -47,18 +57,21 @@ def is_flag_with_rules(row: Row | Model) -> bool:
 
 @contextmanager
 def checked_together() -> Iterator[None]:
-    """Checks rules and segments at the end of the block.
+    """Checks rules and segments at the end of the block, in few queries.
 
     In between, a rule may name a segment that does not exist, as while both are undone.
     """
-    pending: list[Callable[[], None]] = []
+    pending = _Pending([], [])
     token = _pending.set(pending)
     try:
         yield
     finally:
         _pending.reset(token)
-    for check in pending:
-        check()
+    if pending.rules:
+        _require_segments(pending.rules)
+    if pending.freed:
+        present = all_rows(segment_model()).filter(key__in=pending.freed)
+        _require_unused({*pending.freed}.difference(present.values_list("key", flat=True)))
 
 
 def require_segments(row: Row | Model, rules: object) -> None:
@@ -69,28 +82,38 @@ def require_segments(row: Row | Model, rules: object) -> None:
     if not is_flag_with_rules(row):
         return
     if (pending := _pending.get()) is not None:
-        pending.append(partial(_require_segments, rules))
+        pending.rules.append(rules)
     else:
-        _require_segments(rules)
+        _require_segments([rules])
 
 
-def _require_segments(rules: object) -> None:
-    if problem := missing_segment(rules, lock=True):
-        raise InvalidChangeError(FIELD_PROBLEM(field=RULES, problem=problem))
+def _require_segments(written: Sequence[object]) -> None:
+    existing = _existing_segments(written, lock=True)
+    for rules in written:
+        if problem := _missing(rules, existing):
+            raise InvalidChangeError(FIELD_PROBLEM(field=RULES, problem=problem))
 
 
 def missing_segment(rules: object, *, lock: bool = False) -> Message | None:
     """Returns which rule names a segment that does not exist, and what to do; None without one."""
-    named = dict(reversed([*named_segments(rules)]))
-    if not named:
-        return None
+    return _missing(rules, _existing_segments([rules], lock=lock))
+
+
+def _existing_segments(written: Iterable[object], *, lock: bool) -> set[str]:
+    """The keys of the segments that these rules name, as far as they exist."""
+    keys = {key for rules in written for key, _place in named_segments(rules)}
+    if not keys:
+        return set()
     rows = all_rows(segment_model())
     # In the order of keys, so that two calls cannot deadlock.
     if lock:
         no_key = connections[conf.database].features.has_select_for_no_key_update
         rows = rows.select_for_update(no_key=no_key).order_by("key")
-    existing = {*rows.filter(key__in=named).values_list("key", flat=True)}
-    for key, place in named.items():
+    return {*rows.filter(key__in=keys).values_list("key", flat=True)}
+
+
+def _missing(rules: object, existing: Collection[str]) -> Message | None:
+    for key, place in dict(reversed([*named_segments(rules)])).items():
         if key not in existing:
             return MISSING_SEGMENT(place=place, key=repr(key), advice=_advice(key))
     return None
@@ -118,28 +141,31 @@ def require_unused(key: str) -> None:
     To be called before the segment is deleted or renamed.
     """
     if (pending := _pending.get()) is not None:
-        pending.append(partial(_require_unused_or_present, key))
+        pending.freed.append(key)
     else:
-        _require_unused(key)
+        _require_unused([key])
 
 
-def _require_unused_or_present(key: str) -> None:
-    if not all_rows(segment_model()).filter(key=key).exists():
-        _require_unused(key)
+def _require_unused(keys: Collection[str]) -> None:
+    users = rules_that_name(*keys) if keys else {}
+    for key, names in users.items():
+        raise InvalidChangeError(SEGMENT_IN_USE(key=repr(key), flags=some(names)))
 
 
-def _require_unused(key: str) -> None:
-    if users := rules_that_name(key):
-        raise InvalidChangeError(SEGMENT_IN_USE(key=repr(key), flags=some(users)))
+def rules_that_name(*keys: str) -> dict[str, list[str]]:
+    """Returns what uses these segments in words, as "'a'" or "experiment 'b'", by their keys.
 
-
-def rules_that_name(key: str) -> list[str]:
-    """Returns what uses a segment in words, as "'a'" or "experiment 'b'". Reads all rules."""
-    others = other_rules_by_segment().get(key, ())
-    return [
-        *map(repr, flags_that_name(key)),
-        *(f"{one.model._meta.verbose_name} {one.key!r}" for one in others),
-    ]
+    Reads all rules.
+    """
+    flags, others = flags_by_segment(), other_rules_by_segment()
+    found = {
+        key: [
+            *(repr(flag) for flag, _pk in flags.get(key, ())),
+            *(f"{one.model._meta.verbose_name} {one.key!r}" for one in others.get(key, ())),
+        ]
+        for key in sorted(keys)
+    }
+    return {key: names for key, names in found.items() if names}
 
 
 def other_rules_by_segment() -> dict[str, list[OtherRules]]:

@@ -17,7 +17,7 @@ from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
 from flagstaff._words.truncated import truncated
-from flagstaff.history.events import Difference, Event, Users
+from flagstaff.history.events import Authored, Difference, Users
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 
 #: Shown in place of a secret value.
@@ -78,7 +78,7 @@ class DescribableChange(Protocol):
     def removed(self) -> Users: ...
 
 
-def describe_actor(event: Event, names: Names | None = None) -> str:
+def describe_actor(event: Authored, names: Names | None = None) -> str:
     """Returns who made the change: the actor, or else the database user."""
     if event.actor is None:
         return _("%(user)s (database user)") % {"user": event.session_user}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import Fields
@@ -15,6 +15,15 @@ from flagstaff.history.kinds import ALLOWED_USERS, Kind
 Action = Literal["create", "change", "delete"]
 
 _VALUE = "value"
+
+
+class Authored(Protocol):
+    """An event or an entry."""
+
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def session_user(self) -> str: ...
 
 
 @dataclass(frozen=True)

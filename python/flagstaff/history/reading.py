@@ -13,10 +13,10 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.history.entries import read_entries
 from flagstaff.history.events import Columns, Event, as_events
-from flagstaff.history.grouping import COLUMNS, Entry, group_of
+from flagstaff.history.grouping import Entry
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import about_key
-from flagstaff.history.versions import all_entries, entries, of_transaction, require_history
+from flagstaff.history.versions import all_entries, entries, require_history
 from flagstaff.models import Change
 
 _MAX_EVENTS = 100
@@ -133,23 +133,14 @@ def events_in(kind: Kind, newest_first: Iterable[Entry]) -> list[Event]:
     return list(as_events(newest_first, {kind: _columns(kind)}, ()))
 
 
-def range_of_event(kind: Kind, pk: object, entry_id: int | None = None) -> EntryRange | None:
-    """Returns the range of the event that an entry belongs to; by default, of the newest event.
-
-    Returns None if the row has no such entry.
-    """
-    found = entries(kind, pk)
-    entry = (found if entry_id is None else found.filter(id=entry_id)).order_by("-id").first()
-    if entry is None:
-        return None
-    same_transaction = found.filter(of_transaction(entry)).order_by("-id")
-    group = group_of(entry.pk, same_transaction.values(*COLUMNS).iterator())
-    return EntryRange(group[-1]["id"], group[0]["id"])
-
-
 def was_ever_secret(kind: Kind, pk: object) -> bool:
     """Returns True if the history shows none of the values that this row has had."""
     return kind is Kind.VALUE and str(pk) in _ever_secret(entries(kind, pk))
+
+
+def ever_secret(pks: Collection[str]) -> Collection[str]:
+    """Returns the values that were ever secret. Others may be among them. Few queries."""
+    return _ever_secret(all_entries().filter(object_pk__in=pks))
 
 
 def _history(

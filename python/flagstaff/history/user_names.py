@@ -10,7 +10,7 @@ from django.db import Error, transaction
 from flagstaff._tables.names import user_field
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
-from flagstaff.history.events import Event
+from flagstaff.history.events import Authored, Event
 
 
 class HasPermissions(Protocol):
@@ -19,7 +19,7 @@ class HasPermissions(Protocol):
     def has_perm(self, perm: str, /) -> bool: ...
 
 
-def names_of_actors(events: Iterable[Event]) -> dict[str, str]:
+def names_of_actors(events: Iterable[Authored]) -> dict[str, str]:
     """Returns usernames by the text that the history stores as the actor.
 
     An actor that is not a primary key, such as "deploy", is left out. Queries the users.
@@ -27,7 +27,7 @@ def names_of_actors(events: Iterable[Event]) -> dict[str, str]:
     return actor_table().names({event.actor for event in events if event.actor is not None})
 
 
-def readable_names_of_actors(events: Iterable[Event]) -> dict[str, str]:
+def readable_names_of_actors(events: Iterable[Authored]) -> dict[str, str]:
     """Returns usernames as `names_of_actors` does; none if the role may not read users."""
     try:
         with transaction.atomic(using=actor_table().database):

@@ -29,6 +29,7 @@ from tests.support.admin_pages import (
     shown_form,
     state,
     text_to_type,
+    undo_url,
     undo_urls,
 )
 
@@ -131,7 +132,7 @@ def test_page_and_message_say_what_changes_for_how_many_users(
     assert note in message
     assert "was changed successfully" not in response.content.decode()
     version = flag_version(flag.key)
-    assert undo_urls(response) == [f"{flag_url(flag, 'history')}?undo={version}"]
+    assert undo_urls(response) == [undo_url(version)]
     # Another unit reassigns the users.
     response = save_flag(operator, flag, bucket_by="visitor")
     assert preview_of(response)["bucketed by"] == ["user", "visitor"]

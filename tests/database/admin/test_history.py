@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -37,11 +38,14 @@ from tests.support.admin_pages import (
     page,
     post_confirmed,
     problems_of,
+    restore_url,
     rows_of,
     staff,
     state,
     turn_on,
+    undo_url,
 )
+from tests.support.admin_pages import undo as undo_by_page
 from tests.support.history_fixtures import disabled_triggers
 from tests.support.sql import rows, without_table
 
@@ -54,8 +58,8 @@ def url(row: Any, view: str = "history") -> str:
     return f"{base}{row.pk}/{view}/"
 
 
-def buttons(html: str) -> list[str]:
-    return re.findall(r'name="(_undo|_restore)" value="\d+"', html)
+def links(html: str) -> list[str]:
+    return re.findall(r'href="[^"]*\?(undo|restore)=\d+"', html)
 
 
 def form(**changes: Any) -> dict[str, Any]:
@@ -128,34 +132,31 @@ def test_history_needs_view_permission_and_its_buttons_change_permission(
 ) -> None:
     change = set_rollout("new_checkout", 50).version
     other = staff("view_keyvaluestore", name="other")
-    assert buttons(page(viewer, url(flag))) == []
+    assert links(page(viewer, url(flag))) == []
     assert other.get(url(flag)).status_code == 403
-    assert viewer.get(f"{url(flag)}?undo={change}").status_code == 403
-    for client, button in ((viewer, "_undo"), (viewer, "_restore"), (other, "_undo")):
-        data = {button: change, "_confirmed": "1"}
-        assert client.post(url(flag), data).status_code == 403
+    undo_page, restore_page = undo_url(change), restore_url(url(flag), change)
+    for client, address in ((viewer, undo_page), (viewer, restore_page), (other, undo_page)):
+        assert client.get(address).status_code == 403
+        assert client.post(address, {"_confirmed": "1"}).status_code == 403
     assert state(flag) == (True, 50)
 
 
 # Undo and restore.
 
 
-def test_undo_button_undoes_one_change(
+def test_links_undo_one_change_and_restore_a_state(
     operator: Client, admin_user: User, flag: FeatureFlag
 ) -> None:
-    change = set_rollout("new_checkout", 50).version
-    with acting_as("ana"):
-        disable("new_checkout")
-    # The page was opened before the newer change.
-    old = {"_undo": change, "expect_version": change}
-    [message] = messages_of(operator.post(url(flag), old, follow=True))
-    assert f"but version {change} was expected; changes after version {change}: ana at" in message
-    assert message.endswith(
-        ": enabled true → false. The page now shows the present state; press the button again."
-    )
-    assert state(flag) == (False, 50)
-    data = {"_undo": change, "expect_version": flag_version("new_checkout"), "_reason": "too soon"}
-    [message] = messages_of(operator.post(url(flag), data, follow=True))
+    created, change = flag_version("new_checkout"), set_rollout("new_checkout", 50).version
+    disable("new_checkout")
+    html = page(operator, url(flag))
+    for address in (
+        undo_url(change),
+        restore_url(url(flag), change),
+        restore_url(url(flag), created),
+    ):
+        assert f'href="{address}"' in html
+    [message] = messages_of(undo_by_page(operator, change, _reason="too soon"))
     assert message.startswith("The change of “new_checkout” was undone: rollout_percent 50 → 25.")
     assert state(flag) == (False, 25)
     event = flag_history("new_checkout")[0]
@@ -168,11 +169,11 @@ def test_undo_and_restore_of_the_present_state_change_nothing(
     created = flag_version("new_checkout")
     change = set_rollout("new_checkout", 50).version
     undone = set_rollout("new_checkout", 25).version
-    for data in ({"_undo": change, "expect_version": undone}, {"_restore": created}):
-        response = operator.post(url(flag), data, follow=True)
-        assert messages_of(response) == [
-            "Nothing was changed: “new_checkout” already has these values."
-        ]
+    assert "There is nothing to undo." in page(operator, undo_url(change))
+    response = operator.get(restore_url(url(flag), created), follow=True)
+    assert messages_of(response) == [
+        "Nothing was changed: “new_checkout” already has these values."
+    ]
     assert flag_version("new_checkout") == undone
 
 
@@ -181,8 +182,8 @@ def test_user_without_view_user_permission_sees_only_numbers(flag: FeatureFlag) 
     change = add_allowed_users("new_checkout", User.objects.create(username="alice")).version
     html = preview(editor, flag, version).content.decode()
     assert rows_of(html) == ["allowed_users 1 user 0 users: removed 1 allowed user"]
-    assert "alice" not in page(editor, f"{url(flag)}?undo={change}")
-    [message] = messages_of(editor.post(url(flag), {"_undo": change}, follow=True))
+    assert "alice" not in page(editor, undo_url(change))
+    [message] = messages_of(undo_by_page(editor, change))
     assert message.startswith("The change of “new_checkout” was undone: removed 1 allowed user.")
 
 
@@ -190,16 +191,15 @@ def test_undo_truncates_long_texts_in_its_message_and_its_reason(
     operator: Client, flag: FeatureFlag
 ) -> None:
     change = update("new_checkout", {"description": "x" * 10_000}).version
-    data = {"_undo": change, "_reason": "\0why" + "x" * 1000}
-    [message] = messages_of(operator.post(url(flag), data, follow=True))
+    [message] = messages_of(undo_by_page(operator, change, _reason="\0why" + "x" * 1000))
     assert '… (9,882 more characters) → "".' in message
     assert len(message) < 400
     assert flag_history("new_checkout")[0].reason == "why" + "x" * 497
 
 
 def preview(client: Client, row: Any, version: int | None) -> Any:
-    """Presses a Restore button and returns the confirmation page."""
-    response = client.post(url(row), {"_restore": version})
+    """Opens the page that restores a version."""
+    response = client.get(restore_url(url(row), version))
     assert asks(response)
     return response
 
@@ -224,11 +224,12 @@ def test_restore_shows_each_field_and_restores_it_with_a_reason(
     assert flag_version("new_checkout") == newest
     data = {**confirmed(response), "_reason": "orders fail"}
     set_rollout("new_checkout", 75)
-    response = operator.post(url(flag), data)
+    address = restore_url(url(flag), version)
+    response = operator.post(address, data)
     assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
     assert state(flag) == (True, 75)
     # The page shows the present state, and keeps the reason.
-    [message] = messages_of(operator.post(url(flag), confirmed(response), follow=True))
+    [message] = messages_of(operator.post(address, confirmed(response), follow=True))
     assert message.startswith("“new_checkout” was restored: rollout_percent 75 → 25, ")
     assert ", removed 1 allowed user (alice)." in message
     assert (state(flag), flag.allowed_users.count()) == ((True, 25), 0)
@@ -240,15 +241,14 @@ def test_only_version_with_same_secret_value_can_be_restored(operator: Client) -
     lost = [value_version("token"), update_value("token", {"description": "For the shop"}).version]
     set_value("token", "hunter3")
     update_value("token", {"description": "For the new shop"})
-    [offered] = re.findall(r'name="_restore" value="(\d+)"', page(operator, url(row)))
+    [offered] = re.findall(r'\?restore=(\d+)"', page(operator, url(row)))
     assert int(offered) not in lost
     for version in lost:
-        response = operator.post(url(row), {"_restore": version}, follow=True)
-        [message] = messages_of(response)
-        assert message.startswith("Not saved: the history stores only a digest of token")
+        [message] = messages_of(operator.get(restore_url(url(row), version), follow=True))
+        assert message.startswith("Not restored: the history stores only a digest of token")
     response = preview(operator, row, int(offered))
     assert rows_of(response.content.decode()) == ['description "For the new shop" "For the shop"']
-    operator.post(url(row), confirmed(response))
+    operator.post(restore_url(url(row), int(offered)), confirmed(response))
     row.refresh_from_db()
     assert (row.value, row.description) == ("hunter3", "For the shop")
 
@@ -258,19 +258,16 @@ def test_undo_of_any_entry_of_creation_needs_delete_permission() -> None:
     create("new_checkout", allowed_users=[alice])
     flag = FeatureFlag.objects.get()
     editor = staff("change_featureflag")
-    assert "_undo" not in buttons(page(editor, url(flag)))
+    assert "undo" not in links(page(editor, url(flag)))
     for entry in Change.objects.filter(object_pk=flag.pk):
-        assert editor.post(url(flag), {"_undo": entry.pk}).status_code == 403
+        assert editor.post(undo_url(entry.pk), {"_confirmed": "1"}).status_code == 403
     assert flag.allowed_users.get() == alice
 
 
 @pytest.mark.parametrize("version", ["", "x", "-1", "9" * 5000])
 def test_invalid_version_is_not_found(version: str, operator: Client, flag: FeatureFlag) -> None:
-    for button in ("_undo", "_restore"):
-        assert operator.post(url(flag), {button: version}).status_code == 404
-    assert operator.get(url(flag), {"undo": version}).status_code == 404
+    assert operator.get(url(flag), {"restore": version}).status_code == 404
     assert operator.get(url(flag), {"before": "9" * 5000}).status_code == 404
-    assert operator.post(url(flag)).status_code == 404
 
 
 # Saves.
@@ -294,8 +291,7 @@ def test_save_and_toggles_with_disabled_triggers_are_written_and_an_undo_is_not(
 ) -> None:
     change = set_rollout("new_checkout", 30).version
     with disabled_triggers():
-        data = {"_undo": change, "expect_version": change}
-        [text] = messages_of(operator.post(url(flag), data, follow=True))
+        [text] = messages_of(undo_by_page(operator, change))
         post_confirmed(operator, url(flag, "change"), form(rollout_percent=50))
         assert state(flag) == (True, 50)
         kill(operator, flag)
@@ -335,7 +331,7 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     assert 'value "stripe" → "paypal" admin admin cheaper' in newest
     assert 'created, value "stripe"' in oldest
     created = value_history("gateway")[-1].version
-    operator.post(url(value), {"_undo": value_version("gateway")})
+    undo_by_page(operator, value_version("gateway"))
     value.refresh_from_db()
     assert value.value == "stripe"
     for number, falsy in enumerate((0, False, "", [])):
@@ -358,12 +354,12 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     assert "value •••••• → ••••••" in html
     for text in (html, page(operator, f"{url(value)}?format=csv")):
         assert not re.search("hunter|sha256", text)
-    response = operator.post(url(value), {"_undo": value_version("token")}, follow=True)
-    [message] = messages_of(response)
-    assert message == (
-        "Not saved: the history stores only a digest of token, because it is secret; "
+    assert "?undo=" not in html
+    text = unescape(page(operator, undo_url(value_version("token"))))
+    assert (
+        "the history stores only a digest of token, because it is secret; "
         'enter the value again with "manage.py flags value set token -"'
-    )
+    ) in text
     response = operator.post(url(value, "delete"), {"post": "yes"}, follow=True)
     assert messages_of(response) == ["The value “token” was deleted successfully."]
 

@@ -31,10 +31,12 @@ from tests.support.admin_pages import (
     page,
     post_confirmed,
     preview_of,
+    restore_url,
     save_flag,
     state,
     toggle_url,
     turn_on,
+    undo,
 )
 from tests.support.models_of_others import flag_fields, model_of
 from tests.support.sql import rows as execute
@@ -255,8 +257,7 @@ def test_history_page_describes_and_undoes_the_later_fields(
     changes.update("new_checkout", NOT_OWNED)
     html = strip_tags(page(operator, flag_url(owned, "history")))
     assert "owner &quot;payments&quot; → &quot;&quot;" in html
-    data = {"_undo": str(flag_version("new_checkout"))}
-    response = operator.post(flag_url(owned, "history"), data, follow=True)
+    response = undo(operator, flag_version("new_checkout"))
     assert any("was undone" in text for text in messages_of(response))
     assert stored() == OWNED
 
@@ -422,12 +423,11 @@ def test_history_restore_and_undo_say_that_users_are_reassigned(
     version, url = flag_version("new_checkout"), flag_url(flag, "history")
     changes.update("new_checkout", {"bucket_by": "visitor"})
     assert "bucketed by user → visitor" in page(operator, url)
-    response = operator.post(url, {"_restore": str(version)})
+    response = operator.get(restore_url(url, version))
     assert preview_of(response) == {"bucketed by": ["visitor", "user"]}
     assert "This reassigns every user at once." in response.content.decode()
     for warns in (True, False):
-        data = {"_undo": str(flag_version("new_checkout"))}
-        response = post_confirmed(operator, url, data, follow=True)
+        response = undo(operator, flag_version("new_checkout"))
         undone, *others = messages_of(response)
         assert "was undone" in undone
         assert any("The new unit reassigned every user." in one for one in others) is warns

@@ -260,8 +260,11 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-turn-on": (FLAGS + "{f2}/turn-on/", {"_confirmed": "1"}),
     "flag-kill-deleted": (f"{FLAGS}0/kill/", {"_confirmed": "1"}),
     "flag-delete": (FLAGS + "{f1}/delete/", {"post": "yes"}),
-    "flag-undo-unknown": (FLAGS + "{f1}/history/", {"_undo": "1"}),
-    "flag-undo-conflict": (FLAGS + "{f1}/history/", {"_undo": ["{newest}"], "expect_version": "1"}),
+    "flag-undo-unknown": (f"{RECENT_CHANGES}?undo=1", {}),
+    "flag-undo-conflict": (
+        RECENT_CHANGES + "?undo={newest}",
+        {"_confirmed": "1", "expect_version": "1"},
+    ),
     "flag-allowed-errors": (FLAGS + "{f1}/allowed-users/", {"_add": "1", "names": "u1, u8"}),
     "flag-allowed-empty": (FLAGS + "{f1}/allowed-users/", {"_remove": "1"}),
     "flag-turn-off": (FLAGS, {"action": "turn_off", "_selected_action": ["{f1}", "{f2}"]}),
@@ -305,15 +308,17 @@ def test_form_of_a_flag_shows_only_marked_texts(operator: Client, rows: dict[str
     follow(operator, url, {**form, "rollout_percent": "50", "description": "1"})
 
 
-@pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all"])
-def test_history_button_shows_only_marked_texts(
-    button: str, operator: Client, rows: dict[str, Any]
+@pytest.mark.parametrize("name", ["undo", "restore", "undo-transaction"])
+def test_link_of_a_history_shows_only_marked_texts(
+    name: str, operator: Client, rows: dict[str, Any]
 ) -> None:
     for key, model in (("f1", FLAGS), ("v1", VALUES)):
-        url = f"{model}{rows[key]}/history/"
-        versions = re.findall(rf'name="{button}" value="(\d+)"', operator.get(url).content.decode())
-        for version in {versions[0], versions[-1]}:
-            follow(operator, url, {button: version, "expect_version": versions[0]})
+        html = operator.get(f"{model}{rows[key]}/history/").content.decode()
+        urls = re.findall(rf'href="([^"]*\?{name}=\d+)"', html)
+        for url in {urls[0], urls[-1]}:
+            response = operator.get(url)
+            check(response)
+            check(operator.post(url, confirmed(response), follow=True))
 
 
 def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:

@@ -17,14 +17,17 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     VALUES,
+    confirmed,
     errors,
     form_data,
-    messages_of,
     page,
     production,
+    restore_url,
     save_flag,
     staff,
     toggle_url,
+    undo_all_url,
+    undo_url,
 )
 from tests.support.experiment_pages import EXPERIMENTS
 from tests.support.plan_pages import PLANS
@@ -94,8 +97,8 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
 ) -> None:
     url, second = f"{VALUES}{rows[VALUES].pk}/history/", value_version("catalogue")
     set_value("catalogue", {**MEGABYTE, "more": False})
-    for button in ("_restore", "_undo_all"):
-        response = operator.post(url, {button: second})
+    for address in (restore_url(url, second), undo_all_url(second)):
+        response = operator.get(address)
         assert_readable(response)
         assert "more characters)" in response.content.decode()
     assert_readable(operator.get(toggle_url(rows[FLAGS], "turn-on")))
@@ -104,11 +107,12 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     html = page(operator, url)
     assert len(re.findall(r"… \([\d,]{7,} more characters\)", html)) == 5
     newest = value_version("catalogue")
+    shown = confirmed(operator.get(undo_url(newest)))
     set_value("catalogue", "short")
-    conflict = {"_undo": newest, "expect_version": newest}
-    [message] = messages_of(operator.post(url, conflict, follow=True))
-    assert "more characters)" in message
-    assert len(message) < 1_000
+    html = operator.post(undo_url(newest), shown).content.decode()
+    [problem] = re.findall(r"changed catalogue again .*", html)
+    assert "more characters)" in problem
+    assert len(problem) < 1_000
 
 
 # Large values.

@@ -15,6 +15,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
     FLAGS,
+    RECENT,
     SEGMENTS,
     VALUES,
     asks,
@@ -25,11 +26,15 @@ from tests.support.admin_pages import (
     kill,
     messages_of,
     page,
+    restore_url,
     save_flag,
     staff,
     state,
     toggle_url,
     turn_on,
+    undo,
+    undo_all_url,
+    undo_url,
     undo_urls,
 )
 from tests.support.plan_pages import PLANS, button_names, plan_url
@@ -42,7 +47,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 WHY_NOT = "To turn flags on or off, you need the permission “flagstaff.toggle_featureflag”."
 HIDDEN = re.compile(r'type="(hidden|submit)"')
-RECENT = "/admin/flagstaff/recentchange/"
 READ_ONLY = "These pages are read-only: the setting READ_ONLY is True."
 
 
@@ -115,17 +119,15 @@ def test_forms_need_their_csrf_token(admin_user: User, flag: FeatureFlag) -> Non
     client.force_login(admin_user)
     version = set_rollout(flag.key, 50).version
     for view in ("change", "kill", "turn-on", "delete", "history", "allowed-users", "impact"):
-        data = {"rollout_percent": 5, "_undo": version, "_confirmed": "1", "post": "yes"}
+        data = {"rollout_percent": 5, "_confirmed": "1", "post": "yes"}
         assert client.post(flag_url(flag, view), data).status_code == 403
+    assert client.post(undo_url(version), {"_confirmed": "1"}).status_code == 403
     assert state(flag) == (True, 50)
     for view, after in (("kill", (False, 50)), ("turn-on", (True, 50))):
         url = flag_url(flag, view)
         assert client.post(url, confirmed(client.get(url))).status_code == 302
         assert state(flag) == after
-    form = page(client, flag_url(flag, "history")).partition('<form method="post">')[2]
-    [token, *_others] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
-    data = {"_undo": version, "_confirmed": "1", "csrfmiddlewaretoken": token}
-    assert client.post(flag_url(flag, "history"), data).status_code == 302
+    undo(client, version)
     assert state(flag) == (True, 25)
 
 
@@ -170,8 +172,8 @@ def test_toggler_kills_turns_on_undoes_both_and_uses_plans(
     turn_on(toggler, flag)
     assert state(flag) == (True, 25)
     version, history = set_rollout(flag.key, 50).version, flag_url(flag, "history")
-    assert f'name="_undo" value="{version}"' in page(toggler, history)
-    toggler.post(history, {"_undo": version})
+    assert f'href="{undo_url(version)}"' in page(toggler, history)
+    undo(toggler, version)
     assert state(flag) == (True, 25)
     drive_recently()
     plan = rollouts.create(flag.key, ["50:4h", "100"])
@@ -221,10 +223,11 @@ def test_toggler_can_neither_undo_another_change_nor_restore(
     others = ({"rollout_percent": 50, "description": "x"}, {"rules": rules}, {"bucket_by": "plan"})
     for fields in others:
         before, version = flag_version(flag.key), update(flag.key, fields).version
-        assert not re.search('name="_(undo|restore|undo_all)"', page(toggler, url))
-        assert toggler.get(f"{url}?undo={version}").status_code == 403
-        for data in ({"_undo": version}, {"_restore": before}, {"_undo_all": before}):
-            assert toggler.post(url, {**data, "_confirmed": "1"}).status_code == 403
+        assert not re.search("(undo|restore|undo-transaction)=", page(toggler, url))
+        pages = undo_url(version), undo_all_url(version), restore_url(url, before)
+        for address in pages:
+            assert toggler.get(address).status_code == 403
+            assert toggler.post(address, {"_confirmed": "1"}).status_code == 403
         assert flag_version(flag.key) == version
 
 
@@ -256,7 +259,7 @@ def test_read_only_pages_say_so_and_have_no_inputs(operator: Client, flag: Featu
     assert (inputs(html), save_buttons(html)) == (set(), [])
     assert flag.key in listed
     assert not re.search(rf"/kill/|{FLAGS}add/", listed)
-    assert 'name="_undo"' not in history
+    assert "?undo=" not in history
     assert "?undo=" not in page(operator, RECENT)
     disable(flag.key)  # The setting stops the pages only.
     assert state(flag) == (False, 25)
@@ -276,11 +279,10 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
         (flag_url(flag, "kill"), {}),
         (flag_url(flag, "turn-on"), {}),
         (flag_url(flag, "delete"), {"post": "yes"}),
-        (flag_url(flag, "history"), {"_undo": version}),
-        (flag_url(flag, "history"), {"_restore": version}),
-        (flag_url(flag, "history"), {"_undo_all": version}),
+        (restore_url(flag_url(flag, "history"), version), {}),
         (flag_url(flag, "allowed-users"), {"names": "admin", "_add": "1"}),
-        (f"{RECENT}?undo={version}", {}),
+        (undo_url(version), {}),
+        (undo_all_url(version), {}),
         (f"{FLAGS}add/", {"key": "b", "rollout_percent": "0", "kind": "release"}),
         (f"{VALUES}{value.pk}/change/", {"value": '"paypal"'}),
         (f"{VALUES}add/", {"key": "b", "value": "1"}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -30,15 +29,17 @@ from tests.support.admin_pages import (
     preview_of,
     problems_of,
     production,
+    restore_url,
     staff,
     text_to_type,
+    undo_all_url,
+    undo_url,
 )
 from tests.support.sql import rows as execute
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-RECENT = "/admin/flagstaff/recentchange/"
 STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
 LOGGED_IN = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
 EXCLUDING = [{"conditions": STAFF, "rollout_percent": 0}]
@@ -141,7 +142,7 @@ def test_right_to_add_brings_back_a_flag_for_nobody_only(enabled: bool, status: 
     changes.create("gone", enabled=enabled, rollout_percent=100)
     version = changes.delete("gone").version
     client = staff("add_featureflag", "view_featureflag")
-    url = f"{RECENT}?{urlencode({'undo': version})}"
+    url = undo_url(version)
     assert client.get(url).status_code == status
     assert client.post(url, {"_confirmed": "1"}, follow=True).status_code == status
     assert FeatureFlag.objects.exists() is not enabled
@@ -155,7 +156,7 @@ def test_flag_that_is_brought_back_for_all_users_types_its_key_in_production(
 ) -> None:
     production(settings)
     changes.create("gone", enabled=True, rollout_percent=100)
-    url = f"{RECENT}?{urlencode({'undo': changes.delete('gone').version})}"
+    url = undo_url(changes.delete("gone").version)
     assert text_to_type(operator.get(url)) == "gone"
     assert asks(operator.post(url, {"_confirmed": "1"}))
     assert not FeatureFlag.objects.exists()
@@ -168,8 +169,7 @@ def test_right_to_delete_takes_no_flag_from_users() -> None:
     action = {"action": "delete_selected", "_selected_action": flag.pk, "post": "yes"}
     for url, data in (
         (flag_url(flag, "delete"), {"post": "yes"}),
-        (flag_url(flag, "history"), {"_undo": created, "_confirmed": "1"}),
-        (f"{RECENT}?undo={created}", {"_confirmed": "1"}),
+        (undo_url(created), {"_confirmed": "1"}),
     ):
         assert client.post(url, data).status_code == 403
     client.post(FLAGS, action)
@@ -186,7 +186,7 @@ def test_transaction_that_is_undone_brings_no_flag_back_without_the_right() -> N
         version = changes.delete("gone").version
         changes.delete("other")
     client = staff("add_featureflag", "view_featureflag")
-    url = f"{RECENT}?undo-transaction={version}"
+    url = undo_all_url(version)
     assert client.post(url, {"_confirmed": "1"}).status_code == 403
     assert not FeatureFlag.objects.exists()
     may("toggle_featureflag")
@@ -231,24 +231,20 @@ def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
     assert conditions() == LOGGED_IN
 
 
-@pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all", "recent", "transaction"])
-def test_segment_comes_back_only_with_the_right_for_its_flags(button: str, team: Segment) -> None:
+@pytest.mark.parametrize("page", ["undo", "undo all", "restore"])
+def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: Segment) -> None:
     first = segment_version("team")
     with transaction.atomic():
         version = changes.update_segment("team", {"conditions": LOGGED_IN}).version
         changes.update_segment("team", {"description": "All"})
     newest = segment_version("team")
     client = staff("change_segment", "view_segment")
-    history = segment_url(team, "history")
-    urls: dict[str, tuple[str, dict[str, Any]]] = {
-        "_undo": (history, {"_undo": newest}),
-        "_restore": (history, {"_restore": first}),
-        "_undo_all": (history, {"_undo_all": newest}),
-        "recent": (f"{RECENT}?undo={newest}", {}),
-        "transaction": (f"{RECENT}?undo-transaction={version}", {}),
-    }
-    url, data = urls[button]
-    data = {**data, "_confirmed": "1"}
+    url = {
+        "undo": undo_url(newest),
+        "undo all": undo_all_url(version),
+        "restore": restore_url(segment_url(team, "history"), first),
+    }[page]
+    data = {"_confirmed": "1"}
     response = client.post(url, data, follow=True)
     assert "1 flag that you may not see, whose rules use the segment" in response.content.decode()
     assert conditions() == LOGGED_IN
@@ -363,12 +359,7 @@ def test_segment_in_production_types_its_key_for_the_largest_consequence(
 
 def open_undo(client: Client, page: str, *versions: int | None) -> Any:
     """Opens a page that undoes several changes of "team": by their versions, or together."""
-    if page == "history":
-        team = Segment.objects.get(key="team")
-        return client.post(segment_url(team, page), {"_undo_all": versions[-1]})
-    if page == "transaction":
-        return client.get(f"{RECENT}?undo-transaction={versions[-1]}")
-    return client.get(f"{RECENT}?{urlencode([('undo', one) for one in versions])}")
+    return client.get(undo_all_url(versions[-1]) if page == "all" else undo_url(*versions))
 
 
 def narrow(*keys: str) -> list[int | None]:
@@ -381,7 +372,7 @@ def narrow(*keys: str) -> list[int | None]:
         return [changes.update_segment(key, {"conditions": STAFF}).version for key in keys]
 
 
-undo_pages = pytest.mark.parametrize("page", ["recent", "transaction", "history"])
+undo_pages = pytest.mark.parametrize("page", ["some", "all"])
 
 
 @undo_pages
@@ -427,7 +418,7 @@ def test_undo_of_several_changes_that_cannot_be_counted_types_as_for_most_users(
     response = open_undo(operator, page, *narrow("team", "other"))
     assert preview_of(response) == {"by_team": ["not counted", "not counted"]}
     assert notes_of(response) == ["The users cannot be counted."]
-    assert text_to_type(response) == ("team" if page == "history" else "Production")
+    assert text_to_type(response) == "Production"
 
 
 @undo_pages
@@ -442,23 +433,20 @@ def test_flag_that_the_same_undo_changes_is_not_counted(
     assert preview_of(open_undo(operator, page, *versions)) == {"by_team": ["not counted", why]}
 
 
-@pytest.mark.parametrize("page", ["history", "recent"])
 def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
-    page: str, operator: Client, team: Segment, settings: Any
+    operator: Client, team: Segment, settings: Any
 ) -> None:
     changes.update_segment("team", {"conditions": LOGGED_IN})
     version = changes.update_segment("team", {"conditions": STAFF}).version
     production(settings)
-    history = segment_url(team, "history")
-    url = history if page == "history" else f"{RECENT}?undo={version}"
-    data = {"_undo": version} if page == "history" else {}
-    response = operator.post(url, data)
+    url = undo_url(version)
+    response = operator.get(url)
     html = response.content.decode()
     assert text_to_type(response) == "team"
     assert "10 different users gain or lose something." in notes_of(response)
     assert ("by_team" in html, "11 of 11" in html) == (True, True)
     for wrong, after in (("", STAFF), ("team", LOGGED_IN)):
-        operator.post(url, {**data, "_confirmed": "1", "_typed_key": wrong})
+        operator.post(url, {"_confirmed": "1", "_typed_key": wrong})
         assert conditions() == after
 
 

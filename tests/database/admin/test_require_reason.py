@@ -24,10 +24,14 @@ from tests.support.admin_pages import (
     form_data,
     post_confirmed,
     problems_of,
+    restore_url,
     save_flag,
     state,
     toggle_url,
     turn_on,
+    undo,
+    undo_all_url,
+    undo_url,
 )
 from tests.support.experiment_pages import EXPERIMENTS
 from tests.support.plan_pages import PLANS, plan_url, press
@@ -125,13 +129,16 @@ def test_new_rows_values_and_segments_need_a_reason(operator: Client) -> None:
 # The pages.
 
 
-@pytest.mark.parametrize("button", ["_undo", "_restore", "_undo_all"])
-def test_undo_and_restore_need_a_reason(button: str, operator: Client, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize("page", ["undo", "undo all", "restore"])
+def test_undo_and_restore_need_a_reason(page: str, operator: Client, flag: FeatureFlag) -> None:
     before = flag_version(KEY)
     version = set_rollout(KEY, 80).version
-    url = flag_url(flag, "history")
-    response = operator.post(url, {button: before if button == "_restore" else version})
-    response = operator.post(url, confirmed(response))
+    url = {
+        "undo": undo_url(version),
+        "undo all": undo_all_url(version),
+        "restore": restore_url(flag_url(flag, "history"), before),
+    }[page]
+    response = operator.post(url, confirmed(operator.get(url)))
     assert problems_of(response) == [REQUIRED]
     assert state(flag) == (True, 80)
     operator.post(url, confirmed(response, _reason="wrong flag"))
@@ -142,15 +149,14 @@ def test_undo_of_a_value_needs_a_reason_and_one_that_turns_a_flag_off_none(
     operator: Client, flag: FeatureFlag
 ) -> None:
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    version, url = set_value("gateway", "paypal").version, f"{VALUES}{value.pk}/history/"
-    response = operator.post(url, {"_undo": version})
-    assert asks(response)
+    version = set_value("gateway", "paypal").version
+    assert problems_of(undo(operator, version)) == [REQUIRED]
     assert value_version("gateway") == version
-    operator.post(url, confirmed(response, _reason="back"))
+    undo(operator, version, _reason="back")
     value.refresh_from_db()
     assert value.value == "stripe"
     disable(KEY)
-    operator.post(flag_url(flag, "history"), {"_undo": enable(KEY).version})
+    undo(operator, enable(KEY).version)
     assert state(flag) == (False, 25)
 
 

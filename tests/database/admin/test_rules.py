@@ -30,10 +30,11 @@ from tests.support.admin_pages import (
     messages_of,
     page,
     permit,
-    post_confirmed,
     preview_of,
+    restore_url,
     toggle_url,
     turn_on,
+    undo,
 )
 from tests.support.sql import rows as execute
 
@@ -257,11 +258,10 @@ def test_restore_and_undo_report_rules_in_sentences(operator: Client, flag: Feat
     version, url = flag_version("new_checkout"), flag_url(flag, "history")
     with acting_as("bob"):  # an event of its own
         changes.update("new_checkout", {"rules": [{"name": "team", "conditions": [STAFF]}]})
-    [[now, after]] = preview_of(operator.post(url, {"_restore": version})).values()
+    [[now, after]] = preview_of(operator.get(restore_url(url, version))).values()
     assert now == '"team": 100 % if is_staff is true'
     assert after.startswith('"team": 100 % if is_staff is true; rule 2: 25 % if')
-    data = {"_undo": flag_version("new_checkout")}
-    [message] = messages_of(post_confirmed(operator, url, data, follow=True))
+    [message] = messages_of(undo(operator, flag_version("new_checkout")))
     assert 'rules "team": 100 % if is_staff is true → "team": 100 %' in message
 
 

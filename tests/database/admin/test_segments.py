@@ -20,6 +20,7 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     column,
+    confirmed,
     count_queries,
     errors,
     form_data,
@@ -27,7 +28,10 @@ from tests.support.admin_pages import (
     page,
     permit,
     preview_of,
+    problems_of,
+    restore_url,
     staff,
+    undo_url,
 )
 from tests.support.sql import rows as execute
 
@@ -271,19 +275,18 @@ def test_segment_that_a_rule_names_meanwhile_is_not_deleted(
 def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> None:
     version, url = segment_version("enterprise"), url_of(segment, "history")
     sentence = 'plan is "paid" and seats is at least 100'
-    for button in ("_undo", "_restore"):
+    for name in ("undo", "restore"):
         with acting_as("bob"):
             changes.update_segment("enterprise", {"conditions": PAYING})
         assert f'conditions {sentence} → plan is "paid"' in unescape(page(operator, url))
         newest = segment_version("enterprise")
-        data = {button: newest if button == "_undo" else version, "_reason": "wrong"}
-        confirmation = {**data, "_confirmed": "1"}
-        viewer = staff("view_segment", name=f"viewer{button}")
-        assert viewer.post(url, confirmation).status_code == 403
-        if button == "_restore":
-            preview = preview_of(operator.post(url, data))
-            assert list(preview.values()) == [['plan is "paid"', sentence]]
-        operator.post(url, confirmation)
+        address = undo_url(newest) if name == "undo" else restore_url(url, version)
+        viewer = staff("view_segment", name=f"viewer_{name}")
+        assert viewer.post(address, {"_confirmed": "1"}).status_code == 403
+        response = operator.get(address)
+        if name == "restore":
+            assert list(preview_of(response).values()) == [['plan is "paid"', sentence]]
+        operator.post(address, confirmed(response, _reason="wrong"))
         segment.refresh_from_db()
         assert segment.conditions == LARGE
 
@@ -294,9 +297,8 @@ def test_undo_of_creation_of_a_used_segment_is_refused(operator: Client, segment
     # The histories link flags and segments of one transaction.
     assert url in page(operator, f"{FLAGS}{flag.pk}/history/")
     assert f"{FLAGS}{flag.pk}/history/" in page(operator, url)
-    data = {"_undo": segment_version("enterprise")}
-    [message] = messages_of(operator.post(url, data, follow=True))
-    assert "is used by the rules of 'a'" in message
+    [problem] = problems_of(operator.get(undo_url(segment_version("enterprise"))))
+    assert "is used by the rules of 'a'" in problem
     assert Segment.objects.exists()
 
 

@@ -1,23 +1,25 @@
-"""The page of an undo, which a message links to, and the undo that needs no page."""
+"""The page of an undo: of one change, with its effect on the users."""
 
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
+from django.utils.html import strip_tags
 
+from flagstaff import acting_as
 from flagstaff.changes import (
     add_allowed_users,
     create,
-    create_value,
+    delete,
     disable,
     remove_allowed_users,
     set_rollout,
-    set_value,
     update,
 )
 from flagstaff.exceptions import FlagstaffError
@@ -32,12 +34,15 @@ from tests.support.admin_pages import (
     kill,
     messages_of,
     notes_of,
-    post_confirmed,
     preview_of,
     problems_of,
     production,
+    restore_url,
+    staff,
     state,
     text_to_type,
+    undo,
+    undo_url,
     undo_urls,
 )
 
@@ -54,8 +59,12 @@ def flag(operator: Client) -> FeatureFlag:
     return FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=25)
 
 
-def undo_url(flag: FeatureFlag, version: int | None) -> str:
-    return f"{flag_url(flag, 'history')}?undo={version}"
+def after_of(response: Any) -> list[str]:
+    """Returns what each row of the page will be."""
+    cells = re.findall(
+        r'data-label="After the undo">(.*?)</td>', response.content.decode(), re.DOTALL
+    )
+    return [unescape(" ".join(strip_tags(cell).split())) for cell in cells]
 
 
 # The link.
@@ -65,10 +74,10 @@ def test_link_of_a_kill_leads_to_its_undo_and_that_to_its_own(
     operator: Client, flag: FeatureFlag
 ) -> None:
     [url] = undo_urls(kill(operator, flag))
-    assert url == undo_url(flag, flag_version(KEY))
+    assert url == undo_url(flag_version(KEY))
     response = operator.get(url)
     assert "Undo this change of “new_checkout”?" in response.content.decode()
-    assert preview_of(response) == {"enabled": ["false", "true"]}
+    assert after_of(response) == ["enabled false → true"]
     assert state(flag) == (False, 25)
     response = operator.post(url, confirmed(response), follow=True)
     assert messages_of(response)[0].startswith(
@@ -81,74 +90,67 @@ def test_link_of_a_kill_leads_to_its_undo_and_that_to_its_own(
     assert state(flag) == (False, 25)
 
 
-def test_undo_that_gives_the_flag_to_users_asks_and_says_to_how_many(
+def test_undo_that_gives_the_flag_to_users_says_to_how_many(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    version = set_rollout(KEY, 0).version
-    url = flag_url(flag, "history")
-    response = operator.post(url, {"_undo": version, "_reason": "too low"})
+    url = undo_url(set_rollout(KEY, 0).version)
+    response = operator.post(url, {"_reason": "too low"})
     assert asks(response)
-    assert preview_of(response) == {"rollout_percent": ["0", "25"]}
+    assert after_of(response) == ["rollout_percent 0 → 25"]
     [note] = notes_of(response)
     assert re.fullmatch(
         r"0 → 25 %: \d+ users gain the flag\. Afterwards \d+ of 100 users have it\.", note
     )
-    assert notes_of(operator.get(undo_url(flag, version))) == [note]
     assert state(flag) == (True, 0)
     data = confirmed(response)
-    assert (data["_undo"], data["_reason"]) == ([str(version)], ["too low"])
+    assert data["_reason"] == ["too low"]
     [message] = messages_of(operator.post(url, data, follow=True))
     assert note in message
     assert state(flag) == (True, 25)
     assert flag_history(KEY)[0].reason == "too low"
-    assert asks(operator.post(url, {"_undo": disable(KEY).version}))
-    assert state(flag) == (False, 25)
 
 
-def test_page_of_a_narrowing_undo_writes_nothing_although_the_button_asks_nothing(
-    operator: Client, flag: FeatureFlag
-) -> None:
+def test_page_writes_nothing_before_it_is_confirmed(operator: Client, flag: FeatureFlag) -> None:
     version = set_rollout(KEY, 80).version
-    entries, url = Change.objects.count(), flag_url(flag, "history")
-    assert asks(operator.get(undo_url(flag, version)))
-    operator.get(url, {"_undo": str(version)})
+    entries = Change.objects.count()
+    assert asks(operator.get(undo_url(version)))
+    assert asks(operator.post(undo_url(version)))
     assert (Change.objects.count(), flag_version(KEY)) == (entries, version)
-    assert not asks(operator.post(url, {"_undo": version}))
+    undo(operator, version)
     assert state(flag) == (True, 25)
-    version = update(KEY, {"description": "One", "kind": "ops"}).version
-    assert not asks(operator.post(url, {"_undo": version}))
-    assert flag_version(KEY) != version
 
 
-def test_page_of_a_change_that_cannot_be_undone_says_why(
+def test_conflict_says_what_was_changed_again_and_links_to_the_state_before(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    version = set_rollout(KEY, 80).version
-    set_rollout(KEY, 90)
-    for number in (version, 9_999_999):
-        response = operator.get(undo_url(flag, number), follow=True)
-        [message] = messages_of(response)
-        assert message.startswith("Not undone: ")
-        assert response.redirect_chain == [(flag_url(flag, "history"), 302)]
-    set_rollout(KEY, 25)
-    response = operator.get(undo_url(flag, version), follow=True)
-    assert messages_of(response) == [
-        "Nothing was changed: “new_checkout” already has these values."
-    ]
-    assert response.redirect_chain == [(flag_url(flag, "history"), 302)]
+    before, version = flag_version(KEY), set_rollout(KEY, 80).version
+    with acting_as("ana"):
+        set_rollout(KEY, 70)
+    response = operator.get(undo_url(version))
+    assert not asks(response)
+    [text] = after_of(response)
+    assert re.fullmatch(
+        r"cannot be undone: ana changed new_checkout again at .*: rollout_percent 80 → 70 "
+        "Restore the state before this change…",
+        text,
+    )
+    url = restore_url(flag_url(flag, "history"), before)
+    assert f'href="{url}"' in response.content.decode()
+    assert preview_of(operator.get(url)) == {"rollout_percent": ["70", "25"]}
+    toggler = staff("toggle_featureflag")
+    assert "?restore=" not in toggler.get(undo_url(version)).content.decode()
 
 
-# When the button asks.
+# Deletions.
 
 
 @pytest.mark.parametrize("typed", ["", "banner"], ids=["other", "production"])
 def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, settings: Any) -> None:
     if typed:
         production(settings)
-    version = create("banner").version
-    url = flag_url(FeatureFlag.objects.get(), "history")
-    response = operator.post(url, {"_undo": version})
-    assert (notes_of(response), text_to_type(response)) == (["“banner” will be deleted."], typed)
+    url = undo_url(create("banner").version)
+    response = operator.get(url)
+    assert (notes_of(response), text_to_type(response)) == (["This deletes “banner”."], typed)
     if typed:
         response = operator.post(url, confirmed(response, _typed_key="x"))
     assert FeatureFlag.objects.exists()
@@ -158,7 +160,10 @@ def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, setting
     assert not FeatureFlag.objects.exists()
 
 
-def test_undo_over_a_newer_change_is_a_conflict_and_counts_the_users_once(
+# Changes after the page was shown.
+
+
+def test_change_after_the_page_is_a_conflict_that_asks_again_and_counts_the_users_once(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
@@ -167,12 +172,17 @@ def test_undo_over_a_newer_change_is_a_conflict_and_counts_the_users_once(
         counted.append(key)
         raise FlagstaffError("the users could not be counted within the timeout")
 
-    version = set_rollout(KEY, 5).version
-    url = undo_url(flag, version)
+    url = undo_url(set_rollout(KEY, 5).version)
     data = confirmed(operator.get(url))
-    update(KEY, {"description": "One"})
+    with acting_as("ana"):
+        update(KEY, {"description": "One"})
     response = operator.post(url, data | {"_reason": "too low"})
-    assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
+    [problem] = problems_of(response)
+    assert re.fullmatch(
+        r"Not saved: new_checkout was changed since the undo was shown: ana .*: "
+        r'description "" → "One"\. The page now shows the present state; press the button again\.',
+        problem,
+    )
     assert asks(response)
     assert state(flag) == (True, 5)
     monkeypatch.setattr("flagstaff.changes.planned.impact_of_change", count)
@@ -182,19 +192,21 @@ def test_undo_over_a_newer_change_is_a_conflict_and_counts_the_users_once(
     assert counted == [KEY]
 
 
-def test_confirmed_undo_that_needs_no_page_asks_again_after_a_newer_change(
+def test_key_that_becomes_free_after_the_page_refuses_the_undo_that_was_shown(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    # Without its version, the button alone would undo it at once.
+    create("banner")
+    deletion = delete("banner").version
+    taker = create("banner")
     version = set_rollout(KEY, 80).version
-    url = undo_url(flag, version)
-    data = confirmed(operator.get(url), _reason="too high")
-    update(KEY, {"description": "One"})
+    url = undo_url(deletion, version)
+    data = confirmed(operator.get(url))
+    assert data["undo"] == [str(version)]
+    delete(taker.key)
     response = operator.post(url, data)
-    assert problems_of(response)[0].startswith("Not saved: new_checkout has version")
-    assert state(flag) == (True, 80)
-    operator.post(url, confirmed(response))
-    assert (state(flag), flag_history(KEY)[0].reason) == ((True, 25), "too high")
+    [problem] = problems_of(response)
+    assert problem.startswith("Not saved: the undo would do something else than was shown")
+    assert (state(flag), FeatureFlag.objects.count()) == ((True, 80), 1)
 
 
 def test_message_about_allowed_users_says_no_false_number(
@@ -203,14 +215,13 @@ def test_message_about_allowed_users_says_no_false_number(
     version, url = flag_version(KEY), flag_url(flag, "history")
     alice = User.objects.create(username="alice")
     add_allowed_users(KEY, alice)
-    removed = remove_allowed_users(KEY, alice).version
-    response = post_confirmed(operator, url, {"_undo": removed}, follow=True)
-    [message] = messages_of(response)
+    [message] = messages_of(undo(operator, remove_allowed_users(KEY, alice).version))
     assert message.startswith("The change of “new_checkout” was undone: added 1 allowed user")
     assert "No user gains" not in message
     assert list(flag.allowed_users.all()) == [alice]
     set_rollout(KEY, 50)
-    response = operator.post(url, {"_restore": version})
+    url = restore_url(url, version)
+    response = operator.get(url)
     assert notes_of(response) == ["The users cannot be counted."]
     [message] = messages_of(operator.post(url, confirmed(response), follow=True))
     assert "No user gains" not in message
@@ -220,15 +231,18 @@ def test_message_about_allowed_users_says_no_false_number(
 # Production.
 
 
-@pytest.mark.parametrize("button", ["_undo", "_restore"])
+@pytest.mark.parametrize("page", ["undo", "restore"])
 def test_undo_for_most_users_and_restore_in_production_type_the_key(
-    button: str, operator: Client, flag: FeatureFlag, settings: Any
+    page: str, operator: Client, flag: FeatureFlag, settings: Any
 ) -> None:
     production(settings)
     FeatureFlag.objects.update(rollout_percent=100)
-    before, url = flag_version(KEY), flag_url(flag, "history")
+    before = flag_version(KEY)
     version = set_rollout(KEY, 5).version
-    response = operator.post(url, {button: version if button == "_undo" else before})
+    url = undo_url(version)
+    if page == "restore":
+        url = restore_url(flag_url(flag, "history"), before)
+    response = operator.get(url)
     assert text_to_type(response) == KEY
     response = operator.post(url, confirmed(response, _typed_key="x"))
     assert problems_of(response) == ["Not confirmed: type “new_checkout” exactly."]
@@ -240,16 +254,6 @@ def test_undo_for_most_users_and_restore_in_production_type_the_key(
 # Values.
 
 
-def test_undo_of_a_value_asks_only_by_its_link(operator: Client) -> None:
-    create_value("gateway", "stripe")
-    url = f"{VALUES}{KeyValueStore.objects.get().pk}/history/"
-    version = set_value("gateway", "paypal").version
-    response = operator.get(url, {"undo": str(version)})
-    assert preview_of(response) == {"value": ['"paypal"', '"stripe"']}
-    operator.post(url, {"_undo": version})
-    assert KeyValueStore.objects.get().value == "stripe"
-
-
 @pytest.mark.parametrize("secret", [False, True])
 def test_message_after_a_save_of_a_value_links_to_its_undo_unless_it_is_secret(
     secret: bool, operator: Client
@@ -257,8 +261,7 @@ def test_message_after_a_save_of_a_value_links_to_its_undo_unless_it_is_secret(
     value = KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
     data = {"value": '"hunter3"', "description": "", **({"secret": "on"} if secret else {})}
     response = operator.post(f"{VALUES}{value.pk}/change/", data, follow=True)
-    url = f"{VALUES}{value.pk}/history/?undo={value_version('token')}"
-    assert undo_urls(response) == ([] if secret else [url])
+    assert undo_urls(response) == ([] if secret else [undo_url(value_version("token"))])
     assert ("hunter" in " ".join(messages_of(response))) is not secret
 
 
@@ -269,7 +272,7 @@ def test_message_after_a_save_of_a_value_links_to_its_undo_unless_it_is_secret(
 @pytest.mark.parametrize(
     ("count", "percent", "typed"), [(3, 25, ""), (80, 25, KEY), (3, 30, ""), (80, 30, KEY)]
 )
-def test_undo_that_adds_allowed_users_asks(  # noqa: PLR0913, PLR0917
+def test_undo_that_adds_allowed_users_to_most_users_types_the_key(  # noqa: PLR0913, PLR0917
     count: int, percent: int, typed: str, operator: Client, flag: FeatureFlag, settings: Any
 ) -> None:
     production(settings)
@@ -278,15 +281,13 @@ def test_undo_that_adds_allowed_users_asks(  # noqa: PLR0913, PLR0917
     with transaction.atomic():
         remove_allowed_users(KEY, pks)
         set_rollout(KEY, percent)
-    url = flag_url(flag, "history")
-    response = operator.post(url, {"_undo": str(flag_version(KEY))})
-    assert asks(response)
+    url = undo_url(flag_version(KEY))
+    response = operator.get(url)
     assert text_to_type(response) == typed
-    assert flag.allowed_users.count() == 0
     operator.post(url, confirmed(response, _typed_key=typed))
     assert flag.allowed_users.count() == count
-    # For a disabled flag, it asks nothing.
+    # For a disabled flag, nothing is typed.
     disable(KEY)
     remove_allowed_users(KEY, pks)
-    operator.post(url, {"_undo": str(flag_version(KEY))})
+    undo(operator, flag_version(KEY))
     assert flag.allowed_users.count() == count

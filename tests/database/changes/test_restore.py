@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flagstaff import acting_as
+from flagstaff._words.times import full_time
 from flagstaff.changes import (
     add_allowed_users,
     create,
@@ -297,14 +298,22 @@ def test_undo_writes_once_and_keeps_newer_changes_of_other_fields(
 
 @COMMITTED
 def test_undo_of_a_field_changed_since_raises_conflict(flag: FeatureFlag) -> None:
-    change = set_rollout("new_checkout", 50).version
-    set_rollout("new_checkout", 75)
-    with pytest.raises(ConflictError, match="rollout_percent 50 → 75") as error:
+    before = version()
+    with acting_as("release"):
+        change = set_rollout("new_checkout", 50).version
+    with acting_as("ana"):
+        newer = set_rollout("new_checkout", 75).version
+    assert newer is not None
+    enable("new_checkout")
+    with pytest.raises(ConflictError) as error:
         undo("new_checkout", change)
-    assert str(error.value).endswith(
-        "; to go back to an earlier version, restore it in the admin's history, "
-        'or run: "manage.py flags restore new_checkout VERSION"'
+    at = full_time(Change.objects.get(pk=newer).at)
+    assert str(error.value) == (
+        f"ana changed new_checkout again at {at}: rollout_percent 50 → 75; "
+        "to restore the state before the change of release, run: "
+        f'"manage.py flags restore new_checkout {before}"'
     )
+    assert (error.value.expected, error.value.newer[0].version) == (change, newer)
     assert FeatureFlag.objects.get().rollout_percent == 75
 
 

@@ -226,14 +226,14 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     before = state()
     ran = run(f"undo --since {since} --by alice --yes")
     assert (ran.status, state()) == (4, before)
-    assert "refused: new_checkout has version" in ran.err
+    assert "refused: bob changed new_checkout again at" in ran.err
     assert "rollout_percent 50 → 60" in ran.err
     ran = run(f"undo --since {since} --by alice --yes --skip-conflicts --json")
     found = json.loads(ran.out)
     assert (ran.status, state()) == (0, (60, True, 50))
     assert [one["key"] for one in found["changes"]] == ["dark_mode"]
     assert [one["key"] for one in found["conflicts"]] == ["new_checkout"]
-    assert "conflict: new_checkout has version" in ran.err
+    assert "conflict: bob changed new_checkout again at" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff.changes.undoing.selection import select_versions
 from flagstaff.history import entries as reader
 from flagstaff.history import flag_history, segment_history, value_history
 from flagstaff.history.grouping import COLUMNS, group_entries
-from flagstaff.history.kinds import Kind
-from flagstaff.history.reading import range_of_event
 from flagstaff.models import Change
 
 pytestmark = pytest.mark.django_db
@@ -133,9 +132,9 @@ def test_history_and_undo_have_the_same_events(entries: list[Any]) -> None:
         assert len(events) == len(groups)
         assert {(event.first, event.version) for event in events} == groups
         for event in events:
-            found = range_of_event(Kind(event.kind), event.object_pk, event.version)
-            assert found == (event.first, event.version)
-            assert found == range_of_event(Kind(event.kind), event.object_pk, event.first)
+            for entry in (event.first, event.version):
+                [selected] = select_versions([entry])
+                assert selected.events == ((event.first, event.version),)
         transaction.set_rollback(True)
 
 

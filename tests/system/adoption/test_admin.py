@@ -39,7 +39,7 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
         "flag": [True, 5],
         "allowed": ["operator", 0],
         "result": ["Off for operator (primary key 1)."],
-        "undo buttons": 2,
+        "undo links": 2,
         "actors": [True],
         "reasons": ["wider"],
         "own reason": None,

@@ -201,9 +201,9 @@ def test_page_is_sound_or_forbidden(admin: Admin, kind: str, page: str) -> None:
         assert "403" in error
 
 
-def press_in_history(admin: Admin, name: str, kind: str, key: str) -> None:
+def follow_in_history(admin: Admin, name: str, kind: str, key: str) -> None:
     admin.visitor.visit(f"{PREFIXES[kind]}{admin.pks[kind][key]}/history/")
-    admin.press(f"//button[@name='{name}']")
+    admin.press(f"//a[contains(@href, '?{name}=')]")
 
 
 def confirm_on(admin: Admin, key: str) -> None:
@@ -229,13 +229,17 @@ def leave_empty(admin: Admin, kind: str) -> None:
 QUESTIONS: dict[str, Callable[[Admin], None]] = {
     "on": lambda admin: confirm_on(admin, "new_checkout"),
     "on long key": lambda admin: confirm_on(admin, f"flag_{LONG}"),
-    "restore flag": lambda admin: press_in_history(admin, "_restore", "flag", f"flag_{LONG}"),
-    "restore segment": lambda admin: press_in_history(
-        admin, "_restore", "segment", f"segment_{LONG}"
+    "restore flag": lambda admin: follow_in_history(admin, "restore", "flag", f"flag_{LONG}"),
+    "restore segment": lambda admin: follow_in_history(
+        admin, "restore", "segment", f"segment_{LONG}"
     ),
-    "restore value": lambda admin: press_in_history(admin, "_restore", "value", "megabyte"),
-    "undo all of flag": lambda admin: press_in_history(admin, "_undo_all", "flag", f"flag_{LONG}"),
-    "undo all of value": lambda admin: press_in_history(admin, "_undo_all", "value", "megabyte"),
+    "restore value": lambda admin: follow_in_history(admin, "restore", "value", "megabyte"),
+    "undo all of flag": lambda admin: follow_in_history(
+        admin, "undo-transaction", "flag", f"flag_{LONG}"
+    ),
+    "undo all of value": lambda admin: follow_in_history(
+        admin, "undo-transaction", "value", "megabyte"
+    ),
     "delete flags": lambda admin: confirm_delete(admin, "flag"),
     "delete values": lambda admin: confirm_delete(admin, "value"),
     "delete used segments": lambda admin: confirm_delete(admin, "segment"),

@@ -33,7 +33,7 @@ BEHIND = """
     INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '"paypal"');
 """
 ROLLOUT = re.compile(r'name="rollout_percent" value="(\d+)"')
-OLDER = re.compile(r'name="_undo" value="(\d+)"')
+UNDO = re.compile(r'href="([^"]*\?undo=\d+)"')
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def address_after_undo() -> str:
     changes.set_rollout("brand_new", 8)
     boss = client()
     history = url("brand_new", "history")
-    [newest, *_] = OLDER.findall(boss.get(history).content.decode())
-    return str(boss.post(history, {"_undo": newest})["Location"]).replace(history, "the same")
+    [newest, *_] = UNDO.findall(boss.get(history).content.decode())
+    return str(boss.post(newest, {"_confirmed": "1"})["Location"]).replace(history, "the history")
 
 
 def command(*arguments: str) -> Any:
@@ -134,7 +134,7 @@ def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
 def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> None:
     assert see(primary, "change_page", "brand_new") == [200, ["7"], False]
     assert see(primary, "history_page", "brand_new") == [200, True]
-    assert see(primary, "address_after_undo") == "the same"
+    assert see(primary, "address_after_undo") == "the history"
 
 
 def test_pages_that_toggle_describe_the_primary(primary: Worker) -> None:

@@ -27,7 +27,7 @@ from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, choices, filters_of
 from flagstaff.admin.recent_changes.others import other_kinds, other_rows
 from flagstaff.admin.recent_changes.rows import Row, rows_of
-from flagstaff.admin.recent_changes.transaction import TransactionMixin
+from flagstaff.admin.recent_changes.undo_page import UndoPageMixin
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
@@ -39,12 +39,13 @@ _PAGE_SIZE = 50
 # Events of optional apps between the first and the last change of a page.
 _MAX_OTHERS = 500
 _BEFORE, _FORMAT = "before", "format"
-_OTHER_PAGES = {UNDO_TRANSACTION, UNDO_EVENTS, BACK, _FORMAT}
+_UNDO_PAGES = {UNDO_TRANSACTION, UNDO_EVENTS}
+_OTHER_PAGES = {*_UNDO_PAGES, BACK, _FORMAT}
 # The digits of the largest version.
 _MAX_DIGITS = 19
 
 
-class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
+class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
     """One page: users who may view flags, values or segments see their changes."""
 
     page_template = "flagstaff/recent_changes/page.html"
@@ -64,28 +65,22 @@ class RecentChangesAdmin(TransactionMixin, PlainPageAdmin):
 
     def post_page(self, request: HttpRequest) -> HttpResponse:
         """Undoes what the URL names, after a confirmation."""
-        page = self._undo_page(request)
-        if page is None:
+        if _UNDO_PAGES.isdisjoint(request.GET):
             raise PermissionDenied
-        return page
+        return self.undo_page(request)
 
     def other_page(self, request: HttpRequest) -> HttpResponseBase | None:
         """The page that undoes what the URL names, or the CSV."""
         if _OTHER_PAGES.isdisjoint(request.GET) or not has_history():
             return None
-        if (page := self._undo_page(request)) is not None:
-            return page
+        if not _UNDO_PAGES.isdisjoint(request.GET):
+            return self.undo_page(request)
         if BACK in request.GET:
             self.message_user(
                 request, _("First select the changes that you want to undo."), messages.WARNING
             )
-            return HttpResponseRedirect(self._list_url(request))
+            return HttpResponseRedirect(self.list_url(request))
         return self._csv(request) if request.GET.get(_FORMAT) == "csv" else None
-
-    def _undo_page(self, request: HttpRequest) -> HttpResponse | None:
-        if UNDO_TRANSACTION in request.GET:
-            return self.transaction_page(request)
-        return self.undo_page(request) if UNDO_EVENTS in request.GET else None
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The rows of a page, and the filters."""

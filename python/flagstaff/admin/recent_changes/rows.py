@@ -17,7 +17,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.admin.event_cells import event_cells
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
-from flagstaff.admin.recent_changes.urls import key_url, transaction_url, undo_url
+from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.admin.transactions import related_changes
 from flagstaff.admin.undo_permissions import Write, may_write, write_to_undo
 from flagstaff.history import Event
@@ -55,7 +55,7 @@ class Row:
 def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back: str) -> list[Row]:
     """Returns the rows of events. The number of queries does not depend on that of events."""
     existing = _existing(events)
-    related = related_changes(site, request, events)
+    related = related_changes(site, request, events, back)
     # Asked once for each kind and action: a project's own admin may query.
     may_write_kind = cache(partial(_may_write, site, request))
     rows = []
@@ -87,9 +87,7 @@ def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back
                 related=together.sentence if together else "",
                 undo_url=undo_url(site, [event.version], back) if may_undo else "",
                 undo_label=_("Bring back…") if event.action == "delete" else _("Undo…"),
-                undo_all_url=transaction_url(site, event.version, back)
-                if together and together.may_undo
-                else "",
+                undo_all_url=together.undo_url if together else "",
                 undo_all_label=f"{together.label}…" if together else "",
             )
         )

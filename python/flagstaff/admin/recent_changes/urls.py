@@ -12,6 +12,8 @@ from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.history.kinds import Kind
 from flagstaff.models import RecentChange
 
+#: The parameter of a history: the version to restore.
+RESTORE = "restore"
 #: The parameters of the page: events to undo, any entry of a transaction to undo, and the query of
 #: the list to return to.
 UNDO_EVENTS, UNDO_TRANSACTION, BACK = "undo", "undo-transaction", "back"
@@ -24,17 +26,19 @@ def list_url(site: AdminSite, request: HttpRequest) -> str:
     return page_url(site, RecentChange, "changelist")
 
 
-def undo_url(site: AdminSite, versions: Iterable[int], back: str = "") -> str:
-    """Returns the URL of the page that undoes these events."""
-    if admin_of(site, RecentChange) is None:
-        return ""
-    query = [(UNDO_EVENTS, str(version)) for version in versions]
-    return _url(site, query, back)
+def undo_url(site: AdminSite, versions: Iterable[int], back: str | None = None) -> str:
+    """Returns the URL of the page that undoes these events. `back` is a query of the list."""
+    return _url(site, [(UNDO_EVENTS, str(version)) for version in versions], back)
 
 
-def transaction_url(site: AdminSite, version: int, back: str = "") -> str:
+def transaction_url(site: AdminSite, version: int, back: str | None = None) -> str:
     """Returns the URL of the page that undoes the transaction of an event."""
     return _url(site, [(UNDO_TRANSACTION, str(version))], back)
+
+
+def restore_url(site: AdminSite, kind: Kind, pk: str, version: int) -> str:
+    """Returns the URL of the page that restores a version of an existing row."""
+    return f"{page_url(site, kind.model, 'history', pk)}?{urlencode({RESTORE: version})}"
 
 
 def deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
@@ -42,16 +46,16 @@ def deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
     if not text or not may_view(site, request, RecentChange):
         return ""
     query = [("key", text), ("kind", Kind.FLAG.value), ("action", "delete")]
-    return _url(site, query, "")
+    return _url(site, query)
 
 
 def key_url(site: AdminSite, kind: Kind, key: str) -> str:
     """Returns the URL of the whole history of a key, which also a deleted row has."""
-    if admin_of(site, RecentChange) is None:
+    return _url(site, [("key", key), ("exact", "1"), ("kind", kind.value)])
+
+
+def _url(site: AdminSite, query: list[tuple[str, str]], back: str | None = None) -> str:
+    if not query or admin_of(site, RecentChange) is None:
         return ""
-    return _url(site, [("key", key), ("exact", "1"), ("kind", kind.value)], "")
-
-
-def _url(site: AdminSite, query: list[tuple[str, str]], back: str) -> str:
-    pairs = [*query, *([(BACK, back)] if back else [])]
+    pairs = [*query, *([] if back is None else [(BACK, back)])]
     return f"{page_url(site, RecentChange, 'changelist')}?{urlencode(pairs)}"

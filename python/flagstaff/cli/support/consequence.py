@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -18,14 +17,12 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import ChangePlan, plan_segment_changes, plan_text
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.locking import require_version
+from flagstaff.changes.locking import lock_rows, require_version
 from flagstaff.changes.planned import COUNT_TIMEOUT, Planned, planned_change, text_to_type
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.segment_plan import SegmentPlan
-from flagstaff.changes.undo_transactions import lock_rows
 from flagstaff.cli.support.change_arguments import may_ask, require_confirmation
 from flagstaff.cli.support.change_messages import REASSIGNED
 from flagstaff.cli.support.dry_run_impact import segment_lines
@@ -107,11 +104,10 @@ def question_about(
 ) -> Question | None:
     """Returns the question about previewed changes; None if nobody gains a flag.
 
-    Several changes of one row are in the order in which they are made. Counts the users for all
-    changes together for at most a second.
+    Counts the users for all changes together for at most a second.
     """
     deadline = monotonic() + COUNT_TIMEOUT
-    written = [(row, changed) for row, changed in _by_row(changes) if changed.written]
+    written = [(row, changed) for row, changed in changes if changed.written]
     found = [_plan_flag(row, one, deadline) for row, one in written if row.kind is Kind.FLAG]
     of_segments = plan_segment_changes(
         [(row.kind, changed) for row, changed in written], timeout=deadline - monotonic()
@@ -158,26 +154,6 @@ def unchanged(seen: Mapping[RowKey, int | None]) -> Iterator[None]:
         for (kind, key, pk), version in seen.items():
             require_version(kind, key, pk, version, "run the command again")
         yield
-
-
-def _by_row(changes: Iterable[tuple[RowKey, Changed]]) -> Iterator[tuple[RowKey, Changed]]:
-    """Yields one change for each row."""
-    together: dict[RowKey, Changed] = {}
-    for row, changed in changes:
-        before = together.get(row)
-        together[row] = changed if before is None else _combined(before, changed)
-    yield from together.items()
-
-
-def _combined(first: Changed, second: Changed) -> Changed:
-    """Returns two changes of several fields of one row as one change."""
-    if second.new is None or first.new is None:
-        return second
-    old = None if first.old is None else {**(second.old or {}), **first.old}
-    new = {**first.new, **second.new}
-    if added := [*first.new.get(ALLOWED, ()), *second.new.get(ALLOWED, ())]:
-        new[ALLOWED] = added
-    return replace(second, old=old, new=new, written=first.written or second.written)
 
 
 def _plan_flag(row: RowKey, changed: Changed, deadline: float) -> Planned | None:

@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff import changes
+from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
+from flagstaff.changes import UndoneEvents
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
-from flagstaff.changes.undo_event import UNDO_BY_KIND
-from flagstaff.cli.support.change_arguments import add_change_arguments, add_force, add_yes
-from flagstaff.cli.support.consequence import RowKey, row_of, write_confirmed
+from flagstaff.changes.undoing import as_shown, expecting_version
+from flagstaff.changes.undoing.plan import UndoPlan
+from flagstaff.changes.undoing.selection import (
+    RowEvents,
+    select_of_key,
+    select_transaction,
+    select_versions,
+)
+from flagstaff.changes.undoing.writing import preview_undo, undo_selected
+from flagstaff.cli.support.change_arguments import (
+    add_change_arguments,
+    add_force,
+    add_yes,
+    may_ask,
+)
+from flagstaff.cli.support.consequence import (
+    GO_ON,
+    Question,
+    RowKey,
+    question_about,
+    row_of,
+    write_confirmed,
+)
 from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.kind_arguments import add_kinds, kind_of_key
+from flagstaff.cli.support.event_filters import add_actor_filter, print_similar_actor, require_key
+from flagstaff.cli.support.kind_arguments import add_kinds, chosen_kind, kind_of_key
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import (
+    print_changes,
     report_change,
     report_changes,
     report_flag_change,
     report_segment_change,
 )
+from flagstaff.cli.support.time_argument import add_period
 from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.undo_since import SINCE_OPTIONS, add_undo_since, run_undo_since
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.history import recent_events
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
-from flagstaff.history.versions import all_entries, entries_of_key, has_history
-from flagstaff.models import Change
 
 _MAX_KEYS_SHOWN = 5
+# Events that one undo takes.
+_MAX_EVENTS = 1_000
 # The help of --value and --segment.
 _KIND_OF_KEY = "KEY is the key of a %s"
 
@@ -37,6 +64,8 @@ _REPORTS = {
     Kind.VALUE: report_change,
     Kind.SEGMENT: report_segment_change,
 }
+# The options that select changes since a time.
+_SINCE = ("since", "until", "by")
 
 
 def _add_undo(parser: CommandParser) -> None:
@@ -52,72 +81,144 @@ def _add_undo(parser: CommandParser) -> None:
         metavar="VERSION",
         help="undo everything that the transaction of VERSION changed, for example one import",
     )
-    add_undo_since(parser)
+    add_period(parser, "changes")
+    add_actor_filter(parser)
+    parser.add_argument(
+        "--skip-conflicts",
+        action="store_true",
+        help="with --since: leave out changes that newer changes have overwritten",
+    )
     add_yes(parser)
 
 
 def _undo(options: Options, out: Output) -> None:
-    if options["transaction"] is not None:
-        _undo_transaction(options, out)
-        return
-    if any(options[name] is not None for name in SINCE_OPTIONS):
-        run_undo_since(options, out)
-        return
-    key, change, version = options["key"], options["change"], options["expect_version"]
-    if key is None:
-        raise CommandError("pass KEY, --since TIME or --transaction VERSION", returncode=USAGE)
-    kind = kind_of_key(options)
-    # Read before the undo, which becomes the newest entry itself.
-    entry = _entry(kind, key, change)
+    _require_fitting(options)
+    is_since = options["since"] is not None
     with ignoring_old_workers(options["force"]):
-        [changed] = write_confirmed(
-            lambda: [row_of(kind, key)],
-            lambda: [UNDO_BY_KIND[kind](key, change, expect_version=version)],
-            options,
-            out,
-            shows=True,
-        )
-    _print_other_keys(entry, out)
-    _REPORTS[kind](changed, out, options)
+        selected = _selected(options, out)
+        done = _undone(selected, options, out) if selected else []
+    changed = [one.changed for one in done if one.changed is not None]
+    if options["transaction"] is not None:
+        report_changes(changed, out, options)
+    elif is_since:
+        _print_conflicts(done, out)
+        conflicts = [
+            {"key": one.key, "versions": one.versions, "problem": one.problem}
+            for one in done
+            if one.error is not None
+        ]
+        report_changes(changed, out, options, more={"conflicts": conflicts})
+    else:
+        _print_other_keys(selected[0], out)
+        _REPORTS[kind_of_key(options)](changed[0], out, options)
 
 
-def _undo_transaction(options: Options, out: Output) -> None:
-    if any(options[name] is not None for name in ("key", "expect_version", *SINCE_OPTIONS)):
-        raise CommandError(
-            "--transaction cannot be combined with KEY, --expect-version, --since, --until or --by",
-            returncode=USAGE,
-        )
-    version = options["transaction"]
-    changed = write_confirmed(
-        lambda: [RowKey(part.kind, part.key, part.pk) for part in parts_of(version)],
-        lambda: changes.undo_transaction(version, force=options["force"]),
-        options,
-        out,
-        shows=True,
+def _require_fitting(options: Options) -> None:
+    """Raises CommandError if the arguments do not select one set of changes."""
+    has_period = any(options[name] is not None for name in _SINCE)
+    is_one = options["change"] is not None or options["expect_version"] is not None
+    problem = ""
+    if options["transaction"] is not None:
+        if has_period or options["key"] is not None or options["expect_version"] is not None:
+            problem = (
+                "--transaction cannot be combined with KEY, --expect-version, --since, --until or "
+                "--by"
+            )
+    elif has_period and options["since"] is None:
+        problem = "--until and --by need --since TIME"
+    elif has_period and is_one:
+        problem = "--since cannot be combined with VERSION or --expect-version"
+    elif not has_period and options["key"] is None:
+        problem = "pass KEY, --since TIME or --transaction VERSION"
+    if problem:
+        raise CommandError(problem, returncode=USAGE)
+
+
+def _selected(options: Options, out: Output) -> list[RowEvents]:
+    """Returns the events to undo. Prints a message if there are none."""
+    if options["transaction"] is not None:
+        return select_transaction(options["transaction"])
+    if options["since"] is None:
+        return select_of_key(kind_of_key(options), options["key"], options["change"])
+    key, kind = options["key"], chosen_kind(options)
+    events = recent_events(
+        key=key,
+        kinds=None if kind is None else (kind,),
+        since=options["since"],
+        until=options["until"],
+        actor=options["by"],
+        limit=_MAX_EVENTS + 1,
     )
-    report_changes(changed, out, options)
+    if len(events) > _MAX_EVENTS:
+        raise CommandError(
+            f"more than {_MAX_EVENTS:,} changes match; pass --until, --by or KEY", returncode=USAGE
+        )
+    if not events:
+        if key is not None:
+            require_key(key, tuple(Kind))
+        out.message("no matching changes")
+        print_similar_actor(options["by"], out)
+    return select_versions(event.version for event in events)
 
 
-def _entry(kind: Kind, key: str, change: int | None) -> Change | None:
-    """Returns the entry to undo, by default the newest of the key. Queries the history."""
-    if not has_history():
-        return None
-    if change is not None:
-        return all_entries().filter(id=change).first()
-    return entries_of_key(kind, key).order_by("-id").first()
+def _undone(selected: Sequence[RowEvents], options: Options, out: Output) -> list[UndoneEvents]:
+    """Undoes events, after a question if users gain a flag, or if they are those since a time.
+
+    Raises CommandError if the answer is no, ConflictError if a row has been changed since the
+    question, and as `undo_selected` does.
+    """
+    whole, skip = options["transaction"] is not None, options["skip_conflicts"]
+    check = expecting_version(options["expect_version"])
+    asks_always = options["since"] is not None and not (options["yes"] or out.is_dry_run)
+    if asks_always or may_ask(options, out):
+        plan = preview_undo(selected, whole=whole)
+        if plan.refusal is None and (skip or not plan.errors):
+            check(plan)
+            if _is_confirmed(plan, options, out, asks_always=asks_always):
+                check = as_shown(plan.versions, plan.undone)
+    try:
+        return undo_selected(selected, whole=whole, skip_conflicts=skip, check=check)
+    except (ConflictError, InvalidChangeError):
+        if options["since"] is not None:
+            out.message("pass --skip-conflicts to undo the other changes")
+        raise
 
 
-def _print_other_keys(entry: Change | None, out: Output) -> None:
+def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always: bool) -> bool:
+    """Shows an undo and asks. Returns False if there is nothing to ask.
+
+    Raises CommandError if the answer is no.
+    """
+    changes = [(row.item, row.changed) for row in plan.rows if row.changed is not None]
+    question = question_about((RowKey(item.kind, item.key, item.pk), one) for item, one in changes)
+    if question is None and not asks_always:
+        return False
+    print_changes([one for _item, one in changes], out)
+    _print_conflicts(plan.events, out)
+    text = GO_ON
+    if asks_always:
+        count = sum(len(one.events) for one in plan.events)
+        text = f"Undo {counted(count, 'change')} of {counted(len(plan.rows), 'key')}?"
+    (question or Question((), "")).ask(options, out, text)
+    return True
+
+
+def _print_conflicts(events: Sequence[UndoneEvents], out: Output) -> None:
+    for one in events:
+        if one.error is not None:
+            out.message(f"conflict: {one.error}")
+
+
+def _print_other_keys(selected: RowEvents, out: Output) -> None:
     """Prints the other keys that the same transaction has changed."""
-    if entry is None:
-        return
+    version = selected.events[0].last
     # Compared by primary key, because the key may have changed since.
-    own = Kind.of(entry.relation), entry.object_pk
-    others = [part.key for part in parts_of(entry.pk) if (part.kind, part.pk) != own]
+    parts = parts_of(version)
+    others = [part.key for part in parts if (part.kind, part.pk) != selected.row]
     if others:
         out.message(
             f"the same transaction also changed {join_some(others, _MAX_KEYS_SHOWN)}; "
-            f"to undo the whole transaction, run: manage.py flags undo --transaction {entry.pk}"
+            f"to undo the whole transaction, run: manage.py flags undo --transaction {version}"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from html import unescape
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,12 +23,16 @@ from flagstaff.history import recent_events
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
+    RECENT,
+    confirmed,
     messages_of,
     page,
     permit,
+    problems_of,
     production,
     staff,
     text_to_type,
+    undo_url,
 )
 from tests.support.history_fixtures import flag_and_value
 from tests.support.plan_pages import text_of
@@ -42,15 +45,9 @@ pytestmark = [
     pytest.mark.usefixtures("flag_and_value"),
 ]
 
-RECENT = "/admin/flagstaff/recentchange/"
-
 
 def undo_urls(html: str) -> list[str]:
     return [unescape(url) for url in re.findall(r'href="([^"]*\?undo=[^"]*)"', html)]
-
-
-def url_of(*versions: int | None) -> str:
-    return f"{RECENT}?{urlencode([('undo', version) for version in versions])}"
 
 
 def newest() -> int:
@@ -123,7 +120,7 @@ def test_undo_that_gives_a_flag_to_most_users_again_types_the_key(
     enable("new_checkout")
     remove_allowed_users("new_checkout", users)
     production(settings)
-    assert text_to_type(operator.get(url_of(newest()))) == "new_checkout"
+    assert text_to_type(operator.get(undo_url(newest()))) == "new_checkout"
 
 
 def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Client) -> None:
@@ -141,24 +138,25 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Clien
 
 def test_conflict_is_left_out_or_refuses_the_others_after_the_page(operator: Client) -> None:
     first, second = change_both()
-    url = url_of(first, second)
-    posted = re.findall(r'name="undo" value="(\d+)"', page(operator, url))
-    assert {*posted} == {str(first), str(second)}
+    url = undo_url(first, second)
+    data = confirmed(operator.get(url))
+    assert {*data["undo"]} == {str(first), str(second)}
     set_rollout("new_checkout", 75)
-    response = operator.post(url, {"_confirmed": "1", "undo": posted})
-    assert "there has been another change since you opened the page" in response.content.decode()
+    response = operator.post(url, data)
+    [problem] = problems_of(response)
+    assert "new_checkout was changed since the undo was shown: " in problem
     assert stored() == (75, "adyen")
-    text = text_of(page(operator, url))
+    text = text_of(response.content.decode())
     assert "1 change cannot be undone and is left out." in text
-    assert "cannot be undone: new_checkout has version" in text
-    confirm(operator, url, undo=str(second))
+    assert "changed new_checkout again at" in text
+    operator.post(url, confirmed(response))
     assert stored() == (75, "stripe")
 
 
 def test_change_that_was_undone_or_is_secret_has_no_button(operator: Client) -> None:
     version = set_rollout("new_checkout", 50).version
     set_rollout("new_checkout", 10)
-    html = page(operator, url_of(version))
+    html = page(operator, undo_url(version))
     assert "There is nothing to undo." in text_of(html)
     assert 'flagstaff-confirm"' not in html
     assert f'<a href="{RECENT}">Recent changes</a>' in html
@@ -173,7 +171,7 @@ def test_transaction_is_undone_as_a_whole(operator: Client) -> None:
         set_value("gateway", "adyen")
     html = page(operator, RECENT)
     link = unescape(re.findall(r'href="([^"]*undo-transaction=[^"]*)"', html)[0])
-    assert "Undo these 2 changes?" in text_of(page(operator, link))
+    assert "Undo these changes? They are undone in one transaction" in text_of(page(operator, link))
     confirm(operator, link)
     assert FeatureFlag.objects.get().enabled is False
     assert stored() == (10, "stripe")
@@ -208,8 +206,8 @@ def test_undo_needs_the_permission_of_the_change(viewer: Client) -> None:
     delete("new_checkout")
     editor = staff("view_featureflag", "change_featureflag", name="editor")
     for client, version in ((viewer, creation), (editor, newest())):
-        assert client.get(url_of(version)).status_code == 403
-        assert client.post(url_of(version), {"_confirmed": "1"}).status_code == 403
+        assert client.get(undo_url(version)).status_code == 403
+        assert client.post(undo_url(version), {"_confirmed": "1"}).status_code == 403
     assert KeyValueStore.objects.exists()
     assert not FeatureFlag.objects.exists()
 
@@ -217,9 +215,9 @@ def test_undo_needs_the_permission_of_the_change(viewer: Client) -> None:
 def test_created_value_is_deleted_with_a_required_reason(
     operator: Client, reason_required: None
 ) -> None:
-    assert "will be deleted" in page(operator, url_of(newest()))
-    response = confirm(operator, url_of(newest()))
+    assert "will be deleted" in page(operator, undo_url(newest()))
+    response = confirm(operator, undo_url(newest()))
     assert "A reason is required." in response.content.decode()
     assert KeyValueStore.objects.exists()
-    confirm(operator, url_of(newest()), _reason="mistake")
+    confirm(operator, undo_url(newest()), _reason="mistake")
     assert not KeyValueStore.objects.exists()

@@ -45,6 +45,14 @@ def post(path: str, data: dict[str, Any]) -> str:
     return page(client.post(f"/admin/common/{path}", data, follow=True))
 
 
+def undo(version: int) -> None:
+    page(
+        client.post(
+            f"/admin/flagstaff/recentchange/?undo={version}", {"_confirmed": "1"}, follow=True
+        )
+    )
+
+
 def fields(html: str) -> list[str]:
     found = re.findall(r'class="form-row[^"]*? field-([a-z_]+)', html)
     return [name for name in dict.fromkeys(found) if name != "_shown"]
@@ -68,7 +76,7 @@ question = get(f"featureflag/{flag.pk}/turn-on/")
 post(f"featureflag/{flag.pk}/turn-on/", {"_confirmed": "1"})
 events = flag_history("added")
 history = get(f"featureflag/{flag.pk}/history/")
-post(f"featureflag/{flag.pk}/history/", {"_undo": events[1].version})
+undo(events[1].version)
 flag.refresh_from_db()
 # Not `post`: the page warns of the unknown user. It asks, because most users get the flag.
 allowed = f"/admin/common/featureflag/{flag.pk}/allowed-users/"
@@ -84,7 +92,7 @@ seen["fields"] = fields(change)
 seen["presets"] = change.count('<button type="button" class="button flagstaff-button" value=')
 seen["asked"] = "Turn on “added”?" in question
 seen["flag"] = [flag.enabled, flag.rollout_percent]
-seen["undo buttons"] = history.count('name="_undo"')
+seen["undo links"] = history.count("/recentchange/?undo=")
 seen["actors"] = sorted({event.actor == str(admin.pk) for event in flag_history("added")})
 seen["reasons"] = [event.reason for event in events if event.reason]
 seen["own reason"] = getattr(flag, "reason", None)
@@ -97,7 +105,7 @@ change = get(f"keyvaluestore/{value.pk}/change/")
 post(f"keyvaluestore/{value.pk}/change/", {**form(change), "value": "2"})
 listed = get("keyvaluestore/?q=added")
 history = get(f"keyvaluestore/{value.pk}/history/")
-post(f"keyvaluestore/{value.pk}/history/", {"_undo": value_history("added")[0].version})
+undo(value_history("added")[0].version)
 value.refresh_from_db()
 seen["value columns"] = re.findall(r'class="(?:sortable )?column-(\w+)', listed)
 seen["value fields"] = fields(change)

@@ -1,0 +1,236 @@
+"""What is in the way of an undo: who changed what after it, and what to do then."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django.db.models import Max, Q
+
+from flagstaff._tables.model_fields import stored_fields
+from flagstaff._words.message import Message
+from flagstaff._words.times import full_time
+from flagstaff.changes.changed import DELETE_VERBS, quoted_command
+from flagstaff.changes.locking import event_text
+from flagstaff.changes.past import Item, Past, RowId
+from flagstaff.changes.undo_messages import (
+    BY_HAND,
+    CHANGED_AGAIN,
+    CHANGED_MEANWHILE,
+    CHANGED_SINCE,
+    DELETE,
+    FREE_KEY,
+    INTERLEAVED,
+    KEY_TAKEN,
+    OTHERS_CHANGED_MEANWHILE,
+    RESTORE,
+    RUN_AGAIN,
+    restore_command,
+)
+from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.history.describe import Names, describe_actor, describe_change
+from flagstaff.history.events import Event
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import EntryRange, read_events
+from flagstaff.history.user_names import readable_names_of_actors
+from flagstaff.history.versions import all_entries
+from flagstaff.models import Change
+
+# The length of each value in a message, which the admin may keep in a cookie.
+_MAX_VALUE = 120
+_MAX_NEWER = 20
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Why events of a row cannot be undone."""
+
+    past: Past
+    events: EntryRange
+    #: The columns that were changed again; None if any newer change is in the way.
+    columns: frozenset[str] | None = None
+    #: The versions of the row that are to be undone, which are no obstacle themselves.
+    selected: frozenset[int] = frozenset()
+    #: Whether another transaction wrote between the entries.
+    is_interleaved: bool = False
+    #: Whether the events created the row, so that there is no earlier version.
+    is_creation: bool = False
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why events cannot be undone, and the version that can be restored instead, if any."""
+
+    error: FlagstaffError
+    restore_to: int | None = None
+
+
+def describe_conflicts(conflicts: Sequence[Conflict]) -> list[Obstacle]:
+    """Returns the errors, in the same order. The number of queries depends on the newer changes."""
+    if not conflicts:
+        return []
+    newer = _events_in_the_way(conflicts)
+    authors = _authors(conflicts)
+    names = readable_names_of_actors([*newer.values(), *authors.values()])
+    versions = _versions_before(conflicts)
+    return [
+        _obstacle(one, newer.get(_place(one)), authors.get(one.events.first), names, versions)
+        for one in conflicts
+    ]
+
+
+def key_conflict(kind: Kind, key: str, version: int) -> ConflictError:
+    """Returns the error that another row has the key of a deleted one, which has this version."""
+    return _error(KEY_TAKEN[kind](key=key), FREE_KEY[kind](), key, version)
+
+
+def changed_meanwhile(item: Item, seen: int, actual: int) -> ConflictError:
+    """Returns the error that a row has another version than the undo that was shown."""
+    newer = all_entries().filter(relation__in=item.kind.relations, object_pk=item.pk, id__gt=seen)
+    events = [*read_events(item.kind, newer, limit=_MAX_NEWER, shorten=True)]
+    names = readable_names_of_actors(events)
+    changes = [event_text(event, names) for event in events]
+    problem = CHANGED_MEANWHILE(key=item.key, changes=changes)
+    return ConflictError(
+        problem, key=item.key, expected=seen, actual=actual, newer=events, advice=RUN_AGAIN()
+    )
+
+
+def others_changed_meanwhile(item: Item, version: int) -> ConflictError:
+    """Returns the error that an undo of rows that have not changed would do something else."""
+    return _error(OTHERS_CHANGED_MEANWHILE(), RUN_AGAIN(), item.key, version, version)
+
+
+def _obstacle(
+    conflict: Conflict,
+    newer: Event | None,
+    author: Change | None,
+    names: Names,
+    versions: Mapping[tuple[RowId, int], int],
+) -> Obstacle:
+    item = conflict.past.item
+    if conflict.is_interleaved:
+        problem = INTERLEAVED(key=item.key)
+    elif newer is None:
+        problem = CHANGED_SINCE(key=item.key)
+    else:
+        problem = CHANGED_AGAIN(
+            actor=_actor(newer, names),
+            key=item.key,
+            time=full_time(newer.at),
+            change=describe_change(newer, limit=_MAX_VALUE),
+        )
+    version = versions.get(_place(conflict))
+    if conflict.is_creation:
+        command = quoted_command(*DELETE_VERBS[item.kind], item.key)
+        advice = DELETE(command=command)
+    elif version is None or author is None:
+        advice = BY_HAND()
+    else:
+        command = restore_command(item.kind, item.key, str(version))
+        advice = RESTORE(actor=_actor(author, names), command=command)
+    events = [] if newer is None else [newer]
+    expected = conflict.events.last
+    error = _error(problem, advice, item.key, conflict.past.version, expected, events)
+    return Obstacle(error, None if conflict.is_creation else version)
+
+
+def _error(  # noqa: PLR0913, PLR0917 (what happened, what to do, and to which row)
+    problem: Message,
+    advice: Message,
+    key: str,
+    version: int,
+    expected: int | None = None,
+    newer: Sequence[Event] = (),
+) -> ConflictError:
+    return ConflictError(
+        problem,
+        key=key,
+        expected=expected,
+        actual=version,
+        newer=newer,
+        advice=advice,
+    )
+
+
+def _actor(event: Event | Change, names: Names) -> str:
+    # An actor is any text, also one of several lines.
+    return " ".join(describe_actor(event, names).split())
+
+
+def _place(conflict: Conflict) -> tuple[RowId, int]:
+    return conflict.past.item.id, conflict.events.first
+
+
+def _events_in_the_way(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int], Event]:
+    """The newest event that changed the same again, of each conflict."""
+    found: dict[tuple[RowId, int], Event] = {}
+    for kind in Kind:
+        waiting = [
+            one for one in conflicts if one.past.item.kind is kind and not one.is_interleaved
+        ]
+        for event in _newer_events(kind, waiting):
+            for one in waiting:
+                if _is_in_the_way(one, event):
+                    found[_place(one)] = event
+            waiting = [one for one in waiting if _place(one) not in found]
+            if not waiting:
+                break
+    return found
+
+
+def _newer_events(kind: Kind, conflicts: Collection[Conflict]) -> Iterator[Event]:
+    if not conflicts:
+        return
+    newer = all_entries().filter(
+        relation__in=kind.relations,
+        object_pk__in=[one.past.item.pk for one in conflicts],
+        id__gt=min(one.events.last for one in conflicts),
+    )
+    yield from read_events(kind, newer, shorten=True)
+
+
+def _is_in_the_way(conflict: Conflict, event: Event) -> bool:
+    is_newer = event.object_pk == conflict.past.item.pk and event.version > conflict.events.last
+    if not is_newer or event.version in conflict.selected:
+        return False
+    if conflict.columns is None:
+        return True
+    columns = {one.name: str(one.column) for one in stored_fields(conflict.past.item.kind.model)}
+    changed = {columns.get(one.field, one.field) for one in event.differences}
+    return not changed.isdisjoint(conflict.columns)
+
+
+def _authors(conflicts: Iterable[Conflict]) -> dict[int, Change]:
+    """The oldest entry of each conflict, for its actor."""
+    ids = {one.events.first for one in conflicts}
+    found = all_entries().filter(id__in=ids).only("id", "actor", "session_user")
+    return {entry.pk: entry for entry in found}
+
+
+def _versions_before(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int], int]:
+    """The version of each row right before the events."""
+    found: dict[tuple[RowId, int], int] = {}
+    bounds: dict[RowId, int] = {}
+    for one in conflicts:
+        row, first = _place(one)
+        # Newest first.
+        known = next((entry.id for entry in one.past.entries if entry.id < first), None)
+        if known is None:
+            bounds[row] = first
+        else:
+            found[row, first] = known
+    if not bounds:
+        return found
+    conditions = [
+        Q(relation__in=row.kind.relations, object_pk=row.pk, id__lt=first)
+        for row, first in bounds.items()
+    ]
+    older = all_entries().filter(reduce(or_, conditions)).order_by()
+    newest = older.values_list("relation", "object_pk").annotate(newest=Max("id"))
+    for relation, pk, version in newest:
+        row = RowId(Kind.of(relation), pk)
+        found[row, bounds[row]] = max(version, found.get((row, bounds[row]), 0))
+    return found

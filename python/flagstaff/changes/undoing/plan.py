@@ -1,0 +1,341 @@
+"""Decides what an undo writes. Reads in a constant number of queries, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+
+from flagstaff._tables.rows import PrimaryKey, Row, all_rows
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff.changes.allowed_users import AllowedUsersChange, in_order, users_to_change
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.fields import targeting_field
+from flagstaff.changes.locking import read_rows
+from flagstaff.changes.messages import FIELD_PROBLEM
+from flagstaff.changes.old_workers import refused_by_workers, required_format
+from flagstaff.changes.past import Item, RowId, RowVersion, instances_of, read_pasts
+from flagstaff.changes.restore_version import (
+    deleted_row,
+    planned_recreation,
+    restorable_fields,
+)
+from flagstaff.changes.row_changes import planned_change, planned_deletion
+from flagstaff.changes.undoing.conflicts import Conflict, Obstacle, describe_conflicts, key_conflict
+from flagstaff.changes.undoing.row import RowUndo, undone_row
+from flagstaff.changes.undoing.selection import RowEvents
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import EntryRange, ever_secret
+
+
+@dataclass(frozen=True)
+class UndoneEvents:
+    """What an undo does to events of one row."""
+
+    kind: Kind
+    key: str
+    #: The primary key as the history stores it.
+    pk: str
+    #: The events, newest first.
+    events: tuple[EntryRange, ...]
+    #: What was or would be written; None if these events cannot be undone.
+    changed: Changed | None = None
+    #: Why they cannot be undone; None if they can.
+    error: FlagstaffError | None = field(default=None, compare=False)
+    #: The version that can be restored instead, if there is one.
+    restore_to: int | None = field(default=None, compare=False)
+
+    @property
+    def problem(self) -> str:
+        """Why the events cannot be undone, without an advice; empty if they can."""
+        if self.error is None:
+            return ""
+        if isinstance(self.error, ConflictError):
+            return self.error.problem
+        return self.error.message
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions of the events, newest first."""
+        return tuple(event.last for event in self.events)
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """What an undo does to one row."""
+
+    item: Item
+    #: The version for which this was decided.
+    version: int
+    #: The events that are undone together, newest first.
+    events: tuple[EntryRange, ...]
+    #: What they come to; None if nothing is undone.
+    changed: Changed | None = None
+    #: What cannot be undone.
+    blocked: tuple[UndoneEvents, ...] = ()
+    users: AllowedUsersChange = field(default_factory=AllowedUsersChange)
+    #: A deleted row to insert, and the version that it returns to.
+    inserted: tuple[Row, RowVersion] | None = None
+    #: The key after the undo; None if there is no row then.
+    key: str | None = None
+
+    @property
+    def written(self) -> Changed | None:
+        """What the undo writes; None if it writes nothing."""
+        return self.changed if self.changed is not None and self.changed.written else None
+
+    @property
+    def frees_its_key(self) -> bool:
+        """Whether the undo makes the present key free for another row."""
+        has_row = self.item.row is not None
+        return self.written is not None and has_row and self.key != self.item.key
+
+    @property
+    def results(self) -> list[UndoneEvents]:
+        """The events that are undone together, and those that cannot be undone."""
+        if self.changed is None:
+            return [*self.blocked]
+        undone = self._events(self.events)
+        return [replace(undone, key=self.changed.key, changed=self.changed), *self.blocked]
+
+    def block(self, events: Sequence[EntryRange], why: Obstacle) -> RowPlan:
+        """Returns the plan with events that cannot be undone."""
+        one = replace(self._events(events), error=why.error, restore_to=why.restore_to)
+        return replace(self, blocked=(*self.blocked, one))
+
+    def refuse(self, error: FlagstaffError) -> RowPlan:
+        """Returns the plan if nothing of the row can be undone."""
+        kept = replace(
+            self, changed=None, events=(), inserted=None, users=AllowedUsersChange(), key=None
+        )
+        return kept.block(self.events, Obstacle(error))
+
+    def _events(self, events: Sequence[EntryRange]) -> UndoneEvents:
+        return UndoneEvents(self.item.kind, self.item.key, self.item.pk, tuple(events))
+
+
+@dataclass(frozen=True)
+class UndoPlan:
+    """What an undo of several events does, and what is in its way."""
+
+    rows: tuple[RowPlan, ...]
+    #: Why nothing can be undone, if it is not about single rows.
+    refusal: FlagstaffError | None = None
+
+    @property
+    def events(self) -> list[UndoneEvents]:
+        """All events: those that are undone together, and those that cannot be undone."""
+        return [one for row in self.rows for one in row.results]
+
+    @property
+    def errors(self) -> list[FlagstaffError]:
+        """Why events cannot be undone."""
+        return [one.error for one in self.events if one.error is not None]
+
+    @property
+    def versions(self) -> list[int]:
+        """The versions of the rows for which this was decided."""
+        return [row.version for row in self.rows]
+
+    @property
+    def undone(self) -> frozenset[int]:
+        """The versions of the events that are undone."""
+        return frozenset(version for one in self.events if one.changed for version in one.versions)
+
+    @property
+    def written(self) -> list[tuple[Kind, Changed]]:
+        """What is written, with the kind of each row."""
+        return [(row.item.kind, row.written) for row in self.rows if row.written is not None]
+
+
+def plan_undo(
+    selected: Sequence[RowEvents],
+    *,
+    whole: bool = False,
+    lock: bool = False,
+    refused: Mapping[RowId, FlagstaffError] | None = None,
+) -> UndoPlan:
+    """Returns what an undo of these events does. With `lock`, the rows stay locked.
+
+    With `whole`, a row is left as it is if it has any newer change. `refused` are rows that the
+    database has refused to write as planned.
+    """
+    undos = _undos(selected, whole=whole, lock=lock)
+    plans = _as_written(undos)
+    for check in (_without_obstacles, _without_taken_keys):
+        plans = check(plans, undos)
+    plans = _without_unreadable_rules(plans)
+    errors = refused or {}
+    return UndoPlan(
+        tuple(
+            plan.refuse(errors[plan.item.id]) if plan.written and plan.item.id in errors else plan
+            for plan in plans
+        )
+    )
+
+
+def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[RowUndo]:
+    """The states that the undo leads to."""
+    rows = read_rows((one.row for one in selected), lock=lock)
+    items = {one.row: _item(one, rows.get(one.row)) for one in selected}
+    pasts = read_pasts(
+        (items[one.row], {bound for first, last in one.events for bound in (first - 1, last)})
+        for one in selected
+    )
+    return [undone_row(pasts[one.row], one.events, whole=whole) for one in selected]
+
+
+def _item(selected: RowEvents, row: Row | None) -> Item:
+    kind, pk = selected.row
+    return Item(kind, selected.key if row is None else row.key, pk, row)
+
+
+def _as_written(undos: Sequence[RowUndo]) -> list[RowPlan]:
+    """What is written to reach the states, if nothing is in the way."""
+    instances = {
+        kind: instances_of(
+            kind, (one for undo in undos if undo.kind is kind for one in undo.versions_taken)
+        )
+        for kind in {undo.kind for undo in undos}
+    }
+    wanted = {pk for undo in undos for pk in undo.users - undo.past.present.users}
+    existing = allowed_user_table().existing(wanted) if wanted else set[PrimaryKey]()
+    values = [undo.past.item.pk for undo in undos if undo.kind is Kind.VALUE]
+    secret = ever_secret(values) if values else ()
+    plans = []
+    for undo in undos:
+        plan = _row_plan(undo, instances[undo.kind], existing)
+        if plan.changed is not None and undo.kind is Kind.VALUE and undo.past.item.pk in secret:
+            plan = replace(plan, changed=replace(plan.changed, secret=True))
+        plans.append(plan)
+    return plans
+
+
+def _row_plan(
+    undo: RowUndo, instances: Mapping[int, Row], existing: Collection[PrimaryKey]
+) -> RowPlan:
+    item = undo.past.item
+    plan = RowPlan(item, undo.past.version, tuple(undo.undone), key=item.key)
+    if not plan.events:
+        return plan
+    try:
+        if undo.row is None:
+            return _without_row(plan, undo)
+        users = users_to_change(
+            undo.past.present.users, in_order(undo.users), skip_unknown=True, existing=existing
+        )
+        if undo.base is not None:
+            return _with_new_row(plan, undo, undo.base, instances, users)
+        return _with_fields(plan, undo, instances, users)
+    except FlagstaffError as error:
+        return plan.refuse(error)
+
+
+def _without_row(plan: RowPlan, undo: RowUndo) -> RowPlan:
+    """The row is deleted, if it exists."""
+    row = plan.item.row
+    if row is None:
+        return _unchanged(plan)
+    users = undo.past.present.users if undo.kind is Kind.FLAG else None
+    return replace(plan, key=None, changed=replace(planned_deletion(row, users), written=True))
+
+
+def _with_new_row(
+    plan: RowPlan,
+    undo: RowUndo,
+    version: RowVersion,
+    instances: Mapping[int, Row],
+    users: AllowedUsersChange,
+) -> RowPlan:
+    """The row is created again."""
+    row = deleted_row(undo.kind, version, instances)
+    for name, value in _taken_fields(undo, instances):
+        setattr(row, name, value)
+    changed = replace(planned_recreation(row, version, users), written=True)
+    return replace(plan, key=row.key, users=users, inserted=(row, version), changed=changed)
+
+
+def _with_fields(
+    plan: RowPlan, undo: RowUndo, instances: Mapping[int, Row], users: AllowedUsersChange
+) -> RowPlan:
+    """Some fields and users return to earlier ones."""
+    row = plan.item.row
+    if row is None:
+        return _unchanged(plan)
+    changed = planned_change(row, dict(_taken_fields(undo, instances)), users)
+    if not changed.new:
+        return replace(plan, changed=replace(changed, version=plan.version))
+    key = changed.new.get("key", row.key)
+    return replace(plan, key=key, users=users, changed=replace(changed, written=True))
+
+
+def _unchanged(plan: RowPlan) -> RowPlan:
+    changed = Changed(plan.item.key, "", {}, {}, written=False, version=plan.version)
+    return replace(plan, changed=changed)
+
+
+def _taken_fields(undo: RowUndo, instances: Mapping[int, Row]) -> Iterator[tuple[str, object]]:
+    """The fields that have to be written, by attname, in the order of the model."""
+    for one in restorable_fields(undo.kind):
+        version = undo.taken.get(str(one.column))
+        if version is not None and version.entry is not None:
+            yield one.attname, getattr(instances[version.entry], one.attname)
+
+
+def _without_obstacles(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> list[RowPlan]:
+    """Adds the events that cannot be undone."""
+    conflicts = [one for undo in undos for _run, one in undo.blocked if isinstance(one, Conflict)]
+    obstacles = iter(describe_conflicts(conflicts))
+    return [
+        reduce(
+            lambda plan, one: plan.block(one[0], _obstacle_of(one[1], obstacles)),
+            undo.blocked,
+            plan,
+        )
+        for plan, undo in zip(plans, undos, strict=True)
+    ]
+
+
+def _obstacle_of(why: FlagstaffError | Conflict, obstacles: Iterator[Obstacle]) -> Obstacle:
+    return next(obstacles) if isinstance(why, Conflict) else Obstacle(why)
+
+
+def _without_taken_keys(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> list[RowPlan]:
+    """Refuses to create rows whose key another row has, and keeps after the whole undo."""
+    taken: set[tuple[Kind, str]] = set()
+    for kind in {plan.item.kind for plan in plans if plan.inserted}:
+        same_kind = [plan for plan in plans if plan.item.kind is kind]
+        keys = [plan.key for plan in same_kind if plan.inserted]
+        freed = [plan.item.pk for plan in same_kind if plan.frees_its_key]
+        others = all_rows(kind.model).filter(key__in=keys).exclude(pk__in=freed)
+        taken |= {(kind, key) for key in others.values_list("key", flat=True)}
+    return [
+        plan.refuse(key_conflict(plan.item.kind, plan.key, undo.past.version))
+        if plan.inserted and plan.key is not None and (plan.item.kind, plan.key) in taken
+        else plan
+        for plan, undo in zip(plans, undos, strict=True)
+    ]
+
+
+def _without_unreadable_rules(plans: Sequence[RowPlan]) -> list[RowPlan]:
+    """Refuses rules and conditions that a connected worker cannot read. One query at most."""
+    written = [_rules_written(plan) for plan in plans]
+    problem = refused_by_workers(rules for _name, rules in written if rules)
+    if problem is None:
+        return list(plans)
+    return [
+        plan.refuse(InvalidChangeError(FIELD_PROBLEM(field=name, problem=problem)))
+        if required_format(rules)
+        else plan
+        for plan, (name, rules) in zip(plans, written, strict=True)
+    ]
+
+
+def _rules_written(plan: RowPlan) -> tuple[str, object]:
+    """The name of the field with rules or conditions, and what is written to it."""
+    row = plan.inserted[0] if plan.inserted else plan.item.row
+    if row is None or plan.written is None or plan.written.new is None:
+        return "", None
+    name = targeting_field(row)
+    return name, plan.written.new.get(name)

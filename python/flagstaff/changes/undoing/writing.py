@@ -1,0 +1,167 @@
+"""Writes what was decided: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import TypeAlias
+
+from django.db import transaction
+
+from flagstaff._words.message import lines
+from flagstaff.changes.old_workers import ignoring_old_workers
+from flagstaff.changes.past import RowId
+from flagstaff.changes.preview import rolled_back
+from flagstaff.changes.restore_version import recreate
+from flagstaff.changes.row_changes import finished, write_fields
+from flagstaff.changes.segment_use import checked_together
+from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan, plan_undo
+from flagstaff.changes.undoing.selection import RowEvents
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import versions_of
+
+#: Rows that cannot be written as planned, and why.
+Refused: TypeAlias = Mapping[RowId, FlagstaffError]
+#: Raises an error if a plan must not be written.
+Check: TypeAlias = Callable[[UndoPlan], None]
+
+_NONE: Refused = {}
+
+
+class _RefusedRowError(Exception):
+    """A row cannot be written as planned."""
+
+    def __init__(self, row: RowId, error: FlagstaffError) -> None:
+        super().__init__(str(error))
+        self.row, self.error = row, error
+
+    def added_to(self, refused: Refused) -> Refused:
+        """Returns the refused rows with this one."""
+        return {**refused, self.row: self.error}
+
+
+def undo_selected(
+    selected: Sequence[RowEvents],
+    *,
+    whole: bool = False,
+    skip_conflicts: bool = False,
+    check: Check | None = None,
+    refused: Refused = _NONE,
+) -> list[UndoneEvents]:
+    """Undoes events in one transaction, with all rows locked.
+
+    `check` gets the plan before it is written. Raises the error if events cannot be undone, or
+    ConflictError with all of them; with `skip_conflicts`, the others are undone.
+    """
+    try:
+        with transaction.atomic(using=conf.database):
+            plan = plan_undo(selected, whole=whole, lock=True, refused=refused)
+            if check is not None:
+                check(plan)
+            if not skip_conflicts:
+                raise_errors(plan.errors)
+            return _write(plan)
+    except _RefusedRowError as refusal:
+        # Decides again: a concurrent call may have undone the same deletion.
+        return undo_selected(
+            selected,
+            whole=whole,
+            skip_conflicts=skip_conflicts,
+            check=check,
+            refused=refusal.added_to(refused),
+        )
+
+
+def preview_undo(
+    selected: Sequence[RowEvents], *, whole: bool = False, refused: Refused = _NONE
+) -> UndoPlan:
+    """Returns what an undo would do, and what is in its way. Rolls back what it writes."""
+    with rolled_back():
+        plan = plan_undo(selected, whole=whole, lock=True, refused=refused)
+        try:
+            _write(plan)
+        except _RefusedRowError as error:
+            refusal = error
+        except FlagstaffError as error:
+            return replace(plan, refusal=error)
+        else:
+            return plan
+    return preview_undo(selected, whole=whole, refused=refusal.added_to(refused))
+
+
+def raise_errors(errors: Sequence[FlagstaffError]) -> None:
+    """Raises the error, or one ConflictError that names all of them, if there are any."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        keys = [error.key for error in errors if isinstance(error, ConflictError)]
+        raise ConflictError(lines(error.message for error in errors), key=keys[0] if keys else "")
+
+
+def _write(plan: UndoPlan) -> list[UndoneEvents]:
+    # Whether the workers can read the rules has been decided for all rows together.
+    with checked_together(), ignoring_old_workers(ignore=True):
+        for row in _in_order(plan.rows):
+            _write_row(row)
+    return _finished(plan)
+
+
+def _write_row(plan: RowPlan) -> None:
+    """Writes a row. A refusal rolls back the whole undo, so it needs no savepoint."""
+    # A copy, because a preview keeps the plan.
+    row = copy(plan.item.row)
+    try:
+        if plan.inserted is not None:
+            created, version = plan.inserted
+            recreate(copy(created), plan.users, version, savepoint=False)
+        elif row is not None and plan.key is None:
+            row.delete(using=conf.database)
+        elif row is not None and plan.changed is not None:
+            write_fields(row, plan.changed, plan.users, savepoint=False)
+    except FlagstaffError as error:
+        raise _RefusedRowError(plan.item.id, error) from error
+
+
+def _in_order(plans: Iterable[RowPlan]) -> list[RowPlan]:
+    """Sorts so that each row that has the old key of another one is undone before that one.
+
+    Otherwise created rows are undone first, and deleted ones last.
+    """
+    written = [plan for plan in plans if plan.written]
+    holders = {(plan.item.kind, plan.item.key): plan for plan in written if plan.frees_its_key}
+    ordered: dict[RowId, RowPlan] = {}
+    for first in sorted(written, key=_order):
+        chain: dict[RowId, RowPlan] = {}
+        plan: RowPlan | None = first
+        while plan is not None and plan.item.id not in ordered and plan.item.id not in chain:
+            chain[plan.item.id] = plan
+            plan = None if plan.key is None else holders.get((plan.item.kind, plan.key))
+        ordered |= reversed(chain.items())
+    return list(ordered.values())
+
+
+def _order(plan: RowPlan) -> int:
+    if plan.key is None:
+        return 0
+    return 1 if plan.inserted is None else 2
+
+
+def _finished(plan: UndoPlan) -> list[UndoneEvents]:
+    """The results, with the versions that the rows have now. A query for each kind."""
+    pks: dict[Kind, list[str]] = defaultdict(list)
+    for row in plan.rows:
+        if row.written:
+            pks[row.item.kind].append(row.item.pk)
+    versions = {kind: versions_of(kind, some) for kind, some in pks.items()}
+    return [one for row in plan.rows for one in _finished_row(row, versions).results]
+
+
+def _finished_row(row: RowPlan, versions: Mapping[Kind, Mapping[str, int]]) -> RowPlan:
+    if row.written is None:
+        return row
+    kind, pk = row.item.kind, row.item.pk
+    return replace(row, changed=finished(kind, row.written, versions[kind].get(pk, 0)))

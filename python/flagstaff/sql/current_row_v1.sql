@@ -1,6 +1,0 @@
--- The present row as the history would store it, and the text of one column for its digest.
-SELECT
-    pg_catalog.to_jsonb(t)::text,
-    (pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.->) %s)::text
-FROM {table} AS t
-WHERE t.{pk}::text OPERATOR(pg_catalog.=) %s

@@ -1,9 +1,0 @@
--- The row that is stored in an entry of the history, with the present types of the table, and with
--- NULL in the columns that are listed.
-SELECT stored.*
-FROM
-    {change_table} AS change,
-    pg_catalog.jsonb_populate_record(
-        NULL::{table}, change.old OPERATOR(pg_catalog.-) %s::pg_catalog.text[]
-    ) AS stored
-WHERE change.id OPERATOR(pg_catalog.=) %s
