@@ -128,10 +128,12 @@ class UndoPreview:
     def notes(self) -> list[str]:
         """What is easily missed among other rows."""
         blocked = _count(self.plan.events) - _count(self.possible)
+        # Without a possible one, the question says it.
+        is_partly = blocked and self.possible and not self.is_whole
         return [
             *_deletion_notes(self.possible),
             *_state_notes(self.possible),
-            *([_blocked_text(blocked)] if blocked and not self.is_whole else []),
+            *([_blocked_text(blocked)] if is_partly else []),
         ]
 
     def lines(self, site: AdminSite, request: HttpRequest) -> list[Line]:
