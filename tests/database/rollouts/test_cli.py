@@ -142,7 +142,7 @@ def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
 
 def test_start_with_wait_waits_for_the_workers() -> None:
     # The tests evaluate without workers.
-    assert "evaluations query the database, so there is nothing to wait for" in ok(
+    assert "Evaluations query the database, so the change is in effect at once." in ok(
         f"{START} --wait 0"
     )
     assert document("plan", KEY, "jump", "25", "--wait")["propagation"]["complete"] is True

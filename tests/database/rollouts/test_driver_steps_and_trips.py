@@ -242,7 +242,9 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     assert flag_history(KEY)[0].reason == plan.reason
     tripped, propagated = [*PlanEvent.objects.order_by("id")][-2:]
     assert (tripped.kind, propagated.kind) == ("tripped", "propagated")
-    assert propagated.message == "evaluations query the database, so the trip is in effect at once"
+    assert propagated.message == (
+        "Evaluations query the database, so the change is in effect at once."
+    )
     failed = tripped.figures["guards"][0]["failed"]
     assert (failed["inside"], failed["outside"]) == (300, 20)
     for _ in range(3):

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from django.db import transaction
+from django.db.models import Model
 
+from flagstaff._tables.rows import Row
 from flagstaff._words.message import lines
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import RowId
@@ -112,8 +114,8 @@ def _write(plan: UndoPlan) -> list[UndoneEvents]:
 
 def _write_row(plan: RowPlan) -> None:
     """Writes a row. A refusal rolls back the whole undo, so it needs no savepoint."""
-    # A copy, because a preview keeps the plan.
-    row = copy(plan.item.row)
+    # A preview keeps the plan.
+    row = plan.item.row and _copy_of(plan.item.row)
     try:
         if plan.inserted is not None:
             created, version = plan.inserted
@@ -124,6 +126,13 @@ def _write_row(plan: RowPlan) -> None:
             write_fields(row, plan.changed, plan.users, savepoint=False)
     except FlagstaffError as error:
         raise _RefusedRowError(plan.item.id, error) from error
+
+
+def _copy_of(row: Row) -> Row:
+    model = cast("type[Model]", type(row))
+    names = [field.attname for field in model._meta.concrete_fields]
+    copied = model.from_db(conf.database, names, [getattr(row, name) for name in names])
+    return cast("Row", copied)
 
 
 def _in_order(plans: Iterable[RowPlan]) -> list[RowPlan]:
