@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.utils.formats import date_format, number_format
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._words.times import local_time
@@ -27,3 +28,8 @@ def local_number(number: int) -> str:
 def local_days(days: int) -> str:
     """Returns the number of days in the language, such as "1 day"."""
     return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}
+
+
+def quoted(text: object) -> str:
+    """Returns a key or a name in the quotation marks of the language."""
+    return _("“%(text)s”") % {"text": text}

@@ -9,11 +9,10 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_
 
 from flagstaff import _core
 from flagstaff._words.duration import duration
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._workers.overview import WorkerOverview, WorkerState
-from flagstaff.history.describe import and_more
 
 #: What each refresh mode means, by its name.
 MODE_TEXTS = {
@@ -110,7 +109,7 @@ def _behind_text(found: WorkerOverview) -> str:
     return text % {
         "behind": local_number(len(behind)),
         "count": local_number(count),
-        "workers": join_some(map(_late, behind), _MAX_NAMED, more=and_more),
+        "workers": local_list(map(_late, behind), _MAX_NAMED),
     }
 
 
@@ -126,7 +125,7 @@ def _older_text(older: Sequence[WorkerState]) -> str:
 
 
 def _names(states: Sequence[WorkerState]) -> str:
-    return join_some((state.worker for state in states), _MAX_NAMED, more=and_more)
+    return local_list((state.worker for state in states), _MAX_NAMED)
 
 
 def _late(state: WorkerState) -> str:

@@ -16,15 +16,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes.changed import combined_undo
 from flagstaff.changes.planned import text_for_many
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.kinds import Kind
 
 # What Django's page posts, and the action of the list.
@@ -87,7 +86,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, ModelAdminMixin):
         """Says how to create rows again, in a terminal or by a button."""
         if undo is None:
             return
-        keys = join_some((quoted(changed.key) for changed in deleted), _MAX_LISTED, more=and_more)
+        keys = local_list((quoted(changed.key) for changed in deleted), _MAX_LISTED)
         text = _("To create %(keys)s again, run: %(command)s")
         message = format_html("{}", text % {"keys": keys, "command": undo.command})
         if url := undo_url(self.admin_site, (one.version for one in deleted if one.version)):
@@ -106,9 +105,7 @@ class ConfirmedDeletionMixin(ConfirmationMixin, ModelAdminMixin):
         problems = problems_of(request, typed)
         if problems is not None and not problems:
             return None
-        question = _("Delete %(keys)s?") % {
-            "keys": join_some((quoted(key) for key in keys), more=and_more)
-        }
+        question = _("Delete %(keys)s?") % {"keys": local_list(quoted(key) for key in keys)}
         return self.confirmation(
             request,
             rows[0],

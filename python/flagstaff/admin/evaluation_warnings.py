@@ -8,9 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.usage import RecentEvaluations, recent_usage
-from flagstaff._words.lists import MAX_SHOWN, join_some
+from flagstaff._words.lists import MAX_SHOWN, local_list
 from flagstaff._words.local_formats import local_days, local_number, local_time_text
-from flagstaff.history.describe import and_more
 
 
 def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
@@ -21,14 +20,12 @@ def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
     days = local_days(found.days)
     if len(found.evaluations) > MAX_SHOWN:
         text = _("In the last %(days)s, these flags were evaluated: %(keys)s.")
-        yield text % {"days": days, "keys": join_some(found.evaluations, more=and_more)}
+        yield text % {"days": days, "keys": local_list(found.evaluations)}
     else:
         for key, evaluations in found.evaluations.items():
             yield _warning(key, evaluations, days)
     if found.hosts:
-        yield _("In this time, workers ran on: %(hosts)s.") % {
-            "hosts": join_some(found.hosts, more=and_more)
-        }
+        yield _("In this time, workers ran on: %(hosts)s.") % {"hosts": local_list(found.hosts)}
 
 
 def _warning(key: str, evaluations: RecentEvaluations, days: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from django.http import HttpRequest, StreamingHttpResponse
 
 from flagstaff._words.local_formats import local_time_text
-from flagstaff._words.truncated import truncated
+from flagstaff._words.truncated import local_truncated
 from flagstaff.admin.addresses import with_links
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.history import Event, Users
@@ -19,7 +19,6 @@ from flagstaff.history.describe import (
     describe_actor,
     describe_change,
     describe_json_change,
-    more_characters,
     source_label,
 )
 from flagstaff.history.export import csv_lines
@@ -92,7 +91,7 @@ def _whole_values(event: Event) -> tuple[str, str] | None:
 
 def _indented(value: object) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return truncated(text, _MAX_WHOLE, more=more_characters)
+    return local_truncated(text, _MAX_WHOLE)
 
 
 def without_users(event: Event) -> Event:

@@ -20,8 +20,8 @@ from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.json_fields import as_json_area
@@ -31,7 +31,6 @@ from flagstaff.admin.saving import set_widget
 from flagstaff.admin.submitted_state import was_submitted
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
-from flagstaff.history.describe import and_more, quoted
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -74,7 +73,7 @@ class RulePagesMixin(PageRowMixin):
             return
         rules = form.cleaned_data[self.rule_field]
         if missing := missing_groups(groups_of(rules), conf.database):
-            names = join_some((quoted(name) for name in missing), _MAX_GROUPS, more=and_more)
+            names = local_list((quoted(name) for name in missing), _MAX_GROUPS)
             text = ngettext(
                 "No user is in this group, because it does not exist: %(names)s. Create it, or "
                 "correct its name.",

@@ -17,7 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff._tables.rows import case_variants, uncached
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import quoted
 from flagstaff._words.message import localized
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.flag_permissions import ReadOnlyMixin
@@ -27,7 +28,7 @@ from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.submitted_state import SUBMITTED
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.history.describe import and_more, describe_actor, describe_change, quoted
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
@@ -258,5 +259,5 @@ def case_variants_text(model: type[Model], key: str) -> str:
     if not similar:
         return ""
     text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
-    keys = join_some((quoted(one) for one in similar), more=and_more)
+    keys = local_list(quoted(one) for one in similar)
     return text % {"key": key, "keys": keys}

@@ -7,15 +7,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view
 from flagstaff.changes.change_plan import ChangePlan
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.history.describe import and_more, quoted
 
 # The flags and experiments that a page lists.
 _MAX_ROWS = 50
@@ -43,7 +42,7 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
         len(keys),
     )
     shown = {"flags": names, "keys": keys}
-    return text % {name: join_some(some, more=and_more) for name, some in shown.items()}
+    return text % {name: local_list(some) for name, some in shown.items()}
 
 
 def segment_rows(

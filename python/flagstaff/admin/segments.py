@@ -20,8 +20,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
 from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
@@ -45,7 +45,7 @@ from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segment
 from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.describe import and_more, describe_value, quoted
+from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -306,7 +306,7 @@ def _why_in_use(
             if hidden := len(uses) - len(names):
                 names.append(hidden_text(hidden))
             text = _("the rules of %(flags)s use the segment “%(key)s”")
-            text_of_names = join_some(names, more=and_more)
+            text_of_names = local_list(names)
             sentences.append(text % {"key": segment.key, "flags": text_of_names})
     if not sentences:
         return ""

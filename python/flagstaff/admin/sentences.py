@@ -15,14 +15,14 @@ from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more, describe_value, quoted
+from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem
 
 # The number of values that a condition shows, and of characters of JSON without sentences.
@@ -74,7 +74,7 @@ def _members(rules: object) -> SafeString:
         % {"group": quoted(name), "count": local_number(count)}
         for name, count in counts.items()
     )
-    text = _("Groups: %(groups)s.") % {"groups": join_some(texts, _MAX_GROUPS, more=and_more)}
+    text = _("Groups: %(groups)s.") % {"groups": local_list(texts, _MAX_GROUPS)}
     return format_html('<p class="flagstaff-note">{}</p>', text)
 
 

@@ -20,7 +20,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey, UnknownKeys, unknown_keys
 from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware
@@ -31,7 +31,6 @@ from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more
 from flagstaff.validators import key_problem
 
 #: The parameters: the period in days, and the page.
@@ -121,7 +120,7 @@ def _notes(unknown: UnknownKeys, days: int) -> Sequence[str]:
     notes = [period_text(_within(unknown, days)), reports_text(unknown)]
     if unknown.hosts:
         text = _("Reported by workers on %(hosts)s. Each count is the total of all hosts.")
-        notes.append(text % {"hosts": join_some(unknown.hosts, more=and_more)})
+        notes.append(text % {"hosts": local_list(unknown.hosts)})
     notes.append(_("Only keys of flags are counted, not keys of values."))
     return [note for note in notes if note]
 

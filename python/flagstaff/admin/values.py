@@ -22,7 +22,7 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
-from flagstaff._words.truncated import truncated
+from flagstaff._words.truncated import local_truncated
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.history import HistoryMixin
@@ -35,7 +35,7 @@ from flagstaff.admin.submitted_state import was_submitted
 from flagstaff.admin.value_form import ValueForm
 from flagstaff.admin.value_list import ValueListMixin
 from flagstaff.base_models import AbstractKeyValueStore
-from flagstaff.history.describe import SECRET, more_characters
+from flagstaff.history.describe import SECRET
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
@@ -161,7 +161,7 @@ class KeyValueStoreAdmin(
         )
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
-            SECRET if is_secret(row) else truncated(value, _MAX_START, more=more_characters),
+            SECRET if is_secret(row) else local_truncated(value, _MAX_START),
             text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
         )
 

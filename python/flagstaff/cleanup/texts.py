@@ -9,11 +9,10 @@ from datetime import date, datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days
 from flagstaff._words.times import local_time
 from flagstaff.cleanup.signals import Assessment, Finding, Signal
-from flagstaff.history.describe import and_more
 
 #: The names of the signals for a person.
 SIGNAL_LABELS = {
@@ -40,7 +39,7 @@ def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
             keys[one.signal, one.why].append(flag.facts.key)
     for (signal, why), found in keys.items():
         text = _unknown(signal, len(found))
-        yield text % {"why": why, "flags": join_some(found, more=and_more)}
+        yield text % {"why": why, "flags": local_list(found)}
 
 
 def _unknown(signal: Signal, number: int) -> str:

@@ -12,11 +12,11 @@ from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.json_text import LongJson, UnreadableJson
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
-from flagstaff._words.truncated import truncated
+from flagstaff._words.truncated import local_truncated
 from flagstaff.history.events import Authored, Difference, Users
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
 
@@ -95,16 +95,6 @@ def field_label(name: str) -> str:
     return str(_FIELDS.get(name, name))
 
 
-def quoted(text: object) -> str:
-    """Returns a key or a name in the quotation marks of the language."""
-    return _("“%(text)s”") % {"text": text}
-
-
-def and_more(count: int) -> str:
-    """Returns the translated text that `join_some` adds for `count` more items."""
-    return ngettext("%(items)s and %(count)s more", "%(items)s and %(count)s more", count)
-
-
 def describe_change(
     change: DescribableChange, names: Names | None = None, *, limit: int | None = None
 ) -> str:
@@ -139,13 +129,13 @@ def describe_value(
     if isinstance(value, UnreadableJson):
         return _("unreadable: it %(problem)s") % {"problem": localized(value.problem)}
     if isinstance(value, LongJson):
-        return truncated(value, limit, value.length, more=more_characters)
+        return local_truncated(value, limit, value.length)
     if field == BUCKET_BY and isinstance(value, str) and value.strip():
-        return truncated(value, limit, more=more_characters)
+        return local_truncated(value, limit)
     style = Style(max_values=None if limit is None else _MAX_VALUES)
     sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
     text = sentence or json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
-    return truncated(text, limit, more=more_characters)
+    return local_truncated(text, limit)
 
 
 def describe_json_change(old: object, new: object) -> str | None:
@@ -172,13 +162,6 @@ def _part_text(part: JsonDifference) -> str:
     if part.action == "removed":
         return _("%(path)s: removed %(old)s") % texts
     return f"{texts['path']}: {old} → {new}"
-
-
-def more_characters(count: int) -> str:
-    """Returns the translated text that `truncated` adds for `count` more characters."""
-    return ngettext(
-        "%(shown)s… (%(count)s more character)", "%(shown)s… (%(count)s more characters)", count
-    )
 
 
 def _row(change: DescribableChange, limit: int | None) -> list[str]:
@@ -222,4 +205,4 @@ def _named(users: Users, names: Names | None) -> str:
     if names is None:
         return ""
     shown = (names.get(str(pk), str(pk)) for pk in users.pks)
-    return f" ({join_some(shown, total=users.count, more=and_more)})"
+    return f" ({local_list(shown, total=users.count)})"

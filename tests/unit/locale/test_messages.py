@@ -181,7 +181,7 @@ def test_length_of_a_shortened_value_is_translated() -> None:
     more = "%(shown)s… (%(count)s more character)"
     with german({(more, 1): "%(shown)s… (%(count)s weitere Zeichen)"}):
         shown = changed("value", "x" * 20, "y", limit=5)
-    assert shown == 'Wert "xxxx… (17 weitere Zeichen) → "y"'
+    assert shown == 'Wert "xxxx… (noch 17 Zeichen) → "y"'
 
 
 def test_state_is_translated_as_a_whole_sentence() -> None:

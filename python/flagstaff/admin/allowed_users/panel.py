@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.allowed_users.listing import first_users
 from flagstaff.admin.allowed_users.permission import why_not_change_users
@@ -22,7 +22,6 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import request_of
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.history.describe import and_more
 from flagstaff.history.user_names import may_see_users
 
 #: The name of the display method.
@@ -76,4 +75,4 @@ class AllowedUsersPanelMixin(ModelAdminMixin):
 def _names(flag: Any, count: int) -> str:
     users = first_users(cast("Row", flag), _MAX_NAMES)
     shown = (user.name or user.pk for user in users)
-    return join_some(shown, _MAX_NAMES, total=count, more=and_more)
+    return local_list(shown, _MAX_NAMES, total=count)

@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.lists import join_some
-from flagstaff.history.describe import and_more, quoted
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import quoted
 
 _MAX_LISTED = 10
 
@@ -42,4 +42,4 @@ def unknown_problem(unknown: Sequence[str]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return join_some((quoted(name) for name in names), _MAX_LISTED, more=and_more)
+    return local_list((quoted(name) for name in names), _MAX_LISTED)

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_model import optional_fields
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff.admin.cells import (
     changed_cell,
@@ -22,7 +22,6 @@ from flagstaff.admin.cells import (
 )
 from flagstaff.admin.flag_list.change_text import change_text
 from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
-from flagstaff.history.describe import and_more
 
 _MAX_TAGS = 5
 
@@ -67,7 +66,7 @@ def flag_cell(flag: Any, anchor: str) -> SafeString:
 
 def _owner_and_tags(flag: Any) -> str:
     fields = optional_fields(flag)
-    tags = join_some(usable_tags(fields.tags), _MAX_TAGS, more=and_more)
+    tags = local_list(usable_tags(fields.tags), _MAX_TAGS)
     return " · ".join(filter(None, (fields.owner, tags)))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
-from flagstaff.history.describe import and_more, field_label
+from flagstaff.history.describe import field_label
 from flagstaff.history.events import Difference, Event
 
 _MAX_PARTS = 3
@@ -19,7 +19,7 @@ def change_text(event: Event) -> str:
     """Returns the most important differences of an event. Shows no name of a user."""
     if event.action == "create":
         return _("created")
-    return join_some(_parts(event), _MAX_PARTS, more=and_more)
+    return local_list(_parts(event), _MAX_PARTS)
 
 
 def _parts(event: Event) -> Iterator[str]:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row
-from flagstaff._words.lists import join_some
+from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_list.page_facts import count_missing
@@ -24,7 +24,6 @@ from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import class_and_label
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.conf import conf
-from flagstaff.history.describe import and_more
 from flagstaff.models import FeatureFlag
 
 #: A person cannot check more flags on one page.
@@ -144,5 +143,5 @@ def _preview(flag: FeatureFlag) -> PreviewRow:
 
 
 def _named(text: str, flags: Sequence[FeatureFlag]) -> str:
-    keys = join_some((flag.key for flag in flags), more=and_more)
+    keys = local_list(flag.key for flag in flags)
     return text % {"count": local_number(len(flags)), "keys": keys}

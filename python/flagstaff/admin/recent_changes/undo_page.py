@@ -13,8 +13,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
 from flagstaff.admin.attribution import VERSION
 from flagstaff.admin.bucket_units import reassigned_text
@@ -37,7 +37,6 @@ from flagstaff.changes.undoing.selection import RowEvents, select_transaction, s
 from flagstaff.changes.undoing.writing import preview_undo, undo_selected
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import and_more, quoted
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import RecentChange
@@ -187,7 +186,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         if len(written) == 1:
             text = _undone_text(request, written[0])
         else:
-            keys = join_some((quoted(one.key) for one in written), more=and_more)
+            keys = local_list(quoted(one.key) for one in written)
             text = _("Undone: %(keys)s.") % {"keys": keys}
         text += skipped_text({pk for one in written for pk in one.missing})
         sentences = " ".join(filter(None, (text, plan_text(preview.effect))))

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.states import FlagState, state_summary
-from flagstaff._words.lists import join_some
-from flagstaff._words.local_formats import local_number
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed
 from flagstaff.admin.history_texts import skipped_text
@@ -27,7 +27,7 @@ from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_
 from flagstaff.changes.planned import text_for_many
 from flagstaff.changes.undoing.plan import RowPlan, UndoPlan
 from flagstaff.history import Event
-from flagstaff.history.describe import Names, and_more, describe_change, quoted
+from flagstaff.history.describe import Names, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import read_events
 from flagstaff.history.user_names import may_see_users, names_of_users
@@ -233,7 +233,7 @@ def _deletion_notes(possible: Sequence[UndoneEvents]) -> list[str]:
     if not keys:
         return []
     text = ngettext("This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys))
-    shown = join_some(map(quoted, keys), more=and_more)
+    shown = local_list(map(quoted, keys))
     return [text % {"count": local_number(len(keys)), "keys": shown}]
 
 
