@@ -21,7 +21,7 @@ mod kept_values;
 mod lifecycle;
 mod maintenance;
 mod message;
-mod observation;
+mod observed_request;
 mod overrides;
 mod rule_check;
 mod seconds;
@@ -66,7 +66,7 @@ mod _core {
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]
-    use super::observation::{PyObservation, observed_request};
+    use super::observed_request::{PyObservation, observed_request};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
     #[pymodule_export]

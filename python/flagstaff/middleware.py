@@ -14,7 +14,7 @@ from flagstaff import _core
 from flagstaff._attribution.context import Attribution, attributed, attribution
 from flagstaff._engine.request_body import exclude_body
 from flagstaff._engine.request_flags import RequestFlags
-from flagstaff._engine.request_visitor import RequestVisitor, visitor_of_request
+from flagstaff._engine.visitor_cookie import RequestVisitor, visitor_of_request
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 

@@ -9,7 +9,7 @@ use pyo3::types::{IntoPyDict, PyDict, PyString};
 use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, with_attributes};
 use super::context::Context;
 use super::explained::{Explained, explain_rules};
-use super::observation::note_watched;
+use super::observed_request::note_watched;
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;

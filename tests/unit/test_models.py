@@ -9,7 +9,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
 from flagstaff._tables import names
-from flagstaff._tables.flag_model import FlagModel
+from flagstaff._tables.optional_fields import FlagModel
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment

@@ -24,7 +24,7 @@ from django.utils.timezone import get_default_timezone, is_naive
 from flagstaff import _core
 from flagstaff._engine.log_once import log_once, place_of
 from flagstaff._engine.request_functions import names_crawler
-from flagstaff._engine.request_visitor import visitor_of_request
+from flagstaff._engine.visitor_cookie import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf

@@ -25,11 +25,11 @@ from flagstaff._engine.rule_columns import (
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.catalog import find_table, why_hidden
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._tables.states import FlagState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff.conf import conf

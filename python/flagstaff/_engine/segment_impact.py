@@ -25,7 +25,7 @@ from flagstaff._engine.impact import (
 from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import groups_of_rules
 from flagstaff._engine.user_keys import key_to_text
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._words.rule_parts import conditions_of, named_segments
 from flagstaff.exceptions import FlagstaffError
 

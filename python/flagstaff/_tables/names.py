@@ -13,9 +13,9 @@ from django.db.models import ForeignKey, ManyToManyField, Model
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import RULES, FlagModel
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
+from flagstaff._tables.optional_fields import RULES, FlagModel
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError

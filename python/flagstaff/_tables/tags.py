@@ -7,7 +7,7 @@ from collections.abc import Collection
 from django.db import connections
 from django.db.models import Model, Q
 
-from flagstaff._tables.flag_model import TAGS
+from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.validators import tags_problem

@@ -11,7 +11,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._tables.catalog import qualified, query_catalog, schema_of, type_of_column
-from flagstaff._tables.flag_model import RULES, FlagModel
 from flagstaff._tables.names import (
     fill,
     flag_names,
@@ -20,6 +19,7 @@ from flagstaff._tables.names import (
     sql,
     user_field,
 )
+from flagstaff._tables.optional_fields import RULES, FlagModel
 
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"

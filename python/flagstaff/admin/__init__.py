@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Model
 
 from flagstaff import lazy_names
-from flagstaff._tables.flag_model import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff.admin.lazy import register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError

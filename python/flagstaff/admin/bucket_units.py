@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
-from flagstaff._tables.flag_model import FlagModel, optional_fields
+from flagstaff._tables.optional_fields import FlagModel, optional_fields
 from flagstaff._words.message import MessageError
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.saving import set_widget

@@ -13,7 +13,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.times import aware
 from flagstaff.history import Event

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.flag_states import FlagState
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import stored_row

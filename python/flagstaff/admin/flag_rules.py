@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.flag_model import RULES, WITHOUT_RULES, FlagModel, optional_fields
+from flagstaff._tables.optional_fields import RULES, WITHOUT_RULES, FlagModel, optional_fields
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import MessageError
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit

@@ -10,8 +10,14 @@ from django.utils.translation import gettext as _
 from flagstaff._engine import forced_off
 from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.flag_model import RULES
-from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_of, state_summary
+from flagstaff._tables.flag_states import (
+    FlagState,
+    ReleaseState,
+    state_label,
+    state_of,
+    state_summary,
+)
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.changes.planned import user_counts

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import FlagModel
 from flagstaff._tables.model_fields import through_model
+from flagstaff._tables.optional_fields import FlagModel
 from flagstaff.admin.allowed_users import AllowedUsersMixin
 from flagstaff.admin.allowed_users.panel import PANEL
 from flagstaff.admin.app_panels import AppPanelsMixin

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import SECRET_FIELDS
-from flagstaff._tables.flag_model import TAGS
+from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff._words.message import MessageError
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.flag_model import (
+from flagstaff._tables.optional_fields import (
     OWNER,
     REVIEW_ON,
     TAGS,

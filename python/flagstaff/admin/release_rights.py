@@ -8,8 +8,8 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import FlagState
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.segment_plan import why_not_release
 from flagstaff.changes import Changed

@@ -26,6 +26,7 @@ from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.page_row import PageRowMixin, stored_row
+from flagstaff.admin.rule_editor.operators import JSON_OPERATORS
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.submitted_state import was_submitted
@@ -41,9 +42,6 @@ _MAX_EDITABLE = 64_000
 _ROWS = 8
 # The groups that a message lists.
 _MAX_GROUPS = 5
-_OPERATORS = """
-    in contains startswith endswith regex lt lte gt gte version_lt version_gte isnull
-"""
 _NEGATE = format_html("<code>{}</code>", '"negate": true')
 
 
@@ -142,7 +140,7 @@ class RulePagesMixin(PageRowMixin):
             "Operators: {operators}. {negate} reverses a condition. The page “Targeting” of the "
             "documentation describes them."
         )
-        operators = format_html_join(", ", "<code>{}</code>", ([one] for one in _OPERATORS.split()))
+        operators = format_html_join(", ", "<code>{}</code>", ([name] for name in JSON_OPERATORS))
         return format_html(
             '<details class="flagstaff-example"><summary>{}</summary>'
             '<pre class="flagstaff-json">{}</pre>{}</details>',

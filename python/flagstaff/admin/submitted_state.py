@@ -15,7 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from flagstaff._tables.flag_model import TAGS
+from flagstaff._tables.optional_fields import TAGS
 from flagstaff.changes.fields import canonical, canonical_json
 
 #: The name of the hidden form field.

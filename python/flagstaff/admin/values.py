@@ -22,6 +22,7 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import local_truncated
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
@@ -35,7 +36,6 @@ from flagstaff.admin.submitted_state import was_submitted
 from flagstaff.admin.value_form import ValueForm
 from flagstaff.admin.value_list import ValueListMixin
 from flagstaff.base_models import AbstractKeyValueStore
-from flagstaff.history.describe import SECRET
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
@@ -161,7 +161,7 @@ class KeyValueStoreAdmin(
         )
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
-            SECRET if is_secret(row) else local_truncated(value, _MAX_START),
+            MASK if is_secret(row) else local_truncated(value, _MAX_START),
             text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff._tables.states import ALL_USERS, FlagState
+from flagstaff._tables.flag_states import ALL_USERS, FlagState
 
 _HALF = 50
 

@@ -18,8 +18,8 @@ from django.db.models.signals import post_save, pre_save
 from flagstaff._stored_value_rules import value_rule_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import encoded, is_secret, value_field
-from flagstaff._tables.flag_model import REVIEW_ON, RULES, TAGS, flag_model, optional_fields
 from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
+from flagstaff._tables.optional_fields import REVIEW_ON, RULES, TAGS, flag_model, optional_fields
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson

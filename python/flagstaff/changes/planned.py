@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change
+from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import anonymous_percent, named_segments

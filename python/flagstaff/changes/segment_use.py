@@ -15,10 +15,10 @@ from django.db.models.functions import Cast
 
 from flagstaff._engine.segment_impact import UsingRules
 from flagstaff._extensions import OtherRules, optional_apps
-from flagstaff._tables.flag_model import RULES, flag_model
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
-from flagstaff._tables.states import FlagState
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
 from flagstaff._words.lists import some

@@ -14,7 +14,6 @@ from django.db.models.functions import Cast, Substr
 from flagstaff._core import MAX_RULES_BYTES
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.catalog import find_table
-from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.groups import (
     GroupFields,
     UnreadableGroups,
@@ -23,6 +22,7 @@ from flagstaff._tables.groups import (
 )
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import own_names, user_field
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff._words.json_text import read_json

@@ -10,9 +10,9 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._words.cells import Column, Record
 from flagstaff.cleanup.ended import ended_keys, ended_record, ended_text, is_older
 from flagstaff.cleanup.flag_rows import Selection
-from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
+from flagstaff.cleanup.stale_signals import Assessment, Finding, Signal
 from flagstaff.cleanup.texts import date_of, finding_text, unknown_texts
 from flagstaff.cli.support.argument_types import count, day
 from flagstaff.cli.support.change_arguments import add_attribution, add_key

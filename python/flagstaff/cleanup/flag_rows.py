@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.flag_model import OptionalFields, optional_fields
+from flagstaff._tables.optional_fields import OptionalFields, optional_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.cleanup.constant import Configuration, constant_result
 from flagstaff.cleanup.past import configuration_of

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from flagstaff._tables.flag_model import RULES, flag_model, optional_fields
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.optional_fields import RULES, flag_model, optional_fields
 from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware
 from flagstaff.cleanup.constant import AllowedUsersChange, Configuration, RowChange

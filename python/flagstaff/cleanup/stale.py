@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from flagstaff._engine import forced_off
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.flag_model import OptionalFields
 from flagstaff._tables.names import own_names
+from flagstaff._tables.optional_fields import OptionalFields
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, local_time
@@ -23,7 +23,7 @@ from flagstaff.cleanup.constant import Constant, constant_since
 from flagstaff.cleanup.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
-from flagstaff.cleanup.signals import Assessment, Facts, assess
+from flagstaff.cleanup.stale_signals import Assessment, Facts, assess
 from flagstaff.cleanup.usage import evaluations_of
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days
 from flagstaff._words.times import local_time
-from flagstaff.cleanup.signals import Assessment, Finding, Signal
+from flagstaff.cleanup.stale_signals import Assessment, Finding, Signal
 
 #: The names of the signals for a person.
 SIGNAL_LABELS = {

@@ -14,14 +14,12 @@ from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.json_text import LongJson, UnreadableJson
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.mask import MASK
 from flagstaff._words.message import localized
 from flagstaff._words.rule_text import Style, conditions_text, rules_text
 from flagstaff._words.truncated import local_truncated
 from flagstaff.history.events import Authored, Difference, Users
 from flagstaff.history.json_differences import JsonDifference, json_differences, path_text
-
-#: Shown in place of a secret value.
-SECRET = "••••••"  # noqa: S105 (not a password)
 
 #: Usernames by primary key.
 Names = Mapping[str, str]
@@ -123,7 +121,7 @@ def describe_value(
     True and false are translated, except those of the field "value", which are the user's JSON.
     """
     if secret:
-        return SECRET
+        return MASK
     if isinstance(value, bool) and field != "value":
         return pgettext("boolean", "true") if value else pgettext("boolean", "false")
     if isinstance(value, UnreadableJson):

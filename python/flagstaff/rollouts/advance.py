@@ -15,7 +15,7 @@ from flagstaff._words.message import Message, Value
 from flagstaff.conf import conf
 from flagstaff.rollouts import messages, transitions
 from flagstaff.rollouts.callables import GuardOutcome
-from flagstaff.rollouts.clock import GUARDED_FOR, database_now
+from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
 from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
@@ -25,6 +25,7 @@ from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import StepEvidence, StepVerdict
 from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
 from flagstaff.rollouts.transitions import record, steps_of
+from flagstaff.rollouts.unguarded import GUARDED_FOR
 from flagstaff.rollouts.verdict import judge
 
 #: The actor of the changes that the driver makes, in the history.

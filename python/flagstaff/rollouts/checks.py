@@ -11,8 +11,8 @@ from flagstaff._words.lists import join_some
 from flagstaff.changes.changed import quoted_command
 from flagstaff.checks.app_tables import app_messages, unwatched_table
 from flagstaff.checks.check import Check, Problem
-from flagstaff.rollouts.conditions import unguarded_plans
 from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.unguarded import unguarded_plans
 
 
 def _unguarded() -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import connections
@@ -10,9 +10,6 @@ from django.db.models import DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
 
 from flagstaff.conf import conf
-
-#: A plan is unguarded if no driver has run for this time.
-GUARDED_FOR = timedelta(minutes=5)
 
 
 class ClockTimestamp(Func):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from django.db import connections
-from django.db.models import Q
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff.changes.changed import quoted_command
@@ -17,9 +14,9 @@ from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, require_triggers
 from flagstaff.rollouts import refusal_messages
-from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp
-from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, SignalCount
+from flagstaff.rollouts.models import SignalCount
 from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running
 
 # A standby and a role that is read-only by default start read-only transactions.
 _MAY_WRITE = """
@@ -76,14 +73,6 @@ def problem_of_driver() -> str | None:
     return refusal_messages.NO_DRIVER(minutes=minutes, command=command)
 
 
-def driver_is_running() -> bool:
-    """Whether a driver has run in the last five minutes. Makes a query."""
-    recent = DriverRun.objects.using(conf.database).filter(
-        last_run_at__gte=ClockTimestamp() - GUARDED_FOR
-    )
-    return bool(recent.exists())
-
-
 def problem_of_flag(flag: FlagRow, first: Step | None = None) -> str | None:
     """Returns why a plan cannot raise the rollout of this flag, or None.
 
@@ -106,21 +95,3 @@ def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
 def rules_can_grant(flag: FlagRow) -> bool:
     """Whether a rule can give the flag to a user. True if the rules cannot be read."""
     return can_grant(optional_fields(flag).rules)
-
-
-def is_unguarded(plan: Plan, now: datetime) -> bool:
-    """Whether no driver has watched a running or holding plan for five minutes. Makes no query."""
-    until = plan.guarded_until
-    return plan.state in WATCHED_STATES and (until is None or until < now)
-
-
-def unguarded_plans() -> list[Plan]:
-    """Returns the plans that `is_unguarded` is true for. Makes a query.
-
-    Returns none on SQLite, where no plan starts.
-    """
-    if not is_postgresql(connections[conf.database]):
-        return []
-    watched = Q(state__in=WATCHED_STATES)
-    is_over = Q(guarded_until=None) | Q(guarded_until__lt=ClockTimestamp())
-    return list(Plan.objects.using(conf.database).filter(watched & is_over).order_by("key"))

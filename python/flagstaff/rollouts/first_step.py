@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import DatabaseError, transaction
 
 from flagstaff._tables.bucket_units import USER
-from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import allowed_user_table
 

@@ -15,7 +15,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import RULES, optional_fields
+from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.message import Message
 from flagstaff.conf import conf

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import FlagRow
-from flagstaff._tables.states import FlagState
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import Planned, impact_text, planned, user_counts
 from flagstaff.rollouts.steps import Step

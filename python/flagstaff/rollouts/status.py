@@ -10,13 +10,13 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.advance import figures_of
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.conditions import is_unguarded
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.unguarded import is_unguarded
 from flagstaff.rollouts.verdict import judge
 
 _INVALID = "not valid"

@@ -17,11 +17,11 @@ from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import messages, refusal_messages
-from flagstaff.rollouts.clock import GUARDED_FOR
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import Step, steps_from_json
+from flagstaff.rollouts.unguarded import GUARDED_FOR
 
 # The others never change, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (

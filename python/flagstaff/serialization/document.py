@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flagstaff.history.describe import SECRET
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.problems import Path, Problem, Problems
 
-__all__ = ["FORMAT_VERSION", "MASK", "SECTIONS", "Document", "Item", "Problem", "UserRef"]
+__all__ = ["FORMAT_VERSION", "SECTIONS", "Document", "Item", "Problem", "UserRef"]
 
 #: The number under "flagstaff" at the top of a file. Any addition to the format raises it.
 FORMAT_VERSION = 1
-#: Replaces a secret value in a file. It is never written to the database.
-MASK = SECRET
 #: In the order of a file: segments first, because rules name them.
 SECTIONS = {Kind.SEGMENT: "segments", Kind.FLAG: "flags", Kind.VALUE: "values"}
 

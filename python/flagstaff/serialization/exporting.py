@@ -9,6 +9,7 @@ from typing import Any
 from flagstaff._tables.decoding import is_secret, secret_fields
 from flagstaff._tables.rows import Row, all_rows, suggests_key
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.mask import MASK
 from flagstaff._words.rule_json import in_reading_order
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.exceptions import (
@@ -19,7 +20,7 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
-from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
+from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS
 from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.messages import (

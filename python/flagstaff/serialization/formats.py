@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final, Literal
 
+from flagstaff._words.mask import MASK
 from flagstaff.exceptions import DocumentError, FlagstaffError
 from flagstaff.serialization import json_format
-from flagstaff.serialization.document import MASK
 from flagstaff.serialization.messages import FILE_TOO_LARGE, NO_PYYAML
 from flagstaff.serialization.problems import Problem, Problems
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from django.utils.translation import override
 
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
-from flagstaff._tables.flag_model import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.lists import some

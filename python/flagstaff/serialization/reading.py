@@ -7,7 +7,7 @@ from typing import Any
 
 from flagstaff._stored_value_rules import CHOICES, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
+from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
 from flagstaff._words.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import DocumentError

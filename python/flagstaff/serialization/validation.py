@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.rows import Fields, Row
+from flagstaff._words.mask import MASK
 from flagstaff.changes.fields import problem_of, problems_of_new
 from flagstaff.changes.messages import FIELD_PROBLEM
 from flagstaff.changes.value_rules import value_rule_problems_of
 from flagstaff.history.kinds import Kind
-from flagstaff.serialization.document import MASK, Item
+from flagstaff.serialization.document import Item
 from flagstaff.serialization.fields import exported_fields, parse
 from flagstaff.serialization.messages import MASKED, REQUIRED
 from flagstaff.serialization.problems import Problems

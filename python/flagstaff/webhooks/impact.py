@@ -11,10 +11,10 @@ from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import RULES, flag_model
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import column_of, segment_model
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import Fields
-from flagstaff._tables.states import FlagState
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
 from flagstaff.history.events import Event

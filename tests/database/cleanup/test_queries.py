@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, rollouts
-from flagstaff.cleanup.signals import Signal
 from flagstaff.cleanup.stale import assess_flags, stale_flags
+from flagstaff.cleanup.stale_signals import Signal
 from flagstaff.history import prune
 from flagstaff.models import Change, FeatureFlag
 from tests.support.forced_off import forced_off

@@ -26,8 +26,8 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff import _core, impact, read_own_writes, snapshot
 from flagstaff._engine import impact as impact_module
 from flagstaff._engine import rule_columns
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.names import sql, user_names
-from flagstaff._tables.states import FlagState
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag, Segment

@@ -15,7 +15,7 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError
 from flagstaff.history import flag_history, flag_version, forget_user
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp, database_now
+from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.driver import _advance, run_plans
 from flagstaff.rollouts.models import (
     DriverRun,
@@ -28,6 +28,7 @@ from flagstaff.rollouts.models import (
     StepRun,
 )
 from flagstaff.rollouts.reports import PlanReport
+from flagstaff.rollouts.unguarded import GUARDED_FOR
 from tests.support.admin_pages import permit
 from tests.support.rollouts import (
     KEY,

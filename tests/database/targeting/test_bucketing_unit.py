@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, changes, explain, flag_enabled, serialization
 from flagstaff._engine import log_once
-from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.optional_fields import optional_fields
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_history, flag_version

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from flagstaff import all_flags, explain, flag_enabled
 from flagstaff._engine import log_once
-from flagstaff._engine.request_visitor import read_id, sign_id
+from flagstaff._engine.visitor_cookie import read_id, sign_id
 from flagstaff.decorators import flag_required
 from flagstaff.drf import HasFlag
 from flagstaff.models import FeatureFlag

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from flagstaff import changes
 from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.signals import Signal
+from flagstaff.cleanup.stale_signals import Signal
 from flagstaff.models import Change
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._engine.request_visitor import sign_id
+from flagstaff._engine.visitor_cookie import sign_id
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
 from tests.support.measured_plans import (

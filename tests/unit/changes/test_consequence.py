@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.flag_states import FlagState
 from flagstaff.changes.consequence import Consequence, consequence
 from flagstaff.models import FeatureFlag
 from tests.support.models_of_others import flag_fields, model_of

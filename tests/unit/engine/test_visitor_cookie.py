@@ -24,7 +24,7 @@ from flagstaff._core import Observation, observed_request
 from flagstaff._engine import log_once
 from flagstaff._engine.attributes import visitor_of
 from flagstaff._engine.request_flags import flags_of
-from flagstaff._engine.request_visitor import read_id, sign_id
+from flagstaff._engine.visitor_cookie import read_id, sign_id
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 

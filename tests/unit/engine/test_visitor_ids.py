@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.signing import Signer, TimestampSigner
 
-from flagstaff._engine import request_visitor
-from flagstaff._engine.request_visitor import draw_id, read_id, sign_id
+from flagstaff._engine import visitor_cookie
+from flagstaff._engine.visitor_cookie import draw_id, read_id, sign_id
 
 DAY = 86_400
 
@@ -60,13 +60,11 @@ def test_id_signed_with_a_fallback_key_is_read_as_not_current(settings: Any) -> 
     old, settings.SECRET_KEY = settings.SECRET_KEY, "a new secret"
     assert read_id(text, 10**9) is None
     settings.SECRET_KEY_FALLBACKS = [old]
-    assert read_id(text, 10**9) == request_visitor.SignedId(
+    assert read_id(text, 10**9) == visitor_cookie.SignedId(
         "visitor", 1_700_000_000, is_current=False
     )
 
 
 def test_long_text_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        request_visitor, "TimestampSigner", lambda **_: pytest.fail("it was hashed")
-    )
+    monkeypatch.setattr(visitor_cookie, "TimestampSigner", lambda **_: pytest.fail("it was hashed"))
     assert read_id("a" * 201, DAY) is None

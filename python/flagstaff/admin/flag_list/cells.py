@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.flag_model import optional_fields
+from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, local_time_text

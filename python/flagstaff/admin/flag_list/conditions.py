@@ -30,11 +30,11 @@ from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import LessThan
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.flag_model import RULES, WITHOUT_RULES, FlagModel
+from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.names import own_names
+from flagstaff._tables.optional_fields import RULES, WITHOUT_RULES, FlagModel
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import ReleaseState
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind

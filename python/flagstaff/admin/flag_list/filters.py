@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import OptionalApp, optional_apps
-from flagstaff._tables.flag_model import OWNER
-from flagstaff._tables.states import ReleaseState
+from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.optional_fields import OWNER
 from flagstaff._words.local_formats import local_days
 from flagstaff.admin.flag_list.conditions import (
     BY_RULES,

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from flagstaff._tables.flag_model import OWNER, RULES, TAGS, FlagModel
+from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
 from flagstaff.admin.app_panels import FLAG_LIST
 from flagstaff.admin.environment import extend_template
 from flagstaff.admin.flag_list.changelist import FlagChangeListMixin

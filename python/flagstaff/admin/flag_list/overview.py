@@ -14,8 +14,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.flag_model import OWNER, TAGS, FlagModel
-from flagstaff._tables.states import ReleaseState
+from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.optional_fields import OWNER, TAGS, FlagModel
 from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware
 from flagstaff.admin.fallbacks import value_or_default

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.states import ReleaseState
+from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.admin.flag_list.filters import (
     LONG,

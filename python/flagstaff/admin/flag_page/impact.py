@@ -15,7 +15,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path

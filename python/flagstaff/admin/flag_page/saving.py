@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import FlagState
 from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
 from flagstaff.admin.flag_permissions import may

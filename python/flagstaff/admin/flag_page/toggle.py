@@ -15,8 +15,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from flagstaff import changes
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import FlagState
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.confirmation import (
     ConfirmationMixin,

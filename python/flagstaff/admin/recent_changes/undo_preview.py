@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.states import FlagState, state_summary
+from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized

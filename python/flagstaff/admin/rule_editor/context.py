@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.rule_editor.edits import is_full
+from flagstaff.admin.rule_editor.operators import OPERATORS
 from flagstaff.admin.rule_editor.posted import EDIT, Place, PostedRows, marker_of
 from flagstaff.admin.rule_editor.problems import PARTS, problems_of
-from flagstaff.admin.rule_editor.rows import IS_MISSING, IS_PRESENT, MAX_ROWS, ConditionRow, RuleRow
+from flagstaff.admin.rule_editor.rows import MAX_ROWS, ConditionRow, RuleRow
 
 # The tokens of a new row, which a script replaces.
 _NEW_RULE = "__rule__"
@@ -143,24 +144,6 @@ def _segments(editor: Editor, chosen: str) -> list[tuple[str, str, bool]]:
     if chosen not in segments:
         segments[chosen] = _("%(segment)s (does not exist)") % {"segment": chosen}
     return [(key, text, key == chosen) for key, text in segments.items()]
-
-
-#: In the order of the menu. A condition is true if one of its values matches.
-OPERATORS = {
-    "in": gettext_lazy("is one of"),
-    "contains": gettext_lazy("contains"),
-    "startswith": gettext_lazy("starts with"),
-    "endswith": gettext_lazy("ends with"),
-    "regex": gettext_lazy("matches the pattern"),
-    "lt": gettext_lazy("is less than"),
-    "lte": gettext_lazy("is at most"),
-    "gt": gettext_lazy("is more than"),
-    "gte": gettext_lazy("is at least"),
-    "version_lt": gettext_lazy("is a version before"),
-    "version_gte": gettext_lazy("is this version or later"),
-    IS_MISSING: gettext_lazy("is missing"),
-    IS_PRESENT: gettext_lazy("is present"),
-}
 
 
 class Label(NamedTuple):

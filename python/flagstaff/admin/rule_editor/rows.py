@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flagstaff._words.rule_parts import objects_in
+from flagstaff.admin.rule_editor.operators import IS_MISSING, IS_PRESENT
 from flagstaff.admin.rule_editor.values import ValuesError, parse_values, values_text
 from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import condition_problem, rule_problem
 
 #: The rules and conditions of one editor. Django accepts 1,000 fields of a form.
 MAX_ROWS = 120
-#: The two choices for the operator "isnull", which have no values.
-IS_MISSING = "isnull"
-IS_PRESENT = "isnull:false"
 _NULLS = {IS_MISSING: True, IS_PRESENT: False}
 # A line break, which a browser removes from an input.
 _BREAK = re.compile(r"[\r\n]")

@@ -19,8 +19,8 @@ from flagstaff.admin.page_row import stored_row
 from flagstaff.cleanup.admin.rows import evidence_of, labels_of, unknown_lines
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.models import Snooze
-from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.stale import assess_flags
+from flagstaff.cleanup.stale_signals import Assessment
 
 # The attribute of the flag of a page.
 _ASSESSED = "flagstaff_assessment"

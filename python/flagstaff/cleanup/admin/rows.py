@@ -12,7 +12,7 @@ from django.utils.formats import date_format
 
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.admin.links import admin_of, may_view, page_url
-from flagstaff.cleanup.signals import Assessment
+from flagstaff.cleanup.stale_signals import Assessment
 from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text, unknown_texts
 from flagstaff.conf import conf
 

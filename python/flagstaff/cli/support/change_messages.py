@@ -12,11 +12,12 @@ from flagstaff._tables.rows import PrimaryKey
 from flagstaff._words.cells import as_json
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import join_some
+from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import MAX_VALUE, truncated
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
-from flagstaff.history.describe import SECRET, describe_json_change, describe_value
+from flagstaff.history.describe import describe_json_change, describe_value
 
 #: What a new bucketing unit does.
 REASSIGNED = (
@@ -104,4 +105,4 @@ def _allowed(added: object, removed: object, names: Names) -> str:
 def _text(changed: Changed, name: str, value: object) -> str:
     if isinstance(value, UnreadableJson):
         return describe_value(value)
-    return SECRET if changed.hides(name) else truncated(as_json(value), MAX_VALUE)
+    return MASK if changed.hides(name) else truncated(as_json(value), MAX_VALUE)

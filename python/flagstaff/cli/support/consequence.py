@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from flagstaff._core import monotonic
+from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import ChangePlan, plan_segment_changes, plan_text

@@ -7,9 +7,9 @@ from typing import Any
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import RULES
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import find_row
-from flagstaff._tables.states import FlagState
 from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
 from flagstaff._engine.usage import recent_usage
-from flagstaff._tables.flag_model import flag_model
+from flagstaff._tables.optional_fields import flag_model
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware
 from flagstaff.cli.support.argument_types import count

@@ -8,9 +8,15 @@ from typing import Any
 from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.flag_model import flag_model
+from flagstaff._tables.flag_states import (
+    FlagState,
+    ReleaseState,
+    state_label,
+    state_of,
+    state_summary,
+)
+from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_of, state_summary
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
-from flagstaff._tables.flag_model import OWNER, REVIEW_ON, TAGS, WITHOUT_OWNER, flag_model
+from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, TAGS, WITHOUT_OWNER, flag_model
 from flagstaff._tables.tags import with_tags
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff.cli.support.argument_types import day

@@ -10,8 +10,8 @@ from django.db.models import Q
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.flag_model import flag_model
-from flagstaff._tables.states import ReleaseState
+from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.lists import MAX_SHOWN, join_some

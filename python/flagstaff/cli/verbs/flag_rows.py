@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._engine.usage import RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_model import flag_model
+from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import find_row
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some

@@ -7,8 +7,8 @@ from functools import partial
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._tables.flag_model import RULES, flag_model
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.lists import join_some

@@ -12,6 +12,7 @@ from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff._words.cells import Column, Record, as_json
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.mask import MASK
 from flagstaff._words.message import to_json
 from flagstaff._words.truncated import MAX_VALUE, truncated
 from flagstaff.cli.support.change_arguments import (
@@ -32,7 +33,7 @@ from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import SECRET, describe_value
+from flagstaff.history.describe import describe_value
 
 _LIST_COLUMNS = (
     Column("key"),
@@ -66,7 +67,7 @@ def _get(options: Options, out: Output) -> None:
     if out.is_json:
         out.document(_masked(record) if is_masked else record)
     elif is_masked:
-        out.line(SECRET)
+        out.line(MASK)
     else:
         out.document(record["value"], indent=None)
 

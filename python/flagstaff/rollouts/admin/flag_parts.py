@@ -30,8 +30,8 @@ from flagstaff.rollouts.admin.texts import (
     with_time,
 )
 from flagstaff.rollouts.admin.warnings import unguarded_label
-from flagstaff.rollouts.conditions import is_unguarded
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.unguarded import is_unguarded
 
 # The attribute of the flag of a page.
 _PLAN = "flagstaff_plan"

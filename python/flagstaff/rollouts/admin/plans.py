@@ -33,9 +33,9 @@ from flagstaff.rollouts.admin.texts import (
     with_time,
 )
 from flagstaff.rollouts.admin.warnings import unguarded_label
-from flagstaff.rollouts.conditions import is_unguarded
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.unguarded import is_unguarded
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff.changes.changed import quoted_command
-from flagstaff.rollouts.conditions import driver_is_running, is_unguarded
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded
 
 
 def unguarded_label() -> SafeString:

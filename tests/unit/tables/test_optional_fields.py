@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test import override_settings
 
-from flagstaff._tables.flag_model import FlagModel, OptionalFields, flag_model, optional_fields
+from flagstaff._tables.optional_fields import FlagModel, OptionalFields, flag_model, optional_fields
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import validate_tags

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flagstaff.cleanup.constant import Constant
-from flagstaff.cleanup.signals import Assessment, Facts, Finding, Signal, Unknown, assess
+from flagstaff.cleanup.stale_signals import Assessment, Facts, Finding, Signal, Unknown, assess
 from flagstaff.cleanup.usage import Coverage, problem_of_coverage
 from tests.support.translations import german
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
-from flagstaff._tables.flag_model import OptionalFields, flag_model, optional_fields
+from flagstaff._tables.optional_fields import OptionalFields, flag_model, optional_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import can_grant
