@@ -175,7 +175,7 @@ docs: env ## Build the documentation site in target/docs, offline
 	$(BIN)/mkdocs build --quiet --strict
 
 wheel: env ## Build the wheel for this machine in dist, for every Python from 3.10 on
-	rm -rf dist && $(BIN)/maturin build --release --quiet --compression-level 9 $(LOCKED) --out dist >/dev/null
+	rm -rf dist && $(BIN)/maturin build --release --strip --quiet --compression-level 9 $(LOCKED) --out dist >/dev/null
 
 wheel-test: wheel ## Test the wheel in bare environments, on the oldest and newest Python found, without Rust
 	$(BESIDE_POSTGRES) $(BIN)/python -m tools.check_wheel dist/*.whl
