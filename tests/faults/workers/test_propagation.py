@@ -105,7 +105,7 @@ def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
         sentence = r"Applied by 7 of 9 workers after 0\.\d+ s; the wait ended after 1\."
         assert re.match(sentence, lines[3])
         assert all(f"(pid {worker.pid})" in lines[4] for worker in hung)
-        assert lines[5] == "missing: 1 of 10 expected workers did not connect"
+        assert lines[5] == "Expected, but not connected: 1."
     proxy.resume()
     after = call(caller, "wait_for_workers", 30, WORKERS)
     assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))
@@ -227,5 +227,6 @@ def test_kill_behind_a_pooler_waits_until_all_workers_have_polled(
         text, status, took = call(caller, "kill", "new_checkout")
         assert pooled.ask(*NEW_CHECKOUT) is False
     assert (status, text.splitlines()[-2]) == (0, "Workers behind a pooler are not listed.")
-    assert text.splitlines()[-1].startswith("all workers that reach the database have it by ")
+    promised = "All workers that reach the database have applied the change by "
+    assert text.splitlines()[-1].startswith(promised)
     assert took >= 1.1 + 0.4
