@@ -143,7 +143,14 @@ def read_pasts(versions: Iterable[tuple[Item, Collection[int]]]) -> dict[RowId, 
     deltas = _deltas_of(needed, present)
     changed = changes_of_choices(pk for kind, pk in wanted if kind is Kind.VALUE)
     return {
-        row: Past(item, present[row], tuple(entries[row]), frozenset(changed[row.pk]), deltas)
+        row: Past(
+            item,
+            present[row],
+            tuple(entries[row]),
+            # A flag or a segment may have the primary key of a value.
+            frozenset(changed[row.pk] if row.kind is Kind.VALUE else ()),
+            deltas,
+        )
         for row, (item, _points) in wanted.items()
     }
 

@@ -215,3 +215,17 @@ def test_conflicts_of_many_rows_are_described_with_as_many_queries() -> None:
         return len(queries)
 
     assert figures(3) == figures(30)
+
+
+def test_flag_is_protected_from_undo_of_choices_of_a_value_with_the_same_primary_key() -> None:
+    flag = FeatureFlag.objects.get()
+    KeyValueStore.objects.all().delete()
+    KeyValueStore.objects.create(pk=flag.pk, key="token", value="a", secret=True, choices=["a"])
+    with transaction.atomic():
+        set_rollout("new_checkout", 25)
+        value = update_value("token", {"choices": ["a", "b"]}).version
+        changed = update("new_checkout", {"description": "x"}).version
+    set_rollout("new_checkout", 50)
+    done = undo_events([changed or 0, value or 0], skip_conflicts=True)
+    assert [one.changed for one in done] == [None, None]
+    assert FeatureFlag.objects.get().rollout_percent == 50
