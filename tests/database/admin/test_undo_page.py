@@ -291,3 +291,18 @@ def test_undo_that_adds_allowed_users_to_most_users_types_the_key(  # noqa: PLR0
     remove_allowed_users(KEY, pks)
     undo(operator, flag_version(KEY))
     assert flag.allowed_users.count() == count
+
+
+# Rows that the database refuses.
+
+
+def test_undo_of_several_changes_leaves_out_a_row_that_the_database_refuses(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    create("banner")
+    versions = update("banner", {"key": "poster"}).version, set_rollout(KEY, 80).version
+    create("banner")
+    response = undo(operator, *versions)
+    assert messages_of(response)[0].startswith(f"The change of “{KEY}” was undone")
+    assert state(flag) == (True, 25)
+    assert FeatureFlag.objects.filter(key="poster").exists()

@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from flagstaff import acting_as
-from flagstaff.changes import add_allowed_users, set_rollout, set_value, update
+from flagstaff.changes import add_allowed_users, create, set_rollout, set_value, update
 from flagstaff.cli.verbs import history as history_verbs
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history import flag_history, flag_version
@@ -26,7 +26,7 @@ from tests.support.fake_workers import FakeWorker
 from tests.support.history_fixtures import role_that_reads
 from tests.support.sql import rows
 from tests.support.step_clock import StepClock
-from tests.support.terminals import Ran, Terminal, document, flags, run, typed, undo_of
+from tests.support.terminals import Ran, Terminal, asked, document, flags, run, typed, undo_of
 
 # Each command is a transaction of its own, at a time of its own.
 pytestmark = [
@@ -234,6 +234,17 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     assert [one["key"] for one in found["changes"]] == ["dark_mode"]
     assert [one["key"] for one in found["conflicts"]] == ["new_checkout"]
     assert "conflict: bob changed new_checkout again at" in ran.err
+
+
+def test_undo_since_on_a_terminal_leaves_out_a_row_that_the_database_refuses(since: str) -> None:
+    with acting_as("alice"):
+        update("dark_mode", {"key": "night"})
+    create("dark_mode")
+    ran = asked(f"undo --since {since} --by alice --skip-conflicts", "y")
+    assert ran.status == 0
+    assert "conflict: " in ran.err
+    assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 25
+    assert FeatureFlag.objects.filter(key="night").exists()
 
 
 @pytest.mark.parametrize(

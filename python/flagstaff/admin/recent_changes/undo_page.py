@@ -157,7 +157,11 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
 
         with transaction.atomic(using=conf.database):
             done = undo_selected(
-                selected, whole=preview.is_whole, skip_conflicts=not preview.is_whole, check=require
+                selected,
+                whole=preview.is_whole,
+                skip_conflicts=not preview.is_whole,
+                check=require,
+                refused=preview.plan.refused,
             )
             # Again: the rights may depend on the row that was created.
             require_release(self.admin_site, request, _written(done))

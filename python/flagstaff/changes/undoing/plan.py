@@ -122,6 +122,8 @@ class UndoPlan:
     rows: tuple[RowPlan, ...]
     #: Why nothing can be undone, if it is not about single rows.
     refusal: FlagstaffError | None = None
+    #: The rows that the database has refused to write, and why.
+    refused: Mapping[RowId, FlagstaffError] = field(default_factory=dict)
 
     @property
     def events(self) -> list[UndoneEvents]:
@@ -167,12 +169,11 @@ def plan_undo(
         plans = check(plans, undos)
     plans = _without_unreadable_rules(plans)
     errors = refused or {}
-    return UndoPlan(
-        tuple(
-            plan.refuse(errors[plan.item.id]) if plan.written and plan.item.id in errors else plan
-            for plan in plans
-        )
+    rows = tuple(
+        plan.refuse(errors[plan.item.id]) if plan.written and plan.item.id in errors else plan
+        for plan in plans
     )
+    return UndoPlan(rows, refused=errors)
 
 
 def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[RowUndo]:

@@ -31,7 +31,7 @@ Refused: TypeAlias = Mapping[RowId, FlagstaffError]
 #: Raises an error if a plan must not be written.
 Check: TypeAlias = Callable[[UndoPlan], None]
 
-_NONE: Refused = {}
+NOTHING_REFUSED: Refused = {}
 
 
 class _RefusedRowError(Exception):
@@ -52,11 +52,12 @@ def undo_selected(
     whole: bool = False,
     skip_conflicts: bool = False,
     check: Check | None = None,
-    refused: Refused = _NONE,
+    refused: Refused = NOTHING_REFUSED,
 ) -> list[UndoneEvents]:
     """Undoes events in one transaction, with all rows locked.
 
-    `check` gets the plan before it is written. Raises the error if events cannot be undone, or
+    `check` gets the plan before it is written; `refused` are the rows that a preview could not
+    write. Raises the error if events cannot be undone, or
     ConflictError with all of them; with `skip_conflicts`, the others are undone.
     """
     try:
@@ -79,7 +80,7 @@ def undo_selected(
 
 
 def preview_undo(
-    selected: Sequence[RowEvents], *, whole: bool = False, refused: Refused = _NONE
+    selected: Sequence[RowEvents], *, whole: bool = False, refused: Refused = NOTHING_REFUSED
 ) -> UndoPlan:
     """Returns what an undo would do, and what is in its way. Rolls back what it writes."""
     with rolled_back():

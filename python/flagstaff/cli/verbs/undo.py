@@ -19,7 +19,7 @@ from flagstaff.changes.undoing.selection import (
     select_transaction,
     select_versions,
 )
-from flagstaff.changes.undoing.writing import preview_undo, undo_selected
+from flagstaff.changes.undoing.writing import NOTHING_REFUSED, preview_undo, undo_selected
 from flagstaff.cli.support.change_arguments import (
     add_change_arguments,
     add_force,
@@ -168,16 +168,18 @@ def _undone(selected: Sequence[RowEvents], options: Options, out: Output) -> lis
     question, and as `undo_selected` does.
     """
     whole, skip = options["transaction"] is not None, options["skip_conflicts"]
-    check = expecting_version(options["expect_version"])
+    check, refused = expecting_version(options["expect_version"]), NOTHING_REFUSED
     asks_always = options["since"] is not None and not (options["yes"] or out.is_dry_run)
     if asks_always or may_ask(options, out):
         plan = preview_undo(selected, whole=whole)
         if plan.refusal is None and (skip or not plan.errors):
             check(plan)
             if _is_confirmed(plan, options, out, asks_always=asks_always):
-                check = as_shown(plan.versions, plan.undone)
+                check, refused = as_shown(plan.versions, plan.undone), plan.refused
     try:
-        return undo_selected(selected, whole=whole, skip_conflicts=skip, check=check)
+        return undo_selected(
+            selected, whole=whole, skip_conflicts=skip, check=check, refused=refused
+        )
     except (ConflictError, InvalidChangeError):
         if options["since"] is not None:
             out.message("pass --skip-conflicts to undo the other changes")
