@@ -124,7 +124,8 @@ class AttributionMixin(ModelAdminMixin):
 
     def _problem(self, request: HttpRequest, error: FlagstaffError) -> str:
         """What happened, and what to do next on the page that is shown then."""
-        shown = request.POST.getlist(VERSION)
+        # The page of an undo has the versions of several rows.
+        shown = request.POST.get(VERSION, "").split(",")
         if not isinstance(error, ConflictError) or str(error.expected) not in shown:
             return self.translate_refusal(error.message)
         text = _("%(problem)s. The page now shows the present state; press the button again.")

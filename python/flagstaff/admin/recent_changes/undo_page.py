@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.contrib.admin import ModelAdmin
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,7 +22,13 @@ from flagstaff.admin.confirmation import ConfirmationMixin, parse_version, probl
 from flagstaff.admin.history_texts import change_texts, skipped_text
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.recent_changes.undo_preview import UndoPreview, undone_state
-from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
+from flagstaff.admin.recent_changes.urls import (
+    BACK,
+    UNDO_EVENTS,
+    UNDO_TRANSACTION,
+    transaction_url,
+    undo_url,
+)
 from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.admin.segment_plan import segment_rows
@@ -98,8 +104,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
 
     def _page(self, request: HttpRequest, preview: UndoPreview) -> dict[str, object]:
         note = plan_text(preview.effect)
-        undone = [(UNDO_EVENTS, str(version)) for version in sorted(preview.plan.undone)]
-        versions = [(VERSION, str(version)) for version in preview.plan.versions]
+        posted = {UNDO_EVENTS: sorted(preview.plan.undone), VERSION: preview.plan.versions}
         return {
             "title": _("Undo changes"),
             "flagstaff_parent": "admin/base_site.html",
@@ -107,7 +112,8 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             "flagstaff_notes": [*preview.notes, *([note] if note else [])],
             "flagstaff_uses": segment_rows(self.admin_site, request, preview.effect),
             "flagstaff_parts": preview.lines(self.admin_site, request),
-            "flagstaff_posted": [*undone, *versions],
+            # Two fields: Django refuses a POST with a thousand.
+            "flagstaff_posted": [(name, ",".join(map(str, some))) for name, some in posted.items()],
             "flagstaff_version": None,
             "flagstaff_button": "_undo",
             "flagstaff_target": "1",
@@ -146,8 +152,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
     ) -> HttpResponse:
         """Undoes what the page has shown. Any change since then is a conflict."""
         versions, undone = (_posted(request, name) for name in (VERSION, UNDO_EVENTS))
-        is_shown = len(versions) == len(selected)
-        check = as_shown(versions, undone) if is_shown else None
+        check = as_shown(versions, undone) if versions else None
 
         def require(plan: UndoPlan) -> None:
             if check is not None:
@@ -194,7 +199,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             text = _("Undone: %(keys)s.") % {"keys": keys}
         text += skipped_text({pk for one in written for pk in one.missing})
         sentences = " ".join(filter(None, (text, plan_text(preview.effect))))
-        url = undo_url(self.admin_site, [one.version for one in written if one.version])
+        url = _undo_url(self.admin_site, [one.version for one in written if one.version])
         self.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
         if any(one.old and one.new and BUCKET_BY in one.new for one in written):
             self.message_user(request, reassigned_text(), messages.WARNING)
@@ -219,7 +224,8 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
 
 
 def _posted(request: HttpRequest, name: str) -> list[int]:
-    return [parse_version(text) for text in request.POST.getlist(name)]
+    text = request.POST.get(name)
+    return [parse_version(one) for one in text.split(",")] if text else []
 
 
 def _row_of(request: HttpRequest) -> RowId | None:
@@ -229,6 +235,13 @@ def _row_of(request: HttpRequest) -> RowId | None:
         return None
     row = all_entries().filter(pk=parse_version(texts[0])).values_list("relation", "object_pk")
     return next((RowId(Kind.of(relation), pk) for relation, pk in row), None)
+
+
+def _undo_url(site: AdminSite, versions: Sequence[int]) -> str:
+    """The page that undoes an undo: of so many events only as the transaction that it was."""
+    if len(versions) > _MAX_EVENTS:
+        return transaction_url(site, versions[0])
+    return undo_url(site, versions)
 
 
 def _written(done: Sequence[UndoneEvents]) -> list[tuple[Kind, Changed]]:

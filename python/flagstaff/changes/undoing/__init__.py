@@ -123,12 +123,16 @@ def as_shown(versions: Sequence[int], undone: Collection[int]) -> Check:
     """
 
     def check(plan: UndoPlan) -> None:
+        first = plan.rows[0]
+        # Where entries were deleted meanwhile, there are fewer rows.
+        if len(plan.rows) != len(versions):
+            raise others_changed_meanwhile(first.item, first.version)
         for row, version in zip(plan.rows, versions, strict=True):
             # Without triggers the version stays the same whatever is changed.
             require_triggers(row.item.kind)
             if row.version != version:
                 raise changed_meanwhile(row.item, version, row.version)
         if plan.undone != frozenset(undone):
-            raise others_changed_meanwhile(plan.rows[0].item, plan.rows[0].version)
+            raise others_changed_meanwhile(first.item, first.version)
 
     return check

@@ -42,6 +42,7 @@ from tests.support.admin_pages import (
     rows_of,
     staff,
     undo_all_url,
+    undo_urls,
 )
 from tests.support.sql import rows as sql_rows
 from tests.support.terminals import open_shop
@@ -214,6 +215,34 @@ def test_undo_over_newer_change_is_rejected(operator: Client) -> None:
     [problem] = problems_of(undo_all(operator, change))
     assert problem.startswith("This cannot be undone: ana changed summer_banner again at")
     assert Change.objects.count() == entries
+
+
+def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
+    operator: Client, settings: Any
+) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 20
+    with transaction.atomic():
+        FeatureFlag.objects.bulk_create(FeatureFlag(key=f"flag_{n}") for n in range(201))
+    url = undo_all_url(flag_version("flag_0"))
+    response = operator.post(url, confirmed(operator.get(url)), follow=True)
+    assert not FeatureFlag.objects.filter(key__startswith="flag_").exists()
+    [url] = undo_urls(response)
+    operator.post(url, confirmed(operator.get(url)))
+    assert FeatureFlag.objects.filter(key__startswith="flag_").count() == 201
+
+
+def test_undo_of_a_transaction_of_which_entries_were_deleted_meanwhile_asks_again(
+    operator: Client,
+) -> None:
+    change = release()
+    url = undo_all_url(change)
+    data = confirmed(operator.get(url))
+    Change.objects.filter(key="summer_banner").delete()
+    response = operator.post(url, data)
+    assert "would do something else than was shown" in problems_of(response)[0]
+    assert flag_version("new_checkout") == change
+    operator.post(url, confirmed(response))
+    assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 25
 
 
 FLAG_PERMISSIONS = ("add_featureflag", "change_featureflag", "delete_featureflag")
