@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -30,9 +30,12 @@ from flagstaff.changes import (
     update_segment,
     update_value,
 )
+from flagstaff.changes.undoing import plan
+from flagstaff.changes.undoing.row import RowUndo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import recent_events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.support.concurrency import in_threads
 from tests.support.history_fixtures import GERMAN, flag_and_value
 
 __all__ = ["flag_and_value"]
@@ -229,3 +232,22 @@ def test_flag_is_protected_from_undo_of_choices_of_a_value_with_the_same_primary
     done = undo_events([changed or 0, value or 0], skip_conflicts=True)
     assert [one.changed for one in done] == [None, None]
     assert FeatureFlag.objects.get().rollout_percent == 50
+
+
+def test_deletion_that_another_call_undoes_meanwhile_is_undone_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delete("new_checkout")
+    [deletion] = recent_events(limit=1)
+    planned = plan._as_written
+
+    def undo_again(undos: Sequence[RowUndo]) -> list[plan.RowPlan]:
+        monkeypatch.undo()
+        in_threads(lambda: undo_events([deletion.version]))
+        return planned(undos)
+
+    monkeypatch.setattr(plan, "_as_written", undo_again)
+    [done] = undo_events([deletion.version])
+    assert done.changed is not None
+    assert not done.changed.written
+    assert FeatureFlag.objects.count() == 1

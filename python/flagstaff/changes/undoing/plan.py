@@ -308,8 +308,9 @@ def _without_taken_keys(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> l
     for kind in {plan.item.kind for plan in plans if plan.inserted}:
         same_kind = [plan for plan in plans if plan.item.kind is kind]
         keys = [plan.key for plan in same_kind if plan.inserted]
-        freed = [plan.item.pk for plan in same_kind if plan.frees_its_key]
-        others = all_rows(kind.model).filter(key__in=keys).exclude(pk__in=freed)
+        # A concurrent call may have inserted the same row, which is no other one.
+        own = [plan.item.pk for plan in same_kind if plan.inserted or plan.frees_its_key]
+        others = all_rows(kind.model).filter(key__in=keys).exclude(pk__in=own)
         taken |= {(kind, key) for key in others.values_list("key", flat=True)}
     return [
         plan.refuse(key_conflict(plan.item.kind, plan.key, undo.past.version))
