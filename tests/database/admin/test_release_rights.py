@@ -253,6 +253,31 @@ def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: S
     assert conditions() == STAFF
 
 
+@pytest.mark.parametrize("way", ["renamed", "deleted and created"])
+def test_segment_whose_key_another_row_took_comes_back_only_with_the_right_for_its_flags(
+    way: str,
+) -> None:
+    changes.create_segment("team", LOGGED_IN)
+    changes.create_segment("staff", STAFF)
+    with transaction.atomic():
+        if way == "renamed":
+            changes.update_segment("team", {"key": "old"})
+            version = changes.update_segment("staff", {"key": "team"}).version
+        else:
+            changes.delete_segment("team")
+            version = changes.create_segment("team", STAFF).version
+    changes.create("by_team", enabled=True, rules=BY_SEGMENT)
+    client = staff("add_segment", "change_segment", "delete_segment", "view_segment")
+    response = client.post(undo_all_url(version), {"_confirmed": "1"})
+    assert "1 flag that you may not see, whose rules use the segment" in problems_of(response)[0]
+    assert Segment.objects.get(key="team").conditions == STAFF
+    may("toggle_featureflag")
+    response = client.get(undo_all_url(version))
+    assert preview_of(response) == {"by_team": ["1 of 11", "11 of 11"]}
+    client.post(undo_all_url(version), confirmed(response))
+    assert Segment.objects.get(key="team").conditions == LOGGED_IN
+
+
 def test_permission_for_single_flags_decides_about_segments_and_deletions(
     team: Segment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         self._require_rows(request, preview.plan)
         refusals = preview.refusals
         try:
-            require_release(self.admin_site, request, preview.plan.written)
+            require_release(self.admin_site, request, preview.plan.effects)
         except FlagstaffError as error:
             refusals.append(localized(error.message))
         return refusals
@@ -154,11 +154,14 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         versions, undone = (_posted(request, name) for name in (VERSION, UNDO_EVENTS))
         check = as_shown(versions, undone) if versions else None
 
+        effects: list[tuple[Kind, Changed]] = []
+
         def require(plan: UndoPlan) -> None:
             if check is not None:
                 check(plan)
             self._require_rows(request, plan)
-            require_release(self.admin_site, request, plan.written)
+            effects[:] = plan.effects
+            require_release(self.admin_site, request, effects)
 
         with transaction.atomic(using=conf.database):
             done = undo_selected(
@@ -169,7 +172,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
                 refused=preview.plan.refused,
             )
             # Again: the rights may depend on the row that was created.
-            require_release(self.admin_site, request, _written(done))
+            require_release(self.admin_site, request, effects)
         self._log(request, done)
         self._report(request, done, preview)
         return HttpResponseRedirect(self._back_url(request))

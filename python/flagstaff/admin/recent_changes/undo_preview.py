@@ -89,9 +89,9 @@ class UndoPreview:
     def effect(self) -> ChangePlan | None:
         """The effect on users, of a single flag or of all segments. Counts the users."""
         rows = [row for row in self.plan.rows if row.changed is not None]
-        if len(rows) == 1 and (changed := rows[0].written) is not None:
-            return plan_change(rows[0].item.kind, rows[0].item.row, changed)
-        return plan_segment_changes(self.plan.written)
+        if len(rows) == 1 and rows[0].item.kind is Kind.FLAG and rows[0].written is not None:
+            return plan_change(Kind.FLAG, rows[0].item.row, rows[0].written)
+        return plan_segment_changes(self.plan.effects)
 
     @property
     def text_to_type(self) -> str:

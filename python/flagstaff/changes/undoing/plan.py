@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -21,6 +21,7 @@ from flagstaff.changes.restore_version import (
     restorable_fields,
 )
 from flagstaff.changes.row_changes import planned_change, planned_deletion
+from flagstaff.changes.segment_plan import CONDITIONS
 from flagstaff.changes.undoing.conflicts import Conflict, Obstacle, describe_conflicts, key_conflict
 from flagstaff.changes.undoing.row import RowUndo, undone_row
 from flagstaff.changes.undoing.selection import RowEvents
@@ -149,6 +150,35 @@ class UndoPlan:
     def written(self) -> list[tuple[Kind, Changed]]:
         """What is written, with the kind of each row."""
         return [(row.item.kind, row.written) for row in self.rows if row.written is not None]
+
+    @property
+    def effects(self) -> list[tuple[Kind, Changed]]:
+        """What is written, with the segments by key."""
+        others = [(kind, one) for kind, one in self.written if kind is not Kind.SEGMENT]
+        return [*others, *((Kind.SEGMENT, one) for one in self.segments)]
+
+    @property
+    def segments(self) -> list[Changed]:
+        """What happens to each key of a segment: rules name keys, whichever row has them."""
+        written = [row for row in self.rows if row.item.kind is Kind.SEGMENT and row.written]
+        return _by_key(written)
+
+
+def _by_key(segments: Iterable[RowPlan]) -> list[Changed]:
+    """The conditions of each key before and after, which may be those of different rows."""
+    before, after = dict[str, dict[str, object]](), dict[str, dict[str, object]]()
+    for plan in segments:
+        row = plan.item.row
+        if row is not None:
+            before[plan.item.key] = {CONDITIONS: getattr(row, CONDITIONS)}
+        if plan.key is not None:
+            present = plan.inserted[0] if plan.inserted else row
+            new = {} if plan.written is None else plan.written.new
+            after[plan.key] = {CONDITIONS: new.get(CONDITIONS, getattr(present, CONDITIONS))}
+    return [
+        Changed(key, "", before.get(key), after.get(key), written=True)
+        for key in dict.fromkeys([*before, *after])
+    ]
 
 
 def plan_undo(

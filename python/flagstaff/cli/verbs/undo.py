@@ -191,11 +191,13 @@ def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always:
 
     Raises CommandError if the answer is no.
     """
-    changes = [(row.item, row.changed) for row in plan.rows if row.changed is not None]
-    question = question_about((RowKey(item.kind, item.key, item.pk), one) for item, one in changes)
+    rows = [(row.item, row.written) for row in plan.rows if row.item.kind is not Kind.SEGMENT]
+    changes = [(RowKey(item.kind, item.key, item.pk), one) for item, one in rows if one]
+    changes += [(RowKey(Kind.SEGMENT, one.key, None), one) for one in plan.segments]
+    question = question_about(changes)
     if question is None and not asks_always:
         return False
-    print_changes([one for _item, one in changes], out)
+    print_changes([row.changed for row in plan.rows if row.changed is not None], out)
     _print_conflicts(plan.events, out)
     text = GO_ON
     if asks_always:
