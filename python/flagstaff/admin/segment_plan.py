@@ -9,12 +9,16 @@ from django.utils.translation import ngettext
 
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view
 from flagstaff.changes.change_plan import ChangePlan
+from flagstaff.changes.messages import SEGMENT_IN_USE
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
+from flagstaff.changes.segment_use import other_rules_by_segment
+from flagstaff.conf import conf
 
 # The flags and experiments that a page lists.
 _MAX_ROWS = 50
@@ -43,6 +47,19 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     )
     shown = {"flags": names, "keys": keys}
     return text % {name: local_list(some) for name, some in shown.items()}
+
+
+def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
+    """Returns a message in the user's language, without flags and experiments the user may not see.
+
+    Queries the experiments if it says what uses a segment.
+    """
+    if isinstance(text, Message) and text.template is SEGMENT_IN_USE:
+        others = (one.model for some in other_rules_by_segment().values() for one in some)
+        if not all(may_view(site, request, model) for model in {conf.flag_model, *others}):
+            hidden = _("flags and experiments that you may not see")
+            text = SEGMENT_IN_USE(key=text.values["key"], flags=hidden)
+    return localized(text)
 
 
 def segment_rows(

@@ -486,6 +486,19 @@ def test_pages_count_the_members_of_the_groups_that_they_name(operator: Client) 
         assert "Groups: “beta” has 2 members, “none” has 0 members." in html
 
 
+def test_undo_refused_by_a_flag_that_the_user_may_not_see_does_not_name_it() -> None:
+    version = changes.create_segment("team", STAFF).version
+    changes.create("by_team", rules=BY_SEGMENT)
+    client = staff("delete_segment", "view_segment")
+    for shown in ("flags and experiments that you may not see", "'by_team'"):
+        [problem] = problems_of(client.get(undo_url(version)))
+        assert problem == (
+            f"This cannot be undone: the segment 'team' is used by the rules of {shown}; "
+            "change these rules first"
+        )
+        may("view_featureflag")
+
+
 def test_flags_that_the_user_may_not_see_are_a_number(team: Segment) -> None:
     experiments.create("price", rules=BY_SEGMENT)
     client = staff("change_segment", "view_segment", "toggle_featureflag")

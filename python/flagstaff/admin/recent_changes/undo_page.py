@@ -129,7 +129,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
     def _refusals(self, request: HttpRequest, preview: UndoPreview) -> list[str]:
         """Why nothing is undone, or which flags the user may not release. PermissionDenied."""
         self._require_rows(request, preview.plan)
-        refusals = preview.refusals
+        refusals = preview.refusals(self.admin_site, request)
         try:
             require_release(self.admin_site, request, preview.plan.effects)
         except FlagstaffError as error:

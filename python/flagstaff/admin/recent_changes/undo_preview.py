@@ -21,6 +21,7 @@ from flagstaff.admin.history_texts import skipped_text
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import restore_url
+from flagstaff.admin.segment_plan import visible_refusal
 from flagstaff.changes import Changed, UndoneEvents
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes
@@ -76,11 +77,10 @@ class UndoPreview:
         """Whether flags are disabled and nothing else happens, which never needs a reason."""
         return all(changed.new == {"enabled": False} for _kind, changed in self.plan.written)
 
-    @property
-    def refusals(self) -> list[str]:
+    def refusals(self, site: AdminSite, request: HttpRequest) -> list[str]:
         """Why nothing is undone; empty if something may be."""
         if self.plan.refusal is not None:
-            return [localized(self.plan.refusal.message)]
+            return [visible_refusal(site, request, self.plan.refusal.message)]
         if not self.is_whole:
             return []
         return [localized(one.problem) for one in self.plan.events if one.error is not None]
