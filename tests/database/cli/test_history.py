@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,11 @@ from django.utils import timezone
 
 from flagstaff import acting_as
 from flagstaff.changes import add_allowed_users, create, set_rollout, set_value, update
+from flagstaff.changes.undoing.plan import UndoPlan
+from flagstaff.changes.undoing.selection import RowEvents
+from flagstaff.changes.undoing.writing import preview_undo
 from flagstaff.cli.verbs import history as history_verbs
+from flagstaff.cli.verbs import undo as undo_verbs
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history import flag_history, flag_version
 from flagstaff.history.following import Following
@@ -234,6 +238,22 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     assert [one["key"] for one in found["changes"]] == ["dark_mode"]
     assert [one["key"] for one in found["conflicts"]] == ["new_checkout"]
     assert "conflict: bob changed new_checkout again at" in ran.err
+
+
+def test_undo_whose_conflict_ends_before_a_question_writes_nothing(
+    since: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("rollout new_checkout 60 --as bob")
+
+    def preview(selected: Sequence[RowEvents], *, whole: bool) -> UndoPlan:
+        plan = preview_undo(selected, whole=whole)
+        set_rollout("new_checkout", 50)
+        return plan
+
+    monkeypatch.setattr(undo_verbs, "preview_undo", preview)
+    ran = asked(f"undo --since {since} --by alice")
+    assert (ran.status, state()) == (4, (50, False, 50))
+    assert "bob changed new_checkout again at" in ran.err
 
 
 def test_undo_since_on_a_terminal_leaves_out_a_row_that_the_database_refuses(since: str) -> None:

@@ -19,7 +19,12 @@ from flagstaff.changes.undoing.selection import (
     select_transaction,
     select_versions,
 )
-from flagstaff.changes.undoing.writing import NOTHING_REFUSED, preview_undo, undo_selected
+from flagstaff.changes.undoing.writing import (
+    NOTHING_REFUSED,
+    preview_undo,
+    raise_errors,
+    undo_selected,
+)
 from flagstaff.cli.support.change_arguments import (
     add_change_arguments,
     add_force,
@@ -170,13 +175,16 @@ def _undone(selected: Sequence[RowEvents], options: Options, out: Output) -> lis
     whole, skip = options["transaction"] is not None, options["skip_conflicts"]
     check, refused = expecting_version(options["expect_version"]), NOTHING_REFUSED
     asks_always = options["since"] is not None and not (options["yes"] or out.is_dry_run)
-    if asks_always or may_ask(options, out):
-        plan = preview_undo(selected, whole=whole)
-        if plan.refusal is None and (skip or not plan.errors):
+    try:
+        if asks_always or may_ask(options, out):
+            plan = preview_undo(selected, whole=whole)
             check(plan)
+            if not skip:
+                raise_errors(plan.errors)
+            if plan.refusal is not None:
+                raise plan.refusal
             if _is_confirmed(plan, options, out, asks_always=asks_always):
                 check, refused = as_shown(plan.versions, plan.undone), plan.refused
-    try:
         return undo_selected(
             selected, whole=whole, skip_conflicts=skip, check=check, refused=refused
         )
