@@ -28,10 +28,12 @@ def in_threads(*work: Callable[[], Any]) -> list[Any]:
         return list(pool.map(run, work))
 
 
-def run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:
+def run_during(
+    change: Callable[[], Any], work: Callable[[], Any], then: Callable[[], Any] | None = None
+) -> Any:
     """Starts work while a change is uncommitted, and returns the work's result.
 
-    The change is committed as soon as the work waits for a lock.
+    As soon as the work waits for a lock, `then` is called, and the change is committed.
     """
 
     def run() -> Any:
@@ -46,6 +48,8 @@ def run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:
             future = pool.submit(run)
             while not _is_waiting_for_a_lock():
                 assert not future.done(), future.result()
+            if then is not None:
+                then()
         return future.result()
 
 

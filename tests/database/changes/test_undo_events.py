@@ -35,7 +35,7 @@ from flagstaff.changes.undoing.row import RowUndo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import recent_events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.support.concurrency import in_threads
+from tests.support.concurrency import in_threads, run_during
 from tests.support.history_fixtures import GERMAN, flag_and_value
 
 __all__ = ["flag_and_value"]
@@ -251,3 +251,25 @@ def test_deletion_that_another_call_undoes_meanwhile_is_undone_already(
     assert done.changed is not None
     assert not done.changed.written
     assert FeatureFlag.objects.count() == 1
+
+
+def test_undo_of_a_segment_and_of_rules_waits_for_rules_that_name_both_segments() -> None:
+    create_segment("first", GERMAN)
+    create_segment("last", GERMAN)
+    named = {
+        key: [{"conditions": [{"segment": key}], "rollout_percent": 5}] for key in ("first", "last")
+    }
+    update("new_checkout", {"rules": named["first"]})
+    create("banner")
+    create("poster")
+    versions = by_ana(
+        lambda: update("new_checkout", {"rules": []}),
+        lambda: update_segment("last", {"description": "x"}),
+    )
+    # The undo needs both segments, and so does the other transaction.
+    done = run_during(
+        lambda: update("banner", {"rules": named["first"]}),
+        lambda: undo_events(versions),
+        lambda: update("poster", {"rules": named["last"]}),
+    )
+    assert all(one.changed.written for one in done)

@@ -208,13 +208,25 @@ def plan_undo(
 
 def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[RowUndo]:
     """The states that the undo leads to."""
-    rows = read_rows((one.row for one in selected), lock=lock)
+    rows = read_rows([*(one.row for one in selected), *_locked_too(selected)], lock=lock)
     items = {one.row: _item(one, rows.get(one.row)) for one in selected}
     pasts = read_pasts(
         (items[one.row], {bound for first, last in one.events for bound in (first - 1, last)})
         for one in selected
     )
     return [undone_row(pasts[one.row], one.events, whole=whole) for one in selected]
+
+
+def _locked_too(selected: Sequence[RowEvents]) -> list[RowId]:
+    """Segments that are locked in the order of keys, as by a change of rules that name them.
+
+    The rules that an undo writes may name any of them. Locked later than the segments that it
+    writes, they could deadlock with such a change.
+    """
+    if not {Kind.FLAG, Kind.SEGMENT} <= {one.row.kind for one in selected}:
+        return []
+    pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
+    return [RowId(Kind.SEGMENT, str(pk)) for pk in pks]
 
 
 def _item(selected: RowEvents, row: Row | None) -> Item:
