@@ -192,6 +192,8 @@ def test_message_names_a_worker_that_has_the_change(
 ) -> None:
     # This process evaluates in the transaction of a test by queries, and lists no workers then.
     monkeypatch.setattr("flagstaff._workers.wait._is_direct", lambda: False)
+    # Workers of an earlier test would count as disconnected.
+    monkeypatch.setattr("flagstaff._workers.tracker._remembered", {})
     FeatureFlag.objects.update(rollout_percent=100)
     process.sees(["flag_enabled", "new_checkout"], True, within=5.0)
     [message] = messages_of(kill(operator, flag))
