@@ -54,12 +54,6 @@ def group_entries(newest_first: Iterable[Entry]) -> Iterator[Group]:
         yield group
 
 
-def group_of(entry_id: int, newest_first: Iterable[Entry]) -> Group:
-    """Returns the group that holds this entry; `newest_first` must hold its whole transaction."""
-    groups = group_entries(newest_first)
-    return next(group for group in groups if any(entry["id"] == entry_id for entry in group))
-
-
 def subject_of(entry: Entry) -> Subject:
     """Returns the transaction of an entry, and the flag or value that it is about."""
     return entry["transaction_id"], Kind.of(entry["relation"]), entry["object_pk"]

@@ -1,6 +1,6 @@
--- The workers that were lost for a report: at a time, or now, their next flush was late (accept_flush_v1
--- says when), and they had
--- not reported their end. Those whose flush was late before the other time are left out.
+-- The workers that were lost for a report: at a time, or now, their next flush was late, and they had
+-- not reported their end. accept_flush_v1 says when a flush is late. Workers whose flush was late
+-- before the other time are left out.
 SELECT host, pid, started_at, last_seen_at, expected_by
 FROM {worker_table}
 WHERE report OPERATOR(pg_catalog.=) %(report)s
