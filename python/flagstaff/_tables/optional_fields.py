@@ -32,8 +32,8 @@ from flagstaff.validators import validate_tags
 RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
 
 # A project's own column may be NULL.
-WITHOUT_RULES = Q(rules=[]) | Q(rules=None)
-WITHOUT_OWNER = Q(owner="") | Q(owner=None)
+WITHOUT_RULES = Q(rules=[]) | Q(rules__isnull=True)
+WITHOUT_OWNER = Q(owner="") | Q(owner__isnull=True)
 
 _NO_FIELD = Template(
     "flag_model_without_field",
