@@ -21,8 +21,39 @@ def chart(name: str, height: int, title: str, desc: str, parts: Iterable[SafeStr
         height,
         title,
         desc,
-        format_html_join("", "{}", ((part,) for part in parts)),
+        joined(parts),
     )
+
+
+def image(height: int, label: str, parts: Iterable[SafeString]) -> SafeString:
+    """Returns an SVG of the full width, with a sentence for screen readers."""
+    return format_html(
+        '<svg class="flagstaff-chart" role="img" width="100%" height="{}" aria-label="{}" '
+        'xmlns="http://www.w3.org/2000/svg">{}</svg>',
+        *(height, label, joined(parts)),
+    )
+
+
+def plot(top: float, size: tuple[float, float], parts: Iterable[SafeString]) -> SafeString:
+    """Returns a part of an SVG of the full width, whose own units have this width and height.
+
+    Paths need units. Their lines keep their width, but circles and texts would be stretched.
+    """
+    width, height = map(_number, size)
+    return format_html(
+        '<svg y="{0}" width="100%" height="{2}" viewBox="0 0 {1} {2}" '
+        'preserveAspectRatio="none">{3}</svg>',
+        *(_number(top), width, height, joined(parts)),
+    )
+
+
+def path(css: str, commands: Iterable[tuple[str | float, ...]]) -> SafeString:
+    """Returns a path of commands, such as ("M", 0, 100), in the units of a plot."""
+    data = "".join(
+        f"{name}{' '.join(_number(float(number)) for number in numbers)}"
+        for name, *numbers in commands
+    )
+    return format_html('<path class="flagstaff-{}" d="{}"></path>', css, data)
 
 
 def rect(css: str, x: float, y: float, width: float, height: float) -> SafeString:
@@ -55,6 +86,11 @@ def text(css: str, x: float, y: float, content: str, anchor: str = "start") -> S
         '<text class="flagstaff-{}" x="{}%" y="{}" text-anchor="{}">{}</text>',
         *(css, _number(x), _number(y), anchor, content),
     )
+
+
+def joined(parts: Iterable[SafeString]) -> SafeString:
+    """Returns the parts one after the other."""
+    return format_html_join("", "{}", ((part,) for part in parts))
 
 
 def _number(number: float) -> str:

@@ -10,15 +10,13 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import IntegerField
 from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.names import fill, flag_names, own_names, sql, user_names
+from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.json_text import read_columns
 from flagstaff._words.times import aware
+from flagstaff.admin.entry_rows import actor_columns, entry_of, reads_actors
 from flagstaff.admin.flag_list.conditions import allowed_count
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.changes.allowed_users import link_targets
@@ -31,22 +29,10 @@ from flagstaff.history.user_names import names_of_actors
 
 #: The period of the share of true results.
 RECENT = timedelta(hours=24)
-# The columns of an entry, in the order of the statement.
-_COLUMNS = (
-    *("id", "at", "transaction_id", "relation", "key", "action", "old", "new"),
-    *("removed", "added", "actor", "source", "reason", "session_user", "role"),
-    "application_name",
-)
 #: The attribute of a flag of the list: whether an app will soon change it.
 IS_PLANNED = "flagstaff_is_planned"
 #: The attribute of a flag of the list: whether the history and the usage can be read.
 IS_READABLE = "flagstaff_is_readable"
-# In the place of the users.
-_NO_USERS = {
-    "user_table": "(SELECT NULL::int8 AS pk, NULL::text AS name)",
-    "user_pk": "pk",
-    "user_name": "name",
-}
 # Attributes of a flag in the list.
 _FACTS, _BUTTON = "flagstaff_facts", "flagstaff_button"
 
@@ -121,11 +107,11 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
         vars(by_pk[pk])[ALLOWED_COUNT] = allowed
         usage[pk] = None if last is None else aware(last), true, false
         if values[0] is not None:
-            entry = _entry(pk, values)
+            entry = entry_of(pk, values)
             entries[pk].append(entry)
             names |= {entry["actor"]: name} if name else {}
     events = {pk: next(iter(events_in(Kind.FLAG, found)), None) for pk, found in entries.items()}
-    if not _reads_users():
+    if not reads_actors():
         names = names_of_actors([event for event in events.values() if event is not None])
     for pk, counted in usage.items():
         facts = PageFacts(*counted, counted_since, events.get(pk), names)
@@ -147,25 +133,6 @@ def count_missing(flags: Sequence[Any]) -> None:
 
 
 def _statement(connection: BaseDatabaseWrapper) -> str:
-    places = own_names(connection) | flag_names(connection, conf.flag_model) | _NO_USERS
-    if _reads_users():
-        places |= user_names(connection, actor_table().field)
+    places = own_names(connection) | flag_names(connection, conf.flag_model)
+    places |= actor_columns(connection)
     return fill(sql("flag_list_v1"), places)
-
-
-def _reads_users() -> bool:
-    """Whether the statement can read the names of actors."""
-    table = actor_table()
-    is_integer = isinstance(table.field, IntegerField)
-    return is_integer and table.database == conf.database
-
-
-def _entry(pk: str, values: Sequence[Any]) -> Entry:
-    entry = dict(zip(_COLUMNS, values, strict=True))
-    sides = {side: _json(entry[side]) for side in ("old", "new")}
-    return {**entry, **sides, "object_pk": pk, "at": aware(entry["at"]), "is_first": False}
-
-
-def _json(value: object) -> Any:
-    # Django makes the driver return JSON as text.
-    return read_columns(value) if isinstance(value, str) else value

@@ -1,36 +1,29 @@
-"""The evaluations of a flag in each hour of the last day."""
+"""The evaluations of a flag in a period, and in the last 24 hours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from datetime import timezone as zones
 
 from django.http import HttpRequest
-from django.utils import timezone
 
 from flagstaff._engine.usage import UsageHour, flag_usage
 from flagstaff._words.times import aware
+from flagstaff.admin.flag_page.release_period import Period, start_of_hour
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf
 
-#: The hours of the chart: the present one, and those before it.
-HOURS = 24
-
-_HOUR = timedelta(hours=1)
-
 
 @dataclass(frozen=True)
-class Hour:
-    """How often all workers evaluated the flag in one hour."""
+class Count:
+    """How often all workers evaluated the flag in some time."""
 
-    start: datetime
     true_count: int = 0
     false_count: int = 0
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return self.true_count + self.false_count
 
 
@@ -38,11 +31,14 @@ class Hour:
 class Evaluations:
     """The evaluations of a flag, as the workers have reported them."""
 
-    #: One for each of the last 24 hours, oldest first.
-    hours: tuple[Hour, ...]
-    #: Of the last STALE_DAYS days; None if there was none.
+    #: One for each hour or day of the period, oldest first.
+    counts: tuple[Count, ...]
+    #: That of the whole period.
+    sum: Count
+    last_24_hours: Count
+    #: Of at least the last STALE_DAYS days; None if there was none.
     last_evaluated_at: datetime | None
-    #: The workers that were lost in these hours.
+    #: The workers that were lost in the period.
     lost_workers: int
     #: Whether usage has been counted for less than STALE_DAYS days.
     is_since_begin: bool
@@ -51,45 +47,46 @@ class Evaluations:
     until: datetime | None
     interval: float | None
 
-    @property
-    def true_count(self) -> int:
-        return sum(hour.true_count for hour in self.hours)
 
-    @property
-    def count(self) -> int:
-        return sum(hour.count for hour in self.hours)
-
-
-def evaluations_of(request: HttpRequest, key: str) -> Evaluations | None:
+def evaluations_of(request: HttpRequest, key: str, period: Period) -> Evaluations | None:
     """Returns the evaluations of a flag; None where usage is not counted or cannot be read.
 
     Makes one query, beside the one that finds the tables for the page.
     """
     if not can_read(request, "usage_table", "worker_table"):
         return None
-    present = aware(timezone.now())
-    first = _start_of_hour(present) - (HOURS - 1) * _HOUR
-    oldest = min(first, present - timedelta(days=conf.stale_days))
-    found = flag_usage(key, since=oldest, lost_since=first)
+    last_day = start_of_hour(period.present) - timedelta(hours=23)
+    stale = period.present - timedelta(days=conf.stale_days)
+    found = flag_usage(
+        key, since=min(start_of_hour(period.since), last_day, stale), lost_since=period.since
+    )
+    counts = counts_of(found.hours, period)
     return Evaluations(
-        hours=tuple(_hours(found.hours, first)),
+        counts=counts,
+        sum=_sum(found.hours, period.since),
+        last_24_hours=_sum(found.hours, last_day),
         last_evaluated_at=max((one.last_evaluated_at for one in found.hours), default=None),
         lost_workers=found.lost,
-        is_since_begin=found.since is None or aware(found.since) > oldest,
+        is_since_begin=found.since is None or aware(found.since) > stale,
         since=found.since,
         until=found.until,
         interval=found.interval,
     )
 
 
-def _hours(found: Iterable[UsageHour], first: datetime) -> Iterator[Hour]:
-    by_start = {aware(one.start): one for one in found}
-    for number in range(HOURS):
-        start = first + number * _HOUR
-        one = by_start.get(start)
-        yield Hour(start, one.true_count, one.false_count) if one else Hour(start)
+def counts_of(hours: Iterable[UsageHour], period: Period) -> tuple[Count, ...]:
+    """Returns the evaluations of each hour or day of the period.
+
+    An hour belongs to the day in which it starts. Hours that a worker counted by a clock that is
+    ahead belong to the present.
+    """
+    in_each: list[list[UsageHour]] = [[] for _ in period.starts]
+    for one in hours:
+        if aware(one.start) >= period.since:
+            in_each[period.index(aware(one.start))].append(one)
+    return tuple(_sum(found, period.since) for found in in_each)
 
 
-def _start_of_hour(at: datetime) -> datetime:
-    """The start of the hour as the workers count them: full hours of UTC."""
-    return at.astimezone(zones.utc).replace(minute=0, second=0, microsecond=0)
+def _sum(hours: Iterable[UsageHour], since: datetime) -> Count:
+    found = [one for one in hours if aware(one.start) >= since]
+    return Count(sum(one.true_count for one in found), sum(one.false_count for one in found))
