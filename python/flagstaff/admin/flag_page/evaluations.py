@@ -42,9 +42,7 @@ _MAX_LINES, _MAX_LINE = 4, 160
 _MAX_ACTOR, _MAX_SHORT = 30, 15
 
 
-def evaluations(
-    model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any
-) -> SafeString:
+def evaluations(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
     """Returns the section. Makes two queries, beside the one that finds the tables."""
     flag = stored_row(flag)
     period = period_of(request.GET.get(PARAMETER, ""))
@@ -78,21 +76,27 @@ def evaluations(
         context |= {
             "changes": [_change_row(history, event) for event in history.events],
             "before": _before(history, period),
-            "more": _more(history),
+            "more": _more(history.more),
         }
     return render_to_string("flagstaff/flag_page/evaluations.html", context)
 
 
 def _sentences(usage: Evaluations | None, history: ReleaseHistory | None) -> Iterator[str]:
-    if usage is None:
-        yield no_usage()
-    else:
+    """Yields the numbers of evaluations, and what cannot be shown."""
+    if usage is not None:
         yield _sentence(usage)
-    if history is None:
-        yield _(
-            "The changes cannot be shown. This needs PostgreSQL, the migrations of flagstaff, and "
-            "the permission to read its tables."
-        )
+    elif history is not None:
+        yield no_usage()
+    if history is not None:
+        return
+    yield (
+        _("The changes and the evaluations cannot be shown.")
+        if usage is None
+        else _("The changes cannot be shown.")
+    )
+    yield _(
+        "This needs PostgreSQL, the migrations of flagstaff, and the permission to read its tables."
+    )
 
 
 def _sentence(found: Evaluations) -> str:
@@ -142,7 +146,7 @@ def _notes(found: Evaluations) -> list[str]:
 
 def _periods(request: HttpRequest, period: Period) -> list[tuple[object, str]]:
     """Returns the name of each period, and its URL, which is empty for the one that is shown."""
-    found = []
+    found: list[tuple[object, str]] = []
     for name, text in PERIODS.items():
         parameters = request.GET.copy()
         parameters[PARAMETER] = name
@@ -160,9 +164,8 @@ def _marks(history: ReleaseHistory, period: Period, url: str) -> Iterator[Mark]:
         events = [*group]
         newest = events[0]
         lines = [_line(history, event) for event in events[:_MAX_LINES]]
-        if older := len(events) - len(lines):
-            text = ngettext("and %(count)s more change", "and %(count)s more changes", older)
-            lines.append(text % {"count": local_number(older)})
+        if older := _more(len(events) - len(lines)):
+            lines.append(older)
         yield Mark(
             place=period.place(newest.at),
             percent=history.percent_at(min(newest.at, period.present)) or 0,
@@ -203,11 +206,11 @@ def _label(period: Period, history: ReleaseHistory | None, usage: Evaluations | 
     parts = []
     if history is not None:
         begin, end = history.steps[0].percent, history.steps[-1].percent
-        text = _("rollout %(end)s %%")
+        text = _("rollout %(percent)s %%")
         if begin is not None and begin != end:
-            text = _("rollout from %(begin)s %% to %(end)s %%")
+            text = _("rollout from %(begin)s %% to %(percent)s %%")
         if end is not None:
-            parts.append(text % {"begin": begin, "end": end})
+            parts.append(text % {"begin": begin, "percent": end})
         text = ngettext("%(count)s change", "%(count)s changes", history.count)
         parts.append(text % {"count": local_number(history.count)})
     if usage is not None:
@@ -257,13 +260,9 @@ def _before(history: ReleaseHistory, period: Period) -> str:
     if not others:
         return _("The history has no change of this flag: the dashed line is its present rollout.")
     texts["first"] = local_time_text(others[0].at)
-    return _(
-        "The history begins on %(first)s: the dashed line is the rollout before its first change."
-    ) % texts
+    return _("The history begins on %(first)s. The dashed line is the rollout before.") % texts
 
 
-def _more(history: ReleaseHistory) -> str:
-    if not history.more:
-        return ""
-    text = ngettext("And %(count)s more change.", "And %(count)s more changes.", history.more)
-    return text % {"count": local_number(history.more)}
+def _more(count: int) -> str:
+    text = ngettext("and %(count)s more change", "and %(count)s more changes", count)
+    return text % {"count": local_number(count)} if count else ""

@@ -27,7 +27,7 @@ _MAX_WITH_GAP, _GAP = 40, 0.2
 # The radius of a mark, and of the area in which it can be clicked.
 _RADIUS, _AREA = 4, 12
 # Near an edge a label stays inside, and a label of a mark stands on the side with more room.
-_EDGE, _SIDE = 5, 60
+_EDGE, _SIDE, _BESIDE = 5, 60, 1.5
 
 Commands = Iterator[tuple[str | float, ...]]
 
@@ -63,10 +63,11 @@ def release_chart(  # noqa: PLR0913 (what it shows, and in which words)
     parts: list[SafeString] = []
     height = 0
     if history is not None:
-        parts += _rollout(period, history, _LABEL)
+        parts += _rollout(period, history)
         last = history.steps[-1]
-        x, y = period.place(last.at) * _ALL, _y(last.percent or 0) - _LABEL_GAP
-        parts.append(text("now", x, y, value, "end" if x > _SIDE else "start"))
+        x, y = period.place(last.at) * _ALL, _top(last.percent or 0) - _LABEL_GAP
+        x, anchor = (x - _BESIDE, "end") if x > _SIDE else (x + _BESIDE, "start")
+        parts.append(text("now", x, y, value, anchor))
         height += _LABEL + _ROLLOUT_HEIGHT
     if counts:
         height += _LABEL if history is None else _BETWEEN
@@ -83,16 +84,16 @@ def release_chart(  # noqa: PLR0913 (what it shows, and in which words)
     )
 
 
-def _rollout(period: Period, history: ReleaseHistory, top: int) -> Iterator[SafeString]:
+def _rollout(period: Period, history: ReleaseHistory) -> Iterator[SafeString]:
     for percent in (_ALL, _ALL / 2, 0):
-        y = _y(percent)
+        y = _top(percent)
         yield line("grid", (0, y), (_ALL, y))
         yield text("quiet", -1, y + 4, f"{percent:.0f} %", "end")
     lines = [
         path(css, line_of(history.steps, period, is_known=is_known))
         for css, is_known in (("course-unknown", False), ("course", True))
     ]
-    yield plot(top, (_WIDTH, _ROLLOUT_HEIGHT), lines)
+    yield plot(_LABEL, (_WIDTH, _ROLLOUT_HEIGHT), lines)
 
 
 def line_of(steps: Sequence[Step], period: Period, *, is_known: bool) -> Commands:
@@ -106,9 +107,9 @@ def line_of(steps: Sequence[Step], period: Period, *, is_known: bool) -> Command
         was_drawn, is_drawn = is_drawn, step.percent is not None and step.is_known == is_known
         if not is_drawn:
             continue
-        y = _y(step.percent or 0) - _LABEL
+        y = _y(step.percent or 0)
         if not was_drawn:
-            first = y if previous.percent is None else _y(previous.percent) - _LABEL
+            first = y if previous.percent is None else _y(previous.percent)
             yield "M", period.place(step.at) * _WIDTH, first
         yield "V", y
         yield "H", period.place(end) * _WIDTH
@@ -164,7 +165,7 @@ def _links(height: int, marks: Sequence[Mark]) -> SafeString:
 
 
 def _link(mark: Mark) -> SafeString:
-    x, y = mark.place * _ALL, _y(mark.percent)
+    x, y = mark.place * _ALL, _top(mark.percent)
     # A browser shows the title to a mouse only.
     return format_html(
         '<a class="flagstaff-mark" href="{0}" aria-label="{1}"><title>{1}</title>{2}{3}'
@@ -181,5 +182,10 @@ def _anchor(x: float) -> str:
     return "start" if x < _EDGE else "end" if x > _ALL - _EDGE else "middle"
 
 
+def _top(percent: float) -> float:
+    return _LABEL + _y(percent)
+
+
 def _y(percent: float) -> float:
-    return _LABEL + _ROLLOUT_HEIGHT * (1 - percent / _ALL)
+    """Returns the place of a rollout in its plot."""
+    return _ROLLOUT_HEIGHT * (1 - percent / _ALL)

@@ -85,7 +85,7 @@ def release_history(request: HttpRequest, flag: Any, period: Period) -> ReleaseH
         return None
     connection = connections[conf.database]
     places = own_names(connection) | actor_columns(connection)
-    parameters = {
+    parameters: Any = {
         "pk": str(flag.pk),
         "table": connection.ops.quote_name(conf.flag_model._meta.db_table),
         "since": period.since,

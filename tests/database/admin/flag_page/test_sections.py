@@ -1,4 +1,4 @@
-"""The sections below the form of a flag: evaluations per hour, and recent changes."""
+"""The sections below the form of a flag: its evaluations, and recent changes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.db import connection
-from django.http import HttpRequest
-from django.test.utils import CaptureQueriesContext
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.html import strip_tags
 
@@ -51,7 +49,7 @@ def html_of(section: Section, request: HttpRequest, flag: FeatureFlag) -> str:
 
 def text(html: str) -> str:
     """Returns the text of a section, without its chart."""
-    without = re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+    without = re.sub(r'<div class="flagstaff-release">.*?</div>', "", html, flags=re.DOTALL)
     apart = re.sub(r"</(p|h2|td|th|span|summary)>", " ", without)
     return unescape(" ".join(strip_tags(apart).split()))
 
@@ -90,25 +88,40 @@ def test_evaluations_of_a_day_are_summed(as_admin: HttpRequest, flag: FeatureFla
     assert "Workers report every 60 s: later evaluations are not included yet." in shown
 
 
-def test_chart_and_table_have_every_hour_by_two_queries(
-    as_admin: HttpRequest, flag: FeatureFlag
-) -> None:
+def test_chart_and_table_have_every_hour(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     count(0, 0, 5_000)
     count(3, 7_500, 2_500)
-    with CaptureQueriesContext(connection) as queries:
-        html = html_of(evaluations, as_admin, flag)
-    assert len(queries) == 2
-    chart = html[html.index("<svg") : html.index("</svg>")]
-    heights = re.findall(
-        r'class="flagstaff-(true|false)" x="[\d.]+%" y="[\d.]+" .*?height="(\d+)"', chart
-    )
-    assert heights == [("true", "81"), ("false", "27"), ("false", "54")]
+    as_admin.GET = QueryDict("period=24h")
+    html = html_of(evaluations, as_admin, flag)
+    chart = html[html.index("<svg") : html.index("</svg></div>")]
+    [false, true] = re.findall(r'class="flagstaff-(?:false|true)" d="([^"]*)"', chart)
+    assert re.findall(r"V(\d+)", false) == ["0", "56", "28", "56"]
+    assert re.findall(r"V(\d+)", true) == ["14", "56"]
     assert "10,000 evaluations an hour" in chart
     assert 'style="' not in html
-    cells = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", html)]
-    found = [row for row in cells if row]
+    found = [row for row in table_rows(html) if row]
     assert len(found) == 24
-    assert (found[0], found[1], found[3]) == (["0", "5,000"], ["0", "0"], ["7,500", "2,500"])
+    assert found[0] == ["0", "5,000", "0 %"]
+    assert found[1] == ["0", "0", ""]
+    assert found[3] == ["7,500", "2,500", "75 %"]
+
+
+def table_rows(html: str) -> list[list[str]]:
+    """Returns the cells of each hour or day."""
+    table = html[html.index("flagstaff-figures") :]
+    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", table)]
+
+
+def test_month_is_counted_by_day(as_admin: HttpRequest, flag: FeatureFlag) -> None:
+    count(1, 10, 10)
+    count(24 * 10, 30, 10)
+    as_admin.GET = QueryDict("period=30d")
+    html = html_of(evaluations, as_admin, flag)
+    assert "40 evaluations a day" in html
+    assert "20 evaluations in the last 24 hours, 50 % true" in text(html)
+    found = [row for row in table_rows(html) if row]
+    assert len(found) == 30
+    assert ["30", "10", "75 %"] in found
 
 
 def test_share_of_true_is_all_or_nothing_only_if_exact(
@@ -136,19 +149,22 @@ def test_flag_without_evaluations_says_why(
     evaluate(KEY, 3)
     html = html_of(evaluations, as_admin, flag)
     assert re.search(r"No evaluation in the last 24 hours, last 3.days ago\.", text(html))
-    assert "<svg" not in html
+    assert "evaluations an hour" not in html
     delete_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
     shown = text(html_of(evaluations, as_admin, flag))
     assert "Usage is turned off: USAGE_INTERVAL is 0." in shown
 
 
-def test_lost_workers_are_counted(as_admin: HttpRequest, flag: FeatureFlag) -> None:
+def test_lost_workers_of_the_period_are_counted(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     collect_usage(until=0.1)
     collect_usage(until=2, pid=2)
     shown = text(html_of(evaluations, as_admin, flag))
-    assert "1 worker did not shut down cleanly: some evaluations may be missing." in shown
+    assert "2 workers did not shut down cleanly: some evaluations may be missing." in shown
     assert "No worker is reporting now." in shown
+    as_admin.GET = QueryDict("period=24h")
+    shown = text(html_of(evaluations, as_admin, flag))
+    assert "1 worker did not shut down cleanly: some evaluations may be missing." in shown
 
 
 def test_missing_tables_are_one_sentence_or_no_section(
@@ -158,8 +174,9 @@ def test_missing_tables_are_one_sentence_or_no_section(
     execute("ALTER TABLE flagstaff_usage RENAME TO moved_as_well")
     assert not html_of(recent_changes, as_admin, flag)
     assert text(html_of(evaluations, as_admin, flag)) == (
-        "Evaluations per hour The evaluations cannot be shown. This needs PostgreSQL, the "
-        "migrations of flagstaff, and the permission to read its tables."
+        "Rollout and evaluations 24 hours · 7 days · 30 days "
+        "The changes and the evaluations cannot be shown. This needs PostgreSQL, the migrations of "
+        "flagstaff, and the permission to read its tables."
     )
 
 
