@@ -122,8 +122,7 @@ def test_mark_and_row_have_actor_change_and_reason(
     as_admin: HttpRequest, flag: FeatureFlag, admin_user: User
 ) -> None:
     set_rollout(80, 30, admin_user, "INC-7 https://example.com/7")
-    flag.description = "New"
-    flag.save()
+    changes.update(KEY, {"description": "New"})
     html = section(as_admin, flag)
     other, step = titles(html)
     assert re.fullmatch(
@@ -227,8 +226,8 @@ def test_entries_of_the_future_are_at_the_present(as_admin: HttpRequest, flag: F
 
 def test_flag_with_rules_has_a_note(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     assert "Rules decide first" not in section(as_admin, flag)
-    flag.rules = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
-    flag.save()
+    condition = {"attribute": "is_staff", "operator": "in", "values": [True]}
+    changes.update(KEY, {"rules": [{"conditions": [condition]}]})
     assert "Rules decide first" in section(as_admin, flag)
 
 
