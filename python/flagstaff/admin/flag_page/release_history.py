@@ -118,7 +118,8 @@ def release_history(request: HttpRequest, flag: Any, period: Period) -> ReleaseH
     return ReleaseHistory(
         steps=steps_of(states[::-1], period, now=flag.rollout_percent if flag.enabled else 0),
         events=tuple(events),
-        more=rows[0][0] - len(events) if rows else 0,
+        # In one transaction, several actors can take turns.
+        more=max(rows[0][0] - len(events), 0) if rows else 0,
         names=names if reads_actors() else readable_names_of_actors(events),
     )
 
