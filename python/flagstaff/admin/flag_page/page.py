@@ -11,10 +11,10 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from flagstaff.admin.environment import extend_template
-from flagstaff.admin.flag_page.evaluations import evaluations
 from flagstaff.admin.flag_page.head import head
 from flagstaff.admin.flag_page.impact import show_impact
 from flagstaff.admin.flag_page.recent_changes import recent_changes
+from flagstaff.admin.flag_page.release import release
 from flagstaff.admin.flag_page.who_has_it import who_has_it
 from flagstaff.admin.page_row import PageRowMixin
 
@@ -22,7 +22,7 @@ from flagstaff.admin.page_row import PageRowMixin
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
 
 # Below the form.
-_SECTIONS: tuple[Section, ...] = (who_has_it, evaluations, recent_changes)
+_SECTIONS: tuple[Section, ...] = (who_has_it, release, recent_changes)
 
 
 class FlagPageMixin(PageRowMixin):

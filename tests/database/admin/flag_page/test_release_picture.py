@@ -17,7 +17,7 @@ from django.utils import timezone, translation
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.flag_page.evaluations import evaluations
+from flagstaff.admin.flag_page.release import release
 from flagstaff.models import FeatureFlag
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import KEY, evaluate, make_flag
@@ -49,7 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def section(request: HttpRequest, flag: FeatureFlag, query: str = "") -> str:
     request.GET = QueryDict(query)
     flag.refresh_from_db()
-    return evaluations(admin.site.get_model_admin(FeatureFlag), request, flag)
+    return release(admin.site.get_model_admin(FeatureFlag), request, flag)
 
 
 def age_newest(hours: float) -> None:
@@ -276,7 +276,7 @@ def test_section_takes_two_queries_beside_that_of_the_tables(
         set_rollout(number, number, admin_user)
     flag.refresh_from_db()
     with CaptureQueriesContext(connection) as queries:
-        evaluations(admin.site.get_model_admin(FeatureFlag), as_admin, flag)
+        release(admin.site.get_model_admin(FeatureFlag), as_admin, flag)
     assert len(queries) == 3
 
 

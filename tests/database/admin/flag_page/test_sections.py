@@ -17,8 +17,8 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.flag_page.evaluations import evaluations
 from flagstaff.admin.flag_page.recent_changes import recent_changes
+from flagstaff.admin.flag_page.release import release
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import FLAGS, permit
 from tests.support.sql import rows as execute
@@ -82,7 +82,7 @@ def test_evaluations_of_a_day_are_summed(as_admin: HttpRequest, flag: FeatureFla
     count(23, 60, 180)
     count(24, 9999, 9999)
     count(1, 5, 5, key="another_flag")
-    shown = text(html_of(evaluations, as_admin, flag))
+    shown = text(html_of(release, as_admin, flag))
     assert "1,240 evaluations in the last 24 hours, 25 % true, last just now." in shown
     assert "Counted since " in shown
     assert "Workers report every 60 s: later evaluations are not included yet." in shown
@@ -92,7 +92,7 @@ def test_chart_and_table_have_every_hour(as_admin: HttpRequest, flag: FeatureFla
     count(0, 0, 5_000)
     count(3, 7_500, 2_500)
     as_admin.GET = QueryDict("period=24h")
-    html = html_of(evaluations, as_admin, flag)
+    html = html_of(release, as_admin, flag)
     chart = html[html.index("<svg") : html.index("</svg></div>")]
     [false, true] = re.findall(r'class="flagstaff-(?:false|true)" d="([^"]*)"', chart)
     assert re.findall(r"V(\d+)", false) == ["0", "56", "28", "56"]
@@ -116,7 +116,7 @@ def test_month_is_counted_by_day(as_admin: HttpRequest, flag: FeatureFlag) -> No
     count(1, 10, 10)
     count(24 * 10, 30, 10)
     as_admin.GET = QueryDict("period=30d")
-    html = html_of(evaluations, as_admin, flag)
+    html = html_of(release, as_admin, flag)
     assert "40 evaluations a day" in html
     assert "20 evaluations in the last 24 hours, 50 % true" in text(html)
     found = [row for row in table_rows(html) if row]
@@ -135,35 +135,35 @@ def test_share_of_true_is_all_or_nothing_only_if_exact(
     ):
         delete_usage()
         count(0, true_count, false_count)
-        assert f", {share} true," in text(html_of(evaluations, as_admin, flag))
+        assert f", {share} true," in text(html_of(release, as_admin, flag))
 
 
 def test_flag_without_evaluations_says_why(
     as_admin: HttpRequest, flag: FeatureFlag, settings: Any
 ) -> None:
     count(2, 1, 1, key="another_flag")
-    shown = text(html_of(evaluations, as_admin, flag))
+    shown = text(html_of(release, as_admin, flag))
     assert "No evaluation since counting began." in shown
     collect_usage()
-    assert "No evaluation in the last 30 days." in text(html_of(evaluations, as_admin, flag))
+    assert "No evaluation in the last 30 days." in text(html_of(release, as_admin, flag))
     evaluate(KEY, 3)
-    html = html_of(evaluations, as_admin, flag)
+    html = html_of(release, as_admin, flag)
     assert re.search(r"No evaluation in the last 24 hours, last 3.days ago\.", text(html))
     assert "evaluations an hour" not in html
     delete_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
-    shown = text(html_of(evaluations, as_admin, flag))
+    shown = text(html_of(release, as_admin, flag))
     assert "Usage is turned off: USAGE_INTERVAL is 0." in shown
 
 
 def test_lost_workers_of_the_period_are_counted(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     collect_usage(until=0.1)
     collect_usage(until=2, pid=2)
-    shown = text(html_of(evaluations, as_admin, flag))
+    shown = text(html_of(release, as_admin, flag))
     assert "2 workers did not shut down cleanly: some evaluations may be missing." in shown
     assert "No worker is reporting now." in shown
     as_admin.GET = QueryDict("period=24h")
-    shown = text(html_of(evaluations, as_admin, flag))
+    shown = text(html_of(release, as_admin, flag))
     assert "1 worker did not shut down cleanly: some evaluations may be missing." in shown
 
 
@@ -173,7 +173,7 @@ def test_missing_tables_are_one_sentence_or_no_section(
     execute("ALTER TABLE flagstaff_change RENAME TO moved")
     execute("ALTER TABLE flagstaff_usage RENAME TO moved_as_well")
     assert not html_of(recent_changes, as_admin, flag)
-    assert text(html_of(evaluations, as_admin, flag)) == (
+    assert text(html_of(release, as_admin, flag)) == (
         "Rollout and evaluations 24 hours · 7 days · 30 days "
         "The changes and the evaluations cannot be shown. This needs PostgreSQL, the migrations of "
         "flagstaff, and the permission to read its tables."

@@ -8,8 +8,8 @@ from datetime import timezone as zones
 import pytest
 
 from flagstaff._engine.usage import UsageHour
-from flagstaff.admin.flag_page.evaluation_hours import Count, counts_of
-from flagstaff.admin.flag_page.evaluations_svg import columns_of, line_of
+from flagstaff.admin.flag_page.release_chart import columns_of, line_of
+from flagstaff.admin.flag_page.release_counts import Count, counts_of
 from flagstaff.admin.flag_page.release_history import State, Step, rollout_of, steps_of
 from flagstaff.admin.flag_page.release_period import Period
 from flagstaff.admin.svg import path

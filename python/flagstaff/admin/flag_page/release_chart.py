@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.flag_page.evaluation_hours import Count
+from flagstaff.admin.flag_page.release_counts import Count
 from flagstaff.admin.flag_page.release_history import ReleaseHistory, Step
 from flagstaff.admin.flag_page.release_period import Period
 from flagstaff.admin.svg import circle, image, joined, line, path, plot, text

@@ -22,8 +22,8 @@ from flagstaff._words.times import local_time
 from flagstaff.admin.addresses import with_links
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.confirmation import MAX_TEXT
-from flagstaff.admin.flag_page.evaluation_hours import Count, Evaluations, evaluations_of
-from flagstaff.admin.flag_page.evaluations_svg import Mark, release_chart
+from flagstaff.admin.flag_page.release_chart import Mark, release_chart
+from flagstaff.admin.flag_page.release_counts import Count, Evaluations, evaluations_of
 from flagstaff.admin.flag_page.release_history import ReleaseHistory, release_history
 from flagstaff.admin.flag_page.release_period import PARAMETER, PERIODS, Period, period_of
 from flagstaff.admin.links import page_url
@@ -42,7 +42,7 @@ _MAX_LINES, _MAX_LINE = 4, 160
 _MAX_ACTOR, _MAX_SHORT = 30, 15
 
 
-def evaluations(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
+def release(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
     """Returns the section. Makes two queries, beside the one that finds the tables."""
     flag = stored_row(flag)
     period = period_of(request.GET.get(PARAMETER, ""))
@@ -78,7 +78,7 @@ def evaluations(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: 
             "before": _before(history, period),
             "more": _more(history.more),
         }
-    return render_to_string("flagstaff/flag_page/evaluations.html", context)
+    return render_to_string("flagstaff/flag_page/release.html", context)
 
 
 def _sentences(usage: Evaluations | None, history: ReleaseHistory | None) -> Iterator[str]:
