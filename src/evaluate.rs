@@ -114,6 +114,17 @@ fn decided_by_rule(
     Some(Evaluation { rule: Some(decision.number), ..evaluation })
 }
 
+/// Whether the subject is within a percentage, of a rule or of the rollout.
+pub(crate) fn at_percentage(
+    key: &str,
+    targeting: Option<&Targeting>,
+    percent: i32,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> bool {
+    percent >= 100 || split(key, targeting, percent, subject, attributes).value
+}
+
 fn split(
     key: &str,
     targeting: Option<&Targeting>,

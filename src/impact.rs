@@ -1,12 +1,17 @@
-//! The number of subjects whose result would change with another rollout of a flag.
+//! The number of subjects whose result would change with another state of a flag.
 //!
-//! Runs [`evaluate`](mod@crate::evaluate) twice for each subject: with the flag as it is, and with
-//! the proposed flag. Keeps only a sample of the subjects.
+//! Computes the result of each subject twice: with the flag as it is, and with the proposed flag.
+//! Keeps only a sample of the subjects. Attributes may be unknown: then some results are, too.
 
-use crate::evaluate::evaluate;
+mod reach;
+
 use crate::flag::Flag;
 use crate::rules::{Attributes, NoAttributes};
 use crate::subject::Subject;
+
+pub use self::reach::{Decided, Reach};
+
+use self::reach::Inputs;
 
 /// The effect of another state of one flag on the subjects that were counted.
 #[derive(Debug)]
@@ -16,12 +21,12 @@ pub struct Impact {
     proposed: Flag,
     /// The number of users that were counted.
     pub users: u64,
-    /// The number of them who have the flag now.
-    pub have: u64,
     /// The number of them who would gain it.
     pub gain: u64,
     /// The number of them who would lose it.
     pub lose: u64,
+    /// The users that the flag reaches now, and the proposed flag.
+    pub reach: (Reach, Reach),
     sample: Sample,
 }
 
@@ -30,22 +35,30 @@ impl Impact {
     /// subjects whose result would change.
     #[must_use]
     pub fn between(key: &str, current: Flag, proposed: Flag, sample_size: usize) -> Self {
-        let sample = Sample::new(sample_size);
-        Self { key: key.into(), current, proposed, users: 0, have: 0, gain: 0, lose: 0, sample }
+        let (sample, reach) = (Sample::new(sample_size), Default::default());
+        Self { key: key.into(), current, proposed, users: 0, gain: 0, lose: 0, reach, sample }
     }
 
     /// Counts one subject of a flag without rules.
     pub fn count(&mut self, subject: &Subject<'_>) {
-        self.count_with(subject, &NoAttributes);
+        self.count_with(subject, &NoAttributes, |_| true);
     }
 
-    /// Counts one subject, whose attributes the rules read.
-    pub fn count_with(&mut self, subject: &Subject<'_>, attributes: &impl Attributes) {
-        let current = evaluate(&self.key, &self.current, subject, attributes).value;
-        let proposed = evaluate(&self.key, &self.proposed, subject, attributes).value;
+    /// Counts one subject, whose attributes the rules read. `is_known` says of the name of an attribute
+    /// whether `attributes` has its value.
+    pub fn count_with(
+        &mut self,
+        subject: &Subject<'_>,
+        attributes: &impl Attributes,
+        is_known: impl Fn(&str) -> bool,
+    ) {
+        let inputs = Inputs { key: &self.key, subject, attributes, is_known: &is_known };
+        let current = self.reach.0.count(&self.current, &inputs);
+        let proposed = self.reach.1.count(&self.proposed, &inputs);
         self.users += 1;
-        self.have += u64::from(current);
-        if current != proposed {
+        if let (Some(current), Some(proposed)) = (current, proposed)
+            && current != proposed
+        {
             self.gain += u64::from(proposed);
             self.lose += u64::from(current);
             self.sample.offer(subject);

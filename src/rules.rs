@@ -17,6 +17,7 @@ mod operator;
 mod parse;
 mod parsed;
 mod pattern;
+mod possible;
 mod test;
 mod texts;
 mod version;
@@ -29,6 +30,7 @@ pub use self::explain::{About, ExplainedCondition, ExplainedRule};
 pub use self::number::with_text;
 pub use self::parse::MAX_TEXT;
 pub use self::parsed::ParsedRules;
+pub use self::possible::Match;
 pub use self::texts::TEMPLATES;
 
 /// The format of the rules that this version can read.

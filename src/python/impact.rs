@@ -1,7 +1,7 @@
 //! `flagstaff.impact`: computes it over the pool, or over users that Django reads.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pyo3::exceptions::PyException;
@@ -17,7 +17,7 @@ use super::state::ENGINE;
 use super::subject::UserArgument;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
-use crate::impact::Impact;
+use crate::impact::{Decided, Impact, Reach};
 use crate::postgres::reports::impact::ImpactQuery;
 use crate::rules::{Attribute, Attributes, SegmentConditions, Value};
 use crate::targeting::Targeting;
@@ -27,8 +27,17 @@ use crate::user_set::UserSet;
 /// buckets by.
 type State = (bool, i32, Option<String>, Option<String>);
 
-/// The numbers of users in total, with the flag, gaining and losing it, and the sample.
-type Counted = (u64, u64, u64, u64, Vec<String>);
+/// The numbers of users for whom a rule decides, of those who have the flag, and of further users for
+/// whom it may decide.
+type DecidedCounts = (u64, u64, u64);
+
+/// The numbers of users who have a flag, who may have it, and who are allowed users; the users for whom
+/// each rule decides, and for whom the rollout decides.
+type ReachCounts = (u64, u64, u64, Vec<DecidedCounts>, DecidedCounts);
+
+/// The numbers of users in total, gaining and losing the flag, the sample, and whom it reaches before and
+/// after.
+type Counted = (u64, u64, u64, Vec<String>, (ReachCounts, ReachCounts));
 
 /// Computes the impact over a pooled connection. Releases the GIL and blocks for at most `timeout`
 /// seconds. `states` are `enabled` and rollout before and after. `statements` read the allowed users,
@@ -56,7 +65,8 @@ pub(super) fn impact(
 
 /// Computes the impact on these users of another state of a flag. `states` are the states before and
 /// after, `allowed_users` texts of primary keys, and `segments` JSON texts by key. Each of `users` is
-/// a tuple of the primary key and the attributes that `names` are the names of.
+/// a tuple of the primary key and the attributes that `names` are the names of. The result of a user
+/// may depend on attributes whose names are in `unknown`.
 ///
 /// Raises what iterating over `users` raises, and `FlagstaffError` if the rules cannot be read.
 #[pyfunction]
@@ -68,6 +78,7 @@ pub(super) fn impact_on(
     segments: HashMap<String, String>,
     users: &Bound<'_, PyIterator>,
     names: Vec<String>,
+    unknown: HashSet<String>,
 ) -> PyResult<Counted> {
     let (segments, names) = (parse_segments(segments), names.into_boxed_slice());
     let allowed_users = Arc::new(UserSet::of_texts(allowed_users));
@@ -83,7 +94,9 @@ pub(super) fn impact_on(
             Columns { row: row?.cast_into()?, names: &names, interrupt: Cell::new(None) };
         let user = attributes.row.get_item(0)?;
         if let Some(user) = UserArgument::new(Some(&user))? {
-            user.with_subject(|subject| impact.count_with(&subject, &attributes))?;
+            user.with_subject(|subject| {
+                impact.count_with(&subject, &attributes, |name| !unknown.contains(name));
+            })?;
         }
         attributes.interrupt.take().map_or(Ok(()), Err)?;
     }
@@ -142,7 +155,14 @@ impl Attributes for Columns<'_, '_> {
 }
 
 fn counted(impact: Impact) -> Counted {
-    let Impact { users, have, gain, lose, .. } = impact;
+    let (users, gain, lose) = (impact.users, impact.gain, impact.lose);
+    let reach = (reach_counts(&impact.reach.0), reach_counts(&impact.reach.1));
     let sample = impact.into_sample().into_iter().map(Into::into).collect();
-    (users, have, gain, lose, sample)
+    (users, gain, lose, sample, reach)
+}
+
+fn reach_counts(reach: &Reach) -> ReachCounts {
+    let counts = |decided: &Decided| (decided.subjects, decided.on, decided.unsure);
+    let rules = reach.rules.iter().map(counts).collect();
+    (reach.on, reach.unsure, reach.allowed, rules, counts(&reach.others))
 }

@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use flagstaff::bucket::bucket;
 use flagstaff::flag::Flag;
 use flagstaff::flag_rules::FlagRules;
-use flagstaff::impact::Impact;
+use flagstaff::impact::{Decided, Impact, Reach};
+use flagstaff::rules::SegmentConditions;
 use flagstaff::subject::Subject;
 use flagstaff::targeting::Targeting;
 
@@ -33,7 +35,7 @@ fn between(low: u8, high: u8) -> u64 {
 #[test]
 fn higher_rollout_is_gained_by_the_buckets_between() {
     let impact = counted(flag(true, 10, &[]), 50, 0);
-    let (users, have) = (impact.users, impact.have);
+    let (users, have) = (impact.users, impact.reach.0.on);
     assert_eq!((users, have, impact.gain, impact.lose), (1000, between(0, 10), between(10, 50), 0));
 }
 
@@ -47,7 +49,7 @@ fn lower_rollout_is_lost_by_the_buckets_between() {
 fn allowed_user_keeps_the_flag() {
     let all: Vec<i64> = (1..=1000).collect();
     let impact = counted(flag(true, 50, &all), 0, 10);
-    assert_eq!((impact.have, impact.gain, impact.lose), (1000, 0, 0));
+    assert_eq!((impact.reach.0.on, impact.gain, impact.lose), (1000, 0, 0));
     assert!(impact.into_sample().is_empty());
 }
 
@@ -55,7 +57,7 @@ fn allowed_user_keeps_the_flag() {
 fn disabled_flag_is_gained_by_the_users_who_have_it_once_it_is_enabled() {
     let outside = (1..=1000).find(|pk: &i64| bucket("new_checkout", &pk.to_string()) >= 50);
     let impact = counted(flag(false, 80, outside.as_slice()), 50, 10);
-    assert_eq!((impact.have, impact.gain, impact.lose), (0, between(0, 50) + 1, 0));
+    assert_eq!((impact.reach.0.on, impact.gain, impact.lose), (0, between(0, 50) + 1, 0));
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn flag_for(country: &str, rollout_percent: i32) -> Flag {
 
 fn count_countries(mut impact: Impact, countries: &[&str]) -> Impact {
     for (country, pk) in countries.iter().zip(1..) {
-        impact.count_with(&Subject::Integer(pk), &in_country(country));
+        impact.count_with(&Subject::Integer(pk), &in_country(country), |_| true);
     }
     impact
 }
@@ -130,7 +132,7 @@ fn count_countries(mut impact: Impact, countries: &[&str]) -> Impact {
 fn user_whose_rule_decides_is_not_changed_by_the_rollout() {
     let impact = compared(flag_for("DE", 0), 100, 10);
     let impact = count_countries(impact, &["DE", "AT", "DE", "CH"]);
-    assert_eq!((impact.users, impact.have, impact.gain, impact.lose), (4, 2, 2, 0));
+    assert_eq!((impact.users, impact.reach.0.on, impact.gain, impact.lose), (4, 2, 2, 0));
     assert_eq!(impact.into_sample(), ["2", "4"].map(Box::from));
 }
 
@@ -138,5 +140,100 @@ fn user_whose_rule_decides_is_not_changed_by_the_rollout() {
 fn change_of_rules_is_counted_between_the_two_states() {
     let impact = Impact::between("new_checkout", flag_for("DE", 0), flag_for("AT", 0), 10);
     let impact = count_countries(impact, &["DE", "AT", "DE", "CH"]);
-    assert_eq!((impact.have, impact.gain, impact.lose), (2, 1, 2));
+    assert_eq!((impact.reach.0.on, impact.gain, impact.lose), (2, 1, 2));
+}
+
+/// A flag with these rules, each a JSON list of conditions and a percentage.
+fn flag_with(rules: &[(&str, u8)], rollout_percent: i32) -> Flag {
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|(conditions, percent)| {
+            format!(r#"{{"conditions": {conditions}, "rollout_percent": {percent}}}"#)
+        })
+        .collect();
+    let segment = SegmentConditions::parse(IS_DE).expect("conditions");
+    let segment = Arc::new(segment);
+    let text = format!("[{}]", rules.join(","));
+    let rules = FlagRules::next(None, Ok(text.into()), |_| Some(segment.clone()));
+    Flag { targeting: Targeting::new(rules, None), ..flag(true, rollout_percent, &[9]) }
+}
+
+const IS_DE: &str = r#"[{"attribute": "country", "operator": "in", "values": ["DE"]}]"#;
+const IS_PRO: &str = r#"[{"attribute": "plan", "operator": "in", "values": ["pro"]}]"#;
+const OUT_OF_SEGMENT: &str = r#"[{"segment": "germany", "negate": true}]"#;
+
+fn decided(subjects: u64, on: u64, unsure: u64) -> Decided {
+    Decided { subjects, on, unsure }
+}
+
+/// The users whom a flag reaches, of whom only the country is known. The last one is allowed.
+fn reach_of(flag: &Flag, countries: &[&str]) -> Reach {
+    let mut impact = Impact::between("new_checkout", flag.clone(), flag.clone(), 0);
+    for (country, pk) in countries.iter().zip((1..=9).rev()) {
+        let is_known = |name: &str| name == "country";
+        impact.count_with(&Subject::Integer(pk), &in_country(country), is_known);
+    }
+    assert_eq!((impact.gain, impact.lose), (0, 0));
+    impact.reach.0
+}
+
+#[test]
+fn each_rule_has_the_users_for_whom_it_decides() {
+    let flag = flag_with(&[(IS_DE, 0), (OUT_OF_SEGMENT, 100)], 0);
+    let reach = reach_of(&flag, &["CH", "DE", "AT", "DE"]);
+    assert_eq!((reach.on, reach.unsure, reach.allowed), (2, 0, 1));
+    assert_eq!(reach.rules, [decided(2, 0, 0), decided(1, 1, 0)]);
+    assert_eq!(reach.others, decided(0, 0, 0));
+}
+
+#[test]
+fn rule_with_an_unknown_attribute_makes_results_unsure_that_it_can_change() {
+    let flag = flag_with(&[(IS_PRO, 100), (IS_DE, 100)], 0);
+    let reach = reach_of(&flag, &["CH", "DE", "AT"]);
+    // The user in Germany has the flag by one rule or the other.
+    assert_eq!((reach.on, reach.unsure, reach.allowed), (2, 1, 1));
+    assert_eq!(reach.rules, [decided(0, 0, 2), decided(0, 0, 1)]);
+    assert_eq!(reach.others, decided(0, 0, 1));
+}
+
+#[test]
+fn rule_before_an_unknown_attribute_decides_for_sure() {
+    let flag = flag_with(&[(IS_DE, 100), (IS_PRO, 0)], 0);
+    let reach = reach_of(&flag, &["CH", "DE", "AT"]);
+    assert_eq!((reach.on, reach.unsure), (2, 0));
+    assert_eq!(reach.rules, [decided(1, 1, 0), decided(0, 0, 1)]);
+}
+
+#[test]
+fn negated_segment_with_an_unknown_attribute_is_unsure_unless_a_known_one_fails() {
+    let segment = Arc::new(
+        SegmentConditions::parse(&format!("{},{}", &IS_DE[..IS_DE.len() - 1], &IS_PRO[1..]))
+            .expect("conditions"),
+    );
+    let text = format!(r#"[{{"conditions": {OUT_OF_SEGMENT}}}]"#);
+    let rules = FlagRules::next(None, Ok(text.into()), |_| Some(segment.clone()));
+    let flag = Flag { targeting: Targeting::new(rules, None), ..flag(true, 0, &[]) };
+    let reach = reach_of(&flag, &["CH", "DE"]);
+    assert_eq!((reach.on, reach.unsure), (1, 1));
+    assert_eq!(reach.rules, [decided(1, 1, 1)]);
+}
+
+#[test]
+fn percentage_of_an_unknown_unit_is_unsure() {
+    let rules = FlagRules::next(None, Ok("[]".into()), |_| None);
+    let targeting = Targeting::new(rules, Some("visitor".into()));
+    for (percent, on, unsure) in [(0, 0, 0), (50, 0, 2), (100, 2, 0)] {
+        let flag = Flag { targeting: targeting.clone(), ..flag(true, percent, &[]) };
+        let reach = reach_of(&flag, &["CH", "DE"]);
+        assert_eq!((reach.on, reach.unsure), (on, unsure));
+    }
+}
+
+#[test]
+fn user_who_is_unsure_before_or_after_neither_gains_nor_loses() {
+    let (before, after) = (flag_with(&[(IS_PRO, 100)], 0), flag_with(&[(IS_PRO, 100)], 100));
+    let mut impact = Impact::between("new_checkout", before, after, 10);
+    impact.count_with(&Subject::Integer(1), &in_country("DE"), |name| name == "country");
+    assert_eq!((impact.gain, impact.lose), (0, 0));
+    assert_eq!((impact.reach.0.unsure, impact.reach.1.on, impact.reach.1.unsure), (1, 1, 0));
 }

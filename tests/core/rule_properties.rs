@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use flagstaff::rules::{
-    Attribute, Attributes, Decision, Outcome, ParsedRules, Rules, SegmentConditions, Value,
+    Attribute, Attributes, Decision, Match, Outcome, ParsedRules, Rules, SegmentConditions, Value,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -165,6 +165,15 @@ proptest! {
         let rules = Rules::new(Arc::new(parsed), segment);
         let given = Given::new(attributes);
         prop_assert_eq!(rules.decide(&given), expected);
+        let matches: Vec<_> = rules.matches(&given, |_| true).map(|(_, found)| found).collect();
+        prop_assert_eq!(matches.iter().position(|found| *found == Match::Yes),
+            expected.map(|decision| usize::from(decision.number) - 1));
+        prop_assert!(!matches.contains(&Match::Maybe));
+        // What is said without an attribute holds for the value that it has.
+        let without: Vec<_> = rules.matches(&given, |name| name != "b").collect();
+        for ((_, found), known) in without.into_iter().zip(matches) {
+            prop_assert!(found == known || found == Match::Maybe);
+        }
         let mut explained = rules.explain(&given).into_iter();
         let all_passed = explained.find(|rule| {
             rule.conditions.iter().all(|condition| condition.outcome == Outcome::Passed)
