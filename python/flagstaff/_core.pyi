@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, final, overload
+from typing import Any, TypeAlias, TypeVar, final, overload
 
 from flagstaff._words.rule_messages import RuleProblem
 from flagstaff.typing import Context, UserLike
@@ -273,6 +273,10 @@ def set_forced_off(keys: Sequence[str]) -> None:
 def set_own_writes(own_writes: bool) -> None:
     """Sets whether any `read_own_writes` block is open. Does not block."""
 
+_Decided: TypeAlias = tuple[int, int, int]
+_Reach: TypeAlias = tuple[int, int, int, list[_Decided], _Decided]
+_Counted: TypeAlias = tuple[int, int, int, list[str], tuple[_Reach, _Reach]]
+
 def impact(
     key: str,
     states: tuple[tuple[bool, int], tuple[bool, int]],
@@ -280,13 +284,17 @@ def impact(
     statements: tuple[str, str, str],
     table: str,
     timeout: float,
-) -> tuple[int, int, int, int, list[str]] | None:
+) -> _Counted | None:
     """Counts over the pool for how many users the result differs. Releases the GIL; blocks.
 
     `states` are enabled and rollout before and after, of a flag without rules that buckets by the
-    user. Returns users, have, gain, lose and a sample; None if the pool's connection cannot count
-    them. Raises RefreshError if the database fails or exceeds `timeout`, and what a signal handler
-    raises meanwhile.
+    user. Returns users, gain, lose, a sample, and whom the two states reach; None if the pool's
+    connection cannot count them. Raises RefreshError if the database fails or exceeds `timeout`,
+    and what a signal handler raises meanwhile.
+
+    Whom a state reaches: users who have the flag, further ones who may have it, allowed users; for
+    each rule and for the rollout, users for whom it decides, those of them who have the flag, and
+    further ones for whom it may decide.
     """
 
 def impact_on(
@@ -299,13 +307,14 @@ def impact_on(
     segments: dict[str, str],
     users: Iterator[tuple[Any, ...]],
     names: list[str],
-) -> tuple[int, int, int, int, list[str]]:
+    unknown: set[str],
+) -> _Counted:
     """Counts these users as `impact` does, also with rules and other units.
 
     `states` are enabled, rollout, JSON text of the rules, and the attribute that the flag buckets
     by (None for the user), before and after. `segments` are JSON texts by key. Each user is a
-    primary key, and then the value of each attribute in `names`. Raises FlagstaffError if the rules
-    cannot be read.
+    primary key, and then the value of each attribute in `names`. Those in `unknown` may have any
+    value. Raises FlagstaffError if the rules cannot be read.
     """
 
 def refresh(timeout: float) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import ForeignKey
@@ -16,14 +16,17 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
+from flagstaff._engine.reach import Reach, ReachCounts
 from flagstaff._engine.rule_columns import (
     column_of_unit,
     columns_of_rules,
     groups_of_rules,
+    read_rules,
     segments_of_rules,
+    unknown_attributes,
 )
 from flagstaff._engine.user_keys import key_to_text
-from flagstaff._tables.bucket_units import USER
+from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import AnyField
@@ -52,14 +55,15 @@ _SAME_TEXT = {
     *("PositiveIntegerField", "PositiveBigIntegerField", "PositiveSmallIntegerField"),
     *("CharField", "TextField", "SlugField", "EmailField", "UUIDField"),
 }
+_NOT_COUNTED = "results of functions and context cannot be counted"
 # How many users Django fetches at a time.
 _CHUNK = 2000
 
 #: A state as the core takes it: enabled, rollout in percent, the JSON text of the rules, and the
 #: attribute that the flag buckets by.
 CoreState: TypeAlias = tuple[bool, int, "str | None", "str | None"]
-#: Users, have, gain, lose, and primary keys of some whose result changes.
-Counts: TypeAlias = tuple[int, int, int, int, list[str]]
+#: Users, gain, lose, primary keys of some whose result changes, and whom the two states reach.
+Counts: TypeAlias = tuple[int, int, int, list[str], tuple[ReachCounts, ReachCounts]]
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,17 @@ class Impact:
     users: int
     #: How many of them have the flag now.
     have: int
-    #: How many would gain the flag, and how many would lose it.
+    #: How many would certainly gain the flag, and how many would lose it.
     gain: int
     lose: int
     #: The primary keys of some users whose result would change, sampled evenly.
     sample: tuple[object, ...]
+    #: How many further users may have the flag now, and at the other rollout: their results depend
+    #: on attributes that only a call knows.
+    unsure: int
+    would_be_unsure: int
+    #: Whom the flag would reach at the other rollout, by each rule.
+    reach: Reach
 
     @property
     def as_if_enabled(self) -> bool:
@@ -106,7 +116,9 @@ class Impact:
         """Returns the impact as a dict that JSON can hold."""
         derived = {name: getattr(self, name) for name in _DERIVED}
         sample = [pk if isinstance(pk, int) else str(pk) for pk in self.sample]
-        return {**vars(self), **derived, "sample": sample}
+        rules = [rule.as_dict() for rule in self.reach.rules]
+        counts = {name: value for name, value in vars(self).items() if name != "reach"}
+        return {**counts, **derived, "sample": sample, "rules": rules}
 
 
 def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -> Impact:
@@ -117,13 +129,14 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
 
     Counts every user, inactive ones included, with the code that evaluates flags. Writes nothing.
     `sample` is the number of users to list of those whose result would change. The rules and the
-    bucketing unit of a flag may read columns of the users, and rules their groups, but neither the
-    callable of ATTRIBUTES nor a context.
+    bucketing unit of a flag may read columns of the users, and rules their groups. What they read
+    of a context, a visitor or the callable of ATTRIBUTES is unknown: users whose result depends on
+    it are not in the numbers, but in `unsure` and `would_be_unsure`.
 
     Blocks for at most `timeout` seconds; Ctrl-C ends the wait. Raises UnknownFlagError,
     InvalidChangeError if `percent` is not a whole number from 0 to 100, ValueError if `sample` is
     not from 0 to 1000, and FlagstaffError if the users cannot be counted in time, if row level
-    security can hide rows, if a rule cannot be read, or if a rule or the bucketing unit reads
+    security can hide rows, if a rule cannot be read, or if a flag without rules buckets by
     something else than a column.
     """
     require_percent(percent)
@@ -138,27 +151,52 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     now = FlagState.of(flag)
     # While the flag is disabled, its rollout alone changes nothing.
     proposed = replace(now, enabled=True, rollout_percent=percent)
-    users, have, gain, lose, pks = _count(key, now, proposed, sample, deadline)
+    found = _count(key, now, proposed, sample, deadline)
     field = user_field(conf.flag_model)
-    sampled = tuple(field.to_python(pk) for pk in pks)
     enabled, rollout_percent, *_ = core_state(now)
-    return Impact(key, enabled, rollout_percent, percent, users, have, gain, lose, sampled)
+    return Impact(
+        key,
+        enabled=enabled,
+        rollout_percent=rollout_percent,
+        percent=percent,
+        users=found.users,
+        have=found.before.on,
+        gain=found.gain,
+        lose=found.lose,
+        sample=tuple(field.to_python(pk) for pk in found.sample),
+        unsure=found.before.unsure,
+        would_be_unsure=found.after.unsure,
+        reach=found.after,
+    )
 
 
 @dataclass(frozen=True)
 class ChangeImpact:
-    """The effect of a change that was made."""
+    """The effect of a change on the users who are not unsure before and after it."""
 
     users: int
+    #: How many certainly gain the flag, and how many lose it.
     gain: int
     lose: int
-    #: How many users have the flag afterwards.
-    after: int
+    before: Reach
+    after: Reach
+    #: The primary keys, as texts, of some users whose result changes.
+    sample: tuple[str, ...] = ()
 
     @property
-    def before(self) -> int:
-        """How many users had the flag before."""
-        return self.after - self.gain + self.lose
+    def is_exact(self) -> bool:
+        """Whether no result depends on what only a call knows."""
+        return not (self.before.unsure or self.after.unsure)
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns the numbers as a dict that JSON can hold."""
+        return {
+            "users": self.users,
+            "gain": self.gain,
+            "lose": self.lose,
+            "after": self.after.on,
+            "exact": self.is_exact,
+        }
 
 
 def impact_of_change(
@@ -168,8 +206,7 @@ def impact_of_change(
 
     Allowed users and segments are the present ones. Blocks and raises as `impact` does.
     """
-    users, have, gain, lose, _ = _count(key, before, after, 0, monotonic() + timeout)
-    return ChangeImpact(users, gain, lose, have + gain - lose)
+    return _count(key, before, after, 0, monotonic() + timeout)
 
 
 def core_state(state: FlagState) -> CoreState:
@@ -184,10 +221,32 @@ def _rules_text(rules: Any) -> str:
     return str(rules) if isinstance(rules, UnreadableJson) else json.dumps(rules)
 
 
-def _count(key: str, before: FlagState, after: FlagState, sample: int, deadline: float) -> Counts:
+def _count(
+    key: str, before: FlagState, after: FlagState, sample: int, deadline: float
+) -> ChangeImpact:
     states = core_state(before), core_state(after)
     counts = _count_over_pool(key, states, sample, deadline)
-    return counts or _count_through_django(key, states, sample, deadline)
+    inputs = Inputs({}, {}, set())
+    if counts is None:
+        counts, inputs = _count_through_django(key, states, sample, deadline)
+    return change_impact(counts, (before, after), inputs)
+
+
+def change_impact(
+    counts: Counts, states: tuple[FlagState, FlagState], inputs: Inputs
+) -> ChangeImpact:
+    """Returns what the core has counted for two states with these inputs."""
+    users, gain, lose, sample, reached = counts
+    before, after = (
+        Reach.of(
+            found,
+            state,
+            inputs.segments,
+            state.bucket_by if state.bucket_by in inputs.unknown else "",
+        )
+        for found, state in zip(reached, states, strict=True)
+    )
+    return ChangeImpact(users, gain, lose, before, after, tuple(sample))
 
 
 def _count_over_pool(
@@ -239,17 +298,35 @@ def _has_same_text(field: AnyField) -> bool:
 
 def _count_through_django(
     key: str, states: tuple[CoreState, CoreState], sample: int, deadline: float
-) -> Counts:
-    """Counts over Django's own connection, which sees the rows of an open transaction."""
+) -> tuple[Counts, Inputs]:
+    """Counts over Django's own connection, which sees the rows of an open transaction.
+
+    Returns the inputs, too.
+    """
     with limited(deadline):
         require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
         pk = flag_row(key).pk
-        segments, columns = inputs_of(key, states)
+        inputs = inputs_of(states)
+        if inputs.unknown and not any(rules for _, _, rules, _ in states):
+            raise FlagstaffError(_unit_problem(key, *inputs.unknown))
+        segments, columns = inputs.segments, inputs.columns
         groups = groups_by_user(groups_of_rules(rules, segments) for _, _, rules, _ in states)
         allowed = [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [pk])))]
         names = list(columns) if groups is None else [*columns, "groups"]
         users = read_users(deadline, columns, groups)
-        return _core.impact_on(key, sample, states, allowed, segments, users, names)
+        counts = _core.impact_on(
+            key, sample, states, allowed, segments, users, names, inputs.unknown
+        )
+        return counts, inputs
+
+
+def _unit_problem(key: str, unit: str) -> str:
+    why = "visitor, and visitors are not in the database"
+    if unit != VISITOR:
+        quoted = json.dumps(unit, ensure_ascii=False)
+        why = f"{quoted}, which is not a column in ATTRIBUTES; {_NOT_COUNTED}"
+    flag = json.dumps(key, ensure_ascii=False)
+    return f"the users cannot be counted: flag {flag} is bucketed by {why}"
 
 
 @contextmanager
@@ -272,12 +349,21 @@ def limited(deadline: float) -> Iterator[None]:
         raise FlagstaffError(f"the users cannot be counted: {error_text(error)}") from error
 
 
+class Inputs(NamedTuple):
+    """What the evaluation of a flag needs."""
+
+    #: The segments that rules name, as JSON texts by key.
+    segments: dict[str, str]
+    #: The columns of users that rules and the bucketing unit read, by their names there.
+    columns: Mapping[str, str]
+    #: The names of what they read and only a call knows.
+    unknown: set[str]
+
+
 def inputs_of(
-    key: str,
-    states: tuple[CoreState, CoreState],
-    given: Mapping[str, str | None] | None = None,
-) -> tuple[dict[str, str], Mapping[str, str]]:
-    """Returns the segments that rules name, and the columns of users that the flag reads.
+    states: tuple[CoreState, CoreState], given: Mapping[str, str | None] | None = None
+) -> Inputs:
+    """Returns what the evaluation of two states needs. Queries the segments.
 
     `given` are the conditions of some segments in place of the stored ones; None for no segment.
     """
@@ -286,11 +372,15 @@ def inputs_of(
     segments = direct.read_segments(named) if named else {}
     segments |= {name: text for name, text in given.items() if text is not None}
     columns: dict[str, str] = {}
+    unknown: set[str] = set()
     for rules in texts:
-        columns.update(columns_of_rules(key, rules, segments))
+        columns.update(columns_of_rules(rules, segments))
+        unknown.update(*unknown_attributes(read_rules(rules), segments))
     for unit in {unit for *_, unit in states if unit is not None}:
-        columns.update(column_of_unit(key, unit))
-    return segments, columns
+        column = column_of_unit(unit)
+        columns.update(column)
+        unknown.update(() if column else (unit,))
+    return Inputs(segments, columns, unknown)
 
 
 def groups_by_user(groups_of_each: Iterable[set[str] | None]) -> Mapping[str, list[str]] | None:

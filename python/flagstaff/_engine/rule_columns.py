@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,9 +12,7 @@ from flagstaff._tables.names import user_field
 from flagstaff._words.json_text import read_json
 from flagstaff._words.rule_parts import conditions_of, named_segments, objects_in
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
 
-_NOT_COUNTED = "results of functions and context cannot be counted"
 _PERMISSIONS = ("is_staff", "is_superuser")
 _GROUPS = "groups"
 # True for every row, and a list that is read apart.
@@ -24,27 +21,36 @@ _WITHOUT_COLUMN = ("is_authenticated", _GROUPS)
 
 def segments_of_rules(rules: str | None) -> set[str]:
     """Returns the keys of the segments that rules name, given as a JSON text."""
-    return {key for key, _place in named_segments(_read(rules))}
+    return {key for key, _place in named_segments(read_rules(rules))}
 
 
-def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -> dict[str, str]:
-    """Returns what the rules of a flag read: attributes of the user model by their name in rules.
+def columns_of_rules(rules: str | None, segments: Mapping[str, str]) -> dict[str, str]:
+    """Returns what rules read: attributes of the user model by their name in rules.
 
-    `rules` and `segments` are JSON texts. Raises FlagstaffError if a rule reads something else: the
-    function and the context are not known for all users.
+    `rules` and `segments` are JSON texts. Leaves out what only a call knows, see
+    `unknown_attributes`.
     """
-    columns = {**_permission_columns(), **column_attributes()}
-    needed: dict[str, str] = {}
-    for place, name in _attributes(rules, segments):
-        if name in columns:
-            needed[name] = columns[name]
-        elif not _is_the_same_for_all(name):
-            raise FlagstaffError(
-                f"the users cannot be counted: {place} of flag {_quoted(key)} reads "
-                f"{_quoted(name)}, which is neither built in nor a column in ATTRIBUTES; "
-                + _NOT_COUNTED
-            )
-    return needed
+    columns = _known_columns()
+    return {
+        name: columns[name] for name in _attributes(read_rules(rules), segments) if name in columns
+    }
+
+
+def unknown_attributes(rules: object, segments: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Returns for each rule the attributes that are not known for all users, in order.
+
+    They come from the context of a call, from a visitor's cookie, or from the function in
+    ATTRIBUTES. `segments` are JSON texts by key.
+    """
+    columns = _known_columns()
+    return [
+        tuple(
+            name
+            for name in dict.fromkeys(_attributes([rule], segments))
+            if name not in columns and not _is_the_same_for_all(name)
+        )
+        for rule in objects_in(rules)
+    ]
 
 
 def groups_of_rules(rules: str | None, segments: Mapping[str, str]) -> set[str] | None:
@@ -53,7 +59,7 @@ def groups_of_rules(rules: str | None, segments: Mapping[str, str]) -> set[str] 
     Returns None if the rules depend on all groups.
     """
     names: set[str] = set()
-    for _, condition in _conditions(rules, segments):
+    for condition in _conditions(read_rules(rules), segments):
         if condition.get("attribute") != _GROUPS:
             continue
         values = condition.get("values")
@@ -65,19 +71,17 @@ def groups_of_rules(rules: str | None, segments: Mapping[str, str]) -> set[str] 
     return names
 
 
-def column_of_unit(key: str, unit: str) -> dict[str, str]:
+def column_of_unit(unit: str) -> dict[str, str]:
     """Returns the attribute of the user model that a flag buckets by, by its name.
 
-    Raises FlagstaffError if it is no column: visitors and values of a context are not in the
-    database.
+    Returns {} if it is no column: visitors and values of a context are not in the database.
     """
     attribute = None if unit == VISITOR else column_attributes().get(unit)
-    if attribute is not None:
-        return {unit: attribute}
-    why = f"{_quoted(unit)}, which is not a column in ATTRIBUTES; " + _NOT_COUNTED
-    if unit == VISITOR:
-        why = "visitor, and visitors are not in the database"
-    raise FlagstaffError(f"the users cannot be counted: flag {_quoted(key)} is bucketed by {why}")
+    return {} if attribute is None else {unit: attribute}
+
+
+def _known_columns() -> dict[str, str]:
+    return {**_permission_columns(), **column_attributes()}
 
 
 def _permission_columns() -> dict[str, str]:
@@ -93,32 +97,25 @@ def _is_the_same_for_all(name: str) -> bool:
     return name in _WITHOUT_COLUMN
 
 
-def _attributes(rules: str | None, segments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yields the attributes that rules and their segments read, each with its place."""
-    for place, condition in _conditions(rules, segments):
+def _attributes(rules: object, segments: Mapping[str, str]) -> Iterator[str]:
+    """Yields the attributes that rules and their segments read."""
+    for condition in _conditions(rules, segments):
         if "attribute" in condition:
-            yield place, str(condition["attribute"])
+            yield str(condition["attribute"])
 
 
-def _conditions(
-    rules: str | None, segments: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the conditions of rules and of their segments, each with its place."""
-    for place, condition in conditions_of(_read(rules)):
+def _conditions(rules: object, segments: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yields the conditions of rules and of their segments."""
+    for _place, condition in conditions_of(rules):
         named = condition.get("segment")
         if isinstance(named, str):
-            for inner in objects_in(_read(segments.get(named))):
-                yield f"segment {_quoted(named)} in {place}", inner
+            yield from objects_in(read_rules(segments.get(named)))
         else:
-            yield place, condition
+            yield condition
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _read(text: str | None) -> object:
-    """Returns the JSON value; None for a text that is not JSON, which evaluations report."""
+def read_rules(text: str | None) -> object:
+    """Returns rules from a JSON text; None if it is not JSON, which evaluations report."""
     try:
         return None if text is None else read_json(text)
     except ValueError:

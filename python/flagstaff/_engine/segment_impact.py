@@ -15,6 +15,8 @@ from flagstaff._engine.impact import (
     ChangeImpact,
     CoreState,
     Counts,
+    Inputs,
+    change_impact,
     core_state,
     groups_by_user,
     inputs_of,
@@ -97,10 +99,10 @@ class _Compared(NamedTuple):
     """The two states of one flag, with all that their evaluation needs."""
 
     key: str
+    state: FlagState
     states: tuple[CoreState, CoreState]
-    segments: dict[str, str]
+    inputs: Inputs
     allowed: list[str]
-    columns: Mapping[str, str]
 
 
 class _Counter:
@@ -111,8 +113,8 @@ class _Counter:
         columns: dict[str, str] = {}
         wanted: list[set[str] | None] = []
         for one in compared:
-            columns.update(one.columns)
-            wanted += (groups_of_rules(rules, one.segments) for _, _, rules, _ in one.states)
+            columns.update(one.inputs.columns)
+            wanted += (groups_of_rules(rules, one.inputs.segments) for _, _, rules, _ in one.states)
         groups = groups_by_user(wanted)
         self._rows = list(read_users(deadline, columns, groups))
         self._names = list(columns) if groups is None else [*columns, "groups"]
@@ -120,26 +122,26 @@ class _Counter:
     def count(self, one: _Compared, found: SegmentImpact) -> ChangeImpact | None:
         """Counts one flag. Adds its users to `found`, which has them all."""
         try:
-            users, have, gain, lose, changed = self._run(one, one.states, self._rows)
+            counts = self._run(one, one.states, self._rows)
+            users, gain, lose, changed, _reached = counts
             gained = set(changed) if gain else set()
             if gain and lose:
                 off, after = (False, *one.states[1][1:]), one.states[1]
                 rows = [row for row in self._rows if str(row[0]) in gained]
-                *_counts, with_flag = self._run(one, (off, after), rows)
-                gained = set(with_flag)
+                gained = set(self._run(one, (off, after), rows)[3])
         except FlagstaffError:
             return None
         found.users = users
         found.gained |= gained
         found.lost |= set(changed) - gained
-        return ChangeImpact(users, gain, lose, have + gain - lose)
+        return change_impact(counts, (one.state, one.state), one.inputs)
 
     def _run(
         self, one: _Compared, states: tuple[CoreState, CoreState], rows: Sequence[_UserRow]
     ) -> Counts:
         users = self._until_deadline(rows)
         return _core.impact_on(
-            one.key, len(rows), states, one.allowed, one.segments, users, self._names
+            one.key, len(rows), states, one.allowed, one.inputs.segments, users, self._names, set()
         )
 
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
@@ -162,11 +164,10 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
         for key in names
         for name, conditions in zip((key, names[key]), changed[key], strict=True)
     }
-    try:
-        segments, columns = inputs_of(one.key, (first, second), given)
-    except FlagstaffError:
+    inputs = inputs_of((first, second), given)
+    if inputs.unknown:
         return None
-    return _Compared(one.key, (first, second), segments, _allowed(one.flag_pk), columns)
+    return _Compared(one.key, one.state, (first, second), inputs, _allowed(one.flag_pk))
 
 
 def _renamed(rules: object, names: Mapping[str, str]) -> object:

@@ -69,6 +69,8 @@ class ReleaseState(Enum):
 
     OFF = "off"
     ROLLOUT = "rollout"
+    #: Enabled, with rules, whatever the rollout.
+    BY_RULES = "by-rules"
     ALL = "all"
     ALLOWED_USERS = "allowed-users"
     #: Enabled, at 0 %, without allowed users.
@@ -79,6 +81,8 @@ def state_of(flag: FlagState, allowed: int) -> ReleaseState:
     """Returns the state of a flag in one word. `allowed` is the number of its allowed users."""
     if not flag.enabled:
         return ReleaseState.OFF
+    if flag.has_rules:
+        return ReleaseState.BY_RULES
     if flag.rollout_percent >= ALL_USERS:
         return ReleaseState.ALL
     if flag.rollout_percent > 0:
@@ -102,14 +106,13 @@ def _share_in_sentence(percent: int, unit: str) -> str:
 def state_label(flag: FlagState, allowed: int) -> str:
     """Returns the translated label of the state of a flag."""
     state, percent = state_of(flag, allowed), flag.rollout_percent
-    if flag.has_rules and state is not ReleaseState.OFF:
-        return _("by rules")
     if state is ReleaseState.ROLLOUT and flag.bucket_by != USER:
         return _share(percent, flag.bucket_by)
     if state is ReleaseState.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": percent}
     return {
         ReleaseState.OFF: pgettext("state of a flag", "off"),
+        ReleaseState.BY_RULES: _("by rules"),
         ReleaseState.ALL: _("on for all"),
         ReleaseState.ALLOWED_USERS: _("allowed users only"),
         ReleaseState.NO_USERS: _("on for no users"),
@@ -118,13 +121,13 @@ def state_label(flag: FlagState, allowed: int) -> str:
 
 def state_summary(flag: FlagState, allowed: int) -> str:
     """Returns the translated sentence that says which users have a flag."""
-    state, by_rules, unit = state_of(flag, allowed), flag.has_rules, flag.bucket_by
+    state, unit = state_of(flag, allowed), flag.bucket_by
+    by_rules = state is ReleaseState.BY_RULES
     texts = {"percent": flag.rollout_percent, "count": local_number(allowed)}
-    is_by_rules = by_rules and state is not ReleaseState.OFF
-    if unit != USER and (state is ReleaseState.ROLLOUT or is_by_rules):
+    if unit != USER and (state is ReleaseState.ROLLOUT or by_rules):
         texts["share"] = _share_in_sentence(flag.rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
-    if is_by_rules:
+    if by_rules:
         return _by_rules(allowed) % texts
     if state is ReleaseState.ROLLOUT and allowed:
         text = ngettext(
@@ -148,12 +151,12 @@ def state_summary(flag: FlagState, allowed: int) -> str:
 
 def _by_rules(allowed: int) -> str:
     if not allowed:
-        return _("The rules decide first. On for %(percent)s %% of all other users.")
+        return _("The rules decide first. If no rule matches, on for %(percent)s %%.")
     return ngettext(
-        "On for %(count)s allowed user. For all others, the rules decide first. On for "
-        "%(percent)s %% of the users that no rule matches.",
-        "On for %(count)s allowed users. For all others, the rules decide first. On for "
-        "%(percent)s %% of the users that no rule matches.",
+        "On for %(count)s allowed user. For all others, the rules decide first. If no rule "
+        "matches, on for %(percent)s %%.",
+        "On for %(count)s allowed users. For all others, the rules decide first. If no rule "
+        "matches, on for %(percent)s %%.",
         allowed,
     )
 

@@ -19,6 +19,7 @@ from flagstaff._tables.flag_states import (
 )
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.changes.planned import user_counts
 from flagstaff.history.describe import describe_value, field_label
@@ -29,6 +30,8 @@ ALLOWED_COUNT = "allowed_count"
 _CSS_CLASSES = {
     ReleaseState.OFF: "off",
     ReleaseState.ROLLOUT: "partial",
+    # For some users, like a rollout.
+    ReleaseState.BY_RULES: "partial",
     ReleaseState.ALL: "on",
     ReleaseState.ALLOWED_USERS: "partial",
     ReleaseState.NO_USERS: "none",
@@ -40,9 +43,7 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     allowed: int = getattr(flag, ALLOWED_COUNT)
     # Without the unit, which the column of the rollout shows: a phone has no room for both.
     state = replace(FlagState.of(flag), bucket_by=USER)
-    # For some users, like a rollout.
-    word = ReleaseState.ROLLOUT if state.has_rules and state.enabled else state_of(state, allowed)
-    return _CSS_CLASSES[word], state_label(state, allowed)
+    return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
 
 
 def preview(
@@ -62,7 +63,16 @@ def preview(
         *([_row(field_label(BUCKET_BY), [one.bucket_by for one in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
         _row(_("who has the flag"), [state_summary(one, allowed) for one in both]),
-        *([] if impact is None else [_row(_("users with the flag"), user_counts(impact))]),
+        *([] if impact is None else _users(impact, has_rules=has_rules)),
+    ]
+
+
+def _users(impact: ChangeImpact, *, has_rules: bool) -> list[PreviewRow]:
+    sides = (impact.before, impact.after)
+    by_rule = ["; ".join(map(localized, one.texts)) or "\N{EN DASH}" for one in sides]
+    return [
+        *([_row(_("users of each rule"), by_rule)] if has_rules else []),
+        _row(_("users with the flag"), user_counts(impact)),
     ]
 
 

@@ -26,7 +26,8 @@ class Consequence(IntEnum):
 def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None) -> Consequence:
     """Returns the consequence of a change. `impact` is None if the users cannot be counted.
 
-    Anonymous users are not counted, so the fields decide for 100 % and for other units.
+    Anonymous users are not counted, so the fields decide for 100 % and for other units. They also
+    decide if the results of some users are unknown.
     """
     if before == after or not (before.enabled or after.enabled):
         return Consequence.NONE
@@ -35,7 +36,8 @@ def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None
     if before.enabled and before.bucket_by != after.bucket_by:
         return Consequence.WIDENS_TO_MOST
     is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
-    if impact is None or not impact.users or (is_raised and after.rollout_percent >= ALL_USERS):
+    is_counted = impact is not None and impact.users and impact.is_exact
+    if not is_counted or (is_raised and after.rollout_percent >= ALL_USERS):
         return _by_fields(before, after, is_raised=is_raised)
     return by_users(impact, is_raised=is_raised)
 
@@ -46,7 +48,7 @@ def by_users(impact: ChangeImpact, *, is_raised: bool = False) -> Consequence:
     With `is_raised`, users who are not counted may gain the flag.
     """
     if impact.gain:
-        is_most = impact.after * 2 > impact.users
+        is_most = impact.after.on * 2 > impact.users
         return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
     return Consequence.WIDENS if is_raised else Consequence.NARROWS
 

@@ -17,6 +17,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import anonymous_percent, named_segments
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
@@ -72,6 +73,15 @@ def planned(
     """Returns what a change would do. Counts the users, for at most `timeout` seconds."""
     impact = _count(key, before, after, timeout)
     return Planned(key, before, after, impact, adds_anonymous=_adds_anonymous(before, after))
+
+
+def present_impact(flag: Any, *, timeout: float = COUNT_TIMEOUT) -> ChangeImpact | None:
+    """Returns the effect of turning a flag on as it is: the users who have it, by each rule.
+
+    Returns None if the users cannot be counted in `timeout` seconds, or at all.
+    """
+    now = FlagState.of(flag)
+    return _count(flag.key, replace(now, enabled=False), replace(now, enabled=True), timeout)
 
 
 def planned_edit(
@@ -135,10 +145,17 @@ def impact_text(change: Planned) -> str:
     if change.impact is None:
         return _("The users cannot be counted.")
     found = change.impact
-    texts = {name: local_number(getattr(found, name)) for name in ("gain", "lose", "after")}
+    numbers = {"gain": found.gain, "lose": found.lose, "after": found.after.on}
+    texts = {name: local_number(number) for name, number in numbers.items()}
+    sentences = _exact(found) if found.is_exact else _at_least(found)
+    text = " ".join(sentences) % {**texts, "users": local_number(found.users)}
+    return _with_percentages(change, text)
+
+
+def _exact(found: ChangeImpact) -> list[str]:
     lose = ngettext("%(lose)s user loses the flag.", "%(lose)s users lose the flag.", found.lose)
     gain = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", found.gain)
-    sentences = [
+    return [
         *([lose] if found.lose else []),
         *([gain] if found.gain else []),
         *([] if found.gain or found.lose else [_("No user gains or loses the flag.")]),
@@ -148,19 +165,36 @@ def impact_text(change: Planned) -> str:
             found.users,
         ),
     ]
-    text = " ".join(sentences) % {**texts, "users": local_number(found.users)}
-    return _with_percentages(change, text)
+
+
+def _at_least(found: ChangeImpact) -> list[str]:
+    lose = ngettext(
+        "At least %(lose)s user loses the flag.",
+        "At least %(lose)s users lose the flag.",
+        found.lose,
+    )
+    gain = ngettext(
+        "At least %(gain)s user gains the flag.",
+        "At least %(gain)s users gain the flag.",
+        found.gain,
+    )
+    return [
+        *([lose] if found.lose else []),
+        *([gain] if found.gain else []),
+        ngettext(
+            "Afterwards at least %(after)s of %(users)s user has it.",
+            "Afterwards at least %(after)s of %(users)s users have it.",
+            found.users,
+        ),
+        _("Not all users can be counted, because rules read what only a call knows."),
+    ]
 
 
 def user_counts(impact: ChangeImpact | None) -> tuple[str, str]:
     """Returns how many users have the flag before and after, each as "3 of 20"."""
     if impact is None:
         return _("not counted"), _("not counted")
-    text, users = _("%(count)s of %(users)s"), local_number(impact.users)
-    before, after = (
-        text % {"count": local_number(one), "users": users} for one in (impact.before, impact.after)
-    )
-    return before, after
+    return localized(impact.before.text(impact.users)), localized(impact.after.text(impact.users))
 
 
 def consequence_of_added(count: int) -> Consequence:

@@ -78,6 +78,8 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
         if event.kind == Kind.SEGMENT.value:
             return _count_segment(event.key, entry_ids, timeout)
         found = impact_of_change(event.key, *_states(entry_ids), timeout=timeout)
+        if not found.is_exact:
+            return None
     # The message matters more than its impact, whatever the error is.
     except Exception as error:  # noqa: BLE001
         logger.info("the impact of a change was not counted: %s", type(error).__name__)

@@ -41,13 +41,11 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
-#: Flags whose rules decide first, as a state of the list.
-BY_RULES = "by-rules"
 #: The states of the list, most interesting first.
 STATES = (
     *(
         ReleaseState.ROLLOUT.value,
-        BY_RULES,
+        ReleaseState.BY_RULES.value,
         ReleaseState.ALLOWED_USERS.value,
         ReleaseState.ALL.value,
     ),
@@ -78,7 +76,7 @@ def in_state(model: type[Model], state: str) -> Q:
     if state == ReleaseState.OFF.value:
         return Q(enabled=False) | Q(enabled=None)
     enabled, ruled = Q(enabled=True), with_rules(model)
-    if state == BY_RULES:
+    if state == ReleaseState.BY_RULES.value:
         return enabled & ruled
     enabled &= ~ruled
     if state == ReleaseState.ALL.value:

@@ -19,7 +19,6 @@ from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.optional_fields import OWNER
 from flagstaff._words.local_formats import local_days
 from flagstaff.admin.flag_list.conditions import (
-    BY_RULES,
     STATES,
     changed_since,
     in_state,
@@ -52,7 +51,7 @@ class StateFilter(admin.SimpleListFilter):
         """The choices of the filter."""
         labels = {
             ReleaseState.ROLLOUT.value: _("in rollout"),
-            BY_RULES: _("by rules"),
+            ReleaseState.BY_RULES.value: _("by rules"),
             ReleaseState.ALLOWED_USERS.value: _("allowed users only"),
             ReleaseState.ALL.value: _("on for all"),
             ReleaseState.NO_USERS.value: _("on for no users"),

@@ -85,7 +85,7 @@ def form_impact(flag: Any, form: Any) -> str:
 def _counted(change: Planned, text: Callable[[int], str]) -> str:
     if change.impact is None:
         return _("The users cannot be counted.")
-    counts = {"count": change.impact.after, "users": change.impact.users}
+    counts = {"count": change.impact.after.on, "users": change.impact.users}
     numbers = {name: local_number(count) for name, count in counts.items()}
     return text(change.impact.users) % numbers
 

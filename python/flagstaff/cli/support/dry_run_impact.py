@@ -52,9 +52,13 @@ def impact_sentence(found: ChangeImpact) -> str:
         for verb, count in (("lose", found.lose), ("gain", found.gain))
         if count
     ]
+    at_least = "" if found.is_exact else "at least "
     users = counted(found.users, "user")
     text = " and ".join(counts) or "no user would gain or lose the flag"
-    return f"{text}; {found.after:,} of {users} would have it, not counting anonymous users"
+    return (
+        f"{at_least}{text}; {at_least}{found.after.on:,} of {users} would have it, not counting "
+        "anonymous users"
+    )
 
 
 def segment_dry_run(changed: Changed) -> SegmentPlan | None:
@@ -93,7 +97,7 @@ def _use_document(plan: SegmentPlan, one: SegmentUse) -> Record:
         "kind": str(one.model._meta.verbose_name) if one.flag is None else Kind.FLAG.value,
         "key": one.key,
         "active": one.is_active,
-        "impact": None if found is None else vars(found),
+        "impact": None if found is None else found.as_dict(),
     }
 
 

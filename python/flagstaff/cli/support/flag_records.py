@@ -26,6 +26,7 @@ from flagstaff.conf import conf
 _STYLES = {
     ReleaseState.ALL: "SUCCESS",
     ReleaseState.ROLLOUT: "WARNING",
+    ReleaseState.BY_RULES: "WARNING",
     ReleaseState.ALLOWED_USERS: "WARNING",
     ReleaseState.NO_USERS: "WARNING",
 }

@@ -122,7 +122,7 @@ def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
             out.message(f"{prefix}{impact}")
         return {"impact": None}
     out.message(f"{prefix}{impact_sentence(impact)}")
-    return {"impact": vars(impact)}
+    return {"impact": impact.as_dict()}
 
 
 def _print_segment_impact(changed: Changed, out: Output) -> Record:

@@ -16,6 +16,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.lists import MAX_SHOWN, join_some
 from flagstaff.changes.allowed_users import allowed_users_of
+from flagstaff.changes.planned import present_impact
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_order import EVALUATED, add_order, in_order, order_filter
 from flagstaff.cli.support.flag_records import (
@@ -101,6 +102,10 @@ def _kind_filter(kind: str | None) -> Q:
     return Q(kind=kind)
 
 
+# The column of a terminal.
+_RULE_USERS = "users of each rule"
+
+
 def _add_show(parser: CommandParser) -> None:
     parser.add_argument("keys", metavar="KEY", nargs="+", help="the keys of the flags")
 
@@ -125,7 +130,20 @@ def _shown_flag(flag: Any, out: Output) -> tuple[list[Column], Record]:
     rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
     users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
     columns = [*flag_columns(record), Column("allowed_users", _user_names)]
-    return columns, {"summary": summary, **record, "allowed_users": users}
+    shown = {"summary": summary, **record, "allowed_users": users}
+    if out.is_terminal and record["state"] == ReleaseState.BY_RULES.value:
+        columns.append(Column(_RULE_USERS))
+        shown[_RULE_USERS] = _rule_users(flag)
+    return columns, shown
+
+
+def _rule_users(flag: Any) -> str:
+    """How many users have the flag by each rule. Counts them for at most a second."""
+    impact = present_impact(flag)
+    if impact is None:
+        return "not counted"
+    texts = [*impact.after.texts, f"all users: {impact.after.text(impact.users)}"]
+    return "; ".join(texts)
 
 
 def _user_names(record: Record) -> str:

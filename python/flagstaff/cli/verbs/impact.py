@@ -75,10 +75,13 @@ def _run(options: Options, out: Output) -> None:
 def _sentence(result: Impact) -> str:
     users = counted(result.users, "user")
     affected = result.gain or result.lose
+    at_least = "at least " if result.unsure or result.would_be_unsure else ""
     verb = "gain" if result.gain else "lose"
-    sentence = f"{affected:,} of {users} would {verb} the flag."
+    sentence = f"{at_least}{affected:,} of {users} would {verb} the flag."
     if result.direction == "same":
         sentence = "nothing would change for any user."
+        if at_least:
+            sentence = "no user that can be counted would gain or lose the flag."
     if result.as_if_enabled:
         return f"If {result.key} were enabled at {result.percent} %, {sentence}"
     return sentence[0].upper() + sentence[1:]
@@ -87,10 +90,15 @@ def _sentence(result: Impact) -> str:
 def _in_words(result: Impact) -> Record:
     percentages = {words: f"{getattr(result, name)} %" for name, words in _PERCENTAGES.items()}
     counts = {words: f"{getattr(result, name):,}" for name, words in _COUNTS.items()}
+    for name, unsure in (("have", result.unsure), ("would_have", result.would_be_unsure)):
+        if unsure:
+            counts[_COUNTS[name]] = f"at least {counts[_COUNTS[name]]}"
+    by_rule = result.reach.texts
     return {
         "flag": result.key,
         **percentages,
         **counts,
+        **({"users of each rule then": "; ".join(by_rule)} if by_rule else {}),
         **({"for example": ", ".join(_names(result))} if result.sample else {}),
         "anonymous users": "not counted",
     }

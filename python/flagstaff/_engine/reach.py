@@ -1,0 +1,128 @@
+"""How many users have a flag by each of its rules, and why the users of a rule are not counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from flagstaff._engine.rule_columns import unknown_attributes
+from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._words.lists import some
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.rule_messages import rule_place
+from flagstaff._words.rule_parts import objects_in
+
+#: The numbers of users for whom a rule decides, of those who have the flag, and of further users
+#: for whom it may decide.
+_DecidedCounts: TypeAlias = tuple[int, int, int]
+#: The numbers of users who have the flag, who may have it, and of allowed users; then those of each
+#: rule, and those of the rollout. As the core returns it.
+ReachCounts: TypeAlias = tuple[int, int, int, list[_DecidedCounts], _DecidedCounts]
+
+_ALL = 100
+# The attributes that a text lists.
+_MAX_NAMES = 3
+
+_COUNTED = Template("reach_counted", _("%(on)s of %(users)s"))
+_AT_LEAST = Template("reach_at_least", _("at least %(on)s of %(users)s"))
+_CALL_PASSES = Template("reach_call_passes", _("not counted: the call passes %(names)s"))
+_VISITORS = Template("reach_visitors", _("not counted: visitors are not in the database"))
+_OF_RULE = Template("reach_of_rule", "%(place)s: %(reach)s")
+_OF_OTHERS = Template("reach_of_others", _("no rule matches: %(reach)s"))
+_OF_UNITS = Template("reach_of_units", _("not counted: %(percent)s %% by %(unit)s"))
+_EARLIER_RULE = Template(
+    "reach_earlier_rule",
+    _("not counted: that depends on an earlier rule, whose users are not counted"),
+)
+
+
+@dataclass(frozen=True)
+class RuleReach:
+    """The users for whom a rule decides, or the rollout."""
+
+    #: The name of the rule; "" for one without a name, and for the rollout.
+    name: str
+    #: The percentage of these users who have the flag.
+    rollout_percent: int
+    #: How many users it certainly decides for, and how many of them have the flag.
+    users: int
+    on: int
+    #: For how many further users it may decide.
+    unsure: int
+    #: The attributes that it reads and that only a call knows.
+    unknown: tuple[str, ...] = ()
+    #: What its percentage buckets by, if only a call knows it; "" if it is known or not needed.
+    unknown_unit: str = ""
+
+    @property
+    def text(self) -> Message:
+        """The numbers as "9 of 90", or why there are none."""
+        if self.unknown_unit:
+            return _OF_UNITS(percent=self.rollout_percent, unit=self.unknown_unit)
+        if not self.unsure:
+            return _COUNTED(on=self.on, users=self.users)
+        if self.unknown == (VISITOR,):
+            return _VISITORS()
+        if self.unknown:
+            return _CALL_PASSES(names=some((f"“{name}”" for name in self.unknown), _MAX_NAMES))
+        return _EARLIER_RULE()
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns the numbers as a dict that JSON can hold."""
+        return {**vars(self), "unknown": list(self.unknown)}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The users who have a flag in one state, by what decides for them."""
+
+    #: How many users certainly have the flag.
+    on: int
+    #: How many further users may have it: that depends on attributes that only a call knows.
+    unsure: int
+    #: How many of those who have it are allowed users.
+    allowed: int
+    rules: tuple[RuleReach, ...]
+    #: The users for whom no rule decides.
+    others: RuleReach
+
+    @classmethod
+    def of(
+        cls, counts: ReachCounts, state: FlagState, segments: Mapping[str, str], unknown_unit: str
+    ) -> Reach:
+        """Returns the numbers of a state. `segments` are JSON texts by key."""
+        on, unsure, allowed, of_rules, of_others = counts
+        unknown = unknown_attributes(state.rules, segments)
+        # The core has no numbers of the rules after the last one that may decide for a user.
+        of_rules = [*of_rules, *[(0, 0, 0)] * (len(unknown) - len(of_rules))]
+
+        def reach(name: str, percent: int, decided: _DecidedCounts, *names: str) -> RuleReach:
+            unit = unknown_unit if 0 < percent < _ALL else ""
+            return RuleReach(name, percent, *decided, names, unit)
+
+        reached = tuple(
+            reach(str(rule.get("name") or ""), rule.get("rollout_percent", _ALL), decided, *names)
+            for rule, decided, names in zip(objects_in(state.rules), of_rules, unknown, strict=True)
+        )
+        return cls(on, unsure, allowed, reached, reach("", state.rollout_percent, of_others))
+
+    @property
+    def texts(self) -> list[Message]:
+        """The numbers of each rule, and of the users that no rule matches; empty without rules."""
+        of_rules = [
+            _OF_RULE(place=rule_place(number, _quoted(rule.name)), reach=rule.text)
+            for number, rule in enumerate(self.rules, start=1)
+        ]
+        return [*of_rules, _OF_OTHERS(reach=self.others.text)] if of_rules else []
+
+    def text(self, users: int) -> Message:
+        """The number of users who have the flag, of all `users`: "9 of 90", or at least that."""
+        return (_AT_LEAST if self.unsure else _COUNTED)(on=self.on, users=users)
+
+
+def _quoted(name: str) -> str | None:
+    return json.dumps(name, ensure_ascii=False) if name else None
