@@ -229,7 +229,7 @@ def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
         "dry run: nothing was written",
     ]
     impact = document(*line.split())["impact"]
-    counts = {"users": 2, "gain": 1, "lose": 0, "after": 2}
+    counts = {"users": 2, "gain": 1, "lose": 0, "after": 2, "exact": True}
     by_team = {"kind": "flag", "key": "by_team", "active": True, "impact": counts}
     later = {"kind": "flag", "key": "later", "active": False, "impact": None}
     assert impact == {"different_users": 1, "uses": [by_team, later]}

@@ -129,7 +129,7 @@ def test_dry_run_as_json_has_no_version_and_no_undo() -> None:
     assert found["dry_run"] is True
     assert (found["old"], found["new"], found["changed"]) == (True, False, True)
     assert (found["version"], found["undo"]) == (None, None)
-    assert found["impact"] == {"users": 2, "gain": 0, "lose": 1, "after": 0}
+    assert found["impact"] == {"users": 2, "gain": 0, "lose": 1, "after": 0, "exact": True}
     several = document("off", "new_checkout", "dark_mode", "--dry-run")
     assert [one["version"] for one in several["changes"]] == [None, None]
     assert (several["undo"], several["dry_run"]) == (None, True)

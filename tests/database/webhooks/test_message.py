@@ -33,6 +33,7 @@ from flagstaff.webhooks import deliver
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.send import signature_headers
 from tests.support.fake_workers import FakeWorker
+from tests.support.impacts import change_impact
 from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents
 
@@ -216,10 +217,11 @@ def test_message_about_a_segment_has_at_most_50_keys(hook: Webhook) -> None:
 def test_impact_that_cannot_be_counted_is_null(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    User.objects.create(username="ana")
     rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
-    update("new_checkout", {"rules": [rule]})
+    update("new_checkout", {"enabled": True, "rules": [rule]})
     set_rollout("new_checkout", 77)
-    update("new_checkout", {"enabled": True, "rules": [], "bucket_by": "visitor"})
+    update("new_checkout", {"rules": [], "bucket_by": "visitor"})
     assert_delivered(delivered=3)
     assert "bucketed by user → visitor" in hook.accepted[-1].data["summary"]
     fail = Mock(side_effect=RuntimeError)
@@ -232,7 +234,7 @@ def test_impact_that_cannot_be_counted_is_null(
 def test_impact_is_counted_once_for_all_receivers(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = Mock(return_value=ChangeImpact(20, 1, 0, 5))
+    count = Mock(return_value=change_impact(20, 1, 0, 5))
     monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
     with Webhook() as other:
         both = {"ops": hook.settings(), "other": other.settings()}
@@ -252,7 +254,7 @@ def test_impact_is_null_after_the_time_limit_of_a_run(
 
     def count(key: str, *states: object, timeout: float) -> ChangeImpact:
         timeouts.append(timeout)
-        return ChangeImpact(20, 1, 0, 5)
+        return change_impact(20, 1, 0, 5)
 
     monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
     # Each count takes all of its time.

@@ -12,6 +12,7 @@ from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.flag_states import FlagState
 from flagstaff.changes.consequence import Consequence, consequence
 from flagstaff.models import FeatureFlag
+from tests.support.impacts import change_impact
 from tests.support.models_of_others import flag_fields, model_of
 
 NONE, NARROWS, WIDENS, TO_MOST = Consequence
@@ -22,8 +23,8 @@ OFF = replace(ON, enabled=False)
 RULES, ALL = {"rules": [RULE]}, {"rollout_percent": 100}
 
 
-def counted(gain: int, lose: int, after: int, users: int = 100) -> ChangeImpact:
-    return ChangeImpact(users=users, gain=gain, lose=lose, after=after)
+def counted(gain: int, lose: int, after: int, users: int = 100, *, unsure: int = 0) -> ChangeImpact:
+    return change_impact(users, gain, lose, after, unsure=unsure)
 
 
 def on(**fields: Any) -> FlagState:
@@ -40,7 +41,7 @@ def test_consequences_are_ordered() -> None:
 
 NO_USERS = counted(0, 0, 0, users=0)
 # Users that cannot be counted, so the fields decide.
-UNKNOWN = (None, NO_USERS)
+UNKNOWN = (None, NO_USERS, counted(0, 0, 0, unsure=1), counted(1, 0, 1, unsure=99))
 
 
 @pytest.mark.parametrize(
