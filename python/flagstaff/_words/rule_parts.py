@@ -10,6 +10,8 @@ from flagstaff._words.message import Message
 from flagstaff._words.rule_messages import rule_place
 from flagstaff._words.truncated import truncated
 
+#: The percentage of a rule without one.
+ALL = 100
 _GROUPS = "groups"
 # What is false for an anonymous user, and present.
 _PERMISSIONS = ("is_authenticated", "is_staff", "is_superuser")
@@ -19,14 +21,32 @@ _PRESENT = (*_PERMISSIONS, _GROUPS)
 _MAX_NAME = 102
 
 
-def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
-    """Yields the conditions of rules, each with its place, such as 'rule 2 ("beta")'."""
+def places_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
+    """Yields the rules, each with its place, such as 'rule 2 ("beta")'."""
     for number, rule in enumerate(objects_in(rules), start=1):
         name = rule.get("name")
         shown = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
-        place = rule_place(number, shown if isinstance(name, str) else None)
+        yield rule_place(number, shown if isinstance(name, str) else None), rule
+
+
+def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
+    """Yields the conditions of rules, each with the place of its rule."""
+    for place, rule in places_of(rules):
         for condition in objects_in(rule.get("conditions")):
             yield place, condition
+
+
+def partial_rules(rules: object) -> Iterator[tuple[Message, int]]:
+    """Yields the places of the rules that keep users out, each with the percentage that it lets in."""
+    for place, rule in places_of(rules):
+        percent = rule.get("rollout_percent", ALL)
+        if isinstance(percent, int) and percent < ALL:
+            yield place, percent
+
+
+def with_all_users(rules: object) -> list[dict[str, Any]]:
+    """Returns readable rules with 100 % in the place of each percentage."""
+    return [{**rule, "rollout_percent": ALL} for rule in objects_in(rules)]
 
 
 def named_segments(rules: object) -> Iterator[tuple[str, Message]]:
@@ -91,7 +111,7 @@ def anonymous_percent(rules: object, segments: Mapping[str, object]) -> int | No
     for rule in objects_in(rules):
         conditions = objects_in(rule.get("conditions"))
         if all(_is_true_in_rule(condition, segments) for condition in conditions):
-            percent = rule.get("rollout_percent", 100)
+            percent = rule.get("rollout_percent", ALL)
             return percent if isinstance(percent, int) else None
     return None
 

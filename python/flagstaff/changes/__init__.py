@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from flagstaff.changes.allowed_users import add_allowed_users, remove_allowed_users
 from flagstaff.changes.changed import Changed, Undo, combined_undo
-from flagstaff.changes.flags import create, delete, disable, enable, set_rollout, update
+from flagstaff.changes.flags import (
+    create,
+    delete,
+    disable,
+    enable,
+    release_to_everybody,
+    set_rollout,
+    update,
+)
 from flagstaff.changes.restore_version import restore, restore_segment, restore_value
 from flagstaff.changes.segments import create_segment, delete_segment, update_segment
 from flagstaff.changes.undoing import (
@@ -37,6 +45,7 @@ __all__ = [
     "disable",
     "enable",
     "preview_undo_events",
+    "release_to_everybody",
     "remove_allowed_users",
     "restore",
     "restore_segment",

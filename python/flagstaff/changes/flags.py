@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flagstaff._tables.rows import Fields
+from flagstaff._tables.flag_states import ALL_USERS
+from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
+from flagstaff._tables.rows import Fields, flag_row
+from flagstaff._words.rule_parts import with_all_users
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.history.kinds import Kind
-from flagstaff.validators import is_percent, require_percent
+from flagstaff.validators import is_percent, require_percent, rule_problem
 
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -40,6 +43,25 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
         return ("rollout", key, str(old)) if is_percent(old) else None
 
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, undo_arguments)
+
+
+def release_to_everybody(key: str, *, expect_version: int | None = None) -> Changed:
+    """Gives a flag to all users: enables it, with a rollout of 100 %, also in each of its rules.
+
+    A rule below 100 % keeps users out whatever the rollout is. The rules stay for a later rollback;
+    what stands in the place of rules and cannot be read is removed.
+
+    Raises UnknownFlagError or ConflictError.
+    """
+    flag = flag_row(key)
+    fields: dict[str, object] = {"enabled": True, "rollout_percent": ALL_USERS}
+    expect: dict[str, object] | None = None
+    if FlagModel.of(type(flag)).has(RULES):
+        rules = optional_fields(flag).rules
+        is_readable = rule_problem(rules) is None
+        fields[RULES] = with_all_users(rules) if is_readable else []
+        expect = {RULES: rules} if is_readable else None
+    return update(key, fields, expect_version=expect_version, expect=expect, force=True)
 
 
 def update(

@@ -53,6 +53,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     flags.ON,
     flags.OFF,
     flags.ROLLOUT,
+    flags.RELEASE,
     allowed_users.ALLOW,
     segments.SET_RULES,
     flag_rows.CREATE,

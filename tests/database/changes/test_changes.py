@@ -15,7 +15,17 @@ from django.db import connection, models
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from flagstaff.changes import Changed, create, delete, disable, enable, set_rollout, set_value, undo
+from flagstaff.changes import (
+    Changed,
+    create,
+    delete,
+    disable,
+    enable,
+    release_to_everybody,
+    set_rollout,
+    set_value,
+    undo,
+)
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -26,6 +36,7 @@ from flagstaff.exceptions import (
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.apps.stores.models import DecimalStore, TextStore
 from tests.support.concurrency import run_during
+from tests.support.conditions import condition
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +64,29 @@ def test_enable_and_set_rollout_keep_each_others_field(flag: FeatureFlag) -> Non
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 50)
     assert flag.changed_at > before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_release_to_everybody_is_one_change_with_one_undo(flag: FeatureFlag) -> None:
+    german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
+    staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
+    FeatureFlag.objects.update(rules=[german, staff])
+    changed = release_to_everybody("new_checkout")
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rollout_percent) == (True, 100)
+    assert flag.rules == [{**german, "rollout_percent": 100}, {**staff, "rollout_percent": 100}]
+    assert changed.undo is not None
+    assert changed.version is not None
+    undo("new_checkout", changed.version)
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rollout_percent, flag.rules) == (False, 25, [german, staff])
+
+
+def test_release_to_everybody_removes_rules_that_cannot_be_read(flag: FeatureFlag) -> None:
+    FeatureFlag.objects.update(rules=[{"conditions": "all"}])
+    release_to_everybody("new_checkout")
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rules) == (True, [])
 
 
 @pytest.mark.usefixtures("flag")

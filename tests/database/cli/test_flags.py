@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag
+from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows
 from tests.support.terminals import (
@@ -48,6 +49,7 @@ def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
         ("--state rollout", ["new_checkout"]),
         ("--state all", ["dark_mode"]),
         ("--state allowed-users", ["beta_reviews"]),
+        ("--state by-rules", []),
         ("--state no-users", ["search_v2"]),
         ("--state rollout --state no-users", ["new_checkout", "search_v2"]),
         ("--kind ops", ["search_v2"]),
@@ -191,11 +193,13 @@ def test_list_on_a_terminal_says_that_an_enabled_flag_has_rules() -> None:
     expected = {"search_v2": "by rules", "dark_mode": "by rules", "summer_banner": "off"}
     for key, shown in expected.items():
         assert f" {shown}  " in lines[key]
-    assert 'rules            rule 1: 100 % if country is "DE"\n' in typed("flags show search_v2")
+    assert 'rule 1: 100 % if country is "DE"\n' in typed("flags show search_v2")
     assert document("show", "search_v2")["rules"][0]["conditions"] == [country]
     # Rules of another form are shown as JSON.
     FeatureFlag.objects.update(rules={"a": 1})
-    assert 'rules            {"a": 1}\n' in typed("flags show search_v2")
+    shown = typed("flags show search_v2")
+    assert ' {"a": 1}\n' in shown
+    assert "users of each rule  not counted\n" in shown
     assert document("show", "search_v2")["summary"].startswith("The rules decide first.")
     assert "by rules" in typed("flags list")
 
@@ -406,3 +410,23 @@ def test_allow_of_many_users_prints_a_short_undo_command(tmp_path: Path) -> None
     assert undo_of(printed) == f"undo new_checkout {flag_version('new_checkout')}"
     assert run(undo_of(printed)).status == 0
     assert allowed() == ["alice"]
+
+
+def test_flag_with_rules_is_by_rules_at_any_rollout_and_show_counts_each_rule() -> None:
+    staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
+    german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
+    FeatureFlag.objects.filter(key="dark_mode").update(rules=[staff, german])
+    User.objects.filter(username="bob").update(is_staff=True)
+    assert listed_keys("--state by-rules") == ["dark_mode"]
+    assert document("show", "dark_mode")["state"] == "by-rules"
+    shown = typed("flags show dark_mode")
+    assert 'rule 1 ("staff"): 1 of 1; rule 2: not counted: the call passes “country”' in shown
+
+
+def test_release_gives_a_flag_to_everybody_whom_rules_keep_out() -> None:
+    german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
+    FeatureFlag.objects.filter(key="new_checkout").update(rules=[german])
+    run("release new_checkout")
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    assert (flag.enabled, flag.rollout_percent) == (True, 100)
+    assert flag.rules == [{**german, "rollout_percent": 100}]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._words.rule_parts import anonymous_percent, matches_anonymous
+from flagstaff._words.rule_parts import anonymous_percent, matches_anonymous, partial_rules
 
 
 def condition(attribute: str, operator: str, *values: object, negate: bool = False) -> Any:
@@ -49,3 +49,9 @@ def test_first_rule_that_matches_decides_about_anonymous_users() -> None:
     assert anonymous_percent([team], segments) is None
     assert anonymous_percent([others], {}) is None
     assert anonymous_percent("x", {}) is None
+
+
+def test_rules_below_100_percent_are_partial() -> None:
+    rules = [{"conditions": [ANONYMOUS]}, {"name": "Germany", "rollout_percent": 10}, "no rule"]
+    found = [(str(place), percent) for place, percent in partial_rules(rules)]
+    assert found == [('rule 2 ("Germany")', 10)]

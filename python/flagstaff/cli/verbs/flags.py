@@ -49,6 +49,10 @@ def _rollout(options: Options, out: Output) -> None:
     release_flags(partial(changes.set_rollout, percent=options["percent"]), options, out)
 
 
+def _release(options: Options, out: Output) -> None:
+    release_flags(changes.release_to_everybody, options, out)
+
+
 ON = Verb(
     name="on",
     help="enable flags (their rollout and allowed users apply)",
@@ -86,4 +90,11 @@ ROLLOUT = Verb(
     examples=("rollout new_checkout 5", "rollout new_checkout dark_mode 25% --dry-run"),
     add_arguments=_add_rollout,
     run=_rollout,
+)
+RELEASE = Verb(
+    name="release",
+    help="give flags to everybody: enabled, at 100 %, also in each rule",
+    examples=("release new_checkout", "release new_checkout dark_mode --dry-run"),
+    add_arguments=_add_on,
+    run=_release,
 )
