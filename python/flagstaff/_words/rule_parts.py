@@ -37,7 +37,7 @@ def conditions_of(rules: object) -> Iterator[tuple[Message, dict[str, Any]]]:
 
 
 def partial_rules(rules: object) -> Iterator[tuple[Message, int]]:
-    """Yields the places of the rules that keep users out, each with the percentage that it lets in."""
+    """Yields the places of the rules that keep users out, with their percentages."""
     for place, rule in places_of(rules):
         percent = rule.get("rollout_percent", ALL)
         if isinstance(percent, int) and percent < ALL:
