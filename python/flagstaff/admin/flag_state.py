@@ -27,6 +27,8 @@ from flagstaff.models import FeatureFlag
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
+# In the place of numbers.
+_NONE = "\N{EN DASH}"
 _CSS_CLASSES = {
     ReleaseState.OFF: "off",
     ReleaseState.ROLLOUT: "partial",
@@ -63,15 +65,19 @@ def preview(
         *([_row(field_label(BUCKET_BY), [one.bucket_by for one in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
         _row(_("who has the flag"), [state_summary(one, allowed) for one in both]),
-        *([] if impact is None else _users(impact, has_rules=has_rules)),
+        *([] if impact is None else _users(impact, both if has_rules else ())),
     ]
 
 
-def _users(impact: ChangeImpact, *, has_rules: bool) -> list[PreviewRow]:
-    sides = (impact.before, impact.after)
-    by_rule = ["; ".join(map(localized, one.texts)) or "\N{EN DASH}" for one in sides]
+def _users(impact: ChangeImpact, states: Sequence[FlagState]) -> list[PreviewRow]:
+    """Returns the numbers of users, for each rule if there are `states` with rules."""
+    sides = zip(states, (impact.before, impact.after), strict=False)
+    by_rule = [
+        "; ".join(map(localized, reach.texts if state.enabled else ())) or _NONE
+        for state, reach in sides
+    ]
     return [
-        *([_row(_("users of each rule"), by_rule)] if has_rules else []),
+        *([_row(_("users of each rule"), by_rule)] if by_rule else []),
         _row(_("users with the flag"), user_counts(impact)),
     ]
 

@@ -273,12 +273,13 @@ def test_confirmation_and_message_of_turning_on_show_rules(
     assert rows["state"] == ["off", "by rules"]
     assert rows["rules"][1].startswith('"team": 100 % if is_staff is true')
     who = (
-        "On for 1 allowed user. For all others, the rules decide first. On for 10 % of the users "
-        "that no rule matches."
+        "On for 1 allowed user. For all others, the rules decide first. If no rule matches, on for "
+        "10 %."
     )
     assert rows["who has the flag"][1] == who
-    # A count would not know the attributes of users.
-    assert "users with the flag" not in rows
+    by_rule = 'rule 1 ("team"): 1 of 1; rule 2: 0 of 0; no rule matches: 0 of 0'
+    assert rows["users of each rule"] == ["–", by_rule]
+    assert rows["users with the flag"] == ["0 of 2", "2 of 2"]
     [message] = messages_of(turn_on(operator, flag))
     assert f"is now on. {who}" in message
 

@@ -96,9 +96,7 @@ def test_list_shows_the_units_on_a_terminal_if_a_flag_has_another() -> None:
 
 RULES = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
 BY_RULES = "rules decide first. If no rule matches, on for 25 % of visitors."
-FOR_OTHERS = (
-    "For all others, the rules decide first. On for 25 % of the users that no rule matches."
-)
+FOR_OTHERS = "For all others, the rules decide first. If no rule matches, on for 25 %."
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ FOR_OTHERS = (
         (
             {"unit": "user", "rules": RULES, "rollout_percent": 0},
             0,
-            "The rules decide first. On for 0 % of all other users.",
+            "The rules decide first. If no rule matches, on for 0 %.",
         ),
     ],
 )
