@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flagstaff._tables.flag_states import ALL_USERS
-from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
+from flagstaff._tables.optional_fields import RULES, flag_model, optional_fields
 from flagstaff._tables.rows import Fields, flag_row
 from flagstaff._words.rule_parts import with_all_users
 from flagstaff.changes.changed import Changed
@@ -56,7 +56,7 @@ def release_to_everybody(key: str, *, expect_version: int | None = None) -> Chan
     flag = flag_row(key)
     fields: dict[str, object] = {"enabled": True, "rollout_percent": ALL_USERS}
     expect: dict[str, object] | None = None
-    if FlagModel.of(type(flag)).has(RULES):
+    if flag_model().has(RULES):
         rules = optional_fields(flag).rules
         is_readable = rule_problem(rules) is None
         fields[RULES] = with_all_users(rules) if is_readable else []
