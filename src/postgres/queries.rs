@@ -17,6 +17,8 @@ pub type Names = HashMap<String, String>;
 pub struct Queries {
     pub(crate) identify: String,
     pub(crate) token_set: String,
+    pub(crate) heartbeat: String,
+    pub(crate) end_heartbeat: String,
     pub(crate) flush_usage: String,
     /// `None` if the project has no rollout plans.
     pub(crate) flush_measurements: Option<String>,
@@ -109,6 +111,8 @@ impl Queries {
         let queries = Self {
             identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
+            heartbeat: fill(sql!("heartbeat_v1"), names)?,
+            end_heartbeat: fill(sql!("end_heartbeat_v1"), names)?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(&PLANS, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(&EXPERIMENTS, sql!("flush_exposures_v1"), names)?,

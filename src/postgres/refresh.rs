@@ -5,6 +5,7 @@ mod clock;
 mod connection;
 mod encoded_texts;
 mod groups;
+mod heartbeat;
 mod load;
 pub(crate) mod machine;
 mod notifications;

@@ -25,6 +25,10 @@ use crate::snapshot::Snapshot;
 const PARAMETERS_OF_IDENTIFY: [Type; 4] =
     [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY];
 
+/// A heartbeat may get lost in a crash: its commit waits neither for a disk nor for a standby.
+const BEGIN_WRITE: &str =
+    "BEGIN; SET LOCAL statement_timeout = '500ms'; SET LOCAL synchronous_commit = off";
+
 /// One connection to the server, driven by a task of the same runtime.
 #[derive(Debug)]
 pub(super) struct RefreshConnection {
@@ -117,6 +121,29 @@ impl RefreshConnection {
             executed.map_err(|error| Error::driver(doing, error))
         };
         within(deadline::STATEMENT, doing, executing).await
+    }
+
+    /// Writes with one statement. The server ends it after half a second: one that goes on after
+    /// `limit` would keep the next poll waiting.
+    pub(super) async fn write(
+        &self,
+        statement: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let client = &self.opened.client;
+        let writing = async {
+            // Pipelined: one round trip instead of three.
+            let (begun, written, committed) = tokio::join!(
+                client.batch_execute(BEGIN_WRITE),
+                client.execute_typed(statement, values),
+                client.batch_execute("COMMIT"),
+            );
+            begun.and(written.map(drop)).and(committed)
+        };
+        let doing = "write the heartbeat";
+        within(limit, doing, async { writing.await.map_err(|error| Error::driver(doing, error)) })
+            .await
     }
 
     /// Reads the change tokens.

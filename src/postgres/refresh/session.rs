@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock::{Clock, SLOW_GROUPS};
 use super::connection::RefreshConnection;
+use super::heartbeat::Heartbeat;
 use super::load::Scope;
 use super::pace::Pace;
 use super::publish::{Cycle, Outcome};
@@ -34,6 +35,8 @@ pub(super) struct Session<'a> {
     clock: Clock,
     /// The `application_name` that was set last.
     name: String,
+    /// Shows the name behind a pooler.
+    heartbeat: &'a mut Heartbeat,
 }
 
 /// What a load must read.
@@ -53,6 +56,7 @@ impl<'a> Session<'a> {
         context: &'a Context,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
+        heartbeat: &'a mut Heartbeat,
     ) -> Result<Self, Error> {
         let Identification { server, .. } =
             connection.identify(&context.queries, "identify").await?;
@@ -70,6 +74,7 @@ impl<'a> Session<'a> {
             pace: Pace::default(),
             clock: Clock::starting_now(context.poll_interval),
             name: String::new(),
+            heartbeat,
         };
         session.announce().await?;
         Ok(session)
@@ -287,11 +292,21 @@ impl<'a> Session<'a> {
         self.server.mode(self.context.listen, self.listening)
     }
 
-    /// Sets the name that shows what is applied, unless a pooler shares the session.
+    /// Shows what is applied: in the session's name, or in a row if a pooler shares the session.
     async fn announce(&mut self) -> Result<(), Error> {
+        let name = self.worker_name();
         if self.server.pooled {
-            return Ok(());
+            if self.loaded && !self.server.standby {
+                self.heartbeat.show(name, self.context, self.connection).await;
+            }
+        } else if name != self.name {
+            self.connection.set_name(&name).await.or_else(unless_refused)?;
+            self.name = name;
         }
+        Ok(())
+    }
+
+    fn worker_name(&self) -> String {
         let snapshot = self.context.live.snapshot();
         let token_set = snapshot.as_deref().and_then(Snapshot::token_set);
         let (token_set, state) = match (self.loaded, self.mode().0) {
@@ -300,12 +315,7 @@ impl<'a> Session<'a> {
             (true, RefreshMode::Reload) => (token_set, 'R'),
             (true, _) => (token_set, 'P'),
         };
-        let name = worker_name(self.server.token_table, token_set, state, &self.context.host);
-        if name != self.name {
-            self.connection.set_name(&name).await.or_else(unless_refused)?;
-            self.name = name;
-        }
-        Ok(())
+        worker_name(self.server.token_table, token_set, state, &self.context.host)
     }
 }
 
