@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
@@ -10,9 +11,10 @@ import psycopg
 import pytest
 from django.db import connection
 
-from flagstaff._tables.names import sql
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._workers import overview
 from tests.support.sql import rows
+from tests.support.worker_register import age_workers
 
 TABLE = "SELECT coalesce(to_regclass('flagstaff_token')::oid, 0)"
 
@@ -77,6 +79,30 @@ class FakeWorker:
         self._session.close()
         while rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid):
             pass
+
+
+def beat(host: str = "job-1", pid: int = 1, *, worker: str = "", **shown: Any) -> None:
+    """Writes the heartbeat of a worker behind a pooler, as its poll does.
+
+    `shown` may have the id and nonce of a token, by default the newest; a mode; a format of rules;
+    and whether the next heartbeat is late.
+    """
+    [token] = [shown["token"]] if "token" in shown else rows(NEWEST)
+    [[table]] = rows(TABLE)
+    words = (
+        "fs2",
+        table,
+        *token,
+        shown.get("mode", "P"),
+        pid,
+        shown.get("rule_format", "r1"),
+        host,
+    )
+    name = " ".join(map(str, words))
+    statement = re.sub(r"\$\d", "%s", fill(sql("heartbeat_v1"), own_names(connection)))
+    rows(statement, worker or f"{host} {pid}", host, pid, 5.0, 5.0, name)
+    if shown.get("late"):
+        age_workers(21, pid=pid)
 
 
 Join = Callable[..., FakeWorker]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -27,10 +27,10 @@ class WorkerState:
     is_behind: bool | None
     #: Seconds since the oldest change that it has not applied; None if it is not behind.
     behind_seconds: float | None
-    #: Seconds since its last query, which a worker makes for each load and poll. None if the role
-    #: may not see sessions of another role.
+    #: Seconds since its last query or heartbeat, which a worker makes for each load and poll. None
+    #: if the role may not see sessions of another role.
     idle_seconds: float | None
-    #: When it connected; None as above.
+    #: When it connected; None as above, and behind a pooler.
     connected_at: datetime | None
 
     @property
@@ -50,7 +50,7 @@ class WorkerOverview:
     workers: tuple[WorkerState, ...]
     unnamed: int
     of_other_projects: int
-    #: The number of workers that report counts and are not listed, as behind a pooler.
+    #: The number of workers that report counts and are not listed, as without a connection.
     unlisted: int = 0
 
     @property
@@ -83,36 +83,34 @@ class _Times(NamedTuple):
     has_tokens: bool
 
 
-_NO_TIMES = _Times(None, None, None, has_tokens=False)
-
-
 def worker_overview(connection: BaseDatabaseWrapper) -> WorkerOverview:
-    """Returns the workers that this server can list. Makes two queries. Needs PostgreSQL.
+    """Returns the workers that this server can list. Makes up to four queries.
 
-    The database raises an error before the migration, and without the right to read the tokens.
+    Needs PostgreSQL. The database raises an error before the migration, and without the right to
+    read the tokens.
     """
     connected = list_workers(connection)
     # Read after the workers, so that an up-to-date worker may look behind, but not vice versa.
-    times = _times(connection, connected.workers)
-    states = [_state(worker, times.get(worker.session, _NO_TIMES)) for worker in connected.workers]
+    states = list(map(_state, connected.workers, _times(connection, connected.workers)))
     states.sort(key=lambda state: (-(state.behind_seconds or -1.0), state.worker.host))
     unlisted = count_unlisted(connected.workers)
     return WorkerOverview(tuple(states), connected.unnamed, connected.of_other_projects, unlisted)
 
 
-def _times(connection: BaseDatabaseWrapper, workers: tuple[Worker, ...]) -> Mapping[int, _Times]:
+def _times(connection: BaseDatabaseWrapper, workers: tuple[Worker, ...]) -> list[_Times]:
     sessions, tokens = [worker.session for worker in workers], [worker.token for worker in workers]
     with connection.cursor() as cursor:
         query = fill(sql("worker_times_v1"), own_names(connection))
         cursor.execute(query, [sessions, tokens])
-        return {session: _Times(*times) for session, *times in cursor.fetchall()}
+        return [_Times(*times) for times in cursor.fetchall()]
 
 
 def _state(worker: Worker, times: _Times) -> WorkerState:
     is_known = times.has_tokens and worker.pid is not None and worker.mode != "reload"
     behind_seconds = times.behind_seconds if is_known else None
     is_behind = behind_seconds is not None if is_known else None
-    return WorkerState(worker, is_behind, behind_seconds, times.idle, times.connected_at)
+    idle = worker.heartbeat.age if worker.heartbeat else times.idle
+    return WorkerState(worker, is_behind, behind_seconds, idle, times.connected_at)
 
 
 def count_unlisted(listed: Iterable[Worker]) -> int:

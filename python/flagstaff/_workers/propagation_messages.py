@@ -52,12 +52,13 @@ _ELSEWHERE = Template(
 _HIDDEN = Template(
     "workers_hidden",
     _(
-        "Workers behind a pooler are not listed. They apply the change by %(time)s if they reach "
-        "the database."
+        "Workers behind a pooler that cannot write to flagstaff_worker are not listed. They apply "
+        "the change by %(time)s if they reach the database."
     ),
 )
 _HIDDEN_AND_POLLED = Template(
-    "workers_hidden_and_polled", _("Workers behind a pooler are not listed.")
+    "workers_hidden_and_polled",
+    _("Workers behind a pooler that cannot write to flagstaff_worker are not listed."),
 )
 
 

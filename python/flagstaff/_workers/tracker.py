@@ -27,27 +27,25 @@ _remembered: dict[_Key, dict[_Key, tuple[list[Worker], float]]] = {}
 
 @dataclass
 class _Group:
-    """The workers with one identity, by session."""
+    """The workers with one identity, by their id."""
 
-    connected: dict[int, Worker] = field(default_factory=dict)
-    disconnected: dict[int, Worker] = field(default_factory=dict)
-    #: The sessions that have applied the barrier.
-    applied: set[int] = field(default_factory=set)
+    connected: dict[str, Worker] = field(default_factory=dict)
+    disconnected: dict[str, Worker] = field(default_factory=dict)
+    #: The ids of those that have applied the barrier.
+    applied: set[str] = field(default_factory=set)
     max_connected: int = 0
 
-    def update(self, connected: dict[int, Worker], applied: set[int]) -> None:
+    def update(self, connected: dict[str, Worker], applied: set[str]) -> None:
         known = {**self.disconnected, **self.connected}
-        self.disconnected = {session: known[session] for session in known.keys() - connected.keys()}
+        self.disconnected = {id_: known[id_] for id_ in known.keys() - connected.keys()}
         self.applied = (self.applied - connected.keys()) | applied
         self.connected = connected
         self.max_connected = max(self.max_connected, len(connected))
 
-    def lost(self) -> list[int]:
-        """Returns the disconnected sessions that no new session has replaced."""
-        # Sessions that had not applied it come first: the new session may be another worker's.
-        unapplied_first = sorted(
-            self.disconnected, key=lambda session: (session in self.applied, session)
-        )
+    def lost(self) -> list[str]:
+        """Returns the disconnected workers that no new one has replaced."""
+        # Those that had not applied it come first: the new session may be another worker's.
+        unapplied_first = sorted(self.disconnected, key=lambda id_: (id_ in self.applied, id_))
         return unapplied_first[: self.max_connected - len(self.connected)]
 
 
@@ -60,13 +58,13 @@ class WorkerTracker:
 
     def update(self, workers: Iterable[Worker], applied: Collection[Worker]) -> None:
         """Records the connected workers, and which of them have applied the barrier."""
-        connected: dict[_Key, dict[int, Worker]] = {identity: {} for identity in self._groups}
+        connected: dict[_Key, dict[str, Worker]] = {identity: {} for identity in self._groups}
         for worker in workers:
-            connected.setdefault(_identity(worker), {})[worker.session] = worker
-        having = {worker.session for worker in applied}
-        for identity, sessions in connected.items():
+            connected.setdefault(_identity(worker), {})[worker.id] = worker
+        having = {worker.id for worker in applied}
+        for identity, by_id in connected.items():
             group = self._groups.setdefault(identity, _Group())
-            group.update(sessions, having & sessions.keys())
+            group.update(by_id, having & by_id.keys())
 
     def applied(self) -> int:
         """Returns how many workers have applied it, including disconnected ones."""
@@ -80,16 +78,16 @@ class WorkerTracker:
         return self._connected_without_it(polling=False)
 
     def polling(self) -> tuple[Worker, ...]:
-        """Returns the connected workers that only poll; their tokens prove nothing."""
+        """Returns the connected workers that poll and have not applied it yet."""
         return self._connected_without_it(polling=True)
 
     def disconnected(self) -> tuple[Worker, ...]:
         """Returns the workers that disconnected during this wait before they had applied it."""
         return tuple(
-            group.disconnected[session]
+            group.disconnected[id_]
             for group in self._groups.values()
-            for session in group.lost()
-            if session not in group.applied
+            for id_ in group.lost()
+            if id_ not in group.applied
         )
 
     def disconnected_earlier(self) -> tuple[Lost, ...]:
@@ -121,11 +119,11 @@ class WorkerTracker:
         return tuple(
             worker
             for group in self._groups.values()
-            for session, worker in group.connected.items()
-            if session not in group.applied and (worker.mode in _POLLING) is polling
+            for id_, worker in group.connected.items()
+            if id_ not in group.applied and (worker.mode in _POLLING) is polling
         )
 
 
 def _identity(worker: Worker) -> _Key:
     # If the name is not readable, only the session is known.
-    return (worker.host, worker.session if worker.pid is None else worker.pid, worker.pid is None)
+    return (worker.host, worker.id if worker.pid is None else worker.pid, worker.pid is None)

@@ -23,13 +23,14 @@ from flagstaff._engine import direct
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._workers.barrier import Barrier, Token, create_barrier
 from flagstaff._workers.ended import Lost, without_ended
-from flagstaff._workers.sessions import Worker, list_workers
+from flagstaff._workers.sessions import Worker, WorkerList
 from flagstaff._workers.tracker import WorkerTracker
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
-# Seconds between two queries: most workers need a few milliseconds, some need a reconnect.
-_FIRST_SLEEP, _MAX_SLEEP = 0.005, 0.1
+# Seconds between two queries: most workers need a few milliseconds, some need a reconnect. Polls
+# are seconds apart.
+_FIRST_SLEEP, _MAX_SLEEP, _MAX_SLEEP_OF_POLLS = 0.005, 0.1, 0.5
 
 # The engine's own, in seconds: the deadlines of a poll and of a load, and how often allowed users
 # are loaded without tokens.
@@ -51,9 +52,10 @@ class Propagation:
     complete: bool
     #: The number of workers that have applied it.
     applied: int = 0
-    #: Connected workers that had not applied it before the timeout.
+    #: Connected workers that had not applied it before the timeout, or by `polling_deadline`.
     pending: tuple[Worker, ...] = ()
-    #: Workers that only poll; they apply it by `polling_deadline` if they reach the database.
+    #: Workers that only poll and have not applied it yet; they apply it by `polling_deadline` if
+    #: they reach the database.
     polling: tuple[Worker, ...] = ()
     #: Workers that disconnected during this wait, or in the ten minutes before it, and have not
     #: reported their end.
@@ -103,7 +105,8 @@ def wait_for_workers(timeout: float = 5.0, *, expect: int | None = None) -> Prop
     Call it after the commit: outside of transactions, or from `transaction.on_commit`. With
     `expect` it also waits until that many workers are connected. A worker that is cut off from the
     database is not connected; only `expect` reveals that it is missing. If only workers that poll
-    have not confirmed it, it waits until `polling_deadline` if `timeout` is long enough for that.
+    have not confirmed it, it waits for their next polls if `timeout` is longer than their interval,
+    and for workers that are not listed until `polling_deadline` if it is long enough for that.
 
     Blocks for at most `timeout` seconds, or longer if the database does not respond. Raises
     PropagationError in a transaction, without the right to wait, and if the database fails.
@@ -159,11 +162,12 @@ class _Wait:
         self._expect = expect
         self._started = monotonic()
         self._barrier = create_barrier(connection)
+        self._workers = WorkerList(connection)
         # After the commit, so the deadline of polling workers is never too early.
         self._created, self._created_at = monotonic(), datetime.now(timezone.utc)
         address = (connection.settings_dict[name] for name in ("HOST", "PORT", "NAME"))
         self._tracker = WorkerTracker((*address, self._barrier.token_table))
-        self._unnamed = 0
+        self._unnamed, self._pooled = 0, False
         self._disconnected: tuple[Worker, ...] = ()
         self._applied = 0
         self._applied_after: float | None = None
@@ -174,31 +178,34 @@ class _Wait:
         polling_timeout: float,
         before_polls: Callable[[Propagation], object],
     ) -> Propagation:
-        self._watch(timeout)
+        # Otherwise their polls are waited for afterwards.
+        polls = conf.poll_interval * _POLL_JITTER <= timeout and polling_timeout < self._due()
+        self._watch(timeout, lambda: self._is_over() and not (polls and self._will_confirm()))
         found = self._result()
         due = self._due()
         if found.only_polling and due <= polling_timeout:
             before_polls(found)
-            time.sleep(max(0.0, due - self._elapsed()))
-            # Also finds out whether the server still has the barrier.
-            self._watch(due + _UNNAMED)
+            self._watch(due, lambda: self._result().complete, _MAX_SLEEP_OF_POLLS)
+            self._watch(due + _UNNAMED, lambda: self._is_over() and not self._will_confirm())
             found = self._result()
             found = replace(found, polled=found.only_polling and self._due() <= self._elapsed())
         self._tracker.remember()
         return found
 
-    def _watch(self, timeout: float) -> None:
-        """Lists the workers until waiting longer cannot help, or until this time of the wait."""
+    def _watch(
+        self, timeout: float, is_over: Callable[[], bool], max_sleep: float = _MAX_SLEEP
+    ) -> None:
+        """Lists the workers until `is_over` returns True, or until this time of the wait."""
         sleep = _FIRST_SLEEP
         self._update()
-        while not self._is_over() and (left := timeout - self._elapsed()) > 0:
+        while not is_over() and (left := timeout - self._elapsed()) > 0:
             # Short sleeps, which gevent can see.
             time.sleep(min(sleep, left))
-            sleep = min(sleep * 1.5, _MAX_SLEEP)
+            sleep = min(sleep * 1.5, max_sleep)
             self._update()
 
     def _update(self) -> None:
-        found = list_workers(self._connection)
+        found = self._workers.read()
         workers = found.workers
         if not self._barrier.covers_all_tables:
             # Live workers may not have noticed yet that a table sends no tokens.
@@ -210,17 +217,21 @@ class _Wait:
         self._disconnected = without_ended(
             [Lost(worker, self._elapsed()) for worker in self._tracker.disconnected()]
         )
-        self._unnamed = found.unnamed
+        self._unnamed, self._pooled = found.unnamed, found.pooled
         before, self._applied = self._applied, self._tracker.applied()
         if self._applied > before:
             self._applied_after = self._elapsed()
 
     def _is_over(self) -> bool:
-        """Returns True if waiting longer cannot help. Disconnected workers may reconnect."""
+        """Returns True if only polls are left to wait for. Disconnected workers may reconnect."""
         # A new worker gets its name within milliseconds; a pooler's session never gets one.
         unnamed = self._unnamed and self._elapsed() < _UNNAMED
         tracker = self._tracker
         return not (tracker.pending() or self._disconnected or self._absent() or unnamed)
+
+    def _will_confirm(self) -> bool:
+        """Returns True if a worker that polls will show that it has applied it."""
+        return any(worker.mode == "poll" for worker in self._tracker.polling())
 
     def _absent(self) -> int:
         """Returns how many of the expected workers are not connected."""
@@ -231,6 +242,9 @@ class _Wait:
     def _result(self) -> Propagation:
         tracker = self._tracker
         applied, pending, polling = tracker.applied(), tracker.pending(), tracker.polling()
+        if self._elapsed() >= self._due():
+            pending += tuple(worker for worker in polling if worker.mode == "poll")
+            polling = tuple(worker for worker in polling if worker.mode != "poll")
         disconnected = (*self._disconnected, *without_ended(tracker.disconnected_earlier()))
         missing = max(0, self._absent() - len(disconnected))
         elsewhere = self._may_be_elsewhere(applied)
@@ -267,7 +281,7 @@ class _Wait:
         engine = connections[conf.engine_database]
         hosts = engine.settings_dict["HOST"] or ""
         is_same = "," in hosts or _address(engine) == _address(self._connection)
-        return self._unnamed > 0 or (is_same and self._barrier.pooled)
+        return self._pooled or (is_same and self._barrier.pooled)
 
     def _may_be_elsewhere(self, applied: int) -> bool:
         """Returns True if workers may use another server."""
@@ -276,8 +290,8 @@ class _Wait:
         if "," in (settings["HOST"] or ""):
             return settings["OPTIONS"].get("target_session_attrs") not in _PRIMARY_ONLY
         # Another address may be the same server, with or without a pooler. If a worker has applied
-        # the barrier, or a pooler has a session of workers here, it is.
-        is_here = _address(engine) == _address(self._connection) or applied or self._unnamed
+        # the barrier, or there are workers behind a pooler here, it is.
+        is_here = _address(engine) == _address(self._connection) or applied or self._pooled
         return not is_here
 
     def _elapsed(self) -> float:
@@ -287,7 +301,7 @@ class _Wait:
 def _has_applied(worker: Worker, barrier: Barrier, known: set[Token]) -> bool:
     """Returns True if the worker shows the barrier or a newer token that really exists."""
     token = (worker.token, worker.nonce)
-    return worker.mode == "live" and barrier.is_reached_by(token) and token in known
+    return worker.mode in {"live", "poll"} and barrier.is_reached_by(token) and token in known
 
 
 def _is_direct() -> bool:

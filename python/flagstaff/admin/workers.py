@@ -131,7 +131,7 @@ def worker_rows(states: Iterable[WorkerState]) -> list[WorkerRow]:
 def _process(state: WorkerState) -> str:
     worker = state.worker
     if worker.pid is None:
-        return _("session %(session)s") % {"session": worker.session}
+        return _("session %(session)s") % {"session": worker.id}
     return _("pid %(pid)s") % {"pid": worker.pid}
 
 

@@ -38,10 +38,10 @@ def ignoring_old_workers(ignore: bool) -> Iterator[None]:  # noqa: FBT001 (the `
 
 
 def old_worker_problem(written: Iterable[object]) -> Message | None:
-    """Returns which workers cannot read new rules or conditions, or None. Makes a query.
+    """Returns which workers cannot read new rules or conditions, or None. Lists the workers.
 
-    The database cannot see the format of workers behind a pooler or at a standby, so these count
-    as workers that can.
+    The database cannot see the format of workers at a standby, or behind a pooler without the right
+    to write to flagstaff_worker, so these count as workers that can.
     """
     connection = connections[conf.database]
     needed = max(map(required_format, written), default=0)

@@ -153,7 +153,7 @@ POLLING = {"polling": (worker("job-1", 9, "poll"),)}
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        ({"possibly_hidden": True}, "Workers behind a pooler are not listed."),
+        ({"possibly_hidden": True}, "Workers behind a pooler that cannot write"),
         (
             POLLING,
             "These workers poll, and apply the change by 12:00:22 UTC: job-1 (pid 9).",
@@ -199,7 +199,7 @@ UNKNOWN = "but it is not known which workers have it: "
         (
             {"applied": 7, "missing": 1, "possibly_hidden": True},
             7,
-            f"{UNKNOWN}workers behind a pooler cannot be counted; omit --expect",
+            f"{UNKNOWN}not all workers behind a pooler may be listed; omit --expect",
         ),
         (
             {"possibly_hidden": True, "possibly_elsewhere": True},
@@ -223,7 +223,7 @@ def test_known_workers_that_are_late_and_unknown_ones_have_a_status_each(
         (
             False,
             (
-                "Workers behind a pooler are not listed. "
+                "Workers behind a pooler that cannot write to flagstaff_worker are not listed. "
                 "They apply the change by 12:00:22 UTC if they reach the database."
             ),
         ),

@@ -21,7 +21,6 @@ from tests.conftest import ROOT
 from tests.support.fake_workers import NEWEST, FakeWorker, Join, join, other_token_table
 from tests.support.pages import code_of
 from tests.support.sql import rows
-from tests.support.step_clock import StepClock
 from tests.support.worker_register import register_worker
 from tools.limits import seconds
 
@@ -30,28 +29,6 @@ __all__ = ["join", "other_token_table"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SetSteps = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def serving_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process is no test runner, and has not waited before."""
-    monkeypatch.setattr(direct, "is_required", lambda: False)
-    monkeypatch.setattr(tracker, "_remembered", {})
-    yield
-    # The flush between tests does not know this table.
-    rows("DELETE FROM flagstaff_worker")
-
-
-@pytest.fixture(autouse=True)
-def set_steps(monkeypatch: pytest.MonkeyPatch) -> SetSteps:
-    """Sets what happens between the queries of the next wait, in order. No time passes."""
-    clock = StepClock()
-    clock.install(monkeypatch, wait)
-
-    def set_steps(*steps: Callable[[], object]) -> None:
-        clock.steps = list(steps)
-
-    return set_steps
 
 
 @contextmanager
@@ -345,7 +322,7 @@ def test_ended_worker_is_listed_if_the_counts_cannot_be_read(
 
 
 @pytest.mark.parametrize(("mode", "bound"), [("P", 5.5 + 17), ("R", 60 + 5.5 + 17)])
-def test_polling_worker_gets_a_deadline_and_does_not_count(
+def test_wait_shorter_than_the_poll_interval_gives_a_deadline(
     mode: str, bound: float, join: Join, set_steps: SetSteps
 ) -> None:
     worker = join("web-1", mode=mode)
@@ -364,20 +341,31 @@ def test_polling_worker_gets_a_deadline_and_does_not_count(
 DUE = 5.5 + 17
 
 
-@pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "behind a pooler"])
-def test_long_wait_goes_on_until_the_deadline_of_workers_that_poll(
-    is_listed: bool, join: Join
-) -> None:
-    worker = join(mode="P")
-    if not is_listed:
-        worker.set_name("flagstaff")
-    assert (wait_for_workers(DUE - 1).polled, wait_for_workers(DUE - 1).seconds < DUE) == (
-        False,
-        True,
-    )
+def test_long_wait_goes_on_until_the_deadline_of_hidden_workers(join: Join) -> None:
+    join().set_name("flagstaff")
+    found = wait_for_workers(DUE - 1)
+    assert (found.polled, found.seconds < DUE) == (False, True)
     found = wait_for_workers(DUE + 1)
     assert (found.polled, found.complete, found.only_polling) == (True, False, True)
     assert DUE <= found.seconds < DUE + 1
+
+
+@pytest.mark.parametrize("timeout", [6, DUE + 1])
+def test_wait_longer_than_the_poll_interval_ends_when_all_workers_have_polled(
+    timeout: float, join: Join, set_steps: SetSteps
+) -> None:
+    one, other = join("job-1", mode="P"), join("job-2", mode="P")
+    set_steps(one.load, other.load)
+    found = wait_for_workers(timeout)
+    assert (found.complete, counts(found)) == (True, (2, 0, 0, 0))
+    assert found.seconds < 1
+
+
+def test_worker_that_has_not_polled_by_its_deadline_is_pending(join: Join) -> None:
+    join("job-1", mode="P")
+    found = wait_for_workers(DUE + 1)
+    assert (found.polled, counts(found), found.polling) == (False, (0, 1, 0, 0), ())
+    assert DUE <= found.seconds < DUE + 2
 
 
 @pytest.mark.parametrize("leaves", [True, False], ids=["disconnected", "pending"])
@@ -387,11 +375,10 @@ def test_wait_is_not_polled_if_a_worker_was_lost_or_is_late(
     polling = join("job-1", mode="P")
     if not leaves:
         join("web-1")
-    # The only sleep is the long one.
     set_steps(polling.leave if leaves else polling.load)
     found = wait_for_workers(DUE + 1)
     assert (found.polled, found.only_polling) == (False, False)
-    assert counts(found) == ((0, 0, 1, 0) if leaves else (0, 1, 0, 0))
+    assert counts(found) == ((0, 0, 1, 0) if leaves else (1, 1, 0, 0))
 
 
 def test_hidden_worker_reloads_if_a_token_trigger_is_disabled(

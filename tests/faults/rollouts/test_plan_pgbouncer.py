@@ -39,4 +39,4 @@ def test_plan_behind_a_pooler_measures_trips_and_reaches_the_workers(
     assert plan["state"] == "rolled_back"
     assert [event["kind"] for event in plan["events"]][-2:] == ["tripped", "propagated"]
     text = plan["events"][-1]["text"]
-    assert text.startswith("The server lists no worker. Workers behind a pooler are not listed. ")
+    assert text.startswith("Applied by 1 of 1 workers after ")

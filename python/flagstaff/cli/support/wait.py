@@ -168,5 +168,5 @@ def _why_unknown(found: Propagation) -> str:
     if found.possibly_elsewhere:
         return "the server of the workers may be another one, such as a standby"
     if found.possibly_hidden:
-        return "workers behind a pooler cannot be counted; omit --expect"
+        return "not all workers behind a pooler may be listed; omit --expect"
     return "none is connected"
