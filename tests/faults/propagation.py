@@ -57,7 +57,7 @@ def change_repeatedly(times: int) -> list[tuple[float, int]]:
 
 
 def kill(key: str) -> tuple[str, int, float]:
-    """Kills a flag as a terminal does, where a poll and a load take at most 0.2 s each.
+    """Kills a flag as a terminal does, where a poll takes at most 0.2 s, and a load 1 s.
 
     Returns what it prints on the standard error, its exit status, and how long it took.
     """
@@ -65,7 +65,7 @@ def kill(key: str) -> tuple[str, int, float]:
     with (
         _closing(),
         mock.patch.object(wait, "_POLL", 0.2),
-        mock.patch.object(wait, "_LOAD", 0.2),
+        mock.patch.object(wait, "_LOAD", 1.0),
     ):
         try:
             call_command("flags", "kill", key, stderr=out, stdout=out)

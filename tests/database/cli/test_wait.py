@@ -136,7 +136,15 @@ def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None
         applied_after=0.048,
         polling_deadline=BY,
     )
-    pooled = Propagation(complete=False, possibly_hidden=True, polled=True, polling_deadline=BY)
+    pooled = Propagation(
+        complete=False,
+        applied=4,
+        possibly_hidden=True,
+        polled=True,
+        seconds=22.51,
+        applied_after=5.2,
+        polling_deadline=BY,
+    )
     for shown, outcome in zip(
         code_of("how-to/propagation.md", "console"), (ALL, some, pooled), strict=True
     ):
@@ -153,7 +161,10 @@ POLLING = {"polling": (worker("job-1", 9, "poll"),)}
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        ({"possibly_hidden": True}, "Workers behind a pooler that cannot write"),
+        (
+            {"possibly_hidden": True},
+            "Workers behind a pooler that cannot write to flagstaff_worker are not listed.",
+        ),
         (
             POLLING,
             "These workers poll, and apply the change by 12:00:22 UTC: job-1 (pid 9).",
