@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -55,7 +56,7 @@ def test_wait_for_named_workers_goes_on_until_hidden_ones_have_polled(set_steps:
     "claim", [{"token": (2**63 - 1, "00000000")}, {"mode": "R"}], ids=["no such token", "reload"]
 )
 def test_heartbeat_that_proves_nothing_does_not_count(
-    claim: dict[str, object], set_steps: SetSteps
+    claim: dict[str, Any], set_steps: SetSteps
 ) -> None:
     beat(token=NO_TOKEN)
     set_steps(lambda: beat(**claim))
