@@ -35,7 +35,7 @@ class WorkersAdmin(PlainPageAdmin):
     page_template = "flagstaff/workers.html"
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
-        """The workers. Makes two queries, whatever their number."""
+        """The workers. Makes up to six queries, whatever their number."""
         if not is_postgresql(connections[conf.database]):
             text = _(
                 "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
