@@ -80,6 +80,13 @@ def test_heartbeat_shows_that_the_engine_uses_this_server(
     assert (found.possibly_elsewhere, found.possibly_hidden) == (False, True)
 
 
+def test_worker_whose_heartbeats_end_during_the_wait_is_disconnected(set_steps: SetSteps) -> None:
+    beat(token=NO_TOKEN)
+    set_steps(lambda: beat(token=NO_TOKEN, late=True))
+    found = wait_for_workers(6)
+    assert [str(worker) for worker in found.disconnected] == ["job-1 (pid 1)"]
+
+
 def test_worker_whose_heartbeat_is_late_is_not_listed() -> None:
     beat("job-1", 1)
     beat("job-2", 2, late=True)
