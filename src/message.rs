@@ -29,6 +29,8 @@ pub enum Value {
     Count(usize),
     /// A part of a sentence.
     Part(Message),
+    /// Several parts, separated by commas.
+    List(Vec<Message>),
 }
 
 /// Declares templates: the name, the code and the English text of each.
@@ -51,6 +53,7 @@ impl Template {
         &'static self,
         values: [(&'static str, Value); N],
     ) -> Message {
+        debug_assert_eq!(self.english.matches("%(").count(), N, "values of {}", self.code);
         Message { template: self, values: values.into() }
     }
 }
@@ -64,6 +67,12 @@ impl From<&'static Template> for Message {
 impl From<&'static Template> for Value {
     fn from(template: &'static Template) -> Self {
         Self::Part(template.into())
+    }
+}
+
+impl From<Message> for Value {
+    fn from(message: Message) -> Self {
+        Self::Part(message)
     }
 }
 
@@ -106,6 +115,10 @@ impl fmt::Display for Value {
             Self::Text(text) => f.write_str(text),
             Self::Count(count) => f.write_str(&grouped(*count)),
             Self::Part(part) => part.fmt(f),
+            Self::List(parts) => {
+                let texts: Vec<_> = parts.iter().map(Message::to_string).collect();
+                f.write_str(&texts.join(", "))
+            }
         }
     }
 }

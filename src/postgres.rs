@@ -18,4 +18,7 @@ mod signals;
 pub mod status;
 mod tables;
 mod text;
+pub(crate) mod texts;
 mod threads;
+
+pub use texts::TEMPLATES;

@@ -197,8 +197,8 @@ impl ValueRow {
             (Ok(key), Ok(value)) => {
                 return Ok(CheckedValue { pk: self.pk, key, value });
             }
-            (Err(fault), _) => Problem::of_key("value", &self.pk, fault),
-            (Ok(key), Err(fault)) => Problem::of("value", &key, "value", fault),
+            (Err(fault), _) => Problem::of_key(RowKind::Value, &self.pk, fault),
+            (Ok(key), Err(fault)) => Problem::of(RowKind::Value, &key, "value", fault),
         };
         Err((self.pk, problem))
     }
@@ -223,9 +223,9 @@ impl FlagRow {
                     bucket_by,
                 });
             }
-            (Err(fault), ..) => Problem::of_key("flag", &self.pk, fault),
-            (Ok(key), None, _) => Problem::of("flag", &key, "enabled", Fault::Null),
-            (Ok(key), _, None) => Problem::of("flag", &key, "rollout_percent", Fault::Null),
+            (Err(fault), ..) => Problem::of_key(RowKind::Flag, &self.pk, fault),
+            (Ok(key), None, _) => Problem::of(RowKind::Flag, &key, "enabled", Fault::Null),
+            (Ok(key), _, None) => Problem::of(RowKind::Flag, &key, "rollout_percent", Fault::Null),
         };
         Err((self.pk, problem))
     }
@@ -234,30 +234,47 @@ impl FlagRow {
 /// A row that cannot be evaluated, or not as it is. Shows the key of the row, and of its content
 /// only names in rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem(Kind);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    SetAside { table: &'static str, row: Box<str>, column: &'static str, fault: Fault },
-    Rules { of: Ruled, has_last_good: bool, why: Unreadable },
-    Conditions { segment: Box<str>, has_last_good: bool, why: Unreadable },
-    MissingSegment { of: Ruled, rule: u8, segment: Box<str> },
-    MissingGroup { of: Ruled, group: Box<str> },
-    Groups { has_last_good: bool, why: Box<str> },
-    LatencyLimits { flag: Box<str> },
-}
+pub struct Problem(Message);
 
 /// What has rules: the kind of row, and its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ruled {
-    pub(crate) kind: &'static str,
+    pub(crate) kind: RowKind,
     pub(crate) key: Box<str>,
 }
 
-impl fmt::Display for Ruled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.kind, self.key)
+/// What a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RowKind {
+    Experiment,
+    Flag,
+    Segment,
+    Value,
+    AllowedUser,
+}
+
+impl RowKind {
+    /// The row with this key, as a problem names it.
+    fn named(self, key: &str) -> Message {
+        let template = match self {
+            Self::Experiment => &texts::EXPERIMENT,
+            Self::Flag => &texts::FLAG,
+            Self::Segment => &texts::SEGMENT,
+            Self::Value => &texts::VALUE,
+            Self::AllowedUser => &texts::ALLOWED_USER,
+        };
+        template.with([("key", quoted(key))])
     }
+}
+
+impl From<Ruled> for Value {
+    fn from(Ruled { kind, key }: Ruled) -> Self {
+        kind.named(&key).into()
+    }
+}
+
+fn quoted(name: &str) -> Value {
+    format!("{name:?}").into()
 }
 
 /// Why rules or conditions cannot be read.
@@ -292,121 +309,80 @@ pub enum Fault {
 }
 
 impl Problem {
-    /// The row of `table` with this key cannot be used because of `column`.
-    pub(crate) fn of(table: &'static str, row: &str, column: &'static str, fault: Fault) -> Self {
-        Self(Kind::SetAside { table, row: row.into(), column, fault })
+    /// The row with this key cannot be used because of `column`.
+    pub(crate) fn of(kind: RowKind, row: &str, column: &'static str, fault: Fault) -> Self {
+        let values = [("row", kind.named(row).into()), ("problem", fault.message(column).into())];
+        Self(texts::SET_ASIDE.with(values))
     }
 
-    /// The row of `table` with this primary key cannot be used because of its key.
-    pub(crate) fn of_key(table: &'static str, pk: &PrimaryKey, fault: Fault) -> Self {
-        Self::of(table, &format!("pk {pk}"), "key", fault)
+    /// The row with this primary key cannot be used because of its key.
+    pub(crate) fn of_key(kind: RowKind, pk: &PrimaryKey, fault: Fault) -> Self {
+        Self::of(kind, &format!("pk {pk}"), "key", fault)
     }
 
-    /// Several rows of `table` have this key.
-    pub(crate) fn duplicate(table: &'static str, key: &str) -> Self {
-        Self::of(table, key, "key", Fault::Duplicate)
+    /// Several rows have this key.
+    pub(crate) fn duplicate(kind: RowKind, key: &str) -> Self {
+        Self::of(kind, key, "key", Fault::Duplicate)
     }
 
     /// An allowed user of the flag with this primary key cannot be read.
     pub(crate) fn of_allowed_users(flag_pk: &PrimaryKey) -> Self {
-        Self::of("a user of flag", &format!("pk {flag_pk}"), "primary key", Fault::Undecodable)
+        let row = format!("pk {flag_pk}");
+        Self::of(RowKind::AllowedUser, &row, "primary key", Fault::Undecodable)
     }
 
     /// The rules of this row cannot be read.
-    pub(crate) fn of_rules(of: Ruled, has_last_good: bool, why: Unreadable) -> Self {
-        Self(Kind::Rules { of, has_last_good, why })
+    pub(crate) fn of_rules(of: Ruled, has_last_good: bool, why: &Unreadable) -> Self {
+        let effect = if has_last_good { &texts::LAST_RULES } else { &texts::DEFAULT };
+        let values = [("row", of.into()), ("effect", effect.into()), ("problem", why.into())];
+        Self(texts::RULES.with(values))
     }
 
     /// The conditions of the segment with this key cannot be read.
-    pub(crate) fn of_conditions(segment: &str, has_last_good: bool, why: Unreadable) -> Self {
-        Self(Kind::Conditions { segment: segment.into(), has_last_good, why })
+    pub(crate) fn of_conditions(segment: &str, has_last_good: bool, why: &Unreadable) -> Self {
+        let effect = if has_last_good { &texts::LAST_CONDITIONS } else { &texts::NO_CONDITIONS };
+        let values = [("key", quoted(segment)), ("effect", effect.into()), ("problem", why.into())];
+        Self(texts::CONDITIONS.with(values))
     }
 
     /// A rule of this row names a segment that does not exist.
     pub(crate) fn of_missing_segment(of: Ruled, rule: u8, segment: &str) -> Self {
-        Self(Kind::MissingSegment { of, rule, segment: segment.into() })
+        let number = rule.to_string().into();
+        let values = [("number", number), ("row", of.into()), ("segment", quoted(segment))];
+        Self(texts::MISSING_SEGMENT.with(values))
     }
 
     /// The latency limits of a rollout plan cannot be read.
     pub(crate) fn of_latency_limits(flag: &str) -> Self {
-        Self(Kind::LatencyLimits { flag: flag.into() })
+        Self(texts::LATENCY_LIMITS.with([("key", quoted(flag))]))
     }
 
     /// The rules of this row name a group that does not exist.
     pub(crate) fn of_missing_group(of: Ruled, group: &str) -> Self {
-        Self(Kind::MissingGroup { of, group: group.into() })
+        Self(texts::MISSING_GROUP.with([("row", of.into()), ("group", quoted(group))]))
     }
 
-    /// The same for each problem of a kind, in all versions.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self.0 {
-            Kind::SetAside { .. } => "row_set_aside",
-            Kind::Rules { .. } => "unreadable_rules",
-            Kind::Conditions { .. } => "unreadable_conditions",
-            Kind::MissingSegment { .. } => "missing_segment",
-            Kind::MissingGroup { .. } => "missing_group",
-            Kind::Groups { .. } => "unreadable_groups",
-            Kind::LatencyLimits { .. } => "unreadable_latency_limits",
-        }
+    /// The members of groups cannot be read.
+    pub(crate) fn of_groups(has_last_good: bool, why: impl Into<Value>) -> Self {
+        let effect = if has_last_good { &texts::LAST_MEMBERS } else { &texts::NO_MEMBERS };
+        Self(texts::GROUPS.with([("effect", effect.into()), ("problem", why.into())]))
     }
 
     /// Whether the members of groups cannot be read.
     pub(crate) fn is_of_groups(&self) -> bool {
-        matches!(self.0, Kind::Groups { .. })
+        self.0.template == &texts::GROUPS
     }
 
-    /// The members of groups cannot be read.
-    pub(crate) fn of_groups(has_last_good: bool, why: &str) -> Self {
-        Self(Kind::Groups { has_last_good, why: why.into() })
+    /// What is wrong.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.0
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::SetAside { table, row, column, fault } => {
-                write!(f, "{table} {row:?} is set aside: {}", fault.message(*column))
-            }
-            Kind::Rules { of, has_last_good, why } => {
-                let result = if *has_last_good {
-                    "its last good rules stay"
-                } else {
-                    "it returns the default of the call"
-                };
-                write!(f, "the rules of {of} cannot be read, so {result}: {why}")
-            }
-            Kind::Conditions { segment, has_last_good, why } => {
-                let result = if *has_last_good {
-                    "its last good conditions stay"
-                } else {
-                    "conditions that name it are false"
-                };
-                write!(
-                    f,
-                    "the conditions of segment {segment:?} cannot be read, so {result}: {why}"
-                )
-            }
-            Kind::MissingGroup { of, group } => {
-                write!(f, "the rules of {of} name a group that does not exist: {group:?}")
-            }
-            Kind::Groups { has_last_good, why } => {
-                let result = if *has_last_good {
-                    "the last known members stay"
-                } else {
-                    "conditions on groups are false"
-                };
-                write!(f, "the members of groups cannot be read, so {result}: {why}")
-            }
-            Kind::LatencyLimits { flag } => write!(
-                f,
-                "the latency limits of the rollout plan for flag {flag:?} cannot be read, so its \
-                 latency guards measure nothing: delete the plan and create it again"
-            ),
-            Kind::MissingSegment { of, rule, segment } => {
-                write!(f, "rule {rule} of {of} names a segment that does not exist: {segment:?}")
-            }
-        }
+        self.0.fmt(f)
     }
 }
 
@@ -432,23 +408,18 @@ impl Fault {
     }
 }
 
-impl Unreadable {
-    /// The places and the message of the problem.
-    pub(crate) fn problem(&self) -> (Vec<Message>, Message) {
-        let message = match self {
-            Self::Text(error) => return (error.places.clone(), error.message.clone()),
-            Self::Column(Fault::TooLarge) => (&texts::RULES_TOO_LARGE).into(),
-            Self::Column(fault) => fault.message(&texts::JSON_TEXT),
-        };
-        (Vec::new(), message)
+impl From<&Unreadable> for Message {
+    fn from(unreadable: &Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Text(error) => error.clone().into(),
+            Unreadable::Column(Fault::TooLarge) => (&texts::RULES_TOO_LARGE).into(),
+            Unreadable::Column(fault) => fault.message(&texts::JSON_TEXT),
+        }
     }
 }
 
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(error) => error.fmt(f),
-            Self::Column(_) => self.problem().1.fmt(f),
-        }
+impl From<&Unreadable> for Value {
+    fn from(unreadable: &Unreadable) -> Self {
+        Self::Part(unreadable.into())
     }
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, final, overload
 
-from flagstaff._words.rule_messages import RuleProblem
+from flagstaff._words.core_messages import CoreMessage
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
@@ -244,17 +244,17 @@ def json_problem(text: str) -> str | None:
     Does not check the syntax.
     """
 
-def check_rules(text: str) -> RuleProblem | None:
+def check_rules(text: str) -> CoreMessage | None:
     """Returns the first problem of a flag's rules in JSON, after its places; None without one.
 
     Raises UnicodeEncodeError for half of a surrogate pair outside of an escape.
     """
 
-def check_conditions(text: str) -> RuleProblem | None:
+def check_conditions(text: str) -> CoreMessage | None:
     """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
 
 def message_templates() -> list[tuple[str, str]]:
-    """Returns the codes and English texts of the messages that `_words/rule_messages.py` has."""
+    """Returns the codes and English texts of the messages that `_words/core_messages.py` has."""
 
 def monotonic() -> float:
     """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""

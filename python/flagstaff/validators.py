@@ -7,9 +7,9 @@ import re
 import unicodedata
 from decimal import Decimal
 
+from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message, MessageError, Template
 from flagstaff._words.message import marked as _
-from flagstaff._words.rule_messages import message_of_problem
 from flagstaff._words.storable import is_storable
 from flagstaff._words.value_rules import choices_problem
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -253,7 +253,7 @@ def _problem(check: str, value: object) -> Message | None:
     except ValueError:
         return _OTHER_VALUE()
     problem = getattr(_core, check)(text)
-    return None if problem is None else message_of_problem(problem)
+    return None if problem is None else message_of(problem)
 
 
 def _stored_text(value: object) -> str:

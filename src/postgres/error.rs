@@ -13,6 +13,8 @@ use nix::errno::Errno;
 use tokio_postgres::error::{DbError, SqlState};
 
 use self::tls::meaning;
+use crate::message::{Message, Template, Value};
+use crate::postgres::texts;
 
 /// The driver's text for a password that would take it too long.
 const TOO_MANY_ITERATIONS: &str = "SCRAM iteration count exceeds the maximum allowed";
@@ -60,7 +62,8 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     doing: &'static str,
-    detail: Option<String>,
+    /// The driver's or the server's text, or why the connection cannot be protected.
+    detail: Option<Value>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -70,7 +73,7 @@ impl Error {
         Self {
             kind: ErrorKind::Parameters,
             doing: "connect",
-            detail: Some(detail.into()),
+            detail: Some(detail.into().into()),
             source: None,
         }
     }
@@ -82,7 +85,7 @@ impl Error {
         // A server that disconnects during the handshake has not refused the protection.
         let meaning = meaning(&*source);
         let kind = if meaning.is_some() { ErrorKind::Tls } else { ErrorKind::Lost };
-        let detail = meaning.map(str::to_owned);
+        let detail = meaning.map(Value::from);
         Self { kind, doing: "connect", detail, source: Some(source) }
     }
 
@@ -101,7 +104,7 @@ impl Error {
     /// Row level security can hide rows of these tables.
     #[cold]
     pub(crate) fn row_security(doing: &'static str, tables: String) -> Self {
-        Self { kind: ErrorKind::RowSecurity, doing, detail: Some(tables), source: None }
+        Self { kind: ErrorKind::RowSecurity, doing, detail: Some(tables.into()), source: None }
     }
 
     /// A standby is behind the current snapshot.
@@ -153,7 +156,7 @@ impl Error {
             return Self::handshake(source);
         }
         let kind = kind_of(doing, &source);
-        let detail = source.as_db_error().and_then(|error| error.table().map(str::to_owned));
+        let detail = source.as_db_error().and_then(|error| error.table().map(Value::from));
         Self { kind, doing, detail, source: Some(Box::new(source)) }
     }
 
@@ -179,53 +182,48 @@ impl Error {
         system_error(&**self.source.as_ref()?).map(|error| error.kind().to_string())
     }
 
-    fn meaning(&self) -> &'static str {
+    fn template(&self) -> &'static Template {
         match self.kind {
-            ErrorKind::Parameters => "the connection parameters cannot be used",
-            ErrorKind::Connect => "the server cannot be reached",
-            ErrorKind::Resources => {
-                "the process cannot start a thread or open a descriptor, see ulimit -u, ulimit -n, \
-                    and the pids limit of its container"
-            }
-            ErrorKind::Tls => "the connection cannot be protected as it should be",
-            ErrorKind::Auth => "the log-in was refused, see USER and PASSWORD in DATABASES",
-            ErrorKind::Iterations => {
-                "the password has more than 100,000 SCRAM iterations, set it again with a lower \
-                    scram_iterations"
-            }
-            ErrorKind::Database => "there is no such database, see NAME in DATABASES",
-            ErrorKind::TooMany => {
-                "the server has no connection left, see its max_connections, and CONNECTION LIMIT \
-                    of the role and the database"
-            }
-            ErrorKind::Missing => "a table or column is missing, run \"manage.py migrate\"",
-            ErrorKind::Permission => "the role may not read a table, GRANT SELECT on it",
-            ErrorKind::RowSecurity => {
-                "row level security can hide rows, ALTER TABLE ... DISABLE ROW LEVEL SECURITY, or \
-                    ALTER ROLE ... BYPASSRLS for the role"
-            }
-            ErrorKind::Locked => "a table is locked by another session",
-            ErrorKind::Deadline => "the server did not answer in time",
-            ErrorKind::Lost => "the connection was lost",
-            ErrorKind::Role => "no server has the role that target_session_attrs requires",
-            ErrorKind::Behind => "the standby is behind, see MAX_STALENESS",
-            ErrorKind::Query => "the server refused a statement",
+            ErrorKind::Parameters => &texts::PARAMETERS,
+            ErrorKind::Connect => &texts::CONNECT,
+            ErrorKind::Resources => &texts::RESOURCES,
+            ErrorKind::Tls => &texts::TLS,
+            ErrorKind::Auth => &texts::AUTH,
+            ErrorKind::Iterations => &texts::ITERATIONS,
+            ErrorKind::Database => &texts::DATABASE,
+            ErrorKind::TooMany => &texts::TOO_MANY,
+            ErrorKind::Missing => &texts::MISSING,
+            ErrorKind::Permission => &texts::PERMISSION,
+            ErrorKind::RowSecurity => &texts::ROW_SECURITY,
+            ErrorKind::Locked => &texts::LOCKED,
+            ErrorKind::Deadline => &texts::DEADLINE,
+            ErrorKind::Lost => &texts::LOST,
+            ErrorKind::Role => &texts::ROLE,
+            ErrorKind::Behind => &texts::BEHIND,
+            ErrorKind::Query => &texts::QUERY,
         }
+    }
+
+    /// What went wrong: a code for each kind.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        let step = ("step", self.doing.into());
+        if let (ErrorKind::Tls, Some(problem)) = (self.kind, &self.detail) {
+            return self.template().with([step, ("problem", problem.clone())]);
+        }
+        let detail = self.detail.as_ref().map(|detail| format!(": {detail}"));
+        let cause = match self.sqlstate() {
+            Some(state) => Some(format!(" (SQLSTATE {state})")),
+            None => self.system().map(|system| format!(" ({system})")),
+        };
+        let details: String = [detail, cause].into_iter().flatten().collect();
+        self.template().with([step, ("details", details.into())])
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.doing, self.meaning())?;
-        if let Some(detail) = &self.detail {
-            write!(f, ": {detail}")?;
-        }
-        if let Some(code) = self.sqlstate() {
-            write!(f, " (SQLSTATE {code})")?;
-        } else if let Some(system) = self.system() {
-            write!(f, " ({system})")?;
-        }
-        Ok(())
+        self.message().fmt(f)
     }
 }
 

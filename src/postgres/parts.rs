@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use crate::postgres::status::Coded;
+use crate::message::Message;
 use crate::postgres::tables::{OPTIONAL_PARTS, OptionalPart};
+use crate::postgres::texts;
 
 /// Finds the parts. Also a part of `identify`, so that both always find the same.
 pub(crate) const FIND_PARTS: &str =
@@ -29,7 +30,7 @@ pub(crate) struct ProjectParts {
 pub(crate) struct Absence {
     pub(crate) part: &'static OptionalPart,
     /// What it means, for the status.
-    pub(crate) problem: Coded,
+    pub(crate) problem: Message,
 }
 
 impl ProjectParts {
@@ -71,22 +72,14 @@ impl ProjectParts {
         let names = self.tables.iter().zip(&self.columns);
         let parts = self.parts.iter().zip(names).zip(problems);
         let absent = parts.filter_map(|((part, (table, column)), problem)| {
-            let effect = part.effect;
+            let effect = ("effect", part.effect.into());
+            let table = ("table", table.as_str().into());
             let problem = match (problem?, column) {
-                ("forbidden", _) => (
-                    "table_forbidden",
-                    format!("the role may not read {table}, so {effect}: GRANT SELECT on it"),
-                ),
-                (_, None) => (
-                    "table_missing",
-                    format!("there is no table {table}, so {effect}: run \"manage.py migrate\""),
-                ),
-                (_, Some(column)) => (
-                    "column_missing",
-                    format!(
-                        "{table} has no column {column}, so {effect}: run \"manage.py migrate\""
-                    ),
-                ),
+                ("forbidden", _) => texts::FORBIDDEN.with([table, effect]),
+                (_, None) => texts::NO_TABLE.with([table, effect]),
+                (_, Some(column)) => {
+                    texts::NO_COLUMN.with([table, ("column", column.as_str().into()), effect])
+                }
             };
             Some(Absence { part, problem })
         });

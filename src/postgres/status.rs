@@ -1,9 +1,9 @@
 //! The status report of an engine: its threads write it, `status()` reads it.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::message::{Message, Template};
 use crate::postgres::error::Error;
 
 /// How a worker is kept up to date.
@@ -36,16 +36,13 @@ impl RefreshMode {
     }
 }
 
-/// The code of a problem, the same in all versions, and its English text.
-pub type Coded = (&'static str, String);
-
 /// The status report of an engine.
 #[derive(Clone, Debug, Default)]
 pub struct StatusReport {
     /// How the worker is kept up to date.
     pub mode: RefreshMode,
     /// Why the mode is not `Live`.
-    pub reason: Option<Cow<'static, str>>,
+    pub reason: Option<Message>,
     /// The number of published loads.
     pub loads: u64,
     /// How long the last of them took.
@@ -55,17 +52,17 @@ pub struct StatusReport {
     /// The last error. Kept after recovery.
     pub last_error: Option<Arc<Error>>,
     /// Why usage is not written, `None` if it is.
-    pub usage_problem: Option<&'static str>,
+    pub usage_problem: Option<&'static Template>,
     /// Why what rollout plans measure is not written.
-    pub measure_problem: Option<&'static str>,
+    pub measure_problem: Option<&'static Template>,
     /// Why the exposures of experiments are not written.
-    pub exposure_problem: Option<&'static str>,
+    pub exposure_problem: Option<&'static Template>,
     /// What is missing in the schema, and what follows.
-    pub schema_problems: Vec<Coded>,
+    pub schema_problems: Vec<Message>,
 }
 
 /// The field of the report that says why something is not written.
-pub(crate) type ProblemField = fn(&mut StatusReport) -> &mut Option<&'static str>;
+pub(crate) type ProblemField = fn(&mut StatusReport) -> &mut Option<&'static Template>;
 
 /// The status report, shared between the threads of an engine and its readers.
 #[derive(Debug)]
@@ -89,7 +86,7 @@ impl SharedStatus {
     }
 
     /// Sets the mode, and why it is not `Live`.
-    pub(crate) fn set_mode(&self, mode: RefreshMode, reason: Option<Cow<'static, str>>) {
+    pub(crate) fn set_mode(&self, mode: RefreshMode, reason: Option<Message>) {
         let changed = self.update(|report| {
             let changed = report.mode != mode || report.reason != reason;
             (report.mode, report.reason) = (mode, reason);
@@ -127,7 +124,7 @@ impl SharedStatus {
     }
 
     /// Sets what is missing in the schema.
-    pub(crate) fn set_problems(&self, problems: Vec<Coded>) {
+    pub(crate) fn set_problems(&self, problems: Vec<Message>) {
         let changed = self.update(|report| {
             let changed = report.schema_problems != problems;
             report.schema_problems = problems;
@@ -139,7 +136,7 @@ impl SharedStatus {
     }
 
     /// Sets why something that the worker collects is not written, or that it is.
-    pub(crate) fn set_problem(&self, of: ProblemField, problem: Option<&'static str>) {
+    pub(crate) fn set_problem(&self, of: ProblemField, problem: Option<&'static Template>) {
         let changed = self.update(|report| std::mem::replace(of(report), problem) != problem);
         if changed {
             (self.on_event)();

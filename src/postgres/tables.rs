@@ -5,6 +5,8 @@
 //! number of them. A table that is newer than the first version is one of the [`OPTIONAL_PARTS`],
 //! too.
 
+use crate::message::Template;
+use crate::postgres::texts;
 use crate::token_set::Relation;
 
 /// A table that a load reads.
@@ -42,7 +44,7 @@ pub(crate) struct OptionalPart {
     /// The column, or `None` for the table itself.
     pub(crate) column: Option<OptionalColumn>,
     /// What follows if it cannot be read.
-    pub(crate) effect: &'static str,
+    pub(crate) effect: &'static Template,
 }
 
 /// A column that a table need not have.
@@ -127,18 +129,14 @@ pub(crate) static OPTIONAL_PARTS: [OptionalPart; 5] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
-        effect: "flags have no rules",
+        effect: &texts::NO_RULES,
     },
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_bucket_by", instead: "NULL::text" }),
-        effect: "flags are bucketed by user",
+        effect: &texts::BY_USER,
     },
-    OptionalPart { table: "segment_table", column: None, effect: "rules find no segments" },
-    OptionalPart { table: "plan_table", column: None, effect: "rollout plans measure nothing" },
-    OptionalPart {
-        table: "experiment_table",
-        column: None,
-        effect: "experiments give the default of the call",
-    },
+    OptionalPart { table: "segment_table", column: None, effect: &texts::NO_SEGMENTS },
+    OptionalPart { table: "plan_table", column: None, effect: &texts::NO_PLANS },
+    OptionalPart { table: "experiment_table", column: None, effect: &texts::NO_EXPERIMENTS },
 ];

@@ -2,8 +2,10 @@
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::{PyErr, import_exception};
 
+use crate::message::Message;
 use crate::postgres::error::{Error, ErrorKind};
 
 import_exception!(flagstaff.exceptions, ConfigurationError);
@@ -12,17 +14,27 @@ import_exception!(flagstaff.exceptions, RefreshError);
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
-        let causes = chain(&error);
-        let text = error.to_string();
-        let raised = match error.kind() {
-            ErrorKind::Parameters => ConfigurationError::new_err(text),
-            _ => RefreshError::new_err(text),
+        let raise: fn(Py<PyAny>) -> Self = match error.kind() {
+            ErrorKind::Parameters => ConfigurationError::new_err,
+            _ => RefreshError::new_err,
         };
-        if let Some(cause) = causes {
-            Python::attach(|py| raised.set_cause(py, Some(PyException::new_err(cause))));
-        }
-        raised
+        Python::attach(|py| {
+            let raised = raising(py, error.message(), raise);
+            if let Some(cause) = chain(&error) {
+                raised.set_cause(py, Some(PyException::new_err(cause)));
+            }
+            raised
+        })
     }
+}
+
+/// The exception with this message, or what keeps it from being created.
+pub(super) fn raising(py: Python<'_>, message: Message, raise: fn(Py<PyAny>) -> PyErr) -> PyErr {
+    static MESSAGE_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    MESSAGE_OF
+        .import(py, "flagstaff._words.core_messages", "message_of")
+        .and_then(|message_of: &Bound<'_, PyAny>| message_of.call1((message,)))
+        .map_or_else(|error| error, |text| raise(text.unbind()))
 }
 
 /// The texts of the causes of `error`, outermost first. Leaves out the server's message, which may

@@ -19,8 +19,8 @@ use crate::evaluate::{Reason, evaluate};
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::live::{EvaluationMode, State};
+use crate::message::Message;
 use crate::overrides::{FlagOverride, Overrides};
-use crate::row::Unreadable;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
@@ -334,7 +334,7 @@ pub(super) fn explain_flag<'py>(
             overridden_by: None,
             rule: evaluation.rule,
             rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),
-            rules_problem: unreadable.map(Unreadable::problem),
+            rules_problem: unreadable.map(Message::from),
         }
     })
 }

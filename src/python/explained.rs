@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-use super::message::Problem;
 use crate::evaluate::{Evaluation, Reason};
+use crate::message::Message;
 use crate::overrides::FlagOverride;
 use crate::rules::{About, Attributes, ExplainedCondition, ExplainedRule, Outcome, Rules};
 
@@ -24,7 +24,7 @@ pub(super) struct Explained {
     /// The JSON text of the rules, and what came of each.
     pub(super) rules: Option<(String, Vec<RuleOutcome>)>,
     /// Why the rules of the flag's row cannot be read.
-    pub(super) rules_problem: Option<Problem>,
+    pub(super) rules_problem: Option<Message>,
 }
 
 /// The variant of an experiment, and what decided it: a dict in Python.
@@ -44,7 +44,7 @@ pub(super) struct ExplainedVariant {
     /// The JSON text of the rules, and what came of each.
     pub(super) rules: Option<(String, Vec<RuleOutcome>)>,
     /// Why the rules of the experiment's row cannot be read.
-    pub(super) rules_problem: Option<Problem>,
+    pub(super) rules_problem: Option<Message>,
 }
 
 /// What came of a rule: whether it decided the result, and what came of its conditions.

@@ -10,7 +10,7 @@ use pyo3::types::{PyIterator, PyTuple};
 
 use super::attribute_value::read_value;
 use super::direct::parse_segments;
-use super::errors::FlagstaffError;
+use super::errors::{FlagstaffError, raising};
 use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::state::ENGINE;
@@ -19,6 +19,7 @@ use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::impact::{Decided, Impact, Reach};
 use crate::postgres::reports::impact::ImpactQuery;
+use crate::postgres::texts;
 use crate::rules::{Attribute, Attributes, SegmentConditions, Value};
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
@@ -83,7 +84,8 @@ pub(super) fn impact_on(
     let (segments, names) = (parse_segments(segments), names.into_boxed_slice());
     let allowed_users = Arc::new(UserSet::of_texts(allowed_users));
     let flag = |(enabled, rollout_percent, rules, bucket_by): State| -> PyResult<Flag> {
-        let rules = rules.map(|text| rules_of(key, text, &segments)).transpose()?.flatten();
+        let rules =
+            rules.map(|text| rules_of(users.py(), key, text, &segments)).transpose()?.flatten();
         let targeting = Targeting::new(rules, bucket_by.map(Into::into));
         let flag = Flag::detached(enabled, rollout_percent, allowed_users.clone());
         Ok(Flag { targeting, ..flag })
@@ -104,15 +106,19 @@ pub(super) fn impact_on(
 }
 
 fn rules_of(
+    py: Python<'_>,
     key: &str,
     text: String,
     segments: &HashMap<String, Arc<SegmentConditions>>,
 ) -> PyResult<Option<Arc<FlagRules>>> {
     let Some(rules) = FlagRules::next(None, Ok(text.into()), |_| None) else { return Ok(None) };
     match rules.unreadable() {
-        Some(why) => Err(FlagstaffError::new_err(format!(
-            "the users cannot be counted: the rules of flag {key:?} cannot be read: {why}"
-        ))),
+        Some(why) => {
+            let values = [("key", format!("{key:?}").into()), ("problem", why.into())];
+            let why = texts::UNREADABLE_RULES.with(values);
+            let message = texts::NOT_COUNTED.with([("why", why.into())]);
+            Err(raising(py, message, FlagstaffError::new_err))
+        }
         None => Ok(Some(rules.with_segments(|key| segments.get(key).cloned()))),
     }
 }

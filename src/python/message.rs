@@ -5,9 +5,6 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::message::{Message, Value};
 
-/// The places and the message of a problem.
-pub(super) type Problem = (Vec<Message>, Message);
-
 impl<'py> IntoPyObject<'py> for Message {
     type Target = PyTuple;
     type Output = Bound<'py, PyTuple>;
@@ -32,6 +29,7 @@ impl<'py> IntoPyObject<'py> for Value {
             Self::Text(text) => text.into_pyobject(py)?.into_any(),
             Self::Count(count) => count.into_pyobject(py)?.into_any(),
             Self::Part(part) => part.into_pyobject(py)?.into_any(),
+            Self::List(parts) => parts.into_pyobject(py)?.into_any(),
         })
     }
 }

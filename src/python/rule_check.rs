@@ -2,35 +2,35 @@
 
 use pyo3::prelude::*;
 
-use super::message::Problem;
+use crate::message::Message;
 use crate::rules::{self, ParsedRules, RuleError, SegmentConditions};
-use crate::{row, stored_value};
+use crate::{postgres, row, stored_value};
 
 /// The first problem of the rules of a flag, with its places; `None` if workers can read them.
 #[pyfunction]
-pub(super) fn check_rules(py: Python<'_>, text: &str) -> Option<Problem> {
+pub(super) fn check_rules(py: Python<'_>, text: &str) -> Option<Message> {
     problem(py, || ParsedRules::parse(text))
 }
 
 /// The first problem of the conditions of a segment, with its places; `None` if workers can read
 /// them.
 #[pyfunction]
-pub(super) fn check_conditions(py: Python<'_>, text: &str) -> Option<Problem> {
+pub(super) fn check_conditions(py: Python<'_>, text: &str) -> Option<Message> {
     problem(py, || SegmentConditions::parse(text))
 }
 
 /// The codes and English texts of the messages that Python translates.
 #[pyfunction]
 pub(super) fn message_templates() -> Vec<(&'static str, &'static str)> {
-    let templates = [rules::TEMPLATES, row::TEMPLATES, stored_value::TEMPLATES].concat();
-    templates.iter().map(|template| (template.code, template.english)).collect()
+    let templates =
+        [rules::TEMPLATES, stored_value::TEMPLATES, row::TEMPLATES, postgres::TEMPLATES];
+    templates.concat().iter().map(|template| (template.code, template.english)).collect()
 }
 
 /// Releases the GIL, because patterns can take milliseconds to compile.
 fn problem<T: Send>(
     py: Python<'_>,
     parse: impl FnOnce() -> Result<T, RuleError> + Send,
-) -> Option<Problem> {
-    let error = py.detach(parse).err()?;
-    Some((error.places, error.message))
+) -> Option<Message> {
+    py.detach(parse).err().map(Message::from)
 }

@@ -7,8 +7,10 @@ use pyo3::types::PyDict;
 
 use super::state::{ENGINE, LIVE};
 use crate::live::EvaluationMode;
+use crate::message::Message;
 use crate::overrides::Overrides;
-use crate::postgres::status::{Coded, StatusReport};
+use crate::postgres::status::StatusReport;
+use crate::postgres::texts;
 use crate::snapshot::Snapshot;
 use crate::token_set::{MissingEntries, TokenSet};
 
@@ -50,59 +52,42 @@ fn add_problems(
     snapshot: Option<&Snapshot>,
     report: &StatusReport,
 ) -> PyResult<()> {
-    let rows = snapshot
-        .into_iter()
-        .flat_map(Snapshot::problems)
-        .map(|problem| (problem.code(), problem.to_string()));
+    let rows = snapshot.into_iter().flat_map(Snapshot::problems);
+    let rows = rows.map(|problem| problem.message().clone());
     let unguarded = snapshot.into_iter().flat_map(|snapshot| snapshot.unguarded(Instant::now()));
-    let unguarded = unguarded.map(|flag| {
-        let text = format!(
-            "the rollout plan of flag {flag:?} is unguarded, because run-jobs has not watched it \
-             for about five minutes: run \"manage.py flags run-jobs\" to watch it now, or to see \
-             the error"
-        );
-        ("plan_unguarded", text)
-    });
-    let unmeasured = report.measure_problem.map(|why| {
-        let text = format!("this worker cannot write the counts of rollout plans: {why}");
-        ("counts_not_written", text)
-    });
-    let unrecorded = report.exposure_problem.map(|why| {
-        let text = format!("this worker cannot write the exposures of experiments: {why}");
-        ("exposures_not_written", text)
-    });
+    let unguarded =
+        unguarded.map(|flag| texts::UNGUARDED.with([("key", format!("{flag:?}").into())]));
+    let unwritten =
+        [(&texts::COUNTS, report.measure_problem), (&texts::EXPOSURES, report.exposure_problem)];
+    let unwritten = unwritten
+        .into_iter()
+        .filter_map(|(template, why)| Some(template.with([("problem", why?.into())])));
     let missing = snapshot.and_then(Snapshot::token_set).and_then(missing_entries);
     let problems = report.schema_problems.iter().cloned();
-    let problems: Vec<_> = problems
-        .chain(missing)
-        .chain(unmeasured)
-        .chain(unrecorded)
-        .chain(unguarded)
-        .chain(rows)
-        .collect();
+    let problems: Vec<_> =
+        problems.chain(missing).chain(unwritten).chain(unguarded).chain(rows).collect();
     dict.set_item("problems", problems)
 }
 
 /// What `problems` says about changes without an entry in the history, `None` without one.
-fn missing_entries(token_set: &TokenSet) -> Option<Coded> {
+fn missing_entries(token_set: &TokenSet) -> Option<Message> {
     let MissingEntries { count, newest } = token_set.missing();
-    let changes = if *count == 1 { "change has" } else { "changes have" };
-    (*count > 0).then(|| {
-        let text = format!(
-            "{count} recent {changes} no entry in the history, the last at {newest}: the server's \
-             log says why, in lines with \"flagstaff: no history\""
-        );
-        ("entries_missing", text)
-    })
+    let changes = match usize::try_from(*count).unwrap_or_default() {
+        0 => return None,
+        1 => (&texts::CHANGE_HAS).into(),
+        count => texts::CHANGES_HAVE.with([("count", count.into())]).into(),
+    };
+    let values = [("changes", changes), ("time", (&**newest).into())];
+    Some(texts::ENTRIES_MISSING.with(values))
 }
 
 fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyResult<()> {
-    let last_error = report.last_error.as_ref().map(ToString::to_string);
-    let reason = report.reason.as_deref().or(last_error.as_deref().filter(|_| mode == "down"));
+    let last_error = report.last_error.as_ref().map(|error| error.message());
+    let reason = report.reason.as_ref().or(last_error.as_ref().filter(|_| mode == "down"));
     dict.set_item("loads", report.loads)?;
     dict.set_item("load_seconds", report.load_time.map(|time| time.as_secs_f64()))?;
     dict.set_item("failures", report.failures)?;
-    dict.set_item("mode_reason", reason)?;
+    dict.set_item("mode_reason", reason.cloned())?;
     dict.set_item("last_error", last_error)?;
-    dict.set_item("usage_problem", report.usage_problem)
+    dict.set_item("usage_problem", report.usage_problem.map(Message::from))
 }

@@ -25,7 +25,7 @@ use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
 use crate::flag_rules::FlagRules;
-use crate::row::Unreadable;
+use crate::message::Message;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
@@ -204,7 +204,7 @@ fn explained(
         bucket_by: Some(experiment.bucket_by.as_deref().unwrap_or(USER).into()),
         phase: Some(experiment.phase),
         rules: parsed.map(|rules| explain_rules(rules, assignment.rule, attributes)),
-        rules_problem: rules.and_then(FlagRules::unreadable).map(Unreadable::problem),
+        rules_problem: rules.and_then(FlagRules::unreadable).map(Message::from),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::texts;
 use crate::message::{Message, Template, Value};
 
 /// The longest name of rules that a message repeats, in characters.
@@ -41,13 +42,18 @@ pub(super) fn numbered(place: &'static Template, number: usize) -> Message {
     place.with([("number", number.to_string().into())])
 }
 
+impl From<RuleError> for Message {
+    fn from(RuleError { places, message }: RuleError) -> Self {
+        if places.is_empty() {
+            return message;
+        }
+        texts::IN_PLACES.with([("places", Value::List(places)), ("problem", message.into())])
+    }
+}
+
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places: Vec<_> = self.places.iter().map(Message::to_string).collect();
-        if !places.is_empty() {
-            write!(f, "{}: ", places.join(", "))?;
-        }
-        self.message.fmt(f)
+        Message::from(self.clone()).fmt(f)
     }
 }
 

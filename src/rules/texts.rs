@@ -3,6 +3,7 @@
 use crate::message::{Template, templates};
 
 templates! {
+    IN_PLACES, "rules_problem", "%(places)s: %(problem)s";
     // Places.
     RULE, "rule_place", "rule %(number)s";
     NAMED_RULE, "named_rule_place", "rule %(number)s (%(name)s)";

@@ -11,7 +11,7 @@ use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::allocation::{Allocation, VariantNumber};
 use crate::experiment::{Experiment, ExperimentIdentity, ExperimentState, seed};
-use crate::row::{ExperimentRow, Fault, Problem};
+use crate::row::{ExperimentRow, Fault, Problem, RowKind};
 
 /// The experiments by key.
 pub(super) type Experiments = KeyTable<Experiment>;
@@ -32,7 +32,7 @@ impl LoadedTable for Experiments {
         rows: Vec<ExperimentRow>,
         rules: &NextRules<'_, Experiment>,
     ) -> (Self, Vec<Problem>) {
-        let mut experiments = Unique::new("experiment", self, rows.len());
+        let mut experiments = Unique::new(RowKind::Experiment, self, rows.len());
         let mut bad = Vec::new();
         for row in rows {
             let pk = row.pk.clone();
@@ -75,10 +75,10 @@ fn next(
     before: &Experiments,
     rules: &NextRules<'_, Experiment>,
 ) -> Result<Experiment, Problem> {
-    let key = row.key.map_err(|fault| Problem::of_key("experiment", &row.pk, fault))?;
+    let key = row.key.map_err(|fault| Problem::of_key(RowKind::Experiment, &row.pk, fault))?;
     let design = Design::new(&row.state, &row.winner, row.variants, row.allocation, row.forced);
     let design =
-        design.map_err(|(column, fault)| Problem::of("experiment", &key, column, fault))?;
+        design.map_err(|(column, fault)| Problem::of(RowKind::Experiment, &key, column, fault))?;
     let last = before.get(&key).filter(|last| last.identity.pk == row.pk);
     let rules = rules.of(&row.pk, last, row.rules);
     let seed = seed(&key, row.shuffle).into();

@@ -9,7 +9,7 @@ use super::segments::{NextRules, rule_problems};
 use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
 use crate::flag::{Flag, Identity};
-use crate::row::{CheckedFlag, FlagRow, Problem};
+use crate::row::{CheckedFlag, FlagRow, Problem, RowKind};
 use crate::targeting::Targeting;
 
 /// The flags by key.
@@ -65,7 +65,7 @@ impl LoadedTable for Flags {
     type Others<'a> = FlagSources<'a>;
 
     fn load(&self, rows: Vec<FlagRow>, sources: &FlagSources<'_>) -> (Self, Vec<Problem>) {
-        let mut flags = Unique::new("flag", self, rows.len());
+        let mut flags = Unique::new(RowKind::Flag, self, rows.len());
         let mut bad = Vec::new();
         for row in rows {
             match row.checked() {

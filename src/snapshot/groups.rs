@@ -9,6 +9,7 @@ use super::ruled::Ruled;
 use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
+use crate::message::Value;
 use crate::row::{GroupRow, Problem, Users};
 
 /// The groups of a snapshot.
@@ -51,7 +52,7 @@ impl KnownGroups {
     }
 
     /// The same groups, because the present ones cannot be read.
-    pub(super) fn stale(self, why: &str) -> Self {
+    pub(super) fn stale(self, why: impl Into<Value>) -> Self {
         let problems = [Problem::of_groups(self.groups.is_some(), why)].into();
         Self { must_be_read: true, problems, ..self }
     }

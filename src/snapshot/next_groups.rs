@@ -3,6 +3,7 @@
 use super::Snapshot;
 use super::groups::add_group_references;
 use crate::groups::{GroupReferences, Groups};
+use crate::message::Value;
 use crate::row::GroupRow;
 
 impl Snapshot {
@@ -54,7 +55,7 @@ impl Snapshot {
 
     /// The same snapshot with the last good groups, because the present ones cannot be read.
     #[must_use]
-    pub fn with_unreadable_groups(self, why: &str) -> Self {
+    pub fn with_unreadable_groups(self, why: impl Into<Value>) -> Self {
         Self { groups: self.groups.stale(why), ..self }
     }
 }

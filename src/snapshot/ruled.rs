@@ -7,12 +7,12 @@ use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
-use crate::row;
+use crate::row::{self, RowKind};
 
 /// A row that may have rules.
 pub(super) trait Ruled: Keyed {
     /// What it is, for problems.
-    const KIND: &'static str;
+    const KIND: RowKind;
 
     fn pk(&self) -> &PrimaryKey;
 
@@ -26,7 +26,7 @@ pub(super) trait Ruled: Keyed {
 }
 
 impl Ruled for Flag {
-    const KIND: &'static str = "flag";
+    const KIND: RowKind = RowKind::Flag;
 
     fn pk(&self) -> &PrimaryKey {
         &self.identity.pk
@@ -38,7 +38,7 @@ impl Ruled for Flag {
 }
 
 impl Ruled for Experiment {
-    const KIND: &'static str = "experiment";
+    const KIND: RowKind = RowKind::Experiment;
 
     fn pk(&self) -> &PrimaryKey {
         &self.identity.pk

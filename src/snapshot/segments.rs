@@ -13,7 +13,7 @@ use super::unique::Unique;
 use crate::flag_rules::FlagRules;
 use crate::last_good::LastGood;
 use crate::primary_key::PrimaryKey;
-use crate::row::{Fault, Problem, SegmentRow};
+use crate::row::{Fault, Problem, RowKind, SegmentRow};
 use crate::rules::{Rules, SegmentConditions};
 
 /// The segments by key.
@@ -38,7 +38,7 @@ impl LoadedTable for Segments {
     type Others<'a> = PatternLimit<'a>;
 
     fn load(&self, rows: Vec<SegmentRow>, limit: &PatternLimit<'_>) -> (Self, Vec<Problem>) {
-        let mut segments = Unique::new("segment", self, rows.len());
+        let mut segments = Unique::new(RowKind::Segment, self, rows.len());
         let mut bad = Vec::new();
         let last: HashMap<_, _> = self.iter().map(|segment| (&segment.pk, segment)).collect();
         for SegmentRow { pk, key, conditions } in rows {
@@ -59,7 +59,7 @@ impl LoadedTable for Segments {
         }
         // Last: a row that lost its key must not hide the row that has the key now.
         for (pk, fault) in bad {
-            segments.problems.push(Problem::of_key("segment", &pk, fault));
+            segments.problems.push(Problem::of_key(RowKind::Segment, &pk, fault));
             if let Some(segment) = last.get(&pk) {
                 segments.entries.add((*segment).clone());
             }
@@ -87,7 +87,7 @@ fn patterns(conditions: &LastGood<SegmentConditions>) -> usize {
 
 fn unreadable_conditions(segments: &Segments) -> Vec<Problem> {
     let unreadable = segments.iter().filter_map(|segment| {
-        let why = segment.conditions.unreadable()?.clone();
+        let why = segment.conditions.unreadable()?;
         let has_last_good = segment.conditions.good().is_some();
         Some((&segment.key, Problem::of_conditions(&segment.key, has_last_good, why)))
     });
@@ -166,7 +166,7 @@ pub(super) fn rule_problems<T: Ruled>(rows: &KeyTable<T>, segments: &Segments) -
         let (key, Some(rules)) = (row.key(), row.rules()) else { continue };
         if let Some(why) = rules.unreadable() {
             let has_last_good = rules.rules().is_some();
-            problems.push((key, Problem::of_rules(row.name(), has_last_good, why.clone())));
+            problems.push((key, Problem::of_rules(row.name(), has_last_good, why)));
         }
         let missing = rules.rules().into_iter().flat_map(Rules::missing_segments);
         // Unreadable segments are problems of their own.

@@ -3,12 +3,12 @@
 use hashbrown::HashSet;
 
 use super::key_table::{KeyTable, Keyed};
-use crate::row::Problem;
+use crate::row::{Problem, RowKind};
 
 /// Entries by key. Rows with the same key contradict each other, so none of them is used: the last
 /// good version stays, or the key is absent.
 pub(super) struct Unique<'a, T> {
-    table: &'static str,
+    kind: RowKind,
     before: &'a KeyTable<T>,
     pub(super) entries: KeyTable<T>,
     pub(super) duplicates: HashSet<Box<str>>,
@@ -16,9 +16,9 @@ pub(super) struct Unique<'a, T> {
 }
 
 impl<'a, T: Clone + Keyed> Unique<'a, T> {
-    pub(super) fn new(table: &'static str, before: &'a KeyTable<T>, capacity: usize) -> Self {
+    pub(super) fn new(kind: RowKind, before: &'a KeyTable<T>, capacity: usize) -> Self {
         Self {
-            table,
+            kind,
             before,
             entries: KeyTable::with_capacity(capacity),
             duplicates: HashSet::new(),
@@ -36,7 +36,7 @@ impl<'a, T: Clone + Keyed> Unique<'a, T> {
         if let Some(good) = self.before.get(key) {
             self.entries.add(good.clone());
         }
-        self.problems.push(Problem::duplicate(self.table, key));
+        self.problems.push(Problem::duplicate(self.kind, key));
         self.duplicates.insert(key.into());
     }
 }

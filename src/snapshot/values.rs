@@ -7,7 +7,7 @@ use super::key_table::{KeyTable, Keyed};
 use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::primary_key::PrimaryKey;
-use crate::row::{CheckedValue, Fault, Problem, ValueRow};
+use crate::row::{CheckedValue, Fault, Problem, RowKind, ValueRow};
 use crate::stored_value::{StoredValue, undecodable};
 
 /// The version of the values that were loaded last.
@@ -49,7 +49,10 @@ impl Stored {
             Some(text) => match undecodable(&text) {
                 None => StoredValue::from_json(&text),
                 Some(fault) => {
-                    return Err((pk, Problem::of("value", &key, "value", Fault::Json(fault))));
+                    return Err((
+                        pk,
+                        Problem::of(RowKind::Value, &key, "value", Fault::Json(fault)),
+                    ));
                 }
             },
         };
@@ -82,7 +85,7 @@ impl LoadedTable for Values {
     type Others<'a> = bool;
 
     fn load(&self, rows: Vec<ValueRow>, opaque: &bool) -> (Self, Vec<Problem>) {
-        let mut values = Unique::new("value", &self.by_key, rows.len());
+        let mut values = Unique::new(RowKind::Value, &self.by_key, rows.len());
         let mut bad = Vec::new();
         for row in rows {
             let stored = row.checked().and_then(|row| {

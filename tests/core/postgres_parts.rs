@@ -162,7 +162,7 @@ fn segments_without_a_token_trigger_make_every_poll_load() {
     shop.run("DROP TRIGGER flagstaff_token_v1 ON {segment_table}");
     let worker = shop.worker();
     assert_eq!(worker.mode(), RefreshMode::Reload);
-    let reason = worker.engine.status().reason.expect("a reason");
+    let reason = worker.engine.status().reason.expect("a reason").to_string();
     assert!(reason.ends_with("\"Segment\""), "{reason}");
 }
 

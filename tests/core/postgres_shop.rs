@@ -347,7 +347,7 @@ impl Worker {
     }
 
     pub(crate) fn schema_problems(&self) -> Vec<String> {
-        self.engine.status().schema_problems.into_iter().map(|(_, text)| text).collect()
+        self.engine.status().schema_problems.iter().map(ToString::to_string).collect()
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {

@@ -28,7 +28,7 @@ def set_status(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def set_fields(**fields: Any) -> None:
         monkeypatch.setattr("flagstaff.health._core.start", lambda: None)
-        now = Status(**{**status().as_dict(), **fields})
+        now = Status(**{**vars(status()), **fields})
         monkeypatch.setattr("flagstaff.health.status", lambda: now)
 
     return set_fields

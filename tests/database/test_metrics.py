@@ -30,7 +30,7 @@ DOWN: dict[str, Any] = {
     "loads": 7,
     "failures": 12,
     "last_error": "connect: the server cannot be reached (connection refused)",
-    "problems": (("row_set_aside", 'flag "new_checkout" is set aside: its enabled is NULL'),),
+    "problems": ('flag "new_checkout" is set aside: its enabled is NULL',),
     "forced_off": ("search_v2",),
     "pid": 4711,
     "load_seconds": 0.25,

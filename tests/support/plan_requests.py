@@ -60,7 +60,7 @@ def requests_async(key: str, users: Sequence[Any], status: int = 200) -> None:
 
 def has_problem(start: str) -> bool:
     """Whether a problem of the status begins with this text."""
-    return any(problem.text.startswith(start) for problem in flagstaff.status().problems)
+    return any(problem.startswith(start) for problem in flagstaff.status().problems)
 
 
 def address(request: HttpRequest) -> str | None:

@@ -19,6 +19,7 @@ django.setup()
 from flagstaff import _core  # noqa: E402
 from flagstaff._engine import lifecycle  # noqa: E402
 from flagstaff._engine.lifecycle import EngineOptions, StartOptions  # noqa: E402
+from flagstaff._engine.status import status_report  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
@@ -48,7 +49,7 @@ def engine(parameters: dict[str, str]) -> list[str | None]:
     lifecycle.read_options = lambda in_memory: start
     try:
         _core.start(wait=False)
-        while not (report := _core.status_report())["last_error"]:
+        while not (report := status_report())["last_error"]:
             time.sleep(0.001)
     except Exception as error:  # noqa: BLE001 (the error is the result)
         return [str(error), str(error)]

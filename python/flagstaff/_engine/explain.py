@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flagstaff import _core
+from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message
-from flagstaff._words.rule_messages import message_of_problem
 from flagstaff.typing import Context, UserLike
 
 
@@ -97,7 +97,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         rule=deciding.number if deciding else None,
         rule_name=deciding.name if deciding else None,
         rules=rules,
-        rules_problem=problem and message_of_problem(problem),
+        rules_problem=problem and message_of(problem),
     )
 
 

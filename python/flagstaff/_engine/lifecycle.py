@@ -25,6 +25,7 @@ from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._engine import attributes, direct, log_once
+from flagstaff._engine.status import status_report
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import engine_names
@@ -302,7 +303,7 @@ def _reconfigure() -> None:
 
 
 def _report() -> StatusReport:
-    return cast("StatusReport", _core.status_report())
+    return cast("StatusReport", status_report())
 
 
 def _engine_options() -> EngineOptions:

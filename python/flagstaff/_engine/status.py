@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from flagstaff import _core
+from flagstaff._words.core_messages import message_of
+from flagstaff._words.message import Message, to_json
 from flagstaff.conf import conf
 
-
-class StatusProblem(NamedTuple):
-    """Something that is wrong."""
-
-    #: The same for each problem of a kind, in all versions.
-    code: str
-    #: In English.
-    text: str
+#: The fields that are a message, or None.
+MESSAGES = "mode_reason", "last_error", "usage_problem"
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Status:
     #: triggers), down (serving the last snapshot) or direct (querying the database).
     mode: str
     #: Why the mode is not live; None if it is.
-    mode_reason: str | None
+    mode_reason: Message | None
     #: Whether a snapshot has been loaded.
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
@@ -44,32 +40,36 @@ class Status:
     load_seconds: float | None
     failures: int
     #: The last error. It stays after a recovery.
-    last_error: str | None
+    last_error: Message | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
-    usage_problem: str | None
+    usage_problem: Message | None
     #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
     #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
     #: no entry in the history.
-    problems: tuple[StatusProblem, ...]
+    problems: tuple[Message, ...]
     #: The keys of the flags that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
     pid: int
 
     def as_dict(self) -> dict[str, object]:
-        """Returns the status as a dict that JSON can hold."""
-        return {**asdict(self), "problems": [problem._asdict() for problem in self.problems]}
+        """Returns the status as a dict that JSON can hold. Messages are objects with their code."""
+        fields = vars(self)
+        texts = {name: fields[name] and to_json(fields[name]) for name in MESSAGES}
+        return {**fields, **texts, "problems": [*map(to_json, self.problems)]}
 
 
 def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
+    report = status_report()
+    age = report["age"]
+    return Status(**report, stale=age is not None and age > conf.max_staleness)
+
+
+def status_report() -> dict[str, Any]:
+    """Returns what the extension reports about this worker, with its messages."""
     report = _core.status_report()
-    age = report.pop("age")
-    problems = tuple(StatusProblem(*one) for one in report.pop("problems"))
-    forced_off = tuple(report.pop("forced_off"))
-    return Status(
-        **report,
-        age=age,
-        stale=age is not None and age > conf.max_staleness,
-        problems=problems,
-        forced_off=forced_off,
-    )
+    for name in MESSAGES:
+        report[name] = report[name] and message_of(report[name])
+    report["problems"] = tuple(map(message_of, report["problems"]))
+    report["forced_off"] = tuple(report["forced_off"])
+    return report

@@ -8,11 +8,12 @@ from typing import TypedDict
 
 from flagstaff._core import monotonic
 from flagstaff._words.lists import join_some
+from flagstaff._words.message import Message
 
 logger = logging.getLogger("flagstaff")
 
 # Not logged: the project's own settings say so.
-_USAGE_DISABLED = "USAGE_INTERVAL is 0"
+_USAGE_DISABLED = "usage_disabled"
 _LATE = (
     "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
 )
@@ -21,15 +22,14 @@ _MIN_OUTAGE = 1.0
 
 
 class StatusReport(TypedDict):
-    """The part of `_core.status_report()` that is logged."""
+    """The part of `status_report()` that is logged."""
 
     mode: str
     mode_reason: str | None
     ready: bool
     last_error: str | None
-    usage_problem: str | None
-    #: The code and the text of each.
-    problems: Sequence[tuple[str, str]]
+    usage_problem: Message | None
+    problems: Sequence[str]
 
 
 class StatusLog:
@@ -41,7 +41,7 @@ class StatusLog:
         self._down_since: float | None = None
         self._problems: Sequence[str] = ()
         self._parameters_error: str | None = None
-        self._usage_problem: str | None = None
+        self._usage_problem: Message | None = None
 
     def note(self, report: StatusReport) -> None:
         """Logs the differences to the last report."""
@@ -56,7 +56,7 @@ class StatusLog:
         elif state != self._state:
             before, self._state = self._state, state
             _log_state(before[0], mode, report["mode_reason"])
-        self._note_problems([text for _code, text in report["problems"]])
+        self._note_problems(report["problems"])
         self._note_usage(report["usage_problem"])
 
     def _is_brief_outage(self, mode: str) -> bool:
@@ -91,12 +91,12 @@ class StatusLog:
         if new:
             logger.warning("%s", join_some(new, separator="; "))
 
-    def _note_usage(self, problem: str | None) -> None:
+    def _note_usage(self, problem: Message | None) -> None:
         if problem != self._usage_problem:
             self._usage_problem = problem
             if problem is None:
                 logger.info("usage is collected again")
-            elif problem != _USAGE_DISABLED:
+            elif problem.code != _USAGE_DISABLED:
                 logger.warning("usage is not collected: %s", problem)
 
 

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
+from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.truncated import truncated
@@ -18,14 +19,6 @@ _SHORT = 1_000
 # The length of a name in a message.
 _MAX_NAME = 80
 _UNREADABLE = Template("json_unreadable", _("cannot be decoded"))
-# By the codes of src/stored_value.rs.
-_PROBLEMS = {
-    template.code: template
-    for template in (
-        Template("json_too_many_digits", _("has a number of more than 4,300 digits")),
-        Template("json_too_deep", _("is nested deeper than 500 levels")),
-    )
-}
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
 
 
@@ -126,7 +119,7 @@ def why_undecodable(text: str) -> Message | None:
     """
     # Rust accepts no half of a surrogate pair.
     code = json_problem(text.encode(errors="replace").decode())
-    return None if code is None else _PROBLEMS[code]()
+    return None if code is None else message_of((code, {}))
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,8 @@ from flagstaff import _core
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._words.core_messages import CoreMessage, message_of
 from flagstaff._words.lists import join_some
-from flagstaff._words.rule_messages import RuleProblem, message_of_problem
 from flagstaff._words.rule_parts import named_attributes, named_segments
 from flagstaff._words.similar import most_similar, with_similar
 from flagstaff.checks.check import Problem
@@ -146,10 +146,10 @@ def visitors_without_middleware(database: Database) -> Iterator[Problem]:
         )
 
 
-def _problems(texts: Texts | None, check: Callable[[str], RuleProblem | None]) -> str:
+def _problems(texts: Texts | None, check: Callable[[str], CoreMessage | None]) -> str:
     """Returns the problems of JSON texts as a text, each with its key; "" without any."""
     problems = ((key, check(text)) for key, text in (texts or {}).items())
-    shown = (f"{key!r} ({message_of_problem(one)})" for key, one in problems if one)
+    shown = (f"{key!r} ({message_of(one)})" for key, one in problems if one)
     return join_some(shown, _MAX_SHOWN, separator="; ")
 
 

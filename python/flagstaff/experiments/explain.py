@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from flagstaff import _core
 from flagstaff._engine.explain import ExplainedRule, explained_rules
+from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message
-from flagstaff._words.rule_messages import message_of_problem
 from flagstaff.typing import Context, UserLike
 
 
@@ -54,5 +54,5 @@ def explain_variant(
     rules = explained_rules(*(explanation.pop("rules") or ("[]", [])))
     problem = explanation.pop("rules_problem")
     return VariantExplanation(
-        key, **explanation, rules=rules, rules_problem=problem and message_of_problem(problem)
+        key, **explanation, rules=rules, rules_problem=problem and message_of(problem)
     )

@@ -82,8 +82,8 @@ impl GroupStep<'_> {
             Err(error) if self.client.is_closed() => return Err(error),
             Err(error) => {
                 let _ = self.client.batch_execute("ROLLBACK").await;
-                let why = Error::driver(DOING, error).to_string();
-                (read.snapshot.with_unreadable_groups(&why), Some(began.elapsed()))
+                let why = Error::driver(DOING, error).message();
+                (read.snapshot.with_unreadable_groups(why), Some(began.elapsed()))
             }
         };
         Ok(Read { snapshot, failed_groups, ..read })

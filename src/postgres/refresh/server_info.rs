@@ -1,12 +1,12 @@
 //! What a server says about itself, and the refresh mode that follows.
 
-use std::borrow::Cow;
-
 use tokio_postgres::Row;
 
+use crate::message::Message;
 use crate::postgres::error::Error;
 use crate::postgres::parts::{Absence, ProjectParts};
-use crate::postgres::status::{Coded, RefreshMode};
+use crate::postgres::status::RefreshMode;
+use crate::postgres::texts;
 
 /// Why there are no change tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,16 +89,17 @@ impl Identification {
 }
 
 impl Lacking {
-    fn reason(&self) -> Cow<'static, str> {
-        let no_trigger = "a table has no token trigger, or it is disabled";
+    fn reason(&self) -> Message {
         match self {
-            Self::Table => "there is no table flagstaff_token".into(),
-            Self::Triggers(None) => no_trigger.into(),
-            Self::Triggers(Some(tables)) => format!("{no_trigger}: {tables}").into(),
-            Self::Functions(names) => {
-                format!("a function of the token triggers was replaced: {names}").into()
+            Self::Table => (&texts::NO_TOKEN_TABLE).into(),
+            Self::Triggers(None) => (&texts::NO_TRIGGER).into(),
+            Self::Triggers(Some(tables)) => {
+                texts::NO_TRIGGERS_ON.with([("tables", tables.as_str().into())])
             }
-            Self::Replication => "the tables are replicated without flagstaff_token".into(),
+            Self::Functions(names) => {
+                texts::REPLACED_FUNCTIONS.with([("names", names.as_str().into())])
+            }
+            Self::Replication => (&texts::REPLICATED).into(),
         }
     }
 }
@@ -110,15 +111,13 @@ impl ServerInfo {
     }
 
     /// What is missing in the schema, and what follows. `reads_groups`: rules read groups.
-    pub(super) fn problems(&self, reads_groups: bool) -> Vec<Coded> {
+    pub(super) fn problems(&self, reads_groups: bool) -> Vec<Message> {
         let absent = self.absent.iter().map(|absence| absence.problem.clone());
-        let silent = self.silent_groups.iter().filter(|_| reads_groups).map(|tables| {
-            let text = format!(
-                "a trigger of groups on {tables} is missing or disabled, so a change of a group is \
-                 seen up to five minutes late: run \"manage.py check --database\""
-            );
-            ("group_trigger_missing", text)
-        });
+        let silent = self
+            .silent_groups
+            .iter()
+            .filter(|_| reads_groups)
+            .map(|tables| texts::GROUP_TRIGGER.with([("tables", tables.as_str().into())]));
         absent.chain(silent).collect()
     }
 
@@ -129,20 +128,16 @@ impl ServerInfo {
 
     /// The refresh mode with this server, and why it is not `Live`. `wanted` is the LISTEN setting,
     /// `listening` whether notifications arrive.
-    pub(super) fn mode(
-        &self,
-        wanted: bool,
-        listening: bool,
-    ) -> (RefreshMode, Option<Cow<'static, str>>) {
+    pub(super) fn mode(&self, wanted: bool, listening: bool) -> (RefreshMode, Option<Message>) {
         if let Some(lacking) = &self.lacking {
             return (RefreshMode::Reload, Some(lacking.reason()));
         }
         let reason = match () {
             () if listening => return (RefreshMode::Live, None),
-            () if !wanted => "LISTEN is False",
-            () if self.pooled => "a connection pooler is in between",
-            () if self.standby => "the server is a standby",
-            () => "the server refused LISTEN",
+            () if !wanted => &texts::LISTEN_OFF,
+            () if self.pooled => &texts::POOLER,
+            () if self.standby => &texts::STANDBY,
+            () => &texts::LISTEN_REFUSED,
         };
         (RefreshMode::Poll, Some(reason.into()))
     }

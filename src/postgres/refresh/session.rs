@@ -1,6 +1,5 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant as StdInstant};
 
 use futures_util::FutureExt;
@@ -14,6 +13,7 @@ use super::pace::Pace;
 use super::publish::{Cycle, Outcome};
 use super::server_info::{Identification, ServerInfo};
 use super::worker_name::worker_name;
+use crate::message::Message;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::LoadQueries;
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn mode(&self) -> (RefreshMode, Option<Cow<'static, str>>) {
+    fn mode(&self) -> (RefreshMode, Option<Message>) {
         self.server.mode(self.context.listen, self.listening)
     }
 

@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn};
 use crate::exposures::Exposure;
+use crate::message::Template;
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
@@ -98,7 +99,7 @@ impl Report for Exposures {
         ]
     }
 
-    fn problem(status: &mut StatusReport) -> &mut Option<&'static str> {
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static Template> {
         &mut status.exposure_problem
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn};
+use crate::message::Template;
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
@@ -119,7 +120,7 @@ impl Report for Measurements {
         ]
     }
 
-    fn problem(status: &mut StatusReport) -> &mut Option<&'static str> {
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static Template> {
         &mut status.measure_problem
     }
 

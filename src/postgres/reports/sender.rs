@@ -11,11 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::message::Template;
 use crate::postgres::connect::pool::Task;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::random;
 use crate::postgres::status::{RefreshMode, StatusReport};
+use crate::postgres::texts;
 use crate::postgres::threads;
 
 /// The time for the last flush of an engine that is dropped without a call of `stop`.
@@ -55,7 +57,7 @@ pub(super) trait Report {
     /// The parameters after them.
     fn parameters(columns: &Self::Columns) -> Vec<Parameter<'_>>;
     /// Where the status says why nothing is written.
-    fn problem(status: &mut StatusReport) -> &mut Option<&'static str>;
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static Template>;
     /// Whether nothing is collected.
     fn is_empty(&self) -> bool;
     /// Whether more is collected than one flush carries.
@@ -249,15 +251,11 @@ async fn write<R: Report>(
 }
 
 /// Why the server refuses all writes, for now and some time; `None` if the error is another one.
-fn refusal(error: &Error) -> Option<&'static str> {
+fn refusal(error: &Error) -> Option<&'static Template> {
     match (error.kind(), error.sqlstate()) {
-        (ErrorKind::Permission, _) => {
-            Some("the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it")
-        }
-        (ErrorKind::Missing, _) => Some("a table is missing, run \"manage.py migrate\""),
-        (_, Some(READ_ONLY)) => {
-            Some("the connection is read-only, connect to the primary with a role that may write")
-        }
+        (ErrorKind::Permission, _) => Some(&texts::MAY_NOT_WRITE),
+        (ErrorKind::Missing, _) => Some(&texts::TABLE_MISSING),
+        (_, Some(READ_ONLY)) => Some(&texts::READ_ONLY),
         _ => None,
     }
 }

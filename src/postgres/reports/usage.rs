@@ -8,10 +8,12 @@ use tokio_postgres::types::Type;
 
 use super::counts::{Columns, Counts, left_of_hour};
 use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn, unix_seconds};
+use crate::message::Template;
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
 use crate::postgres::status::StatusReport;
+use crate::postgres::texts;
 
 impl Report for Counts {
     type Columns = Columns;
@@ -39,7 +41,7 @@ impl Report for Counts {
         ]
     }
 
-    fn problem(status: &mut StatusReport) -> &mut Option<&'static str> {
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static Template> {
         &mut status.usage_problem
     }
 
@@ -59,7 +61,7 @@ pub(crate) fn start(
     ended: Stop<()>,
 ) -> Result<Option<Stop<Duration>>, Error> {
     if context.usage_interval.is_zero() {
-        context.status.set_problem(Counts::problem, Some("USAGE_INTERVAL is 0"));
+        context.status.set_problem(Counts::problem, Some(&texts::USAGE_OFF));
         return Ok(None);
     }
     if let Some(inherited) = context.live.snapshot() {

@@ -58,7 +58,7 @@ def page(address: str) -> str:
 
 def problems() -> list[str]:
     """Runs in the worker."""
-    return [problem.text for problem in flagstaff.status().problems]
+    return list(flagstaff.status().problems)
 
 
 def listens(port: int) -> bool:

@@ -123,7 +123,7 @@ def run(url: str, statement: str) -> Any:
 
 def problems() -> list[str]:
     """The problems of the snapshot. Runs in the worker."""
-    return sorted(problem.text for problem in flagstaff.status().problems)
+    return sorted(flagstaff.status().problems)
 
 
 def error_of_a_refresh() -> str | None:

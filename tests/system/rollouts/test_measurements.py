@@ -208,7 +208,7 @@ def test_plan_without_a_driver_is_a_problem_of_the_status(
             query("UPDATE flagstaff_rollouts_plan SET guarded_until = %s RETURNING id", until)
             worker.ask("refresh")
             (problem,) = worker.ask("status")["problems"]
-            assert problem["text"] == (
+            assert problem == (
                 'the rollout plan of flag "new_checkout" is unguarded, because run-jobs has not '
                 'watched it for about five minutes: run "manage.py flags run-jobs" to watch it '
                 "now, or to see the error"

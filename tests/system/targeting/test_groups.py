@@ -47,7 +47,7 @@ def remove_user(pk: int, group: str) -> None:
 
 
 def problems() -> list[str]:
-    return [problem.text for problem in status().problems]
+    return list(status().problems)
 
 
 @pytest.fixture

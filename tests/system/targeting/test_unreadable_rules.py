@@ -98,7 +98,7 @@ def number_of_problems() -> int:
 
 def result_of_unreadable_rules() -> str | None:
     """What happens with a flag whose rules cannot be read. Runs in the worker."""
-    for _code, problem in flagstaff.status().problems:
+    for problem in flagstaff.status().problems:
         start = f'the rules of flag "{KEY}" cannot be read, so '
         if problem.startswith(start):
             return problem.removeprefix(start).partition(":")[0]

@@ -19,7 +19,7 @@ def report(mode: str, *, ready: bool = True, problems: Sequence[str] = ()) -> St
         "ready": ready,
         "last_error": error,
         "usage_problem": None,
-        "problems": [("row_set_aside", problem) for problem in problems],
+        "problems": problems,
     }
 
 

@@ -15,6 +15,7 @@ from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
 from flagstaff._engine.status import status
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
+from flagstaff._words.message import localized
 from flagstaff.admin.allowed_users.permission import needs_view_user_text
 from flagstaff.admin.allowed_users.unknown import unknown_problem
 from flagstaff.admin.flag_page.bucket_strip import bucket_strip
@@ -113,5 +114,5 @@ def _notes(user: FoundUser | None) -> list[str]:
     worker = status()
     if worker.mode not in _CURRENT_MODES:
         text = _("This process is not live (%(reason)s), so its own results may be older.")
-        notes.append(text % {"reason": worker.mode_reason or worker.mode})
+        notes.append(text % {"reason": localized(worker.mode_reason or worker.mode)})
     return notes

@@ -7,7 +7,7 @@ from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
-from flagstaff._engine.status import status
+from flagstaff._engine.status import MESSAGES, status
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.duration import duration
@@ -36,10 +36,11 @@ def _add_status(parser: CommandParser) -> None:
 def _status(options: Options, out: Output) -> None:
     loaded = ready(options["timeout"])
     record = _status_record()
-    columns = (_STATUS_COLUMNS.get(name) or Column(name) for name in record)
-    out.record(list(columns), record)
+    columns = [_STATUS_COLUMNS.get(name) or Column(name) for name in record]
+    texts = {name: record[name] and record[name]["text"] for name in MESSAGES}
+    out.record(columns, record if out.is_json else {**record, **texts})
     if not loaded:
-        reason = record["last_error"] or _LATE
+        reason = texts["last_error"] or _LATE
         raise CommandError(f"the flags could not be loaded: {reason}", returncode=FAILED)
 
 
