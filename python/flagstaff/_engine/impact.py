@@ -34,10 +34,21 @@ from flagstaff._tables.names import engine_names, fill, names, sql, user_field, 
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.core_messages import NOT_COUNTED
 from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
+
+#: The users were not read in time.
+COUNT_TIMEOUT = Template(
+    "count_of_users_timeout", _("the users could not be counted within the timeout")
+)
+_NULL_COLUMN = Template(
+    "flag_with_null_column", _("flag %(key)s cannot be evaluated: one of its columns is NULL")
+)
 
 _MAX_SAMPLE = 1000
 # The properties that a dict of an impact contains.
@@ -55,7 +66,18 @@ _SAME_TEXT = {
     *("PositiveIntegerField", "PositiveBigIntegerField", "PositiveSmallIntegerField"),
     *("CharField", "TextField", "SlugField", "EmailField", "UUIDField"),
 }
-_NOT_COUNTED = "results of functions and context cannot be counted"
+
+_OTHER_UNIT = Template(
+    "unit_is_no_column",
+    _(
+        "flag %(key)s is bucketed by %(name)s, which is not a column in ATTRIBUTES; results of "
+        "functions and context cannot be counted"
+    ),
+)
+_VISITORS = Template(
+    "unit_is_visitor",
+    _("flag %(key)s is bucketed by visitor, and visitors are not in the database"),
+)
 # How many users Django fetches at a time.
 _CHUNK = 2000
 
@@ -147,7 +169,7 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
         require_all_rows("flag_table")
         flag = flag_row(key)
     if flag.enabled is None or direct.whole_percent(flag.rollout_percent) is None:
-        raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
+        raise FlagstaffError(_NULL_COLUMN(key=repr(key)))
     now = FlagState.of(flag)
     # While the flag is disabled, its rollout alone changes nothing.
     proposed = replace(now, enabled=True, rollout_percent=percent)
@@ -286,7 +308,7 @@ def _count_over_pool(
             max(0, deadline - monotonic()),
         )
     except RefreshError as error:
-        raise FlagstaffError(str(error)) from error
+        raise FlagstaffError(error.message) from error
 
 
 def _has_same_text(field: AnyField) -> bool:
@@ -320,13 +342,14 @@ def _count_through_django(
         return counts, inputs
 
 
-def _unit_problem(key: str, unit: str) -> str:
-    why = "visitor, and visitors are not in the database"
-    if unit != VISITOR:
-        quoted = json.dumps(unit, ensure_ascii=False)
-        why = f"{quoted}, which is not a column in ATTRIBUTES; {_NOT_COUNTED}"
+def _unit_problem(key: str, unit: str) -> Message:
     flag = json.dumps(key, ensure_ascii=False)
-    return f"the users cannot be counted: flag {flag} is bucketed by {why}"
+    why = (
+        _VISITORS(key=flag)
+        if unit == VISITOR
+        else _OTHER_UNIT(key=flag, name=json.dumps(unit, ensure_ascii=False))
+    )
+    return NOT_COUNTED(why=why)
 
 
 @contextmanager
@@ -346,7 +369,7 @@ def limited(deadline: float) -> Iterator[None]:
             # Nothing was written, and this takes back the limit.
             transaction.set_rollback(True, using=connection.alias)
     except DatabaseError as error:
-        raise FlagstaffError(f"the users cannot be counted: {error_text(error)}") from error
+        raise FlagstaffError(NOT_COUNTED(why=error_text(error))) from error
 
 
 class Inputs(NamedTuple):
@@ -376,7 +399,7 @@ def inputs_of(
     for rules in texts:
         columns.update(columns_of_rules(rules, segments))
         unknown.update(*unknown_attributes(read_rules(rules), segments))
-    for unit in {unit for *_, unit in states if unit is not None}:
+    for unit in {unit for *_others, unit in states if unit is not None}:
         column = column_of_unit(unit)
         columns.update(column)
         unknown.update(() if column else (unit,))
@@ -414,7 +437,7 @@ def require_all_rows(*tables: str) -> None:
     for table in tables:
         found = find_table(connection, places[table]) if table in places else None
         if found and found.hides_rows:
-            raise FlagstaffError(f"the users cannot be counted: {why_hidden(found)}")
+            raise FlagstaffError(NOT_COUNTED(why=why_hidden(found)))
 
 
 def read_users(
@@ -424,5 +447,5 @@ def read_users(
     rows = allowed_user_table().rows.order_by().values_list("pk", *columns.values())
     for count, row in enumerate(rows.iterator(chunk_size=_CHUNK)):
         if count % _CHUNK == 0 and monotonic() >= deadline:
-            raise FlagstaffError("the users could not be counted within the timeout")
+            raise FlagstaffError(COUNT_TIMEOUT())
         yield row if groups is None else (*row, groups.get(str(row[0]), []))

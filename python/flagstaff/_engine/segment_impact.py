@@ -12,6 +12,7 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine.impact import (
     ALLOWED_USERS,
+    COUNT_TIMEOUT,
     ChangeImpact,
     CoreState,
     Counts,
@@ -147,7 +148,7 @@ class _Counter:
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
         for number, row in enumerate(rows):
             if number % _CHUNK == 0 and monotonic() >= self._deadline:
-                raise FlagstaffError("the users could not be counted within the timeout")
+                raise FlagstaffError(COUNT_TIMEOUT())
             yield row
 
 

@@ -44,6 +44,12 @@ _UNKNOWN_KEYS = Template(
 _SHARED_NAME = Template(
     "shared_username", _("several users have the %(field)s %(name)s; use a primary key")
 )
+_NOT_FOUND = Template("no_such_user", _("no user has the %(tried)s %(text)s%(place)s%(guess)s"))
+# Parts of this sentence.
+_KEY = Template("tried_primary_key", _("primary key"))
+_KEY_OR_NAME = Template("tried_key_or_name", _("primary key or %(field)s"))
+_IN_DATABASE = Template("in_database", _(' in database "%(database)s"'))
+_GUESS = Template("similar_username", _("; did you mean %(name)s?"))
 
 T = TypeVar("T")
 
@@ -162,9 +168,11 @@ class UserTable:
             found_pk = getattr(user, self.field.attname)
             return FoundUser(found_pk, self.name_of(user), username.name, user)
         if pk is None:
-            tried = f"primary key or {username.name}" if username else "primary key"
-            where = "" if self.database == DEFAULT_DB_ALIAS else f' in database "{self.database}"'
-            raise FlagstaffError(f"no user has the {tried} {text!r}{where}{self.guess(text)}")
+            tried = _KEY_OR_NAME(field=username.name) if username else _KEY()
+            is_default = self.database == DEFAULT_DB_ALIAS
+            place = "" if is_default else _IN_DATABASE(database=self.database)
+            guess = self.guess(text)
+            raise FlagstaffError(_NOT_FOUND(tried=tried, text=repr(text), place=place, guess=guess))
         return FoundUser(pk, None, None)
 
     def find_many(self, texts: Iterable[str]) -> dict[str, PrimaryKey]:
@@ -196,7 +204,7 @@ class UserTable:
     def guess(self, text: str) -> str:
         """Returns "; did you mean 'alice'?" for a text that is nearly a username, or ""."""
         similar = self.similar(text)
-        return "" if similar is None else f"; did you mean {similar!r}?"
+        return "" if similar is None else _GUESS(name=repr(similar))
 
     def similar(self, text: str) -> str | None:
         """Returns the username that is most similar to a text, or None.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from flagstaff._words.message import Message, Template, Value
 from flagstaff._words.message import marked as _
 
 #: The code of a message of Rust, and its values.
-CoreMessage: TypeAlias = "tuple[str, dict[str, CoreValue]]"
+CoreMessage: TypeAlias = "tuple[str, Mapping[str, CoreValue]]"
 CoreValue: TypeAlias = "str | int | CoreMessage | list[CoreMessage]"
 
 #: Rules and conditions with a problem.

@@ -104,3 +104,5 @@ MISSING_SEGMENT = Template(
 )
 UNDO_DELETION = Template("undo_deletion", _('undo its deletion first with "%(command)s"'))
 CREATE_FIRST = Template("create_first", _('create it first with "%(command)s"'))
+#: The sentence in the place of numbers.
+USERS_NOT_COUNTED = Template("impact_not_counted", _("The users cannot be counted."))

@@ -19,6 +19,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import anonymous_percent, named_segments
+from flagstaff.changes import messages
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, consequence
@@ -143,7 +144,7 @@ def impact_text(change: Planned) -> str:
     if change.before == change.after:
         return ""
     if change.impact is None:
-        return _("The users cannot be counted.")
+        return localized(messages.USERS_NOT_COUNTED())
     found = change.impact
     numbers = {"gain": found.gain, "lose": found.lose, "after": found.after.on}
     texts = {name: local_number(number) for name, number in numbers.items()}

@@ -19,7 +19,9 @@ from flagstaff._engine.segment_impact import (
     impact_of_segments,
 )
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff._words.rule_parts import matches_anonymous
+from flagstaff.changes import messages
 from flagstaff.changes.consequence import Consequence, by_users
 from flagstaff.changes.fields import canonical_json
 from flagstaff.changes.planned import COUNT_TIMEOUT, text_to_type, user_counts
@@ -80,7 +82,7 @@ class SegmentPlan:
         if not self.counts:
             return ""
         if self.impact.users is None:
-            return _("The users cannot be counted.")
+            return localized(messages.USERS_NOT_COUNTED())
         is_complete = None not in self.counts.values()
         if is_complete and not self.impact.changed:
             return _("No user gains or loses anything.")

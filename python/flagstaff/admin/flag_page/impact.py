@@ -12,16 +12,17 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page_row import stored_row
 from flagstaff.admin.rollout import RolloutInput
+from flagstaff.changes.messages import USERS_NOT_COUNTED
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 
 #: The button that counts without a script.
@@ -84,7 +85,7 @@ def form_impact(flag: Any, form: Any) -> str:
 
 def _counted(change: Planned, text: Callable[[int], str]) -> str:
     if change.impact is None:
-        return _("The users cannot be counted.")
+        return localized(USERS_NOT_COUNTED())
     counts = {"count": change.impact.after.on, "users": change.impact.users}
     numbers = {name: local_number(count) for name, count in counts.items()}
     return text(change.impact.users) % numbers

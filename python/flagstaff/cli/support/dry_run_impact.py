@@ -12,6 +12,8 @@ from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import find_row
 from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
@@ -19,6 +21,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 
+_UNKNOWN = Template("impact_unknown", _("impact unknown: %(why)s"))
 _STATE = "enabled", "rollout_percent"
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
@@ -26,7 +29,7 @@ _TIMEOUT = 2.0
 _MAX_USES = 50
 
 
-def impact_of_dry_run(changed: Changed) -> ChangeImpact | str | None:
+def impact_of_dry_run(changed: Changed) -> ChangeImpact | Message | None:
     """Returns the impact of a change that the open transaction has made.
 
     Returns None if it changes neither the state nor the rules, or if it changes the bucketing unit,
@@ -42,7 +45,7 @@ def impact_of_dry_run(changed: Changed) -> ChangeImpact | str | None:
     try:
         return impact_of_change(changed.key, before, after, timeout=_TIMEOUT)
     except FlagstaffError as error:
-        return f"impact unknown: {error}"
+        return _UNKNOWN(why=error.message)
 
 
 def impact_sentence(found: ChangeImpact) -> str:

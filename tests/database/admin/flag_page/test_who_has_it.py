@@ -16,10 +16,12 @@ from django.utils.html import strip_tags
 from flagstaff import explain
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.status import status
+from flagstaff._words.core_messages import message_of
 from flagstaff.admin.flag_page.typed_context import parse_context
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, page, staff
 from tests.support.forced_off import forced_off
+from tests.support.translations import german
 
 pytestmark = pytest.mark.django_db
 
@@ -247,10 +249,13 @@ def test_unreadable_rules_return_the_default(operator: Client, flag: FeatureFlag
 def test_process_that_is_not_live_says_so(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    down = replace(status(), mode="down", mode_reason="no connection")
-    monkeypatch.setattr("flagstaff.admin.flag_page.who_has_it.status", lambda: down)
+    polling = replace(status(), mode="poll", mode_reason=message_of(("poll_of_standby", {})))
+    monkeypatch.setattr("flagstaff.admin.flag_page.who_has_it.status", lambda: polling)
     text = words(section(operator, flag, user=""))
-    assert "This process is not live (no connection), so its own results may be older." in text
+    why = "the server is a standby"
+    assert f"This process is not live ({why}), so its own results may be older." in text
+    with german({why: "der Server ist ein Standby"}):
+        assert "(der Server ist ein Standby)" in words(section(operator, flag, user=""))
 
 
 def test_section_needs_the_permission_to_view_users(flag: FeatureFlag, alice: User) -> None:
