@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.cells import Column, Record
+from flagstaff._words.message import to_json
 from flagstaff.cleanup.ended import ended_keys, ended_record, ended_text, is_older
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.snoozes import end_snooze, snooze
@@ -157,7 +158,8 @@ def flag_document(flag: Assessment) -> Record:
         "key": facts.key,
         "signals": [_finding(finding) for finding in flag.findings],
         "unknown": [
-            {"signal": unknown.signal.value, "why": unknown.why} for unknown in flag.unknown
+            {"signal": unknown.signal.value, "why": to_json(unknown.why)}
+            for unknown in flag.unknown
         ],
         "kind": facts.kind,
         "owner": facts.owner,
@@ -171,7 +173,7 @@ def flag_document(flag: Assessment) -> Record:
 def unknown_records(flags: Iterable[Assessment]) -> list[Record]:
     """Returns the signals that are not known, with their flags, for JSON."""
     return [
-        {"key": flag.facts.key, "signal": unknown.signal.value, "why": unknown.why}
+        {"key": flag.facts.key, "signal": unknown.signal.value, "why": to_json(unknown.why)}
         for flag in flags
         for unknown in flag.unknown
     ]

@@ -85,7 +85,7 @@ def history_problem(*, is_readable: bool = False) -> str:
             require_history()
         require_triggers(Kind.FLAG)
     except NoHistoryError as error:
-        return str(error)
+        return error.message
     return ""
 
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from django.db import connections
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
 from flagstaff._extensions import optional_apps
@@ -17,6 +16,8 @@ from flagstaff._tables.names import own_names
 from flagstaff._tables.optional_fields import OptionalFields
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.tags import usable_tags
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware, local_time
 from flagstaff.cleanup import past
 from flagstaff.cleanup.constant import Constant, constant_since
@@ -27,6 +28,12 @@ from flagstaff.cleanup.stale_signals import Assessment, Facts, assess
 from flagstaff.cleanup.usage import evaluations_of
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
+
+_FORCED_OFF = Template(
+    "flag_forced_off_here", _("the flag is forced off in this process by %(variable)s")
+)
+# The view for browsers evaluates all flags at once.
+_FOR_BROWSERS = Template("evaluations_for_browsers", _("evaluations for browsers are not counted"))
 
 
 def stale_flags(days: int | None = None) -> list[Assessment]:
@@ -169,7 +176,7 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
             constant_problem=_constant_problem(flag, problem),
             last_evaluated_at=last.get(flag.key),
             counted_since=evaluations.counted_since if is_counted else None,
-            usage_problem=evaluations.problem if is_counted else _browsers_problem(),
+            usage_problem=evaluations.problem if is_counted else _FOR_BROWSERS(),
             key_since=max((time for time in begin if time), default=None),
             snoozed_until=snooze.until if snooze else None,
             snooze_reason=snooze.reason if snooze else "",
@@ -188,14 +195,8 @@ def _constant_problem(flag: AssessedFlag, history_problem: str) -> str:
     if flag.result is None:
         return ""
     if flag.is_forced_off:
-        text = _("the flag is forced off in this process by %(variable)s")
-        return text % {"variable": forced_off.VARIABLE}
+        return _FORCED_OFF(variable=forced_off.VARIABLE)
     return history_problem
-
-
-def _browsers_problem() -> str:
-    # The view for browsers evaluates all flags at once, which is not counted.
-    return _("evaluations for browsers are not counted")
 
 
 def _snoozes(flags: Sequence[AssessedFlag]) -> dict[str, Snooze]:

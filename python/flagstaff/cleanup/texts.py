@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days
+from flagstaff._words.message import localized
 from flagstaff._words.times import local_time
 from flagstaff.cleanup.stale_signals import Assessment, Finding, Signal
 
@@ -39,7 +40,7 @@ def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
             keys[one.signal, one.why].append(flag.facts.key)
     for (signal, why), found in keys.items():
         text = _unknown(signal, len(found))
-        yield text % {"why": why, "flags": local_list(found)}
+        yield text % {"why": localized(why), "flags": local_list(found)}
 
 
 def _unknown(signal: Signal, number: int) -> str:

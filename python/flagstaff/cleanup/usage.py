@@ -7,13 +7,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connections
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware, local_time
 from flagstaff.conf import conf
+
+_TURNED_OFF = Template(
+    "usage_turned_off", _("the setting USAGE_INTERVAL is 0, so usage is not collected")
+)
+_NO_REPORT = Template("no_usage_report", _("no worker has reported its usage"))
+_SINCE = Template("usage_since", _("usage is known only since %(date)s"))
+_ONE_DAY = Template("usage_gap_of_one_day", _("for 1 day, no worker reported its usage"))
+_DAYS = Template("usage_gap_of_days", _("for %(count)s days, no worker reported its usage"))
+_LAST_REPORT = Template("last_usage_report", _("no worker has reported its usage since %(date)s"))
+_UNAVAILABLE = Template("usage_unavailable", _("usage is not available; %(reason)s"))
 
 #: Between the reports of two workers. A pause between two deployments, or a night, is shorter.
 MAX_GAP = timedelta(days=1)
@@ -36,25 +46,19 @@ class Coverage:
 def problem_of_coverage(
     coverage: Coverage, *, since: datetime, now: datetime, is_turned_off: bool = False
 ) -> str:
-    """Returns why evaluations since a time may be missing, translated, or an empty text."""
+    """Returns the message why evaluations since a time may be missing, or an empty text."""
     if is_turned_off:
-        return _("the setting USAGE_INTERVAL is 0, so usage is not collected")
+        return _TURNED_OFF()
     if coverage.first_hour is None or coverage.first_worker is None or coverage.last_report is None:
-        return _("no worker has reported its usage")
+        return _NO_REPORT()
     begin = max(coverage.first_hour, coverage.first_worker)
     if begin > since:
-        return _("usage is known only since %(date)s") % {"date": _date(begin)}
+        return _SINCE(date=_date(begin))
     if coverage.longest_gap > MAX_GAP:
         days = coverage.longest_gap.days
-        text = ngettext(
-            "for %(count)s day, no worker reported its usage",
-            "for %(count)s days, no worker reported its usage",
-            days,
-        )
-        return text % {"count": days}
+        return _ONE_DAY() if days == 1 else _DAYS(count=days)
     if now - coverage.last_report > MAX_GAP:
-        last = _date(coverage.last_report)
-        return _("no worker has reported its usage since %(date)s") % {"date": last}
+        return _LAST_REPORT(date=_date(coverage.last_report))
     return ""
 
 
@@ -88,8 +92,7 @@ def evaluations_of(
     tables = names["usage_table"], names["worker_table"]
     reason = None if is_readable else why_unavailable(connection, *tables)
     if reason:
-        problem = _("usage is not available; %(reason)s") % {"reason": reason}
-        return Evaluations(problem=problem)
+        return Evaluations(problem=_UNAVAILABLE(reason=reason))
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("evaluations_v1", _PACKAGE), names), [since, list(keys)])
         rows = cursor.fetchall()

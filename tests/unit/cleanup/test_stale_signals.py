@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flagstaff._words.message import localized
 from flagstaff.cleanup.constant import Constant
 from flagstaff.cleanup.stale_signals import Assessment, Facts, Finding, Signal, Unknown, assess
 from flagstaff.cleanup.usage import Coverage, problem_of_coverage
@@ -124,7 +125,7 @@ def test_usage_covers_the_days_if_workers_reported_all_the_time(
 def test_reason_why_usage_is_unknown_is_translated() -> None:
     reason = "no worker has reported its usage"
     with german({reason: "kein Worker hat gemeldet"}):
-        found = problem_of_coverage(Coverage(None, None, None), since=ago(30), now=NOW)
+        found = localized(problem_of_coverage(Coverage(None, None, None), since=ago(30), now=NOW))
     assert found == "kein Worker hat gemeldet"
 
 
