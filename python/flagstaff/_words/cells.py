@@ -51,8 +51,8 @@ class Column:
         return printable(_pipe_text(record[self.name]))
 
 
-class _Encoder(DjangoJSONEncoder):
-    """A project's own models may have fields of any type."""
+class FieldEncoder(DjangoJSONEncoder):
+    """Encodes the value of any model field, also of a project's own."""
 
     def default(self, o: object) -> object:
         if isinstance(o, Decimal) and o.is_finite():
@@ -67,7 +67,7 @@ class _Encoder(DjangoJSONEncoder):
 
 def as_json(value: object, *, ascii_only: bool = False, indent: int | None = None) -> str:
     """Returns JSON of the value of any model field, without control characters."""
-    text = json.dumps(value, cls=_Encoder, ensure_ascii=ascii_only, indent=indent)
+    text = json.dumps(value, cls=FieldEncoder, ensure_ascii=ascii_only, indent=indent)
     if ascii_only or text.replace("\n", "").isprintable():
         return text
     return as_json(value, ascii_only=True, indent=indent)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -12,19 +12,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.attribution import REASON, VERSION, mark_as_asking, reason_problem
 from flagstaff.admin.environment import environment_context
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
+from flagstaff.changes.written import WrittenChange, as_written
 from flagstaff.conf import conf
-from flagstaff.history import Users
-from flagstaff.history.describe import Names, describe_change, describe_value, field_label
-from flagstaff.history.events import Difference
+from flagstaff.history.describe import Names, describe_change, describe_sides, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
+from flagstaff.history.user_names import may_see_users, names_of_users
 
 #: The name of the field that confirms.
 CONFIRMED = "_confirmed"
@@ -32,7 +30,6 @@ CONFIRMED = "_confirmed"
 TYPED_KEY = "_typed_key"
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
-_MAX_USERS = 20
 # The length of each value in a message.
 _MAX_VALUE = 120
 # The digits of the largest version. Python refuses to parse much longer numbers.
@@ -166,19 +163,15 @@ def version_text(version: int | None) -> str | None:
     return None if version is None else str(version)
 
 
-def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -> list[PreviewRow]:
+def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[PreviewRow]:
     """Returns a line for each field that a planned change would write. Secret values are masked."""
-    lines = []
-    for name, new in planned.new.items():
-        if name == ALLOWED and kind is Kind.FLAG:
-            names = may_see_users(request.user)
-            lines.append(_users(row, planned.old[name], new, with_names=names))
-            continue
-        texts = (
-            describe_value(one, field=name, secret=planned.hides(name), limit=MAX_TEXT)
-            for one in (planned.old[name], new)
-        )
-        lines.append(PreviewRow(field_label(name), *texts))
+    written = as_written(planned)
+    lines = [
+        PreviewRow(field_label(one.field), *describe_sides(one, MAX_TEXT))
+        for one in written.differences
+    ]
+    if written.added.count or written.removed.count:
+        lines.append(_users(request, row, written))
     return lines
 
 
@@ -187,50 +180,20 @@ def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_V
 
     `limit` is the length of each value.
     """
-    if changed.field:
-        old, new = {changed.field: changed.old}, {changed.field: changed.new}
-    else:
-        # Without old fields, the row was created again.
-        old, new = dict(changed.old or {}), dict(changed.new)
-    removed, added = old.pop(ALLOWED, ()), new.pop(ALLOWED, ())
-    differences = [
-        Difference(name, old.get(name), new[name], secret=changed.hides(name)) for name in new
-    ]
-    written = _Written(_as_users(added), _as_users(removed), differences=differences)
-    with_names = may_see_users(request.user)
-    return describe_change(written, _names(added, removed, with_names=with_names), limit=limit)
+    written = as_written(changed)
+    return describe_change(written, _names(request, written), limit=limit)
 
 
-@dataclass(frozen=True)
-class _Written:
-    """What a change writes, as `describe_change` reads it."""
-
-    added: Users
-    removed: Users
-    action: str = "change"
-    differences: Sequence[Difference] = ()
-
-
-def _users(
-    row: Row, removed: Sequence[object], added: Sequence[object], *, with_names: bool
-) -> PreviewRow:
-    names = _names(added, removed, with_names=with_names)
-    change = _Written(_as_users(added), _as_users(removed))
+def _users(request: HttpRequest, row: Row, written: WrittenChange) -> PreviewRow:
+    users = replace(written, differences=())
     now = len(allowed_pks(row))
-    after = _count_of_users(now + len(added) - len(removed))
-    return PreviewRow(
-        field_label(ALLOWED), _count_of_users(now), f"{after}: {describe_change(change, names)}"
-    )
+    after = _count_of_users(now + written.added.count - written.removed.count)
+    text = f"{after}: {describe_change(users, _names(request, users))}"
+    return PreviewRow(field_label(ALLOWED), _count_of_users(now), text)
 
 
-def _names(added: Sequence[object], removed: Sequence[object], *, with_names: bool) -> Names | None:
-    shown = [str(pk) for pk in (*added[:_MAX_USERS], *removed[:_MAX_USERS])]
-    return allowed_user_table().names(shown) if with_names else None
-
-
-def _as_users(pks: Iterable[object]) -> Users:
-    pks = tuple(pks)
-    return Users(len(pks), pks[:_MAX_USERS])
+def _names(request: HttpRequest, written: WrittenChange) -> Names | None:
+    return names_of_users([written]) if may_see_users(request.user) else None
 
 
 def _count_of_users(count: int) -> str:

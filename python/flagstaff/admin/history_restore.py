@@ -89,7 +89,7 @@ class RestoreMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
             "title": _("Restore an earlier state"),
             "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
             "flagstaff_rows": [
-                *preview_rows(request, self.row_kind, row, preview),
+                *preview_rows(request, row, preview),
                 *segment_rows(self.admin_site, request, plan),
             ],
             "flagstaff_notes": [note] if note else [],

@@ -19,12 +19,16 @@ from flagstaff._stored_value_rules import value_rule_of
 from flagstaff._tables.decoding import is_secret
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
-from flagstaff._words.mask import MASK
 from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.readable_tables import can_read
-from flagstaff.history.describe import describe_json_change, describe_value, field_label
+from flagstaff.history.describe import (
+    describe_json_change,
+    describe_sides,
+    describe_value,
+    field_label,
+)
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
@@ -114,13 +118,10 @@ def _parts(event: Event) -> Iterator[str]:
     for one in event.differences:
         if one.field != "value":
             yield field_label(one.field)
-        elif one.secret:
-            yield f"{MASK} → {MASK}"
         elif parts := describe_json_change(one.old, one.new):
             yield Truncator(parts).chars(2 * _MAX_SIDE)
         else:
-            sides = (Truncator(describe_value(side)) for side in (one.old, one.new))
-            yield " → ".join(side.chars(_MAX_SIDE) for side in sides)
+            yield " → ".join(Truncator(side).chars(_MAX_SIDE) for side in describe_sides(one))
 
 
 def _rule_text(row: Any) -> str:

@@ -130,7 +130,7 @@ def finished(kind: Kind, planned: Changed, version: int | None) -> Changed:
 
 def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
     """Returns what `change_row` would write. Writes nothing, and does not query."""
-    fields = differing(row, fields)
+    fields = _in_model_order(row, differing(row, fields))
     require_readable(row.key, fields)
     old: dict[str, Any] = {name: getattr(row, name) for name in fields}
     new: dict[str, Any] = dict(fields)
@@ -280,6 +280,12 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     version, fields = version_of(kind, present.pk), _editable_fields(present)
     secret = is_secret(present)
     return Changed(present.key, "", fields, fields, written=False, version=version, secret=secret)
+
+
+def _in_model_order(row: Row, fields: Fields) -> dict[str, object]:
+    """Returns the fields in the order in which the history describes them."""
+    order = row._meta.concrete_fields
+    return dict(sorted(fields.items(), key=lambda item: order.index(row._meta.get_field(item[0]))))
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:

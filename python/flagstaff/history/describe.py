@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._words.cells import FieldEncoder
 from flagstaff._words.json_text import LongJson, UnreadableJson
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
@@ -64,7 +64,7 @@ _SOURCES = {
 
 
 class DescribableChange(Protocol):
-    """An event, or a step of an import that would become one."""
+    """An event, a step of an import that would become one, or a change that was written."""
 
     @property
     def action(self) -> str: ...
@@ -132,8 +132,22 @@ def describe_value(
         return local_truncated(value, limit)
     style = Style(max_values=None if limit is None else _MAX_VALUES)
     sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
-    text = sentence or json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
+    text = sentence or json.dumps(value, ensure_ascii=False, cls=FieldEncoder)
     return local_truncated(text, limit)
+
+
+def describe_difference(difference: Difference, limit: int | None = None) -> str:
+    """Returns the change of a field, such as "rollout_percent 25 → 50"."""
+    is_value = difference.field == "value" and not difference.secret and limit is not None
+    parts = describe_json_change(difference.old, difference.new) if is_value else None
+    if parts is not None:
+        return f"{field_label(difference.field)} {parts}"
+    return f"{field_label(difference.field)} {' → '.join(describe_sides(difference, limit))}"
+
+
+def describe_sides(difference: Difference, limit: int | None = None) -> tuple[str, str]:
+    """Returns the old and the new value of a field, as `describe_value` does."""
+    return _text(difference, difference.old, limit), _text(difference, difference.new, limit)
 
 
 def describe_json_change(old: object, new: object) -> str | None:
@@ -167,7 +181,7 @@ def _row(change: DescribableChange, limit: int | None) -> list[str]:
         return [_("created"), *_fields(change, "new", limit)]
     if change.action == "delete":
         return [_("deleted"), *_fields(change, "old", limit)]
-    return [_change(difference, limit) for difference in change.differences]
+    return [describe_difference(difference, limit) for difference in change.differences]
 
 
 def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int | None) -> list[str]:
@@ -184,15 +198,6 @@ def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int |
         if one.field == "value"
         or (value and one.field not in ("key", "created_at") and (one.field, value) != _BY_USER)
     ]
-
-
-def _change(difference: Difference, limit: int | None) -> str:
-    is_value = difference.field == "value" and not difference.secret and limit is not None
-    parts = describe_json_change(difference.old, difference.new) if is_value else None
-    if parts is not None:
-        return f"{field_label(difference.field)} {parts}"
-    old, new = (_text(difference, value, limit) for value in (difference.old, difference.new))
-    return f"{field_label(difference.field)} {old} → {new}"
 
 
 def _text(difference: Difference, value: object, limit: int | None) -> str:

@@ -104,6 +104,13 @@ def as_events(
         yield replace(event, added=added, removed=removed)
 
 
+def difference(name: str, old: object, new: object, *, secret: bool) -> Difference:
+    """Returns the difference of a field, without its values if it shows those of a `secret` row."""
+    if secret and name in SECRET_FIELDS and (name == _VALUE or old or new):
+        return Difference(name, None, None, secret=True)
+    return Difference(name, old, new)
+
+
 def same_json(one: object, other: object) -> bool:
     """Returns True if both are the same JSON. In Python, True equals 1 and 1 equals 1.0."""
     return repr(one) == repr(other)
@@ -145,11 +152,7 @@ def _differences(
         if column in columns.ignored or (both and same_json(old[column], new[column])):
             continue
         name = columns.names.get(column, column)
-        before, after = old.get(column), new.get(column)
-        if hidden and name in SECRET_FIELDS and (name == _VALUE or before or after):
-            yield Difference(name, None, None, secret=True)
-        else:
-            yield Difference(name, before, after)
+        yield difference(name, old.get(column), new.get(column), secret=hidden)
 
 
 def _users(user_lists: Group, column: str, count: str) -> Users:

@@ -10,7 +10,16 @@ from django.db import Error, transaction
 from flagstaff._tables.names import user_field
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
-from flagstaff.history.events import Authored, Event
+from flagstaff.history.events import Authored, Event, Users
+
+
+class WithUsers(Protocol):
+    """An event, or a change that was written."""
+
+    @property
+    def added(self) -> Users: ...
+    @property
+    def removed(self) -> Users: ...
 
 
 class HasPermissions(Protocol):
@@ -36,7 +45,7 @@ def readable_names_of_actors(events: Iterable[Authored]) -> dict[str, str]:
         return {}
 
 
-def names_of_users(events: Iterable[Event]) -> dict[str, str]:
+def names_of_users(events: Iterable[WithUsers]) -> dict[str, str]:
     """Returns usernames by primary key of the added and removed users. Queries the users."""
     lists = (users for event in events for users in (event.added, event.removed))
     return allowed_user_table().names({str(pk) for users in lists for pk in users.pks})

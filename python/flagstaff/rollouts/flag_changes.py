@@ -19,8 +19,8 @@ from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.message import Message
 from flagstaff.conf import conf
-from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.events import Event
+from flagstaff.history.describe import describe_actor, describe_change, describe_difference
+from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import readable_names_of_actors
@@ -98,7 +98,9 @@ def _decides(event: Event) -> bool:
 def _differences(seen: Any, present: Mapping[str, Any]) -> str:
     before = seen if isinstance(seen, dict) else {}
     return ", ".join(
-        "other rules" if name == RULES else f"{name} {before.get(name)} → {now}"
+        "other rules"
+        if name == RULES
+        else describe_difference(Difference(name, before.get(name), now))
         for name, now in present.items()
         if before.get(name) != now
     )

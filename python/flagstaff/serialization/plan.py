@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from django.utils.translation import override
 
-from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
+from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
@@ -23,7 +23,7 @@ from flagstaff.changes.locking import raise_conflicts, require_version
 from flagstaff.changes.segment_use import other_rules_by_segment, rules_of_flags
 from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
-from flagstaff.history.events import Difference, Users
+from flagstaff.history.events import Difference, Users, difference
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.existing_kinds import existing_kinds
@@ -290,12 +290,7 @@ def _creation(item: Item, fields: Fields, users: tuple[PrimaryKey, ...] | None) 
 def _differences(
     sides: Iterable[tuple[str, object, object]], *, secret: bool
 ) -> tuple[Difference, ...]:
-    return tuple(
-        Difference(name, None, None, secret=True)
-        if secret and name in SECRET_FIELDS and (name == "value" or old or new)
-        else Difference(name, old, new)
-        for name, old, new in sides
-    )
+    return tuple(difference(name, old, new, secret=secret) for name, old, new in sides)
 
 
 def _as_users(pks: Collection[PrimaryKey]) -> Users:

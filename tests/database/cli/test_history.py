@@ -76,6 +76,26 @@ def test_history_prints_change_actor_source_and_reason() -> None:
     assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +flag  new_checkout\b", shown)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "off new_checkout",
+        "allow new_checkout bob",
+        "update new_checkout --bucket-by visitor --kind ops --description Checkout",
+        "create new_search --owner payments --review-on 2027-03-01",
+        "delete beta_reviews --yes",
+        """value set page_size '{"max": 5, "hosts": ["a"]}'""",
+        "value create limit 0 --type integer --choices '[0, 5]'",
+        """value create token '"hunter2"' --secret --choices '["hunter2"]'""",
+    ],
+)
+def test_verb_prints_its_change_as_the_history_does(command: str) -> None:
+    ran = run(command)
+    [line] = run("history --users --limit 1").out.splitlines()
+    key, change = line.split("\t")[3:5]
+    assert ran.err.splitlines()[0] == f"{key}: {change}"
+
+
 TABLES = ("flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_change")
 
 
@@ -291,7 +311,7 @@ def test_undo_and_restore_revert_changes() -> None:
     run("rollout new_checkout 75")
     restore = f"restore new_checkout {version}"
     assert run(restore).err.startswith(
-        "new_checkout: rollout_percent 75 → 25\nnew_checkout: allowed users: +alice\n"
+        "new_checkout: rollout_percent 75 → 25, added 1 allowed user (alice)\n"
     )
     assert run(restore).err.startswith("new_checkout: already up to date\n")
     User.objects.get(username="alice").delete()

@@ -117,7 +117,7 @@ def test_import_is_attributed_and_reverted_by_the_printed_undo_command(file: Pat
     assert undone.status == 0, undone.err
     assert undone.err.splitlines()[:3] == [
         "new_checkout: rollout_percent 5 → 25",
-        "winter_banner: deleted",
+        'winter_banner: deleted, rollout_percent 100, kind "release"',
         "page_size: value 50 → 20",
     ]
     assert percent("new_checkout") == 25

@@ -323,8 +323,8 @@ def without_entry(change: Callable[[], Any]) -> Any:
     ("fields", "difference"),
     [
         ({"rollout_percent": 0}, "rollout_percent 5 → 0"),
-        ({"enabled": False}, "enabled True → False"),
-        ({"bucket_by": "visitor"}, "bucket_by user → visitor"),
+        ({"enabled": False}, "enabled true → false"),
+        ({"bucket_by": "visitor"}, "bucketed by user → visitor"),
         ({"rules": RULES}, "other rules"),
     ],
 )

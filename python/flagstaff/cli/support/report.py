@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 
 from django.db import Error, transaction
 
-from flagstaff._tables.rows import PrimaryKey, find_row
+from flagstaff._tables.rows import find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff.changes import Changed, Undo, combined_undo
-from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.cli.support.change_messages import Names, change_messages
+from flagstaff.changes.written import as_written
+from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.dry_run_impact import (
     impact_of_dry_run,
     impact_sentence,
@@ -25,9 +24,8 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
+from flagstaff.history.describe import Names
 
-# As many as an undo command contains, which is more than a message shows.
-_MAX_NAMED = 20
 # The verb whose arguments are users.
 _ALLOW = "allow"
 
@@ -149,21 +147,15 @@ def _print_messages(changed: Changed, names: Names, out: Output) -> None:
 
 def _names(changes: Iterable[Changed]) -> Names:
     """Returns the usernames of added and removed users, if the role may read them."""
-    pks = {pk for changed in changes for pk in _shown_users(changed)}
+    pks = {pk for one in map(as_written, changes) for pk in (*one.added.pks, *one.removed.pks)}
     if not pks:
         return {}
     table = allowed_user_table()
     try:
         with transaction.atomic(using=table.database):
-            return table.argument_names(pks)
+            return {str(pk): name for pk, name in table.argument_names(pks).items()}
     except Error:
         return {}
-
-
-def _shown_users(changed: Changed) -> Iterator[PrimaryKey]:
-    for side in (changed.old, changed.new):
-        pks = side if changed.field == ALLOWED else isinstance(side, dict) and side.get(ALLOWED)
-        yield from islice(pks or (), _MAX_NAMED)
 
 
 def _with_names(undo: Undo, names: Names) -> Undo:
@@ -171,9 +163,8 @@ def _with_names(undo: Undo, names: Names) -> Undo:
     verb, *_ = undo.arguments
     if verb != _ALLOW:
         return undo
-    by_text = {str(pk): name for pk, name in names.items()}
     _, key, *users = undo.arguments
-    return Undo((verb, key, *(by_text.get(user, user) for user in users)))
+    return Undo((verb, key, *(names.get(user, user) for user in users)))
 
 
 def _document(changed: Changed) -> Record:
