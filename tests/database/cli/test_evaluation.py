@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import CommandParser
 from django.db import transaction
 from django.test import override_settings
 
 from flagstaff import explain, flag_enabled
 from flagstaff._engine.forced_off import NOTICE
-from flagstaff.cli.support.context_argument import add_context
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
 from tests.support.forced_off import forced_off
@@ -238,22 +236,6 @@ def test_rules_that_cannot_be_read_are_explained() -> None:
     assert (ran.status, ran.out.split("\t")[1:3]) == (1, ["default", "ERROR"])
 
 
-@pytest.mark.parametrize(
-    ("written", "value"),
-    [
-        *[("DE", "DE"), ("", ""), ("a=b", "a=b"), ('"5"', "5"), ("5", 5), ("2.5", 2.5)],
-        *[("true", True), ("True", "True"), ("NaN", "NaN"), ("1e999", "1e999")],
-        *[("[1]", "[1]"), ("{}", "{}"), ("9" * 5_000, "9" * 5_000)],
-    ],
-)
-def test_context_value_is_a_json_scalar_or_text(written: str, value: object) -> None:
-    parser = CommandParser()
-    add_context(parser)
-    [(name, found)] = parser.parse_args(["--context", f"given={written}"]).context
-    assert (name, found) == ("given", value)
-    assert type(found) is type(value)
-
-
 def test_context_value_null_is_missing() -> None:
     set_rules({"conditions": [condition("plan", True, operator="isnull")]})
     assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
@@ -266,15 +248,11 @@ def test_context_value_null_is_missing() -> None:
 @pytest.mark.parametrize(
     ("contexts", "message"),
     [
-        (["country"], "expected NAME=VALUE, such as country=DE, not 'country'"),
-        (["=DE"], "expected NAME=VALUE, such as country=DE, not '=DE'"),
-        (["is_staff=true"], "'is_staff' is built in: the user decides it"),
-        (["groups=beta"], "'groups' is reserved; use another name"),
-        (["a=1", "a=2"], "--context sets 'a' twice: pass each name once"),
+        (["country"], 'expected name=value, such as country=DE, not "country"'),
+        (["a=1", "a=2"], '"a" is given twice; remove one'),
     ],
 )
 def test_wrong_context_is_a_usage_error(verb: str, contexts: list[str], message: str) -> None:
     arguments = [part for context in contexts for part in ("--context", context)]
     ran = flags(verb, "new_checkout", "bob", *arguments)
-    assert ran.status != 0
-    assert message in ran.err
+    assert (ran.status, ran.err) == (2, f"CommandError: argument --context: {message}\n")

@@ -14,13 +14,13 @@ from django.utils.translation import gettext as _
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
 from flagstaff._engine.status import status
+from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.message import localized
 from flagstaff.admin.allowed_users.permission import needs_view_user_text
 from flagstaff.admin.allowed_users.unknown import unknown_problem
 from flagstaff.admin.flag_page.bucket_strip import bucket_strip
 from flagstaff.admin.flag_page.shown_steps import ShownStep, shown_steps
-from flagstaff.admin.flag_page.typed_context import parse_context
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 
@@ -61,9 +61,9 @@ def who_has_it(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: A
 
 def _evaluated(key: str, user: str, context: str) -> _Result:
     answer = _Result()
-    typed = parse_context(context)
+    typed = parse_text(context)
     if typed.problems:
-        answer.problems[_CONTEXT] = list(typed.problems)
+        answer.problems[_CONTEXT] = list(map(localized, typed.problems))
     found = None
     if user:
         try:
