@@ -14,7 +14,7 @@ from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.truncated import truncated
 
-# No shorter text has so many digits, or so many brackets of both sides.
+# A shorter text has neither too many digits nor too many levels.
 _SHORT = 1_000
 # The length of a name in a message.
 _MAX_NAME = 80

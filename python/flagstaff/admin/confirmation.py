@@ -167,8 +167,8 @@ def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[Previ
     """Returns a line for each field that a planned change would write. Secret values are masked."""
     written = as_written(planned)
     lines = [
-        PreviewRow(field_label(one.field), *describe_sides(one, MAX_TEXT))
-        for one in written.differences
+        PreviewRow(field_label(difference.field), *describe_sides(difference, MAX_TEXT))
+        for difference in written.differences
     ]
     if written.added.count or written.removed.count:
         lines.append(_users(request, row, written))

@@ -187,7 +187,7 @@ def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
 
 
 def _with_key_in_details(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
-    """Shows the key of an existing flag, which nobody can change, with the details."""
+    """Shows the key of an existing flag, which no user can change, with the details."""
     if _DETAILS not in [name for name, _options in fieldsets]:
         return fieldsets
     without = replaced_fields(fieldsets, {"key": ()})

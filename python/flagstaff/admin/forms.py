@@ -102,18 +102,18 @@ class MergingForm(_ModelForm):
     @property
     def shown(self) -> SubmittedState | None:
         """What the submitted page showed; None for a new row."""
-        shown: SubmittedState | None = self.cleaned_data.get(SUBMITTED)
-        return shown
+        submitted: SubmittedState | None = self.cleaned_data.get(SUBMITTED)
+        return submitted
 
     @cached_property
     def changed_data(self) -> list[str]:
         """The fields that the user has edited: they differ from what the page showed."""
         differs = set(super().changed_data) - {SUBMITTED}
-        shown = self.shown.fields if self.shown else {}
+        submitted = self.shown.fields if self.shown else {}
         return [
             name
             for name in self.fields
-            if (self._is_edited(name, shown[name]) if name in shown else name in differs)
+            if (self._is_edited(name, submitted[name]) if name in submitted else name in differs)
         ]
 
     @property
@@ -133,11 +133,11 @@ class MergingForm(_ModelForm):
     def clean__shown(self) -> SubmittedState | None:
         """Reads what the submitted page showed."""
         data = self.cleaned_data[SUBMITTED]
-        shown = parse_submitted(data)
-        if data is not None and shown is None:
+        submitted = parse_submitted(data)
+        if data is not None and submitted is None:
             text = self.fields[SUBMITTED].error_messages["invalid"]
             raise forms.ValidationError(text, code="invalid")
-        return shown
+        return submitted
 
     def _get_validation_exclusions(self) -> set[str]:
         """Leaves out what is unchanged, so that a flag with an invalid key can be disabled."""
@@ -189,17 +189,17 @@ class MergingForm(_ModelForm):
             if problem := old_worker_problem([self.cleaned_data[name]]):
                 self.add_error(name, MessageError(problem))
 
-    def _is_edited(self, name: str, shown: str) -> bool:
+    def _is_edited(self, name: str, submitted: str) -> bool:
         # An invalid field is not in cleaned_data.
-        return name not in self.cleaned_data or digest(name, self.cleaned_data[name]) != shown
+        return name not in self.cleaned_data or digest(name, self.cleaned_data[name]) != submitted
 
     def _conflicts(self) -> Iterator[str]:
         """The edited fields that another change has set to another value."""
-        shown, present = self.shown, self._present
-        if shown is None or present is None:
+        submitted, present = self.shown, self._present
+        if submitted is None or present is None:
             return
-        for name in set(shown.fields).intersection(self.changed_data, present.fields):
-            changed = shown.fields[name] != present.fields[name]
+        for name in set(submitted.fields).intersection(self.changed_data, present.fields):
+            changed = submitted.fields[name] != present.fields[name]
             if changed and self._is_edited(name, present.fields[name]):
                 yield name
 
@@ -220,7 +220,11 @@ class MergingForm(_ModelForm):
             yours = _text(name, self.cleaned_data[name], secret=secret)
             sentences.append(_("Yours: %(value)s.") % {"value": yours})
         texts = {"present": _text(name, self.initial[name], secret=secret)}
-        by = [event for event in events if any(one.field == name for one in event.differences)]
+        by = [
+            event
+            for event in events
+            if any(difference.field == name for difference in event.differences)
+        ]
         if by:
             texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
             sentences.append(_("Now in the database: %(present)s, changed by %(actor)s.") % texts)
@@ -228,8 +232,8 @@ class MergingForm(_ModelForm):
             sentences.append(_("Now in the database: %(present)s.") % texts)
         return " ".join([*sentences, _("Save again to write your value.")])
 
-    def _show_present(self, shown: SubmittedState) -> None:
-        for name in {SUBMITTED, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
+    def _show_present(self, submitted: SubmittedState) -> None:
+        for name in {SUBMITTED, *submitted.fields}.intersection(self.fields) - {*self.changed_data}:
             _show(self.fields[name], self.initial.get(name))
 
 

@@ -30,13 +30,13 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     The right to change segments decides about experiments.
     """
     active = [use for use in plan.uses if use.is_active and use.flag is not None]
-    missing = [one for one in active if not may(site, request, "toggle", one.flag)]
+    missing = [use for use in active if not may(site, request, "toggle", use.flag)]
     if not missing:
         return ""
-    names = [quoted(one.key) for one in missing if _is_visible(site, request, one)]
+    names = [quoted(use.key) for use in missing if _is_visible(site, request, use)]
     if hidden := len(missing) - len(names):
         names.append(hidden_text(hidden))
-    named = {key for one in missing for key, _place in named_segments(one.rules.state.rules)}
+    named = {key for use in missing for key, _place in named_segments(use.rules.state.rules)}
     keys = [quoted(key) for key in plan.keys if key in named]
     text = ngettext(
         "you need the permission to change or toggle %(flags)s, whose rules use the segment "
@@ -45,8 +45,8 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
         "%(keys)s",
         len(keys),
     )
-    shown = {"flags": names, "keys": keys}
-    return text % {name: local_list(some) for name, some in shown.items()}
+    lists = {"flags": names, "keys": keys}
+    return text % {name: local_list(some) for name, some in lists.items()}
 
 
 def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
@@ -55,8 +55,8 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
     Queries the experiments if it says what uses a segment.
     """
     if isinstance(text, Message) and text.template is SEGMENT_IN_USE:
-        others = (one.model for some in other_rules_by_segment().values() for one in some)
-        if not all(may_view(site, request, model) for model in {conf.flag_model, *others}):
+        models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
+        if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
             hidden = _("flags and experiments that you may not see")
             text = SEGMENT_IN_USE(key=text.values["key"], flags=hidden)
     return localized(text)
@@ -77,7 +77,7 @@ def segment_rows(
         _("flags and experiments that you may not see"): len(plan.uses) - len(visible),
     }
     return [
-        *(PreviewRow(one.label, *plan.sides(one)) for one in visible[:_MAX_ROWS]),
+        *(PreviewRow(use.label, *plan.sides(use)) for use in visible[:_MAX_ROWS]),
         *(_number_row(label, count) for label, count in numbers.items() if count > 0),
     ]
 
@@ -90,10 +90,10 @@ def hidden_text(count: int) -> str:
     return text % {"count": local_number(count)}
 
 
-def _is_visible(site: AdminSite, request: HttpRequest, one: SegmentUse) -> bool:
-    if one.flag is None:
-        return may_view(site, request, one.model)
-    return may(site, request, "view", one.flag)
+def _is_visible(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
+    if use.flag is None:
+        return may_view(site, request, use.model)
+    return may(site, request, "view", use.flag)
 
 
 def _number_row(label: str, count: int) -> PreviewRow:

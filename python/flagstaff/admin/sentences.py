@@ -65,7 +65,7 @@ def conditions_html(conditions: object) -> SafeString:
 
 
 def _members(rules: object) -> SafeString:
-    """How many members the groups have: whoever may change them changes who has the flag."""
+    """How many members the groups have: a change of them changes who has the flag."""
     counts = group_members(groups_of(rules), conf.database)
     if not counts:
         return SafeString()

@@ -86,26 +86,32 @@ def related_changes(
     once.
     """
     together = changes_together(events, shown=_MAX_KEYS_SHOWN + 1)
-    lost = parts_without_value([part for one in together.values() for part in one.secret])
+    lost = parts_without_value(
+        [part for transaction in together.values() for part in transaction.secret]
+    )
     visible = {kind for kind in Kind if may_view(site, request, kind.model)}
     # Object permissions are checked by the page of the undo.
-    samples = {(part.kind, _write(part)): part for one in together.values() for part in one.parts}
-    allowed = {wanted: _may_undo_part(site, request, part) for wanted, part in samples.items()}
+    samples = {
+        (part.kind, _write(part)): part
+        for transaction in together.values()
+        for part in transaction.parts
+    }
+    allowed = {sample: _may_undo_part(site, request, part) for sample, part in samples.items()}
     may_undo = {
-        number: lost.isdisjoint(one.secret)
-        and all(allowed[part.kind, _write(part)] for part in one.parts)
-        for number, one in together.items()
+        number: lost.isdisjoint(transaction.secret)
+        and all(allowed[part.kind, _write(part)] for part in transaction.parts)
+        for number, transaction in together.items()
     }
     return {
         event.version: _related(
             site,
             event,
-            found,
+            transaction,
             visible,
             transaction_url(site, event.version, back) if may_undo[event.transaction_id] else "",
         )
         for event in events
-        if (found := together.get(event.transaction_id)) and found.count > 1
+        if (transaction := together.get(event.transaction_id)) and transaction.count > 1
     }
 
 
@@ -113,9 +119,9 @@ def _related(
     site: AdminSite, event: Event, together: Together, visible: AbstractSet[Kind], undo_url: str
 ) -> RelatedChanges:
     own = Kind(event.kind), event.object_pk
-    others = [part for part in together.parts if (part.kind, part.pk) != own]
-    shown = [part for part in others if part.kind in visible][:_MAX_KEYS_SHOWN]
-    keys = tuple((part.key, _history_url(site, part)) for part in shown)
+    other_parts = [part for part in together.parts if (part.kind, part.pk) != own]
+    visible_parts = [part for part in other_parts if part.kind in visible][:_MAX_KEYS_SHOWN]
+    keys = tuple((part.key, _history_url(site, part)) for part in visible_parts)
     count = together.count
     return RelatedChanges(keys, count - 1 - len(keys), count, together.is_exact, undo_url)
 

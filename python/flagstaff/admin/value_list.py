@@ -83,8 +83,8 @@ class ValueListMixin(_ModelAdmin):
     def shown_value(self, row: Any) -> SafeString:
         """The value as JSON, truncated. A secret value is masked."""
         text = describe_value(row.value, secret=is_secret(row))
-        shown = Truncator(text).chars(_MAX_VALUE)
-        return format_html('<span class="flagstaff-json">{}</span>', shown)
+        truncated = Truncator(text).chars(_MAX_VALUE)
+        return format_html('<span class="flagstaff-json">{}</span>', truncated)
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
@@ -99,8 +99,8 @@ class ValueListMixin(_ModelAdmin):
             return labelled_cell(_("changed"), changed_cell(row))
         event, names = newest
         text = _("created") if event.action == "create" else ", ".join(_parts(event))
-        shown = newest_change_cell(text, event, names)
-        return labelled_cell(_("changed"), shown)
+        cell = newest_change_cell(text, event, names)
+        return labelled_cell(_("changed"), cell)
 
 
 def _read_newest(rows: Sequence[Any]) -> None:
@@ -115,13 +115,15 @@ def _read_newest(rows: Sequence[Any]) -> None:
 
 
 def _parts(event: Event) -> Iterator[str]:
-    for one in event.differences:
-        if one.field != "value":
-            yield field_label(one.field)
-        elif parts := describe_json_change(one.old, one.new):
+    for difference in event.differences:
+        if difference.field != "value":
+            yield field_label(difference.field)
+        elif parts := describe_json_change(difference.old, difference.new):
             yield Truncator(parts).chars(2 * _MAX_SIDE)
         else:
-            yield " → ".join(Truncator(side).chars(_MAX_SIDE) for side in describe_sides(one))
+            yield " → ".join(
+                Truncator(side).chars(_MAX_SIDE) for side in describe_sides(difference)
+            )
 
 
 def _rule_text(row: Any) -> str:

@@ -57,14 +57,14 @@ def add_allowed_users(
     With `skip_unknown`, those are left out instead and returned as `missing`.
     """
     table = allowed_user_table()
-    wanted = table.pks_of(users)
+    pks = table.pks_of(users)
     _require_shared_users()
     with locked_row(Kind.FLAG, key) as flag:
-        existing = table.existing(wanted) if skip_unknown else table.require(wanted)
+        existing = table.existing(pks) if skip_unknown else table.require(pks)
         present = allowed_pks(flag)
         change = AllowedUsersChange(
-            added=tuple(pk for pk in wanted if pk in existing and pk not in present),
-            missing=tuple(pk for pk in wanted if pk not in existing),
+            added=tuple(pk for pk in pks if pk in existing and pk not in present),
+            missing=tuple(pk for pk in pks if pk not in existing),
         )
         return _change(flag, change, expect_version)
 
@@ -76,27 +76,27 @@ def remove_allowed_users(
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
     """
-    wanted = allowed_user_table().pks_of(users)
+    pks = allowed_user_table().pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
-        removed = tuple(pk for pk in wanted if pk in present)
+        removed = tuple(pk for pk in pks if pk in present)
         return _change(flag, AllowedUsersChange(removed=removed), expect_version)
 
 
 def users_to_change(
     present: Iterable[PrimaryKey],
-    wanted: Iterable[PrimaryKey],
+    target: Iterable[PrimaryKey],
     *,
     skip_unknown: bool = False,
     existing: Collection[PrimaryKey] | None = None,
 ) -> AllowedUsersChange:
-    """Returns the change that leads from the present allowed users to the wanted ones.
+    """Returns the change that leads from the present allowed users to those of `target`.
 
     Raises InvalidChangeError if a user to add does not exist, unless `skip_unknown`. Queries the
     users, unless the `existing` ones among them are given.
     """
-    present, wanted = set(present), dict.fromkeys(wanted)
-    new = [pk for pk in wanted if pk not in present]
+    present, target = set(present), dict.fromkeys(target)
+    new = [pk for pk in target if pk not in present]
     if new:
         _require_shared_users()
     if existing is None:
@@ -104,7 +104,7 @@ def users_to_change(
         existing = table.existing(new) if skip_unknown else table.require(new)
     return AllowedUsersChange(
         added=tuple(pk for pk in new if pk in existing),
-        removed=in_order(present - wanted.keys()),
+        removed=in_order(present - target.keys()),
         missing=tuple(pk for pk in new if pk not in existing),
     )
 
@@ -155,12 +155,12 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     """Returns the same for several flags, by the primary key of the flag."""
     through, to_flag, to_user = _links()
     flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
-    found: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
+    pks_by_flag: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
     for batch in batches(flag_ids):
         rows = all_rows(through).filter(**{f"{to_flag.attname}__in": batch})
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
-            found[flag_ids[flag_id]].add(user_id)
-    return found
+            pks_by_flag[flag_ids[flag_id]].add(user_id)
+    return pks_by_flag
 
 
 def link_targets(flags: Iterable[Row]) -> list[str]:

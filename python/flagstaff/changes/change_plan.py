@@ -43,9 +43,11 @@ def plan_segment_changes(
     conditions change, or if nothing uses the segments. Counts the users of all segments together
     for at most `timeout` seconds, but not those of a flag that one of the changes is about.
     """
-    found = [*changes]
-    flags = {one.key for kind, one in found if kind is Kind.FLAG and _decides(one)}
-    return plan_segments(_changed_conditions(found), changed_flags=flags, timeout=timeout)
+    changes_made = [*changes]
+    flags = {
+        changed.key for kind, changed in changes_made if kind is Kind.FLAG and _decides(changed)
+    }
+    return plan_segments(_changed_conditions(changes_made), changed_flags=flags, timeout=timeout)
 
 
 def plan_text(plan: ChangePlan | None) -> str:
@@ -62,14 +64,14 @@ def _changed_conditions(
 
     None stands for the conditions of a segment that does not exist.
     """
-    found: dict[str, tuple[object, object]] = {}
-    for kind, one in changes:
-        sides = one.old, one.new
-        is_about = not one.field and any(side and CONDITIONS in side for side in sides)
+    conditions: dict[str, tuple[object, object]] = {}
+    for kind, changed in changes:
+        sides = changed.old, changed.new
+        is_about = not changed.field and any(side and CONDITIONS in side for side in sides)
         if kind is Kind.SEGMENT and is_about:
             before, after = (None if side is None else side.get(CONDITIONS) for side in sides)
-            found[one.key] = found.get(one.key, (before,))[0], after
-    return found
+            conditions[changed.key] = conditions.get(changed.key, (before,))[0], after
+    return conditions
 
 
 def _decides(changed: Changed) -> bool:

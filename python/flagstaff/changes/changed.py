@@ -84,10 +84,10 @@ def combined_undo(changed: Iterable[Changed]) -> Undo | None:
     It also undoes everything else that the transaction did to flags and values. Returns None if
     nothing was written, or if one of the changes cannot be undone, such as that of a secret value.
     """
-    written = [one for one in changed if one.written]
-    if not written or any(one.undo is None or not one.version for one in written):
+    written = [change for change in changed if change.written]
+    if not written or any(change.undo is None or not change.version for change in written):
         return None
-    return Undo(("undo", "--transaction", str(max(one.version or 0 for one in written))))
+    return Undo(("undo", "--transaction", str(max(change.version or 0 for change in written))))
 
 
 def _line(arguments: Iterable[str]) -> str:

@@ -54,14 +54,14 @@ def lock_rows(rows: Iterable[tuple[Kind, str]]) -> dict[tuple[Kind, str], Row]:
 
 def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kind, str], Row]:
     """Returns those of the rows that exist, as `lock_rows` does; locked or not."""
-    wanted, found = list(rows), dict[tuple[Kind, str], Row]()
+    ids, by_id = list(rows), dict[tuple[Kind, str], Row]()
     for kind in Kind:
         # The database's order of keys, which may differ from Python's.
         ordered = all_rows(kind.model).order_by("key")
         ordered = ordered.select_for_update() if lock else ordered
-        for pks in batches(sorted({pk for other, pk in wanted if other is kind})):
-            found |= {(kind, str(row.pk)): row for row in ordered.filter(pk__in=pks)}
-    return found
+        for pks in batches(sorted({pk for id_kind, pk in ids if id_kind is kind})):
+            by_id |= {(kind, str(row.pk)): row for row in ordered.filter(pk__in=pks)}
+    return by_id
 
 
 def require_version(
@@ -89,9 +89,9 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     kind: Kind, key: str, pk: object, expected: int, actual: int | None, advice: str
 ) -> ConflictError:
     """Returns an error with both versions, the event that made the expected one, and newer ones."""
-    found = entries(kind, pk)
-    newer = events_among(kind, found.filter(id__gt=expected), limit=_MAX_NEWER)
-    seen = events_among(kind, found.filter(id__lte=expected), limit=1)
+    changes = entries(kind, pk)
+    newer = events_among(kind, changes.filter(id__gt=expected), limit=_MAX_NEWER)
+    seen = events_among(kind, changes.filter(id__lte=expected), limit=1)
     names = readable_names_of_actors(newer)
     template = VERSION_CONFLICT_WITH_EVENTS if newer else VERSION_CONFLICT
     text = template(

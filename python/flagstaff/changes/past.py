@@ -130,18 +130,18 @@ class Past:
 
 def read_pasts(versions: Iterable[tuple[Item, Collection[int]]]) -> dict[RowId, Past]:
     """Returns the history of these rows, for these versions of each."""
-    wanted = {item.id: (item, points) for item, points in versions}
-    items = [item for item, _points in wanted.values()]
-    entries = _newer_entries({row: min(points) for row, (_item, points) in wanted.items()})
+    points_by_row = {item.id: (item, points) for item, points in versions}
+    items = [item for item, _points in points_by_row.values()]
+    entries = _newer_entries({row: min(points) for row, (_item, points) in points_by_row.items()})
     needed = [
         entry.id
-        for row, (_item, points) in wanted.items()
+        for row, (_item, points) in points_by_row.items()
         for version in points
         for entry in _needed(entries[row], version)
     ]
     present = present_states(items)
     deltas = _deltas_of(needed, present)
-    changed = changes_of_choices(pk for kind, pk in wanted if kind is Kind.VALUE)
+    changed = changes_of_choices(pk for kind, pk in points_by_row if kind is Kind.VALUE)
     return {
         row: Past(
             item,
@@ -151,7 +151,7 @@ def read_pasts(versions: Iterable[tuple[Item, Collection[int]]]) -> dict[RowId, 
             frozenset(changed[row.pk] if row.kind is Kind.VALUE else ()),
             deltas,
         )
-        for row, (item, _points) in wanted.items()
+        for row, (item, _points) in points_by_row.items()
     }
 
 
@@ -180,9 +180,9 @@ def comparable(*versions: RowVersion) -> list[RowVersion]:
     return [row.as_digest() for row in versions]
 
 
-def is_same_column(one: RowVersion, other: RowVersion, name: str) -> bool:
+def is_same_column(version: RowVersion, other_version: RowVersion, name: str) -> bool:
     """Whether two versions have the same JSON in a column."""
-    return same_json(one.columns.get(name), other.columns.get(name))
+    return same_json(version.columns.get(name), other_version.columns.get(name))
 
 
 def masked_columns(kind: Kind, version: RowVersion) -> set[str]:
@@ -199,24 +199,24 @@ def choices_column(kind: Kind) -> str:
 
 def changes_of_choices(pks: Iterable[str]) -> defaultdict[str, set[int]]:
     """Returns the entries that changed choices of secret values, by the primary key."""
-    found: defaultdict[str, set[int]] = defaultdict(set)
+    changes: defaultdict[str, set[int]] = defaultdict(set)
     pks = list(pks)
     column = choices_column(Kind.VALUE) if pks else ""
     if not column:
-        return found
+        return changes
     is_changed = Q(**{f"new__{column}__changed": True})
     is_removed = Q(**{f"old__{column}__masked": True, f"new__{column}": []})
     changed = all_entries().filter(is_changed | is_removed, relation=Kind.VALUE.row_relation)
     for batch in batches(pks):
         rows = changed.filter(object_pk__in=batch).order_by()
         for pk, entry in rows.values_list("object_pk", "id"):
-            found[pk].add(entry)
-    return found
+            changes[pk].add(entry)
+    return changes
 
 
 def instances_of(kind: Kind, versions: Iterable[RowVersion]) -> dict[int, Row]:
     """Returns model instances of earlier rows, as the database itself reads them, by entry."""
-    fields = {str(one.column): one for one in stored_fields(kind.model)}
+    fields = {str(field.column): field for field in stored_fields(kind.model)}
     # The attributes that the database cannot set, by the columns that they have in common.
     groups: dict[frozenset[str], dict[int, Fields]] = defaultdict(dict)
     for version in versions:
@@ -257,9 +257,9 @@ def _needed(newest_first: Iterable[PastEntry], version: int) -> list[PastEntry]:
 
 def _newer_entries(since: Mapping[RowId, int]) -> dict[RowId, list[PastEntry]]:
     """The entries of each row after a version, newest first."""
-    found: dict[RowId, list[PastEntry]] = {row: [] for row in since}
+    by_row: dict[RowId, list[PastEntry]] = {row: [] for row in since}
     if not since:
-        return found
+        return by_row
     relations = {relation for kind, _pk in since for relation in kind.relations}
     newer = all_entries().filter(relation__in=relations, id__gt=min(since.values()))
     columns = ("id", "relation", "transaction_id", "object_pk")
@@ -268,23 +268,23 @@ def _newer_entries(since: Mapping[RowId, int]) -> dict[RowId, list[PastEntry]]:
         for entry, relation, transaction_id, pk in entries.values_list(*columns).iterator():
             row = RowId(Kind.of(relation), pk)
             if row in since and entry > since[row]:
-                found[row].append(PastEntry(entry, relation, transaction_id))
-    return found
+                by_row[row].append(PastEntry(entry, relation, transaction_id))
+    return by_row
 
 
 def _deltas_of(
     entries: Iterable[int], present: Mapping[RowId, ItemState]
 ) -> dict[int, RowDelta[RowVersion] | AllowedUsersDelta]:
     """What these entries have changed, by their ids."""
-    found = _by_id(entries, lambda batch: all_entries().filter(id__in=batch).iterator(100))
-    rows = {pk: entry for pk, entry in found.items() if entry.relation != ALLOWED_USERS}
+    stored = _by_id(entries, lambda batch: all_entries().filter(id__in=batch).iterator(100))
+    rows = {pk: entry for pk, entry in stored.items() if entry.relation != ALLOWED_USERS}
     texts = _value_texts(rows.values())
     to_python = user_field(conf.flag_model).to_python
     return {
         pk: RowDelta(None if entry.old is None else old_row(entry, texts.get(pk)))
         if pk in rows
         else AllowedUsersDelta(_pks(entry.old, to_python), _pks(entry.new, to_python))
-        for pk, entry in found.items()
+        for pk, entry in stored.items()
     }
 
 
@@ -299,8 +299,8 @@ def _value_texts(entries: Collection[Change]) -> dict[int, str]:
     pks = [entry.pk for entry in values if entry.object_pk in secret]
     text = Cast(KeyTransform(column_of(Kind.VALUE.model, _VALUE), "old"), TextField())
     texts = all_entries().annotate(text=text).only("id")
-    found = _by_id(pks, lambda batch: texts.filter(id__in=batch))
-    return {pk: vars(entry)["text"] for pk, entry in found.items()}
+    changes = _by_id(pks, lambda batch: texts.filter(id__in=batch))
+    return {pk: vars(entry)["text"] for pk, entry in changes.items()}
 
 
 def _by_id(ids: Iterable[int], read: Callable[[list[int]], Iterable[Change]]) -> dict[int, Change]:

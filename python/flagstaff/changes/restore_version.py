@@ -88,7 +88,7 @@ def preview_restore(kind: Kind, key: str, to: int) -> Changed:
         past, state = _find(kind, key, to)
         item = past.item
         row = kind.row(key) if item.row is None else item.row  # Raises if there is no such row.
-        planned = planned_change(row, *_wanted(past, state))
+        planned = planned_change(row, *_restored_fields(past, state))
         return with_secrecy(item, replace(planned, version=version_of(kind, row.pk)))
 
 
@@ -111,7 +111,7 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
         past, state = _find(kind, key, to)
         item = past.item
         if item.row is not None:
-            changed = change_row(kind, item.row, *_wanted(past, state), expect_version)
+            changed = change_row(kind, item.row, *_restored_fields(past, state), expect_version)
             return with_secrecy(item, changed)
         version = cast("RowVersion", state.row)
         if version.is_digest:
@@ -138,8 +138,8 @@ def _find(kind: Kind, key: str, to: int) -> tuple[Past, ItemState]:
     return past, state
 
 
-def _wanted(past: Past, state: ItemState) -> tuple[dict[str, object], AllowedUsersChange]:
-    """The fields of an earlier state, and the way to its allowed users."""
+def _restored_fields(past: Past, state: ItemState) -> tuple[dict[str, object], AllowedUsersChange]:
+    """The fields of an earlier state, and the change that leads to its allowed users."""
     item, version = past.item, cast("RowVersion", state.row)
     present = cast("RowVersion", past.present.row)
     columns = writable_columns(past, present, version, version.columns.keys())
@@ -147,9 +147,9 @@ def _wanted(past: Past, state: ItemState) -> tuple[dict[str, object], AllowedUse
     if version.entry is not None:
         row = instances_of(item.kind, [version])[version.entry]
     fields = {
-        one.attname: getattr(row, one.attname)
-        for one in restorable_fields(item.kind)
-        if one.column in columns
+        field.attname: getattr(row, field.attname)
+        for field in restorable_fields(item.kind)
+        if field.column in columns
     }
     if item.kind is not Kind.FLAG:
         return fields, AllowedUsersChange()
@@ -165,25 +165,25 @@ def writable_columns(
     Raises InvalidChangeError if a secret value or its choices differ, because the history has only
     a digest of the value.
     """
-    kind, wanted = past.item.kind, {*columns}
-    if version.is_digest and (column := column_of(kind.model, _VALUE)) in wanted:
-        wanted.remove(column)
+    kind, writable = past.item.kind, {*columns}
+    if version.is_digest and (column := column_of(kind.model, _VALUE)) in writable:
+        writable.remove(column)
         if present.as_digest().columns[column] != version.columns[column]:
             raise only_a_digest(past.item)
-    if masked := wanted & masked_columns(kind, version):
+    if masked := writable & masked_columns(kind, version):
         # They are as at present, unless an entry since says that they changed.
-        wanted -= masked
+        writable -= masked
         if any(entry >= (version.entry or 0) for entry in past.changes_of_choices):
             raise only_a_digest(past.item)
-    return wanted
+    return writable
 
 
 def restorable_fields(kind: Kind) -> list[AnyField]:
     """Returns the fields that people can change."""
     return [
-        one
-        for one in stored_fields(kind.model)
-        if not (one.primary_key or is_auto_now(one) or is_generated(one))
+        field
+        for field in stored_fields(kind.model)
+        if not (field.primary_key or is_auto_now(field) or is_generated(field))
     ]
 
 
@@ -195,20 +195,20 @@ def deleted_row(kind: Kind, version: RowVersion, instances: Mapping[int, Row]) -
     """
     row = instances[cast("int", version.entry)]
     require_readable(row.key, vars(row))
-    for one in stored_fields(kind.model):
-        if one.column not in version.columns and not is_generated(one):
-            setattr(row, one.attname, one.get_default())
+    for field in stored_fields(kind.model):
+        if field.column not in version.columns and not is_generated(field):
+            setattr(row, field.attname, field.get_default())
     row._state.adding = True
     return row
 
 
 def planned_recreation(row: Row, version: RowVersion, users: AllowedUsersChange) -> Changed:
     """Returns what the insertion of a deleted row changes. Writes nothing."""
-    fields = (one for one in stored_fields(model_of(row)) if one.column in version.columns)
+    fields = (field for field in stored_fields(model_of(row)) if field.column in version.columns)
     new = {
-        one.name: getattr(row, one.attname)
-        for one in fields
-        if not (one.primary_key or is_auto_now(one) or is_generated(one))
+        field.name: getattr(row, field.attname)
+        for field in fields
+        if not (field.primary_key or is_auto_now(field) or is_generated(field))
     }
     new |= {ALLOWED: list(users.added)} if users.added else {}
     return Changed(row.key, "", None, new, written=False, missing=users.missing)
@@ -221,7 +221,9 @@ def recreate(
     # Saving sets auto_now_add fields to the present, also in the instance.
     fields = auto_now_add_fields(model_of(row))
     created = {
-        one.attname: getattr(row, one.attname) for one in fields if one.column in version.columns
+        field.attname: getattr(row, field.attname)
+        for field in fields
+        if field.column in version.columns
     }
     insert(row, savepoint=savepoint)
     if created:

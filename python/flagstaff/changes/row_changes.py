@@ -86,8 +86,8 @@ def update_row(
         change = AllowedUsersChange()
         if users is not None:
             present = allowed_pks(row)
-            wanted = users if seen is None else _merge(present, users, seen)
-            change = users_to_change(present, wanted)
+            target = users if seen is None else _merge(present, users, seen)
+            change = users_to_change(present, target)
         _require_fields(row, fields, expect)
         return change_row(kind, row, fields, change, expect_version)
 
@@ -206,9 +206,9 @@ def planned_deletion(row: Row, users: Collection[PrimaryKey] | None) -> Changed:
 
 def _create_together(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
     table = allowed_user_table()
-    fields = {key: {**given} for key, given in new.items()}
-    users = {key: table.pks_of(given.pop(ALLOWED, ())) for key, given in fields.items()}
-    rows = [_new_row(kind, key, given) for key, given in fields.items()]
+    fields = {key: {**values} for key, values in new.items()}
+    users = {key: table.pks_of(values.pop(ALLOWED, ())) for key, values in fields.items()}
+    rows = [_new_row(kind, key, values) for key, values in fields.items()]
     _require_free(kind, fields)
     with transaction.atomic(using=conf.database):
         insert_together(rows)

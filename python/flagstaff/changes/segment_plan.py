@@ -63,13 +63,13 @@ class SegmentPlan:
     def counts(self) -> Mapping[SegmentUse, ChangeImpact | None]:
         """The effect on each flag and experiment that changes; None for one without a count."""
         counted = zip(_counted(self.uses), self.impact.counts, strict=True)
-        return {**{one: None for one in self.uses if one.changes_itself}, **dict(counted)}
+        return {**{use: None for use in self.uses if use.changes_itself}, **dict(counted)}
 
     @cached_property
     def consequence(self) -> Consequence:
         """The largest consequence for one of the flags and experiments."""
-        found = [self._consequence(one) for one in self.counts.values()]
-        return max(found, default=Consequence.NONE)
+        consequences = [self._consequence(impact) for impact in self.counts.values()]
+        return max(consequences, default=Consequence.NONE)
 
     @property
     def text_to_type(self) -> str:
@@ -102,14 +102,14 @@ class SegmentPlan:
             )
         return text % values
 
-    def sides(self, one: SegmentUse) -> tuple[str, str]:
+    def sides(self, use: SegmentUse) -> tuple[str, str]:
         """How many users have a flag or an experiment now, and how many afterwards."""
-        if one.changes_itself:
+        if use.changes_itself:
             return _("not counted"), _("not counted: this undo also changes the flag")
-        if not one.is_active:
-            text = _("not running") if one.flag is None else _("off")
+        if not use.is_active:
+            text = _("not running") if use.flag is None else _("off")
             return text, text
-        return user_counts(self.counts[one])
+        return user_counts(self.counts[use])
 
     def _consequence(self, impact: ChangeImpact | None) -> Consequence:
         if impact is None or not impact.users or self.adds_anonymous:
@@ -131,10 +131,10 @@ def plan_segments(
     changed = {key: sides for key, sides in changed.items() if not _is_equal(*sides)}
     if not changed:
         return None
-    uses = [*_flags(changed, changed_flags), *_others(changed)]
+    uses = [*_flags(changed, changed_flags), *_other_uses(changed)]
     if not uses:
         return None
-    counted = [one.rules for one in _counted(uses)]
+    counted = [use.rules for use in _counted(uses)]
     impact = SegmentImpact(counts=[None] * len(counted))
     if counted and timeout > 0:
         impact = impact_of_segments(changed, counted, timeout=timeout)
@@ -146,7 +146,7 @@ def plan_segments(
 
 
 def _counted(uses: Iterable[SegmentUse]) -> list[SegmentUse]:
-    return [one for one in uses if one.is_active and not one.changes_itself]
+    return [use for use in uses if use.is_active and not use.changes_itself]
 
 
 def _is_equal(before: object, after: object) -> bool:
@@ -164,10 +164,12 @@ def _flags(changed: ChangedConditions, changed_flags: Collection[str]) -> Iterat
         )
 
 
-def _others(changed: ChangedConditions) -> Iterator[SegmentUse]:
+def _other_uses(changed: ChangedConditions) -> Iterator[SegmentUse]:
     by_segment = other_rules_by_segment()
-    found = {(one.model, one.pk): one for key in changed for one in by_segment.get(key, ())}
-    for one in found.values():
-        label = f"{one.model._meta.verbose_name} {one.key}"
-        rules = UsingRules.granting(one.key, one.rules)
-        yield SegmentUse(label, one.key, one.model, None, one.is_active, rules)
+    owners = {
+        (owner.model, owner.pk): owner for key in changed for owner in by_segment.get(key, ())
+    }
+    for owner in owners.values():
+        label = f"{owner.model._meta.verbose_name} {owner.key}"
+        rules = UsingRules.granting(owner.key, owner.rules)
+        yield SegmentUse(label, owner.key, owner.model, None, owner.is_active, rules)

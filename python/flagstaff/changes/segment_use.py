@@ -77,7 +77,7 @@ def checked_together() -> Iterator[None]:
 def require_segments(row: Row | Model, rules: object) -> None:
     """Raises InvalidChangeError if the new rules of a flag name a segment that does not exist.
 
-    Locks the segments until the transaction ends, so that nobody deletes one meanwhile.
+    Locks the segments until the transaction ends, so that no other one deletes them.
     """
     if not is_flag_with_rules(row):
         return
@@ -157,25 +157,28 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
 
     Reads all rules.
     """
-    flags, others = flags_by_segment(), other_rules_by_segment()
-    found = {
+    flags, other_rules = flags_by_segment(), other_rules_by_segment()
+    names_by_key = {
         key: [
             *(repr(flag) for flag, _pk in flags.get(key, ())),
-            *(f"{one.model._meta.verbose_name} {one.key!r}" for one in others.get(key, ())),
+            *(
+                f"{owner.model._meta.verbose_name} {owner.key!r}"
+                for owner in other_rules.get(key, ())
+            ),
         ]
         for key in sorted(keys)
     }
-    return {key: names for key, names in found.items() if names}
+    return {key: names for key, names in names_by_key.items() if names}
 
 
 def other_rules_by_segment() -> dict[str, list[OtherRules]]:
     """Returns the rules that are not those of flags, by the segments that they name."""
-    found: dict[str, list[OtherRules]] = {}
+    by_segment: dict[str, list[OtherRules]] = {}
     for app in optional_apps():
-        for one in app.other_rules():
-            for segment in dict(named_segments(one.rules)):
-                found.setdefault(segment, []).append(one)
-    return found
+        for owner in app.other_rules():
+            for segment in dict(named_segments(owner.rules)):
+                by_segment.setdefault(segment, []).append(owner)
+    return by_segment
 
 
 def flags_that_name(key: str) -> list[str]:
@@ -188,11 +191,11 @@ def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
 
     Reads all rules.
     """
-    found: dict[str, list[tuple[str, Any]]] = {}
+    by_segment: dict[str, list[tuple[str, Any]]] = {}
     for flag, pk, rules in rules_of_flags():
         for segment in dict(named_segments(rules)):
-            found.setdefault(segment, []).append((flag, pk))
-    return found
+            by_segment.setdefault(segment, []).append((flag, pk))
+    return by_segment
 
 
 def flags_using(*keys: str) -> list[Any]:
@@ -208,10 +211,10 @@ def flags_using(*keys: str) -> list[Any]:
 
 def rules_using(key: str) -> list[UsingRules]:
     """Returns the rules that name a segment and decide about results now. Reads all rules."""
-    others = other_rules_by_segment().get(key, ())
+    owners = other_rules_by_segment().get(key, ())
     return [
         *(rules_of_flag(flag) for flag in flags_using(key) if flag.enabled),
-        *(UsingRules.granting(one.key, one.rules) for one in others if one.is_active),
+        *(UsingRules.granting(owner.key, owner.rules) for owner in owners if owner.is_active),
     ]
 
 

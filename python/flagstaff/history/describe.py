@@ -155,19 +155,21 @@ def describe_json_change(old: object, new: object) -> str | None:
 
     None if they do not differ, or are not both objects or both arrays.
     """
-    is_same_type = any(isinstance(old, one) and isinstance(new, one) for one in (dict, list))
+    is_same_type = any(
+        isinstance(old, json_type) and isinstance(new, json_type) for json_type in (dict, list)
+    )
     if not is_same_type:
         return None
     parts = list(json_differences(old, new))
-    shown = "; ".join(map(_part_text, parts[:_MAX_PARTS]))
+    text = "; ".join(map(_part_text, parts[:_MAX_PARTS]))
     if count := len(parts) - min(len(parts), _MAX_PARTS):
         more = ngettext("%(parts)s; and %(count)s more", "%(parts)s; and %(count)s more", count)
-        return more % {"parts": shown, "count": local_number(count)}
-    return shown or None
+        return more % {"parts": text, "count": local_number(count)}
+    return text or None
 
 
 def _part_text(part: JsonDifference) -> str:
-    old, new = (describe_value(one, limit=_MAX_PART) for one in (part.old, part.new))
+    old, new = (describe_value(side, limit=_MAX_PART) for side in (part.old, part.new))
     texts = {"path": path_text(part.path), "old": old, "new": new}
     if part.action == "added":
         return _("%(path)s: added %(new)s") % texts
@@ -191,12 +193,16 @@ def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int |
 
     The value of a key-value pair is always shown: 0 and false are values, too.
     """
-    fields = [(one, getattr(one, side)) for one in change.differences]
+    fields = [(difference, getattr(difference, side)) for difference in change.differences]
     return [
-        f"{field_label(one.field)} {_text(one, value, limit)}"
-        for one, value in fields
-        if one.field == "value"
-        or (value and one.field not in ("key", "created_at") and (one.field, value) != _BY_USER)
+        f"{field_label(difference.field)} {_text(difference, value, limit)}"
+        for difference, value in fields
+        if difference.field == "value"
+        or (
+            value
+            and difference.field not in ("key", "created_at")
+            and (difference.field, value) != _BY_USER
+        )
     ]
 
 
@@ -207,5 +213,5 @@ def _text(difference: Difference, value: object, limit: int | None) -> str:
 def _named(users: Users, names: Names | None) -> str:
     if names is None:
         return ""
-    shown = (names.get(str(pk), str(pk)) for pk in users.pks)
-    return f" ({local_list(shown, total=users.count)})"
+    texts = (names.get(str(pk), str(pk)) for pk in users.pks)
+    return f" ({local_list(texts, total=users.count)})"

@@ -58,14 +58,14 @@ def read_entries(
         found_entries = list((ordered if below is None else ordered.filter(id__lt=below))[:size])
         ends = _ends(entries, found_entries) if found_entries else {}
         if before is not None:
-            crossing = {one for one, (_, last) in ends.items() if last >= before} - seen
+            crossing = {subject for subject, (_, last) in ends.items() if last >= before} - seen
             seen |= ends.keys()
             newer = _newer_part(ordered.filter(id__gte=before), crossing)
             yield from (_with_long_value(entry, long_value) for entry in newer)
         for entry in found_entries:
             first, _last = ends[subject_of(entry)]
-            found = _as_entry(entry, is_first=entry["id"] == first)
-            yield _with_long_value(found, long_value)
+            read = _as_entry(entry, is_first=entry["id"] == first)
+            yield _with_long_value(read, long_value)
         if len(found_entries) < size:
             return
         below, size = found_entries[-1]["id"], min(size * 2, _MAX_BATCH)
@@ -79,23 +79,23 @@ def _ends(entries: QuerySet[Change], batch: list[Entry]) -> dict[Subject, tuple[
         object_pk__in={entry["object_pk"] for entry in batch},
         at__range=(oldest - MAX_TRANSACTION_AGE, newest + MAX_TRANSACTION_AGE),
     )
-    found: dict[Subject, tuple[int, int]] = {}
+    ends: dict[Subject, tuple[int, int]] = {}
     groups = near.order_by().values("transaction_id", "relation", "object_pk")
     for group in groups.annotate(first=Min("id"), last=Max("id")):
         subject = subject_of(group)
-        first, last = found.get(subject, (group["first"], group["last"]))
-        found[subject] = min(first, group["first"]), max(last, group["last"])
-    return found
+        first, last = ends.get(subject, (group["first"], group["last"]))
+        ends[subject] = min(first, group["first"]), max(last, group["last"])
+    return ends
 
 
 def _newer_part(newer: QuerySet[Change, Any], subjects: set[Subject]) -> Iterator[Entry]:
     if not subjects:
         return
-    found = newer.filter(
+    entries = newer.filter(
         transaction_id__in={transaction for transaction, _, _ in subjects},
         object_pk__in={pk for _, _, pk in subjects},
     )
-    for entry in found:
+    for entry in entries:
         if subject_of(entry) in subjects:
             yield _as_entry(entry, is_first=False)
 

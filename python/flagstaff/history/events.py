@@ -111,9 +111,9 @@ def difference(name: str, old: object, new: object, *, secret: bool) -> Differen
     return Difference(name, old, new)
 
 
-def same_json(one: object, other: object) -> bool:
+def same_json(left: object, right: object) -> bool:
     """Returns True if both are the same JSON. In Python, True equals 1 and 1 equals 1.0."""
-    return repr(one) == repr(other)
+    return repr(left) == repr(right)
 
 
 def _event(group: Group, kind: Kind, columns: Columns, *, hidden: bool) -> Event:

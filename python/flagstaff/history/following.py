@@ -14,8 +14,8 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.versions import all_entries, require_history
 
-# Ids are assigned before the commit, so a lower id may become visible after a higher one. So many
-# entries are read again, through an index.
+# Ids are assigned before the commit, so a lower id may become visible after a higher one. This
+# number of entries is read again, through an index.
 _REREAD = 10_000
 
 

@@ -84,13 +84,13 @@ def events_of(  # noqa: PLR0913 (which row, which events, and how much of them)
 
     `shorten` reads only the start of long values, as LongJson.
     """
-    found = entries(kind, pk).filter(id__gt=after)
-    return events_among(kind, found, before=before, limit=limit, shorten=shorten)
+    changes = entries(kind, pk).filter(id__gt=after)
+    return events_among(kind, changes, before=before, limit=limit, shorten=shorten)
 
 
 def events_among(  # noqa: PLR0913 (which entries, which events, and how much of them)
     kind: Kind,
-    found: QuerySet[Change],
+    changes: QuerySet[Change],
     *,
     before: int | None = None,
     limit: int | None = None,
@@ -99,14 +99,14 @@ def events_among(  # noqa: PLR0913 (which entries, which events, and how much of
 ) -> list[Event]:
     """Returns the events that these entries of one kind make up, newest first."""
     events = read_events(
-        kind, found, before=before, limit=limit, all_users=all_users, shorten=shorten
+        kind, changes, before=before, limit=limit, all_users=all_users, shorten=shorten
     )
     return list(events)
 
 
 def read_events(  # noqa: PLR0913 (which entries, which events, and how much of them)
     kind: Kind,
-    found: QuerySet[Change],
+    changes: QuerySet[Change],
     *,
     before: int | None = None,
     limit: int | None = None,
@@ -115,13 +115,13 @@ def read_events(  # noqa: PLR0913 (which entries, which events, and how much of 
 ) -> Iterator[Event]:
     """Yields the same events as `events_among`, in batches as the caller iterates."""
     newest_first = read_entries(
-        found,
+        changes,
         max_users=None if all_users else _MAX_USERS,
         before=before,
         batch=None if limit is None else max(limit, _MIN_BATCH),
         long_value=column_of(kind.model, "value") if shorten and kind is Kind.VALUE else None,
     )
-    events = _events(kind, found, newest_first, before, None if all_users else _MAX_USERS)
+    events = _events(kind, changes, newest_first, before, None if all_users else _MAX_USERS)
     return islice(events, limit)
 
 
@@ -147,10 +147,10 @@ def _history(
     kind: Kind, key: str | None, limit: int | None, before: int | None, *, all_users: bool
 ) -> list[Event]:
     require_history()
-    found = all_entries().filter(relation__in=kind.relations)
+    changes = all_entries().filter(relation__in=kind.relations)
     if key is not None:
-        found = found.filter(about_key([kind], key))
-    events = events_among(kind, found, before=before, limit=limit, all_users=all_users)
+        changes = changes.filter(about_key([kind], key))
+    events = events_among(kind, changes, before=before, limit=limit, all_users=all_users)
     if key is not None and not events and before is None:
         # Raises if there is no such row either.
         kind.row(key)
@@ -159,12 +159,12 @@ def _history(
 
 def _events(
     kind: Kind,
-    found: QuerySet[Change],
+    changes: QuerySet[Change],
     newest_first: Iterator[Entry],
     before: int | None,
     max_users: int | None,
 ) -> Iterator[Event]:
-    secrets = _ever_secret(found) if kind is Kind.VALUE else ()
+    secrets = _ever_secret(changes) if kind is Kind.VALUE else ()
     for event in as_events(newest_first, {kind: _columns(kind)}, secrets, max_users=max_users):
         # An event that began below `before` and ended above it is not older.
         if before is None or event.version < before:
@@ -176,9 +176,9 @@ def _columns(kind: Kind) -> Columns:
     return Columns(names, {*auto_now_columns(kind.model), str(kind.model._meta.pk.column)})
 
 
-def _ever_secret(found: QuerySet[Change]) -> Collection[str]:
+def _ever_secret(changes: QuerySet[Change]) -> Collection[str]:
     """The values whose history is hidden, also what it was before they became secret."""
-    pks = found.filter(relation="k").order_by().values("object_pk").distinct()
+    pks = changes.filter(relation="k").order_by().values("object_pk").distinct()
     marked = Q(old__secret=True) | Q(new__secret=True)
     secret = all_entries().filter(marked, relation="k", object_pk__in=pks)
     return {*secret.order_by().values_list("object_pk", flat=True).distinct(), *_secret_now()}

@@ -59,21 +59,21 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
     one entry does not show whether the event is a creation or a change.
     """
     relations = [relation for kind in selection.kinds for relation in kind.relations]
-    found = all_entries().filter(relation__in=relations)
+    changes = all_entries().filter(relation__in=relations)
     if selection.key is not None:
-        found = found.filter(about_key(selection.kinds, selection.key))
+        changes = changes.filter(about_key(selection.kinds, selection.key))
     if selection.key_part:
-        found = found.filter(key__in=_keys_with(selection.key_part))
+        changes = changes.filter(key__in=_keys_with(selection.key_part))
     if selection.since is not None:
-        found = found.filter(at__gte=aware(selection.since))
+        changes = changes.filter(at__gte=aware(selection.since))
     if selection.until is not None:
-        found = found.filter(at__lt=aware(selection.until))
+        changes = changes.filter(at__lt=aware(selection.until))
     if selection.actors is not None:
-        found = found.filter(_by(selection.actors, selection.without_actor))
+        changes = changes.filter(_by(selection.actors, selection.without_actor))
     if actions := _ACTIONS.get(selection.action or ""):
         rows = [kind.row_relation for kind in selection.kinds]
-        found = found.filter(action__in=actions, relation__in=rows)
-    return found.order_by()
+        changes = changes.filter(action__in=actions, relation__in=rows)
+    return changes.order_by()
 
 
 def about_key(kinds: Collection[Kind], key: str) -> Q:
@@ -101,8 +101,8 @@ def stored_actors(name: str) -> set[str]:
         return {name}
     try:
         with transaction.atomic(using=users.database):
-            found = users.rows.filter(**{username.name: name})
-            pks = list(found.values_list(users.field.name, flat=True))
+            matching = users.rows.filter(**{username.name: name})
+            pks = list(matching.values_list(users.field.name, flat=True))
     except Error:
         pks = []
     return {name, *map(str, pks)}

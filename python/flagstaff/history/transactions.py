@@ -46,8 +46,8 @@ def parts_of(change: int) -> list[Part]:
     entry = all_entries().filter(id=change).first()
     if entry is None:
         return []
-    found = _read_parts(all_entries().filter(of_transaction(entry)))
-    return sorted(found, key=lambda part: (part.kind.value, part.key))
+    parts = _read_parts(all_entries().filter(of_transaction(entry)))
+    return sorted(parts, key=lambda part: (part.kind.value, part.key))
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ def _together(rows: Collection[list[Any]]) -> Together:
     return Together(tuple(parts), sum(counts.values()), is_exact, tuple(secret))
 
 
-def _read_parts(found: QuerySet[Change]) -> Iterator[Part]:
-    """`found` are the entries of one transaction."""
-    groups = found.order_by().values("transaction_id", "relation", "object_pk")
+def _read_parts(changes: QuerySet[Change]) -> Iterator[Part]:
+    """Yields the parts of one transaction, whose entries these are."""
+    groups = changes.order_by().values("transaction_id", "relation", "object_pk")
     ends: dict[Subject, dict[str, tuple[int, int]]] = defaultdict(dict)
     for group in groups.annotate(first=Min("id"), last=Max("id")):
         ends[subject_of(group)][group["relation"]] = group["first"], group["last"]
-    ids = {entry for ranges in ends.values() for one in ranges.values() for entry in one}
+    ids = {entry for ranges in ends.values() for bounds in ranges.values() for entry in bounds}
     details = _details(ids)
     for (_transaction, kind, pk), ranges in ends.items():
         first = min(low for low, _ in ranges.values())

@@ -60,7 +60,7 @@ def names_in(events: Collection[Event]) -> tuple[dict[str, str], dict[str, str]]
         return names_of_actors(events), names_of_users(events)
     lists = (users for event in events for users in (event.added, event.removed))
     pks = {str(pk) for users in lists for pk in users.pks}
-    names = actor_table().names(pks | {one.actor for one in events if one.actor is not None})
+    names = actor_table().names(pks | {event.actor for event in events if event.actor is not None})
     return names, names
 
 

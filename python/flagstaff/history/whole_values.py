@@ -23,15 +23,15 @@ def with_whole_values(events: Sequence[Event]) -> list[Event]:
     One query. The first events come first: the others keep the start of their values when there
     are too many characters. Secret values are not read.
     """
-    wanted: set[int] = set()
+    versions: set[int] = set()
     left = _MAX_TOTAL
     for event in events:
         if 0 < (length := _length(event)) <= left:
-            wanted.add(event.version)
+            versions.add(event.version)
             left -= length
-    chosen = [event for event in events if event.version in wanted]
+    chosen = [event for event in events if event.version in versions]
     rows = _rows({id_ for event in chosen for id_ in (event.first, event.version)})
-    return [_with_value(one, rows) if one.version in wanted else one for one in events]
+    return [_with_value(event, rows) if event.version in versions else event for event in events]
 
 
 def _length(event: Event) -> int:
@@ -40,9 +40,9 @@ def _length(event: Event) -> int:
         return 0
     lengths = [
         side.length
-        for one in event.differences
-        if one.field == _VALUE
-        for side in (one.old, one.new)
+        for difference in event.differences
+        if difference.field == _VALUE
+        for side in (difference.old, difference.new)
         if isinstance(side, LongJson)
     ]
     return sum(lengths) if all(length <= _MAX_LENGTH for length in lengths) else 0
@@ -50,8 +50,8 @@ def _length(event: Event) -> int:
 
 def _rows(ids: Iterable[int]) -> dict[int, tuple[Any, Any]]:
     entries = Change.objects.using(conf.database).filter(id__in=ids)
-    found = entries.values_list("id", "old", "new") if ids else []
-    return {id_: (old, new) for id_, old, new in found}
+    sides = entries.values_list("id", "old", "new") if ids else []
+    return {id_: (old, new) for id_, old, new in sides}
 
 
 def _with_value(event: Event, rows: Mapping[int, tuple[Any, Any]]) -> Event:
@@ -60,7 +60,9 @@ def _with_value(event: Event, rows: Mapping[int, tuple[Any, Any]]) -> Event:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return event
     differences = (
-        replace(one, old=old.get(column), new=new.get(column)) if one.field == _VALUE else one
-        for one in event.differences
+        replace(difference, old=old.get(column), new=new.get(column))
+        if difference.field == _VALUE
+        else difference
+        for difference in event.differences
     )
     return replace(event, differences=tuple(differences))

@@ -43,18 +43,18 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     UnknownValueError or UnknownSegmentError for a key that belongs to none of them, and
     NoHistoryError if there are no versions.
     """
-    wanted = None if keys is None else list(dict.fromkeys(keys))
+    chosen = None if keys is None else list(dict.fromkeys(keys))
     kinds = existing_kinds()
-    newest = _versions(kinds, wanted) if versions else {}
-    found = {kind: _rows(kind, wanted) for kind in kinds}
-    for key in wanted or ():
-        if not any(key in rows for rows in found.values()):
+    newest = _versions(kinds, chosen) if versions else {}
+    rows_by_kind = {kind: _rows(kind, chosen) for kind in kinds}
+    for key in chosen or ():
+        if not any(key in rows for rows in rows_by_kind.values()):
             raise _unknown(key, kinds)
     document: dict[str, Any] = {"flagstaff": FORMAT_VERSION}
-    if wanted is not None:
+    if chosen is not None:
         document["partial"] = True
-    for kind, rows in found.items():
-        if rows or wanted is None:
+    for kind, rows in rows_by_kind.items():
+        if rows or chosen is None:
             document[SECTIONS[kind]] = _section(kind, rows, newest.get(kind))
     return document
 
@@ -69,13 +69,13 @@ def _versions(kinds: Iterable[Kind], keys: list[str] | None) -> dict[Kind, dict[
 
 def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     if keys is None:
-        found = list(all_rows(kind.model).exclude(key=None))
+        stored = list(all_rows(kind.model).exclude(key=None))
     else:
-        found = [row for key in keys if (row := kind.find(key)) is not None]
-    rows = {row.key: row for row in sorted(found, key=lambda row: str(row.key))}
-    if len(rows) < len(found):
+        stored = [row for key in keys if (row := kind.find(key)) is not None]
+    rows = {row.key: row for row in sorted(stored, key=lambda row: str(row.key))}
+    if len(rows) < len(stored):
         # Possible in a project's own table.
-        [(key, _count)] = Counter(row.key for row in found).most_common(1)
+        [(key, _count)] = Counter(row.key for row in stored).most_common(1)
         raise FlagstaffError(SAME_KEY(kinds=SECTIONS[kind], key=repr(key)))
     return rows
 

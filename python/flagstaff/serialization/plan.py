@@ -77,7 +77,7 @@ class Step:
             "kind": self.kind,
             "key": self.key,
             "action": self.action,
-            "differences": [asdict(one) for one in self.differences],
+            "differences": [asdict(changed_field) for changed_field in self.differences],
             "added": list(self.added.pks),
             "removed": list(self.removed.pks),
             "summary": describe_change(self, usernames, limit=limit),
@@ -154,7 +154,7 @@ class _Comparison:
         self._users = find_users(ref for item in document.items for ref in item.users or ())
 
     def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Row]:
-        found: dict[tuple[Kind, str], Row] = {}
+        by_kind_and_key: dict[tuple[Kind, str], Row] = {}
         kinds, named = existing_kinds(), set[str]().union(*map(_segments_of, self.items.values()))
         if Kind.SEGMENT not in kinds and any(kind is Kind.SEGMENT for kind, _ in self.items):
             self._problems.add((SECTIONS[Kind.SEGMENT],), NO_SEGMENT_TABLE())
@@ -162,12 +162,12 @@ class _Comparison:
         for kind in (kind for kind in Kind if kind in kinds):
             keys = {key for item_kind, key in self.items if item_kind is kind}
             keys |= named if kind is Kind.SEGMENT else set()
-            wanted = None if kind in self._deleted_kinds else sorted(keys)
-            for row in _rows(kind, wanted, lock=lock):
-                if found.setdefault((kind, row.key), row) is not row:
+            keys_to_read = None if kind in self._deleted_kinds else sorted(keys)
+            for row in _rows(kind, keys_to_read, lock=lock):
+                if by_kind_and_key.setdefault((kind, row.key), row) is not row:
                     text = SAME_KEY(kinds=SECTIONS[kind], key=repr(row.key))
                     raise FlagstaffError(text)
-        return found
+        return by_kind_and_key
 
     def report_unknown_users(self) -> None:
         shared = self._users.shared
@@ -195,7 +195,8 @@ class _Comparison:
         for (kind, key), row in self._rows.items():
             if kind in self._deleted_kinds and (kind, key) not in self.items:
                 sides = (
-                    (name, serialize(one, row), None) for name, one in exported_fields(kind).items()
+                    (name, serialize(model_field, row), None)
+                    for name, model_field in exported_fields(kind).items()
                 )
                 differences = _differences(sides, secret=is_secret(row))
                 removed = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
@@ -204,19 +205,21 @@ class _Comparison:
     def check_segments(self, steps: Iterable[Step]) -> None:
         """Reports rules of the file that name no segment, and deleted segments that rules name."""
         steps = list(steps)
-        deleted = {one.key for one in steps if (one.kind, one.action) == ("segment", "delete")}
+        deleted = {step.key for step in steps if (step.kind, step.action) == ("segment", "delete")}
         existing = {key for kind, key in (*self._rows, *self.items) if kind is Kind.SEGMENT}
-        flags = [one for one in steps if one.kind == "flag"]
+        flags = [step for step in steps if step.kind == "flag"]
         for step in flags:
             if item := self.items.get((Kind.FLAG, step.key)):
                 _check_named(item, step.fields, existing, deleted, self._problems)
-        written = {one.key for one in flags if one.action == "delete" or RULES in one.fields}
+        written = {step.key for step in flags if step.action == "delete" or RULES in step.fields}
         _check_unused(deleted, written, self._problems)
 
     def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Row | None]]:
         """Returns the items of these steps that have a version, each with its row."""
         places = [(Kind(step.kind), step.key) for step in steps]
-        pairs = [(self.items[one], self._rows.get(one)) for one in places if one in self.items]
+        pairs = [
+            (self.items[place], self._rows.get(place)) for place in places if place in self.items
+        ]
         return [(item, row) for item, row in pairs if item.version is not None]
 
     def _change(
@@ -225,13 +228,13 @@ class _Comparison:
         fields = differing(row, fields)
         check_changed(item, row, fields, self._problems)
         present = self._allowed.get(row.pk, set()) if item.kind is Kind.FLAG else set()
-        wanted = present if users is None else set(users)
-        if not fields and wanted == present:
+        new_users = present if users is None else set(users)
+        if not fields and new_users == present:
             return None
         sides = (
-            (name, serialize(one, row), item.fields[name])
-            for name, one in exported_fields(item.kind).items()
-            if one.attname in fields
+            (name, serialize(model_field, row), item.fields[name])
+            for name, model_field in exported_fields(item.kind).items()
+            if model_field.attname in fields
         )
         secret = is_secret(row) or item.fields.get("secret") is True
         return Step(
@@ -239,17 +242,17 @@ class _Comparison:
             item.key,
             "change",
             _differences(sides, secret=secret and item.kind is Kind.VALUE),
-            added=_as_users(wanted - present),
-            removed=_as_users(present - wanted),
+            added=_as_users(new_users - present),
+            removed=_as_users(present - new_users),
             fields=fields,
-            users=users if wanted != present else None,
+            users=users if new_users != present else None,
         )
 
     def _user_pks(self, item: Item) -> tuple[PrimaryKey, ...] | None:
         if item.users is None:
             return None
-        found = {self._users.pks[ref] for ref in item.users if ref in self._users.pks}
-        return tuple(sorted(found, key=str))
+        pks = {self._users.pks[ref] for ref in item.users if ref in self._users.pks}
+        return tuple(sorted(pks, key=str))
 
     def _report(self, item: Item, template: Template, refs: list[UserRef]) -> None:
         if refs:
@@ -357,9 +360,9 @@ def _check_unused(deleted: Collection[str], written: Collection[str], problems: 
         for key in {key for key, _place in named_segments(rules)} & named.keys():
             if flag not in written:
                 named[key].append(repr(flag))
-    for key, others in other_rules_by_segment().items():
+    for key, owners in other_rules_by_segment().items():
         if key in named:
-            named[key] += (f"{one.model._meta.verbose_name} {one.key!r}" for one in others)
+            named[key] += (f"{owner.model._meta.verbose_name} {owner.key!r}" for owner in owners)
     for key, users in named.items():
         if users:
             text = SEGMENT_STILL_USED(key=repr(key), users=some(users))

@@ -116,7 +116,7 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
             return None
         text = ngettext("%(count)s user gains the flag.", "%(count)s users gain the flag.", count)
         now = count_allowed_users(flag)
-        sides = (local_number(one) for one in (now, now + count))
+        sides = (local_number(number) for number in (now, now + count))
         context = {
             "title": _("Add allowed users"),
             "flagstaff_parent": "admin/base_site.html",
@@ -200,23 +200,23 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
         }
         if may_see_users(request.user):
             search = request.GET.get(_SEARCH, "")
-            shown = user_page(row, search, request.GET.get(_AFTER, ""))
-            context |= self._list_context(request, shown, search)
+            user_list = user_page(row, search, request.GET.get(_AFTER, ""))
+            context |= self._list_context(request, user_list, search)
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/allowed_users.html", context)
 
     def _list_context(
-        self, request: HttpRequest, shown: UserPage, search: str
+        self, request: HttpRequest, user_list: UserPage, search: str
     ) -> Mapping[str, object]:
-        users = [(user, self._user_url(request, user.pk)) for user in shown.users]
-        to_next = {_SEARCH: search, _AFTER: shown.next_after}
+        users = [(user, self._user_url(request, user.pk)) for user in user_list.users]
+        to_next = {_SEARCH: search, _AFTER: user_list.next_after}
         return {
-            "shown": shown,
-            "range": _range_text(shown),
+            "shown": user_list,
+            "range": _range_text(user_list),
             "users": users,
             "search": search,
-            "first_url": f"?{urlencode({_SEARCH: search})}" if shown.first > 1 else "",
-            "next_url": f"?{urlencode(to_next)}" if shown.next_after else "",
+            "first_url": f"?{urlencode({_SEARCH: search})}" if user_list.first > 1 else "",
+            "next_url": f"?{urlencode(to_next)}" if user_list.next_after else "",
         }
 
     def _user_url(self, request: HttpRequest, pk: str) -> str:
@@ -233,8 +233,8 @@ def _total_text(count: int) -> str:
     return text % {"count": local_number(count)}
 
 
-def _range_text(shown: UserPage) -> str:
-    numbers = {"first": shown.first, "last": shown.last, "found": shown.found}
+def _range_text(user_list: UserPage) -> str:
+    numbers = {"first": user_list.first, "last": user_list.last, "found": user_list.found}
     text = _("Users %(first)s to %(last)s of %(found)s")
     return text % {name: local_number(number) for name, number in numbers.items()}
 

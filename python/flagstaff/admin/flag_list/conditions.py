@@ -95,8 +95,8 @@ def with_rules(model: type[Model]) -> Q:
 
 def state_rank(model: type[Model]) -> Case:
     """Returns the place of a flag's state among the states, to sort by."""
-    *others, last = STATES
-    ranks = [When(in_state(model, one), then=Value(rank)) for rank, one in enumerate(others)]
+    *ranked, last = STATES
+    ranks = [When(in_state(model, state), then=Value(rank)) for rank, state in enumerate(ranked)]
     return Case(*ranks, default=Value(STATES.index(last)), output_field=IntegerField())
 
 
@@ -110,15 +110,15 @@ def allowed_count(model: type[Model]) -> Coalesce:
 
 def changed_since(model: type[Model], since: datetime) -> Q:
     """Returns the condition of the flags that were changed since a time, by SQL too."""
-    found = Q(changed_at__gte=since) if FlagModel.of(model).has("changed_at") else Q(pk__in=[])
+    changed = Q(changed_at__gte=since) if FlagModel.of(model).has("changed_at") else Q(pk__in=[])
     if not is_postgresql(connections[conf.database]):
-        return found
+        return changed
     first = Subquery(all_rows(Change).filter(at__gte=since).order_by("at").values("id")[:1])
     # In this form, the server looks up each flag if there are many changes since.
     of_flag = all_entries().filter(
         relation__in=Kind.FLAG.relations, object_pk=Cast(OuterRef("pk"), TextField())
     )
-    return found | Q(Exists(of_flag.filter(id__gte=first)))
+    return changed | Q(Exists(of_flag.filter(id__gte=first)))
 
 
 class _WasEvaluated(Func):
@@ -137,8 +137,8 @@ class _WasEvaluated(Func):
         text = ""
         parameters: tuple[Any, ...] = ()
         for before, expression in zip(_EVALUATED, self.source_expressions, strict=False):
-            one, values = compiler.compile(expression)
-            text += _of_usage(before) + one
+            sql, values = compiler.compile(expression)
+            text += _of_usage(before) + sql
             parameters += tuple(values)
         return f"{text})", parameters
 
@@ -171,7 +171,7 @@ def usage_since() -> Func:
 def hidden_tables() -> Func:
     """Returns how many of flagstaff's tables may hide rows from this role. Fails without one."""
     names = own_names(connections[conf.database])
-    tables = (names[one] for one in ("change_table", "usage_table", "worker_table"))
+    tables = (names[table] for table in ("change_table", "usage_table", "worker_table"))
     return Func(*map(Value, tables), template=_HIDDEN, output_field=IntegerField())
 
 
@@ -181,13 +181,13 @@ def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
     Flags for browsers are left out, because those evaluations are not counted, and flags that
     were created since.
     """
-    found, fields = Q(), FlagModel.of(model).fields
+    condition, fields = Q(), FlagModel.of(model).fields
     if "client_side" in fields:
-        found &= Q(client_side=False)
+        condition &= Q(client_side=False)
     if since is not None and "created_at" in fields:
-        found &= Q(created_at__lt=since)
+        condition &= Q(created_at__lt=since)
     # Last, because PostgreSQL evaluates the cheap conditions first.
-    return found & ~Q(_WasEvaluated(since))
+    return condition & ~Q(_WasEvaluated(since))
 
 
 def are_at_most(model: type[Model], count: int) -> Q:

@@ -28,7 +28,7 @@ from flagstaff.conf import conf
 
 _Choices = list[tuple[str, str]]
 
-#: A long time, in days, for flags that nobody changes or evaluates.
+#: A long time, in days, for flags that are neither changed nor evaluated.
 LONG = 30
 #: The choice of flags that were not changed for a long time.
 UNCHANGED = "not-30d"

@@ -57,43 +57,49 @@ class Overview:
 
 def overview_of(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     """Returns the numbers. Reads them once for a request."""
-    found: Overview | None = vars(request).get(_FOUND)
-    if found is None:
-        found = _read(request, model_admin)
-        vars(request)[_FOUND] = found
-    return found
+    overview: Overview | None = vars(request).get(_FOUND)
+    if overview is None:
+        overview = _read(request, model_admin)
+        vars(request)[_FOUND] = overview
+    return overview
 
 
 def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     flags = model_admin.get_queryset(request).order_by()
     conditions = _conditions(request, model_admin)
-    counts = {f"flagstaff_{name}": Count("pk", filter=one) for name, one in conditions.items()}
+    counts = {
+        f"flagstaff_{name}": Count("pk", filter=condition) for name, condition in conditions.items()
+    }
     total = Count("pk")
     stored = _stored(model_admin.model)
     # The list must work without a table of the history or of the usage.
-    found = value_or_default(
+    values = value_or_default(
         "the list of flags has no shortcuts",
         lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),
         None,
     ) or flags.aggregate(flagstaff_total=total)
-    lists = [read_json(found.get(name) or "[]") for name in ("flagstaff_owners", "flagstaff_tags")]
+    lists = [read_json(values.get(name) or "[]") for name in ("flagstaff_owners", "flagstaff_tags")]
     # Python may not be able to decode them; the filters then look at each flag.
-    if stored and stored.keys() <= found.keys() and all(isinstance(one, list) for one in lists):
+    if (
+        stored
+        and stored.keys() <= values.keys()
+        and all(isinstance(items, list) for items in lists)
+    ):
         keep_ownership(request, *lists)
     numbers: dict[str, int | None] = {
-        name: found.get(f"flagstaff_{name}", 0) for name in conditions
+        name: values.get(f"flagstaff_{name}", 0) for name in conditions
     }
-    if UNUSED in numbers and found["flagstaff_total"] > _MAX_LOOKED_UP:
+    if UNUSED in numbers and values["flagstaff_total"] > _MAX_LOOKED_UP:
         numbers[UNUSED] = None
-    since = found.get("flagstaff_since")
+    since = values.get("flagstaff_since")
     if since is None or aware(since) > aware(timezone.now()) - timedelta(days=LONG):
         # Flags without an evaluation may have had some before.
         numbers.pop(UNUSED, None)
     return Overview(
-        total=found["flagstaff_total"],
+        total=values["flagstaff_total"],
         counts=numbers,
         usage_since=None if since is None else aware(since),
-        is_readable=found.get("flagstaff_hidden") == 0,
+        is_readable=values.get("flagstaff_hidden") == 0,
     )
 
 
@@ -119,15 +125,15 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
     """The conditions of the shortcuts, by name."""
     model, now = model_admin.model, timezone.now()
     long_ago = now - timedelta(days=LONG)
-    found = {
+    conditions = {
         CHANGED: changed_since(model, now - timedelta(hours=24)),
         ROLLOUT: in_state(model, ReleaseState.ROLLOUT.value),
     }
     if FlagModel.of(model).has(OWNER):
-        found[MINE] = owned_by(request)
-    found[ALL] = in_state(model, ReleaseState.ALL.value) & ~changed_since(model, long_ago)
+        conditions[MINE] = owned_by(request)
+    conditions[ALL] = in_state(model, ReleaseState.ALL.value) & ~changed_since(model, long_ago)
     if has_usage():
         # In a look-up for each flag: not where it is left out, and not for too many flags.
         may_count = usage_is_older_than(long_ago) & are_at_most(model, _MAX_LOOKED_UP)
-        found[UNUSED] = may_count & not_evaluated_since(model, long_ago)
-    return found
+        conditions[UNUSED] = may_count & not_evaluated_since(model, long_ago)
+    return conditions

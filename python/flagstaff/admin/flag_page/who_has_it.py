@@ -64,14 +64,14 @@ def _evaluated(key: str, user: str, context: str) -> _Result:
     typed = parse_text(context)
     if typed.problems:
         answer.problems[_CONTEXT] = list(map(localized, typed.problems))
-    found = None
+    known_user = None
     if user:
         try:
-            found = allowed_user_table().find(user)
+            known_user = allowed_user_table().find(user)
         except FlagstaffError:
             answer.problems[_USER] = [unknown_problem([user])]
     if not answer.problems:
-        _evaluate(answer, key, found, typed.attributes)
+        _evaluate(answer, key, known_user, typed.attributes)
     return answer
 
 

@@ -111,9 +111,9 @@ class Filters:
         return matching_actors(self.actor, may_see_users=self.may_see_users) if self.actor else None
 
 
-def filters_of(given: QueryDict, *, may_see_users: bool) -> Filters:
+def filters_of(query: QueryDict, *, may_see_users: bool) -> Filters:
     """Reads the parameters of a URL."""
-    texts = {name: given.get(name, "").replace("\0", "").strip() for name in _NAMES}
+    texts = {name: query.get(name, "").replace("\0", "").strip() for name in _NAMES}
     problems: list[str] = []
     since = until = None
     if texts[TIME] in _HOURS:
@@ -157,23 +157,23 @@ def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
     if not text:
         return None
     try:
-        found = parse_datetime(text)
-        day = parse_date(text) if found is None else None
-        if len(text) == len("2026-11-22") and (day or found):
-            moment = datetime(*(day or found).timetuple()[:3])  # type: ignore[union-attr]  # noqa: DTZ001
-            found = moment + timedelta(days=1) if end else moment
+        time = parse_datetime(text)
+        day = parse_date(text) if time is None else None
+        if len(text) == len("2026-11-22") and (day or time):
+            moment = datetime(*(day or time).timetuple()[:3])  # type: ignore[union-attr]  # noqa: DTZ001
+            time = moment + timedelta(days=1) if end else moment
     except (ValueError, OverflowError):  # No day follows 9999-12-31.
-        found = None
-    if found is None:
+        time = None
+    if time is None:
         text_ = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
         problems.append(text_ % {"text": text})
         return None
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+    return time if timezone.is_aware(time) else timezone.make_aware(time)
 
 
 def _latest(*times: datetime | None) -> datetime | None:
-    return max((aware(one) for one in times if one is not None), default=None)
+    return max((aware(time) for time in times if time is not None), default=None)
 
 
 def _earliest(*times: datetime | None) -> datetime | None:
-    return min((aware(one) for one in times if one is not None), default=None)
+    return min((aware(time) for time in times if time is not None), default=None)

@@ -43,35 +43,35 @@ def other_rows(  # noqa: PLR0913, PLR0917 (which events, for whom)
     """Returns the newest events of the apps between two times, newest first. Few queries."""
     if filters.action == "delete":
         return []
-    wanted = replace(filters.event_query(since, until), limit=limit)
+    query = replace(filters.event_query(since, until), limit=limit)
     rows: list[tuple[str, OtherEvent]] = []
     for app in optional_apps():
         kind = app.event_kind()
         if kind is not None and filters.kind in {"", kind[0]}:
-            rows += [(kind[1], event) for event in _events(app, site, request, wanted)]
+            rows += [(kind[1], event) for event in _events(app, site, request, query)]
     if filters.action:
         is_creation = filters.action == "create"
-        rows = [(label, one) for label, one in rows if one.is_creation is is_creation]
+        rows = [(label, event) for label, event in rows if event.is_creation is is_creation]
     actors = {event.actor for _label, event in rows if event.actor}
     names = actor_table().names(actors) if actors else {}
-    found = [_row(label, event, names.get(event.actor, event.actor)) for label, event in rows]
+    event_rows = [_row(label, event, names.get(event.actor, event.actor)) for label, event in rows]
     # Of two apps, one may have older events than the other has shown.
-    return sorted(found, key=lambda row: aware(row.at), reverse=True)[:limit]
+    return sorted(event_rows, key=lambda row: aware(row.at), reverse=True)[:limit]
 
 
-def filter_events(events: QuerySet[_Event], parent: str, wanted: EventQuery) -> QuerySet[_Event]:
+def filter_events(events: QuerySet[_Event], parent: str, query: EventQuery) -> QuerySet[_Event]:
     """Returns the newest of these events of an app. `parent` refers to the row with the key."""
-    if wanted.key is not None:
-        events = events.filter(**{f"{parent}__key": wanted.key})
-    if wanted.key_part:
-        events = events.filter(**{f"{parent}__key__icontains": wanted.key_part})
-    if wanted.since is not None:
-        events = events.filter(at__gte=aware(wanted.since))
-    if wanted.until is not None:
-        events = events.filter(at__lt=aware(wanted.until))
-    if wanted.actors is not None:
-        events = events.filter(actor__in=wanted.actors)
-    return events.select_related(parent).order_by("-at", "-pk")[: wanted.limit]
+    if query.key is not None:
+        events = events.filter(**{f"{parent}__key": query.key})
+    if query.key_part:
+        events = events.filter(**{f"{parent}__key__icontains": query.key_part})
+    if query.since is not None:
+        events = events.filter(at__gte=aware(query.since))
+    if query.until is not None:
+        events = events.filter(at__lt=aware(query.until))
+    if query.actors is not None:
+        events = events.filter(actor__in=query.actors)
+    return events.select_related(parent).order_by("-at", "-pk")[: query.limit]
 
 
 def labelled(kind: str, text: str) -> str:
@@ -80,9 +80,9 @@ def labelled(kind: str, text: str) -> str:
 
 
 def _events(
-    app: OptionalApp, site: AdminSite, request: HttpRequest, wanted: EventQuery
+    app: OptionalApp, site: AdminSite, request: HttpRequest, query: EventQuery
 ) -> Sequence[OtherEvent]:
-    show = partial(app.recent_events, site, request, wanted)
+    show = partial(app.recent_events, site, request, query)
     return value_or_default(f"the app {app.label} cannot show its events", show, _NO_EVENTS)
 
 

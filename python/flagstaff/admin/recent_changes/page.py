@@ -123,21 +123,21 @@ class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
         selection = filters.selection(kinds)
         events: list[Event] = []
         if selection.kinds and until is None:
-            found = read_recent(selection, _PAGE_SIZE + 1, before=version, shorten=True)
-            events = list(islice(found, _PAGE_SIZE + 1))
-        shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
+            newest_first = read_recent(selection, _PAGE_SIZE + 1, before=version, shorten=True)
+            events = list(islice(newest_first, _PAGE_SIZE + 1))
+        page_events, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         if not may_see_users(request.user):
-            shown = [without_users(event) for event in shown]
-        rows = rows_of(self.admin_site, request, shown, filters.query)
-        oldest = shown[-1].at if more else None
+            page_events = [without_users(event) for event in page_events]
+        rows = rows_of(self.admin_site, request, page_events, filters.query)
+        oldest = page_events[-1].at if more else None
         newest = until or (None if version is None else _time_of(version))
         limit = _MAX_OTHERS if more else _PAGE_SIZE
-        others = other_rows(self.admin_site, request, filters, oldest, newest, limit)
-        older = str(shown[-1].version) if more else ""
-        if not more and len(others) >= _PAGE_SIZE:
+        other_events = other_rows(self.admin_site, request, filters, oldest, newest, limit)
+        older = str(page_events[-1].version) if more else ""
+        if not more and len(other_events) >= _PAGE_SIZE:
             # After the oldest change, the next pages have only events of the apps.
-            older = aware(others[-1].at).isoformat()
-        merged = sorted([*rows, *others], key=lambda row: aware(row.at), reverse=True)
+            older = aware(other_events[-1].at).isoformat()
+        merged = sorted([*rows, *other_events], key=lambda row: aware(row.at), reverse=True)
         return merged, older
 
     def _csv(self, request: HttpRequest) -> HttpResponseBase:
@@ -161,9 +161,9 @@ def _viewable(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:
 def _may_view(site: admin.AdminSite, request: HttpRequest, kind: Kind) -> bool:
     if kind is Kind.FLAG:
         return may(site, request, "view")
-    found = admin_of(site, kind.model)
-    if found is not None:
-        return found.has_view_permission(request)
+    model_admin = admin_of(site, kind.model)
+    if model_admin is not None:
+        return model_admin.has_view_permission(request)
     meta = kind.model._meta
     return any(
         request.user.has_perm(f"{meta.app_label}.{action}_{meta.model_name}")

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 else:
     _Admin = object
 
-# One confirmation is readable for so many.
+# The largest number of events of a readable confirmation.
 _MAX_EVENTS = 200
 
 
@@ -138,11 +138,11 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
 
     def _require_rows(self, request: HttpRequest, plan: UndoPlan) -> None:
         """Raises PermissionDenied. To undo a creation is to delete, a deletion to add."""
-        for one in plan.rows:
-            admin, row = admin_of(self.admin_site, one.item.kind.model), one.item.row
+        for row_plan in plan.rows:
+            admin, row = admin_of(self.admin_site, row_plan.item.kind.model), row_plan.item.row
             if admin is None or not admin.has_view_permission(request, row):
                 raise PermissionDenied
-            if one.written and not may_write(admin, request, write_of(one.written), row):
+            if row_plan.written and not may_write(admin, request, write_of(row_plan.written), row):
                 raise PermissionDenied
 
     # The undo.
@@ -179,12 +179,15 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
 
     def _log(self, request: HttpRequest, done: Sequence[UndoneEvents]) -> None:
         """Writes into Django's log of the rows that exist."""
-        rows = read_rows(((one.kind, one.pk) for one in done), lock=False)
-        for one in done:
-            admin, row = admin_of(self.admin_site, one.kind.model), rows.get((one.kind, one.pk))
-            if admin is None or row is None or one.changed is None or not one.changed.written:
+        rows = read_rows(((undone.kind, undone.pk) for undone in done), lock=False)
+        for undone in done:
+            admin, row = (
+                admin_of(self.admin_site, undone.kind.model),
+                rows.get((undone.kind, undone.pk)),
+            )
+            if admin is None or row is None or undone.changed is None or not undone.changed.written:
                 continue
-            admin.log_change(request, row, _undone_text(request, one.changed))
+            admin.log_change(request, row, _undone_text(request, undone.changed))
 
     def _report(
         self, request: HttpRequest, done: Sequence[UndoneEvents], preview: UndoPreview
@@ -198,13 +201,15 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         if len(written) == 1:
             text = _undone_text(request, written[0])
         else:
-            keys = local_list(quoted(one.key) for one in written)
+            keys = local_list(quoted(changed.key) for changed in written)
             text = _("Undone: %(keys)s.") % {"keys": keys}
-        text += skipped_text({pk for one in written for pk in one.missing})
+        text += skipped_text({pk for changed in written for pk in changed.missing})
         sentences = " ".join(filter(None, (text, plan_text(preview.effect))))
-        url = _undo_url(self.admin_site, [one.version for one in written if one.version])
+        url = _undo_url(
+            self.admin_site, [changed.version for changed in written if changed.version]
+        )
         self.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
-        if any(one.old and one.new and BUCKET_BY in one.new for one in written):
+        if any(changed.old and changed.new and BUCKET_BY in changed.new for changed in written):
             self.message_user(request, reassigned_text(), messages.WARNING)
 
     # The links.
@@ -228,7 +233,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
 
 def _posted(request: HttpRequest, name: str) -> list[int]:
     text = request.POST.get(name)
-    return [parse_version(one) for one in text.split(",")] if text else []
+    return [parse_version(version) for version in text.split(",")] if text else []
 
 
 def _row_of(request: HttpRequest) -> RowId | None:
@@ -241,14 +246,14 @@ def _row_of(request: HttpRequest) -> RowId | None:
 
 
 def _undo_url(site: AdminSite, versions: Sequence[int]) -> str:
-    """The page that undoes an undo: of so many events only as the transaction that it was."""
+    """The page that undoes an undo: of many events as the transaction that it was."""
     if len(versions) > _MAX_EVENTS:
         return transaction_url(site, versions[0])
     return undo_url(site, versions)
 
 
 def _written(done: Sequence[UndoneEvents]) -> list[tuple[Kind, Changed]]:
-    pairs = [(one.kind, one.changed) for one in done]
+    pairs = [(undone.kind, undone.changed) for undone in done]
     return [(kind, changed) for kind, changed in pairs if changed is not None and changed.written]
 
 

@@ -60,17 +60,17 @@ class UndoPreview:
     @cached_property
     def possible(self) -> list[UndoneEvents]:
         """The events that can be undone."""
-        return [one for one in self.plan.events if one.changed is not None]
+        return [undone for undone in self.plan.events if undone.changed is not None]
 
     @property
     def count(self) -> int:
         """The number of events that are undone with a write."""
-        return _count(one for one in self.possible if _is_written(one.changed))
+        return _count(undone for undone in self.possible if _is_written(undone.changed))
 
     @property
     def deletes(self) -> bool:
         """Whether a row is deleted."""
-        return any(_deletes(one) for one in self.possible)
+        return any(_deletes(undone) for undone in self.possible)
 
     @property
     def turns_off(self) -> bool:
@@ -83,7 +83,9 @@ class UndoPreview:
             return [visible_refusal(site, request, self.plan.refusal.message)]
         if not self.is_whole:
             return []
-        return [localized(one.problem) for one in self.plan.events if one.error is not None]
+        return [
+            localized(undone.problem) for undone in self.plan.events if undone.error is not None
+        ]
 
     @cached_property
     def effect(self) -> ChangePlan | None:
@@ -98,7 +100,7 @@ class UndoPreview:
         """What a person has to type: as for one change of a row, or as for several rows."""
         if len(self.possible) == 1 and not self.deletes:
             return "" if self.effect is None else self.effect.text_to_type
-        return text_for_many([one.key for one in self.possible]) if self.possible else ""
+        return text_for_many([undone.key for undone in self.possible]) if self.possible else ""
 
     @property
     def question(self) -> str:
@@ -119,7 +121,7 @@ class UndoPreview:
     @property
     def label(self) -> str:
         """The label of the button."""
-        if [_brings_back(one) for one in self.plan.events] == [True]:
+        if [_brings_back(undone) for undone in self.plan.events] == [True]:
             return _("Bring back")
         label = ngettext("Undo %(count)s change", "Undo %(count)s changes", self.count)
         return label % {"count": local_number(self.count)}
@@ -144,16 +146,16 @@ class UndoPreview:
             names = names_of_users(event for some in events.values() for event in some)
         return [
             Line(
-                str(KIND_LABELS[one.kind]),
-                one.key,
-                _described(one, events[one.kind, one.pk], names),
-                "" if one.changed is None else _after(request, one.changed),
-                localized(one.problem),
-                _deletes(one),
-                _restore_url(site, request, row, one),
+                str(KIND_LABELS[undone.kind]),
+                undone.key,
+                _described(undone, events[undone.kind, undone.pk], names),
+                "" if undone.changed is None else _after(request, undone.changed),
+                localized(undone.problem),
+                _deletes(undone),
+                _restore_url(site, request, row, undone),
             )
             for row in self.plan.rows
-            for one in row.results
+            for undone in row.results
         ]
 
 
@@ -171,7 +173,7 @@ def _events(rows: Iterable[RowPlan]) -> dict[tuple[Kind, str], list[Event]]:
     bounds = []
     for row in rows:
         pks[row.item.kind].append(row.item.pk)
-        bounds += [bound for one in row.results for event in one.events for bound in event]
+        bounds += [bound for undone in row.results for event in undone.events for bound in event]
     events: dict[tuple[Kind, str], list[Event]] = defaultdict(list)
     for kind, some in pks.items():
         entries = all_entries().filter(
@@ -182,22 +184,22 @@ def _events(rows: Iterable[RowPlan]) -> dict[tuple[Kind, str], list[Event]]:
     return events
 
 
-def _described(one: UndoneEvents, events: Sequence[Event], names: Names | None) -> str:
+def _described(undone: UndoneEvents, events: Sequence[Event], names: Names | None) -> str:
     """What was changed, oldest first."""
     changed = [
         event
         for event in reversed(events)
-        if any(first <= event.version <= last for first, last in one.events)
+        if any(first <= event.version <= last for first, last in undone.events)
     ]
     return "; ".join(describe_change(event, names, limit=MAX_TEXT) for event in changed)
 
 
-def _restore_url(site: AdminSite, request: HttpRequest, row: RowPlan, one: UndoneEvents) -> str:
-    admin = admin_of(site, one.kind.model)
-    if one.restore_to is None or row.item.row is None or admin is None:
+def _restore_url(site: AdminSite, request: HttpRequest, row: RowPlan, undone: UndoneEvents) -> str:
+    admin = admin_of(site, undone.kind.model)
+    if undone.restore_to is None or row.item.row is None or admin is None:
         return ""
     may_change = admin.has_change_permission(request, row.item.row)
-    return restore_url(site, one.kind, one.pk, one.restore_to) if may_change else ""
+    return restore_url(site, undone.kind, undone.pk, undone.restore_to) if may_change else ""
 
 
 def _after(request: HttpRequest, changed: Changed) -> str:
@@ -215,31 +217,35 @@ def _is_written(changed: Changed | None) -> bool:
     return changed is not None and changed.written
 
 
-def _deletes(one: UndoneEvents) -> bool:
-    return one.changed is not None and one.changed.written and one.changed.new is None
+def _deletes(undone: UndoneEvents) -> bool:
+    return undone.changed is not None and undone.changed.written and undone.changed.new is None
 
 
-def _brings_back(one: UndoneEvents) -> bool:
-    return one.changed is not None and one.changed.written and one.changed.old is None
+def _brings_back(undone: UndoneEvents) -> bool:
+    return undone.changed is not None and undone.changed.written and undone.changed.old is None
 
 
-def _count(some: Iterable[UndoneEvents]) -> int:
-    return sum(len(one.events) for one in some)
+def _count(undone_events: Iterable[UndoneEvents]) -> int:
+    return sum(len(undone.events) for undone in undone_events)
 
 
 def _deletion_notes(possible: Sequence[UndoneEvents]) -> list[str]:
     """To undo a creation is to delete."""
-    keys = [one.key for one in possible if _deletes(one)]
+    keys = [undone.key for undone in possible if _deletes(undone)]
     if not keys:
         return []
     text = ngettext("This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys))
-    shown = local_list(map(quoted, keys))
-    return [text % {"count": local_number(len(keys)), "keys": shown}]
+    quoted_keys = local_list(map(quoted, keys))
+    return [text % {"count": local_number(len(keys)), "keys": quoted_keys}]
 
 
 def _state_notes(possible: Sequence[UndoneEvents]) -> list[str]:
     """Which users have the flags that are created again."""
-    states = [(one.key, undone_state(one.changed)) for one in possible if one.kind is Kind.FLAG]
+    states = [
+        (undone.key, undone_state(undone.changed))
+        for undone in possible
+        if undone.kind is Kind.FLAG
+    ]
     text = _("%(key)s afterwards: %(state)s")
     return [text % {"key": quoted(key), "state": state} for key, state in states if state]
 

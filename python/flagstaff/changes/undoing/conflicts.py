@@ -76,8 +76,14 @@ def describe_conflicts(conflicts: Sequence[Conflict]) -> list[Obstacle]:
     names = readable_names_of_actors([*newer.values(), *authors.values()])
     versions = _versions_before(conflicts)
     return [
-        _obstacle(one, newer.get(_place(one)), authors.get(one.events.first), names, versions)
-        for one in conflicts
+        _obstacle(
+            conflict,
+            newer.get(_place(conflict)),
+            authors.get(conflict.events.first),
+            names,
+            versions,
+        )
+        for conflict in conflicts
     ]
 
 
@@ -166,19 +172,21 @@ def _place(conflict: Conflict) -> tuple[RowId, int]:
 
 def _events_in_the_way(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int], Event]:
     """The newest event that changed the same again, of each conflict."""
-    found: dict[tuple[RowId, int], Event] = {}
+    by_place: dict[tuple[RowId, int], Event] = {}
     for kind in Kind:
         waiting = [
-            one for one in conflicts if one.past.item.kind is kind and not one.is_interleaved
+            conflict
+            for conflict in conflicts
+            if conflict.past.item.kind is kind and not conflict.is_interleaved
         ]
         for event in _newer_events(kind, waiting):
-            for one in waiting:
-                if _is_in_the_way(one, event):
-                    found[_place(one)] = event
-            waiting = [one for one in waiting if _place(one) not in found]
+            for conflict in waiting:
+                if _is_in_the_way(conflict, event):
+                    by_place[_place(conflict)] = event
+            waiting = [conflict for conflict in waiting if _place(conflict) not in by_place]
             if not waiting:
                 break
-    return found
+    return by_place
 
 
 def _newer_events(kind: Kind, conflicts: Collection[Conflict]) -> Iterator[Event]:
@@ -186,8 +194,8 @@ def _newer_events(kind: Kind, conflicts: Collection[Conflict]) -> Iterator[Event
         return
     newer = all_entries().filter(
         relation__in=kind.relations,
-        object_pk__in=[one.past.item.pk for one in conflicts],
-        id__gt=min(one.events.last for one in conflicts),
+        object_pk__in=[conflict.past.item.pk for conflict in conflicts],
+        id__gt=min(conflict.events.last for conflict in conflicts),
     )
     yield from read_events(kind, newer, shorten=True)
 
@@ -198,32 +206,34 @@ def _is_in_the_way(conflict: Conflict, event: Event) -> bool:
         return False
     if conflict.columns is None:
         return True
-    columns = {one.name: str(one.column) for one in stored_fields(conflict.past.item.kind.model)}
-    changed = {columns.get(one.field, one.field) for one in event.differences}
+    columns = {
+        field.name: str(field.column) for field in stored_fields(conflict.past.item.kind.model)
+    }
+    changed = {columns.get(difference.field, difference.field) for difference in event.differences}
     return not changed.isdisjoint(conflict.columns)
 
 
 def _authors(conflicts: Iterable[Conflict]) -> dict[int, Change]:
     """The oldest entry of each conflict, for its actor."""
-    ids = {one.events.first for one in conflicts}
-    found = all_entries().filter(id__in=ids).only("id", "actor", "session_user")
-    return {entry.pk: entry for entry in found}
+    ids = {conflict.events.first for conflict in conflicts}
+    entries = all_entries().filter(id__in=ids).only("id", "actor", "session_user")
+    return {entry.pk: entry for entry in entries}
 
 
 def _versions_before(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int], int]:
     """The version of each row right before the events."""
-    found: dict[tuple[RowId, int], int] = {}
+    versions: dict[tuple[RowId, int], int] = {}
     bounds: dict[RowId, int] = {}
-    for one in conflicts:
-        row, first = _place(one)
+    for conflict in conflicts:
+        row, first = _place(conflict)
         # Newest first.
-        known = next((entry.id for entry in one.past.entries if entry.id < first), None)
+        known = next((entry.id for entry in conflict.past.entries if entry.id < first), None)
         if known is None:
             bounds[row] = first
         else:
-            found[row, first] = known
+            versions[row, first] = known
     if not bounds:
-        return found
+        return versions
     conditions = [
         Q(relation__in=row.kind.relations, object_pk=row.pk, id__lt=first)
         for row, first in bounds.items()
@@ -232,5 +242,5 @@ def _versions_before(conflicts: Iterable[Conflict]) -> dict[tuple[RowId, int], i
     newest = older.values_list("relation", "object_pk").annotate(newest=Max("id"))
     for relation, pk, version in newest:
         row = RowId(Kind.of(relation), pk)
-        found[row, bounds[row]] = max(version, found.get((row, bounds[row]), 0))
-    return found
+        versions[row, bounds[row]] = max(version, versions.get((row, bounds[row]), 0))
+    return versions

@@ -102,8 +102,8 @@ class RowPlan:
 
     def block(self, events: Sequence[EntryRange], why: Obstacle) -> RowPlan:
         """Returns the plan with events that cannot be undone."""
-        one = replace(self._events(events), error=why.error, restore_to=why.restore_to)
-        return replace(self, blocked=(*self.blocked, one))
+        blocked = replace(self._events(events), error=why.error, restore_to=why.restore_to)
+        return replace(self, blocked=(*self.blocked, blocked))
 
     def refuse(self, error: FlagstaffError) -> RowPlan:
         """Returns the plan if nothing of the row can be undone."""
@@ -129,12 +129,12 @@ class UndoPlan:
     @property
     def events(self) -> list[UndoneEvents]:
         """All events: those that are undone together, and those that cannot be undone."""
-        return [one for row in self.rows for one in row.results]
+        return [undone for row in self.rows for undone in row.results]
 
     @property
     def errors(self) -> list[FlagstaffError]:
         """Why events cannot be undone."""
-        return [one.error for one in self.events if one.error is not None]
+        return [undone.error for undone in self.events if undone.error is not None]
 
     @property
     def versions(self) -> list[int]:
@@ -144,7 +144,9 @@ class UndoPlan:
     @property
     def undone(self) -> frozenset[int]:
         """The versions of the events that are undone."""
-        return frozenset(version for one in self.events if one.changed for version in one.versions)
+        return frozenset(
+            version for undone in self.events if undone.changed for version in undone.versions
+        )
 
     @property
     def written(self) -> list[tuple[Kind, Changed]]:
@@ -154,8 +156,10 @@ class UndoPlan:
     @property
     def effects(self) -> list[tuple[Kind, Changed]]:
         """What is written, with the segments by key."""
-        others = [(kind, one) for kind, one in self.written if kind is not Kind.SEGMENT]
-        return [*others, *((Kind.SEGMENT, one) for one in self.segments)]
+        without_segments = [
+            (kind, changed) for kind, changed in self.written if kind is not Kind.SEGMENT
+        ]
+        return [*without_segments, *((Kind.SEGMENT, changed) for changed in self.segments)]
 
     @property
     def segments(self) -> list[Changed]:
@@ -208,13 +212,20 @@ def plan_undo(
 
 def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[RowUndo]:
     """The states that the undo leads to."""
-    rows = read_rows([*(one.row for one in selected), *_locked_too(selected)], lock=lock)
-    items = {one.row: _item(one, rows.get(one.row)) for one in selected}
-    pasts = read_pasts(
-        (items[one.row], {bound for first, last in one.events for bound in (first - 1, last)})
-        for one in selected
+    rows = read_rows(
+        [*(row_events.row for row_events in selected), *_locked_too(selected)], lock=lock
     )
-    return [undone_row(pasts[one.row], one.events, whole=whole) for one in selected]
+    items = {row_events.row: _item(row_events, rows.get(row_events.row)) for row_events in selected}
+    pasts = read_pasts(
+        (
+            items[row_events.row],
+            {bound for first, last in row_events.events for bound in (first - 1, last)},
+        )
+        for row_events in selected
+    )
+    return [
+        undone_row(pasts[row_events.row], row_events.events, whole=whole) for row_events in selected
+    ]
 
 
 def _locked_too(selected: Sequence[RowEvents]) -> list[RowId]:
@@ -223,7 +234,7 @@ def _locked_too(selected: Sequence[RowEvents]) -> list[RowId]:
     The rules that an undo writes may name any of them. Locked later than the segments that it
     writes, they could deadlock with such a change.
     """
-    if not {Kind.FLAG, Kind.SEGMENT} <= {one.row.kind for one in selected}:
+    if not {Kind.FLAG, Kind.SEGMENT} <= {row_events.row.kind for row_events in selected}:
         return []
     pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
     return [RowId(Kind.SEGMENT, str(pk)) for pk in pks]
@@ -242,8 +253,8 @@ def _as_written(undos: Sequence[RowUndo]) -> list[RowPlan]:
         )
         for kind in {undo.kind for undo in undos}
     }
-    wanted = {pk for undo in undos for pk in undo.users - undo.past.present.users}
-    existing = allowed_user_table().existing(wanted) if wanted else set[PrimaryKey]()
+    new_users = {pk for undo in undos for pk in undo.users - undo.past.present.users}
+    existing = allowed_user_table().existing(new_users) if new_users else set[PrimaryKey]()
     values = [undo.past.item.pk for undo in undos if undo.kind is Kind.VALUE]
     secret = ever_secret(values) if values else ()
     plans = []
@@ -320,19 +331,21 @@ def _unchanged(plan: RowPlan) -> RowPlan:
 
 def _taken_fields(undo: RowUndo, instances: Mapping[int, Row]) -> Iterator[tuple[str, object]]:
     """The fields that have to be written, by attname, in the order of the model."""
-    for one in restorable_fields(undo.kind):
-        version = undo.taken.get(str(one.column))
+    for model_field in restorable_fields(undo.kind):
+        version = undo.taken.get(str(model_field.column))
         if version is not None and version.entry is not None:
-            yield one.attname, getattr(instances[version.entry], one.attname)
+            yield model_field.attname, getattr(instances[version.entry], model_field.attname)
 
 
 def _without_obstacles(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> list[RowPlan]:
     """Adds the events that cannot be undone."""
-    conflicts = [one for undo in undos for _run, one in undo.blocked if isinstance(one, Conflict)]
+    conflicts = [
+        reason for undo in undos for _run, reason in undo.blocked if isinstance(reason, Conflict)
+    ]
     obstacles = iter(describe_conflicts(conflicts))
     return [
         reduce(
-            lambda plan, one: plan.block(one[0], _obstacle_of(one[1], obstacles)),
+            lambda plan, blocked: plan.block(blocked[0], _obstacle_of(blocked[1], obstacles)),
             undo.blocked,
             plan,
         )
@@ -350,10 +363,10 @@ def _without_taken_keys(plans: Sequence[RowPlan], undos: Sequence[RowUndo]) -> l
     for kind in {plan.item.kind for plan in plans if plan.inserted}:
         same_kind = [plan for plan in plans if plan.item.kind is kind]
         keys = [plan.key for plan in same_kind if plan.inserted]
-        # A concurrent call may have inserted the same row, which is no other one.
+        # A concurrent call may have inserted the same row, which is not another row.
         own = [plan.item.pk for plan in same_kind if plan.inserted or plan.frees_its_key]
-        others = all_rows(kind.model).filter(key__in=keys).exclude(pk__in=own)
-        taken |= {(kind, key) for key in others.values_list("key", flat=True)}
+        other_rows = all_rows(kind.model).filter(key__in=keys).exclude(pk__in=own)
+        taken |= {(kind, key) for key in other_rows.values_list("key", flat=True)}
     return [
         plan.refuse(key_conflict(plan.item.kind, plan.key, undo.past.version))
         if plan.inserted and plan.key is not None and (plan.item.kind, plan.key) in taken

@@ -66,8 +66,8 @@ def select_transaction(version: int) -> list[RowEvents]:
     if not parts:
         raise InvalidChangeError(no_version(version))
     return [
-        RowEvents(RowId(one.kind, one.pk), one.key, (EntryRange(one.first, one.last),))
-        for one in parts
+        RowEvents(RowId(part.kind, part.pk), part.key, (EntryRange(part.first, part.last),))
+        for part in parts
     ]
 
 
@@ -78,9 +78,9 @@ def select_of_key(kind: Kind, key: str, version: int | None) -> list[RowEvents]:
     has no such event.
     """
     pk = find_item(kind, key, lock=False).pk
-    found = entries(kind, pk)
-    found = found if version is None else found.filter(id=version)
-    newest = found.order_by("-id").values_list("id", flat=True).first()
+    changes = entries(kind, pk)
+    changes = changes if version is None else changes.filter(id=version)
+    newest = changes.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
         none = NOTHING(key=key) if version is None else no_version_of_key(kind, key, version)
         raise InvalidChangeError(none)
@@ -91,11 +91,11 @@ def _groups(named: Iterable[Entry]) -> Iterator[Group]:
     """The events of the transactions that wrote these entries, about the same rows."""
     subjects = {subject_of(entry) for entry in named}
     transactions = {number for number, _kind, _pk in subjects}
-    found = []
+    entries = []
     for batch in batches({pk for _number, _kind, pk in subjects}):
         same = all_entries().filter(transaction_id__in=transactions, object_pk__in=batch)
-        found += [entry for entry in same.values(*COLUMNS) if subject_of(entry) in subjects]
-    return group_entries(sorted(found, key=lambda entry: entry["id"], reverse=True))
+        entries += [entry for entry in same.values(*COLUMNS) if subject_of(entry) in subjects]
+    return group_entries(sorted(entries, key=lambda entry: entry["id"], reverse=True))
 
 
 def _newest_first(events: Iterable[EntryRange]) -> tuple[EntryRange, ...]:
@@ -107,7 +107,7 @@ def runs_of(events: Sequence[EntryRange], newest_first: Iterable[int]) -> list[l
 
     `newest_first` are all entries of the row since the oldest of the events.
     """
-    others = [
+    other_entries = [
         entry
         for entry in newest_first
         if not any(event.first <= entry <= event.last for event in events)
@@ -115,7 +115,7 @@ def runs_of(events: Sequence[EntryRange], newest_first: Iterable[int]) -> list[l
     runs: list[list[EntryRange]] = []
     for event in events:
         last = runs[-1][-1] if runs else None
-        if last is not None and not any(event.last < entry < last.first for entry in others):
+        if last is not None and not any(event.last < entry < last.first for entry in other_entries):
             runs[-1].append(event)
         else:
             runs.append([event])

@@ -27,7 +27,7 @@ def change_messages(changed: Changed, names: Names) -> Iterator[str]:
         written = as_written(changed)
         yield f"{changed.key}: {describe_change(written, names, limit=MAX_VALUE)}"
         if written.action == "change" and any(
-            one.field == BUCKET_BY for one in written.differences
+            difference.field == BUCKET_BY for difference in written.differences
         ):
             yield f"{changed.key}: {REASSIGNED}"
     if changed.missing:

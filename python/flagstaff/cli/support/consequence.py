@@ -102,18 +102,22 @@ def write_confirmed(  # noqa: PLR0913 (what is written, and how it is asked)
 def question_about(
     changes: Iterable[tuple[RowKey, Changed]], asks_from: Consequence = Consequence.WIDENS
 ) -> Question | None:
-    """Returns the question about previewed changes; None if nobody gains a flag.
+    """Returns the question about previewed changes; None if no user gains a flag.
 
     Counts the users for all changes together for at most a second.
     """
     deadline = monotonic() + COUNT_TIMEOUT
     written = [(row, changed) for row, changed in changes if changed.written]
-    found = [_plan_flag(row, one, deadline) for row, one in written if row.kind is Kind.FLAG]
+    flag_plans = [
+        _plan_flag(row, changed, deadline) for row, changed in written if row.kind is Kind.FLAG
+    ]
     of_segments = plan_segment_changes(
         [(row.kind, changed) for row, changed in written], timeout=deadline - monotonic()
     )
     plans = [
-        plan for plan in (*found, of_segments) if plan is not None and plan.consequence >= asks_from
+        plan
+        for plan in (*flag_plans, of_segments)
+        if plan is not None and plan.consequence >= asks_from
     ]
     if not plans:
         return None

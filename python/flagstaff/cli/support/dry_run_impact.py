@@ -48,20 +48,19 @@ def impact_of_dry_run(changed: Changed) -> ChangeImpact | Message | None:
         return _UNKNOWN(why=error.message)
 
 
-def impact_sentence(found: ChangeImpact) -> str:
+def impact_sentence(impact: ChangeImpact) -> str:
     """Returns the sentence for a person."""
     counts = [
         f"{counted(count, 'user')} would {verb} the flag"
-        for verb, count in (("lose", found.lose), ("gain", found.gain))
+        for verb, count in (("lose", impact.lose), ("gain", impact.gain))
         if count
     ]
-    at_least = "" if found.is_exact else "at least "
-    users = counted(found.users, "user")
-    text = " and ".join(counts) or "no user would gain or lose the flag"
-    return (
-        f"{at_least}{text}; {at_least}{found.after.on:,} of {users} would have it, not counting "
-        "anonymous users"
-    )
+    at_least = "" if impact.is_exact else "at least "
+    users = counted(impact.users, "user")
+    nobody = "no user" if impact.is_exact else "no user who can be counted"
+    text = f"{at_least}{' and '.join(counts)}" if counts else f"{nobody} would gain or lose the flag"
+    after = f"{at_least}{impact.after.on:,} of {users} would have it"
+    return f"{text}; {after}, not counting anonymous users"
 
 
 def segment_dry_run(changed: Changed) -> SegmentPlan | None:
@@ -75,10 +74,10 @@ def segment_dry_run(changed: Changed) -> SegmentPlan | None:
 
 def segment_lines(plan: SegmentPlan) -> Iterator[str]:
     """Yields a line for each of the first flags and experiments that use a segment."""
-    for one in plan.uses[:_MAX_USES]:
-        before, after = plan.sides(one)
-        is_counted = plan.counts.get(one) is not None
-        yield f"{one.label}: {before} → {after} users" if is_counted else f"{one.label}: {after}"
+    for use in plan.uses[:_MAX_USES]:
+        before, after = plan.sides(use)
+        is_counted = plan.counts.get(use) is not None
+        yield f"{use.label}: {before} → {after} users" if is_counted else f"{use.label}: {after}"
     if (more := len(plan.uses) - _MAX_USES) > 0:
         yield f"and {more:,} more"
 
@@ -90,17 +89,17 @@ def segment_document(plan: SegmentPlan | None) -> Record | None:
     is_counted = plan.impact.users is not None
     return {
         "different_users": plan.impact.changed if is_counted else None,
-        "uses": [_use_document(plan, one) for one in plan.uses],
+        "uses": [_use_document(plan, use) for use in plan.uses],
     }
 
 
-def _use_document(plan: SegmentPlan, one: SegmentUse) -> Record:
-    found = plan.counts.get(one)
+def _use_document(plan: SegmentPlan, use: SegmentUse) -> Record:
+    impact = plan.counts.get(use)
     return {
-        "kind": str(one.model._meta.verbose_name) if one.flag is None else Kind.FLAG.value,
-        "key": one.key,
-        "active": one.is_active,
-        "impact": None if found is None else found.as_dict(),
+        "kind": str(use.model._meta.verbose_name) if use.flag is None else Kind.FLAG.value,
+        "key": use.key,
+        "active": use.is_active,
+        "impact": None if impact is None else impact.as_dict(),
     }
 
 

@@ -48,14 +48,14 @@ def add_ownership(parser: CommandParser) -> None:
 def ownership(options: Options) -> dict[str, Any]:
     """Returns the fields to set. Raises InvalidChangeError if the flag model lacks one."""
     names = OWNER, TAGS, REVIEW_ON
-    given = {name: options[name] for name in names if options[name] is not None}
-    for name in given:
+    fields = {name: options[name] for name in names if options[name] is not None}
+    for name in fields:
         flag_model().require(name)
-    if given.get(REVIEW_ON) == _NO_DATE:
-        given[REVIEW_ON] = None
-    if given.get(TAGS) == [""]:
-        given[TAGS] = []
-    return given
+    if fields.get(REVIEW_ON) == _NO_DATE:
+        fields[REVIEW_ON] = None
+    if fields.get(TAGS) == [""]:
+        fields[TAGS] = []
+    return fields
 
 
 def add_ownership_filters(parser: CommandParser) -> None:
@@ -82,10 +82,10 @@ def ownership_filter(options: Options) -> Q:
                 f"{_FILTERS[name]}",
                 returncode=USAGE,
             )
-    found = Q()
+    condition = Q()
     if owner is not None:
-        found &= Q(owner=owner) if owner else WITHOUT_OWNER
-    return found if tags is None else found & with_tags(conf.flag_model, tags)
+        condition &= Q(owner=owner) if owner else WITHOUT_OWNER
+    return condition if tags is None else condition & with_tags(conf.flag_model, tags)
 
 
 def has_owner(records: Sequence[Record]) -> bool:

@@ -147,7 +147,11 @@ def _print_messages(changed: Changed, names: Names, out: Output) -> None:
 
 def _names(changes: Iterable[Changed]) -> Names:
     """Returns the usernames of added and removed users, if the role may read them."""
-    pks = {pk for one in map(as_written, changes) for pk in (*one.added.pks, *one.removed.pks)}
+    pks = {
+        pk
+        for written in map(as_written, changes)
+        for pk in (*written.added.pks, *written.removed.pks)
+    }
     if not pks:
         return {}
     table = allowed_user_table()

@@ -122,17 +122,17 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
         except PropagationError:
             message("not waiting for the workers: they see the change after the commit")
             return None
-    given = _NO_LIMIT if options["wait"] is None else options["wait"]
-    timeout = _DEFAULT_SECONDS if given == _NO_LIMIT else given
+    seconds = _NO_LIMIT if options["wait"] is None else options["wait"]
+    timeout = _DEFAULT_SECONDS if seconds == _NO_LIMIT else seconds
 
-    def announce(found: Propagation) -> None:
-        if found.polling_deadline is not None:
-            until = clock_time(found.polling_deadline)
+    def announce(propagation: Propagation) -> None:
+        if propagation.polling_deadline is not None:
+            until = clock_time(propagation.polling_deadline)
             message(f"{_STATE[written]}; waiting until {until} for the workers that poll")
 
     try:
         propagation = wait_for_polls(
-            timeout, given, expect=options["expect"], before_polls=announce
+            timeout, seconds, expect=options["expect"], before_polls=announce
         )
     except PropagationError as error:
         problem = f"{_STATE[written]}, but the wait failed: {error}"
@@ -143,30 +143,34 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
     return _Waited(propagation.as_dict(), _problem(propagation, written=written))
 
 
-def _problem(found: Propagation, *, written: bool) -> _Problem | None:
-    if found.complete or found.polled:
+def _problem(propagation: Propagation, *, written: bool) -> _Problem | None:
+    if propagation.complete or propagation.polled:
         return None
     state, it = _STATE[written], _UNCONFIRMED[written]
-    if found.only_polling and found.polling_deadline is not None:
+    if propagation.only_polling and propagation.polling_deadline is not None:
         # Longer than the person wants to wait.
-        until = clock_time(found.polling_deadline)
+        until = clock_time(propagation.polling_deadline)
         text = f"{state}, but the wait ended before {until}, when workers that poll have {it}"
         return _Problem(text, UNCONFIRMED)
-    # Of hidden workers, nobody knows how many there are.
-    if found.pending or found.disconnected or (found.missing and not found.possibly_hidden):
-        workers = "not every worker" if found.applied else "no worker"
+    # The number of hidden workers is unknown.
+    if (
+        propagation.pending
+        or propagation.disconnected
+        or (propagation.missing and not propagation.possibly_hidden)
+    ):
+        workers = "not every worker" if propagation.applied else "no worker"
         text = (
             f"{state}, but {workers} has confirmed {it}; "
             '"manage.py flags workers" shows which are behind'
         )
         return _Problem(text, UNCONFIRMED)
-    text = f"{state}, but it is not known which workers have {it}: {_why_unknown(found)}"
+    text = f"{state}, but it is not known which workers have {it}: {_why_unknown(propagation)}"
     return _Problem(text, UNVERIFIABLE)
 
 
-def _why_unknown(found: Propagation) -> str:
-    if found.possibly_elsewhere:
+def _why_unknown(propagation: Propagation) -> str:
+    if propagation.possibly_elsewhere:
         return "the server of the workers may be another one, such as a standby"
-    if found.possibly_hidden:
+    if propagation.possibly_hidden:
         return "not all workers behind a pooler may be listed; omit --expect"
     return "none is connected"

@@ -144,30 +144,30 @@ def _confirm_deletion(
 ) -> None:
     """Prints the facts and asks. With --yes, prints only the usage, which may be unexpected."""
     if options["yes"]:
-        for key, found in facts.items():
-            if found.usage:
-                out.message(f"{key}: {found.usage}")
+        for key, deleted in facts.items():
+            if deleted.usage:
+                out.message(f"{key}: {deleted.usage}")
         return
     if not is_single:
-        for key, found in facts.items():
-            out.message(f"{key}: {found.text}")
-    text = " ".join(found.text for found in facts.values()) if is_single else ""
+        for key, deleted in facts.items():
+            out.message(f"{key}: {deleted.text}")
+    text = " ".join(deleted.text for deleted in facts.values()) if is_single else ""
     require_confirmation(f"Delete {join_some(facts)}? {text}".rstrip(), options, out)
 
 
-def _usage_text(key: str, found: RecentUsage | None) -> str:
+def _usage_text(key: str, usage: RecentUsage | None) -> str:
     """Returns sentences about the evaluations of the last days, or "" if they are not known."""
-    if found is None:
+    if usage is None:
         return ""
-    days = counted(found.days, "day")
-    evaluations = found.evaluations.get(key)
+    days = counted(usage.days, "day")
+    evaluations = usage.evaluations.get(key)
     if evaluations is None:
         return f"Not evaluated in the last {days}."
     times, last = counted(evaluations.count, "time"), full_time(evaluations.last_evaluated_at)
     text = f"Evaluated {times} in the last {days}, last at {last}."
-    if not found.hosts:
+    if not usage.hosts:
         return text
-    return f"{text} In this time, workers ran on: {join_some(found.hosts)}."
+    return f"{text} In this time, workers ran on: {join_some(usage.hosts)}."
 
 
 CREATE = Verb(

@@ -72,8 +72,8 @@ def _history(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, prune, "history")
         return
-    found = _events(options, out)
-    events = found[: options["limit"]]
+    newest_first = _events(options, out)
+    events = newest_first[: options["limit"]]
     if options["csv"]:
         out.line(as_csv(events).rstrip("\r\n"))
         return
@@ -83,14 +83,14 @@ def _history(options: Options, out: Output) -> None:
         out.document(as_dicts(events))
         return
     out.records(_COLUMNS, list(_records(events, users=options["users"])))
-    if out.is_terminal and len(found) > len(events):
+    if out.is_terminal and len(newest_first) > len(events):
         out.message(f"older events: --before {events[-1].version}, or a larger --limit")
 
 
 def _events(options: Options, out: Output) -> list[Event]:
     """Returns the newest events, at least one more than the limit if there are more."""
     kinds = _readable_kinds(options, out)
-    found: dict[tuple[str, int], Event] = {}
+    by_version: dict[tuple[str, int], Event] = {}
     for key in list(dict.fromkeys(options["keys"])) or [None]:
         events = recent_events(
             key=key,
@@ -105,14 +105,14 @@ def _events(options: Options, out: Output) -> list[Event]:
         )
         if key is not None and not events and options["before"] is None:
             require_key(key, kinds)
-        found |= {(event.kind, event.version): event for event in events}
-    if not found:
+        by_version |= {(event.kind, event.version): event for event in events}
+    if not by_version:
         print_similar_actor(options["by"], out)
-    return sorted(found.values(), key=lambda event: event.version, reverse=True)
+    return sorted(by_version.values(), key=lambda event: event.version, reverse=True)
 
 
 def _readable_kinds(options: Options, out: Output) -> list[Kind]:
-    """Returns the wanted kinds. Prints which of them this database user may not read."""
+    """Returns the selected kinds. Prints which of them this database user may not read."""
     chosen = chosen_kind(options)
     kinds = list(Kind) if chosen is None else [chosen]
     unreadable = unreadable_kinds() if has_history() else []

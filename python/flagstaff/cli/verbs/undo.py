@@ -102,15 +102,15 @@ def _undo(options: Options, out: Output) -> None:
     with ignoring_old_workers(options["force"]):
         selected = _selected(options, out)
         done = _undone(selected, options, out) if selected else []
-    changed = [one.changed for one in done if one.changed is not None]
+    changed = [undone.changed for undone in done if undone.changed is not None]
     if options["transaction"] is not None:
         report_changes(changed, out, options)
     elif is_since:
         _print_conflicts(done, out)
         conflicts = [
-            {"key": one.key, "versions": one.versions, "problem": one.problem}
-            for one in done
-            if one.error is not None
+            {"key": undone.key, "versions": undone.versions, "problem": undone.problem}
+            for undone in done
+            if undone.error is not None
         ]
         report_changes(changed, out, options, more={"conflicts": conflicts})
     else:
@@ -200,8 +200,8 @@ def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always:
     Raises CommandError if the answer is no.
     """
     rows = [(row.item, row.written) for row in plan.rows if row.item.kind is not Kind.SEGMENT]
-    changes = [(RowKey(item.kind, item.key, item.pk), one) for item, one in rows if one]
-    changes += [(RowKey(Kind.SEGMENT, one.key, None), one) for one in plan.segments]
+    changes = [(RowKey(item.kind, item.key, item.pk), changed) for item, changed in rows if changed]
+    changes += [(RowKey(Kind.SEGMENT, changed.key, None), changed) for changed in plan.segments]
     question = question_about(changes)
     if question is None and not asks_always:
         return False
@@ -209,16 +209,16 @@ def _is_confirmed(plan: UndoPlan, options: Options, out: Output, *, asks_always:
     _print_conflicts(plan.events, out)
     text = GO_ON
     if asks_always:
-        count = sum(len(one.events) for one in plan.events)
+        count = sum(len(undone.events) for undone in plan.events)
         text = f"Undo {counted(count, 'change')} of {counted(len(plan.rows), 'key')}?"
     (question or Question((), "")).ask(options, out, text)
     return True
 
 
 def _print_conflicts(events: Sequence[UndoneEvents], out: Output) -> None:
-    for one in events:
-        if one.error is not None:
-            out.message(f"conflict: {one.error}")
+    for undone in events:
+        if undone.error is not None:
+            out.message(f"conflict: {undone.error}")
 
 
 def _print_other_keys(selected: RowEvents, out: Output) -> None:
@@ -226,10 +226,10 @@ def _print_other_keys(selected: RowEvents, out: Output) -> None:
     version = selected.events[0].last
     # Compared by primary key, because the key may have changed since.
     parts = parts_of(version)
-    others = [part.key for part in parts if (part.kind, part.pk) != selected.row]
-    if others:
+    other_keys = [part.key for part in parts if (part.kind, part.pk) != selected.row]
+    if other_keys:
         out.message(
-            f"the same transaction also changed {join_some(others, _MAX_KEYS_SHOWN)}; "
+            f"the same transaction also changed {join_some(other_keys, _MAX_KEYS_SHOWN)}; "
             f"to undo the whole transaction, run: manage.py flags undo --transaction {version}"
         )
 

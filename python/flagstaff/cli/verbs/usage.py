@@ -43,22 +43,22 @@ def _usage(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, prune_usage, "usage")
         return
-    found = usage(options["key"], since=options["days"])
-    hours = [hour for hour in found.hours if hour.defined]
+    counts = usage(options["key"], since=options["days"])
+    hours = [hour for hour in counts.hours if hour.defined]
     if not hours:
         out.message("no matching entries")
     if options["hours"]:
         out.records((_HOUR, _KEY, *_COUNTS), [_hour_record(hour) for hour in hours])
     else:
         out.records((_KEY, *_COUNTS, _LAST), _totals(hours))
-    out.message(_period(found, options["days"]))
-    for worker in found.lost:
+    out.message(_period(counts, options["days"]))
+    for worker in counts.lost:
         out.message(_lost_worker(worker))
 
 
-def _period(found: Usage | UnknownKeys, age: timedelta | None) -> str:
+def _period(counts: Usage | UnknownKeys, age: timedelta | None) -> str:
     """Says which time the counts cover."""
-    since, until = found.since, found.until
+    since, until = counts.since, counts.until
     if since is None and until is None:
         interval = conf.usage_interval
         reports = f"workers report every {interval:g} s" if interval else _TURNED_OFF
@@ -68,7 +68,7 @@ def _period(found: Usage | UnknownKeys, age: timedelta | None) -> str:
     start = "" if since is None else f" from {full_time(since)}"
     # The rows of workers may have been pruned.
     end = "" if until is None else f" until {full_time(until)}"
-    reports = f"workers report every {found.interval:g} s" if found.interval else _NO_REPORTS
+    reports = f"workers report every {counts.interval:g} s" if counts.interval else _NO_REPORTS
     return f"counted{start}{end}; {reports}"
 
 
@@ -89,19 +89,19 @@ def _lost_worker(worker: LostWorker) -> str:
 
 
 def _unknown(options: Options, out: Output) -> None:
-    found = unknown_keys(age=options["days"])
-    if not found.keys:
+    unknown = unknown_keys(age=options["days"])
+    if not unknown.keys:
         out.message("no unknown keys were evaluated")
     records = [
         {
-            "key": one.key,
-            "evaluations": one.evaluations,
-            "last_evaluated_at": one.last_evaluated_at,
+            "key": unknown_key.key,
+            "evaluations": unknown_key.evaluations,
+            "last_evaluated_at": unknown_key.last_evaluated_at,
         }
-        for one in sorted(found.keys, key=lambda one: one.key)
+        for unknown_key in sorted(unknown.keys, key=lambda unknown_key: unknown_key.key)
     ]
     out.records(_UNKNOWN_COLUMNS, records)
-    out.message(_period(found, options["days"]))
+    out.message(_period(unknown, options["days"]))
 
 
 def _add_days(parser: CommandParser) -> None:
