@@ -87,12 +87,12 @@ def scalar_of(text: str) -> object:
 
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Returns the object of these names and values. Raises DuplicateNameError."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             raise DuplicateNameError(name)
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
 def read_json(text: str) -> Any:

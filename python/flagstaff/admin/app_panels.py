@@ -74,11 +74,14 @@ class AppPanelsMixin(PageRowMixin):
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The list, with links to flagstaff's own pages and to those of the apps."""
-        found = (
+        links_of_apps = (
             _show(app, partial(app.flag_links, self.admin_site, request), _NO_LINKS)
             for app in _apps_with("flag_links")
         )
-        links = [*core_links(self.admin_site, request), *(one for some in found for one in some)]
+        links = [
+            *core_links(self.admin_site, request),
+            *(link for app_links in links_of_apps for link in app_links),
+        ]
         response = super().changelist_view(request, extra_context)
         if links and isinstance(response, TemplateResponse):
             self._add_links(response, links)
@@ -107,8 +110,8 @@ class AppPanelsMixin(PageRowMixin):
         apps = _apps_with("flag_panel")
         if obj is None or not apps:
             return fieldsets
-        first, *others = fieldsets
-        return (first, (_("More about this flag"), {"fields": (_PANELS,)}), *others)
+        first, *other_fieldsets = fieldsets
+        return (first, (_("More about this flag"), {"fields": (_PANELS,)}), *other_fieldsets)
 
     @admin.display(description=gettext_lazy("state"))
     def panels(self, flag: Any) -> SafeString:

@@ -125,8 +125,8 @@ class AttributionMixin(ModelAdminMixin):
     def _problem(self, request: HttpRequest, error: FlagstaffError) -> str:
         """What happened, and what to do next on the page that is shown then."""
         # The page of an undo has the versions of several rows.
-        shown = request.POST.get(VERSION, "").split(",")
-        if not isinstance(error, ConflictError) or str(error.expected) not in shown:
+        versions = request.POST.get(VERSION, "").split(",")
+        if not isinstance(error, ConflictError) or str(error.expected) not in versions:
             return self.translate_refusal(error.message)
         text = _("%(problem)s. The page now shows the present state; press the button again.")
         return text % {"problem": self.translate_refusal(error.problem)}
@@ -135,10 +135,10 @@ class AttributionMixin(ModelAdminMixin):
 def _remove_nul(request: HttpRequest) -> None:
     """Removes NUL from the parameters of the URL, which PostgreSQL cannot compare with a text."""
     if any("\0" in value for _name, values in request.GET.lists() for value in values):
-        given = request.GET.copy()
+        query = request.GET.copy()
         for name, values in request.GET.lists():
-            given.setlist(name, [value.replace("\0", "") for value in values])
-        request.GET = given  # type: ignore[assignment]
+            query.setlist(name, [value.replace("\0", "") for value in values])
+        request.GET = query  # type: ignore[assignment]
 
 
 def _reason(request: HttpRequest) -> str:

@@ -14,18 +14,18 @@ from flagstaff._words.local_formats import local_days, local_number, local_time_
 
 def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
     """Yields a sentence for each flag that was evaluated recently; for many flags, one for all."""
-    found = recent_usage(keys)
-    if found is None or not found.evaluations:
+    usage = recent_usage(keys)
+    if usage is None or not usage.evaluations:
         return
-    days = local_days(found.days)
-    if len(found.evaluations) > MAX_SHOWN:
+    days = local_days(usage.days)
+    if len(usage.evaluations) > MAX_SHOWN:
         text = _("In the last %(days)s, these flags were evaluated: %(keys)s.")
-        yield text % {"days": days, "keys": local_list(found.evaluations)}
+        yield text % {"days": days, "keys": local_list(usage.evaluations)}
     else:
-        for key, evaluations in found.evaluations.items():
+        for key, evaluations in usage.evaluations.items():
             yield _warning(key, evaluations, days)
-    if found.hosts:
-        yield _("In this time, workers ran on: %(hosts)s.") % {"hosts": local_list(found.hosts)}
+    if usage.hosts:
+        yield _("In this time, workers ran on: %(hosts)s.") % {"hosts": local_list(usage.hosts)}
 
 
 def _warning(key: str, evaluations: RecentEvaluations, days: str) -> str:

@@ -83,9 +83,12 @@ def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str,
 
 def _whole_values(event: Event) -> tuple[str, str] | None:
     """Returns the old and the new value if the change shows only what differs, or None."""
-    for one in event.differences if event.action == "change" else ():
-        if one.field == "value" and describe_json_change(one.old, one.new) is not None:
-            return _indented(one.old), _indented(one.new)
+    for difference in event.differences if event.action == "change" else ():
+        if (
+            difference.field == "value"
+            and describe_json_change(difference.old, difference.new) is not None
+        ):
+            return _indented(difference.old), _indented(difference.new)
     return None
 
 

@@ -10,29 +10,29 @@ if TYPE_CHECKING:
 
 
 def replaced_fields(
-    fieldsets: _FieldsetSpec, others: Mapping[str, Collection[str]]
+    fieldsets: _FieldsetSpec, replacements: Mapping[str, Collection[str]]
 ) -> _FieldsetSpec:
     """Returns the fieldsets with other fields instead of these names: none, one or several.
 
     A line may have several fields. A field that has its own place on the page is not added.
     """
-    shown = {name for _title, options in fieldsets for name in _names(options["fields"])}
+    present_names = {name for _title, options in fieldsets for name in _names(options["fields"])}
     return tuple(
-        (title, {**options, "fields": [*_lines(options["fields"], others, shown)]})
+        (title, {**options, "fields": [*_lines(options["fields"], replacements, present_names)]})
         for title, options in fieldsets
     )
 
 
 def _lines(
-    lines: Collection[Any], others: Mapping[str, Collection[str]], shown: set[str]
+    lines: Collection[Any], replacements: Mapping[str, Collection[str]], present_names: set[str]
 ) -> Iterator[Any]:
     for line in lines:
         names = [*_names([line])]
         new = [
-            one
+            replacement
             for name in names
-            for one in others.get(name, (name,))
-            if one == name or one not in shown
+            for replacement in replacements.get(name, (name,))
+            if replacement == name or replacement not in present_names
         ]
         if isinstance(line, str):
             yield from new

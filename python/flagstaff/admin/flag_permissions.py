@@ -68,14 +68,16 @@ def user_may_toggle(user: Any, flag: Any) -> bool:
     request = HttpRequest()
     request.user = user
     model = conf.flag_model
-    found = [one for site in all_sites if (one := admin_of(site, model)) is not None]
-    if conf.read_only or not found:
+    admins = [
+        model_admin for site in all_sites if (model_admin := admin_of(site, model)) is not None
+    ]
+    if conf.read_only or not admins:
         return _has_permission(user, "toggle", model)
-    return any(may_toggle(one, request, flag) for one in found)
+    return any(may_toggle(model_admin, request, flag) for model_admin in admins)
 
 
 def _has_permission(user: Any, action: Action, model: type[Model]) -> bool:
-    names = [get_permission_codename(one, model._meta) for one in _INCLUDED_IN[action]]
+    names = [get_permission_codename(included, model._meta) for included in _INCLUDED_IN[action]]
     return any(user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
 
 
@@ -163,7 +165,7 @@ class ToggleMixin(ReadOnlyMixin):
         if not is_toggle_page(request):
             return readonly
         fields = (*self.opts.concrete_fields, *self.opts.many_to_many)
-        names = (one.name for one in fields if one.name not in TOGGLE_FIELDS)
+        names = (field.name for field in fields if field.name not in TOGGLE_FIELDS)
         return (*readonly, *names)
 
 

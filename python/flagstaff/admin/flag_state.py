@@ -54,17 +54,17 @@ def preview(
     """Returns what a change of a flag means, and what the result depends on."""
     both = (before, after)
     has_rules, has_unit = (
-        any(one.has_rules for one in both),
-        any(one.bucket_by != USER for one in both),
+        any(state.has_rules for state in both),
+        any(state.bucket_by != USER for state in both),
     )
     users = local_number(allowed)
     return [
-        _row(_("state"), [state_label(one, allowed) for one in both]),
-        *([_row(_("rules"), [_rules(one) for one in both])] if has_rules else []),
-        _row(_("rollout"), [f"{one.rollout_percent} %" for one in both]),
-        *([_row(field_label(BUCKET_BY), [one.bucket_by for one in both])] if has_unit else []),
+        _row(_("state"), [state_label(state, allowed) for state in both]),
+        *([_row(_("rules"), [_rules(state) for state in both])] if has_rules else []),
+        _row(_("rollout"), [f"{state.rollout_percent} %" for state in both]),
+        *([_row(field_label(BUCKET_BY), [state.bucket_by for state in both])] if has_unit else []),
         _row(_("allowed users"), [users, users]),
-        _row(_("who has the flag"), [state_summary(one, allowed) for one in both]),
+        _row(_("who has the flag"), [state_summary(state, allowed) for state in both]),
         *([] if impact is None else _users(impact, both if has_rules else ())),
     ]
 

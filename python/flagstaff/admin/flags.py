@@ -113,8 +113,10 @@ class FeatureFlagAdmin(
             fieldsets = self.fieldsets
         if fieldsets is FeatureFlagAdmin.fieldsets:
             *first, (name, details) = FeatureFlagAdmin.fieldsets
-            unknown = {one for one in OWNERSHIP if one not in owned or not owned[one].editable}
-            known = [one for one in details["fields"] if one not in unknown]
+            unknown = {
+                field for field in OWNERSHIP if field not in owned or not owned[field].editable
+            }
+            known = [field for field in details["fields"] if field not in unknown]
             fieldsets = (*first, (name, {"fields": (*known, *self.other_fields())}))
         if not self._may_list_allowed_users():
             fieldsets = replaced_fields(fieldsets, {ALLOWED: (PANEL,)})

@@ -40,8 +40,10 @@ class FormerText:
     def html(self) -> str:
         """The sentence and its links."""
         links = ((self.url, _("History")), (self.back_url, _("Bring back…")))
-        shown = format_html_join(" · ", '<a href="{}">{}</a>', (one for one in links if one[0]))
-        return format_html("{} {}", self.text, shown) if shown else self.text
+        html_links = format_html_join(
+            " · ", '<a href="{}">{}</a>', (link for link in links if link[0])
+        )
+        return format_html("{} {}", self.text, html_links) if html_links else self.text
 
 
 def former_texts(

@@ -60,16 +60,16 @@ class HistoryMixin(RestoreMixin):
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
         events = list(self._events(request, row, _PAGE_SIZE + 1, shorten=True))
-        shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
+        page_events, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         site, kind = self.admin_site, self.row_kind
         version = version_of(kind, row.pk)
-        related = related_changes(site, request, shown)
+        related = related_changes(site, request, page_events)
         may_change = self.has_change_permission(request, row)
         may_toggle = may_write(self, request, "toggle", row)
-        versions = {event.version for event in shown} if may_change else set()
+        versions = {event.version for event in page_events} if may_change else set()
         lost = set()
         if kind is Kind.VALUE and versions:
-            before = {event.first - 1 for event in shown}
+            before = {event.first - 1 for event in page_events}
             lost = versions_without_value(row, versions | before)
         return {
             "flagstaff_events": [
@@ -87,9 +87,9 @@ class HistoryMixin(RestoreMixin):
                     and event.action != "delete"
                     else "",
                 }
-                for event, cells in zip(shown, event_cells(request, shown), strict=True)
+                for event, cells in zip(page_events, event_cells(request, page_events), strict=True)
             ],
-            "flagstaff_older": str(shown[-1].version) if more else None,
+            "flagstaff_older": str(page_events[-1].version) if more else None,
             "flagstaff_missing": missing_text(),
             "flagstaff_may_change": may_toggle,
         }
@@ -110,6 +110,6 @@ def _is_lost(event: Event, lost: Collection[int]) -> bool:
     `lost` are the versions without a value, among them those before the events.
     """
     return any(
-        one.secret or (one.field == "value" and event.first - 1 in lost)
-        for one in event.differences
+        difference.secret or (difference.field == "value" and event.first - 1 in lost)
+        for difference in event.differences
     )

@@ -33,17 +33,17 @@ def skipped_text(missing: Collection[object]) -> str:
 
 def missing_text() -> str:
     """Returns how many recent changes left no entry; empty if all did. Makes a query."""
-    found = value_or_default(
+    missing = value_or_default(
         "missing entries cannot be counted", missing_entries, MissingEntries(0, None)
     )
-    if not found.count:
+    if not missing.count:
         return ""
     text = ngettext(
         "%(count)s recent change is not in the history, which could not be written. The last was "
         "on %(time)s. The log of PostgreSQL says why.",
         "%(count)s recent changes are not in the history, which could not be written. The last was "
         "on %(time)s. The log of PostgreSQL says why.",
-        found.count,
+        missing.count,
     )
-    at = "" if found.newest is None else local_time_text(found.newest)
-    return text % {"count": local_number(found.count), "time": at}
+    at = "" if missing.newest is None else local_time_text(missing.newest)
+    return text % {"count": local_number(missing.count), "time": at}

@@ -44,10 +44,12 @@ class JsonInput(AdminTextareaWidget):
     def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """The widget's context, with the mistake and the question."""
         context = super().get_context(name, value, attrs)
-        found = context["widget"]["attrs"]
+        attributes = context["widget"]["attrs"]
         if self.mistake is not None:
-            described = f"{found.get('aria-describedby', '')} {found.get('id', name)}_mistake"
-            found["aria-describedby"] = described.strip()
+            described = (
+                f"{attributes.get('aria-describedby', '')} {attributes.get('id', name)}_mistake"
+            )
+            attributes["aria-describedby"] = described.strip()
         return {
             **context,
             "mistake": self.mistake,
@@ -77,5 +79,5 @@ def _excerpt(text: str, line: int, column: int) -> str:
     start = max(column - 1 - _AROUND, 0)
     end = column - 1 + _AROUND
     before = "…" if start else ""
-    shown = f"{before}{whole[start:end]}{'…' if end < len(whole) else ''}"
-    return f"{shown}\n{' ' * (column - 1 - start + len(before))}^"
+    excerpt = f"{before}{whole[start:end]}{'…' if end < len(whole) else ''}"
+    return f"{excerpt}\n{' ' * (column - 1 - start + len(before))}^"

@@ -32,11 +32,13 @@ class OwnFieldsMixin(ModelAdminMixin):
         self._lacking = field_names(self.known_model) - field_names(model)
         for option in _COLUMN_OPTIONS:
             names = getattr(self, option)
-            shown = tuple(one for one in names if self._has_attribute(one) or not self._lacks(one))
-            setattr(self, option, shown)
+            known_names = tuple(
+                name for name in names if self._has_attribute(name) or not self._lacks(name)
+            )
+            setattr(self, option, known_names)
         for option in _QUERY_OPTIONS:
             names = getattr(self, option)
-            setattr(self, option, tuple(one for one in names if not self._lacks(one)))
+            setattr(self, option, tuple(name for name in names if not self._lacks(name)))
 
     def present(self, names: Collection[Any]) -> tuple[Any, ...]:
         """Returns the names that a form can show: without those that the model lacks.
@@ -82,7 +84,7 @@ class OwnFieldsMixin(ModelAdminMixin):
         # A column of flagstaff under another name sorts by the field, so the field is needed.
         in_model = name not in _FIELD_OF_COLUMN and hasattr(self.model, name)
         own = type(self)
-        flagstaffs = next(one for one in own.__mro__ if "known_model" in vars(one))
+        flagstaffs = next(base for base in own.__mro__ if "known_model" in vars(base))
         return in_model or getattr(own, name, None) is not getattr(flagstaffs, name, None)
 
 

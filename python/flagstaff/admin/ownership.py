@@ -45,8 +45,8 @@ class TagsField(forms.JSONField):
         """Parses the line, or a list in JSON. A disabled field gets the stored tags."""
         if isinstance(value, list):
             return value
-        if isinstance(given := _json(value), list):
-            return given
+        if isinstance(items := _json(value), list):
+            return items
         return [tag for part in str(value or "").split(",") if (tag := part.strip())]
 
     def bound_data(self, data: object, initial: object) -> object:
@@ -155,11 +155,11 @@ class _Stored:
 
 def _stored(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Stored:
     """Returns the owners and the tags. Reads them once for a request."""
-    found: _Stored | None = vars(request).get(_STORED)
-    if found is None:
-        found = _read(model_admin)
-        vars(request)[_STORED] = found
-    return found
+    stored: _Stored | None = vars(request).get(_STORED)
+    if stored is None:
+        stored = _read(model_admin)
+        vars(request)[_STORED] = stored
+    return stored
 
 
 def keep_ownership(request: HttpRequest, owners: Iterable[object], tags: Iterable[object]) -> None:
@@ -174,7 +174,7 @@ def _read(model_admin: admin.ModelAdmin[Any]) -> _Stored:
 
 
 def _as_stored(owners: Iterable[object], tags: Iterable[object]) -> _Stored:
-    every = {tag for one in tags for tag in usable_tags(one)}
+    every = {tag for tags_of_flag in tags for tag in usable_tags(tags_of_flag)}
     return _Stored(_sorted({str(owner or "") for owner in owners} - {""}), _sorted(every))
 
 

@@ -20,10 +20,10 @@ def can_read(request: HttpRequest, *tables: str) -> bool:
 
     Queries for the first part of a page only.
     """
-    found: frozenset[str] | None = vars(request).get(_READABLE)
-    if found is None:
-        found = vars(request)[_READABLE] = _find()
-    return found.issuperset(tables)
+    readable: frozenset[str] | None = vars(request).get(_READABLE)
+    if readable is None:
+        readable = vars(request)[_READABLE] = _find()
+    return readable.issuperset(tables)
 
 
 def _find() -> frozenset[str]:
@@ -31,9 +31,11 @@ def _find() -> frozenset[str]:
     if not is_postgresql(connection):
         return frozenset()
     names = own_names(connection)
-    found = find_tables(connection, *(names[table] for table in _TABLES))
+    tables = find_tables(connection, *(names[table] for table in _TABLES))
     return frozenset(
         table
         for table in _TABLES
-        if (one := found.get(names[table])) and one.may_read and not one.hides_rows
+        if (known_table := tables.get(names[table]))
+        and known_table.may_read
+        and not known_table.hides_rows
     )

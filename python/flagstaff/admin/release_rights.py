@@ -26,12 +26,16 @@ def require_release(
 
     Raises PermissionDenied, or InvalidChangeError with the flags that use a segment.
     """
-    found = [*changes]
-    created = [one.key for kind, one in found if kind is Kind.FLAG and _creates_for_users(one)]
+    changes_made = [*changes]
+    created = [
+        changed.key
+        for kind, changed in changes_made
+        if kind is Kind.FLAG and _creates_for_users(changed)
+    ]
     for key in created:
         if not may(site, request, "toggle", all_rows(Kind.FLAG.model).filter(key=key).first()):
             raise PermissionDenied
-    plan = plan_segment_changes(found, timeout=0)
+    plan = plan_segment_changes(changes_made, timeout=0)
     if plan is not None and (why := why_not_release(site, request, plan)):
         raise InvalidChangeError(why)
 

@@ -81,12 +81,12 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, ModelAdminMixin):
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
-        found = super().check(**kwargs)
+        errors = super().check(**kwargs)
         if self.list_editable:
             text = "list_editable cannot be used: a list neither merges nor confirms edits"
             hint = "remove it, and edit rows on their pages"
-            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
-        return found
+            errors.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
+        return errors
 
     def changeform_view(
         self,
@@ -259,5 +259,5 @@ def case_variants_text(model: type[Model], key: str) -> str:
     if not similar:
         return ""
     text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
-    keys = local_list(quoted(one) for one in similar)
+    keys = local_list(quoted(variant) for variant in similar)
     return text % {"key": key, "keys": keys}

@@ -42,12 +42,12 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> S
     )
     texts = rule_texts(rules, _style(_segment_links(rules, site, request)))
     if texts is None:
-        shown = _other_json(rules, "rules")
+        html = _other_json(rules, "rules")
     else:
         # Names and values are escaped.
-        items = format_html_join("", "<li>{}</li>", ((mark_safe(one),) for one in texts))  # noqa: S308
-        shown = format_html('<ol class="flagstaff-rules">{}</ol>', items)
-    return _with_problem(notice, rule_problem(rules), shown + _members(rules))
+        items = format_html_join("", "<li>{}</li>", ((mark_safe(text),) for text in texts))  # noqa: S308
+        html = format_html('<ol class="flagstaff-rules">{}</ol>', items)
+    return _with_problem(notice, rule_problem(rules), html + _members(rules))
 
 
 def conditions_html(conditions: object) -> SafeString:
@@ -60,8 +60,8 @@ def conditions_html(conditions: object) -> SafeString:
     )
     text = conditions_text(conditions, _style({}))
     # Names and values are escaped.
-    shown = _other_json(conditions, "conditions") if text is None else mark_safe(text)  # noqa: S308
-    return _with_problem(notice, condition_problem(conditions), shown + _members(conditions))
+    html = _other_json(conditions, "conditions") if text is None else mark_safe(text)  # noqa: S308
+    return _with_problem(notice, condition_problem(conditions), html + _members(conditions))
 
 
 def _members(rules: object) -> SafeString:
@@ -106,8 +106,8 @@ def _other_json(value: object, field: str) -> str:
     return format_html('<span class="flagstaff-json">{}</span>', text)
 
 
-def _with_problem(notice: str, problem: str | None, shown: str) -> SafeString:
+def _with_problem(notice: str, problem: str | None, html: str) -> SafeString:
     if problem is None:
-        return format_html("{}", shown)
+        return format_html("{}", html)
     text = notice % {"problem": localized(problem)}
-    return format_html('<p class="flagstaff-problem">{}</p>{}', text, shown)
+    return format_html('<p class="flagstaff-problem">{}</p>{}', text, html)

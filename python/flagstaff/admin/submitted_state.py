@@ -48,7 +48,7 @@ def parse_submitted(data: object) -> SubmittedState | None:
     version, fields = (data.get(name) for name in ("version", "fields"))
     if not (version is None or isinstance(version, int)):
         return None
-    if not (isinstance(fields, dict) and all(isinstance(one, str) for one in fields.values())):
+    if not (isinstance(fields, dict) and all(isinstance(text, str) for text in fields.values())):
         return None
     return SubmittedState(version, fields)
 
@@ -56,10 +56,10 @@ def parse_submitted(data: object) -> SubmittedState | None:
 def was_submitted(request: HttpRequest, name: str) -> bool | None:
     """Whether the submitted page had a field; None if no page was submitted."""
     try:
-        shown = parse_submitted(json.loads(request.POST.get(SUBMITTED, "")))
+        state = parse_submitted(json.loads(request.POST.get(SUBMITTED, "")))
     except ValueError:
         return None
-    return None if shown is None else name in shown.fields
+    return None if state is None else name in state.fields
 
 
 def digest(name: str, value: object) -> str:

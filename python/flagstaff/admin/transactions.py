@@ -85,7 +85,7 @@ def related_changes(
     `back` is the query of the list to which an undo returns. Few queries. Asks for each permission
     once.
     """
-    together = changes_together(events, shown=_MAX_KEYS_SHOWN + 1)
+    together = changes_together(events, max_parts=_MAX_KEYS_SHOWN + 1)
     lost = parts_without_value(
         [part for transaction in together.values() for part in transaction.secret]
     )

@@ -30,23 +30,25 @@ def no_usage() -> str:
     )
 
 
-def period_text(found: _Period) -> str:
+def period_text(period: _Period) -> str:
     """Returns which time the counts cover; empty if nothing was counted."""
-    if found.since is None:
+    if period.since is None:
         return ""
     times = {
-        "since": local_time_text(found.since),
-        "until": "" if found.until is None else local_time_text(found.until),
+        "since": local_time_text(period.since),
+        "until": "" if period.until is None else local_time_text(period.until),
     }
-    if found.until is None:
+    if period.until is None:
         return _("Counted since %(since)s.") % times
     return _("Counted since %(since)s, and until %(until)s.") % times
 
 
-def reports_text(found: _Period) -> str:
+def reports_text(period: _Period) -> str:
     """Returns how often workers report, or why they do not."""
-    if found.interval:
-        seconds = int(found.interval) if found.interval == int(found.interval) else found.interval
+    if period.interval:
+        seconds = (
+            int(period.interval) if period.interval == int(period.interval) else period.interval
+        )
         text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
         return text % {"seconds": seconds}
     if not conf.usage_interval:

@@ -43,12 +43,12 @@ def parts_without_value(parts: Collection[Part]) -> set[Part]:
         return set()
     secret = Q(old__secret=True) | Q(new__secret=True)
     ids = {pk for part in values for pk in (part.first, part.last)}
-    found = {entry.pk: entry for entry in all_entries().filter(secret, id__in=ids)}
+    entries = {entry.pk: entry for entry in all_entries().filter(secret, id__in=ids)}
     choices = changes_of_choices(part.pk for part in values)
     column = column_of(Kind.VALUE.model, _VALUE)
     lost = set()
     for part in values:
-        first, last = found.get(part.first), found.get(part.last)
+        first, last = entries.get(part.first), entries.get(part.last)
         if first is None or not old_row(first).is_digest:
             continue
         after = None if last is None or last.new is None else last.new.get(column)
@@ -97,11 +97,11 @@ def _unreadable_at(item: Item, versions: Collection[int]) -> set[int]:
     """
     column = column_of(item.kind.model, _VALUE)
     newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
-    found = newer.annotate(may_be_unreadable=_may_be_unreadable(KeyTransform(column, "old")))
+    candidates = newer.annotate(may_be_unreadable=_may_be_unreadable(KeyTransform(column, "old")))
     present = getattr(item.row, _VALUE, None)
     unreadable = {
         entry.pk
-        for entry in found.filter(may_be_unreadable=True)
+        for entry in candidates.filter(may_be_unreadable=True)
         if isinstance(value := old_row(entry).columns.get(column), UnreadableJson)
         and value != present
     }

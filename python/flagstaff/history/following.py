@@ -33,13 +33,13 @@ class Following:
         before, self._snapshot = self._snapshot, _current_snapshot()
         newest = all_entries().aggregate(newest=Max("id"))["newest"] or 0
         # This statement may see commits after the snapshot; the next call returns those.
-        found = all_entries().filter(_is_visible(self._snapshot), id__gt=newest - _REREAD)
+        changes = all_entries().filter(_is_visible(self._snapshot), id__gt=newest - _REREAD)
         # Older entries may be of another server, before a restore: its numbers mean nothing here.
-        found = found.filter(at__gt=self._started_at - MAX_TRANSACTION_AGE)
-        found = found.exclude(_is_visible(before))
+        changes = changes.filter(at__gt=self._started_at - MAX_TRANSACTION_AGE)
+        changes = changes.exclude(_is_visible(before))
         events: list[Event] = []
         for kind in Kind:
-            events += events_among(kind, found.filter(relation__in=kind.relations))
+            events += events_among(kind, changes.filter(relation__in=kind.relations))
         return sorted(events, key=lambda event: event.version)
 
 

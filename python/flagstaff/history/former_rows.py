@@ -38,16 +38,16 @@ def former_rows(kind: Kind, keys: Collection[str]) -> dict[str, FormerRow]:
 
     Makes up to three queries. Returns nothing without a history.
     """
-    wanted = [key for key in dict.fromkeys(keys) if is_storable(key)]
-    if not wanted or not has_history():
+    candidates = [key for key in dict.fromkeys(keys) if is_storable(key)]
+    if not candidates or not has_history():
         return {}
-    present = set(all_rows(kind.model).filter(key__in=wanted).values_list("key", flat=True))
-    wanted = [key for key in wanted if key not in present]
+    present = set(all_rows(kind.model).filter(key__in=candidates).values_list("key", flat=True))
+    candidates = [key for key in candidates if key not in present]
     connection = connections[conf.database]
     table = connection.ops.quote_name(kind.model._meta.db_table)
     with connection.cursor() as cursor:
         query = fill(sql("former_rows_v1"), own_names(connection))
-        cursor.execute(query, [wanted, kind.row_relation, table])
+        cursor.execute(query, [candidates, kind.row_relation, table])
         rows = cursor.fetchall()
     return {row[0]: _former_row(*row) for row in rows}
 

@@ -143,7 +143,7 @@ def _unequal(
     matcher = SequenceMatcher(None, middle, other_middle, autojunk=False)
     for tag, *ranges in matcher.get_opcodes():
         if tag != "equal":
-            first, last, other_first, other_last = (start + one for one in ranges)
+            first, last, other_first, other_last = (start + offset for offset in ranges)
             yield first, last, other_first, other_last
 
 
@@ -151,9 +151,14 @@ def _common(old: list[str], new: list[str]) -> tuple[int, int]:
     """Returns how many elements are equal at the start of both lists, and at their ends."""
     shorter = min(len(old), len(new))
     pairs = zip(old, new, strict=False)
-    start = next((at for at, (one, other) in enumerate(pairs) if one != other), shorter)
+    start = next(
+        (at for at, (old_text, new_text) in enumerate(pairs) if old_text != new_text), shorter
+    )
     pairs = zip(reversed(old[start:]), reversed(new[start:]), strict=False)
-    end = next((at for at, (one, other) in enumerate(pairs) if one != other), shorter - start)
+    end = next(
+        (at for at, (old_text, new_text) in enumerate(pairs) if old_text != new_text),
+        shorter - start,
+    )
     return start, end
 
 

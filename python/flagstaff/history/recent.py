@@ -51,14 +51,14 @@ def recent_events(  # noqa: PLR0913 (the filters of a search)
     """
     require_history()
     hidden = unreadable_kinds()
-    wanted = Selection(
+    selection = Selection(
         kinds=[kind for kind in (Kind if kinds is None else kinds) if kind not in hidden],
         key=key,
         since=since,
         until=until,
         actors=None if actor is None else stored_actors(actor),
     )
-    return list(islice(read_recent(wanted, limit, before=before, all_users=all_users), limit))
+    return list(islice(read_recent(selection, limit, before=before, all_users=all_users), limit))
 
 
 def read_recent(
@@ -106,11 +106,13 @@ def _selected(
 ) -> Iterator[Event]:
     """The events whose newest entry was found; those of an action if one of their entries was."""
     if action in {"create", "delete"}:
-        found = defaultdict(list)
+        entries_by_pk = defaultdict(list)
         for entry in entries:
-            found[entry.object_pk].append(entry.pk)
+            entries_by_pk[entry.object_pk].append(entry.pk)
         for event in events:
-            is_found = any(event.first <= pk <= event.version for pk in found[event.object_pk])
+            is_found = any(
+                event.first <= pk <= event.version for pk in entries_by_pk[event.object_pk]
+            )
             if is_found and event.action == action:
                 yield event
         return

@@ -63,10 +63,10 @@ class Together:
     secret: tuple[Part, ...]
 
 
-def changes_together(events: Collection[Event], shown: int) -> dict[int, Together]:
+def changes_together(events: Collection[Event], max_parts: int) -> dict[int, Together]:
     """Returns what the transactions of these events did, by transaction. One query.
 
-    At least the first `shown` parts of each kind are returned. At most 300 entries of each
+    At least the first `max_parts` parts of each kind are returned. At most 300 entries of each
     transaction are read.
     """
     if not events:
@@ -78,7 +78,7 @@ def changes_together(events: Collection[Event], shown: int) -> dict[int, Togethe
         "times": list(times.values()),
         "age": MAX_TRANSACTION_AGE,
         "limit": _MAX_ENTRIES + 1,
-        "shown": shown,
+        "shown": max_parts,
         "tables": [connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind],
     }
     rows = defaultdict(list)

@@ -68,11 +68,11 @@ def _write_all(steps: Iterable[Step]) -> list[Changed]:
     steps = list(steps)
     done: dict[tuple[str, str], Changed] = {}
     for kind in SECTIONS:
-        of_kind = [one for one in steps if one.kind == kind.value and not _is_last(one)]
-        done |= {(one.kind, one.key): _write(one) for one in of_kind if one.action != "create"}
-        new = {one.key: _fields(one) for one in of_kind if one.action == "create"}
+        of_kind = [step for step in steps if step.kind == kind.value and not _is_last(step)]
+        done |= {(step.kind, step.key): _write(step) for step in of_kind if step.action != "create"}
+        new = {step.key: _fields(step) for step in of_kind if step.action == "create"}
         done |= {(kind.value, changed.key): changed for changed in create_rows(kind, new)}
-    done |= {(one.kind, one.key): _write(one) for one in steps if _is_last(one)}
+    done |= {(step.kind, step.key): _write(step) for step in steps if _is_last(step)}
     return [done[step.kind, step.key] for step in steps]
 
 

@@ -69,11 +69,11 @@ class Problems:
 
     def in_order(self) -> list[Problem]:
         """Returns the problems by line, as far as lines are known."""
-        return sorted(self.found, key=lambda one: (one.line or 0, *map(str, one.path)))
+        return sorted(self.found, key=lambda problem: (problem.line or 0, *map(str, problem.path)))
 
     def _line(self, path: Path) -> int | None:
         parents = (path[:length] for length in range(len(path), 0, -1))
-        return next((self._lines[one] for one in parents if one in self._lines), None)
+        return next((self._lines[parent] for parent in parents if parent in self._lines), None)
 
 
 def _dotted(path: Iterable[str | int]) -> str:

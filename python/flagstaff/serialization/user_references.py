@@ -28,8 +28,8 @@ def user_entries(pks: Iterable[PrimaryKey], usernames: Mapping[PrimaryKey, str])
     """Returns these users as a file lists them, in a fixed order."""
     pks = list(pks)
     named = sorted(usernames[pk] for pk in pks if pk in usernames)
-    others = sorted((pk for pk in pks if pk not in usernames), key=str)
-    return [*named, *({"pk": pk if isinstance(pk, int) else str(pk)} for pk in others)]
+    unnamed = sorted((pk for pk in pks if pk not in usernames), key=str)
+    return [*named, *({"pk": pk if isinstance(pk, int) else str(pk)} for pk in unnamed)]
 
 
 def find_users(refs: Iterable[UserRef]) -> FoundUsers:
@@ -38,6 +38,6 @@ def find_users(refs: Iterable[UserRef]) -> FoundUsers:
     pks = {ref: table.parse(ref.pk) for ref in refs if ref.name is None}
     existing = table.existing(pk for pk in pks.values() if pk is not None)
     by_name, shared = table.by_username({ref.name for ref in refs if ref.name is not None})
-    found = {ref: pk for ref, pk in pks.items() if pk in existing}
-    found |= {ref: by_name[ref.name] for ref in refs if ref.name in by_name}
-    return FoundUsers(found, frozenset(ref for ref in refs if ref.name in shared))
+    pks_by_ref = {ref: pk for ref, pk in pks.items() if pk in existing}
+    pks_by_ref |= {ref: by_name[ref.name] for ref in refs if ref.name in by_name}
+    return FoundUsers(pks_by_ref, frozenset(ref for ref in refs if ref.name in shared))

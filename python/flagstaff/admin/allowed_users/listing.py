@@ -57,10 +57,10 @@ def user_page(flag: Row, search: str = "", after: str = "") -> UserPage:
     if not pks and position is not None:
         return user_page(flag, search)
     skipped = 0 if position is None else matching.filter(**{f"{column}__lte": position}).count()
-    shown, more = pks[:PAGE_SIZE], pks[PAGE_SIZE:]
+    page_pks, more = pks[:PAGE_SIZE], pks[PAGE_SIZE:]
     # A search reads all allowed users of the flag, so do not count what the page has shown.
-    found = matching.count() if more else skipped + len(shown)
-    return UserPage(_named(shown), found, skipped + 1, str(shown[-1]) if more else "")
+    total = matching.count() if more else skipped + len(page_pks)
+    return UserPage(_named(page_pks), total, skipped + 1, str(page_pks[-1]) if more else "")
 
 
 def first_users(flag: Row, limit: int) -> list[ListedUser]:

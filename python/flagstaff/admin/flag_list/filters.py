@@ -57,7 +57,7 @@ class StateFilter(admin.SimpleListFilter):
             ReleaseState.NO_USERS.value: _("on for no users"),
             ReleaseState.OFF.value: pgettext("state of a flag", "off"),
         }
-        return [(one, labels[one]) for one in STATES]
+        return [(state, labels[state]) for state in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The flags of the choice."""
@@ -75,7 +75,7 @@ class ChangedFilter(admin.SimpleListFilter):
         """The choices of the filter."""
         unchanged = _("not in the last %(days)s") % {"days": local_days(LONG)}
         return [
-            *((one, _in_the_last(period)) for one, period in _PERIODS.items()),
+            *((choice, _in_the_last(period)) for choice, period in _PERIODS.items()),
             (UNCHANGED, unchanged),
         ]
 
@@ -100,7 +100,7 @@ class EvaluatedFilter(admin.SimpleListFilter):
         if not has_usage():
             return []
         text = _("not in the last %(days)s")
-        days = [(f"not-{one}d", text % {"days": local_days(one)}) for one in (7, LONG)]
+        days = [(f"not-{number}d", text % {"days": local_days(number)}) for number in (7, LONG)]
         return [*days, (_NEVER, _("never"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -108,7 +108,7 @@ class EvaluatedFilter(admin.SimpleListFilter):
         value = self.value()
         if value == _NEVER:
             return queryset.filter(not_evaluated_since(queryset.model, None))
-        days = {f"not-{one}d": timedelta(days=one) for one in (7, LONG)}.get(value or "")
+        days = {f"not-{number}d": timedelta(days=number) for number in (7, LONG)}.get(value or "")
         if days is None:
             return queryset
         return queryset.filter(not_evaluated_since(queryset.model, timezone.now() - days))

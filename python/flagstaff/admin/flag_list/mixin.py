@@ -72,9 +72,11 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
         lacking: list[object] = [] if model.has(RULES) else [RulesFilter]
         lacking += [] if model.has(OWNER) else [OwnerFilter, MineFilter]
         lacking += [] if model.has(TAGS) else [TagFilter]
-        vars(self)["list_filter"] = tuple(one for one in self.list_filter if one not in lacking)
+        vars(self)["list_filter"] = tuple(
+            list_filter for list_filter in self.list_filter if list_filter not in lacking
+        )
         if not model.has(OWNER) and type(self).search_fields is FlagListMixin.search_fields:
-            searched = tuple(one for one in self.search_fields if one != OWNER)
+            searched = tuple(field for field in self.search_fields if field != OWNER)
             vars(self)["search_fields"] = searched
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
@@ -89,7 +91,7 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
     def get_list_display(self, request: HttpRequest) -> _ListDisplayT[FeatureFlag]:
         """The columns that have something to show."""
         columns = super().get_list_display(request)
-        return columns if has_usage() else [one for one in columns if one != "evaluated"]
+        return columns if has_usage() else [column for column in columns if column != "evaluated"]
 
     def get_list_filter(self, request: HttpRequest) -> _ListOrTuple[_ListFilterT]:
         """The filters. Their choices are read together with the numbers of the shortcuts."""

@@ -96,14 +96,14 @@ def rows_of(site: AdminSite, request: HttpRequest, events: Sequence[Event], back
 
 def _existing(events: Sequence[Event]) -> set[tuple[str, str]]:
     """The rows of these events that exist, by kind and the text of their primary key."""
-    found: set[tuple[str, str]] = set()
+    existing: set[tuple[str, str]] = set()
     for kind in Kind:
         pks = {event.object_pk for event in events if event.kind == kind.value}
         readable = [pk for pk in pks if _is_readable(kind, pk)]
         if readable:
             rows = all_rows(kind.model).filter(pk__in=readable).order_by()
-            found |= {(kind.value, str(pk)) for pk in rows.values_list("pk", flat=True)}
-    return found
+            existing |= {(kind.value, str(pk)) for pk in rows.values_list("pk", flat=True)}
+    return existing
 
 
 def _is_readable(kind: Kind, pk: str) -> bool:
@@ -117,7 +117,7 @@ def _is_readable(kind: Kind, pk: str) -> bool:
 
 def _is_undoable(event: Event, *, is_deleted: bool) -> bool:
     """Whether an event may be undone, if its row and the user allow it."""
-    is_secret = any(one.secret for one in event.differences)
+    is_secret = any(difference.secret for difference in event.differences)
     is_lost = is_secret and event.action != "create"
     return not is_lost and is_deleted is (event.action == "delete")
 

@@ -36,8 +36,8 @@ class Editor:
 def editor_context(editor: Editor, posted: PostedRows, *, has_problems: bool) -> dict[str, Any]:
     """Returns the context for these rows, with their problems if the form was submitted."""
     known = None if editor.of_segment else editor.segments
-    found = problems_of(posted.rules, known) if has_problems else ()
-    problems = {(one.place, one.part): one.text for one in found}
+    row_problems = problems_of(posted.rules, known) if has_problems else ()
+    problems = {(problem.place, problem.part): problem.text for problem in row_problems}
     new_rule = RuleRow(conditions=(ConditionRow(),))
     return {
         "name": editor.name,

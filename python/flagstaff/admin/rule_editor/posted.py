@@ -44,13 +44,17 @@ def read_rows(data: Mapping[str, str], name: str) -> tuple[tuple[RuleRow, ...], 
     rules: dict[str, dict[str, str]] = {}
     conditions: dict[str, dict[str, dict[str, str]]] = {}
     for key in data:
-        found = _INPUT.fullmatch(key, len(name)) if key.startswith(f"{name}-") else None
-        if found is None:
+        parts_of_name = _INPUT.fullmatch(key, len(name)) if key.startswith(f"{name}-") else None
+        if parts_of_name is None:
             continue
-        rule = rules.setdefault(found["rule"], {})
-        of_rule = conditions.setdefault(found["rule"], {})
-        parts = of_rule.setdefault(found["condition"], {}) if found["condition"] else rule
-        parts[found["part"]] = data[key]
+        rule = rules.setdefault(parts_of_name["rule"], {})
+        of_rule = conditions.setdefault(parts_of_name["rule"], {})
+        parts = (
+            of_rule.setdefault(parts_of_name["condition"], {})
+            if parts_of_name["condition"]
+            else rule
+        )
+        parts[parts_of_name["part"]] = data[key]
     rows = [
         _rule(rule, tuple(map(_condition, conditions[token].values())))
         for token, rule in rules.items()

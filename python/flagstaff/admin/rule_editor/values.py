@@ -67,17 +67,17 @@ def _values(text: str, operator: str) -> Iterator[object]:
             if quoted is None:
                 raise ValuesError(_("a quotation mark is not closed; add one after the value"))
             yield _decoded(quoted[0])
-            found = end.search(text, quoted.end())
-            position = found.end() if found else len(text)
-            if text[quoted.end() : found.start() if found else len(text)].strip():
+            separator = end.search(text, quoted.end())
+            position = separator.end() if separator else len(text)
+            if text[quoted.end() : separator.start() if separator else len(text)].strip():
                 raise ValuesError(
                     _("there is text after %(value)s; separate values by commas")
                     % {"value": quoted[0][:_MAX_SHOWN]}
                 )
             continue
-        found = end.search(text, position)
-        bare = text[position : found.start() if found else len(text)].strip()
-        position = found.end() if found else len(text)
+        separator = end.search(text, position)
+        bare = text[position : separator.start() if separator else len(text)].strip()
+        position = separator.end() if separator else len(text)
         if bare:
             yield bare if operator in _TEXT_OPERATORS else _typed(bare)
 

@@ -249,7 +249,8 @@ def _as_written(undos: Sequence[RowUndo]) -> list[RowPlan]:
     """What is written to reach the states, if nothing is in the way."""
     instances = {
         kind: instances_of(
-            kind, (one for undo in undos if undo.kind is kind for one in undo.versions_taken)
+            kind,
+            (version for undo in undos if undo.kind is kind for version in undo.versions_taken),
         )
         for kind in {undo.kind for undo in undos}
     }

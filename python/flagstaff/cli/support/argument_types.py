@@ -68,10 +68,10 @@ def _whole_number(text: str) -> int | None:
 
 def day(text: str) -> date:
     """Parses a day such as "2027-03-01", and in no other form, such as a week."""
-    found = None
+    parsed = None
     with suppress(ValueError):
-        found = date.fromisoformat(text)
+        parsed = date.fromisoformat(text)
     # From Python 3.11 on, other forms of ISO 8601 are read, too.
-    if found is None or found.isoformat() != text:
+    if parsed is None or parsed.isoformat() != text:
         raise ArgumentTypeError(f"expected a date such as 2027-03-01, not {text!r}")
-    return found
+    return parsed

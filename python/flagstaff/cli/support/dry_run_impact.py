@@ -57,8 +57,8 @@ def impact_sentence(impact: ChangeImpact) -> str:
     ]
     at_least = "" if impact.is_exact else "at least "
     users = counted(impact.users, "user")
-    nobody = "no user" if impact.is_exact else "no user who can be counted"
-    text = f"{at_least}{' and '.join(counts)}" if counts else f"{nobody} would gain or lose the flag"
+    no_user = "no user" if impact.is_exact else "no user who can be counted"
+    text = f"{at_least}{' and '.join(counts)}" if counts else f"{no_user} would gain or lose the flag"
     after = f"{at_least}{impact.after.on:,} of {users} would have it"
     return f"{text}; {after}, not counting anonymous users"
 

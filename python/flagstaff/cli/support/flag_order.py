@@ -44,15 +44,15 @@ def add_order(parser: CommandParser) -> None:
 
 def order_filter(options: Options) -> Q:
     """Returns the condition of --search and --changed-since. Raises CommandError."""
-    found = Q()
+    condition = Q()
     if (text := options["search"]) is not None:
-        found &= Q(key__icontains=text)
+        condition &= Q(key__icontains=text)
         if flag_model().has("description"):
-            found |= Q(description__icontains=text)
+            condition |= Q(description__icontains=text)
     if (since := options["changed_since"]) is not None:
         _require_changed_at("--changed-since")
-        found &= Q(changed_at__gte=since)
-    return found
+        condition &= Q(changed_at__gte=since)
+    return condition
 
 
 def in_order(records: Sequence[Record], options: Options) -> list[Record]:
@@ -79,8 +79,8 @@ def _by_evaluation(records: Sequence[Record]) -> list[Record]:
         raise CommandError(
             "no worker has reported how often flags are evaluated", returncode=FAILED
         )
-    times = {key: found.last_evaluated_at for key, found in usage.evaluations.items()}
-    with_time = [{**one, _LAST_EVALUATED: times.get(one["key"])} for one in records]
+    times = {key: evaluation.last_evaluated_at for key, evaluation in usage.evaluations.items()}
+    with_time = [{**record, _LAST_EVALUATED: times.get(record["key"])} for record in records]
     return _newest_first(with_time, _LAST_EVALUATED)
 
 

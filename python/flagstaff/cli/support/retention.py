@@ -80,7 +80,9 @@ class RetentionJob:
         Neither have kinds without a setting of which nothing was deleted.
         """
         now = monotonic()
-        due = [one for one in _kept_rows() if self._due_at.get(one.name, 0.0) <= now]
+        due = [
+            retention for retention in _kept_rows() if self._due_at.get(retention.name, 0.0) <= now
+        ]
         reports = [(kind, self._run_one(kind, stop)) for kind in due]
         return [report for kind, report in reports if kind.by_setting or report.is_news]
 
@@ -111,5 +113,5 @@ def _kept_rows() -> list[Retention]:
         Retention("usage", conf.usage_days, prune_usage_in_batches),
         Retention("workers", _WORKER_DAYS, prune_workers_in_batches, by_setting=False),
     ]
-    others = (one for app in optional_apps() for one in app.retentions())
-    return [one for one in (*own, *others) if one.days is not None]
+    of_apps = (retention for app in optional_apps() for retention in app.retentions())
+    return [retention for retention in (*own, *of_apps) if retention.days is not None]

@@ -71,17 +71,17 @@ def _report(changes: Sequence[Changed], out: Output, options: Options) -> None:
 
 def flag_rows(keys: Sequence[str]) -> list[Row]:
     """Returns the flags of these keys. Raises UnknownFlagError, which names all unknown keys."""
-    found = {key: find_row(conf.flag_model, key) for key in keys}
-    _refuse(key for key, row in found.items() if row is None)
-    return [row for row in found.values() if row is not None]
+    rows_by_key = {key: find_row(conf.flag_model, key) for key in keys}
+    _refuse(key for key, row in rows_by_key.items() if row is None)
+    return [row for row in rows_by_key.values() if row is not None]
 
 
 def _lock(keys: Sequence[str], *, allow_deleted: bool) -> None:
     """Locks the flags in the order of an import and an undo, so that no two can deadlock."""
     storable = [key for key in keys if is_storable(key)]
     rows = all_rows(conf.flag_model).select_for_update().filter(key__in=storable).order_by("key")
-    found = set(rows.values_list("key", flat=True))
-    unknown = (key for key in keys if key not in found)
+    existing = set(rows.values_list("key", flat=True))
+    unknown = (key for key in keys if key not in existing)
     if allow_deleted:
         unknown = (key for key in unknown if deleted_pk(Kind.FLAG, key) is None)
     _refuse(unknown)

@@ -31,12 +31,12 @@ def point_in_time(text: str) -> datetime:
     A time of day is the last one that has passed.
     """
     try:
-        found = _ago(text) or _time_of_day(text) or _date_and_time(text)
+        time = _ago(text) or _time_of_day(text) or _date_and_time(text)
     except (ValueError, OverflowError):
-        found = None
-    if found is None:
+        time = None
+    if time is None:
         raise ArgumentTypeError(f"expected a time {_EXAMPLES}, not {text!r}")
-    return found
+    return time
 
 
 def _ago(text: str) -> datetime | None:
@@ -45,8 +45,8 @@ def _ago(text: str) -> datetime | None:
         return None
     # In UTC: the local time of a clock change has a missing hour, or the same hour twice.
     now = _now()
-    found = now.astimezone(_UTC) - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
-    return found.astimezone(now.tzinfo)
+    time = now.astimezone(_UTC) - timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+    return time.astimezone(now.tzinfo)
 
 
 def _time_of_day(text: str) -> datetime | None:
@@ -61,14 +61,14 @@ def _time_of_day(text: str) -> datetime | None:
         for day in (today, today - timedelta(days=1))
         for fold in (0, 1)
     )
-    return max(one for one in times if one <= now).astimezone(now.tzinfo)
+    return max(moment for moment in times if moment <= now).astimezone(now.tzinfo)
 
 
 def _date_and_time(text: str) -> datetime | None:
     if len(text) == len("2026-11-22"):
         return timezone.make_aware(datetime.combine(date.fromisoformat(text), datetime.min.time()))
-    found = parse_datetime(text)
-    return found if found is None or timezone.is_aware(found) else timezone.make_aware(found)
+    time = parse_datetime(text)
+    return time if time is None or timezone.is_aware(time) else timezone.make_aware(time)
 
 
 def _now() -> datetime:

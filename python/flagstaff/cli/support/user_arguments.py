@@ -36,8 +36,8 @@ def parse_users(options: Options, out: Output) -> list[Any]:
     if not texts:
         raise CommandError("no users: pass USER or --file", returncode=USAGE)
     table = allowed_user_table()
-    found = table.find_many(texts)
-    unknown = [text for text in texts if text not in found]
+    pks = table.find_many(texts)
+    unknown = [text for text in texts if text not in pks]
     if unknown:
         problem = f"no user has the primary key or username {join_some(map(repr, unknown))}"
         if not options["skip_unknown"]:
@@ -47,7 +47,7 @@ def parse_users(options: Options, out: Output) -> list[Any]:
                 returncode=FAILED,
             )
         out.message(f"skipped: {problem}")
-    return [found[text] for text in texts if text in found]
+    return [pks[text] for text in texts if text in pks]
 
 
 def label(user: FoundUser) -> str:

@@ -40,15 +40,15 @@ def add_value_fields(parser: CommandParser) -> None:
 def value_fields(options: Options) -> dict[str, Any]:
     """Returns the fields to set. Raises InvalidChangeError if the value model has no rules."""
     names = ("description", "secret", TYPE, CHOICES)
-    given = {name: options[name] for name in names if options[name] is not None}
-    if {TYPE, CHOICES}.intersection(given) and not has_value_rules(conf.value_model):
+    fields = {name: options[name] for name in names if options[name] is not None}
+    if {TYPE, CHOICES}.intersection(fields) and not has_value_rules(conf.value_model):
         raise InvalidChangeError(
             "the value model of this project has no columns for types and choices; add the fields "
             "`type` and `choices` of AbstractKeyValueStore, and run makemigrations and migrate"
         )
-    if given.get(TYPE) == _ANY:
-        given[TYPE] = ""
-    return given
+    if fields.get(TYPE) == _ANY:
+        fields[TYPE] = ""
+    return fields
 
 
 def _choices(text: str) -> Any:

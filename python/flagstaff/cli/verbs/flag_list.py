@@ -69,17 +69,17 @@ def _add_filters(parser: CommandParser) -> None:
 
 def _list(options: Options, out: Output) -> None:
     condition = _kind_filter(options["kind"]) & ownership_filter(options) & order_filter(options)
-    found = list(flag_records(condition))
+    matching = list(flag_records(condition))
     if options["state"]:
-        found = [record for record in found if record["state"] in options["state"]]
-    records = in_order(found, options)
+        matching = [record for record in matching if record["state"] in options["state"]]
+    records = in_order(matching, options)
     if not records:
         out.message("no matching flags" if options["state"] or condition else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {join_some(forced)}")
     out.records(_columns(records, is_terminal=out.is_terminal), records)
-    if out.is_terminal and len(records) < len(found):
-        out.message(f"{len(records):,} of {len(found):,} flags; a larger --limit shows more")
+    if out.is_terminal and len(records) < len(matching):
+        out.message(f"{len(records):,} of {len(matching):,} flags; a larger --limit shows more")
 
 
 def _columns(records: Sequence[Record], *, is_terminal: bool) -> list[Column]:
@@ -111,12 +111,12 @@ def _add_show(parser: CommandParser) -> None:
 
 
 def _show(options: Options, out: Output) -> None:
-    shown = [_shown_flag(flag, out) for flag in flag_rows(keys_of(options))]
+    flags = [_shown_flag(flag, out) for flag in flag_rows(keys_of(options))]
     if out.is_json:
-        records = [record for _columns, record in shown]
-        out.document(records if len(shown) > 1 else records[0])
+        records = [record for _columns, record in flags]
+        out.document(records if len(flags) > 1 else records[0])
         return
-    for number, (columns, record) in enumerate(shown):
+    for number, (columns, record) in enumerate(flags):
         if number:
             out.line("")
         out.headline("summary", record["summary"])

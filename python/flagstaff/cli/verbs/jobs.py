@@ -100,7 +100,7 @@ def _run_all(
     Those of the apps run before, so that a slow receiver does not delay them. An error of one job
     does not keep the others from running.
     """
-    others = [
+    of_apps = [
         _attempt(job.name, job.columns, partial(job.run, stop))
         for app in optional_apps()
         for job in app.jobs()
@@ -109,8 +109,8 @@ def _run_all(
     run = partial(retention.run, stop)
     kept: _Result[Any] = _attempt(retention.name, retention.columns, run)
     if kept.reports or kept.error is not None:
-        others.append(kept)
-    return [deliveries, *others], deliveries
+        of_apps.append(kept)
+    return [deliveries, *of_apps], deliveries
 
 
 def _attempt(
@@ -167,13 +167,13 @@ def _print_results(results: Sequence[_Result[Any]], out: Output) -> None:
             }
         )
         return
-    deliveries, *others = results
+    deliveries, *other_results = results
     if deliveries.error is None:
         # With other jobs, run-jobs is there for these.
-        if not (others or deliveries.reports):
+        if not (other_results or deliveries.reports):
             out.message("no receivers: add WEBHOOKS to FLAGSTAFF in the settings")
         _print_table(deliveries.reports, out)
-    for result in others:
+    for result in other_results:
         out.records(result.columns, [report.as_dict() for report in result.reports])
 
 

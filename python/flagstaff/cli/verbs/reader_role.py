@@ -71,11 +71,11 @@ def _placeholders(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
 
 def _table(connection: BaseDatabaseWrapper, table: str) -> tuple[str, str]:
     """Returns the schema of a table, and the table with its schema. Raises CommandError."""
-    found = find_table(connection, table)
-    if found is None:
+    known_table = find_table(connection, table)
+    if known_table is None:
         message = f'the table {table} does not exist; run "manage.py migrate"'
         raise CommandError(message, returncode=FAILED)
-    return found.schema, found.qualified
+    return known_table.schema, known_table.qualified
 
 
 def _quoted(name: str, thing: str) -> str:

@@ -84,11 +84,11 @@ def _workers(_options: Options, out: Output) -> None:
             "workers can be listed only on PostgreSQL; here every evaluation queries the database",
             returncode=FAILED,
         )
-    found = worker_overview(connection)
-    out.message(summary(found))
-    for note in notes(found):
+    overview = worker_overview(connection)
+    out.message(summary(overview))
+    for note in notes(overview):
         out.message(note)
-    out.records(_WORKER_COLUMNS, [_worker_record(one) for one in found.workers])
+    out.records(_WORKER_COLUMNS, [_worker_record(worker) for worker in overview.workers])
 
 
 def _worker_record(state: WorkerState) -> Record:
