@@ -93,7 +93,7 @@ def test_verb_prints_its_change_as_the_history_does(command: str) -> None:
     ran = run(command)
     [line] = run("history --users --limit 1").out.splitlines()
     key, change = line.split("\t")[3:5]
-    assert ran.err.splitlines()[0] == f"{key}: {change}"
+    assert f"{key}: {change}" in ran.err.splitlines()
 
 
 TABLES = ("flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_change")
