@@ -199,7 +199,7 @@ def user_counts(impact: ChangeImpact | None) -> tuple[str, str]:
 
 
 def consequence_of_added(count: int) -> Consequence:
-    """Returns the consequence of so many more allowed users of an enabled flag. Makes a query."""
+    """Returns the consequence of `count` more allowed users of an enabled flag. Makes a query."""
     most = 2 * count
     is_most = allowed_user_table().rows.order_by()[:most].count() < most
     return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
