@@ -58,7 +58,9 @@ def impact_sentence(impact: ChangeImpact) -> str:
     at_least = "" if impact.is_exact else "at least "
     users = counted(impact.users, "user")
     no_user = "no user" if impact.is_exact else "no user who can be counted"
-    text = f"{at_least}{' and '.join(counts)}" if counts else f"{no_user} would gain or lose the flag"
+    text = (
+        f"{at_least}{' and '.join(counts)}" if counts else f"{no_user} would gain or lose the flag"
+    )
     after = f"{at_least}{impact.after.on:,} of {users} would have it"
     return f"{text}; {after}, not counting anonymous users"
 
