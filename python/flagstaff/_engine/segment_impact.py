@@ -29,7 +29,7 @@ from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import groups_of_rules
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._words.rule_parts import conditions_of, named_segments
+from flagstaff._words.rule_parts import named_segments, with_segment_names
 from flagstaff.exceptions import FlagstaffError
 
 # How many users are evaluated between two looks at the clock.
@@ -158,7 +158,7 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     # The conditions afterwards get names that no other segment of these rules has.
     free = (name for number in count() if (name := f"after {number}") not in named)
     names = dict(zip(named & changed.keys(), free, strict=False))
-    renamed = replace(one.state, rules=_renamed(one.state.rules, names))
+    renamed = replace(one.state, rules=with_segment_names(one.state.rules, names))
     first, second = core_state(one.state), core_state(renamed)
     given = {
         name: None if conditions is None else json.dumps(conditions)
@@ -169,16 +169,6 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     if inputs.unknown:
         return None
     return _Compared(one.key, one.state, (first, second), inputs, _allowed(one.flag_pk))
-
-
-def _renamed(rules: object, names: Mapping[str, str]) -> object:
-    """Returns a copy of rules in which segments have other names."""
-    copy = json.loads(json.dumps(rules))
-    for _place, condition in conditions_of(copy):
-        segment = condition.get("segment")
-        if isinstance(segment, str):
-            condition["segment"] = names.get(segment, segment)
-    return copy
 
 
 def _allowed(flag_pk: object) -> list[str]:

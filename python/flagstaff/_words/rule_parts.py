@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from flagstaff._words.message import Message
@@ -54,6 +55,16 @@ def named_segments(rules: object) -> Iterator[tuple[str, Message]]:
     for place, condition in conditions_of(rules):
         if isinstance(key := condition.get("segment"), str):
             yield key, place
+
+
+def with_segment_names(rules: object, names: Mapping[str, str]) -> object:
+    """Returns a copy of rules with other names of segments, by their names in these rules."""
+    copied = deepcopy(rules)
+    for _place, condition in conditions_of(copied):
+        segment = condition.get("segment")
+        if isinstance(segment, str):
+            condition["segment"] = names.get(segment, segment)
+    return copied
 
 
 def named_attributes(rules: object) -> Iterator[str]:

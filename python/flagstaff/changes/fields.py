@@ -73,7 +73,12 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
     if (name := targeting_field(row)) in fields:
         require_workers(name, [fields[name]])
     if isinstance(row, segment_model()) and "key" in fields:
-        require_unused(row.key)
+        require_unused(row.key, str(fields["key"]))
+    write_as_is(row, fields, savepoint=savepoint)
+
+
+def write_as_is(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
+    """Writes fields of a row that need no validation, and its auto_now fields, as `write` does."""
     for name, new in fields.items():
         setattr(row, name, new)
     _save(row, savepoint=savepoint, update_fields=[*fields, *_auto_now_names(row)])

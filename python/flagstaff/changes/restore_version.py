@@ -14,8 +14,10 @@ from flagstaff._tables.model_fields import (
     column_of,
     is_auto_now,
     is_generated,
+    segment_model,
     stored_fields,
 )
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -27,7 +29,12 @@ from flagstaff.changes.allowed_users import (
 from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
-from flagstaff.changes.messages import NOT_EXISTENT_THEN, ONLY_A_DIGEST
+from flagstaff.changes.messages import (
+    FIELD_PROBLEM,
+    NOT_EXISTENT_THEN,
+    ONLY_A_DIGEST,
+    OTHER_SEGMENT_NOW,
+)
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import (
     Item,
@@ -35,6 +42,7 @@ from flagstaff.changes.past import (
     Past,
     RowVersion,
     instances_of,
+    is_same_column,
     masked_columns,
     read_pasts,
 )
@@ -46,7 +54,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import deleted_pk, entries, require_history, version_of
 
-_VALUE = "value"
+_VALUE, _KEY = "value", "key"
 
 
 def restore(
@@ -74,7 +82,10 @@ def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Ch
 def restore_segment(
     key: str, *, to: int, expect_version: int | None = None, force: bool = False
 ) -> Changed:
-    """Restores a segment, as `restore` does a flag. Raises UnknownSegmentError for its key."""
+    """Restores a segment, as `restore` does a flag, except for its key.
+
+    Rules name the present one. Raises UnknownSegmentError for the key.
+    """
     with ignoring_old_workers(force):
         return _restore(Kind.SEGMENT, key, to, expect_version)
 
@@ -118,6 +129,8 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
             raise only_a_digest(item)
         require_version(kind, key, item.pk, expect_version)
         row = deleted_row(kind, version, instances_of(kind, [version]))
+        if kind is Kind.SEGMENT:
+            row.key = key
         users = users_to_change((), in_order(state.users), skip_unknown=True)
         planned = planned_recreation(row, version, users)
         recreate(row, users, version)
@@ -149,8 +162,12 @@ def _restored_fields(past: Past, state: ItemState) -> tuple[dict[str, object], A
     fields = {
         field.attname: getattr(row, field.attname)
         for field in restorable_fields(item.kind)
-        if field.column in columns
+        if field.column in columns and not (item.kind is Kind.SEGMENT and field.name == _KEY)
     }
+    if version.renamed_segments:
+        column = column_of(item.kind.model, RULES)
+        if not is_same_column(present, version, column):
+            require_same_names(version)
     if item.kind is not Kind.FLAG:
         return fields, AllowedUsersChange()
     users = users_to_change(past.present.users, in_order(state.users), skip_unknown=True)
@@ -178,6 +195,18 @@ def writable_columns(
     return writable
 
 
+def require_same_names(version: RowVersion) -> None:
+    """Raises InvalidChangeError if a key in the rules of a version is that of another segment now.
+
+    Queries only if the rules name segments that have been renamed since.
+    """
+    renamed = version.renamed_segments
+    taken = all_rows(segment_model()).filter(key__in=renamed).order_by("key") if renamed else ()
+    for segment in taken:
+        problem = OTHER_SEGMENT_NOW(key=repr(segment.key), present=repr(renamed[segment.key]))
+        raise InvalidChangeError(FIELD_PROBLEM(field=RULES, problem=problem))
+
+
 def restorable_fields(kind: Kind) -> list[AnyField]:
     """Returns the fields that people can change."""
     return [
@@ -194,6 +223,7 @@ def deleted_row(kind: Kind, version: RowVersion, instances: Mapping[int, Row]) -
     Python cannot decode a value.
     """
     row = instances[cast("int", version.entry)]
+    require_same_names(version)
     require_readable(row.key, vars(row))
     for field in stored_fields(kind.model):
         if field.column not in version.columns and not is_generated(field):

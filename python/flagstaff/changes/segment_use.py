@@ -28,12 +28,15 @@ from flagstaff.changes.messages import (
     CREATE_FIRST,
     FIELD_PROBLEM,
     MISSING_SEGMENT,
+    RENAME_WITH_RULES,
+    RENAMED,
     SEGMENT_IN_USE,
     UNDO_DELETION,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.segment_names import names_of_keys
 from flagstaff.history.versions import deleted_pk
 
 
@@ -122,6 +125,8 @@ def _missing(rules: object, existing: Collection[str]) -> Message | None:
 def _advice(key: str) -> Message:
     if deleted_pk(Kind.SEGMENT, key) is not None:
         return UNDO_DELETION(command=f"manage.py flags undo {shlex.quote(key)} --segment")
+    if present := names_of_keys([key]).present_key(key):
+        return RENAMED(key=repr(present))
     return similar_segments(key) or CREATE_FIRST(command="manage.py flags segment create")
 
 
@@ -135,20 +140,24 @@ def keep_used_segment(segment: Model, using: str) -> None:
         require_unused(key)
 
 
-def require_unused(key: str) -> None:
+def require_unused(key: str, new_key: str | None = None) -> None:
     """Raises InvalidChangeError if a rule names the segment. Reads all rules.
 
-    To be called before the segment is deleted or renamed.
+    To be called before the segment is deleted or gets a new key.
     """
     if (pending := _pending.get()) is not None:
         pending.freed.append(key)
     else:
-        _require_unused([key])
+        _require_unused([key], new_key)
 
 
-def _require_unused(keys: Collection[str]) -> None:
+def _require_unused(keys: Collection[str], new_key: str | None = None) -> None:
     users = rules_that_name(*keys) if keys else {}
     for key, names in users.items():
+        if new_key is not None:
+            command = f'"manage.py flags segment rename {shlex.join([key, new_key])}"'
+            text = RENAME_WITH_RULES(key=repr(key), flags=some(names), command=command)
+            raise InvalidChangeError(text)
         raise InvalidChangeError(SEGMENT_IN_USE(key=repr(key), flags=some(names)))
 
 

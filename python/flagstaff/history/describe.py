@@ -142,7 +142,10 @@ def describe_difference(difference: Difference, limit: int | None = None) -> str
     parts = describe_json_change(difference.old, difference.new) if is_value else None
     if parts is not None:
         return f"{field_label(difference.field)} {parts}"
-    return f"{field_label(difference.field)} {' → '.join(describe_sides(difference, limit))}"
+    old, new = describe_sides(difference, limit)
+    if difference.field == "key":
+        return _("renamed from %(old)s to %(new)s") % {"old": old, "new": new}
+    return f"{field_label(difference.field)} {old} → {new}"
 
 
 def describe_sides(difference: Difference, limit: int | None = None) -> tuple[str, str]:

@@ -15,14 +15,17 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES, optional_fields
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row
 from flagstaff._words.message import Message
+from flagstaff._words.rule_parts import named_segments, with_segment_names
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change, describe_difference
-from flagstaff.history.events import Difference, Event
+from flagstaff.history.events import Difference, Event, same_json
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
+from flagstaff.history.segment_names import SegmentNames, segment_names
 from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts import messages
@@ -41,7 +44,7 @@ _DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, RULES}
 def what_decides(flag: FlagRow) -> dict[str, Any]:
     """Returns what decides who has a flag, besides the allowed users: three fields and a digest."""
     optional = optional_fields(flag)
-    rules = json.dumps(optional.rules or [], sort_keys=True, default=str)
+    rules = json.dumps(_with_segment_pks(optional.rules or []), sort_keys=True, default=str)
     return {
         _ENABLED: flag.enabled,
         _PERCENT: flag.rollout_percent,
@@ -73,7 +76,7 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
         events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_READ)
         if not events:
             return messages.HISTORY_CHANGED()
-    if deciding := [event for event in events if _decides(event)][:_MAX_EVENTS]:
+    if deciding := _deciding(events)[:_MAX_EVENTS]:
         names = readable_names_of_actors(deciding)
         oldest_first = [_describe(event, names) for event in reversed(deciding)]
         return reduce(
@@ -87,12 +90,37 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
     return None
 
 
-def _decides(event: Event) -> bool:
+def _with_segment_pks(rules: object) -> object:
+    """Returns the rules with primary keys of segments: a renamed one has the same users."""
+    named = dict(named_segments(rules))
+    if not named:
+        return rules
+    segments = all_rows(segment_model()).filter(key__in=named).values_list("key", "pk")
+    # No key has a space.
+    return with_segment_names(rules, {key: f"segment {pk}" for key, pk in segments})
+
+
+def _deciding(events: Sequence[Event]) -> list[Event]:
+    """Those of the events that may have changed who has the flag."""
+    rules = [one for event in events for one in event.differences if one.field == RULES]
+    names = segment_names(side for one in rules for side in (one.old, one.new))
+    return [event for event in events if _decides(event, names)]
+
+
+def _decides(event: Event, names: SegmentNames) -> bool:
     """Whether an event may have changed who has the flag. One without details may have."""
     if event.action != "change" or event.added.count or event.removed.count:
         return True
-    fields = {difference.field for difference in event.differences}
-    return not fields or not fields.isdisjoint(_DECIDING)
+    fields = {one.field for one in event.differences if not _renames_segments(one, event, names)}
+    return not event.differences or not fields.isdisjoint(_DECIDING)
+
+
+def _renames_segments(one: Difference, event: Event, names: SegmentNames) -> bool:
+    """Whether rules differ only in the names of segments, which have been renamed."""
+    if one.field != RULES:
+        return False
+    old = names.present_rules(one.old, event.first)
+    return same_json(old, names.present_rules(one.new, event.version + 1))
 
 
 def _differences(seen: Any, present: Mapping[str, Any]) -> str:

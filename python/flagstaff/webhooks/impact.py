@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import TypedDict
 
@@ -17,8 +18,9 @@ from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
-from flagstaff.history.events import Event
+from flagstaff.history.events import Event, same_json
 from flagstaff.history.kinds import Kind
+from flagstaff.history.segment_names import segment_names
 from flagstaff.history.versions import all_entries
 
 _FIELDS = ("enabled", "rollout_percent")
@@ -77,7 +79,10 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
     try:
         if event.kind == Kind.SEGMENT.value:
             return _count_segment(event.key, entry_ids, timeout)
-        found = impact_of_change(event.key, *_states(entry_ids), timeout=timeout)
+        before, after = _states(entry_ids)
+        if same_json(before, after):  # A segment was renamed.
+            return None
+        found = impact_of_change(event.key, before, after, timeout=timeout)
         if not found.is_exact:
             return None
     # The message matters more than its impact, whatever the error is.
@@ -100,10 +105,17 @@ def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> Impact
 
 
 def _states(entry_ids: Sequence[int]) -> tuple[FlagState, FlagState]:
-    """Returns the states before and after these entries."""
+    """Returns the states before and after these entries, with the present keys of segments."""
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
-    rows = list(entries.order_by("id").values_list("old", "new"))
-    return _state(rows[0][0]), _state(rows[-1][1])
+    rows = list(entries.order_by("id").values_list("id", "old", "new"))
+    (first, before, _new), (last, _old, after) = rows[0], rows[-1]
+    states = _state(before), _state(after)
+    names = segment_names(state.rules for state in states)
+    old, new = (
+        replace(state, rules=names.present_rules(state.rules, entry))
+        for state, entry in zip(states, (first, last + 1), strict=True)
+    )
+    return old, new
 
 
 def _state(row: Fields | None) -> FlagState:

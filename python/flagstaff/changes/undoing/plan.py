@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.allowed_users import AllowedUsersChange, in_order, users_to_change
@@ -18,6 +19,7 @@ from flagstaff.changes.past import Item, RowId, RowVersion, instances_of, read_p
 from flagstaff.changes.restore_version import (
     deleted_row,
     planned_recreation,
+    require_same_names,
     restorable_fields,
 )
 from flagstaff.changes.row_changes import planned_change, planned_deletion
@@ -125,6 +127,8 @@ class UndoPlan:
     refusal: FlagstaffError | None = None
     #: The rows that the database has refused to write, and why.
     refused: Mapping[RowId, FlagstaffError] = field(default_factory=dict)
+    #: Rows that are locked, too.
+    also: frozenset[RowId] = frozenset()
 
     @property
     def events(self) -> list[UndoneEvents]:
@@ -162,8 +166,20 @@ class UndoPlan:
         return [*without_segments, *((Kind.SEGMENT, changed) for changed in self.segments)]
 
     @property
+    def renamed_segments(self) -> dict[str, str]:
+        """The keys of segments after the undo, by the present ones that differ."""
+        return {
+            row.item.key: row.key
+            for row in self.rows
+            if row.item.kind is Kind.SEGMENT and row.frees_its_key and row.key is not None
+        }
+
+    @property
     def segments(self) -> list[Changed]:
-        """What happens to each key of a segment: rules name keys, whichever row has them."""
+        """What happens to each key of a segment: rules name keys, whichever row has them.
+
+        The rules of a segment with a new key follow it.
+        """
         written = [row for row in self.rows if row.item.kind is Kind.SEGMENT and row.written]
         return _by_key(written)
 
@@ -171,6 +187,7 @@ class UndoPlan:
 def _by_key(segments: Iterable[RowPlan]) -> list[Changed]:
     """The conditions of each key before and after, which may be those of different rows."""
     before, after = dict[str, dict[str, object]](), dict[str, dict[str, object]]()
+    followed = dict[str, dict[str, object]]()
     for plan in segments:
         row = plan.item.row
         if row is not None:
@@ -179,6 +196,9 @@ def _by_key(segments: Iterable[RowPlan]) -> list[Changed]:
             present = plan.inserted[0] if plan.inserted else row
             new = {} if plan.written is None else plan.written.new
             after[plan.key] = {CONDITIONS: new.get(CONDITIONS, getattr(present, CONDITIONS))}
+            if row is not None:
+                followed[plan.item.key] = after[plan.key]
+    after |= followed
     return [
         Changed(key, "", before.get(key), after.get(key), written=True)
         for key in dict.fromkeys([*before, *after])
@@ -191,13 +211,14 @@ def plan_undo(
     whole: bool = False,
     lock: bool = False,
     refused: Mapping[RowId, FlagstaffError] | None = None,
+    also: Collection[RowId] = (),
 ) -> UndoPlan:
     """Returns what an undo of these events does. With `lock`, the rows stay locked.
 
     With `whole`, a row is left as it is if it has any newer change. `refused` are rows that the
-    database has refused to write as planned.
+    database has refused to write as planned. `also` are rows to lock besides those of the events.
     """
-    undos = _undos(selected, whole=whole, lock=lock)
+    undos = _undos(selected, whole=whole, lock=lock, also=also)
     plans = _as_written(undos)
     for check in (_without_obstacles, _without_taken_keys):
         plans = check(plans, undos)
@@ -207,14 +228,15 @@ def plan_undo(
         plan.refuse(errors[plan.item.id]) if plan.written and plan.item.id in errors else plan
         for plan in plans
     )
-    return UndoPlan(rows, refused=errors)
+    return UndoPlan(rows, refused=errors, also=frozenset(also))
 
 
-def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[RowUndo]:
+def _undos(
+    selected: Sequence[RowEvents], *, whole: bool, lock: bool, also: Collection[RowId]
+) -> list[RowUndo]:
     """The states that the undo leads to."""
-    rows = read_rows(
-        [*(row_events.row for row_events in selected), *_locked_too(selected)], lock=lock
-    )
+    locked = [*(row_events.row for row_events in selected), *also]
+    rows = read_rows([*locked, *_locked_too(locked)], lock=lock)
     items = {row_events.row: _item(row_events, rows.get(row_events.row)) for row_events in selected}
     pasts = read_pasts(
         (
@@ -228,13 +250,13 @@ def _undos(selected: Sequence[RowEvents], *, whole: bool, lock: bool) -> list[Ro
     ]
 
 
-def _locked_too(selected: Sequence[RowEvents]) -> list[RowId]:
+def _locked_too(locked: Iterable[RowId]) -> list[RowId]:
     """Segments that are locked in the order of keys, as by a change of rules that name them.
 
     The rules that an undo writes may name any of them. Locked later than the segments that it
     writes, they could deadlock with such a change.
     """
-    if not {Kind.FLAG, Kind.SEGMENT} <= {row_events.row.kind for row_events in selected}:
+    if not {Kind.FLAG, Kind.SEGMENT} <= {row.kind for row in locked}:
         return []
     pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
     return [RowId(Kind.SEGMENT, str(pk)) for pk in pks]
@@ -335,6 +357,8 @@ def _taken_fields(undo: RowUndo, instances: Mapping[int, Row]) -> Iterator[tuple
     for model_field in restorable_fields(undo.kind):
         version = undo.taken.get(str(model_field.column))
         if version is not None and version.entry is not None:
+            if model_field.name == RULES:
+                require_same_names(version)
             yield model_field.attname, getattr(instances[version.entry], model_field.attname)
 
 

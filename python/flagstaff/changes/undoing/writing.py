@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TypeAlias, cast
@@ -11,13 +11,17 @@ from typing import TypeAlias, cast
 from django.db import transaction
 from django.db.models import Model
 
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row
 from flagstaff._words.message import lines
+from flagstaff._words.rule_parts import with_segment_names
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import RowId
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.restore_version import recreate
 from flagstaff.changes.row_changes import finished, write_fields
+from flagstaff.changes.segment_rename import UnlockedFlagsError, rename_in_rules
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan, plan_undo
 from flagstaff.changes.undoing.selection import RowEvents
@@ -60,40 +64,41 @@ def undo_selected(
     write. Raises the error if events cannot be undone, or
     ConflictError with all of them; with `skip_conflicts`, the others are undone.
     """
-    try:
-        with transaction.atomic(using=conf.database):
-            plan = plan_undo(selected, whole=whole, lock=True, refused=refused)
-            if check is not None:
-                check(plan)
-            if not skip_conflicts:
-                raise_errors(plan.errors)
-            return _write(plan)
-    except _RefusedRowError as refusal:
-        # Decides again: a concurrent call may have undone the same deletion.
-        return undo_selected(
-            selected,
-            whole=whole,
-            skip_conflicts=skip_conflicts,
-            check=check,
-            refused=refusal.added_to(refused),
-        )
+    also: set[RowId] = set()
+    while True:
+        try:
+            with transaction.atomic(using=conf.database):
+                plan = plan_undo(selected, whole=whole, lock=True, refused=refused, also=also)
+                if check is not None:
+                    check(plan)
+                if not skip_conflicts:
+                    raise_errors(plan.errors)
+                return _write(plan)
+        except _RefusedRowError as refusal:  # noqa: PERF203 (conflicts are rare)
+            # Decides again: a concurrent call may have undone the same deletion.
+            refused = refusal.added_to(refused)
+        except UnlockedFlagsError as unlocked:
+            also |= {RowId(*row) for row in unlocked.flags}
 
 
 def preview_undo(
     selected: Sequence[RowEvents], *, whole: bool = False, refused: Refused = NOTHING_REFUSED
 ) -> UndoPlan:
     """Returns what an undo would do, and what is in its way. Rolls back what it writes."""
-    with rolled_back():
-        plan = plan_undo(selected, whole=whole, lock=True, refused=refused)
+    also: set[RowId] = set()
+    while True:
         try:
-            _write(plan)
-        except _RefusedRowError as error:
-            refusal = error
-        except FlagstaffError as error:
-            return replace(plan, refusal=error)
-        else:
-            return plan
-    return preview_undo(selected, whole=whole, refused=refusal.added_to(refused))
+            with rolled_back():
+                plan = plan_undo(selected, whole=whole, lock=True, refused=refused, also=also)
+                try:
+                    _write(plan)
+                except FlagstaffError as error:
+                    return replace(plan, refusal=error)
+                return plan
+        except _RefusedRowError as refusal:  # noqa: PERF203 (conflicts are rare)
+            refused = refusal.added_to(refused)
+        except UnlockedFlagsError as unlocked:
+            also |= {RowId(*row) for row in unlocked.flags}
 
 
 def raise_errors(errors: Sequence[FlagstaffError]) -> None:
@@ -108,9 +113,54 @@ def raise_errors(errors: Sequence[FlagstaffError]) -> None:
 def _write(plan: UndoPlan) -> list[UndoneEvents]:
     # Whether the workers can read the rules has been decided for all rows together.
     with checked_together(), ignoring_old_workers(ignore=True):
-        for row in _in_order(plan.rows):
+        renamed = plan.renamed_segments
+        rows = [_with_new_keys(row, renamed) for row in plan.rows]
+        for row in _in_order(rows):
             _write_row(row)
-    return _finished(plan)
+        rows = _with_other_rules(rows, renamed, plan.also) if renamed else rows
+    return _finished(rows)
+
+
+def _with_new_keys(plan: RowPlan, renamed: Mapping[str, str]) -> RowPlan:
+    """Returns the plan of a row with the new keys of segments in the rules that it writes."""
+    if not renamed or plan.changed is None or not _writes_rules(plan):
+        return plan
+    rules = with_segment_names(plan.changed.new[RULES], renamed)
+    plan = replace(plan, changed=replace(plan.changed, new={**plan.changed.new, RULES: rules}))
+    if plan.inserted is None:
+        return plan
+    row, version = plan.inserted
+    row = copy(row)
+    setattr(row, RULES, rules)
+    return replace(plan, inserted=(row, version))
+
+
+def _with_other_rules(
+    rows: Sequence[RowPlan], renamed: Mapping[str, str], also: Collection[RowId]
+) -> list[RowPlan]:
+    """Writes new keys of segments into rules that the plan does not write itself.
+
+    Returns the rows with these changes.
+    """
+    locked = {*also, *(row.item.id for row in rows)}
+    written = {row.item.id for row in rows if _writes_rules(row)}
+    found = rename_in_rules(renamed, locked, written).flags
+    return [
+        replace(row, changed=_with_rules(row.changed, *found[row.changed.key]))
+        if row.item.kind is Kind.FLAG and row.changed and row.changed.key in found
+        else row
+        for row in rows
+    ]
+
+
+def _writes_rules(plan: RowPlan) -> bool:
+    new = plan.written.new if plan.written else None
+    return plan.item.kind is Kind.FLAG and RULES in (new or ())
+
+
+def _with_rules(changed: Changed, before: object, after: object) -> Changed:
+    old, new = {**changed.old, RULES: before}, {**changed.new, RULES: after}
+    return replace(changed, old=old, new=new, written=True)
 
 
 def _write_row(plan: RowPlan) -> None:
@@ -160,14 +210,14 @@ def _order(plan: RowPlan) -> int:
     return 1 if plan.inserted is None else 2
 
 
-def _finished(plan: UndoPlan) -> list[UndoneEvents]:
+def _finished(rows: Sequence[RowPlan]) -> list[UndoneEvents]:
     """The results, with the versions that the rows have now. A query for each kind."""
     pks: dict[Kind, list[str]] = defaultdict(list)
-    for row in plan.rows:
+    for row in rows:
         if row.written:
             pks[row.item.kind].append(row.item.pk)
     versions = {kind: versions_of(kind, some) for kind, some in pks.items()}
-    return [one for row in plan.rows for one in _finished_row(row, versions).results]
+    return [one for row in rows for one in _finished_row(row, versions).results]
 
 
 def _finished_row(row: RowPlan, versions: Mapping[Kind, Mapping[str, int]]) -> RowPlan:

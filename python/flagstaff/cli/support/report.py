@@ -66,11 +66,17 @@ def report_change(changed: Changed, out: Output, options: Options) -> None:
     finish(_document(changed), out, options, written=changed.written)
 
 
-def report_segment_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a segment; of a dry run also what uses it, with the users."""
+def report_segment_change(
+    changed: Changed, out: Output, options: Options, *, more: Record | None = None
+) -> None:
+    """Prints a change of a segment; of a dry run also what uses it, with the users.
+
+    `more` are further members of the document.
+    """
     _print_change(changed, out)
     impact = _print_segment_impact(changed, out) if out.is_dry_run else {}
-    finish({**_document(changed), **impact}, out, options, written=changed.written)
+    document = {**_document(changed), **impact, **(more or {})}
+    finish(document, out, options, written=changed.written)
 
 
 def report_changes(

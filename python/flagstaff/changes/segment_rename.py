@@ -1,0 +1,173 @@
+"""Renames a segment, in its row and in all rules that name it: no result of an evaluation changes.
+
+The locks are those of a change of rules, in the same order: the flags by key, then the segment.
+Experiments come last. Their rules change only here, and no lock of an experiment waits for these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import transaction
+
+from flagstaff._extensions import OptionalApp, OtherRules, optional_apps
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.rows import case_variants
+from flagstaff._words.rule_parts import named_segments, with_segment_names
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.fields import validate, write_as_is
+from flagstaff.changes.locking import lock_rows, require_version
+from flagstaff.changes.messages import EXISTS, RULES_AFTER_RENAME
+from flagstaff.changes.preview import rolled_back
+from flagstaff.changes.row_changes import finished
+from flagstaff.changes.segment_use import flags_by_segment, flags_using
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import version_of
+from flagstaff.validators import rule_problem
+
+_KEY = "key"
+
+
+@dataclass(frozen=True)
+class SegmentRename:
+    """What the renaming of a segment does."""
+
+    #: The change of the segment itself.
+    changed: Changed
+    #: The keys of the flags whose rules name it.
+    flags: tuple[str, ...] = ()
+    #: The keys of the experiments whose rules name it.
+    experiments: tuple[str, ...] = ()
+    #: Other keys that differ from the new one only in upper and lower case.
+    case_variants: tuple[str, ...] = ()
+
+
+class UnlockedFlagsError(Exception):
+    """Flags name a segment, and must be locked before it: begin again with them."""
+
+    def __init__(self, flags: Collection[tuple[Kind, str]]) -> None:
+        super().__init__("flags are not locked")
+        self.flags = frozenset(flags)
+
+
+@dataclass(frozen=True)
+class RenamedRules:
+    """What names a renamed segment."""
+
+    #: The rules of the flags before and after, by the key of each flag.
+    flags: Mapping[str, tuple[object, object]]
+    others: tuple[OtherRules, ...]
+
+
+def rename_segment(key: str, new_key: str, *, expect_version: int | None = None) -> Changed:
+    """Gives a segment another key, and writes it into the rules of flags and experiments.
+
+    One transaction: no user gains or loses anything, and no worker sees rules that name a missing
+    segment. Raises UnknownSegmentError, ConflictError, or InvalidChangeError if the new key is
+    taken or not valid.
+
+        from flagstaff import changes
+
+        changes.rename_segment("enterprise", "large_customers")
+    """
+    return renamed_segment(key, new_key, expect_version=expect_version).changed
+
+
+def preview_rename_segment(key: str, new_key: str) -> SegmentRename:
+    """Returns what `rename_segment` would do. Rolls back what it writes. Raises the same errors."""
+    with rolled_back():
+        return renamed_segment(key, new_key)
+
+
+def renamed_segment(key: str, new_key: str, *, expect_version: int | None = None) -> SegmentRename:
+    """Renames a segment, and returns what uses it, too."""
+    flags = {(Kind.FLAG, str(pk)) for _flag, pk in flags_by_segment().get(key, ())}
+    while True:
+        try:
+            with transaction.atomic(using=conf.database):
+                lock_rows(flags)
+                return _rename(key, new_key, expect_version, flags)
+        except UnlockedFlagsError as unlocked:  # noqa: PERF203 (conflicts are rare)
+            # The rollback has unlocked all rows. Each round follows another change of rules.
+            flags |= unlocked.flags
+
+
+def rename_in_rules(
+    keys: Mapping[str, str],
+    locked: Collection[tuple[Kind, str]],
+    written: Collection[tuple[Kind, str]] = (),
+) -> RenamedRules:
+    """Writes new keys of segments into all rules that name them, by the old keys.
+
+    The segments must be locked, so that no other rules can begin to name them. Leaves out the flags
+    `written`. Raises UnlockedFlagsError if other flags than the locked ones name them.
+    """
+    flags = [flag for flag in flags_using(*keys) if _id(flag) not in written]
+    if unlocked := {_id(flag) for flag in flags} - {*locked}:
+        raise UnlockedFlagsError(unlocked)
+    found = {}
+    for flag in flags:
+        before, after = flag.rules, with_segment_names(flag.rules, keys)
+        _require_valid(repr(flag.key), before, after)
+        write_as_is(flag, {RULES: after}, savepoint=False)
+        found[flag.key] = before, after
+    others = [(app, [*_renamed_others(app, keys)]) for app in optional_apps()]
+    for app, renamed in others:
+        app.rename_segments(renamed, keys)
+    return RenamedRules(found, tuple(one for _app, renamed in others for one in renamed))
+
+
+def _rename(
+    key: str, new_key: str, expect_version: int | None, locked: Collection[tuple[Kind, str]]
+) -> SegmentRename:
+    row = Kind.SEGMENT.row(key, lock=True)
+    version = version_of(Kind.SEGMENT, row.pk)
+    planned = Changed(key, "", {_KEY: key}, {_KEY: new_key}, written=False, version=version)
+    if new_key == key:
+        return SegmentRename(replace(planned, old={}, new={}))
+    require_version(Kind.SEGMENT, key, row.pk, expect_version)
+    validate(row, _KEY, new_key)
+    _require_free(new_key)
+    variants = case_variants(segment_model(), new_key)
+    try:
+        write_as_is(row, {_KEY: new_key})
+    except InvalidChangeError:
+        # A concurrent transaction may have taken the key.
+        _require_free(new_key)
+        raise
+    rules = rename_in_rules({key: new_key}, locked)
+    return SegmentRename(
+        finished(Kind.SEGMENT, planned, version_of(Kind.SEGMENT, row.pk)),
+        tuple(rules.flags),
+        tuple(one.key for one in rules.others),
+        tuple(one for one in variants if one != key),
+    )
+
+
+def _require_free(key: str) -> None:
+    if Kind.SEGMENT.find(key) is not None:
+        raise InvalidChangeError(EXISTS[Kind.SEGMENT](key=repr(key)))
+
+
+def _renamed_others(app: OptionalApp, keys: Mapping[str, str]) -> Iterator[OtherRules]:
+    for one in app.other_rules(ended=True):
+        if not keys.keys().isdisjoint(dict(named_segments(one.rules))):
+            after = with_segment_names(one.rules, keys)
+            _require_valid(f"{one.model._meta.verbose_name} {one.key!r}", one.rules, after)
+            yield replace(one, rules=after)
+
+
+def _require_valid(user: str, before: object, after: object) -> None:
+    """Raises InvalidChangeError if longer keys make rules too long for workers."""
+    problem = rule_problem(after)
+    if problem is not None and rule_problem(before) is None:
+        raise InvalidChangeError(RULES_AFTER_RENAME(user=user, problem=problem))
+
+
+def _id(flag: Any) -> tuple[Kind, str]:
+    return Kind.FLAG, str(flag.pk)
