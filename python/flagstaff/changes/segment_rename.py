@@ -6,7 +6,7 @@ Experiments come last. Their rules change only here, and no lock of an experimen
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from flagstaff._extensions import OptionalApp, OtherRules, optional_apps
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES
-from flagstaff._tables.rows import case_variants
+from flagstaff._tables.rows import Row, all_rows, case_variants
 from flagstaff._words.rule_parts import named_segments, with_segment_names
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import validate, write_as_is
@@ -97,19 +97,26 @@ def renamed_segment(key: str, new_key: str, *, expect_version: int | None = None
             flags |= unlocked.flags
 
 
-def rename_in_rules(
-    keys: Mapping[str, str],
-    locked: Collection[tuple[Kind, str]],
-    written: Collection[tuple[Kind, str]] = (),
-) -> RenamedRules:
-    """Writes new keys of segments into all rules that name them, by the old keys.
+def flags_to_rename(
+    keys: Iterable[str], locked: Collection[tuple[Kind, str]]
+) -> list[tuple[tuple[Kind, str], Any]]:
+    """Returns the flags whose rules name one of these segments, each with its kind and primary key.
 
-    The segments must be locked, so that no other rules can begin to name them. Leaves out the flags
-    `written`. Raises UnlockedFlagsError if other flags than the locked ones name them.
+    The segments must be locked, so that no other rules can begin to name them. To be called before
+    anything is written, which others would wait for until the end of a surrounding transaction.
+    Raises UnlockedFlagsError if other flags than the locked ones name them.
     """
-    flags = [flag for flag in flags_using(*keys) if _id(flag) not in written]
-    if unlocked := {_id(flag) for flag in flags} - {*locked}:
+    found = [((Kind.FLAG, str(flag.pk)), flag) for flag in flags_using(*keys)]
+    if unlocked := {one for one, _flag in found} - {*locked}:
         raise UnlockedFlagsError(unlocked)
+    return found
+
+
+def rename_in_rules(keys: Mapping[str, str], flags: Iterable[Any]) -> RenamedRules:
+    """Writes new keys of segments into the rules of these flags and of all experiments.
+
+    `keys` are the new keys by the old ones.
+    """
     found = {}
     for flag in flags:
         before, after = flag.rules, with_segment_names(flag.rules, keys)
@@ -125,7 +132,7 @@ def rename_in_rules(
 def _rename(
     key: str, new_key: str, expect_version: int | None, locked: Collection[tuple[Kind, str]]
 ) -> SegmentRename:
-    row = Kind.SEGMENT.row(key, lock=True)
+    row = _locked(key, new_key)
     version = version_of(Kind.SEGMENT, row.pk)
     planned = Changed(key, "", {_KEY: key}, {_KEY: new_key}, written=False, version=version)
     if new_key == key:
@@ -133,6 +140,7 @@ def _rename(
     require_version(Kind.SEGMENT, key, row.pk, expect_version)
     validate(row, _KEY, new_key)
     _require_free(new_key)
+    flags = [flag for _id, flag in flags_to_rename([key], locked)]
     variants = case_variants(segment_model(), new_key)
     try:
         write_as_is(row, {_KEY: new_key})
@@ -140,13 +148,27 @@ def _rename(
         # A concurrent transaction may have taken the key.
         _require_free(new_key)
         raise
-    rules = rename_in_rules({key: new_key}, locked)
+    rules = rename_in_rules({key: new_key}, flags)
     return SegmentRename(
         finished(Kind.SEGMENT, planned, version_of(Kind.SEGMENT, row.pk)),
         tuple(rules.flags),
         tuple(one.key for one in rules.others),
         tuple(one for one in variants if one != key),
     )
+
+
+def _locked(key: str, new_key: str) -> Row:
+    """Returns the segment, locked. One that has the new key is locked, too, in the order of keys.
+
+    Two renames that exchange keys would else wait for each other.
+    """
+    rows = all_rows(segment_model()).select_for_update().order_by("key")
+    locked: dict[str, Row] = {row.key: row for row in rows.filter(key__in={key, new_key})}
+    if key not in locked:
+        Kind.SEGMENT.row(key)  # Raises if there is no such row.
+        # A concurrent transaction has given the key to another segment.
+        raise UnlockedFlagsError(())
+    return locked[key]
 
 
 def _require_free(key: str) -> None:
@@ -167,7 +189,3 @@ def _require_valid(user: str, before: object, after: object) -> None:
     problem = rule_problem(after)
     if problem is not None and rule_problem(before) is None:
         raise InvalidChangeError(RULES_AFTER_RENAME(user=user, problem=problem))
-
-
-def _id(flag: Any) -> tuple[Kind, str]:
-    return Kind.FLAG, str(flag.pk)

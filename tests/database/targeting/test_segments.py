@@ -23,17 +23,10 @@ from flagstaff.models import Change, FeatureFlag, Segment
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.documents import import_text
+from tests.support.segment_rules import LARGE, PAYING, rules
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
-
-PAYING = [condition("plan", "in", "paid")]
-LARGE = [condition("seats", "gte", 100)]
-
-
-def rules(*segments: str) -> list[dict[str, Any]]:
-    """One rule for each segment."""
-    return [{"conditions": [{"segment": segment}]} for segment in segments]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from flagstaff.changes import (
     create,
     create_segment,
     delete,
+    rename_segment,
     set_rollout,
     set_value,
     update,
@@ -195,6 +196,18 @@ def test_changed_segment_names_its_users_and_counts_them_once(hook: Webhook) -> 
     assert data["impact"] == {"users": 20, "gain": 15, "lose": 0}
     assert list(data["changes"]) == ["conditions"]
     assert described.data["impact"] is None
+
+
+def test_messages_about_a_renamed_segment_count_no_users(hook: Webhook) -> None:
+    User.objects.create(is_staff=True)
+    create_segment("team", flag("is_staff"))
+    update("new_checkout", {"rules": by_segment("team"), "rollout_percent": 0})
+    assert_delivered(delivered=2)
+    rename_segment("team", "staff")
+    rename_segment("staff", "colleagues")
+    assert_delivered(delivered=4)
+    data = [one.data for one in hook.accepted[2:]]
+    assert [(one["kind"], one["impact"]) for one in data] == [("segment", None), ("flag", None)] * 2
 
 
 def test_message_about_a_segment_has_at_most_50_keys(hook: Webhook) -> None:

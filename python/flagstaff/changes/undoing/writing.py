@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TypeAlias, cast
@@ -21,7 +21,12 @@ from flagstaff.changes.past import RowId
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.restore_version import recreate
 from flagstaff.changes.row_changes import finished, write_fields
-from flagstaff.changes.segment_rename import UnlockedFlagsError, rename_in_rules
+from flagstaff.changes.segment_rename import (
+    RenamedRules,
+    UnlockedFlagsError,
+    flags_to_rename,
+    rename_in_rules,
+)
 from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan, plan_undo
 from flagstaff.changes.undoing.selection import RowEvents
@@ -115,9 +120,11 @@ def _write(plan: UndoPlan) -> list[UndoneEvents]:
     with checked_together(), ignoring_old_workers(ignore=True):
         renamed = plan.renamed_segments
         rows = [_with_new_keys(row, renamed) for row in plan.rows]
+        others = _flags_of_others(plan, rows)
         for row in _in_order(rows):
             _write_row(row)
-        rows = _with_other_rules(rows, renamed, plan.also) if renamed else rows
+        if renamed:
+            rows = _with_renamed(rows, rename_in_rules(renamed, others))
     return _finished(rows)
 
 
@@ -135,19 +142,21 @@ def _with_new_keys(plan: RowPlan, renamed: Mapping[str, str]) -> RowPlan:
     return replace(plan, inserted=(row, version))
 
 
-def _with_other_rules(
-    rows: Sequence[RowPlan], renamed: Mapping[str, str], also: Collection[RowId]
-) -> list[RowPlan]:
-    """Writes new keys of segments into rules that the plan does not write itself.
+def _flags_of_others(plan: UndoPlan, rows: Iterable[RowPlan]) -> list[Row]:
+    """The flags that get new keys of segments, and whose rules the undo does not write itself."""
+    if not plan.renamed_segments:
+        return []
+    locked = {*plan.also, *(row.item.id for row in plan.rows)}
+    done = {row.item.id for row in rows if _writes_rules(row) or (row.written and row.key is None)}
+    named = flags_to_rename(plan.renamed_segments, locked)
+    return [flag for row, flag in named if row not in done]
 
-    Returns the rows with these changes.
-    """
-    locked = {*also, *(row.item.id for row in rows)}
-    written = {row.item.id for row in rows if _writes_rules(row)}
-    found = rename_in_rules(renamed, locked, written).flags
+
+def _with_renamed(rows: Iterable[RowPlan], renamed: RenamedRules) -> list[RowPlan]:
+    """Returns the rows with the rules that got new keys of segments."""
     return [
-        replace(row, changed=_with_rules(row.changed, *found[row.changed.key]))
-        if row.item.kind is Kind.FLAG and row.changed and row.changed.key in found
+        replace(row, changed=_with_rules(row.changed, *renamed.flags[row.changed.key]))
+        if row.item.kind is Kind.FLAG and row.changed and row.changed.key in renamed.flags
         else row
         for row in rows
     ]

@@ -1,0 +1,21 @@
+"""Conditions of segments, and rules that name segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flagstaff.models import FeatureFlag
+from tests.support.conditions import condition
+
+PAYING = [condition("plan", "in", "paid")]
+LARGE = [condition("seats", "gte", 100)]
+
+
+def rules(*segments: str) -> list[dict[str, Any]]:
+    """One rule for each segment."""
+    return [{"conditions": [{"segment": segment}]} for segment in segments]
+
+
+def rules_of(key: str = "new_checkout") -> Any:
+    """The stored rules of a flag."""
+    return FeatureFlag.objects.get(key=key).rules
