@@ -305,7 +305,7 @@ def _deltas_of(
 def _with_present_segments(
     versions: Mapping[int, RowVersion], entries: Mapping[int, Change]
 ) -> dict[int, RowVersion]:
-    """Replaces the keys of renamed segments in rules. Three queries at most."""
+    """Replaces the keys of renamed segments in rules. Few queries, or none."""
     column = column_of(conf.flag_model, RULES) if flag_model().has(RULES) else ""
     flags = {pk for pk in versions if entries[pk].relation == Kind.FLAG.row_relation and column}
     names = segment_names(versions[pk].columns.get(column) for pk in flags)

@@ -63,12 +63,12 @@ class SegmentNames:
 
 
 def segment_names(rules: Iterable[object]) -> SegmentNames:
-    """Returns what became of the segments that these rules name. Two queries, or none."""
+    """Returns what became of the segments that these rules name. Few queries, or none."""
     return names_of_keys({key for one in rules for key, _place in named_segments(one)})
 
 
 def names_of_keys(keys: Collection[str]) -> SegmentNames:
-    """Returns what became of the segments that had these keys. Two queries, or none."""
+    """Returns what became of the segments that had these keys. Few queries, or none."""
     if not keys or not has_history():
         return SegmentNames()
     texts = {side: KeyTextTransform("key", side) for side in ("old", "new")}

@@ -6,10 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
 from flagstaff import acting_as, changes, experiments, flag_enabled, refresh
+from flagstaff.changes.change_plan import plan_segment_changes
+from flagstaff.changes.undoing.selection import select_versions
+from flagstaff.changes.undoing.writing import preview_undo
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
@@ -245,6 +249,26 @@ def test_renames_that_hand_a_key_on_are_undone_together() -> None:
     found = {row.key: row.conditions for row in Segment.objects.all()}
     assert found == {"enterprise": PAYING, "other": LARGE}
     assert (rules_of(), rules_of("search")) == (rules("enterprise"), rules("other"))
+
+
+@pytest.mark.parametrize("conditions", [None, LARGE])
+def test_preview_of_an_undone_rename_counts_users_by_the_conditions(conditions: Any) -> None:
+    User.objects.create()
+    with acting_as("ana"), transaction.atomic():
+        changes.rename_segment("enterprise", "staff")
+        if conditions is not None:
+            changes.update_segment("staff", {"conditions": conditions})
+    versions = [segment_history("staff")[0].version, version()]
+    plan = preview_undo(select_versions(versions))
+    assert (plan.refusal, plan.errors) == (None, [])
+    assert plan.renamed_segments == {"staff": "enterprise"}
+    effect = plan_segment_changes(plan.effects)
+    if conditions is None:
+        assert effect is None
+    else:
+        assert effect is not None
+        assert [one.key for one in effect.uses] == ["new_checkout"]
+    assert rules_of() == rules("staff")
 
 
 # Restore.
