@@ -112,8 +112,8 @@ RULES_AFTER_RENAME = Template(
 OTHER_SEGMENT_NOW = Template(
     "other_segment_now",
     _(
-        "they use the segment %(key)s, which was renamed to %(present)s, and another segment has "
-        "the old key now; write the rules again"
+        "the rules of that version use the segment %(key)s, which was renamed to %(present)s, and "
+        "another segment has the old key now; change the rules by hand"
     ),
 )
 MISSING_SEGMENT = Template(

@@ -30,7 +30,6 @@ from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.messages import (
-    FIELD_PROBLEM,
     NOT_EXISTENT_THEN,
     ONLY_A_DIGEST,
     OTHER_SEGMENT_NOW,
@@ -203,8 +202,8 @@ def require_same_names(version: RowVersion) -> None:
     renamed = version.renamed_segments
     taken = all_rows(segment_model()).filter(key__in=renamed).order_by("key") if renamed else ()
     for segment in taken:
-        problem = OTHER_SEGMENT_NOW(key=repr(segment.key), present=repr(renamed[segment.key]))
-        raise InvalidChangeError(FIELD_PROBLEM(field=RULES, problem=problem))
+        text = OTHER_SEGMENT_NOW(key=repr(segment.key), present=repr(renamed[segment.key]))
+        raise InvalidChangeError(text)
 
 
 def restorable_fields(kind: Kind) -> list[AnyField]:

@@ -34,14 +34,18 @@ class SegmentNames:
     _entries: Mapping[str, Sequence[_KeyEntry]] = field(default_factory=dict)
     #: The present keys by primary key.
     _present: Mapping[str, str] = field(default_factory=dict)
+    #: The last keys of deleted segments by primary key, if no other segment has them.
+    _deleted: Mapping[str, str] = field(default_factory=dict)
 
     def renamed_since(self, rules: object, entry: int) -> dict[str, str]:
         """Returns the present keys of segments that have been renamed, by their keys in the rules.
 
-        `rules` are those right before an entry of the history.
+        `rules` are those right before an entry of the history. A deleted segment has its last key.
         """
-        found = {key: self._present_key(key, entry) for key, _place in named_segments(rules)}
-        return {key: new for key, new in found.items() if new is not None and new != key}
+        keys = {**self._deleted, **self._present}
+        pks = {key: self._pk(key, entry) for key, _place in named_segments(rules)}
+        found = {key: keys.get(pk or "", key) for key, pk in pks.items()}
+        return {key: new for key, new in found.items() if new != key}
 
     def present_rules(self, rules: object, entry: int) -> object:
         """Returns the rules right before an entry with the present keys of their segments."""
@@ -51,15 +55,15 @@ class SegmentNames:
     def present_key(self, key: str) -> str | None:
         """Returns the key of the segment that last had this key; None if there is none."""
         entries = self._entries.get(key)
-        return self._present_key(key, entries[-1].id + 1) if entries else None
+        return self._present.get(self._pk(key, entries[-1].id + 1) or "") if entries else None
 
-    def _present_key(self, key: str, entry: int) -> str | None:
+    def _pk(self, key: str, entry: int) -> str | None:
+        """Returns the primary key of the segment that had a key right before an entry."""
         entries = self._entries.get(key, ())
         before = [one.pk for one in entries if one.id < entry and one.new == key]
         # Without an older entry, which may have been pruned, the next one has the key as the old.
         after = [one.pk for one in entries if one.id >= entry and one.old == key]
-        pk = before[-1] if before else next(iter(after), None)
-        return None if pk is None else self._present.get(pk)
+        return before[-1] if before else next(iter(after), None)
 
 
 def segment_names(rules: Iterable[object]) -> SegmentNames:
@@ -74,13 +78,24 @@ def names_of_keys(keys: Collection[str]) -> SegmentNames:
     texts = {side: KeyTextTransform("key", side) for side in ("old", "new")}
     about = all_entries().filter(relation=Kind.SEGMENT.row_relation)
     about = about.alias(old_key=texts["old"]).filter(Q(key__in=keys) | Q(old_key__in=keys))
-    rows = about.order_by("id").values_list("id", "object_pk", texts["old"], texts["new"])
+    entries = about.order_by("id").values_list("id", "object_pk", texts["old"], texts["new"])
     by_key: dict[str, list[_KeyEntry]] = defaultdict(list)
-    pks = set()
-    for row in rows:
-        entry = _KeyEntry(*row)
+    pks = set[str]()
+    for one in entries:
+        entry = _KeyEntry(*one)
         pks.add(entry.pk)
         for key in {entry.old, entry.new} - {None}:
             by_key[str(key)].append(entry)
-    present = all_rows(segment_model()).filter(pk__in=pks).values_list("pk", "key") if pks else ()
-    return SegmentNames(by_key, {str(pk): key for pk, key in present})
+    rows = all_rows(segment_model()).filter(pk__in=pks).values_list("pk", "key") if pks else ()
+    present = {str(pk): key for pk, key in rows}
+    return SegmentNames(by_key, present, _last_keys(pks - present.keys()))
+
+
+def _last_keys(deleted: Collection[str]) -> dict[str, str]:
+    """Returns the last keys of deleted segments that are free, by primary key."""
+    if not deleted:
+        return {}
+    about = all_entries().filter(relation=Kind.SEGMENT.row_relation, object_pk__in=deleted)
+    last = dict(about.order_by("id").values_list("object_pk", "key"))
+    taken = {*all_rows(segment_model()).filter(key__in=last.values()).values_list("key", flat=True)}
+    return {pk: key for pk, key in last.items() if key not in taken}

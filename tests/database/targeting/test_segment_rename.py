@@ -306,8 +306,8 @@ def test_rules_are_not_restored_if_another_segment_has_the_old_key() -> None:
     rename()
     changes.create_segment("enterprise", LARGE)
     refused = (
-        "rules: they use the segment 'enterprise', which was renamed to 'large', and another "
-        "segment has the old key now; write the rules again"
+        "the rules of that version use the segment 'enterprise', which was renamed to 'large', and "
+        "another segment has the old key now; change the rules by hand"
     )
     assert message_of(changes.restore, "new_checkout", to=old) == refused
     assert message_of(changes.undo, "new_checkout", deletion) == refused
@@ -323,6 +323,31 @@ def test_rules_that_stay_do_not_refuse_a_restore_for_another_segment_with_the_ol
     changes.restore("new_checkout", to=old)
     found = FeatureFlag.objects.get()
     assert (found.description, found.rules) == ("", rules("large"))
+
+
+def test_rules_of_a_segment_that_was_renamed_and_deleted_are_restored_after_it() -> None:
+    old = version()
+    changes.update("new_checkout", {"rules": []})
+    rename()
+    with acting_as("bob"):
+        changes.delete_segment("large")
+    assert message_of(changes.restore, "new_checkout", to=old) == (
+        "rules: rule 1 names the segment 'large', which does not exist; undo its deletion first "
+        'with "manage.py flags undo large --segment"'
+    )
+    changes.undo_segment("large")
+    changes.restore("new_checkout", to=old)
+    assert rules_of() == rules("large")
+
+
+def test_other_segment_with_the_last_key_of_a_deleted_one_is_not_taken_for_it() -> None:
+    old = version()
+    changes.update("new_checkout", {"rules": []})
+    rename()
+    changes.delete_segment("large")
+    changes.create_segment("large", LARGE)
+    refused = message_of(changes.restore, "new_checkout", to=old)
+    assert "names the segment 'enterprise', which does not exist" in refused
 
 
 @pytest.mark.parametrize("deleted", [False, True])
