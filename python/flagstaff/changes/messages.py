@@ -105,6 +105,13 @@ RENAME_WITH_RULES = Template(
         "%(command)s"
     ),
 )
+NAMED_ALREADY = Template(
+    "segment_named_already",
+    _(
+        "the rules of %(flags)s name %(key)s already, though no segment has this key; change these "
+        "rules first"
+    ),
+)
 RULES_AFTER_RENAME = Template(
     "rules_after_rename",
     _("the rules of %(user)s would not be valid with this key: %(problem)s"),

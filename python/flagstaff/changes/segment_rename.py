@@ -16,14 +16,15 @@ from flagstaff._extensions import OptionalApp, OtherRules, optional_apps
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row, all_rows, case_variants
+from flagstaff._words.lists import some
 from flagstaff._words.rule_parts import named_segments, with_segment_names
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import validate, write_as_is
 from flagstaff.changes.locking import lock_rows, require_version
-from flagstaff.changes.messages import EXISTS, RULES_AFTER_RENAME
+from flagstaff.changes.messages import EXISTS, NAMED_ALREADY, RULES_AFTER_RENAME
 from flagstaff.changes.preview import rolled_back
 from flagstaff.changes.row_changes import finished
-from flagstaff.changes.segment_use import flags_by_segment, flags_using
+from flagstaff.changes.segment_use import flags_by_segment, flags_using, rules_that_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -98,17 +99,21 @@ def renamed_segment(key: str, new_key: str, *, expect_version: int | None = None
 
 
 def flags_to_rename(
-    keys: Iterable[str], locked: Collection[tuple[Kind, str]]
+    keys: Mapping[str, str], locked: Collection[tuple[Kind, str]]
 ) -> list[tuple[tuple[Kind, str], Any]]:
     """Returns the flags whose rules name one of these segments, each with its kind and primary key.
 
-    The segments must be locked, so that no other rules can begin to name them. To be called before
-    anything is written, which others would wait for until the end of a surrounding transaction.
-    Raises UnlockedFlagsError if other flags than the locked ones name them.
+    `keys` are the new keys by the old ones. The segments must be locked, so that no other rules can
+    begin to name them. To be called before anything is written, which others would wait for until
+    the end of a surrounding transaction. Raises UnlockedFlagsError if other flags than the locked
+    ones name them, and InvalidChangeError if rules name a new key already, without a segment.
     """
     found = [((Kind.FLAG, str(flag.pk)), flag) for flag in flags_using(*keys)]
     if unlocked := {one for one, _flag in found} - {*locked}:
         raise UnlockedFlagsError(unlocked)
+    present = all_rows(segment_model()).filter(key__in=keys.values()).values_list("key", flat=True)
+    for key, users in rules_that_name(*{*keys.values()}.difference(present)).items():
+        raise InvalidChangeError(NAMED_ALREADY(key=repr(key), flags=some(users)))
     return found
 
 
@@ -140,7 +145,7 @@ def _rename(
     require_version(Kind.SEGMENT, key, row.pk, expect_version)
     validate(row, _KEY, new_key)
     _require_free(new_key)
-    flags = [flag for _id, flag in flags_to_rename([key], locked)]
+    flags = [flag for _id, flag in flags_to_rename({key: new_key}, locked)]
     variants = case_variants(segment_model(), new_key)
     try:
         write_as_is(row, {_KEY: new_key})

@@ -141,6 +141,20 @@ def test_rules_that_sql_has_made_invalid_are_renamed() -> None:
     assert rules_of()[0]["conditions"] == [{"segment": "large"}, {"segment": "gone"}]
 
 
+def test_key_that_rules_name_without_a_segment_is_refused() -> None:
+    # Users of this flag would gain it.
+    FeatureFlag.objects.create(key="search", rules=rules("large"))
+    refused = (
+        "the rules of 'search' name 'large' already, though no segment has this key; change these "
+        "rules first"
+    )
+    assert message_of(rename) == refused
+    rename(new="huge")
+    FeatureFlag.objects.filter(key="search").update(rules=rules("enterprise"))
+    assert message_of(changes.undo_segment, "huge") == refused.replace("large", "enterprise")
+    assert rules_of() == rules("huge")
+
+
 def test_preview_says_what_is_rewritten_and_writes_nothing() -> None:
     changes.create_segment("LARGE", LARGE)
     experiments.create("price", rules=rules("enterprise"))
