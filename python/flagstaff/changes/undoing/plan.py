@@ -23,9 +23,9 @@ from flagstaff.changes.restore_version import (
     restorable_fields,
 )
 from flagstaff.changes.row_changes import planned_change, planned_deletion
-from flagstaff.changes.segment_plan import CONDITIONS
 from flagstaff.changes.undoing.conflicts import Conflict, Obstacle, describe_conflicts, key_conflict
 from flagstaff.changes.undoing.row import RowUndo, undone_row
+from flagstaff.changes.undoing.segment_effects import effects_by_key
 from flagstaff.changes.undoing.selection import RowEvents
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -181,33 +181,7 @@ class UndoPlan:
         The rules of a segment with a new key follow it.
         """
         written = [row for row in self.rows if row.item.kind is Kind.SEGMENT and row.written]
-        return _by_key(written)
-
-
-def _by_key(segments: Iterable[RowPlan]) -> list[Changed]:
-    """The conditions of each key before and after, which may be those of different rows."""
-    before, after = dict[str, dict[str, object]](), dict[str, dict[str, object]]()
-    moved, followed = dict[str, dict[str, object]](), dict[str, dict[str, object]]()
-    for plan in segments:
-        row = plan.item.row
-        if row is not None:
-            before[plan.item.key] = {CONDITIONS: getattr(row, CONDITIONS)}
-        if plan.key is None:
-            continue
-        present = plan.inserted[0] if plan.inserted else row
-        new = {} if plan.written is None else plan.written.new
-        conditions = {CONDITIONS: new.get(CONDITIONS, getattr(present, CONDITIONS))}
-        if plan.frees_its_key:
-            followed[plan.item.key] = moved[plan.key] = conditions
-        else:
-            after[plan.key] = conditions
-    # No rule names a new key that no segment has: an undo is refused then.
-    after |= {key: one for key, one in moved.items() if key in before}
-    after |= followed
-    return [
-        Changed(key, "", before.get(key), after.get(key), written=True)
-        for key in dict.fromkeys([*before, *after])
-    ]
+        return effects_by_key(written)
 
 
 def plan_undo(
