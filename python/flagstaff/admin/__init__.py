@@ -22,15 +22,17 @@ from flagstaff.models import (
 
 if TYPE_CHECKING:
     from flagstaff.admin.flags import FeatureFlagAdmin
+    from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
     from flagstaff.admin.segments import SegmentAdmin
     from flagstaff.admin.values import KeyValueStoreAdmin
 
-__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "RecentChangesAdmin", "SegmentAdmin"]
+__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "Part", "RecentChangesAdmin", "SegmentAdmin"]
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flags",
     "KeyValueStoreAdmin": "flagstaff.admin.values",
+    "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "SegmentAdmin": "flagstaff.admin.segments",
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,8 +11,7 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.forms import Media
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -19,96 +19,81 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
-from flagstaff.admin.environment import extend_template
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.page_row import PageRowMixin, request_of
+from flagstaff.admin.page import page_of, page_of_row, request_of
+from flagstaff.admin.part import Part
 from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-    _ChangeList = ChangeList
-else:
-    _ChangeList = object
-
 _Value = TypeVar("_Value")
 
 _NO_NOTES: Mapping[str, str] = {}
 _NO_LINKS: Sequence[tuple[str, str]] = ()
-#: The template of the list of flags.
-FLAG_LIST = "flagstaff/flag_list.html"
 # Instead of a panel that cannot be shown.
 _NONE = "\N{EN DASH}"
-# The name of the display method, and the attribute of a row in the list.
-_PANELS, _NOTES = "panels", "flagstaff_notes"
+# The name of the display method.
+_PANELS = "panels"
 
 
-class _NotesMixin(_ChangeList):
-    """A list that calls each app once for the whole page."""
+@dataclass(frozen=True)
+class _Notes:
+    """What the apps say about the flags of a list, by the text of the primary key."""
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+    texts: Mapping[str, SafeString]
+
+
+class AppPanels(Part):
+    """What the optional apps show."""
+
+    displays = (_PANELS,)
+
+    def media(self) -> Media:
+        """The stylesheets of the apps."""
+        return Media(css={"all": [path for app in optional_apps() for path in app.admin_css]})
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Calls each app once for the whole page."""
+        flags = list(changelist.result_list)
         apps = _apps_with("flag_notes")
         # Those first that say which flags they are about to change: others can use that.
         first = sorted(apps, key=lambda app: app not in _apps_with("planned_flags"))
-        notes_by_app = {
-            app.label: _show(app, partial(app.flag_notes, self.result_list), _NO_NOTES)
-            for app in first
+        by_app = {app.label: _show(app, partial(app.flag_notes, flags), _NO_NOTES) for app in first}
+        notes = {
+            pk: [note for app in apps if (note := by_app[app.label].get(pk, ""))]
+            for pk in (str(flag.pk) for flag in flags)
         }
-        for flag in self.result_list:
-            notes = (notes_by_app[app.label].get(str(flag.pk), "") for app in apps)
-            vars(flag)[_NOTES] = format_html_join(" ", "{}", ((note,) for note in notes if note))
+        texts = {
+            pk: format_html_join(" ", "{}", ((one,) for one in some)) for pk, some in notes.items()
+        }
+        page_of(request).keep(_Notes(texts))
 
-
-class AppPanelsMixin(PageRowMixin):
-    """Put it before SavingMixin."""
-
-    @property
-    def media(self) -> Media:
-        """The stylesheets and scripts, with those of the apps."""
-        styles = [path for app in optional_apps() for path in app.admin_css]
-        return super().media + Media(css={"all": styles})
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The list, with links to flagstaff's own pages and to those of the apps."""
+    def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
+        """Links to flagstaff's own pages and to those of the apps."""
+        site = self.admin.admin_site
         found = (
-            _show(app, partial(app.flag_links, self.admin_site, request), _NO_LINKS)
+            _show(app, partial(app.flag_links, site, request), _NO_LINKS)
             for app in _apps_with("flag_links")
         )
-        links = [*core_links(self.admin_site, request), *(one for some in found for one in some)]
-        response = super().changelist_view(request, extra_context)
-        if links and isinstance(response, TemplateResponse):
-            self._add_links(response, links)
-        return response
+        return {
+            "flagstaff_links": [
+                *core_links(site, request),
+                *(one for some in found for one in some),
+            ]
+        }
 
-    def _add_links(self, response: TemplateResponse, links: Sequence[tuple[str, str]]) -> None:
-        context = response.context_data
-        # A subclass may have a template of its own, and an action may have a page.
-        if self.change_list_template is None and context is not None and "cl" in context:
-            context["flagstaff_links"] = links
-            if response.template_name != FLAG_LIST:
-                extend_template(response, FLAG_LIST)
+    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
+        """The panels."""
+        return (_PANELS,)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """The list. Its base class may be a theme's."""
-        base = super().get_changelist(request, **kwargs)
-        return type("FlagList", (_NotesMixin, base), {})
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The read-only fields, with the panels."""
-        return (*super().get_readonly_fields(request, obj), _PANELS)
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
-        """The fields, with the panels after the first ones."""
-        fieldsets = super().get_fieldsets(request, obj)
-        apps = _apps_with("flag_panel")
-        if obj is None or not apps:
+    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+        """The panels after the first section."""
+        if row is None or not _apps_with("flag_panel"):
             return fieldsets
-        first, *others = fieldsets
-        return (first, (_("More about this flag"), {"fields": (_PANELS,)}), *others)
+        panels = (_("More about this flag"), {"fields": (_PANELS,)})
+        return (*fieldsets[:1], panels, *fieldsets[1:])
 
     @admin.display(description=gettext_lazy("state"))
     def panels(self, flag: Any) -> SafeString:
@@ -119,7 +104,7 @@ class AppPanelsMixin(PageRowMixin):
         panels = (
             (
                 getattr(app, "verbose_name", app.label),
-                _show(app, partial(app.flag_panel, self.admin_site, request, flag), _NONE),
+                _show(app, partial(app.flag_panel, self.admin.admin_site, request, flag), _NONE),
             )
             for app in _apps_with("flag_panel")
         )
@@ -137,8 +122,9 @@ def notes_about(flag: Any) -> list[str]:
 
 def app_notes(flag: Any) -> str:
     """Returns the notes about a flag in the list."""
-    notes: str = vars(flag).get(_NOTES, "")
-    return notes
+    page = page_of_row(flag)
+    notes = page and page.kept(_Notes)
+    return notes.texts.get(str(flag.pk), "") if notes else ""
 
 
 def _show(app: OptionalApp, show: Callable[[], _Value], instead: _Value) -> _Value:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._words.message import localized
 from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
@@ -21,8 +22,6 @@ REASON = "_reason"
 #: The name of the field with the version that the page showed.
 VERSION = "expect_version"
 MAX_REASON_LENGTH = 500
-# Attributes of a request: its view asks for a confirmation, and why what it has confirmed failed.
-_ASKS, _REFUSAL = "flagstaff_asks", "flagstaff_refused_confirmation"
 
 _P = ParamSpec("_P")
 
@@ -50,42 +49,13 @@ def with_typed_reason(request: HttpRequest, text: str) -> str:
 
 def mark_as_asking(request: HttpRequest) -> list[str]:
     """Says that the view of a confirmed request can ask again. Returns why it has to, if it has."""
-    vars(request)[_ASKS] = True
-    refusal: str | None = vars(request).get(_REFUSAL)
-    return [] if refusal is None else [refusal]
+    page = page_of(request)
+    page.can_ask_again = True
+    return [] if page.failed_confirmation is None else [page.failed_confirmation]
 
 
-class AttributionMixin(ModelAdminMixin):
-    """Attributes all writes of these views. Put it before ModelAdmin; needs no middleware."""
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The list and its actions."""
-        return self.attributed_view(request, super().changelist_view, extra_context)
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, object] | None = None,
-    ) -> HttpResponse:
-        """The page that adds or changes a row."""
-        view = super().changeform_view
-        return self.attributed_view(request, view, object_id, form_url, extra_context)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The page that deletes a row after a confirmation."""
-        return self.attributed_view(request, super().delete_view, object_id, extra_context)
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The history with its undo and restore buttons."""
-        return self.attributed_view(request, super().history_view, object_id, extra_context)
+class AttributedViews(ModelAdminMixin):
+    """Attributes all writes of a view. Needs no middleware."""
 
     def attributed_view(
         self,
@@ -109,27 +79,24 @@ class AttributionMixin(ModelAdminMixin):
                 if request.method != "POST":
                     raise
                 # Django capitalises the first letter of a message: a key must not come first.
-                text = _("Not saved: %(why)s") % {"why": self._problem(request, error)}
-                asks_again = isinstance(error, ConflictError) and _ASKS in vars(request)
+                text = _("Not saved: %(why)s") % {"why": _problem(request, error)}
+                asks_again = isinstance(error, ConflictError) and page_of(request).can_ask_again
             if asks_again:
-                vars(request)[_REFUSAL] = text
+                page_of(request).failed_confirmation = text
                 with suppress(FlagstaffError):
                     return view(request, *args, **kwargs)
         self.message_user(request, with_typed_reason(request, text), messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
-    def translate_refusal(self, text: str) -> str:
-        """Returns the message of a FlagstaffError in the active language."""
-        return localized(text)
 
-    def _problem(self, request: HttpRequest, error: FlagstaffError) -> str:
-        """What happened, and what to do next on the page that is shown then."""
-        # The page of an undo has the versions of several rows.
-        shown = request.POST.get(VERSION, "").split(",")
-        if not isinstance(error, ConflictError) or str(error.expected) not in shown:
-            return self.translate_refusal(error.message)
-        text = _("%(problem)s. The page now shows the present state; press the button again.")
-        return text % {"problem": self.translate_refusal(error.problem)}
+def _problem(request: HttpRequest, error: FlagstaffError) -> str:
+    """What happened, and what to do next on the page that is shown then."""
+    # The page of an undo has the versions of several rows.
+    shown = request.POST.get(VERSION, "").split(",")
+    if not isinstance(error, ConflictError) or str(error.expected) not in shown:
+        return localized(error.message)
+    text = _("%(problem)s. The page now shows the present state; press the button again.")
+    return text % {"problem": localized(error.problem)}
 
 
 def _remove_nul(request: HttpRequest) -> None:

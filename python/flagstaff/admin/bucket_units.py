@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django import forms
@@ -14,7 +15,8 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
 from flagstaff._tables.optional_fields import FlagModel, optional_fields
 from flagstaff._words.message import MessageError
-from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.part import Part
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -35,34 +37,34 @@ class UnitInput(TextInput):
         return {**context, "units": dict.fromkeys((USER, VISITOR, *columns))}
 
 
-class BucketUnitMixin(ModelAdminMixin):
-    """The bucketing unit of a flag. Put it before SavingMixin."""
+class BucketUnit(Part):
+    """The bucketing unit of a flag: a text with suggestions."""
 
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        """The form field: a text with suggestions. A project's own field gets the help text."""
-        if db_field != FlagModel.of(self.model).fields.get(BUCKET_BY):
-            return super().formfield_for_dbfield(db_field, request, **kwargs)
+    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+        """Gives a project's own field the help text, too."""
+        if not self._is_unit(db_field):
+            return {}
         own = cast("Field[Any, Any]", FeatureFlag._meta.get_field(BUCKET_BY))
         # Not required: a text that only SQL can write must not stop other changes of the flag.
-        options = {"help_text": db_field.help_text or own.help_text, "required": False}
-        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        if isinstance(field, forms.CharField) and not field.widget.is_hidden:
+        return {"help_text": db_field.help_text or own.help_text, "required": False}
+
+    def form_field(
+        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
+    ) -> forms.Field:
+        """The form field, with suggestions."""
+        is_text = isinstance(field, forms.CharField) and not field.widget.is_hidden
+        if is_text and self._is_unit(db_field):
             set_widget(field, UnitInput(field.widget.attrs))
         return field
 
-    def save_model(
-        self,
-        request: HttpRequest,
-        obj: Any,
-        form: forms.ModelForm[Any],
-        change: bool,  # noqa: FBT001 (Django's signature)
-    ) -> None:
-        """Writes the row, and says what a new unit of an existing flag has done."""
-        super().save_model(request, obj, form, change)
-        if change and BUCKET_BY in form.changed_data and FlagModel.of(self.model).has(BUCKET_BY):
-            self.message_user(request, reassigned_text(), messages.WARNING)
+    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
+        """Says what a new unit of an existing flag has done."""
+        has_unit = FlagModel.of(self.admin.model).has(BUCKET_BY)
+        if not is_new and BUCKET_BY in form.changed_data and has_unit:
+            self.admin.message_user(request, reassigned_text(), messages.WARNING)
+
+    def _is_unit(self, db_field: Field[Any, Any]) -> bool:
+        return db_field == FlagModel.of(self.admin.model).fields.get(BUCKET_BY)
 
 
 def reassigned_text() -> str:

@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.sqlstate import is_missing_table
-from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.attribution import AttributedViews
 from flagstaff.conf import conf
 
 # The name of a page's template in its context, for a template that extends it.
@@ -42,8 +42,8 @@ def extend_template(response: TemplateResponse, template: str, parent: str = _PA
     response.template_name = template
 
 
-class EnvironmentMixin(AttributionMixin):
-    """Shows the environment on all pages. Put it before ModelAdmin."""
+class EnvironmentViews(AttributedViews):
+    """Shows the environment on the pages of attributed views."""
 
     def attributed_view(
         self,
@@ -80,6 +80,39 @@ class EnvironmentMixin(AttributionMixin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/problem.html", context)
+
+
+class EnvironmentMixin(EnvironmentViews):
+    """Attributes the views of Django's admin, with the environment. Put it before ModelAdmin."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The list and its actions."""
+        return self.attributed_view(request, super().changelist_view, extra_context)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """The page that adds or changes a row."""
+        view = super().changeform_view
+        return self.attributed_view(request, view, object_id, form_url, extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The page that deletes a row after a confirmation."""
+        return self.attributed_view(request, super().delete_view, object_id, extra_context)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The history of a row."""
+        return self.attributed_view(request, super().history_view, object_id, extra_context)
 
 
 def _with_environment(response: HttpResponse) -> HttpResponse:

@@ -9,14 +9,12 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.sites import all_sites
 from django.contrib.auth import get_permission_codename
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.flag_states import FlagState
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.page_row import stored_row
-from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 
 Action: TypeAlias = Literal["view", "toggle", "change"]
@@ -31,8 +29,6 @@ _INCLUDED_IN: dict[Action, tuple[str, ...]] = {
     "toggle": ("toggle", "change"),
     "change": ("change",),
 }
-# The attribute of a request for the page of a flag, by a user who may only toggle it.
-_TOGGLE_PAGE = "flagstaff_toggle_page"
 
 
 def may(site: AdminSite, request: HttpRequest, action: Action, flag: Any = None) -> bool:
@@ -54,7 +50,7 @@ def may_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: A
     """Whether the user may turn flags on and off, roll them out and kill them."""
     if model_admin.has_change_permission(request, flag):
         return True
-    return not conf.read_only and _has_toggle_permission(model_admin, request)
+    return not conf.read_only and has_toggle_permission(model_admin, request)
 
 
 def user_may_toggle(user: Any, flag: Any) -> bool:
@@ -89,20 +85,17 @@ def why_not_toggle(model_admin: admin.ModelAdmin[Any]) -> str:
 
 def is_toggle_page(request: HttpRequest) -> bool:
     """Whether this is the page of a flag for a user who may only toggle it."""
-    return _TOGGLE_PAGE in vars(request)
+    return page_of(request).is_toggle
 
 
 def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> None:
     """Lets a user who may only toggle flags use this part of the form of one."""
     if not model_admin.has_change_permission(request) and may_toggle(model_admin, request):
-        vars(request)[_TOGGLE_PAGE] = True
+        page_of(request).is_toggle = True
 
 
-def _reaches_users(flag: Any) -> bool:
-    return FlagState.of(flag).reaches_users(lambda: count_allowed_users(flag))
-
-
-def _has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
+def has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
+    """Whether the user has the permission to toggle flags."""
     return request.user.has_perm(_toggle_permission(model_admin))
 
 
@@ -125,46 +118,6 @@ class ReadOnlyMixin(ModelAdminMixin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
         return not conf.read_only and super().has_delete_permission(request, obj)
-
-
-class ToggleMixin(ReadOnlyMixin):
-    """Users who may only toggle flags can open the pages of flags, and use part of the form."""
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, object] | None = None,
-    ) -> HttpResponse:
-        """The page of a flag. For Django, a user who may toggle the flag may change it."""
-        if object_id is not None:
-            mark_toggle_page(self, request)
-        return super().changeform_view(request, object_id, form_url, extra_context)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see flags."""
-        may_view = super().has_view_permission(request, obj)
-        return may_view or _has_toggle_permission(self, request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may change flags, or this part of the flag."""
-        return is_toggle_page(request) or super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may delete flags. One that users have also needs the right to toggle."""
-        if not super().has_delete_permission(request, obj):
-            return False
-        return obj is None or may_toggle(self, request, obj) or not _reaches_users(stored_row(obj))
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The read-only fields: for a user who may only toggle, all others."""
-        readonly = tuple(super().get_readonly_fields(request, obj))
-        if not is_toggle_page(request):
-            return readonly
-        fields = (*self.opts.concrete_fields, *self.opts.many_to_many)
-        names = (one.name for one in fields if one.name not in TOGGLE_FIELDS)
-        return (*readonly, *names)
 
 
 class FlagPermissionsMixin(ModelAdminMixin):

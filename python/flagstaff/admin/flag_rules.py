@@ -6,22 +6,20 @@ import shlex
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.optional_fields import RULES, WITHOUT_RULES, FlagModel, optional_fields
+from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import MessageError
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.ownership import keep_missing_ownership
-from flagstaff.admin.page_row import request_of
+from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.widget import RulesWidget
-from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
+from flagstaff.admin.rule_pages import RulePages, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.history.describe import describe_value
@@ -58,11 +56,11 @@ class FlagForm(MergingForm):
         return cleaned
 
 
-class FlagRulesMixin(RulePagesMixin):
-    """The rules of a flag. Put it before SavingMixin."""
+class FlagRules(RulePages):
+    """The rules of a flag."""
 
     rule_field = RULES
-    rule_displays = ("saved_rules", "large_rules", "undecodable_rules")
+    displays = ("saved_rules", "large_rules", "undecodable_rules")
     rule_form_field = RuleRowsField
     rule_widget = RulesWidget
     rule_help = gettext_lazy(
@@ -72,7 +70,7 @@ class FlagRulesMixin(RulePagesMixin):
 
     def has_rule_field(self) -> bool:
         """Whether the flags of the project have rules."""
-        return FlagModel.of(self.model).has(RULES)
+        return FlagModel.of(self.admin.model).has(RULES)
 
     @admin.display(description=gettext_lazy("current rules"))
     def saved_rules(self, flag: Any) -> SafeString | str:
@@ -80,7 +78,7 @@ class FlagRulesMixin(RulePagesMixin):
         rules = stored_in(flag, RULES)
         if rules in (None, []):
             return _("no rules")
-        return rules_html(rules, self.admin_site, request_of(flag))
+        return rules_html(rules, self.admin.admin_site, request_of(flag))
 
     @admin.display(description=gettext_lazy("rules"))
     def large_rules(self, flag: Any) -> str:
@@ -93,24 +91,6 @@ class FlagRulesMixin(RulePagesMixin):
         """Says what is wrong with rules that Python cannot decode."""
         text = _("The stored rules are %(value)s. Write others with flagstaff.changes.update().")
         return text % {"value": describe_value(stored_in(flag, RULES))}
-
-
-class RulesFilter(admin.SimpleListFilter):
-    """Flags with rules, or without."""
-
-    title = gettext_lazy("rules")
-    parameter_name = "has_rules"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
-    ) -> list[tuple[str, str]]:
-        """The choices of the filter."""
-        return [("yes", _("with rules")), ("no", _("without rules"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        choices = {"yes": queryset.exclude(WITHOUT_RULES), "no": queryset.filter(WITHOUT_RULES)}
-        return choices.get(self.value() or "", queryset)
 
 
 def count_rules(flag: Any) -> int | None:

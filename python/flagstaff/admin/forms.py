@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -18,7 +18,7 @@ from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff._words.message import MessageError
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
-from flagstaff.admin.page_row import request_of
+from flagstaff.admin.page import request_of
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.submitted_state import SUBMITTED, SubmittedState, digest, parse_submitted
 from flagstaff.changes.old_workers import old_worker_problem
@@ -67,6 +67,8 @@ class MergingForm(_ModelForm):
     kind = Kind.FLAG
     #: Why `flagstaff.changes` has refused the same data, or None.
     refusal: str | None = None
+    #: Called with a valid form; returns False if it must not be saved now.
+    may_save: Callable[[MergingForm], bool] | None = None
     #: Whether the page is shown again with what was typed, unchecked and without saving.
     is_review = False
 
@@ -128,7 +130,15 @@ class MergingForm(_ModelForm):
 
     def is_valid(self) -> bool:
         """Whether the form can be saved."""
-        return not self.is_review and super().is_valid()
+        if self.is_review or not super().is_valid():
+            return False
+        return self.may_save is None or self.may_save(self)
+
+    def refuse(self, text: str) -> None:
+        """Adds an error to a form that is valid. The page keeps what was typed."""
+        self.add_error(None, forms.ValidationError(text, code="refused"))
+        if self.shown:
+            self._show_present(self.shown)
 
     def clean__shown(self) -> SubmittedState | None:
         """Reads what the submitted page showed."""
@@ -235,7 +245,7 @@ class MergingForm(_ModelForm):
 
 def _show(field: forms.Field, value: object) -> None:
     """Makes a bound field show this value instead of the submitted one."""
-    vars(field)["bound_data"] = lambda _data, _initial: value
+    field.bound_data = lambda _data, _initial: value  # type: ignore[assignment]
 
 
 def _text(name: str, value: object, *, secret: bool) -> str:

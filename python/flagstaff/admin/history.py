@@ -12,8 +12,9 @@ from flagstaff._tables.rows import Row
 from flagstaff._words.storable import is_storable
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.event_cells import csv_response, event_cells, visible_events
-from flagstaff.admin.history_restore import RestoreMixin
+from flagstaff.admin.history_restore import restore_page
 from flagstaff.admin.history_texts import missing_text
+from flagstaff.admin.part import Part
 from flagstaff.admin.recent_changes.urls import RESTORE, key_url, restore_url, undo_url
 from flagstaff.admin.transactions import related_changes
 from flagstaff.admin.undo_permissions import may_write, write_to_undo
@@ -25,24 +26,20 @@ from flagstaff.history.versions import entries, has_history, version_of
 _PAGE_SIZE = 50
 
 
-class HistoryMixin(RestoreMixin):
-    """Put it before ModelAdmin, whose own history has the changes of the admin only."""
+class History(Part):
+    """The history with its links. Django's own has the changes of the admin only."""
 
-    object_history_template = "flagstaff/history.html"
-
-    def history_view(  # type: ignore[override]  # The CSV is a stream.
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    def history_response(
+        self, request: HttpRequest, object_id: str, response: HttpResponse
     ) -> HttpResponseBase:
         """The history as a page, or as CSV, or the page that restores."""
-        # Checks that the object exists, and that the user may view it.
-        response = super().history_view(request, object_id, extra_context)
         if not has_history():
             return response
         if not isinstance(response, TemplateResponse):
             return self._of_deleted(request, object_id) or response
         row = (response.context_data or {})["object"]
         if RESTORE in request.GET:
-            return self.restore_page(request, row, parse_version(request.GET[RESTORE]))
+            return restore_page(self.admin, request, row, parse_version(request.GET[RESTORE]))
         if request.GET.get("format") == "csv":
             events = self._events(request, row, None, shorten=False)
             return csv_response(events, "history.csv")
@@ -52,20 +49,22 @@ class HistoryMixin(RestoreMixin):
     def _of_deleted(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
         """The page with the history of a deleted row; None if there was no such row."""
         pk = unquote(object_id)
-        newest = entries(self.row_kind, pk).order_by("-id").first() if is_storable(pk) else None
-        if newest is None or not self.has_view_permission(request):
+        newest = (
+            entries(self.admin.row_kind, pk).order_by("-id").first() if is_storable(pk) else None
+        )
+        if newest is None or not self.admin.has_view_permission(request):
             return None
-        url = key_url(self.admin_site, self.row_kind, newest.key)
+        url = key_url(self.admin.admin_site, self.admin.row_kind, newest.key)
         return HttpResponseRedirect(url) if url else None
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
         events = list(self._events(request, row, _PAGE_SIZE + 1, shorten=True))
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
-        site, kind = self.admin_site, self.row_kind
+        site, kind = self.admin.admin_site, self.admin.row_kind
         version = version_of(kind, row.pk)
         related = related_changes(site, request, shown)
-        may_change = self.has_change_permission(request, row)
-        may_toggle = may_write(self, request, "toggle", row)
+        may_change = self.admin.has_change_permission(request, row)
+        may_toggle = may_write(self.admin, request, "toggle", row)
         versions = {event.version for event in shown} if may_change else set()
         lost = set()
         if kind is Kind.VALUE and versions:
@@ -100,7 +99,7 @@ class HistoryMixin(RestoreMixin):
         before = request.GET.get("before", "")
         older_than = parse_version(before) if before.isascii() and before.isdigit() else None
         return visible_events(
-            request, self.row_kind, row.pk, before=older_than, limit=limit, shorten=shorten
+            request, self.admin.row_kind, row.pk, before=older_than, limit=limit, shorten=shorten
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
@@ -12,40 +12,47 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.usage import RecentEvaluations, recent_usage
 from flagstaff._words.local_formats import local_days, local_number
-from flagstaff.admin.former_flags import former_texts
-from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.former_flags import FormerText, former_texts
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Part
 
 
-class NewKeyMixin(ModelAdminMixin):
-    """Put it before SavingMixin."""
+@dataclass(frozen=True)
+class _Former:
+    """The flags that had the key of a new one before."""
 
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The values of an empty form. Messages say what is known about the key of the URL."""
-        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+    texts: Mapping[str, FormerText]
+
+
+class NewKey(Part):
+    """What is known about the key of a new flag."""
+
+    def open_new(self, request: HttpRequest, initial: Mapping[str, Any]) -> None:
+        """Shows messages about the key of the URL."""
         if key := initial.get("key"):
             for text in self._texts(request, str(key)):
-                self.message_user(request, text, messages.WARNING)
-        return initial
+                self.admin.message_user(request, text, messages.WARNING)
 
-    def save_model(
-        self,
-        request: HttpRequest,
-        obj: Any,
-        form: Any,
-        change: bool,  # noqa: FBT001 (Django's signature)
-    ) -> None:
-        """Saves the flag. A message names the flag that had the key of a new one before."""
-        former = {} if change else former_texts(self.admin_site, request, [obj.key])
-        super().save_model(request, obj, form, change)
-        for former_text in former.values():
+    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        """Finds the flag that had the key before: while the new one exists, it is not found."""
+        if form.instance._state.adding:
+            keys = [form.instance.key]
+            page_of(request).keep(_Former(former_texts(self.admin.admin_site, request, keys)))
+
+    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
+        """Shows a message about that flag."""
+        former = page_of(request).kept(_Former)
+        for former_text in former.texts.values() if is_new and former else ():
             # The deleted flag cannot be brought back while its key is in use.
-            self.message_user(request, replace(former_text, back_url="").html, messages.WARNING)
+            text = replace(former_text, back_url="").html
+            self.admin.message_user(request, text, messages.WARNING)
 
     def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
         usage = recent_usage([key])
         if usage is not None and key in usage.evaluations:
             yield _evaluated(usage.evaluations[key], local_days(usage.days))
-        for text in former_texts(self.admin_site, request, [key]).values():
+        for text in former_texts(self.admin.admin_site, request, [key]).values():
             yield text.html
 
 

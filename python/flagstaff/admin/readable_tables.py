@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import connections
 from django.http import HttpRequest
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
+from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 
 _TABLES = ("change_table", "usage_table", "worker_table")
-# The attribute of a request.
-_READABLE = "flagstaff_readable_tables"
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """The tables of which all rows can be read."""
+
+    tables: frozenset[str]
 
 
 def can_read(request: HttpRequest, *tables: str) -> bool:
@@ -20,20 +28,19 @@ def can_read(request: HttpRequest, *tables: str) -> bool:
 
     Queries for the first part of a page only.
     """
-    found: frozenset[str] | None = vars(request).get(_READABLE)
-    if found is None:
-        found = vars(request)[_READABLE] = _find()
-    return found.issuperset(tables)
+    return page_of(request).once(_Readable, _find).tables.issuperset(tables)
 
 
-def _find() -> frozenset[str]:
+def _find() -> _Readable:
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return frozenset()
+        return _Readable(frozenset())
     names = own_names(connection)
     found = find_tables(connection, *(names[table] for table in _TABLES))
-    return frozenset(
-        table
-        for table in _TABLES
-        if (one := found.get(names[table])) and one.may_read and not one.hides_rows
+    return _Readable(
+        frozenset(
+            table
+            for table in _TABLES
+            if (one := found.get(names[table])) and one.may_read and not one.hides_rows
+        )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -24,8 +25,10 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import as_json_area
-from flagstaff.admin.page_row import PageRowMixin, stored_row
+from flagstaff.admin.page import stored_row
+from flagstaff.admin.part import Part
 from flagstaff.admin.rule_editor.operators import JSON_OPERATORS
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
@@ -45,28 +48,21 @@ _MAX_GROUPS = 5
 _NEGATE = format_html("<code>{}</code>", '"negate": true')
 
 
-class RulePagesMixin(PageRowMixin):
-    """Put it before SavingMixin."""
+class RulePages(Part):
+    """The rules of a flag, or the conditions of a segment."""
 
     #: The field: "rules" of a flag, or "conditions" of a segment.
     rule_field: ClassVar[str]
-    #: The display methods of a subclass: for what is stored, for what is too large for a form, and
-    #: for what Python cannot decode.
-    rule_displays: ClassVar[tuple[str, str, str]]
+    #: The methods of a subclass for what is stored, for what is too large for a form, and for what
+    #: Python cannot decode.
+    displays: ClassVar[tuple[str, str, str]]
     rule_form_field: ClassVar[type[forms.Field]]
     rule_widget: ClassVar[type[RulesWidget]]
     rule_help: ClassVar[str | Promise]
     rule_example: ClassVar[str]
 
-    def save_model(
-        self,
-        request: HttpRequest,
-        obj: Any,
-        form: forms.ModelForm[Any],
-        change: bool,  # noqa: FBT001 (Django's signature)
-    ) -> None:
-        """Writes the edited fields, and warns of groups that do not exist."""
-        super().save_model(request, obj, form, change)
+    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
+        """Warns of groups that do not exist."""
         if self.rule_field not in form.changed_data:
             return
         rules = form.cleaned_data[self.rule_field]
@@ -79,30 +75,28 @@ class RulePagesMixin(PageRowMixin):
                 "correct their names.",
                 len(missing),
             )
-            self.message_user(request, text % {"names": names}, messages.WARNING)
+            self.admin.message_user(request, text % {"names": names}, messages.WARNING)
 
     def has_rule_field(self) -> bool:
         """Whether the model has the field."""
         return True
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The read-only fields, also for a subclass that sets others."""
-        readonly = tuple(super().get_readonly_fields(request, obj))
-        return (*readonly, *(display for display in self.rule_displays if display not in readonly))
+    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
+        """What is stored, in sentences."""
+        return self.displays
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
-        """The fields: before the editor, what is stored in sentences."""
-        fieldsets = super().get_fieldsets(request, obj)
+    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+        """The sections: before the editor, what is stored in sentences."""
         if not self.has_rule_field():
             return fieldsets
-        return replaced_fields(fieldsets, {self.rule_field: self._rule_fields(request, obj)})
+        return replaced_fields(fieldsets, {self.rule_field: self._rule_fields(request, row)})
 
     def _rule_fields(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
-        sentences, too_large, undecodable = self.rule_displays
-        is_readonly = self.rule_field in self.get_readonly_fields(request, obj)
+        sentences, too_large, undecodable = self.displays
+        is_readonly = self.rule_field in self.admin.get_readonly_fields(request, obj)
         if obj is None:
             return () if is_readonly else (self.rule_field,)
-        if is_readonly or not self.has_change_permission(request, obj):
+        if is_readonly or not self.admin.has_change_permission(request, obj):
             return (sentences,)
         stored = stored_in(obj, self.rule_field)
         if isinstance(stored, UnreadableJson):
@@ -115,16 +109,18 @@ class RulePagesMixin(PageRowMixin):
         field = self.rule_field if listed else too_large
         return (field,) if stored in (None, []) else (sentences, field)
 
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
+    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+        """Makes the field a list of rules or conditions."""
+        if db_field.name != self.rule_field or not self.has_rule_field():
+            return {}
+        return {"form_class": self.rule_form_field, "help_text": self.rule_help}
+
+    def form_field(
+        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
+    ) -> forms.Field:
         """The form field: rows of inputs, or a text area with an example."""
         if db_field.name != self.rule_field or not self.has_rule_field():
-            return super().formfield_for_dbfield(db_field, request, **kwargs)
-        options = {"form_class": self.rule_form_field, "help_text": self.rule_help}
-        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        if field is None:
-            return None
+            return field
         attrs = as_json_area(field, _ROWS, "flagstaff-lines").widget.attrs
         widget = self.rule_widget(
             attrs,

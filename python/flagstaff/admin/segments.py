@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
@@ -24,20 +23,18 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
-from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
-from flagstaff.admin.deleting import ConfirmedDeletionMixin
-from flagstaff.admin.environment import EnvironmentMixin
+from flagstaff.admin.confirmation import posted_fields, problems_of
+from flagstaff.admin.deleting import Deletion
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.history import History
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.list_title import ListTitleMixin
-from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.page_row import request_of
+from flagstaff.admin.page import page_of, page_of_row, request_of
+from flagstaff.admin.part import Deleted, Part
+from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
-from flagstaff.admin.rule_pages import RulePagesMixin, stored_in, too_large_text
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.rule_pages import RulePages, stored_in, too_large_text
 from flagstaff.admin.segment_plan import hidden_text, segment_rows, why_not_release
 from flagstaff.admin.sentences import conditions_html
 from flagstaff.changes.consequence import Consequence
@@ -50,70 +47,10 @@ from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
 
-
-class ConfirmedSegmentMixin(ConfirmedFormMixin, ModelAdminMixin):
-    """Put it before SavingMixin."""
-
-    def save_model(
-        self,
-        request: HttpRequest,
-        obj: Any,
-        form: Any,
-        change: bool,  # noqa: FBT001 (Django's signature)
-    ) -> None:
-        """Writes the edited fields, unless they have to be confirmed first.
-
-        The right to change segments is not the right to release the flags that use them.
-        """
-        plan = self._segment_plan(obj, form, is_new=not change)
-        if plan is not None and (why := why_not_release(self.admin_site, request, plan)):
-            raise InvalidChangeError(why)
-        if plan is not None and plan.consequence >= Consequence.WIDENS:
-            page = partial(self._confirmation_page, request, obj, plan)
-            self.require_confirmation(request, plan.text_to_type, page)
-        super().save_model(request, obj, form, change)
-        self.set_users_text(request, "" if plan is None else plan.text)
-
-    def _segment_plan(self, segment: Any, form: MergingForm, *, is_new: bool) -> SegmentPlan | None:
-        """Returns what a save would do; None if it edits no conditions, or if nothing uses them."""
-        if not is_new and CONDITIONS not in form.changed_fields:
-            return None
-        # A rule may name a segment that SQL has deleted.
-        stored = None if is_new else all_rows(self.model).filter(pk=segment.pk).first()
-        before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
-        return plan_segments({segment.key: (before, after)})
-
-    def _confirmation_page(
-        self, request: HttpRequest, segment: Any, plan: SegmentPlan, problems: list[str] | None
-    ) -> TemplateResponse:
-        return self.confirmation(
-            request,
-            segment,
-            {
-                "title": _("Save a segment"),
-                "subtitle": None,
-                "flagstaff_parent": "admin/base_site.html",
-                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": segment.key},
-                "flagstaff_rows": segment_rows(self.admin_site, request, plan),
-                "flagstaff_notes": [plan.text],
-                "flagstaff_posted": posted_fields(request),
-                "flagstaff_may_edit": True,
-                "flagstaff_typed": plan.text_to_type,
-                "flagstaff_problems": problems,
-                "flagstaff_label": _("Save %(key)s") % {"key": segment.key},
-            },
-        )
-
-
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
     from django.utils.datastructures import _ListOrTuple
 
-    _ModelAdmin = admin.ModelAdmin[Segment]
-    _ChangeList = ChangeList
-else:
-    _ModelAdmin = admin.ModelAdmin
-    _ChangeList = object
 
 _CONDITIONS = "conditions"
 _TIMES = ("created_at", "changed_at")
@@ -122,8 +59,6 @@ _ONLY_STORED: dict[str, tuple[str, ...]] = dict.fromkeys((*_TIMES, "used_by"), (
 _MAX_LENGTH_SHOWN = 150
 # The flags that the page of a segment links to.
 _MAX_FLAGS = 50
-# The attribute of a row in the list: how many flags and experiments use the segment, in words.
-_USE = "flagstaff_use"
 _EXAMPLE = """\
 [
   {"attribute": "plan", "operator": "in", "values": ["enterprise", "business"]},
@@ -137,132 +72,67 @@ class SegmentForm(MergingForm):
     kind = Kind.SEGMENT
 
 
-class _UseMixin(_ChangeList):
-    """A list that finds what uses each segment with few queries for the whole page."""
+class SegmentQuestion(Part):
+    """Asks before a save that gives flags or experiments to users."""
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        flags, rules = flags_by_segment(), other_rules_by_segment()
-        for segment in self.result_list:
-            counts = (len(by.get(segment.key, ())) for by in (flags, rules))
-            vars(segment)[_USE] = _count_text(*counts)
+    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        """Asks for a confirmation if one is needed.
+
+        The right to change segments is not the right to release the flags that use them.
+        """
+        segment, page = form.instance, page_of(request)
+        plan = self._segment_plan(segment, form, is_new=segment._state.adding)
+        page.users_text = "" if plan is None else plan.text
+        if plan is None:
+            return
+        if why := why_not_release(self.admin.admin_site, request, plan):
+            raise InvalidChangeError(why)
+        if plan.consequence >= Consequence.WIDENS:
+            # The form has checked the reason.
+            problems = problems_of(request, plan.text_to_type, needs_reason=False)
+            if problems is None or problems:
+                page.question = self._question(request, segment, plan, problems)
+
+    def _segment_plan(self, segment: Any, form: MergingForm, *, is_new: bool) -> SegmentPlan | None:
+        """Returns what a save would do; None if it edits no conditions, or if nothing uses them."""
+        if not is_new and CONDITIONS not in form.changed_fields:
+            return None
+        # A rule may name a segment that SQL has deleted.
+        stored = None if is_new else all_rows(self.admin.model).filter(pk=segment.pk).first()
+        before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
+        return plan_segments({segment.key: (before, after)})
+
+    def _question(
+        self, request: HttpRequest, segment: Any, plan: SegmentPlan, problems: list[str] | None
+    ) -> TemplateResponse:
+        return self.admin.confirmation(
+            request,
+            segment,
+            {
+                "title": _("Save a segment"),
+                "subtitle": None,
+                "flagstaff_parent": "admin/base_site.html",
+                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": segment.key},
+                "flagstaff_rows": segment_rows(self.admin.admin_site, request, plan),
+                "flagstaff_notes": [plan.text],
+                "flagstaff_posted": posted_fields(request),
+                "flagstaff_may_edit": True,
+                "flagstaff_typed": plan.text_to_type,
+                "flagstaff_problems": problems,
+                "flagstaff_label": _("Save %(key)s") % {"key": segment.key},
+            },
+        )
 
 
-class SegmentAdmin(
-    EnvironmentMixin,
-    ListTitleMixin,
-    ConfirmedDeletionMixin,
-    ConfirmedSegmentMixin,
-    HistoryMixin,
-    RulePagesMixin,
-    SavingMixin,
-    _ModelAdmin,
-):
-    """Segments: key, conditions, description, and the flags and experiments that use them."""
+class SegmentConditions(RulePages):
+    """The conditions of a segment."""
 
-    row_kind = Kind.SEGMENT
-    form = SegmentForm
     rule_field = _CONDITIONS
-    rule_displays = ("saved_conditions", "large_conditions", "undecodable_conditions")
+    displays = ("saved_conditions", "large_conditions", "undecodable_conditions")
     rule_form_field = ConditionRowsField
     rule_widget = ConditionsWidget
     rule_help = gettext_lazy("A user is in the segment if all conditions are true.")
     rule_example = _EXAMPLE
-
-    list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
-    list_display_links = ("segment",)
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
-    ordering = ("key",)
-    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "used_by")
-    fieldsets: ClassVar[_FieldsetSpec] = (
-        (None, {"fields": ("key", "used_by", _CONDITIONS)}),
-        (gettext_lazy("About"), {"fields": ("description", *_TIMES)}),
-    )
-
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """The list. Its base class may be a theme's."""
-        base = super().get_changelist(request, **kwargs)
-        return type("SegmentList", (_UseMixin, base), {})
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The read-only fields, also for a subclass that sets others."""
-        readonly = super().get_readonly_fields(request, obj)
-        return readonly if "used_by" in readonly else (*readonly, "used_by")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
-        """The fields. A new segment has no times and no flags."""
-        fieldsets = super().get_fieldsets(request, obj)
-        return fieldsets if obj else replaced_fields(fieldsets, _ONLY_STORED)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The page that deletes a segment, unless a rule uses it."""
-        segment = self.get_object(request, object_id)
-        may_delete = segment is not None and self.has_delete_permission(request, segment)
-        if may_delete and (refusal := _why_in_use(self.admin_site, request, [segment])):
-            self.message_user(request, refusal, messages.ERROR)
-            url = page_url(self.admin_site, self.model, "change", segment.pk)
-            return HttpResponseRedirect(url)
-        return super().delete_view(request, object_id, extra_context)
-
-    def get_deleted_objects(
-        self, objs: Sequence[Segment] | QuerySet[Segment], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What the confirmation page lists. Raises InvalidChangeError if a rule uses one."""
-        if refusal := _why_in_use(self.admin_site, request, objs):
-            raise InvalidChangeError(refusal)
-        return super().get_deleted_objects(objs, request)
-
-    @admin.display(description=gettext_lazy("segment"), ordering="key")
-    def segment(self, segment: Segment) -> SafeString:
-        """The key and the description."""
-        return key_cell(segment)
-
-    @admin.display(description=gettext_lazy("conditions"))
-    def short_conditions(self, segment: Segment) -> str:
-        """The conditions as a sentence, truncated."""
-        text = conditions_text(segment.conditions)
-        if text is None or condition_problem(segment.conditions):
-            return _("unreadable conditions")
-        return Truncator(text).chars(_MAX_LENGTH_SHOWN)
-
-    @admin.display(description=gettext_lazy("used by"))
-    def use(self, segment: Segment) -> SafeString:
-        """The number of flags and experiments whose rules use the segment."""
-        return labelled_cell(_("used by"), vars(segment).get(_USE, ""))
-
-    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, segment: Segment) -> SafeString:
-        """The time since the last change. The tooltip has the date and time."""
-        return labelled_cell(_("changed"), changed_cell(segment))
-
-    @admin.display(description=gettext_lazy("used by"))
-    def used_by(self, segment: Segment) -> SafeString | str:
-        """The flags and experiments that use the segment, as links for users who may view them."""
-        flags = flags_by_segment().get(segment.key, [])
-        other_rules = other_rules_by_segment().get(segment.key, [])
-        request = request_of(segment)
-        rows = [(conf.flag_model, pk, key) for key, pk in flags]
-        rows += [(rules.model, rules.pk, rules.key) for rules in other_rules]
-        if not rows:
-            return _("no flag")
-        models = {model for model, _pk, _key in rows}
-        may_see = (may_view(self.admin_site, request, model) for model in models if request)
-        if request is None or not all(may_see):
-            return _count_text(len(flags), len(other_rules))
-        urls = (
-            (page_url(self.admin_site, model, "change", pk), key)
-            for model, pk, key in rows[:_MAX_FLAGS]
-        )
-        links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
-        if (more := len(rows) - _MAX_FLAGS) <= 0:
-            return links
-        text = ngettext("{links} and {count} more", "{links} and {count} more", more)
-        return format_html(text, links=links, count=local_number(more))
 
     @admin.display(description=gettext_lazy("current conditions"))
     def saved_conditions(self, segment: Segment) -> SafeString:
@@ -289,9 +159,132 @@ class SegmentAdmin(
         return text % {"value": describe_value(stored_in(segment, _CONDITIONS))}
 
 
-def _why_in_use(
-    site: AdminSite, request: HttpRequest, segments: Sequence[Segment] | QuerySet[Segment]
-) -> str:
+@dataclass(frozen=True)
+class _Uses:
+    """How many flags and experiments use the segments of a list, in words, by key."""
+
+    texts: Mapping[str, str]
+
+
+class SegmentUses(Part):
+    """The columns of the list, and what uses a segment."""
+
+    displays = ("segment", "short_conditions", "use", "changed", "used_by")
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Finds what uses each segment with few queries for the whole page."""
+        flags, rules = flags_by_segment(), other_rules_by_segment()
+        keys = [segment.key for segment in changelist.result_list]
+        texts = {key: _count_text(*(len(by.get(key, ())) for by in (flags, rules))) for key in keys}
+        page_of(request).keep(_Uses(texts))
+
+    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
+        """What uses the segment, also for a subclass that sets other read-only fields."""
+        return ("used_by",)
+
+    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+        """The sections. A new segment has no times and no flags."""
+        return fieldsets if row else replaced_fields(fieldsets, _ONLY_STORED)
+
+    def delete_response(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
+        """Refuses to delete a segment that a rule uses."""
+        segment = self.admin.get_object(request, object_id)
+        may_delete = segment is not None and self.admin.has_delete_permission(request, segment)
+        site = self.admin.admin_site
+        if not may_delete or not (refusal := _why_in_use(site, request, [segment])):
+            return None
+        self.admin.message_user(request, refusal, messages.ERROR)
+        return HttpResponseRedirect(page_url(site, self.admin.model, "change", segment.pk))
+
+    def deleted_objects(self, request: HttpRequest, rows: Iterable[Any], found: Deleted) -> Deleted:
+        """Raises InvalidChangeError if a rule uses one of the segments."""
+        if refusal := _why_in_use(self.admin.admin_site, request, rows):
+            raise InvalidChangeError(refusal)
+        return found
+
+    @admin.display(description=gettext_lazy("segment"), ordering="key")
+    def segment(self, segment: Segment) -> SafeString:
+        """The key and the description."""
+        return key_cell(segment)
+
+    @admin.display(description=gettext_lazy("conditions"))
+    def short_conditions(self, segment: Segment) -> str:
+        """The conditions as a sentence, truncated."""
+        text = conditions_text(segment.conditions)
+        if text is None or condition_problem(segment.conditions):
+            return _("unreadable conditions")
+        return Truncator(text).chars(_MAX_LENGTH_SHOWN)
+
+    @admin.display(description=gettext_lazy("used by"))
+    def use(self, segment: Segment) -> SafeString:
+        """The number of flags and experiments whose rules use the segment."""
+        return labelled_cell(_("used by"), _use_of(segment))
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, segment: Segment) -> SafeString:
+        """The time since the last change. The tooltip has the date and time."""
+        return labelled_cell(_("changed"), changed_cell(segment))
+
+    @admin.display(description=gettext_lazy("used by"))
+    def used_by(self, segment: Segment) -> SafeString | str:
+        """The flags and experiments that use the segment, as links for users who may view them."""
+        flags = flags_by_segment().get(segment.key, [])
+        other_rules = other_rules_by_segment().get(segment.key, [])
+        request = request_of(segment)
+        rows = [(conf.flag_model, pk, key) for key, pk in flags]
+        rows += [(rules.model, rules.pk, rules.key) for rules in other_rules]
+        if not rows:
+            return _("no flag")
+        models = {model for model, _pk, _key in rows}
+        may_see = (may_view(self.admin.admin_site, request, model) for model in models if request)
+        if request is None or not all(may_see):
+            return _count_text(len(flags), len(other_rules))
+        urls = (
+            (page_url(self.admin.admin_site, model, "change", pk), key)
+            for model, pk, key in rows[:_MAX_FLAGS]
+        )
+        links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
+        if (more := len(rows) - _MAX_FLAGS) <= 0:
+            return links
+        text = ngettext("{links} and {count} more", "{links} and {count} more", more)
+        return format_html(text, links=links, count=local_number(more))
+
+
+def _use_of(segment: Segment) -> str:
+    page = page_of_row(segment)
+    uses = page and page.kept(_Uses)
+    return uses.texts.get(segment.key, "") if uses else ""
+
+
+class SegmentAdmin(RowAdmin):
+    """Segments: key, conditions, description, and the flags and experiments that use them."""
+
+    row_kind = Kind.SEGMENT
+    known_model = Segment
+    parts: ClassVar[tuple[type[Part], ...]] = (
+        SegmentConditions,
+        SegmentUses,
+        SegmentQuestion,
+        History,
+        Deletion,
+    )
+    form = SegmentForm
+
+    list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
+    list_display_links = ("segment",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    ordering = ("key",)
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "used_by")
+    fieldsets: ClassVar[_FieldsetSpec] = (
+        (None, {"fields": ("key", "used_by", _CONDITIONS)}),
+        (gettext_lazy("About"), {"fields": ("description", *_TIMES)}),
+    )
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
+
+
+def _why_in_use(site: AdminSite, request: HttpRequest, segments: Iterable[Segment]) -> str:
     """Why some of the segments cannot be deleted; empty if all can."""
     flags, other_rules = flags_by_segment(), other_rules_by_segment()
     sentences = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -23,6 +24,8 @@ from flagstaff._words.mask import MASK
 from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.page import page_of, page_of_row
+from flagstaff.admin.part import Part
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.history.describe import describe_json_change, describe_value, field_label
 from flagstaff.history.events import Event
@@ -32,43 +35,27 @@ from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import all_entries, has_history, versions_of
 
 _MAX_VALUE, _MAX_SIDE = 80, 30
-# The attribute of a row in the list.
-_NEWEST = "flagstaff_newest"
-
-if TYPE_CHECKING:
-    _ChangeList = ChangeList
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ChangeList = object
-    _ModelAdmin = object
 
 
-class _Newest(NamedTuple):
-    """The newest event of a value, and the names of actors."""
+@dataclass(frozen=True)
+class _Newest:
+    """The newest events of the values of a list, by primary key, and the names of actors."""
 
-    event: Event
-    names: Mapping[str, str]
+    events: Mapping[str, Event] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
-class _NewestChangesMixin(_ChangeList):
-    """A list that reads the newest changes of a page in a fixed number of queries."""
+class ValueList(Part):
+    """The columns of the list."""
 
-    def get_results(self, request: HttpRequest) -> None:
-        """Reads the values of the page, and their newest changes."""
-        super().get_results(request)
+    displays = ("value_key", "shown_value", "value_type", "changed")
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Reads the newest changes of a page in a fixed number of queries."""
         if has_history() and can_read(request, "change_table"):
-            # Iterating keeps the rows, to which the changes are added.
-            read = partial(_read_newest, list(self.result_list))
-            value_or_default("the list of values shows no changes", read, None)
-
-
-class ValueListMixin(_ModelAdmin):
-    """Put it before ModelAdmin."""
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """The list. Its base class may be a theme's."""
-        base = super().get_changelist(request, **kwargs)
-        return type("ValueList", (_NewestChangesMixin, base), {})
+            read = partial(_read_newest, list(changelist.result_list))
+            newest = value_or_default("the list of values shows no changes", read, _Newest())
+            page_of(request).keep(newest)
 
     @admin.display(description=gettext_lazy("key"), ordering="key")
     def value_key(self, row: Any) -> SafeString:
@@ -90,24 +77,21 @@ class ValueListMixin(_ModelAdmin):
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, row: Any) -> SafeString:
         """The newest change in a few words, its actor and its time."""
-        newest: _Newest | None = vars(row).get(_NEWEST)
-        if newest is None:
+        page = page_of_row(row)
+        newest = (page and page.kept(_Newest)) or _Newest()
+        event = newest.events.get(str(row.pk))
+        if event is None:
             return labelled_cell(_("changed"), changed_cell(row))
-        event, names = newest
         text = _("created") if event.action == "create" else ", ".join(_parts(event))
-        shown = newest_change_cell(text, event, names)
+        shown = newest_change_cell(text, event, newest.names)
         return labelled_cell(_("changed"), shown)
 
 
-def _read_newest(rows: Sequence[Any]) -> None:
+def _read_newest(rows: Sequence[Any]) -> _Newest:
     versions = versions_of(Kind.VALUE, [row.pk for row in rows])
     newest = all_entries().filter(id__in=list(versions.values()))
     events = events_among(Kind.VALUE, newest, shorten=True)
-    names = names_of_actors(events)
-    by_pk = {event.object_pk: event for event in events}
-    for row in rows:
-        if event := by_pk.get(str(row.pk)):
-            vars(row)[_NEWEST] = _Newest(event, names)
+    return _Newest({event.object_pk: event for event in events}, names_of_actors(events))
 
 
 def _parts(event: Event) -> Iterator[str]:

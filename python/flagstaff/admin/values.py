@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Field, QuerySet
-from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -24,32 +24,23 @@ from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import local_truncated
-from flagstaff.admin.deleting import ConfirmedDeletionMixin
-from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.deleting import Deletion
+from flagstaff.admin.history import History
 from flagstaff.admin.json_fields import ChoicesField, IndentedField, as_json_area
 from flagstaff.admin.json_input import JsonInput
-from flagstaff.admin.list_title import ListTitleMixin
-from flagstaff.admin.own_fields import OwnFieldsMixin
-from flagstaff.admin.saving import SavingMixin, set_widget
+from flagstaff.admin.part import Part
+from flagstaff.admin.row_admin import RowAdmin
+from flagstaff.admin.saving import set_widget
 from flagstaff.admin.submitted_state import was_submitted
 from flagstaff.admin.value_form import ValueForm
-from flagstaff.admin.value_list import ValueListMixin
+from flagstaff.admin.value_list import ValueList
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import (
-        _FieldGroups,
-        _ListDisplayT,
-        _ListFilterT,
-    )
+    from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
-
-    _ModelAdmin = admin.ModelAdmin[KeyValueStore]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
 _MAX_LENGTH_SHOWN = 80
 # A form with a longer value is slow, and up to six times as long: HTML escapes quotes.
@@ -59,71 +50,43 @@ _VALUE_HELP = _('JSON: a string in double quotes, such as "stripe", or 25, true,
 _MAX_START = 1_000
 
 
-class KeyValueStoreAdmin(
-    EnvironmentMixin,
-    ConfirmedDeletionMixin,
-    HistoryMixin,
-    SavingMixin,
-    ListTitleMixin,
-    ValueListMixin,
-    OwnFieldsMixin,
-    _ModelAdmin,
-):
-    """Values: key, value, description.
+class ValueFields(Part):
+    """The fields of the form. Their input is JSON."""
 
-    Also for a project's own value model: uses the fields that it has.
-    """
+    displays = ("large_value", "short_description")
 
-    known_model = AbstractKeyValueStore
+    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """All values, also those that Python cannot decode."""
+        return readable(rows)
 
-    row_kind = Kind.VALUE
-    form = ValueForm
-    list_display: _ListDisplayT[KeyValueStore] = (
-        "value_key",
-        "shown_value",
-        "value_type",
-        "changed",
-    )
-    list_display_links = ("value_key",)
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
-    ordering = ("key",)
-    readonly_fields: ClassVar[_ListOrTuple[str]] = ("changed_at", "shown_value", "large_value")
+    def allows_lookup(self, field: str, request: HttpRequest) -> bool:
+        """Rejects filters by value: a secret could be guessed character by character."""
+        return field not in (VALUE, CHOICES)
 
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/values.css")}
-
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        """The form field. JSON is a text area with the attributes of the theme's."""
-        options: dict[str, Any] = {}
+    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+        """Makes the value and its choices JSON."""
         if db_field.name == VALUE:
-            options = {"form_class": IndentedField, "help_text": _VALUE_HELP}
-        elif db_field.name == CHOICES and has_value_rules(self.model):
-            options = {"form_class": ChoicesField}
-        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        if field is None or not options:
-            return field
-        if db_field.name == CHOICES:
+            return {"form_class": IndentedField, "help_text": _VALUE_HELP}
+        return {"form_class": ChoicesField} if self._are_choices(db_field) else {}
+
+    def form_field(
+        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
+    ) -> forms.Field:
+        """The form field. JSON is a text area with the attributes of the theme's."""
+        if self._are_choices(db_field):
             return as_json_area(field, 2)
-        as_json_area(field, css_class="flagstaff-value")
-        set_widget(field, JsonInput(field.widget.attrs))
+        if db_field.name == VALUE:
+            as_json_area(field, css_class="flagstaff-value")
+            set_widget(field, JsonInput(field.widget.attrs))
         return field
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Rejects filters by value: a secret could be guessed character by character."""
-        by_value = lookup.partition(LOOKUP_SEP)[0] in (VALUE, CHOICES)
-        return not by_value and super().lookup_allowed(lookup, value, request)
+    def _are_choices(self, db_field: Field[Any, Any]) -> bool:
+        return db_field.name == CHOICES and has_value_rules(self.admin.model)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[KeyValueStore]:
-        """All values, also those that Python cannot decode."""
-        return readable(super().get_queryset(request))
-
-    def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> _FieldGroups:
+    def fields(self, request: HttpRequest, obj: Any) -> tuple[Any, ...]:
         """The fields. A secret value is masked for users who may not change it, as its choices."""
         value = "value" if obj is None else self._value_field(request, obj)
-        is_hidden = is_secret(obj) and not self.has_change_permission(request, obj)
+        is_hidden = is_secret(obj) and not self.admin.has_change_permission(request, obj)
         times = ["changed_at"] if obj else []  # set by the database at creation
         fields = (
             "key",
@@ -132,13 +95,13 @@ class KeyValueStoreAdmin(
             *(() if is_hidden else (CHOICES,)),
             "description",
             "secret",
-            *self.other_fields(),
+            *self.admin.own_fields.other_fields(),
             *times,
         )
-        return self.present(fields)
+        return self.admin.own_fields.present(fields)
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
-        may_change = self.has_change_permission(request, row)
+        may_change = self.admin.has_change_permission(request, row)
         if (is_secret(row) or isinstance(row.value, UnreadableJson)) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
@@ -169,6 +132,28 @@ class KeyValueStoreAdmin(
     def short_description(self, row: KeyValueStore) -> str:
         """The description, truncated."""
         return Truncator(row.description or "").chars(_MAX_LENGTH_SHOWN)
+
+
+class KeyValueStoreAdmin(RowAdmin):
+    """Values: key, value, description.
+
+    Also for a project's own value model: uses the fields that it has.
+    """
+
+    row_kind = Kind.VALUE
+    known_model = AbstractKeyValueStore
+    parts: ClassVar[tuple[type[Part], ...]] = (ValueList, ValueFields, History, Deletion)
+    form = ValueForm
+
+    list_display: _ListDisplayT[KeyValueStore] = ValueList.displays
+    list_display_links = ("value_key",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
+    ordering = ("key",)
+    readonly_fields: ClassVar[_ListOrTuple[str]] = ("changed_at", "shown_value", "large_value")
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/values.css")}
 
 
 def _as_text(value: object) -> str:

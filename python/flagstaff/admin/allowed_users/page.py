@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -30,16 +30,15 @@ from flagstaff.admin.allowed_users.adding import (
 )
 from flagstaff.admin.allowed_users.listing import UserPage, user_page
 from flagstaff.admin.allowed_users.permission import why_not_change_users
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin, reason_problem
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_problem
 from flagstaff.admin.confirmation import (
-    ConfirmationMixin,
     PreviewRow,
     posted_fields,
     problems_of,
 )
 from flagstaff.admin.environment import environment_context
 from flagstaff.admin.links import may_view, page_url, row_path
-from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.part import Part
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import consequence_of_added
@@ -70,28 +69,29 @@ class _Typed:
         return not (self.names.strip() or self.selected or self.problems)
 
 
-class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
-    """Adds the page. Put it before ModelAdmin."""
+class AllowedUsersPage(Part):
+    """Adds the page."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """The URLs of the admin, with that of the page."""
-        page = row_path(self, "allowed_users", self.allowed_users_view)
-        return [page, *super().get_urls()]
+    def urls(self) -> Sequence[URLPattern]:
+        """The URL of the page."""
+        return [row_path(self.admin, "allowed_users", self.allowed_users_view)]
 
     def allowed_users_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The allowed users of a flag. A POST adds or removes some."""
-        return self.attributed_view(request, self._allowed_users, unquote(object_id))
+        return self.admin.attributed_view(request, self._allowed_users, unquote(object_id))
 
     def _allowed_users(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        flag = self.get_object(request, object_id)
-        if not self.has_view_permission(request, flag):
+        flag = self.admin.get_object(request, object_id)
+        if not self.admin.has_view_permission(request, flag):
             raise PermissionDenied
         if flag is None:
-            self.message_user(request, _("This flag no longer exists."), messages.ERROR)
-            return HttpResponseRedirect(page_url(self.admin_site, self.model, "changelist"))
+            self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
+            return HttpResponseRedirect(
+                page_url(self.admin.admin_site, self.admin.model, "changelist")
+            )
         if request.method != "POST":
             return self._users_page(request, flag, _Typed())
-        if why_not_change_users(self, request, flag):
+        if why_not_change_users(self.admin, request, flag):
             raise PermissionDenied
         typed = _typed(request)
         if _EDIT in request.POST:
@@ -129,7 +129,7 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
             "flagstaff_problems": problems,
             "flagstaff_label": _("Add users"),
         }
-        return self.confirmation(request, cast("Row", flag), context)
+        return self.admin.confirmation(request, cast("Row", flag), context)
 
     def _post_users(self, request: HttpRequest, flag: Any, typed: _Typed) -> None:
         """Adds or removes. What is not done stays in `typed`, with the problem."""
@@ -143,13 +143,13 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
             typed.problems[_NAMES] = _("Not saved: %(why)s") % {"why": localized(error.message)}
             return
         if changed is not None and changed.written:
-            self.log_change(request, flag, text)
-            self.report_change(request, changed, text)
+            self.admin.log_change(request, flag, text)
+            self.admin.report_change(request, changed, text)
         elif text:
-            self.message_user(request, text, messages.WARNING)
+            self.admin.message_user(request, text, messages.WARNING)
         # Its place in the form may be below the window.
         if _NAMES in typed.problems:
-            self.message_user(request, typed.problems[_NAMES], messages.WARNING)
+            self.admin.message_user(request, typed.problems[_NAMES], messages.WARNING)
 
     def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
         """Adds the typed users. Returns what was done, in words and as the change."""
@@ -183,26 +183,26 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
     def _users_page(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse:
         row = cast("Row", flag)
         context = {
-            **self.admin_site.each_context(request),
+            **self.admin.admin_site.each_context(request),
             **environment_context(),
             "title": _("Allowed users of %(key)s") % {"key": flag.key},
-            "opts": self.opts,
+            "opts": self.admin.opts,
             "flag": flag,
-            "flag_url": page_url(self.admin_site, self.model, "change", flag.pk),
-            "flags_url": page_url(self.admin_site, self.model, "changelist"),
+            "flag_url": page_url(self.admin.admin_site, self.admin.model, "change", flag.pk),
+            "flags_url": page_url(self.admin.admin_site, self.admin.model, "changelist"),
             "total": _total_text(count_allowed_users(row)),
             "typed": typed,
             "max_reason": MAX_REASON_LENGTH,
             "reason_name": REASON,
             "reason_problem": typed.problems.get(REASON, ""),
-            "why_not": why_not_change_users(self, request, flag),
-            "media": self.media,
+            "why_not": why_not_change_users(self.admin, request, flag),
+            "media": self.admin.media,
         }
         if may_see_users(request.user):
             search = request.GET.get(_SEARCH, "")
             shown = user_page(row, search, request.GET.get(_AFTER, ""))
             context |= self._list_context(request, shown, search)
-        request.current_app = self.admin_site.name
+        request.current_app = self.admin.admin_site.name
         return TemplateResponse(request, "flagstaff/allowed_users.html", context)
 
     def _list_context(
@@ -223,9 +223,9 @@ class AllowedUsersPageMixin(AttributionMixin, ConfirmationMixin, ReportMixin):
         """Returns the URL of the page of a user, or "" without such a page."""
         field = allowed_user_table().field
         model = field.model
-        if not (field.primary_key and may_view(self.admin_site, request, model)):
+        if not (field.primary_key and may_view(self.admin.admin_site, request, model)):
             return ""
-        return page_url(self.admin_site, model, "change", pk)
+        return page_url(self.admin.admin_site, model, "change", pk)
 
 
 def _total_text(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
@@ -19,8 +20,8 @@ from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import page_url
-from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.page_row import request_of
+from flagstaff.admin.page import request_of
+from flagstaff.admin.part import Part
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.history.user_names import may_see_users
 
@@ -32,25 +33,25 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
 
-class AllowedUsersPanelMixin(ModelAdminMixin):
-    """Shows the panel instead of the field on the page of a flag. Put it before ModelAdmin."""
+class AllowedUsersPanel(Part):
+    """Shows the panel instead of the field on the page of a flag."""
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The read-only fields, also for a subclass that sets others."""
-        readonly = tuple(super().get_readonly_fields(request, obj))
-        return readonly if PANEL in readonly else (*readonly, PANEL)
+    displays = (PANEL,)
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
-        """The fields, with the panel instead of the field. A new flag has no page of users."""
-        fieldsets = super().get_fieldsets(request, obj)
-        return replaced_fields(fieldsets, {PANEL: ()} if obj is None else {ALLOWED: (PANEL,)})
+    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
+        """The panel, also for a subclass that sets other read-only fields."""
+        return (PANEL,)
+
+    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+        """The panel instead of the field. A new flag has no page of users."""
+        return replaced_fields(fieldsets, {PANEL: ()} if row is None else {ALLOWED: (PANEL,)})
 
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_panel(self, flag: Any) -> SafeString:
         """The number of allowed users, the first names, and a link to their page."""
         request = request_of(flag)
         # The flag of a page has been read with the number.
-        count = vars(flag).get(ALLOWED_COUNT)
+        count: int | None = getattr(flag, ALLOWED_COUNT, None)
         if count is None:
             count = count_allowed_users(cast("Row", flag))
         text = ngettext("%(count)s user", "%(count)s users", count)
@@ -66,9 +67,9 @@ class AllowedUsersPanelMixin(ModelAdminMixin):
         )
 
     def _link(self, request: HttpRequest, flag: Any) -> SafeString:
-        may_not = why_not_change_users(self, request, flag)
+        may_not = why_not_change_users(self.admin, request, flag)
         text = _("Show or search") if may_not else _("Add, remove or search")
-        url = page_url(self.admin_site, self.model, "allowed_users", flag.pk)
+        url = page_url(self.admin.admin_site, self.admin.model, "allowed_users", flag.pk)
         return format_html('<a href="{}">{}</a>', url, text)
 
 

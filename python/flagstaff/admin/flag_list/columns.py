@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib import admin
@@ -19,18 +19,14 @@ from flagstaff.admin.flag_list.cells import (
     flag_cell,
     newest_cell,
 )
-from flagstaff.admin.flag_list.page_facts import button_of
+from flagstaff.admin.flag_list.page_facts import FlagList
 from flagstaff.admin.flag_page.toggle import BACK
 from flagstaff.admin.flag_rules import count_rules, rule_count_text
 from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, forced_off_notice
 from flagstaff.admin.links import page_url
+from flagstaff.admin.part import Part
 from flagstaff.admin.rollout import rollout_bar
 from flagstaff.models import FeatureFlag
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[FeatureFlag]
-else:
-    _ModelAdmin = object
 
 #: The id of the sentence that says why buttons are disabled.
 WHY_NOT = "flagstaff-why-not"
@@ -38,8 +34,10 @@ WHY_NOT = "flagstaff-why-not"
 STATE_ORDER, EVALUATED_ORDER = "enabled", "flagstaff_evaluated"
 
 
-class FlagColumnsMixin(_ModelAdmin):
-    """Put it before ModelAdmin."""
+class FlagColumns(Part):
+    """The columns."""
+
+    displays = ("flag", "state", "on_off", "rollout", "allowed", "evaluated", "changed")
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, flag: FeatureFlag) -> SafeString:
@@ -70,8 +68,8 @@ class FlagColumnsMixin(_ModelAdmin):
             else ("turn_on", _("Turn on…"), _("Turn on… %(key)s"))
         )
         name %= {"key": flag.key}
-        button = button_of(flag)
-        if not button.is_allowed:
+        shown = FlagList.of(flag)
+        if str(flag.pk) not in shown.toggled:
             return format_html(
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
@@ -80,8 +78,8 @@ class FlagColumnsMixin(_ModelAdmin):
                 label,
             )
         # Afterwards the browser returns to this row of the same list.
-        back = urlencode({BACK: f"{button.list_path}#{anchor(flag)}"})
-        url = page_url(self.admin_site, self.model, page, flag.pk)
+        back = urlencode({BACK: f"{shown.path}#{anchor(flag)}"})
+        url = page_url(self.admin.admin_site, self.admin.model, page, flag.pk)
         return format_html(
             '<a class="button flagstaff-button" href="{}?{}" aria-label="{}">{}</a>',
             url,

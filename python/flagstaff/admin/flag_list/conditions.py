@@ -28,12 +28,13 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import LessThan
+from django.http import HttpRequest
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.names import own_names
-from flagstaff._tables.optional_fields import RULES, WITHOUT_RULES, FlagModel
+from flagstaff._tables.optional_fields import OWNER, RULES, WITHOUT_RULES, FlagModel
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
@@ -53,6 +54,8 @@ STATES = (
     ),
     *(ReleaseState.NO_USERS.value, ReleaseState.OFF.value),
 )
+#: A long time, in days, for flags that nobody changes or evaluates.
+LONG = 30
 _ALL_USERS = 100
 _LAST = (
     "(SELECT u.last_evaluated_at FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) "
@@ -202,6 +205,16 @@ def are_at_most(model: type[Model], count: int) -> Q:
 def usage_is_older_than(time: datetime) -> Q:
     """Returns the condition, the same for all flags, that usage was counted before a time."""
     return Q(LessThan(usage_since(), Value(time)))
+
+
+def owned_by(request: HttpRequest) -> Q:
+    """Returns the condition of the flags whose owner is the user, without regard to case."""
+    return Q(**{f"{OWNER}__iexact": request.user.get_username()})
+
+
+def has_usage() -> bool:
+    """Whether evaluations can be counted. Does not query."""
+    return conf.usage_interval != 0 and is_postgresql(connections[conf.database])
 
 
 def _of_usage(template: str) -> str:

@@ -6,31 +6,31 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db import connections
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff._tables.flag_states import ReleaseState
-from flagstaff._tables.optional_fields import OWNER
+from flagstaff._tables.optional_fields import WITHOUT_OWNER, WITHOUT_RULES
+from flagstaff._tables.tags import with_tags
 from flagstaff._words.local_formats import local_days
 from flagstaff.admin.flag_list.conditions import (
     BY_RULES,
+    LONG,
     STATES,
     changed_since,
+    has_usage,
     in_state,
     not_evaluated_since,
+    owned_by,
 )
-from flagstaff.conf import conf
+from flagstaff.admin.flag_list.overview import stored_ownership
 
 _Choices = list[tuple[str, str]]
 
-#: A long time, in days, for flags that nobody changes or evaluates.
-LONG = 30
 #: The choice of flags that were not changed for a long time.
 UNCHANGED = "not-30d"
 _PERIODS = {
@@ -148,14 +148,56 @@ class MineFilter(admin.SimpleListFilter):
         return queryset.filter(owned_by(request)) if self.value() == "yes" else queryset
 
 
-def owned_by(request: HttpRequest) -> Q:
-    """Returns the condition of the flags whose owner is the user, without regard to case."""
-    return Q(**{f"{OWNER}__iexact": request.user.get_username()})
+class RulesFilter(admin.SimpleListFilter):
+    """Flags with rules, or without."""
+
+    title = gettext_lazy("rules")
+    parameter_name = "has_rules"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
+        """The choices of the filter."""
+        return [("yes", _("with rules")), ("no", _("without rules"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        choices = {"yes": queryset.exclude(WITHOUT_RULES), "no": queryset.filter(WITHOUT_RULES)}
+        return choices.get(self.value() or "", queryset)
 
 
-def has_usage() -> bool:
-    """Whether evaluations can be counted. Does not query."""
-    return conf.usage_interval != 0 and is_postgresql(connections[conf.database])
+class OwnerFilter(admin.SimpleListFilter):
+    """Flags of one owner, or without an owner. Not shown if no flag has one."""
+
+    title = gettext_lazy("owner")
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
+        """The choices of the filter. One query for both filters."""
+        owners = stored_ownership(request, model_admin).owners
+        choices = [(owner, owner) for owner in owners]
+        return [*choices, ("", _("without an owner"))] if choices else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        owner = self.value()
+        if owner is None:
+            return queryset
+        return queryset.filter(Q(owner=owner) if owner else WITHOUT_OWNER)
+
+
+class TagFilter(admin.SimpleListFilter):
+    """Flags with one tag. Not shown if no flag has one."""
+
+    title = gettext_lazy("tag")
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
+        """The choices of the filter. One query for both filters."""
+        return [(tag, tag) for tag in stored_ownership(request, model_admin).tags]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        tag = self.value()
+        return queryset if tag is None else queryset.filter(with_tags(queryset.model, [tag]))
 
 
 def _in_the_last(period: timedelta) -> str:

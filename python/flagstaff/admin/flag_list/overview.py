@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -16,29 +17,31 @@ from django.utils import timezone
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.optional_fields import OWNER, TAGS, FlagModel
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.tags import usable_tags
 from flagstaff._words.json_text import read_json
 from flagstaff._words.times import aware
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag_list.conditions import (
+    LONG,
     are_at_most,
     changed_since,
+    has_usage,
     hidden_tables,
     in_state,
     not_evaluated_since,
+    owned_by,
     stored_values,
     usage_is_older_than,
     usage_since,
 )
-from flagstaff.admin.flag_list.filters import LONG, has_usage, owned_by
-from flagstaff.admin.ownership import keep_ownership
+from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 
 #: The names of the shortcuts.
 CHANGED, ROLLOUT, MINE, ALL, UNUSED = "changed", "rollout", "mine", "all", "unused"
 # Of more flags, those without an evaluation are not counted: it needs a look-up for each flag.
 _MAX_LOOKED_UP = 2_000
-# The attribute of a request.
-_FOUND = "flagstaff_overview"
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,37 @@ class Overview:
 
 def overview_of(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     """Returns the numbers. Reads them once for a request."""
-    found: Overview | None = vars(request).get(_FOUND)
-    if found is None:
-        found = _read(request, model_admin)
-        vars(request)[_FOUND] = found
-    return found
+    return page_of(request).once(Overview, partial(_read, request, model_admin))
+
+
+@dataclass(frozen=True)
+class StoredOwnership:
+    """The owners and the tags of all flags, without regard to case."""
+
+    owners: Sequence[str]
+    tags: Sequence[str]
+
+    @classmethod
+    def of(cls, owners: Iterable[object], tags: Iterable[object]) -> StoredOwnership:
+        """Returns them, given columns of the flags."""
+        every = {tag for one in tags for tag in usable_tags(one)}
+        return cls(_sorted({str(owner or "") for owner in owners} - {""}), _sorted(every))
+
+
+def stored_ownership(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> StoredOwnership:
+    """Returns the owners and the tags. Reads them with the numbers, or else by a query."""
+    overview_of(request, model_admin)
+    return page_of(request).once(StoredOwnership, partial(_read_ownership, model_admin.model))
+
+
+def _read_ownership(model: type[Model]) -> StoredOwnership:
+    names = [name for name in (OWNER, TAGS) if FlagModel.of(model).has(name)]
+    rows = list(all_rows(model).order_by().values(*names))
+    return StoredOwnership.of((row.get(OWNER) for row in rows), (row.get(TAGS) for row in rows))
+
+
+def _sorted(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (text.casefold(), text))
 
 
 def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
@@ -79,7 +108,7 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     lists = [read_json(found.get(name) or "[]") for name in ("flagstaff_owners", "flagstaff_tags")]
     # Python may not be able to decode them; the filters then look at each flag.
     if stored and stored.keys() <= found.keys() and all(isinstance(one, list) for one in lists):
-        keep_ownership(request, *lists)
+        page_of(request).keep(StoredOwnership.of(*lists))
     numbers: dict[str, int | None] = {
         name: found.get(f"flagstaff_{name}", 0) for name in conditions
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from flagstaff._words.json_text import read_columns
 from flagstaff._words.times import aware
 from flagstaff.admin.flag_list.conditions import allowed_count
 from flagstaff.admin.flag_state import ALLOWED_COUNT
+from flagstaff.admin.page import page_of_row
 from flagstaff.changes.allowed_users import link_targets
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
@@ -37,18 +39,12 @@ _COLUMNS = (
     *("removed", "added", "actor", "source", "reason", "session_user", "role"),
     "application_name",
 )
-#: The attribute of a flag of the list: whether an app will soon change it.
-IS_PLANNED = "flagstaff_is_planned"
-#: The attribute of a flag of the list: whether the history and the usage can be read.
-IS_READABLE = "flagstaff_is_readable"
 # In the place of the users.
 _NO_USERS = {
     "user_table": "(SELECT NULL::int8 AS pk, NULL::text AS name)",
     "user_pk": "pk",
     "user_name": "name",
 }
-# Attributes of a flag in the list.
-_FACTS, _BUTTON = "flagstaff_facts", "flagstaff_button"
 
 
 @dataclass(frozen=True)
@@ -71,42 +67,53 @@ _NO_FACTS = PageFacts()
 
 
 @dataclass(frozen=True)
-class Button:
-    """What the button of a row depends on besides the flag."""
+class FlagList:
+    """What the list shows of the flags of its page. The keys are primary keys as text."""
 
-    is_allowed: bool = False
     #: The path of the list, with its search, filters and page.
-    list_path: str = ""
+    path: str = ""
+    #: The flags that the user may turn on and off.
+    toggled: AbstractSet[str] = frozenset()
+    #: Whether the history and the usage can be read.
+    is_readable: bool = False
+    facts: Mapping[str, PageFacts] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, flag: Any) -> FlagList:
+        """Returns what the list of a flag shows; nothing for a flag outside of a list."""
+        page = page_of_row(flag)
+        return (page and page.kept(cls)) or _NO_LIST
 
 
-_NO_BUTTON = Button()
+_NO_LIST = FlagList()
 
 
-def keep_button(flag: Any, button: Button) -> None:
-    """Keeps what the button of a flag depends on."""
-    vars(flag)[_BUTTON] = button
+@dataclass(frozen=True)
+class PlannedFlags:
+    """The flags of a page that an app will soon change, as an app has found them."""
+
+    pks: AbstractSet[str]
 
 
-def button_of(flag: Any) -> Button:
-    """Returns what the button of a flag of the list depends on."""
-    button: Button = vars(flag).get(_BUTTON, _NO_BUTTON)
-    return button
+def keep_planned(flags: Sequence[Any], pks: Iterable[str]) -> None:
+    """Keeps which of these flags of a page an app will soon change."""
+    if page := page_of_row(flags[0]):
+        page.keep(PlannedFlags(frozenset(pks)))
 
 
 def facts_of(flag: Any) -> PageFacts:
     """Returns what was read about a flag of the list. Does not query."""
-    facts: PageFacts = vars(flag).get(_FACTS, _NO_FACTS)
-    return facts
+    return FlagList.of(flag).facts.get(str(flag.pk), _NO_FACTS)
 
 
-def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
-    """Reads the facts of all these flags, and keeps them with the flags.
+def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[str, PageFacts]:
+    """Returns the facts of all these flags. Counts their allowed users, too.
 
     One query; two if the primary keys of users are no integers.
     """
     connection = connections[conf.database]
     if not is_postgresql(connection) or not flags:
-        return
+        return {}
     by_pk = {str(flag.pk): flag for flag in flags}
     table = connection.ops.quote_name(conf.flag_model._meta.db_table)
     since = timezone.now() - RECENT
@@ -118,7 +125,7 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
     names: dict[str, str] = {}
     entries: dict[str, list[Entry]] = defaultdict(list)
     for pk, allowed, last, true, false, name, *values in rows:
-        vars(by_pk[pk])[ALLOWED_COUNT] = allowed
+        setattr(by_pk[pk], ALLOWED_COUNT, allowed)
         usage[pk] = None if last is None else aware(last), true, false
         if values[0] is not None:
             entry = _entry(pk, values)
@@ -127,23 +134,24 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
     events = {pk: next(iter(events_in(Kind.FLAG, found)), None) for pk, found in entries.items()}
     if not _reads_users():
         names = names_of_actors([event for event in events.values() if event is not None])
-    for pk, counted in usage.items():
-        facts = PageFacts(*counted, counted_since, events.get(pk), names)
-        vars(by_pk[pk])[_FACTS] = facts
+    return {
+        pk: PageFacts(*counted, counted_since, events.get(pk), names)
+        for pk, counted in usage.items()
+    }
 
 
 def count_missing(flags: Sequence[Any]) -> None:
     """Counts the allowed users of flags of which they were not read. No query if all were."""
-    missing = {flag.pk: flag for flag in flags if ALLOWED_COUNT not in vars(flag)}
+    missing = {flag.pk: flag for flag in flags if not hasattr(flag, ALLOWED_COUNT)}
     if not missing:
         return
     model = conf.flag_model
     rows = all_rows(model).filter(pk__in=missing).annotate(**{ALLOWED_COUNT: allowed_count(model)})
     for pk, allowed in rows.order_by().values_list("pk", ALLOWED_COUNT):
-        vars(missing[pk])[ALLOWED_COUNT] = allowed
+        setattr(missing.pop(pk), ALLOWED_COUNT, allowed)
     for flag in missing.values():
         # The flag was deleted meanwhile.
-        vars(flag).setdefault(ALLOWED_COUNT, 0)
+        setattr(flag, ALLOWED_COUNT, 0)
 
 
 def _statement(connection: BaseDatabaseWrapper) -> str:

@@ -12,8 +12,8 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._words.local_formats import local_days, local_number
+from flagstaff.admin.flag_list.conditions import LONG
 from flagstaff.admin.flag_list.filters import (
-    LONG,
     UNCHANGED,
     ChangedFilter,
     EvaluatedFilter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -18,11 +18,11 @@ from flagstaff import changes
 from flagstaff._tables.rows import Row
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.confirmation import ConfirmationMixin, PreviewRow, problems_of
+from flagstaff.admin.confirmation import PreviewRow, problems_of
 from flagstaff.admin.flag_list.page_facts import count_missing
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import class_and_label
-from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.part import Part
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
 
@@ -31,27 +31,18 @@ MAX_FLAGS = 100
 # Seconds for which the action waits for the workers.
 _TIMEOUT = 5.0
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[FeatureFlag]
-else:
-    _ModelAdmin = object
 
-
-class TurningOffMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
-    """Put it before ModelAdmin."""
+class TurningOff(Part):
+    """The action. It needs the permission of `has_toggle_permission` of the admin."""
 
     actions = ("turn_off",)
-
-    def has_toggle_permission(self, request: HttpRequest) -> bool:
-        """Whether the user of the request may turn flags on and off."""
-        return may_toggle(self, request)
 
     @admin.action(
         description=gettext_lazy("Turn off selected %(verbose_name_plural)s"),
         permissions=["toggle"],
     )
     def turn_off(
-        self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
+        self, _admin: object, request: HttpRequest, queryset: QuerySet[FeatureFlag]
     ) -> HttpResponse | None:
         """Asks for a confirmation, and then turns the flags off in one transaction."""
         flags = list(queryset.order_by("key")[: MAX_FLAGS + 1])
@@ -62,19 +53,21 @@ class TurningOffMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
                 "Nothing was changed: select at most %(count)s flags.",
                 MAX_FLAGS,
             )
-            self.message_user(request, text % {"count": local_number(MAX_FLAGS)}, messages.ERROR)
+            self.admin.message_user(
+                request, text % {"count": local_number(MAX_FLAGS)}, messages.ERROR
+            )
             return None
         # Checks object permissions.
-        if not all(may_toggle(self, request, flag) for flag in flags):
+        if not all(may_toggle(self.admin, request, flag) for flag in flags):
             text = _(
                 "Nothing was changed: you may not turn off some of the selected flags. Select only "
                 "flags that you may turn off."
             )
-            self.message_user(request, text, messages.ERROR)
+            self.admin.message_user(request, text, messages.ERROR)
             return None
         if not any(flag.enabled for flag in flags):
             text = _("Nothing was changed: all selected flags are already off.")
-            self.message_user(request, text, messages.WARNING)
+            self.admin.message_user(request, text, messages.WARNING)
             return None
         typed = str(sum(bool(flag.enabled) for flag in flags)) if conf.is_production else ""
         problems = problems_of(request, typed, needs_reason=False)
@@ -108,7 +101,7 @@ class TurningOffMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
             # Turning flags off never needs a reason.
             "flagstaff_needs_reason": False,
         }
-        page = self.confirmation(request, cast("Row", flags[0]), context)
+        page = self.admin.confirmation(request, cast("Row", flags[0]), context)
         page.template_name = "flagstaff/turn_off.html"
         return page
 
@@ -119,21 +112,23 @@ class TurningOffMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         done = [flag for flag, is_new in zip(flags, written, strict=True) if is_new]
         already = [flag for flag, is_new in zip(flags, written, strict=True) if not is_new]
         for flag in done:
-            self.log_change(request, flag, _("The flag “%(key)s” is now off.") % {"key": flag.key})
+            self.admin.log_change(
+                request, flag, _("The flag “%(key)s” is now off.") % {"key": flag.key}
+            )
         if done:
             text = ngettext(
                 "%(count)s flag is now off: %(keys)s.",
                 "%(count)s flags are now off: %(keys)s.",
                 len(done),
             )
-            self.report_applied(request, _named(text, done), timeout=_TIMEOUT)
+            self.admin.report_applied(request, _named(text, done), timeout=_TIMEOUT)
         if already:
             text = ngettext(
                 "%(count)s flag was already off: %(keys)s.",
                 "%(count)s flags were already off: %(keys)s.",
                 len(already),
             )
-            self.message_user(request, _named(text, already), messages.WARNING)
+            self.admin.message_user(request, _named(text, already), messages.WARNING)
 
 
 def _preview(flag: FeatureFlag) -> PreviewRow:

@@ -19,7 +19,7 @@ from flagstaff.admin.flag_state import (
     summary,
 )
 from flagstaff.admin.links import page_url
-from flagstaff.admin.page_row import stored_row
+from flagstaff.admin.page import stored_row
 
 _MAX_NOTICES = 2
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -19,8 +18,8 @@ from flagstaff._tables.flag_states import FlagState
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url, row_path
-from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.page_row import stored_row
+from flagstaff.admin.page import stored_row
+from flagstaff.admin.part import Part
 from flagstaff.admin.rollout import RolloutInput
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 
@@ -28,45 +27,45 @@ from flagstaff.changes.planned import Planned, impact_text, planned, planned_edi
 COUNT = "_count"
 
 
-class ImpactMixin(ModelAdminMixin):
-    """Put it before ModelAdmin."""
+class Impact(Part):
+    """Counts users while a person edits, for a script or after a button."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """The URLs of the admin, with the one that a script requests."""
-        return [row_path(self, "impact", self.impact_view), *super().get_urls()]
+    def urls(self) -> Sequence[URLPattern]:
+        """The URL that a script requests."""
+        return [row_path(self.admin, "impact", self.impact_view)]
 
     def impact_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Returns the sentence about what the form has posted, as JSON. Writes nothing."""
-        flag = self.get_object(request, unquote(object_id))
+        flag = self.admin.get_object(request, unquote(object_id))
         if flag is None:
             raise Http404
-        if request.method != "POST" or not self.has_view_permission(request, flag):
+        if request.method != "POST" or not self.admin.has_view_permission(request, flag):
             raise PermissionDenied
-        mark_toggle_page(self, request)
-        form = self.get_form(request, flag, change=True)(request.POST, instance=flag)
+        mark_toggle_page(self.admin, request)
+        form = self.admin.get_form(request, flag, change=True)(request.POST, instance=flag)
         return JsonResponse({"text": form_impact(stored_row(flag), form)})
 
-
-def show_impact(
-    model_admin: admin.ModelAdmin[Any], request: HttpRequest, form: Any, flag: Any
-) -> None:
-    """Gives the rollout's input the URL at which a script counts users, or the counted users."""
-    rollout = form.fields.get("rollout_percent")
-    if rollout is None or not isinstance(rollout.widget, RolloutInput):
-        return
-    rollout.widget.impact_url = page_url(
-        model_admin.admin_site, model_admin.model, "impact", flag.pk
-    )
-    if COUNT in request.POST:
-        # The form of the page is shown again unchecked.
-        checked = type(form)(request.POST, instance=copy(stored_row(flag)))
-        checked.is_review = False
-        rollout.widget.impact_text = form_impact(stored_row(flag), checked)
+    def form_context(
+        self, request: HttpRequest, row: Any, context: Mapping[str, Any]
+    ) -> Mapping[str, object]:
+        """Gives the rollout's input the URL of the script, or the counted users."""
+        form = context["adminform"].form
+        rollout = form.fields.get("rollout_percent")
+        if row is None or rollout is None or not isinstance(rollout.widget, RolloutInput):
+            return {}
+        site, model = self.admin.admin_site, self.admin.model
+        rollout.widget.impact_url = page_url(site, model, "impact", row.pk)
+        if COUNT in request.POST:
+            # The form of the page is shown again unchecked.
+            checked = type(form)(request.POST, instance=copy(stored_row(row)))
+            checked.is_review = False
+            rollout.widget.impact_text = form_impact(stored_row(row), checked)
+        return {}
 
 
 def form_impact(flag: Any, form: Any) -> str:
     """Returns the sentence about a form; without edits, how many users have the flag now."""
-    form.is_valid()
+    form.full_clean()
     edited = {
         name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data
     }

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from flagstaff.admin.environment import extend_template
 from flagstaff.admin.flag_page.evaluations import evaluations
 from flagstaff.admin.flag_page.head import head
-from flagstaff.admin.flag_page.impact import show_impact
 from flagstaff.admin.flag_page.recent_changes import recent_changes
 from flagstaff.admin.flag_page.who_has_it import who_has_it
-from flagstaff.admin.page_row import PageRowMixin
+from flagstaff.admin.part import Part
 
 #: Returns a part of the page of a flag; empty if there is nothing to show.
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
@@ -25,33 +22,18 @@ Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeSt
 _SECTIONS: tuple[Section, ...] = (who_has_it, evaluations, recent_changes)
 
 
-class FlagPageMixin(PageRowMixin):
-    """Put it before ModelAdmin."""
+class FlagSections(Part):
+    """The head of the page, and the sections below the form."""
 
-    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,  # noqa: FBT001, FBT002
-        change: bool = False,  # noqa: FBT001, FBT002
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """The page, with the parts above and below the form."""
-        if obj is not None:
-            show_impact(self, request, context["adminform"].form, obj)
-        response = super().render_change_form(request, context, add, change, form_url, obj)
-        # A subclass may have a template of its own.
-        if isinstance(response, TemplateResponse) and self.change_form_template is None:
-            extend_template(response, "flagstaff/flag_page.html")
-            parts = {} if obj is None else self._parts(request, obj)
-            response.context_data = {**(response.context_data or {}), **parts}
-        return response
-
-    def _parts(self, request: HttpRequest, flag: Any) -> dict[str, object]:
+    def form_context(
+        self, request: HttpRequest, row: Any, context: Mapping[str, Any]
+    ) -> Mapping[str, object]:
+        """The parts of the page of an existing flag."""
+        if row is None:
+            return {}
         return {
             # The head shows the key.
             "subtitle": None,
-            "flagstaff_head": head(self, request, flag),
-            "flagstaff_sections": [section(self, request, flag) for section in _SECTIONS],
+            "flagstaff_head": head(self.admin, request, row),
+            "flagstaff_sections": [section(self.admin, request, row) for section in _SECTIONS],
         }

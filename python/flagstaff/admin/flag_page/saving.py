@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,58 +12,59 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.bucket_units import reassigned_text
-from flagstaff.admin.confirmation import ConfirmedFormMixin, posted_fields
+from flagstaff.admin.confirmation import posted_fields, problems_of
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Part
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.exceptions import InvalidChangeError
 
 
-class ConfirmedSavingMixin(ConfirmedFormMixin, ModelAdminMixin):
-    """Put it before SavingMixin."""
+class ReleaseQuestion(Part):
+    """Asks before a save that gives the flag to users."""
 
-    def save_model(
-        self,
-        request: HttpRequest,
-        obj: Any,
-        form: Any,
-        change: bool,  # noqa: FBT001 (Django's signature)
-    ) -> None:
-        """Writes the edited fields, unless they have to be confirmed first.
+    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        """Asks for a confirmation if one is needed.
 
         The right to add flags is not the right to give one to users.
         """
-        plan = _planned(obj, form, is_new=not change)
-        if plan is not None and not change:
-            self._require_release(request, obj, plan)
-        if plan is not None and plan.consequence >= Consequence.WIDENS:
-            page = partial(self._confirmation_page, request, plan)
-            self.require_confirmation(request, plan.text_to_type, page)
-        super().save_model(request, obj, form, change)
-        self.set_users_text(request, "" if plan is None or not change else impact_text(plan))
+        flag = form.instance
+        is_new = flag._state.adding
+        plan = _planned(flag, form, is_new=is_new)
+        page = page_of(request)
+        page.users_text = "" if plan is None or is_new else impact_text(plan)
+        if plan is None:
+            return
+        if is_new:
+            self._require_release(request, flag, plan)
+        if plan.consequence >= Consequence.WIDENS:
+            # The form has checked the reason.
+            problems = problems_of(request, plan.text_to_type, needs_reason=False)
+            if problems is None or problems:
+                page.question = self._question(request, plan, problems)
 
     def _require_release(self, request: HttpRequest, flag: Any, plan: Planned) -> None:
         reaches_users = plan.after.reaches_users(lambda: plan.added)
-        if reaches_users and not may(self.admin_site, request, "toggle", flag):
+        if reaches_users and not may(self.admin.admin_site, request, "toggle", flag):
             text = _(
                 "users would have the new flag at once, and you do not have the permission to "
                 "change or toggle flags. Add it turned off"
             )
             raise InvalidChangeError(text)
 
-    def _confirmation_page(
+    def _question(
         self, request: HttpRequest, change: Planned, problems: list[str] | None
     ) -> TemplateResponse:
-        flag = all_rows(self.model).filter(key=change.key).first()
+        flag = all_rows(self.admin.model).filter(key=change.key).first()
         allowed = change.added if flag is None else count_allowed_users(flag)
         is_reassigned = change.before.enabled and change.before.bucket_by != change.after.bucket_by
-        return self.confirmation(
+        return self.admin.confirmation(
             request,
-            flag or self.model(key=change.key),
+            flag or self.admin.model(key=change.key),
             {
                 "title": _("Save a flag") if flag else _("Add a flag"),
                 "subtitle": None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,7 @@ from django.utils.translation import gettext as _
 from flagstaff import changes
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.confirmation import (
-    ConfirmationMixin,
     posted_version,
     problems_of,
     version_text,
@@ -27,8 +25,8 @@ from flagstaff.admin.confirmation import (
 from flagstaff.admin.flag_permissions import may_toggle
 from flagstaff.admin.flag_state import preview, summary
 from flagstaff.admin.links import page_url, row_path
-from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
+from flagstaff.admin.part import Part
+from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.planned import planned
 from flagstaff.exceptions import NoHistoryError
@@ -42,32 +40,33 @@ BACK = "back"
 _KILL_TIMEOUT = 5.0
 
 
-class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAdminMixin):
-    """Put it before ModelAdmin."""
+class TogglePages(Part):
+    """Adds the pages."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """The pages of flags."""
-        pages = (
-            row_path(self, "kill", self.kill_view),
-            row_path(self, "turn_on", self.turn_on_view),
+    def urls(self) -> Sequence[URLPattern]:
+        """The URLs of the pages."""
+        return (
+            row_path(self.admin, "kill", self.kill_view),
+            row_path(self.admin, "turn_on", self.turn_on_view),
         )
-        return [*pages, *super().get_urls()]
 
     def kill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Turns a flag off for all users, after one question."""
-        return self.attributed_view(request, self._toggle, object_id, enabled=False)
+        return self.admin.attributed_view(request, self._toggle, object_id, enabled=False)
 
     def turn_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Turns a flag on, after a page that shows for which users."""
-        return self.attributed_view(request, self._toggle, object_id, enabled=True)
+        return self.admin.attributed_view(request, self._toggle, object_id, enabled=True)
 
     def _toggle(self, request: HttpRequest, object_id: str, *, enabled: bool) -> HttpResponse:
-        flag = self.get_object(request, unquote(object_id))
-        if not may_toggle(self, request, flag):
+        flag = self.admin.get_object(request, unquote(object_id))
+        if not may_toggle(self.admin, request, flag):
             raise PermissionDenied
         if flag is None:
-            self.message_user(request, _("This flag no longer exists."), messages.ERROR)
-            return HttpResponseRedirect(page_url(self.admin_site, self.model, "changelist"))
+            self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
+            return HttpResponseRedirect(
+                page_url(self.admin.admin_site, self.admin.model, "changelist")
+            )
         if flag.enabled is not enabled:
             page = self._turn_on(request, flag) if enabled else self._kill(request, flag)
             if page is not None:
@@ -100,7 +99,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
     def _turn_on(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
         # The version is read first, so that a change of the shown values is a conflict.
         version = version_of(Kind.FLAG, flag.pk)
-        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        flag.refresh_from_db(from_queryset=all_rows(self.admin.model))
         now = FlagState.of(flag)
         change = planned(flag.key, now, replace(now, enabled=True))
         problems = problems_of(request, change.text_to_type)
@@ -134,7 +133,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
             "subtitle": None,
             **context,
         }
-        return self.confirmation(request, flag, page)
+        return self.admin.confirmation(request, flag, page)
 
     def _report_toggled(
         self,
@@ -144,7 +143,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
         timeout: float = SAVE_TIMEOUT,
     ) -> None:
         # Another request may have made the same change meanwhile.
-        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        flag.refresh_from_db(from_queryset=all_rows(self.admin.model))
         if not changed.written:
             self._report_unchanged(request, flag)
             return
@@ -156,8 +155,8 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
             "key": flag.key,
             "summary": summary(flag, count_allowed_users(flag), enabled=flag.enabled),
         }
-        self.log_change(request, flag, text)
-        self.report_change(request, changed, text, timeout=timeout)
+        self.admin.log_change(request, flag, text)
+        self.admin.report_change(request, changed, text, timeout=timeout)
 
     def _report_unchanged(self, request: HttpRequest, flag: Any) -> None:
         text = (
@@ -165,11 +164,11 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, ModelAd
             if flag.enabled
             else _("The flag “%(key)s” was already off.")
         )
-        self.message_user(request, text % {"key": flag.key}, messages.WARNING)
+        self.admin.message_user(request, text % {"key": flag.key}, messages.WARNING)
 
     def _back_url(self, request: HttpRequest, flag: Any) -> str:
         """The page that the person came from: by default the page of the flag."""
         back = request.GET.get(BACK, "")
         if back and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
             return back
-        return page_url(self.admin_site, self.model, "change", flag.pk)
+        return page_url(self.admin.admin_site, self.admin.model, "change", flag.pk)
