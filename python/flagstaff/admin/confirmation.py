@@ -75,14 +75,6 @@ class ConfirmationMixin(ModelAdminMixin):
         return TemplateResponse(request, "flagstaff/confirm.html", page)
 
 
-class ConfirmationNeededError(Exception):
-    """The change must be confirmed. Rolls back the transaction, which has written nothing."""
-
-    def __init__(self, page: TemplateResponse) -> None:
-        super().__init__()
-        self.page = page
-
-
 def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:
     """Returns the problems of a confirmation as sentences; None before the page was shown.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -58,7 +58,7 @@ class PartsAdmin(EnvironmentViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
         super().__init__(model, admin_site)
         self.own_fields = OwnFields(self)
         self.own_fields.trim_options()
-        self.bound_parts = tuple(part(cast("RowAdmin", self)) for part in self.parts)
+        self.bound_parts = tuple(part(cast("RowAdmin", self)) for part in self.part_classes())
         for part in self.bound_parts:
             for name in part.displays:
                 if not hasattr(type(self), name):
@@ -67,6 +67,10 @@ class PartsAdmin(EnvironmentViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
                 own = (getattr(part, name) for name in part.actions)
                 self.actions = (*self.actions, *own)
             part.set_options()
+
+    def part_classes(self) -> Iterable[type[Part]]:
+        """Returns the classes of all parts of this admin."""
+        return self.parts
 
     def set_options(self, **options: object) -> None:
         """Changes options of this admin, such as `list_filter`."""

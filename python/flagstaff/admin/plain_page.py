@@ -14,8 +14,8 @@ from django.utils.text import capfirst
 
 from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.permissions import FlagPermissionsMixin
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:

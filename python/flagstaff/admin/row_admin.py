@@ -21,7 +21,7 @@ from flagstaff import changes
 from flagstaff._words.message import localized
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.environment import extend_template
-from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.forms import SUBMITTED, MergingForm
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted
 from flagstaff.admin.parts_admin import PartsAdmin
@@ -35,7 +35,6 @@ from flagstaff.admin.saving import (
     newer_changes,
     set_widget,
 )
-from flagstaff.admin.submitted_state import SUBMITTED
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
@@ -86,6 +85,7 @@ class RowAdmin(PartsAdmin):
             # Another change was written after the form had been validated. Django's view cannot
             # go back from the write to the form, so a second run reads the row as it is now, and
             # merges what was typed into it. What has been refused becomes an error of the form.
+            page.saved = None
             if not isinstance(error, ConflictError):
                 page.refusal = localized(error.message)
             response = show()

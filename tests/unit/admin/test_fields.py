@@ -13,10 +13,10 @@ from django.forms import CharField
 from django.test import RequestFactory
 
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
-from flagstaff.admin.flag_list.filters import MineFilter, OwnerFilter, RulesFilter, TagFilter
-from flagstaff.admin.flag_rules import count_rules
+from flagstaff.admin.flag.form.ownership import TagsField
+from flagstaff.admin.flag.form.rules import count_rules
+from flagstaff.admin.flag.list.filters import MineFilter, OwnerFilter, RulesFilter, TagFilter
 from flagstaff.admin.json_fields import RulesField
-from flagstaff.admin.ownership import TagsField
 from flagstaff.validators import validate_tags
 from tests.support.models_of_others import flag_fields, model_of, value_fields
 

@@ -36,7 +36,7 @@ rooms = ("flagstaff.admin.", "flagstaff.changes", "flagstaff.history", "flagstaf
     "flagstaff.experiments.admin.", "flagstaff.cleanup.admin.", "statistics")
 print(sorted(name for name in sys.modules if name.startswith(rooms)))
 resolve("/admin/flagstaff/featureflag/", urls)
-print("flagstaff.admin.flags" in sys.modules)
+print("flagstaff.admin.flag.admin" in sys.modules)
 """
 
 

@@ -18,8 +18,8 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.message import localized
 from flagstaff.admin.cells import labelled_cell
 from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.list_title import ListTitleMixin
+from flagstaff.admin.permissions import FlagPermissionsMixin
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.add_page import AddPageMixin

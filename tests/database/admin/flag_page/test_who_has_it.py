@@ -16,7 +16,7 @@ from django.utils.html import strip_tags
 from flagstaff import explain
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.status import status
-from flagstaff.admin.flag_page.typed_context import parse_context
+from flagstaff.admin.flag.page.who_has_it import parse_context
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, page, staff
 from tests.support.forced_off import forced_off
@@ -248,7 +248,7 @@ def test_process_that_is_not_live_says_so(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     down = replace(status(), mode="down", mode_reason="no connection")
-    monkeypatch.setattr("flagstaff.admin.flag_page.who_has_it.status", lambda: down)
+    monkeypatch.setattr("flagstaff.admin.flag.page.who_has_it.status", lambda: down)
     text = words(section(operator, flag, user=""))
     assert "This process is not live (no connection), so its own results may be older." in text
 
