@@ -15,9 +15,14 @@ from django.utils.translation import ngettext
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.attribution import REASON, VERSION, mark_as_asking, reason_problem
-from flagstaff.admin.environment import environment_context
 from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.views import (
+    REASON,
+    VERSION,
+    environment_context,
+    mark_as_asking,
+    reason_problem,
+)
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.conf import conf
@@ -62,8 +67,9 @@ class ConfirmationMixin(ModelAdminMixin):
         page = {
             **self.admin_site.each_context(request),
             **environment_context(),
-            # The breadcrumbs of this template are those of the theme.
-            "flagstaff_parent": "admin/object_history.html",
+            # The pages of rows and lists open it, not the history.
+            "flagstaff_parent": "admin/base_site.html",
+            "subtitle": None,
             "opts": self.opts,
             "module_name": str(capfirst(self.opts.verbose_name_plural)),
             "object": row,

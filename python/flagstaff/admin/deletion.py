@@ -79,8 +79,6 @@ class Deletion(Part):
             rows[0],
             {
                 "title": _("Are you sure?"),
-                "subtitle": None,
-                "flagstaff_parent": "admin/base_site.html",
                 "flagstaff_question": question,
                 "flagstaff_posted": posted_fields(request),
                 "flagstaff_typed": typed,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from flagstaff.admin.row_admin import RowAdmin
 
+DbField: TypeAlias = "Field[Any, Any]"
+FormField: TypeAlias = forms.Field
 RowAction: TypeAlias = Literal["view", "add", "change", "delete"]
 #: What Django's page of a deletion lists: lines, counts, missing permissions, protected rows.
 Deleted: TypeAlias = tuple[list[Any], dict[str, int], set[str], list[Any]]
@@ -115,13 +117,11 @@ class Part:
         """Returns the fields in which the user can search."""
         return ()
 
-    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Returns arguments for the form field of a model's field."""
         return {}
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """Returns the form field of a model's field, such as with another widget."""
         return field
 

@@ -20,12 +20,11 @@ from django.urls import URLPattern
 
 from flagstaff._tables.rows import uncached
 from flagstaff.admin.confirmation import ConfirmationMixin
-from flagstaff.admin.environment import EnvironmentViews, extend_template
-from flagstaff.admin.list_title import list_title
 from flagstaff.admin.own_fields import OwnFields
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part, RowAction
 from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.views import AttributedViews, extend_template, list_title
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
@@ -42,7 +41,7 @@ _Context = dict[str, object]
 _Value = TypeVar("_Value")
 
 
-class PartsAdmin(EnvironmentViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
+class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
     """Owns the hooks of Django's ModelAdmin for options, permissions, rows and the list."""
 
     row_kind: ClassVar[Kind]

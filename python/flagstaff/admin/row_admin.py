@@ -19,8 +19,6 @@ from django.utils.translation import gettext as _
 
 from flagstaff import changes
 from flagstaff._words.message import localized
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
-from flagstaff.admin.environment import extend_template
 from flagstaff.admin.forms import SUBMITTED, MergingForm
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Deleted
@@ -35,6 +33,7 @@ from flagstaff.admin.saving import (
     newer_changes,
     set_widget,
 )
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, extend_template
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
@@ -145,7 +144,7 @@ class RowAdmin(PartsAdmin):
         """The form field. Widgets are those of the ModelAdmin, which may be a theme's."""
         options: dict[str, Any] = {}
         for part in self.bound_parts:
-            options |= part.field_options(db_field, request)
+            options |= part.field_options(db_field)
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
         if field is None:
             return None

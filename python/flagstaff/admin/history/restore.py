@@ -82,6 +82,8 @@ def _preview(
     note = plan_text(plan)
     page = {
         "title": _("Restore an earlier state"),
+        # The breadcrumbs of this template are those of the theme.
+        "flagstaff_parent": "admin/object_history.html",
         "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
         "flagstaff_rows": [
             *preview_rows(request, admin.row_kind, row, preview),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
@@ -28,7 +27,7 @@ from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm, was_submitted
 from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.page import stored_row
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.rule_editor.rows import JSON_OPERATORS
 from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.saving import set_widget
@@ -108,15 +107,13 @@ class RulePages(Part):
         field = self.rule_field if listed else too_large
         return (field,) if stored in (None, []) else (sentences, field)
 
-    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Makes the field a list of rules or conditions."""
         if db_field.name != self.rule_field or not self.has_rule_field():
             return {}
         return {"form_class": self.rule_form_field, "help_text": self.rule_help}
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field: rows of inputs, or a text area with an example."""
         if db_field.name != self.rule_field or not self.has_rule_field():
             return field

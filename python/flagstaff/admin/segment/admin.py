@@ -11,7 +11,6 @@ from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -23,7 +22,6 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
-from flagstaff.admin.confirmation import posted_fields, problems_of
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
@@ -36,8 +34,8 @@ from flagstaff.admin.rule_editor.fields import ConditionRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in, too_large_text
 from flagstaff.admin.rule_editor.sentences import conditions_html
 from flagstaff.admin.rule_editor.widget import ConditionsWidget
+from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.admin.segment.plan import hidden_text, segment_rows, why_not_release
-from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
 from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
 from flagstaff.conf import conf
@@ -72,29 +70,23 @@ class SegmentForm(MergingForm):
     kind = Kind.SEGMENT
 
 
-class SegmentQuestion(Part):
+class SegmentQuestion(SaveQuestion):
     """Asks before a save that gives flags or experiments to users."""
 
-    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
-        """Asks for a confirmation if one is needed.
+    def plan(self, request: HttpRequest, form: MergingForm) -> SegmentPlan | None:
+        """What the save would do.
 
         The right to change segments is not the right to release the flags that use them.
         """
-        segment, page = form.instance, page_of(request)
-        plan = self._segment_plan(segment, form, is_new=segment._state.adding)
-        page.users_text = "" if plan is None else plan.text
-        if plan is None:
-            return
-        if why := why_not_release(self.admin.admin_site, request, plan):
+        plan = self._segment_plan(form)
+        page_of(request).users_text = "" if plan is None else plan.text
+        if plan and (why := why_not_release(self.admin.admin_site, request, plan)):
             raise InvalidChangeError(why)
-        if plan.consequence >= Consequence.WIDENS:
-            # The form has checked the reason.
-            problems = problems_of(request, plan.text_to_type, needs_reason=False)
-            if problems is None or problems:
-                page.question = self._question(request, segment, plan, problems)
+        return plan
 
-    def _segment_plan(self, segment: Any, form: MergingForm, *, is_new: bool) -> SegmentPlan | None:
-        """Returns what a save would do; None if it edits no conditions, or if nothing uses them."""
+    def _segment_plan(self, form: MergingForm) -> SegmentPlan | None:
+        """Returns the plan; None if the save edits no conditions, or if nothing uses them."""
+        segment, is_new = form.instance, form.instance._state.adding
         if not is_new and CONDITIONS not in form.changed_fields:
             return None
         # A rule may name a segment that SQL has deleted.
@@ -102,26 +94,15 @@ class SegmentQuestion(Part):
         before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
         return plan_segments({segment.key: (before, after)})
 
-    def _question(
-        self, request: HttpRequest, segment: Any, plan: SegmentPlan, problems: list[str] | None
-    ) -> TemplateResponse:
-        return self.admin.confirmation(
-            request,
-            segment,
-            {
-                "title": _("Save a segment"),
-                "subtitle": None,
-                "flagstaff_parent": "admin/base_site.html",
-                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": segment.key},
-                "flagstaff_rows": segment_rows(self.admin.admin_site, request, plan),
-                "flagstaff_notes": [plan.text],
-                "flagstaff_posted": posted_fields(request),
-                "flagstaff_may_edit": True,
-                "flagstaff_typed": plan.text_to_type,
-                "flagstaff_problems": problems,
-                "flagstaff_label": _("Save %(key)s") % {"key": segment.key},
-            },
-        )
+    def question(
+        self, request: HttpRequest, form: MergingForm, plan: SegmentPlan
+    ) -> Mapping[str, object]:
+        """The flags and experiments before and after the save."""
+        return {
+            "title": _("Save a segment"),
+            "flagstaff_rows": segment_rows(self.admin.admin_site, request, plan),
+            "flagstaff_notes": [plan.text],
+        }
 
 
 class SegmentConditions(RulePages):

@@ -16,7 +16,6 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
-from flagstaff.admin.attribution import VERSION
 from flagstaff.admin.confirmation import ConfirmationMixin, parse_version, problems_of
 from flagstaff.admin.flag.form.bucket_unit import reassigned_text
 from flagstaff.admin.history.texts import change_texts, skipped_text
@@ -33,6 +32,7 @@ from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import may_write, write_of
 from flagstaff.admin.undo.preview import UndoPreview, undone_state
+from flagstaff.admin.views import VERSION
 from flagstaff.changes import Changed, UndoneEvents
 from flagstaff.changes.change_plan import plan_text
 from flagstaff.changes.locking import read_rows
@@ -107,7 +107,6 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         posted = {UNDO_EVENTS: sorted(preview.plan.undone), VERSION: preview.plan.versions}
         return {
             "title": _("Undo changes"),
-            "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": preview.question,
             "flagstaff_notes": [*preview.notes, *([note] if note else [])],
             "flagstaff_uses": segment_rows(self.admin_site, request, preview.effect),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
-from django.db.models import Field, Model
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,7 +22,7 @@ from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.page import request_of
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.users.listing import first_users
 from flagstaff.admin.users.permission import why_not_change_users
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
@@ -91,9 +90,7 @@ class AllowedUsersInput(Part):
         user_admin = self._user_admin(request)
         return (ALLOWED,) if user_admin and user_admin.get_search_fields(request) else ()
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The field of the allowed users, without a link to users who may not be viewed."""
         if db_field.name != ALLOWED or not isinstance(field.widget, ManyToManyRawIdWidget):
             return field

@@ -22,13 +22,11 @@ from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_problem
 from flagstaff.admin.confirmation import (
     PreviewRow,
     posted_fields,
     problems_of,
 )
-from flagstaff.admin.environment import environment_context
 from flagstaff.admin.links import may_view, page_url, row_path
 from flagstaff.admin.part import Part
 from flagstaff.admin.users.adding import (
@@ -39,6 +37,7 @@ from flagstaff.admin.users.adding import (
 )
 from flagstaff.admin.users.listing import UserPage, user_page
 from flagstaff.admin.users.permission import why_not_change_users
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, environment_context, reason_problem
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import consequence_of_added
@@ -119,7 +118,6 @@ class AllowedUsersPage(Part):
         sides = (local_number(one) for one in (now, now + count))
         context = {
             "title": _("Add allowed users"),
-            "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": _("Add these users to “%(key)s”?") % {"key": flag.key},
             "flagstaff_rows": [PreviewRow(_("allowed users"), *sides)],
             "flagstaff_notes": [text % {"count": local_number(count)}],

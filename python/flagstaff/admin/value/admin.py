@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django import forms
 from django.contrib import admin
-from django.db.models import Field, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -28,7 +27,7 @@ from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.forms import was_submitted
 from flagstaff.admin.history.part import History
 from flagstaff.admin.json_fields import ChoicesField, IndentedField, as_json_area
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.form import ValueForm
@@ -63,15 +62,13 @@ class ValueFields(Part):
         """Rejects filters by value: a secret could be guessed character by character."""
         return field not in (VALUE, CHOICES)
 
-    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Makes the value and its choices JSON."""
         if db_field.name == VALUE:
             return {"form_class": IndentedField, "help_text": _VALUE_HELP}
         return {"form_class": ChoicesField} if self._are_choices(db_field) else {}
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field. JSON is a text area with the attributes of the theme's."""
         if self._are_choices(db_field):
             return as_json_area(field, 2)
@@ -80,7 +77,7 @@ class ValueFields(Part):
             set_widget(field, JsonInput(field.widget.attrs))
         return field
 
-    def _are_choices(self, db_field: Field[Any, Any]) -> bool:
+    def _are_choices(self, db_field: DbField) -> bool:
         return db_field.name == CHOICES and has_value_rules(self.admin.model)
 
     def fields(self, request: HttpRequest, obj: Any) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
 from flagstaff._tables.optional_fields import FlagModel, optional_fields
 from flagstaff._words.message import MessageError
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -40,7 +40,7 @@ class UnitInput(TextInput):
 class BucketUnit(Part):
     """The bucketing unit of a flag: a text with suggestions."""
 
-    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Gives a project's own field the help text, too."""
         if not self._is_unit(db_field):
             return {}
@@ -48,9 +48,7 @@ class BucketUnit(Part):
         # Not required: a text that only SQL can write must not stop other changes of the flag.
         return {"help_text": db_field.help_text or own.help_text, "required": False}
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field, with suggestions."""
         is_text = isinstance(field, forms.CharField) and not field.widget.is_hidden
         if is_text and self._is_unit(db_field):
@@ -63,7 +61,7 @@ class BucketUnit(Part):
         if not is_new and BUCKET_BY in form.changed_data and has_unit:
             self.admin.message_user(request, reassigned_text(), messages.WARNING)
 
-    def _is_unit(self, db_field: Field[Any, Any]) -> bool:
+    def _is_unit(self, db_field: DbField) -> bool:
         return db_field == FlagModel.of(self.admin.model).fields.get(BUCKET_BY)
 
 

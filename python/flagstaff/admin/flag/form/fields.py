@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django import forms
-from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
@@ -15,7 +13,7 @@ from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag.form.ownership import OWNERSHIP
 from flagstaff.admin.flag.form.rollout import RolloutInput
 from flagstaff.admin.flag.parts.deletion import allowed_links
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.users.field import PANEL
 from flagstaff.changes.allowed_users import ALLOWED
@@ -60,9 +58,7 @@ class FlagFields(Part):
             return replaced_fields(fieldsets, dict.fromkeys(TIMES, ()))
         return _with_key_in_details(fieldsets)
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field. The rollout has buttons, and the attributes of the theme's input."""
         if db_field.name == "rollout_percent":
             set_widget(field, RolloutInput(field.widget.attrs))

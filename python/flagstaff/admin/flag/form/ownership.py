@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
-from django.db.models import CharField, Field
+from django.db.models import CharField
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
@@ -18,7 +18,7 @@ from flagstaff._tables.optional_fields import (
     FlagModel,
     optional_fields,
 )
-from flagstaff.admin.part import Part
+from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.saving import set_widget
 from flagstaff.validators import tags_problem, validate_tags
 
@@ -58,7 +58,7 @@ def _json(text: object) -> object:
 class Ownership(Part):
     """The owner, the tags and the review date of a flag."""
 
-    def field_options(self, db_field: Field[Any, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Makes tags a line of text."""
         if not self._is_tags(db_field):
             return {}
@@ -66,9 +66,7 @@ class Ownership(Part):
         help_text = f"{db_field.help_text} {separate}".strip()
         return {"form_class": TagsField, "help_text": help_text, "required": False}
 
-    def form_field(
-        self, db_field: Field[Any, Any], field: forms.Field, request: HttpRequest
-    ) -> forms.Field:
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field. Tags look like the theme's text inputs."""
         if not isinstance(field, TagsField) or field.widget.is_hidden:
             return field
@@ -83,7 +81,7 @@ class Ownership(Part):
         is_usable = row is None or tags_problem(optional_fields(row).tags) is None
         return () if is_usable else (TAGS,)
 
-    def _is_tags(self, db_field: Field[Any, Any]) -> bool:
+    def _is_tags(self, db_field: DbField) -> bool:
         return db_field == FlagModel.of(self.admin.model).fields.get(TAGS)
 
 

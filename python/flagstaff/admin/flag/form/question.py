@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.confirmation import posted_fields, problems_of
 from flagstaff.admin.flag.form.bucket_unit import reassigned_text
 from flagstaff.admin.flag.state import preview
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.page import page_of
-from flagstaff.admin.part import Part
+from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.permissions import may
+from flagstaff.admin.save_question import SaveQuestion
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.exceptions import InvalidChangeError
 
 
-class ReleaseQuestion(Part):
+class ReleaseQuestion(SaveQuestion):
     """Asks before a save that gives the flag to users."""
 
-    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
-        """Asks for a confirmation if one is needed.
+    def plan(self, request: HttpRequest, form: MergingForm) -> Planned | None:
+        """What the save would do; None if it edits no field that decides about results.
 
         The right to add flags is not the right to give one to users.
         """
         flag = form.instance
         is_new = flag._state.adding
         plan = _planned(flag, form, is_new=is_new)
-        page = page_of(request)
-        page.users_text = "" if plan is None or is_new else impact_text(plan)
-        if plan is None:
-            return
-        if is_new:
+        page_of(request).users_text = "" if plan is None or is_new else impact_text(plan)
+        if plan is not None and is_new:
             self._require_release(request, flag, plan)
-        if plan.consequence >= Consequence.WIDENS:
-            # The form has checked the reason.
-            problems = problems_of(request, plan.text_to_type, needs_reason=False)
-            if problems is None or problems:
-                page.question = self._question(request, plan, problems)
+        return plan
 
     def _require_release(self, request: HttpRequest, flag: Any, plan: Planned) -> None:
         reaches_users = plan.after.reaches_users(lambda: plan.added)
@@ -56,39 +47,26 @@ class ReleaseQuestion(Part):
             )
             raise InvalidChangeError(text)
 
-    def _question(
-        self, request: HttpRequest, change: Planned, problems: list[str] | None
-    ) -> TemplateResponse:
-        flag = all_rows(self.admin.model).filter(key=change.key).first()
-        allowed = change.added if flag is None else count_allowed_users(flag)
-        is_reassigned = change.before.enabled and change.before.bucket_by != change.after.bucket_by
-        return self.admin.confirmation(
-            request,
-            flag or self.admin.model(key=change.key),
-            {
-                "title": _("Save a flag") if flag else _("Add a flag"),
-                "subtitle": None,
-                "flagstaff_parent": "admin/base_site.html",
-                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": change.key},
-                "flagstaff_rows": preview(change.before, change.after, allowed, change.impact),
-                "flagstaff_notes": list(_notes(change, is_reassigned=is_reassigned)),
-                "flagstaff_posted": posted_fields(request),
-                "flagstaff_may_edit": True,
-                "flagstaff_typed": change.text_to_type,
-                "flagstaff_problems": problems,
-                "flagstaff_label": _("Save %(key)s") % {"key": change.key},
-            },
-        )
+    def question(
+        self, request: HttpRequest, form: MergingForm, plan: Planned
+    ) -> Mapping[str, object]:
+        """The state before and after the save."""
+        is_new = form.instance._state.adding
+        allowed = plan.added if is_new else count_allowed_users(stored_row(form.instance))
+        return {
+            "title": _("Add a flag") if is_new else _("Save a flag"),
+            "flagstaff_rows": preview(plan.before, plan.after, allowed, plan.impact),
+            "flagstaff_notes": _notes(plan),
+        }
 
 
-def _notes(change: Planned, *, is_reassigned: bool) -> list[str]:
-    if is_reassigned:
+def _notes(plan: Planned) -> list[str]:
+    if plan.before.enabled and plan.before.bucket_by != plan.after.bucket_by:
         return [reassigned_text()]
-    return [text] if (text := impact_text(change)) else []
+    return [text] if (text := impact_text(plan)) else []
 
 
 def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
-    """Returns what a save would do; None if it edits no field that decides about results."""
     if is_new:
         after = FlagState.of(flag)
         plan = planned(flag.key, replace(after, enabled=False), after)

@@ -90,7 +90,6 @@ class TurningOff(Part):
         posted = [(ACTION_CHECKBOX_NAME, str(flag.pk)) for flag in flags]
         context = {
             "title": _("Turn off flags"),
-            "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": question % number,
             "flagstaff_rows": [_preview(flag) for flag in flags],
             "flagstaff_posted": [("action", "turn_off"), *posted],

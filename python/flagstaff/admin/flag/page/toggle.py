@@ -127,10 +127,7 @@ class TogglePages(Part):
         self, request: HttpRequest, flag: Any, context: Mapping[str, object]
     ) -> HttpResponse:
         page = {
-            # The list and the page of the flag open this page, not the history.
-            "flagstaff_parent": "admin/base_site.html",
             "flagstaff_back": self._back_url(request, flag),
-            "subtitle": None,
             **context,
         }
         return self.admin.confirmation(request, flag, page)
