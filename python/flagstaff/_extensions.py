@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from flagstaff._words.cells import Column
+    from flagstaff.admin.flag.parts.app_panels import AppPart
     from flagstaff.cli.support.verb import Verb
 
 _TAKEN = Template(
@@ -126,8 +127,6 @@ class OptionalApp:
 
     #: The label of the app, as in AppConfig.
     label: str
-    #: The static stylesheets of `flag_panel` and `flag_notes`.
-    admin_css: Sequence[str] = ()
 
     def jobs(self) -> Sequence[Job]:
         """Returns the jobs that `run-jobs` runs."""
@@ -137,20 +136,9 @@ class OptionalApp:
         """Returns the old rows that `run-jobs` deletes."""
         return ()
 
-    def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
-        """Returns what the page of a flag in the admin shows of the app, as HTML."""
-        return ""
-
-    def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
-        """Returns a short text or HTML for some flags of a list, by the text of the primary key.
-
-        Makes a number of queries that does not depend on the number of flags.
-        """
-        return {}
-
-    def flag_links(self, site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
-        """Returns links above the list of flags in the admin, each with its URL and its text."""
-        return ()
+    def flag_part(self) -> type[AppPart] | None:
+        """Returns the part that the app adds to the admin of flags, or None."""
+        return None
 
     def event_kind(self) -> tuple[str, str] | None:
         """Returns a name for URLs and a label of what `recent_events` is about, or None."""

@@ -21,18 +21,20 @@ from flagstaff.models import (
 )
 
 if TYPE_CHECKING:
-    from flagstaff.admin.flags import FeatureFlagAdmin
+    from flagstaff.admin.flag.admin import FeatureFlagAdmin
+    from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
-    from flagstaff.admin.segments import SegmentAdmin
-    from flagstaff.admin.values import KeyValueStoreAdmin
+    from flagstaff.admin.segment.admin import SegmentAdmin
+    from flagstaff.admin.value.admin import KeyValueStoreAdmin
 
-__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "RecentChangesAdmin", "SegmentAdmin"]
+__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "Part", "RecentChangesAdmin", "SegmentAdmin"]
 
 _MODULES = {
-    "FeatureFlagAdmin": "flagstaff.admin.flags",
-    "KeyValueStoreAdmin": "flagstaff.admin.values",
+    "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
+    "KeyValueStoreAdmin": "flagstaff.admin.value.admin",
+    "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
-    "SegmentAdmin": "flagstaff.admin.segments",
+    "SegmentAdmin": "flagstaff.admin.segment.admin",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)
@@ -54,12 +56,12 @@ def _have_rules() -> bool:
 
 
 if _is_configured(FeatureFlag, "flag_model"):
-    register(FeatureFlag, "flagstaff.admin.flags.FeatureFlagAdmin")
+    register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
 if _is_configured(KeyValueStore, "value_model"):
-    register(KeyValueStore, "flagstaff.admin.values.KeyValueStoreAdmin")
+    register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
 # Without a column for rules, no rule can use a segment.
 if _have_rules():
-    register(Segment, "flagstaff.admin.segments.SegmentAdmin")
+    register(Segment, "flagstaff.admin.segment.admin.SegmentAdmin")
 
 # These pages do not depend on the models of the project.
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")

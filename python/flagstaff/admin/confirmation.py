@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -13,9 +14,14 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.attribution import REASON, VERSION, mark_as_asking, reason_problem
-from flagstaff.admin.environment import environment_context
 from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.views import (
+    REASON,
+    VERSION,
+    environment_context,
+    mark_as_asking,
+    reason_problem,
+)
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.written import WrittenChange, as_written
@@ -49,7 +55,7 @@ class ConfirmationMixin(ModelAdminMixin):
     """Put it before ModelAdmin."""
 
     # Not "kind": Django would use it for a column of this name.
-    row_kind = Kind.FLAG
+    row_kind: ClassVar[Kind] = Kind.FLAG
 
     def confirmation(
         self, request: HttpRequest, row: Row, context: Mapping[str, object]
@@ -58,8 +64,9 @@ class ConfirmationMixin(ModelAdminMixin):
         page = {
             **self.admin_site.each_context(request),
             **environment_context(),
-            # The breadcrumbs of this template are those of the theme.
-            "flagstaff_parent": "admin/object_history.html",
+            # The pages of rows and lists open it, not the history.
+            "flagstaff_parent": "admin/base_site.html",
+            "subtitle": None,
             "opts": self.opts,
             "module_name": str(capfirst(self.opts.verbose_name_plural)),
             "object": row,
@@ -69,53 +76,6 @@ class ConfirmationMixin(ModelAdminMixin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/confirm.html", page)
-
-
-# The attribute of a request: the sentence about the users of the change that it makes.
-_USERS = "flagstaff_users"
-
-
-class ConfirmationNeededError(Exception):
-    """The change must be confirmed. Rolls back the transaction, which has written nothing."""
-
-    def __init__(self, page: TemplateResponse) -> None:
-        super().__init__()
-        self.page = page
-
-
-class ConfirmedFormMixin(ConfirmationMixin):
-    """A form whose `save_model` may raise ConfirmationNeededError. Put it before SavingMixin."""
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, object] | None = None,
-    ) -> HttpResponse:
-        """The page, or the page that confirms what its form has posted."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except ConfirmationNeededError as needed:
-            return needed.page
-
-    def require_confirmation(
-        self, request: HttpRequest, typed: str, page: Callable[[list[str] | None], TemplateResponse]
-    ) -> None:
-        """Raises ConfirmationNeededError with the page for the problems, unless there are none."""
-        # The form has checked the reason.
-        problems = problems_of(request, typed, needs_reason=False)
-        if problems is None or problems:
-            raise ConfirmationNeededError(page(problems))
-
-    def users_text(self, request: HttpRequest) -> str:
-        """Returns the sentence about the users for the message after the save."""
-        text: str = vars(request).get(_USERS, "")
-        return text
-
-    def set_users_text(self, request: HttpRequest, text: str) -> None:
-        """Keeps the sentence until the message."""
-        vars(request)[_USERS] = text
 
 
 def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import QuerySet
 from django.forms.utils import ErrorDict
+from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,10 +23,10 @@ from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff._words.message import MessageError
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
-from flagstaff.admin.page_row import request_of
+from flagstaff.admin.page import request_of
 from flagstaff.admin.readable_tables import can_read
-from flagstaff.admin.submitted_state import SUBMITTED, SubmittedState, digest, parse_submitted
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
+from flagstaff.changes.fields import canonical, canonical_json
 from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.conf import conf
 from flagstaff.history import Event
@@ -30,13 +36,14 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import has_history, newest_version, version_of
 
+#: The name of the hidden form field.
+SUBMITTED = "_shown"
 # The length of each value in the message about a conflict.
 _MAX_VALUE = 120
 # The newest events, among which the author of a conflicting change is searched.
 _MAX_EVENTS = 20
 # The fields with rules of flags and conditions of segments.
 _TARGETING = {"rules", "conditions"}
-
 _CONFLICT = {
     Kind.FLAG: gettext_lazy(
         "This flag was changed after you opened the page. Nothing was saved. The fields that you "
@@ -51,6 +58,69 @@ _CONFLICT = {
         "you have not edited now show the values in the database."
     ),
 }
+
+
+@dataclass(frozen=True)
+class SubmittedState:
+    """The fields of a page, each as a digest, because a value may be long."""
+
+    #: None without a history.
+    version: int | None
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, version: int | None, values: Mapping[str, object]) -> SubmittedState:
+        """Returns what a page shows of these values."""
+        fields = {name: digest(name, value) for name, value in values.items()}
+        return cls(version, fields)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of the hidden field."""
+        return asdict(self)
+
+
+def parse_submitted(data: object) -> SubmittedState | None:
+    """Reads the content of the hidden field; None if it has another form."""
+    if not isinstance(data, dict):
+        return None
+    version, fields = (data.get(name) for name in ("version", "fields"))
+    if not (version is None or isinstance(version, int)):
+        return None
+    if not (isinstance(fields, dict) and all(isinstance(one, str) for one in fields.values())):
+        return None
+    return SubmittedState(version, fields)
+
+
+def was_submitted(request: HttpRequest, name: str) -> bool | None:
+    """Whether the submitted page had a field; None if no page was submitted."""
+    try:
+        shown = parse_submitted(json.loads(request.POST.get(SUBMITTED, "")))
+    except ValueError:
+        return None
+    return None if shown is None else name in shown.fields
+
+
+def digest(name: str, value: object) -> str:
+    """Returns the same text for equal values, whether read from the row or from the form."""
+    if name == "value":
+        text = canonical(value, allow_nan=True)
+    elif name in ("rules", "conditions", "choices"):
+        text = canonical_json(value, allow_nan=True)
+    elif name == TAGS and value is None:
+        # A project's own column may be NULL, and its form has no tags then.
+        return digest(name, [])
+    else:
+        plain = getattr(value, "pk", value)
+        text = json.dumps(_as_posted(plain), cls=DjangoJSONEncoder)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_posted(value: object) -> object:
+    """Text as a browser sends it and a form reads it: the same after any number of saves."""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").strip()
+    return list(map(str, value)) if isinstance(value, QuerySet | list) else value
+
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
@@ -67,6 +137,8 @@ class MergingForm(_ModelForm):
     kind = Kind.FLAG
     #: Why `flagstaff.changes` has refused the same data, or None.
     refusal: str | None = None
+    #: Called with a valid form; returns False if it must not be saved now.
+    may_save: Callable[[MergingForm], bool] | None = None
     #: Whether the page is shown again with what was typed, unchecked and without saving.
     is_review = False
 
@@ -128,7 +200,15 @@ class MergingForm(_ModelForm):
 
     def is_valid(self) -> bool:
         """Whether the form can be saved."""
-        return not self.is_review and super().is_valid()
+        if self.is_review or not super().is_valid():
+            return False
+        return self.may_save is None or self.may_save(self)
+
+    def refuse(self, text: str) -> None:
+        """Adds an error to a form that is valid. The page keeps what was typed."""
+        self.add_error(None, forms.ValidationError(text, code="refused"))
+        if self.shown:
+            self._show_present(self.shown)
 
     def clean__shown(self) -> SubmittedState | None:
         """Reads what the submitted page showed."""
@@ -239,7 +319,7 @@ class MergingForm(_ModelForm):
 
 def _show(field: forms.Field, value: object) -> None:
     """Makes a bound field show this value instead of the submitted one."""
-    vars(field)["bound_data"] = lambda _data, _initial: value
+    field.bound_data = lambda _data, _initial: value  # type: ignore[assignment]
 
 
 def _text(name: str, value: object, *, secret: bool) -> str:

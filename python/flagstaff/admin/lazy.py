@@ -36,14 +36,14 @@ class _LazyAdmin(_ModelAdmin):
     """Becomes the admin at a path when an attribute is read or set."""
 
     def __init__(self, path: str, model: type[Model], site: AdminSite) -> None:
-        vars(self).update(_lazy_path=path, _lazy_arguments=(model, site))
+        self.__dict__.update(_lazy_path=path, _lazy_arguments=(model, site))
 
     def __getattribute__(self, name: str) -> Any:
         if name in _KNOWN:
             return super().__getattribute__(name)
         if name == "__class__":
             # `isinstance` compares it with the type, which must not change meanwhile.
-            return import_string(vars(self)["_lazy_path"])
+            return import_string(self.__dict__["_lazy_path"])
         # From here on, it has another class.
         _become_loaded(self)
         return getattr(self, name)
@@ -59,9 +59,11 @@ class _LazyAdmin(_ModelAdmin):
 
 
 def _become_loaded(lazy: _LazyAdmin) -> None:
-    own = vars(lazy)
+    own = lazy.__dict__
     loaded = import_string(own["_lazy_path"])(*own["_lazy_arguments"])
-    own.update(vars(loaded))
+    own.update(loaded.__dict__)
+    # The parts of the admin know `loaded`, so both have the same attributes from now on.
+    loaded.__dict__ = own
     # Comes last: another thread must not see the class without its attributes.
     object.__setattr__(lazy, "__class__", type(loaded))
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.admin import AdminSite
 from django.db.models import AutoField, Model
-
-from flagstaff.admin.mixin_base import ModelAdminMixin
 
 # Columns of the lists that show a field under another name.
 _FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
@@ -19,26 +17,26 @@ _QUERY_OPTIONS = ("list_filter", "search_fields")
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
+    from flagstaff.admin.parts_admin import PartsAdmin
 
-class OwnFieldsMixin(ModelAdminMixin):
-    """Leaves out fields that the model lacks, and finds others. Put it before ModelAdmin."""
 
-    #: The abstract model whose fields the options name.
-    known_model: type[Model]
+class OwnFields:
+    """Finds the fields that the model of an admin lacks, and those that flagstaff does not know."""
 
-    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
-        super().__init__(model, admin_site)
+    def __init__(self, admin: PartsAdmin) -> None:
+        self._admin = admin
         # Other names stay: Django's checks report a wrong one.
-        self._lacking = field_names(self.known_model) - field_names(model)
+        self._lacking = field_names(admin.known_model) - field_names(admin.model)
+
+    def trim_options(self) -> None:
+        """Removes the fields that the model lacks from the options of the admin."""
         for option in _COLUMN_OPTIONS:
-            names = getattr(self, option)
-            known_names = tuple(
-                name for name in names if self._has_attribute(name) or not self._lacks(name)
-            )
-            setattr(self, option, known_names)
+            names = getattr(self._admin, option)
+            shown = tuple(one for one in names if self._has_attribute(one) or not self._lacks(one))
+            setattr(self._admin, option, shown)
         for option in _QUERY_OPTIONS:
-            names = getattr(self, option)
-            setattr(self, option, tuple(name for name in names if not self._lacks(name)))
+            names = getattr(self._admin, option)
+            setattr(self._admin, option, tuple(one for one in names if not self._lacks(one)))
 
     def present(self, names: Collection[Any]) -> tuple[Any, ...]:
         """Returns the names that a form can show: without those that the model lacks.
@@ -50,7 +48,7 @@ class OwnFieldsMixin(ModelAdminMixin):
 
     def _present_line(self, line: Any) -> Any:
         if isinstance(line, str):
-            return line if line in self.readonly_fields or not self._lacks(line) else None
+            return line if line in self._admin.readonly_fields or not self._lacks(line) else None
         return self.present(line)
 
     def present_fieldsets(self, fieldsets: _FieldsetSpec | None) -> _FieldsetSpec:
@@ -61,16 +59,15 @@ class OwnFieldsMixin(ModelAdminMixin):
             if (fields := self.present(options["fields"]))
         )
 
-    def known_names(self) -> set[str]:
-        """Returns the names of flagstaff's fields."""
-        return field_names(self.known_model)
+    def other_fields(self, unknown: AbstractSet[str] = frozenset()) -> tuple[str, ...]:
+        """Returns the editable columns that flagstaff does not know.
 
-    def other_fields(self) -> tuple[str, ...]:
-        """Returns the editable columns that flagstaff does not know."""
-        known = self.known_names()
+        `unknown` are names of flagstaff's fields that are other fields in this model.
+        """
+        known = field_names(self._admin.known_model) - unknown
         return tuple(
             field.name
-            for field in self.model._meta.concrete_fields
+            for field in self._admin.model._meta.concrete_fields
             if field.name not in known and field.editable and not _is_set_automatically(field)
         )
 
@@ -82,9 +79,9 @@ class OwnFieldsMixin(ModelAdminMixin):
         if not isinstance(name, str):
             return False
         # A column of flagstaff under another name sorts by the field, so the field is needed.
-        in_model = name not in _FIELD_OF_COLUMN and hasattr(self.model, name)
-        own = type(self)
-        flagstaffs = next(base for base in own.__mro__ if "known_model" in vars(base))
+        in_model = name not in _FIELD_OF_COLUMN and hasattr(self._admin.model, name)
+        own = type(self._admin)
+        flagstaffs = next(one for one in own.__mro__ if "known_model" in one.__dict__)
         return in_model or getattr(own, name, None) is not getattr(flagstaffs, name, None)
 
 

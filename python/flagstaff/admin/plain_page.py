@@ -13,9 +13,9 @@ from django.urls import URLPattern, path
 from django.utils.text import capfirst
 
 from flagstaff._connection.atomic_requests import outside_transactions
-from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.permissions import FlagPermissionsMixin
+from flagstaff.admin.views import AttributedViews
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -24,11 +24,14 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-class _PageMixin(_ModelAdmin):
-    """The page in the place of the list."""
+class PlainPageAdmin(AttributedViews, FlagPermissionsMixin, _ModelAdmin):
+    """A page for users who may view flags. It has no rows to add, change or delete."""
 
     #: The template, which extends flagstaff/plain_page.html.
     page_template: ClassVar[str]
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/pages.css")}
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """Returns what the template shows. Each page has its own."""
@@ -46,6 +49,9 @@ class _PageMixin(_ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The page."""
+        return self.attributed_view(request, self._answer, extra_context)
+
+    def _answer(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
@@ -73,13 +79,6 @@ class _PageMixin(_ModelAdmin):
         }
         request.current_app = site.name
         return TemplateResponse(request, self.page_template, context)
-
-
-class PlainPageAdmin(EnvironmentMixin, FlagPermissionsMixin, _PageMixin, _ModelAdmin):
-    """A page for users who may view flags. It has no rows to add, change or delete."""
-
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/pages.css")}
 
     def get_urls(self) -> list[URLPattern]:
         """The page, and nothing else. Not in a transaction, because it may wait for workers."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import connections
 from django.http import HttpRequest
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
+from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 
 _TABLES = ("change_table", "usage_table", "worker_table")
-# The attribute of a request.
-_READABLE = "flagstaff_readable_tables"
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """The tables of which all rows can be read."""
+
+    tables: frozenset[str]
 
 
 def can_read(request: HttpRequest, *tables: str) -> bool:
@@ -20,22 +28,19 @@ def can_read(request: HttpRequest, *tables: str) -> bool:
 
     Queries for the first part of a page only.
     """
-    readable: frozenset[str] | None = vars(request).get(_READABLE)
-    if readable is None:
-        readable = vars(request)[_READABLE] = _find()
-    return readable.issuperset(tables)
+    return page_of(request).once(_Readable, _find).tables.issuperset(tables)
 
 
-def _find() -> frozenset[str]:
+def _find() -> _Readable:
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return frozenset()
+        return _Readable(frozenset())
     names = own_names(connection)
-    tables = find_tables(connection, *(names[table] for table in _TABLES))
-    return frozenset(
-        table
-        for table in _TABLES
-        if (known_table := tables.get(names[table]))
-        and known_table.may_read
-        and not known_table.hides_rows
+    found = find_tables(connection, *(names[table] for table in _TABLES))
+    return _Readable(
+        frozenset(
+            table
+            for table in _TABLES
+            if (one := found.get(names[table])) and one.may_read and not one.hides_rows
+        )
     )

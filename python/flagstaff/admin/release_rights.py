@@ -10,8 +10,8 @@ from django.http import HttpRequest
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.flag_permissions import may
-from flagstaff.admin.segment_plan import why_not_release
+from flagstaff.admin.permissions import may
+from flagstaff.admin.segment.plan import why_not_release
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.change_plan import plan_segment_changes

@@ -26,7 +26,7 @@ from flagstaff._words.message import localized
 from flagstaff._words.times import aware
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.former_flags import FormerText, former_texts
+from flagstaff.admin.flag.parts.former_flags import FormerText, former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
@@ -10,10 +10,7 @@ from flagstaff._extensions import OptionalApp
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
-    from django.contrib.admin import AdminSite
-    from django.db.models import Model
-    from django.http import HttpRequest
-
+    from flagstaff.admin.flag.parts.app_panels import AppPart
     from flagstaff.cli.support.verb import Verb
 
 
@@ -23,25 +20,11 @@ class CleanupConfig(OptionalApp, AppConfig):
     verbose_name = _("Clean-up")
     default_auto_field = "django.db.models.BigAutoField"
 
-    admin_css = ("flagstaff/cleanup.css",)
+    def flag_part(self) -> type[AppPart]:
+        """Returns what the pages of flags show of stale flags."""
+        from flagstaff.cleanup.admin.flag_parts import StaleFlag  # noqa: PLC0415 (models first)
 
-    def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
-        """Returns the signals of a flag, and a link to the page of stale flags."""
-        from flagstaff.cleanup.admin.flag_parts import flag_panel  # noqa: PLC0415 (models first)
-
-        return flag_panel(site, request, flag)
-
-    def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
-        """Returns the signals of those flags that are stale."""
-        from flagstaff.cleanup.admin.flag_parts import flag_notes  # noqa: PLC0415 (models first)
-
-        return flag_notes(flags)
-
-    def flag_links(self, site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
-        """Returns the link to the page of stale flags."""
-        from flagstaff.cleanup.admin.flag_parts import flag_links  # noqa: PLC0415 (models first)
-
-        return flag_links(site, request)
+        return StaleFlag
 
     def stale_flags(self) -> Collection[str]:
         """Returns the primary keys of the stale flags, without those that are snoozed."""

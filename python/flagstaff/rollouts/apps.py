@@ -13,9 +13,9 @@ from flagstaff.conf import conf
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
-    from django.db.models import Model
     from django.http import HttpRequest
 
+    from flagstaff.admin.flag.parts.app_panels import AppPart
     from flagstaff.cli.support.verb import Verb
 
 #: The models whose tables the engine reads and writes, by placeholder.
@@ -34,7 +34,6 @@ class RolloutsConfig(OptionalApp, AppConfig):
     label = "flagstaff_rollouts"
     verbose_name = _("Rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
-    admin_css = ("flagstaff/charts.css", "flagstaff/rollouts.css")
 
     def ready(self) -> None:
         """Registers the system checks. Observes Celery's tasks if the project has imported it."""
@@ -76,17 +75,11 @@ class RolloutsConfig(OptionalApp, AppConfig):
 
         return (Retention("networks", NETWORK_DAYS, prune_networks_in_batches, by_setting=False),)
 
-    def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
-        """Returns the plan of a flag: its chart, its state, and a link to its page."""
-        from flagstaff.rollouts.admin.flag_parts import flag_panel  # noqa: PLC0415 (models first)
+    def flag_part(self) -> type[AppPart]:
+        """Returns what the pages of flags show of plans."""
+        from flagstaff.rollouts.admin.flag_parts import FlagPlan  # noqa: PLC0415 (models first)
 
-        return flag_panel(site, request, flag)
-
-    def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
-        """Returns the state of the plans of these flags. Makes one query."""
-        from flagstaff.rollouts.admin.flag_parts import flag_notes  # noqa: PLC0415 (models first)
-
-        return flag_notes(flags)
+        return FlagPlan
 
     def event_kind(self) -> tuple[str, str]:
         """Returns the name and the label of plans."""

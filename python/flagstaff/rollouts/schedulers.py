@@ -50,7 +50,7 @@ def problem_of_scheduler(plan: Plan, flag: FlagRow) -> str | None:
     if user is None:
         return refusal_messages.SCHEDULER_DELETED()
     # Where users schedule plans, the admin is installed.
-    from flagstaff.admin.flag_permissions import user_may_toggle  # noqa: PLC0415
+    from flagstaff.admin.permissions import user_may_toggle  # noqa: PLC0415
 
     if user_may_toggle(user, flag):
         return None

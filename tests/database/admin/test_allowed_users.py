@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils.html import strip_tags
 
-from flagstaff.admin.allowed_users.listing import PAGE_SIZE
+from flagstaff.admin.users.listing import PAGE_SIZE
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -87,6 +88,24 @@ def test_save_that_gives_the_flag_to_users_asks_and_writes_nothing(
     assert flag_version(flag.key) == version
     assert operator.post(flag_url(flag), confirmed(response)).status_code == 302
     assert flag_version(flag.key) != version
+
+
+def test_question_and_save_run_the_view_of_django_once_each(
+    operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, runs = ModelAdmin._changeform_view, []  # type: ignore[attr-defined]
+
+    def run(*args: Any) -> Any:
+        runs.append(args)
+        return view(*args)
+
+    monkeypatch.setattr(ModelAdmin, "_changeform_view", run)
+    data = {**form_data(operator.get(flag_url(flag))), "rollout_percent": 50}
+    runs.clear()
+    response = operator.post(flag_url(flag), data)
+    assert (asks(response), len(runs)) == (True, 1)
+    assert operator.post(flag_url(flag), confirmed(response)).status_code == 302
+    assert (state(flag), len(runs)) == ((True, 50), 2)
 
 
 @pytest.mark.parametrize(("count", "percent", "typed"), [(0, 5, ""), (3, 0, ""), (150, 0, "a")])

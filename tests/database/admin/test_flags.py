@@ -12,7 +12,7 @@ from django.test import Client
 
 from flagstaff import rollouts
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.rollout import STEPS
+from flagstaff.admin.flag.form.rollout import STEPS
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,

@@ -16,7 +16,7 @@ from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.flag_rules import FlagForm
+from flagstaff.admin.flag.form.rules import FlagForm
 from flagstaff.conf import Conf
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from flagstaff import acting_as
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.changes import (
     add_allowed_users,
     disable,
@@ -142,14 +142,14 @@ def test_change_between_read_and_write_is_merged(
 ) -> None:
     """The page has read the row, and another change comes before the lock."""
     data = opened(operator, flag)
-    write, late = SavingMixin._update, [80]
+    write, late = RowAdmin._update, [80]
 
     def set_rollout_first(*args: Any) -> Any:
         while late:
             elsewhere(f"UPDATE flagstaff_featureflag SET rollout_percent = {late.pop()}")
         return write(*args)
 
-    monkeypatch.setattr(SavingMixin, "_update", set_rollout_first)
+    monkeypatch.setattr(RowAdmin, "_update", set_rollout_first)
     response = rejected(operator, flag, {**data, "rollout_percent": 50, "_confirmed": "1"})
     assert "Now in the database: 80" in errors_of(response)["rollout_percent"][0]
 

@@ -15,7 +15,7 @@ from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, Segment
@@ -215,7 +215,7 @@ def test_invalid_rules_are_refused_and_kept(
 def test_change_that_is_refused_while_saving_keeps_what_was_typed(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = SavingMixin._update
+    write = RowAdmin._update
 
     def delete_segment_first(*args: Any) -> None:
         Segment.objects.filter(key="beta").delete()
@@ -231,7 +231,7 @@ def test_change_that_is_refused_while_saving_keeps_what_was_typed(
         (delete_segment_first, "does not exist"),
         (refuse, "a worker is too old; update it first"),
     ):
-        monkeypatch.setattr(SavingMixin, "_update", update)
+        monkeypatch.setattr(RowAdmin, "_update", update)
         form = operator.post(flag_url(flag), data).context["adminform"].form
         assert problem in str(form.errors)
         assert (form["rules"].value(), form["description"].value()) == (text, "One page")

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.segments import SegmentAdmin
+from flagstaff.admin.segment.admin import SegmentAdmin
 from flagstaff.history import segment_history, segment_version
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import condition_problem

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import acting_as
-from flagstaff.admin.json_input import mistake_in
+from flagstaff.admin.value.json_input import mistake_in
 from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import VALUES, column, count_queries, errors, form_data, page, staff

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from flagstaff import changes, experiments
-from flagstaff.admin.flags import FeatureFlagAdmin
+from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.cleanup.models import Snooze
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import FLAGS, column, count_queries, messages_of, page, staff

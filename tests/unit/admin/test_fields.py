@@ -13,10 +13,10 @@ from django.forms import CharField
 from django.test import RequestFactory
 
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
-from flagstaff.admin.flag_list.filters import MineFilter
-from flagstaff.admin.flag_rules import RulesFilter, count_rules
+from flagstaff.admin.flag.form.ownership import TagsField
+from flagstaff.admin.flag.form.rules import count_rules
+from flagstaff.admin.flag.list.filters import MineFilter, OwnerFilter, RulesFilter, TagFilter
 from flagstaff.admin.json_fields import RulesField
-from flagstaff.admin.ownership import OwnerFilter, TagFilter, TagsField
 from flagstaff.validators import validate_tags
 from tests.support.models_of_others import flag_fields, model_of, value_fields
 
@@ -78,12 +78,14 @@ def test_fields_of_a_subclass_keep_what_the_model_has(options: Any, shown: Any) 
 def test_missing_time_of_change_and_description_are_not_shown() -> None:
     text, time = models.TextField(null=True), models.DateTimeField(null=True)
     model = model_of("FeatureFlag", flag_fields(description=text, changed_at=time))
-    flag, flags = model(pk=1, key="a"), FeatureFlagAdmin(model, AdminSite())
+    flag: Any = model(pk=1, key="a")
+    flags: Any = FeatureFlagAdmin(model, AdminSite())
     assert flags.changed(flag) == ""
     assert "None" not in flags.flag(flag)
     model = model_of("KeyValueStore", value_fields(description=models.TextField(null=True)))
     row = model(key="a", value=1)
-    assert KeyValueStoreAdmin(model, AdminSite()).short_description(row) == ""
+    values: Any = KeyValueStoreAdmin(model, AdminSite())
+    assert values.short_description(row) == ""
 
 
 def test_columns_of_subclass_may_have_names_of_missing_fields() -> None:

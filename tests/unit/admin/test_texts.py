@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagstaff.admin.addresses import with_links
-from flagstaff.admin.allowed_users.adding import Added, parse_names
+from flagstaff.admin.history.event_cells import with_links
 from flagstaff.admin.unknown_keys import similar_keys
+from flagstaff.admin.users.adding import Added, parse_names
 
 
 def link(address: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Literal, cast
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -16,17 +18,24 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from flagstaff._extensions import EventQuery
+from flagstaff._tables.model_fields import find_field
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.storable import is_storable
 from flagstaff._words.times import aware
-from flagstaff.admin.recent_changes.actors import matching_actors
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.kinds import Kind
-from flagstaff.history.selection import Selection
+from flagstaff.history.selection import Selection, stored_actors
 
+# The fields of a user model that may hold a name, besides the username.
+_NAME_FIELDS = ("first_name", "last_name", "email")
+# The number of users whose name contains the text that are searched for.
+_MAX_USERS = 50
+_NO_USERS: set[str] = set()
 #: The names of the parameters.
 ACTOR, KEY, EXACT, KIND, ACTION = "actor", "key", "exact", "kind", "action"
 TIME, FROM, TO = "time", "from", "to"
 _NAMES = (ACTOR, KEY, EXACT, KIND, ACTION, TIME, FROM, TO)
 _RANGE = "range"
-
 KIND_LABELS = {
     Kind.FLAG: gettext_lazy("flag"),
     Kind.VALUE: gettext_lazy("value"),
@@ -44,6 +53,32 @@ _TIMES = {
     "7d": gettext_lazy("last 7 days"),
     _RANGE: gettext_lazy("from … to …"),
 }
+
+
+def matching_actors(text: str, *, may_see_users: bool) -> set[str]:
+    """Returns the actors that a text may mean: an actor or a username, or else parts of names.
+
+    Those who may not see users can search by username only: it is what the page shows.
+    """
+    exact = stored_actors(text)
+    if len(exact) > 1 or not is_storable(text):
+        return exact
+    others = _NAME_FIELDS if may_see_users else ()
+    return exact | value_or_default(
+        "users cannot be searched", lambda: _with_name(text, others), _NO_USERS
+    )
+
+
+def _with_name(text: str, others: tuple[str, ...]) -> set[str]:
+    users = actor_table()
+    username = users.username_field
+    names = [username.name] if username else []
+    names += [name for name in others if find_field(users.field.model, name) and name not in names]
+    if not names:
+        return set()
+    named = reduce(or_, (Q(**{f"{name}__icontains": text}) for name in names))
+    pks = users.rows.filter(named).order_by().values_list(users.field.name, flat=True)
+    return {str(pk) for pk in pks[:_MAX_USERS]}
 
 
 @dataclass(frozen=True)

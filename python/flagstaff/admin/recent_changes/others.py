@@ -17,8 +17,8 @@ from flagstaff._extensions import EventQuery, OptionalApp, OtherEvent, optional_
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.times import aware
-from flagstaff.admin.addresses import with_links
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.history.event_cells import with_links
 from flagstaff.admin.recent_changes.filters import Filters
 from flagstaff.admin.recent_changes.rows import Row
 

@@ -19,16 +19,16 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from flagstaff._words.times import aware
-from flagstaff.admin.event_cells import csv_response, without_users
-from flagstaff.admin.flag_permissions import may
-from flagstaff.admin.history_texts import missing_text
+from flagstaff.admin.history.event_cells import csv_response, without_users
+from flagstaff.admin.history.texts import missing_text
 from flagstaff.admin.links import admin_of
+from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, choices, filters_of
 from flagstaff.admin.recent_changes.others import other_kinds, other_rows
 from flagstaff.admin.recent_changes.rows import Row, rows_of
-from flagstaff.admin.recent_changes.undo_page import UndoPageMixin
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
+from flagstaff.admin.undo.page import UndoPageMixin
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.recent import read_recent, unreadable_kinds

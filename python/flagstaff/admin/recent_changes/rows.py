@@ -14,12 +14,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.event_cells import event_cells
+from flagstaff.admin.history.event_cells import event_cells
+from flagstaff.admin.history.transactions import related_changes
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
-from flagstaff.admin.transactions import related_changes
-from flagstaff.admin.undo_permissions import Write, may_write, write_to_undo
+from flagstaff.admin.undo.permissions import Write, may_write, write_to_undo
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 

@@ -10,11 +10,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff.admin.rule_editor.edits import is_full
-from flagstaff.admin.rule_editor.operators import OPERATORS
-from flagstaff.admin.rule_editor.posted import EDIT, Place, PostedRows, marker_of
+from flagstaff.admin.rule_editor.edits import EDIT, Place, PostedRows, is_full, marker_of
 from flagstaff.admin.rule_editor.problems import PARTS, problems_of
-from flagstaff.admin.rule_editor.rows import MAX_ROWS, ConditionRow, RuleRow
+from flagstaff.admin.rule_editor.rows import MAX_ROWS, OPERATORS, ConditionRow, RuleRow
 
 # The tokens of a new row, which a script replaces.
 _NEW_RULE = "__rule__"

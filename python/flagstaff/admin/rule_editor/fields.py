@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._words.local_formats import local_number
 from flagstaff.admin.json_fields import ConditionsField, RulesField, ValueField
-from flagstaff.admin.rule_editor.posted import PostedRows
+from flagstaff.admin.rule_editor.edits import PostedRows
 from flagstaff.admin.rule_editor.problems import problems_of
 from flagstaff.admin.rule_editor.rows import RuleRow, conditions_of_rows, rules_of_rows
 from flagstaff.admin.rule_editor.widget import RefusedText

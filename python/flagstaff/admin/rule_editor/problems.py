@@ -9,9 +9,15 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_messages import in_value, split_places
-from flagstaff.admin.rule_editor.operators import IS_MISSING, IS_PRESENT
-from flagstaff.admin.rule_editor.posted import Place
-from flagstaff.admin.rule_editor.rows import ConditionRow, RuleRow, as_number, conditions_of_rows
+from flagstaff.admin.rule_editor.edits import Place
+from flagstaff.admin.rule_editor.rows import (
+    IS_MISSING,
+    IS_PRESENT,
+    ConditionRow,
+    RuleRow,
+    as_number,
+    conditions_of_rows,
+)
 from flagstaff.admin.rule_editor.values import ValuesError, parse_values
 from flagstaff.validators import condition_problem, is_percent, rule_problem
 

@@ -12,8 +12,7 @@ from django.utils.safestring import SafeString
 from flagstaff._words.json_text import parse_json
 from flagstaff._words.rule_json import conditions_json, rules_json
 from flagstaff.admin.rule_editor.context import Editor, editor_context
-from flagstaff.admin.rule_editor.edits import edited_rows
-from flagstaff.admin.rule_editor.posted import EDIT, PostedRows, marker_of, read_rows
+from flagstaff.admin.rule_editor.edits import EDIT, PostedRows, edited_rows, marker_of, read_rows
 from flagstaff.admin.rule_editor.rows import (
     ConditionRow,
     RuleRow,

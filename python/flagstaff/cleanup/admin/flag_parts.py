@@ -2,86 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from django.contrib.admin import AdminSite
 from django.db.models import Model, Q
+from django.forms import Media
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff.admin.flag_list.page_facts import IS_PLANNED, IS_READABLE
-from flagstaff.admin.flag_state import ALLOWED_COUNT
+from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
+from flagstaff.admin.flag.parts.app_panels import AppPart
+from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.page_row import stored_row
+from flagstaff.admin.page import page_of_row, stored_row
 from flagstaff.cleanup.admin.rows import evidence_of, labels_of, unknown_lines
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.stale import assess_flags
 from flagstaff.cleanup.stale_signals import Assessment
 
-# The attribute of the flag of a page.
-_ASSESSED = "flagstaff_assessment"
+
+@dataclass(frozen=True)
+class _Assessments:
+    """The signals of the flag of a page."""
+
+    found: list[Assessment]
 
 
-def flag_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
-    """Returns the link to the page of stale flags, if the user may open it."""
-    if not may_view(site, request, Snooze):
-        return ()
-    return ((page_url(site, Snooze, "changelist"), _("Stale flags")),)
+class StaleFlag(AppPart):
+    """The signals of stale flags."""
 
+    app_label = "flagstaff_cleanup"
 
-def flag_notes(flags: Sequence[Model]) -> Mapping[str, str]:
-    """Returns the signals of those flags that are stale. A number of queries for all of them."""
-    if not flags:
-        return {}
-    found = _assess(flags[0]) if len(flags) == 1 else assess_flags(selection=_selection(flags))
-    return {flag.facts.pk: _note(flag) for flag in found if flag.is_stale}
+    def media(self) -> Media:
+        """The stylesheet of the panel and of the notes."""
+        return Media(css={"all": ("flagstaff/cleanup.css",)})
 
+    def links(self, request: HttpRequest) -> Sequence[tuple[str, str]]:
+        """The link to the page of stale flags, if the user may open it."""
+        site = self.admin.admin_site
+        if not may_view(site, request, Snooze):
+            return ()
+        return ((page_url(site, Snooze, "changelist"), _("Stale flags")),)
 
-def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
-    """Returns the signals of a flag, its snooze, and a link to the page of stale flags."""
-    found = _assess(flag)
-    lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
-    lines += unknown_lines(found)
-    links = format_html_join(" · ", '<a href="{}">{}</a>', flag_links(site, request))
-    return format_html(
-        '<div class="flagstaff-panel flagstaff-stale-panel">{}'
-        '<p class="flagstaff-line">{}</p></div>',
-        format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
-        links,
-    )
+    def notes(self, flags: Sequence[Any]) -> Mapping[str, str]:
+        """The signals of those flags that are stale. A number of queries for all of them."""
+        if not flags:
+            return {}
+        found = _assess(flags[0]) if len(flags) == 1 else assess_flags(selection=_selection(flags))
+        return {flag.facts.pk: _note(flag) for flag in found if flag.is_stale}
+
+    def panel(self, request: HttpRequest, flag: Any) -> SafeString:
+        """The signals of a flag, its snooze, and a link to the page of stale flags."""
+        found = _assess(flag)
+        lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
+        lines += unknown_lines(found)
+        links = format_html_join(" · ", '<a href="{}">{}</a>', self.links(request))
+        return format_html(
+            '<div class="flagstaff-panel flagstaff-stale-panel">{}'
+            '<p class="flagstaff-line">{}</p></div>',
+            format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
+            links,
+        )
 
 
 def _assess(flag: Model) -> list[Assessment]:
     """Returns the signals of one flag: the head and the panel of its page show them."""
     # The form may have changed the object.
     stored: Model = stored_row(flag)
-    if _ASSESSED not in vars(stored):
-        vars(stored)[_ASSESSED] = assess_flags(selection=_selection([stored]))
-    found: list[Assessment] = vars(stored)[_ASSESSED]
-    return found
+    page = page_of_row(flag)
+    if page is None:
+        return _read(stored).found
+    return page.once(_Assessments, partial(_read, stored)).found
+
+
+def _read(flag: Model) -> _Assessments:
+    return _Assessments(assess_flags(selection=_selection([flag])))
 
 
 def _selection(flags: Sequence[Model]) -> Selection:
     """Returns the flags as the list has read them, if it has read all columns."""
-    if any(flag.get_deferred_fields() or ALLOWED_COUNT not in vars(flag) for flag in flags):
+    if any(flag.get_deferred_fields() or not hasattr(flag, ALLOWED_COUNT) for flag in flags):
         return Selection(Q(), pks=[flag.pk for flag in flags])
+    page = page_of_row(flags[0])
+    planned = page.kept(PlannedFlags) if page else None
     return Selection(
         Q(),
-        rows=[(flag, vars(flag)[ALLOWED_COUNT]) for flag in flags],
-        planned=_planned(flags),
-        is_readable=all(vars(flag).get(IS_READABLE) for flag in flags),
+        rows=[(flag, getattr(flag, ALLOWED_COUNT)) for flag in flags],
+        # None if no app has said it.
+        planned=None if planned is None else planned.pks,
+        is_readable=FlagList.of(flags[0]).is_readable,
     )
-
-
-def _planned(flags: Sequence[Model]) -> Collection[str] | None:
-    """Returns the flags that an app is about to change; None if the list does not know that."""
-    if any(IS_PLANNED not in vars(flag) for flag in flags):
-        return None
-    return {str(flag.pk) for flag in flags if vars(flag)[IS_PLANNED]}
 
 
 def _note(flag: Assessment) -> str:

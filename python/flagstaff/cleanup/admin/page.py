@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row, find_row
 from flagstaff._words.times import aware, local_time
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag_permissions import may
+from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON
 from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
 from flagstaff.cleanup.ended import ended_keys, ended_text
 from flagstaff.cleanup.models import Snooze

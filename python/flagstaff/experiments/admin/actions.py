@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.message import localized
-from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow
 from flagstaff.admin.links import page_url
+from flagstaff.admin.views import VERSION, with_typed_reason
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import lifecycle

@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._words.message import localized
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
-from flagstaff.admin.bucket_units import UnitInput
+from flagstaff.admin.flag.form.bucket_unit import UnitInput
 from flagstaff.admin.json_fields import RulesField, as_json_area
 from flagstaff.admin.links import page_url
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments import lifecycle, metric_settings

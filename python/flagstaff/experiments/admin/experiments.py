@@ -14,9 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import uncached
 from flagstaff.admin.cells import key_cell, labelled_cell, time_cell
-from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.flag_permissions import ReadOnlyMixin
-from flagstaff.admin.list_title import ListTitleMixin
+from flagstaff.admin.permissions import ReadOnlyMixin
+from flagstaff.admin.views import EnvironmentMixin
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.add_page import AddPageMixin
 from flagstaff.experiments.admin.page import ReportPageMixin
@@ -35,7 +34,6 @@ else:
 
 class ExperimentAdmin(
     EnvironmentMixin,
-    ListTitleMixin,
     AddPageMixin,
     ReportPageMixin,
     ReadOnlyMixin,

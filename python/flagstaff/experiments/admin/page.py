@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff._words.message import localized, to_json
-from flagstaff.admin.sentences import rules_html
+from flagstaff.admin.rule_editor.sentences import rules_html
 from flagstaff.experiments.admin.actions import ActionsMixin
 from flagstaff.experiments.admin.buttons import buttons_of
 from flagstaff.experiments.admin.charts import MAX_DAYS, days_chart

@@ -18,13 +18,12 @@ from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import (
     ConfirmationMixin,
-    ConfirmationNeededError,
     PreviewRow,
     posted_fields,
     problems_of,
 )
-from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import page_url
+from flagstaff.admin.permissions import may
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.rollouts import plans
@@ -46,6 +45,14 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Plan]
 else:
     _ModelAdmin = object
+
+
+class _ConfirmationNeededError(Exception):
+    """The plan must be confirmed. Rolls back the transaction that has created it."""
+
+    def __init__(self, page: TemplateResponse) -> None:
+        super().__init__()
+        self.page = page
 
 
 class AddPageMixin(ConfirmationMixin, _ModelAdmin):
@@ -78,7 +85,7 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
         is_valid = all([form.is_valid(), steps.is_valid(), guards.is_valid()])
         try:
             plan = self._create(request, form, steps, guards) if is_valid else None
-        except ConfirmationNeededError as needed:
+        except _ConfirmationNeededError as needed:
             return needed.page
         if plan is None:
             return self._form_page(request, form, steps, guards)
@@ -116,7 +123,7 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
     def _require_confirmation(self, request: HttpRequest, plan: Plan, flag: FlagRow) -> None:
         """Asks for the next and for the last step, unless the page that asks was posted.
 
-        Raises ConfirmationNeededError, which takes the plan back.
+        Raises _ConfirmationNeededError, which takes the plan back.
         """
         ahead = planned_steps(flag, steps_of(plan), 0)
         # The form has checked the reason.
@@ -142,7 +149,7 @@ class AddPageMixin(ConfirmationMixin, _ModelAdmin):
                 "flagstaff_version": None,
             },
         )
-        raise ConfirmationNeededError(page)
+        raise _ConfirmationNeededError(page)
 
     def _same_form(self, request: HttpRequest) -> HttpResponse:
         """The same form, perhaps with more empty rows. Nothing is checked or saved."""

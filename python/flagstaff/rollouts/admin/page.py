@@ -18,10 +18,10 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.duration import duration
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import localized
-from flagstaff.admin.attribution import VERSION, with_typed_reason
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
-from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.permissions import may
+from flagstaff.admin.views import VERSION, with_typed_reason
 from flagstaff.conf import conf
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.buttons import (

@@ -17,9 +17,8 @@ from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.message import localized
 from flagstaff.admin.cells import labelled_cell
-from flagstaff.admin.environment import EnvironmentMixin
-from flagstaff.admin.flag_permissions import FlagPermissionsMixin
-from flagstaff.admin.list_title import ListTitleMixin
+from flagstaff.admin.permissions import FlagPermissionsMixin
+from flagstaff.admin.views import EnvironmentMixin
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.admin.add_page import AddPageMixin
@@ -63,7 +62,6 @@ class _PlanListMixin(_ChangeList):
 
 class PlanAdmin(
     EnvironmentMixin,
-    ListTitleMixin,
     FlagPermissionsMixin,
     AddPageMixin,
     PlanPageMixin,

@@ -184,7 +184,7 @@ def test_shortcuts_have_the_numbers_of_flags(
         "Not evaluated for 30 days 1": "?evaluated=not-30d",
     }
     # Very many flags are not counted.
-    monkeypatch.setattr("flagstaff.admin.flag_list.overview._MAX_LOOKED_UP", 1)
+    monkeypatch.setattr("flagstaff.admin.flag.list.overview._MAX_LOOKED_UP", 1)
     make_flag("older")
     assert shortcuts(operator)["Not evaluated for 30 days"] == "?evaluated=not-30d"
 

@@ -17,7 +17,7 @@ from django.utils import timezone, translation
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.flag_page.release import release
+from flagstaff.admin.flag.page.release import release
 from flagstaff.models import FeatureFlag
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import KEY, evaluate, make_flag

@@ -17,8 +17,8 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
-from flagstaff.admin.flag_page.recent_changes import recent_changes
-from flagstaff.admin.flag_page.release import release
+from flagstaff.admin.flag.page.release import release
+from flagstaff.admin.flag.page.sections import recent_changes
 from flagstaff.models import Change, FeatureFlag
 from tests.support.admin_pages import FLAGS, permit
 from tests.support.sql import rows as execute

@@ -15,13 +15,14 @@ from django.utils import timezone
 
 from flagstaff import _extensions, acting_as, changes, rollouts
 from flagstaff._words.duration import SECONDS
-from flagstaff.admin import app_panels
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.cleanup import stale
 from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import messages
-from flagstaff.rollouts.admin.flag_parts import flag_panel
+from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State, StepRun
 from tests.support.admin_pages import (
@@ -545,8 +546,10 @@ def test_flags_make_one_query_for_all_plans(
     for url in urls:
         page(operator, url)  # Fills Django's caches, such as that of content types.
     with_plans = [count_queries(operator, url) for url in urls]
-    for module in (app_panels, stale):
-        monkeypatch.setattr(module, "optional_apps", apps_without_plans)
+    monkeypatch.setattr(stale, "optional_apps", apps_without_plans)
+    flags = admin.site.get_model_admin(FeatureFlag)
+    others = [part for part in flags.bound_parts if not isinstance(part, FlagPlan)]  # type: ignore[attr-defined]
+    monkeypatch.setattr(flags, "bound_parts", others)
     assert [count_queries(operator, url) + 1 for url in urls] == with_plans
 
 
@@ -596,7 +599,8 @@ def test_panel_of_a_site_without_plans_has_no_link(
     rollouts.start(KEY, STEPS)
     request = rf.get("/")
     request.user = admin_user
-    panel = flag_panel(AdminSite("without plans"), request, flag)
+    flags = FeatureFlagAdmin(FeatureFlag, AdminSite("without plans"))
+    panel = FlagPlan(flags).panel(request, flag)
     assert "Step 1 of 3" in panel
     assert "<a " not in panel
 
@@ -605,9 +609,14 @@ def test_form_of_a_new_flag_has_no_panel(operator: Client) -> None:
     assert "rollout plan" not in page(operator, f"{FLAGS}add/").partition('id="content"')[2].lower()
 
 
-def test_app_without_a_panel_adds_nothing(operator: Client, flag: FeatureFlag) -> None:
-    app = _extensions.OptionalApp()
-    assert (app.flag_panel(admin.site, None, flag), app.flag_notes([flag])) == ("", {})  # type: ignore[arg-type]
+def test_app_without_a_part_adds_nothing(rf: RequestFactory, flag: FeatureFlag) -> None:
+    assert _extensions.OptionalApp().flag_part() is None
+    part = AppPart(FeatureFlagAdmin(FeatureFlag, admin.site))
+    assert (part.panel(rf.get("/"), flag), part.notes([flag]), part.links(rf.get("/"))) == (
+        "",
+        {},
+        (),
+    )
 
 
 # Permissions.

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone, translation
 
-from flagstaff.admin.flag_page.release_period import Period, period_of
+from flagstaff.admin.flag.page.release_period import Period, period_of
 
 #: A Wednesday in winter, in all zones of these tests.
 NOW = datetime(2026, 11, 25, 14, 30, tzinfo=zones.utc)

@@ -8,10 +8,10 @@ from datetime import timezone as zones
 import pytest
 
 from flagstaff._engine.usage import UsageHour
-from flagstaff.admin.flag_page.release_chart import columns_of, line_of
-from flagstaff.admin.flag_page.release_counts import Count, counts_of
-from flagstaff.admin.flag_page.release_history import State, Step, rollout_of, steps_of
-from flagstaff.admin.flag_page.release_period import Period
+from flagstaff.admin.flag.page.release_chart import columns_of, line_of
+from flagstaff.admin.flag.page.release_counts import Count, counts_of
+from flagstaff.admin.flag.page.release_history import State, Step, rollout_of, steps_of
+from flagstaff.admin.flag.page.release_period import Period
 from flagstaff.admin.svg import path
 
 START = datetime(2026, 11, 25, tzinfo=zones.utc)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from flagstaff.admin.rule_editor.operators import IS_MISSING, IS_PRESENT
 from flagstaff.admin.rule_editor.rows import (
+    IS_MISSING,
+    IS_PRESENT,
     MAX_ROWS,
     ConditionRow,
     RuleRow,

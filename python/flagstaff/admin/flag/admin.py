@@ -1,0 +1,116 @@
+"""The admin of flags: its options and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from django.http import HttpRequest
+
+from flagstaff._extensions import optional_apps
+from flagstaff.admin.deletion import Deletion
+from flagstaff.admin.flag.form.bucket_unit import BucketUnit
+from flagstaff.admin.flag.form.fields import FIELDSETS, TIMES, FlagFields
+from flagstaff.admin.flag.form.ownership import Ownership
+from flagstaff.admin.flag.form.question import ReleaseQuestion
+from flagstaff.admin.flag.form.rules import FlagForm, FlagRules
+from flagstaff.admin.flag.list.columns import FlagColumns
+from flagstaff.admin.flag.list.filters import (
+    ChangedFilter,
+    EvaluatedFilter,
+    MineFilter,
+    OwnerFilter,
+    RulesFilter,
+    StaleFilter,
+    StateFilter,
+    TagFilter,
+)
+from flagstaff.admin.flag.list.part import SEARCH_FIELDS, FlagListPart
+from flagstaff.admin.flag.list.turning_off import TurningOff
+from flagstaff.admin.flag.page.impact import Impact
+from flagstaff.admin.flag.page.sections import FlagSections
+from flagstaff.admin.flag.page.toggle import TogglePages
+from flagstaff.admin.flag.parts.app_panels import AppPanels
+from flagstaff.admin.flag.parts.deletion import FlagDeletion
+from flagstaff.admin.flag.parts.new_key import NewKey
+from flagstaff.admin.flag.parts.toggle_rights import ToggleRights
+from flagstaff.admin.history.part import History
+from flagstaff.admin.part import Part
+from flagstaff.admin.permissions import may_toggle
+from flagstaff.admin.row_admin import RowAdmin
+from flagstaff.admin.users.field import PANEL, AllowedUsersInput, AllowedUsersPanel
+from flagstaff.admin.users.page import AllowedUsersPage
+from flagstaff.base_models import AbstractFeatureFlag
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.history.kinds import Kind
+from flagstaff.models import FeatureFlag
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT, _ListFilterT
+    from django.utils.datastructures import _ListOrTuple
+
+
+class FeatureFlagAdmin(RowAdmin):
+    """Flags: key, state, on/off button, rollout, allowed users.
+
+    Also for a project's own flag model: uses the fields that it has.
+    """
+
+    row_kind = Kind.FLAG
+    known_model = AbstractFeatureFlag
+    parts: ClassVar[tuple[type[Part], ...]] = (
+        ToggleRights,
+        FlagFields,
+        FlagColumns,
+        FlagListPart,
+        TurningOff,
+        AppPanels,
+        Ownership,
+        BucketUnit,
+        FlagRules,
+        History,
+        NewKey,
+        ReleaseQuestion,
+        Impact,
+        FlagSections,
+        TogglePages,
+        Deletion,
+        FlagDeletion,
+        AllowedUsersPanel,
+        AllowedUsersInput,
+        AllowedUsersPage,
+    )
+    list_template = "flagstaff/flag_list.html"
+    form_template = "flagstaff/flag_page.html"
+
+    # The button comes early: a narrow screen shows it without scrolling.
+    list_display: _ListDisplayT[FeatureFlag] = FlagColumns.displays
+    list_display_links = ("flag",)
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
+        *(StateFilter, ChangedFilter, EvaluatedFilter, StaleFilter, MineFilter),
+        *("enabled", "kind", RulesFilter, OwnerFilter, TagFilter),
+    )
+    search_fields: ClassVar[_ListOrTuple[str]] = SEARCH_FIELDS
+    ordering = ("key",)
+    # A row shows more than one of Django's lists, so a page of 100 would take too long.
+    list_per_page = 40
+    # The list counts all flags together with the shortcuts.
+    show_full_result_count = False
+
+    form = FlagForm
+    # Used if this admin cannot search for users; see AllowedUsersInput.
+    raw_id_fields = (ALLOWED,)
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (*TIMES, PANEL)
+    fieldsets: ClassVar[_FieldsetSpec] = FIELDSETS
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/charts.css")}
+
+    def part_classes(self) -> Iterable[type[Part]]:
+        """Returns the classes of all parts, those of the optional apps included."""
+        own = (app.flag_part() for app in optional_apps())
+        return (*self.parts, *(part for part in own if part is not None))
+
+    def has_toggle_permission(self, request: HttpRequest) -> bool:
+        """Whether the user of the request may turn flags on and off."""
+        return may_toggle(self, request)

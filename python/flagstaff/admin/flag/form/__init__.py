@@ -1,0 +1,1 @@
+"""The form of a flag, and the page that confirms it."""

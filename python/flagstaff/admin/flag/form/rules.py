@@ -1,0 +1,108 @@
+"""The rules on the pages of a flag, and in the list of flags."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import MessageError
+from flagstaff.admin.flag.form.bucket_unit import check_unit, keep_missing_unit
+from flagstaff.admin.flag.form.ownership import keep_missing_ownership
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.page import request_of
+from flagstaff.admin.rule_editor.fields import RuleRowsField
+from flagstaff.admin.rule_editor.part import RulePages, stored_in, too_large_text
+from flagstaff.admin.rule_editor.sentences import rules_html
+from flagstaff.admin.rule_editor.widget import RulesWidget
+from flagstaff.changes.segment_use import missing_segment
+from flagstaff.history.describe import describe_value
+from flagstaff.validators import rule_problem
+
+_EXAMPLE = """\
+[
+  {
+    "name": "beta in DACH",
+    "conditions": [
+      {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
+      {"segment": "enterprise", "negate": true}
+    ],
+    "rollout_percent": 25
+  }
+]"""
+
+
+class FlagForm(MergingForm):
+    """The form of a flag. Its unit must be usable, and the segments of its rules must exist."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        keep_missing_unit(self)
+        keep_missing_ownership(self)
+
+    def clean(self) -> dict[str, Any] | None:
+        """Validates the form."""
+        cleaned = super().clean()
+        is_edited = RULES in self.changed_data and RULES in self.cleaned_data
+        if is_edited and (problem := missing_segment(self.cleaned_data[RULES])):
+            self.add_error(RULES, MessageError(problem))
+        check_unit(self)
+        return cleaned
+
+
+class FlagRules(RulePages):
+    """The rules of a flag."""
+
+    rule_field = RULES
+    displays = ("saved_rules", "large_rules", "undecodable_rules")
+    rule_form_field = RuleRowsField
+    rule_widget = RulesWidget
+    rule_help = gettext_lazy(
+        "The first rule that matches decides. If no rule matches, the rollout decides."
+    )
+    rule_example = _EXAMPLE
+
+    def has_rule_field(self) -> bool:
+        """Whether the flags of the project have rules."""
+        return FlagModel.of(self.admin.model).has(RULES)
+
+    @admin.display(description=gettext_lazy("current rules"))
+    def saved_rules(self, flag: Any) -> SafeString | str:
+        """The rules in the database as sentences."""
+        rules = stored_in(flag, RULES)
+        if rules in (None, []):
+            return _("no rules")
+        return rules_html(rules, self.admin.admin_site, request_of(flag))
+
+    @admin.display(description=gettext_lazy("rules"))
+    def large_rules(self, flag: Any) -> str:
+        """How to change rules that are too large for a form."""
+        advice = _("Use “manage.py flags set-rules %(key)s FILE” or flagstaff.changes.update().")
+        return too_large_text(stored_in(flag, RULES), advice % {"key": shlex.quote(flag.key)})
+
+    @admin.display(description=gettext_lazy("rules"))
+    def undecodable_rules(self, flag: Any) -> str:
+        """Says what is wrong with rules that Python cannot decode."""
+        text = _("The stored rules are %(value)s. Write others with flagstaff.changes.update().")
+        return text % {"value": describe_value(stored_in(flag, RULES))}
+
+
+def count_rules(flag: Any) -> int | None:
+    """Returns the number of a flag's rules; None if workers cannot read them."""
+    rules = optional_fields(flag).rules
+    is_readable = isinstance(rules, list) and rule_problem(rules) is None
+    return len(rules) if is_readable else None
+
+
+def rule_count_text(count: int | None) -> str:
+    """Returns the text of a list, such as "2 rules"; empty without rules."""
+    if count is None:
+        return _("unreadable rules")
+    text = ngettext("%(count)s rule", "%(count)s rules", count)
+    return text % {"count": local_number(count)} if count else ""

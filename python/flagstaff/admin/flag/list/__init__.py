@@ -1,0 +1,1 @@
+"""The list of flags: its columns, filters and buttons."""

@@ -1,0 +1,146 @@
+"""The usage and the last change of the flags on a page of the list."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._tables.rows import all_rows
+from flagstaff._words.times import aware
+from flagstaff.admin.entry_rows import actor_columns, entry_of, reads_actors
+from flagstaff.admin.flag.list.conditions import allowed_count
+from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.page import page_of_row
+from flagstaff.changes.allowed_users import link_targets
+from flagstaff.conf import conf
+from flagstaff.history.events import Event
+from flagstaff.history.grouping import Entry
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_in
+from flagstaff.history.user_names import names_of_actors
+
+#: The period of the share of true results.
+RECENT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What is known about one flag."""
+
+    last_evaluated_at: datetime | None = None
+    #: The evaluations in the time RECENT, by result.
+    true_count: int = 0
+    false_count: int = 0
+    #: Since when evaluations are counted; None if none was.
+    counted_since: datetime | None = None
+    #: The newest event of the history; None without one.
+    event: Event | None = None
+    #: Usernames by the text of the actor.
+    names: Mapping[str, str] | None = None
+
+
+_NO_FACTS = PageFacts()
+
+
+@dataclass(frozen=True)
+class FlagList:
+    """What the list shows of the flags of its page. The keys are primary keys as text."""
+
+    #: The path of the list, with its search, filters and page.
+    path: str = ""
+    #: The flags that the user may turn on and off.
+    toggled: AbstractSet[str] = frozenset()
+    #: Whether the history and the usage can be read.
+    is_readable: bool = False
+    facts: Mapping[str, PageFacts] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, flag: Any) -> FlagList:
+        """Returns what the list of a flag shows; nothing for a flag outside of a list."""
+        page = page_of_row(flag)
+        return (page and page.kept(cls)) or _NO_LIST
+
+
+_NO_LIST = FlagList()
+
+
+@dataclass(frozen=True)
+class PlannedFlags:
+    """The flags of a page that an app will soon change, as an app has found them."""
+
+    pks: AbstractSet[str]
+
+
+def keep_planned(flags: Sequence[Any], pks: Iterable[str]) -> None:
+    """Keeps which of these flags of a page an app will soon change."""
+    if page := page_of_row(flags[0]):
+        page.keep(PlannedFlags(frozenset(pks)))
+
+
+def facts_of(flag: Any) -> PageFacts:
+    """Returns what was read about a flag of the list. Does not query."""
+    return FlagList.of(flag).facts.get(str(flag.pk), _NO_FACTS)
+
+
+def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[str, PageFacts]:
+    """Returns the facts of all these flags. Counts their allowed users, too.
+
+    One query; two if the primary keys of users are no integers.
+    """
+    connection = connections[conf.database]
+    if not is_postgresql(connection) or not flags:
+        return {}
+    by_pk = {str(flag.pk): flag for flag in flags}
+    table = connection.ops.quote_name(conf.flag_model._meta.db_table)
+    since = timezone.now() - RECENT
+    with connection.cursor() as cursor:
+        keys, targets = [flag.key for flag in flags], link_targets(flags)
+        cursor.execute(_statement(connection), [list(by_pk), keys, targets, since, table, table])
+        rows = cursor.fetchall()
+    usage: dict[str, tuple[datetime | None, int, int]] = {}
+    names: dict[str, str] = {}
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    for pk, allowed, last, true, false, name, *values in rows:
+        setattr(by_pk[pk], ALLOWED_COUNT, allowed)
+        usage[pk] = None if last is None else aware(last), true, false
+        if values[0] is not None:
+            entry = entry_of(pk, values)
+            entries[pk].append(entry)
+            names |= {entry["actor"]: name} if name else {}
+    events = {pk: next(iter(events_in(Kind.FLAG, found)), None) for pk, found in entries.items()}
+    if not reads_actors():
+        names = names_of_actors([event for event in events.values() if event is not None])
+    return {
+        pk: PageFacts(*counted, counted_since, events.get(pk), names)
+        for pk, counted in usage.items()
+    }
+
+
+def count_missing(flags: Sequence[Any]) -> None:
+    """Counts the allowed users of flags of which they were not read. No query if all were."""
+    missing = {flag.pk: flag for flag in flags if not hasattr(flag, ALLOWED_COUNT)}
+    if not missing:
+        return
+    model = conf.flag_model
+    rows = all_rows(model).filter(pk__in=missing).annotate(**{ALLOWED_COUNT: allowed_count(model)})
+    for pk, allowed in rows.order_by().values_list("pk", ALLOWED_COUNT):
+        setattr(missing.pop(pk), ALLOWED_COUNT, allowed)
+    for flag in missing.values():
+        # The flag was deleted meanwhile.
+        setattr(flag, ALLOWED_COUNT, 0)
+
+
+def _statement(connection: BaseDatabaseWrapper) -> str:
+    places = own_names(connection) | flag_names(connection, conf.flag_model)
+    places |= actor_columns(connection)
+    return fill(sql("flag_list_v1"), places)

@@ -1,0 +1,164 @@
+"""Counts of all flags and of the shortcuts, with the owners and tags, read by one query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.db import connections
+from django.db.models import Aggregate, Count, Max, Model, Q
+from django.http import HttpRequest
+from django.utils import timezone
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.optional_fields import OWNER, TAGS, FlagModel
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.tags import usable_tags
+from flagstaff._words.json_text import read_json
+from flagstaff._words.times import aware
+from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.flag.list.conditions import (
+    LONG,
+    are_at_most,
+    changed_since,
+    has_usage,
+    hidden_tables,
+    in_state,
+    not_evaluated_since,
+    owned_by,
+    stored_values,
+    usage_is_older_than,
+    usage_since,
+)
+from flagstaff.admin.page import page_of
+from flagstaff.conf import conf
+
+#: The names of the shortcuts.
+CHANGED, ROLLOUT, MINE, ALL, UNUSED = "changed", "rollout", "mine", "all", "unused"
+# Of more flags, those without an evaluation are not counted: it needs a look-up for each flag.
+_MAX_LOOKED_UP = 2_000
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What one query says about all flags."""
+
+    total: int
+    #: The counts of the shortcuts that the project's flags can have, by name; None for a count
+    #: that would take too long.
+    counts: Mapping[str, int | None] = field(default_factory=dict)
+    #: Since when evaluations are counted; None if none was.
+    usage_since: datetime | None = None
+    #: Whether the tables of the history and the usage exist, and hide no rows.
+    is_readable: bool = False
+
+
+def overview_of(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
+    """Returns the numbers. Reads them once for a request."""
+    return page_of(request).once(Overview, partial(_read, request, model_admin))
+
+
+@dataclass(frozen=True)
+class StoredOwnership:
+    """The owners and the tags of all flags, without regard to case."""
+
+    owners: Sequence[str]
+    tags: Sequence[str]
+
+    @classmethod
+    def of(cls, owners: Iterable[object], tags: Iterable[object]) -> StoredOwnership:
+        """Returns them, given columns of the flags."""
+        every = {tag for one in tags for tag in usable_tags(one)}
+        return cls(_sorted({str(owner or "") for owner in owners} - {""}), _sorted(every))
+
+
+def stored_ownership(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> StoredOwnership:
+    """Returns the owners and the tags. Reads them with the numbers, or else by a query."""
+    overview_of(request, model_admin)
+    return page_of(request).once(StoredOwnership, partial(_read_ownership, model_admin.model))
+
+
+def _read_ownership(model: type[Model]) -> StoredOwnership:
+    names = [name for name in (OWNER, TAGS) if FlagModel.of(model).has(name)]
+    rows = list(all_rows(model).order_by().values(*names))
+    return StoredOwnership.of((row.get(OWNER) for row in rows), (row.get(TAGS) for row in rows))
+
+
+def _sorted(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (text.casefold(), text))
+
+
+def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
+    flags = model_admin.get_queryset(request).order_by()
+    conditions = _conditions(request, model_admin)
+    counts = {
+        f"flagstaff_{name}": Count("pk", filter=condition) for name, condition in conditions.items()
+    }
+    total = Count("pk")
+    stored = _stored(model_admin.model)
+    # The list must work without a table of the history or of the usage.
+    values = value_or_default(
+        "the list of flags has no shortcuts",
+        lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),
+        None,
+    ) or flags.aggregate(flagstaff_total=total)
+    lists = [read_json(values.get(name) or "[]") for name in ("flagstaff_owners", "flagstaff_tags")]
+    # Python may not be able to decode them; the filters then look at each flag.
+    if stored and stored.keys() <= values.keys() and all(isinstance(one, list) for one in lists):
+        page_of(request).keep(StoredOwnership.of(*lists))
+    numbers: dict[str, int | None] = {
+        name: values.get(f"flagstaff_{name}", 0) for name in conditions
+    }
+    if UNUSED in numbers and values["flagstaff_total"] > _MAX_LOOKED_UP:
+        numbers[UNUSED] = None
+    since = values.get("flagstaff_since")
+    if since is None or aware(since) > aware(timezone.now()) - timedelta(days=LONG):
+        # Flags without an evaluation may have had some before.
+        numbers.pop(UNUSED, None)
+    return Overview(
+        total=values["flagstaff_total"],
+        counts=numbers,
+        usage_since=None if since is None else aware(since),
+        is_readable=values.get("flagstaff_hidden") == 0,
+    )
+
+
+def _stored(model: type[Model]) -> dict[str, Aggregate]:
+    """The owners and the lists of tags, for the filters."""
+    if not is_postgresql(connections[conf.database]):
+        return {}
+    columns = {"flagstaff_owners": (OWNER, ""), "flagstaff_tags": (TAGS, [])}
+    return {
+        name: stored_values(field, empty)
+        for name, (field, empty) in columns.items()
+        if FlagModel.of(model).has(field)
+    }
+
+
+def _since() -> dict[str, Max]:
+    if not has_usage():
+        return {}
+    return {"flagstaff_since": Max(usage_since()), "flagstaff_hidden": Max(hidden_tables())}
+
+
+def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dict[str, Q]:
+    """The conditions of the shortcuts, by name."""
+    model, now = model_admin.model, timezone.now()
+    long_ago = now - timedelta(days=LONG)
+    conditions = {
+        CHANGED: changed_since(model, now - timedelta(hours=24)),
+        ROLLOUT: in_state(model, ReleaseState.ROLLOUT.value),
+    }
+    if FlagModel.of(model).has(OWNER):
+        conditions[MINE] = owned_by(request)
+    conditions[ALL] = in_state(model, ReleaseState.ALL.value) & ~changed_since(model, long_ago)
+    if has_usage():
+        # In a look-up for each flag: not where it is left out, and not for too many flags.
+        may_count = usage_is_older_than(long_ago) & are_at_most(model, _MAX_LOOKED_UP)
+        conditions[UNUSED] = may_count & not_evaluated_since(model, long_ago)
+    return conditions

@@ -1,0 +1,110 @@
+"""The list of flags: reads what it shows, its query, and its shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
+from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.flag.list.columns import EVALUATED_ORDER, STATE_ORDER
+from flagstaff.admin.flag.list.conditions import (
+    allowed_count,
+    has_usage,
+    last_evaluation,
+    state_rank,
+)
+from flagstaff.admin.flag.list.facts import FlagList, PageFacts, count_missing, read_facts
+from flagstaff.admin.flag.list.filters import MineFilter, OwnerFilter, RulesFilter, TagFilter
+from flagstaff.admin.flag.list.overview import overview_of
+from flagstaff.admin.flag.list.shortcuts import shortcuts
+from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Part
+from flagstaff.admin.permissions import may_toggle, why_not_toggle
+from flagstaff.admin.recent_changes.urls import deleted_url
+
+#: The fields of the search, unless a subclass has its own.
+SEARCH_FIELDS = ("key", "description", OWNER)
+_NO_FACTS: Mapping[str, PageFacts] = {}
+
+
+class FlagListPart(Part):
+    """The list of flags. Comes before AppPanels, which shows notes about the same flags."""
+
+    def set_options(self) -> None:
+        """Leaves out filters and a search by fields that the model lacks, or that are its own."""
+        admin, model = self.admin, FlagModel.of(self.admin.model)
+        lacking: list[object] = [] if model.has(RULES) else [RulesFilter]
+        lacking += [] if model.has(OWNER) else [OwnerFilter, MineFilter]
+        lacking += [] if model.has(TAGS) else [TagFilter]
+        admin.set_options(list_filter=[one for one in admin.list_filter if one not in lacking])
+        if not model.has(OWNER) and type(admin).search_fields is SEARCH_FIELDS:
+            searched = tuple(one for one in admin.search_fields if one != OWNER)
+            admin.set_options(search_fields=searched)
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """All flags, with the number of their allowed users.
+
+        The list counts those of its page only, but can be sorted by the number.
+        """
+        counted = {ALLOWED_COUNT: allowed_count(self.admin.model)}
+        add = rows.alias if page_of(request).is_list else rows.annotate
+        found: QuerySet[Any] = add(**counted)
+        return found
+
+    def list_display(self, request: HttpRequest, columns: Sequence[Any]) -> Sequence[Any]:
+        """The columns that have something to show."""
+        return columns if has_usage() else [one for one in columns if one != "evaluated"]
+
+    def list_ordering(self, name: str) -> Any:
+        """The expressions of the state and of the last evaluation."""
+        if name == STATE_ORDER:
+            return state_rank(self.admin.model)
+        return last_evaluation() if name == EVALUATED_ORDER else None
+
+    def list_count(self, request: HttpRequest, rows: QuerySet[Any]) -> int | None:
+        """The number of all flags, which is known already."""
+        is_whole = _is_whole(rows, self.admin.get_queryset(request))
+        return overview_of(request, self.admin).total if is_whole else None
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Reads what the columns show."""
+        overview = overview_of(request, self.admin)
+        changelist.full_result_count = overview.total
+        changelist.show_full_result_count = True
+        changelist.show_admin_actions = overview.total > 0
+        # Iterating keeps the rows, to which the numbers of allowed users are added.
+        flags = list(changelist.result_list)
+        read = partial(read_facts, flags, overview.usage_since)
+        shown = FlagList(
+            path=request.get_full_path(),
+            toggled={str(one.pk) for one in flags if may_toggle(self.admin, request, one)},
+            is_readable=overview.is_readable,
+            facts=value_or_default(
+                "the list of flags shows no evaluations and no changes", read, _NO_FACTS
+            ),
+        )
+        page_of(request).keep(shown)
+        count_missing(flags)
+
+    def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
+        """The shortcuts above the list, and why buttons are disabled."""
+        overview = overview_of(request, self.admin)
+        may = may_toggle(self.admin, request)
+        return {
+            "flagstaff_shortcuts": shortcuts(request, overview, changelist.list_filter),
+            "flagstaff_total": overview.total,
+            "flagstaff_deleted_url": deleted_url(self.admin.admin_site, request, changelist.query),
+            "flagstaff_why_not": "" if may else why_not_toggle(self.admin),
+        }
+
+
+def _is_whole(flags: QuerySet[Any], every: QuerySet[Any]) -> bool:
+    """Whether no filter and no search has added a condition."""
+    return len(flags.query.where.children) == len(every.query.where.children)

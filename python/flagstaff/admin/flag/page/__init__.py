@@ -1,0 +1,1 @@
+"""The page of a flag, and the pages that its buttons open."""

@@ -1,0 +1,106 @@
+"""The impact of a form before it is saved: how many users would gain or lose the flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern
+from django.utils.translation import ngettext
+
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import localized
+from flagstaff.admin.flag.form.rollout import RolloutInput
+from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.page import stored_row
+from flagstaff.admin.part import Part
+from flagstaff.admin.permissions import mark_toggle_page
+from flagstaff.changes.messages import USERS_NOT_COUNTED
+from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
+
+#: The button that counts without a script.
+COUNT = "_count"
+
+
+class Impact(Part):
+    """Counts users while a person edits, for a script or after a button."""
+
+    def urls(self) -> Sequence[URLPattern]:
+        """The URL that a script requests."""
+        return [row_path(self.admin, "impact", self.impact_view)]
+
+    def impact_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Returns the sentence about what the form has posted, as JSON. Writes nothing."""
+        flag = self.admin.get_object(request, unquote(object_id))
+        if flag is None:
+            raise Http404
+        if request.method != "POST" or not self.admin.has_view_permission(request, flag):
+            raise PermissionDenied
+        mark_toggle_page(self.admin, request)
+        form = self.admin.get_form(request, flag, change=True)(request.POST, instance=flag)
+        return JsonResponse({"text": form_impact(stored_row(flag), form)})
+
+    def form_context(
+        self, request: HttpRequest, row: Any, context: Mapping[str, Any]
+    ) -> Mapping[str, object]:
+        """Gives the rollout's input the URL of the script, or the counted users."""
+        form = context["adminform"].form
+        rollout = form.fields.get("rollout_percent")
+        if row is None or rollout is None or not isinstance(rollout.widget, RolloutInput):
+            return {}
+        site, model = self.admin.admin_site, self.admin.model
+        rollout.widget.impact_url = page_url(site, model, "impact", row.pk)
+        if COUNT in request.POST:
+            # The form of the page is shown again unchecked.
+            checked = type(form)(request.POST, instance=copy(stored_row(row)))
+            checked.is_review = False
+            rollout.widget.impact_text = form_impact(stored_row(row), checked)
+        return {}
+
+
+def form_impact(flag: Any, form: Any) -> str:
+    """Returns the sentence about a form; without edits, how many users have the flag now."""
+    form.full_clean()
+    edited = {
+        name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data
+    }
+    change = planned_edit(flag, edited)
+    now = FlagState.of(flag)
+    after = now if change is None else change.after
+    if not after.enabled and not now.enabled:
+        on = planned(flag.key, now, replace(after, enabled=True))
+        return _counted(on, _if_on)
+    if change is None or change.before == change.after:
+        present = planned(flag.key, replace(now, enabled=False), now)
+        return _counted(present, _now)
+    return impact_text(change)
+
+
+def _counted(change: Planned, text: Callable[[int], str]) -> str:
+    if change.impact is None:
+        return localized(USERS_NOT_COUNTED())
+    counts = {"count": change.impact.after.on, "users": change.impact.users}
+    numbers = {name: local_number(count) for name, count in counts.items()}
+    return text(change.impact.users) % numbers
+
+
+def _if_on(users: int) -> str:
+    return ngettext(
+        "If the flag were on, %(count)s of %(users)s user would have it.",
+        "If the flag were on, %(count)s of %(users)s users would have it.",
+        users,
+    )
+
+
+def _now(users: int) -> str:
+    return ngettext(
+        "%(count)s of %(users)s user has the flag now.",
+        "%(count)s of %(users)s users have the flag now.",
+        users,
+    )

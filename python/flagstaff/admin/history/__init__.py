@@ -1,0 +1,1 @@
+"""The history of a row, with its links to undo and restore."""

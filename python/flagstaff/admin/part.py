@@ -1,0 +1,165 @@
+"""The base of a part of an admin of rows: one thing that its pages show or do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from django import forms
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Field, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import URLPattern
+
+from flagstaff import changes
+from flagstaff.admin.forms import MergingForm
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+    from flagstaff.admin.row_admin import RowAdmin
+
+DbField: TypeAlias = "Field[Any, Any]"
+FormField: TypeAlias = forms.Field
+RowAction: TypeAlias = Literal["view", "add", "change", "delete"]
+#: What Django's page of a deletion lists: lines, counts, missing permissions, protected rows.
+Deleted: TypeAlias = tuple[list[Any], dict[str, int], set[str], list[Any]]
+
+
+class Part:
+    """A part of a RowAdmin, which asks its parts in their order. By default, it adds nothing.
+
+    It has no state of its own besides its admin: what a request has read is in `page_of(request)`.
+    """
+
+    #: Methods that show a row in a list or on its page. The options of the admin can name them,
+    #: and a method of the admin with the same name comes first.
+    displays: ClassVar[tuple[str, ...]] = ()
+    #: Methods that are actions of the list, called with the admin, the request and the rows.
+    actions: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, admin: RowAdmin) -> None:
+        self.admin = admin
+
+    def set_options(self) -> None:
+        """Changes the options of the admin at its start, for the fields that the model has."""
+
+    def urls(self) -> Sequence[URLPattern]:
+        """Returns URL patterns of pages of its own."""
+        return ()
+
+    def media(self) -> forms.Media:
+        """Returns the stylesheets and scripts of all pages."""
+        return forms.Media()
+
+    def permits(
+        self,
+        action: RowAction,
+        request: HttpRequest,
+        row: Any,
+        *,
+        permitted: bool,
+    ) -> bool:
+        """Whether the user may do this with a row, or with rows at all."""
+        return permitted
+
+    def allows_lookup(self, field: str, request: HttpRequest) -> bool:
+        """Whether the URL of the list may filter by a field."""
+        return True
+
+    # The list.
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Returns the rows that the pages read."""
+        return rows
+
+    def list_display(self, request: HttpRequest, columns: Sequence[Any]) -> Sequence[Any]:
+        """Returns the columns of the list."""
+        return columns
+
+    def list_ordering(self, name: str) -> Any:
+        """Returns the expression by which a column is sorted; None for the column itself."""
+        return None
+
+    def list_count(self, request: HttpRequest, rows: QuerySet[Any]) -> int | None:
+        """Returns the number of the rows of a list if it is known without a query."""
+        return None
+
+    def list_response(self, request: HttpRequest) -> HttpResponse | None:
+        """Returns a page instead of the list."""
+        return None
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Reads what the cells show besides the rows of the page, which have been read."""
+
+    def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
+        """Returns what the template of the list shows besides the rows."""
+        return {}
+
+    # The page of a row.
+
+    def open_form(self, request: HttpRequest) -> None:
+        """Prepares the page of an existing row."""
+
+    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
+        """Returns further read-only fields. `row` is None on the page that adds one."""
+        return ()
+
+    def fields(self, request: HttpRequest, row: Any) -> Sequence[Any] | None:
+        """Returns the fields of a form without sections; None for those of the options."""
+        return None
+
+    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+        """Returns the sections of the form."""
+        return fieldsets
+
+    def autocomplete_fields(self, request: HttpRequest) -> Iterable[str]:
+        """Returns the fields in which the user can search."""
+        return ()
+
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
+        """Returns arguments for the form field of a model's field."""
+        return {}
+
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
+        """Returns the form field of a model's field, such as with another widget."""
+        return field
+
+    def open_new(self, request: HttpRequest, initial: Mapping[str, Any]) -> None:
+        """Prepares the page that adds a row. `initial` are the values of the empty form."""
+
+    def form_context(
+        self, request: HttpRequest, row: Any, context: Mapping[str, Any]
+    ) -> Mapping[str, object]:
+        """Returns what the template of the page shows besides the form."""
+        return {}
+
+    # Saving and deleting.
+
+    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        """Checks a valid form. Raises FlagstaffError to refuse it.
+
+        To ask for a confirmation, sets the question of the page.
+        """
+
+    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
+        """Reports what was written, inside the transaction."""
+
+    def delete_response(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
+        """Returns a page instead of Django's page that deletes a row."""
+        return None
+
+    def deleted_objects(self, request: HttpRequest, rows: Iterable[Any], found: Deleted) -> Deleted:
+        """Returns what the page of a deletion lists. Raises FlagstaffError to refuse it."""
+        return found
+
+    def after_delete(
+        self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None
+    ) -> None:
+        """Reports what was deleted."""
+
+    def history_response(
+        self, request: HttpRequest, object_id: str, response: HttpResponse
+    ) -> HttpResponseBase:
+        """Returns the page of the history, given Django's."""
+        return response

@@ -1,0 +1,216 @@
+"""An admin that asks its parts: its options, permissions, rows and list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.contrib.admin.views.main import ChangeList
+from django.core.checks import CheckMessage, Error
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.db.models.constants import LOOKUP_SEP
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern
+
+from flagstaff._tables.rows import uncached
+from flagstaff.admin.confirmation import ConfirmationMixin
+from flagstaff.admin.own_fields import OwnFields
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Part, RowAction
+from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.views import AttributedViews, extend_template, list_title
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+
+if TYPE_CHECKING:
+    from flagstaff.admin.row_admin import RowAdmin
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _ChangeList = ChangeList
+else:
+    _ModelAdmin = admin.ModelAdmin
+    _ChangeList = object
+
+_Context = dict[str, object]
+_Value = TypeVar("_Value")
+
+
+class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
+    """Owns the hooks of Django's ModelAdmin for options, permissions, rows and the list."""
+
+    row_kind: ClassVar[Kind]
+    #: The abstract model whose fields the options name. A project's own model may lack some.
+    known_model: ClassVar[type[Model]]
+    #: The classes of the parts, in the order in which they are asked. A subclass can add its own.
+    parts: ClassVar[tuple[type[Part], ...]]
+    #: Templates that extend those of the list and of the form; "" for none.
+    list_template: ClassVar[str] = ""
+    form_template: ClassVar[str] = ""
+
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        self.own_fields = OwnFields(self)
+        self.own_fields.trim_options()
+        self.bound_parts = tuple(part(cast("RowAdmin", self)) for part in self.part_classes())
+        for part in self.bound_parts:
+            for name in part.displays:
+                if not hasattr(type(self), name):
+                    setattr(self, name, getattr(part, name))
+            if self.actions is not None:
+                own = (getattr(part, name) for name in part.actions)
+                self.actions = (*self.actions, *own)
+            part.set_options()
+
+    def part_classes(self) -> Iterable[type[Part]]:
+        """Returns the classes of all parts of this admin."""
+        return self.parts
+
+    def set_options(self, **options: object) -> None:
+        """Changes options of this admin, such as `list_filter`."""
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Returns what is wrong with the options. A list cannot merge or confirm edits."""
+        found = super().check(**kwargs)
+        if self.list_editable:
+            text = "list_editable cannot be used: a list neither merges nor confirms edits"
+            hint = "remove it, and edit rows on their pages"
+            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
+        return found
+
+    def get_urls(self) -> list[URLPattern]:
+        """The URLs of Django's pages, and those of the parts."""
+        return [*(url for part in self.bound_parts for url in part.urls()), *super().get_urls()]
+
+    @property
+    def media(self) -> forms.Media:
+        """The stylesheets and scripts, with those of the parts."""
+        return sum((part.media() for part in self.bound_parts), super().media)
+
+    # Permissions.
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may see rows."""
+        return self._permits("view", request, obj, super().has_view_permission(request, obj))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may create rows."""
+        allowed = not conf.read_only and super().has_add_permission(request)
+        return self._permits("add", request, None, allowed)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change rows."""
+        allowed = not conf.read_only and super().has_change_permission(request, obj)
+        return self._permits("change", request, obj, allowed)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may delete rows."""
+        allowed = not conf.read_only and super().has_delete_permission(request, obj)
+        return self._permits("delete", request, obj, allowed)
+
+    def _permits(self, action: RowAction, request: HttpRequest, row: Any, own: bool) -> bool:  # noqa: FBT001
+        return self.ask(
+            own, lambda part, known: part.permits(action, request, row, permitted=known)
+        )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Whether the URL of the list may filter by this."""
+        field = lookup.partition(LOOKUP_SEP)[0]
+        allowed = all(part.allows_lookup(field, request) for part in self.bound_parts)
+        return allowed and super().lookup_allowed(lookup, value, request)
+
+    # Rows.
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """All rows of the flags' database, whatever a router or a query cache reads from."""
+        rows = uncached(super().get_queryset(request).using(conf.database))
+        return self.ask(rows, lambda part, some: part.queryset(request, some))
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row of a page."""
+        row: Any = super().get_object(request, object_id, from_field)
+        if row is not None:
+            page_of(request).open_row(row)
+        return row
+
+    # The list.
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: _Context | None = None
+    ) -> HttpResponse:
+        """The list and its actions."""
+        return self.attributed_view(request, self._show_list, extra_context)
+
+    def _show_list(self, request: HttpRequest, extra_context: _Context | None) -> HttpResponse:
+        page_of(request).is_list = True
+        for part in self.bound_parts:
+            if (response := part.list_response(request)) is not None:
+                return response
+        context = {**list_title(self, request), **(extra_context or {})}
+        response = super().changelist_view(request, context)
+        shown = response.context_data if isinstance(response, TemplateResponse) else None
+        # An action may have a page of its own.
+        if shown is not None and "cl" in shown and self.change_list_template is None:
+            for part in self.bound_parts:
+                shown.update(part.list_context(request, shown["cl"]))
+            if self.list_template:
+                extend_template(cast("TemplateResponse", response), self.list_template)
+        return response
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list. Its base class may be a theme's."""
+        return type("RowList", (_RowList, super().get_changelist(request, **kwargs)), {})
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Lets the parts read what the page of the list shows."""
+        page_of(request).show(changelist.result_list)
+        for part in self.bound_parts:
+            part.open_list(request, changelist)
+
+    def list_ordering(self, name: str) -> Any:
+        """Returns the expression that a column is sorted by."""
+        found = (part.list_ordering(name) for part in self.bound_parts)
+        return next((one for one in found if one is not None), name)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """The columns."""
+        columns: Sequence[Any] = super().get_list_display(request)
+        return self.ask(columns, lambda part, some: part.list_display(request, some))
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any
+    ) -> Paginator[Any]:
+        """The pages of the list."""
+        paginator = super().get_paginator(request, queryset, *args, **kwargs)
+        if queryset.model is self.model:
+            counts = (part.list_count(request, queryset) for part in self.bound_parts)
+            if (count := next((one for one in counts if one is not None), None)) is not None:
+                paginator.count = count
+        return paginator
+
+    def ask(self, value: _Value, change: Callable[[Part, Any], Any]) -> _Value:
+        """Returns a value after each part has changed it."""
+        return reduce(lambda known, part: change(part, known), self.bound_parts, value)
+
+
+class _RowList(_ChangeList):
+    """A list whose parts read what its page shows, and which sorts columns by expressions."""
+
+    model_admin: PartsAdmin
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        found = super().get_ordering_field(field_name)
+        return self.model_admin.list_ordering(found) if isinstance(found, str) else found
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.model_admin.open_list(request, self)

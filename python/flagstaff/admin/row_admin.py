@@ -1,0 +1,322 @@
+"""The admin of flags, values and segments: the page of a row with its form and history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.db import transaction
+from django.db.models import CharField, Field, QuerySet
+from django.forms import BaseFormSet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from flagstaff import changes
+from flagstaff._words.message import localized
+from flagstaff.admin.forms import SUBMITTED, MergingForm
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Deleted
+from flagstaff.admin.parts_admin import PartsAdmin
+from flagstaff.admin.saving import (
+    DELETE,
+    KEY_HELP,
+    REVIEW_BUTTONS,
+    UPDATE,
+    case_variants_text,
+    create_row,
+    newer_changes,
+    set_widget,
+)
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, extend_template
+from flagstaff.changes.changed import combined_undo
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, FlagstaffError
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+_Context = dict[str, object]
+
+
+class RowAdmin(PartsAdmin):
+    """The base of the admins of flags, values and segments.
+
+    Each hook of Django's ModelAdmin is here once, or in PartsAdmin. What a page shows or does is
+    in the parts.
+    """
+
+    form: type[MergingForm]
+    object_history_template = "flagstaff/history.html"
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: _Context | None = None,
+    ) -> HttpResponse:
+        """The page that adds or changes a row."""
+        return self.attributed_view(request, self._show_form, object_id, form_url, extra_context)
+
+    def _show_form(
+        self,
+        request: HttpRequest,
+        object_id: str | None,
+        form_url: str,
+        extra_context: _Context | None,
+    ) -> HttpResponse:
+        page = page_of(request)
+        page.is_saving = request.method == "POST"
+        for part in self.bound_parts if object_id is not None else ():
+            part.open_form(request)
+        show = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        try:
+            response = show()
+        except FlagstaffError as error:
+            if not page.is_saving:
+                raise
+            # Another change was written after the form had been validated. Django's view cannot
+            # go back from the write to the form, so a second run reads the row as it is now, and
+            # merges what was typed into it. What has been refused becomes an error of the form.
+            page.saved = None
+            if not isinstance(error, ConflictError):
+                page.refusal = localized(error.message)
+            response = show()
+        self._report_saved(request)
+        return response
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields. A key is read-only once the row exists."""
+        added = (name for part in self.bound_parts for name in part.readonly_fields(request, obj))
+        names = [*super().get_readonly_fields(request, obj), *(() if obj is None else ("key",))]
+        return tuple(dict.fromkeys([*names, *added]))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
+        """The sections of the form, with the reason for users who may save."""
+        fieldsets = super().get_fieldsets(request, obj)
+        may_save = self.has_change_permission if obj else self.has_add_permission
+        if may_save(request, *([obj] if obj else [])):
+            # Themes with tabs need a name: a second one without has the tab of the first.
+            fieldsets = (*fieldsets, (_("This change"), {"fields": (REASON, SUBMITTED)}))
+        return self.ask(fieldsets, lambda part, some: part.fieldsets(request, obj, some))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fields of a form without sections."""
+        found = (part.fields(request, obj) for part in self.bound_parts)
+        chosen = next((one for one in found if one is not None), None)
+        return super().get_fields(request, obj) if chosen is None else chosen
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 (Django's signature)
+        **kwargs: Any,
+    ) -> type[MergingForm]:
+        """The class of the form, with the reason why the key is fixed."""
+        if obj is not None and self.has_change_permission(request, obj):
+            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": KEY_HELP[self.row_kind]}
+        form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
+        page = page_of(request)
+        form.refusal = page.refusal
+        form.is_review = any(button in request.POST for button in REVIEW_BUTTONS)
+        form.may_save = partial(self._may_save, request) if page.is_saving else None
+        # A copy: all forms share the fields of their base class.
+        reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
+        if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):
+            set_widget(reason, like.widget)
+        return form
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """The fields in which the user can search."""
+        added = (name for part in self.bound_parts for name in part.autocomplete_fields(request))
+        return (*super().get_autocomplete_fields(request), *added)
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. Widgets are those of the ModelAdmin, which may be a theme's."""
+        options: dict[str, Any] = {}
+        for part in self.bound_parts:
+            options |= part.field_options(db_field)
+        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
+        if field is None:
+            return None
+        if db_field.name == "description":
+            field.widget.attrs["rows"] = 3
+        return self.ask(field, lambda part, one: part.form_field(db_field, one, request))
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        """The field of the allowed users, with users of the flags' database."""
+        return super().formfield_for_manytomany(
+            db_field, request, **{"using": conf.database, **kwargs}
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The values of an empty form."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        for part in self.bound_parts:
+            part.open_new(request, initial)
+        return initial
+
+    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """The page with the form, or the page that asks for a confirmation."""
+        if (question := page_of(request).question) is not None:
+            return question
+        # A subclass may have a template of its own.
+        is_extended = self.form_template and self.change_form_template is None
+        for part in self.bound_parts if is_extended else ():
+            context |= part.form_context(request, obj, context)
+        response = super().render_change_form(request, context, add, change, form_url, obj)
+        if is_extended and isinstance(response, TemplateResponse):
+            extend_template(response, self.form_template)
+        return response
+
+    # Saving.
+
+    def _may_save(self, request: HttpRequest, form: MergingForm) -> bool:
+        """Whether Django may save a valid form: no part refuses it or asks for a confirmation."""
+        page = page_of(request)
+        page.question = None
+        try:
+            for part in self.bound_parts:
+                part.before_save(request, form)
+        except FlagstaffError as error:
+            form.refuse(localized(error.message))
+            return False
+        return page.question is None
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: MergingForm,
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Writes the edited fields, allowed users included. Raises ConflictError."""
+        if change:
+            newer = newer_changes(request, self.row_kind, obj, form)
+            page_of(request).saved = self._update(obj, form)
+            if newer:
+                text = _(
+                    "Changes that others made while this page was open were kept: %(changes)s."
+                )
+                self.message_user(request, text % {"changes": newer}, messages.WARNING)
+        else:
+            create_row(self.row_kind, obj, form)
+            if text := case_variants_text(self.model, obj.key):
+                self.message_user(request, text, messages.WARNING)
+        for part in self.bound_parts:
+            part.after_save(request, form, is_new=not change)
+
+    def _update(self, obj: Any, form: MergingForm) -> changes.Changed:
+        return UPDATE[self.row_kind](obj.key, form.changed_fields, expect=form.expected_fields)
+
+    def save_related(
+        self,
+        request: HttpRequest,
+        form: MergingForm,
+        formsets: Iterable[BaseFormSet[Any]],
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Saves the formsets only: `save_model` has written the allowed users."""
+        for formset in formsets:
+            self.save_formset(request, form, formset, change=change)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        """The page after a save, without Django's message."""
+        page = page_of(request)
+        page.is_silent = True
+        try:
+            return super().response_change(request, obj)
+        finally:
+            page.is_silent = False
+
+    def message_user(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Shows a message, unless it is the one that this class replaces."""
+        if not page_of(request).is_silent:
+            super().message_user(request, *args, **kwargs)
+
+    def _report_saved(self, request: HttpRequest) -> None:
+        """Shows what was saved, after the transaction: workers see it from then on."""
+        page = page_of(request)
+        changed, page.saved = page.saved, None
+        if changed is None:
+            return
+        if not changed.written:
+            text = _("Nothing was changed: “%(key)s” already has these values.")
+            self.message_user(request, text % {"key": changed.key}, messages.INFO)
+            return
+        self.report_change(request, changed, users=page.users_text)
+
+    # Deletions and the history.
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
+    ) -> HttpResponse:
+        """The page that deletes a row after a confirmation."""
+        return self.attributed_view(request, self._show_deletion, object_id, extra_context)
+
+    def _show_deletion(
+        self, request: HttpRequest, object_id: str, extra_context: _Context | None
+    ) -> HttpResponse:
+        for part in self.bound_parts:
+            if (response := part.delete_response(request, unquote(object_id))) is not None:
+                return response
+        return super().delete_view(request, object_id, extra_context)
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> Deleted:
+        """What the page of a deletion lists."""
+        found: Deleted = super().get_deleted_objects(objs, request)
+        return self.ask(found, lambda part, some: part.deleted_objects(request, objs, some))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Deletes one row."""
+        changed = DELETE[self.row_kind](obj.key)
+        self._after_delete(request, [changed], changed.undo)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Deletes all rows, or none if one fails."""
+        with transaction.atomic(using=conf.database):
+            keys = queryset.order_by("pk").values_list("key", flat=True)
+            deleted = [DELETE[self.row_kind](key) for key in keys]
+        self._after_delete(request, deleted, combined_undo(deleted))
+
+    def _after_delete(
+        self, request: HttpRequest, deleted: Sequence[changes.Changed], undo: changes.Undo | None
+    ) -> None:
+        for part in self.bound_parts:
+            part.after_delete(request, deleted, undo)
+
+    def history_view(  # type: ignore[override]  # The CSV is a stream.
+        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
+    ) -> HttpResponseBase:
+        """The history of a row."""
+        return self.attributed_view(request, self._show_history, object_id, extra_context)
+
+    def _show_history(
+        self, request: HttpRequest, object_id: str, extra_context: _Context | None
+    ) -> HttpResponse:
+        # Checks that the object exists, and that the user may view it.
+        response = super().history_view(request, object_id, extra_context)
+        return self.ask(
+            response, lambda part, page: part.history_response(request, object_id, page)
+        )

@@ -1,0 +1,48 @@
+"""The page that asks before a save that gives something to users: it shows the impact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.confirmation import posted_fields, problems_of
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Part
+from flagstaff.changes.consequence import Consequence
+
+
+class SaveQuestion(Part):
+    """Asks for a confirmation. A subclass says what the save would do."""
+
+    def plan(self, request: HttpRequest, form: MergingForm) -> Any:
+        """Returns what the save would do to users, or None. Raises FlagstaffError to refuse it."""
+        raise NotImplementedError
+
+    def question(self, request: HttpRequest, form: MergingForm, plan: Any) -> Mapping[str, object]:
+        """Returns the title, the lines and the notes of the page."""
+        raise NotImplementedError
+
+    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        """Asks for a confirmation if one is needed."""
+        plan = self.plan(request, form)
+        if plan is None or plan.consequence < Consequence.WIDENS:
+            return
+        # The form has checked the reason.
+        problems = problems_of(request, plan.text_to_type, needs_reason=False)
+        if problems is not None and not problems:
+            return
+        key = {"key": form.instance.key}
+        context = {
+            "flagstaff_question": _("Save these changes of “%(key)s”?") % key,
+            "flagstaff_posted": posted_fields(request),
+            "flagstaff_may_edit": True,
+            "flagstaff_typed": plan.text_to_type,
+            "flagstaff_problems": problems,
+            "flagstaff_label": _("Save %(key)s") % key,
+            **self.question(request, form, plan),
+        }
+        page_of(request).question = self.admin.confirmation(request, form.instance, context)

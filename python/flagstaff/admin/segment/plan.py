@@ -1,0 +1,100 @@
+"""A change of segments as a user of the admin may see it, and whether the user may make it."""
+
+from __future__ import annotations
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.message import Message, localized
+from flagstaff._words.rule_parts import named_segments
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.links import may_view
+from flagstaff.admin.permissions import may
+from flagstaff.changes.change_plan import ChangePlan
+from flagstaff.changes.messages import SEGMENT_IN_USE
+from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
+from flagstaff.changes.segment_use import other_rules_by_segment
+from flagstaff.conf import conf
+
+# The flags and experiments that a page lists.
+_MAX_ROWS = 50
+
+
+def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) -> str:
+    """Returns which flags the user may not release, as a reason; empty if there are none.
+
+    The right to change segments decides about experiments.
+    """
+    active = [use for use in plan.uses if use.is_active and use.flag is not None]
+    missing = [use for use in active if not may(site, request, "toggle", use.flag)]
+    if not missing:
+        return ""
+    names = [quoted(use.key) for use in missing if _is_visible(site, request, use)]
+    if hidden := len(missing) - len(names):
+        names.append(hidden_text(hidden))
+    named = {key for use in missing for key, _place in named_segments(use.rules.state.rules)}
+    keys = [quoted(key) for key in plan.keys if key in named]
+    text = ngettext(
+        "you need the permission to change or toggle %(flags)s, whose rules use the segment "
+        "%(keys)s",
+        "you need the permission to change or toggle %(flags)s, whose rules use the segments "
+        "%(keys)s",
+        len(keys),
+    )
+    lists = {"flags": names, "keys": keys}
+    return text % {name: local_list(some) for name, some in lists.items()}
+
+
+def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
+    """Returns a message in the user's language, without flags and experiments the user may not see.
+
+    Queries the experiments if it says what uses a segment.
+    """
+    if isinstance(text, Message) and text.template is SEGMENT_IN_USE:
+        models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
+        if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
+            hidden = _("flags and experiments that you may not see")
+            text = SEGMENT_IN_USE(key=text.values["key"], flags=hidden)
+    return localized(text)
+
+
+def segment_rows(
+    site: AdminSite, request: HttpRequest, plan: ChangePlan | None
+) -> list[PreviewRow]:
+    """Returns a line for each flag and experiment: how many users have it now, and afterwards.
+
+    Those that the user may not see are a number. Empty if the change is not one of segments.
+    """
+    if not isinstance(plan, SegmentPlan):
+        return []
+    visible = [use for use in plan.uses if _is_visible(site, request, use)]
+    numbers = {
+        _("more flags and experiments"): len(visible) - _MAX_ROWS,
+        _("flags and experiments that you may not see"): len(plan.uses) - len(visible),
+    }
+    return [
+        *(PreviewRow(use.label, *plan.sides(use)) for use in visible[:_MAX_ROWS]),
+        *(_number_row(label, count) for label, count in numbers.items() if count > 0),
+    ]
+
+
+def hidden_text(count: int) -> str:
+    """Returns the number of flags that a user may not see, for a list of keys."""
+    text = ngettext(
+        "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
+    )
+    return text % {"count": local_number(count)}
+
+
+def _is_visible(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
+    if use.flag is None:
+        return may_view(site, request, use.model)
+    return may(site, request, "view", use.flag)
+
+
+def _number_row(label: str, count: int) -> PreviewRow:
+    return PreviewRow(label, local_number(count), local_number(count))

@@ -1,0 +1,132 @@
+"""Adds users that are typed as text, such as a column of a CSV file. Finds the unknown ones."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff import changes
+from flagstaff._tables.rows import PrimaryKey
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, quoted
+from flagstaff.changes.allowed_users import allowed_pks
+
+_MAX_LISTED = 10
+
+
+def unknown_problem(unknown: Sequence[str]) -> str:
+    """Returns why these texts stand for no user; "" without texts. Queries the users."""
+    if not unknown:
+        return ""
+    table = allowed_user_table()
+    _found, shared = table.by_username(unknown)
+    missing = [text for text in unknown if text not in shared]
+    sentences = []
+    if missing:
+        text = ngettext(
+            "No user has this primary key or username: %(names)s.",
+            "No users have these primary keys or usernames: %(names)s.",
+            len(missing),
+        )
+        sentences.append(text % {"names": _listed(missing)})
+    if len(missing) == 1 and (similar := table.similar(missing[0])):
+        sentences.append(_("Did you mean “%(name)s”?") % {"name": similar})
+    if shared:
+        text = ngettext(
+            "Several users have this username, so write a primary key: %(names)s.",
+            "Several users have these usernames, so write primary keys: %(names)s.",
+            len(shared),
+        )
+        sentences.append(text % {"names": _listed(sorted(shared))})
+    return " ".join(sentences)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return local_list((quoted(name) for name in names), _MAX_LISTED)
+
+
+@dataclass(frozen=True)
+class Added:
+    """The outcome for the users that a person has typed."""
+
+    #: The number of users that were added.
+    added: int
+    #: The number of users that were allowed users before.
+    present: int
+    #: The texts that are no user, or that several users have as their username.
+    unknown: Sequence[str]
+    #: Why they are unknown, or "".
+    problem: str
+    #: None if all are unknown.
+    changed: changes.Changed | None = None
+
+    @property
+    def unknown_text(self) -> str:
+        """The unknown texts as lines that `parse_names` reads."""
+        lines = StringIO()
+        csv.writer(lines, lineterminator="\n").writerows([text] for text in self.unknown)
+        return lines.getvalue()
+
+    @property
+    def sentence(self) -> str:
+        """What was done, in words; "" if all users are unknown."""
+        sentences = []
+        if self.added:
+            text = ngettext("Added %(count)s user.", "Added %(count)s users.", self.added)
+            sentences.append(text % {"count": local_number(self.added)})
+        if self.present:
+            text = ngettext(
+                "%(count)s user was an allowed user already.",
+                "%(count)s users were allowed users already.",
+                self.present,
+            )
+            sentences.append(text % {"count": local_number(self.present)})
+        return " ".join(sentences)
+
+
+def parse_names(text: str, *, first_column: bool) -> list[str]:
+    """Returns the users of a text: one on each line, or with commas or tabs between them.
+
+    With `first_column`, the other columns of each line are left out. Quotes are those of CSV.
+    Raises csv.Error for a cell that is too long. Does not query.
+    """
+    # With None, each end of a line becomes "\n".
+    lines = StringIO(text.replace("\t", ","), newline=None)
+    rows = csv.reader(lines, skipinitialspace=True)
+    cells = (cell.strip() for row in rows for cell in (row[:1] if first_column else row))
+    return list(dict.fromkeys(cell for cell in cells if cell))
+
+
+def new_users(flag: Any, text: str, *, first_column: bool) -> set[PrimaryKey]:
+    """Returns the users of a text who are no allowed users yet. Without a readable one, none."""
+    try:
+        names = parse_names(text, first_column=first_column)
+    except csv.Error:
+        return set()
+    return set(allowed_user_table().find_many(names).values()) - allowed_pks(flag)
+
+
+def add_named_users(key: str, names: Sequence[str]) -> Added:
+    """Adds the users with these primary keys or usernames to a flag. Blocks; queries.
+
+    Unknown ones are left out. Raises as `flagstaff.changes.add_allowed_users` does.
+    """
+    table = allowed_user_table()
+    found = table.find_many(names)
+    pks: list[Any] = list(dict.fromkeys(found.values()))
+    if not pks:
+        unknown = list(names)
+        return Added(0, 0, unknown, unknown_problem(unknown))
+    # A user may be deleted meanwhile.
+    changed = changes.add_allowed_users(key, pks, skip_unknown=True)
+    unknown = [text for text in names if text not in found or found[text] in changed.missing]
+    added = len(changed.new)
+    present = len(pks) - added - len(changed.missing)
+    return Added(added, present, unknown, unknown_problem(unknown), changed)

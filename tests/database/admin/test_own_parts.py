@@ -1,0 +1,36 @@
+"""The part of a project's own that the docs show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import path
+
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import column, errors, flag_url, form_data, page
+from tests.support.pages import names_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def own_admin(settings: Any) -> None:
+    """A site with the admin of the docs in place of flagstaff's."""
+    site = admin.AdminSite()
+    site.register(FeatureFlag, names_of("how-to/admin.md", "class Runbook")["FlagAdmin"])
+    assert site.get_model_admin(FeatureFlag).check() == []
+    settings.ROOT_URLCONF = (path("admin/", site.urls),)
+
+
+def test_part_of_the_docs_adds_a_column(operator: Client, flag: FeatureFlag) -> None:
+    assert column(page(operator), "runbook")[-1] == f"https://wiki.shop.example/{flag.key}"
+
+
+def test_part_of_the_docs_refuses_a_save_and_keeps_what_was_typed(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    data = {**form_data(operator.get(flag_url(flag))), "description": "One page", "owner": ""}
+    assert "write who owns the flag" in str(errors(operator, flag_url(flag), data))
