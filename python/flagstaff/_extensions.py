@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,6 +69,34 @@ class EventQuery:
     until: datetime | None = None
     actors: Collection[str] | None = None
     limit: int = 50
+
+
+class Level(Enum):
+    """What a line of the overview asks of people. The first level is shown first."""
+
+    #: Something is wrong, and a person must act.
+    PROBLEM = "problem"
+    #: A person should look or decide.
+    NOTICE = "notice"
+    #: Something runs as planned.
+    RUNNING = "running"
+    #: Something is not known yet; a sentence without a link.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class OverviewLine:
+    """A line of the overview in the admin: one thing, and why it is there."""
+
+    #: The key of a plan or an experiment, or the name of a page.
+    title: str
+    text: str
+    level: Level
+    url: str = ""
+    #: The state in a few words.
+    label: str = ""
+    #: What has the key, such as "rollout plan".
+    kind: str = ""
 
 
 class JobReport(Protocol):
@@ -148,6 +177,13 @@ class OptionalApp:
         self, site: AdminSite, request: HttpRequest, query: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of the app that the user may see, newest first. Few queries."""
+        return ()
+
+    def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
+        """Returns what the overview in the admin shows to the user of the request.
+
+        Few queries, whose number depends on nothing. What takes longer is computed by a job.
+        """
         return ()
 
     def planned_flags(self) -> Collection[str]:

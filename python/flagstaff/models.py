@@ -167,6 +167,17 @@ class ConnectedWorker(Change):
         verbose_name_plural = _("workers")
 
 
+class Overview(Change):
+    """The overview in the admin. Has no rows, as UnknownKey."""
+
+    class Meta:
+        proxy = True
+        # Each user sees what the other permissions allow.
+        default_permissions = ()
+        verbose_name = _("overview")
+        verbose_name_plural = _("overview")
+
+
 class RecentChange(Change):
     """The page of recent changes in the admin. Has no rows, as UnknownKey."""
 

@@ -41,6 +41,19 @@ class UnknownKeys:
     hosts: tuple[str, ...]
 
 
+def count_unknown_keys(age: timedelta) -> int:
+    """Returns how many keys were evaluated without a flag in the last `age`. Makes two queries.
+
+    Raises NoUsageError as `unknown_keys`.
+    """
+    connection, names = usage_tables()
+    names = {**names, **flag_names(connection, conf.flag_model)}
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("unknown_keys_v1"), names), [timezone.now() - age, 1, 0])
+        row = cursor.fetchone()
+    return row[4] if row else 0
+
+
 def unknown_keys(
     *, age: timedelta | None = None, limit: int | None = None, offset: int = 0
 ) -> UnknownKeys:

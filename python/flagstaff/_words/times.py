@@ -22,6 +22,12 @@ def local_time(at: datetime) -> datetime:
     return timezone.localtime(at) if timezone.is_aware(at) else aware(at)
 
 
+def is_of_this_hour(at: datetime | None) -> bool:
+    """Returns whether a time is not before the present full hour, for what is due once an hour."""
+    hour = aware(timezone.now()).replace(minute=0, second=0, microsecond=0)
+    return at is not None and aware(at) >= hour
+
+
 def aware(at: datetime) -> datetime:
     """Returns the time with a UTC offset, for other programs."""
     # The database returns naive times in TIME_ZONE, whichever time zone is active.

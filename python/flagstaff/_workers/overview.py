@@ -83,8 +83,12 @@ class _Times(NamedTuple):
     has_tokens: bool
 
 
-def worker_overview(connection: BaseDatabaseWrapper) -> WorkerOverview:
+def worker_overview(
+    connection: BaseDatabaseWrapper, *, with_unlisted: bool = True
+) -> WorkerOverview:
     """Returns the workers that this server can list. Makes up to four queries.
+
+    Counts those that it cannot list with two of them, unless the caller does not need their number.
 
     Needs PostgreSQL. The database raises an error before the migration, and without the right to
     read the tokens.
@@ -93,7 +97,7 @@ def worker_overview(connection: BaseDatabaseWrapper) -> WorkerOverview:
     # Read after the workers, so that an up-to-date worker may look behind, but not vice versa.
     states = list(map(_state, connected.workers, _times(connection, connected.workers)))
     states.sort(key=lambda state: (-(state.behind_seconds or -1.0), state.worker.host))
-    unlisted = count_unlisted(connected.workers)
+    unlisted = count_unlisted(connected.workers) if with_unlisted else 0
     return WorkerOverview(tuple(states), connected.unnamed, connected.of_other_projects, unlisted)
 
 

@@ -15,6 +15,7 @@ from flagstaff.models import (
     ConnectedWorker,
     FeatureFlag,
     KeyValueStore,
+    Overview,
     RecentChange,
     Segment,
     UnknownKey,
@@ -64,6 +65,7 @@ if _have_rules():
     register(Segment, "flagstaff.admin.segment.admin.SegmentAdmin")
 
 # These pages do not depend on the models of the project.
+register(Overview, "flagstaff.admin.overview.page.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
 register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")

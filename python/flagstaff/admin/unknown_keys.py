@@ -101,15 +101,20 @@ def _duration(days: int) -> str:
     return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": hours}
 
 
+def count_sentence(total: int, days: int) -> str:
+    """Returns how many unknown keys there are, at least one."""
+    text = ngettext(
+        "In the last %(days)s, your code evaluated %(count)s key that has no flag.",
+        "In the last %(days)s, your code evaluated %(count)s keys that have no flag.",
+        total,
+    )
+    return text % {"days": _duration(days), "count": local_number(total)}
+
+
 def _sentence(unknown: UnknownKeys, days: int) -> str:
     period = {"days": _duration(days)}
     if unknown.total:
-        text = ngettext(
-            "In the last %(days)s, your code evaluated %(count)s key that has no flag.",
-            "In the last %(days)s, your code evaluated %(count)s keys that have no flag.",
-            unknown.total,
-        )
-        return text % {**period, "count": local_number(unknown.total)}
+        return count_sentence(unknown.total, days)
     if unknown.until is None:
         return _("No worker has reported its evaluations yet.")
     return _("Every key that was evaluated in the last %(days)s has a flag.") % period

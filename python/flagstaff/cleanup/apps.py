@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import OptionalApp
+from flagstaff._extensions import Job, OptionalApp, OverviewLine
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.http import HttpRequest
+
     from flagstaff.admin.flag.parts.app_panels import AppPart
     from flagstaff.cli.support.verb import Verb
 
@@ -25,6 +28,18 @@ class CleanupConfig(OptionalApp, AppConfig):
         from flagstaff.cleanup.admin.flag_parts import StaleFlag  # noqa: PLC0415 (models first)
 
         return StaleFlag
+
+    def jobs(self) -> Sequence[Job]:
+        """Returns the job that counts the stale flags."""
+        from flagstaff.cleanup.jobs import STALE  # noqa: PLC0415 (only commands need it)
+
+        return (STALE,)
+
+    def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
+        """Returns the number of stale flags. Makes one query."""
+        from flagstaff.cleanup.admin.overview import overview_lines  # noqa: PLC0415 (models first)
+
+        return overview_lines(site, request)
 
     def stale_flags(self) -> Collection[str]:
         """Returns the primary keys of the stale flags, without those that are snoozed."""

@@ -13,6 +13,19 @@ from flagstaff._time_fields import DayField, TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
 
+class StaleCount(models.Model):
+    """The number of stale flags at a time. The table has one row, with the primary key 1."""
+
+    count: models.Field[Any, int] = models.PositiveIntegerField()
+    at: models.Field[Any, datetime] = TimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.count} stale flags"
+
+
 class Snooze(models.Model):
     """A flag that is not stale until a date, and why. A flag has at most one."""
 

@@ -14,9 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._extensions import (
     EndedKey,
     EventQuery,
+    Job,
     OptionalApp,
     OtherEvent,
     OtherRules,
+    OverviewLine,
     Retention,
 )
 from flagstaff._words.json_text import read_json
@@ -63,6 +65,20 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         )
 
         return (EXPERIMENT, EXPERIMENTS, SAMPLE_SIZE)
+
+    def jobs(self) -> Sequence[Job]:
+        """Returns the job that computes the verdicts of running experiments."""
+        from flagstaff.experiments.jobs import VERDICTS  # noqa: PLC0415 (only commands need it)
+
+        return (VERDICTS,)
+
+    def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
+        """Returns the running experiments with their last verdicts. Makes one query."""
+        from flagstaff.experiments.admin.overview import (  # noqa: PLC0415 (models first)
+            overview_lines,
+        )
+
+        return overview_lines(site, request)
 
     def retentions(self) -> Sequence[Retention]:
         """Returns the exposures of experiments that have ended."""

@@ -27,6 +27,7 @@ __all__ = [
     "Method",
     "Phase",
     "State",
+    "StoredVerdict",
 ]
 
 
@@ -256,3 +257,24 @@ class LostExposures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} exposures"
+
+
+class StoredVerdict(models.Model):
+    """The verdict on a running experiment at a time. `run-jobs` computes it once an hour."""
+
+    experiment = models.OneToOneField(
+        Experiment, models.CASCADE, primary_key=True, related_name="stored_verdict"
+    )
+    #: The phase of the experiment at that time.
+    phase: models.Field[Any, int] = models.PositiveIntegerField()
+    #: The outcomes by treatment; empty if there is no verdict.
+    outcomes: models.Field[Any, Any] = models.JSONField(default=dict)
+    #: Why there is none.
+    problem: models.Field[Any, str] = MessageField(default=str, blank=True)
+    at: models.Field[Any, datetime] = TimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"verdict at {self.at}"

@@ -145,6 +145,19 @@ class Migration(migrations.Migration):
             bases=("flagstaff.change",),
         ),
         migrations.CreateModel(
+            name="Overview",
+            fields=[],
+            options={
+                "verbose_name": "overview",
+                "verbose_name_plural": "overview",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flagstaff.change",),
+        ),
+        migrations.CreateModel(
             name="RecentChange",
             fields=[],
             options={

@@ -8,7 +8,14 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import EventQuery, Job, OptionalApp, OtherEvent, Retention
+from flagstaff._extensions import (
+    EventQuery,
+    Job,
+    OptionalApp,
+    OtherEvent,
+    OverviewLine,
+    Retention,
+)
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -94,6 +101,12 @@ class RolloutsConfig(OptionalApp, AppConfig):
         )
 
         return recent_events(site, request, query)
+
+    def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
+        """Returns the plans that run or need attention. Makes up to two queries."""
+        from flagstaff.rollouts.admin.overview import overview_lines  # noqa: PLC0415 (models first)
+
+        return overview_lines(site, request)
 
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys of flags with an active plan. Makes one query."""

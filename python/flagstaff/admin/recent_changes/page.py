@@ -61,7 +61,7 @@ class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may view flags, values or segments."""
-        return bool(_viewable(self.admin_site, request))
+        return bool(viewable_kinds(self.admin_site, request))
 
     def post_page(self, request: HttpRequest) -> HttpResponse:
         """Undoes what the URL names, after a confirmation."""
@@ -85,7 +85,7 @@ class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The rows of a page, and the filters."""
         filters = filters_of(request.GET, may_see_users=may_see_users(request.user))
-        kinds = _viewable(self.admin_site, request)
+        kinds = viewable_kinds(self.admin_site, request)
         labels = {kind.value: str(KIND_LABELS[kind]) for kind in kinds} | other_kinds()
         context = {
             "filters": filters,
@@ -145,7 +145,7 @@ class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
         events: Iterator[Event] = iter(())
         if not filters.problems:
             hidden = unreadable_kinds()
-            viewable = _viewable(self.admin_site, request)
+            viewable = viewable_kinds(self.admin_site, request)
             selection = filters.selection([kind for kind in viewable if kind not in hidden])
             events = read_recent(selection, all_users=True)
         if not may_see_users(request.user):
@@ -153,8 +153,8 @@ class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
         return csv_response(events, "recent-changes.csv")
 
 
-def _viewable(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:
-    """The kinds whose rows the user may see. Without an admin, the permission decides."""
+def viewable_kinds(site: admin.AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see. Without an admin, the permission decides."""
     return [kind for kind in Kind if _may_view(site, request, kind)]
 
 

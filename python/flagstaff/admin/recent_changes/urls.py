@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
@@ -52,6 +53,16 @@ def deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
 def key_url(site: AdminSite, kind: Kind, key: str) -> str:
     """Returns the URL of the whole history of a key, which also a deleted row has."""
     return _url(site, [("key", key), ("exact", "1"), ("kind", kind.value)])
+
+
+def day_query(day: date) -> list[tuple[str, str]]:
+    """Returns the parameters that select the changes of a day."""
+    return [("time", "range"), ("from", day.isoformat()), ("to", day.isoformat())]
+
+
+def actor_url(site: AdminSite, actor: str, day: date) -> str:
+    """Returns the URL of the changes by an actor on a day."""
+    return _url(site, [("actor", actor), *day_query(day)])
 
 
 def _url(site: AdminSite, query: list[tuple[str, str]], back: str | None = None) -> str:

@@ -293,6 +293,28 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
+        migrations.CreateModel(
+            name="StoredVerdict",
+            fields=[
+                (
+                    "experiment",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="stored_verdict",
+                        serialize=False,
+                        to="flagstaff_experiments.experiment",
+                    ),
+                ),
+                ("phase", models.PositiveIntegerField()),
+                ("outcomes", models.JSONField(default=dict)),
+                ("problem", models.JSONField(blank=True, default=str)),
+                ("at", models.DateTimeField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
         migrations.AddConstraint(
             model_name="experiment",
             constraint=models.CheckConstraint(

@@ -1,0 +1,92 @@
+"""The running experiments on the overview, with their last verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.contrib.admin import AdminSite
+from django.db import connections
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._extensions import Level, OverviewLine
+from flagstaff._tables.rows import uncached
+from flagstaff._words.message import localized
+from flagstaff._words.times import aware
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.overview.as_of import as_of
+from flagstaff.conf import conf
+from flagstaff.experiments.admin.headline import outcome_text
+from flagstaff.experiments.jobs import verdict_of
+from flagstaff.experiments.models import Experiment, State, StoredVerdict
+from flagstaff.experiments.statistics import Outcome
+
+# What a person decides or corrects. The most urgent outcome of an experiment is its label.
+_LEVELS = {
+    Outcome.MISMATCH: Level.PROBLEM,
+    Outcome.HARM: Level.PROBLEM,
+    Outcome.GUARDRAIL_FAILED: Level.PROBLEM,
+    Outcome.WORSE: Level.PROBLEM,
+    Outcome.BETTER: Level.NOTICE,
+    Outcome.NO_DIFFERENCE: Level.NOTICE,
+    Outcome.UNDECIDED: Level.RUNNING,
+    Outcome.TOO_EARLY: Level.RUNNING,
+}
+
+
+def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
+    """Returns the lines, by key, if the user may see experiments. Makes one query."""
+    if not may_view(site, request, Experiment) or not is_postgresql(connections[conf.database]):
+        return []
+    running = Experiment.objects.using(conf.database).filter(state=State.RUNNING)
+    found = uncached(running.select_related("stored_verdict").defer("frozen_report"))
+    now = aware(timezone.now())
+    return [
+        OverviewLine(
+            experiment.key,
+            text,
+            level,
+            page_url(site, Experiment, "change", experiment.pk),
+            label,
+            str(Experiment._meta.verbose_name),
+        )
+        for experiment in found.order_by("key")
+        for level, label, text in _texts(experiment, now)
+    ]
+
+
+def _texts(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
+    """Yields the level, the label and the text of each line of an experiment."""
+    running, day = str(State.RUNNING.label), _day(experiment, now)
+    stored = verdict_of(experiment)
+    if stored is None:
+        text = _("%(day)s. No verdict yet: run-jobs has not run since phase %(phase)s began.")
+        yield Level.RUNNING, running, text % {"day": day, "phase": experiment.phase}
+        return
+    verdict = _verdict(stored)
+    at = {"verdict": verdict, "as_of": as_of(stored.at)}
+    outcomes = [outcome for outcome in _LEVELS if outcome.value in stored.outcomes.values()]
+    if stored.problem:
+        yield Level.PROBLEM, _("no verdict"), _("%(verdict)s, %(as_of)s") % at
+    elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
+        yield level, outcome_text(outcomes[0].value), _("%(verdict)s, %(as_of)s") % at
+    text = _("%(day)s: %(verdict)s, %(as_of)s")
+    yield Level.RUNNING, running, text % {"day": day, **at}
+
+
+def _verdict(stored: StoredVerdict) -> str:
+    """Returns the outcome; with several treatments, that of each."""
+    if stored.problem:
+        return localized(stored.problem)
+    if len(stored.outcomes) == 1:
+        return outcome_text(next(iter(stored.outcomes.values())))
+    texts = (f"{arm}: {outcome_text(outcome)}" for arm, outcome in stored.outcomes.items())
+    return "; ".join(texts)
+
+
+def _day(experiment: Experiment, now: datetime) -> str:
+    started = aware(experiment.started_at) if experiment.started_at else now
+    return _("Day %(number)s") % {"number": max((now - started).days, 0) + 1}

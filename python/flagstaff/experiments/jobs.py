@@ -1,0 +1,137 @@
+"""The job of `run-jobs` that computes the verdicts on running experiments, for the overview."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from threading import Event
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+from django.utils import timezone
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._core import monotonic
+from flagstaff._extensions import Job
+from flagstaff._tables.sqlstate import error_text
+from flagstaff._words.cells import Column, Record
+from flagstaff._words.times import aware, is_of_this_hour
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import messages
+from flagstaff.experiments.models import Experiment, State, StoredVerdict
+from flagstaff.experiments.reporting import Report, make_report
+from flagstaff.experiments.statistics import Outcome
+
+# After this time a run begins no other experiment: the plans and the deliveries wait for it.
+_MAX_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class VerdictReport:
+    """The verdict that one run has stored."""
+
+    experiment: str
+    #: The outcomes by treatment.
+    outcomes: dict[str, str]
+    #: Why there is no verdict, or None.
+    error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there is an error."""
+        return self.error is not None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        return self.experiment, self.error or _outcomes(asdict(self))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+        return asdict(self)
+
+
+def store_verdicts(stop: Event) -> list[VerdictReport]:
+    """Computes the verdicts that are not of this hour and of the present phase.
+
+    Those that were not computed for the longest time come first. Begins none after five seconds:
+    the next run continues. Does nothing on SQLite. Raises database errors; why a
+    report cannot be made is stored.
+    """
+    if not is_postgresql(connections[conf.database]):
+        return []
+    reports: list[VerdictReport] = []
+    deadline = monotonic() + _MAX_SECONDS
+    for experiment in _due():
+        if stop.is_set() or monotonic() >= deadline:
+            break
+        reports.append(_store(experiment))
+    return reports
+
+
+def _due() -> list[Experiment]:
+    running = Experiment.objects.using(conf.database).filter(state=State.RUNNING)
+    due: list[tuple[bool, datetime, Experiment]] = []
+    for one in running.select_related("stored_verdict").order_by("pk"):
+        stored = verdict_of(one)
+        if stored is None or not is_of_this_hour(stored.at):
+            at = aware(timezone.now() if stored is None else stored.at)
+            due.append((stored is not None, at, one))
+    return [one for *_order, one in sorted(due, key=lambda row: row[:2])]
+
+
+def verdict_of(experiment: Experiment) -> StoredVerdict | None:
+    """Returns the last verdict on the present phase of an experiment that was read with it."""
+    stored: StoredVerdict | None = getattr(experiment, "stored_verdict", None)
+    return stored if stored is not None and stored.phase == experiment.phase else None
+
+
+def _store(experiment: Experiment) -> VerdictReport:
+    outcomes: dict[str, str] = {}
+    problem = ""
+    now = timezone.now()
+    try:
+        with transaction.atomic(using=conf.database):
+            report = make_report(experiment, now)
+            outcomes, problem = _outcomes_of(report), _problem_of(report)
+    except ConfigurationError as error:
+        problem = error.message
+    except DatabaseError as error:
+        problem = error_text(error)
+    except Exception as error:  # noqa: BLE001 (the metrics of one experiment must not stop others)
+        # Only the type: the message may quote data.
+        problem = type(error).__name__
+    StoredVerdict.objects.using(conf.database).update_or_create(
+        experiment_id=experiment.pk,
+        defaults={"phase": experiment.phase, "outcomes": outcomes, "problem": problem, "at": now},
+    )
+    return VerdictReport(experiment.key, outcomes, problem or None)
+
+
+def _outcomes_of(report: Report) -> dict[str, str]:
+    if report.has_mismatch:
+        return dict.fromkeys(report.analysis.variants[1:], Outcome.MISMATCH.value)
+    return {arm: verdict.outcome.value for arm, verdict in report.verdicts.items()}
+
+
+def _problem_of(report: Report) -> str:
+    primary = report.primary
+    if report.has_mismatch or primary is None or not primary.error:
+        return ""
+    return messages.METRIC_FAILS(metric=primary.name, error=primary.error)
+
+
+def _outcomes(record: Record) -> str:
+    return ", ".join(f"{arm}: {outcome}" for arm, outcome in record["outcomes"].items())
+
+
+VERDICTS = Job(
+    name="verdicts",
+    run=store_verdicts,
+    columns=(
+        Column("experiment"),
+        Column("outcomes", _outcomes),
+        Column("error", truncate=True, style=lambda record: "WARNING" if record["error"] else None),
+    ),
+)
