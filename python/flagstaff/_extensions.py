@@ -124,6 +124,8 @@ class Job:
     run: Callable[[Event], Sequence[JobReport]]
     #: The columns of the reports in a table.
     columns: Sequence[Column]
+    #: Whether a run without reports is not printed.
+    is_quiet: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,4 +24,4 @@ def _run(_stop: Event) -> Sequence[JobReport]:
     return ()
 
 
-STALE = Job(name="stale_flags", run=_run, columns=(Column("error"),))
+STALE = Job(name="stale_flags", run=_run, columns=(Column("error"),), is_quiet=True)

@@ -34,18 +34,20 @@ class VerdictReport:
     experiment: str
     #: The outcomes by treatment.
     outcomes: dict[str, str]
-    #: Why there is no verdict, or None.
+    #: Why there is no verdict, such as a metric that fails; empty if there is one.
+    problem: str = ""
+    #: An error that is none of the metrics, or None.
     error: str | None = None
 
     @property
     def is_news(self) -> bool:
-        """Whether there is an error."""
-        return self.error is not None
+        """Whether there is a problem or an error."""
+        return bool(self.problem or self.error)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The report as the fields of one line."""
-        return self.experiment, self.error or _outcomes(asdict(self))
+        return self.experiment, self.error or self.problem or _outcomes(asdict(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
@@ -56,8 +58,8 @@ def store_verdicts(stop: Event) -> list[VerdictReport]:
     """Computes the verdicts that are not of this hour and of the present phase.
 
     Those that were not computed for the longest time come first. Begins none after five seconds:
-    the next run continues. Does nothing on SQLite. Raises database errors; why a
-    report cannot be made is stored.
+    the next run continues. Does nothing on SQLite. Raises database errors; why there is no verdict
+    is stored.
     """
     if not is_postgresql(connections[conf.database]):
         return []
@@ -89,7 +91,7 @@ def verdict_of(experiment: Experiment) -> StoredVerdict | None:
 
 def _store(experiment: Experiment) -> VerdictReport:
     outcomes: dict[str, str] = {}
-    problem = ""
+    problem, failure = "", None
     now = timezone.now()
     try:
         with transaction.atomic(using=conf.database):
@@ -101,12 +103,12 @@ def _store(experiment: Experiment) -> VerdictReport:
         problem = error_text(error)
     except Exception as error:  # noqa: BLE001 (the metrics of one experiment must not stop others)
         # Only the type: the message may quote data.
-        problem = type(error).__name__
+        problem = failure = type(error).__name__
     StoredVerdict.objects.using(conf.database).update_or_create(
         experiment_id=experiment.pk,
         defaults={"phase": experiment.phase, "outcomes": outcomes, "problem": problem, "at": now},
     )
-    return VerdictReport(experiment.key, outcomes, problem or None)
+    return VerdictReport(experiment.key, outcomes, problem, failure)
 
 
 def _outcomes_of(report: Report) -> dict[str, str]:
@@ -129,9 +131,11 @@ def _outcomes(record: Record) -> str:
 VERDICTS = Job(
     name="verdicts",
     run=store_verdicts,
+    is_quiet=True,
     columns=(
         Column("experiment"),
         Column("outcomes", _outcomes),
+        Column("problem", truncate=True),
         Column("error", truncate=True, style=lambda record: "WARNING" if record["error"] else None),
     ),
 )

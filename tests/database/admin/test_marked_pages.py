@@ -42,6 +42,7 @@ from tests.support.stale_flags import collect_usage, evaluate
 
 UNKNOWN_KEYS = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
+OVERVIEW = "/admin/flagstaff/overview/"
 RECENT_CHANGES = "/admin/flagstaff/recentchange/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 
@@ -170,7 +171,7 @@ PAGES = [
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
-    *(STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES),
+    *(OVERVIEW, STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES),
     *(f"{RECENT_CHANGES}?key=z9", f"{RECENT_CHANGES}?since=x&until=1"),
 ]
 PLAN_PAGES = [

@@ -18,7 +18,7 @@ OTHERS = [
     f"/admin/{name}/"
     for name in (
         *("flagstaff/unknownkey", "flagstaff/connectedworker", "flagstaff/recentchange"),
-        "flagstaff_cleanup/snooze",
+        *("flagstaff/overview", "flagstaff_cleanup/snooze"),
     )
 ]
 # One request each; the parameters of one request are joined by "&".

@@ -15,6 +15,7 @@ VALUES = "/admin/flagstaff/keyvaluestore/"
 SEGMENTS = "/admin/flagstaff/segment/"
 PLANS = "/admin/flagstaff_rollouts/plan/"
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
+OVERVIEW = "/admin/flagstaff/overview/"
 RECENT = "/admin/flagstaff/recentchange/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 UNKNOWN = "/admin/flagstaff/unknownkey/"
@@ -34,6 +35,7 @@ class Page(NamedTuple):
 
 PAGES = {
     "index": Page("/admin/"),
+    "overview": Page(OVERVIEW),
     "flag-list": Page(FLAGS),
     "flag-list-as-release": Page(FLAGS, user="release"),
     "flag-list-changed": Page(f"{FLAGS}?changed=24h"),

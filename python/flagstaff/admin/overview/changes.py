@@ -84,7 +84,7 @@ def _count(kinds: Sequence[Kind], day: date) -> Sequence[dict[str, Any]]:
     filters = filters_of(QueryDict(urlencode(day_query(day))), may_see_users=False)
     entries = selected_entries(filters.selection(kinds))
     counted = entries.values("actor", user=_USER).annotate(count=Count(_EVENT, distinct=True))
-    return counted.order_by("-count", "actor", "user")
+    return [dict(row) for row in counted.order_by("-count", "actor", "user")]
 
 
 def _shown(site: AdminSite, row: dict[str, Any], name: str | None, day: date) -> ActorChanges:

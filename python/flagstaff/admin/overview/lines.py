@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import count_unknown_keys
 from flagstaff._extensions import Level, OverviewLine, optional_apps
+from flagstaff._words.local_formats import local_number
 from flagstaff._workers.overview import worker_overview
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.fallbacks import value_or_default
@@ -40,7 +41,8 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
         found = value_or_default(f"the overview cannot read: {name}", read, None)
         lines += [_unreadable(name)] if found is None else found
     levels = list(Level)
-    return sorted(lines, key=lambda line: levels.index(line.level))
+    # Plans and experiments come before numbers of other things.
+    return sorted(lines, key=lambda line: (levels.index(line.level), not line.kind))
 
 
 def _sources(site: AdminSite, request: HttpRequest) -> Iterator[tuple[str, _Read]]:
@@ -72,5 +74,5 @@ def _workers(title: str, url: str) -> Sequence[OverviewLine]:
 def _unknown_keys(title: str, url: str) -> Sequence[OverviewLine]:
     if not (count := count_unknown_keys(timedelta(days=_DAYS))):
         return ()
-    text = count_sentence(count, _DAYS)
-    return (OverviewLine(title, text, Level.NOTICE, f"{url}?{DAYS}={_DAYS}"),)
+    text, label = count_sentence(count, _DAYS), local_number(count)
+    return (OverviewLine(title, text, Level.NOTICE, f"{url}?{DAYS}={_DAYS}", label),)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
@@ -42,12 +43,10 @@ class OverviewAdmin(PlainPageAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may view flags, values, segments, or rows of an optional app."""
-        models = (
-            model
-            for app in optional_apps()
-            for model in apps.get_app_config(app.label).get_models()
-        )
-        return any(may_view(self.admin_site, request, one) for one in (RecentChange, *models))
+        models: list[type[Model]] = [RecentChange]
+        for app in optional_apps():
+            models += apps.get_app_config(app.label).get_models()
+        return any(may_view(self.admin_site, request, model) for model in models)
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The blocks. Makes a dozen queries, whatever the numbers."""

@@ -31,5 +31,6 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     text = ngettext(
         "%(count)s flag is stale, %(as_of)s.", "%(count)s flags are stale, %(as_of)s.", stored.count
     )
-    text %= {"count": local_number(stored.count), "as_of": as_of(stored.at)}
-    return [OverviewLine(title, text, Level.NOTICE, page_url(site, Snooze, "changelist"))]
+    count = local_number(stored.count)
+    text %= {"count": count, "as_of": as_of(stored.at)}
+    return [OverviewLine(title, text, Level.NOTICE, page_url(site, Snooze, "changelist"), count)]

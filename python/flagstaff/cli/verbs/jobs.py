@@ -100,11 +100,11 @@ def _run_all(
     Those of the apps run before, so that a slow receiver does not delay them. An error of one job
     does not keep the others from running.
     """
-    of_apps = [
-        _attempt(job.name, job.columns, partial(job.run, stop))
-        for app in optional_apps()
-        for job in app.jobs()
-    ]
+    of_apps: list[_Result[Any]] = []
+    for job in (job for app in optional_apps() for job in app.jobs()):
+        result = _attempt(job.name, job.columns, partial(job.run, stop))
+        if result.reports or result.error is not None or not job.is_quiet:
+            of_apps.append(result)
     deliveries = _attempt(_DELIVERIES, _COLUMNS, partial(deliver, stop=stop))
     run = partial(retention.run, stop)
     kept: _Result[Any] = _attempt(retention.name, retention.columns, run)

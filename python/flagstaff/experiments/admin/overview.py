@@ -36,13 +36,19 @@ _LEVELS = {
     Outcome.TOO_EARLY: Level.RUNNING,
 }
 
+_COLUMNS = (
+    *("key", "phase", "started_at"),
+    *("stored_verdict__phase", "stored_verdict__outcomes"),
+    *("stored_verdict__problem", "stored_verdict__at"),
+)
+
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns the lines, by key, if the user may see experiments. Makes one query."""
     if not may_view(site, request, Experiment) or not is_postgresql(connections[conf.database]):
         return []
     running = Experiment.objects.using(conf.database).filter(state=State.RUNNING)
-    found = uncached(running.select_related("stored_verdict").defer("frozen_report"))
+    found = uncached(running.select_related("stored_verdict").only(*_COLUMNS))
     now = aware(timezone.now())
     return [
         OverviewLine(
@@ -66,15 +72,15 @@ def _texts(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, 
         text = _("%(day)s. No verdict yet: run-jobs has not run since phase %(phase)s began.")
         yield Level.RUNNING, running, text % {"day": day, "phase": experiment.phase}
         return
-    verdict = _verdict(stored)
-    at = {"verdict": verdict, "as_of": as_of(stored.at)}
+    verdict, time = _verdict(stored), as_of(stored.at)
     outcomes = [outcome for outcome in _LEVELS if outcome.value in stored.outcomes.values()]
     if stored.problem:
-        yield Level.PROBLEM, _("no verdict"), _("%(verdict)s, %(as_of)s") % at
+        yield Level.PROBLEM, _("no verdict"), f"{verdict}, {time}"
     elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
-        yield level, outcome_text(outcomes[0].value), _("%(verdict)s, %(as_of)s") % at
-    text = _("%(day)s: %(verdict)s, %(as_of)s")
-    yield Level.RUNNING, running, text % {"day": day, **at}
+        # Of one treatment, the label says it already.
+        details = verdict if len(stored.outcomes) > 1 else day
+        yield level, outcome_text(outcomes[0].value), f"{details}, {time}"
+    yield Level.RUNNING, running, f"{day}: {verdict}, {time}"
 
 
 def _verdict(stored: StoredVerdict) -> str:
