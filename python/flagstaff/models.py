@@ -187,3 +187,13 @@ class RecentChange(Change):
         default_permissions = ()
         verbose_name = _("recent change")
         verbose_name_plural = _("recent changes")
+
+
+class FlagsOfUser(Change):
+    """The page of the flags of a user in the admin. Has no rows, as UnknownKey."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("flags of a user")
+        verbose_name_plural = _("flags of a user")

@@ -14,6 +14,7 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import (
     ConnectedWorker,
     FeatureFlag,
+    FlagsOfUser,
     KeyValueStore,
     Overview,
     RecentChange,
@@ -26,9 +27,17 @@ if TYPE_CHECKING:
     from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
     from flagstaff.admin.segment.admin import SegmentAdmin
+    from flagstaff.admin.user_flags.link import UserFlagsMixin
     from flagstaff.admin.value.admin import KeyValueStoreAdmin
 
-__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "Part", "RecentChangesAdmin", "SegmentAdmin"]
+__all__ = [
+    "FeatureFlagAdmin",
+    "KeyValueStoreAdmin",
+    "Part",
+    "RecentChangesAdmin",
+    "SegmentAdmin",
+    "UserFlagsMixin",
+]
 
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
@@ -36,6 +45,7 @@ _MODULES = {
     "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "SegmentAdmin": "flagstaff.admin.segment.admin",
+    "UserFlagsMixin": "flagstaff.admin.user_flags.link",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)
@@ -69,3 +79,4 @@ register(Overview, "flagstaff.admin.overview.page.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
 register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")
+register(FlagsOfUser, "flagstaff.admin.user_flags.page.FlagsOfUserAdmin")

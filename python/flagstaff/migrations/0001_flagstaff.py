@@ -158,6 +158,19 @@ class Migration(migrations.Migration):
             bases=("flagstaff.change",),
         ),
         migrations.CreateModel(
+            name="FlagsOfUser",
+            fields=[],
+            options={
+                "verbose_name": "flags of a user",
+                "verbose_name_plural": "flags of a user",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flagstaff.change",),
+        ),
+        migrations.CreateModel(
             name="RecentChange",
             fields=[],
             options={

@@ -224,7 +224,7 @@ def test_process_that_is_not_live_says_so(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polling = replace(status(), mode="poll", mode_reason=message_of(("poll_of_standby", {})))
-    monkeypatch.setattr("flagstaff.admin.flag.page.who_has_it.status", lambda: polling)
+    monkeypatch.setattr("flagstaff.admin.typed_user.status", lambda: polling)
     text = words(section(operator, flag, user=""))
     why = "the server is a standby"
     assert f"This process is not live ({why}), so its own results may be older." in text

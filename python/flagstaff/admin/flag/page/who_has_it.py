@@ -15,16 +15,13 @@ from django.utils.translation import gettext_lazy
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.status import status
 from flagstaff._engine.steps import EvaluationStep, steps_of
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables.bucket_units import USER
-from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.message import localized
 from flagstaff.admin.svg import chart, circle, line, rect, text
-from flagstaff.admin.users.adding import unknown_problem
+from flagstaff.admin.typed_user import TypedUser, typed_user
 from flagstaff.admin.users.permission import needs_view_user_text
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 
 # By the name of the step. The name of another unit than the user is its own label.
@@ -55,8 +52,6 @@ _EDGE = 15
 _USER, _CONTEXT = "user", "context"
 # The parameter of Django's pages that holds the filters of the list.
 _FILTERS = "_changelist_filters"
-# The process evaluates what is stored, or has not evaluated anything.
-_CURRENT_MODES = {"live", "direct", "idle"}
 
 
 @dataclass(frozen=True)
@@ -183,60 +178,33 @@ def who_has_it(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: A
     return SafeString(render_to_string("flagstaff/flag_page/who_has_it.html", page))
 
 
-def _evaluated(key: str, user: str, context: str) -> _Result:
+def _evaluated(key: str, text: str, context: str) -> _Result:
     answer = _Result()
-    typed = parse_text(context)
+    typed, user = parse_text(context), typed_user(text)
     if typed.problems:
         answer.problems[_CONTEXT] = list(map(localized, typed.problems))
-    found = None
-    if user:
-        try:
-            found = allowed_user_table().find(user)
-        except FlagstaffError:
-            answer.problems[_USER] = [unknown_problem([user])]
+    if user.problem:
+        answer.problems[_USER] = [user.problem]
     if not answer.problems:
-        _evaluate(answer, key, found, typed.attributes)
+        _evaluate(answer, key, user, typed.attributes)
     return answer
 
 
-def _evaluate(
-    answer: _Result, key: str, user: FoundUser | None, context: dict[str, object]
-) -> None:
+def _evaluate(answer: _Result, key: str, user: TypedUser, context: dict[str, object]) -> None:
     """Evaluates the flag as it is stored: the snapshot of this process may be older."""
-    argument: Any = None
-    if user is not None:
-        # Rules read the columns of the row. A primary key without a row is a user, too.
-        argument = user.pk if user.row is None else user.row
     with read_own_writes():
-        explanation = explain(key, argument, context=context)
+        explanation = explain(key, user.argument, context=context)
     answer.result = _result(explanation, user)
-    answer.notes = [*_notes(user)]
-    answer.steps = shown_steps(explanation, None if user is None else _name(user))
+    answer.notes = [*user.notes()]
+    answer.steps = shown_steps(explanation, user.name)
     answer.strip = bucket_strip(explanation)
 
 
-def _result(explanation: Explanation, user: FoundUser | None) -> str:
-    texts = {"user": _("anonymous users") if user is None else _name(user)}
+def _result(explanation: Explanation, user: TypedUser) -> str:
+    texts = {"user": user.words}
     if explanation.error_code == "PARSE_ERROR":
         return _("The flag returns the default of the call for %(user)s.") % texts
     if explanation.error_code is not None:
         return _("The flag cannot be read from the database.")
     return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
 
-
-def _name(user: FoundUser) -> str:
-    if user.name is None or user.name == str(user.pk):
-        return _("primary key %(pk)s") % {"pk": user.pk}
-    return _("%(name)s (primary key %(pk)s)") % {"name": user.name, "pk": user.pk}
-
-
-def _notes(user: FoundUser | None) -> list[str]:
-    notes = []
-    if user is not None and user.by is None:
-        text = _("No user has the primary key %(pk)s. The result is that of the bare primary key.")
-        notes.append(text % {"pk": user.pk})
-    worker = status()
-    if worker.mode not in _CURRENT_MODES:
-        text = _("This process is not live (%(reason)s), so its own results may be older.")
-        notes.append(text % {"reason": localized(worker.mode_reason or worker.mode)})
-    return notes

@@ -22,7 +22,7 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of, page_of_row, request_of
 from flagstaff.admin.part import Part
-from flagstaff.models import ConnectedWorker, Overview, RecentChange, UnknownKey
+from flagstaff.models import ConnectedWorker, FlagsOfUser, Overview, RecentChange, UnknownKey
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -157,7 +157,7 @@ def app_notes(flag: Any) -> str:
     return notes.texts.get(str(flag.pk), "") if notes else ""
 
 
-_PAGES = (Overview, RecentChange, UnknownKey, ConnectedWorker)
+_PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker)
 
 
 def core_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""The flags of one user: a page, and the link to it on the page of the user."""
