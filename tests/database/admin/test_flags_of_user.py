@@ -49,9 +49,7 @@ def rows(client: Client, **parameters: str) -> list[str]:
 
 def create(key: str, percent: int = 0, **fields: Any) -> FeatureFlag:
     enabled = fields.pop("enabled", True)
-    return FeatureFlag.objects.create(
-        key=key, enabled=enabled, rollout_percent=percent, **fields
-    )
+    return FeatureFlag.objects.create(key=key, enabled=enabled, rollout_percent=percent, **fields)
 
 
 def test_page_without_parameters_has_only_the_form(operator: Client, flag: FeatureFlag) -> None:
