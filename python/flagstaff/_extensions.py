@@ -188,6 +188,10 @@ class OptionalApp:
         """
         return ()
 
+    def operator_models(self) -> Sequence[type[Model]]:
+        """Returns the models whose rows operators see by the "view" permission of the model."""
+        return ()
+
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()

@@ -26,6 +26,7 @@ from flagstaff.cli.verbs import (
     history,
     impact,
     jobs,
+    operator_group,
     privacy,
     reader_role,
     segments,
@@ -69,6 +70,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     usage.USAGE,
     usage.UNKNOWN,
     privacy.FORGET_USER,
+    operator_group.CREATE_OPERATOR_GROUP,
     reader_role.READER_ROLE,
     triggers.INSTALL_TRIGGERS,
 )
