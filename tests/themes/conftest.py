@@ -103,6 +103,7 @@ PAGES = {
     "segment-history": (SEGMENTS + "{segment}/history/", ""),
     "unknown-keys": (UNKNOWN, ""),
     "workers": (WORKERS, ""),
+    "user-flags": ("/admin/flagstaff/flagsofuser/?user=alice", ""),
 }
 
 

@@ -16,10 +16,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import explain
-from flagstaff._engine import direct
+from flagstaff._engine import direct, raw_cursor
 from flagstaff._engine.direct import read_own_writes
 from flagstaff.admin import UserFlagsMixin
+from flagstaff.admin.users.evaluated import evaluated_flags, short_reason
 from flagstaff.models import FeatureFlag
+from flagstaff.testing import override_flag
 from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
 from tests.support.forced_off import forced_off
 from tests.support.plan_pages import text_of
@@ -104,6 +106,19 @@ def test_flag_that_the_environment_forces_off_says_so(operator: Client, alice: U
     create("new_checkout", 100)
     with forced_off(["new_checkout"]):
         assert rows(operator, user="alice") == ["new_checkout off forced off in this process"]
+
+
+def test_flag_that_a_test_overrides_says_so(operator: Client) -> None:
+    create("new_checkout")
+    with override_flag("new_checkout", enabled=True):
+        assert rows(operator, user="") == ["new_checkout on overridden by a test"]
+
+
+def test_flag_whose_row_cannot_be_evaluated_says_so() -> None:
+    found = evaluated_flags(["no_such_flag"], None, {})
+    assert found is not None
+    text = "its row cannot be read, so calls return their default"
+    assert short_reason("no_such_flag", found["no_such_flag"]) == text
 
 
 def test_flag_with_unreadable_rules_says_so(operator: Client, alice: User) -> None:
@@ -200,7 +215,7 @@ def test_number_of_queries_does_not_depend_on_that_of_flags(
     operator: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    select = direct.select
+    select = raw_cursor.select
 
     def counted(template: str, parameters: Any) -> Any:
         read.append(template)
@@ -222,7 +237,7 @@ def test_list_of_flags_links_to_the_page(operator: Client) -> None:
 # The link on the page of a user.
 
 
-class LinkedUserAdmin(UserFlagsMixin, UserAdmin):
+class LinkedUserAdmin(UserFlagsMixin, UserAdmin):  # type: ignore[type-arg]  # not at run time
     pass
 
 

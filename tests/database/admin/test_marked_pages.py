@@ -44,6 +44,7 @@ UNKNOWN_KEYS = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
 OVERVIEW = "/admin/flagstaff/overview/"
 RECENT_CHANGES = "/admin/flagstaff/recentchange/"
+USER_FLAGS = "/admin/flagstaff/flagsofuser/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 
 # Each change is a transaction of its own, as in production.
@@ -171,7 +172,8 @@ PAGES = [
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
-    *(OVERVIEW, STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES),
+    *(OVERVIEW, STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES, USER_FLAGS),
+    *(f"{USER_FLAGS}?user=9&context=a%3D1", f"{USER_FLAGS}?user=z9&context=9"),
     *(f"{RECENT_CHANGES}?key=z9", f"{RECENT_CHANGES}?since=x&until=1"),
 ]
 PLAN_PAGES = [

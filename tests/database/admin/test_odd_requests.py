@@ -18,7 +18,7 @@ OTHERS = [
     f"/admin/{name}/"
     for name in (
         *("flagstaff/unknownkey", "flagstaff/connectedworker", "flagstaff/recentchange"),
-        *("flagstaff/overview", "flagstaff_cleanup/snooze"),
+        *("flagstaff/overview", "flagstaff/flagsofuser", "flagstaff_cleanup/snooze"),
     )
 ]
 # One request each; the parameters of one request are joined by "&".
@@ -29,6 +29,7 @@ NUL_QUERIES = {
     PLANS: "q state__exact key reason",
     EXPERIMENTS: "q state__exact key owner",
     **dict.fromkeys(OTHERS, "q&page&days&key&actor&kind&action&time&from&to&before"),
+    OTHERS[3]: "user user&context user&p&on",
     f"{FLAGS}add/": "key&description&kind",
     f"{PLANS}add/": "flag",
     f"{EXPERIMENTS}add/": "key&owner",

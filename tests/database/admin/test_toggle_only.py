@@ -30,7 +30,6 @@ PLAIN_PAGES = ("/admin/flagstaff/connectedworker/", "/admin/flagstaff/unknownkey
 @pytest.mark.parametrize("url", ["/admin/", "/admin/flagstaff/"])
 def test_index_lists_the_flags_and_the_pages_about_them(url: str) -> None:
     html = page(staff("toggle_featureflag"), url)
-    assert "You don’t have permission" not in html
     for one in (FLAGS, *PLAIN_PAGES):
         assert f'href="{one}"' in html
 
@@ -98,13 +97,12 @@ def test_own_flag_model_with_flagstaffs_admin_is_shown(switches: Switches) -> No
 def test_own_flag_model_with_djangos_admin_has_the_pages_about_flags(switches: Switches) -> None:
     client = switches.register(ModelAdmin)
     html = page(client, "/admin/")
-    assert "You don’t have permission" not in html
     for url in PLAIN_PAGES:
         assert f'href="{url}"' in html
         page(client, url)
 
 
-class ClosedAdmin(ModelAdmin):
+class ClosedAdmin(ModelAdmin):  # type: ignore[type-arg]  # not at run time
     def has_view_permission(self, request: Any, obj: Any = None) -> bool:
         return False
 

@@ -20,6 +20,7 @@ RECENT = "/admin/flagstaff/recentchange/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 UNKNOWN = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
+USER_FLAGS = "/admin/flagstaff/flagsofuser/"
 
 
 class Page(NamedTuple):
@@ -108,6 +109,9 @@ PAGES = {
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
     "workers": Page(WORKERS),
     "workers-check": Page(WORKERS, ("[name=_check]",)),
+    "user-flags": Page(f"{USER_FLAGS}?user=alice&context=country%3DDE"),
+    "user-flags-errors": Page(f"{USER_FLAGS}?user=alcie&context=country"),
+    "user-flags-as-release": Page(USER_FLAGS, user="release"),
 }
 
 # Each is a transaction: the history has something to undo, to restore, and to undo together.

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.admin import site
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.checks import run_checks
@@ -18,7 +19,8 @@ from django.db import connection
 from django.http import Http404, HttpResponse
 from django.template import Context, RequestContext
 from django.template.backends.jinja2 import Jinja2
-from django.test import override_settings
+from django.test import Client, override_settings
+from django.urls import path
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from flagstaff import acting_as, all_flags
@@ -337,3 +339,17 @@ def test_history_page_code_reads_and_changes(alice: User) -> None:
         flag.allowed_users.add(alice)
     last = names_of(HISTORY, "def last_change")["last_change"]("new_checkout")
     assert last == (now + 1, "deploy", "release 42", {}, 1)
+
+
+def test_page_of_a_user_links_to_the_flags_of_the_user(
+    admin_user: User, client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setitem(site._registry, User, site._registry[User])
+    names_of("how-to/admin.md", "UserFlagsMixin")
+    urls = {"urlpatterns": [path("admin/", site.urls)]}
+    settings.ROOT_URLCONF = type("urls", (), urls)
+    client.force_login(admin_user)
+    html = client.get(f"/admin/auth/user/{admin_user.pk}/change/").content.decode()
+    [url] = re.findall(r'<a href="([^"]*)">Feature flags</a></li>', html)
+    assert url == f"/admin/flagstaff/flagsofuser/?user={admin_user.pk}"
+    assert client.get(url).status_code == 200

@@ -131,9 +131,9 @@ def _permissions(names: list[str], database: str) -> dict[str, Any]:
 
 def _owned(group: Any, database: str) -> dict[str, Any]:
     """Returns the permissions of the group that this command decides about."""
-    models = {conf.flag_model, conf.value_model, FeatureFlag, KeyValueStore, Segment}
+    models: list[type[Model]] = [conf.flag_model, conf.value_model, FeatureFlag, KeyValueStore]
     condition = Q()
-    for model in {*models, *_models_of_apps()}:
+    for model in (*models, Segment, *_models_of_apps()):
         meta = model._meta
         condition |= Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)
     app, _dot, codename = permission_to_see_users().partition(".")
