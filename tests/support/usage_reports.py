@@ -9,6 +9,7 @@ from django.db import connection
 
 import flagstaff
 from flagstaff._engine.usage import usage
+from flagstaff.admin.users.evaluated import evaluated_flags
 
 _held: list[Any] = []
 
@@ -41,6 +42,7 @@ def read_in_every_other_way(key: str) -> None:
     flagstaff.all_flags(1)
     flagstaff.snapshot().all_flags(1)
     flagstaff.snapshot().explain(key, 1)
+    evaluated_flags([key], 1, {})
     flagstaff.get_value("gateway")
     flagstaff.status()
 

@@ -11,17 +11,17 @@ import pytest
 from django.contrib.admin import site
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import explain
+from flagstaff import explain, flag_enabled
 from flagstaff._engine import direct, raw_cursor
 from flagstaff._engine.direct import read_own_writes
 from flagstaff.admin import UserFlagsMixin
 from flagstaff.admin.users.evaluated import evaluated_flags, short_reason
 from flagstaff.models import FeatureFlag
-from flagstaff.testing import override_flag
+from flagstaff.testing import live_engine, override_flag
 from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
 from tests.support.forced_off import forced_off
 from tests.support.plan_pages import text_of
@@ -134,6 +134,18 @@ def test_each_result_is_that_of_an_evaluation(operator: Client, alice: User) -> 
     with read_own_writes():
         expected = [explain(f"flag_{number:02}", alice).value for number in range(40)]
     assert [" on " in row for row in rows(operator, user="alice")] == expected
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flags_are_evaluated_as_they_are_stored() -> None:
+    create("new_checkout", 100)
+    with live_engine(), transaction.atomic():
+        FeatureFlag.objects.update(enabled=False)
+        # This worker sees the change after its commit.
+        assert flag_enabled("new_checkout")
+        found = evaluated_flags(["new_checkout"], None, {})
+        assert found is not None
+        assert found["new_checkout"]["value"] is False
 
 
 def test_filter_shows_only_flags_that_are_on(operator: Client, alice: User) -> None:

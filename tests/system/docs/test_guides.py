@@ -344,7 +344,8 @@ def test_history_page_code_reads_and_changes(alice: User) -> None:
 def test_page_of_a_user_links_to_the_flags_of_the_user(
     admin_user: User, client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setitem(site._registry, User, site._registry[User])
+    registry: Any = site._registry
+    monkeypatch.setitem(registry, User, registry[User])
     names_of("how-to/admin.md", "UserFlagsMixin")
     urls = {"urlpatterns": [path("admin/", site.urls)]}
     settings.ROOT_URLCONF = type("urls", (), urls)

@@ -131,9 +131,11 @@ def _permissions(names: list[str], database: str) -> dict[str, Any]:
 
 def _owned(group: Any, database: str) -> dict[str, Any]:
     """Returns the permissions of the group that this command decides about."""
-    models: list[type[Model]] = [conf.flag_model, conf.value_model, FeatureFlag, KeyValueStore]
+    models: list[type[Model]] = [conf.flag_model, conf.value_model, *_models_of_apps()]
+    # A group from before the project had models of its own.
+    models += [FeatureFlag, KeyValueStore, Segment]
     condition = Q()
-    for model in (*models, Segment, *_models_of_apps()):
+    for model in models:
         meta = model._meta
         condition |= Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)
     app, _dot, codename = permission_to_see_users().partition(".")
