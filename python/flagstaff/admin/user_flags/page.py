@@ -11,15 +11,15 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
+from flagstaff.admin.users.permission import needs_view_user_text
+from flagstaff._engine.typed_context import parse_text
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.typed_user import TypedUser, typed_user
 from flagstaff.admin.user_flags.evaluated import evaluated_flags, short_reason
-from flagstaff.admin.users.permission import needs_view_user_text
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users
 
@@ -33,6 +33,9 @@ class FlagsOfUserAdmin(PlainPageAdmin):
     """Users who may view flags and users see which flags a user has."""
 
     page_template = "flagstaff/users/flags.html"
+
+    class Media:
+        css = {"all": ("flagstaff/charts.css",)}
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The flags of the user in the URL. The number of queries does not depend on theirs."""
@@ -75,8 +78,12 @@ class FlagsOfUserAdmin(PlainPageAdmin):
                 }
                 for key in shown
             ],
-            "newer": _url(request, is_only_on, shown.number - 1) if shown.has_previous() else "",
-            "older": _url(request, is_only_on, shown.number + 1) if shown.has_next() else "",
+            "newer": _url(request, on=is_only_on, page=shown.number - 1)
+            if shown.has_previous()
+            else "",
+            "older": _url(request, on=is_only_on, page=shown.number + 1)
+            if shown.has_next()
+            else "",
         }
 
     def _visible_flags(self, request: HttpRequest) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def _sentence(on: int, total: int, user: TypedUser) -> str:
     return text % {**numbers, "user": user.words}
 
 
-def _url(request: HttpRequest, on: bool = False, page: int = 1) -> str:
+def _url(request: HttpRequest, *, on: bool = False, page: int = 1) -> str:
     parameters = {name: request.GET[name] for name in (USER, _CONTEXT) if name in request.GET}
     if on:
         parameters[_ON] = "1"
