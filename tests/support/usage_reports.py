@@ -9,7 +9,7 @@ from django.db import connection
 
 import flagstaff
 from flagstaff._engine.usage import usage
-from flagstaff.admin.users.evaluated import evaluated_flags
+from flagstaff.admin.user_flags.evaluated import evaluated_flags
 
 _held: list[Any] = []
 

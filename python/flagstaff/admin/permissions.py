@@ -44,7 +44,7 @@ def may(site: AdminSite, request: HttpRequest, action: Action, flag: Any = None)
             return True
         # Django's own admin knows nothing of this permission; any other one has decided.
         is_djangos = type(flag_admin).has_view_permission is admin.ModelAdmin.has_view_permission
-        return is_djangos and _has_toggle_permission(flag_admin, request)
+        return is_djangos and has_toggle_permission(flag_admin, request)
     if action == "toggle":
         return may_toggle(flag_admin, request, flag)
     return flag_admin.has_change_permission(request, flag) and not is_toggle_page(request)

@@ -19,7 +19,7 @@ from flagstaff import explain, flag_enabled
 from flagstaff._engine import direct, raw_cursor
 from flagstaff._engine.direct import read_own_writes
 from flagstaff.admin import UserFlagsMixin
-from flagstaff.admin.users.evaluated import evaluated_flags, short_reason
+from flagstaff.admin.user_flags.evaluated import evaluated_flags, short_reason
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
 from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff

@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff.admin.views import extend_template
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.user_flags.page import USER
+from flagstaff.admin.views import extend_template
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import FlagsOfUser
 

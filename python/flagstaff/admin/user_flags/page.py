@@ -11,15 +11,15 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._engine.typed_context import parse_text
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
-from flagstaff.admin.users.permission import needs_view_user_text
-from flagstaff._engine.typed_context import parse_text
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.typed_user import TypedUser, typed_user
 from flagstaff.admin.user_flags.evaluated import evaluated_flags, short_reason
+from flagstaff.admin.users.permission import needs_view_user_text
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users
 

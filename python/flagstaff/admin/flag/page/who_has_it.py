@@ -207,4 +207,3 @@ def _result(explanation: Explanation, user: TypedUser) -> str:
     if explanation.error_code is not None:
         return _("The flag cannot be read from the database.")
     return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
-
