@@ -181,7 +181,7 @@ def test_primary_key_without_a_user_is_evaluated_with_a_note(operator: Client) -
 @pytest.mark.usefixtures("flag")
 def test_context_that_cannot_be_read_is_shown_again(operator: Client) -> None:
     html = shown(operator, user="", context="country")
-    assert "Expected name=value, such as country=DE, not “country”." in text_of(html)
+    assert 'expected name=value, such as country=DE, not "country"' in text_of(html)
     assert "\ncountry</textarea>" in html
     assert "<tbody>" not in html
 
