@@ -207,8 +207,11 @@ class ChangeImpact:
 
     @property
     def is_exact(self) -> bool:
-        """Whether no result depends on what only a call knows."""
-        return not (self.before.unsure or self.after.unsure)
+        """Whether no result depends on what only a call knows.
+
+        Results of anonymous users, who are not counted, may depend on it even if no user is unsure.
+        """
+        return not (self.before.depends_on_calls or self.after.depends_on_calls)
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""

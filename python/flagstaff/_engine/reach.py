@@ -111,6 +111,12 @@ class Reach:
         return cls(on, unsure, allowed, reached, reach("", state.rollout_percent, of_others))
 
     @property
+    def depends_on_calls(self) -> bool:
+        """Whether some results depend on what only a call knows."""
+        rules = (*self.rules, self.others)
+        return self.unsure > 0 or any(rule.unknown or rule.unknown_unit for rule in rules)
+
+    @property
     def texts(self) -> list[Message]:
         """The numbers of each rule, and of the users that no rule matches; empty without rules."""
         of_rules = [
