@@ -25,8 +25,7 @@ from flagstaff.admin.links import admin_of
 from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, choices, filters_of
-from flagstaff.admin.recent_changes.others import other_kinds, other_rows
-from flagstaff.admin.recent_changes.rows import Row, rows_of
+from flagstaff.admin.recent_changes.rows import Row, other_kinds, other_rows, rows_of
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
 from flagstaff.admin.undo.page import UndoPageMixin
 from flagstaff.history import Event

@@ -27,10 +27,9 @@ from flagstaff.admin.recent_changes.urls import (
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
 from flagstaff.admin.segment.plan import segment_rows
-from flagstaff.admin.undo.permissions import may_write, write_of
+from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.undo.preview import UndoPreview, undone_state
 from flagstaff.admin.views import VERSION
 from flagstaff.changes import Changed, UndoneEvents

@@ -22,7 +22,7 @@ from flagstaff._engine.usage import UsageHour, flag_usage
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff._words.times import aware, local_time
 from flagstaff.admin.cells import time_cell
-from flagstaff.admin.readable_tables import can_read
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.svg import chart, line, rect, text
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
 from flagstaff.conf import conf
