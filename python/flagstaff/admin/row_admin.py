@@ -126,7 +126,8 @@ class RowAdmin(PartsAdmin):
         page = page_of(request)
         form.refusal = page.refusal
         form.is_review = any(button in request.POST for button in REVIEW_BUTTONS)
-        form.may_save = partial(self._may_save, request) if page.is_saving else None
+        if page.is_saving:
+            form.may_save = staticmethod(partial(self._may_save, request))
         # A copy: all forms share the fields of their base class.
         reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
         if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):
