@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,7 +16,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
-from flagstaff.admin.confirmation import ConfirmationMixin, parse_version, problems_of
+from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.form.bucket_unit import reassigned_text
 from flagstaff.admin.history.texts import change_texts, skipped_text
 from flagstaff.admin.links import admin_of, page_url
@@ -27,7 +27,7 @@ from flagstaff.admin.recent_changes.urls import (
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
+from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.undo.preview import UndoPreview, undone_state
@@ -47,18 +47,20 @@ from flagstaff.history.versions import all_entries
 from flagstaff.models import RecentChange
 
 if TYPE_CHECKING:
-    _Admin = ModelAdmin[RecentChange]
-else:
-    _Admin = object
+    from flagstaff.admin.recent_changes.page import RecentChangesAdmin
 
 # One confirmation is readable for so many.
 _MAX_EVENTS = 200
 
 
-class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
-    """Put it before ModelAdmin."""
+class UndoPage:
+    """The page below the list of recent changes."""
 
-    def undo_page(self, request: HttpRequest) -> HttpResponse:
+    def __init__(self, admin: RecentChangesAdmin) -> None:
+        self._admin = admin
+        self._site = admin.admin_site
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
         """Shows what an undo of the events in the URL would do. A confirmed POST undoes them."""
         is_whole = UNDO_TRANSACTION in request.GET
         try:
@@ -83,7 +85,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             page["flagstaff_question"] = ""
         if refusals or not preview.plan.written:
             page["flagstaff_nothing"] = True
-        response = self.confirmation(request, RecentChange(), page)
+        response = self._admin.confirmation(request, RecentChange(), page)
         response.template_name = "flagstaff/recent_changes/undo.html"
         return response
 
@@ -98,8 +100,8 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         return select_versions(versions)
 
     def _refused(self, request: HttpRequest, why: str) -> HttpResponse:
-        self.message_user(request, _("Not undone: %(why)s") % {"why": why}, messages.ERROR)
-        return HttpResponseRedirect(self.list_url(request))
+        self._admin.message_user(request, _("Not undone: %(why)s") % {"why": why}, messages.ERROR)
+        return HttpResponseRedirect(list_url(self._site, request))
 
     def _page(self, request: HttpRequest, preview: UndoPreview) -> dict[str, object]:
         note = plan_text(preview.effect)
@@ -108,8 +110,8 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             "title": _("Undo changes"),
             "flagstaff_question": preview.question,
             "flagstaff_notes": [*preview.notes, *([note] if note else [])],
-            "flagstaff_uses": segment_rows(self.admin_site, request, preview.effect),
-            "flagstaff_parts": preview.lines(self.admin_site, request),
+            "flagstaff_uses": segment_rows(self._site, request, preview.effect),
+            "flagstaff_parts": preview.lines(self._site, request),
             # Two fields: Django refuses a POST with a thousand.
             "flagstaff_posted": [(name, ",".join(map(str, some))) for name, some in posted.items()],
             "flagstaff_version": None,
@@ -119,7 +121,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             "flagstaff_danger": preview.deletes,
             "flagstaff_typed": preview.text_to_type,
             "flagstaff_back": self._back_url(request),
-            "flagstaff_list": self.list_url(request),
+            "flagstaff_list": list_url(self._site, request),
         }
 
     # The rights.
@@ -127,9 +129,9 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
     def _refusals(self, request: HttpRequest, preview: UndoPreview) -> list[str]:
         """Why nothing is undone, or which flags the user may not release. PermissionDenied."""
         self._require_rows(request, preview.plan)
-        refusals = preview.refusals(self.admin_site, request)
+        refusals = preview.refusals(self._site, request)
         try:
-            require_release(self.admin_site, request, preview.plan.effects)
+            require_release(self._site, request, preview.plan.effects)
         except FlagstaffError as error:
             refusals.append(localized(error.message))
         return refusals
@@ -137,7 +139,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
     def _require_rows(self, request: HttpRequest, plan: UndoPlan) -> None:
         """Raises PermissionDenied. To undo a creation is to delete, a deletion to add."""
         for one in plan.rows:
-            admin, row = admin_of(self.admin_site, one.item.kind.model), one.item.row
+            admin, row = admin_of(self._site, one.item.kind.model), one.item.row
             if admin is None or not admin.has_view_permission(request, row):
                 raise PermissionDenied
             if one.written and not may_write(admin, request, write_of(one.written), row):
@@ -159,7 +161,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
                 check(plan)
             self._require_rows(request, plan)
             effects[:] = plan.effects
-            require_release(self.admin_site, request, effects)
+            require_release(self._site, request, effects)
 
         with transaction.atomic(using=conf.database):
             done = undo_selected(
@@ -170,7 +172,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
                 refused=preview.plan.refused,
             )
             # Again: the rights may depend on the row that was created.
-            require_release(self.admin_site, request, effects)
+            require_release(self._site, request, effects)
         self._log(request, done)
         self._report(request, done, preview)
         return HttpResponseRedirect(self._back_url(request))
@@ -179,7 +181,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         """Writes into Django's log of the rows that exist."""
         rows = read_rows(((one.kind, one.pk) for one in done), lock=False)
         for one in done:
-            admin, row = admin_of(self.admin_site, one.kind.model), rows.get((one.kind, one.pk))
+            admin, row = admin_of(self._site, one.kind.model), rows.get((one.kind, one.pk))
             if admin is None or row is None or one.changed is None or not one.changed.written:
                 continue
             admin.log_change(request, row, _undone_text(request, one.changed))
@@ -191,7 +193,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         written = [changed for _kind, changed in _written(done)]
         if not written:
             nothing = _("Nothing was changed: there is nothing to undo.")
-            self.message_user(request, nothing, messages.WARNING)
+            self._admin.message_user(request, nothing, messages.WARNING)
             return
         if len(written) == 1:
             text = _undone_text(request, written[0])
@@ -200,28 +202,29 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             text = _("Undone: %(keys)s.") % {"keys": keys}
         text += skipped_text({pk for one in written for pk in one.missing})
         sentences = " ".join(filter(None, (text, plan_text(preview.effect))))
-        url = _undo_url(self.admin_site, [one.version for one in written if one.version])
-        self.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
+        url = _undo_url(self._site, [one.version for one in written if one.version])
+        self._admin.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
         if any(one.old and one.new and BUCKET_BY in one.new for one in written):
-            self.message_user(request, reassigned_text(), messages.WARNING)
+            self._admin.message_user(request, reassigned_text(), messages.WARNING)
 
     # The links.
 
     def _back_url(self, request: HttpRequest) -> str:
         """The list with its filters, or the history of a row, if the user came from there."""
         row = None if BACK in request.GET else _row_of(request)
-        admin = None if row is None else admin_of(self.admin_site, row.kind.model)
+        admin = None if row is None else admin_of(self._site, row.kind.model)
         if row is None or admin is None or not admin.has_view_permission(request):
-            return self.list_url(request)
+            return list_url(self._site, request)
         if read_rows([row], lock=False):
-            return page_url(self.admin_site, row.kind.model, "history", row.pk)
-        return page_url(self.admin_site, row.kind.model, "changelist")
+            return page_url(self._site, row.kind.model, "history", row.pk)
+        return page_url(self._site, row.kind.model, "changelist")
 
-    def list_url(self, request: HttpRequest) -> str:
-        """Returns the URL of the list, with the filters that it had."""
-        back = request.GET.get(BACK, "")
-        url = page_url(self.admin_site, RecentChange, "changelist")
-        return f"{url}?{back}" if back else url
+
+def list_url(site: AdminSite, request: HttpRequest) -> str:
+    """Returns the URL of the list of recent changes, with the filters that it had."""
+    back = request.GET.get(BACK, "")
+    url = page_url(site, RecentChange, "changelist")
+    return f"{url}?{back}" if back else url
 
 
 def _posted(request: HttpRequest, name: str) -> list[int]:
