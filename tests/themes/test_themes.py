@@ -28,7 +28,7 @@ OWN_PAGES = {
 }
 
 REASONS = {*OWN_PAGES, "add", "change", "value", "segment-add", "segment"}
-REASONS -= {"unknown-keys", "workers"}
+REASONS -= {"unknown-keys", "workers", "history", "value-history", "segment-history"}
 
 # Colours as the browser mixes them, also those in other notations.
 COLORS = """

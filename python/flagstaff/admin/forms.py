@@ -23,8 +23,8 @@ from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff._words.message import MessageError
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.page import request_of
-from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.changes.fields import canonical, canonical_json
 from flagstaff.changes.old_workers import old_worker_problem

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import AutoField, Model
 
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
 # Columns of the lists that show a field under another name.
 _FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
 # Options that name anything with a value, and options that name what a query can use.
 _COLUMN_OPTIONS = ("list_display", "readonly_fields")
 _QUERY_OPTIONS = ("list_filter", "search_fields")
+
+
+def replaced_fields(
+    fieldsets: _FieldsetSpec, others: Mapping[str, Collection[str]]
+) -> _FieldsetSpec:
+    """Returns the fieldsets with other fields instead of these names: none, one or several.
+
+    A line may have several fields. A field that has its own place on the page is not added.
+    """
+    shown = {name for _title, options in fieldsets for name in _names(options["fields"])}
+    return tuple(
+        (title, {**options, "fields": [*_lines(options["fields"], others, shown)]})
+        for title, options in fieldsets
+    )
+
+
+def _lines(
+    lines: Collection[Any], others: Mapping[str, Collection[str]], shown: set[str]
+) -> Iterator[Any]:
+    for line in lines:
+        names = [*_names([line])]
+        new = [
+            one
+            for name in names
+            for one in others.get(name, (name,))
+            if one == name or one not in shown
+        ]
+        if isinstance(line, str):
+            yield from new
+        elif new:
+            yield tuple(new)
+
+
+def _names(lines: Collection[Any]) -> Iterator[str]:
+    for line in lines:
+        yield from [line] if isinstance(line, str) else line
+
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec

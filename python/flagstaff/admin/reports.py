@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.contrib import messages
+from django.db import connections
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from flagstaff._words.message import localized
+from flagstaff._workers.propagation_messages import propagation_messages
+from flagstaff._workers.wait import wait_for_workers
 from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.mixin_base import ModelAdminMixin
-from flagstaff.admin.propagation import applied_by_workers
 from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.changes import Changed
+from flagstaff.conf import conf
+from flagstaff.exceptions import PropagationError
 
 #: Seconds for which a save waits for the workers. Most need a few milliseconds.
 SAVE_TIMEOUT = 1.0
+
+
+class Applied(NamedTuple):
+    """Which workers have applied a change."""
+
+    #: Sentences; empty if evaluations query the database.
+    text: str
+    #: Whether all known workers have applied it.
+    complete: bool
+
+
+def applied_by_workers(timeout: float) -> Applied:
+    """Waits until the workers have applied what is committed. Blocks for at most `timeout` seconds.
+
+    Inside a transaction, as with ATOMIC_REQUESTS, workers cannot see the change yet: the text is
+    empty.
+    """
+    if connections[conf.database].in_atomic_block:
+        return Applied("", complete=True)
+    try:
+        propagation = wait_for_workers(timeout)
+    except PropagationError as error:
+        text = _("It is not known whether the workers have applied it: %(problem)s.")
+        return Applied(text % {"problem": error}, complete=False)
+    if propagation.polling_deadline is None:
+        return Applied("", complete=propagation.complete)
+    sentences = map(localized, propagation_messages(propagation))
+    return Applied(" ".join(sentences), complete=propagation.complete)
 
 
 class ReportMixin(ModelAdminMixin):

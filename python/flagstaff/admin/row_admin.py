@@ -126,7 +126,8 @@ class RowAdmin(PartsAdmin):
         page = page_of(request)
         form.refusal = page.refusal
         form.is_review = any(button in request.POST for button in REVIEW_BUTTONS)
-        form.may_save = partial(self._may_save, request) if page.is_saving else None
+        if page.is_saving:
+            form.may_save = staticmethod(partial(self._may_save, request))
         # A copy: all forms share the fields of their base class.
         reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
         if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):
@@ -195,12 +196,15 @@ class RowAdmin(PartsAdmin):
         page = page_of(request)
         page.question = None
         try:
-            for part in self.bound_parts:
-                part.before_save(request, form)
+            self._before_save(request, form)
         except FlagstaffError as error:
             form.refuse(localized(error.message))
             return False
         return page.question is None
+
+    def _before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        for part in self.bound_parts:
+            part.before_save(request, form)
 
     def save_model(
         self,
@@ -210,6 +214,9 @@ class RowAdmin(PartsAdmin):
         change: bool,  # noqa: FBT001 (Django's signature)
     ) -> None:
         """Writes the edited fields, allowed users included. Raises ConflictError."""
+        if form.may_save is None:
+            # Code of the project saves, and not the view of the form, which has asked the parts.
+            self._before_save(request, form)
         if change:
             newer = newer_changes(request, self.row_kind, obj, form)
             page_of(request).saved = self._update(obj, form)

@@ -22,7 +22,7 @@ from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.plain_page import PlainPageAdmin
-from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin.reports import applied_by_workers
 from flagstaff.conf import conf
 
 # Seconds for which the button waits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import path
 
+from flagstaff.admin import Part
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import column, errors, flag_url, form_data, page
-from tests.support.pages import names_of
+from tests.support.admin_pages import column, flag_url, form_data, page
+from tests.support.pages import names_of, rows_of
 
 pytestmark = pytest.mark.django_db
+
+NAME = re.compile("`(.+?)`")
 
 
 @pytest.fixture(autouse=True)
@@ -33,4 +37,16 @@ def test_part_of_the_docs_refuses_a_save_and_keeps_what_was_typed(
     operator: Client, flag: FeatureFlag
 ) -> None:
     data = {**form_data(operator.get(flag_url(flag))), "description": "One page", "owner": ""}
-    assert "write who owns the flag" in str(errors(operator, flag_url(flag), data))
+    form = operator.post(flag_url(flag), data).context["adminform"].form
+    assert "write who owns the flag" in str(form.errors)
+    assert form["description"].value() == "One page"
+
+
+def test_methods_that_the_docs_name_exist() -> None:
+    named = [
+        name
+        for methods, _add in rows_of("how-to/admin.md", "methods")
+        for name in NAME.findall(methods)
+    ]
+    assert "before_save" in named
+    assert [name for name in named if not hasattr(Part, name)] == []

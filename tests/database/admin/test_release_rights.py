@@ -6,14 +6,16 @@ import json
 from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from flagstaff import changes, experiments
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes import segment_plan
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import (
@@ -300,6 +302,19 @@ def test_permission_for_single_flags_decides_about_segments_and_deletions(
     edit_segment(client, team, LOGGED_IN, _confirmed="1")
     assert conditions() == LOGGED_IN
     assert client.post(flag_url(flag, "delete"), {"post": "yes"}).status_code == 302
+
+
+def test_save_by_code_of_the_project_needs_the_right_to_release(rf: RequestFactory) -> None:
+    """The code calls the admin without its view of the form."""
+    staff("add_featureflag")
+    request = rf.post("/", {"key": "new", "kind": "release", "rollout_percent": 5, "enabled": "on"})
+    request.user = User.objects.get(username="staff")
+    flags = FeatureFlagAdmin(FeatureFlag, AdminSite())
+    form = flags.get_form(request)(request.POST)
+    assert form.is_valid(), form.errors
+    with pytest.raises(InvalidChangeError, match="permission to change or toggle flags"):
+        flags.save_model(request, form.instance, form, change=False)
+    assert not FeatureFlag.objects.exists()
 
 
 def test_right_to_add_segments_fills_no_gap_in_rules() -> None:

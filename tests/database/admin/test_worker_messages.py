@@ -14,8 +14,8 @@ from django.test import Client
 
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
-from flagstaff.admin import propagation
-from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.admin import reports
+from flagstaff.admin.reports import applied_by_workers
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
@@ -51,7 +51,7 @@ def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Excepti
             raise outcome
         return outcome
 
-    monkeypatch.setattr(propagation, "wait_for_workers", wait_for_workers)
+    monkeypatch.setattr(reports, "wait_for_workers", wait_for_workers)
     return calls
 
 
@@ -66,7 +66,7 @@ def test_flag_deleted_while_the_page_waits_was_killed_before(
         FeatureFlag.objects.all().delete()
         return ALL
 
-    monkeypatch.setattr(propagation, "wait_for_workers", wait_for_workers)
+    monkeypatch.setattr(reports, "wait_for_workers", wait_for_workers)
     [killed, gone] = messages_of(kill(operator, flag))
     assert killed.startswith("The flag “new_checkout” is now off.")
     assert "exist. Perhaps it was deleted?" in gone

@@ -21,8 +21,8 @@ from flagstaff.admin.confirmation import (
     version_text,
 )
 from flagstaff.admin.history.texts import change_texts, skipped_text
-from flagstaff.admin.release_rights import require_release
 from flagstaff.admin.segment.plan import segment_rows
+from flagstaff.admin.undo.permissions import require_release
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_change, plan_text
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore

@@ -19,16 +19,17 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from flagstaff._words.times import aware
+from flagstaff.admin.confirmation import ConfirmationMixin
 from flagstaff.admin.history.event_cells import csv_response, without_users
 from flagstaff.admin.history.texts import missing_text
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.recent_changes.filters import KIND_LABELS, Filters, choices, filters_of
-from flagstaff.admin.recent_changes.others import other_kinds, other_rows
-from flagstaff.admin.recent_changes.rows import Row, rows_of
+from flagstaff.admin.recent_changes.rows import Row, other_kinds, other_rows, rows_of
 from flagstaff.admin.recent_changes.urls import BACK, UNDO_EVENTS, UNDO_TRANSACTION, undo_url
-from flagstaff.admin.undo.page import UndoPageMixin
+from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.undo.page import UndoPage, list_url
 from flagstaff.history import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.recent import read_recent, unreadable_kinds
@@ -45,7 +46,7 @@ _OTHER_PAGES = {*_UNDO_PAGES, BACK, _FORMAT}
 _MAX_DIGITS = 19
 
 
-class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
+class RecentChangesAdmin(ConfirmationMixin, ReportMixin, PlainPageAdmin):
     """One page: users who may view flags, values or segments see their changes."""
 
     page_template = "flagstaff/recent_changes/page.html"
@@ -67,19 +68,19 @@ class RecentChangesAdmin(UndoPageMixin, PlainPageAdmin):
         """Undoes what the URL names, after a confirmation."""
         if _UNDO_PAGES.isdisjoint(request.GET):
             raise PermissionDenied
-        return self.undo_page(request)
+        return UndoPage(self).answer(request)
 
     def other_page(self, request: HttpRequest) -> HttpResponseBase | None:
         """The page that undoes what the URL names, or the CSV."""
         if _OTHER_PAGES.isdisjoint(request.GET) or not has_history():
             return None
         if not _UNDO_PAGES.isdisjoint(request.GET):
-            return self.undo_page(request)
+            return UndoPage(self).answer(request)
         if BACK in request.GET:
             self.message_user(
                 request, _("First select the changes that you want to undo."), messages.WARNING
             )
-            return HttpResponseRedirect(self.list_url(request))
+            return HttpResponseRedirect(list_url(self.admin_site, request))
         return self._csv(request) if request.GET.get(_FORMAT) == "csv" else None
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:

@@ -23,9 +23,9 @@ from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_parts import groups_of
-from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm, was_submitted
 from flagstaff.admin.json_fields import as_json_area
+from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.rule_editor.rows import JSON_OPERATORS

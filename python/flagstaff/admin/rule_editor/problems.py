@@ -15,10 +15,11 @@ from flagstaff.admin.rule_editor.rows import (
     IS_PRESENT,
     ConditionRow,
     RuleRow,
+    ValuesError,
     as_number,
     conditions_of_rows,
+    parse_values,
 )
-from flagstaff.admin.rule_editor.values import ValuesError, parse_values
 from flagstaff.validators import condition_problem, is_percent, rule_problem
 
 #: What a problem can be about.

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._words.rule_parts import objects_in
-from flagstaff.admin.rule_editor.values import ValuesError, parse_values, values_text
 from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import condition_problem, rule_problem
 
+# These operators have no other values than texts: 1.10 is a version, and no number.
+_TEXT_OPERATORS = frozenset(
+    ("contains", "startswith", "endswith", "regex", "version_lt", "version_gte")
+)
+_PATTERN = "regex"
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_BOOLS = {"true": True, "false": False}
+# A quoted value with its escapes, and what stands before the next separator.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f]")
+# The length of a value in a message.
+_MAX_SHOWN = 40
 #: The two choices for the operator "isnull", which have no values.
 IS_MISSING, IS_PRESENT = "isnull", "isnull:false"
 #: In the order of the menu. A condition is true if one of its values matches.
@@ -32,16 +46,91 @@ OPERATORS = {
     IS_MISSING: gettext_lazy("is missing"),
     IS_PRESENT: gettext_lazy("is present"),
 }
-
 #: In rules as JSON.
 JSON_OPERATORS = [name for name in OPERATORS if name != IS_PRESENT]
-
-
 #: The rules and conditions of one editor. Django accepts 1,000 fields of a form.
 MAX_ROWS = 120
 _NULLS = {IS_MISSING: True, IS_PRESENT: False}
 # A line break, which a browser removes from an input.
 _BREAK = re.compile(r"[\r\n]")
+
+
+class ValuesError(ValueError):
+    """A text has no list of values. The message says what to correct."""
+
+
+def values_text(values: Sequence[object], operator: str) -> str:
+    """Returns the text of values: as short as possible, with quotes where they are needed."""
+    separator = "\n" if operator == _PATTERN else ", "
+    return separator.join(_value_text(value, operator) for value in values)
+
+
+def parse_values(text: str, operator: str) -> list[object]:
+    """Returns the values of a text. Raises ValuesError."""
+    return [*_parsed(text, operator)]
+
+
+def _value_text(value: object, operator: str) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return value if _is_plain(value, operator) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_plain(value: str, operator: str) -> bool:
+    """Whether the text means itself without quotes."""
+    if _CONTROL.search(value) or value.startswith('"') or value != value.strip() or not value:
+        return False
+    if operator != _PATTERN and "," in value:
+        return False
+    return operator in _TEXT_OPERATORS or isinstance(_typed(value), str)
+
+
+def _parsed(text: str, operator: str) -> Iterator[object]:
+    end = re.compile(r"[\r\n]" if operator == _PATTERN else r"[,\r\n]")
+    position = 0
+    while position < len(text):
+        start = position + len(text[position:]) - len(text[position:].lstrip())
+        if text.startswith('"', start):
+            quoted = _QUOTED.match(text, start)
+            if quoted is None:
+                raise ValuesError(_("a quotation mark is not closed; add one after the value"))
+            yield _decoded(quoted[0])
+            found = end.search(text, quoted.end())
+            position = found.end() if found else len(text)
+            if text[quoted.end() : found.start() if found else len(text)].strip():
+                raise ValuesError(
+                    _("there is text after %(value)s; separate values by commas")
+                    % {"value": quoted[0][:_MAX_SHOWN]}
+                )
+            continue
+        found = end.search(text, position)
+        bare = text[position : found.start() if found else len(text)].strip()
+        position = found.end() if found else len(text)
+        if bare:
+            yield bare if operator in _TEXT_OPERATORS else _typed(bare)
+
+
+def _decoded(quoted: str) -> str:
+    try:
+        text: str = json.loads(quoted, strict=False)
+        text.encode()  # Raises UnicodeEncodeError for half of a surrogate pair.
+    except ValueError as error:
+        message = _("%(value)s has an escape that is not a character; write \\\\ for one \\")
+        raise ValuesError(message % {"value": quoted[:_MAX_SHOWN]}) from error
+    return text
+
+
+def _typed(bare: str) -> object:
+    """A number or a bool if the text is one, else the text."""
+    if bare in _BOOLS:
+        return _BOOLS[bare]
+    if not _NUMBER.fullmatch(bare):
+        return bare
+    try:
+        number: object = json.loads(bare)
+    except ValueError:  # Python decodes no integer of more than 4,300 digits.
+        return bare
+    return bare if isinstance(number, float) and math.isinf(number) else number
 
 
 @dataclass(frozen=True)

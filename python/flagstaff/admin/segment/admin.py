@@ -23,10 +23,10 @@ from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
 from flagstaff.admin.deletion import Deletion
-from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history.part import History
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import page_of, page_of_row, request_of
 from flagstaff.admin.part import Deleted, Part
 from flagstaff.admin.row_admin import RowAdmin

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,7 +16,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
-from flagstaff.admin.confirmation import ConfirmationMixin, parse_version, problems_of
+from flagstaff.admin.confirmation import parse_version, problems_of
 from flagstaff.admin.flag.form.bucket_unit import reassigned_text
 from flagstaff.admin.history.texts import change_texts, skipped_text
 from flagstaff.admin.links import admin_of, page_url
@@ -27,10 +27,9 @@ from flagstaff.admin.recent_changes.urls import (
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.release_rights import require_release
-from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
+from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.admin.segment.plan import segment_rows
-from flagstaff.admin.undo.permissions import may_write, write_of
+from flagstaff.admin.undo.permissions import may_write, require_release, write_of
 from flagstaff.admin.undo.preview import UndoPreview, undone_state
 from flagstaff.admin.views import VERSION
 from flagstaff.changes import Changed, UndoneEvents
@@ -48,18 +47,20 @@ from flagstaff.history.versions import all_entries
 from flagstaff.models import RecentChange
 
 if TYPE_CHECKING:
-    _Admin = ModelAdmin[RecentChange]
-else:
-    _Admin = object
+    from flagstaff.admin.recent_changes.page import RecentChangesAdmin
 
 # The largest number of events of a readable confirmation.
 _MAX_EVENTS = 200
 
 
-class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
-    """Put it before ModelAdmin."""
+class UndoPage:
+    """The page below the list of recent changes."""
 
-    def undo_page(self, request: HttpRequest) -> HttpResponse:
+    def __init__(self, admin: RecentChangesAdmin) -> None:
+        self._admin = admin
+        self._site = admin.admin_site
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
         """Shows what an undo of the events in the URL would do. A confirmed POST undoes them."""
         is_whole = UNDO_TRANSACTION in request.GET
         try:
@@ -84,7 +85,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             page["flagstaff_question"] = ""
         if refusals or not preview.plan.written:
             page["flagstaff_nothing"] = True
-        response = self.confirmation(request, RecentChange(), page)
+        response = self._admin.confirmation(request, RecentChange(), page)
         response.template_name = "flagstaff/recent_changes/undo.html"
         return response
 
@@ -99,8 +100,8 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         return select_versions(versions)
 
     def _refused(self, request: HttpRequest, why: str) -> HttpResponse:
-        self.message_user(request, _("Not undone: %(why)s") % {"why": why}, messages.ERROR)
-        return HttpResponseRedirect(self.list_url(request))
+        self._admin.message_user(request, _("Not undone: %(why)s") % {"why": why}, messages.ERROR)
+        return HttpResponseRedirect(list_url(self._site, request))
 
     def _page(self, request: HttpRequest, preview: UndoPreview) -> dict[str, object]:
         note = plan_text(preview.effect)
@@ -109,8 +110,8 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             "title": _("Undo changes"),
             "flagstaff_question": preview.question,
             "flagstaff_notes": [*preview.notes, *([note] if note else [])],
-            "flagstaff_uses": segment_rows(self.admin_site, request, preview.effect),
-            "flagstaff_parts": preview.lines(self.admin_site, request),
+            "flagstaff_uses": segment_rows(self._site, request, preview.effect),
+            "flagstaff_parts": preview.lines(self._site, request),
             # Two fields: Django refuses a POST with a thousand.
             "flagstaff_posted": [(name, ",".join(map(str, some))) for name, some in posted.items()],
             "flagstaff_version": None,
@@ -120,7 +121,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             "flagstaff_danger": preview.deletes,
             "flagstaff_typed": preview.text_to_type,
             "flagstaff_back": self._back_url(request),
-            "flagstaff_list": self.list_url(request),
+            "flagstaff_list": list_url(self._site, request),
         }
 
     # The rights.
@@ -128,9 +129,9 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
     def _refusals(self, request: HttpRequest, preview: UndoPreview) -> list[str]:
         """Why nothing is undone, or which flags the user may not release. PermissionDenied."""
         self._require_rows(request, preview.plan)
-        refusals = preview.refusals(self.admin_site, request)
+        refusals = preview.refusals(self._site, request)
         try:
-            require_release(self.admin_site, request, preview.plan.effects)
+            require_release(self._site, request, preview.plan.effects)
         except FlagstaffError as error:
             refusals.append(localized(error.message))
         return refusals
@@ -138,7 +139,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
     def _require_rows(self, request: HttpRequest, plan: UndoPlan) -> None:
         """Raises PermissionDenied. To undo a creation is to delete, a deletion to add."""
         for row_plan in plan.rows:
-            admin, row = admin_of(self.admin_site, row_plan.item.kind.model), row_plan.item.row
+            admin, row = admin_of(self._site, row_plan.item.kind.model), row_plan.item.row
             if admin is None or not admin.has_view_permission(request, row):
                 raise PermissionDenied
             if row_plan.written and not may_write(admin, request, write_of(row_plan.written), row):
@@ -160,7 +161,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
                 check(plan)
             self._require_rows(request, plan)
             effects[:] = plan.effects
-            require_release(self.admin_site, request, effects)
+            require_release(self._site, request, effects)
 
         with transaction.atomic(using=conf.database):
             done = undo_selected(
@@ -171,7 +172,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
                 refused=preview.plan.refused,
             )
             # Again: the rights may depend on the row that was created.
-            require_release(self.admin_site, request, effects)
+            require_release(self._site, request, effects)
         self._log(request, done)
         self._report(request, done, preview)
         return HttpResponseRedirect(self._back_url(request))
@@ -181,7 +182,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         rows = read_rows(((undone.kind, undone.pk) for undone in done), lock=False)
         for undone in done:
             admin, row = (
-                admin_of(self.admin_site, undone.kind.model),
+                admin_of(self._site, undone.kind.model),
                 rows.get((undone.kind, undone.pk)),
             )
             if admin is None or row is None or undone.changed is None or not undone.changed.written:
@@ -195,7 +196,7 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
         written = [changed for _kind, changed in _written(done)]
         if not written:
             nothing = _("Nothing was changed: there is nothing to undo.")
-            self.message_user(request, nothing, messages.WARNING)
+            self._admin.message_user(request, nothing, messages.WARNING)
             return
         if len(written) == 1:
             text = _undone_text(request, written[0])
@@ -204,30 +205,29 @@ class UndoPageMixin(ConfirmationMixin, ReportMixin, _Admin):
             text = _("Undone: %(keys)s.") % {"keys": keys}
         text += skipped_text({pk for changed in written for pk in changed.missing})
         sentences = " ".join(filter(None, (text, plan_text(preview.effect))))
-        url = _undo_url(
-            self.admin_site, [changed.version for changed in written if changed.version]
-        )
-        self.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
+        url = _undo_url(self._site, [changed.version for changed in written if changed.version])
+        self._admin.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
         if any(changed.old and changed.new and BUCKET_BY in changed.new for changed in written):
-            self.message_user(request, reassigned_text(), messages.WARNING)
+            self._admin.message_user(request, reassigned_text(), messages.WARNING)
 
     # The links.
 
     def _back_url(self, request: HttpRequest) -> str:
         """The list with its filters, or the history of a row, if the user came from there."""
         row = None if BACK in request.GET else _row_of(request)
-        admin = None if row is None else admin_of(self.admin_site, row.kind.model)
+        admin = None if row is None else admin_of(self._site, row.kind.model)
         if row is None or admin is None or not admin.has_view_permission(request):
-            return self.list_url(request)
+            return list_url(self._site, request)
         if read_rows([row], lock=False):
-            return page_url(self.admin_site, row.kind.model, "history", row.pk)
-        return page_url(self.admin_site, row.kind.model, "changelist")
+            return page_url(self._site, row.kind.model, "history", row.pk)
+        return page_url(self._site, row.kind.model, "changelist")
 
-    def list_url(self, request: HttpRequest) -> str:
-        """Returns the URL of the list, with the filters that it had."""
-        back = request.GET.get(BACK, "")
-        url = page_url(self.admin_site, RecentChange, "changelist")
-        return f"{url}?{back}" if back else url
+
+def list_url(site: AdminSite, request: HttpRequest) -> str:
+    """Returns the URL of the list of recent changes, with the filters that it had."""
+    back = request.GET.get(BACK, "")
+    url = page_url(site, RecentChange, "changelist")
+    return f"{url}?{back}" if back else url
 
 
 def _posted(request: HttpRequest, name: str) -> list[int]:

@@ -1,16 +1,25 @@
-"""The permission that an undo needs."""
+"""The rights that an undo, a restore and a save need, beside the right to write the row."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
-from django.contrib.admin import ModelAdmin
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from flagstaff.admin.permissions import TOGGLE_FIELDS, may_toggle
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.rows import all_rows
+from flagstaff.admin.permissions import TOGGLE_FIELDS, may, may_toggle
+from flagstaff.admin.segment.plan import why_not_release
 from flagstaff.changes import Changed
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import Event
+from flagstaff.history.kinds import Kind
 
 #: What an undo does to a row. "toggle" is a change of TOGGLE_FIELDS only.
 Write: TypeAlias = Literal["add", "change", "toggle", "delete"]
@@ -49,3 +58,28 @@ def write_to_undo(event: Event) -> Write:
     fields = {one.field for one in event.differences}
     has_users = bool(event.added.count or event.removed.count)
     return "toggle" if fields <= TOGGLE_FIELDS and not has_users else "change"
+
+
+def require_release(
+    site: AdminSite, request: HttpRequest, changes: Iterable[tuple[Kind, Changed]]
+) -> None:
+    """Refuses changes, or the preview of them, if the user may not release the flags concerned.
+
+    Raises PermissionDenied, or InvalidChangeError with the flags that use a segment.
+    """
+    found = [*changes]
+    created = [one.key for kind, one in found if kind is Kind.FLAG and _creates_for_users(one)]
+    for key in created:
+        if not may(site, request, "toggle", all_rows(Kind.FLAG.model).filter(key=key).first()):
+            raise PermissionDenied
+    plan = plan_segment_changes(found, timeout=0)
+    if plan is not None and (why := why_not_release(site, request, plan)):
+        raise InvalidChangeError(why)
+
+
+def _creates_for_users(changed: Changed) -> bool:
+    """Whether a flag is created that users have at once. A deletion checks the row."""
+    if changed.field or changed.old is not None or changed.new is None:
+        return False
+    allowed = len(changed.new.get(ALLOWED) or ())
+    return FlagState.of_fields(changed.new).reaches_users(lambda: allowed)

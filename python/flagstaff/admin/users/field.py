@@ -18,9 +18,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._tables.rows import Row
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import admin_of, page_url
+from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import request_of
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.users.listing import first_users

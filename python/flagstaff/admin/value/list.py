@@ -22,10 +22,9 @@ from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
-from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import Part
-from flagstaff.admin.readable_tables import can_read
 from flagstaff.history.describe import (
     describe_json_change,
     describe_sides,

@@ -52,7 +52,7 @@ else:
 
 
 class ReportPageMixin(ActionsMixin, _ModelAdmin):
-    """Put it before ModelAdmin, and after AttributionMixin."""
+    """Put it before ModelAdmin, and after EnvironmentMixin."""
 
     def changeform_view(
         self,

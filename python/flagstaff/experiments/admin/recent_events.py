@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from flagstaff._extensions import EventQuery, OtherEvent
 from flagstaff._words.message import localized
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.recent_changes.others import filter_events, labelled
+from flagstaff.admin.recent_changes.rows import filter_events, labelled
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 

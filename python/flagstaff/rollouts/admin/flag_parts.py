@@ -24,7 +24,7 @@ from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of_row
 from flagstaff.admin.permissions import may
-from flagstaff.admin.recent_changes.others import filter_events, labelled
+from flagstaff.admin.recent_changes.rows import filter_events, labelled
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import (

@@ -67,7 +67,7 @@ else:
 
 
 class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
-    """Put it before ModelAdmin, and after AttributionMixin."""
+    """Put it before ModelAdmin, and after EnvironmentMixin."""
 
     def changeform_view(
         self,

@@ -9,10 +9,10 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import FlagModel
-from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag.form.ownership import OWNERSHIP
 from flagstaff.admin.flag.form.rollout import RolloutInput
 from flagstaff.admin.flag.parts.deletion import allowed_links
+from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.users.field import PANEL

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 
 from flagstaff._engine.usage import UsageHour, flag_usage
 from flagstaff._words.times import aware
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release_period import Period, start_of_hour
-from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf
 
 

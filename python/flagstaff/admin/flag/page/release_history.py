@@ -14,8 +14,8 @@ from django.http import HttpRequest
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.admin.entry_rows import actor_columns, entry_of, reads_actors
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release_period import Period
-from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf
 from flagstaff.history import Event
 from flagstaff.history.grouping import Entry

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release import release
 from flagstaff.admin.flag.page.who_has_it import who_has_it
 from flagstaff.admin.flag.parts.app_panels import notes_about
@@ -24,7 +25,6 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may_toggle, why_not_toggle
-from flagstaff.admin.readable_tables import can_read
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
