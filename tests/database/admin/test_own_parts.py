@@ -38,7 +38,7 @@ def test_part_of_the_docs_refuses_a_save_and_keeps_what_was_typed(
 ) -> None:
     data = {**form_data(operator.get(flag_url(flag))), "description": "One page", "owner": ""}
     form = operator.post(flag_url(flag), data).context["adminform"].form
-    assert "write who owns the flag" in str(form.errors)
+    assert "add an owner" in str(form.errors)
     assert form["description"].value() == "One page"
 
 
