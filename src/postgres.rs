@@ -18,7 +18,5 @@ mod signals;
 pub mod status;
 mod tables;
 mod text;
-pub(crate) mod texts;
+pub mod texts;
 mod threads;
-
-pub use texts::TEMPLATES;

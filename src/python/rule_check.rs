@@ -3,8 +3,9 @@
 use pyo3::prelude::*;
 
 use crate::message::Message;
+use crate::postgres::texts;
 use crate::rules::{self, ParsedRules, RuleError, SegmentConditions};
-use crate::{postgres, row, stored_value};
+use crate::{row, stored_value};
 
 /// The first problem of the rules of a flag, with its places; `None` if workers can read them.
 #[pyfunction]
@@ -22,8 +23,7 @@ pub(super) fn check_conditions(py: Python<'_>, text: &str) -> Option<Message> {
 /// The codes and English texts of the messages that Python translates.
 #[pyfunction]
 pub(super) fn message_templates() -> Vec<(&'static str, &'static str)> {
-    let templates =
-        [rules::TEMPLATES, stored_value::TEMPLATES, row::TEMPLATES, postgres::TEMPLATES];
+    let templates = [rules::TEMPLATES, stored_value::TEMPLATES, row::TEMPLATES, texts::TEMPLATES];
     templates.concat().iter().map(|template| (template.code, template.english)).collect()
 }
 

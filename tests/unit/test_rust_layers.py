@@ -25,6 +25,7 @@ LAYERS = (
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact", "watch_registry", "assign", "exposures"),
     ("live",),
+    ("postgres::texts",),
     ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
     (
         "postgres::deadline",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -14,7 +14,9 @@ from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._tables.optional_fields import OptionalFields, flag_model, optional_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.local_formats import local_number
-from flagstaff._words.rule_parts import can_grant
+from flagstaff._words.message import Message
+from flagstaff._words.rule_parts import can_grant, partial_rules
+from flagstaff._words.rule_text import rules_text
 
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100
@@ -55,6 +57,18 @@ class FlagState:
     def has_rules(self) -> bool:
         """Whether the flag has rules, be they readable or not."""
         return bool(self.rules != [])
+
+    @property
+    def partial_rules(self) -> Sequence[tuple[Message, int]]:
+        """The rules that keep users out although the rollout is 100 %: places and percentages."""
+        is_whole = self.enabled and self.rollout_percent >= ALL_USERS
+        return [*partial_rules(self.rules)] if is_whole else []
+
+    @property
+    def is_for_everybody(self) -> bool:
+        """Whether all users have the flag, also those that a rule matches."""
+        is_whole = self.enabled and self.rollout_percent >= ALL_USERS
+        return is_whole and not self.partial_rules and rules_text(self.rules) is not None
 
     def reaches_users(self, allowed: Callable[[], int]) -> bool:
         """Whether the flag is on for some users. Calls `allowed` if only allowed users may have it.
@@ -128,7 +142,7 @@ def state_summary(flag: FlagState, allowed: int) -> str:
         texts["share"] = _share_in_sentence(flag.rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
     if by_rules:
-        return _by_rules(allowed) % texts
+        return (_for_everybody() if flag.is_for_everybody else _by_rules(allowed)) % texts
     if state is ReleaseState.ROLLOUT and allowed:
         text = ngettext(
             "On for %(percent)s %% of all users and %(count)s allowed user.",
@@ -147,6 +161,10 @@ def state_summary(flag: FlagState, allowed: int) -> str:
             "On for no users: the rollout is 0 %% and there are no allowed users."
         ),
     }[state] % texts
+
+
+def _for_everybody() -> str:
+    return _("On for all users: the rollout and all rules are at 100 %%.")
 
 
 def _by_rules(allowed: int) -> str:

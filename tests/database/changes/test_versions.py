@@ -367,7 +367,7 @@ def test_changes_are_written_without_a_history_in_the_configured_database(
 
 
 def test_public_names_are_the_changes_and_their_results() -> None:
-    of_flags = {"create", "disable", "restore", "undo"}
+    of_flags = {"create", "disable", "release_to_everybody", "restore", "undo"}
     of_values = {"create_value", "restore_value", "undo_value"}
     verbs = ("create", "update", "delete", "rename", "preview_rename", "restore", "undo")
     of_segments = {f"{verb}_segment" for verb in verbs}

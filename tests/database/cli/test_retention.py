@@ -122,6 +122,8 @@ def test_error_of_one_kind_leaves_the_others(
 
 
 def test_batches_find_their_entries_by_an_index() -> None:
+    # The planner looks at the size of the file, which has the dead rows of other tests.
+    rows("TRUNCATE flagstaff_change")
     old_changes(3)
     with CaptureQueriesContext(connection) as queries:
         list(history_retention.prune_in_batches(timezone.now() - timedelta(days=90)))

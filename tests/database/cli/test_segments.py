@@ -90,7 +90,7 @@ def test_segment_rename_prints_what_has_the_new_key_and_can_be_undone() -> None:
     assert ran.status == 0
     first, second, undo, variants = ran.err.splitlines()
     assert first == "rules with the new key: new_checkout, experiment price"
-    assert second == 'large: key "enterprise" → "large"'
+    assert second == 'large: renamed from "enterprise" to "large"'
     assert variants == "keys are case-sensitive: 'large' differs from 'LARGE' only in case"
     assert FeatureFlag.objects.get().rules[0]["conditions"] == [{"segment": "large"}]
     assert run(undo.removeprefix("undo: manage.py flags ")).status == 0
@@ -104,7 +104,7 @@ def test_segment_rename_that_is_a_dry_run_or_refused_writes_nothing() -> None:
     changes.create_segment("other", LARGE)
     ran = run("segment rename enterprise large --dry-run")
     assert ran.err == (
-        'rules with the new key: new_checkout\nlarge: key "enterprise" → "large"\n'
+        'rules with the new key: new_checkout\nlarge: renamed from "enterprise" to "large"\n'
         "dry run: nothing was written\n"
     )
     assert run("segment rename enterprise other").status == 4

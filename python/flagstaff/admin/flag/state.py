@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
 from flagstaff._engine.impact import ChangeImpact
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import (
+    ALL_USERS,
     FlagState,
     ReleaseState,
     state_label,
@@ -92,6 +94,21 @@ def forced_off_notice(flag: FeatureFlag) -> str:
     if flag.key not in forced_off.keys:
         return ""
     return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
+
+
+def holds_users_back(flag: FeatureFlag) -> bool:
+    """Whether an enabled flag has a rollout or a rule below 100 %."""
+    state = FlagState.of(flag)
+    return state.enabled and (state.rollout_percent < ALL_USERS or bool(state.partial_rules))
+
+
+def partial_rule_notices(state: FlagState) -> list[str]:
+    """Returns the sentences about rules that keep users out although the rollout is 100 %."""
+    text = _("%(rule)s keeps %(percent)s %% of its users out, also at a rollout of 100 %%.")
+    return [
+        text % {"rule": capfirst(localized(place)), "percent": ALL_USERS - percent}
+        for place, percent in state.partial_rules
+    ]
 
 
 def _row(field: str, texts: Sequence[str]) -> PreviewRow:

@@ -54,8 +54,8 @@ BY_NAME: dict[str, Function] = {
     **_all("pytest.mark", "variant", Kind.TEST, About.EXPERIMENT),
     **_all(
         "flagstaff.changes",
-        "add_allowed_users create delete disable enable remove_allowed_users restore set_rollout "
-        "undo update",
+        "add_allowed_users create delete disable enable release_to_everybody remove_allowed_users "
+        "restore set_rollout undo update",
         Kind.CHANGE,
     ),
     **_all(

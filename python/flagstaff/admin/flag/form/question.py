@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.flag.form.bucket_unit import reassigned_text
-from flagstaff.admin.flag.state import preview
+from flagstaff.admin.flag.state import partial_rule_notices, preview
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.permissions import may
@@ -63,7 +63,8 @@ class ReleaseQuestion(SaveQuestion):
 def _notes(plan: Planned) -> list[str]:
     if plan.before.enabled and plan.before.bucket_by != plan.after.bucket_by:
         return [reassigned_text()]
-    return [text] if (text := impact_text(plan)) else []
+    texts = [impact_text(plan), *partial_rule_notices(plan.after)]
+    return [text for text in texts if text]
 
 
 def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:

@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib import admin
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.flag_states import FlagState
 from flagstaff.admin.flag.form.bucket_unit import unit_note
 from flagstaff.admin.flag.form.rollout import rollout_bar
 from flagstaff.admin.flag.form.rules import count_rules, rule_count_text
@@ -23,7 +24,12 @@ from flagstaff.admin.flag.list.cells import (
 from flagstaff.admin.flag.list.facts import FlagList
 from flagstaff.admin.flag.page.toggle import BACK
 from flagstaff.admin.flag.parts.app_panels import app_notes
-from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, forced_off_notice
+from flagstaff.admin.flag.state import (
+    ALLOWED_COUNT,
+    class_and_label,
+    forced_off_notice,
+    partial_rule_notices,
+)
 from flagstaff.admin.links import page_url
 from flagstaff.admin.part import Part
 from flagstaff.models import FeatureFlag
@@ -48,13 +54,14 @@ class FlagColumns(Part):
     def state(self, flag: FeatureFlag) -> SafeString:
         """A label for enabled, rollout and allowed users together."""
         css_class, text = class_and_label(flag)
+        notes = (*partial_rule_notices(FlagState.of(flag)), app_notes(flag))
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span> '
             '<span class="flagstaff-note">{}</span> '
             '<span class="flagstaff-description">{}</span>',
             css_class,
             text,
-            app_notes(flag),
+            format_html_join(" ", "{}", ((note,) for note in notes if note)),
             forced_off_notice(flag),
         )
 

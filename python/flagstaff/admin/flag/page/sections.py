@@ -10,6 +10,8 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._words.message import localized
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.page.release import release
 from flagstaff.admin.flag.page.who_has_it import who_has_it
@@ -18,19 +20,26 @@ from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
     forced_off_notice,
+    holds_users_back,
+    partial_rule_notices,
     summary,
 )
 from flagstaff.admin.history.event_cells import event_cells, visible_events
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
+from flagstaff.admin.permissions import may as may_do
 from flagstaff.admin.permissions import may_toggle, why_not_toggle
+from flagstaff.changes.messages import USERS_NOT_COUNTED
+from flagstaff.changes.planned import present_impact
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from flagstaff.admin.row_admin import RowAdmin
 
-_MAX_NOTICES = 2
+_MAX_NOTICES = 3
+# Seconds for which the page waits for the count of users.
+_COUNT_TIMEOUT = 0.5
 _COUNT = 5
 #: Returns a part of the page of a flag; empty if there is nothing to show.
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
@@ -52,15 +61,34 @@ def head(model_admin: RowAdmin, request: HttpRequest, flag: Any) -> SafeString:
         "kill_url": page_url(site, model, "kill", flag.pk),
         "turn_on_url": page_url(site, model, "turn_on", flag.pk),
         "notices": [*_notices(model_admin, flag)][:_MAX_NOTICES],
+        "release_url": page_url(site, model, "release", flag.pk)
+        if holds_users_back(flag) and may_do(site, request, "change", flag)
+        else "",
+        **_reach(flag),
         "may_toggle": may,
         "why_not": "" if may else why_not_toggle(model_admin),
     }
     return render_to_string("flagstaff/flag_page/head.html", context)
 
 
+def _reach(flag: Any) -> dict[str, object]:
+    """How many users have an enabled flag with rules, and by which rule."""
+    state = FlagState.of(flag)
+    if not (state.enabled and state.has_rules):
+        return {}
+    impact = present_impact(flag, timeout=_COUNT_TIMEOUT)
+    if impact is None:
+        return {"reach_problem": localized(USERS_NOT_COUNTED())}
+    return {
+        "reach": localized(impact.after.text(impact.users)),
+        "reach_of_rules": [localized(text) for text in impact.after.texts],
+    }
+
+
 def _notices(model_admin: RowAdmin, flag: Any) -> Iterator[str]:
     if text := forced_off_notice(flag):
         yield text
+    yield from partial_rule_notices(FlagState.of(flag))
     yield from notes_about(model_admin, flag)
 
 

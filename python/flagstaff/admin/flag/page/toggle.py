@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
@@ -13,19 +13,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
-from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import all_rows
+from flagstaff._words.rule_parts import with_all_users
 from flagstaff.admin.confirmation import (
     posted_version,
     problems_of,
     version_text,
 )
-from flagstaff.admin.flag.state import preview, summary
+from flagstaff.admin.flag.state import partial_rule_notices, preview, summary
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import may_toggle
+from flagstaff.admin.permissions import may, may_toggle
 from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.planned import planned
@@ -40,6 +42,38 @@ BACK = "back"
 _KILL_TIMEOUT = 5.0
 
 
+class _Step(NamedTuple):
+    """A change that gives a flag to users, and its words."""
+
+    title: Any
+    question: Any
+    label: Any
+    #: Returns the state afterwards.
+    after: Callable[[FlagState], FlagState]
+    write: Callable[..., changes.Changed]
+
+
+_ON = _Step(
+    gettext_lazy("Turn on a flag"),
+    gettext_lazy("Turn on “%(key)s”?"),
+    gettext_lazy("Turn on %(key)s"),
+    lambda now: replace(now, enabled=True),
+    changes.enable,
+)
+_EVERYBODY = _Step(
+    gettext_lazy("Release a flag to everybody"),
+    gettext_lazy("Release “%(key)s” to everybody?"),
+    gettext_lazy("Release %(key)s to everybody"),
+    lambda now: FlagState(
+        enabled=True,
+        rollout_percent=ALL_USERS,
+        rules=with_all_users(now.rules),
+        bucket_by=now.bucket_by,
+    ),
+    changes.release_to_everybody,
+)
+
+
 class TogglePages(Part):
     """Adds the pages."""
 
@@ -48,6 +82,7 @@ class TogglePages(Part):
         return (
             row_path(self.admin, "kill", self.kill_view),
             row_path(self.admin, "turn_on", self.turn_on_view),
+            row_path(self.admin, "release", self.release_view),
         )
 
     def kill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -58,17 +93,29 @@ class TogglePages(Part):
         """Turns a flag on, after a page that shows for which users."""
         return self.admin.attributed_view(request, self._toggle, object_id, enabled=True)
 
+    def release_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Gives a flag to all users, also those whom a rule keeps out, after the same page."""
+        return self.admin.attributed_view(request, self._release, object_id)
+
+    def _release(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        flag = self.admin.get_object(request, unquote(object_id))
+        if not may(self.admin.admin_site, request, "change", flag):
+            raise PermissionDenied
+        page = self._gone(request) if flag is None else self._widen(request, flag, _EVERYBODY)
+        return page or HttpResponseRedirect(self._back_url(request, flag))
+
+    def _gone(self, request: HttpRequest) -> HttpResponse:
+        self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
+        return HttpResponseRedirect(page_url(self.admin.admin_site, self.admin.model, "changelist"))
+
     def _toggle(self, request: HttpRequest, object_id: str, *, enabled: bool) -> HttpResponse:
         flag = self.admin.get_object(request, unquote(object_id))
         if not may_toggle(self.admin, request, flag):
             raise PermissionDenied
         if flag is None:
-            self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
-            return HttpResponseRedirect(
-                page_url(self.admin.admin_site, self.admin.model, "changelist")
-            )
+            return self._gone(request)
         if flag.enabled is not enabled:
-            page = self._turn_on(request, flag) if enabled else self._kill(request, flag)
+            page = self._widen(request, flag, _ON) if enabled else self._kill(request, flag)
             if page is not None:
                 return page
         else:
@@ -96,30 +143,31 @@ class TogglePages(Part):
         self._report_toggled(request, flag, changed, timeout=_KILL_TIMEOUT)
         return None
 
-    def _turn_on(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
+    def _widen(self, request: HttpRequest, flag: Any, step: _Step) -> HttpResponse | None:
         # The version is read first, so that a change of the shown values is a conflict.
         version = version_of(Kind.FLAG, flag.pk)
         flag.refresh_from_db(from_queryset=all_rows(self.admin.model))
         now = FlagState.of(flag)
-        change = planned(flag.key, now, replace(now, enabled=True))
+        change = planned(flag.key, now, step.after(now))
         problems = problems_of(request, change.text_to_type)
         if problems is None or problems:
             allowed = count_allowed_users(flag)
             context = {
-                "title": _("Turn on a flag"),
-                "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
+                "title": step.title,
+                "flagstaff_question": str(step.question) % {"key": flag.key},
                 "flagstaff_rows": preview(change.before, change.after, allowed, change.impact),
-                "flagstaff_label": _("Turn on %(key)s") % {"key": flag.key},
+                "flagstaff_notes": partial_rule_notices(change.after),
+                "flagstaff_label": str(step.label) % {"key": flag.key},
                 "flagstaff_version": version_text(version),
                 "flagstaff_typed": change.text_to_type,
                 "flagstaff_problems": problems,
             }
             return self._ask_first(request, flag, context)
         try:
-            changed = changes.enable(flag.key, expect_version=posted_version(request))
+            changed = step.write(flag.key, expect_version=posted_version(request))
         except NoHistoryError:
             # Without triggers there are no versions to compare; a system check reports that.
-            changed = changes.enable(flag.key)
+            changed = step.write(flag.key)
         self._report_toggled(request, flag, changed)
         return None
 

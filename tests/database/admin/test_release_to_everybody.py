@@ -1,0 +1,113 @@
+"""Rules that keep users out: what pages say about them, and the page that releases to everybody."""
+
+from __future__ import annotations
+
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    asks,
+    column,
+    confirmed,
+    flag_url,
+    messages_of,
+    page,
+    preview_of,
+    staff,
+)
+from tests.support.conditions import condition
+from tests.support.plan_pages import text_of
+
+pytestmark = pytest.mark.django_db
+
+GERMAN = {"name": "Germany", "conditions": [condition("country", "in", "DE")]}
+RULES = [
+    {"name": "staff", "conditions": [condition("is_staff", "in", True)]},
+    {**GERMAN, "rollout_percent": 10},
+]
+NOTICE = 'Rule 2 ("Germany") keeps 90 % of its users out, also at a rollout of 100 %.'
+
+
+@pytest.fixture
+def flag() -> FeatureFlag:
+    User.objects.create(username="ana")
+    return FeatureFlag.objects.create(
+        key="new_checkout", enabled=True, rollout_percent=100, rules=RULES
+    )
+
+
+def release(client: Client, flag: Any) -> Any:
+    url = flag_url(flag, "release")
+    return client.post(url, confirmed(client.get(url)), follow=True)
+
+
+def test_rule_that_keeps_users_out_at_100_percent_is_a_notice_in_list_and_page(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    assert NOTICE in unescape(column(page(operator, FLAGS), "state")[0])
+    assert NOTICE in text_of(page(operator, flag_url(flag)))
+    FeatureFlag.objects.update(rollout_percent=50)
+    assert NOTICE not in text_of(page(operator, flag_url(flag)))
+
+
+def test_page_of_a_flag_has_the_users_of_each_rule_or_says_why_not(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    text = text_of(page(operator, flag_url(flag)))
+    assert "Users with the flag: at least 1 of 2" in text
+    assert 'rule 1 ("staff"): 1 of 1' in text
+    assert 'rule 2 ("Germany"): not counted: the call passes “country”' in text
+
+
+def test_release_to_everybody_shows_what_it_does_and_is_one_change(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    asked = operator.get(flag_url(flag, "release"))
+    assert preview_of(asked)["users with the flag"] == ["at least 1 of 2", "2 of 2"]
+    done = release(operator, flag)
+    flag.refresh_from_db()
+    assert [rule["rollout_percent"] for rule in flag.rules] == [100, 100]
+    assert "On for all users: the rollout and all rules are at 100 %." in messages_of(done)[0]
+    assert NOTICE not in text_of(done.content.decode())
+
+
+@pytest.mark.parametrize(
+    "permissions", [("view_featureflag",), ("view_featureflag", "toggle_featureflag")]
+)
+def test_release_to_everybody_needs_the_permission_to_change(
+    permissions: tuple[str, ...], flag: FeatureFlag
+) -> None:
+    client = staff(*permissions)
+    assert flag_url(flag, "release") not in page(client, flag_url(flag))
+    assert client.get(flag_url(flag, "release")).status_code == 403
+    assert client.post(flag_url(flag, "release"), {"_confirmed": "1"}).status_code == 403
+    flag.refresh_from_db()
+    assert flag.rules == RULES
+
+
+def test_release_of_a_flag_that_changed_meanwhile_asks_again(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url = flag_url(flag, "release")
+    data = confirmed(operator.get(url))
+    FeatureFlag.objects.update(rules=[GERMAN])
+    assert asks(operator.post(url, data))
+    flag.refresh_from_db()
+    assert flag.rules == [GERMAN]
+
+
+def test_release_of_a_flag_that_holds_no_user_back_is_not_offered(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url = flag_url(flag, "release")
+    assert url in page(operator, flag_url(flag))
+    FeatureFlag.objects.update(rules=[{**GERMAN, "rollout_percent": 100}])
+    assert url not in page(operator, flag_url(flag))
+    FeatureFlag.objects.update(enabled=False, rules=RULES)
+    assert url not in page(operator, flag_url(flag))
