@@ -8,7 +8,7 @@ from django.db.models import Model
 
 from flagstaff import lazy_names
 from flagstaff._tables.optional_fields import RULES, flag_model
-from flagstaff.admin.lazy import register
+from flagstaff.admin.lazy import load, register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import (
@@ -37,6 +37,7 @@ __all__ = [
     "RecentChangesAdmin",
     "SegmentAdmin",
     "UserFlagsMixin",
+    "load",
 ]
 
 _MODULES = {
