@@ -95,6 +95,11 @@ def test_organization_of_the_context_has_a_bucket(operator: Client) -> None:
     assert row.endswith(f"{state} rollout of 50 %, bucket {found.bucket} by organization")
 
 
+def test_page_keeps_the_name_of_the_logged_in_user(operator: Client, alice: User) -> None:
+    html = shown(operator, user="alice")
+    assert re.search(r"Welcome,\s*<strong>\w+</strong>", html)
+
+
 def test_anonymous_user_has_no_bucket(operator: Client) -> None:
     create("new_checkout", 50)
     html = shown(operator, user="")

@@ -13,6 +13,7 @@ from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
     asks,
+    browser_form,
     column,
     confirmed,
     flag_url,
@@ -63,6 +64,12 @@ def test_page_of_a_flag_has_the_users_of_each_rule_or_says_why_not(
     assert "Users with the flag: at least 1 of 2" in text
     assert 'rule 1 ("staff"): 1 of 1' in text
     assert 'rule 2 ("Germany"): not counted: the call passes “country”' in text
+
+
+def test_count_while_a_person_edits_says_at_least(operator: Client, flag: FeatureFlag) -> None:
+    data = browser_form(operator, flag)
+    counted = operator.post(flag_url(flag, "impact"), data).json()["text"]
+    assert counted == "At least 1 of 2 users have the flag now."
 
 
 def test_release_to_everybody_shows_what_it_does_and_is_one_change(

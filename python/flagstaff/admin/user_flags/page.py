@@ -42,7 +42,7 @@ class FlagsOfUserAdmin(PlainPageAdmin):
         if not may_see_users(request.user):
             return {"needs_permission": needs_view_user_text()}
         text, context = request.GET.get(USER, "").strip(), request.GET.get(_CONTEXT, "")
-        page: dict[str, object] = {"user": text, "context": context}
+        page: dict[str, object] = {"typed_user": text, "context": context}
         if {USER, _CONTEXT}.isdisjoint(request.GET):
             return page
         typed, user = parse_text(context), typed_user(text)

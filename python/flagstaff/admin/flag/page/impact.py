@@ -75,18 +75,21 @@ def form_impact(flag: Any, form: Any) -> str:
     after = now if change is None else change.after
     if not after.enabled and not now.enabled:
         on = planned(flag.key, now, replace(after, enabled=True))
-        return _counted(on, _if_on)
+        return _counted(on, _if_on, _at_least_if_on)
     if change is None or change.before == change.after:
         present = planned(flag.key, replace(now, enabled=False), now)
-        return _counted(present, _now)
+        return _counted(present, _now, _at_least_now)
     return impact_text(change)
 
 
-def _counted(change: Planned, text: Callable[[int], str]) -> str:
+def _counted(
+    change: Planned, exact: Callable[[int], str], at_least: Callable[[int], str]
+) -> str:
     if change.impact is None:
         return localized(USERS_NOT_COUNTED())
     counts = {"count": change.impact.after.on, "users": change.impact.users}
     numbers = {name: local_number(count) for name, count in counts.items()}
+    text = exact if change.impact.is_exact else at_least
     return text(change.impact.users) % numbers
 
 
@@ -102,5 +105,21 @@ def _now(users: int) -> str:
     return ngettext(
         "%(count)s of %(users)s user has the flag now.",
         "%(count)s of %(users)s users have the flag now.",
+        users,
+    )
+
+
+def _at_least_if_on(users: int) -> str:
+    return ngettext(
+        "If the flag were on, at least %(count)s of %(users)s user would have it.",
+        "If the flag were on, at least %(count)s of %(users)s users would have it.",
+        users,
+    )
+
+
+def _at_least_now(users: int) -> str:
+    return ngettext(
+        "At least %(count)s of %(users)s user has the flag now.",
+        "At least %(count)s of %(users)s users have the flag now.",
         users,
     )
