@@ -306,15 +306,14 @@ def impact_on(
     allowed_users: list[str],
     segments: dict[str, str],
     users: Iterator[tuple[Any, ...]],
-    names: list[str],
-    unknown: set[str],
+    names: tuple[list[str], set[str]],
 ) -> _Counted:
     """Counts these users as `impact` does, also with rules and other units.
 
     `states` are enabled, rollout, JSON text of the rules, and the attribute that the flag buckets
     by (None for the user), before and after. `segments` are JSON texts by key. Each user is a
-    primary key, and then the value of each attribute in `names`. Those in `unknown` may have any
-    value. Raises FlagstaffError if the rules cannot be read.
+    primary key, and then the value of each attribute in the first of `names`. Those in the second
+    may have any value. Raises FlagstaffError if the rules cannot be read.
     """
 
 def refresh(timeout: float) -> None:

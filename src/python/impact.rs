@@ -66,8 +66,8 @@ pub(super) fn impact(
 
 /// Computes the impact on these users of another state of a flag. `states` are the states before and
 /// after, `allowed_users` texts of primary keys, and `segments` JSON texts by key. Each of `users` is
-/// a tuple of the primary key and the attributes that `names` are the names of. The result of a user
-/// may depend on attributes whose names are in `unknown`.
+/// a tuple of the primary key and the attributes whose names are the first of `names`. The result of a
+/// user may depend on the attributes whose names are the second.
 ///
 /// Raises what iterating over `users` raises, and `FlagstaffError` if the rules cannot be read.
 #[pyfunction]
@@ -78,10 +78,10 @@ pub(super) fn impact_on(
     allowed_users: Vec<String>,
     segments: HashMap<String, String>,
     users: &Bound<'_, PyIterator>,
-    names: Vec<String>,
-    unknown: HashSet<String>,
+    names: (Vec<String>, HashSet<String>),
 ) -> PyResult<Counted> {
-    let (segments, names) = (parse_segments(segments), names.into_boxed_slice());
+    let (names, unknown) = names;
+    let segments = parse_segments(segments);
     let allowed_users = Arc::new(UserSet::of_texts(allowed_users));
     let flag = |(enabled, rollout_percent, rules, bucket_by): State| -> PyResult<Flag> {
         let rules =

@@ -27,7 +27,7 @@ from flagstaff._engine.rule_columns import (
 )
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.bucket_units import USER, VISITOR
-from flagstaff._tables.catalog import find_table, why_hidden
+from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
@@ -340,7 +340,7 @@ def _count_through_django(
         names = list(columns) if groups is None else [*columns, "groups"]
         users = read_users(deadline, columns, groups)
         counts = _core.impact_on(
-            key, sample, states, allowed, segments, users, names, inputs.unknown
+            key, sample, states, allowed, segments, users, (names, inputs.unknown)
         )
         return counts, inputs
 
@@ -437,10 +437,10 @@ def require_all_rows(*tables: str) -> None:
     if not is_postgresql(connection):
         return
     places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
-    for table in tables:
-        found = find_table(connection, places[table]) if table in places else None
-        if found and found.hides_rows:
-            raise FlagstaffError(NOT_COUNTED(why=why_hidden(found)))
+    wanted = [places[table] for table in tables if table in places]
+    for table in find_tables(connection, *wanted).values():
+        if table.hides_rows:
+            raise FlagstaffError(NOT_COUNTED(why=why_hidden(table)))
 
 
 def read_users(

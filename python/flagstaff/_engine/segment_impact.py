@@ -142,7 +142,7 @@ class _Counter:
     ) -> Counts:
         users = self._until_deadline(rows)
         return _core.impact_on(
-            one.key, len(rows), states, one.allowed, one.inputs.segments, users, self._names, set()
+            one.key, len(rows), states, one.allowed, one.inputs.segments, users, (self._names, set())
         )
 
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:

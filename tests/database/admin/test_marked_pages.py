@@ -166,7 +166,7 @@ PAGES = [
     FLAGS + "{f1}/change/?user=u2&context=a1",
     *(FLAGS + "{f1}/" + view for view in ("allowed-users/", "allowed-users/?q=u1")),
     *(FLAGS + "{f1}/" + view for view in ("delete/", "history/", "kill/")),
-    FLAGS + "{f2}/turn-on/",
+    *(FLAGS + view for view in ("{f2}/turn-on/", "{f1}/release/")),
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),

@@ -58,8 +58,9 @@ def test_rule_that_keeps_users_out_at_100_percent_is_a_notice_in_list_and_page(
 
 
 def test_page_of_a_flag_has_the_users_of_each_rule_or_says_why_not(
-    operator: Client, flag: FeatureFlag
+    operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("flagstaff.admin.flag.page.sections._COUNT_TIMEOUT", 60)
     text = text_of(page(operator, flag_url(flag)))
     assert "Users with the flag: at least 1 of 2" in text
     assert 'rule 1 ("staff"): 1 of 1' in text

@@ -609,4 +609,4 @@ def test_error_of_the_users_iterator_propagates() -> None:
 
     states = (True, 0, None, None), (True, 5, None, None)
     with pytest.raises(KeyError, match="gone"):
-        _core.impact_on("new_checkout", 1, states, [], {}, users(), [], set())
+        _core.impact_on("new_checkout", 1, states, [], {}, users(), ([], set()))

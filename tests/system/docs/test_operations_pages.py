@@ -46,10 +46,13 @@ def test_alarm_uses_existing_metrics_and_modes() -> None:
 
 
 def test_error_message_is_in_the_runbook() -> None:
-    source = (ROOT / "src" / "postgres" / "error.rs").read_text()
-    meanings = re.findall(r'^ +ErrorKind::\w+ => "((?:[^"\\]|\\.)+)",$', source, re.MULTILINE)
-    assert len(meanings) > 8
-    said = {meaning.replace('\\"', '"') for meaning in meanings}
+    source = (ROOT / "src" / "postgres" / "texts.rs").read_text()
+    texts = re.findall(r'"error_of_\w+",\s+"((?:[^"\\]|\\.)+)";', source)
+    joined = [re.sub(r"\\\n +", "", text).replace('\\"', '"') for text in texts]
+    said = {
+        text[len("%(step)s: ") : -len("%(details)s")] for text in joined if "%(step)s: " in text
+    }
+    assert len(said) > 8
     assert said <= set(cells(OPERATIONS, 1))
 
 

@@ -19,7 +19,7 @@ from tests.support.terminals import delete_usage
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MAX_QUERIES = 21
+MAX_QUERIES = 26
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
 RULES = [
     {"conditions": [{"segment": "team"}]},

@@ -82,9 +82,7 @@ def form_impact(flag: Any, form: Any) -> str:
     return impact_text(change)
 
 
-def _counted(
-    change: Planned, exact: Callable[[int], str], at_least: Callable[[int], str]
-) -> str:
+def _counted(change: Planned, exact: Callable[[int], str], at_least: Callable[[int], str]) -> str:
     if change.impact is None:
         return localized(USERS_NOT_COUNTED())
     counts = {"count": change.impact.after.on, "users": change.impact.users}

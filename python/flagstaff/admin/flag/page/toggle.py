@@ -50,7 +50,8 @@ class _Step(NamedTuple):
     label: Any
     #: Returns the state afterwards.
     after: Callable[[FlagState], FlagState]
-    write: Callable[..., changes.Changed]
+    #: The function of `flagstaff.changes`.
+    write: str
 
 
 _ON = _Step(
@@ -58,7 +59,7 @@ _ON = _Step(
     gettext_lazy("Turn on “%(key)s”?"),
     gettext_lazy("Turn on %(key)s"),
     lambda now: replace(now, enabled=True),
-    changes.enable,
+    "enable",
 )
 _EVERYBODY = _Step(
     gettext_lazy("Release a flag to everybody"),
@@ -70,7 +71,7 @@ _EVERYBODY = _Step(
         rules=with_all_users(now.rules),
         bucket_by=now.bucket_by,
     ),
-    changes.release_to_everybody,
+    "release_to_everybody",
 )
 
 
@@ -163,11 +164,12 @@ class TogglePages(Part):
                 "flagstaff_problems": problems,
             }
             return self._ask_first(request, flag, context)
+        write: Callable[..., changes.Changed] = getattr(changes, step.write)
         try:
-            changed = step.write(flag.key, expect_version=posted_version(request))
+            changed = write(flag.key, expect_version=posted_version(request))
         except NoHistoryError:
             # Without triggers there are no versions to compare; a system check reports that.
-            changed = step.write(flag.key)
+            changed = write(flag.key)
         self._report_toggled(request, flag, changed)
         return None
 
