@@ -194,7 +194,7 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
 
 @dataclass(frozen=True)
 class ChangeImpact:
-    """The effect of a change on the users who are not unsure before and after it."""
+    """The effect of a change on the users whose results are known before and after it."""
 
     users: int
     #: How many certainly gain the flag, and how many lose it.

@@ -48,8 +48,8 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
 def release_to_everybody(key: str, *, expect_version: int | None = None) -> Changed:
     """Gives a flag to all users: enables it, with a rollout of 100 %, also in each of its rules.
 
-    A rule below 100 % keeps users out whatever the rollout is. The rules stay for a later rollback;
-    what stands in the place of rules and cannot be read is removed.
+    A rule below 100 % keeps users out whatever the rollout is. The rules stay for a later rollback.
+    If they cannot be read, all of them are removed.
 
     Raises UnknownFlagError or ConflictError.
     """

@@ -165,7 +165,7 @@ def _rename(
 def _locked(key: str, new_key: str) -> Row:
     """Returns the segment, locked. One that has the new key is locked, too, in the order of keys.
 
-    Two renames that exchange keys would else wait for each other.
+    Otherwise two renames that exchange keys would deadlock.
     """
     rows = all_rows(segment_model()).select_for_update().order_by("key")
     locked: dict[str, Row] = {row.key: row for row in rows.filter(key__in={key, new_key})}

@@ -210,7 +210,7 @@ UNKNOWN = "but it is not known which workers have it: "
         (
             {"applied": 7, "missing": 1, "possibly_hidden": True},
             7,
-            f"{UNKNOWN}not all workers behind a pooler may be listed; omit --expect",
+            f"{UNKNOWN}some workers behind a pooler are perhaps not listed; omit --expect",
         ),
         (
             {"possibly_hidden": True, "possibly_elsewhere": True},

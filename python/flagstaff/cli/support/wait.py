@@ -172,5 +172,5 @@ def _why_unknown(propagation: Propagation) -> str:
     if propagation.possibly_elsewhere:
         return "the server of the workers may be another one, such as a standby"
     if propagation.possibly_hidden:
-        return "not all workers behind a pooler may be listed; omit --expect"
+        return "some workers behind a pooler are perhaps not listed; omit --expect"
     return "none is connected"
