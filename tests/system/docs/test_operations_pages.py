@@ -49,9 +49,8 @@ def test_error_message_is_in_the_runbook() -> None:
     source = (ROOT / "src" / "postgres" / "texts.rs").read_text()
     texts = re.findall(r'"error_of_\w+",\s+"((?:[^"\\]|\\.)+)";', source)
     joined = [re.sub(r"\\\n +", "", text).replace('\\"', '"') for text in texts]
-    said = {
-        text[len("%(step)s: ") : -len("%(details)s")] for text in joined if "%(step)s: " in text
-    }
+    step, details = "%(step)s: ", "%(details)s"
+    said = {text[len(step) : -len(details)] for text in joined if text.endswith(details)}
     assert len(said) > 8
     assert said <= set(cells(OPERATIONS, 1))
 
