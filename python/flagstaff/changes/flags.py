@@ -55,13 +55,16 @@ def release_to_everybody(key: str, *, expect_version: int | None = None) -> Chan
     """
     flag = flag_row(key)
     fields: dict[str, object] = {"enabled": True, "rollout_percent": ALL_USERS}
-    expect: dict[str, object] | None = None
+    expect: dict[str, object] = {}
     if flag_model().has(RULES):
-        rules = optional_fields(flag).rules
-        is_readable = rule_problem(rules) is None
-        fields[RULES] = with_all_users(rules) if is_readable else []
-        expect = {RULES: rules} if is_readable else None
+        rules = expect[RULES] = optional_fields(flag).rules
+        fields[RULES] = rules_for_everybody(rules)
     return update(key, fields, expect_version=expect_version, expect=expect, force=True)
+
+
+def rules_for_everybody(rules: object) -> list[dict[str, Any]]:
+    """Returns the rules that `release_to_everybody` writes in the place of others."""
+    return with_all_users(rules) if rule_problem(rules) is None else []
 
 
 def update(

@@ -20,7 +20,9 @@ from tests.support.admin_pages import (
     messages_of,
     page,
     preview_of,
+    production,
     staff,
+    text_to_type,
 )
 from tests.support.conditions import condition
 from tests.support.plan_pages import text_of
@@ -83,6 +85,16 @@ def test_release_to_everybody_shows_what_it_does_and_is_one_change(
     assert [rule["rollout_percent"] for rule in flag.rules] == [100, 100]
     assert "On for all users: the rollout and all rules are at 100 %." in messages_of(done)[0]
     assert NOTICE not in text_of(done.content.decode())
+
+
+def test_release_that_removes_unreadable_rules_shows_it_and_asks_for_the_key(
+    operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    production(settings)
+    FeatureFlag.objects.update(rules=[{"conditions": "all", "rollout_percent": 100}])
+    asked = operator.get(flag_url(flag, "release"))
+    assert preview_of(asked)["rules"][1] == "no rules"
+    assert text_to_type(asked) == flag.key
 
 
 @pytest.mark.parametrize(

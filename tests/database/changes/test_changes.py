@@ -21,6 +21,7 @@ from flagstaff.changes import (
     delete,
     disable,
     enable,
+    flags,
     release_to_everybody,
     set_rollout,
     set_value,
@@ -28,15 +29,18 @@ from flagstaff.changes import (
 )
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
+    ConflictError,
     FlagstaffError,
     InvalidChangeError,
     UnknownFlagError,
     UnknownValueError,
 )
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.validators import rule_problem
 from tests.support.apps.stores.models import DecimalStore, TextStore
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
+from tests.support.sql import rows as execute
 
 pytestmark = pytest.mark.django_db
 
@@ -84,6 +88,30 @@ def test_release_to_everybody_is_one_change_with_one_undo(flag: FeatureFlag) -> 
 
 def test_release_to_everybody_removes_rules_that_cannot_be_read(flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rules=[{"conditions": "all"}])
+    release_to_everybody("new_checkout")
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rules) == (True, [])
+
+
+def test_release_to_everybody_does_not_overwrite_rules_that_are_written_meanwhile(
+    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = [{"conditions": [condition("is_staff", "in", True)]}]
+    FeatureFlag.objects.update(rules=[{"conditions": "all"}])
+
+    def write_rules(rules: object) -> object:
+        FeatureFlag.objects.update(rules=staff)
+        return rule_problem(rules)
+
+    monkeypatch.setattr(flags, "rule_problem", write_rules)
+    with pytest.raises(ConflictError):
+        release_to_everybody("new_checkout")
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rules) == (False, staff)
+
+
+def test_release_to_everybody_removes_rules_that_python_cannot_decode(flag: FeatureFlag) -> None:
+    execute("UPDATE flagstaff_featureflag SET rules = ('[1' || repeat('0', 5000) || ']')::jsonb")
     release_to_everybody("new_checkout")
     flag.refresh_from_db()
     assert (flag.enabled, flag.rules) == (True, [])

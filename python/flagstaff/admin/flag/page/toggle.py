@@ -18,7 +18,6 @@ from django.utils.translation import gettext_lazy
 from flagstaff import changes
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.rule_parts import with_all_users
 from flagstaff.admin.confirmation import (
     posted_version,
     problems_of,
@@ -30,6 +29,7 @@ from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may, may_toggle
 from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.flags import rules_for_everybody
 from flagstaff.changes.planned import planned
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -68,7 +68,7 @@ _EVERYBODY = _Step(
     lambda now: FlagState(
         enabled=True,
         rollout_percent=ALL_USERS,
-        rules=with_all_users(now.rules),
+        rules=rules_for_everybody(now.rules),
         bucket_by=now.bucket_by,
     ),
     "release_to_everybody",
