@@ -141,8 +141,9 @@ class _Counter:
         self, one: _Compared, states: tuple[CoreState, CoreState], rows: Sequence[_UserRow]
     ) -> Counts:
         users = self._until_deadline(rows)
+        names = self._names, set[str]()
         return _core.impact_on(
-            one.key, len(rows), states, one.allowed, one.inputs.segments, users, (self._names, set())
+            one.key, len(rows), states, one.allowed, one.inputs.segments, users, names
         )
 
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
