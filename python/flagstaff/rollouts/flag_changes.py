@@ -43,8 +43,23 @@ _DECIDING = {"key", _ENABLED, _PERCENT, BUCKET_BY, RULES}
 
 def what_decides(flag: FlagRow) -> dict[str, Any]:
     """Returns what decides who has a flag, besides the allowed users: three fields and a digest."""
+    [found] = what_decides_about([flag])
+    return found
+
+
+def what_decides_about(flags: Sequence[FlagRow]) -> list[dict[str, Any]]:
+    """Returns it for several flags. Makes a query if their rules name segments."""
+    named = {key for flag in flags for key, _place in named_segments(optional_fields(flag).rules)}
+    segments = all_rows(segment_model()).filter(key__in=named).values_list("key", "pk")
+    # The primary keys: a renamed segment has the same users. No key has a space.
+    names = {key: f"segment {pk}" for key, pk in (segments if named else ())}
+    return [_what_decides(flag, names) for flag in flags]
+
+
+def _what_decides(flag: FlagRow, names: Mapping[str, str]) -> dict[str, Any]:
     optional = optional_fields(flag)
-    rules = json.dumps(_with_segment_pks(optional.rules or []), sort_keys=True, default=str)
+    by_pk = with_segment_names(optional.rules or [], names)
+    rules = json.dumps(by_pk, sort_keys=True, default=str)
     return {
         _ENABLED: flag.enabled,
         _PERCENT: flag.rollout_percent,
@@ -88,16 +103,6 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
         return messages.FLAG_CHANGED_OFTEN(limit=_MAX_READ)
     plan.flag_version = plan.flag_version if version is None else version
     return None
-
-
-def _with_segment_pks(rules: object) -> object:
-    """Returns the rules with primary keys of segments: a renamed one has the same users."""
-    named = dict(named_segments(rules))
-    if not named:
-        return rules
-    segments = all_rows(segment_model()).filter(key__in=named).values_list("key", "pk")
-    # No key has a space.
-    return with_segment_names(rules, {key: f"segment {pk}" for key, pk in segments})
 
 
 def _deciding(events: Sequence[Event]) -> list[Event]:

@@ -18,6 +18,7 @@ from flagstaff import acting_as, changes, experiments, rollouts
 from flagstaff.cleanup.models import StaleCount
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.rollouts.flag_changes import what_decides
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
@@ -28,6 +29,7 @@ from tests.support.admin_pages import (
     rows_of,
     staff,
 )
+from tests.support.conditions import condition
 from tests.support.experiment_pages import experiment_url
 from tests.support.fake_workers import Join, join, no_reports
 from tests.support.plan_pages import INLINE, plan_url, text_of
@@ -206,6 +208,23 @@ def test_page_makes_at_most_fourteen_queries_whatever_the_numbers(
 
     assert count() == few <= 14
     assert len(running(page(operator, OVERVIEW))) == 41
+
+
+def test_tripped_plans_of_flags_whose_rules_name_segments_need_one_more_query(
+    operator: Client, plan: Plan
+) -> None:
+    trip()
+    tripped = plan_of()
+    page(operator, OVERVIEW)  # Fills Django's caches.
+    before = count_queries(operator, OVERVIEW)
+    changes.create_segment("team", [condition("is_staff", "in", True)])
+    for number in range(3):
+        flag = make_flag(f"flag{number}", rules=[{"conditions": [{"segment": "team"}]}])
+        tripped.pk, tripped.key, tripped.flag_pk = None, flag.key, str(flag.pk)
+        tripped.seen_flag = what_decides(flag)
+        tripped.save(force_insert=True)
+    assert count_queries(operator, OVERVIEW) == before + 1
+    assert len(attention(page(operator, OVERVIEW))) == 4
 
 
 # Permissions.
