@@ -178,7 +178,8 @@ class RowAdmin(PartsAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         """The page with the form, or the page that asks for a confirmation."""
-        if (question := page_of(request).question) is not None:
+        # A later part may have refused the save, or a formset may have errors: they come first.
+        if (question := page_of(request).question) is not None and not context.get("errors"):
             return question
         # A subclass may have a template of its own.
         is_extended = self.form_template and self.change_form_template is None

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import path
 
 from flagstaff.admin import Part
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import column, flag_url, form_data, page
+from tests.support.admin_pages import asks, column, flag_url, form_data, page
 from tests.support.pages import names_of, rows_of
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +41,17 @@ def test_part_of_the_docs_refuses_a_save_and_keeps_what_was_typed(
     form = operator.post(flag_url(flag), data).context["adminform"].form
     assert "add an owner" in str(form.errors)
     assert form["description"].value() == "One page"
+
+
+def test_refusal_of_a_part_comes_before_the_question_of_an_earlier_one(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    User.objects.create(username="ana")
+    data = {**form_data(operator.get(flag_url(flag))), "rollout_percent": 100}
+    assert asks(operator.post(flag_url(flag), {**data, "owner": "ana"}))
+    response = operator.post(flag_url(flag), {**data, "owner": ""})
+    assert not asks(response)
+    assert "add an owner" in str(response.context["adminform"].form.errors)
 
 
 def test_methods_that_the_docs_name_exist() -> None:
