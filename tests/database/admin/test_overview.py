@@ -15,6 +15,7 @@ from django.utils.html import strip_tags
 from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments, rollouts
+from flagstaff._tables.rows import flag_row
 from flagstaff.cleanup.models import StaleCount
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -219,7 +220,8 @@ def test_tripped_plans_of_flags_whose_rules_name_segments_need_one_more_query(
     before = count_queries(operator, OVERVIEW)
     changes.create_segment("team", [condition("is_staff", "in", True)])
     for number in range(3):
-        flag = make_flag(f"flag{number}", rules=[{"conditions": [{"segment": "team"}]}])
+        make_flag(f"flag{number}", rules=[{"conditions": [{"segment": "team"}]}])
+        flag = flag_row(f"flag{number}")
         tripped.pk, tripped.key, tripped.flag_pk = None, flag.key, str(flag.pk)
         tripped.seen_flag = what_decides(flag)
         tripped.save(force_insert=True)
