@@ -39,7 +39,8 @@ NOTICE = 'Rule 2 ("Germany") keeps 90 % of its users out, also at a rollout of 1
 
 @pytest.fixture
 def flag() -> FeatureFlag:
-    User.objects.create(username="ana")
+    # Her bucket is 96, so rule 2 would keep her out.
+    User.objects.create(pk=700_001, username="ana")
     return FeatureFlag.objects.create(
         key="new_checkout", enabled=True, rollout_percent=100, rules=RULES
     )
