@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import psycopg
@@ -87,7 +87,7 @@ def beat(host: str = "job-1", pid: int = 1, *, worker: str = "", **shown: Any) -
     `shown` may have the id and nonce of a token, by default the newest; a mode; a format of rules;
     and whether the next heartbeat is late.
     """
-    [token] = [shown["token"]] if "token" in shown else rows(NEWEST)
+    token = shown["token"] if "token" in shown else _newest()
     [[table]] = rows(TABLE)
     words = (
         "fs2",
@@ -103,6 +103,12 @@ def beat(host: str = "job-1", pid: int = 1, *, worker: str = "", **shown: Any) -
     rows(statement, worker or f"{host} {pid}", host, pid, 5.0, 5.0, name)
     if shown.get("late"):
         age_workers(21, pid=pid)
+
+
+def _newest() -> Sequence[Any]:
+    """The newest token; without one, what a worker then shows."""
+    found: list[Any] = rows(NEWEST)
+    return found[0] if found else (0, "00000000")
 
 
 Join = Callable[..., FakeWorker]

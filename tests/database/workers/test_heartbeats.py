@@ -165,7 +165,7 @@ def test_old_worker_behind_a_pooler_refuses_new_rules() -> None:
 def test_heartbeats_of_workers_that_were_killed_are_deleted_after_a_time() -> None:
     beat("job-1", 1)
     beat("job-2", 2, late=True)
-    deleted = prune_workers_in_batches(timezone.now() - timedelta(seconds=10))
+    deleted = [*prune_workers_in_batches(timezone.now() - timedelta(seconds=10))]
     # The process of the tests may have reported its usage.
     left = rows("SELECT pid FROM flagstaff_worker WHERE report = 'refresh'")
-    assert (list(deleted), left) == ([1], [(1,)])
+    assert (deleted, left) == ([1], [(1,)])
