@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,8 +12,7 @@ from flagstaff._tables.flag_states import FlagState
 from flagstaff._words.lists import some
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
-from flagstaff._words.rule_messages import rule_place
-from flagstaff._words.rule_parts import objects_in
+from flagstaff._words.rule_parts import ALL, places_of
 
 #: The numbers of users for whom a rule decides, of those who have the flag, and of further users
 #: for whom it may decide.
@@ -23,7 +21,6 @@ _DecidedCounts: TypeAlias = tuple[int, int, int]
 #: rule, and those of the rollout. As the core returns it.
 ReachCounts: TypeAlias = tuple[int, int, int, list[_DecidedCounts], _DecidedCounts]
 
-_ALL = 100
 # The attributes that a text lists.
 _MAX_NAMES = 3
 
@@ -57,6 +54,8 @@ class RuleReach:
     unknown: tuple[str, ...] = ()
     #: What its percentage buckets by, if only a call knows it; "" if it is known or not needed.
     unknown_unit: str = ""
+    #: Such as 'rule 2 ("beta")'; "" for the rollout.
+    place: str = ""
 
     @property
     def text(self) -> Message:
@@ -73,7 +72,8 @@ class RuleReach:
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
-        return {**vars(self), "unknown": list(self.unknown)}
+        counts = {name: value for name, value in vars(self).items() if name != "place"}
+        return {**counts, "unknown": list(self.unknown)}
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,18 @@ class Reach:
         # The core has no numbers of the rules after the last one that may decide for a user.
         of_rules = [*of_rules, *[(0, 0, 0)] * (len(unknown) - len(of_rules))]
 
-        def reach(name: str, percent: int, decided: _DecidedCounts, *names: str) -> RuleReach:
-            unit = unknown_unit if 0 < percent < _ALL else ""
-            return RuleReach(name, percent, *decided, names, unit)
+        def unit_at(percent: int) -> str:
+            return unknown_unit if 0 < percent < ALL else ""
 
-        reached = tuple(
-            reach(str(rule.get("name") or ""), rule.get("rollout_percent", _ALL), decided, *names)
-            for rule, decided, names in zip(objects_in(state.rules), of_rules, unknown, strict=True)
-        )
-        return cls(on, unsure, allowed, reached, reach("", state.rollout_percent, of_others))
+        rules = []
+        for (place, rule), decided, names in zip(
+            places_of(state.rules), of_rules, unknown, strict=True
+        ):
+            name, percent = str(rule.get("name") or ""), rule.get("rollout_percent", ALL)
+            rules.append(RuleReach(name, percent, *decided, names, unit_at(percent), place))
+        percent = state.rollout_percent
+        others = RuleReach("", percent, *of_others, unknown_unit=unit_at(percent))
+        return cls(on, unsure, allowed, tuple(rules), others)
 
     @property
     def depends_on_calls(self) -> bool:
@@ -119,16 +122,9 @@ class Reach:
     @property
     def texts(self) -> list[Message]:
         """The numbers of each rule, and of the users that no rule matches; empty without rules."""
-        of_rules = [
-            _OF_RULE(place=rule_place(number, _quoted(rule.name)), reach=rule.text)
-            for number, rule in enumerate(self.rules, start=1)
-        ]
+        of_rules = [_OF_RULE(place=rule.place, reach=rule.text) for rule in self.rules]
         return [*of_rules, _OF_OTHERS(reach=self.others.text)] if of_rules else []
 
     def text(self, users: int) -> Message:
         """The number of users who have the flag, of all `users`: "9 of 90", or at least that."""
         return (_AT_LEAST if self.unsure else _COUNTED)(on=self.on, users=users)
-
-
-def _quoted(name: str) -> str | None:
-    return json.dumps(name, ensure_ascii=False) if name else None

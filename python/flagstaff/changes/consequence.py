@@ -36,9 +36,8 @@ def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None
     if before.enabled and before.bucket_by != after.bucket_by:
         return Consequence.WIDENS_TO_MOST
     is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
-    if impact is None or not (impact.users and impact.is_exact):
-        return _by_fields(before, after, is_raised=is_raised)
-    if is_raised and after.rollout_percent >= ALL_USERS:
+    is_whole = is_raised and after.rollout_percent >= ALL_USERS
+    if impact is None or is_whole or not (impact.users and impact.is_exact):
         return _by_fields(before, after, is_raised=is_raised)
     return by_users(impact, is_raised=is_raised)
 

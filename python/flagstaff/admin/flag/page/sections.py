@@ -28,8 +28,7 @@ from flagstaff.admin.history.event_cells import event_cells, visible_events
 from flagstaff.admin.links import page_url
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import may as may_do
-from flagstaff.admin.permissions import may_toggle, why_not_toggle
+from flagstaff.admin.permissions import may, may_toggle, why_not_toggle
 from flagstaff.changes.messages import USERS_NOT_COUNTED
 from flagstaff.changes.planned import present_impact
 from flagstaff.history.kinds import Kind
@@ -50,7 +49,7 @@ def head(model_admin: RowAdmin, request: HttpRequest, flag: Any) -> SafeString:
     flag = stored_row(flag)
     allowed: int = getattr(flag, ALLOWED_COUNT)
     css_class, label = class_and_label(flag)
-    may = may_toggle(model_admin, request, flag)
+    is_toggler = may_toggle(model_admin, request, flag)
     site, model = model_admin.admin_site, model_admin.model
     context = {
         "key": flag.key,
@@ -62,11 +61,11 @@ def head(model_admin: RowAdmin, request: HttpRequest, flag: Any) -> SafeString:
         "turn_on_url": page_url(site, model, "turn_on", flag.pk),
         "notices": [*_notices(model_admin, flag)][:_MAX_NOTICES],
         "release_url": page_url(site, model, "release", flag.pk)
-        if holds_users_back(flag) and may_do(site, request, "change", flag)
+        if holds_users_back(flag) and may(site, request, "change", flag)
         else "",
         **_reach(flag),
-        "may_toggle": may,
-        "why_not": "" if may else why_not_toggle(model_admin),
+        "may_toggle": is_toggler,
+        "why_not": "" if is_toggler else why_not_toggle(model_admin),
     }
     return render_to_string("flagstaff/flag_page/head.html", context)
 
