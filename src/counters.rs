@@ -35,10 +35,22 @@ impl Tally {
     }
 }
 
-/// How often a flag returned false and true. Outlives the snapshot.
+/// A response with the results of many flags. Its caller may use some of them, or none.
+#[derive(Clone, Copy, Debug)]
+pub enum Bulk {
+    /// All flags.
+    All,
+    /// The flags that browsers may read, for a browser.
+    ForBrowsers,
+}
+
+/// How often a flag returned false and true, and whether it was served in bulk. Outlives the
+/// snapshot.
 #[derive(Debug, Default)]
 pub struct Counters {
     results: [Tally; 2],
+    /// Whether each kind of `Bulk` had the flag since it was collected.
+    served: [AtomicBool; 2],
     /// Whether a registry collects them.
     pub(crate) registered: AtomicBool,
 }
@@ -46,13 +58,28 @@ pub struct Counters {
 impl Counters {
     /// Nothing counted yet.
     pub(crate) const fn new() -> Self {
-        Self { results: [const { Tally::new() }; 2], registered: AtomicBool::new(false) }
+        Self {
+            results: [const { Tally::new() }; 2],
+            served: [const { AtomicBool::new(false) }; 2],
+            registered: AtomicBool::new(false),
+        }
     }
 
     /// Counts a result. The caller holds the GIL.
     #[inline]
     pub fn count(&self, result: bool) {
         self.results[usize::from(result)].count();
+    }
+
+    /// Notes that the flag was served in bulk, which is not counted.
+    #[inline]
+    pub fn serve(&self, bulk: Bulk) {
+        self.served[bulk as usize].store(true, Ordering::Relaxed);
+    }
+
+    /// Whether each kind of `Bulk` had the flag since the last call.
+    pub(crate) fn take_served(&self) -> [bool; 2] {
+        [0, 1].map(|bulk: usize| self.served[bulk].swap(false, Ordering::Relaxed))
     }
 
     /// The numbers of false and true results since the last call.
@@ -63,6 +90,7 @@ impl Counters {
     /// Restarts at zero in a forked child.
     pub(crate) fn reset(&self) {
         self.results.iter().for_each(Tally::reset);
+        self.take_served();
         self.registered.store(false, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bucketing_unit::VISITOR;
-use crate::counters::Counters;
+use crate::counters::{Bulk, Counters};
 use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
 use crate::rules::Rules;
@@ -68,6 +68,12 @@ impl Flag {
     #[inline]
     pub fn count(&self, result: bool) {
         self.identity.counters.count(result);
+    }
+
+    /// Notes that it was served in bulk.
+    #[inline]
+    pub fn serve(&self, bulk: Bulk) {
+        self.identity.counters.serve(bulk);
     }
 
     /// Its rules, `None` if it has none.

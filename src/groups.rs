@@ -91,6 +91,12 @@ impl Groups {
         self.members.contains_key(name)
     }
 
+    /// The members of the group with this name, `None` if there is no such group.
+    #[must_use]
+    pub fn members(&self, name: &str) -> Option<&UserSet> {
+        self.members.get(name)
+    }
+
     /// The number of groups.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -41,7 +41,8 @@ pub struct State {
     pub own_writes: bool,
     /// The current snapshot, `None` before the first load.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// What tests and the environment have set, `None` if nothing is set.
+    /// What tests and the environment have set, and whether there are listeners; `None` if nothing
+    /// is set and nothing listens, so that evaluations check one field.
     pub overrides: Option<Arc<Overrides>>,
 }
 
@@ -112,14 +113,20 @@ impl Live {
         });
     }
 
-    /// Replaces what tests have set. Keeps the flags that are forced off.
+    /// Replaces what tests have set. Keeps the keys that are forced off.
     pub fn set_overrides(&self, overrides: &Overrides) {
-        self.override_with(|current| overrides.clone().with_forced_off_of(current));
+        self.override_with(|current| overrides.clone().with_process_of(current));
     }
 
-    /// Forces these flags off from now on, and no others. Keeps what tests have set.
+    /// Forces the flags and experiments with these keys off from now on, and no others. Keeps what
+    /// tests have set.
     pub fn set_forced_off(&self, keys: &[String]) {
         self.override_with(|current| current.clone().with_forced_off(keys.iter().cloned()));
+    }
+
+    /// Sets whether evaluations call listeners. Snapshots that were taken before keep theirs.
+    pub fn set_listeners(&self, has_listeners: bool) {
+        self.override_with(|current| current.clone().with_listeners(has_listeners));
     }
 
     fn override_with(&self, next: impl Fn(&Overrides) -> Overrides) {

@@ -1,4 +1,5 @@
-//! What is set over the database, for the whole process: by tests, and by the environment.
+//! What stands over the database, for the whole process: what tests and the environment have set, and
+//! whether listeners are called.
 
 use hashbrown::{HashMap, HashSet};
 
@@ -35,6 +36,44 @@ impl FlagOverride {
     }
 }
 
+/// What decides an experiment in place of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VariantOverride<'a> {
+    /// A test has set the variant, or the default of the call.
+    Test(Option<&'a str>),
+    /// The environment turns the experiment off in this process.
+    ForcedOff,
+}
+
+impl<'a> VariantOverride<'a> {
+    /// The key of the variant; `None` for the default of the call.
+    #[must_use]
+    pub const fn variant(self) -> Option<&'a str> {
+        match self {
+            Self::Test(variant) => variant,
+            Self::ForcedOff => None,
+        }
+    }
+
+    /// Why it is the result.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Test(_) => Reason::Static,
+            Self::ForcedOff => Reason::Disabled,
+        }
+    }
+
+    /// The name of what has set it, as a developer writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Test(_) => "override_variant",
+            Self::ForcedOff => FlagOverride::ForcedOff.name(),
+        }
+    }
+}
+
 /// The results of flags, the values and the variants that are set over the database.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
@@ -42,6 +81,7 @@ pub struct Overrides {
     values: HashMap<Box<str>, StoredValue>,
     variants: HashMap<Box<str>, Option<Box<str>>>,
     forced_off: HashSet<Box<str>>,
+    has_listeners: bool,
 }
 
 impl Overrides {
@@ -60,19 +100,26 @@ impl Overrides {
             values: values.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             variants: variants.into_iter().map(variant).collect(),
             forced_off: HashSet::default(),
+            has_listeners: false,
         }
     }
 
-    /// The same, with these flags forced off instead of the earlier ones.
+    /// The same, with these flags and experiments forced off instead of the earlier ones.
     #[must_use]
     pub fn with_forced_off(self, keys: impl IntoIterator<Item = String>) -> Self {
         Self { forced_off: keys.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// The same, with the flags that `other` forces off.
+    /// The same, with or without listeners.
     #[must_use]
-    pub fn with_forced_off_of(self, other: &Self) -> Self {
-        Self { forced_off: other.forced_off.clone(), ..self }
+    pub fn with_listeners(self, has_listeners: bool) -> Self {
+        Self { has_listeners, ..self }
+    }
+
+    /// The same, with the listeners of `other` and the keys that it forces off.
+    #[must_use]
+    pub fn with_process_of(self, other: &Self) -> Self {
+        Self { forced_off: other.forced_off.clone(), has_listeners: other.has_listeners, ..self }
     }
 
     /// Whether nothing is set.
@@ -82,6 +129,20 @@ impl Overrides {
             && self.values.is_empty()
             && self.variants.is_empty()
             && self.forced_off.is_empty()
+            && !self.has_listeners
+    }
+
+    /// Whether evaluations call listeners.
+    #[must_use]
+    #[inline]
+    pub fn has_listeners(&self) -> bool {
+        self.has_listeners
+    }
+
+    /// Whether any value is set, which hides the values of a snapshot.
+    #[must_use]
+    pub fn has_values(&self) -> bool {
+        !self.values.is_empty()
     }
 
     /// What decides this flag in place of its row. A test can turn on a flag that is forced off:
@@ -100,10 +161,13 @@ impl Overrides {
         self.values.get(key)
     }
 
-    /// The variant that is set for an experiment, or `None` for the default of the call.
+    /// What decides this experiment in place of its row.
     #[must_use]
-    pub fn variant(&self, key: &str) -> Option<Option<&str>> {
-        self.variants.get(key).map(Option::as_deref)
+    pub fn variant(&self, key: &str) -> Option<VariantOverride<'_>> {
+        match self.variants.get(key) {
+            Some(variant) => Some(VariantOverride::Test(variant.as_deref())),
+            None => self.forced_off.contains(key).then_some(VariantOverride::ForcedOff),
+        }
     }
 
     /// The results of all flags that are set, in no order.
@@ -113,7 +177,7 @@ impl Overrides {
         set.chain(forced_off.map(|key| (&**key, false)))
     }
 
-    /// Whether any flag is forced off.
+    /// Whether any key is forced off.
     #[must_use]
     pub fn forces_off(&self) -> bool {
         !self.forced_off.is_empty()

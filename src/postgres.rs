@@ -4,11 +4,13 @@
 //! snapshots into a [`Live`](crate::live::Live) and never touches Python. Other work uses short
 //! connections of a small pool.
 
+pub mod change_signal;
 pub mod connect;
 mod context;
 mod deadline;
 pub mod engine;
 pub mod error;
+pub mod inherited;
 mod parts;
 pub mod queries;
 mod random;

@@ -6,6 +6,7 @@ mod attribute_settings;
 mod attribute_value;
 mod attributes;
 mod calls;
+mod change_signal;
 mod clock;
 mod context;
 mod crawlers;
@@ -19,10 +20,12 @@ mod interrupts;
 mod json;
 mod kept_values;
 mod lifecycle;
+mod listeners;
 mod maintenance;
 mod message;
 mod observed_request;
 mod overrides;
+mod resolution;
 mod rule_check;
 mod seconds;
 mod snapshot;
@@ -36,6 +39,8 @@ mod variants;
 
 #[pyo3::pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     const BUCKETS: u16 = crate::bucket::POSITIONS;
     #[pymodule_export]
@@ -52,9 +57,14 @@ mod _core {
     const RULE_FORMAT: u32 = crate::rules::RULE_FORMAT;
 
     #[pymodule_export]
-    use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
+    use super::api::{
+        all_flags, depends_on_user, explain, flag_enabled, get_value, kind_of, resolve_flag,
+        resolve_value, snapshot,
+    };
     #[pymodule_export]
     use super::attribute_settings::reset_attributes;
+    #[pymodule_export]
+    use super::change_signal::{close_change_signal, open_change_signal};
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]
@@ -66,9 +76,13 @@ mod _core {
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]
+    use super::listeners::{PyEvaluation, set_listeners};
+    #[pymodule_export]
     use super::observed_request::{PyObservation, observed_request};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
+    #[pymodule_export]
+    use super::resolution::PyResolution;
     #[pymodule_export]
     use super::rule_check::{check_conditions, check_rules, message_templates};
     #[pymodule_export]
@@ -78,5 +92,13 @@ mod _core {
     #[pymodule_export]
     use super::status::status_report;
     #[pymodule_export]
-    use super::variants::{explain_variant, get_variant, peek_variant};
+    use super::variants::{explain_variant, get_variant, peek_variant, resolve_variant};
+
+    /// A process that only evaluates overrides never starts, and must not take itself for a child.
+    #[pymodule_init]
+    #[expect(clippy::unnecessary_wraps, reason = "the signature that PyO3 expects")]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::state::take_ownership();
+        Ok(())
+    }
 }

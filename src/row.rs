@@ -154,6 +154,8 @@ pub struct ValueRow {
     pub key: Result<Box<str>, Fault>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Result<Option<String>, Fault>,
+    /// Whether only evaluations may show it.
+    pub is_secret: bool,
 }
 
 /// A valid row of the flags' table.
@@ -185,6 +187,8 @@ pub struct CheckedValue {
     pub key: Box<str>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Option<String>,
+    /// Whether only evaluations may show it.
+    pub is_secret: bool,
 }
 
 impl ValueRow {
@@ -195,7 +199,7 @@ impl ValueRow {
     pub fn checked(self) -> Result<CheckedValue, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.value) {
             (Ok(key), Ok(value)) => {
-                return Ok(CheckedValue { pk: self.pk, key, value });
+                return Ok(CheckedValue { pk: self.pk, key, value, is_secret: self.is_secret });
             }
             (Err(fault), _) => Problem::of_key(RowKind::Value, &self.pk, fault),
             (Ok(key), Err(fault)) => Problem::of(RowKind::Value, &key, "value", fault),

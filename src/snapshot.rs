@@ -4,6 +4,7 @@
 //! other tables, so a change of one flag copies none of a million allowed users.
 
 mod allowed_users;
+mod changed_keys;
 mod experiments;
 mod flags;
 mod groups;
@@ -101,6 +102,12 @@ impl Snapshot {
     #[inline]
     pub fn value(&self, key: &str) -> Option<&StoredValue> {
         self.values.get(key)
+    }
+
+    /// Whether the value with this key is secret.
+    #[must_use]
+    pub fn is_secret(&self, key: &str) -> bool {
+        self.values.is_secret(key)
     }
 
     /// Identifies the values of this process at one point in time; a later load of them has a

@@ -1,4 +1,4 @@
-//! How often each key was evaluated, and with which results.
+//! How often each key was evaluated, with which results, and which flags were served in bulk.
 //!
 //! An evaluation adds one to a counter, without a lock and without reading the clock. A registry
 //! collects the differences from time to time.
@@ -131,8 +131,8 @@ fn looks_like_a_name(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
-/// The evaluations of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The evaluations of one key, and whether it was served in bulk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyUsage {
     /// The key.
     pub key: Box<str>,
@@ -142,6 +142,8 @@ pub struct KeyUsage {
     pub false_count: u64,
     /// The number of results that were true.
     pub true_count: u64,
+    /// Whether it was served in bulk, and in bulk to a browser.
+    pub served: [bool; 2],
 }
 
 /// The counters of all flags of this process. Keeps the counters of a deleted flag until its last
@@ -166,9 +168,9 @@ impl CounterRegistry {
     pub fn take(&self, unknown_keys: &UnknownKeys) -> Vec<KeyUsage> {
         let mut usage = Vec::new();
         let mut take = |key: &str, counters: &Counters, defined| {
-            let [false_count, true_count] = counters.take();
-            if (false_count, true_count) != (0, 0) {
-                usage.push(KeyUsage { key: key.into(), defined, false_count, true_count });
+            let ([false_count, true_count], served) = (counters.take(), counters.take_served());
+            if (false_count, true_count, served) != (0, 0, [false; 2]) {
+                usage.push(KeyUsage { key: key.into(), defined, false_count, true_count, served });
             }
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|flag| {

@@ -121,7 +121,7 @@ fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsers
 
 fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
     let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
-    ValueRow { pk, key: text_or_fault(bytes), value }
+    ValueRow { pk, key: text_or_fault(bytes), value, is_secret: bytes.bool() }
 }
 
 fn text_or_fault<T: From<String>>(bytes: &mut Bytes<'_>) -> Result<T, Fault> {

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flagstaff._attribution.writes import acting_as
-    from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
+    from flagstaff._core import (
+        all_flags,
+        flag_enabled,
+        get_value,
+        resolve_flag,
+        resolve_value,
+        snapshot,
+    )
     from flagstaff._engine.direct import read_own_writes
     from flagstaff._engine.explain import explain
     from flagstaff._engine.impact import impact
@@ -32,6 +39,8 @@ __all__ = [
     "read_own_writes",
     "ready",
     "refresh",
+    "resolve_flag",
+    "resolve_value",
     "snapshot",
     "status",
     "usage",
@@ -71,6 +80,8 @@ _MODULES = {
     "read_own_writes": "flagstaff._engine.direct",
     "ready": "flagstaff._engine.lifecycle",
     "refresh": "flagstaff._engine.lifecycle",
+    "resolve_flag": "flagstaff._core",
+    "resolve_value": "flagstaff._core",
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",
     "usage": "flagstaff._engine.usage",

@@ -1,8 +1,8 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, TypeAlias, TypeVar, final, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import GenericAlias, TracebackType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, final, overload
 
 from flagstaff._words.core_messages import CoreMessage
 from flagstaff.typing import Context, UserLike
@@ -15,13 +15,16 @@ __all__ = [
     "MAX_VARIANTS",
     "REGISTERS",
     "RULE_FORMAT",
+    "Evaluation",
     "Observation",
+    "Resolution",
     "Snapshot",
     "after_fork",
     "all_flags",
     "check_conditions",
     "check_rules",
     "claim_interpreter",
+    "close_change_signal",
     "depends_on_user",
     "explain",
     "explain_variant",
@@ -33,14 +36,20 @@ __all__ = [
     "is_refused",
     "is_waiting",
     "json_problem",
+    "kind_of",
     "message_templates",
     "monotonic",
     "observed_request",
+    "open_change_signal",
     "peek_variant",
     "reconfigure",
     "refresh",
     "reset_attributes",
+    "resolve_flag",
+    "resolve_value",
+    "resolve_variant",
     "set_forced_off",
+    "set_listeners",
     "set_overrides",
     "set_own_writes",
     "shutdown",
@@ -83,10 +92,36 @@ def flag_enabled(
     first evaluation of a process.
     """
 
+def resolve_flag(
+    key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+) -> Resolution[bool]:
+    """Returns the result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
+
+    The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
+    result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
+    """
+
 @overload
 def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
+def resolve_value(key: str, default: object = None) -> Resolution[Any]:
+    """Returns the result of `get_value` with its reason. Never raises for an unknown key."""
+
+def resolve_variant(
+    key: str, user: UserLike = None, *, default: object = None, context: Context = None
+) -> Resolution[Any]:
+    """Returns the result of `get_variant` with its reason, and records as it does.
+
+    Never raises for an unknown key.
+    """
+
+def kind_of(key: str) -> Literal["flag", "value", "variant"] | None:
+    """Returns what a key stands for; None for an unknown key. Counts nothing.
+
+    A flag precedes a value, and a value an experiment, whose evaluations are variants.
+    """
+
 @overload
 def get_variant(
     key: str, user: UserLike = None, *, default: None = None, context: Context = None
@@ -111,7 +146,9 @@ def all_flags(
 ) -> dict[str, bool]:
     """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
 
-    With `client_side`, only the flags that browsers may evaluate.
+    With `client_side`, only the flags that browsers may evaluate. Usage counts nothing, and has the
+    time of the last call: with `client_side`, these flags are in use; without it, it is not known
+    which flags are in use, because only evaluations of one key are counted.
     """
 
 def snapshot(*, context: Context = None) -> Snapshot:
@@ -119,6 +156,63 @@ def snapshot(*, context: Context = None) -> Snapshot:
 
     All its evaluations have `context`; the context of a call precedes it.
     """
+
+@final
+class Resolution(Generic[_T]):
+    """A result, and how it came about. Immutable."""
+
+    @property
+    def value(self) -> _T:
+        """The result, or the default of the call."""
+
+    @property
+    def reason(self) -> str:
+        """STATIC, DEFAULT, TARGETING_MATCH, SPLIT, DISABLED or ERROR.
+
+        For variants also CRAWLER, and LIMIT for a new visitor above NEW_VISITORS_PER_HOUR.
+        """
+
+    @property
+    def error_code(self) -> str | None:
+        """PROVIDER_NOT_READY, FLAG_NOT_FOUND or PARSE_ERROR; None unless the reason is ERROR."""
+
+    @property
+    def variant(self) -> str | None:
+        """For a flag "on" or "off", the key of the variant for an experiment, None for a value.
+
+        None with an error, and for a unit that gets no variant.
+        """
+
+    @property
+    def rule(self) -> int | None:
+        """The number of the targeting rule that decided, 1 for the first one."""
+
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
+
+@final
+class Evaluation:
+    """One evaluation, as listeners receive it. Immutable; the other fields are of `Resolution`."""
+
+    @property
+    def kind(self) -> Literal["flag", "value", "variant"]:
+        """What was evaluated."""
+
+    @property
+    def key(self) -> str:
+        """The key that the code has passed."""
+
+    @property
+    def value(self) -> Any:
+        """What the caller gets, and a mask in place of a secret value. Do not change it."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def error_code(self) -> str | None: ...
+    @property
+    def variant(self) -> str | None: ...
+    @property
+    def rule(self) -> int | None: ...
 
 @final
 class Observation:
@@ -166,6 +260,22 @@ class Snapshot:
     ) -> bool:
         """Returns True if the flag `key` is on for `user` in this snapshot."""
 
+    def resolve_flag(
+        self, key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+    ) -> Resolution[bool]:
+        """Returns the result of `flag_enabled` with its reason."""
+
+    def resolve_value(self, key: str, default: object = None) -> Resolution[Any]:
+        """Returns the result of `get_value` with its reason."""
+
+    def resolve_variant(
+        self, key: str, user: UserLike = None, *, default: object = None, context: Context = None
+    ) -> Resolution[Any]:
+        """Returns the result of `get_variant` with its reason, and records as it does."""
+
+    def kind_of(self, key: str) -> Literal["flag", "value", "variant"] | None:
+        """Returns what a key stands for in this snapshot; None for an unknown key."""
+
     @overload
     def get_value(self, key: str, default: None = None) -> Any: ...
     @overload
@@ -198,6 +308,9 @@ class Snapshot:
 
     def depends_on_user(self, key: str) -> bool:
         """Returns True if the flag's result depends on the user."""
+
+    def changed_keys(self, older: Snapshot) -> list[str]:
+        """Returns the keys of flags, values and experiments whose result can differ, in order."""
 
     def attribute_names(self, key: str | None = None) -> list[str]:
         """Returns the attributes that the rules of the flag read, or those of all flags."""
@@ -268,7 +381,13 @@ def set_overrides(
     """Replaces all test overrides by these. Does not block."""
 
 def set_forced_off(keys: Sequence[str]) -> None:
-    """Turns off the flags with these keys in this process, and no others. Does not block."""
+    """Turns off the flags and experiments with these keys in this process, and no others.
+
+    Does not block.
+    """
+
+def set_listeners(functions: tuple[Callable[[Evaluation], object], ...]) -> None:
+    """Replaces the listeners of this process. Does not block."""
 
 def set_own_writes(own_writes: bool) -> None:
     """Sets whether any `read_own_writes` block is open. Does not block."""
@@ -333,6 +452,16 @@ def shutdown(timeout: float) -> None:
 
 def claim_interpreter(interpreter: int) -> None:
     """Raises ConfigurationError in a second interpreter of the process. Does not block."""
+
+def open_change_signal() -> int:
+    """Opens a socket and returns its descriptor, which the caller owns. Does not block.
+
+    It gets bytes when a snapshot is published or the refresh mode changes. An earlier socket gets
+    the end of its stream. Raises OSError.
+    """
+
+def close_change_signal() -> None:
+    """Ends the stream of the socket. Does not block."""
 
 def after_fork() -> None:
     """Detaches a forked child from its parent's engine. Does not block."""

@@ -65,6 +65,9 @@ class EventQuery:
     key: str | None = None
     #: A part of the key, ignoring case.
     key_part: str | None = None
+    #: A part of the key, or one of these actors.
+    text: str = ""
+    text_actors: Collection[str] = ()
     since: datetime | None = None
     until: datetime | None = None
     actors: Collection[str] | None = None
@@ -97,6 +100,21 @@ class OverviewLine:
     label: str = ""
     #: What has the key, such as "rollout plan".
     kind: str = ""
+
+
+def _nothing(_rows: Sequence[Any]) -> None:
+    """Prepares nothing."""
+
+
+@dataclass(frozen=True)
+class SearchedModel:
+    """A model whose rows, which have a key, the search of the admin finds as their list does."""
+
+    model: type[Model]
+    #: Returns the state of a row, which may be HTML, and a text about it.
+    describe: Callable[[Any], tuple[str, str]]
+    #: Reads what is missing for `describe`.
+    prepare: Callable[[Sequence[Any]], None] = _nothing
 
 
 class JobReport(Protocol):
@@ -186,6 +204,10 @@ class OptionalApp:
 
         Few queries, whose number depends on nothing. What takes longer is computed by a job.
         """
+        return ()
+
+    def searched_models(self) -> Sequence[SearchedModel]:
+        """Returns the models whose rows the search of the admin finds."""
         return ()
 
     def operator_models(self) -> Sequence[type[Model]]:

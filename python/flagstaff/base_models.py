@@ -123,7 +123,7 @@ class AbstractFeatureFlag(models.Model):
         help_text=_("A disabled flag is off for every user."),
     )
     rollout_percent: models.Field[int | Combinable, int] = models.PositiveSmallIntegerField(
-        _("rollout percent"),
+        _("rollout"),
         default=0,
         db_default=0,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
@@ -204,8 +204,8 @@ class AbstractFeatureFlag(models.Model):
 
     class Meta:
         abstract = True
-        verbose_name = _("feature flag")
-        verbose_name_plural = _("feature flags")
+        verbose_name = _("flag")
+        verbose_name_plural = _("flags")
         ordering = ("key",)
         # "toggle": turn on and off, roll out and kill, without the right to change anything else.
         default_permissions = ("add", "change", "delete", "view", "toggle")

@@ -130,6 +130,8 @@ class Change(models.Model):
     actor: models.Field[Any, str | None] = models.TextField(_("actor"), null=True)  # noqa: DJ001
     source: models.Field[Any, str | None] = models.TextField(_("source"), null=True)  # noqa: DJ001
     reason: models.Field[Any, str | None] = models.TextField(_("reason"), null=True)  # noqa: DJ001
+    # Of an undo, the first and the last entry of each event that it took back.
+    undoes: models.Field[Any, Any] = RecordedJSONField(_("undoes"), null=True)
     session_user: models.Field[Any, str] = models.TextField(_("session user"))
     role: models.Field[Any, str] = models.TextField(_("role"))
     application_name: models.Field[Any, str] = models.TextField(_("application name"))

@@ -1,21 +1,27 @@
-"""OpenTelemetry: metrics of the worker, and the event of an evaluation with a variant."""
+"""OpenTelemetry: metrics of the worker, and events of evaluations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, cast
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
-from flagstaff import _core
+from flagstaff import _core, listeners
+from flagstaff._core import Resolution
 from flagstaff._engine.metrics import METRICS, StatusMetric
 from flagstaff._engine.status import status
 from flagstaff.typing import Context, UserLike
 
-__all__ = ["get_variant", "register"]
+__all__ = ["get_variant", "record_evaluations", "register"]
 
 # OpenTelemetry's units. Without a unit, an exporter adds no suffix to the name.
 _UNITS = {"seconds": "s", "": ""}
+
+# The experiment whose event `get_variant` emits itself.
+_emitted_key: ContextVar[str | None] = ContextVar("emitted_key", default=None)
 
 
 def register(meter_provider: MeterProvider | None = None) -> None:
@@ -47,6 +53,21 @@ def _observer(metric: StatusMetric) -> Callable[[CallbackOptions], Iterator[Obse
     return observe
 
 
+def record_evaluations(logger_provider: LoggerProvider | None = None) -> Callable[[], None]:
+    """Emits an event after each evaluation of a flag or a variant, and returns what stops it.
+
+    The events are those of `get_variant`, which emits no second one. They go to the global logger
+    provider by default. Values have no events, because they may be private.
+    """
+
+    def emit(evaluation: listeners.Evaluation) -> None:
+        is_emitted = (evaluation.kind, evaluation.key) == ("variant", _emitted_key.get())
+        if evaluation.kind != "value" and not is_emitted:
+            _emit(evaluation.key, evaluation, logger_provider)
+
+    return listeners.add(emit)
+
+
 def get_variant(
     key: str,
     user: UserLike = None,
@@ -58,22 +79,35 @@ def get_variant(
     """Returns the variant as `flagstaff.experiments.get_variant`, and emits an event.
 
     The event is `feature_flag.evaluation` of OpenTelemetry's semantic conventions, with the key,
-    the variant and the reason, in the context of the current span. It names no user. Evaluates
-    twice; does not block or query. Raises TypeError if an argument has a wrong type.
+    the variant and the reason, in the context of the current span. It names no user. Does not block
+    or query, and does not raise for an unknown key. Raises TypeError for a wrong type.
     """
-    found = _core.explain_variant(key, user, context=context)
-    variant = _core.get_variant(key, user, default=default, context=context)
-    attributes = {
+    token = _emitted_key.set(key)
+    try:
+        found = _core.resolve_variant(key, user, default=default, context=context)
+    finally:
+        _emitted_key.reset(token)
+    _emit(key, found, logger_provider)
+    return cast("str | None", found.value)
+
+
+def _emit(
+    key: str,
+    found: Resolution[Any] | listeners.Evaluation,
+    logger_provider: LoggerProvider | None,
+) -> None:
+    attributes: dict[str, Any] = {
         "feature_flag.key": key,
         "feature_flag.provider.name": "flagstaff",
-        "feature_flag.result.variant": found["variant"] or "",
-        "feature_flag.result.reason": found["reason"].lower(),
-        "error.type": (found["error_code"] or "").lower(),
+        "feature_flag.result.variant": found.variant,
+        # Required only without a variant.
+        "feature_flag.result.value": found.value if found.variant is None else None,
+        "feature_flag.result.reason": found.reason.lower(),
+        "error.type": found.error_code and found.error_code.lower(),
     }
     record = LogRecord(
         event_name="feature_flag.evaluation",
         severity_number=SeverityNumber.INFO,
-        attributes={name: value for name, value in attributes.items() if value},
+        attributes={name: value for name, value in attributes.items() if value is not None},
     )
     get_logger("flagstaff", logger_provider=logger_provider).emit(record)
-    return variant

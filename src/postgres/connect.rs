@@ -1,7 +1,6 @@
 //! Reaches a server: connection parameters, the choice of a server, TLS, and the pool.
 
 pub(crate) mod backend_pid;
-pub mod inherited;
 mod job;
 pub(crate) mod open;
 pub mod parameters;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::message::{Message, Template};
+use crate::postgres::change_signal::CHANGE_SIGNAL;
 use crate::postgres::error::Error;
 
 /// How a worker is kept up to date.
@@ -87,11 +88,15 @@ impl SharedStatus {
 
     /// Sets the mode, and why it is not `Live`.
     pub(crate) fn set_mode(&self, mode: RefreshMode, reason: Option<Message>) {
-        let changed = self.update(|report| {
-            let changed = report.mode != mode || report.reason != reason;
+        let (is_other_mode, changed) = self.update(|report| {
+            let is_other_mode = report.mode != mode;
+            let changed = is_other_mode || report.reason != reason;
             (report.mode, report.reason) = (mode, reason);
-            changed
+            (is_other_mode, changed)
         });
+        if is_other_mode {
+            CHANGE_SIGNAL.send();
+        }
         if changed {
             (self.on_event)();
         }

@@ -125,7 +125,7 @@ pub(crate) static GROUPS: Table = Table {
 };
 
 /// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 5] = [
+pub(crate) static OPTIONAL_PARTS: [OptionalPart; 6] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
@@ -135,6 +135,11 @@ pub(crate) static OPTIONAL_PARTS: [OptionalPart; 5] = [
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_bucket_by", instead: "NULL::text" }),
         effect: &texts::BY_USER,
+    },
+    OptionalPart {
+        table: "value_table",
+        column: Some(OptionalColumn { name: "value_secret", instead: "false" }),
+        effect: &texts::NO_SECRETS,
     },
     OptionalPart { table: "segment_table", column: None, effect: &texts::NO_SEGMENTS },
     OptionalPart { table: "plan_table", column: None, effect: &texts::NO_PLANS },

@@ -5,13 +5,18 @@ use pyo3::types::{PyDict, PyString};
 
 use super::context::Context;
 use super::direct;
-use super::evaluation::{Absent, Evaluator};
+use super::evaluation::Evaluator;
 use super::explained::Explained;
+use super::listeners;
 use super::maintenance;
+use super::resolution::{ErrorCode, FlagResult, Kind, PyResolution, Resolved};
 use super::snapshot::PySnapshot;
+use super::state::{self, LIVE};
 use super::subject::UserArgument;
-use super::value::to_python;
-use super::{kept_values, start, state};
+use super::value::{or_none, to_python};
+use super::{kept_values, start};
+use crate::live::EvaluationMode;
+use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 
 /// Whether the flag `key` is on for `user`.
@@ -37,18 +42,48 @@ pub(super) fn flag_enabled<'py>(
     default: bool,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<bool> {
+    flag(key, user, default, context, true)
+}
+
+/// The result of `flag_enabled` with its reason, its variant, and the rule that decided.
+///
+/// Counts as `flag_enabled` does. Never raises for an unknown key. The user is read only if the
+/// result depends on it, so an allowed user of a flag at 100 % gets the reason STATIC.
+#[pyfunction]
+#[pyo3(signature = (key, user=None, *, default=false, context=None))]
+pub(super) fn resolve_flag<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    default: bool,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Py<PyResolution>> {
+    let resolved: Resolved = flag(key, user, default, context, false)?;
+    resolved.to_python(key.py())
+}
+
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
+fn flag<'py, T: FlagResult>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    default: bool,
+    context: Option<&Bound<'py, PyAny>>,
+    reports: bool,
+) -> PyResult<T> {
     let py = key.py();
     let user = UserArgument::new(user)?;
     let context = Context::new(context)?;
     maintenance::count_evaluation(py)?;
     let current = start::current_for(key)?;
-    let Some(state) = current.as_ref() else { return Ok(default) };
+    let Some(state) = current.as_ref() else {
+        return Ok(T::error(ErrorCode::NotReady, default));
+    };
     let evaluator = Evaluator::of(state);
     if state::evaluates_directly(py, state)? {
-        let result = direct::flag_enabled(key, user, context, &evaluator)?;
-        return Ok(result.unwrap_or(default));
+        let resolved = direct::resolve_flag(key, user, context, default, &evaluator, reports);
+        return resolved.map(T::from);
     }
-    evaluator.flag_enabled(key, user, context, default)
+    evaluator.flag(key, user, context, default, reports)
 }
 
 /// The value of `key`, as `KeyValueStore.objects.get(key=key).value` returns it.
@@ -62,20 +97,55 @@ pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
     default: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    // Most calls find the object of a value that has not changed, and nothing is set over it.
+    if let Some(state) = LIVE.current().as_ref()
+        && state.mode == EvaluationMode::Memory
+        && !state.own_writes
+        && state.overrides.is_none()
+        && let Some(snapshot) = &state.snapshot
+        && let Some(object) = kept_values::get(key, snapshot.values_version())
+    {
+        maintenance::count_evaluation(key.py())?;
+        return Ok(object);
+    }
+    let found = found_value(key, default.as_ref(), true)?;
+    Ok(found.unwrap_or_else(|_| or_none(key.py(), default)))
+}
+
+/// The result of `get_value` with its reason. Never raises for an unknown key.
+#[pyfunction]
+#[pyo3(signature = (key, default=None))]
+pub(super) fn resolve_value<'py>(
+    key: &Bound<'py, PyString>,
+    default: Option<Bound<'py, PyAny>>,
+) -> PyResult<PyResolution> {
+    let found = found_value(key, default.as_ref(), false)?;
+    Ok(PyResolution::of_value(key.py(), found, default))
+}
+
+/// The value, or why there is none. `default` is for the listeners.
+#[inline]
+fn found_value<'py>(
+    key: &Bound<'py, PyString>,
+    default: Option<&Bound<'py, PyAny>>,
+    reports: bool,
+) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
     let py = key.py();
     maintenance::count_evaluation(py)?;
     let current = start::current(py)?;
-    if let Some(state) = current.as_ref() {
-        let evaluator = Evaluator::of(state);
-        if state::evaluates_directly(py, state)? {
-            if let Some(found) = direct::get_value(key, &evaluator)? {
-                return Ok(found);
-            }
-        } else if let Some(value) = kept_value(key, &evaluator)? {
-            return Ok(value);
-        }
+    let Some(state) = current.as_ref() else { return Ok(Err(ErrorCode::NotReady)) };
+    let evaluator = Evaluator::of(state);
+    if state::evaluates_directly(py, state)? {
+        let found = direct::value(key, &evaluator, reports)?;
+        let is_secret = found.as_ref().is_ok_and(|(_, is_secret)| *is_secret);
+        let found = found.map(|(value, _)| value);
+        listeners::notify_value(evaluator.overrides, key, &found, default, || is_secret)?;
+        return Ok(found);
     }
-    Ok(default.unwrap_or_else(|| py.None().into_bound(py)))
+    let found = kept_value(key, &evaluator, reports)?;
+    let is_secret = || evaluator.is_secret(key);
+    listeners::notify_value(evaluator.overrides, key, &found, default, is_secret)?;
+    Ok(found)
 }
 
 /// The value, as an object that is kept if it is immutable.
@@ -83,21 +153,40 @@ pub(super) fn get_value<'py>(
 fn kept_value<'py>(
     key: &Bound<'py, PyString>,
     evaluator: &Evaluator<'_>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+    reports: bool,
+) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
     // An override hides the values of the snapshot.
-    let snapshot = evaluator.snapshot.filter(|_| evaluator.overrides.is_none());
+    let hides = |overrides: &Overrides| overrides.has_values();
+    let snapshot = evaluator.snapshot.filter(|_| !evaluator.overrides.is_some_and(hides));
     let version = snapshot.map(Snapshot::values_version);
     if let Some(version) = version
         && let Some(object) = kept_values::get(key, version)
     {
-        return Ok(Some(object));
+        return Ok(Ok(object));
     }
-    let Some(value) = evaluator.value(key)? else { return Ok(None) };
+    let value = match evaluator.value(key, reports)? {
+        Ok(value) => value,
+        Err(code) => return Ok(Err(code)),
+    };
     let object = to_python(key.py(), value)?;
     if let Some(version) = version {
         kept_values::keep(key, version, value, &object);
     }
-    Ok(Some(object))
+    Ok(Ok(object))
+}
+
+/// What a key stands for, `None` for an unknown one. Counts nothing.
+#[pyfunction]
+pub(super) fn kind_of(key: &Bound<'_, PyString>) -> PyResult<Option<&'static str>> {
+    let current = start::current_for(key)?;
+    let Some(state) = current.as_ref() else { return Ok(None) };
+    let evaluator = Evaluator::of(state);
+    let kind = if state::evaluates_directly(key.py(), state)? {
+        direct::kind_of(key, &evaluator)?
+    } else {
+        evaluator.kind_of(key)?
+    };
+    Ok(kind.map(Kind::as_str))
 }
 
 /// Whether the result of the flag `key` can differ between users.
@@ -130,7 +219,7 @@ pub(super) fn explain<'py>(
             direct::explain(key, user, context, &Evaluator::of(state))
         }
         Some(state) => Evaluator::of(state).explain(key, user, context),
-        None => Ok(Absent::NotReady.explained()),
+        None => Ok(Explained::error(ErrorCode::NotReady)),
     }
 }
 

@@ -11,8 +11,10 @@ use pyo3::types::PyString;
 use super::attributes::{GroupSource, note_evaluation};
 use super::calls::{self, Call};
 use super::context::Context;
-use super::evaluation::{Absent, Evaluator, explain_flag, value};
+use super::evaluation::{Evaluator, explain_flag, result};
 use super::explained::Explained;
+use super::listeners;
+use super::resolution::{ErrorCode, FlagResult, Kind, Resolved};
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use super::unknown_keys;
@@ -41,13 +43,13 @@ type FullRow =
     (String, Option<String>, Option<bool>, Option<i32>, bool, Option<String>, Option<String>);
 
 /// All rows as `flagstaff._engine.direct.read_all` returns them: flags, allowed users as (flag's pk,
-/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text), and whether the
-/// model field decodes every value.
+/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text, secret), and whether
+/// the model field decodes every value.
 type Rows = (
     Vec<FullRow>,
     Vec<(String, Vec<String>)>,
     Vec<(String, Option<String>, String)>,
-    Vec<(String, Option<String>, Option<String>)>,
+    Vec<(String, Option<String>, Option<String>, bool)>,
     bool,
 );
 
@@ -68,21 +70,33 @@ type FullExperiment = (
     Option<String>,
 );
 
-/// The result of `flag_enabled`, `None` for the default.
-pub(super) fn flag_enabled<'py>(
+/// The result of a flag. With `reports`, an unknown key is reported if that is configured.
+pub(super) fn resolve_flag<'py>(
     key: &Bound<'py, PyString>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
+    default: bool,
     evaluator: &Evaluator<'_>,
-) -> PyResult<Option<bool>> {
-    note_evaluation(key.py())?;
-    if let Some(found) = evaluator.flag_override(key) {
-        return Ok(Some(found.evaluation().value));
-    }
-    match flag(key, user, false)? {
-        Ok(flag) => value(key.py(), key.to_str()?, &flag, user, context, GroupSource::Database),
-        Err(absent) => report_absent(key, "flag", absent, evaluator).map(|()| None),
-    }
+    reports: bool,
+) -> PyResult<Resolved> {
+    let py = key.py();
+    note_evaluation(py)?;
+    let resolved = if let Some(found) = evaluator.flag_override(key) {
+        Resolved::of(found.evaluation(), default)
+    } else {
+        match flag(key, user, false)? {
+            Ok(flag) => {
+                let groups = GroupSource::Database;
+                result(py, key.to_str()?, &flag, user, context, groups, default)?
+            }
+            Err(code) => {
+                report_absent(key, "flag", code, evaluator, reports)?;
+                Resolved::error(code, default)
+            }
+        }
+    };
+    listeners::notify_flag(evaluator.overrides, key, resolved)?;
+    Ok(resolved)
 }
 
 /// The result of `explain`.
@@ -100,22 +114,40 @@ pub(super) fn explain<'py>(
         Ok(flag) => {
             explain_flag(key.py(), key.to_str()?, &flag, user, context, GroupSource::Database)
         }
-        Err(absent) => Ok(absent.explained()),
+        Err(code) => Ok(Explained::error(code)),
     }
 }
 
-/// The result of `get_value`, `None` for the default.
-pub(super) fn get_value<'py>(
+/// A value and whether it is secret, or why there is none. With `reports`, an unknown key is
+/// reported if that is configured.
+pub(super) fn value<'py>(
     key: &Bound<'py, PyString>,
     evaluator: &Evaluator<'_>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+    reports: bool,
+) -> PyResult<Result<(Bound<'py, PyAny>, bool), ErrorCode>> {
     if let Some(stored) = evaluator.value_override(key) {
-        return to_python(key.py(), stored).map(Some);
+        return Ok(Ok((to_python(key.py(), stored)?, false)));
     }
     match read(key, "read_value")? {
-        Ok(found) => found.get_item(0).map(Some),
-        Err(absent) => report_absent(key, "value", absent, evaluator).map(|()| None),
+        Ok(found) => found.extract().map(Ok),
+        Err(code) => report_absent(key, "value", code, evaluator, reports).map(|()| Err(code)),
     }
+}
+
+/// What a key stands for, by rows that are read now.
+pub(super) fn kind_of(
+    key: &Bound<'_, PyString>,
+    evaluator: &Evaluator<'_>,
+) -> PyResult<Option<Kind>> {
+    let Ok(text) = key.to_str() else { return Ok(None) };
+    evaluator.kind_by(text, |kind| match kind {
+        Kind::Flag => Ok(read(key, "read_flag")?.is_ok()),
+        Kind::Value => Ok(read(key, "read_value")?.is_ok()),
+        Kind::Variant => {
+            let found = experiments(key.py())?.unwrap_or_default();
+            Ok(found.iter().any(|row| row.key.as_deref().is_ok_and(|one| one == text)))
+        }
+    })
 }
 
 /// A snapshot of everything, read at once.
@@ -178,10 +210,11 @@ fn loaded((flags, allowed_users, segments, values, opaque_values): Rows) -> Load
     let allowed_users = allowed_users
         .into_iter()
         .map(|(flag_pk, users)| AllowedUsersRow::new(flag_pk, Users::Texts(users)));
-    let values = values.into_iter().map(|(pk, key, value)| ValueRow {
+    let values = values.into_iter().map(|(pk, key, value, is_secret)| ValueRow {
         pk: pk.into(),
         key: key.map(Into::into).ok_or(Fault::Null),
         value: Ok(value),
+        is_secret,
     });
     Loaded {
         token_set: None,
@@ -213,10 +246,11 @@ fn flag_row(row: FullRow) -> FlagRow {
 fn report_absent(
     key: &Bound<'_, PyString>,
     what: &str,
-    absent: Absent,
+    code: ErrorCode,
     evaluator: &Evaluator<'_>,
+    reports: bool,
 ) -> PyResult<()> {
-    if absent == Absent::NotFound && evaluator.report_unknown {
+    if reports && code == ErrorCode::NotFound && evaluator.report_unknown {
         return unknown_keys::report(key, what);
     }
     Ok(())
@@ -227,10 +261,10 @@ fn flag(
     key: &Bound<'_, PyString>,
     user: Option<UserArgument<'_, '_>>,
     explaining: bool,
-) -> PyResult<Result<Flag, Absent>> {
+) -> PyResult<Result<Flag, ErrorCode>> {
     let found = match read(key, "read_flag")? {
         Ok(found) => found,
-        Err(absent) => return Ok(Err(absent)),
+        Err(code) => return Ok(Err(code)),
     };
     let (pk, enabled, rollout_percent, rules, bucket_by): Row<'_> = found.extract()?;
     let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
@@ -238,7 +272,7 @@ fn flag(
         None => None,
         Some(text) => match rules_of(key.py(), text)? {
             Ok(rules) => rules,
-            Err(absent) => return Ok(Err(absent)),
+            Err(code) => return Ok(Err(code)),
         },
     };
     flag.targeting = Targeting::new(rules, bucket_by.map(Into::into));
@@ -251,14 +285,14 @@ fn flag(
         let may_skip_user = (rollout_percent <= 0 || flag.rules().is_some()) && !explaining;
         match allowed_users_for(&pk, user, may_skip_user)? {
             Ok(users) => flag.allowed_users = Arc::new(users),
-            Err(absent) => return Ok(Err(absent)),
+            Err(code) => return Ok(Err(code)),
         }
     }
     Ok(Ok(flag))
 }
 
 /// The rules of a JSON text, with the segments that they name.
-fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRules>>, Absent>> {
+fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRules>>, ErrorCode>> {
     let Some(rules) = FlagRules::next(None, Ok(text.into()), |_| None) else { return Ok(Ok(None)) };
     let keys = rules.rules().map(Rules::segment_keys).unwrap_or_default();
     if keys.is_empty() {
@@ -267,7 +301,7 @@ fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRule
     let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
     let found = match call(py, "read_segments", (keys,))? {
         Ok(found) => found.extract::<HashMap<String, String>>()?,
-        Err(absent) => return Ok(Err(absent)),
+        Err(code) => return Ok(Err(code)),
     };
     let segments = parse_segments(found);
     Ok(Ok(Some(rules.with_segments(|key| segments.get(key).cloned()))))
@@ -289,24 +323,27 @@ fn allowed_users_for(
     pk: &Bound<'_, PyAny>,
     user: UserArgument<'_, '_>,
     may_skip_user: bool,
-) -> PyResult<Result<UserSet, Absent>> {
+) -> PyResult<Result<UserSet, ErrorCode>> {
     if may_skip_user {
         match call(pk.py(), "has_allowed_users", (pk,))? {
             Ok(found) if found.is_truthy()? => {}
             Ok(_) => return Ok(Ok(UserSet::Empty)),
-            Err(absent) => return Ok(Err(absent)),
+            Err(code) => return Ok(Err(code)),
         }
     }
     user.with_subject(|subject| only_subject(pk, &subject))?
 }
 
 /// Holds `subject` if it is an allowed user of the flag, and no one else.
-fn only_subject(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<UserSet, Absent>> {
+fn only_subject(
+    pk: &Bound<'_, PyAny>,
+    subject: &Subject<'_>,
+) -> PyResult<Result<UserSet, ErrorCode>> {
     let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(UserSet::Empty)) };
     Ok(match call(pk.py(), "is_allowed_user", (pk, &text))? {
         Ok(found) if found.is_truthy()? => Ok(UserSet::of_texts([text])),
         Ok(_) => Ok(UserSet::Empty),
-        Err(absent) => Err(absent),
+        Err(code) => Err(code),
     })
 }
 
@@ -314,12 +351,12 @@ fn only_subject(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result
 fn read<'py>(
     key: &Bound<'py, PyString>,
     function: &str,
-) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
+) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
     // PostgreSQL cannot store such a key, and a driver raises for it.
     if key.to_str().is_ok_and(|text| !text.contains('\0')) {
         return call(key.py(), function, (key,));
     }
-    Ok(Err(Absent::NotFound))
+    Ok(Err(ErrorCode::NotFound))
 }
 
 /// The result of a function of `flagstaff._engine.direct`, or why it has none.
@@ -327,15 +364,15 @@ fn call<'py>(
     py: Python<'py>,
     function: &str,
     arguments: impl PyCallArgs<'py>,
-) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
+) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
     let _call = Call::begin(py);
     let direct = py.import("flagstaff._engine.direct");
     match direct.and_then(|direct| direct.call_method1(function, arguments)) {
-        Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
+        Ok(found) if found.is_none() => Ok(Err(ErrorCode::NotFound)),
         Ok(found) => Ok(Ok(found)),
-        Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(Absent::NotReady)),
+        Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(ErrorCode::NotReady)),
         // At the end of the process modules may be gone, and an evaluation must not raise.
-        Err(_) if calls::is_ending() => Ok(Err(Absent::NotReady)),
+        Err(_) if calls::is_ending() => Ok(Err(ErrorCode::NotReady)),
         Err(error) => Err(error),
     }
 }

@@ -9,12 +9,15 @@ use pyo3::types::{IntoPyDict, PyDict, PyString};
 use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, with_attributes};
 use super::context::Context;
 use super::explained::{Explained, explain_rules};
+use super::listeners;
 use super::observed_request::note_watched;
+use super::resolution::{ErrorCode, FlagResult, Kind, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
 use crate::bucket::bucket;
 use crate::bucketing_unit::{USER, unit_bucket};
+use crate::counters::Bulk;
 use crate::evaluate::{Reason, evaluate};
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
@@ -62,59 +65,96 @@ impl<'a> Evaluator<'a> {
         self.overrides?.value(key.to_str().ok()?)
     }
 
+    /// The result of a flag. With `reports`, an unknown key is reported if that is configured.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    pub(super) fn flag_enabled(
+    pub(super) fn flag<T: FlagResult>(
         &self,
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
         default: bool,
-    ) -> PyResult<bool> {
+        reports: bool,
+    ) -> PyResult<T> {
         note_evaluation(key.py())?;
-        if self.overrides.is_some()
-            && let Some(found) = self.flag_override(key)
-        {
-            return Ok(self.overridden(key, found));
+        if self.overrides.is_some() {
+            return self.flag_under_overrides(key, user, context, default, reports).map(T::from);
         }
-        let Some(snapshot) = self.snapshot else { return Ok(default) };
+        self.flag_of_snapshot(key, user, context, default, reports)
+    }
+
+    /// The same where something is set over the database, or listeners are called.
+    #[cold]
+    fn flag_under_overrides(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
+        default: bool,
+        reports: bool,
+    ) -> PyResult<Resolved> {
+        let resolved = match self.flag_override(key) {
+            Some(found) => self.overridden(key, found),
+            None => self.flag_of_snapshot(key, user, context, default, reports)?,
+        };
+        listeners::notify_flag(self.overrides, key, resolved)?;
+        Ok(resolved)
+    }
+
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
+    fn flag_of_snapshot<T: FlagResult>(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
+        default: bool,
+        reports: bool,
+    ) -> PyResult<T> {
+        let Some(snapshot) = self.snapshot else {
+            return Ok(T::error(ErrorCode::NotReady, default));
+        };
         // A key that is not valid UTF-8 cannot be in the database.
-        let Ok(text) = key.to_str() else { return self.unknown(key, "", default) };
+        let Ok(text) = key.to_str() else { return self.unknown(key, "", default, reports) };
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
                 let groups = GroupSource::Snapshot(snapshot);
-                let result = value(key.py(), text, flag, user, context, groups)?;
-                let result = result.unwrap_or(default);
-                flag.count(result);
+                let result: T = result(key.py(), text, flag, user, context, groups, default)?;
+                flag.count(result.value());
                 Ok(result)
             }
-            None => self.unknown(key, text, default),
+            None => self.unknown(key, text, default, reports),
         }
     }
 
     /// The result of an override. A flag that is forced off is in use, so it counts.
-    #[cold]
-    fn overridden(&self, key: &Bound<'_, PyString>, found: FlagOverride) -> bool {
-        let value = found.evaluation().value;
+    fn overridden(&self, key: &Bound<'_, PyString>, found: FlagOverride) -> Resolved {
+        let resolved = Resolved::of(found.evaluation(), false);
         if found == FlagOverride::ForcedOff
             && let (Some(snapshot), Ok(text)) = (self.snapshot, key.to_str())
         {
             match snapshot.flag(text) {
-                Some(flag) => flag.count(value),
-                None => self.count_unknown(text, value),
+                Some(flag) => flag.count(resolved.value),
+                None => self.count_unknown(text, resolved.value),
             }
         }
-        value
+        resolved
     }
 
     /// The result of an unknown key, which is counted, and reported if that is configured.
-    fn unknown(&self, key: &Bound<'_, PyString>, text: &str, default: bool) -> PyResult<bool> {
+    fn unknown<T: FlagResult>(
+        &self,
+        key: &Bound<'_, PyString>,
+        text: &str,
+        default: bool,
+        reports: bool,
+    ) -> PyResult<T> {
         self.count_unknown(text, default);
-        if self.report_unknown {
+        if reports && self.report_unknown {
             unknown_keys::report(key, "flag")?;
         }
-        Ok(default)
+        Ok(T::error(ErrorCode::NotFound, default))
     }
 
     /// Counts an evaluation of a key without a flag, if the process evaluates from memory.
@@ -124,20 +164,69 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The stored value. The caller makes the Python object.
+    /// What a key stands for. A flag precedes a value, and a value an experiment.
+    pub(super) fn kind_of(&self, key: &Bound<'_, PyString>) -> PyResult<Option<Kind>> {
+        let Ok(text) = key.to_str() else { return Ok(None) };
+        self.kind_by(text, |kind| {
+            Ok(self.snapshot.is_some_and(|snapshot| match kind {
+                Kind::Flag => snapshot.flag(text).is_some(),
+                Kind::Value => snapshot.value(text).is_some(),
+                Kind::Variant => snapshot.experiment(text).is_some(),
+            }))
+        })
+    }
+
+    /// The same, with a function that looks for the row of a kind. Overrides need no row.
+    pub(super) fn kind_by(
+        &self,
+        key: &str,
+        has_row: impl Fn(Kind) -> PyResult<bool>,
+    ) -> PyResult<Option<Kind>> {
+        if let Some(overrides) = self.overrides {
+            match overrides.flag(key) {
+                Some(FlagOverride::Test(_)) => return Ok(Some(Kind::Flag)),
+                Some(FlagOverride::ForcedOff) => {
+                    let is_experiment = has_row(Kind::Variant)?;
+                    return Ok(Some(if is_experiment { Kind::Variant } else { Kind::Flag }));
+                }
+                None if overrides.value(key).is_some() => return Ok(Some(Kind::Value)),
+                None if overrides.variant(key).is_some() => return Ok(Some(Kind::Variant)),
+                None => {}
+            }
+        }
+        for kind in [Kind::Flag, Kind::Value, Kind::Variant] {
+            if has_row(kind)? {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The stored value, or why there is none. The caller makes the Python object. With `reports`,
+    /// an unknown key is reported if that is configured.
     #[inline]
-    pub(super) fn value(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'a StoredValue>> {
+    pub(super) fn value(
+        &self,
+        key: &Bound<'_, PyString>,
+        reports: bool,
+    ) -> PyResult<Result<&'a StoredValue, ErrorCode>> {
         if self.overrides.is_some()
             && let Some(value) = self.value_override(key)
         {
-            return Ok(Some(value));
+            return Ok(Ok(value));
         }
-        let Some(snapshot) = self.snapshot else { return Ok(None) };
+        let Some(snapshot) = self.snapshot else { return Ok(Err(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.value(text));
-        if found.is_none() && self.report_unknown {
+        if found.is_none() && reports && self.report_unknown {
             unknown_keys::report(key, "value")?;
         }
-        Ok(found)
+        Ok(found.ok_or(ErrorCode::NotFound))
+    }
+
+    /// Whether listeners must not see the value.
+    pub(super) fn is_secret(&self, key: &Bound<'_, PyString>) -> bool {
+        let secret = |snapshot: &Snapshot| Some(snapshot.is_secret(key.to_str().ok()?));
+        self.snapshot.and_then(secret).unwrap_or(false)
     }
 
     pub(super) fn explain<'py>(
@@ -150,7 +239,9 @@ impl<'a> Evaluator<'a> {
         if let Some(found) = self.flag_override(key) {
             return Ok(Explained::overridden(found));
         }
-        let Some(snapshot) = self.snapshot else { return Ok(Absent::NotReady.explained()) };
+        let Some(snapshot) = self.snapshot else {
+            return Ok(Explained::error(ErrorCode::NotReady));
+        };
         let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
         let context = context.with_snapshot(self.context);
         match found {
@@ -158,7 +249,7 @@ impl<'a> Evaluator<'a> {
                 let groups = GroupSource::Snapshot(snapshot);
                 explain_flag(key.py(), text, flag, user, context, groups)
             }
-            None => Ok(Absent::NotFound.explained()),
+            None => Ok(Explained::error(ErrorCode::NotFound)),
         }
     }
 
@@ -213,26 +304,36 @@ impl<'a> Evaluator<'a> {
         let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
         let results = PyDict::new(py);
         let context = context.with_snapshot(self.context);
+        let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
         with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
             flags.iter().try_for_each(|(key, flag)| {
+                flag.serve(bulk);
                 let result = evaluate(key, flag, subject, attributes).value;
                 attributes.report_needed_user(key);
                 results.set_item(key, result)
             })
         })??;
-        self.with_overrides(results, client_side)
+        self.with_overrides(results, snapshot, client_side)
     }
 
     /// Adds the overrides to the results, and sorts them by key. With `client_side`, an override
-    /// counts only for a flag whose row lets browsers read it.
+    /// counts only for a flag whose row lets browsers read it. An experiment that is forced off is
+    /// not a flag.
     fn with_overrides<'py>(
         &self,
         results: Bound<'py, PyDict>,
+        snapshot: &Snapshot,
         client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let Some(overrides) = self.overrides else { return Ok(results) };
+        let Some(overrides) = self.overrides.filter(|set| set.flags().next().is_some()) else {
+            return Ok(results);
+        };
+        let is_experiment = |key| {
+            overrides.flag(key) == Some(FlagOverride::ForcedOff)
+                && snapshot.experiment(key).is_some()
+        };
         for (key, value) in overrides.flags() {
-            if !client_side || results.contains(key)? {
+            if results.contains(key)? || !(client_side || is_experiment(key)) {
                 results.set_item(key, value)?;
             }
         }
@@ -242,41 +343,44 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The result for `user`, who is read only if the result depends on it. `None` if the rules cannot
-/// be read, for the caller's default.
+/// The result for `user`, who is read only if the result depends on it. So the reason of a flag
+/// that has one result for all users does not depend on the user either.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-pub(super) fn value<'py>(
+pub(super) fn result<'py, T: FlagResult>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     groups: GroupSource<'_>,
-) -> PyResult<Option<bool>> {
+    default: bool,
+) -> PyResult<T> {
     if flag.targeting.is_some() {
-        return value_by_attributes(py, key, flag, user, context, groups);
+        return result_by_attributes(py, key, flag, user, context, groups, default);
     }
+    let of = |evaluation| T::of(evaluation, default);
     match user {
         Some(user) if flag.depends_on_subject() => {
-            user.with_subject(|subject| Some(evaluate(key, flag, &subject, &NoAttributes).value))
+            user.with_subject(|subject| of(evaluate(key, flag, &subject, &NoAttributes)))
         }
-        _ => Ok(Some(evaluate(key, flag, &Subject::Anonymous, &NoAttributes).value)),
+        _ => Ok(of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes))),
     }
 }
 
 /// The same for a flag that reads attributes. Not inlined: most flags read none.
 #[inline(never)]
-fn value_by_attributes<'py>(
+fn result_by_attributes<'py, T: FlagResult>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     groups: GroupSource<'_>,
-) -> PyResult<Option<bool>> {
+    default: bool,
+) -> PyResult<T> {
     if !flag.enabled {
-        return Ok(Some(false));
+        return Ok(T::of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes), default));
     }
     let user = match user {
         // A plan measures at 0 %, too, before its start.
@@ -284,16 +388,14 @@ fn value_by_attributes<'py>(
         Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => None,
         user => user.filter(|_| flag.depends_on_subject()),
     };
-    let evaluation =
-        with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
-            let evaluation = evaluate(key, flag, subject, attributes);
-            if let Some(watch) = flag.watch() {
-                note_watched(py, flag, watch, evaluation, subject, attributes);
-            }
-            attributes.report_needed_user(key);
-            evaluation
-        })?;
-    Ok((evaluation.reason != Reason::Error).then_some(evaluation.value))
+    with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
+        let evaluation = evaluate(key, flag, subject, attributes);
+        if let Some(watch) = flag.watch() {
+            note_watched(py, flag, watch, evaluation, subject, attributes);
+        }
+        attributes.report_needed_user(key);
+        T::of(evaluation, default)
+    })
 }
 
 /// Whether the result of a flag that reads attributes depends on the user, and not only on the
@@ -327,7 +429,7 @@ pub(super) fn explain_flag<'py>(
         Explained {
             value: evaluation.value,
             reason: evaluation.reason.as_str(),
-            error_code: (evaluation.reason == Reason::Error).then_some("PARSE_ERROR"),
+            error_code: (evaluation.reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
             bucket,
             rollout_percent: Some(flag.rollout_percent),
             bucket_by: Some(flag.bucket_by().unwrap_or(USER).into()),
@@ -337,24 +439,4 @@ pub(super) fn explain_flag<'py>(
             rules_problem: unreadable.map(Message::from),
         }
     })
-}
-
-/// Why there is no flag to evaluate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
-    /// Nothing is loaded, or the database cannot be read.
-    NotReady,
-    /// The flag does not exist.
-    NotFound,
-}
-
-impl Absent {
-    /// The same in the words of OpenFeature.
-    pub(super) fn explained(self) -> Explained {
-        let code = match self {
-            Self::NotReady => "PROVIDER_NOT_READY",
-            Self::NotFound => "FLAG_NOT_FOUND",
-        };
-        Explained::error(code)
-    }
 }

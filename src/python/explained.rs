@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use super::resolution::ErrorCode;
 use crate::evaluate::{Evaluation, Reason};
 use crate::message::Message;
 use crate::overrides::FlagOverride;
@@ -33,8 +34,8 @@ pub(super) struct ExplainedVariant {
     pub(super) variant: Option<String>,
     pub(super) reason: &'static str,
     pub(super) error_code: Option<&'static str>,
-    /// Whether a test has set the variant.
-    pub(super) is_overridden: bool,
+    /// The name of what is set over the database.
+    pub(super) overridden_by: Option<&'static str>,
     /// Whether `get_variant` records the unit.
     pub(super) is_recorded: bool,
     pub(super) bucket: Option<u16>,
@@ -56,8 +57,8 @@ type ConditionOutcome = (&'static str, Option<(String, Vec<&'static str>)>);
 
 impl Explained {
     /// There is no flag to evaluate.
-    pub(super) fn error(code: &'static str) -> Self {
-        Self { error_code: Some(code), ..Self::new(false, Reason::Error) }
+    pub(super) fn error(code: ErrorCode) -> Self {
+        Self { error_code: Some(code.as_str()), ..Self::new(false, Reason::Error) }
     }
 
     /// An override decides in place of the flag's row.

@@ -5,7 +5,8 @@ use pyo3::prelude::*;
 use super::state::{ENGINE, LIVE, take_ownership};
 use super::{attributes, calls};
 use crate::live::EvaluationMode;
-use crate::postgres::connect::inherited::close_inherited;
+use crate::postgres::change_signal::CHANGE_SIGNAL;
+use crate::postgres::inherited::close_inherited;
 use crate::{usage, watch_registry};
 
 /// Detaches a forked child from the parent's engine. The child evaluates from the inherited
@@ -17,6 +18,7 @@ pub(super) fn after_fork() {
     std::mem::forget(ENGINE.swap(None));
     // To close a duplicate of the socket sends nothing.
     close_inherited();
+    CHANGE_SIGNAL.forget();
     calls::reset_after_fork();
     attributes::reset_after_fork();
     LIVE.set_own_writes(false);

@@ -24,7 +24,7 @@ pub(super) fn set_overrides(
     LIVE.set_overrides(&Overrides::new(flags, values, variants));
 }
 
-/// Forces these flags off for the whole process, and no others.
+/// Forces the flags and experiments with these keys off for the whole process, and no others.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
 pub(super) fn set_forced_off(keys: Vec<String>) {

@@ -10,8 +10,12 @@ use pyo3::types::{PyDict, PyString};
 use super::context::Context;
 use super::evaluation::Evaluator;
 use super::explained::Explained;
+use super::listeners;
+use super::resolution::{
+    ErrorCode, Kind, Purpose, PyResolution, Resolved, ResolvedVariant, VariantResult,
+};
 use super::subject::UserArgument;
-use super::value::{or_default, to_python};
+use super::value::{or_default, or_none, to_python};
 use crate::live::State;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -73,9 +77,48 @@ impl PySnapshot {
         Ok(self.with_context(self.taken(key.py())?.evaluator()))
     }
 
+    /// The snapshot, unless the variant is set over the database.
+    fn taken_for_variant(&self, key: &Bound<'_, PyString>) -> PyResult<&Self> {
+        if self.later.is_some() && self.evaluator().variant_override(key).is_some() {
+            return Ok(self);
+        }
+        self.taken(key.py())
+    }
+
     /// The evaluator of the snapshot, which may wait for the first load.
     fn taken_evaluator(&self, py: Python<'_>) -> PyResult<Evaluator<'_>> {
         Ok(self.with_context(self.taken(py)?.evaluator()))
+    }
+
+    /// The value, or why there is none. `default` is for the listeners.
+    fn found_value<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        default: Option<&Bound<'py, PyAny>>,
+        reports: bool,
+    ) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
+        let evaluator = self.taken(key.py())?.evaluator();
+        let found = match evaluator.value(key, reports)? {
+            Ok(value) => Ok(to_python(key.py(), value)?),
+            Err(code) => Err(code),
+        };
+        let is_secret = || evaluator.is_secret(key);
+        listeners::notify_value(evaluator.overrides, key, &found, default, is_secret)?;
+        Ok(found)
+    }
+
+    fn variant<'py, T: VariantResult<'py>>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        default: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+        purpose: Purpose,
+    ) -> PyResult<T> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        let taken = self.taken_for_variant(key)?;
+        let evaluator = self.with_context(taken.evaluator());
+        evaluator.variant(key, user, default, context, purpose.at(taken.is_recorded))
     }
 
     /// A snapshot that was taken later has no context of its own.
@@ -106,7 +149,22 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for(key)?.flag_enabled(key, user, context, default)
+        self.evaluator_for(key)?.flag(key, user, context, default, true)
+    }
+
+    /// The same result with its reason.
+    #[pyo3(signature = (key, user=None, *, default=false, context=None))]
+    fn resolve_flag<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        default: bool,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<PyResolution>> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        let resolved: Resolved =
+            self.evaluator_for(key)?.flag(key, user, context, default, false)?;
+        resolved.to_python(key.py())
     }
 
     /// The value of `key`.
@@ -116,11 +174,24 @@ impl PySnapshot {
         key: &Bound<'py, PyString>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = key.py();
-        match self.taken(py)?.evaluator().value(key)? {
-            Some(value) => to_python(py, value),
-            None => Ok(default.unwrap_or_else(|| py.None().into_bound(py))),
-        }
+        let found = self.found_value(key, default.as_ref(), true)?;
+        Ok(found.unwrap_or_else(|_| or_none(key.py(), default)))
+    }
+
+    /// The same value with its reason.
+    #[pyo3(signature = (key, default=None))]
+    fn resolve_value<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<PyResolution> {
+        let found = self.found_value(key, default.as_ref(), false)?;
+        Ok(PyResolution::of_value(key.py(), found, default))
+    }
+
+    /// What a key stands for, `None` for an unknown one.
+    fn kind_of(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'static str>> {
+        Ok(self.evaluator_for(key)?.kind_of(key)?.map(Kind::as_str))
     }
 
     /// The variant of the experiment `key` for `user`, which is recorded.
@@ -132,11 +203,22 @@ impl PySnapshot {
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let taken = self.taken(key.py())?;
-        let found =
-            self.with_context(taken.evaluator()).variant(key, user, context, taken.is_recorded)?;
+        let found = self.variant(key, user, default.as_ref(), context, Purpose::SHOW)?;
         Ok(or_default(key.py(), found, default))
+    }
+
+    /// The same variant with its reason.
+    #[pyo3(signature = (key, user=None, *, default=None, context=None))]
+    fn resolve_variant<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        default: Option<Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<PyResolution> {
+        let resolved: ResolvedVariant<'_> =
+            self.variant(key, user, default.as_ref(), context, Purpose::RESOLVE)?;
+        Ok(resolved.into_python(key.py(), default))
     }
 
     /// The same without a record.
@@ -148,9 +230,8 @@ impl PySnapshot {
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let evaluator = self.taken_evaluator(key.py())?;
-        Ok(or_default(key.py(), evaluator.variant(key, user, context, false)?, default))
+        let found = self.variant(key, user, default.as_ref(), context, Purpose::PEEK)?;
+        Ok(or_default(key.py(), found, default))
     }
 
     /// How the flag `key` gets its result for `user`, as the dict that the function returns.
@@ -200,6 +281,14 @@ impl PySnapshot {
             None => self.taken_evaluator(py)?,
         };
         Ok(evaluator.attribute_names(key).into_iter().collect())
+    }
+
+    /// The keys of the flags, values and experiments whose result can differ from the one in `older`.
+    fn changed_keys(&self, py: Python<'_>, older: &Self) -> PyResult<Vec<String>> {
+        let (now, before) = (&self.taken(py)?.snapshot, &older.taken(py)?.snapshot);
+        let empty = Snapshot::default();
+        let (now, before) = (now.as_deref().unwrap_or(&empty), before.as_deref().unwrap_or(&empty));
+        Ok(now.changed_keys(before).into_iter().map(Into::into).collect())
     }
 
     /// Whether anything is loaded.

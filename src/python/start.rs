@@ -82,6 +82,18 @@ pub(super) fn current_for(key: &Bound<'_, PyString>) -> PyResult<Guard<Option<Ar
     }
 }
 
+/// The same for an experiment whose variant is set over the database.
+#[inline]
+pub(super) fn current_for_variant(
+    key: &Bound<'_, PyString>,
+) -> PyResult<Guard<Option<Arc<State>>>> {
+    let current = LIVE.current();
+    match current.as_ref().map(|state| state.mode) {
+        Some(EvaluationMode::Memory | EvaluationMode::Direct) => Ok(current),
+        _ => begin_for_variant(key),
+    }
+}
+
 /// The state of a process in which flags are forced off, as long as an evaluation may wait for the
 /// first load.
 pub(super) fn before_first_load() -> Guard<Option<Arc<State>>> {
@@ -99,6 +111,15 @@ fn begin_for(key: &Bound<'_, PyString>) -> PyResult<Guard<Option<Arc<State>>>> {
     let current = LIVE.current();
     match current.as_ref() {
         Some(state) if Evaluator::of(state).flag_override(key).is_some() => Ok(current),
+        _ => begin(key.py()),
+    }
+}
+
+#[cold]
+fn begin_for_variant(key: &Bound<'_, PyString>) -> PyResult<Guard<Option<Arc<State>>>> {
+    let current = LIVE.current();
+    match current.as_ref() {
+        Some(state) if Evaluator::of(state).variant_override(key).is_some() => Ok(current),
         _ => begin(key.py()),
     }
 }

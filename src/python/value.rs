@@ -30,8 +30,14 @@ pub(super) fn or_default<'py>(
     found: Option<Bound<'py, PyString>>,
     default: Option<Bound<'py, PyAny>>,
 ) -> Bound<'py, PyAny> {
-    match found {
-        Some(variant) => variant.into_any(),
-        None => default.unwrap_or_else(|| py.None().into_bound(py)),
-    }
+    found.map_or_else(|| or_none(py, default), Bound::into_any)
+}
+
+/// The default of a call, which is `None` if it has none.
+#[inline]
+pub(super) fn or_none<'py>(
+    py: Python<'py>,
+    default: Option<Bound<'py, PyAny>>,
+) -> Bound<'py, PyAny> {
+    default.unwrap_or_else(|| py.None().into_bound(py))
 }

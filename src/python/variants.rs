@@ -11,29 +11,31 @@ use super::crawlers::is_crawler;
 use super::direct;
 use super::evaluation::Evaluator;
 use super::explained::{ExplainedVariant, explain_rules};
+use super::listeners;
 use super::maintenance;
+use super::resolution::{ErrorCode, Purpose, PyResolution, ResolvedVariant, VariantResult};
 use super::state::LIVE;
 use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::or_default;
 use super::{start, state};
-use crate::allocation::VariantNumber;
 use crate::assign::{Assignment, assign, with_unit};
-
 use crate::bucketing_unit::{USER, VISITOR};
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
 use crate::flag_rules::FlagRules;
+use crate::live::State;
 use crate::message::Message;
+use crate::overrides::VariantOverride;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
 /// The variant of the experiment `key` for `user`, or `default`. Records that the unit has met it.
 ///
-/// The first of these decides: nothing loaded yet, no such experiment or one that does not run,
-/// `default`; a winner that was shipped, the winner; no unit, `default`; a unit with an override, its
+/// The first of these decides: the key is in the process's forced-off list, nothing loaded yet, no
+/// such experiment or one that does not run, `default`; a winner that was shipped, the winner; no unit, `default`; a unit with an override, its
 /// variant; rules of which none matches, `default`; a bucket that takes no part, a request of a
 /// crawler, or a new visitor above the limit of the hour, `default`; otherwise the variant of the
 /// unit's bucket.
@@ -50,7 +52,24 @@ pub(super) fn get_variant<'py>(
     default: Option<Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    variant(key, user, default, context, true)
+    let found = variant(key, user, default.as_ref(), context, Purpose::SHOW)?;
+    Ok(or_default(key.py(), found, default))
+}
+
+/// The result of `get_variant` with its reason, and the rule that decided.
+///
+/// Records as `get_variant` does. Never raises for an unknown key.
+#[pyfunction]
+#[pyo3(signature = (key, user=None, *, default=None, context=None))]
+pub(super) fn resolve_variant<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    default: Option<Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<PyResolution> {
+    let resolved: ResolvedVariant<'_> =
+        variant(key, user, default.as_ref(), context, Purpose::RESOLVE)?;
+    Ok(resolved.into_python(key.py(), default))
 }
 
 /// The same without a record, for code that does not show the variant.
@@ -62,7 +81,8 @@ pub(super) fn peek_variant<'py>(
     default: Option<Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    variant(key, user, default, context, false)
+    let found = variant(key, user, default.as_ref(), context, Purpose::PEEK)?;
+    Ok(or_default(key.py(), found, default))
 }
 
 /// How `get_variant(key, user)` gets its result, as a dict: the arguments of
@@ -76,75 +96,141 @@ pub(super) fn explain_variant<'py>(
 ) -> PyResult<ExplainedVariant> {
     let py = key.py();
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    let current = start::current(py)?;
+    let current = start::current_for_variant(key)?;
     match current.as_ref() {
-        None => Ok(failed("PROVIDER_NOT_READY")),
+        None => Ok(failed(ErrorCode::NotReady)),
         Some(state) if state::evaluates_directly(py, state)? => {
-            direct::snapshot(py, state)?.evaluator().explain_variant(key, user, context)
+            directly(key, state, |evaluator| evaluator.explain_variant(key, user, context))
         }
         Some(state) => Evaluator::of(state).explain_variant(key, user, context),
     }
 }
 
-fn failed(code: &'static str) -> ExplainedVariant {
+fn failed(code: ErrorCode) -> ExplainedVariant {
     let reason = Reason::Error.as_str();
-    ExplainedVariant { reason, error_code: Some(code), ..ExplainedVariant::default() }
+    ExplainedVariant { reason, error_code: Some(code.as_str()), ..ExplainedVariant::default() }
 }
+
+/// The reason of a visitor above the limit of new ones.
+const LIMIT: &str = "LIMIT";
 
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-fn variant<'py>(
+fn variant<'py, T: VariantResult<'py>>(
     key: &Bound<'py, PyString>,
     user: Option<&Bound<'py, PyAny>>,
-    default: Option<Bound<'py, PyAny>>,
+    default: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
-    is_recorded: bool,
-) -> PyResult<Bound<'py, PyAny>> {
+    purpose: Purpose,
+) -> PyResult<T> {
     let py = key.py();
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     maintenance::count_evaluation(py)?;
-    let current = start::current(py)?;
-    let found = match current.as_ref() {
-        None => None,
-        Some(state) if state::evaluates_directly(py, state)? => {
-            direct::snapshot(py, state)?.evaluator().variant(key, user, context, false)?
-        }
-        Some(state) => Evaluator::of(state).variant(key, user, context, is_recorded)?,
-    };
-    Ok(or_default(py, found, default))
+    let current = start::current_for_variant(key)?;
+    match current.as_ref() {
+        None => Ok(T::error(ErrorCode::NotReady)),
+        Some(state) if state::evaluates_directly(py, state)? => directly(key, state, |evaluator| {
+            evaluator.variant(key, user, default, context, purpose.at(false))
+        }),
+        Some(state) => Evaluator::of(state).variant(key, user, default, context, purpose),
+    }
 }
 
-impl Evaluator<'_> {
-    /// The key of the variant; `None` for the default of the call.
+/// Evaluates from rows that are read now, unless the variant is set over the database.
+#[cold]
+fn directly<T>(
+    key: &Bound<'_, PyString>,
+    state: &State,
+    evaluate: impl FnOnce(&Evaluator<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    let evaluator = Evaluator::of(state);
+    if evaluator.variant_override(key).is_some() {
+        return evaluate(&evaluator);
+    }
+    evaluate(&direct::snapshot(key.py(), state)?.evaluator())
+}
+
+impl<'a> Evaluator<'a> {
+    /// What decides an experiment in place of its row.
+    #[cold]
+    pub(super) fn variant_override(
+        &self,
+        key: &Bound<'_, PyString>,
+    ) -> Option<VariantOverride<'a>> {
+        self.overrides?.variant(key.to_str().ok()?)
+    }
+
+    /// The variant, without one the default of the call, which is for the listeners.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    pub(super) fn variant<'py>(
+    pub(super) fn variant<'py, T: VariantResult<'py>>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        default: Option<&Bound<'py, PyAny>>,
+        context: Context<'_, 'py>,
+        purpose: Purpose,
+    ) -> PyResult<T> {
+        note_evaluation(key.py())?;
+        if self.overrides.is_some() {
+            return self.variant_under_overrides(key, user, default, context, purpose).map(T::from);
+        }
+        self.variant_of_snapshot(key, user, context, purpose)
+    }
+
+    /// The same where something is set over the database, or listeners are called.
+    #[cold]
+    fn variant_under_overrides<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        default: Option<&Bound<'py, PyAny>>,
+        context: Context<'_, 'py>,
+        purpose: Purpose,
+    ) -> PyResult<ResolvedVariant<'py>> {
+        let py = key.py();
+        let resolved = match self.variant_override(key) {
+            Some(found) => ResolvedVariant {
+                variant: found.variant().map(|variant| PyString::new(py, variant)),
+                reason: found.reason().as_str(),
+                error: None,
+                rule: None,
+            },
+            None => self.variant_of_snapshot::<ResolvedVariant<'_>>(key, user, context, purpose)?,
+        };
+        listeners::notify_variant(self.overrides, key, || {
+            resolved.clone().into_python(py, default.cloned())
+        })?;
+        Ok(resolved)
+    }
+
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
+    fn variant_of_snapshot<'py, T: VariantResult<'py>>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,
         context: Context<'_, 'py>,
-        is_recorded: bool,
-    ) -> PyResult<Option<Bound<'py, PyString>>> {
+        purpose: Purpose,
+    ) -> PyResult<T> {
         let py = key.py();
-        note_evaluation(py)?;
-        if let Some(found) = self.overrides.and_then(|set| set.variant(key.to_str().ok()?)) {
-            return Ok(found.map(|variant| PyString::new(py, variant)));
-        }
-        let Some(snapshot) = self.snapshot else { return Ok(None) };
+        let Some(snapshot) = self.snapshot else {
+            return Ok(T::error(ErrorCode::NotReady));
+        };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else {
-            if self.report_unknown {
+            if purpose.reports_unknown && self.report_unknown {
                 unknown_keys::report(key, "experiment")?;
             }
-            return Ok(None);
+            return Ok(T::error(ErrorCode::NotFound));
         };
         let context = context.with_snapshot(self.context);
-        let variant = if experiment.rules.is_none() && experiment.bucket_by.is_none() {
-            by_user(py, experiment, user, context, is_recorded)?
+        let is_recorded = purpose.is_recorded;
+        if experiment.rules.is_none() && experiment.bucket_by.is_none() {
+            by_user(py, experiment, user, context, is_recorded)
         } else {
-            by_attributes(py, experiment, user, context, snapshot, is_recorded)?
-        };
-        Ok(variant.map(|variant| PyString::new(py, experiment.allocation.key(variant))))
+            by_attributes(py, experiment, user, context, snapshot, is_recorded)
+        }
     }
 }
 
@@ -156,17 +242,17 @@ impl Evaluator<'_> {
         context: Context<'_, 'py>,
     ) -> PyResult<ExplainedVariant> {
         note_evaluation(key.py())?;
-        if let Some(found) = self.overrides.and_then(|set| set.variant(key.to_str().ok()?)) {
+        if let Some(found) = self.variant_override(key) {
             return Ok(ExplainedVariant {
-                variant: found.map(Into::into),
-                reason: Reason::Static.as_str(),
-                is_overridden: true,
+                variant: found.variant().map(Into::into),
+                reason: found.reason().as_str(),
+                overridden_by: Some(found.name()),
                 ..ExplainedVariant::default()
             });
         }
-        let Some(snapshot) = self.snapshot else { return Ok(failed("PROVIDER_NOT_READY")) };
+        let Some(snapshot) = self.snapshot else { return Ok(failed(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
-        let Some(experiment) = found else { return Ok(failed("FLAG_NOT_FOUND")) };
+        let Some(experiment) = found else { return Ok(failed(ErrorCode::NotFound)) };
         let context = context.with_snapshot(self.context);
         let groups = GroupSource::Snapshot(snapshot);
         with_attributes(
@@ -197,8 +283,8 @@ fn explained(
     ExplainedVariant {
         variant,
         reason: exclusion.unwrap_or(assignment.reason.as_str()),
-        error_code: (assignment.reason == Reason::Error).then_some("PARSE_ERROR"),
-        is_overridden: false,
+        error_code: (assignment.reason == Reason::Error).then_some(ErrorCode::Parse.as_str()),
+        overridden_by: None,
         is_recorded: assignment.is_analysed && exclusion.is_none(),
         bucket: assignment.position.map(|position| position.bucket),
         bucket_by: Some(experiment.bucket_by.as_deref().unwrap_or(USER).into()),
@@ -208,24 +294,35 @@ fn explained(
     }
 }
 
+/// The result of an assignment, or of an exclusion from it.
+#[inline]
+fn given<'py, T: VariantResult<'py>>(
+    py: Python<'py>,
+    experiment: &Experiment,
+    assignment: Assignment,
+    exclusion: Option<&'static str>,
+) -> T {
+    let variant = assignment.variant.filter(|_| exclusion.is_none());
+    let variant = variant.map(|variant| PyString::new(py, experiment.allocation.key(variant)));
+    T::of(variant, assignment, exclusion)
+}
+
 /// The variant of an experiment for everyone, by user.
 #[inline]
-fn by_user<'py>(
+fn by_user<'py, T: VariantResult<'py>>(
     py: Python<'py>,
     experiment: &Experiment,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     is_recorded: bool,
-) -> PyResult<Option<VariantNumber>> {
-    let with = |subject: Subject<'_>| -> PyResult<Option<VariantNumber>> {
+) -> PyResult<T> {
+    let with = |subject: Subject<'_>| -> PyResult<T> {
         let assignment = assign(experiment, &subject, &NoAttributes);
-        if exclusion(py, experiment, assignment, context)?.is_some() {
-            return Ok(None);
-        }
-        if is_recorded {
+        let exclusion = exclusion(py, experiment, assignment, context)?;
+        if exclusion.is_none() && is_recorded {
             record(experiment, assignment, &subject, &NoAttributes, || Visitor::Given);
         }
-        Ok(assignment.variant)
+        Ok(given(py, experiment, assignment, exclusion))
     };
     match user {
         Some(user) if experiment.state == ExperimentState::Running => user.with_subject(with)?,
@@ -235,14 +332,14 @@ fn by_user<'py>(
 
 /// The same for one that reads attributes.
 #[inline(never)]
-fn by_attributes<'py>(
+fn by_attributes<'py, T: VariantResult<'py>>(
     py: Python<'py>,
     experiment: &Experiment,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
     is_recorded: bool,
-) -> PyResult<Option<VariantNumber>> {
+) -> PyResult<T> {
     if experiment.state != ExperimentState::Running {
         return by_user(py, experiment, None, context, false);
     }
@@ -258,16 +355,16 @@ fn by_attributes<'py>(
     with_attributes(py, user, context, groups, visitor_id, |subject, attributes| {
         let assignment = assign(experiment, subject, attributes);
         attributes.report_needed_user(&experiment.identity.key);
-        if exclusion(py, experiment, assignment, context)?.is_some() {
-            return Ok(None);
+        let exclusion = exclusion(py, experiment, assignment, context)?;
+        if exclusion.is_some() || !is_recorded {
+            return Ok(given(py, experiment, assignment, exclusion));
         }
         let visitor = || match experiment.bucket_by.as_deref() {
             Some(VISITOR) => attributes.known_visitor(),
             _ => Visitor::Given,
         };
-        let is_left_out =
-            is_recorded && !record(experiment, assignment, subject, attributes, visitor);
-        Ok(assignment.variant.filter(|_| !is_left_out))
+        let is_in = record(experiment, assignment, subject, attributes, visitor);
+        Ok(given(py, experiment, assignment, (!is_in).then_some(LIMIT)))
     })?
 }
 
@@ -289,7 +386,7 @@ fn exclusion<'py>(
     let is_left_out = experiment.bucket_by.as_deref() == Some(VISITOR)
         && LIVE.exposures().has_left_out(experiment, place)
         && !LIVE.exposures().contains(experiment, place, Known::default());
-    Ok(is_left_out.then_some("LIMIT"))
+    Ok(is_left_out.then_some(LIMIT))
 }
 
 /// Whether the variant depends on the user, and not only on the context and the visitor.

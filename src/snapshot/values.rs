@@ -22,10 +22,11 @@ pub(super) struct Values {
 
 /// A value, its key, and the primary key of its row, which identifies its last good version.
 #[derive(Clone, Debug)]
-struct Stored {
+pub(super) struct Stored {
     key: Arc<str>,
     pk: PrimaryKey,
     value: StoredValue,
+    is_secret: bool,
 }
 
 impl Keyed for Stored {
@@ -36,13 +37,17 @@ impl Keyed for Stored {
 }
 
 impl Stored {
+    pub(super) fn value(&self) -> &StoredValue {
+        &self.value
+    }
+
     /// The value of a row; its fault, and the primary key, if the text cannot be decoded.
     fn new(
         row: CheckedValue,
         last: Option<&Self>,
         opaque: bool,
     ) -> Result<Self, (PrimaryKey, Problem)> {
-        let CheckedValue { pk, key, value } = row;
+        let CheckedValue { pk, key, value, is_secret } = row;
         let value = match value {
             None => StoredValue::Null,
             Some(text) if opaque => StoredValue::Json(text.into()),
@@ -57,7 +62,7 @@ impl Stored {
             },
         };
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
-        Ok(Self { key, pk, value })
+        Ok(Self { key, pk, value, is_secret })
     }
 }
 
@@ -66,6 +71,16 @@ impl Values {
     #[inline]
     pub(super) fn get(&self, key: &str) -> Option<&StoredValue> {
         self.by_key.get(key).map(|stored| &stored.value)
+    }
+
+    /// The values by key, with their keys.
+    pub(super) fn by_key(&self) -> &KeyTable<Stored> {
+        &self.by_key
+    }
+
+    /// Whether the value with this key is secret.
+    pub(super) fn is_secret(&self, key: &str) -> bool {
+        self.by_key.get(key).is_some_and(|stored| stored.is_secret)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,19 +103,22 @@ impl LoadedTable for Values {
         let mut values = Unique::new(RowKind::Value, &self.by_key, rows.len());
         let mut bad = Vec::new();
         for row in rows {
+            let is_secret = row.is_secret;
             let stored = row.checked().and_then(|row| {
                 let last = self.by_key.get(&row.key);
                 Stored::new(row, last, *opaque)
             });
             match stored {
                 Ok(stored) => values.insert(stored),
-                Err(row) => bad.push(row),
+                Err((pk, problem)) => bad.push((pk, problem, is_secret)),
             }
         }
-        for (pk, problem) in bad {
+        for (pk, problem, is_secret) in bad {
             values.problems.push(problem);
             if let Some(stored) = self.by_key.iter().find(|stored| stored.pk == pk) {
-                values.entries.add(stored.clone());
+                // The value that stays must be kept from listeners, too.
+                let is_secret = is_secret || stored.is_secret;
+                values.entries.add(Stored { is_secret, ..stored.clone() });
             }
         }
         let version = 1 + LAST_VERSION.fetch_add(1, Ordering::Relaxed);

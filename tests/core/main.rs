@@ -4,6 +4,7 @@ mod assign;
 mod attributes;
 mod bucket;
 mod bucketing_unit;
+mod changed_keys;
 mod conformance;
 mod conformance_rules;
 mod evaluate;

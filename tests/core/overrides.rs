@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::live::{EvaluationMode, Live};
-use flagstaff::overrides::{FlagOverride, Overrides};
+use flagstaff::overrides::{FlagOverride, Overrides, VariantOverride};
 use flagstaff::snapshot::Snapshot;
 use flagstaff::stored_value::StoredValue;
 
@@ -141,7 +141,24 @@ fn variant_set_by_a_test_is_found_by_its_key_only() {
     let set = set.map(|(key, variant)| (key.to_owned(), variant.map(str::to_owned)));
     let overrides = Overrides::new([], [], set);
     let found = ["button", "banner", "footer"].map(|key| overrides.variant(key));
-    assert_eq!(found, [Some(Some("green")), Some(None), None]);
+    let set = |variant| Some(VariantOverride::Test(variant));
+    assert_eq!(found, [set(Some("green")), set(None), None]);
+    let found = found.map(|found| found.map(|one| (one.variant(), one.reason(), one.name())));
+    let by_test = |variant| Some((variant, Reason::Static, "override_variant"));
+    assert_eq!(found, [by_test(Some("green")), by_test(None), None]);
+}
+
+#[test]
+fn forced_off_experiment_gives_the_default_unless_a_test_has_set_its_variant() {
+    let overrides = forced_off(&["button", "banner"]);
+    let found = overrides.variant("button").expect("it is forced off");
+    assert_eq!(found, VariantOverride::ForcedOff);
+    assert_eq!((found.variant(), found.reason()), (None, Reason::Disabled));
+    assert_eq!(found.name(), "FLAGSTAFF_FORCE_OFF");
+    assert_eq!(overrides.variant("footer"), None);
+    let set = Overrides::new([], [], [("button".to_owned(), Some("green".to_owned()))]);
+    let set = set.with_process_of(&overrides);
+    assert_eq!(set.variant("button"), Some(VariantOverride::Test(Some("green"))));
 }
 
 #[test]
@@ -153,13 +170,14 @@ fn flag_and_value_with_the_same_key_are_independent() {
 }
 
 #[test]
-fn overrides_are_empty_only_without_flags_values_variants_and_forced_off() {
+fn overrides_are_empty_only_without_flags_values_variants_forced_off_and_listeners() {
     assert!(Overrides::default().is_empty());
     let some = [
         set_by_test(&[("banner", false)]),
         value_set_by_test("gateway", StoredValue::Null),
         Overrides::new([], [], [("button".to_owned(), None)]),
         forced_off(&["search_v2"]),
+        Overrides::default().with_listeners(true),
     ];
     for overrides in some {
         assert!(!overrides.is_empty(), "{overrides:?}");
@@ -178,11 +196,28 @@ fn forced_off_keys_replace_the_earlier_ones_and_nothing_else() {
 }
 
 #[test]
-fn forced_off_keys_of_another_replace_own_ones_and_nothing_else() {
+fn forced_off_keys_and_listeners_of_another_replace_own_ones_and_nothing_else() {
     let other = set_by_test(&[("footer", true)]).with_forced_off(keys(&["search_v2"]));
+    let other = other.with_listeners(true);
     let overrides = set_by_test(&[("banner", true)]).with_forced_off(keys(&["new_checkout"]));
-    let overrides = overrides.with_forced_off_of(&other);
+    let overrides = overrides.with_process_of(&other);
     assert_eq!(sorted(&overrides), [("banner", true), ("search_v2", false)]);
+    assert!(overrides.has_listeners());
+}
+
+#[test]
+fn listeners_stay_with_overrides_and_end_with_the_last_one() {
+    let live = Live::new();
+    live.set_listeners(true);
+    assert!(current(&live).is_some_and(|all| all.has_listeners() && !all.has_values()));
+    live.set_overrides(&value_set_by_test("gateway", StoredValue::Null));
+    live.set_forced_off(&keys(&["search_v2"]));
+    assert!(current(&live).is_some_and(|all| all.has_listeners() && all.has_values()));
+    live.set_listeners(false);
+    assert!(current(&live).is_some_and(|all| !all.has_listeners() && all.has_values()));
+    live.set_overrides(&Overrides::default());
+    live.set_forced_off(&[]);
+    assert_eq!(current(&live), None);
 }
 
 #[test]

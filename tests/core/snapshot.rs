@@ -491,3 +491,24 @@ fn detached_flag_has_no_row_and_is_not_for_browsers() {
     let flag = detached(true, 50, &[1]);
     assert_eq!((&flag.identity.pk, flag.client_side), (&"".into(), false));
 }
+
+#[test]
+fn value_is_secret_in_the_snapshot_that_its_row_says_so() {
+    let row = |is_secret| ValueRow { is_secret, ..value("1", "gateway", "\"stripe\"") };
+    let before = Snapshot::default().next(values([row(false)]));
+    let after = before.next(values([row(true)]));
+    assert_eq!([&before, &after].map(|all| all.is_secret("gateway")), [false, true]);
+    assert!(!after.is_secret("unknown"));
+    // A row that cannot be read keeps what its last good version says.
+    let lost = ValueRow { value: Err(Fault::TooLarge), ..row(false) };
+    assert!(after.next(values([lost])).is_secret("gateway"));
+}
+
+#[test]
+fn last_good_value_is_secret_if_its_row_became_secret_and_cannot_be_read() {
+    let row = |is_secret| ValueRow { is_secret, ..value("1", "gateway", "\"stripe\"") };
+    let before = Snapshot::default().next(values([row(false)]));
+    let lost = ValueRow { value: Err(Fault::TooLarge), ..row(true) };
+    let after = before.next(values([lost]));
+    assert!(after.value("gateway").is_some() && after.is_secret("gateway"));
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flagstaff::counters::Bulk;
 use flagstaff::flag::Flag;
 use flagstaff::snapshot::Snapshot;
 use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_after_fork};
@@ -9,7 +10,7 @@ use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_aft
 use crate::rows::{flag, flags, snapshot};
 
 fn usage(key: &str, false_count: u64, true_count: u64) -> KeyUsage {
-    KeyUsage { key: key.into(), defined: true, false_count, true_count }
+    KeyUsage { key: key.into(), defined: true, false_count, true_count, ..KeyUsage::default() }
 }
 
 fn of<'a>(snapshot: &'a Snapshot, key: &str) -> &'a Flag {
@@ -87,6 +88,33 @@ fn forked_child_starts_at_zero() {
     registry.add(&inherited);
     of(&inherited, "a").count(true);
     assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+}
+
+#[test]
+fn flag_served_in_bulk_is_reported_once_and_not_counted() {
+    let snapshot = one_flag();
+    let (registry, unknown) = registered(&snapshot);
+    for (bulk, served) in [(Bulk::All, [true, false]), (Bulk::ForBrowsers, [false, true])] {
+        (0..3).for_each(|_| of(&snapshot, "a").serve(bulk));
+        let expected = KeyUsage { served, ..usage("a", 0, 0) };
+        assert_eq!(registry.take(&unknown), [expected]);
+        assert_eq!(registry.take(&unknown), []);
+    }
+}
+
+#[test]
+fn forked_child_does_not_report_what_its_parent_served() {
+    let inherited = one_flag();
+    let (_registry, unknown) = registered(&inherited);
+    of(&inherited, "a").serve(Bulk::All);
+    of(&inherited, "a").serve(Bulk::ForBrowsers);
+    reset_after_fork(Some(&inherited), &unknown);
+    let registry = CounterRegistry::default();
+    registry.add(&inherited);
+    assert_eq!(registry.take(&unknown), []);
+    of(&inherited, "a").serve(Bulk::All);
+    let expected = KeyUsage { served: [true, false], ..usage("a", 0, 0) };
+    assert_eq!(registry.take(&unknown), [expected]);
 }
 
 /// The unknown keys that are counted for these evaluations, with the number of each.

@@ -1,4 +1,4 @@
-"""FLAGSTAFF_FORCE_OFF: flags that the environment turns off in this process."""
+"""FLAGSTAFF_FORCE_OFF: flags and experiments that the environment turns off in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flagstaff._words.lists import join_some
 from flagstaff._words.storable import is_storable
 
 VARIABLE = "FLAGSTAFF_FORCE_OFF"
-#: What logs and messages say of a flag.
+#: What logs and messages say of a key.
 NOTICE = f"forced off in this process by {VARIABLE}"
 
 #: The keys that are forced off, as in the extension. Import the module, not this name.
@@ -19,11 +19,11 @@ keys: frozenset[str] = frozenset()
 
 
 def read_environment() -> None:
-    """Turns off the flags of the environment variable, and logs their keys.
+    """Turns off the keys of the environment variable, and logs their keys.
 
     Called once, at the start of a process. A forked child inherits the keys. Raises nothing.
     """
-    # No flag can have another key, and the extension cannot hold it. A system check reports it.
+    # Nothing can have another key, and the extension cannot hold it. A system check reports it.
     usable = [key for key in given_keys() if is_storable(key)]
     if usable:
         force_off(usable)
@@ -37,7 +37,7 @@ def given_keys() -> list[str]:
 
 
 def force_off(forced: Iterable[str]) -> None:
-    """Turns off the flags with these keys in this process, and no others."""
+    """Turns off the flags and experiments with these keys in this process, and no others."""
     global keys  # noqa: PLW0603 (one set for the process)
     keys = frozenset(forced)
     _core.set_forced_off(sorted(keys))

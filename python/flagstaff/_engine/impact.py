@@ -31,7 +31,7 @@ from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
-from flagstaff._tables.rows import flag_row
+from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.core_messages import NOT_COUNTED
@@ -173,7 +173,7 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     now = FlagState.of(flag)
     # While the flag is disabled, its rollout alone changes nothing.
     proposed = replace(now, enabled=True, rollout_percent=percent)
-    found = _count(key, now, proposed, sample, deadline)
+    found = _count(key, now, proposed, sample, deadline, flag.pk)
     field = user_field(conf.flag_model)
     enabled, rollout_percent, *_ = core_state(now)
     return Impact(
@@ -225,13 +225,15 @@ class ChangeImpact:
 
 
 def impact_of_change(
-    key: str, before: FlagState, after: FlagState, *, timeout: float
+    key: str, before: FlagState, after: FlagState, *, timeout: float, pk: object = None
 ) -> ChangeImpact:
     """Counts the users whose result differs between two states of a flag.
 
-    Allowed users and segments are the present ones. Blocks and raises as `impact` does.
+    `pk` is the primary key of the flag if it is known, which saves a query. Allowed users and
+    segments are the present ones. Counts a key without a flag, too. Blocks and raises as `impact`
+    does, but for UnknownFlagError.
     """
-    return _count(key, before, after, 0, monotonic() + timeout)
+    return _count(key, before, after, 0, monotonic() + timeout, pk)
 
 
 def core_state(state: FlagState) -> CoreState:
@@ -246,14 +248,14 @@ def _rules_text(rules: Any) -> str:
     return str(rules) if isinstance(rules, UnreadableJson) else json.dumps(rules)
 
 
-def _count(
-    key: str, before: FlagState, after: FlagState, sample: int, deadline: float
+def _count(  # noqa: PLR0913, PLR0917 (which flag, which states, and how long)
+    key: str, before: FlagState, after: FlagState, sample: int, deadline: float, pk: object = None
 ) -> ChangeImpact:
     states = core_state(before), core_state(after)
     counts = _count_over_pool(key, states, sample, deadline)
     inputs = Inputs({}, {}, set())
     if counts is None:
-        counts, inputs = _count_through_django(key, states, sample, deadline)
+        counts, inputs = _count_through_django(key, states, sample, deadline, pk)
     return change_impact(counts, (before, after), inputs)
 
 
@@ -322,7 +324,7 @@ def _has_same_text(field: AnyField) -> bool:
 
 
 def _count_through_django(
-    key: str, states: tuple[CoreState, CoreState], sample: int, deadline: float
+    key: str, states: tuple[CoreState, CoreState], sample: int, deadline: float, pk: object
 ) -> tuple[Counts, Inputs]:
     """Counts over Django's own connection, which sees the rows of an open transaction.
 
@@ -330,13 +332,16 @@ def _count_through_django(
     """
     with limited(deadline):
         require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
-        pk = flag_row(key).pk
+        if pk is None and (flag := find_row(conf.flag_model, key)):
+            pk = flag.pk
         inputs = inputs_of(states)
         if inputs.unknown and not any(rules for _, _, rules, _ in states):
-            raise FlagstaffError(_unit_problem(key, *inputs.unknown))
+            raise FlagstaffError(unit_problem(key, *inputs.unknown))
         segments, columns = inputs.segments, inputs.columns
         groups = groups_by_user(groups_of_rules(rules, segments) for _, _, rules, _ in states)
-        allowed = [*map(key_to_text(), (user for (user,) in select(ALLOWED_USERS, [pk])))]
+        # A flag that is about to be added has no allowed users.
+        links = () if pk is None else select(ALLOWED_USERS, [pk])
+        allowed = [*map(key_to_text(), (user for (user,) in links))]
         names = list(columns) if groups is None else [*columns, "groups"]
         users = read_users(deadline, columns, groups)
         counts = _core.impact_on(
@@ -345,7 +350,8 @@ def _count_through_django(
         return counts, inputs
 
 
-def _unit_problem(key: str, unit: str) -> Message:
+def unit_problem(key: str, unit: str) -> Message:
+    """Returns why the users of a flag without rules are not counted."""
     flag = json.dumps(key, ensure_ascii=False)
     why = (
         _VISITORS(key=flag)

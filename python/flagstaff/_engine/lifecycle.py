@@ -41,6 +41,8 @@ from flagstaff.exceptions import (
 # Hooks for the start of a forked child and for the end of a process.
 
 _registered_in: int | None = None
+#: Called at the end of `after_fork`, for modules that few projects import.
+fork_hooks: list[Callable[[], None]] = []
 
 
 def _call_after_fork(hook: Callable[[], None]) -> None:
@@ -335,6 +337,8 @@ def after_fork() -> None:
     _core.after_fork()
     direct.reset_own_writes()
     log_once.after_fork()
+    for hook in fork_hooks:
+        hook()
 
 
 def _after_setting(*, setting: str, **kwargs: object) -> None:

@@ -110,7 +110,7 @@ METRICS = (
     ),
     StatusMetric(
         "forced_off",
-        "Number of flags that FLAGSTAFF_FORCE_OFF turns off in this process.",
+        "Number of flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.",
         _number(lambda status: len(status.forced_off)),
     ),
     StatusMetric(

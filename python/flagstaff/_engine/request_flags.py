@@ -146,6 +146,23 @@ def flags_of(request: HttpRequest) -> RequestFlags:
     return flags
 
 
+def observed_snapshot() -> tuple[_core.Snapshot, UserLike] | None:
+    """Returns the snapshot and the user of the request that is handled now; None outside of one."""
+    flags = _core.observed_request()
+    if not isinstance(flags, RequestFlags):
+        return None
+    return flags.snapshot, flags._user  # noqa: SLF001 (ours)
+
+
+async def aobserved_snapshot(key: str, context: Context) -> tuple[_core.Snapshot, UserLike] | None:
+    """The same for async code: reads the user by `request.auser()` if the flag depends on it."""
+    flags = _core.observed_request()
+    if not isinstance(flags, RequestFlags):
+        return None
+    user = await user_of(flags._request, key, flags.snapshot, context)  # noqa: SLF001 (ours)
+    return flags.snapshot, user
+
+
 def evaluator_of(request: object) -> Evaluator:
     """Returns the snapshot of `request.flags`, or else an evaluator of the newest snapshot.
 

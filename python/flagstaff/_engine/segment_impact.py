@@ -1,15 +1,16 @@
-"""How many users gain or lose flags when the conditions of segments change."""
+"""How many users gain or lose flags when segments change, or when several flags are enabled."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 from flagstaff import _core
 from flagstaff._core import monotonic
+from flagstaff._engine.direct import read_segments
 from flagstaff._engine.impact import (
     ALLOWED_USERS,
     COUNT_TIMEOUT,
@@ -24,6 +25,7 @@ from flagstaff._engine.impact import (
     limited,
     read_users,
     require_all_rows,
+    unit_problem,
 )
 from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import groups_of_rules
@@ -96,6 +98,34 @@ def impact_of_segments(
         return nothing
 
 
+class EnabledFlag(NamedTuple):
+    """An enabled flag, or a disabled one as it would be if it were enabled."""
+
+    key: str
+    state: FlagState
+    #: The primary keys of its allowed users.
+    allowed: Collection[object]
+
+
+def impact_of_enabling(flags: Sequence[EnabledFlag], *, timeout: float) -> list[ChangeImpact | str]:
+    """Counts the users who gain each of these flags when it is enabled.
+
+    Reads all users and segments once, over Django's connection, however many flags there are. A
+    message says why users cannot be counted, or not in `timeout` seconds. Raises no FlagstaffError.
+    """
+    deadline = monotonic() + timeout
+    if not flags:
+        return []
+    try:
+        with limited(deadline):
+            require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
+            compared = _enabled(flags)
+            counter = _Counter(compared, deadline)
+            return [counter.impact(one) for one in compared]
+    except FlagstaffError as error:
+        return [error.message] * len(flags)
+
+
 class _Compared(NamedTuple):
     """The two states of one flag, with all that their evaluation needs."""
 
@@ -123,13 +153,13 @@ class _Counter:
     def count(self, one: _Compared, found: SegmentImpact) -> ChangeImpact | None:
         """Counts one flag. Adds its users to `found`, which has them all."""
         try:
-            counts = self._run(one, one.states, self._rows)
+            counts = self._run(one, one.states, self._rows, sample=len(self._rows))
             users, gain, lose, changed, _reached = counts
             gained = set(changed) if gain else set()
             if gain and lose:
                 off, after = (False, *one.states[1][1:]), one.states[1]
                 rows = [row for row in self._rows if str(row[0]) in gained]
-                gained = set(self._run(one, (off, after), rows)[3])
+                gained = set(self._run(one, (off, after), rows, sample=len(rows))[3])
         except FlagstaffError:
             return None
         found.users = users
@@ -137,13 +167,28 @@ class _Counter:
         found.lost |= set(changed) - gained
         return change_impact(counts, (one.state, one.state), one.inputs)
 
+    def impact(self, one: _Compared) -> ChangeImpact | str:
+        """Counts one flag. The rules may read what only a call knows, but not the unit alone."""
+        if one.inputs.unknown and not one.state.has_rules:
+            return unit_problem(one.key, *one.inputs.unknown)
+        try:
+            counts = self._run(one, one.states, self._rows, sample=0)
+        except FlagstaffError as error:
+            return error.message
+        return change_impact(counts, (one.state, one.state), one.inputs)
+
     def _run(
-        self, one: _Compared, states: tuple[CoreState, CoreState], rows: Sequence[_UserRow]
+        self,
+        one: _Compared,
+        states: tuple[CoreState, CoreState],
+        rows: Sequence[_UserRow],
+        *,
+        sample: int,
     ) -> Counts:
         users = self._until_deadline(rows)
-        names = self._names, set[str]()
+        names = self._names, one.inputs.unknown
         return _core.impact_on(
-            one.key, len(rows), states, one.allowed, one.inputs.segments, users, names
+            one.key, sample, states, one.allowed, one.inputs.segments, users, names
         )
 
     def _until_deadline(self, rows: Sequence[_UserRow]) -> Iterator[_UserRow]:
@@ -170,6 +215,20 @@ def _compared(changed: ChangedConditions, one: UsingRules) -> _Compared | None:
     if inputs.unknown:
         return None
     return _Compared(one.key, one.state, (first, second), inputs, _allowed(one.flag_pk))
+
+
+def _enabled(flags: Sequence[EnabledFlag]) -> list[_Compared]:
+    """Returns the flags, disabled and enabled. Queries the segments once."""
+    named = {key for one in flags for key, _place in named_segments(one.state.rules)}
+    given = {**dict.fromkeys(named), **(read_segments(sorted(named)) if named else {})}
+    to_text = key_to_text()
+    compared = []
+    for key, state, allowed in flags:
+        states = core_state(replace(state, enabled=False)), core_state(state)
+        own = {name: given[name] for name, _place in named_segments(state.rules)}
+        inputs = inputs_of(states, own)
+        compared.append(_Compared(key, state, states, inputs, [*map(to_text, allowed)]))
+    return compared
 
 
 def _allowed(flag_pk: object) -> list[str]:

@@ -47,7 +47,7 @@ class Status:
     #: lacks until `migrate`, triggers of groups that are disabled, and how many recent changes have
     #: no entry in the history.
     problems: tuple[Message, ...]
-    #: The keys of the flags that FLAGSTAFF_FORCE_OFF turns off in this process.
+    #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
     pid: int
 

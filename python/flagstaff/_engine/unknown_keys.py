@@ -41,12 +41,13 @@ class UnknownKeys:
     hosts: tuple[str, ...]
 
 
-def count_unknown_keys(age: timedelta) -> int:
+def count_unknown_keys(age: timedelta, *, is_readable: bool = False) -> int:
     """Returns how many keys were evaluated without a flag in the last `age`. Makes two queries.
 
-    Raises NoUsageError as `unknown_keys`.
+    `is_readable`: the tables of the usage are known to be readable, which saves a query. Raises
+    NoUsageError as `unknown_keys`.
     """
-    connection, names = usage_tables()
+    connection, names = usage_tables(is_readable=is_readable)
     names = {**names, **flag_names(connection, conf.flag_model)}
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("unknown_keys_v1"), names), [timezone.now() - age, 1, 0])

@@ -1,24 +1,27 @@
-"""Usage: how often each key was evaluated, with which result, and which workers were lost."""
+"""Usage: how often each key was evaluated, when it was served in bulk, and lost workers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from flagstaff._engine.worker_register import LostWorker, lost_workers
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 
 # The hours that one transaction deletes.
 _BATCH = 1_000
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,20 @@ class HourlyUsage:
 
 
 @dataclass(frozen=True)
+class BulkUsage:
+    """The times at which workers last served a flag with many others, which is not counted.
+
+    They can be an hour too early. They are None if there was no such call since `since`.
+    """
+
+    key: str
+    #: By `all_flags()`: the code may have used the result, or not.
+    served_in_bulk_at: datetime | None = None
+    #: By `all_flags(client_side=True)`, as the view for browsers.
+    served_to_browsers_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Usage:
     """The usage that all workers have reported."""
 
@@ -49,15 +66,18 @@ class Usage:
     until: datetime | None = None
     #: The longest time between two reports of a worker, in seconds; None if no worker reports now.
     interval: float | None = None
+    #: The flags that were served in bulk, by key.
+    bulk: tuple[BulkUsage, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
-        """Returns the usage as a dict. Hours and lost workers are lists of dicts."""
+        """Returns the usage as a dict. Hours, lost workers and bulk usage are lists of dicts."""
         return {
             "hours": [asdict(hour) for hour in self.hours],
             "lost": [asdict(worker) for worker in self.lost],
             "since": self.since,
             "until": self.until,
             "interval": self.interval,
+            "bulk": [asdict(flag) for flag in self.bulk],
         }
 
 
@@ -65,25 +85,38 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     """Returns the usage by hour and key, of all workers; without `key`, of all keys.
 
     `since` is a time, or how long ago. A worker's evaluations are included after its next flush.
-    Makes three queries. Raises NoUsageError on SQLite, and before the
-    migration.
+    Makes four queries. Raises NoUsageError on SQLite, and before the migration.
     """
     connection, names = usage_tables()
     first = timezone.now() - since if isinstance(since, timedelta) else since
     with connection.cursor() as cursor:
         # Before the hours, which include at least what was reported until then.
         cursor.execute(fill(sql("usage_period_v1"), names))
-        period = cursor.fetchone()
+        since_hour, until, interval = cursor.fetchone()
         cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
         hours = tuple(HourlyUsage(*row) for row in cursor.fetchall())
-    return Usage(hours, lost_workers("usage", since=first), *period)
+        bulk = _read_bulk(cursor, names, None if key is None else [key], first)
+    lost = lost_workers("usage", since=first)
+    return Usage(hours, lost, since_hour, until, interval, bulk)
+
+
+def _read_bulk(
+    cursor: CursorWrapper,
+    names: dict[str, str],
+    keys: Collection[str] | None,
+    since: datetime | None,
+) -> tuple[BulkUsage, ...]:
+    given = None if keys is None else list(keys)
+    cursor.execute(fill(sql("read_bulk_usage_v1"), names), [since, given])
+    return tuple(BulkUsage(*row) for row in cursor.fetchall())
 
 
 def prune_usage(older_than: timedelta) -> int:
     """Deletes the hours that ended longer ago than `older_than`, and returns their number.
 
-    Also deletes the workers that were last seen before that. Each thousand rows are a transaction
-    of their own. Raises NoUsageError as `usage` does.
+    Also deletes the workers that were last seen before that, and the times of flags that were last
+    served in bulk before that. Each thousand rows are a transaction of their own. Raises
+    NoUsageError as `usage` does.
     """
     return sum(prune_usage_in_batches(timezone.now() - older_than))
 
@@ -98,15 +131,16 @@ def prune_usage_in_batches(before: datetime) -> Iterator[int]:
     return delete_in_batches(connection, statement, {"before": before}, _BATCH)
 
 
-def usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
+def usage_tables(*, is_readable: bool = False) -> tuple[BaseDatabaseWrapper, dict[str, str]]:
     """Returns the connection that has the tables, and the names of flagstaff's tables.
 
-    Makes one query. Raises NoUsageError on SQLite, before the migration,
-    and if row level security can hide rows.
+    Makes one query, unless they are known to be readable. Raises NoUsageError on SQLite, before the
+    migration, and if row level security can hide rows.
     """
     connection = connections[conf.database]
     names = own_names(connection)
-    if reason := why_unavailable(connection, names["usage_table"], names["worker_table"]):
+    tables = [names[table] for table in USAGE_TABLES]
+    if not is_readable and (reason := why_unavailable(connection, *tables)):
         raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
     return connection, names
 
@@ -116,7 +150,14 @@ class RecentEvaluations:
     """The evaluations of one key in the last days."""
 
     count: int
+    #: Those of the last day.
+    day_count: int
     last_evaluated_at: datetime
+
+    @property
+    def is_of_last_day(self) -> bool:
+        """Whether the last one was within a day."""
+        return aware(self.last_evaluated_at) > aware(timezone.now()) - _DAY
 
 
 @dataclass(frozen=True)
@@ -128,12 +169,30 @@ class RecentUsage:
     evaluations: Mapping[str, RecentEvaluations]
     #: The hosts of the workers that reported. The counts are not kept by worker.
     hosts: tuple[str, ...]
+    #: By key; flags that were not served in bulk are absent.
+    bulk: Mapping[str, BulkUsage] = field(default_factory=dict)
+
+    def bulk_of(self, key: str) -> BulkUsage:
+        """When the flag was served in bulk in these days."""
+        return self.bulk.get(key) or BulkUsage(key)
+
+    @property
+    def evaluated_today(self) -> list[str]:
+        """The keys that were evaluated within a day, in their order."""
+        return [key for key, found in sorted(self.evaluations.items()) if found.is_of_last_day]
+
+    @property
+    def in_browsers_today(self) -> list[str]:
+        """The keys that were served to browsers within a day, in their order."""
+        times = {key: flag.served_to_browsers_at for key, flag in sorted(self.bulk.items())}
+        first = aware(timezone.now()) - _DAY
+        return [key for key, at in times.items() if at is not None and aware(at) > first]
 
 
 def recent_usage(keys: Collection[str]) -> RecentUsage | None:
     """Returns the evaluations of keys in the last STALE_DAYS days, or None if usage is not known.
 
-    Makes up to four queries. An error of the database makes the usage unknown, because a role may
+    Makes up to five queries. An error of the database makes the usage unknown, because a role may
     have no right to read it.
     """
     days = conf.stale_days
@@ -150,15 +209,14 @@ def _read_recent(keys: Collection[str], days: int) -> RecentUsage | None:
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("reporting_hosts_v1"), names), [since])
         [hosts] = cursor.fetchone()
-        cursor.execute(fill(sql("recent_usage_v1"), names), [list(keys), since])
-        evaluations = {
-            key: RecentEvaluations(count, last) for key, count, last in cursor.fetchall()
-        }
-    return (
-        None
-        if hosts is None and not evaluations
-        else RecentUsage(days, evaluations, tuple(hosts or ()))
-    )
+        cursor.execute(
+            fill(sql("recent_usage_v1"), names), [timezone.now() - _DAY, list(keys), since]
+        )
+        evaluations = {key: RecentEvaluations(*counted) for key, *counted in cursor.fetchall()}
+        bulk = {flag.key: flag for flag in _read_bulk(cursor, names, keys, since)}
+    if hosts is None and not evaluations:
+        return None
+    return RecentUsage(days, evaluations, tuple(hosts or ()), bulk)
 
 
 @dataclass(frozen=True)
@@ -183,6 +241,9 @@ class FlagUsage:
     interval: float | None
     #: The number of workers that were lost.
     lost: int
+    #: As in `BulkUsage`.
+    served_in_bulk_at: datetime | None
+    served_to_browsers_at: datetime | None
 
 
 def flag_usage(key: str, *, since: datetime, lost_since: datetime) -> FlagUsage:
@@ -193,7 +254,7 @@ def flag_usage(key: str, *, since: datetime, lost_since: datetime) -> FlagUsage:
     """
     connection = connections[conf.database]
     with connection.cursor() as cursor:
-        cursor.execute(fill(sql("flag_usage_v1"), own_names(connection)), [lost_since, key, since])
+        cursor.execute(fill(sql("flag_usage_v1"), own_names(connection)), [key, lost_since, since])
         rows = cursor.fetchall()
     hours = tuple(UsageHour(*row[:4]) for row in rows if row[0] is not None)
     return FlagUsage(hours, *rows[0][4:])

@@ -16,7 +16,7 @@ from flagstaff._tables.rows import Fields
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import Message
 from flagstaff._words.rule_parts import can_grant, partial_rules
-from flagstaff._words.rule_text import rules_text
+from flagstaff.validators import rule_problem
 
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100
@@ -68,7 +68,10 @@ class FlagState:
     def is_for_everybody(self) -> bool:
         """Whether all users have the flag, also those that a rule matches."""
         is_whole = self.enabled and self.rollout_percent >= ALL_USERS
-        return is_whole and not self.partial_rules and rules_text(self.rules) is not None
+        if not (is_whole and self.has_rules):
+            return is_whole
+        # While workers cannot read the rules, they use older ones.
+        return not self.partial_rules and rule_problem(self.rules) is None
 
     def reaches_users(self, allowed: Callable[[], int]) -> bool:
         """Whether the flag is on for some users. Calls `allowed` if only allowed users may have it.
@@ -83,7 +86,7 @@ class ReleaseState(Enum):
 
     OFF = "off"
     ROLLOUT = "rollout"
-    #: Enabled, with rules, whatever the rollout.
+    #: Enabled, with rules, unless these and the rollout are at 100 %.
     BY_RULES = "by-rules"
     ALL = "all"
     ALLOWED_USERS = "allowed-users"
@@ -95,10 +98,10 @@ def state_of(flag: FlagState, allowed: int) -> ReleaseState:
     """Returns the state of a flag in one word. `allowed` is the number of its allowed users."""
     if not flag.enabled:
         return ReleaseState.OFF
+    if flag.is_for_everybody:
+        return ReleaseState.ALL
     if flag.has_rules:
         return ReleaseState.BY_RULES
-    if flag.rollout_percent >= ALL_USERS:
-        return ReleaseState.ALL
     if flag.rollout_percent > 0:
         return ReleaseState.ROLLOUT
     return ReleaseState.ALLOWED_USERS if allowed else ReleaseState.NO_USERS
@@ -142,7 +145,9 @@ def state_summary(flag: FlagState, allowed: int) -> str:
         texts["share"] = _share_in_sentence(flag.rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
     if by_rules:
-        return (_for_everybody() if flag.is_for_everybody else _by_rules(allowed)) % texts
+        return _by_rules(allowed) % texts
+    if state is ReleaseState.ALL and flag.has_rules:
+        return _("On for all users: the rollout and all rules are at 100 %%.") % texts
     if state is ReleaseState.ROLLOUT and allowed:
         text = ngettext(
             "On for %(percent)s %% of all users and %(count)s allowed user.",
@@ -152,7 +157,7 @@ def state_summary(flag: FlagState, allowed: int) -> str:
         return text % texts
     return {
         ReleaseState.OFF: _("Off for all users."),
-        ReleaseState.ALL: _("On for all users."),
+        ReleaseState.ALL: _("On for all users, and for everybody who is not logged in."),
         ReleaseState.ROLLOUT: _("On for %(percent)s %% of all users."),
         ReleaseState.ALLOWED_USERS: ngettext(
             "On for %(count)s allowed user only.", "On for %(count)s allowed users only.", allowed
@@ -161,10 +166,6 @@ def state_summary(flag: FlagState, allowed: int) -> str:
             "On for no users: the rollout is 0 %% and there are no allowed users."
         ),
     }[state] % texts
-
-
-def _for_everybody() -> str:
-    return _("On for all users: the rollout and all rules are at 100 %%.")
 
 
 def _by_rules(allowed: int) -> str:

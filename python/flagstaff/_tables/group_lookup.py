@@ -71,6 +71,28 @@ def group_members(names: Iterable[str], database: str) -> dict[str, int]:
     return {name: found[name] for name in wanted}
 
 
+def can_read_groups(database: str) -> bool:
+    """Whether the project has groups that rules can read. Does not query."""
+    return _readable_fields(database) is not None
+
+
+def group_names(database: str, most: int) -> list[str]:
+    """Returns the first names of groups, in order. Makes one query.
+
+    Returns none where the groups of users cannot be read.
+    """
+    fields = _readable_fields(database)
+    if fields is None:
+        return []
+    name = fields.name.name
+    rows = uncached(fields.name.model._base_manager.using(database)).exclude(**{name: None})
+    try:
+        with transaction.atomic(using=database):
+            return [*rows.order_by(name).values_list(name, flat=True)[:most]]
+    except Error:
+        return []
+
+
 def _readable_fields(database: str) -> GroupFields | None:
     users = user_field(conf.flag_model).model
     fields = group_fields(users)

@@ -55,6 +55,10 @@ def engine_names(
     return found | {one: f"{connection.ops.quote_name(schema)}.{found[one]}" for one in tables}
 
 
+#: What the usage needs, among the names of `own_names`.
+USAGE_TABLES = ("usage_table", "bulk_usage_table", "worker_table")
+
+
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Returns the tables of flagstaff itself, which do not depend on the models."""
     quote = connection.ops.quote_name
@@ -62,6 +66,7 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "token_table": quote("flagstaff_token"),
         "change_table": quote("flagstaff_change"),
         "usage_table": quote("flagstaff_usage"),
+        "bulk_usage_table": quote("flagstaff_bulk_usage"),
         "worker_table": quote("flagstaff_worker"),
         "receiver_table": quote("flagstaff_receiver"),
         "delivery_table": quote("flagstaff_delivery"),
@@ -102,6 +107,7 @@ def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str
         "value_pk": quote(_column(model, "pk")),
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
+        "value_secret": _column_or(connection, find_field(model, "secret"), "false"),
     }
 
 

@@ -101,11 +101,12 @@ class FlagModel:
 
     def read(self, values: Mapping[str, Any]) -> OptionalFields:
         """Returns the values of the optional fields. Times become aware."""
-        stored: dict[str, Any] = {name: values.get(name) for name in self.fields}
-        for name, value in stored.items():
-            if isinstance(value, datetime):
-                stored[name] = aware(value)
-        return OptionalFields(**{name: one for name, one in stored.items() if one is not None})
+        stored: dict[str, Any] = {
+            name: aware(value) if isinstance(value, datetime) else value
+            for name in self.fields
+            if (value := values.get(name)) is not None
+        }
+        return OptionalFields(**stored)
 
 
 def flag_model() -> FlagModel:

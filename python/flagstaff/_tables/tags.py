@@ -1,11 +1,12 @@
-"""The condition of flags with tags."""
+"""The tags of flags in queries."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from django.db import connections
-from django.db.models import Model, Q
+from django.db.models import Model, Q, TextField
+from django.db.models.functions import Cast
 
 from flagstaff._tables.optional_fields import TAGS
 from flagstaff._tables.rows import all_rows
@@ -25,9 +26,19 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
     return Q(pk__in=[pk for pk, found in rows if isinstance(found, list) and _has(found, wanted)])
 
 
+def tags_text() -> Cast:
+    """Returns the tags as one text, for a search that finds a part of a tag."""
+    return Cast(TAGS, TextField())
+
+
 def usable_tags(tags: object) -> list[str]:
     """Returns the tags of a row, or none if SQL has written anything else than a list of texts."""
     return tags if isinstance(tags, list) and tags_problem(tags) is None else []
+
+
+def joined_tags(tags: object) -> str:
+    """Returns the usable tags of a row as one line, with commas."""
+    return ", ".join(usable_tags(tags))
 
 
 def _has(found: list[object], wanted: set[str]) -> bool:

@@ -62,6 +62,7 @@ class Migration(migrations.Migration):
                 ("actor", models.TextField(null=True, verbose_name="actor")),
                 ("source", models.TextField(null=True, verbose_name="source")),
                 ("reason", models.TextField(null=True, verbose_name="reason")),
+                ("undoes", models.JSONField(null=True, verbose_name="undoes")),
                 ("session_user", models.TextField(verbose_name="session user")),
                 ("role", models.TextField(verbose_name="role")),
                 ("application_name", models.TextField(verbose_name="application name")),
@@ -311,7 +312,7 @@ class Migration(migrations.Migration):
                             django.core.validators.MinValueValidator(0),
                             django.core.validators.MaxValueValidator(100),
                         ],
-                        verbose_name="rollout percent",
+                        verbose_name="rollout",
                     ),
                 ),
                 (
@@ -424,8 +425,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "feature flag",
-                "verbose_name_plural": "feature flags",
+                "verbose_name": "flag",
+                "verbose_name_plural": "flags",
                 "ordering": ("key",),
                 "default_permissions": ("add", "change", "delete", "view", "toggle"),
                 "constraints": [

@@ -1,6 +1,7 @@
--- What the list shows of each flag besides its row: the number of its allowed users, its last evaluation, its evaluations since a
--- time by result, and the entries of its newest transaction, newest first. Looks at the newest 20
--- entries of its row and of its allowed users, because a transaction can have any number of them.
+-- What the list shows of each flag besides its row: the number of its allowed users, its last
+-- evaluation, its evaluations since a time by result, when it was last served in bulk, and the entries
+-- of its newest transaction, newest first. Looks at the newest 20 entries of its row and of its allowed
+-- users, because a transaction can have any number of them.
 SELECT
     flag.pk,
     (
@@ -10,6 +11,8 @@ SELECT
     last.at,
     coalesce(recent.true_count, 0)::bigint,
     coalesce(recent.false_count, 0)::bigint,
+    bulk.served_in_bulk_at,
+    bulk.served_to_browsers_at,
     -- Only for integer primary keys: another comparison would read all users.
     CASE WHEN entry.actor OPERATOR(pg_catalog.~) '^[1-9][0-9]{0,17}$' THEN (
         SELECT u.{user_name}::text FROM {user_table} AS u
@@ -22,6 +25,7 @@ SELECT
 FROM ROWS FROM (
     pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])
 ) AS flag (pk, key, target)
+LEFT JOIN {bulk_usage_table} AS bulk ON bulk.key OPERATOR(pg_catalog.=) flag.key
 LEFT JOIN LATERAL (
     SELECT u.last_evaluated_at AS at FROM {usage_table} AS u
     WHERE u.key OPERATOR(pg_catalog.=) flag.key

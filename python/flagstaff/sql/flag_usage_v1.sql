@@ -1,7 +1,7 @@
 -- The usage of one flag since a time, on each row with the period that the usage covers, as
--- usage_period_v1 has it, and the number of workers that were lost since a time. Without usage, one
--- row has the period only.
-WITH workers AS (
+-- usage_period_v1 has it, the number of workers that were lost since a time, and when the flag was
+-- last served in bulk. Without usage, one row has the rest only.
+WITH flag (key) AS (VALUES (%s::text)), workers AS (
     SELECT last_seen_at, flush_interval, expected_by, stopped_at,
         stopped_at IS NULL
             AND expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp() AS reports
@@ -21,9 +21,11 @@ WITH workers AS (
     FROM workers
 )
 SELECT u.hour, u.true_count, u.false_count, u.last_evaluated_at,
-    p.since, p.until, p.flush_interval, p.lost
+    p.since, p.until, p.flush_interval, p.lost, b.served_in_bulk_at, b.served_to_browsers_at
 FROM period AS p
+CROSS JOIN flag
+LEFT JOIN {bulk_usage_table} AS b ON b.key OPERATOR(pg_catalog.=) flag.key
 LEFT JOIN {usage_table} AS u
-    ON u.defined AND u.key OPERATOR(pg_catalog.=) %s
+    ON u.defined AND u.key OPERATOR(pg_catalog.=) flag.key
     AND u.hour OPERATOR(pg_catalog.>=) %s::timestamptz
 ORDER BY u.hour

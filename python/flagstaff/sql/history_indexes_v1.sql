@@ -6,6 +6,9 @@ CREATE INDEX IF NOT EXISTS flagstaff_change_user ON {change_table} ("session_use
     WHERE actor IS NULL;
 CREATE INDEX IF NOT EXISTS flagstaff_change_source ON {change_table} (source, id)
     WHERE actor IS NULL;
+-- Which events of a row were undone.
+CREATE INDEX IF NOT EXISTS flagstaff_change_undoes ON {change_table} (object_pk, id)
+    WHERE undoes IS NOT NULL;
 CREATE INDEX IF NOT EXISTS flagstaff_change_at ON {change_table} (at);
 CREATE INDEX IF NOT EXISTS flagstaff_change_action ON {change_table} (action, id)
     WHERE relation OPERATOR(pg_catalog.<>) 'm' AND action OPERATOR(pg_catalog.<>) 'update';

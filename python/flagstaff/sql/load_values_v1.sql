@@ -4,12 +4,14 @@ SELECT
     pk,
     key,
     NOT fits AS too_large,
-    CASE WHEN fits THEN value END AS value
+    CASE WHEN fits THEN value END AS value,
+    is_secret
 FROM (
     SELECT
         pk,
         key,
         value,
+        is_secret,
         coalesce(
             size OPERATOR(pg_catalog.<=) 1048576 AND total OPERATOR(pg_catalog.<=) 67108864, true
         ) AS fits
@@ -18,6 +20,7 @@ FROM (
             pk,
             key,
             value,
+            is_secret,
             pg_catalog.octet_length(value) AS size,
             pg_catalog.sum(pg_catalog.octet_length(value))
                 FILTER (WHERE pg_catalog.octet_length(value) OPERATOR(pg_catalog.<=) 1048576)
@@ -26,7 +29,8 @@ FROM (
             SELECT
                 {value_pk}::text AS pk,
                 {value_key}::text AS key,
-                {value_value}::text AS value
+                {value_value}::text AS value,
+                coalesce({value_secret}, false) AS is_secret
             FROM {value_table}
             OFFSET 0  -- prevents three casts of every value to text
         ) AS stored

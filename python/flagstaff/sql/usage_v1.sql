@@ -11,3 +11,14 @@ CREATE TABLE IF NOT EXISTS {usage_table} (
     PRIMARY KEY (hour, key, defined)
 );
 CREATE INDEX IF NOT EXISTS flagstaff_usage_key ON {usage_table} (key, hour);
+
+-- When each flag was last served with many others: bulk results are no evaluations, and have no
+-- counts. Times are exact to an hour, because a worker serves all flags at once.
+CREATE TABLE IF NOT EXISTS {bulk_usage_table} (
+    key text PRIMARY KEY,
+    -- By `all_flags()`, which has all flags. The code may use some of them, or none.
+    served_in_bulk_at timestamptz CHECK (served_in_bulk_at BETWEEN '0001-01-02' AND '9000-01-01'),
+    -- By `all_flags(client_side=True)`.
+    served_to_browsers_at timestamptz
+        CHECK (served_to_browsers_at BETWEEN '0001-01-02' AND '9000-01-01')
+);

@@ -12,9 +12,9 @@ use tokio::net::{TcpSocket, UnixSocket};
 use tokio::time::timeout;
 use tokio_postgres::Config;
 
-use crate::postgres::connect::inherited::Inherited;
 use crate::postgres::connect::servers::Address;
 use crate::postgres::deadline::{self, LastByte};
+use crate::postgres::inherited::Inherited;
 
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 

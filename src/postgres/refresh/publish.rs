@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read::Read;
+use crate::postgres::change_signal::CHANGE_SIGNAL;
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::snapshot::Snapshot;
@@ -64,6 +65,7 @@ impl<'a> Cycle<'a> {
         if !context.live.publish(base.as_ref(), next, read_at) {
             return Ok(Outcome::Superseded);
         }
+        CHANGE_SIGNAL.send();
         context.status.loaded(read_at.elapsed(), has_problems || has_values);
         Ok(Outcome::Published)
     }

@@ -164,7 +164,12 @@ fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
     } else {
         read.map(|text| decoder.checked(text)).transpose()
     };
-    Ok(ValueRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, value })
+    Ok(ValueRow {
+        pk: decoder.pk(row, "pk")?,
+        key: decoder.required(row, "key")?,
+        value,
+        is_secret: row.try_get("is_secret")?,
+    })
 }
 
 fn segment(row: &Row, decoder: &Decoder) -> Result<SegmentRow, Error> {

@@ -1,4 +1,4 @@
-//! The usage that is not written yet, by key and hour.
+//! The usage that is not written yet, by key and hour, and when keys were served in bulk.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,12 @@ struct Hourly {
 
 /// Usage by hour, key, and whether a flag existed. Times are Unix seconds.
 #[derive(Debug, Default)]
-pub(super) struct Counts(BTreeMap<(i64, Box<str>, bool), Hourly>);
+pub(super) struct Counts {
+    hourly: BTreeMap<(i64, Box<str>, bool), Hourly>,
+    /// The last times at which a key was served, and served to a browser. No more than there were
+    /// flags.
+    served: BTreeMap<Box<str>, [Option<i64>; 2]>,
+}
 
 /// The same as columns, the parameters of one statement.
 #[derive(Debug, Default)]
@@ -28,36 +33,52 @@ pub(super) struct Columns {
     pub(super) false_counts: Vec<i64>,
     pub(super) true_counts: Vec<i64>,
     pub(super) last: Vec<i64>,
+    pub(super) served_keys: Vec<String>,
+    pub(super) served_in_bulk: Vec<Option<i64>>,
+    pub(super) served_to_browsers: Vec<Option<i64>>,
 }
 
 impl Counts {
     /// Adds the usage up to `now`.
     pub(super) fn add(&mut self, usage: Vec<KeyUsage>, now: i64) {
-        for KeyUsage { key, defined, false_count, true_count } in usage {
-            let hourly = self.0.entry((now - now.rem_euclid(HOUR), key, defined)).or_default();
+        for KeyUsage { key, defined, false_count, true_count, served } in usage {
+            if served != [false; 2] {
+                let times = self.served.entry(key.clone()).or_default();
+                *times = [0, 1].map(|bulk| if served[bulk] { Some(now) } else { times[bulk] });
+            }
+            if (false_count, true_count) == (0, 0) {
+                continue;
+            }
+            let hour = (now - now.rem_euclid(HOUR), key, defined);
+            let hourly = self.hourly.entry(hour).or_default();
             hourly.false_count = hourly.false_count.saturating_add_unsigned(false_count);
             hourly.true_count = hourly.true_count.saturating_add_unsigned(true_count);
             hourly.last = hourly.last.max(now);
         }
-        while self.0.len() > MAX_COUNTS {
-            self.0.pop_first();
+        while self.hourly.len() > MAX_COUNTS {
+            self.hourly.pop_first();
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.hourly.is_empty() && self.served.is_empty()
     }
 
     /// Removes and returns everything.
     pub(super) fn take(&mut self) -> Columns {
         let mut columns = Columns::default();
-        for ((hour, key, defined), hourly) in std::mem::take(&mut self.0) {
+        for ((hour, key, defined), hourly) in std::mem::take(&mut self.hourly) {
             columns.hours.push(hour);
             columns.keys.push(key.into());
             columns.defined.push(defined);
             columns.false_counts.push(hourly.false_count);
             columns.true_counts.push(hourly.true_count);
             columns.last.push(hourly.last);
+        }
+        for (key, [in_bulk, to_browsers]) in std::mem::take(&mut self.served) {
+            columns.served_keys.push(key.into());
+            columns.served_in_bulk.push(in_bulk);
+            columns.served_to_browsers.push(to_browsers);
         }
         columns
     }
@@ -73,7 +94,12 @@ mod tests {
     use super::*;
 
     fn usage(key: &str, true_count: u64) -> Vec<KeyUsage> {
-        vec![KeyUsage { key: key.into(), defined: true, false_count: 1, true_count }]
+        let counts = KeyUsage { false_count: 1, true_count, ..served(key, [false; 2]) };
+        vec![counts]
+    }
+
+    fn served(key: &str, served: [bool; 2]) -> KeyUsage {
+        KeyUsage { key: key.into(), defined: true, served, ..KeyUsage::default() }
     }
 
     #[test]
@@ -87,6 +113,31 @@ mod tests {
         assert_eq!((columns.true_counts, columns.false_counts), (vec![5, 4], vec![2, 1]));
         assert_eq!(columns.last, [10_799, 10_800]);
         assert!(counts.is_empty());
+    }
+
+    #[test]
+    fn key_that_is_only_served_has_times_and_no_hour() {
+        let mut counts = Counts::default();
+        counts.add(vec![served("a", [true, false]), served("b", [true, true])], 7200);
+        counts.add(vec![served("a", [false, true]), served("b", [true, false])], 10_800);
+        assert!(!counts.is_empty());
+        let columns = counts.take();
+        assert_eq!((columns.hours.len(), columns.served_keys), (0, vec!["a".into(), "b".into()]));
+        assert_eq!(columns.served_in_bulk, [Some(7200), Some(10_800)]);
+        assert_eq!(columns.served_to_browsers, [Some(10_800), Some(7200)]);
+        assert!(counts.is_empty());
+    }
+
+    #[test]
+    fn key_that_is_served_and_evaluated_has_both() {
+        let mut counts = Counts::default();
+        counts.add(vec![KeyUsage { true_count: 3, ..served("a", [true, false]) }], 7200);
+        let columns = counts.take();
+        assert_eq!((columns.keys, columns.true_counts), (vec!["a".into()], vec![3]));
+        assert_eq!(
+            (columns.served_keys, columns.served_in_bulk),
+            (vec!["a".into()], vec![Some(7200)])
+        );
     }
 
     #[test]

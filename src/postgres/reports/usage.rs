@@ -38,6 +38,9 @@ impl Report for Counts {
             (&columns.false_counts, Type::INT8_ARRAY),
             (&columns.true_counts, Type::INT8_ARRAY),
             (&columns.last, Type::INT8_ARRAY),
+            (&columns.served_keys, Type::TEXT_ARRAY),
+            (&columns.served_in_bulk, Type::INT8_ARRAY),
+            (&columns.served_to_browsers, Type::INT8_ARRAY),
         ]
     }
 

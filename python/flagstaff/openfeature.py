@@ -1,0 +1,349 @@
+"""A provider of OpenFeature: its SDK evaluates flags, values and experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+
+from asgiref.sync import sync_to_async
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEvent, ProviderEventDetails
+from openfeature.exception import ErrorCode, ProviderNotReadyError
+from openfeature.flag_evaluation import (
+    FlagMetadata,
+    FlagResolutionDetails,
+    FlagValueType,
+    Reason,
+)
+from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
+
+from flagstaff import _core
+from flagstaff._engine import change_watch
+from flagstaff._engine.lifecycle import ready
+from flagstaff._engine.request_flags import aobserved_snapshot, observed_snapshot
+from flagstaff.conf import conf
+from flagstaff.typing import Context, UserLike
+
+__all__ = ["FlagstaffProvider"]
+
+_T = TypeVar("_T")
+_Object: TypeAlias = Sequence[FlagValueType] | Mapping[str, FlagValueType]
+_OnEmit: TypeAlias = Callable[[FeatureProvider, ProviderEvent, ProviderEventDetails], None]
+_Kind: TypeAlias = Literal["flag", "value", "variant"] | None
+
+
+class _Evaluator(Protocol):
+    """A snapshot, or the extension module, which uses the newest one."""
+
+    def kind_of(self, key: str) -> _Kind: ...
+
+    def resolve_flag(
+        self, key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+    ) -> _core.Resolution[bool]: ...
+
+    def resolve_value(self, key: str, default: Any = None) -> _core.Resolution[Any]: ...
+
+    def resolve_variant(
+        self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
+    ) -> _core.Resolution[Any]: ...
+
+
+class _ContextError(Exception):
+    """The evaluation context names two users."""
+
+
+class _Events:
+    """Emits events. At the end of the process, the SDK raises RuntimeError."""
+
+    def __init__(self, provider: AbstractProvider) -> None:
+        self._provider = provider
+
+    def became_ready(self) -> None:
+        with suppress(RuntimeError):
+            self._provider.emit_provider_ready(ProviderEventDetails())
+
+    def became_stale(self, why: str) -> None:
+        with suppress(RuntimeError):
+            self._provider.emit_provider_stale(ProviderEventDetails(message=why))
+
+    def changed(self, keys: list[str]) -> None:
+        with suppress(RuntimeError):
+            details = ProviderEventDetails(flags_changed=keys)
+            self._provider.emit_provider_configuration_changed(details)
+
+
+class FlagstaffProvider(AbstractProvider):
+    """Evaluates flags, values and experiments for clients of OpenFeature.
+
+        openfeature.api.set_provider(FlagstaffProvider())
+        openfeature.api.get_client().get_boolean_value("new_checkout", False)
+
+    Without a targeting key, a view evaluates for the user of its request. The targeting key is the
+    primary key of a user; the attribute `user` may hold the user object. Other attributes are what
+    rules read. Evaluations do not block, and query only for the user and its attributes.
+
+    `timeout` is the number of seconds that the initialization waits for the first load.
+    """
+
+    def __init__(self, *, timeout: float = 8.0) -> None:
+        super().__init__()
+        self._timeout = timeout
+        self._watch: change_watch.Watch | None = None
+
+    def get_metadata(self) -> Metadata:
+        """Returns the name of the provider."""
+        return Metadata(name="flagstaff")
+
+    def attach(self, on_emit: _OnEmit) -> None:
+        """Prepares the events. The SDK calls it first.
+
+        A process may fork before the thread that initializes the provider has begun.
+        """
+        super().attach(on_emit)
+        self._watch = self._watch or change_watch.add(_Events(self))
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Starts the engine and waits for the first load, at most `timeout` seconds.
+
+        Raises ProviderNotReadyError if nothing is loaded by then; evaluations return the default of
+        the code, and the provider becomes ready as soon as the load succeeds.
+        """
+        watch = self._watch = self._watch or change_watch.add(_Events(self))
+        watch.state = "starting"
+        has_engine = _core.start(wait=False)
+        is_ready = ready(self._timeout)
+        if has_engine:
+            change_watch.begin(watch)
+        else:
+            self.shutdown()
+        if not is_ready:
+            why = _core.status_report()["mode_reason"] or "the first load takes too long"
+            raise ProviderNotReadyError(f"flagstaff has loaded nothing: {why}")
+
+    def shutdown(self) -> None:
+        """Stops the events. The engine goes on, for the other functions of flagstaff."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            change_watch.remove(watch)
+
+    def resolve_boolean_details(
+        self,
+        flag_key: str,
+        default_value: bool,  # noqa: FBT001 (the SDK's interface)
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[bool]:
+        """Returns whether a flag is on, or a value that is True or False."""
+        return _resolved(_boolean, flag_key, default_value, evaluation_context)
+
+    async def resolve_boolean_details_async(
+        self,
+        flag_key: str,
+        default_value: bool,  # noqa: FBT001 (the SDK's interface)
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[bool]:
+        """The same for async code: reads the user of the request by `request.auser()`."""
+        given = (flag_key, default_value, evaluation_context)
+        if not _names_user(evaluation_context):
+            attributes = _attributes(evaluation_context)
+            if observed := await aobserved_snapshot(flag_key, attributes):
+                return _resolved(_boolean, *given, observed)
+        elif conf.attributes.callable is not None:
+            # The function may query the database, which Django forbids in an event loop.
+            return await sync_to_async(_resolved)(_boolean, *given)
+        return _resolved(_boolean, *given)
+
+    def resolve_string_details(
+        self,
+        flag_key: str,
+        default_value: str,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[str]:
+        """Returns a value that is a text, or the variant of an experiment, which is recorded."""
+        return _resolved(_string, flag_key, default_value, evaluation_context)
+
+    def resolve_integer_details(
+        self,
+        flag_key: str,
+        default_value: int,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[int]:
+        """Returns a value that is a whole number."""
+        return _resolved(_integer, flag_key, default_value, evaluation_context)
+
+    def resolve_float_details(
+        self,
+        flag_key: str,
+        default_value: float,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[float]:
+        """Returns a value that is a number, and that a float can represent."""
+        return _resolved(_float, flag_key, default_value, evaluation_context)
+
+    def resolve_object_details(
+        self,
+        flag_key: str,
+        default_value: _Object,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[_Object]:
+        """Returns a value that is a list or a dict, as a new object."""
+        return _resolved(_object, flag_key, default_value, evaluation_context)
+
+
+def _resolved(
+    resolve: Callable[[_Evaluator, str, _T, UserLike, Context], FlagResolutionDetails[_T]],
+    key: str,
+    default: _T,
+    given: EvaluationContext | None,
+    observed: tuple[_core.Snapshot, UserLike] | None = None,
+) -> FlagResolutionDetails[_T]:
+    """Evaluates for the user of the context or of the request; `observed` if async code read it."""
+    try:
+        context = _attributes(given)
+        if _names_user(given):
+            return resolve(_core, key, default, _user_of(given), context)
+        evaluator, user = observed or observed_snapshot() or (_core, None)
+        return resolve(evaluator, key, default, user, context)
+    except (_ContextError, TypeError) as error:
+        return _error(default, ErrorCode.INVALID_CONTEXT, str(error))
+
+
+def _names_user(given: EvaluationContext | None) -> TypeGuard[EvaluationContext]:
+    if given is None:
+        return False
+    return bool(given.targeting_key) or given.attributes.get("user") is not None
+
+
+def _attributes(given: EvaluationContext | None) -> dict[str, object] | None:
+    """Returns what rules may read. It is a copy without the user."""
+    if given is None or not given.attributes:
+        return None
+    attributes: dict[str, object] = dict(given.attributes)
+    attributes.pop("user", None)
+    return attributes
+
+
+def _user_of(given: EvaluationContext) -> UserLike:
+    """Returns the user object, or else the targeting key, which is a primary key."""
+    key = given.targeting_key or None
+    user: Any = given.attributes.get("user")
+    if key is None or user is None:
+        return user if key is None else key
+    pk = getattr(user, "pk", None)
+    if pk is None:
+        return key
+    if str(pk) != str(key):
+        raise _ContextError(
+            f"the targeting key {key!r} is not the primary key of the attribute user, {pk!r}"
+        )
+    return cast("UserLike", user)
+
+
+def _boolean(
+    evaluator: _Evaluator,
+    key: str,
+    default: bool,  # noqa: FBT001 (as the other functions)
+    user: UserLike,
+    context: Context,
+) -> FlagResolutionDetails[bool]:
+    if evaluator.kind_of(key) in {"flag", None}:
+        found = evaluator.resolve_flag(key, user, default=default, context=context)
+        return _details(key, found)
+    return _value(evaluator, key, default, _as_boolean)
+
+
+def _string(
+    evaluator: _Evaluator, key: str, default: str, user: UserLike, context: Context
+) -> FlagResolutionDetails[str]:
+    if evaluator.kind_of(key) == "variant":
+        found = evaluator.resolve_variant(key, user, default=default, context=context)
+        return _details(key, found)
+    return _value(evaluator, key, default, _as_string)
+
+
+def _integer(
+    evaluator: _Evaluator, key: str, default: int, _user: UserLike, _context: Context
+) -> FlagResolutionDetails[int]:
+    return _value(evaluator, key, default, _as_integer)
+
+
+def _float(
+    evaluator: _Evaluator, key: str, default: float, _user: UserLike, _context: Context
+) -> FlagResolutionDetails[float]:
+    return _value(evaluator, key, default, _as_float)
+
+
+def _object(
+    evaluator: _Evaluator, key: str, default: _Object, _user: UserLike, _context: Context
+) -> FlagResolutionDetails[_Object]:
+    return _value(evaluator, key, default, _as_object)
+
+
+def _value(
+    evaluator: _Evaluator, key: str, default: _T, converted: Callable[[Any], _T | None]
+) -> FlagResolutionDetails[_T]:
+    """Returns a value as the requested type; `converted` returns None for other types."""
+    found = evaluator.resolve_value(key, default)
+    if found.error_code is None:
+        value = converted(found.value)
+        if value is not None:
+            return FlagResolutionDetails(value, reason=found.reason)
+        message = f"the value {key!r} is of type {type(found.value).__name__}"
+    elif kind := evaluator.kind_of(key):
+        message = f"{key!r} is the key of {_KINDS[kind]}"
+    else:
+        return _details(key, found)
+    return _error(default, ErrorCode.TYPE_MISMATCH, message)
+
+
+def _as_boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _as_string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _as_integer(value: object) -> int | None:
+    if isinstance(value, float | Decimal):
+        # Exact, also for a Decimal with more digits than its context calculates with.
+        with suppress(OverflowError, ValueError):
+            whole, parts = value.as_integer_ratio()
+            return whole if parts == 1 else None
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _as_float(value: object) -> float | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            return float(value) if float(value) == value else None
+    # A model field may decode numbers as Decimal.
+    return float(value) if isinstance(value, float | Decimal) else None
+
+
+def _as_object(value: object) -> _Object | None:
+    return value if isinstance(value, dict | list) else None
+
+
+_KINDS = {"flag": "a flag", "value": "a value", "variant": "an experiment"}
+_MESSAGES = {
+    "PROVIDER_NOT_READY": "flagstaff has loaded nothing yet",
+    "FLAG_NOT_FOUND": "there is no flag, value or experiment {key!r}",
+    "PARSE_ERROR": "the rules of {key!r} cannot be read",
+}
+
+
+def _details(key: str, found: _core.Resolution[_T]) -> FlagResolutionDetails[_T]:
+    if found.error_code is not None:
+        message = _MESSAGES[found.error_code].format(key=key)
+        return _error(found.value, ErrorCode(found.error_code), message)
+    metadata: FlagMetadata = {} if found.rule is None else {"rule": found.rule}
+    return FlagResolutionDetails(
+        found.value, reason=found.reason, variant=found.variant, flag_metadata=metadata
+    )
+
+
+def _error(default: _T, code: ErrorCode, message: str) -> FlagResolutionDetails[_T]:
+    return FlagResolutionDetails(default, code, message, Reason.ERROR)

@@ -1,0 +1,290 @@
+//! A result with its reason, as `resolve_flag`, `resolve_value` and `resolve_variant` return it.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyString};
+
+use super::value::{or_default, or_none};
+use crate::assign::Assignment;
+use crate::evaluate::{Evaluation, Reason};
+
+/// What a key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Flag,
+    Value,
+    /// A key of an experiment, whose evaluations are variants.
+    Variant,
+}
+
+impl Kind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Value => "value",
+            Self::Variant => "variant",
+        }
+    }
+}
+
+/// Why there is no result, so that the default of the call is returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorCode {
+    /// Nothing is loaded, or the database cannot be read.
+    NotReady,
+    /// There is no row with this key.
+    NotFound,
+    /// The rules could never be read.
+    Parse,
+}
+
+impl ErrorCode {
+    /// The word of the OpenFeature specification.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotReady => "PROVIDER_NOT_READY",
+            Self::NotFound => "FLAG_NOT_FOUND",
+            Self::Parse => "PARSE_ERROR",
+        }
+    }
+}
+
+/// The result of a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) value: bool,
+    reason: Reason,
+    error: Option<ErrorCode>,
+    rule: Option<u8>,
+}
+
+/// What an evaluation of a flag returns: only the result, which costs least, or its reason, too.
+pub(super) trait FlagResult: From<Resolved> {
+    /// The result of an evaluation; `default` if the rules could not be read.
+    fn of(evaluation: Evaluation, default: bool) -> Self;
+
+    /// The default of the call, because there is no result.
+    fn error(code: ErrorCode, default: bool) -> Self;
+
+    fn value(&self) -> bool;
+}
+
+impl From<Resolved> for bool {
+    fn from(resolved: Resolved) -> Self {
+        resolved.value
+    }
+}
+
+impl FlagResult for bool {
+    #[inline]
+    fn of(evaluation: Evaluation, default: bool) -> Self {
+        if evaluation.reason == Reason::Error { default } else { evaluation.value }
+    }
+
+    #[inline]
+    fn error(_code: ErrorCode, default: bool) -> Self {
+        default
+    }
+
+    #[inline]
+    fn value(&self) -> bool {
+        *self
+    }
+}
+
+impl FlagResult for Resolved {
+    #[inline]
+    fn of(evaluation: Evaluation, default: bool) -> Self {
+        let Evaluation { value, reason, rule, .. } = evaluation;
+        if reason == Reason::Error {
+            return Self::error(ErrorCode::Parse, default);
+        }
+        Self { value, reason, error: None, rule }
+    }
+
+    #[inline]
+    fn error(code: ErrorCode, default: bool) -> Self {
+        Self { value: default, reason: Reason::Error, error: Some(code), rule: None }
+    }
+
+    #[inline]
+    fn value(&self) -> bool {
+        self.value
+    }
+}
+
+impl Resolved {
+    /// The object of Python. It is immutable, so evaluations share those without a rule.
+    #[inline]
+    pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
+        static KEPT: [PyOnceLock<Py<PyResolution>>; 64] = [const { PyOnceLock::new() }; 64];
+        if self.rule.is_some() {
+            return self.new_object(py);
+        }
+        let error = self.error.map_or(0, |code| code as usize + 1);
+        let place = (self.reason as usize) << 3 | error << 1 | usize::from(self.value);
+        let kept = KEPT[place].get_or_try_init(py, || self.new_object(py))?;
+        Ok(kept.clone_ref(py))
+    }
+
+    #[inline(never)]
+    fn new_object(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
+        let variant = if self.value { "on" } else { "off" };
+        let resolution = PyResolution {
+            value: PyBool::new(py, self.value).to_owned().into_any().unbind(),
+            reason: self.reason.as_str(),
+            error: self.error,
+            variant: self.error.is_none().then(|| PyString::intern(py, variant).unbind()),
+            rule: self.rule,
+        };
+        Py::new(py, resolution)
+    }
+}
+
+/// What a variant is evaluated for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose {
+    pub(super) is_recorded: bool,
+    pub(super) reports_unknown: bool,
+}
+
+impl Purpose {
+    /// The variant is shown.
+    pub(super) const SHOW: Self = Self { is_recorded: true, reports_unknown: true };
+    /// The variant is not shown.
+    pub(super) const PEEK: Self = Self { is_recorded: false, reports_unknown: true };
+    /// The variant is shown, and the result says that its key is unknown.
+    pub(super) const RESOLVE: Self = Self { is_recorded: true, reports_unknown: false };
+
+    /// The same where nothing can be recorded, unless `is_recorded`.
+    pub(super) fn at(self, is_recorded: bool) -> Self {
+        Self { is_recorded: self.is_recorded && is_recorded, ..self }
+    }
+}
+
+/// The variant of a unit, and how it came about.
+#[derive(Clone)]
+pub(super) struct ResolvedVariant<'py> {
+    pub(super) variant: Option<Bound<'py, PyString>>,
+    pub(super) reason: &'static str,
+    pub(super) error: Option<ErrorCode>,
+    pub(super) rule: Option<u8>,
+}
+
+/// What an evaluation of an experiment returns: only the variant, which costs least, or its reason,
+/// too.
+pub(super) trait VariantResult<'py>: From<ResolvedVariant<'py>> {
+    /// No variant, because there is no result.
+    fn error(code: ErrorCode) -> Self;
+
+    /// The result of an assignment. With an exclusion, the unit gets the default in spite of it.
+    fn of(
+        variant: Option<Bound<'py, PyString>>,
+        assignment: Assignment,
+        exclusion: Option<&'static str>,
+    ) -> Self;
+}
+
+impl<'py> From<ResolvedVariant<'py>> for Option<Bound<'py, PyString>> {
+    fn from(resolved: ResolvedVariant<'py>) -> Self {
+        resolved.variant
+    }
+}
+
+impl<'py> VariantResult<'py> for Option<Bound<'py, PyString>> {
+    #[inline]
+    fn error(_code: ErrorCode) -> Self {
+        None
+    }
+
+    #[inline]
+    fn of(variant: Self, _assignment: Assignment, _exclusion: Option<&'static str>) -> Self {
+        variant
+    }
+}
+
+impl<'py> VariantResult<'py> for ResolvedVariant<'py> {
+    fn error(code: ErrorCode) -> Self {
+        let reason = Reason::Error.as_str();
+        Self { variant: None, reason, error: Some(code), rule: None }
+    }
+
+    fn of(
+        variant: Option<Bound<'py, PyString>>,
+        assignment: Assignment,
+        exclusion: Option<&'static str>,
+    ) -> Self {
+        Self {
+            variant,
+            reason: exclusion.unwrap_or(assignment.reason.as_str()),
+            error: (assignment.reason == Reason::Error).then_some(ErrorCode::Parse),
+            rule: assignment.rule,
+        }
+    }
+}
+
+impl<'py> ResolvedVariant<'py> {
+    /// The object of Python.
+    pub(super) fn into_python(
+        self,
+        py: Python<'py>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResolution {
+        PyResolution {
+            variant: self.variant.as_ref().map(|variant| variant.clone().unbind()),
+            reason: self.reason,
+            error: self.error,
+            rule: self.rule,
+            value: or_default(py, self.variant, default).unbind(),
+        }
+    }
+}
+
+/// A result, and how it came about.
+#[pyclass(frozen, generic, name = "Resolution", module = "flagstaff._core")]
+pub(super) struct PyResolution {
+    #[pyo3(get)]
+    pub(super) value: Py<PyAny>,
+    #[pyo3(get)]
+    pub(super) reason: &'static str,
+    pub(super) error: Option<ErrorCode>,
+    #[pyo3(get)]
+    pub(super) variant: Option<Py<PyString>>,
+    #[pyo3(get)]
+    pub(super) rule: Option<u8>,
+}
+
+impl PyResolution {
+    /// A value of the key-value table, or the default of the call.
+    pub(super) fn of_value(
+        py: Python<'_>,
+        found: Result<Bound<'_, PyAny>, ErrorCode>,
+        default: Option<Bound<'_, PyAny>>,
+    ) -> Self {
+        let error = found.as_ref().err().copied();
+        let reason = if error.is_none() { Reason::Static } else { Reason::Error };
+        let value = found.unwrap_or_else(|_| or_none(py, default)).unbind();
+        Self { value, reason: reason.as_str(), error, variant: None, rule: None }
+    }
+}
+
+#[pymethods]
+impl PyResolution {
+    #[getter]
+    pub(super) fn error_code(&self) -> Option<&'static str> {
+        self.error.map(ErrorCode::as_str)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut fields = vec![
+            format!("value={}", self.value.bind(py).repr()?),
+            format!("reason='{}'", self.reason),
+        ];
+        fields.extend(self.error_code().map(|code| format!("error_code='{code}'")));
+        if let Some(variant) = &self.variant {
+            fields.push(format!("variant={}", variant.bind(py).repr()?));
+        }
+        fields.extend(self.rule.map(|rule| format!("rule={rule}")));
+        Ok(format!("Resolution({})", fields.join(", ")))
+    }
+}
