@@ -9,7 +9,9 @@ from django.utils.module_loading import import_string
 
 from flagstaff import _core
 from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._extensions import taken_keys
 from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.core_messages import CoreMessage, message_of
 from flagstaff._words.lists import join_some
@@ -18,13 +20,10 @@ from flagstaff._words.similar import most_similar, with_similar
 from flagstaff.checks.check import Problem
 from flagstaff.checks.database import Database, StoredRules, Texts
 from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.validators import is_valid_flag_key, unit_problem
 
 _MAX_SHOWN = 3
-# "stafff" is like "staff"; "plan" and "country" are not like "planet" and "county_name".
-_SIMILAR = 0.8
 
 
 def invalid_keys(database: Database) -> Iterator[Problem]:
@@ -50,11 +49,12 @@ def keys_that_differ_in_case(database: Database) -> Iterator[Problem]:
 
 
 def unknown_forced_off_keys(database: Database) -> Iterator[Problem]:
-    """Yields that FLAGSTAFF_FORCE_OFF names flags that do not exist."""
+    """Yields that FLAGSTAFF_FORCE_OFF names flags that do not exist, nor any experiment."""
     forced_off = [key for key in given_keys() if is_valid_flag_key(key)]
     existing = database.keys if forced_off else None
     unknown = [key for key in forced_off if existing is not None and key not in existing]
-    if unknown:
+    others = taken_keys(unknown) if unknown else {}
+    if unknown := [key for key in unknown if key not in others]:
         similar = most_similar(unknown[0], existing or ())
         yield Problem(
             f"{VARIABLE} names flags that do not exist: {join_some(unknown)}",
@@ -101,8 +101,7 @@ def misspelled_attributes(database: Database) -> Iterator[Problem]:
     """
     decoded = [*database.stored.rules.values(), *database.stored.conditions.values()]
     names = {name for json in decoded for name in named_attributes(json)}
-    known = [*BUILT_IN, *conf.attributes.columns]
-    similar = {name: most_similar(name, known, _SIMILAR) for name in names.difference(known)}
+    similar = {name: similar_attribute(name) for name in names.difference(known_attributes())}
     misspelled = (with_similar(name, similar[name]) for name in sorted(similar) if similar[name])
     if shown := join_some(misspelled, _MAX_SHOWN):
         yield Problem(f"rules read attributes that may be misspelled: {shown}", conf.flag_model)
@@ -127,7 +126,7 @@ def misspelled_units(database: Database) -> Iterator[Problem]:
         for key, unit in database.units.items()
         if unit not in known
         and unit_problem(unit) is None
-        and (similar := most_similar(unit, known, _SIMILAR))
+        and (similar := most_similar(unit, known, SIMILAR))
     )
     if shown := join_some(misspelled, _MAX_SHOWN):
         yield Problem(

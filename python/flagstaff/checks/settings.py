@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,6 +27,7 @@ from flagstaff._tables.names import user_field
 from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
 from flagstaff._words.lists import join_some
 from flagstaff.checks.check import Problem
+from flagstaff.checks.extras import install_extra
 from flagstaff.checks.hints import labels
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -67,6 +69,15 @@ def missing_objects() -> Iterator[Problem]:
     for name, problems in named.items():
         for problem, hint in problems:
             yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
+
+
+def panels_without_their_package() -> Iterator[Problem]:
+    """Yields the panels of flagstaff that development lacks, because a package is missing."""
+    # Production may share the setting with development, without the package.
+    for path in getattr(settings, "DEBUG_TOOLBAR_PANELS", ()) if settings.DEBUG else ():
+        if hint := install_extra(path):
+            text = f"DEBUG_TOOLBAR_PANELS names {path!r}, whose package is not installed"
+            yield Problem(text, hint=hint)
 
 
 def unsupported_databases() -> Iterator[Problem]:
@@ -166,7 +177,7 @@ def _function_problems(path: str, hint: str) -> Iterator[tuple[str, str]]:
         function = import_string(path)
     except ImportError as error:
         problem = f"{path!r}, which cannot be imported: {error}"
-        yield problem, "correct the path, or install what it needs"
+        yield problem, install_extra(path) or "correct the path, or install what it needs"
         return
     if not callable(function) or iscoroutinefunction(function):
         yield f"{path!r}, which is not a synchronous function", hint

@@ -217,6 +217,11 @@ RULES: dict[str, Rule] = {
         expected="the URL of your site, such as https://shop.example, or None",
         is_valid=_is_site_url,
     ),
+    "DOCS_URL": Rule(
+        default=None,
+        expected="the URL of a site with the documentation, or None",
+        is_valid=_is_site_url,
+    ),
     "ENVIRONMENT": Rule(
         default=None,
         expected="a dict, or None",

@@ -12,10 +12,12 @@ from typing import Any, Literal, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_FORMATS = ("json", "slack")
+_FORMATS = ("json", "slack", "sentry")
 _OPTION_NAMES = ("url", "secret", "format", "timeout", "allow_http")
 _PREFIX = "whsec_"
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
+# Sentry takes the text itself as the key. Its form accepts 32 characters.
+_SENTRY_SECRET = re.compile(r"[!-~]{32,64}")
 _MAX_TIMEOUT = 60
 _DEFAULT_TIMEOUT = 5.0
 _PORTS = {"http": 80, "https": 443}
@@ -29,7 +31,7 @@ class Receiver:
     url: str = field(repr=False)
     #: The keys that sign messages, decoded.
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
-    format: Literal["json", "slack"] = "json"
+    format: Literal["json", "slack", "sentry"] = "json"
     #: The timeout of a request, in seconds.
     timeout: float = _DEFAULT_TIMEOUT
 
@@ -55,7 +57,7 @@ def receivers_of(value: Mapping[str, Mapping[str, Any]]) -> tuple[Receiver, ...]
         Receiver(
             name,
             given["url"],
-            tuple(_key(secret) for secret in _secrets(given)),
+            _keys(given),
             given.get("format", "json"),
             float(given.get("timeout", _DEFAULT_TIMEOUT)),
         )
@@ -90,7 +92,10 @@ def _problem_of_receiver(given: object) -> tuple[str, str] | None:
         return f" has no option {unknown[0]!r}", f"known options: {', '.join(_OPTION_NAMES)}"
     if "url" not in given:
         return ' has no "url"', "expected the URL to post to"
-    for name, (is_valid, expected) in _OPTIONS.items():
+    is_sentry = given.get("format") == "sentry"
+    if is_sentry and "secret" not in given:
+        return ' has no "secret"', f"expected {_SENTRY_OPTIONS['secret'][1]}"
+    for name, (is_valid, expected) in (_SENTRY_OPTIONS if is_sentry else _OPTIONS).items():
         if name in given and not is_valid(given[name]):
             return f'["{name}"] is invalid', f"expected {expected}"
     return _problem_of_scheme(urlsplit(given["url"]), allowed=given.get("allow_http", False))
@@ -144,9 +149,16 @@ def _is_one_secret(value: object) -> bool:
         return False
 
 
-def _secrets(given: Mapping[str, Any]) -> list[str]:
+def _is_sentry_secret(value: object) -> bool:
+    return isinstance(value, str) and _SENTRY_SECRET.fullmatch(value) is not None
+
+
+def _keys(given: Mapping[str, Any]) -> tuple[bytes, ...]:
     secret = given.get("secret", [])
-    return [secret] if isinstance(secret, str) else list(secret)
+    if given.get("format") == "sentry":
+        return (secret.encode(),)
+    secrets = [secret] if isinstance(secret, str) else secret
+    return tuple(map(_key, secrets))
 
 
 def _key(secret: str) -> bytes:
@@ -171,7 +183,14 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
             "or a list of such texts"
         ),
     ),
-    "format": (lambda value: value in _FORMATS, '"json" or "slack"'),
+    "format": (lambda value: value in _FORMATS, '"json", "slack" or "sentry"'),
     "timeout": (_is_timeout, f"a number of seconds above 0 and up to {_MAX_TIMEOUT}"),
     "allow_http": (lambda value: isinstance(value, bool), "True or False"),
+}
+_SENTRY_OPTIONS = {
+    **_OPTIONS,
+    "secret": (
+        _is_sentry_secret,
+        "the signing secret that you have entered in Sentry, 32 to 64 characters of ASCII",
+    ),
 }

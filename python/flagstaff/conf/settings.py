@@ -193,6 +193,11 @@ class Conf:
         return cast("str | None", self._read("SITE_URL"))
 
     @property
+    def docs_url(self) -> str | None:
+        """The URL of a site with the documentation, for links in the admin; None omits them."""
+        return cast("str | None", self._read("DOCS_URL"))
+
+    @property
     def environment(self) -> Environment | None:
         """The name of this deployment, for the admin; None shows none."""
         return environment_of(self._read("ENVIRONMENT"))

@@ -29,23 +29,27 @@ _PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
 
 @dataclass(frozen=True)
 class UsedBy:
-    """What uses a segment: the first keys, and the number of all."""
+    """The keys of what uses a segment."""
 
     flags: Sequence[str]
     experiments: Sequence[str]
-    count: int
 
     @classmethod
     def of(cls, key: str) -> UsedBy:
         """Returns what uses a segment now. Reads all rules."""
-        flags = flags_that_name(key)
         others = [one.key for one in other_rules_by_segment().get(key, ())]
-        shown = flags[:_MAX_KEYS]
-        return cls(shown, others[: _MAX_KEYS - len(shown)], len(flags) + len(others))
+        return cls(flags_that_name(key), others)
+
+    @property
+    def count(self) -> int:
+        """The number of all."""
+        return len(self.flags) + len(self.experiments)
 
     def as_dict(self) -> dict[str, object]:
-        """Returns the fields of the format "json"."""
-        return {"flags": self.flags, "experiments": self.experiments, "used_by": self.count}
+        """Returns the fields of the format "json": the first keys, and the number of all."""
+        flags = self.flags[:_MAX_KEYS]
+        experiments = self.experiments[: _MAX_KEYS - len(flags)]
+        return {"flags": flags, "experiments": experiments, "used_by": self.count}
 
 
 @dataclass(frozen=True)

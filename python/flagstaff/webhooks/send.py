@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
@@ -20,9 +20,11 @@ from flagstaff.webhooks.impact import ImpactCounter, ImpactCounts
 from flagstaff.webhooks.message import WebhookMessage, create_message, load_event
 from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, pause
 from flagstaff.webhooks.retry import MAX_PAUSE, retry_after_seconds, retry_delay
+from flagstaff.webhooks.sentry import as_sentry, sentry_headers
 from flagstaff.webhooks.slack import as_slack
 
-Outcome = Literal["delivered", "failed_attempt", "expired"]
+#: An event that the format of the receiver has no place for is skipped.
+Outcome = Literal["delivered", "failed_attempt", "expired", "skipped"]
 
 _ACCEPTED = range(200, 300)
 # Too many requests, and the responses of a proxy whose server is down.
@@ -47,9 +49,12 @@ def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Atte
         if event is None:
             mark_delivered(delivery)
             return Attempt("expired")
-        impact = delivery.impact or impacts.count(event, delivery.entry_ids)
+        impact = delivery.impact
+        if impact is None and receiver.format != "sentry":
+            impact = impacts.count(event, delivery.entry_ids)
         message = create_message(event, impact)
-        body = _body(receiver, message)
+        content = _content(receiver, message)
+        body = json.dumps(content, cls=DjangoJSONEncoder).encode()
     # A message that cannot be created must not block all others.
     except Exception as error:
         if isinstance(error, DatabaseError) and not _is_undecodable(error):
@@ -57,6 +62,9 @@ def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Atte
         text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
         logger.warning("%s: %s", receiver.name, text)
         return _failed(delivery, text, None)
+    if content is None:
+        mark_delivered(delivery)
+        return Attempt("skipped")
     try:
         response = post(receiver, body, _headers(receiver, message, body))
     except UnreachableError as error:
@@ -72,19 +80,19 @@ def _is_undecodable(error: DatabaseError) -> bool:
     return sqlstate(error) in UNDECODABLE
 
 
-def _body(receiver: Receiver, message: WebhookMessage) -> bytes:
-    is_slack = receiver.format == "slack"
-    content = as_slack(message) if is_slack else message.as_dict(receiver.name)
-    return json.dumps(content, cls=DjangoJSONEncoder).encode()
+def _content(receiver: Receiver, message: WebhookMessage) -> Mapping[str, object] | None:
+    """Returns the body as an object; None if the format has no place for the event."""
+    if receiver.format == "sentry":
+        return as_sentry(message)
+    return as_slack(message) if receiver.format == "slack" else message.as_dict(receiver.name)
 
 
 def _headers(receiver: Receiver, message: WebhookMessage, body: bytes) -> dict[str, str]:
+    common = {"Content-Type": "application/json", "User-Agent": "django-flagstaff"}
+    if receiver.format == "sentry":
+        return {**common, **sentry_headers(body, receiver.secrets)}
     message_id, now = message.id_for(receiver.name), int(_now().timestamp())
-    return {
-        "Content-Type": "application/json",
-        "User-Agent": "django-flagstaff",
-        **signature_headers(message_id, now, body, receiver.secrets),
-    }
+    return {**common, **signature_headers(message_id, now, body, receiver.secrets)}
 
 
 def _refused(
