@@ -31,7 +31,7 @@ KEY = "new_checkout"
 THREADS = 6
 FAULT_AT, FAULT_PERCENT = 25, 50
 STEPS = ("5:8s", "25:1m", "50:1m", "100")
-GUARDS = ("errors", "call=store.guards.orders")
+GUARDS = ("errors", "function=store.guards.orders")
 # So few, because the shop has only 300 customers.
 REQUIRED_USERS = 5
 # The runs of the driver in which the plan must trip once the counts are enough.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.steps import Step
@@ -26,6 +28,8 @@ _NUMBERS = (0, 2, 3)
 _REQUIRED_USERS = 1000
 # Below this part of them an estimate hardly ever reaches them.
 _ROUGHLY = 0.92
+# After so many minutes a person edits or resumes the plan.
+_MINUTES_TO_EDIT = 20
 # Estimates of so few users are whole numbers.
 _FEW = 200
 
@@ -45,6 +49,8 @@ class Course:
     first: int = 0
     #: A worker is lost all the time.
     lost_workers: int = 0
+    #: How often a person edits or resumes each step, which starts it again; 20 minutes apart.
+    restarts: int = 0
 
 
 @dataclass
@@ -100,12 +106,33 @@ class _Run:
         self.usual = self.users.usual_error_share(MEAN_RETRIES)
         # Users who failed inside in steps before this one.
         self.earlier = 0
-        self.began = self.index = 0
+        self.began = self.index = self.restarts = 0
+        # An edited plan begins with fewer guards, and gets another step and loses it again.
+        self.guards: Sequence[Guard] = _GUARDS[:1] if course.restarts else _GUARDS
+        self.given, self.smallest = RunAlpha(0.0, 0.0), GUARDS_ALPHA
         self.begin(course.first, 0)
 
     def begin(self, index: int, at: int) -> None:
-        """Starts a step, with new evidence."""
-        self.index, self.began = index, at
+        """Starts a step, with new evidence and its part of the 5 %."""
+        self.index, self.began, self.restarts = index, at, self.course.restarts
+        self._measure()
+
+    def edit(self, at: int) -> None:
+        """Starts the present step again, after an edit of the steps or of the guards."""
+        self.began, self.restarts = at, self.restarts - 1
+        self.guards = _GUARDS[: min(len(self.guards) + 1, len(_GUARDS))]
+        percents = (*PERCENTS, 75, 100) if self.restarts % 2 else (*PERCENTS, 100)
+        self.steps = [Step(percent, self.steps[0].seconds) for percent in percents]
+        self.earlier = self.result.failed_inside
+        self._measure()
+
+    def _measure(self) -> None:
+        index = self.index
+        self.alpha = alpha_of_next_run(self.steps, index, self.guards, self.given, self.smallest)
+        self.smallest = min(self.smallest, self.alpha.guards / len(self.guards))
+        self.given = RunAlpha(
+            self.given.guards + self.alpha.guards, self.given.brake + self.alpha.brake
+        )
         self.users.begin_step(PERCENTS[index])
         self.stored, self.estimates = Stored(self.source), _Estimates(self.source)
         self.failed: set[int] = set()
@@ -126,7 +153,8 @@ class _Run:
         if "verdict" in self.result.trips:
             return None
         self.result.looks += 1
-        verdict = judge(self.steps, self.index, _GUARDS, self._evidence(), _REQUIRED_USERS)
+        evidence, users = self._evidence(), _REQUIRED_USERS
+        verdict = judge(self.steps, self.index, self.guards, evidence, users, self.alpha)
         self._trip("verdict", holds=verdict.trip is not None)
         self.result.guard = verdict.trip
         return verdict
@@ -178,7 +206,9 @@ def run_plan(seed: str, course: Course) -> Result:
         verdict = run.look(at)
         if len(run.result.trips) == len(RULES):
             break
-        if run.goes_on(at, verdict):
+        if run.restarts and at + 1 - run.began == _MINUTES_TO_EDIT:
+            run.edit(at + 1)
+        elif run.goes_on(at, verdict):
             run.earlier = run.result.failed_inside
             if run.index + 1 == len(PERCENTS):
                 break

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 
 from tools.simulation.plan import PERCENTS, RULES, Result
 from tools.simulation.sampling import share_bound
-from tools.simulation.scenarios import LOST, NO_HARM
+from tools.simulation.scenarios import EDITED, EDITED_HARM, EDITED_OFTEN, LOST, NO_HARM
 
 __all__ = ["Figures", "as_json", "broken_bounds", "figures_of", "report"]
 
 _MOST_FALSE_TRIPS = 0.05
-_LEAST_FOUND = {"5 times": 0.95}
+_LEAST_FOUND = {"5 times": 0.95, EDITED_HARM: 0.95}
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,15 @@ def figures_of(results: Sequence[Result]) -> Figures:
 def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE_TRIPS) -> list[str]:
     """Returns what is wrong with the figures."""
     problems = []
-    verdict = found[NO_HARM].rules["verdict"]
-    if verdict.tripped_bound > most_false:
-        problems.append(
-            f"{NO_HARM}: {verdict.tripped:.2%} tripped, bound {verdict.tripped_bound:.2%}, "
-            f"allowed {most_false:.0%}"
-        )
+    for name in (NO_HARM, EDITED, EDITED_OFTEN):
+        if name not in found:
+            continue
+        verdict = found[name].rules["verdict"]
+        if verdict.tripped_bound > most_false:
+            problems.append(
+                f"{name}: {verdict.tripped:.2%} tripped, bound {verdict.tripped_bound:.2%}, "
+                f"allowed {most_false:.0%}"
+            )
     problems += [
         f"{name}: {found[name].rules['verdict'].tripped:.1%} tripped, required {least:.0%}"
         for name, least in _LEAST_FOUND.items()

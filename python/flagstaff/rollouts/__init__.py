@@ -10,8 +10,28 @@ from typing import TYPE_CHECKING
 from flagstaff import lazy_names
 
 if TYPE_CHECKING:
-    from flagstaff.rollouts.plans import create, delete, jump, pause, resume, rollback, start
+    from flagstaff.rollouts.plans import (
+        create,
+        delete,
+        dismiss,
+        edit,
+        jump,
+        pause,
+        resume,
+        rollback,
+        start,
+    )
 
-__all__ = ["create", "delete", "jump", "pause", "resume", "rollback", "start"]
+__all__ = [
+    "create",
+    "delete",
+    "dismiss",
+    "edit",
+    "jump",
+    "pause",
+    "resume",
+    "rollback",
+    "start",
+]
 
 __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "flagstaff.rollouts.plans"))

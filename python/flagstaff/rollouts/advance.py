@@ -14,11 +14,16 @@ from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.message import Message, Value
 from flagstaff.conf import conf
 from flagstaff.rollouts import messages, transitions
-from flagstaff.rollouts.callables import GuardOutcome
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
-from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
+from flagstaff.rollouts.conditions import (
+    enabling_message,
+    present_rollout,
+    problem_of_database,
+    problem_of_flag,
+)
+from flagstaff.rollouts.evidence import alpha_of, has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
+from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport, report_of
@@ -42,7 +47,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome]) -> PlanReport:
 
     A trip is stored only: `carry_out_trip` rolls back.
 
-    `outcomes` are those of the callable guards. Raises database errors, and NoHistoryError if the
+    `outcomes` are those of the function guards. Raises database errors, and NoHistoryError if the
     history does not record the flag any more.
     """
     if plan.state == State.PENDING:
@@ -85,11 +90,15 @@ def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
         return _pause(plan, now, messages.NOT_STARTED(why=problem))
     # Without a flag it would be paused by now.
     flag = cast("FlagRow", flag)
-    first, old = steps_of(plan)[0], flag.rollout_percent
-    if problem := problem_of_flag(flag, first) or problem_of_scheduler(plan, flag):
+    first, enables = steps_of(plan)[0], plan.enables_flag and not flag.enabled
+    problem = problem_of_flag(flag, first, enable=enables) or problem_of_scheduler(plan, flag)
+    if problem:
         return _pause(plan, now, messages.NOT_STARTED(why=problem))
-    message = start_message(plan, old, first.percent)
-    return _enter_step(plan, 0, now, PlanEvent.Kind.STARTED, message)
+    message = start_message(plan, present_rollout(flag), first.percent)
+    if enables:
+        with acting_as(ACTOR, source=_SOURCE):
+            record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
+    return _enter_step(plan, 0, now, PlanEvent.Kind.STARTED, message, enable=enables)
 
 
 def _enter_step(  # noqa: PLR0913 (the step and its event)
@@ -100,10 +109,11 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
     message: Message,
     *,
     figures: dict[str, Any] | None = None,
+    enable: bool = False,
 ) -> PlanReport:
     """Enters a step with an event, whose text is the reason in the flag's history."""
     with acting_as(ACTOR, reason=message, source=_SOURCE):
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version, enable=enable)
         record(plan, kind, message, figures)
     return report_of(plan, kind, message)
 
@@ -124,11 +134,13 @@ def _watch(
 ) -> PlanReport:
     steps, index = steps_of(plan), plan.step or 0
     guards = guards_from_json(plan.guards)
-    verdict = judge(steps, index, guards, evidence, plan.required_users)
+    verdict = judge(steps, index, guards, evidence, plan.required_users, alpha_of(run))
     is_due = plan.due_at is not None and plan.due_at <= now
     decision = decide(verdict, outcomes, is_due=is_due)
     figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
+        # A guard of the project is none of the 5 %.
+        figures["by_statistics"] = decision.trip == verdict.trip
         return _store_trip(plan, now, decision.why, figures)
     version = plan.flag_version
     if changed := foreign_change(plan, _locked_flag(plan)):
@@ -165,7 +177,7 @@ def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) ->
 
     def store(why: str, figures: dict[str, Any]) -> PlanReport:
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, why, figures
-        plan.reason = transitions.trip_text(plan)
+        plan.reason, plan.dismissed_at = transitions.trip_text(plan), None
         transitions.save(plan, now)
         return report_of(plan, PlanEvent.Kind.TRIPPED)
 
@@ -188,7 +200,7 @@ def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]
     """Holds a plan. A reason that differs in its figures only is written now and then."""
     is_news = plan.state != State.HOLDING or _codes(plan.reason) != _codes(decision.why)
     if is_news:
-        plan.state, plan.reason = State.HOLDING, decision.why
+        plan.state, plan.reason, plan.dismissed_at = State.HOLDING, decision.why, None
         plan.guarded_until = now + GUARDED_FOR
         transitions.save(plan, now)
         with acting_as(ACTOR, source=_SOURCE):
@@ -286,7 +298,7 @@ def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
     }
 
 
-# What the driver does with a running plan, from the verdict and the callable guards. Pure.
+# What the driver does with a running plan, from the verdict and the function guards. Pure.
 
 #: Roll back, hold, wait for the dwell time, or proceed to the next step or to the end.
 _Action = Literal["rollback", "hold", "wait", "proceed"]

@@ -15,6 +15,7 @@ from flagstaff._extensions import (
     OtherEvent,
     OverviewLine,
     Retention,
+    SearchedModel,
 )
 from flagstaff.conf import conf
 
@@ -39,7 +40,7 @@ _TABLES = {
 class RolloutsConfig(OptionalApp, AppConfig):
     name = "flagstaff.rollouts"
     label = "flagstaff_rollouts"
-    verbose_name = _("Rollout plans")
+    verbose_name = _("Feature flags: rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
@@ -96,17 +97,21 @@ class RolloutsConfig(OptionalApp, AppConfig):
         self, site: AdminSite, request: HttpRequest, query: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of plans. Makes one query."""
-        from flagstaff.rollouts.admin.flag_parts import (  # noqa: PLC0415 (models first)
-            recent_events,
-        )
+        from flagstaff.admin.recent_changes.rows import app_events  # noqa: PLC0415 (models first)
 
-        return recent_events(site, request, query)
+        return app_events(site, request, self.get_model("PlanEvent"), "plan", query)
 
     def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
         """Returns the plans that run or need attention. Makes up to two queries."""
         from flagstaff.rollouts.admin.overview import overview_lines  # noqa: PLC0415 (models first)
 
         return overview_lines(site, request)
+
+    def searched_models(self) -> Sequence[SearchedModel]:
+        """Returns the plans, by the keys of their flags."""
+        from flagstaff.rollouts.admin.texts import search_texts  # noqa: PLC0415 (models first)
+
+        return (SearchedModel(self.get_model("Plan"), search_texts),)
 
     def planned_flags(self) -> Collection[str]:
         """Returns the primary keys of flags with an active plan. Makes one query."""
@@ -116,10 +121,10 @@ class RolloutsConfig(OptionalApp, AppConfig):
         return list(active.order_by().values_list("flag_pk", flat=True))
 
     def verbs(self) -> Sequence[Verb]:
-        """Returns the verb `plan`."""
-        from flagstaff.rollouts.cli import PLAN  # noqa: PLC0415 (only commands need it)
+        """Returns the verbs of plans."""
+        from flagstaff.rollouts.cli import PLAN, PLANS  # noqa: PLC0415 (only commands need it)
 
-        return (PLAN,)
+        return (PLAN, PLANS)
 
 
 # Imported only where checks run, as those of flagstaff itself.

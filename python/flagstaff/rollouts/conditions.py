@@ -7,13 +7,15 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
+from flagstaff._words.message import Message
 from flagstaff._words.rule_parts import can_grant
+from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, require_triggers
-from flagstaff.rollouts import refusal_messages
+from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.models import SignalCount
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running
@@ -73,23 +75,42 @@ def problem_of_driver() -> str | None:
     return refusal_messages.NO_DRIVER(minutes=minutes, command=command)
 
 
-def problem_of_flag(flag: FlagRow, first: Step | None = None) -> str | None:
+def problem_of_flag(
+    flag: FlagRow, first: Step | None = None, *, enable: bool = False
+) -> str | None:
     """Returns why a plan cannot raise the rollout of this flag, or None.
 
     Without a first step the present rollout does not matter, as for a plan that is resumed.
+    `enable` is whether the start also enables the flag.
     """
-    if not flag.enabled:
-        return refusal_messages.FLAG_DISABLED(command=quoted_command("on", flag.key))
+    if not (flag.enabled or enable):
+        at_start, later = refusal_messages.FLAG_DISABLED_AT_START, refusal_messages.FLAG_DISABLED
+        template = at_start if first else later
+        return template(command=quoted_command("on", flag.key))
     return problem_of_first_step(flag, first) if first else None
 
 
 def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
     """Returns that the first step would not raise the rollout, or None."""
-    if first.percent > flag.rollout_percent:
+    now = present_rollout(flag)
+    if first.percent > now:
         return None
-    return refusal_messages.FIRST_STEP_TOO_LOW(
-        percent=first.percent, key=flag.key, now=flag.rollout_percent
-    )
+    return refusal_messages.FIRST_STEP_TOO_LOW(percent=first.percent, key=flag.key, now=now)
+
+
+def present_rollout(flag: FlagRow) -> int:
+    """Returns the rollout of a flag, which is 0 % while it is disabled."""
+    return flag.rollout_percent if flag.enabled else 0
+
+
+def enabling_message(flag: FlagRow) -> Message:
+    """Returns that the flag is turned on, and who gets it besides the first step. One query."""
+    is_allowed, is_granted = count_allowed_users(flag) > 0, rules_can_grant(flag)
+    if is_allowed and is_granted:
+        return messages.TURNED_ON_FOR_BOTH()
+    if is_allowed:
+        return messages.TURNED_ON_FOR_ALLOWED()
+    return messages.TURNED_ON_FOR_RULES() if is_granted else messages.TURNED_ON()
 
 
 def rules_can_grant(flag: FlagRow) -> bool:

@@ -23,8 +23,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts import messages
 from flagstaff.rollouts.advance import advance, carry_out_trip
-from flagstaff.rollouts.callables import call_guards
 from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.functions import call_guards
 from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, PlanEvent, State
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.transitions import record
@@ -47,7 +47,7 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
     """Does what is due for each plan: at most one step, a hold, or a rollback.
 
     However late the run is, a plan makes one step, whose dwell time starts then. Runs may overlap.
-    Blocks for the callable guards, and after a trip for up to 5 s until the workers have applied
+    Blocks for the function guards, and after a trip for up to 5 s until the workers have applied
     it. `stop` ends the run earlier, between two plans. Does nothing on
     SQLite. Raises RuntimeError inside a transaction, and database errors; an error of a single
     plan is in its report.

@@ -16,6 +16,7 @@ from django.db.models import Count, Max, Q, Sum
 
 from flagstaff._engine.worker_register import LostWorker, lost_workers
 from flagstaff.conf import conf
+from flagstaff.rollouts.alpha import RunAlpha
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
 from flagstaff.rollouts.statistics import cardinality, share_error
@@ -50,6 +51,13 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
         left_out=left_out,
         spare=SPARE_NETWORKS if conf.client_address else 0,
     )
+
+
+def alpha_of(run: StepRun) -> RunAlpha | None:
+    """Returns what a run was given of the 5 %; None before the start."""
+    if run.guards_alpha is None or run.brake_alpha is None:
+        return None
+    return RunAlpha(run.guards_alpha, run.brake_alpha)
 
 
 def has_lost_for_good(run: StepRun, now: datetime) -> bool:

@@ -14,6 +14,9 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._tables.user_lookup import allowed_user_table
 
 _ALL = 100
+_TENTH = 10
+# Fewer users than this show nothing.
+_LEAST = 10
 
 
 def smallest_first_step(users: int, required_users: int) -> int:
@@ -30,19 +33,31 @@ def smallest_first_step(users: int, required_users: int) -> int:
 
 
 def first_step_of(flag: FlagRow, required_users: int) -> int | None:
-    """Returns this for the users of the site; None where they say nothing.
+    """Returns this for the users of the site; None where they say nothing. Makes one query."""
+    users = users_of_site(flag, _ALL * required_users)
+    return smallest_first_step(users, required_users) if users else None
 
-    That is for another bucketing unit than the user, without users, and if they cannot be counted.
-    Makes one query, which stops counting where 1 % is enough. Users who never come count, too, so
-    the true number can be larger.
+
+def usual_required_users(flag: FlagRow | None, most: int) -> int:
+    """Returns a number that a tenth of the users of the site can reach, up to `most`.
+
+    `most` where the users say nothing. Makes one query.
+    """
+    users = None if flag is None else users_of_site(flag, most * _TENTH)
+    return most if not users else min(max(users // _TENTH, _LEAST), most)
+
+
+def users_of_site(flag: FlagRow, enough: int) -> int | None:
+    """Returns the number of users, counted up to `enough`; None where they say nothing.
+
+    That is for another bucketing unit than the user, and if they cannot be counted. Makes one
+    query. Users who never come count, too, so fewer of them meet the flag.
     """
     if optional_fields(flag).bucket_by != USER:
         return None
-    enough = _ALL * required_users
     users = allowed_user_table().rows.order_by()
     try:
         with transaction.atomic(using=users.db):
-            counted = users.values("pk")[:enough].count()
+            return users.values("pk")[:enough].count()
     except DatabaseError:
         return None
-    return smallest_first_step(counted, required_users) if counted else None

@@ -133,7 +133,7 @@ def _differences(seen: Any, present: Mapping[str, Any]) -> str:
     return ", ".join(
         "other rules"
         if name == RULES
-        else describe_difference(Difference(name, before.get(name), now))
+        else str(describe_difference(Difference(name, before.get(name), now)))
         for name, now in present.items()
         if before.get(name) != now
     )

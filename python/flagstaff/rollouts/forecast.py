@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from flagstaff._words.duration import duration
 from flagstaff.rollouts import statistics
+from flagstaff.rollouts.alpha import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import StepEvidence
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import BRAKE_PERCENT, brake_alpha, guard_alpha
 from flagstaff.rollouts.verdict_text import times
 
 _MINUTE = 60
@@ -110,7 +110,7 @@ def forecast(
         >>> plan = [Step(5, 3600), Step(100, 0)]
         >>> busy = Traffic(users_per_hour=20_000, failing_per_hour={0: 200})
         >>> forecast(plan, [Guard("errors")], busy, 1000)[0].text
-        '5 %: 1,000 users inside in 1 h. Errors: twice as many failures inside trip after ...'
+        '5 %: 1,000 users with the flag in 1 h. Errors: twice as many failures with the flag ...'
     """
     threshold = 1 / guard_alpha(steps, guards)
     return tuple(
@@ -167,7 +167,7 @@ def _step_forecast(
     for_users = required_users / per_second if per_second else None
     inside = per_second * step.seconds
     if step.percent >= _ALL:
-        text = "100 %: no user is outside, so only callable guards watch this step."
+        text = "100 %: all users have the flag, so only function guards watch this step."
         return StepForecast(step.percent, inside, for_users, None, (), text)
     brake = None
     if step.percent <= BRAKE_PERCENT:
@@ -223,7 +223,7 @@ def _raised(theta: float) -> float:
 def _users_text(step: Step, inside: float, for_users: float | None, required_users: int) -> str:
     if for_users is None:
         return f"{step.percent} %: no user was counted, so there is no forecast."
-    text = f"{step.percent} %: {inside:,.0f} users inside in {duration(step.seconds)}"
+    text = f"{step.percent} %: {inside:,.0f} users with the flag in {duration(step.seconds)}"
     if inside >= required_users:
         return f"{text}."
     return f"{text}, {required_users:,} after {_rounded(for_users)}."
@@ -234,12 +234,12 @@ def _guard_text(
 ) -> str:
     """Returns what a guard can see; `required` are users and the time until they are there."""
     if guard.seconds_to_double is None:
-        return f"{guard.name.capitalize()}: twice as many failures inside never trip."
+        return f"{guard.name.capitalize()}: twice as many failures with the flag are never found."
     about = "about" if guard.seconds_to_double <= measured else "at least"
     dwell = _seen(guard.smallest_ratio, is_long=step.seconds > measured)
     time = f"{about} {_rounded(guard.seconds_to_double)}"
     parts = [
-        f"{guard.name.capitalize()}: twice as many failures inside trip after {time}",
+        f"{guard.name.capitalize()}: twice as many failures with the flag are found after {time}",
         f"{dwell} within {duration(step.seconds)}",
     ]
     users, for_users = required
@@ -251,7 +251,7 @@ def _guard_text(
 
 def _seen(ratio: float | None, *, is_long: bool) -> str:
     if ratio is None:
-        return "no harm trips"
+        return "no harm is found"
     return f"{'at best ' if is_long else ''}{times(ratio):,} times as many"
 
 
@@ -266,4 +266,6 @@ def _rounded(seconds: float) -> str:
 
 def _brake_text(brake: int) -> str:
     users = "user" if brake == 1 else "users"
-    return f"The brake trips at {brake} failing {users} inside if no user outside fails."
+    return (
+        f"The brake rolls back at {brake} failing {users} with the flag, if none without it fails."
+    )

@@ -14,9 +14,9 @@ from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import messages, refusal_messages
 
 __all__ = [
-    "CALLABLE",
     "ERRORS",
     "ERROR_NUMBER",
+    "FUNCTION",
     "Guard",
     "guard_name",
     "guards_as_json",
@@ -28,13 +28,12 @@ __all__ = [
     "valid_guards",
 ]
 
-ERRORS, LATENCY, CALLABLE = "errors", "latency", "callable"
+ERRORS, LATENCY, FUNCTION = "errors", "latency", "function"
 #: The number of the guard of errors, whose failures are always counted.
 ERROR_NUMBER = 0
 _ACTIONS = ("rollback", "hold")
-# The name in a text → the kind, and the field that the text after "=" belongs to.
-_KINDS = {"errors": (ERRORS, ""), "latency": (LATENCY, "seconds"), "call": (CALLABLE, "path")}
-_NUMBERS = ("limit", "tolerated")
+# The kind → the field that the text after "=" belongs to.
+_FIELDS = {ERRORS: "", LATENCY: "seconds", FUNCTION: "path"}
 # The largest ratio that the statistics look for.
 _MAX_TOLERATED = 20
 _MAX_SECONDS = 3600
@@ -42,7 +41,7 @@ _MAX_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Guard:
-    """A condition that a plan watches: "errors", "latency" or "callable"."""
+    """A condition that a plan watches: "errors", "latency" or "function"."""
 
     kind: str
     #: The step passes if users inside fail less than this many times as often as those outside.
@@ -53,28 +52,27 @@ class Guard:
     action: str = "rollback"
     #: A slower request counts as a failure of a latency guard.
     seconds: float | None = None
-    #: The dotted path of a callable guard.
+    #: The dotted path of a function guard.
     path: str | None = None
 
     def __str__(self) -> str:
-        target = {LATENCY: f"={self.seconds or 0:g}", CALLABLE: f"={self.path}"}.get(self.kind, "")
-        name = "call" if self.kind == CALLABLE else self.kind
-        numbers = "" if self.kind == CALLABLE else f",limit={self.limit:g}"
+        target = {LATENCY: f"={self.seconds or 0:g}", FUNCTION: f"={self.path}"}.get(self.kind, "")
+        numbers = "" if self.kind == FUNCTION else f",limit={self.limit:g}"
         tolerated = f",tolerated={self.tolerated:g}" if self.tolerated != 1 else ""
-        return f"{name}{target}{numbers}{tolerated},action={self.action}"
+        return f"{self.kind}{target}{numbers}{tolerated},action={self.action}"
 
 
 def parse_guard(text: str) -> Guard:
-    """Parses a guard such as "errors", "latency=0.5,limit=1.5" or "call=shop.guards.orders".
+    """Parses a guard such as "errors", "latency=0.5,limit=1.5" or "function=shop.guards.orders".
 
     The options after the first comma are limit, tolerated and action. Raises InvalidPlanError.
     """
     first, *options = (part.strip() for part in text.split(","))
-    name, _, value = first.partition("=")
-    kind, field = _KINDS.get(name.strip(), ("", ""))
-    if not kind or bool(field) != bool(value.strip()):
+    kind, _, value = (part.strip() for part in first.partition("="))
+    field = _FIELDS.get(kind)
+    if field is None or bool(field) != bool(value):
         raise InvalidPlanError(refusal_messages.NOT_A_GUARD(text=repr(text)))
-    guard = Guard(kind, seconds=None, path=value.strip() if field == "path" else None)
+    guard = Guard(kind, seconds=None, path=value if field == "path" else None)
     if field == "seconds":
         guard = replace(guard, seconds=_number(value, text))
     for option in options:
@@ -85,7 +83,7 @@ def parse_guard(text: str) -> Guard:
 def valid_guards(given: Iterable[Guard | str]) -> tuple[Guard, ...]:
     """Returns the guards of a plan. Raises InvalidPlanError if one is not valid.
 
-    Imports the functions of callable guards.
+    Imports the functions of function guards.
     """
     guards = tuple(parse_guard(one) if isinstance(one, str) else one for one in given)
     for guard in guards:
@@ -108,7 +106,7 @@ def guards_as_json(guards: Iterable[Guard]) -> list[dict[str, Any]]:
 def guards_from_json(stored: Any) -> tuple[Guard, ...]:
     """Returns the guards that a plan has stored. Raises InvalidPlanError if they are not valid.
 
-    Does not import the functions of callable guards.
+    Does not import the functions of function guards.
     """
     try:
         guards = tuple(Guard(**one) for one in stored)
@@ -131,13 +129,13 @@ def latency_limits(guards: Sequence[Guard]) -> dict[str, float]:
 def numbered(guards: Sequence[Guard]) -> list[tuple[int, Guard]]:
     """Returns the statistical guards with the numbers that their failures are counted under.
 
-    >>> [number for number, _ in numbered([Guard("callable"), Guard("latency", seconds=1)])]
+    >>> [number for number, _ in numbered([Guard("function"), Guard("latency", seconds=1)])]
     [2]
     """
     return [
         (ERROR_NUMBER if guard.kind == ERRORS else place, guard)
         for place, guard in enumerate(guards, 1)
-        if guard.kind != CALLABLE
+        if guard.kind != FUNCTION
     ]
 
 
@@ -183,14 +181,14 @@ def _plain(number: float) -> float:
 
 def _require_valid(guard: Guard) -> None:
     _require_valid_fields(guard)
-    if guard.kind == CALLABLE:
-        _require_callable(guard)
+    if guard.kind == FUNCTION:
+        _require_function(guard)
 
 
 def _require_valid_fields(guard: Guard) -> None:
     if guard.action not in _ACTIONS:
         raise InvalidPlanError(refusal_messages.ACTION_UNKNOWN(guard=str(guard)))
-    if guard.kind == CALLABLE:
+    if guard.kind == FUNCTION:
         return
     if guard.kind not in (ERRORS, LATENCY):
         raise InvalidPlanError(refusal_messages.NOT_A_KIND(kind=repr(guard.kind)))
@@ -208,7 +206,7 @@ def _require_valid_fields(guard: Guard) -> None:
         )
 
 
-def _require_callable(guard: Guard) -> None:
+def _require_function(guard: Guard) -> None:
     path = repr(guard.path)
     try:
         function = import_string(guard.path or "")
@@ -217,4 +215,4 @@ def _require_callable(guard: Guard) -> None:
         problem = refusal_messages.GUARD_NOT_IMPORTED(guard=path, text=text)
         raise InvalidPlanError(problem) from error
     if not callable(function):
-        raise InvalidPlanError(refusal_messages.GUARD_NOT_CALLABLE(guard=path))
+        raise InvalidPlanError(refusal_messages.GUARD_NOT_FUNCTION(guard=path))

@@ -121,6 +121,14 @@ class Plan(models.Model):
     scheduled_by: models.Field[Any, str | None] = models.TextField(  # noqa: DJ001
         _("scheduled by"), null=True, blank=True
     )
+    #: Whether the scheduled start also turns the flag on, as was confirmed with the schedule.
+    enables_flag: models.Field[Any, bool] = models.BooleanField(
+        _("turns the flag on"), default=False, db_default=False
+    )
+    #: When a person has dismissed what needed attention; None again once something else does.
+    dismissed_at: models.Field[Any, datetime | None] = TimeField(
+        _("dismissed at"), null=True, blank=True
+    )
     created_at: models.Field[Any, datetime] = TimeField(
         _("created at"), db_default=Now(), editable=False
     )
@@ -159,6 +167,18 @@ class StepRun(models.Model):
     percent: models.Field[Any, int] = models.PositiveSmallIntegerField(_("percent"))
     started_at: models.Field[Any, datetime] = TimeField(_("started at"), db_default=Now())
     ended_at: models.Field[Any, datetime | None] = TimeField(_("ended at"), null=True)
+    #: The probabilities of a false trip that the run was given when it began: all guards together,
+    #: and the brake. None before the start. See flagstaff.rollouts.alpha.
+    guards_alpha: models.Field[Any, float | None] = models.FloatField(
+        _("alpha of the guards"), null=True
+    )
+    brake_alpha: models.Field[Any, float | None] = models.FloatField(
+        _("alpha of the brake"), null=True
+    )
+    #: The part of one guard. None before the start, and if nothing is compared.
+    guard_alpha: models.Field[Any, float | None] = models.FloatField(
+        _("alpha of each guard"), null=True
+    )
 
     class Meta:
         verbose_name = _("step run")
@@ -175,6 +195,7 @@ class PlanEvent(models.Model):
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
         SCHEDULED = "scheduled", _("scheduled")
+        ENABLED = "enabled", _("turned on")
         STARTED = "started", _("started")
         STEP = "step", _("step")
         HELD = "held", _("held")
@@ -182,10 +203,12 @@ class PlanEvent(models.Model):
         PAUSED = "paused", _("paused")
         RESUMED = "resumed", _("resumed")
         JUMPED = "jumped", _("jumped")
+        EDITED = "edited", _("edited")
         TRIPPED = "tripped", _("tripped")
         ROLLED_BACK = "rolled_back", _("rolled back")
         PROPAGATED = "propagated", _("propagated")
         DONE = "done", _("done")
+        DISMISSED = "dismissed", _("dismissed")
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
     at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())

@@ -1,4 +1,4 @@
-"""What a person does with a rollout plan: create, start, pause, resume, jump, roll back, delete.
+"""What a person does with a rollout plan: create, start, edit, pause, resume, jump, roll back.
 
 Each function locks the plan and then the flag, and is one transaction or part of the surrounding
 one. `acting_as` and the middleware set the actor and the reason.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import cast
+from typing import Literal, NamedTuple, cast
 
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
@@ -27,16 +27,32 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts import messages, refusal_messages, transitions
+from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
+    enabling_message,
+    present_rollout,
     problem_of_database,
     problem_of_driver,
     problem_of_first_step,
     problem_of_flag,
     require,
 )
+from flagstaff.rollouts.editing import (
+    Edit,
+    edit_of,
+    valid_users,
+    version_of_plan,
+)
+from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change, see_flag, what_decides
-from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
+from flagstaff.rollouts.guards import (
+    Guard,
+    guards_as_json,
+    guards_from_json,
+    latency_limits,
+    valid_guards,
+)
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -49,13 +65,12 @@ from flagstaff.rollouts.models import (
 from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.transitions import record, steps_of, trip_text
+from flagstaff.rollouts.verdict import judge
 
 # The source of what users do in the admin.
 _ADMIN = "admin"
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
-
-_MAX_USERS = 2_000_000_000
 
 
 def create(  # noqa: PLR0913 (the plan, and the conditions of its start)
@@ -65,19 +80,21 @@ def create(  # noqa: PLR0913 (the plan, and the conditions of its start)
     guards: Iterable[Guard | str] = ("errors",),
     required_users: int = REQUIRED_USERS,
     starts_at: datetime | None = None,
+    enable: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
     Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
-    `starts_at` the driver starts the plan at this time; otherwise `start` does. Raises
-    UnknownFlagError, InvalidPlanError, PlanError if the flag has a plan already, or ConflictError
-    if the plan is to start at a time and the flag has another version than expected.
+    `starts_at` the driver starts the plan at this time, and with `enable` it then also enables the
+    flag if it is disabled now; otherwise `start` starts it. Raises UnknownFlagError,
+    InvalidPlanError, PlanError if the flag has a plan already, or ConflictError if the plan is to
+    start at a time and the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
         plan = _create(key, steps, guards, required_users)
         if starts_at is not None:
-            _schedule(plan, starts_at, expect_version)
+            _schedule(plan, starts_at, expect_version, enable=enable)
         return plan
 
 
@@ -88,13 +105,15 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     guards: Iterable[Guard | str] | None = None,
     required_users: int | None = None,
     starts_at: datetime | None = None,
+    enable: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
     """Starts the pending plan of a flag, or creates one and starts it.
 
-    With `starts_at` the driver starts it at this time. Raises UnknownFlagError, InvalidPlanError,
-    PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
-    if the flag has another version than expected.
+    With `starts_at` the driver starts it at this time. With `enable`, the change that sets the
+    first step also enables a disabled flag: its allowed users and the users of its rules get it,
+    too. Raises UnknownFlagError, InvalidPlanError, PlanError if the plan cannot start, for example
+    because run-jobs does not run, or ConflictError if the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
         plan = _active_plan(key)
@@ -108,9 +127,166 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             command = plan_command(key, "delete")
             raise PlanError(refusal_messages.EXISTS_PENDING(key=key, command=command))
         if starts_at is not None:
-            _schedule(plan, starts_at, expect_version)
+            _schedule(plan, starts_at, expect_version, enable=enable)
         else:
-            _start(plan, expect_version)
+            _start(plan, expect_version, enable=enable)
+        return plan
+
+
+class Edited(NamedTuple):
+    """What an edit did."""
+
+    plan: Plan
+    #: What differs, from old to new. Empty if nothing does: then nothing was written.
+    changes: tuple[Message, ...]
+    #: What starts again, such as the present step with new evidence; None if nothing does.
+    starts_again: Message | None
+
+
+def edit(  # noqa: PLR0913 (the parts of a plan, and the conditions)
+    key: str,
+    steps: Iterable[Step | str] | None = None,
+    *,
+    guards: Iterable[Guard | str] | None = None,
+    required_users: int | None = None,
+    starts_at: datetime | Literal["unchanged"] | None = "unchanged",
+    enable: bool = False,
+    expect_version: int | None = None,
+    expect_plan: str | None = None,
+) -> Edited:
+    """Edits a plan that has not ended. `steps` and `guards` replace all; None keeps them.
+
+    Past steps must stay. While the plan is running or holding, the present step must stay, too,
+    guards can only be tightened and required users only be raised. Other guards start the present
+    step again, with new evidence. `starts_at` can be set or removed before the start only; `enable`
+    works as in `start`. `expect_plan` is `editing.version_of_plan` of the plan that was read.
+
+    Raises UnknownPlanError, UnknownFlagError, InvalidPlanError, PlanError if the state does not
+    allow the edit, or the plan has tripped or will for what is counted, or ConflictError if
+    somebody has changed the flag while the plan runs, or if flag or plan have another version than
+    expected.
+    """
+    with _locked_plan(key) as plan:
+        flag = _flag_of_editable(plan, expect_version, expect_plan)
+        edited = edit_of(plan, steps, guards, required_users)
+        if plan.step is None and edited.steps != steps_of(plan):
+            problem = problem_of_first_step(flag, edited.steps[0])
+            if problem:
+                raise InvalidPlanError(problem)
+        if edited.changes_guards and (why := _due_trip(plan)):
+            raise _cannot_edit_tripped(plan, why)
+        changes = edited.changes
+        if starts_at != "unchanged":
+            # A confirmation is about the flag as it was.
+            may_enable = plan.enables_flag and foreign_change(plan, flag) is None
+            enables = enable or may_enable
+            changes += _edit_start(plan, starts_at, expect_version, enable=enables)
+        if not changes:
+            return Edited(plan, (), None)
+        return Edited(plan, changes, _write_edit(plan, flag, edited, changes))
+
+
+def _flag_of_editable(plan: Plan, expect_version: int | None, expect_plan: str | None) -> FlagRow:
+    """Returns the flag of a plan that can be edited, locked. Raises the errors of `edit`."""
+    if plan.state not in ACTIVE_STATES:
+        raise wrong_state(plan, "edit")
+    if plan.has_tripped:
+        # The caller may not know of it: run-jobs can have stored it a moment before.
+        raise _cannot_edit_tripped(plan, trip_text(plan))
+    if expect_plan not in {None, version_of_plan(plan)}:
+        raise ConflictError(refusal_messages.CHANGED_SINCE_QUESTION(key=plan.key), key=plan.key)
+    flag = _flag_of(plan, expect_version)
+    if plan.state in WATCHED_STATES and (change := foreign_change(plan, flag)):
+        command = plan_command(plan.key, "pause")
+        problem = refusal_messages.CANNOT_EDIT_BECAUSE(key=plan.key, why=change, command=command)
+        raise ConflictError(problem, key=plan.key)
+    return flag
+
+
+def _due_trip(plan: Plan) -> Message | None:
+    """Returns that run-jobs will roll the plan back for what is counted; None if it will not.
+
+    An edit that begins another run would drop these counts.
+    """
+    run = StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()
+    if plan.step is None or run is None:
+        return None
+    steps, guards = steps_of(plan), guards_from_json(plan.guards)
+    evidence = read_evidence(run, database_now())
+    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
+    return messages.TRIP_STORED(why=verdict.why) if verdict.trip_action == "rollback" else None
+
+
+def _cannot_edit_tripped(plan: Plan, why: Message) -> PlanError:
+    command = plan_command(plan.key, "status")
+    problem = refusal_messages.CANNOT_EDIT_TRIPPED(key=plan.key, why=why, command=command)
+    return PlanError(problem)
+
+
+def _edit_start(
+    plan: Plan, starts_at: datetime | None, expect_version: int | None, *, enable: bool
+) -> tuple[Message, ...]:
+    """Sets or removes the time of the start, and returns the change. The plan is not saved."""
+    if plan.state != State.PENDING:
+        state = refusal_messages.state_text(plan.state)
+        raise PlanError(refusal_messages.HAS_STARTED(key=plan.key, state=state))
+    old, was_enabling = plan.starts_at, plan.enables_flag
+    if starts_at is None:
+        plan.starts_at, plan.scheduled_by, plan.enables_flag = None, None, False
+    else:
+        _set_start(plan, starts_at, expect_version, enable=enable)
+    if (plan.starts_at, plan.enables_flag) == (old, was_enabling):
+        return ()
+    texts = [_start_text(at) for at in (old, plan.starts_at)]
+    return (messages.EDITED_START(old=texts[0], new=texts[1]),)
+
+
+def _start_text(at: datetime | None) -> str:
+    return messages.NO_START() if at is None else at.isoformat(timespec="seconds")
+
+
+def _write_edit(
+    plan: Plan, flag: FlagRow, edited: Edit, changes: tuple[Message, ...]
+) -> Message | None:
+    """Writes an edit with its event, and returns what starts again."""
+    now, starts_again = database_now(), None
+    plan.steps, plan.guards = steps_as_json(edited.steps), guards_as_json(edited.guards)
+    plan.latency_limits = latency_limits(edited.guards)
+    plan.required_users = edited.required_users
+    plan.save(
+        using=conf.database, update_fields=["steps", "guards", "latency_limits", "required_users"]
+    )
+    if edited.changes_guards and plan.state in WATCHED_STATES:
+        index = cast("int", plan.step)
+        require(plan.key, problem_of_driver())
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
+        starts_again = messages.STARTS_AGAIN(number=index + 1)
+    elif edited.changes_guards and plan.run_id is not None:
+        transitions.end_run(plan, now)
+        transitions.measure_before_start(plan, present_rollout(flag))
+        starts_again = messages.MEASURES_AGAIN()
+    transitions.save(plan, now)
+    everything = [*changes, *([starts_again] if starts_again else [])]
+    record(plan, PlanEvent.Kind.EDITED, messages.EDITED(changes=everything))
+    return starts_again
+
+
+def dismiss(key: str) -> Plan:
+    """Says that what needs attention was seen: a trip, a hold, or a pause by the driver.
+
+    The plan and the flag go on as they are; the next event can need attention again. Raises
+    UnknownPlanError, or PlanError if nothing needs attention.
+    """
+    with _locked_plan(key) as plan:
+        state = refusal_messages.state_text(plan.state)
+        if not needs_attention(plan):
+            command = plan_command(key, "status")
+            raise PlanError(
+                refusal_messages.NOTHING_TO_DISMISS(key=key, state=state, command=command)
+            )
+        plan.dismissed_at = database_now()
+        transitions.save(plan, plan.dismissed_at)
+        record(plan, PlanEvent.Kind.DISMISSED, messages.DISMISSED(state=state))
         return plan
 
 
@@ -127,10 +303,11 @@ def pause(key: str) -> Plan:
         return plan
 
 
-def resume(key: str, *, expect_version: int | None = None) -> Plan:
+def resume(key: str, *, enable: bool = False, expect_version: int | None = None) -> Plan:
     """Continues a paused plan at its present step, or a rolled back one at its first step.
 
-    Sets the rollout of the step again. Its dwell time and measuring start again. Raises
+    Sets the rollout of the step again. Its dwell time and measuring start again. A plan that was
+    paused before its start is started, and `enable` works as in `start`. Raises
     UnknownPlanError, UnknownFlagError, PlanError if the plan cannot continue, or ConflictError if
     the flag has another version than expected.
     """
@@ -138,7 +315,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
         if plan.state not in {State.PAUSED, State.ROLLED_BACK}:
             raise wrong_state(plan, "resume")
         if plan.step is None:
-            _start(plan, expect_version)
+            _start(plan, expect_version, enable=enable)
             return plan
         is_paused = plan.state == State.PAUSED
         if not is_paused:
@@ -265,10 +442,6 @@ def _create(
     flag = flag_row(key)
     plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
     plan_guards = valid_guards(guards)
-    if type(required_users) is not int or not 1 <= required_users <= _MAX_USERS:
-        raise InvalidPlanError(
-            refusal_messages.USERS_NOT_VALID(value=repr(required_users), limit=_MAX_USERS)
-        )
     if problem := problem_of_first_step(flag, plan_steps[0]):
         raise InvalidPlanError(problem)
     plan = Plan(
@@ -277,14 +450,13 @@ def _create(
         steps=steps_as_json(plan_steps),
         guards=guards_as_json(plan_guards),
         latency_limits=latency_limits(plan_guards),
-        required_users=required_users,
+        required_users=valid_users(required_users),
         seen_flag=what_decides(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
         actor=current_actor(),
     )
     _insert(plan)
-    run = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=flag.rollout_percent)
-    plan.run_id = run.pk
+    transitions.measure_before_start(plan, present_rollout(flag))
     plan.save(using=conf.database, update_fields=["run_id"])
     message = messages.CREATED(steps=[step.text for step in plan_steps])
     record(plan, PlanEvent.Kind.CREATED, message)
@@ -320,16 +492,31 @@ def _make_active(plan: Plan) -> None:
 
 
 def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
-    steps = tuple(step for step in DEFAULT_STEPS if step.percent > flag.rollout_percent)
+    steps = tuple(step for step in DEFAULT_STEPS if step.percent > present_rollout(flag))
     if not steps:
         raise InvalidPlanError(refusal_messages.AT_ALL_ALREADY(key=flag.key))
     return steps
 
 
-def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None) -> None:
-    """Lets the driver start the plan. What the plan has seen is the present flag.
+def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None, *, enable: bool) -> None:
+    """Lets the driver start the plan, with an event."""
+    _set_start(plan, starts_at, expect_version, enable=enable)
+    transitions.save(plan, database_now())
+    time = _start_text(plan.starts_at)
+    message = messages.SCHEDULED(time=time)
+    if plan.enables_flag:
+        what = enabling_message(flag_row(plan.key))
+        message = messages.SCHEDULED_AND_TURNED_ON(time=time, what=what)
+    record(plan, PlanEvent.Kind.SCHEDULED, message)
 
-    The driver asks again whether a user of the admin may release the flag; code is trusted.
+
+def _set_start(
+    plan: Plan, starts_at: datetime, expect_version: int | None, *, enable: bool
+) -> None:
+    """Sets the time at which the driver starts the plan, which has seen the present flag.
+
+    The driver asks again whether a user of the admin may release the flag; code is trusted. The
+    plan is not saved.
     """
     require(plan.key, problem_of_database())
     if settings.USE_TZ and timezone.is_naive(starts_at):
@@ -337,19 +524,21 @@ def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None) -> No
     if starts_at.year >= MAX_YEAR:
         raise InvalidPlanError(refusal_messages.START_TOO_LATE(year=str(starts_at.year)))
     plan.starts_at = starts_at
-    see_flag(plan, version_of(Kind.FLAG, _flag_of(plan, expect_version).pk))
-    plan.scheduled_by = current_actor() if current_source() == _ADMIN else None
-    transitions.save(plan, database_now())
-    message = messages.SCHEDULED(time=starts_at.isoformat(timespec="seconds"))
-    record(plan, PlanEvent.Kind.SCHEDULED, message)
-
-
-def _start(plan: Plan, expect_version: int | None) -> None:
     flag = _flag_of(plan, expect_version)
-    first = steps_of(plan)[0]
-    require(plan.key, problem_of_database(), problem_of_driver(), problem_of_flag(flag, first))
-    old = flag.rollout_percent
-    transitions.enter_step(plan, 0, database_now())
+    see_flag(plan, version_of(Kind.FLAG, flag.pk))
+    plan.enables_flag = enable and not flag.enabled
+    plan.scheduled_by = current_actor() if current_source() == _ADMIN else None
+
+
+def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:
+    flag = _flag_of(plan, expect_version)
+    first, enables = steps_of(plan)[0], enable and not flag.enabled
+    problem = problem_of_flag(flag, first, enable=enables)
+    require(plan.key, problem_of_database(), problem_of_driver(), problem)
+    old = present_rollout(flag)
+    transitions.enter_step(plan, 0, database_now(), enable=enables)
+    if enables:
+        record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
     record(plan, PlanEvent.Kind.STARTED, messages.STARTED(old=old, new=first.percent))
 
 

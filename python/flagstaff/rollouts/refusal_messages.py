@@ -86,6 +86,13 @@ WRONG_STATE = {
             "%(command)s"
         ),
     ),
+    "edit": Template(
+        "plan_cannot_be_edited",
+        _(
+            "the rollout plan of %(key)s is %(state)s and cannot be edited; possible next: "
+            "%(command)s"
+        ),
+    ),
     "delete": Template(
         "plan_cannot_be_deleted",
         _(
@@ -100,6 +107,45 @@ CANNOT_JUMP_BECAUSE = Template(
         "the rollout plan of %(key)s cannot jump, because %(why)s; pause and resume it first: "
         "%(command)s"
     ),
+)
+CANNOT_EDIT_BECAUSE = Template(
+    "plan_cannot_be_edited_because",
+    _("the rollout plan of %(key)s cannot be edited, because %(why)s; pause it first: %(command)s"),
+)
+CANNOT_EDIT_TRIPPED = Template(
+    "plan_cannot_be_edited_after_trip",
+    _("the rollout plan of %(key)s cannot be edited, because %(why)s; see it: %(command)s"),
+)
+GUARD_LOOSENED = Template(
+    "plan_guard_loosened",
+    _("the plan runs, so its guards can only be tightened, and %(new)s is looser than %(old)s"),
+)
+GUARD_REMOVED = Template(
+    "plan_guard_removed",
+    _("the plan runs, so its guards can only be tightened, and %(guard)s would be removed"),
+)
+USERS_LOWERED = Template(
+    "plan_required_users_lowered",
+    _("the plan runs, so the required users can only be raised, and %(new)s is below %(old)s"),
+)
+PRESENT_STEP_CHANGED = Template(
+    "plan_present_step_changed",
+    _("the plan runs, so its present step, %(step)s, must stay"),
+)
+PAST_STEP_CHANGED = Template(
+    "plan_past_step_changed",
+    _("the plan of %(key)s is at step %(number)s, so the steps before must stay: %(steps)s"),
+)
+NO_PRESENT_STEP = Template(
+    "plan_has_no_present_step",
+    _("the plan of %(key)s is at step %(number)s, so it needs at least so many steps"),
+)
+HAS_STARTED = Template(
+    "plan_has_started", _("the plan of %(key)s is %(state)s, so its start cannot be changed")
+)
+NOTHING_TO_DISMISS = Template(
+    "plan_has_nothing_to_dismiss",
+    _("the rollout plan of %(key)s is %(state)s and needs no attention; see it: %(command)s"),
 )
 NO_SUCH_STEP = Template(
     "plan_has_no_such_step",
@@ -132,6 +178,13 @@ NO_DRIVER = Template(
 )
 FLAG_DISABLED = Template(
     "plan_flag_disabled", _("the flag is disabled; enable it with %(command)s")
+)
+FLAG_DISABLED_AT_START = Template(
+    "plan_flag_disabled_at_start",
+    _(
+        "the flag is disabled; enable it with %(command)s, or let the start enable it: pass "
+        "enable=True, or --yes to the command"
+    ),
 )
 FLAG_CREATED_AGAIN = Template(
     "plan_flag_created_again",
@@ -218,14 +271,14 @@ NOT_A_GUARD = Template(
     "guard_not_readable",
     _(
         '%(text)s is not a guard; write "errors", "latency=0.5" (in seconds) or '
-        '"call=shop.guards.orders"'
+        '"function=shop.guards.orders"'
     ),
 )
 NOT_A_KIND = Template(
     "guard_kind_unknown",
     _(
         '%(kind)s is not a kind of guard; write "errors", "latency=0.5" (in seconds) or '
-        '"call=shop.guards.orders"'
+        '"function=shop.guards.orders"'
     ),
 )
 GUARD_TWICE = Template("guard_given_twice", _('the guard "%(guard)s" is given twice; remove one'))
@@ -265,6 +318,6 @@ SECONDS_NOT_VALID = Template(
 GUARD_NOT_IMPORTED = Template(
     "guard_not_imported", _("the guard %(guard)s cannot be imported: %(text)s; correct its path")
 )
-GUARD_NOT_CALLABLE = Template(
-    "guard_not_callable", _("the guard %(guard)s is not a function; correct its path")
+GUARD_NOT_FUNCTION = Template(
+    "guard_not_function", _("the guard %(guard)s is not a function; correct its path")
 )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
+from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.message import to_json
+from flagstaff._words.message import Message, to_json
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts import messages, refusal_messages
 from flagstaff.rollouts.advance import figures_of
+from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.trip_figures import Trip, trip_of
 from flagstaff.rollouts.unguarded import is_unguarded
 from flagstaff.rollouts.verdict import judge
 
@@ -56,7 +61,29 @@ def _state_style(record: Record) -> str | None:
     return "WARNING" if record["unguarded"] or record["state"] != State.RUNNING else None
 
 
-PLAN_COLUMNS = (
+def _rollout(record: Record) -> str:
+    if record["rollout_differs"]:
+        return str(record["rollout_differs"]["text"])
+    return "" if record["rollout"] is None else f"{record['rollout']} %"
+
+
+def _at_trip(record: Record) -> str:
+    return _failed_text(record["failed_at_trip"], "")
+
+
+def _since_trip(record: Record) -> str:
+    return _failed_text(record["failed_since_trip"], "more ")
+
+
+def _failed_text(guards: Sequence[Record] | None, more: str) -> str:
+    return "; ".join(
+        f"{guard['name']}: {guard['inside']:,} {more}with the flag, "
+        f"{guard['outside']:,} {more}without it"
+        for guard in guards or ()
+    )
+
+
+LIST_COLUMNS = (
     Column("key"),
     Column("state", style=_state_style),
     Column("reason", _reason),
@@ -64,24 +91,31 @@ PLAN_COLUMNS = (
     Column("steps", _steps),
     Column("due_at"),
     Column("starts_at"),
+)
+PLAN_COLUMNS = (
+    *LIST_COLUMNS[:5],
+    Column("rollout", _rollout),
+    *LIST_COLUMNS[5:],
     Column("guards", _guards),
     Column("required_users"),
     Column("evidence", _evidence),
 )
+#: After a trip.
+TRIP_COLUMNS = (Column("failed_at_trip", _at_trip), Column("failed_since_trip", _since_trip))
 EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Returns a plan as a dict for JSON. Makes a few queries."""
+    flag = flag_of_plan(plan)
+    differs = rollout_difference(plan, flag)
     return {
-        "key": plan.key,
-        "state": plan.state,
-        "reason": to_json(plan.reason) if plan.reason else None,
-        "unguarded": _is_unguarded(plan),
-        "step": None if plan.step is None else plan.step + 1,
-        "steps": plan.steps,
-        "due_at": plan.due_at,
-        "starts_at": plan.starts_at,
+        **plan_summary(plan, unguarded=_is_unguarded(plan)),
+        "percent": plan_percent(plan),
+        "rollout": None if flag is None else flag.rollout_percent,
+        "enabled": None if flag is None else flag.enabled,
+        "rollout_differs": None if differs is None else to_json(differs),
+        **_trip_record(trip_of(plan)),
         "guards": plan.guards,
         "required_users": plan.required_users,
         "actor": plan.actor or None,
@@ -89,6 +123,70 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "forecast": forecast_lines(plan),
         "events": [_event(event) for event in _events(plan)],
     }
+
+
+def plan_summary(plan: Plan, *, unguarded: bool) -> dict[str, Any]:
+    """Returns what a list says about a plan. Makes no query."""
+    return {
+        "key": plan.key,
+        "state": plan.state,
+        "reason": to_json(plan.reason) if plan.reason else None,
+        "unguarded": unguarded,
+        "needs_attention": needs_attention(plan),
+        "dismissed_at": plan.dismissed_at,
+        "step": None if plan.step is None else plan.step + 1,
+        "steps": plan.steps,
+        "due_at": plan.due_at,
+        "starts_at": plan.starts_at,
+        "enables_flag": plan.enables_flag,
+    }
+
+
+def flag_of_plan(plan: Plan) -> FlagRow | None:
+    """Returns the flag of a plan, or None if it was deleted, or created again. One query."""
+    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
+    return flag if flag is not None and str(flag.pk) == plan.flag_pk else None
+
+
+def plan_percent(plan: Plan) -> int | None:
+    """Returns the percentage of the present step; None before the start, or if it is not valid."""
+    try:
+        return None if plan.step is None else steps_of(plan)[plan.step].percent
+    except InvalidPlanError:
+        return None
+
+
+def rollout_difference(plan: Plan, flag: FlagRow | None) -> Message | None:
+    """Returns where flag and plan are; None if the flag has the rollout of the present step."""
+    percent = plan_percent(plan)
+    if flag is None or percent is None:
+        return None
+    state = refusal_messages.state_text(plan.state)
+    if not flag.enabled:
+        return messages.DISABLED_AND_PLAN(state=state, percent=percent)
+    if flag.rollout_percent == percent:
+        return None
+    rollout = flag.rollout_percent
+    return messages.FLAG_AND_PLAN(rollout=rollout, state=state, percent=percent)
+
+
+def _trip_record(trip: Trip | None) -> dict[str, Any]:
+    """Returns the failing users at a trip and since then; None for each without a trip."""
+    if trip is None:
+        return dict.fromkeys(("tripped_at", "failed_at_trip", "failed_since_trip"))
+    at_trip, since = (
+        [
+            {
+                "number": number,
+                "name": trip.names[number],
+                "inside": failed.inside,
+                "outside": failed.outside,
+            }
+            for number, failed in counts.items()
+        ]
+        for counts in (trip.failed, trip.since)
+    )
+    return {"tripped_at": trip.at, "failed_at_trip": at_trip, "failed_since_trip": since}
 
 
 def forecast_lines(plan: Plan) -> list[str]:
@@ -112,9 +210,11 @@ def forecast_lines(plan: Plan) -> list[str]:
     return [one.text for one in forecast(steps, guards, traffic, plan.required_users)]
 
 
-def newest_event(plan: Plan) -> PlanEvent | None:
-    """Returns the newest event of a plan."""
-    return PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id").last()
+def newest_events(plan: Plan) -> list[PlanEvent]:
+    """Returns the newest event of a plan, after that of a flag that it has turned on."""
+    found = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("-id")[:2]
+    events = [*reversed(found)]
+    return events if events and events[0].kind == PlanEvent.Kind.ENABLED else events[-1:]
 
 
 def _events(plan: Plan) -> list[PlanEvent]:
@@ -141,7 +241,8 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
     except InvalidPlanError as error:
         # A person must be able to stop a plan that cannot be read.
         return {"why": to_json(error.message)}
-    return figures_of(evidence, judge(steps, plan.step, guards, evidence, plan.required_users))
+    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
+    return figures_of(evidence, verdict)
 
 
 def _is_unguarded(plan: Plan) -> bool:

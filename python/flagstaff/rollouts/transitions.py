@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Min, Sum
+
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
@@ -17,19 +19,23 @@ from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts import messages, refusal_messages
+from flagstaff.rollouts.alpha import GUARDS_ALPHA, RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
+from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import Step, steps_from_json
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 
-# The others never change, so an invalid one does not keep a person from stopping the plan.
+# Only an edit writes the others, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
     "state",
     "step",
     "due_at",
     "starts_at",
     "scheduled_by",
+    "enables_flag",
+    "dismissed_at",
     "flag_version",
     "seen_flag",
     "run_id",
@@ -87,28 +93,75 @@ def forget_trip(plan: Plan) -> None:
 
 
 def enter_step(
-    plan: Plan, index: int, now: datetime, *, expect_version: int | None = None
+    plan: Plan,
+    index: int,
+    now: datetime,
+    *,
+    expect_version: int | None = None,
+    enable: bool = False,
 ) -> Changed:
     """Sets the rollout of a step, and begins to measure. The dwell time starts now.
 
-    A trip that is stored is not carried out any more.
+    A trip that is stored is not carried out any more. With `enable`, the same change also enables
+    the flag, so that one undo takes back both.
 
     Raises ConflictError if the flag has another version than expected.
     """
-    step = steps_of(plan)[index]
-    changed = changes.set_rollout(plan.key, step.percent, expect_version=expect_version)
+    steps = steps_of(plan)
+    step = steps[index]
+    if enable:
+        fields = {"enabled": True, "rollout_percent": step.percent}
+        changed = changes.update(plan.key, fields, expect_version=expect_version)
+    else:
+        changed = changes.set_rollout(plan.key, step.percent, expect_version=expect_version)
     end_run(plan, now)
+    guards = guards_from_json(plan.guards)
+    alpha = alpha_of_next_run(steps, index, guards, *_given_alpha(plan))
     run = StepRun.objects.using(conf.database).create(
-        plan_id=plan.pk, step=index, percent=step.percent, started_at=now
+        plan_id=plan.pk,
+        step=index,
+        percent=step.percent,
+        started_at=now,
+        guards_alpha=alpha.guards,
+        brake_alpha=alpha.brake,
+        guard_alpha=alpha.guards / len(numbered(guards)) if alpha.guards else None,
     )
     plan.run_id, plan.step = run.pk, index
     plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
-    plan.due_at = now + timedelta(seconds=step.seconds)
+    plan.due_at, plan.dismissed_at = now + timedelta(seconds=step.seconds), None
     see_flag(plan, changed.version)
     forget_trip(plan)
     plan.guarded_until = now + GUARDED_FOR
     save(plan, now)
     return changed
+
+
+def measure_before_start(plan: Plan, rollout: int) -> None:
+    """Begins a new run of a plan that has not started. The plan is not saved."""
+    run = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=rollout)
+    plan.run_id = run.pk
+
+
+def _given_alpha(plan: Plan) -> tuple[RunAlpha, float]:
+    """Returns what the runs since the last trip were given, and the smallest part of a guard.
+
+    Makes two queries.
+
+    A trip by a guard of the project is none of the 5 %.
+    """
+    runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk)
+    trips = PlanEvent.objects.using(conf.database).filter(
+        plan_id=plan.pk, kind=PlanEvent.Kind.TRIPPED
+    )
+    for at, figures in trips.order_by("-id").values_list("at", "figures"):
+        if isinstance(figures, dict) and figures.get("by_statistics"):
+            runs = runs.filter(started_at__gt=at)
+            break
+    found = runs.aggregate(
+        guards=Sum("guards_alpha"), brake=Sum("brake_alpha"), smallest=Min("guard_alpha")
+    )
+    given = RunAlpha(found["guards"] or 0.0, found["brake"] or 0.0)
+    return given, found["smallest"] or GUARDS_ALPHA
 
 
 def trip_text(plan: Plan) -> Message:
@@ -127,7 +180,7 @@ def pause(plan: Plan, now: datetime, reason: str) -> None:
     elif plan.has_tripped:
         reason = trip_text(plan)
     plan.state, plan.reason = State.PAUSED, reason
-    plan.due_at = plan.guarded_until = None
+    plan.due_at = plan.guarded_until = plan.dismissed_at = None
     save(plan, now)
     message = messages.PAUSED_WHY(why=reason) if reason else messages.PAUSED()
     record(plan, PlanEvent.Kind.PAUSED, message)
@@ -158,6 +211,6 @@ def roll_back(
     end_run(plan, now)
     forget_trip(plan)
     plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, reason, now
-    plan.due_at = plan.guarded_until = None
+    plan.due_at = plan.guarded_until = plan.dismissed_at = None
     save(plan, now)
     return changed

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple, cast
 
 from flagstaff.rollouts import messages, statistics
+from flagstaff.rollouts.alpha import BRAKE_PERCENT, PLAN_ALPHA, RunAlpha, brake_alpha, guard_alpha
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
     BRAKE,
@@ -33,42 +34,48 @@ __all__ = ["BRAKE", "Action", "GuardCounts", "GuardResult", "StepEvidence", "Ste
 _ALL = 100
 # The standard errors by which theta is moved to the safe side.
 _STANDARD_ERRORS = 2
+# No run is given less, but SQL may have written it.
+_LEAST_ALPHA = 1e-300
 
 
-def judge(
+def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
     steps: Sequence[Step],
     step_index: int,
     guards: Sequence[Guard],
     evidence: StepEvidence,
     required_users: int,
+    alpha: RunAlpha | None = None,
 ) -> StepVerdict:
     """Returns the verdict on a step. Correct at any time, and however often it is called.
 
-    All steps and guards of the plan share 5 % of false trips (`guard_alpha`). A guard trips at an
-    e-value of 1/alpha. It passes if the 95 % upper bound of the ratio is below its limit, or at
-    `required_users` users inside if its e-value is below 20. Theta, the share of users inside, is
-    raised by two standard errors for trips and lowered by two for the bound. Where networks are
-    known, a guard trips only if it does so without two of the failing users inside. At 100 % no
-    user is outside, and the step passes. Raises IndexError for an unknown step, and ValueError for
-    negative counts.
+    All runs and guards of the plan share 5 % of false trips. `alpha` is the part of the run;
+    without it, that of a step that begins once. A guard trips at an e-value of 1/alpha. It passes
+    if the 95 % upper bound of the ratio is below its limit, or at `required_users` users inside if
+    its e-value is below 20. Theta, the share of users inside, is raised by two standard errors for
+    trips and lowered by two for the bound. Where networks are known, a guard trips only if it does
+    so without two of the failing users inside. At 100 % no user is outside, and the step passes.
+    Raises IndexError for an unknown step, and ValueError for negative counts.
 
         >>> evidence = StepEvidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
-        'errors: 41 of 200 users inside failed, 210 of 19,800 outside; 19 times as often'
+        'errors: 41 of 200 users with the flag failed, 210 of 19,800 without it; 19 times as often'
     """
     step = steps[step_index]
     if step.percent >= _ALL:
         return StepVerdict(None, None, passed=True, why=messages.AT_ALL())
     theta = _theta(evidence)
-    threshold = 1 / guard_alpha(steps, guards)
+    per_guard, of_brake = guard_alpha(steps, guards), brake_alpha(steps)
+    if alpha is not None:
+        per_guard, of_brake = alpha.guards / max(len(numbered(guards)), 1), alpha.brake
+    threshold = 1 / max(per_guard, _LEAST_ALPHA)
     results = tuple(
         _result(guard, number, evidence, theta, threshold) for number, guard in numbered(guards)
     )
     if evidence.users_inside >= required_users:
         results = tuple(_with_enough_users(result, theta) for result in results)
     brake = None
-    if step.percent <= BRAKE_PERCENT:
-        brake = statistics.brake_threshold(theta.high, brake_alpha(steps))
+    if step.percent <= BRAKE_PERCENT and of_brake:
+        brake = statistics.brake_threshold(theta.high, of_brake)
         brake = None if brake is None else brake + evidence.spare
     trip = _brake_trip(evidence, brake) or _guard_trip(guards, results, evidence)
     verdict = trip or _no_trip(results, evidence, required_users)
@@ -164,34 +171,3 @@ def _no_trip(
     return StepVerdict(
         None, None, passed=True, why=pass_text(results, evidence), smallest_harm=harm
     )
-
-
-#: The probability that a harmless plan trips, and the parts of the brake and of all guards.
-PLAN_ALPHA = 0.05
-BRAKE_ALPHA = 0.01
-GUARDS_ALPHA = 0.04
-#: Above this percentage the brake is off: many first failures are all inside by chance.
-BRAKE_PERCENT = 50
-
-
-def brake_alpha(steps: Sequence[Step]) -> float:
-    """Returns the brake's probability of a false trip in each step up to 50 %.
-
-    1 % divided by the number of those steps, so by Boole's inequality 1 % for the plan.
-
-        >>> brake_alpha([Step(5, 3600), Step(50, 3600), Step(100, 3600)])
-        0.005
-    """
-    return BRAKE_ALPHA / max(sum(step.percent <= BRAKE_PERCENT for step in steps), 1)
-
-
-def guard_alpha(steps: Sequence[Step], guards: Sequence[Guard]) -> float:
-    """Returns a guard's probability of a false trip in each step below 100 %.
-
-    4 % divided by the number of statistical guards and of those steps (Boole's inequality).
-
-        >>> guard_alpha([Step(5, 3600), Step(100, 3600)], [Guard("errors")])
-        0.04
-    """
-    compared = sum(step.percent < _ALL for step in steps)
-    return GUARDS_ALPHA / max(len(numbered(guards)) * compared, 1)

@@ -11,6 +11,7 @@ from flagstaff.rollouts.guards import LATENCY, Guard
 from flagstaff.rollouts.results import GuardCounts, GuardResult, StepEvidence
 
 _EXACT = 10
+_ALL = 100
 
 
 def trip_text(guard: Guard, result: GuardResult, evidence: StepEvidence) -> Message:
@@ -116,12 +117,30 @@ def pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Message
 
 
 def times(ratio: float) -> float:
-    """Returns a ratio as messages show it: with one decimal, or whole from 10 on.
+    """Returns a ratio as messages show it: with two significant digits.
 
-    >>> times(3.74), times(41.2)
-    (3.7, 41)
+    >>> times(3.74), times(41.2), times(412), times(0.154)
+    (3.7, 41, 410, 0.15)
     """
-    return round(ratio, 1) if ratio < _EXACT else round(ratio)
+    if not ratio or math.isinf(ratio):
+        return ratio or 0
+    rounded = round(ratio, 1 - math.floor(math.log10(abs(ratio))))
+    return int(rounded) if rounded >= _EXACT else rounded
+
+
+def percent(part: float, whole: float) -> float:
+    """Returns a share in percent with two significant digits: 0 and 100 only if it is exactly so.
+
+    Of a share near 100 %, the digits are those of the rest. `whole` is above 0.
+
+    >>> percent(599, 1000), percent(1, 3000), percent(2999, 3000), percent(3, 3)
+    (60, 0.033, 99.967, 100)
+    """
+    share = min(_ALL * part / whole, _ALL)
+    rounded = times(share)
+    if rounded < _ALL or share == _ALL:
+        return rounded
+    return round(_ALL - times(_ALL - share), 10)
 
 
 def _counts(result: GuardResult, evidence: StepEvidence) -> dict[str, str | int]:

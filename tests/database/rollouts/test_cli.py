@@ -66,9 +66,9 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     FeatureFlag.objects.update(rules=RULES)
     message = ok(f"{START} --guard errors --guard latency=0.5,action=hold --required-users 50")
     assert "new_checkout: started: rollout 0 → 5 %\n" in message
-    assert "at 100 % no user is outside" in message
+    assert "at 100 % all users have the flag" in message
     assert "a rule can grant the flag, so a guard that trips also disables the flag\n" in message
-    assert "at 5 %, these are about 1,000 users of the flag" in message
+    assert "at 5 %, about 1,000 users must use the site" in message
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
     assert [guard["kind"] for guard in plan.guards] == ["errors", "latency"]
@@ -83,7 +83,7 @@ def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_as
         assert (ran.status, [*Plan.objects.all()], rollout()) == (2, before, 0)
         question, last = ran.err.splitlines()[-2:]
         assert question.endswith("its last step, 100 %, without another confirmation. Go on? [y/N]")
-        assert last == "CommandError: cancelled; nothing was changed"
+        assert last == "cancelled; nothing was changed"
     assert "users at the last step, 100 %: 0 of 1 → 1 of 1\n" in ran.err
     assert asked(START, "y").status == 0
     assert rollout() == 5
@@ -124,7 +124,7 @@ def replace_plan(*steps: str) -> str:
 def test_start_names_the_smallest_first_step_that_the_users_of_the_site_can_end() -> None:
     User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
     message = ok(f"{START} --required-users 50")
-    assert "a first step below 13 % can only end by a guard that trips" in message
+    assert "a first step below 13 % can only pass if the guards rule out harm" in message
     ok(f"plan {KEY} pause")
     ok(f"plan {KEY} delete --yes")
     FeatureFlag.objects.update(rollout_percent=0)
@@ -207,6 +207,54 @@ def test_plan_is_created_started_paused_resumed_and_deleted() -> None:
     assert not Plan.objects.exists()
 
 
+def test_edit_shows_the_changes_and_what_starts_again_and_asks() -> None:
+    ok(START)
+    line = f"plan {KEY} edit --step 5:1h --step 50:1h --step 100 --guard errors,limit=1.5"
+    ran = asked(line, "n")
+    assert (ran.status, plan_of().guards[0]["limit"]) == (2, 2)
+    assert "guard errors,limit=2,action=rollback → errors,limit=1.5,action=rollback\n" in ran.err
+    assert f"{KEY}: step 1 starts again, with new counts and its whole time\n" in ran.err
+    assert "users at the next step, 50 %:" in ran.err
+    assert asked(line, "y").status == 0
+    assert [step["percent"] for step in plan_of().steps] == [5, 50, 100]
+    assert "the plan is like this already" in ok(line)
+    ran = refused(f"plan {KEY} edit --guard errors")
+    assert ran.status == 4
+    assert "is looser than" in ran.err
+    assert "nothing to edit: pass --step" in refused(f"plan {KEY} edit").err
+
+
+def test_edit_after_a_newer_change_of_the_plan_is_refused() -> None:
+    ok(START)
+
+    def change() -> str:
+        plans.edit(KEY, ["5:1h", "60:1h", "100"])
+        return "y"
+
+    ran = asked(f"plan {KEY} edit --guard errors,limit=1.5", change)
+    assert (ran.status, plan_of().guards[0]["limit"]) == (4, 2)
+    assert "has been changed since the question" in ran.err
+
+
+def test_scheduled_plan_is_edited_before_its_start() -> None:
+    ok(f"plan {KEY} create --step 5:1h --step 100")
+    assert "start by hand → 2126-01-01" in ok(f"plan {KEY} edit --at 2126-01-01 --required-users 9")
+    assert plan_of().required_users == 9
+
+
+def test_dismiss_changes_the_attention_only() -> None:
+    ok(START)
+    assert "needs no attention" in refused(f"plan {KEY} dismiss").err
+    harm()
+    ok("run-jobs")
+    assert document("plan", KEY)["needs_attention"] is True
+    assert "dismissed while the plan is rolled back\n" in ok(f"plan {KEY} dismiss --as-name ops")
+    assert document("plan", KEY)["needs_attention"] is False
+    shown = typed(f"flags plan {KEY}")
+    assert "errors: 300 with the flag, 20 without it" in shown
+    assert "errors: 0 more with the flag, 0 more without it" in shown
+
+
 def test_status_shows_the_evidence_and_the_events() -> None:
     ok(START)
     see_enough()
@@ -231,7 +279,7 @@ def test_status_has_codes_of_messages_and_shows_their_texts() -> None:
     end_dwell_time()
     ok("run-jobs")
     record = document("plan", KEY, "status")
-    text = "waits for data: no user inside has been seen yet"
+    text = "waits for data: no user with the flag has been seen yet"
     assert (record["reason"]["code"], record["reason"]["text"]) == ("waits_for_data", text)
     assert record["evidence"]["why"] == record["reason"]
     codes = [event["code"] for event in record["events"]]
@@ -245,8 +293,8 @@ def test_pending_plan_shows_what_each_step_can_see() -> None:
     see(run_of(), inside=False, users=4000)
     shown = run(f"plan {KEY} status").out
     assert "5 %:" in shown
-    assert "The brake trips at" in shown
-    assert "100 %: no user is outside" in ok(f"plan {KEY} start")
+    assert "The brake rolls back at" in shown
+    assert "100 %: all users have the flag" in ok(f"plan {KEY} start")
     assert document("plan", KEY, "status")["forecast"] == []
 
 
@@ -274,7 +322,7 @@ def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:
     assert (ran.status, found["deliveries"]) == (0, [])
     [plan] = found["plans"]
     assert (plan["plan"], plan["event"], plan["state"]) == (KEY, "tripped", "rolled_back")
-    assert (plan["code"], plan["text"][:21]) == ("plan_tripped", "rolled back by errors")
+    assert (plan["code"], plan["text"][:19]) == ("plan_tripped", "rolled back: errors")
 
 
 def test_plan_that_cannot_be_driven_fails_run_jobs() -> None:
@@ -337,3 +385,15 @@ def test_loop_prints_a_line_for_each_event(monkeypatch: pytest.MonkeyPatch) -> N
     [line] = ran.out.splitlines()
     assert line.startswith(f"{KEY}\tstep\tstep 2 of 3: rollout 5 → 25 %; ")
     assert ran.err == "running jobs\n"
+
+
+def test_plans_lists_those_that_run_first() -> None:
+    assert flags("plans") == Ran(0, "", "there is no rollout plan\n")
+    make_flag("a_pending")
+    plans.create("a_pending", ["5:1h", "100"])
+    ok(START)
+    states = [(one["key"], one["state"]) for one in document("plans")]
+    assert states == [(KEY, "running"), ("a_pending", "pending")]
+    assert flags("plan", "list") == flags("plans")
+    make_flag("list")
+    assert "the flag list has no rollout plan" in refused("plan list").err

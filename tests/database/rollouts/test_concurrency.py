@@ -14,7 +14,7 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import advance, callables, transitions
+from flagstaff.rollouts import advance, functions, transitions
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.reports import PlanReport
@@ -113,7 +113,7 @@ def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
     changes.update(KEY, {"description": "the new checkout"})
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 5)
-    assert report.message.startswith("ana changed the flag: enabled true → false; ")
+    assert report.message.startswith("ana changed the flag: turned off; ")
     assert "description" not in report.message
 
 
@@ -232,7 +232,7 @@ def jump_and_complain(plan: Plan) -> str:
 def guarded() -> None:
     """A second plan, with a guard that leaves a mess."""
     make_flag("guarded")
-    rollouts.start("guarded", STEPS, guards=["errors", f"call={__name__}.messy"])
+    rollouts.start("guarded", STEPS, guards=["errors", f"function={__name__}.messy"])
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_guard_that_does_not_return_holds_its_plan_only(
 ) -> None:
     released = Event()
     monkeypatch.setattr(f"{__name__}.act", released.wait)
-    monkeypatch.setattr(callables, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(functions, "MAX_SECONDS", 0.05)
     pass_step()
     try:
         run_plans()
@@ -284,6 +284,6 @@ def test_guard_that_does_not_return_holds_its_plan_only(
 
 def test_result_of_a_guard_is_not_used_for_another_run() -> None:
     make_flag("new_search")
-    rollouts.start("new_search", STEPS, guards=[f"call={__name__}.jump_and_complain"])
+    rollouts.start("new_search", STEPS, guards=[f"function={__name__}.jump_and_complain"])
     assert "new_search" not in [report.plan for report in run_plans()]
     assert (plan_of("new_search").state, rollout("new_search")) == (State.RUNNING, 25)

@@ -53,7 +53,7 @@ from tests.support.worker_register import age_workers
 
 pytestmark = pytest.mark.django_db
 
-#: What the callable guard of these tests returns or raises.
+#: What the function guard of these tests returns or raises.
 returned: Any = True
 
 
@@ -140,7 +140,7 @@ def test_missing_data_holds_the_plan_until_there_is_enough(started: None) -> Non
     end_dwell_time()
     report = run()
     assert (report.event, report.state, rollout()) == ("held", "holding", 5)
-    assert report.message == "waits for data: no user inside has been seen yet"
+    assert report.message == "waits for data: no user with the flag has been seen yet"
     assert plan_of().reason == report.message
     see_enough()
     report = run()
@@ -199,7 +199,7 @@ def test_counts_without_memory_let_the_step_start_again_at_its_end(started: None
     end_dwell_time()
     report = run()
     assert (report.event, report.step, rollout()) == ("continued", 1, 5)
-    assert "no memory left for all counts, so the evidence was incomplete" in report.message
+    assert "no memory left for all counts, so the counts were incomplete" in report.message
     assert run_of() != before
 
 
@@ -237,7 +237,7 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     report = run()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
     plan = plan_of()
-    assert plan.reason.startswith("rolled back by errors: ")
+    assert plan.reason.startswith("rolled back: errors: ")
     assert (plan.run_id, plan.due_at, plan.guarded_until) == (None, None, None)
     assert plan.ended_at is not None
     assert flag_history(KEY)[0].reason == plan.reason
@@ -266,8 +266,8 @@ def test_trip_needs_no_triggers_of_the_history_and_a_step_does(started: None) ->
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
-def test_callable_guard_that_raises_holds_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    start(f"call={__name__}.orders_fine")
+def test_function_guard_that_raises_holds_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    start(f"function={__name__}.orders_fine")
     see_enough()
     monkeypatch.setattr(f"{__name__}.returned", ValueError("hunter2"))
     run()
@@ -280,13 +280,13 @@ def test_callable_guard_that_raises_holds_until_it_returns(monkeypatch: pytest.M
     assert rollout() == 25
 
 
-def test_callable_guard_trips_at_all_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    start("errors", f"call={__name__}.orders_fine")
+def test_function_guard_trips_at_all_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    start("errors", f"function={__name__}.orders_fine")
     rollouts.jump(KEY, 100)
     monkeypatch.setattr(f"{__name__}.returned", "3 orders a minute")
     run()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-    assert plan_of().reason == f"rolled back by {__name__}.orders_fine: 3 orders a minute"
+    assert plan_of().reason == f"rolled back: {__name__}.orders_fine: 3 orders a minute"
 
 
 @pytest.mark.parametrize(
@@ -322,9 +322,9 @@ def without_entry(change: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize(
     ("fields", "difference"),
     [
-        ({"rollout_percent": 0}, "rollout_percent 5 → 0"),
-        ({"enabled": False}, "enabled true → false"),
-        ({"bucket_by": "visitor"}, "bucketed by user → visitor"),
+        ({"rollout_percent": 0}, "rollout 5 → 0 %"),
+        ({"enabled": False}, "turned off"),
+        ({"bucket_by": "visitor"}, "bucketing unit user → visitor"),
         ({"rules": RULES}, "other rules"),
     ],
 )
@@ -369,7 +369,7 @@ def test_change_by_somebody_else_comes_before_a_trip(started: None) -> None:
     changes.set_rollout(KEY, 60)
     run()
     assert (plan_of().state, rollout(), plan_of().trip_run_id) == (State.PAUSED, 60, None)
-    assert "; so it was not rolled back, but it had tripped: errors: " in plan_of().reason
+    assert "; so it was not rolled back, although harm was found: errors: " in plan_of().reason
 
 
 def recreate() -> None:
@@ -444,7 +444,7 @@ def test_scheduled_plan_of_a_changed_flag_is_paused() -> None:
         changes.set_rollout(KEY, 1)
     Plan.objects.update(starts_at=ClockTimestamp())
     run()
-    assert plan_of().reason == ("not started, ana changed the flag: rollout_percent 0 → 1")
+    assert plan_of().reason == ("not started, ana changed the flag: rollout 0 → 1 %")
 
 
 def schedule_as(source: str, *permissions: str) -> User:

@@ -30,7 +30,7 @@ def orders_fine(plan: Plan) -> object:
 @pytest.fixture(autouse=True)
 def started(driver: None) -> None:
     make_flag()
-    rollouts.start(KEY, STEPS, guards=[f"call={GUARD},action=hold"])
+    rollouts.start(KEY, STEPS, guards=[f"function={GUARD},action=hold"])
 
 
 def is_news(monkeypatch: pytest.MonkeyPatch, result: object) -> bool:

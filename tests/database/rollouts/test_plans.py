@@ -227,7 +227,9 @@ def test_jump_goes_forward_and_back_to_steps_only(started: Plan) -> None:
 
 def test_jump_refuses_a_flag_that_somebody_has_changed(started: Plan) -> None:
     changes.set_rollout(KEY, 7)
-    with pytest.raises(ConflictError, match=r"5 → 7; pause and resume it first: .* plan .* pause"):
+    with pytest.raises(
+        ConflictError, match=r"5 → 7 %; pause and resume it first: .* plan .* pause"
+    ):
         rollouts.jump(KEY, 25)
     assert rollout() == 7
 

@@ -12,8 +12,8 @@ from flagstaff.exceptions import PlanError
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance
-from flagstaff.rollouts.admin.buttons import version_of_plan
 from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.editing import version_of_plan
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.status import plan_record
@@ -36,7 +36,7 @@ def orders_fine(plan: Plan) -> object:
 @pytest.fixture(autouse=True)
 def started(driver: None) -> None:
     make_flag()
-    rollouts.start(KEY, STEPS, guards=[f"call={GUARD}"])
+    rollouts.start(KEY, STEPS, guards=[f"function={GUARD}"])
 
 
 def trip(monkeypatch: pytest.MonkeyPatch, text: object = "few orders") -> list[PlanReport]:
@@ -75,7 +75,7 @@ def test_trip_with_a_text_that_cannot_be_stored_rolls_back(
 ) -> None:
     [report] = trip(monkeypatch, text)
     assert (report.event, rollout()) == ("tripped", 0)
-    assert plan_of().reason == flag_history(KEY)[0].reason == f"rolled back by {GUARD}: {reason}"
+    assert plan_of().reason == flag_history(KEY)[0].reason == f"rolled back: {GUARD}: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -96,19 +96,21 @@ def test_trip_whose_reason_the_database_rejects_rolls_back_without_it(
     finally:
         rows(f"ALTER TABLE flagstaff_rollouts_{table} DROP CONSTRAINT narrow")
     assert (report.error, report.event, rollout()) == (None, "tripped", 0)
-    constant = "rolled back by a guard whose reason cannot be stored"
+    constant = "rolled back: a guard whose reason cannot be stored"
     assert plan_of().reason == flag_history(KEY)[0].reason == constant
     assert events()[-2:] == ["tripped", "propagated"]
 
 
 @pytest.mark.usefixtures("stored")
 def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
-    assert plan_record(plan_of())["reason"]["text"].endswith(f"it has tripped: {GUARD}: few orders")
+    assert plan_record(plan_of())["reason"]["text"].endswith(
+        f"will roll it back: {GUARD}: few orders"
+    )
     [report] = run_plans()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
     tripped = PlanEvent.objects.get(kind="tripped")
     assert (tripped.message, tripped.actor) == (
-        f"rolled back by {GUARD}: few orders",
+        f"rolled back: {GUARD}: few orders",
         "rollout plan",
     )
     assert "users_inside" in tripped.figures
@@ -137,7 +139,9 @@ def test_jump_of_a_plan_with_a_stored_trip_is_refused() -> None:
     before = version_of_plan(Plan(state=State.RUNNING, step=0, run_id=plan_of().run_id))
     # The page that was opened before the trip is out of date.
     assert version_of_plan(plan_of()) != before
-    with pytest.raises(PlanError, match=f"it has tripped: {GUARD}: few orders; pause and resume"):
+    with pytest.raises(
+        PlanError, match=f"will roll it back: {GUARD}: few orders; pause and resume"
+    ):
         rollouts.jump(KEY, 25)
     [report] = run_plans()
     assert (report.event, rollout()) == ("tripped", 0)
@@ -147,7 +151,7 @@ def test_jump_of_a_plan_with_a_stored_trip_is_refused() -> None:
 def test_stored_trip_of_a_paused_plan_is_carried_out() -> None:
     with acting_as("ana", reason="lunch"):
         rollouts.pause(KEY)
-    assert plan_of().reason.startswith("lunch; run-jobs will roll it back, because it has tripped")
+    assert plan_of().reason.startswith("lunch; run-jobs will roll it back: ")
     [report] = run_plans()
     assert (report.state, rollout()) == ("rolled_back", 0)
 
@@ -162,8 +166,8 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 60)
     assert report.message == (
-        "ana changed the flag: rollout_percent 5 → 60; so it was not rolled back, but it had "
-        f"tripped: {GUARD}: few orders"
+        "ana changed the flag: rollout 5 → 60 %; so it was not rolled back, although harm "
+        f"was found: {GUARD}: few orders"
     )
     assert (run_plans(), plan_of().reason) == ([], report.message)
 

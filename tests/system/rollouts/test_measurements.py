@@ -381,7 +381,9 @@ def count(url: str, views: list[str]) -> tuple[int, int]:
     return len(HUNDRED) - inside, inside
 
 
-@pytest.mark.parametrize(("view", "fails"), [("request.flags", 0), ("404", 0), ("raises", 1)])
+@pytest.mark.parametrize(
+    ("view", "fails"), [("request.flags", 0), ("openfeature", 0), ("404", 0), ("raises", 1)]
+)
 def test_request_that_evaluates_the_flag_is_counted(
     database: str, query: Query, run: int, view: str, fails: int
 ) -> None:
@@ -397,7 +399,16 @@ def test_permission_of_rest_framework_is_counted(database: str, query: Query, ru
     assert failed_users(query, run) == (0, inside)
 
 
-@pytest.mark.parametrize("view", ["all_flags", "explain", "streaming", "thread"])
+@pytest.mark.parametrize("view", ["all_flags", "request.flags.all", "browsers"])
+def test_request_that_only_fetches_flags_in_bulk_is_not_counted_for_a_guard(
+    database: str, query: Query, run: int, view: str
+) -> None:
+    query("UPDATE flagstaff_featureflag SET client_side = true")
+    expected = count(database, [view, "404"])
+    assert counted(query, run, "r") == expected
+
+
+@pytest.mark.parametrize("view", ["explain", "streaming", "thread"])
 def test_request_without_an_evaluation_of_its_own_is_not_counted(
     database: str, query: Query, run: int, view: str
 ) -> None:

@@ -64,7 +64,7 @@ def test_columns_show_past_present_and_later_steps() -> None:
     assert classes(steps_chart(plan(step=None), NOW), "rect") == ["later"] * 3
     assert classes(steps_chart(plan(state=State.DONE, step=2), NOW), "rect") == ["passed"] * 3
     rolled_back = plan(state=State.ROLLED_BACK)
-    assert classes(steps_chart(rolled_back, NOW), "rect") == ["gone", "gone", "later"]
+    assert classes(steps_chart(rolled_back, NOW), "rect") == ["passed", "gone", "later"]
 
 
 def test_marker_moves_through_the_column_with_the_dwell_time() -> None:
@@ -111,8 +111,8 @@ def test_bars_are_as_long_as_the_shares() -> None:
     # 10 of 100 users, and 40 of 1,600.
     assert inside / outside == pytest.approx(4, rel=0.01)
     assert texts(svg)[:3] == [
-        "inside: 10.0 %, 10 of 100 users",
-        "outside: 2.5 %, 40 of 1,600 users",
+        "with the flag: 10 %, 10 of 100 users",
+        "without the flag: 2.5 %, 40 of 1,600 users",
         "ratio: 4.0, at most 6.0",
     ]
 
@@ -161,10 +161,16 @@ def test_bar_of_the_evidence_is_full_at_the_trip() -> None:
     assert "evidence of harm: 17, trips at 100" in texts(svg)
 
 
+def test_share_is_never_rounded_to_all_users() -> None:
+    shares = [share_text(failed, 3000) for failed in (2980, 2999, 3000)]
+    assert shares == ["99 %", "99.967 %", "100 %"]
+
+
 def test_numbers_are_as_exact_as_they_need_to_be() -> None:
     assert (ratio_text(1.24), ratio_text(18.6)) == ("1.2", "19")
     assert (evidence_text(3.14), evidence_text(5e40)) == ("3.1", "over 1,000,000")
-    shares = [share_text(failed, users) for failed, users in ((41, 200), (1, 2000), (0, 5))]
-    assert shares == ["20.5 %", "0.05 %", "0 %"]
+    sides = ((41, 200), (599, 1000), (1, 2000), (1, 30_000), (0, 5))
+    shares = [share_text(failed, users) for failed, users in sides]
+    assert shares == ["20 %", "60 %", "0.05 %", "0.0033 %", "0 %"]
     # The estimate of users may be below the number that failed.
-    assert share_text(5, 4.9) == "100.0 %"
+    assert share_text(5, 4.9) == "100 %"

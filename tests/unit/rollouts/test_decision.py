@@ -1,4 +1,4 @@
-"""What the driver does, from the verdict and the callable guards."""
+"""What the driver does, from the verdict and the function guards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from flagstaff.rollouts.advance import Decision, decide
-from flagstaff.rollouts.callables import (
+from flagstaff.rollouts.functions import (
     GuardOutcome,
     GuardTimeoutError,
     call_guards,
@@ -19,8 +19,8 @@ from flagstaff.rollouts.guards import Guard, guards_as_json
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.results import StepVerdict
 
-ORDERS = Guard("callable", path="shop.orders")
-HOLDING = Guard("callable", path="shop.stock", action="hold")
+ORDERS = Guard("function", path="shop.orders")
+HOLDING = Guard("function", path="shop.stock", action="hold")
 PASSED = StepVerdict(None, None, passed=True, why="enough users")
 OPEN = StepVerdict(None, None, passed=False, why="waits for users")
 TRIPPED = StepVerdict("errors", "rollback", passed=False, why="too many errors")
@@ -83,10 +83,10 @@ returns_true, returns_false, returns_none, returns_one = map(returning, (True, F
         ("was_removed", None, f"{__name__}.was_removed raised ImportError; repair it"),
     ],
 )
-def test_callable_guard_is_fine_only_if_it_returns_true(
+def test_function_guard_is_fine_only_if_it_returns_true(
     name: str, fine: bool | None, why: str
 ) -> None:
-    guards = guards_as_json([Guard("errors"), Guard("callable", path=f"{__name__}.{name}")])
+    guards = guards_as_json([Guard("errors"), Guard("function", path=f"{__name__}.{name}")])
     [outcome] = call_guards(Plan(key="new_checkout", guards=guards))
     assert outcome.fine is fine
     assert outcome.why.startswith(why)

@@ -101,7 +101,7 @@ def test_steps_that_cannot_be_read_are_refused(stored: object) -> None:
 PATH = f"{__name__}.fine"
 ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)
-CALLED = Guard("callable", path=PATH)
+CALLED = Guard("function", path=PATH)
 
 
 def fine(plan: object) -> bool:
@@ -113,7 +113,7 @@ def fine(plan: object) -> bool:
     [
         ("errors", ERRORS),
         ("latency=0.5", SLOW),
-        (f"call={PATH}", CALLED),
+        (f"function={PATH}", CALLED),
         ("errors,limit=1.5,tolerated=1.2,action=hold", Guard("errors", 1.5, 1.2, "hold")),
         (" latency = 2 , limit = 3 ", Guard("latency", limit=3, seconds=2)),
     ],
@@ -127,7 +127,7 @@ def test_guard_is_parsed(text: str, guard: Guard) -> None:
     [
         *(
             (text, 'write "errors"')
-            for text in ("", "error", "errors=1", "latency", "call", "call=")
+            for text in ("", "error", "errors=1", "latency", "function", "function=")
         ),
         ("latency=x", "'x' of 'latency=x' is not a number; write a number"),
         ("errors,limit=x", "'x' of 'errors,limit=x' is not a number; write a number"),
@@ -155,11 +155,11 @@ def test_text_that_is_no_guard_is_refused(text: str, problem: str) -> None:
         ("latency=inf", "the time of the guard"),
         (Guard("latency"), "the time of the guard"),
         (
-            f"call={__name__}.missing",
+            f"function={__name__}.missing",
             "cannot be imported: ImportError",
         ),
-        ("call=nowhere", "cannot be imported: ImportError"),
-        (f"call={__name__}.PATH", "is not a function"),
+        ("function=nowhere", "cannot be imported: ImportError"),
+        (f"function={__name__}.PATH", "is not a function"),
     ],
 )
 def test_invalid_guard_is_refused(guard: Guard | str, message: str) -> None:

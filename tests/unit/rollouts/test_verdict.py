@@ -11,8 +11,10 @@ from types import ModuleType
 
 import pytest
 
+from flagstaff.rollouts import alpha as alphas
 from flagstaff.rollouts import forecast as forecasts
 from flagstaff.rollouts import guards, hyperloglog, statistics, verdict, verdict_text
+from flagstaff.rollouts.alpha import RESERVE_ALPHA, brake_alpha, guard_alpha
 from flagstaff.rollouts.forecast import Traffic, forecast, seconds_to_trip, traffic_of
 from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.steps import Step
@@ -20,15 +22,13 @@ from flagstaff.rollouts.verdict import (
     GuardCounts,
     StepEvidence,
     StepVerdict,
-    brake_alpha,
-    guard_alpha,
     judge,
 )
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
 ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)
-CALLABLE = Guard("callable", path="shop.guards.orders")
+FUNCTION = Guard("function", path="shop.guards.orders")
 FIVE, HALF, ALL = 1, 3, 4
 LOST = "after ten minutes the step starts again"
 FULL = "the step starts again when its dwell time has ended"
@@ -59,29 +59,29 @@ def judged(
 
 
 @pytest.mark.parametrize(
-    "module", [forecasts, guards, hyperloglog, statistics, verdict, verdict_text]
+    "module", [alphas, forecasts, guards, hyperloglog, statistics, verdict, verdict_text]
 )
 def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 
-def test_alpha_of_all_steps_and_guards_is_five_percent() -> None:
-    guards = [ERRORS, CALLABLE, SLOW, Guard("latency", seconds=2)]
+def test_alpha_of_all_steps_guards_and_the_reserve_is_five_percent() -> None:
+    guards = [ERRORS, FUNCTION, SLOW, Guard("latency", seconds=2)]
     compared = len(STEPS) - 1
     total = brake_alpha(STEPS) * compared + guard_alpha(STEPS, guards) * 3 * compared
-    assert total == pytest.approx(0.05)
+    assert total + RESERVE_ALPHA == pytest.approx(0.05)
 
 
 def test_alpha_of_the_brake_is_shared_by_steps_up_to_fifty_percent() -> None:
-    assert brake_alpha([Step(50, 1), Step(51, 1), Step(99, 1)]) == 0.01
-    assert brake_alpha([Step(100, 1)]) == 0.01
+    assert brake_alpha([Step(50, 1), Step(51, 1), Step(99, 1)]) == 0.008
+    assert brake_alpha([Step(100, 1)]) == 0.008
     assert guard_alpha([Step(100, 1)], []) == 0.04
 
 
 def test_guard_at_its_threshold_trips() -> None:
     found = judged(evidence(errors=(41, 210)))
     assert (found.trip, found.trip_action, found.passed) == ("errors", "rollback", False)
-    figures = "41 of 2,000 users inside failed, 210 of 38,000 outside; 3.7 times as often"
+    figures = "41 of 2,000 users with the flag failed, 210 of 38,000 without it; 3.7 times as often"
     assert found.why == f"errors: {figures}"
     assert found.guards[0].threshold == pytest.approx(100)
     assert found.guards[0].e_value > 100
@@ -119,20 +119,22 @@ def test_counts_that_only_two_networks_make_harmful_do_not_pass() -> None:
 
 
 def test_trip_names_the_failing_visitors_whose_cookie_is_younger_than_the_step() -> None:
-    new = "9 of 41 failing visitors inside have a cookie that is younger than the step"
+    new = "9 of 41 failing visitors with the flag have a cookie that is younger than the step"
     counts = GuardCounts(41, 210, visitors=41, new_visitors=9)
     found = judged(replace(evidence(), failed={0: counts}))
-    assert found.why.endswith(f"outside; 3.7 times as often; {new}")
+    assert found.why.endswith(f"without it; 3.7 times as often; {new}")
     found = judged(replace(evidence(), failed={0: replace(counts, outside=0)}))
-    assert found.why == f"brake: 41 of 2,000 users inside failed, none of 38,000 outside; {new}"
+    assert found.why == f"41 of 2,000 users with the flag failed, none of 38,000 without it; {new}"
 
 
 def test_latency_guard_uses_the_counts_of_its_number() -> None:
-    assert numbered([SLOW, CALLABLE, ERRORS, SLOW]) == [(1, SLOW), (0, ERRORS), (4, SLOW)]
+    assert numbered([SLOW, FUNCTION, ERRORS, SLOW]) == [(1, SLOW), (0, ERRORS), (4, SLOW)]
     found = judged(evidence(slow=(41, 210)), guards=(ERRORS, SLOW))
     assert found.trip == "latency over 0.5 s"
     assert [one.failed.inside for one in found.guards] == [0, 41]
-    figures = "41 of 2,000 users inside were slower, 210 of 38,000 outside; 3.7 times as often"
+    figures = (
+        "41 of 2,000 users with the flag were slower, 210 of 38,000 without it; 3.7 times as often"
+    )
     assert found.why == f"latency over 0.5 s: {figures}"
 
 
@@ -169,10 +171,10 @@ def test_uncertain_share_counts_against_a_trip_and_against_a_pass() -> None:
 def test_brake_trips_at_its_number_of_users_and_none_outside() -> None:
     assert judged(evidence()).brake == 3
     assert judged(evidence(errors=(2, 0))).trip is None
-    assert judged(evidence(errors=(3, 1)), guards=(CALLABLE,)).trip is None
+    assert judged(evidence(errors=(3, 1)), guards=(FUNCTION,)).trip is None
     found = judged(evidence(errors=(3, 0)))
     assert (found.trip, found.trip_action, found.brake) == ("brake", "rollback", 3)
-    assert found.why == "brake: 3 of 2,000 users inside failed, none of 38,000 outside"
+    assert found.why == "3 of 2,000 users with the flag failed, none of 38,000 without it"
     # It watches errors without a guard of errors.
     assert judged(evidence(errors=(3, 0)), guards=(SLOW,)).trip == "brake"
     assert judged(evidence(slow=(3, 0)), guards=(SLOW,)).trip == "latency over 0.5 s"
@@ -190,7 +192,7 @@ def test_step_with_a_low_upper_bound_passes() -> None:
     assert found.passed
     assert found.smallest_harm is None
     assert found.guards[0].upper < 2
-    assert found.why == "fine after 500 users inside: errors at most 1.8 times as often"
+    assert found.why == "fine after 500 users with the flag: errors at most 1.8 times as often"
     # Every guard must pass.
     found = judged(evidence(500, 9_500, errors=(20, 400)), guards=(ERRORS, SLOW))
     assert [one.passed for one in found.guards] == [True, False]
@@ -201,22 +203,22 @@ def test_step_with_a_high_upper_bound_holds_until_there_are_enough_users() -> No
     found = judged(evidence(500, 9_500, errors=(2, 38)))
     assert not found.passed
     assert not found.guards[0].passed
-    seen = "500 of 1,000 users inside seen, errors may be up to 4.9 times as often"
+    seen = "500 of 1,000 users with the flag seen, errors may be up to 4.9 times as often"
     assert found.why == f"waits for users: {seen}"
     found = judged(evidence(1_000, 19_000, errors=(2, 38)))
     assert found.passed
     assert found.guards[0].upper > 2
     assert found.smallest_harm == found.guards[0].smallest_harm
     tripping = "errors would have tripped at 5.7 times as often"
-    assert found.why == f"fine after 1,000 users inside: {tripping}"
+    assert found.why == f"fine after 1,000 users with the flag: {tripping}"
 
 
 def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
     found = judged(evidence(1_000, 99_000, errors=(6, 99)), step=0)
     assert (found.trip, found.passed) == (None, False)
     assert found.why == (
-        "signs of harm, too few for a trip: errors, 6 of 1,000 users inside, 99 of 99,000 outside; "
-        "find the cause, or jump to the next step"
+        "signs of harm, not certain yet: errors, 6 of 1,000 users with the flag, 99 of 99,000 "
+        "without it; find the cause, or jump to the next step"
     )
 
 
@@ -228,11 +230,13 @@ def test_smallest_harm_is_the_largest_of_the_guards_without_a_low_bound() -> Non
 
 
 def test_step_without_any_failure_passes_with_enough_users_only() -> None:
-    seen = "999 of 1,000 users inside seen, too few failures to compare errors"
+    seen = "999 of 1,000 users with the flag seen, too few failures to compare errors"
     assert judged(evidence(999, 20_000)).why == f"waits for users: {seen}"
     found = judged(evidence(1_000, 20_000))
     assert (found.passed, found.smallest_harm) == (True, None)
-    assert found.why == "fine after 1,000 users inside: errors with too few failures to compare"
+    assert (
+        found.why == "fine after 1,000 users with the flag: errors with too few failures to compare"
+    )
     # No counts are no failures.
     assert judged(replace(evidence(), failed={})).guards[0].failed == GuardCounts(0, 0)
 
@@ -240,10 +244,10 @@ def test_step_without_any_failure_passes_with_enough_users_only() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"users_inside": 0}, "no user inside has been seen yet"),
-        ({"users_outside": 0}, "no user outside has been seen yet"),
-        ({"requests": (900, 0)}, "no request or task of a user inside has ended yet"),
-        ({"requests": (0, 900)}, "no request or task of a user outside has ended yet"),
+        ({"users_inside": 0}, "no user with the flag has been seen yet"),
+        ({"users_outside": 0}, "no user without the flag has been seen yet"),
+        ({"requests": (900, 0)}, "no request or task of a user with the flag has ended yet"),
+        ({"requests": (0, 900)}, "no request or task of a user without the flag has ended yet"),
         ({"lost_workers": 1}, f"a worker stopped without its last report; {LOST}"),
         ({"lost_workers": 3}, f"3 workers stopped without their last reports; {LOST}"),
         ({"dropped": 1}, f"workers had no memory left for a failure; {FULL}"),
@@ -255,7 +259,7 @@ def test_step_without_any_failure_passes_with_enough_users_only() -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("guards", [(ERRORS,), (CALLABLE,), ()], ids=["errors", "callable", "none"])
+@pytest.mark.parametrize("guards", [(ERRORS,), (FUNCTION,), ()], ids=["errors", "function", "none"])
 def test_missing_data_is_never_a_pass(
     change: dict[str, object], why: str, guards: tuple[Guard, ...]
 ) -> None:
@@ -270,10 +274,10 @@ def test_missing_data_is_never_a_pass(
 def test_step_at_all_users_or_without_statistical_guards_needs_no_comparison() -> None:
     found = judged(evidence(40_000, 0, errors=(900, 0)), step=ALL)
     assert (found.trip, found.passed, found.guards) == (None, True, ())
-    assert found.why == "at 100 % only callable guards watch the step"
-    found = judged(evidence(3, 50), guards=(CALLABLE,))
+    assert found.why == "at 100 % only function guards watch the step"
+    found = judged(evidence(3, 50), guards=(FUNCTION,))
     assert found.passed
-    assert found.why == "fine after 3 users inside: only the brake compares errors"
+    assert found.why == "fine after 3 users with the flag: no guard compares errors"
 
 
 def test_verdict_as_dict_is_strict_json() -> None:
@@ -334,23 +338,24 @@ def test_forecast_of_a_step_has_figures_and_text() -> None:
     assert (first.users_inside, first.seconds_for_users) == (200, 18_000)
     assert [guard.number for guard in second.guards] == [0, 2]
     assert first.text == (
-        "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
-        "Errors: twice as many failures inside trip after at least 10 h 18 min, "
+        "1 %: 200 users with the flag in 1 h, 1,000 after 5 h. "
+        "Errors: twice as many failures with the flag are found after at least 10 h 18 min, "
         "5.8 times as many within 1 h, "
         "at best 2.8 times as many with 1,000 users. "
-        "Latency over 0.5 s: twice as many failures inside trip after at least 6 h 52 min, "
+        "Latency over 0.5 s: twice as many failures with the flag are found after at least "
+        "6 h 52 min, "
         "4.7 times as many within 1 h, at best 2.4 times as many with 1,000 users."
     )
     # All users are seen within the time of the step.
-    assert second.text.startswith("5 %: 1,000 users inside in 1 h. Errors: twice as many ")
+    assert second.text.startswith("5 %: 1,000 users with the flag in 1 h. Errors: twice as many ")
     assert "2 h 10 min, 2.8 times as many within 1 h. Latency over 0.5 s: " in second.text
 
 
 def test_forecast_within_the_time_of_measuring_is_no_lower_bound() -> None:
     day = Traffic(20_000, {0: 200}, measured=86_400)
     assert forecast(STEPS, [ERRORS], day, 1000)[0].text == (
-        "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
-        "Errors: twice as many failures inside trip after about 9 h 12 min, "
+        "1 %: 200 users with the flag in 1 h, 1,000 after 5 h. "
+        "Errors: twice as many failures with the flag are found after about 9 h 12 min, "
         "5.6 times as many within 1 h, "
         "2.7 times as many with 1,000 users."
     )
@@ -363,7 +368,7 @@ def test_more_users_inside_shorten_the_time() -> None:
     assert times == sorted(times, reverse=True)
     assert ratios == sorted(ratios, reverse=True)
     assert (last.guards, last.brake) == ((), None)
-    assert last.text == "100 %: no user is outside, so only callable guards watch this step."
+    assert last.text == "100 %: all users have the flag, so only function guards watch this step."
 
 
 def test_step_without_failures_names_the_brake() -> None:
@@ -371,9 +376,9 @@ def test_step_without_failures_names_the_brake() -> None:
     guard = found.guards[0]
     assert (guard.seconds_to_double, guard.smallest_ratio) == (None, None)
     assert found.text == (
-        "5 %: 1,000 users inside in 1 h. "
+        "5 %: 1,000 users with the flag in 1 h. "
         "Errors and latency over 0.5 s: no failures to compare with. "
-        "The brake trips at 3 failing users inside if no user outside fails."
+        "The brake rolls back at 3 failing users with the flag, if none without it fails."
     )
 
 
@@ -393,14 +398,14 @@ def test_step_without_traffic_sees_nothing() -> None:
     assert found.seconds_for_users is None
     assert found.text == (
         "5 %: no user was counted, so there is no forecast. "
-        "The brake trips at 3 failing users inside if no user outside fails."
+        "The brake rolls back at 3 failing users with the flag, if none without it fails."
     )
 
 
 def test_ratio_that_needs_more_failures_than_users_is_not_promised() -> None:
     found = forecast(STEPS, [ERRORS], Traffic(300, {0: 1}), 1000)[0]
     assert found.guards[0].smallest_ratio is None
-    assert "no harm trips within 1 h" in found.text
+    assert "no harm is found within 1 h" in found.text
 
 
 def test_traffic_takes_the_failing_share_from_outside_if_there_are_users() -> None:

@@ -1,4 +1,4 @@
-"""The buttons on the page of a plan, and what they do.
+"""The buttons on the page of a plan.
 
 Those that give the flag to more users ask first. Pausing and rolling back are done at once.
 """
@@ -6,56 +6,66 @@ Those that give the flag to more users ask first. Pausing and rolling back are d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from itertools import starmap
+from typing import Any
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.duration import duration
 from flagstaff._words.message import localized
+from flagstaff.admin.action_page import Button, Confirmation
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.texts import NONE
+from flagstaff.rollouts.admin.texts import NONE, state_name
+from flagstaff.rollouts.admin.warnings import nothing_to_compare, too_few_users
+from flagstaff.rollouts.attention import acted_on, needs_attention
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, State
-from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
+from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
 
 
-@dataclass(frozen=True)
-class Button:
-    """A button of a plan in its present state."""
-
-    #: The value of the button: "start", "pause", "resume", "jump" or "rollback".
-    name: str
-    label: str | Promise
-    #: Does it, and returns the plan.
-    press: Callable[[str], Plan]
-    #: The message afterwards.
-    done: str | Promise
-    #: The question of the confirmation page; empty if the button needs none.
-    question: str | Promise = ""
-    #: The index of the step that the plan is at afterwards; None if that does not change.
-    step: int | None = None
+def buttons_of(plan: Plan, flag: FlagRow | None, flag_version: int | None) -> tuple[Button, ...]:
+    """Returns the buttons that the state of a plan allows, given its flag as it was read."""
+    buttons = _buttons(plan, flag, flag_version)
+    is_open = needs_attention(plan) and not acted_on([plan], [flag] if flag else [])
+    return (*buttons, _DISMISS) if is_open else buttons
 
 
-def buttons_of(plan: Plan) -> tuple[Button, ...]:
-    """Returns the buttons that the state of a plan allows."""
+def _buttons(plan: Plan, flag: FlagRow | None, flag_version: int | None) -> tuple[Button, ...]:
     if problem_of_plan(plan):
         return _stopping(plan)
     state = State(plan.state)
+    asking = partial(_asking, flag)
     if state is State.PENDING:
-        return (_START, _PAUSE) if plan.starts_at else (_START,)
+        start = asking(_starting(_START, plans.start, flag, flag_version), 0)
+        return (start, _PAUSE) if plan.starts_at else (start,)
+    roll_back = replace(_ROLL_BACK, done=_rolled_back(flag))
+    # The engine continues only if the flag is on; a warning says so.
+    is_on = flag is not None and bool(flag.enabled)
+    if state is State.PAUSED and plan.step is not None:
+        return (*([asking(_RESUME, plan.step)] if is_on else []), roll_back)
     if state is State.PAUSED:
-        return (_START_PAUSED,) if plan.step is None else (_resume(plan.step), _ROLL_BACK)
+        start = replace(_START, name="resume")
+        return (asking(_starting(start, plans.resume, flag, flag_version), 0),)
     if state is State.ROLLED_BACK:
-        return (_AGAIN,)
-    if state is State.DONE:
-        return ()
-    return (*_jump(plan), _PAUSE, _ROLL_BACK)
+        return (asking(_AGAIN, 0),) if is_on else ()
+    return (*_jump(plan, flag), _PAUSE, roll_back) if plan.state in WATCHED_STATES else ()
+
+
+def _rolled_back(flag: FlagRow | None) -> Any:
+    """Returns the message after a roll back."""
+    if flag is not None and rules_can_grant(flag):
+        return gettext_lazy(
+            "The plan of “%(key)s” was rolled back: the rollout is 0 %%, and the flag is off, "
+            "because a rule can grant it."
+        )
+    return gettext_lazy("The plan of “%(key)s” was rolled back: the rollout is 0 %%.")
 
 
 def _stopping(plan: Plan) -> tuple[Button, ...]:
@@ -65,19 +75,40 @@ def _stopping(plan: Plan) -> tuple[Button, ...]:
     return (_ROLL_BACK,) if plan.state == State.PAUSED and plan.step is not None else ()
 
 
-def version_of_plan(plan: Plan) -> str:
-    """Returns a text that differs whenever the plan is in another state or step, or trips."""
-    return f"{plan.state}-{plan.step}-{plan.run_id}-{plan.trip_run_id}"
+def _starting(
+    button: Button, change: Callable[..., Plan], flag: FlagRow | None, version: int | None
+) -> Button:
+    """Returns the button that also turns on a flag that is off, as its page says."""
+    enable = flag is not None and not flag.enabled
+    return replace(
+        button, run=lambda key, _form: change(key, enable=enable, expect_version=version)
+    )
 
 
-def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow]:
-    """Returns what the button changes, for the confirmation page. Makes no query."""
+def _asking(flag: FlagRow | None, button: Button, index: int) -> Button:
+    """Returns the button with a page that shows the step to which it leads."""
+    return replace(button, confirm=lambda plan, _data: _confirmation(plan, flag, index))
+
+
+def _confirmation(plan: Plan, flag: FlagRow | None, index: int) -> Confirmation:
+    """Shows what the step changes, and counts the users, for at most two seconds."""
+    rows = _preview(plan, flag, index)
+    if flag is None:
+        return Confirmation(rows)
+    # Only a start turns the flag on.
+    ahead = planned_steps(flag, steps_of(plan), index, enable=plan.step is None)
+    rows += starmap(PreviewRow, ahead.rows)
+    notes = [*ahead.notes, too_few_users(plan, flag, index), nothing_to_compare(plan, index)]
+    return Confirmation(rows, notes=[*filter(None, notes)], typed=ahead.text_to_type)
+
+
+def _preview(plan: Plan, flag: FlagRow | None, index: int) -> list[PreviewRow]:
+    """Returns what the step at this index changes. Makes no query."""
     steps = steps_of(plan)
-    index = button.step or 0
     step = steps[index]
     now = NONE if flag is None else f"{flag.rollout_percent} %"
     rows = [
-        PreviewRow(_("state"), str(State(plan.state).label), str(State.RUNNING.label)),
+        PreviewRow(_("plan"), state_name(plan), str(State.RUNNING.label)),
         PreviewRow(_("rollout"), now, f"{step.percent} %"),
         PreviewRow(
             _("step"),
@@ -86,85 +117,90 @@ def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow
             % {"place": _place(index, len(steps)), "time": localized(duration(step.seconds))},
         ),
     ]
+    if flag is not None and not flag.enabled and plan.step is None:
+        rows.insert(0, turned_on_row())
     if flag is not None and rules_can_grant(flag):
         text = _("rollout %(percent)s, and the flag is turned off, because a rule can grant it")
         text %= {"percent": "0 %"}
-        rows.append(PreviewRow(_("if a guard trips"), "", text))
+        rows.append(PreviewRow(_("if a guard finds harm"), "", text))
     return rows
 
 
-def steps_after(plan: Plan, button: Button, flag: FlagRow | None) -> PlannedSteps | None:
-    """Returns what the button does to the flag. Counts the users, for at most two seconds."""
-    return None if flag is None else planned_steps(flag, steps_of(plan), button.step or 0)
+def turned_on_row() -> PreviewRow:
+    """Returns that the start of the plan turns its flag on."""
+    off, on = pgettext("state of a flag", "off"), pgettext("state of a flag", "on")
+    return PreviewRow(_("flag"), off, on)
 
 
 def _place(index: int, count: int) -> str:
     return _("%(step)s of %(steps)s") % {"step": index + 1, "steps": count}
 
 
-def _jump(plan: Plan) -> tuple[Button, ...]:
+def _jump(plan: Plan, flag: FlagRow | None) -> tuple[Button, ...]:
     steps, index = steps_of(plan), (plan.step or 0) + 1
     if index >= len(steps):
         return ()
     percent = steps[index].percent
-    return (
-        Button(
-            "jump",
-            _("Jump to %(percent)s %%") % {"percent": percent},
-            lambda key: plans.jump(key, percent),
-            gettext_lazy("The plan of “%(key)s” jumped to the next step."),
-            gettext_lazy(
-                "Jump to the next step of “%(key)s”, without waiting for the evidence of this one?"
-            ),
-            index,
+    button = Button(
+        "jump",
+        _("Jump to %(percent)s %%") % {"percent": percent},
+        lambda key, _form: plans.jump(key, percent),
+        gettext_lazy("The plan of “%(key)s” jumped to the next step."),
+        gettext_lazy(
+            "Jump to the next step of “%(key)s”, without waiting for the result of this one?"
         ),
     )
+    return (_asking(flag, button, index),)
 
 
-def _resume(step: int) -> Button:
-    return Button(
-        "resume",
-        gettext_lazy("Resume"),
-        plans.resume,
-        gettext_lazy("The plan of “%(key)s” continues. Measuring starts again."),
-        gettext_lazy("Resume the plan of “%(key)s”? Measuring starts again."),
-        step,
-    )
+def _run(change: Callable[[str], Plan]) -> Callable[[str, Any], Plan]:
+    return lambda key, _form: change(key)
 
 
 _START = Button(
     "start",
-    gettext_lazy("Start"),
-    plans.start,
+    gettext_lazy("Start…"),
+    _run(plans.start),
     gettext_lazy("The plan of “%(key)s” has started."),
     gettext_lazy("Start the rollout plan of “%(key)s”?"),
-    0,
+    weight="default",
 )
-_START_PAUSED = Button(
+_RESUME = Button(
     "resume",
-    gettext_lazy("Start"),
-    plans.resume,
-    gettext_lazy("The plan of “%(key)s” has started."),
-    gettext_lazy("Start the rollout plan of “%(key)s”?"),
-    0,
+    gettext_lazy("Resume…"),
+    _run(plans.resume),
+    gettext_lazy("The plan of “%(key)s” continues. Measuring starts again."),
+    gettext_lazy("Resume the plan of “%(key)s”? Measuring starts again."),
+    weight="default",
 )
 _AGAIN = Button(
     "resume",
-    gettext_lazy("Begin again"),
-    plans.resume,
+    gettext_lazy("Begin again…"),
+    _run(plans.resume),
     gettext_lazy("The plan of “%(key)s” began again at its first step."),
     gettext_lazy("Begin the plan of “%(key)s” again at its first step?"),
-    0,
+    weight="default",
 )
 _PAUSE = Button(
     "pause",
     gettext_lazy("Pause"),
-    plans.pause,
+    _run(plans.pause),
     gettext_lazy("The plan of “%(key)s” is paused. The rollout stays as it is."),
+    weight="secondary",
+    is_brake=True,
 )
 _ROLL_BACK = Button(
     "rollback",
     gettext_lazy("Roll back"),
-    plans.rollback,
+    _run(plans.rollback),
     gettext_lazy("The plan of “%(key)s” was rolled back."),
+    weight="danger",
+    is_brake=True,
+)
+_DISMISS = Button(
+    "dismiss",
+    gettext_lazy("Dismiss"),
+    _run(plans.dismiss),
+    gettext_lazy("The plan of “%(key)s” is no longer shown as a problem."),
+    weight="secondary",
 )

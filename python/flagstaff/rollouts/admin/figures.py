@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -13,8 +14,10 @@ from django.utils.translation import ngettext
 
 from flagstaff._core import LATENCY_BUCKETS
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.message import Message
 from flagstaff.admin.svg import chart, circle, line, rect, text
 from flagstaff.conf import conf
+from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.texts import (
     NONE,
     capitalized,
@@ -25,22 +28,32 @@ from flagstaff.rollouts.admin.texts import (
     share_text,
     users_text,
 )
-from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.alpha import PLAN_ALPHA
+from flagstaff.rollouts.evidence import alpha_of, read_evidence
 from flagstaff.rollouts.guards import guards_from_json, numbered
-from flagstaff.rollouts.models import Plan, SignalCount, StepRun
+from flagstaff.rollouts.models import Plan, PlanEvent, SignalCount, StepRun
 from flagstaff.rollouts.results import GuardResult, StepEvidence, StepVerdict
 from flagstaff.rollouts.transitions import steps_of
-from flagstaff.rollouts.verdict import PLAN_ALPHA, judge
+from flagstaff.rollouts.verdict import judge
 
 _PERCENTILE = 0.95
 _MILLISECONDS = 1000
+_ABOUT_GUARDS = {
+    one.code for one in (messages.ADDED_GUARD, messages.EDITED_GUARD, messages.REMOVED_GUARD)
+}
 
 
 @dataclass(frozen=True)
 class GuardFigures:
     """A guard with its chart, and the rows of the table below it."""
 
+    number: int
     label: str
+    #: The share of failing users with the flag and without it, and what follows from it.
+    inside: str
+    outside: str
+    result: str
+    css: str
     chart: SafeString
     #: What is compared, inside, outside.
     rows: list[tuple[str, str, str]]
@@ -54,7 +67,7 @@ class Figures:
 
     run: StepRun
     evidence: StepEvidence
-    #: None before the start.
+    #: None before the start, and if the guards were edited since then.
     verdict: StepVerdict | None
     guards: list[GuardFigures]
     #: About the traffic: what is measured, inside, outside.
@@ -64,20 +77,37 @@ class Figures:
 
 
 def figures_of_plan(plan: Plan, now: datetime) -> Figures | None:
-    """Returns the figures of a plan; None if nothing was measured. Makes six queries."""
+    """Returns the figures of a plan; None if nothing was measured. Makes up to seven queries."""
     run = StepRun.objects.using(conf.database).filter(plan=plan).order_by("-id").first()
     if run is None:
         return None
     end = run.ended_at or now
     evidence = read_evidence(run, end)
     verdict, guards = None, []
-    if run.step is not None:
+    if run.step is not None and not _has_other_guards(plan, run):
         own = guards_from_json(plan.guards)
-        verdict = judge(steps_of(plan), run.step, own, evidence, plan.required_users)
+        steps, users = steps_of(plan), plan.required_users
+        verdict = judge(steps, run.step, own, evidence, users, alpha_of(run))
         labels = {number: capitalized(guard_label(guard)) for number, guard in numbered(own)}
         guards = [_guard_figures(labels[one.number], one, evidence) for one in verdict.guards]
     seconds = max((end - run.started_at).total_seconds(), 1.0)
     return Figures(run, evidence, verdict, guards, _traffic_rows(run, evidence), seconds)
+
+
+def _has_other_guards(plan: Plan, run: StepRun) -> bool:
+    """Whether the guards were edited after a run has ended: it has counted failures of others."""
+    if run.ended_at is None:
+        return False
+    edits = PlanEvent.objects.using(conf.database).filter(
+        plan=plan, kind=PlanEvent.Kind.EDITED, at__gte=run.ended_at
+    )
+    changes = [
+        one
+        for message in edits.values_list("message", flat=True)
+        if isinstance(message, Message)
+        for one in cast("list[object]", message.values["changes"])
+    ]
+    return any(isinstance(one, Message) and one.code in _ABOUT_GUARDS for one in changes)
 
 
 def _guard_figures(label: str, result: GuardResult, evidence: StepEvidence) -> GuardFigures:
@@ -95,18 +125,47 @@ def _guard_figures(label: str, result: GuardResult, evidence: StepEvidence) -> G
         (_("Ratio"), NONE if result.ratio is None else ratio_text(result.ratio)),
         (_("Upper bound of the ratio (95 %)"), ratio_text(result.upper)),
         (_("Limit"), limit_text(result.limit)),
-        (_("Evidence of harm (e-value)"), evidence_text(result.e_value)),
-        (_("Trips at an e-value of"), ratio_text(result.threshold)),
+        (_("Evidence of harm"), evidence_text(result.e_value)),
+        (_("The guard trips at"), ratio_text(result.threshold)),
     ]
     if left_out := result.failed.left_out:
         ratios.append((_("Failing users left out, by network"), local_number(left_out)))
     if result.failed.visitors:
-        text = _("Failing visitors inside with a cookie younger than the step")
+        text = _("Failing visitors with the flag whose cookie is younger than the step")
         ratios.append((text, local_number(result.failed.new_visitors)))
     if result.smallest_harm is not None:
         text = _("Would have tripped at a ratio of")
         ratios.append((text, ratio_text(result.smallest_harm)))
-    return GuardFigures(label, guard_chart(label, result, evidence), rows, ratios)
+    return GuardFigures(
+        number=result.number,
+        label=label,
+        inside=side_text(inside, evidence.users_inside),
+        outside=side_text(outside, evidence.users_outside),
+        result=_result_text(result),
+        css="bad" if result.tripped else "fine" if result.passed else "open",
+        chart=guard_chart(label, result, evidence),
+        rows=rows,
+        ratios=ratios,
+    )
+
+
+def side_text(failed: float, users: float) -> str:
+    """Returns the share of failing users, and the two numbers; a dash without users."""
+    if not users:
+        return NONE
+    values = {"failed": users_text(failed), "users": users_text(users)}
+    return _("%(share)s · %(failed)s of %(users)s users") % {
+        "share": share_text(failed, users),
+        **values,
+    }
+
+
+def _result_text(result: GuardResult) -> str:
+    if result.tripped:
+        return _("harm found")
+    if result.passed:
+        return _("passes")
+    return _("no failures yet") if result.ratio is None else _("not certain yet")
 
 
 def _traffic_rows(run: StepRun, evidence: StepEvidence) -> list[tuple[str, str, str]]:
@@ -196,8 +255,8 @@ _MIDDLE = 50
 def guard_chart(label: str, result: GuardResult, evidence: StepEvidence) -> SafeString:
     """Returns the chart of a guard. Makes no query."""
     sides = (
-        (_("inside"), "inside", result.failed.inside, evidence.users_inside),
-        (_("outside"), "outside", result.failed.outside, evidence.users_outside),
+        (_("with the flag"), "inside", result.failed.inside, evidence.users_inside),
+        (_("without the flag"), "outside", result.failed.outside, evidence.users_outside),
     )
     largest = max(_share(failed, users) for _name, _css, failed, users in sides)
     parts, sentences = [], []

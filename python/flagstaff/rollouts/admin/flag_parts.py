@@ -4,75 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
-from django.db.models import Case, Model, Value, When
+from django.db.models import Case, Model, Q, Value, When
 from django.forms import Media
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from flagstaff._extensions import EventQuery, OtherEvent
-from flagstaff._words.message import localized
+from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag.list.facts import keep_planned
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.page import page_of_row
 from flagstaff.admin.permissions import may
-from flagstaff.admin.recent_changes.rows import filter_events, labelled
 from flagstaff.conf import conf
-from flagstaff.rollouts.admin.steps_svg import steps_chart
-from flagstaff.rollouts.admin.texts import (
-    present_percent,
-    state_label,
-    state_sentence,
-    time_of,
-    with_time,
+from flagstaff.rollouts.admin.roll_backs import (
+    People,
+    people_of,
+    rolled_back_note,
+    state_sentences,
 )
+from flagstaff.rollouts.admin.steps_svg import steps_chart
+from flagstaff.rollouts.admin.texts import state_label, state_name, time_of, with_time
+from flagstaff.rollouts.admin.trips import attention_text, difference_text
 from flagstaff.rollouts.admin.warnings import unguarded_label
-from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.attention import (
+    acted_on,
+    needing_attention,
+    rolled_back_by_person,
+    was_rolled_back_by_person,
+)
+from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
+from flagstaff.rollouts.status import plan_percent
 from flagstaff.rollouts.unguarded import is_unguarded
-
-
-@dataclass(frozen=True)
-class _LastPlan:
-    """The plan of the flag of a page."""
-
-    plan: Plan | None
 
 
 class FlagPlan(AppPart):
     """The rollout plan of a flag."""
 
     app_label = "flagstaff_rollouts"
+    panel_title = gettext_lazy("Rollout plan")
     keeps_planned = True
 
     def media(self) -> Media:
         """The stylesheets of the panel."""
         return Media(css={"all": ("flagstaff/charts.css", "flagstaff/rollouts.css")})
 
+    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
+        """The link to the page that plans a rollout."""
+        return "", _add_links(self.admin.admin_site, request, row)
+
     def notes(self, flags: Sequence[Any]) -> Mapping[str, SafeString]:
-        """The state of the active plans of these flags. Makes one query."""
-        if len(flags) == 1:
-            plan = _plan_of(flags[0])
-            is_active = plan is not None and plan.state in ACTIVE_STATES
-            keep_planned(flags, {str(flags[0].pk)} if is_active else set())
-            return {plan.flag_pk: _note(plan, time_of(plan))} if plan and is_active else {}
-        active = Plan.objects.using(conf.database).filter(
-            flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES
-        )
-        notes = {plan.flag_pk: _note(plan, time_of(plan)) for plan in with_time(active)}
-        keep_planned(flags, notes.keys())
-        return notes
+        """The state of the active plans that need no attention, and roll backs by a person.
+
+        With `attention` one query, with roll backs three. One more if rules name segments.
+        """
+        found = _plans_of(flags).by_flag
+        active = {pk: plan for pk, plan in found.items() if plan.state in ACTIVE_STATES}
+        keep_planned(flags, active.keys())
+        quiet = active.keys() - self.attention(flags).keys()
+        by_pk = {str(flag.pk): flag for flag in flags}
+        return {
+            **{pk: _note(active[pk], by_pk[pk]) for pk in quiet},
+            **_roll_backs(flags),
+        }
+
+    def attention(self, flags: Sequence[Any]) -> Mapping[str, SafeString]:
+        """The plans that were stopped or are unguarded, until somebody acts."""
+        found = _plans_of(flags).by_flag
+        texts = {
+            str(flag.pk): attention_text(plan, flag, time_of(plan))
+            for flag in flags
+            if (plan := found.get(str(flag.pk)))
+        }
+        return {pk: format_html("{}", text) for pk, text in texts.items() if text}
+
+    def rows_of_change(self, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
+        """A plan that runs is paused by another change of its flag."""
+        paused = str(State.PAUSED.label)
+        return {
+            pk: PreviewRow(_("plan"), state_name(plan), paused)
+            for pk, plan in _plans_of(flags).by_flag.items()
+            if plan.state in WATCHED_STATES
+        }
 
     def panel(self, request: HttpRequest, flag: Any) -> SafeString:
-        """The plan of a flag, and links. Makes one query, and those of the permissions."""
-        plan = _plan_of(flag)
+        """The plan of a flag, and links. Makes up to three queries, and those of permissions."""
+        plans = _plans_of([flag])
+        plan = plans.by_flag.get(str(flag.pk))
         links = _links(self.admin.admin_site, request, flag, plan)
         if plan is None:
             return format_html(
@@ -80,7 +105,9 @@ class FlagPlan(AppPart):
             )
         now = time_of(plan)
         is_watched = plan.state in WATCHED_STATES
-        hint = _("Another change of this flag pauses the plan.") if is_watched else ""
+        # The head of the page says where flag and plan differ.
+        is_as_planned = is_watched and not difference_text(plan, flag)
+        hint = _("Another change of this flag pauses the plan.") if is_as_planned else ""
         warning = unguarded_label() if is_unguarded(plan, now) else ""
         return format_html(
             '<div class="flagstaff-panel"><p class="flagstaff-line">{} {} {}</p>{}'
@@ -88,71 +115,88 @@ class FlagPlan(AppPart):
             *(
                 state_label(plan),
                 warning,
-                state_sentence(plan, now),
-                steps_chart(plan, now),
+                " ".join(state_sentences(plan, now, plans.people)),
+                steps_chart(plan, now, flag),
                 hint,
                 links,
             ),
         )
 
 
-def _plan_of(flag: Model) -> Plan | None:
-    """Returns the active plan of a flag, or else its last one. One query for a page."""
-    page = page_of_row(flag)
-    return (page.once(_LastPlan, partial(_read, flag)) if page else _read(flag)).plan
+@dataclass(frozen=True)
+class _Plans:
+    """The plans of the flags of a page, and who has rolled them back."""
+
+    #: By the text of the primary key of the flag.
+    by_flag: Mapping[str, Plan]
+    people: People
 
 
-def _read(flag: Model) -> _LastPlan:
-    is_active = When(state__in=ACTIVE_STATES, then=Value(0))
-    of_flag = Plan.objects.using(conf.database).filter(flag_pk=str(flag.pk))
-    ordered = with_time(of_flag).order_by(Case(is_active, default=Value(1)), "-id")
-    return _LastPlan(ordered.first())
+def _plans_of(flags: Sequence[Model]) -> _Plans:
+    """Returns the active plan of each flag, or else its last one, once for a page.
+
+    One query; three if a person has rolled a plan back.
+    """
+    page = page_of_row(flags[0]) if flags else None
+    read = partial(_read, flags)
+    return page.once(_Plans, read) if page else read()
 
 
-def _note(plan: Plan, now: datetime) -> SafeString:
-    percent, label = present_percent(plan), State(plan.state).label
-    text = (
-        _("plan: %(state)s") % {"state": label}
-        if percent is None
-        else _("plan: %(percent)s %%, %(state)s") % {"percent": percent, "state": label}
-    )
-    if not is_unguarded(plan, now):
+def _read(flags: Sequence[Model]) -> _Plans:
+    pks = [str(flag.pk) for flag in flags]
+    of_flags = with_time(Plan.objects.using(conf.database).filter(flag_pk__in=pks).defer("salt"))
+    is_active = Case(When(state__in=ACTIVE_STATES, then=Value(0)), default=Value(1))
+    if len(flags) == 1:
+        newest = of_flags.order_by(is_active, "-id")[:1]
+    else:
+        # A list shows no plan that has ended well.
+        plans = Plan.objects.using(conf.database).order_by()
+        is_shown = Q(state__in=ACTIVE_STATES)
+        for ended in (needing_attention(plans), rolled_back_by_person(plans)):
+            is_shown |= Q(pk__in=ended.values("pk"))
+        newest = of_flags.filter(is_shown).order_by(is_active, "-id")
+    # The first one of each flag counts.
+    found = {plan.flag_pk: plan for plan in reversed(list(newest))}
+    return _Plans(found, people_of([*found.values()]))
+
+
+def _roll_backs(flags: Sequence[Any]) -> dict[str, SafeString]:
+    """Returns who has rolled plans back, until somebody changes the flag."""
+    plans = _plans_of(flags)
+    found = {pk: plan for pk, plan in plans.by_flag.items() if was_rolled_back_by_person(plan)}
+    changed = acted_on([*found.values()], flags)
+    return {
+        pk: rolled_back_note(plan, time_of(plan), plans.people)
+        for pk, plan in found.items()
+        if plan.pk not in changed
+    }
+
+
+def _note(plan: Plan, flag: Any) -> SafeString:
+    if text := difference_text(plan, flag):
         return format_html("{}", text)
-    return format_html("{} {}", text, unguarded_label())
+    percent, state = plan_percent(plan), state_name(plan)
+    text = (
+        _("plan: %(state)s") % {"state": state}
+        if percent is None
+        else _("plan: %(percent)s %%, %(state)s") % {"percent": percent, "state": state}
+    )
+    return format_html("{}", text)
 
 
-def _links(
-    site: AdminSite, request: HttpRequest, flag: Model, plan: Plan | None
-) -> SafeString | str:
+def _add_links(site: AdminSite, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:
+    if not (may_view(site, request, Plan) and may(site, request, "toggle", flag)):
+        return []
+    query = urlencode({"flag": flag.key})
+    return [(f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout"))]
+
+
+def _links(site: AdminSite, request: HttpRequest, flag: Any, plan: Plan | None) -> SafeString | str:
     if not may_view(site, request, Plan):
         return ""
     links = []
     if plan is not None:
         links.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
-    is_active = plan is not None and plan.state in ACTIVE_STATES
-    if not is_active and may(site, request, "toggle", flag):
-        query = urlencode({"flag": getattr(flag, "key", "")})
-        links.append((f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout")))
+    if plan is None or plan.state not in ACTIVE_STATES:
+        links += _add_links(site, request, flag)
     return format_html_join(" · ", '<a href="{}">{}</a>', links)
-
-
-def recent_events(site: AdminSite, request: HttpRequest, query: EventQuery) -> list[OtherEvent]:
-    """Returns the newest events, if the user may see them. One query."""
-    if not may_view(site, request, Plan):
-        return []
-    events = filter_events(PlanEvent.objects.using(conf.database).all(), "plan", query)
-    return [
-        OtherEvent(
-            at=event.at,
-            key=event.plan.key,
-            url=page_url(site, Plan, "change", event.plan_id),
-            text=_text(event),
-            actor=event.actor,
-            is_creation=event.kind == PlanEvent.Kind.CREATED,
-        )
-        for event in events
-    ]
-
-
-def _text(event: PlanEvent) -> str:
-    return labelled(str(PlanEvent.Kind(event.kind).label), localized(event.message))

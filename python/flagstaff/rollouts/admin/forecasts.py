@@ -60,7 +60,7 @@ def _row(
     step: StepForecast, labels: Mapping[int, str], seconds: float, measured: float
 ) -> ForecastRow:
     if step.percent >= _ALL:
-        text = _("no user is outside, so only functions of your project watch this step")
+        text = _("all users have the flag, so only function guards watch this step")
         return ForecastRow(f"{step.percent} %", NONE, NONE, [text])
     sentences = [
         _sentence(labels[guard.number], guard, is_long=seconds > measured, measured=measured)
@@ -80,9 +80,10 @@ def _sentence(label: str, guard: GuardForecast, *, is_long: bool, measured: floa
         return _("%(guard)s: no failures to compare yet") % {"guard": label}
     values = {"guard": label, "time": _rounded(guard.seconds_to_double)}
     text = (
-        _("%(guard)s: twice as many failures inside trip after about %(time)s") % values
+        _("%(guard)s: twice as many failures with the flag are found after about %(time)s") % values
         if guard.seconds_to_double <= measured
-        else _("%(guard)s: twice as many failures inside trip after at least %(time)s") % values
+        else _("%(guard)s: twice as many failures with the flag are found after at least %(time)s")
+        % values
     )
     if guard.smallest_ratio is None:
         return text

@@ -1,9 +1,10 @@
-"""The form of a new plan. Its steps and guards are rows of plain fields; empty rows are ignored."""
+"""The form of a plan: two usual guards, the steps, and what is folded. Empty rows are ignored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -15,8 +16,7 @@ from flagstaff._words.message import localized
 from flagstaff.admin.views import MAX_REASON_LENGTH, reason_required
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts.guards import CALLABLE, ERRORS, LATENCY, Guard, valid_guards
-from flagstaff.rollouts.plans import REQUIRED_USERS
+from flagstaff.rollouts.guards import ERRORS, FUNCTION, LATENCY, Guard, valid_guards
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.validators import KEY_MAX_LENGTH
 
@@ -26,6 +26,7 @@ else:
     _Rows = forms.BaseFormSet
 
 _UNITS: tuple[tuple[str, str | Promise], ...] = (
+    ("1", gettext_lazy("seconds")),
     ("60", gettext_lazy("minutes")),
     ("3600", gettext_lazy("hours")),
     ("86400", gettext_lazy("days")),
@@ -34,15 +35,18 @@ _KINDS: tuple[tuple[str, str | Promise], ...] = (
     ("", "\N{EN DASH}"),
     (ERRORS, gettext_lazy("errors")),
     (LATENCY, gettext_lazy("latency")),
-    (CALLABLE, gettext_lazy("function")),
+    (FUNCTION, gettext_lazy("function")),
 )
 _ACTIONS: tuple[tuple[str, str | Promise], ...] = (
     ("rollback", gettext_lazy("rolls back")),
     ("hold", gettext_lazy("holds the plan")),
 )
+#: The fields of the usual guards, which need no row.
+BOXES = ("watch_errors", "watch_latency", "latency_seconds")
 _ALL = 100
 _DEFAULT_LIMIT, _DEFAULT_TOLERATED = Guard.limit, Guard.tolerated
-_EXTRA_STEPS, _EXTRA_GUARDS = 3, 2
+_SECONDS = "1"
+_WITHOUT_SECONDS = gettext_lazy("Write the seconds above which a request is too slow.")
 # More rows than a form has by default are no attack; thousands would be.
 _MAX_ROWS = 100
 
@@ -65,12 +69,23 @@ class PlanForm(forms.Form):
     """What a plan has besides steps and guards. The reason is posted as in all forms."""
 
     key = forms.CharField(label=gettext_lazy("Flag"), max_length=KEY_MAX_LENGTH, strip=False)
+    watch_errors = forms.BooleanField(
+        label=gettext_lazy("Roll back if users with the flag fail more often"),
+        required=False,
+        initial=True,
+    )
+    watch_latency = forms.BooleanField(
+        label=gettext_lazy("Roll back if requests with the flag are more often slower than"),
+        required=False,
+    )
+    latency_seconds = forms.FloatField(
+        label=gettext_lazy("Seconds"), required=False, min_value=0, initial=_SECONDS
+    )
     required_users = forms.IntegerField(
         label=gettext_lazy("Required users"),
         min_value=1,
-        initial=REQUIRED_USERS,
         help_text=gettext_lazy(
-            "If the guards cannot decide, a step passes after this many users inside."
+            "If the guards cannot decide, a step passes after this many users with the flag."
         ),
     )
     starts_at = forms.DateTimeField(
@@ -91,6 +106,21 @@ class PlanForm(forms.Form):
             max_length=MAX_REASON_LENGTH,
             widget=forms.TextInput({"class": "vTextField"}),
         )
+
+    def guards(self) -> list[Guard]:
+        """Returns the guards of the two boxes of a valid form."""
+        found = [Guard(ERRORS)] if self.cleaned_data.get("watch_errors") else []
+        if self.cleaned_data.get("watch_latency"):
+            found.append(Guard(LATENCY, seconds=self.cleaned_data["latency_seconds"]))
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        """Refuses the box of latency without seconds."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        name = "latency_seconds"
+        if cleaned.get("watch_latency") and not cleaned.get(name) and name not in self.errors:
+            self.add_error(name, _WITHOUT_SECONDS)
+        return cleaned
 
 
 class StepRow(forms.Form):
@@ -124,17 +154,20 @@ class GuardRow(forms.Form):
 
     kind = forms.ChoiceField(label=gettext_lazy("Guard"), choices=_KINDS, required=False)
     limit = forms.FloatField(
-        label=gettext_lazy("Limit"), initial=f"{_DEFAULT_LIMIT:g}", min_value=1, required=False
+        label=gettext_lazy("Limit (times as often)"),
+        initial=f"{_DEFAULT_LIMIT:g}",
+        min_value=1,
+        required=False,
     )
     tolerated = forms.FloatField(
-        label=gettext_lazy("Tolerated"),
+        label=gettext_lazy("Tolerated (times as often)"),
         initial=f"{_DEFAULT_TOLERATED:g}",
         min_value=1,
         required=False,
     )
     seconds = forms.FloatField(label=gettext_lazy("Seconds"), min_value=0, required=False)
     path = forms.CharField(label=gettext_lazy("Function"), required=False)
-    action = forms.ChoiceField(label=gettext_lazy("A trip"), choices=_ACTIONS, required=False)
+    action = forms.ChoiceField(label=gettext_lazy("What it does"), choices=_ACTIONS, required=False)
 
     def guard(self) -> Guard | None:
         """Returns the guard of a row; None if the row is empty."""
@@ -148,16 +181,16 @@ class GuardRow(forms.Form):
             tolerated=self.cleaned_data.get("tolerated") or _DEFAULT_TOLERATED,
             action=self.cleaned_data.get("action") or "rollback",
             seconds=seconds,
-            path=self.cleaned_data.get("path") or "" if kind == CALLABLE else None,
+            path=self.cleaned_data.get("path") or "" if kind == FUNCTION else None,
         )
 
     def clean(self) -> dict[str, Any]:
-        """Refuses a guard that is not valid. Imports the function of a callable guard."""
+        """Refuses a guard that is not valid. Imports the function of a function guard."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         kind = cleaned.get("kind")
         if kind == LATENCY and not cleaned.get("seconds") and "seconds" not in self.errors:
-            self.add_error("seconds", _("Write the seconds above which a request is too slow."))
-        elif kind == CALLABLE and not cleaned.get("path"):
+            self.add_error("seconds", _WITHOUT_SECONDS)
+        elif kind == FUNCTION and not cleaned.get("path"):
             self.add_error("path", _("Write the path of the function, such as shop.guards.orders."))
         elif not kind and (cleaned.get("seconds") or cleaned.get("path")):
             self.add_error("kind", _("Choose the guard, or empty the row."))
@@ -203,32 +236,67 @@ class GuardRows(_Rows):
         return [guard for row in self.forms if (guard := row.guard()) is not None]
 
 
-def step_rows(data: Any = None, *, above: int = 0, least: int = 1) -> StepRows:
-    """Returns the rows of the steps: those posted, or the default ones above a percentage.
+def step_rows(data: Any = None, steps: Sequence[Step] = (), fixed: int = 0) -> StepRows:
+    """Returns the rows of the steps: those posted, or these. The first `fixed` are these always."""
+    initial = []
+    for step in steps:
+        unit = next((one for one in (86_400, 3600, 60) if step.seconds % one == 0), 1)
+        time = f"{step.seconds / unit:.15g}"
+        initial.append({"percent": step.percent, "time": time, "unit": str(unit)})
+    found: StepRows = _formset(StepRow, StepRows, 0 if steps else 1)(
+        data, prefix="steps", initial=initial if data is None else initial[:fixed]
+    )
+    for row in found.forms[:fixed]:
+        for field in row.fields.values():
+            field.disabled = True
+    return found
+
+
+def minute_of(at: datetime | None) -> datetime | None:
+    """Returns a time without what the field of a time does not show."""
+    return at and at.replace(second=0, microsecond=0)
+
+
+def usual_steps(above: int, least: int) -> list[Step]:
+    """Returns the default steps above a percentage.
 
     The first one has `least` percent if the default is less: see `first_step`.
     """
-    initial = []
     steps = [step for step in DEFAULT_STEPS if step.percent > above]
     if steps and steps[0].percent < least < _ALL:
         first = replace(steps[0], percent=least)
         steps = [first, *(step for step in steps if step.percent > least)]
-    for step in steps:
-        unit = next(one for one in (86_400, 3600, 60) if step.seconds % one == 0)
-        time = f"{step.seconds / unit:g}"
-        initial.append({"percent": step.percent, "time": time, "unit": str(unit)})
-    found: StepRows = _formset(StepRow, StepRows, _EXTRA_STEPS)(
-        data, prefix="steps", initial=initial
-    )
+    return steps
+
+
+def guard_rows(data: Any = None, guards: Sequence[Guard] = ()) -> GuardRows:
+    """Returns the rows of the guards that have no box: those posted, or these, and an empty one."""
+    initial = [
+        {
+            name: f"{value:g}" if isinstance(value, float) else value
+            for name, value in asdict(guard).items()
+            if value
+        }
+        for guard in guards
+    ]
+    found: GuardRows = _formset(GuardRow, GuardRows, 1)(data, prefix="guards", initial=initial)
     return found
 
 
-def guard_rows(data: Any = None) -> GuardRows:
-    """Returns the rows of the guards: those posted, or one for errors."""
-    found: GuardRows = _formset(GuardRow, GuardRows, _EXTRA_GUARDS)(
-        data, prefix="guards", initial=[{"kind": ERRORS, "limit": f"{_DEFAULT_LIMIT:g}"}]
-    )
-    return found
+def boxes_and_rows(guards: Sequence[Guard]) -> tuple[dict[str, Any], list[Guard]]:
+    """Returns the values of the boxes for the guards of a plan, and the guards that need a row."""
+    boxes: dict[str, Any] = {"watch_errors": False, "watch_latency": False}
+    rows = []
+    for guard in guards:
+        box = f"watch_{guard.kind}"
+        is_usual = guard == Guard(guard.kind, seconds=guard.seconds)
+        if not is_usual or boxes.get(box, True):
+            rows.append(guard)
+            continue
+        boxes[box] = True
+        if guard.kind == LATENCY:
+            boxes["latency_seconds"] = f"{guard.seconds:g}"
+    return boxes, rows
 
 
 def _formset(row: type[forms.Form], rows: type[Any], extra: int) -> Any:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from django.contrib.admin import AdminSite
 from django.db import connections
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._extensions import Level, OverviewLine
-from flagstaff._tables.rows import all_rows, uncached
+from flagstaff._tables.rows import uncached
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts import messages
-from flagstaff.rollouts.admin.texts import state_name, state_sentence, time_of, with_time
-from flagstaff.rollouts.flag_changes import what_decides_about
+from flagstaff.rollouts.admin.roll_backs import People, people_of, state_sentences
+from flagstaff.rollouts.admin.texts import state_name, time_of, with_time
+from flagstaff.rollouts.attention import (
+    acted_on,
+    needing_attention,
+    needs_attention,
+    rolled_back_by_person,
+)
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.unguarded import is_unguarded
 
+_DAY = timedelta(days=1)
+
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
-    """Returns the lines, by key, if the user may see plans. Makes up to three queries."""
+    """Returns the lines, by key, if the user may see plans. Makes up to five queries."""
     # On SQLite, no plan starts.
     if not may_view(site, request, Plan) or not is_postgresql(connections[conf.database]):
         return []
     plans = _plans()
-    changed = _changed_since([plan for plan in plans if plan.state == State.ROLLED_BACK])
+    changed, people = acted_on(plans), people_of(plans)
     return [
         OverviewLine(
             plan.key,
@@ -42,47 +50,39 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
         )
         for plan in plans
         if plan.pk not in changed
-        for level, label, text in _texts(plan, time_of(plan))
+        for level, label, text in _texts(plan, time_of(plan), people)
     ]
 
 
 def _plans() -> list[Plan]:
-    """Returns the plans that have started, and the last ones of flags if they have tripped."""
+    """Returns the plans that have started, and the last ones of flags if they were rolled back.
+
+    A roll back by a person is shown for a day, one by a guard until somebody acts.
+    """
     plans = Plan.objects.using(conf.database)
-    newer = plans.filter(flag_pk=OuterRef("flag_pk"), pk__gt=OuterRef("pk"))
-    has_tripped = Q(state=State.ROLLED_BACK, reason__code=messages.TRIPPED.code) & ~Exists(newer)
-    wanted = plans.filter(
-        Q(state__in=[State.RUNNING, State.HOLDING, State.PAUSED]) | has_tripped
-    ).defer("salt")
+    has_started = Q(state__in=[State.RUNNING, State.HOLDING, State.PAUSED])
+    has_tripped = Q(pk__in=needing_attention(plans).order_by().values("pk"))
+    by_person = rolled_back_by_person(plans.filter(ended_at__gt=ClockTimestamp() - _DAY))
+    is_recent = Q(pk__in=by_person.order_by().values("pk"))
+    wanted = plans.filter(has_started | has_tripped | is_recent).defer("salt")
     return list(with_time(uncached(wanted)).order_by("key", "pk"))
 
 
-def _changed_since(plans: Sequence[Plan]) -> set[int]:
-    """Returns those of the ended plans whose flags were changed or deleted since: somebody acted.
-
-    Makes up to two queries.
-    """
-    if not plans:
-        return set()
-    flags = list(all_rows(conf.flag_model).filter(key__in=[plan.key for plan in plans]))
-    decides = zip(flags, what_decides_about(flags), strict=True)
-    present = {str(flag.pk): found for flag, found in decides}
-    return {plan.pk for plan in plans if present.get(plan.flag_pk) != plan.seen_flag}
-
-
-def _texts(plan: Plan, now: datetime) -> Iterator[tuple[Level, str, str]]:
+def _texts(plan: Plan, now: datetime, people: People) -> Iterator[tuple[Level, str, str]]:
     """Yields the level, the label and the text of each line of a plan."""
     try:
-        text = state_sentence(plan, now)
+        text = " ".join(state_sentences(plan, now, people))
     except InvalidPlanError:
         yield Level.PROBLEM, state_name(plan), _("The steps of the plan are not valid.")
         return
     if is_unguarded(plan, now):
         warning = _("No guard can stop the rollout, because run-jobs does not watch the plan.")
         yield Level.PROBLEM, _("unguarded"), warning
-    if plan.has_tripped or plan.state == State.ROLLED_BACK:
+    is_rolled_back = plan.state == State.ROLLED_BACK and needs_attention(plan)
+    if plan.has_tripped or is_rolled_back:
         yield Level.PROBLEM, state_name(plan), text
-    elif plan.state == State.RUNNING:
+    elif plan.state == State.RUNNING or not needs_attention(plan):
+        # A person who has paused a plan, or rolled it back, knows it.
         yield Level.RUNNING, state_name(plan), text
     else:
         yield Level.NOTICE, state_name(plan), text

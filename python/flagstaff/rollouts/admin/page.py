@@ -1,254 +1,89 @@
-"""The page of a plan: its state, charts, figures and events, and its buttons."""
+"""What the page of a plan shows: its state, charts, steps, guards and figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from itertools import starmap
-from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.rows import FlagRow, Row, find_row
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.rows import FlagRow
 from flagstaff._words.duration import duration
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import localized
-from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.permissions import may
-from flagstaff.admin.views import VERSION, with_typed_reason
 from flagstaff.conf import conf
-from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.buttons import (
-    Button,
-    buttons_of,
-    preview,
-    steps_after,
-    version_of_plan,
-)
-from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
+from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems, side_text
 from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
+from flagstaff.rollouts.admin.roll_backs import people_of, state_sentences
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import (
     NONE,
     action_text,
     capitalized,
-    guard_label,
-    limit_text,
+    guard_heading,
+    guard_passes,
     ratio_text,
     state_label,
-    state_name,
-    state_sentence,
     time_of,
 )
-from flagstaff.rollouts.admin.warnings import warnings_of
+from flagstaff.rollouts.admin.trips import difference_text, since_text, trip_sentence
+from flagstaff.rollouts.admin.warnings import too_few_users, warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.releasing import PlannedSteps
+from flagstaff.rollouts.guards import guards_from_json, numbered
+from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State, StepRun
+from flagstaff.rollouts.results import GuardCounts
 from flagstaff.rollouts.stored import problem_of_plan
 from flagstaff.rollouts.transitions import steps_of
-
-# The name of the buttons.
-_BUTTON = "_plan"
-_DELETE = "_delete"
-# A plan that holds and continues for weeks has many.
-_MAX_EVENTS = 100
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Plan]
-else:
-    _ModelAdmin = object
+from flagstaff.rollouts.trip_figures import Trip, trip_of
 
 
-class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
-    """Put it before ModelAdmin, and after EnvironmentMixin."""
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of a plan. A POST of a button changes the plan."""
-        plan = self.get_object(request, object_id or "")
-        if plan is None:
-            return cast(
-                "HttpResponse",
-                self._get_obj_does_not_exist_redirect(request, self.opts, object_id),  # type: ignore[attr-defined]
-            )
-        flag = _flag_of(plan)
-        if request.method == "POST":
-            if not may(self.admin_site, request, "toggle", flag):
-                raise PermissionDenied
-            return self._press(request, plan, flag)
-        if not may(self.admin_site, request, "view", flag):
-            raise PermissionDenied
-        return self._page(request, plan, flag)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Deletes a plan after a confirmation. The flag stays as it is."""
-        plan = self.get_object(request, object_id)
-        if plan is None:
-            raise Http404
-        flag = _flag_of(plan)
-        if not may(self.admin_site, request, "toggle", flag):
-            raise PermissionDenied
-        if plan.state in WATCHED_STATES:
-            text = _("The plan of “%(key)s” is running. Pause it before you delete it.")
-            self.message_user(request, text % {"key": plan.key}, messages.ERROR)
-            return HttpResponseRedirect(self._url("change", plan.pk))
-        if CONFIRMED not in request.POST:
-            return self._confirm_deletion(request, plan, flag)
-        text = _("The plan of “%(key)s” was deleted. The flag stays as it is.")
-        text %= {"key": plan.key}
-        self.log_change(request, plan, text)
-        if _is_newest(plan):
-            plans.delete(plan.key)
-        else:
-            plan.delete(using=conf.database)
-        self.message_user(request, text, messages.SUCCESS)
-        return HttpResponseRedirect(self._url("changelist"))
-
-    def _press(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
-        name = request.POST.get(_BUTTON, "")
-        buttons = buttons_of(plan) if _is_newest(plan) else ()
-        button = next((one for one in buttons if one.name == name), None)
-        asks = button is not None and bool(button.question)
-        ahead = steps_after(plan, button, flag) if button is not None and asks else None
-        typed = "" if ahead is None else ahead.text_to_type
-        if button is None or (asks and request.POST.get(VERSION) != version_of_plan(plan)):
-            text = _(
-                "Not saved: the plan has changed since you opened the page. The page now shows the "
-                "present state; press the button again."
-            )
-            self.message_user(request, with_typed_reason(request, text), messages.ERROR)
-        elif asks and (problems := problems_of(request, typed)) != []:
-            context = {
-                "flagstaff_rows": [*preview(plan, button, flag), *_rows(ahead)],
-                "flagstaff_notes": ahead.notes if ahead else [],
-                "flagstaff_typed": typed,
-                "flagstaff_problems": problems,
-            }
-            return self._confirm(request, plan, button, context)
-        else:
-            button.press(plan.key)
-            text = str(button.done) % {"key": plan.key}
-            self.log_change(request, plan, text)
-            self.message_user(request, text, messages.SUCCESS)
-        return HttpResponseRedirect(request.get_full_path())
-
-    def confirmation(
-        self, request: HttpRequest, row: Row, context: Mapping[str, object]
-    ) -> TemplateResponse:
-        """Returns the page, with the breadcrumbs of the plan."""
-        page = {
-            "flagstaff_parent": "admin/change_form.html",
-            "original": row.key,
-            "has_view_permission": True,
-            "media": self.media,
-            **context,
-        }
-        return super().confirmation(request, row, page)
-
-    def _confirm(
-        self,
-        request: HttpRequest,
-        plan: Plan,
-        button: Button,
-        more: Mapping[str, object],
-    ) -> HttpResponse:
-        context = {
-            "title": str(button.label),
-            "flagstaff_question": str(button.question) % {"key": plan.key},
-            "flagstaff_version": version_of_plan(plan),
-            "flagstaff_button": _BUTTON,
-            "flagstaff_target": button.name,
-            "flagstaff_label": button.label,
-            **more,
-        }
-        return self.confirmation(request, cast("Row", plan), context)
-
-    def _confirm_deletion(
-        self, request: HttpRequest, plan: Plan, flag: FlagRow | None
-    ) -> HttpResponse:
-        rollout = NONE if flag is None else f"{flag.rollout_percent} %"
-        question = _(
-            "Delete the rollout plan of “%(key)s” with its figures and events? The flag stays as "
-            "it is."
-        )
-        context = {
-            "title": _("Delete a rollout plan"),
-            # The flag stays as it is.
-            "flagstaff_needs_reason": False,
-            "flagstaff_question": question % {"key": plan.key},
-            "flagstaff_rows": [
-                PreviewRow(_("plan"), state_name(plan), _("deleted")),
-                PreviewRow(_("rollout"), rollout, rollout),
-            ],
-            "flagstaff_button": _DELETE,
-            "flagstaff_target": "1",
-            "flagstaff_label": _("Delete"),
-            "flagstaff_back": self._url("change", plan.pk),
-            "flagstaff_version": None,
-        }
-        return self.confirmation(request, cast("Row", plan), context)
-
-    def _page(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
-        now = time_of(plan)
-        problem = problem_of_plan(plan)
-        may_change = may(self.admin_site, request, "toggle", flag)
-        has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)
-        warnings: list[object] = [capitalized(localized(problem))] if problem else []
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Rollout plan of %(key)s") % {"key": plan.key},
-            "opts": self.opts,
-            "original": plan.key,
-            "plan": plan,
-            "media": self.media,
-            "has_view_permission": True,
-            "flag_url": page_url(self.admin_site, conf.flag_model, "change", plan.flag_pk)
-            if has_flag_page
-            else None,
-            "warnings": [*warnings, *warnings_of(plan, flag, now)],
-            "state_label": state_label(plan),
-            "rules_grant": flag is not None and rules_can_grant(flag),
-            "buttons": buttons_of(plan) if may_change and _is_newest(plan) else (),
-            "version": version_of_plan(plan),
-            "delete_url": self._url("delete", plan.pk)
-            if may_change and plan.state not in WATCHED_STATES
-            else None,
-            "events": _event_rows(plan),
-            "is_readable": problem is None,
-            **({} if problem else _readable_context(plan, now)),
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "flagstaff/rollouts/plan.html", context)
-
-    def _url(self, page: str, *arguments: object) -> str:
-        return page_url(self.admin_site, self.model, page, *arguments)
+def page_context(
+    site: AdminSite, request: HttpRequest, plan: Plan, flag: FlagRow | None
+) -> Mapping[str, object]:
+    """Returns what the page of a plan shows besides its buttons and events."""
+    now = time_of(plan)
+    problem = problem_of_plan(plan)
+    has_flag_page = flag is not None and may_view(site, request, conf.flag_model)
+    warnings: list[object] = [capitalized(localized(problem))] if problem else []
+    return {
+        "page_class": "flagstaff-plan",
+        "plan": plan,
+        "flag_url": page_url(site, conf.flag_model, "change", plan.flag_pk)
+        if has_flag_page
+        else None,
+        "warnings": [*warnings, *warnings_of(plan, flag, now)],
+        "state_label": state_label(plan),
+        "rules_grant": flag is not None and rules_can_grant(flag),
+        "is_readable": problem is None,
+        **({} if problem else _readable_context(plan, flag, now)),
+    }
 
 
-def _readable_context(plan: Plan, now: datetime) -> dict[str, object]:
+def _readable_context(plan: Plan, flag: FlagRow | None, now: datetime) -> dict[str, object]:
     """Returns what needs the steps and the guards."""
     steps = _step_rows(plan, now)
+    figures, trip = figures_of_plan(plan, now), trip_of(plan)
+    sentence, *facts = state_sentences(plan, now, people_of([plan]))
+    facts += map(capitalized, filter(None, [difference_text(plan, flag)]))
+    is_turned_on = flag is not None and not flag.enabled and plan.step is None
+    if is_turned_on and (plan.starts_at is None or plan.enables_flag):
+        facts.append(_("The flag is off. The start of the plan turns it on."))
+    is_open = plan.state in ACTIVE_STATES and flag is not None
     return {
-        "state_sentence": state_sentence(plan, now),
-        "chart": steps_chart(plan, now),
+        "state_sentence": sentence,
+        "facts": facts,
+        "few_users": too_few_users(plan, flag, plan.step or 0) if is_open and flag else "",
+        "chart": steps_chart(plan, now, flag),
         "steps": steps,
         "has_times": any(step["when"] for step in steps),
-        "guards": _guard_rows(plan),
+        "guards": _guard_rows(plan, figures, trip),
         "required_users": local_number(plan.required_users),
-        **_figures_context(plan, figures_of_plan(plan, now)),
+        **_figures_context(plan, figures),
+        # Later reports have changed the counts of a trip.
+        **({"verdict": ""} if trip_sentence(plan) else {}),
     }
 
 
@@ -274,39 +109,6 @@ def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
         "forecasts": forecasts,
         "has_traffic": figures.evidence.users_inside + figures.evidence.users_outside > 0,
     }
-
-
-def _event_rows(plan: Plan) -> list[dict[str, object]]:
-    """Returns the events, newest first. Makes two queries."""
-    found = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("-id")
-    events = list(found[:_MAX_EVENTS])
-    names = actor_table().names({event.actor for event in events if event.actor})
-    return [
-        {
-            "at": event.at,
-            "time": local_time_text(event.at),
-            "kind": PlanEvent.Kind(event.kind).label,
-            "text": localized(event.message),
-            "actor": names.get(event.actor, event.actor),
-        }
-        for event in events
-    ]
-
-
-def _flag_of(plan: Plan) -> FlagRow | None:
-    """Returns the flag of a plan, or None if it was deleted, or created again."""
-    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
-    return flag if flag is not None and str(flag.pk) == plan.flag_pk else None
-
-
-def _is_newest(plan: Plan) -> bool:
-    """Whether the plan is the one that is changed by its key. Makes up to two queries."""
-    newest = plans.find_plan(plan.key)
-    return newest is not None and newest.pk == plan.pk
-
-
-def _rows(ahead: PlannedSteps | None) -> list[PreviewRow]:
-    return [] if ahead is None else [*starmap(PreviewRow, ahead.rows)]
 
 
 # The steps and the guards of a plan as rows of tables.
@@ -342,23 +144,30 @@ def _step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
     return rows
 
 
-def _guard_rows(plan: Plan) -> list[dict[str, str]]:
-    """Returns a row for each guard: what it watches, when a step passes, and what a trip does."""
-    rows = []
-    for guard in guards_from_json(plan.guards):
-        passes = _("the function returns True")
-        if guard.kind != CALLABLE:
-            passes = _passes(guard)
-        label = capitalized(guard_label(guard)) if guard.kind != CALLABLE else guard_label(guard)
-        rows.append({"name": label, "passes": passes, "action": action_text(guard)})
+def _guard_rows(plan: Plan, figures: Figures | None, trip: Trip | None) -> list[dict[str, object]]:
+    """Returns a row for each guard: what it watches, when a step passes, and what it has seen.
+
+    After a trip, this is what it had seen then, and what was counted since.
+    """
+    guards = guards_from_json(plan.guards)
+    numbers = {guard: number for number, guard in numbered(guards)}
+    seen = {one.number: one for one in figures.guards} if figures else {}
+    rows: list[dict[str, object]] = []
+    for guard in guards:
+        number = numbers.get(guard, -1)
+        row: dict[str, object] = {
+            "name": guard_heading(guard),
+            "passes": guard_passes(guard),
+            "action": action_text(guard),
+            "seen": (one := seen.get(number)),
+            "inside": one and one.inside,
+            "outside": one and one.outside,
+        }
+        if trip is not None and (failed := trip.failed.get(number)):
+            row["inside"] = side_text(failed.inside, trip.figures["users_inside"])
+            row["outside"] = side_text(failed.outside, trip.figures["users_outside"])
+            since = trip.since.get(number, GuardCounts())
+            row["since"] = since_text(since.inside, since.outside)
+        row["is_counted"] = bool({row["inside"], row["outside"]} - {None, NONE})
+        rows.append(row)
     return rows
-
-
-def _passes(guard: Guard) -> str:
-    text = _("users inside fail less than %(limit)s times as often")
-    if guard.tolerated > 1:
-        text = _(
-            "users inside fail less than %(limit)s times as often; up to %(tolerated)s times is "
-            "tolerated"
-        )
-    return text % {"limit": limit_text(guard.limit), "tolerated": limit_text(guard.tolerated)}

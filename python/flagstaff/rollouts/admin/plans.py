@@ -1,75 +1,126 @@
-"""The admin of rollout plans. A plan is not edited: it is deleted and created again."""
+"""The admin of rollout plans: a list, a page with buttons for each plan, and a form."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Case, QuerySet, When
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.message import localized
+from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion, PageAction
 from flagstaff.admin.cells import labelled_cell
-from flagstaff.admin.permissions import FlagPermissionsMixin
-from flagstaff.admin.views import EnvironmentMixin
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.page import page_of, page_of_row
+from flagstaff.admin.permissions import may
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts.admin.add_page import AddPageMixin
-from flagstaff.rollouts.admin.page import PlanPageMixin
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import version_of
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.admin.buttons import buttons_of
+from flagstaff.rollouts.admin.form_page import AddPage, EditPage
+from flagstaff.rollouts.admin.page import page_context
+from flagstaff.rollouts.admin.roll_backs import People, people_of, reason_note
 from flagstaff.rollouts.admin.texts import (
+    NONE,
     guard_label,
     state_label,
+    state_name,
     step_text,
     time_html,
     time_of,
     with_time,
 )
-from flagstaff.rollouts.admin.warnings import unguarded_label
+from flagstaff.rollouts.admin.trips import attention_text, difference_text, trip_sentence
+from flagstaff.rollouts.attention import plans_to_look_at
+from flagstaff.rollouts.editing import version_of_plan
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.unguarded import is_unguarded
+from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.status import flag_of_plan
+from flagstaff.rollouts.stored import problem_of_plan
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-    _ModelAdmin = admin.ModelAdmin[Plan]
     _ChangeList = ChangeList
 else:
-    _ModelAdmin = admin.ModelAdmin
     _ChangeList = object
-
-# The attribute of a row in the list: the name of the actor.
-_ACTOR = "flagstaff_actor"
 
 
 class _PlanListMixin(_ChangeList):
-    """A list that finds the names of all actors with one query."""
+    """A list that finds the names of all actors and the flags with one query each."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        names = actor_table().names({plan.actor for plan in self.result_list if plan.actor})
-        for plan in self.result_list:
-            vars(plan)[_ACTOR] = names.get(plan.actor, plan.actor)
+        shown, page = list(self.result_list), page_of(request)
+        flags = all_rows(conf.flag_model).filter(key__in=[plan.key for plan in shown])
+        names = actor_table().names({plan.actor for plan in shown if plan.actor})
+        first = page.kept(_FirstPlans)
+        by_pk = {str(flag.pk): flag for flag in flags}
+        red = first.pks if first else frozenset[int]()
+        page.keep(_PlanList(names, by_pk, red, people_of(shown)))
+        page.show(shown)
 
 
-class PlanAdmin(
-    EnvironmentMixin,
-    FlagPermissionsMixin,
-    AddPageMixin,
-    PlanPageMixin,
-    _ModelAdmin,
-):
+@dataclass(frozen=True)
+class _PlanList:
+    """What the list shows besides the plans."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    #: By the text of the primary key.
+    flags: Mapping[str, FlagRow] = field(default_factory=dict)
+    #: The primary keys of the plans that need attention.
+    red: AbstractSet[int] = frozenset()
+    #: Who has rolled plans back.
+    people: People = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan) -> tuple[_PlanList, FlagRow | None]:
+        """Returns what the list of a plan shows, and the flag of the plan."""
+        page = page_of_row(plan)
+        found = (page and page.kept(cls)) or cls()
+        flag = found.flags.get(plan.flag_pk)
+        return found, flag if flag is not None and flag.key == plan.key else None
+
+
+@dataclass(frozen=True)
+class _FirstPlans:
+    """The primary keys of the plans that need attention, which come first."""
+
+    pks: AbstractSet[int]
+
+
+@dataclass(frozen=True)
+class _FlagOfPlan:
+    """The flag of the plan of a page; None if it was deleted, or created again."""
+
+    flag: FlagRow | None
+    #: Its version, which is never newer than the flag. None without a history.
+    version: int | None
+
+
+class PlanAdmin(ActionPageAdmin):
     """Rollout plans: a list, a page for each plan with its buttons, and a form for new ones."""
 
-    flag_action = "toggle"
+    page_template = "flagstaff/rollouts/plan.html"
+    stale_text = gettext_lazy(
+        "Not saved: the plan has changed since you opened the page. The page now shows the present "
+        "state; press the button again."
+    )
+
+    docs_page = "how-to/rollout-plans/"
     list_display: _ListDisplayT[Plan] = (
         "flag",
         "shown_state",
@@ -82,26 +133,122 @@ class PlanAdmin(
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason__text")
     ordering = ("-id",)
-    # A plan is deleted on its page, which says what happens to the flag.
-    actions = None
 
     class Media:
         css = {
             "all": (
                 *("flagstaff/admin.css", "flagstaff/lists.css"),
-                *("flagstaff/charts.css", "flagstaff/rollouts.css"),
+                *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/rollouts.css"),
             )
         }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """All plans of the flags' database, with the time of its clock."""
-        found: QuerySet[Plan] = uncached(super().get_queryset(request).using(conf.database))
-        return with_time(found.defer("salt"))
+        return with_time(super().get_queryset(request).defer("salt"))
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Plan | None:
+        """The plan of a page. Reads its flag, too, again if the page asks again."""
+        plan = super().get_object(request, object_id, from_field)
+        if plan is not None:
+            page = page_of(request)
+            page.show((plan,))
+            # The version first, so that a later change of the flag is noticed.
+            version = version_of(Kind.FLAG, plan.flag_pk)
+            page.keep(_FlagOfPlan(flag_of_plan(plan), version))
+        return plan
+
+    # The permissions for flags decide.
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may see plans."""
+        return may(self.admin_site, request, "view")
+
+    has_module_permission = has_view_permission
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may create, change and delete plans."""
+        return may(self.admin_site, request, "toggle")
+
+    has_add_permission = has_delete_permission = has_change_permission
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""
         base = super().get_changelist(request, **kwargs)
+        page_of(request).is_list = True
         return type("PlanList", (_PlanListMixin, base), {})
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """In the list, the plans that need attention first. Makes up to four queries."""
+        if not page_of(request).is_list:
+            return self.ordering
+        pks = page_of(request).once(_FirstPlans, lambda: _FirstPlans(plans_to_look_at())).pks
+        first = [Case(When(pk__in=pks, then=0), default=1)] if pks else []
+        return [*first, *self.ordering]
+
+    def may(self, request: HttpRequest, action: PageAction, row: Plan) -> bool:
+        """Whether the user may view or toggle the flag."""
+        flag = _facts_of(row).flag
+        return may(self.admin_site, request, "view" if action == "view" else "toggle", flag)
+
+    def buttons(self, request: HttpRequest, row: Plan) -> Sequence[Button]:
+        """The buttons of the newest plan of the flag: the others cannot be changed by their key."""
+        if not _is_newest(row):
+            return ()
+        return buttons_of(row, _facts_of(row).flag, _facts_of(row).version)
+
+    def version(self, row: Plan) -> str:
+        """A text that differs whenever the plan or its flag has changed."""
+        return f"{version_of_plan(row)}-{_facts_of(row).version}"
+
+    def page_context(self, request: HttpRequest, row: Plan) -> Mapping[str, object]:
+        """The state, steps, guards and figures."""
+        return page_context(self.admin_site, request, row, _facts_of(row).flag)
+
+    def events(self, row: Plan) -> QuerySet[PlanEvent]:
+        """What has happened to the plan."""
+        return PlanEvent.objects.using(conf.database).filter(plan=row)
+
+    def deletion(self, request: HttpRequest, row: Plan) -> Deletion:
+        """What the page says that deletes a plan. The flag stays as it is."""
+        flag, names = _facts_of(row).flag, {"key": row.key}
+        rollout = NONE if flag is None else f"{flag.rollout_percent} %"
+        question = _(
+            "Delete the rollout plan of “%(key)s” with its figures and events? The flag stays as "
+            "it is."
+        )
+        running = _("The plan of “%(key)s” is running. Pause it before you delete it.")
+        return Deletion(
+            title=_("Delete a rollout plan"),
+            question=question % names,
+            rows=[
+                PreviewRow(_("plan"), state_name(row), _("deleted")),
+                PreviewRow(_("rollout"), rollout, rollout),
+            ],
+            done=_("The plan of “%(key)s” was deleted. The flag stays as it is.") % names,
+            refused=running % names if row.state in WATCHED_STATES else "",
+        )
+
+    def delete(self, row: Plan) -> None:
+        """Deletes a plan, also one that is not the newest of its flag."""
+        if _is_newest(row):
+            plans.delete(row.key)
+        else:
+            row.delete(using=conf.database)
+
+    def add_page(self, request: HttpRequest) -> HttpResponse:
+        """The form of a new plan."""
+        return AddPage(self, request).answer()
+
+    def can_edit(self, row: Plan) -> bool:
+        """Whether the plan is the newest one of its flag, has not ended and can be read."""
+        is_open = row.state in ACTIVE_STATES and not row.has_tripped
+        return is_open and problem_of_plan(row) is None and _is_newest(row)
+
+    def edit_page(self, request: HttpRequest, row: Plan) -> HttpResponse:
+        """The form of an existing plan."""
+        return EditPage(self, request, row).answer()
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, plan: Plan) -> SafeString:
@@ -110,23 +257,28 @@ class PlanAdmin(
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, plan: Plan) -> SafeString:
-        """The state, why it is so, and a warning if nothing watches the plan."""
-        warning: str = ""
-        if is_unguarded(plan, time_of(plan)):
-            warning = unguarded_label()
-        return format_html(
-            '{} {} <span class="flagstaff-note">{}</span>',
-            *(state_label(plan), warning, localized(plan.reason)),
-        )
+        """The state, in red what needs attention, and why the state is so."""
+        shown, flag = _PlanList.of(plan)
+        text = attention_text(plan, flag, time_of(plan)) if plan.pk in shown.red else ""
+        if text:
+            label = format_html('<span class="flagstaff-state flagstaff-attention">{}</span>', text)
+        else:
+            label = state_label(plan)
+        # The label has the counts of a trip.
+        note = "" if text and trip_sentence(plan) else reason_note(plan, shown.people)
+        return format_html('{} <span class="flagstaff-note">{}</span>', label, note)
 
     @admin.display(description=gettext_lazy("step"))
     def shown_step(self, plan: Plan) -> SafeString:
-        """The percentage and the number of the present step."""
+        """The percentage and the number of the present step, and of the flag if it differs."""
         try:
             text = step_text(plan)
         except InvalidPlanError:
             text = _("not valid")
-        return labelled_cell(_("step"), text)
+        shown, flag = _PlanList.of(plan)
+        differs = "" if plan.pk in shown.red else difference_text(plan, flag)
+        note = format_html('<span class="flagstaff-note">{}</span>', differs) if differs else ""
+        return labelled_cell(_("step"), format_html("{} {}", text, note))
 
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
     def due(self, plan: Plan) -> SafeString:
@@ -146,5 +298,16 @@ class PlanAdmin(
     @admin.display(description=gettext_lazy("by"))
     def started_by(self, plan: Plan) -> SafeString:
         """Who created the plan."""
-        name: str = vars(plan).get(_ACTOR, plan.actor)
-        return labelled_cell(_("by"), name)
+        shown, _flag = _PlanList.of(plan)
+        return labelled_cell(_("by"), shown.names.get(plan.actor, plan.actor))
+
+
+def _facts_of(plan: Plan) -> _FlagOfPlan:
+    page = page_of_row(plan)
+    return (page and page.kept(_FlagOfPlan)) or _FlagOfPlan(None, None)
+
+
+def _is_newest(plan: Plan) -> bool:
+    """Whether the plan is the one that is changed by its key. Makes up to two queries."""
+    newest = plans.find_plan(plan.key)
+    return newest is not None and newest.pk == plan.pk

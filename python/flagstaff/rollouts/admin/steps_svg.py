@@ -8,10 +8,13 @@ from math import ceil
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.rows import FlagRow
 from flagstaff._words.duration import duration
 from flagstaff._words.message import localized
 from flagstaff.admin.svg import chart, line, rect, text
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
+from flagstaff.rollouts.admin.trips import difference_text
+from flagstaff.rollouts.conditions import present_rollout
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.transitions import steps_of
@@ -21,32 +24,41 @@ _LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 3
 _ALL, _HALF = 100, 2
 # The labels for which a phone has room.
 _MAX_LABELS = 6
+# The height of the line that says what the line of the flag is, and where its sample ends and its
+# text begins.
+_LEGEND, _SAMPLE = 18, (6, 8)
 # The space between two columns, as a share of a column.
 _GAP = 0.12
 # Near an edge the word "now" stays inside the box.
 _EDGE = 12
 
 
-def steps_chart(plan: Plan, now: datetime) -> SafeString:
-    """Returns the chart. Makes no query."""
+def steps_chart(plan: Plan, now: datetime, flag: FlagRow | None = None) -> SafeString:
+    """Returns the chart, with the rollout of the flag if it differs. Makes no query."""
     steps = steps_of(plan)
     width = _ALL / len(steps)
     shown = ceil(len(steps) / _MAX_LABELS)
     last, marked = len(steps) - 1, plan.step if _has_marker(plan) else None
-    parts = [line("axis", (0, _BASE), (_ALL, _BASE))]
+    parts, labels = [line("axis", (0, _BASE), (_ALL, _BASE))], []
     for index, step in enumerate(steps):
         parts.append(_column(step, index * width, width, _css(plan, index)))
         # The labels beside the last one would touch it.
         if index == last or (index % shown == 0 and last - index >= shown):
-            parts += _labels(step, (index + 1 / _HALF) * width, is_marked=index == marked)
-    parts += _marker(plan, now, width)
+            labels += _labels(step, (index + 1 / _HALF) * width, is_marked=index == marked)
+    differs = difference_text(plan, flag)
+    height = _HEIGHT
+    if differs and flag is not None:
+        parts += _flag_line(flag)
+        height += _LEGEND
+    # No line crosses a label.
+    parts += [*labels, *_marker(plan, now, width, _("plan") if differs else _("now"))]
     listed = ", ".join(localized(step.text) for step in steps)
     desc = _("Steps: %(steps)s. %(state)s") % {
         "steps": listed,
-        "state": state_sentence(plan, now),
+        "state": f"{state_sentence(plan, now, with_reason=False)} {differs}".strip(),
     }
     title = _("Steps of the rollout of %(key)s") % {"key": plan.key}
-    return chart("flagstaff-steps", _HEIGHT, title, desc, parts)
+    return chart("flagstaff-steps", height, title, desc, parts)
 
 
 def _column(step: Step, x: float, width: float, css: str) -> SafeString:
@@ -77,12 +89,25 @@ def _css(plan: Plan, index: int) -> str:
     if plan.step is None or index > plan.step:
         return "later"
     if plan.state == State.ROLLED_BACK:
-        return "gone"
+        return "gone" if index == plan.step else "passed"
     is_passed = index < plan.step or plan.state == State.DONE
     return "passed" if is_passed else "present"
 
 
-def _marker(plan: Plan, now: datetime, width: float) -> list[SafeString]:
+def _flag_line(flag: FlagRow) -> list[SafeString]:
+    """Returns a line at the present rollout of the flag, and below the chart what it is."""
+    percent = present_rollout(flag)
+    y = _BASE - max(percent * _FULL / _ALL, 0)
+    label = _("flag: %(percent)s %%") if flag.enabled else _("flag: off")
+    below, (start, end) = _HEIGHT + _LEGEND - _LABEL_GAP, _SAMPLE
+    return [
+        line("flag-line", (0, y), (_ALL, y)),
+        line("flag-line", (0, below - _LABEL_GAP), (start, below - _LABEL_GAP)),
+        text("flag-label", end, below, label % {"percent": percent}),
+    ]
+
+
+def _marker(plan: Plan, now: datetime, width: float, name: str) -> list[SafeString]:
     """Returns a line at the present place in the dwell time of the present step."""
     if plan.step is None or not _has_marker(plan):
         return []
@@ -96,7 +121,7 @@ def _marker(plan: Plan, now: datetime, width: float) -> list[SafeString]:
         spent = 1 - (plan.due_at - now).total_seconds() / seconds
     x = (plan.step + _GAP / _HALF + (1 - _GAP) * min(max(spent, 0.0), 1.0)) * width
     anchor = "start" if x < _EDGE else "end" if x > _ALL - _EDGE else "middle"
-    label = _("now: %(percent)s %%") % {"percent": step.percent}
+    label = _("%(name)s: %(percent)s %%") % {"name": name, "percent": step.percent}
     return [
         line("now", (x, _HEIGHT - _BASE - _LABEL_GAP), (x, _BASE)),
         text("now-label", x, _TIME_GAP - _LABEL_GAP, label, anchor),

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from decimal import Decimal
 
 from django.db.models import QuerySet
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.timesince import timesince, timeuntil
+from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
+from flagstaff._words.ago import ago
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import localized
 from flagstaff.rollouts import messages
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.guards import LATENCY, Guard, guard_name, seconds_text
+from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.verdict_text import percent, times
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
 
-# Ratios from here on have no decimals, as in the sentences of verdicts.
-_EXACT = 10
 _MILLION = 1_000_000
 _CSS_CLASSES: dict[str, str] = {
     State.PENDING: "none",
@@ -43,6 +44,11 @@ def state_label(plan: Plan) -> SafeString:
     return format_html(
         '<span class="flagstaff-state flagstaff-{}">{}</span>', css, state_name(plan)
     )
+
+
+def search_texts(plan: Plan) -> tuple[SafeString, str]:
+    """Returns the state and why it is so, for the search."""
+    return state_label(plan), localized(plan.reason)
 
 
 def state_name(plan: Plan) -> str:
@@ -64,10 +70,10 @@ def step_text(plan: Plan) -> str:
     return text % {"percent": present_percent(plan), "step": plan.step + 1, "steps": count}
 
 
-def state_sentence(plan: Plan, now: datetime) -> str:
+def state_sentence(plan: Plan, now: datetime, *, with_reason: bool = True) -> str:
     """Returns the state and its reason as one sentence."""
     text = _state_text(plan, now)
-    if plan.reason:
+    if plan.reason and with_reason:
         return _("%(state)s — %(reason)s") % {"state": text, "reason": localized(plan.reason)}
     return _("%(sentence)s.") % {"sentence": text}
 
@@ -88,9 +94,6 @@ def _state_text(plan: Plan, now: datetime) -> str:
         State.ROLLED_BACK: _("Rolled back at step %(step)s of %(steps)s, %(percent)s %%"),
     }
     text = texts[State(plan.state)]
-    if plan.state == State.ROLLED_BACK and plan.reason:
-        # The reason says that it was rolled back, and by what.
-        text = texts[State.HOLDING]
     if plan.state == State.PENDING and plan.starts_at is not None:
         text, values["time"] = _("Starts at %(time)s"), local_time_text(plan.starts_at)
     elif plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
@@ -115,11 +118,39 @@ def action_text(guard: Guard) -> str:
     return _("holds the plan") if guard.action == "hold" else _("rolls back")
 
 
+def guard_heading(guard: Guard) -> str:
+    """Returns the name of a guard as it begins a line. A path is not changed."""
+    label = guard_label(guard)
+    return label if guard.kind == FUNCTION else capitalized(label)
+
+
+def guard_passes(guard: Guard) -> str:
+    """Returns when a step passes."""
+    if guard.kind == FUNCTION:
+        return _("the function returns True")
+    text = _("users with the flag fail less than %(limit)s times as often")
+    if guard.tolerated > 1:
+        text = _(
+            "users with the flag fail less than %(limit)s times as often; up to %(tolerated)s "
+            "times is tolerated"
+        )
+    return text % {"limit": limit_text(guard.limit), "tolerated": limit_text(guard.tolerated)}
+
+
+def guard_sentence(guard: Guard) -> str:
+    """Returns all that a guard says, such as before and after an edit."""
+    return _("%(guard)s: %(action)s on harm; a step passes if %(passes)s") % {
+        "guard": guard_label(guard),
+        "action": action_text(guard),
+        "passes": guard_passes(guard),
+    }
+
+
 def ratio_text(ratio: float) -> str:
-    """Returns a ratio with two digits, or as a whole number from 10 on."""
+    """Returns a ratio with two significant digits."""
     if math.isinf(ratio):
         return _("unlimited")
-    return _rounded(ratio, 1 if ratio < _EXACT else 0)
+    return _plain(times(ratio))
 
 
 def limit_text(limit: float) -> str:
@@ -136,11 +167,7 @@ def evidence_text(e_value: float) -> str:
 
 def share_text(part: float, whole: float) -> str:
     """Returns a part of users in percent, or a dash without users."""
-    if whole <= 0:
-        return NONE
-    percent = min(100 * part / whole, 100.0)
-    decimals = 0 if not percent else 2 if percent < 1 else 1
-    return f"{_rounded(percent, decimals)} %"
+    return f"{_plain(percent(part, whole))} %" if whole > 0 else NONE
 
 
 def users_text(users: float) -> str:
@@ -152,11 +179,7 @@ def time_html(at: datetime | None, now: datetime) -> SafeString | str:
     """Returns the time from now, such as "in 2 hours". The tooltip has the date and time."""
     if at is None:
         return ""
-    near = (
-        _("in %(time)s") % {"time": timeuntil(at, now, depth=1)}
-        if at > now
-        else _("%(time)s ago") % {"time": timesince(at, now, depth=1)}
-    )
+    near = _("in %(time)s") % {"time": timeuntil(at, now, depth=1)} if at > now else ago(at, now)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', at.isoformat(), local_time_text(at), near
     )
@@ -167,10 +190,9 @@ def capitalized(text: str) -> str:
     return str(capfirst(text))
 
 
-def _rounded(number: float, decimals: int) -> str:
-    # Django cuts off the other digits.
-    rounded = round(number, decimals)
-    return number_format(rounded, decimals, use_l10n=True, force_grouping=True)
+def _plain(number: float) -> str:
+    """Returns a number that is rounded already. Django would cut off digits, not round."""
+    return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
 
 
 def _number(number: float) -> str:
@@ -187,5 +209,5 @@ def with_time(plans: QuerySet[Plan]) -> QuerySet[Plan]:
 
 def time_of(plan: Plan) -> datetime:
     """Returns the time of the database's clock at which the plan was read."""
-    now: datetime = vars(plan)[_NAME]
+    now: datetime = getattr(plan, _NAME)
     return now

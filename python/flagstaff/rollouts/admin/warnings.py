@@ -9,9 +9,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
+from flagstaff._words.local_formats import local_number
 from flagstaff.changes.changed import quoted_command
+from flagstaff.rollouts.first_step import smallest_first_step, users_of_site
+from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded
+
+_ALL = 100
 
 
 def unguarded_label() -> SafeString:
@@ -37,11 +43,56 @@ def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeStr
         )
     if flag is None and plan.state not in {State.DONE, State.ROLLED_BACK}:
         found.append(_("The flag no longer exists. Delete this plan."))
-    elif flag is not None and not flag.enabled and plan.state in {State.PENDING, State.PAUSED}:
-        found.append(_("The plan cannot start, because the flag is off. Turn the flag on first."))
-    elif flag is not None and not flag.enabled and plan.state != State.ROLLED_BACK:
-        found.append(_("The flag is off, so the rollout has no effect."))
+    elif flag is not None and not flag.enabled and plan.step is None:
+        if plan.starts_at is not None and not plan.enables_flag:
+            found.append(
+                _(
+                    "The plan cannot start at its time: the flag is off, and was on when the plan "
+                    "was scheduled. Start the plan now, or edit it and write another time."
+                )
+            )
+    elif flag is not None and not flag.enabled:
+        if plan.state in {State.PAUSED, State.ROLLED_BACK}:
+            found.append(
+                _(
+                    "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this "
+                    "page again."
+                )
+            )
+        elif plan.state != State.DONE:
+            found.append(_("The flag is off, so the rollout has no effect."))
     return found
+
+
+def nothing_to_compare(plan: Plan, index: int) -> str:
+    """Returns that guards cannot compare in any step from this index on; empty if they can."""
+    steps = steps_of(plan)[index:]
+    if any(step.percent < _ALL for step in steps) or not numbered(guards_from_json(plan.guards)):
+        return ""
+    return _(
+        "At 100 % all users have the flag, so the guards cannot compare. Add a step below 100 %."
+    )
+
+
+def too_few_users(plan: Plan, flag: FlagRow, index: int) -> str:
+    """Returns that the step at this index cannot reach the required users. Makes a query.
+
+    Empty if it can, or if the users cannot be counted.
+    """
+    percent = steps_of(plan)[index].percent
+    users = users_of_site(flag, _ALL * plan.required_users)
+    if not users or percent >= smallest_first_step(users, plan.required_users):
+        return ""
+    text = _(
+        "%(percent)s %% of %(users)s users are %(reached)s, fewer than the required %(required)s: "
+        "this step can only pass if the guards rule out harm."
+    )
+    return text % {
+        "percent": percent,
+        "users": local_number(users),
+        "reached": local_number(users * percent // _ALL),
+        "required": local_number(plan.required_users),
+    }
 
 
 def _run(text: str) -> SafeString:

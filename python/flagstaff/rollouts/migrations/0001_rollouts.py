@@ -127,6 +127,16 @@ class Migration(migrations.Migration):
                     models.TextField(blank=True, null=True, verbose_name="scheduled by"),
                 ),
                 (
+                    "enables_flag",
+                    models.BooleanField(
+                        db_default=False, default=False, verbose_name="turns the flag on"
+                    ),
+                ),
+                (
+                    "dismissed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="dismissed at"),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),
@@ -180,6 +190,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("created", "created"),
                             ("scheduled", "scheduled"),
+                            ("enabled", "turned on"),
                             ("started", "started"),
                             ("step", "step"),
                             ("held", "held"),
@@ -187,10 +198,12 @@ class Migration(migrations.Migration):
                             ("paused", "paused"),
                             ("resumed", "resumed"),
                             ("jumped", "jumped"),
+                            ("edited", "edited"),
                             ("tripped", "tripped"),
                             ("rolled_back", "rolled back"),
                             ("propagated", "propagated"),
                             ("done", "done"),
+                            ("dismissed", "dismissed"),
                         ],
                         max_length=16,
                         verbose_name="kind",
@@ -234,6 +247,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("ended_at", models.DateTimeField(null=True, verbose_name="ended at")),
+                ("guards_alpha", models.FloatField(null=True, verbose_name="alpha of the guards")),
+                ("brake_alpha", models.FloatField(null=True, verbose_name="alpha of the brake")),
+                ("guard_alpha", models.FloatField(null=True, verbose_name="alpha of each guard")),
                 (
                     "plan",
                     models.ForeignKey(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
+from html import unescape
 from typing import Any
 
 import pytest
@@ -11,7 +13,6 @@ from django.test import Client
 
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import plans
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.steps import DEFAULT_STEPS, steps_as_json
@@ -55,7 +56,7 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     plan = plan_of()
     assert response.redirect_chain == [(plan_url(plan), 302)]
     assert messages_of(response) == [f"The rollout plan of “{KEY}” was created."]
-    assert (plan.state, plan.required_users, plan.starts_at) == (State.PENDING, 1000, None)
+    assert (plan.state, plan.required_users, plan.starts_at) == (State.PENDING, 10, None)
     assert plan.steps == steps_as_json(DEFAULT_STEPS)
     assert [guard["kind"] for guard in plan.guards] == ["errors"]
     assert PlanEvent.objects.get().actor == str(admin_user.pk)
@@ -73,13 +74,42 @@ def test_form_proposes_steps_and_says_what_a_trip_does(operator: Client) -> None
     assert [step["percent"] for step in plan_of().steps] == [25, 50, 100]
 
 
-def test_form_begins_with_the_smallest_step_that_the_users_of_the_site_can_end(
-    operator: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plans, "REQUIRED_USERS", 50)
+def test_form_proposes_what_the_users_of_the_site_can_reach(operator: Client) -> None:
     User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
     create(operator)
-    assert [step["percent"] for step in plan_of().steps] == [13, 25, 50, 100]
+    # A tenth of 401 users, who are 10 % of them.
+    assert plan_of().required_users == 40
+    assert [step["percent"] for step in plan_of().steps] == [10, 25, 50, 100]
+
+
+def test_box_of_latency_watches_slow_requests(operator: Client) -> None:
+    create(operator, watch_latency="on", latency_seconds="0.7")
+    errors, latency = plan_of().guards
+    assert errors["kind"] == "errors"
+    assert (latency["kind"], latency["seconds"], latency["limit"]) == ("latency", 0.7, 2)
+
+
+def test_plan_without_boxes_has_no_guard(operator: Client) -> None:
+    create(operator, watch_errors="")
+    assert plan_of().guards == []
+
+
+def test_form_copies_the_last_plan(operator: Client) -> None:
+    make_flag("other")
+    guards = ["latency=0.7", "errors,limit=3"]
+    last = rollouts.create("other", ["2:1h", "100"], guards=guards, required_users=77)
+    url = f"{ADD}?flag={KEY}"
+    [path] = re.findall(r'href="(\?flag=[^"]*like=[^"]*)"', page(operator, url))
+    operator.post(ADD, inputs_of(page(operator, ADD + unescape(path)), ""))
+    plan = plan_of()
+    assert plan.key == KEY
+    assert (plan.steps, plan.required_users) == (last.steps, 77)
+    assert {guard["kind"]: guard["limit"] for guard in plan.guards} == {"latency": 2, "errors": 3}
+
+
+@pytest.mark.parametrize("like", ["", "77", "x", "9" * 40])
+def test_unknown_plan_to_copy_is_ignored(like: str, operator: Client) -> None:
+    assert "Plan a rollout" in page(operator, f"{ADD}?flag={KEY}&like={like}")
 
 
 def test_steps_are_read_with_their_units_and_empty_rows_are_ignored(operator: Client) -> None:
@@ -96,12 +126,15 @@ def test_steps_are_read_with_their_units_and_empty_rows_are_ignored(operator: Cl
 def test_guards_are_read_and_rows_without_a_kind_are_ignored(operator: Client) -> None:
     create(
         operator,
+        watch_errors="",
+        guards__TOTAL_FORMS="4",
+        guards__0__kind="errors",
         guards__0__limit="1.5",
         guards__0__tolerated="1.2",
         guards__1__kind="latency",
         guards__1__seconds="0.5",
         guards__1__action="hold",
-        guards__2__kind="callable",
+        guards__2__kind="function",
         guards__2__path=f"{__name__}.guard_is_fine",
     )
     errors, latency, function = plan_of().guards
@@ -164,12 +197,16 @@ def test_mistake_in_a_scheduled_plan_is_explained_before_the_question(operator: 
         ({"steps__0__percent": "", "steps__0__time": "5"}, "Write the percentage, or empty"),
         ({"steps__1__percent": "1"}, "each step must be higher than the one before"),
         ({"steps__0__percent": "101"}, "less than or equal to 100"),
-        ({"guards__1__kind": "latency"}, "Write the seconds above which"),
-        ({"guards__1__kind": "callable"}, "Write the path of the function"),
-        ({"guards__1__seconds": "3"}, "Choose the guard, or empty the row."),
-        ({"guards__1__kind": "errors"}, "is given twice"),
-        ({"guards__0__tolerated": "2"}, "write a number above tolerated, which is 2"),
+        ({"guards__0__kind": "latency"}, "Write the seconds above which"),
+        ({"guards__0__kind": "function"}, "Write the path of the function"),
+        ({"guards__0__seconds": "3"}, "Choose the guard, or empty the row."),
+        ({"guards__0__kind": "errors"}, "is given twice"),
+        (
+            {"guards__0__kind": "errors", "guards__0__tolerated": "2"},
+            "write a number above tolerated, which is 2",
+        ),
         ({"guards__0__tolerated": "0.5"}, "greater than or equal to 1"),
+        ({"watch_latency": "on", "latency_seconds": ""}, "Write the seconds above which"),
         ({"required_users": "0"}, "greater than or equal to 1"),
         ({"key": "no_such_flag"}, "there is no flag"),
         ({"key": ""}, "This field is required."),
@@ -193,7 +230,7 @@ def test_mistake_is_explained_and_nothing_is_created(
     assert Plan.objects.count() == 1
 
 
-@pytest.mark.parametrize(("name", "before"), [("steps", 8), ("guards", 3)])
+@pytest.mark.parametrize(("name", "before"), [("steps", 5), ("guards", 1)])
 def test_button_adds_empty_rows_and_creates_nothing(
     name: str, before: int, operator: Client
 ) -> None:

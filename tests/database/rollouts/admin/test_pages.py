@@ -25,6 +25,7 @@ from flagstaff.rollouts import messages
 from flagstaff.rollouts.admin.flag_parts import FlagPlan
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State, StepRun
+from tests.support.action_pages import button_names
 from tests.support.admin_pages import (
     FLAGS,
     column,
@@ -39,7 +40,7 @@ from tests.support.admin_pages import (
     production,
     staff,
 )
-from tests.support.plan_pages import INLINE, PLANS, button_names, plan_url, press, table, text_of
+from tests.support.plan_pages import INLINE, PLANS, plan_url, press, table, text_of
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -103,16 +104,16 @@ def test_list_shows_state_step_and_guards_and_labels_its_cells_for_a_phone(
 def test_list_shows_why_a_plan_holds_or_warns(operator: Client, running: Plan) -> None:
     Plan.objects.update(state=State.HOLDING, reason="waits for users")
     html = page(operator, PLANS)
-    assert column(html, "shown_state") == ["holding waits for users"]
+    assert column(html, "shown_state") == ["plan holds at 5 % waits for users"]
     assert re.findall(r'data-label="(.*?)"', html) == ["Step", "Due", "Guards"]
     Plan.objects.update(state=State.RUNNING, reason="")
     leave_unguarded()
-    assert column(page(operator, PLANS), "shown_state") == ["running unguarded"]
+    assert column(page(operator, PLANS), "shown_state") == ["plan unguarded at 5 %"]
 
 
 def test_list_is_searched_by_the_text_of_a_reason(operator: Client, running: Plan) -> None:
     Plan.objects.update(reason=messages.WAITS_FOR_DATA(what=messages.NO_USER_INSIDE()))
-    assert len(column(page(operator, f"{PLANS}?q=no+user+inside"), "flag")) == 1
+    assert len(column(page(operator, f"{PLANS}?q=no+user+with+the+flag"), "flag")) == 1
     assert len(column(page(operator, f"{PLANS}?q=waits_for_data"), "flag")) == 0
 
 
@@ -137,12 +138,13 @@ def test_page_of_pending_plan_shows_steps_and_guards(operator: Client, flag: Fea
         ["2", "25 %", "1 d"],
         ["3", "100 %", "ends at once"],
     ]
-    passes = "users inside fail less than 3 times as often; up to 1.5 times is tolerated"
-    slower = "users inside fail less than 1.5 times as often"
-    assert table(html, ">Guards<") == [
-        ["Errors", passes, "rolls back"],
-        ["Latency over 0.5 s", slower, "holds the plan"],
+    passes = "users with the flag fail less than 3 times as often; up to 1.5 times is tolerated"
+    slower = "users with the flag fail less than 1.5 times as often"
+    assert [row[0] for row in table(html, ">Guards<")] == [
+        "Errors rolls back",
+        "Latency over 0.5 s holds the plan",
     ]
+    assert f"Errors: {passes}Latency over 0.5 s: {slower}" in text_of(html)
     assert "Required users: 1,000." in html
     assert "Each plan also has a brake" in html
 
@@ -171,12 +173,21 @@ def test_page_says_the_state_and_why(operator: Client, running: Plan) -> None:
     for state, step, reason, sentence in (
         (State.HOLDING, 0, why, "Step 1 of 3, 5 % — too few users"),
         (State.PAUSED, 0, why, "Paused at step 1 of 3, 5 % — too few users"),
-        (State.ROLLED_BACK, 0, why, "rolled back Step 1 of 3, 5 % — too few users"),
-        (State.ROLLED_BACK, 0, "", "Rolled back at step 1 of 3, 5 %."),
+        (State.ROLLED_BACK, 0, why, "rolled back By a person at step 1 of 3, 5 % — too few users"),
+        (State.ROLLED_BACK, 0, "", "rolled back By a person at step 1 of 3, 5 %"),
         (State.DONE, 2, why, "All 3 steps are complete, and the rollout is 100 % — too few users"),
     ):
         Plan.objects.update(state=state, step=step, reason=reason)
         assert sentence in text_of(page(operator, plan_url(running)))
+
+
+def test_counts_of_a_guard_are_left_out_on_a_phone_until_a_user_is_counted(
+    operator: Client, running: Plan
+) -> None:
+    row = '<tr class="flagstaff-uncounted">'
+    assert row in page(operator, plan_url(running))
+    see(run_of(), inside=True, users=3)
+    assert row not in page(operator, plan_url(running))
 
 
 def test_page_shows_messages_in_german_with_its_numbers(operator: Client, running: Plan) -> None:
@@ -185,8 +196,8 @@ def test_page_shows_messages_in_german_with_its_numbers(operator: Client, runnin
     Plan.objects.update(state=State.HOLDING, reason=waits)
     PlanEvent.objects.create(plan=running, kind="held", message=messages.HELD(why=waits))
     german = (
-        "wartet auf Benutzer: 1.234 von 56.789 Benutzern im Rollout gesehen, Latenz über 0,5 s "
-        "tritt möglicherweise bis zu 2,5-mal so oft auf"
+        "wartet auf Benutzer: 1.234 von 56.789 Benutzern mit dem Flag gesehen, Latenz über 0,5 s "
+        "vielleicht bis zu 2,5-mal so oft"
     )
     with override_settings(LANGUAGE_CODE="de"):
         text = text_of(page(operator, plan_url(running)))
@@ -203,7 +214,7 @@ def test_event_with_a_code_of_a_newer_version_is_shown_as_it_was_stored(
     PlanEvent.objects.update(message=stored)
     with override_settings(LANGUAGE_CODE="de"):
         html = page(operator, plan_url(running))
-    assert {row[2] for row in table(html, "<h2>Ereignisse</h2>")} == {"five users"}
+    assert {row[2] for row in table(html, ">Ereignisse<")} == {"five users"}
 
 
 def test_page_draws_the_figures_of_each_guard(operator: Client, running: Plan) -> None:
@@ -226,7 +237,7 @@ def test_page_draws_the_figures_of_each_guard(operator: Client, running: Plan) -
     assert users[0] == "Users"
     [drawn] = re.findall(r'<svg[^>]*aria-labelledby="flagstaff-guard-0.*?</svg>', html, re.DOTALL)
     assert "<title" in drawn
-    assert f"inside: {share[1]}, 41 of {users[1]} users" in text_of(drawn)
+    assert f"with the flag: {share[1]}, 41 of {users[1]} users" in text_of(drawn)
     rollouts.rollback(KEY)
     assert "Errors: 41 of " in text_of(page(operator, plan_url(running)))
 
@@ -241,7 +252,7 @@ def test_page_shows_who_was_left_out_and_who_is_new(operator: Client, running: P
     html = page(operator, plan_url(running))
     figures = table(html, "<h3>Errors")
     assert ["Failing users left out, by network", "11"] in figures
-    assert ["Failing visitors inside with a cookie younger than the step", "30"] in figures
+    assert ["Failing visitors with the flag whose cookie is younger than the step", "30"] in figures
     assert "users were left out, because others of their networks came first" in text_of(html)
 
 
@@ -251,13 +262,29 @@ def test_page_shows_what_a_step_could_have_seen(operator: Client, running: Plan)
     for guard in (0, 2):
         fail_users(inside=3, guard=guard)
     text = text_of(page(operator, plan_url(running)))
-    assert re.search(r"A ratio of [\d.]+ would have tripped in four of five cases", text)
+    assert re.search(r"four of five cases if users with the flag fail [\d.]+ times as often", text)
     assert "Would have tripped at a ratio of" in text
+
+
+def test_page_of_paused_plan_has_no_figures_of_guards_that_were_edited_since(
+    operator: Client, running: Plan
+) -> None:
+    see(run_of(), inside=True, users=200)
+    see(run_of(), inside=False, users=4000)
+    fail(run_of(), inside=True, users=9, guard=2)
+    rollouts.pause(KEY)
+    rollouts.edit(KEY, ["5:4h", "50:1d", "100"])
+    assert " 9 of " in text_of(page(operator, plan_url(running)))
+    rollouts.edit(KEY, guards=["errors", "latency=2"])
+    html = page(operator, plan_url(running))
+    assert "Latency over 2 s" in text_of(html).replace("\xa0", " ")
+    assert " 9 of " not in text_of(html)
 
 
 def test_page_before_the_start_has_a_forecast(operator: Client, pending: Plan) -> None:
     html = page(operator, plan_url(pending))
-    assert "no failures to compare yet" in table(html, "Forecast")[0][3]
+    # Without data, a table would only have zeros.
+    assert "flagstaff-forecast" not in html
     assert "The forecast needs some traffic: open this page again later." in html
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=2))
     see(run_of(), inside=False, users=4000)
@@ -266,10 +293,10 @@ def test_page_before_the_start_has_a_forecast(operator: Client, pending: Plan) -
     assert "From the traffic measured so far:" in html
     first, _second, last = table(html, "Forecast")
     assert first[0] == "5 %"
-    doubled = r"Errors: twice as many failures inside trip after (about|at least) "
+    doubled = r"Errors: twice as many failures with the flag are found after (about|at least) "
     assert re.search(doubled, first[3])
     assert "Latency over 0.5 s: no failures to compare yet" in first[3]
-    assert last[3] == "no user is outside, so only functions of your project watch this step"
+    assert last[3] == "all users have the flag, so only function guards watch this step"
 
 
 def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running: Plan) -> None:
@@ -289,8 +316,8 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     assert "because a rule can grant it" not in html
     FeatureFlag.objects.update(enabled=False, rules=RULES)
     html = page(operator, plan_url(pending))
-    assert "Turn the flag on first." in html
-    assert "If a guard trips, the flag is also turned off, because a rule can grant it." in html
+    assert "Turn the flag on" not in html
+    assert "A roll back also turns the flag off, because a rule can grant it." in html
     FeatureFlag.objects.all().delete()
     html = page(operator, plan_url(pending))
     assert "The flag no longer exists. Delete this plan." in html
@@ -381,7 +408,11 @@ def test_start_begins_at_the_first_step_for_the_user_with_a_reason(
 def test_change_that_gives_the_flag_asks_first(operator: Client, pending: Plan) -> None:
     for name, then in (("start", rollouts.start), ("jump", rollouts.pause), ("resume", None)):
         before = stored()
-        data = {"_plan": name, "expect_version": version(operator, pending), "_reason": "campaign"}
+        data = {
+            "_button": name,
+            "expect_version": version(operator, pending),
+            "_reason": "campaign",
+        }
         html = operator.post(plan_url(pending), data).content.decode()
         assert 'value="campaign"' in html
         assert table(html, "flagstaff-preview")[1][0] == "rollout"
@@ -406,19 +437,20 @@ def test_last_step_decides_about_the_typed_key_in_production(
             assert stored() == before
             press(operator, plan, name, _typed_key=typed)
         assert stored() == after
-    operator.post(plan_url(plan), {"_plan": "pause"})
+    operator.post(plan_url(plan), {"_button": "pause"})
     press(operator, plan, "resume", _typed_key=typed)
     assert stored() == (State.RUNNING, 1, 25)
 
 
 def test_jump_counts_the_users_and_goes_to_the_next_step(operator: Client, running: Plan) -> None:
     assert "Jump to 25 %" in page(operator, plan_url(running))
-    data = {"_plan": "jump", "expect_version": version(operator, running)}
+    data = {"_button": "jump", "expect_version": version(operator, running)}
     response = operator.post(plan_url(running), data)
-    note, last = notes_of(response)
+    note, last, few = notes_of(response)
     assert note.startswith("5 → 25 %: ")
     assert "1 user" in note
     assert last == "The plan can continue to its last step, 100 %, without another confirmation."
+    assert few.startswith("25 % of 1 users are 0, fewer than the required 1,000")
     rows = preview_of(response)
     assert rows["users at the next step, 25 %"][1].endswith(" of 1")
     assert rows["users at the last step, 100 %"][1] == "1 of 1"
@@ -436,7 +468,7 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     operator: Client, running: Plan
 ) -> None:
     url = plan_url(running)
-    operator.post(url, {"_plan": "pause", "_reason": "support is busy"})
+    operator.post(url, {"_button": "pause", "_reason": "support is busy"})
     assert stored() == (State.PAUSED, 0, 5)
     html = page(operator, url)
     assert "support is busy" in text_of(html)
@@ -444,7 +476,7 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     press(operator, running, "resume")
     assert stored() == (State.RUNNING, 0, 5)
     rollouts.jump(KEY, 25)
-    operator.post(url, {"_plan": "rollback", "_reason": "calls"})
+    operator.post(url, {"_button": "rollback", "_reason": "calls"})
     assert stored() == (State.ROLLED_BACK, 1, 0)
     html = page(operator, url)
     assert button_names(html) == ["resume"]
@@ -466,13 +498,13 @@ def test_scheduled_plan_can_be_paused_and_started(operator: Client, flag: Featur
 def test_unknown_or_outdated_button_changes_nothing(operator: Client, running: Plan) -> None:
     outdated = version(operator, running)
     rollouts.jump(KEY, 25)
-    for data in (
-        {"_plan": "explode"},
-        {"_plan": "jump", "expect_version": outdated, "_confirmed": "1"},
-    ):
-        response = operator.post(plan_url(running), data, follow=True)
-        assert messages_of(response)[0].startswith("Not saved: the plan has changed")
-        assert stored() == (State.RUNNING, 1, 25)
+    response = operator.post(plan_url(running), {"_button": "explode"}, follow=True)
+    assert messages_of(response)[0].startswith("Not saved: the plan has changed")
+    for more in ({}, {"_confirmed": "1"}):
+        data = {"_button": "jump", "expect_version": outdated, **more}
+        response = operator.post(plan_url(running), data)
+        assert problems_of(response)[0].startswith("Not saved: the plan has changed")
+    assert stored() == (State.RUNNING, 1, 25)
 
 
 def test_change_that_is_refused_shows_the_reason(operator: Client, pending: Plan) -> None:
@@ -494,7 +526,7 @@ def test_older_plan_has_no_button_but_is_deleted(operator: Client, running: Plan
     newer = rollouts.create(KEY, STEPS)
     assert button_names(page(operator, plan_url(running))) == []
     assert button_names(page(operator, plan_url(newer))) == ["start"]
-    operator.post(plan_url(running), {"_plan": "resume", "_confirmed": "1"})
+    operator.post(plan_url(running), {"_button": "resume", "_confirmed": "1"})
     assert plan_of().state == State.PENDING
     operator.post(f"{PLANS}{running.pk}/delete/", {"_confirmed": "1"})
     assert [plan.pk for plan in Plan.objects.all()] == [newer.pk]
@@ -522,18 +554,20 @@ def apps_without_plans() -> tuple[_extensions.OptionalApp, ...]:
     return tuple(app for app in _extensions.optional_apps() if app.label != "flagstaff_rollouts")
 
 
-def test_list_of_flags_shows_the_plan_until_it_ends(operator: Client, flag: FeatureFlag) -> None:
+def test_list_of_flags_shows_the_plan_and_its_roll_back(
+    operator: Client, flag: FeatureFlag
+) -> None:
     def state() -> list[str]:
-        return column(page(operator), "state")
+        return [one.removeprefix(f"{KEY} ") for one in column(page(operator), "flag")]
 
     rollouts.create(KEY, STEPS)
     assert state() == ["on for no users plan: pending"]
     rollouts.start(KEY)
     assert state() == ["rollout 5 % plan: 5 %, running"]
     leave_unguarded()
-    assert state() == ["rollout 5 % plan: 5 %, running unguarded"]
+    assert state() == ["rollout 5 % plan unguarded at 5 %"]
     rollouts.rollback(KEY)
-    assert state() == ["on for no users"]
+    assert state() == ["on for no users rolled back by a person at 5 %, just now"]
 
 
 def test_flags_make_one_query_for_all_plans(
@@ -580,7 +614,7 @@ def test_page_of_a_flag_without_an_active_plan_offers_one(
     rollouts.start(KEY, STEPS)
     plan = rollouts.rollback(KEY)
     html = page(operator, flag_url(flag))
-    assert "Step 1 of 3, 5 % — rolled back by a person" in html
+    assert "By a person at step 1 of 3, 5 % · " in html
     assert plan_url(plan) in html
     assert "Plan a rollout" in html
 
@@ -626,12 +660,12 @@ def test_permission_to_change_flags_is_needed_to_change_plans(running: Plan) -> 
     viewer = staff("view_featureflag")
     html = page(viewer, plan_url(running))
     assert (button_names(html), "deletelink" in html) == ([], False)
-    assert viewer.post(plan_url(running), {"_plan": "pause"}).status_code == 403
+    assert viewer.post(plan_url(running), {"_button": "pause"}).status_code == 403
     assert viewer.get(f"{PLANS}{running.pk}/delete/").status_code == 403
     assert viewer.get(f"{PLANS}add/").status_code == 403
     assert plan_of().state == State.RUNNING
     permit(User.objects.get(username="staff"), "change_featureflag")
-    assert button_names(page(viewer, plan_url(running))) == ["jump", "pause", "rollback"]
+    assert button_names(page(viewer, plan_url(running))) == ["pause", "rollback", "jump"]
     assert column(page(viewer, PLANS), "flag") == [KEY]
 
 

@@ -13,12 +13,13 @@ from pytest_django import Settings
 
 from flagstaff import rollouts
 from flagstaff.rollouts.models import Plan, State
-from tests.support.admin_pages import FLAGS, page
+from tests.support.admin_pages import FLAGS, confirmed, page
+from tests.support.form_inputs import inputs_of
 from tests.support.plan_pages import PLANS, plan_url, press
 from tests.support.rollouts import KEY, fail, make_flag, plan_of, run_of, see
 
 # The time zone of the connection is that of the settings.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "naive times": {"USE_TZ": False, "TIME_ZONE": "Europe/Berlin"},
@@ -62,3 +63,21 @@ def test_pages_of_a_plan_open_in_every_state(admin_client: Client, plan: Plan) -
     # Numbers of charts are those that browsers read.
     assert 'x2="100%"' in html
     assert ',5%"' not in html
+
+
+def test_form_of_a_plan_is_saved_with_its_numbers_and_times(
+    admin_client: Client, plan: Plan
+) -> None:
+    def save(**fields: str) -> Any:
+        url = f"{plan_url(plan)}?edit=1"
+        return admin_client.post(url, {**inputs_of(page(admin_client, url), ""), **fields})
+
+    response = save(starts_at="2031-05-01T14:30", required_users="12345")
+    admin_client.post(f"{plan_url(plan)}?edit=1", confirmed(response))
+    at = plan_of().starts_at
+    assert at is not None
+    assert (at.hour, at.minute, plan_of().required_users) == (14, 30, 12_345)
+    # Nothing differs, neither the time nor a number.
+    assert save().status_code == 302
+    assert plan_of().starts_at == at
+    assert [event.kind for event in plan.events.order_by("id")] == ["created", "edited"]

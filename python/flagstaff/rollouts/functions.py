@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from flagstaff.rollouts import messages
-from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
+from flagstaff.rollouts.guards import FUNCTION, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
 
 #: A guard that takes longer holds its plan. The other plans wait for it.
@@ -23,7 +23,7 @@ _MAX_TEXT = 500
 
 @dataclass(frozen=True)
 class GuardOutcome:
-    """What a callable guard returned."""
+    """What a function guard returned."""
 
     guard: Guard
     #: None: it raised an exception, or returned something else than True, False or a text.
@@ -32,13 +32,13 @@ class GuardOutcome:
 
 
 def call_guards(plan: Plan) -> tuple[GuardOutcome, ...]:
-    """Calls the callable guards of a plan, each with the plan. Blocks up to 30 s for each.
+    """Calls the function guards of a plan, each with the plan. Blocks up to 30 s for each.
 
     To be called outside of a transaction, so that a slow function does not keep people's changes
     of the plan or of the flag waiting.
     """
     guards = guards_from_json(plan.guards)
-    return tuple(_call(guard, plan) for guard in guards if guard.kind == CALLABLE)
+    return tuple(_call(guard, plan) for guard in guards if guard.kind == FUNCTION)
 
 
 def _call(guard: Guard, plan: Plan) -> GuardOutcome:

@@ -1,0 +1,90 @@
+"""Whether a plan needs a person: after a trip, and while it holds or is paused by the driver.
+
+It does until somebody acts (resumes it, jumps, edits its guards, changes the flag after a rollback,
+creates another plan) or dismisses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from flagstaff._tables.rows import FlagRow, all_rows
+from flagstaff._words.message import Message
+from flagstaff.conf import conf
+from flagstaff.rollouts import messages
+from flagstaff.rollouts.flag_changes import what_decides_about
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.unguarded import unguarded_plans
+
+
+def needs_attention(plan: Plan) -> bool:
+    """Whether a plan needs attention by its row. Makes no query.
+
+    For a list, begin with `needing_attention`, and leave out those of `acted_on`.
+    """
+    if plan.dismissed_at is not None:
+        return False
+    if plan.has_tripped or plan.state == State.HOLDING:
+        return True
+    if plan.state == State.ROLLED_BACK:
+        return not was_rolled_back_by_person(plan)
+    # A person who pauses a plan writes a plain text, or none.
+    return plan.state == State.PAUSED and isinstance(plan.reason, Message)
+
+
+def was_rolled_back_by_person(plan: Plan) -> bool:
+    """Whether a person, and not a guard, has rolled back a plan. Makes no query."""
+    is_trip = isinstance(plan.reason, Message) and plan.reason.code == messages.TRIPPED.code
+    return plan.state == State.ROLLED_BACK and not is_trip
+
+
+def needing_attention(plans: QuerySet[Plan]) -> QuerySet[Plan]:
+    """Returns those of the plans that need attention, without those that have a newer plan."""
+    tripped = Q(state=State.ROLLED_BACK, reason__code=messages.TRIPPED.code)
+    stopped = Q(state=State.HOLDING) | Q(state=State.PAUSED, reason__code__isnull=False)
+    stored = Q(state__in=[State.RUNNING, State.PAUSED], trip_run_id__isnull=False)
+    return plans.filter((tripped & ~_has_newer()) | stopped | stored, dismissed_at=None)
+
+
+def rolled_back_by_person(plans: QuerySet[Plan]) -> QuerySet[Plan]:
+    """Returns those that a person has rolled back, without those that have a newer plan."""
+    # What a person has written has no code.
+    is_trip = Q(reason__code__isnull=False, reason__code=messages.TRIPPED.code)
+    return plans.filter(~is_trip, ~_has_newer(), state=State.ROLLED_BACK)
+
+
+def _has_newer() -> Exists:
+    newer = Plan.objects.using(conf.database).filter(
+        flag_pk=OuterRef("flag_pk"), pk__gt=OuterRef("pk")
+    )
+    return Exists(newer)
+
+
+def acted_on(plans: Sequence[Plan], flags: Sequence[FlagRow] | None = None) -> set[int]:
+    """Returns the primary keys of the rolled back plans whose flags were changed since.
+
+    `flags` are those of the plans; without them, makes a query for them. Makes another one if their
+    rules name segments.
+    """
+    ended = [plan for plan in plans if plan.state == State.ROLLED_BACK]
+    if not ended:
+        return set()
+    pks = {plan.flag_pk for plan in ended}
+    if flags is None:
+        flags = list(all_rows(conf.flag_model).filter(key__in=[plan.key for plan in ended]))
+    flags = [flag for flag in flags if str(flag.pk) in pks]
+    decides = zip(flags, what_decides_about(flags), strict=True)
+    present = {str(flag.pk): found for flag, found in decides}
+    return {plan.pk for plan in ended if present.get(plan.flag_pk) != plan.seen_flag}
+
+
+def plans_to_look_at() -> set[int]:
+    """Returns the primary keys of the plans that need attention or are unguarded.
+
+    Makes up to four queries.
+    """
+    found = list(needing_attention(Plan.objects.using(conf.database)).defer("salt"))
+    unguarded = {plan.pk for plan in unguarded_plans()}
+    return unguarded | ({plan.pk for plan in found} - acted_on(found))

@@ -1,0 +1,129 @@
+"""Plans that need attention, until somebody acts or dismisses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flagstaff import acting_as, changes, rollouts
+from flagstaff.exceptions import PlanError, UnknownPlanError
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.attention import acted_on, needing_attention, needs_attention
+from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.models import Plan, PlanEvent, State
+from flagstaff.rollouts.status import plan_record
+from tests.support.rollouts import (
+    KEY,
+    STEPS,
+    end_dwell_time,
+    events,
+    harm,
+    plan_of,
+    rollout,
+    run_of,
+    see_enough,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def started(flag: FeatureFlag) -> Plan:
+    return rollouts.start(KEY, STEPS)
+
+
+def needs() -> bool:
+    """Whether the plan needs attention, by its row and by the query of a list."""
+    plan = plan_of()
+    assert [plan] * needs_attention(plan) == [*needing_attention(Plan.objects.all())]
+    return needs_attention(plan)
+
+
+def hold() -> None:
+    """Holds, because no user has been seen."""
+    end_dwell_time()
+    run_plans()
+    assert plan_of().state == State.HOLDING
+
+
+def trip() -> None:
+    harm()
+    run_plans()
+    assert plan_of().state == State.ROLLED_BACK
+
+
+def be_paused_by_a_change() -> None:
+    changes.set_rollout(KEY, 7)
+    run_plans()
+    assert plan_of().state == State.PAUSED
+
+
+@pytest.mark.parametrize("prepare", [hold, trip, be_paused_by_a_change])
+def test_what_the_driver_has_stopped_needs_attention_until_it_is_dismissed(prepare: Any) -> None:
+    assert not needs()
+    prepare()
+    assert needs()
+    before, percent = plan_of(), rollout()
+    with acting_as("ana"):
+        plan = rollouts.dismiss(KEY)
+    assert not needs()
+    assert (plan.state, plan.reason, rollout()) == (before.state, before.reason, percent)
+    event = PlanEvent.objects.latest("id")
+    assert (event.kind, event.actor, event.message) == (
+        "dismissed",
+        "ana",
+        f"dismissed while the plan is {before.state.replace('_', ' ')}",
+    )
+    assert plan_record(plan)["dismissed_at"] == plan.dismissed_at
+    with pytest.raises(PlanError, match="needs no attention"):
+        rollouts.dismiss(KEY)
+
+
+def test_stored_trip_needs_attention() -> None:
+    Plan.objects.update(trip_run_id=run_of(), trip_reason="errors: too many")
+    assert needs()
+
+
+@pytest.mark.parametrize("reason", ["support is busy", ""])
+def test_what_a_person_has_stopped_needs_none(reason: str) -> None:
+    with acting_as("ana", reason=reason):
+        rollouts.pause(KEY)
+        assert not needs()
+        rollouts.rollback(KEY)
+        assert not needs()
+
+
+def test_resume_or_another_plan_needs_no_dismissal() -> None:
+    trip()
+    rollouts.create(KEY, STEPS)
+    assert [*needing_attention(Plan.objects.all())] == []
+    rollouts.delete(KEY)
+    rollouts.resume(KEY)
+    assert not needs()
+
+
+def test_changed_flag_after_a_trip_is_an_act() -> None:
+    trip()
+    assert acted_on([plan_of()]) == set()
+    changes.set_rollout(KEY, 3)
+    assert acted_on([plan_of()]) == {plan_of().pk}
+
+
+def test_hold_with_other_figures_stays_dismissed_and_another_reason_does_not() -> None:
+    hold()
+    rollouts.dismiss(KEY)
+    run_plans()
+    assert not needs()
+    see_enough()
+    Plan.objects.update(required_users=100_000)
+    run_plans()
+    assert needs()
+    assert events().count("held") == 2
+
+
+def test_plan_that_does_not_exist_is_not_dismissed() -> None:
+    rollouts.pause(KEY)
+    rollouts.delete(KEY)
+    with pytest.raises(UnknownPlanError):
+        rollouts.dismiss(KEY)

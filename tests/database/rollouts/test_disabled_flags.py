@@ -1,0 +1,215 @@
+"""Plans that start on a disabled flag, and turn it on with their first step."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from flagstaff import acting_as, changes, rollouts
+from flagstaff._words.message import localized
+from flagstaff.exceptions import InvalidPlanError, PlanError
+from flagstaff.history import flag_history
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.releasing import planned_steps
+from flagstaff.rollouts.status import plan_record
+from flagstaff.rollouts.transitions import steps_of
+from tests.support.admin_pages import permit
+from tests.support.fixtures import COMMITTED
+from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of
+from tests.support.terminals import asked, document, run, typed
+
+pytestmark = pytest.mark.django_db
+
+LATER = datetime(2126, 1, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def flag(driver: None) -> FeatureFlag:
+    """A flag that is disabled at 60 %."""
+    return make_flag(enabled=False, rollout_percent=60)
+
+
+def present() -> tuple[bool, int]:
+    found = FeatureFlag.objects.get(key=KEY)
+    return found.enabled, found.rollout_percent
+
+
+@COMMITTED
+def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo() -> None:
+    with acting_as("ana"):
+        plan = rollouts.start(KEY, STEPS, enable=True)
+    assert (plan.state, plan.step, present()) == (State.RUNNING, 0, (True, 5))
+    assert events() == ["created", "enabled", "started"]
+    texts = [*PlanEvent.objects.order_by("id").values_list("message__text", flat=True)]
+    assert texts[1:] == ["the flag is turned on", "started: rollout 0 → 5 %"]
+    [event, creation] = flag_history(KEY)
+    assert (event.actor, creation.action) == ("ana", "create")
+    assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
+    # The driver does not take it for a change by somebody else.
+    assert run_plans()[0].state == "running"
+    changes.undo(KEY)
+    assert present() == (False, 60)
+
+
+def test_start_without_the_confirmation_is_refused_and_names_it() -> None:
+    with pytest.raises(PlanError, match=r"enable it with .* on new_checkout.* pass enable=True"):
+        rollouts.start(KEY, STEPS)
+    assert (present(), Plan.objects.exists()) == ((False, 60), False)
+
+
+def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled() -> None:
+    plan = rollouts.create(KEY)
+    assert [step.percent for step in steps_of(plan)] == [1, 5, 25, 50, 100]
+    assert StepRun.objects.get().percent == 0
+    changes.enable(KEY)
+    with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
+        rollouts.start(KEY, enable=True)
+    rollouts.delete(KEY)
+    with pytest.raises(InvalidPlanError, match="begin with a higher step"):
+        rollouts.create(KEY, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("rules", "users", "text"),
+    [
+        (RULES, 0, "so the users of its rules have it, too"),
+        ([], 1, "so its allowed users have it, too"),
+        (RULES, 1, "so its allowed users and the users of its rules have it, too"),
+    ],
+)
+def test_event_and_question_say_who_else_gets_the_flag(rules: Any, users: int, text: str) -> None:
+    FeatureFlag.objects.update(rules=rules)
+    flag: Any = FeatureFlag.objects.get()
+    flag.allowed_users.set([User.objects.create(username=f"user{n}") for n in range(users)])
+    expected = f"the flag is turned on, {text}"
+    preview = planned_steps(flag, steps_of(rollouts.create(KEY, STEPS)), 0, enable=True)
+    assert preview.notes[0] == f"T{expected[1:]}."
+    rollouts.start(KEY, enable=True)
+    assert localized(PlanEvent.objects.get(kind="enabled").message) == expected
+
+
+def test_flag_that_is_enabled_already_is_started_as_ever() -> None:
+    FeatureFlag.objects.update(enabled=True, rollout_percent=0)
+    rollouts.start(KEY, STEPS, enable=True)
+    assert events() == ["created", "started"]
+
+
+def reach_start() -> None:
+    Plan.objects.update(starts_at=ClockTimestamp() - timedelta(seconds=1))
+
+
+def test_scheduled_start_turns_the_flag_on_if_that_was_confirmed() -> None:
+    plan = rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
+    assert (plan.enables_flag, present()) == (True, (False, 60))
+    assert PlanEvent.objects.latest("id").message.endswith("; then the flag is turned on")
+    reach_start()
+    run_plans()
+    assert (plan_of().state, present()) == (State.RUNNING, (True, 5))
+    assert events() == ["created", "scheduled", "enabled", "started"]
+    [event, *_] = flag_history(KEY)
+    assert event.actor == "rollout plan"
+
+
+def test_scheduled_start_that_was_not_confirmed_is_paused() -> None:
+    rollouts.start(KEY, STEPS, starts_at=LATER)
+    reach_start()
+    run_plans()
+    assert (plan_of().state, present()) == (State.PAUSED, (False, 60))
+    assert "the flag is disabled" in plan_of().reason
+    plan = rollouts.resume(KEY, enable=True)
+    assert (plan.state, present()) == (State.RUNNING, (True, 5))
+
+
+def test_confirmation_holds_for_the_flag_as_it_was() -> None:
+    rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
+    FeatureFlag.objects.update(rules=RULES)
+    reach_start()
+    run_plans()
+    assert (plan_of().state, present()) == (State.PAUSED, (False, 60))
+
+
+def test_moved_start_keeps_the_confirmation_and_a_removed_one_drops_it() -> None:
+    rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
+    assert rollouts.edit(KEY, starts_at=LATER + timedelta(days=1)).plan.enables_flag
+    assert not rollouts.edit(KEY, starts_at=None).plan.enables_flag
+    assert rollouts.edit(KEY, starts_at=LATER, enable=True).plan.enables_flag
+
+
+def test_moved_start_of_a_changed_flag_needs_another_confirmation() -> None:
+    rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
+    FeatureFlag.objects.update(rules=RULES)
+    assert not rollouts.edit(KEY, starts_at=LATER + timedelta(days=1)).plan.enables_flag
+
+
+@pytest.mark.parametrize(("permission", "starts"), [("toggle", True), ("view", False)])
+def test_scheduling_user_needs_the_right_at_the_start(permission: str, starts: bool) -> None:
+    ana = User.objects.create_user("ana", is_staff=True)
+    permit(ana, f"{permission}_featureflag")
+    with acting_as(ana, source="admin"):
+        rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
+    reach_start()
+    run_plans()
+    assert present() == ((True, 5) if starts else (False, 60))
+
+
+# On the terminal.
+
+START = f"plan {KEY} start --step 5:1h --step 100"
+
+
+def test_terminal_asks_before_it_turns_the_flag_on() -> None:
+    ran = asked(START, "n")
+    assert (ran.status, present()) == (2, (False, 60))
+    assert "The flag is turned on. " in ran.err
+    assert ran.err.splitlines()[-2].endswith("Go on? [y/N]")
+    ran = asked(START, "y")
+    assert (ran.status, present()) == (0, (True, 5))
+    assert f"{KEY}: the flag is turned on\n{KEY}: started: rollout 0 → 5 %\n" in ran.err
+
+
+def test_script_needs_yes_to_turn_the_flag_on() -> None:
+    ran = run(START)
+    assert (ran.status, present()) == (4, (False, 60))
+    assert "or --yes to the command" in ran.err
+    assert run(f"{START} --yes --dry-run").status == 0
+    assert present() == (False, 60)
+    assert run(f"{START} --at 2126-01-01 --yes").status == 0
+    assert plan_of().enables_flag
+    assert document("plan", KEY)["enables_flag"] is True
+    run(f"plan {KEY} pause")
+    assert run(f"plan {KEY} resume").status == 4
+    assert asked(f"plan {KEY} resume", "y").status == 0
+    assert present() == (True, 5)
+
+
+# Where the flag and the plan are.
+
+
+def status_of_rollout() -> tuple[Any, str]:
+    record = plan_record(plan_of())
+    differs = record["rollout_differs"]
+    lines = typed(f"flags plan {KEY}").splitlines()
+    [line] = [line for line in lines if line.startswith("rollout ")]
+    return differs and differs["text"], line.removeprefix("rollout").strip()
+
+
+def test_status_says_where_flag_and_plan_are_if_they_differ() -> None:
+    rollouts.start(KEY, STEPS, enable=True)
+    assert status_of_rollout() == (None, "5 %")
+    rollouts.pause(KEY)
+    changes.set_rollout(KEY, 60)
+    text = "flag is at 60 %, plan paused at 5 %"
+    assert status_of_rollout() == (text, text)
+    record = plan_record(plan_of())
+    assert (record["rollout"], record["percent"], record["enabled"]) == (60, 5, True)
+    changes.disable(KEY)
+    assert status_of_rollout()[0] == "flag is off, plan paused at 5 %"
+    changes.delete(KEY)
+    record = plan_record(plan_of())
+    assert (record["rollout"], record["rollout_differs"]) == (None, None)
