@@ -20,6 +20,7 @@ from flagstaff._extensions import (
     OtherRules,
     OverviewLine,
     Retention,
+    SearchedModel,
 )
 from flagstaff._words.json_text import read_json
 from flagstaff.conf import conf
@@ -42,7 +43,7 @@ _TABLES = {
 class ExperimentsConfig(OptionalApp, AppConfig):
     name = "flagstaff.experiments"
     label = "flagstaff_experiments"
-    verbose_name = _("Experiments")
+    verbose_name = _("Feature flags: experiments")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
@@ -81,6 +82,12 @@ class ExperimentsConfig(OptionalApp, AppConfig):
 
         return overview_lines(site, request)
 
+    def searched_models(self) -> Sequence[SearchedModel]:
+        """Returns the experiments."""
+        from flagstaff.experiments.admin.texts import search_texts  # noqa: PLC0415 (models first)
+
+        return (SearchedModel(self.get_model("Experiment"), search_texts),)
+
     def retentions(self) -> Sequence[Retention]:
         """Returns the exposures of experiments that have ended."""
         from flagstaff.experiments.retention import prune_in_batches  # noqa: PLC0415 (models first)
@@ -99,11 +106,9 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         self, site: AdminSite, request: HttpRequest, query: EventQuery
     ) -> Sequence[OtherEvent]:
         """Returns the newest events of experiments. Makes one query."""
-        from flagstaff.experiments.admin.recent_events import (  # noqa: PLC0415 (models first)
-            recent_events,
-        )
+        from flagstaff.admin.recent_changes.rows import app_events  # noqa: PLC0415 (models first)
 
-        return recent_events(site, request, query)
+        return app_events(site, request, self.get_model("ExperimentEvent"), "experiment", query)
 
     def keys(self) -> Mapping[str, Collection[str]]:
         """Returns the keys of all experiments. Makes one query."""

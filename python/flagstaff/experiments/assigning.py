@@ -9,6 +9,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
+    require_no_report,
     require_no_variant_ends,
     require_percent,
     require_state,
@@ -37,10 +38,12 @@ def set_weights(
 
     Begins a new phase while the experiment runs, because a report must not mix phases. No more
     units than necessary get another variant. Raises UnknownExperimentError,
-    InvalidExperimentError, or ExperimentError if the experiment was shipped.
+    InvalidExperimentError, or ExperimentError if the experiment was shipped or has only its stored
+    report.
     """
     with locked(key) as experiment:
         require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
+        require_no_report(experiment)
         before = variants_of(experiment.variants)
         variants = valid_variants(with_weights(experiment, weights or {}))
         traffic = experiment.traffic_percent if traffic_percent is None else traffic_percent
@@ -60,12 +63,13 @@ def shuffle(key: str) -> Experiment:
     """Gives all units other buckets, so that what one has met before does not matter.
 
     The exposures so far are no longer part of the report. Raises UnknownExperimentError, or
-    ExperimentError if the experiment was shipped.
+    ExperimentError if the experiment was shipped or has only its stored report.
     """
     with locked(key) as experiment:
         require_state(
             experiment, messages.CANNOT_SHUFFLE, State.DRAFT, State.RUNNING, State.STOPPED
         )
+        require_no_report(experiment)
         experiment.shuffle += 1
         begin_phase_if_running(experiment)
         record(experiment, Kind.SHUFFLED, messages.SHUFFLED(number=experiment.shuffle))

@@ -126,6 +126,14 @@ def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
         raise InvalidExperimentError(messages.NO_BUCKET(key=empty[0]))
 
 
+def require_forced_variants(experiment: Experiment) -> None:
+    """Raises InvalidExperimentError if a unit is forced to a variant that does not exist."""
+    keys = {one.key for one in variants_of(experiment.variants)}
+    for unit, variant in experiment.overrides.items():
+        if variant not in keys:
+            raise InvalidExperimentError(messages.FORCED_VARIANT(unit=unit, variant=variant))
+
+
 def require_free(key: str) -> None:
     """A key must not mean a flag in one place and an experiment in another."""
     if find_row(conf.flag_model, key) is not None:
@@ -139,9 +147,24 @@ def require_state(experiment: Experiment, refusal: Template, *states: State) -> 
         raise ExperimentError(refusal(key=experiment.key, state=state))
 
 
+def require_exposures(experiment: Experiment) -> None:
+    """Raises ExperimentError if the exposures were deleted, so that it cannot run again."""
+    if experiment.exposures_deleted_at is not None:
+        raise ExperimentError(messages.EXPOSURES_DELETED(key=experiment.key))
+
+
 def with_weights(experiment: Experiment, weights: Mapping[str, int]) -> list[Variant]:
     present = {variant.key: variant.weight for variant in variants_of(experiment.variants)}
     for key in weights:
         if key not in present:
             raise unknown_variant(experiment, key)
     return [Variant(key, weights.get(key, weight)) for key, weight in present.items()]
+
+
+def require_no_report(experiment: Experiment) -> None:
+    """Raises ExperimentError if a report is stored: it stays, and nothing runs any more.
+
+    A change would also keep the ship from being undone, which is the way back.
+    """
+    if experiment.frozen_report is not None:
+        raise ExperimentError(messages.REPORT_KEEPS(key=experiment.key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 
 from django.db import DataError, ProgrammingError, connections
 
@@ -16,6 +16,7 @@ from flagstaff._tables.sqlstate import error_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments import messages
+from flagstaff.experiments.allocation import shares as shares_of
 from flagstaff.experiments.models import Experiment, LostExposures
 from flagstaff.experiments.reassigned_buckets import (
     BucketRanges,
@@ -24,53 +25,11 @@ from flagstaff.experiments.reassigned_buckets import (
     reassigned_sql,
     shares_that_stay,
 )
+from flagstaff.experiments.report_data import DayUnits, ExposureReport, HourColumns
 from flagstaff.experiments.sources import excluded_units
 from flagstaff.experiments.statistics import Shares, chi_square, running_minimum, sequential_p_value
 
-
-@dataclass(frozen=True)
-class HourUnits:
-    """The units that met a variant in one hour and phase."""
-
-    at: datetime
-    phase: int
-    units: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The exposures of an experiment since its last shuffle."""
-
-    #: The units of each variant until the last full hour, without those that met two.
-    units: Mapping[str, int]
-    #: The units of each variant that the weights of the phases give.
-    expected: Mapping[str, float]
-    #: The units of each variant in the present hour, which is not analysed yet.
-    present_hour: Mapping[str, int]
-    #: Units that met two variants. They are in no figure of a report.
-    met_two: int
-    #: Units whose bucket got another variant later. They are in no figure either.
-    moved: int
-    #: Exposures that workers had to leave out, because too many waited.
-    lost: int
-    #: New visitors above the limit of an hour. They got the default, whatever their variant.
-    left_out: int
-    #: Workers that have ended without their last report.
-    lost_workers: int
-    #: The smallest p value of the sequential mismatch test at any full hour, and that of one
-    #: chi-square test now.
-    mismatch_p_value: float
-    chi_square_p_value: float
-    #: The units of each variant by day, in UTC.
-    days: Sequence[tuple[date, Mapping[str, int]]] = ()
-    #: The same by full hour and phase: what both p values are computed from.
-    hours: Sequence[HourUnits] = ()
-    #: By phase, the share of all units that each variant has of those that are analysed.
-    shares: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    #: The visitors of `units` whose browser has sent the cookie back; empty for other units. Only
-    #: shown: a variant can make browsers leave, so figures without those that never come back
-    #: would compare different kinds of visitors.
-    returned: Mapping[str, int] = field(default_factory=dict)
+_HOUR = timedelta(hours=1)
 
 
 @dataclass
@@ -86,14 +45,8 @@ class _Hour:
             found[variant] += number
         return found
 
-    def by_phase(self) -> list[HourUnits]:
-        found: dict[int, dict[str, int]] = {}
-        for (phase, variant), number in self.units.items():
-            found.setdefault(phase, {})[variant] = number
-        return [HourUnits(self.at, phase, found[phase]) for phase in sorted(found)]
 
-
-def count(experiment: Experiment, reassigned: ReassignedBuckets | None = None) -> Counts:
+def count(experiment: Experiment, reassigned: ReassignedBuckets | None = None) -> ExposureReport:
     """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError.
 
     `reassigned` are those of the experiment, if the caller has them.
@@ -105,21 +58,41 @@ def count(experiment: Experiment, reassigned: ReassignedBuckets | None = None) -
     full = [hour for hour in hours if hour.is_over]
     sequential, last = _mismatch(full, shares, variants)
     lost = LostExposures.objects.using(conf.database).filter(experiment_id=experiment.pk).first()
-    return Counts(
-        units=_total(full, variants),
-        expected=_expected(full, shares, variants),
+    units, expected = _total(full, variants), _expected(full, shares, variants)
+    # Before there are units, the weights of now are the plan.
+    plan = expected if any(expected.values()) else shares_of(experiment.allocation)
+    return ExposureReport(
+        units=units,
+        expected=expected,
+        planned_shares=_parts(plan, variants),
+        seen_shares=_parts(units, variants) if any(units.values()) else dict.fromkeys(variants),
         present_hour=_total([hour for hour in hours if not hour.is_over], variants),
-        met_two=left_out["met_two"],
+        met_two_variants=left_out["met_two"],
         moved=left_out["moved"],
         lost=lost.count if lost else 0,
         left_out=lost.left_out if lost else 0,
-        lost_workers=len(lost_workers("exposures", since=experiment.started_at)),
+        returned=_returned(full, variants) if experiment.bucket_by == VISITOR else None,
+        workers_without_last_report=len(lost_workers("exposures", since=experiment.started_at)),
         mismatch_p_value=sequential,
         chi_square_p_value=last,
         days=_days(full, variants),
-        hours=[one for hour in full for one in hour.by_phase()],
-        shares=shares,
-        returned=_returned(full, variants) if experiment.bucket_by == VISITOR else {},
+        hours=_columns(full, variants),
+    )
+
+
+def _parts(numbers: Mapping[str, float], variants: Sequence[str]) -> dict[str, float]:
+    whole = sum(numbers.values()) or 1.0
+    return {variant: numbers.get(variant, 0.0) / whole for variant in variants}
+
+
+def _columns(hours: Sequence[_Hour], variants: Sequence[str]) -> HourColumns:
+    """Returns the units by hour and by phase, in order."""
+    rows = [(hour, phase) for hour in hours for phase in sorted({one for one, _ in hour.units})]
+    return HourColumns(
+        first=hours[0].at if hours else None,
+        hours=[(hour.at - hours[0].at) // _HOUR for hour, _ in rows],
+        phase=[phase for _, phase in rows],
+        units={arm: [hour.units.get((phase, arm), 0) for hour, phase in rows] for arm in variants},
     )
 
 
@@ -152,14 +125,12 @@ def _expected(
     return expected
 
 
-def _days(
-    hours: Iterable[_Hour], variants: Sequence[str]
-) -> tuple[tuple[date, Mapping[str, int]], ...]:
+def _days(hours: Iterable[_Hour], variants: Sequence[str]) -> list[DayUnits]:
     days: dict[date, Counter[str]] = {}
     for hour in hours:
         found = days.setdefault(hour.at.date(), Counter(dict.fromkeys(variants, 0)))
         found.update(hour.by_variant(variants))
-    return tuple(days.items())
+    return [DayUnits(day, units) for day, units in days.items()]
 
 
 def _mismatch(

@@ -18,16 +18,18 @@ class VariantExplanation:
     key: str
     #: The key of the variant; None for the default of the call.
     variant: str | None
-    #: DISABLED if the experiment does not run, STATIC if a winner was shipped, DEFAULT without a
-    #: unit, TARGETING_MATCH for an override of the unit or for rules that exclude it, SPLIT if the
-    #: bucket decided, CRAWLER for a request that IS_CRAWLER names, LIMIT for a visitor that this
-    #: worker has left out in this phase, because too many new ones came in an hour, or ERROR.
+    #: DISABLED if the experiment does not run or is forced off, STATIC if a winner was shipped,
+    #: DEFAULT without a unit, TARGETING_MATCH for an override of the unit or for rules that exclude
+    #: it, SPLIT if the bucket decided, CRAWLER for a request that IS_CRAWLER names, LIMIT for a
+    #: visitor that this worker has left out in this phase, because too many new ones came in an
+    #: hour, or ERROR.
     reason: str
     #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
     #: reason is ERROR.
     error_code: str | None
-    #: Whether a test has set the variant.
-    is_overridden: bool = False
+    #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the row,
+    #: "override_variant" if a test does, else None.
+    override: str | None = None
     #: Whether `get_variant` records the unit, so that it is analysed.
     is_recorded: bool = False
     #: The bucket of the unit, 0 to 9,999; None if it was not needed.
@@ -54,5 +56,9 @@ def explain_variant(
     rules = explained_rules(*(explanation.pop("rules") or ("[]", [])))
     problem = explanation.pop("rules_problem")
     return VariantExplanation(
-        key, **explanation, rules=rules, rules_problem=problem and message_of(problem)
+        key,
+        override=explanation.pop("overridden_by"),
+        rules=rules,
+        rules_problem=problem and message_of(problem),
+        **explanation,
     )

@@ -18,9 +18,9 @@ from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments import messages
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
-from flagstaff.experiments.reporting import Report, make_report
+from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.reporting import make_report
 from flagstaff.experiments.statistics import Outcome
 
 # After this time a run begins no other experiment: the plans and the deliveries wait for it.
@@ -113,15 +113,13 @@ def _store(experiment: Experiment) -> VerdictReport:
 
 def _outcomes_of(report: Report) -> dict[str, str]:
     if report.has_mismatch:
-        return dict.fromkeys(report.analysis.variants[1:], Outcome.MISMATCH.value)
-    return {arm: verdict.outcome.value for arm, verdict in report.verdicts.items()}
+        return dict.fromkeys(report.variants[1:], Outcome.MISMATCH.value)
+    return {verdict.treatment: verdict.outcome.value for verdict in report.verdicts}
 
 
 def _problem_of(report: Report) -> str:
-    primary = report.primary
-    if report.has_mismatch or primary is None or not primary.error:
-        return ""
-    return messages.METRIC_FAILS(metric=primary.name, error=primary.error)
+    # A guardrail that fails leaves a verdict, which says so.
+    return "" if report.has_mismatch or report.verdicts else report.metric_error()
 
 
 def _outcomes(record: Record) -> str:

@@ -7,6 +7,7 @@ Each function locks the experiment, and is one transaction or part of the surrou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -18,13 +19,15 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
 from flagstaff.experiments import messages
 from flagstaff.experiments.conditions import (
+    require_exposures,
     require_free,
     require_state,
     require_valid,
     unknown_variant,
 )
 from flagstaff.experiments.models import Experiment, State
-from flagstaff.experiments.report_json import metric_error, report_of
+from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.report_json import report_as_json, report_of
 from flagstaff.experiments.rows import (
     Kind,
     begin_phase,
@@ -35,6 +38,7 @@ from flagstaff.experiments.rows import (
     stored_allocation,
     weights_message,
 )
+from flagstaff.experiments.undoing import earlier_state
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 from flagstaff.validators import MAX_PERCENT
 
@@ -85,12 +89,14 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
 def start(key: str) -> Experiment:
     """Starts a draft, or an experiment that was stopped. Units get variants from now on.
 
-    Raises UnknownExperimentError, or ExperimentError if it runs or was shipped.
+    Raises UnknownExperimentError, or ExperimentError if it runs, is shipped, or has only its stored
+    report.
     """
     with locked(key) as experiment:
         require_state(experiment, messages.CANNOT_START, State.DRAFT, State.STOPPED)
+        require_exposures(experiment)
         if experiment.frozen_report is not None:
-            raise ExperimentError(messages.EXPOSURES_DELETED(key=key))
+            raise ExperimentError(messages.REPORT_STORED(key=key))
         experiment.state, experiment.ended_at = State.RUNNING, None
         begin_phase(experiment)
         record(experiment, Kind.STARTED, messages.STARTED(number=experiment.phase))
@@ -98,14 +104,16 @@ def start(key: str) -> Experiment:
 
 
 def stop(key: str) -> Experiment:
-    """Stops a running experiment: every call returns its default, and no unit is recorded.
+    """Stops an experiment, also a shipped one: every call returns its default.
 
-    Raises UnknownExperimentError, or ExperimentError if it does not run.
+    No unit is recorded. Changes nothing if that is so already. Raises UnknownExperimentError.
     """
     with locked(key) as experiment:
-        require_state(experiment, messages.CANNOT_STOP, State.RUNNING)
-        end(experiment, State.STOPPED)
-        record(experiment, Kind.STOPPED, messages.STOPPED())
+        if experiment.state in {State.RUNNING, State.SHIPPED}:
+            before = earlier_state(experiment)
+            experiment.winner = ""
+            end(experiment, State.STOPPED)
+            record(experiment, Kind.STOPPED, messages.STOPPED(), before)
         return experiment
 
 
@@ -122,26 +130,49 @@ def delete(key: str) -> None:
 def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     """Gives all units this variant from now on, and freezes the report. No unit is recorded.
 
-    Makes the queries of a report first, unless `with_report` is False. Raises
+    Makes the queries of a report first, unless `with_report` is False. A shipped experiment can
+    ship another variant, and keeps its stored report; the same variant changes nothing. Raises
     UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
-    experiment has not started, was shipped, or has no report because the primary metric or a
-    guardrail fails.
+    experiment has not started, or has no report because the primary metric or a guardrail fails.
     """
     present = find(key)
     _require_winner(present, winner)
-    frozen = frozen_report(present) if with_report else None
+    frozen = frozen_report(present) if with_report and _has_no_end(present) else None
     with locked(key) as experiment:
         _require_winner(experiment, winner)
+        if experiment.winner == winner:
+            return experiment
+        before, message = earlier_state(experiment), messages.SHIPPED(variant=winner)
+        if experiment.winner:
+            message = messages.SHIPPED_INSTEAD(variant=winner, before=experiment.winner)
+        is_stored = frozen is not None and _has_no_end(experiment)
+        if is_stored and _units_of(experiment) != _units_of(present):
+            # Somebody has begun a phase since the report was read.
+            frozen = frozen_report(experiment)
         experiment.winner = winner
-        if frozen is not None:
-            # Else one that was stored before its exposures were deleted stays.
-            experiment.frozen_report = frozen
         end(experiment, State.SHIPPED)
-        record(experiment, Kind.SHIPPED, messages.SHIPPED(variant=winner))
+        if frozen is not None and is_stored:
+            experiment.frozen_report = report_as_json(frozen.ended(experiment.ended_at))
+            experiment.save(using=conf.database, update_fields=["frozen_report"])
+        record(experiment, Kind.SHIPPED, message, before)
         return experiment
 
 
-def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict[str, Any]:
+def _units_of(experiment: Experiment) -> tuple[int, int]:
+    """What decides which exposures a report has, apart from their number."""
+    return experiment.phase, experiment.shuffle
+
+
+def _has_no_end(experiment: Experiment) -> bool:
+    """Whether its report can still change, so that it is stored when the experiment is shipped."""
+    return (
+        experiment.state != State.SHIPPED
+        and experiment.frozen_report is None
+        and experiment.exposures_deleted_at is None
+    )
+
+
+def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Report:
     """Returns the report with the time at which it was frozen.
 
     Raises ExperimentError if the primary metric or a guardrail, or with `every_metric` any metric,
@@ -154,9 +185,9 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> dict
         raise _not_stored(experiment, error.message) from error
     except DatabaseError as error:
         raise _not_stored(experiment, error_text(error)) from error
-    if why := metric_error(report, every_metric=every_metric):
+    if why := report.metric_error(every_metric=every_metric):
         raise _not_stored(experiment, why)
-    return {**report, "frozen_at": timezone.now().isoformat()}
+    return replace(report, frozen_at=timezone.now())
 
 
 def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
@@ -164,6 +195,6 @@ def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
 
 
 def _require_winner(experiment: Experiment, winner: str) -> None:
-    require_state(experiment, messages.CANNOT_SHIP, State.RUNNING, State.STOPPED)
+    require_state(experiment, messages.CANNOT_SHIP, State.RUNNING, State.STOPPED, State.SHIPPED)
     if winner not in [variant.key for variant in variants_of(experiment.variants)]:
         raise unknown_variant(experiment, winner)

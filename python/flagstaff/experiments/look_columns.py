@@ -7,13 +7,19 @@ look stands beside them with all digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
+from flagstaff.experiments.report_data import (
+    EffectReport,
+    LookColumns,
+    LookReport,
+    SettingsReport,
+    TreatmentReport,
+)
 from flagstaff.experiments.results import Analysis, Look
-from flagstaff.experiments.statistics import Comparison, Effect, Estimate, difference, lift
+from flagstaff.experiments.statistics import Comparison, Estimate, difference, lift
 
 _HOUR = timedelta(hours=1)
 _DIGITS = 9
@@ -21,23 +27,20 @@ _DIGITS = 9
 _PERIODS = 48
 
 
-def as_columns(looks: Sequence[Look], *, is_guardrail: bool) -> dict[str, Any]:
-    """Returns what some of the looks are computed from, and their p values.
-
-    A p value is None where a look has no interval. `count` is the number of all looks.
-    """
+def as_columns(looks: Sequence[Look], *, is_guardrail: bool) -> LookColumns:
+    """Returns what some of the looks are computed from, and their p values."""
     count, looks = len(looks), _kept(looks, is_guardrail=is_guardrail)
-    return {
-        "count": count,
-        "first": looks[0].at if looks else None,
-        "hours": [(look.at - looks[0].at) // _HOUR for look in looks],
-        "units": [look.units for look in looks],
-        "control": [_short(look.control.value) for look in looks],
-        "control_standard_error": [_short(look.control.standard_error) for look in looks],
-        "treatment": [_short(look.treatment.value) for look in looks],
-        "treatment_standard_error": [_short(look.treatment.standard_error) for look in looks],
-        "p_value": [_short(look.p_value) if look.difference.is_enough else None for look in looks],
-    }
+    return LookColumns(
+        count=count,
+        first=looks[0].at if looks else None,
+        hours=[(look.at - looks[0].at) // _HOUR for look in looks],
+        units=[look.units for look in looks],
+        control=[_short(look.control.value) for look in looks],
+        control_standard_error=[_short(look.control.standard_error) for look in looks],
+        treatment=[_short(look.treatment.value) for look in looks],
+        treatment_standard_error=[_short(look.treatment.standard_error) for look in looks],
+        p_value=[_short(look.p_value) if look.difference.is_enough else None for look in looks],
+    )
 
 
 def _kept(looks: Sequence[Look], *, is_guardrail: bool) -> list[Look]:
@@ -56,35 +59,24 @@ def _kept(looks: Sequence[Look], *, is_guardrail: bool) -> list[Look]:
     return [looks[place] for place in sorted(kept)]
 
 
-def shown_looks(result: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the looks of a treatment's result, in the form of the newest one.
-
-    `settings` are those of the report.
-    """
-    if result["newest"] is None:
+def shown_looks(result: TreatmentReport, settings: SettingsReport) -> list[LookReport]:
+    """Returns the looks of a treatment that its report has, with the settings of the report."""
+    first, newest = result.looks.first, result.newest
+    if first is None or newest is None:
         return []
-    earlier = range(len(result["looks"]["hours"]) - 1)
-    return [*(_look(place, result, settings) for place in earlier), result["newest"]]
+    hours = result.looks.hours[:-1]
+    times = [first + hour * _HOUR for hour in hours]
+    return [*(_look(place, at, result, settings) for place, at in enumerate(times)), newest]
 
 
-def time_of(text: str) -> datetime:
-    """Returns a time of the report."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def effect_as_json(
-    effect: Effect | None, compare: Callable[[Effect], Comparison]
-) -> dict[str, Any] | None:
+def effect_report(found: Comparison) -> EffectReport:
     """Returns an effect with its interval, whose bounds are None without one."""
-    if effect is None:
-        return None
-    found = compare(effect)
-    return {
-        "value": effect.value,
-        "standard_error": effect.standard_error,
-        "low": finite(found.low),
-        "high": finite(found.high),
-    }
+    return EffectReport(found.value, found.standard_error, finite(found.low), finite(found.high))
+
+
+def relative(effect: EffectReport, control: float, *, has_lift: bool) -> EffectReport | None:
+    """Returns a difference in relation to the control; None where a lift has no meaning."""
+    return effect.scaled(control) if has_lift else None
 
 
 def finite(number: float | None) -> float | None:
@@ -92,34 +84,31 @@ def finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _look(place: int, result: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _look(
+    place: int, at: datetime, result: TreatmentReport, settings: SettingsReport
+) -> LookReport:
     """Returns an earlier look, which only results that are valid at every look have."""
-    columns = result["looks"]
-    first = time_of(columns["first"])
-    units = columns["units"][place]
-    is_enough = columns["p_value"][place] is not None
-    control, treatment = (
-        Estimate(
-            number,
-            columns[arm][place],
-            columns[f"{arm}_standard_error"][place],
-            math.inf,
-            is_enough,
-        )
-        for arm, number in (("control", units), ("treatment", 0))
+    columns = result.looks
+    is_enough = columns.p_value[place] is not None
+    arm = partial(Estimate, degrees_of_freedom=math.inf, is_enough=is_enough)
+    units = columns.units[place]
+    control = arm(units, columns.control[place], columns.control_standard_error[place])
+    treatment = arm(0, columns.treatment[place], columns.treatment_standard_error[place])
+    analysis = Analysis([one.key for one in settings.variants], settings.planned_units)
+    compare = partial(analysis.compare, alpha=result.interval_alpha)
+    effect, lifted = (
+        effect_report(compare(difference(control, treatment))),
+        lift(control, treatment),
     )
-    analysis = Analysis(
-        [variant["key"] for variant in settings["variants"]], settings["planned_units"]
+    return LookReport(
+        at=at,
+        units=units,
+        control=control.value,
+        treatment=treatment.value,
+        difference=effect,
+        relative_difference=relative(effect, control.value, has_lift=lifted is not None),
+        lift=None if lifted is None else effect_report(compare(lifted)),
     )
-    compare = partial(analysis.compare, alpha=result["interval_alpha"])
-    return {
-        "at": (first + columns["hours"][place] * _HOUR).isoformat(),
-        "units": units,
-        "control": control.value,
-        "treatment": treatment.value,
-        "difference": effect_as_json(difference(control, treatment), compare),
-        "lift": effect_as_json(lift(control, treatment), compare),
-    }
 
 
 def _short(number: float) -> float:

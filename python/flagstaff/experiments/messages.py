@@ -23,6 +23,18 @@ WEIGHTS = Template(
 STARTED = Template("experiment_started", _("started in phase %(number)s"))
 STOPPED = Template("experiment_stopped", _("stopped: every call returns its default"))
 SHIPPED = Template("experiment_shipped", _("shipped: all units get %(variant)s"))
+SHIPPED_INSTEAD = Template(
+    "experiment_shipped_instead",
+    _("shipped: all units get %(variant)s instead of %(before)s; the stored report stays"),
+)
+UNDONE = Template("experiment_undone", _("undone: “%(what)s”; %(now)s"))
+RUNS_AGAIN = Template("experiment_runs_again", _("it runs in phase %(number)s, with all exposures"))
+RUNS_WITHOUT_REPORT = Template(
+    "experiment_runs_without_report",
+    _("it runs in phase %(number)s, with all exposures; the stored report was removed"),
+)
+STOPPED_AGAIN = Template("experiment_stopped_again", _("every call returns its default"))
+SHIPPED_AGAIN = Template("experiment_shipped_again", _("all units get %(variant)s"))
 SHUFFLED = Template(
     "experiment_shuffled", _("shuffled (%(number)s): the exposures so far are no longer reported")
 )
@@ -32,11 +44,19 @@ SEGMENT_RENAMED = Template(
     "experiment_segment_renamed", _("the segment %(old)s was renamed to %(new)s")
 )
 ANALYSIS = Template("experiment_analysis", _("analysis: %(settings)s"))
+EDITED = Template("experiment_edited", _("edited: %(changes)s"), separator="; ")
+CHANGE = Template("experiment_change", "%(name)s: %(old)s → %(new)s")
 
-# The settings of the analysis.
+# The settings of an experiment.
 
 SETTING = Template("experiment_setting", "%(name)s %(value)s")
 NAMES = {
+    "description": Template("experiment_description", _("description")),
+    "owner": Template("experiment_owner", _("owner")),
+    "variants": Template("experiment_variants", _("variants")),
+    "traffic_percent": Template("experiment_traffic_percent", _("traffic percent")),
+    "bucket_by": Template("experiment_bucket_by", _("bucket by")),
+    "rules": Template("experiment_rules", _("rules")),
     "primary_metric": Template("experiment_primary_metric", _("primary metric")),
     "other_metrics": Template("experiment_other_metrics", _("other metrics")),
     "guardrails": Template("experiment_guardrails", _("guardrails")),
@@ -63,8 +83,19 @@ STATES = {
 CANNOT_START = Template(
     "experiment_cannot_start", _("%(key)s cannot be started, because it is %(state)s")
 )
-CANNOT_STOP = Template(
-    "experiment_cannot_stop", _("%(key)s cannot be stopped, because it is %(state)s")
+CANNOT_EDIT = Template(
+    "experiment_cannot_edit",
+    _(
+        "%(key)s cannot be edited, because it is %(state)s. Its weights and traffic can be "
+        "changed, and metrics added; for anything else, create another experiment"
+    ),
+)
+CANNOT_UNDO = Template(
+    "experiment_cannot_undo",
+    _(
+        "%(key)s cannot be undone: only a stop or a ship can, but the last change is “%(what)s”. "
+        "Start, stop or ship it instead"
+    ),
 )
 CANNOT_CHANGE = Template(
     "experiment_cannot_change", _("%(key)s cannot be changed, because it is %(state)s")
@@ -81,6 +112,24 @@ CANNOT_DELETE = Template(
 EXPOSURES_DELETED = Template(
     "experiment_exposures_deleted",
     _("%(key)s cannot be started, because its exposures were deleted; create another one"),
+)
+REPORT_STORED = Template(
+    "experiment_report_stored",
+    _(
+        "%(key)s cannot be started, because it was shipped and its report is stored; undo the "
+        "ship, ship a variant, or create another one"
+    ),
+)
+REPORT_KEEPS = Template(
+    "experiment_report_keeps",
+    _(
+        "%(key)s cannot be changed, because its report is stored; undo what was done last, or "
+        "create another one"
+    ),
+)
+FORCED_VARIANT = Template(
+    "experiment_forced_variant",
+    _("%(unit)s is forced to %(variant)s; keep this variant, or remove the override"),
 )
 VARIANT_ENDS = Template(
     "experiment_variant_ends",

@@ -15,6 +15,8 @@ from flagstaff.experiments.rows import Kind, locked, record
 
 #: Results would not be valid if these changed after a look.
 _FIXED = ("method", "planned_units", "smallest_effect")
+#: The columns whose arguments have another name.
+_COLUMNS = {"primary": "primary_metric", "others": "other_metrics"}
 
 
 def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
@@ -35,17 +37,16 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
     method, its planned units, its primary metric, and the other metrics and guardrails that it has;
     metrics can be added. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError.
     """
-    changes = {
-        "primary_metric": primary,
-        "other_metrics": None if others is None else list(others),
-        "guardrails": None if guardrails is None else dict(guardrails),
-        "method": method,
-        "planned_units": planned_units,
-        "min_days": min_days,
-        "min_units": min_units,
-        "smallest_effect": smallest_effect,
-    }
-    new_settings = {name: value for name, value in changes.items() if value is not None}
+    new_settings = given_columns(
+        primary=primary,
+        others=others,
+        guardrails=guardrails,
+        method=method,
+        planned_units=planned_units,
+        min_days=min_days,
+        min_units=min_units,
+        smallest_effect=smallest_effect,
+    )
     with locked(key) as experiment:
         require_state(experiment, messages.CANNOT_CHANGE, State.DRAFT, State.RUNNING, State.STOPPED)
         if not new_settings:
@@ -57,11 +58,26 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
         require_metrics(experiment)
         experiment.save(using=conf.database)
         settings = messages.joined(
-            messages.SETTING(name=messages.NAMES[name](), value=_shown(name, value))
+            messages.SETTING(name=messages.NAMES[name](), value=shown_setting(name, value))
             for name, value in new_settings.items()
         )
         record(experiment, Kind.EDITED, messages.ANALYSIS(settings=settings))
         return experiment
+
+
+def given_columns(**given: Any) -> dict[str, Any]:
+    """Returns the arguments that are not None, by column, as the table stores them."""
+    return {
+        _COLUMNS.get(name, name): _stored(value)
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _require_same(experiment: Experiment, new: Mapping[str, Any]) -> None:
@@ -81,7 +97,7 @@ def _require_same(experiment: Experiment, new: Mapping[str, Any]) -> None:
         raise ExperimentError(messages.SETTING_IS_FIXED(key=experiment.key, setting=setting))
 
 
-def _shown(name: str, value: Any) -> Value:
+def shown_setting(name: str, value: Any) -> Value:
     """Returns a setting as the message of an event shows it."""
     if name == "method":
         return messages.METHODS[value]()
@@ -89,4 +105,4 @@ def _shown(name: str, value: Any) -> Value:
         # 0 instead of 0.0.
         value = [messages.GUARDRAIL(metric=name, tolerated=value[name] or 0) for name in value]
     setting: Value = value
-    return messages.NONE() if setting in ("", []) else setting
+    return messages.NONE() if setting in ("", [], None) else setting

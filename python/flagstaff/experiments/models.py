@@ -121,6 +121,8 @@ class Experiment(models.Model):
     )
     #: The report as it was when the experiment was shipped, or its exposures were deleted.
     frozen_report: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
+    #: Without its exposures, an experiment cannot run again.
+    exposures_deleted_at: models.Field[Any, datetime | None] = TimeField(null=True, editable=False)
     created_at: models.Field[Any, datetime] = TimeField(
         _("created at"), db_default=Now(), editable=False
     )
@@ -190,11 +192,14 @@ class ExperimentEvent(models.Model):
         SHUFFLED = "shuffled", _("shuffled")
         STOPPED = "stopped", _("stopped")
         SHIPPED = "shipped", _("shipped")
+        UNDONE = "undone", _("undone")
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = TimeField(_("at"), db_default=Now())
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     message: models.Field[Any, str] = MessageField(_("message"))
+    #: Of a stop or a ship, what `undo` restores.
+    before: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
     reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
 

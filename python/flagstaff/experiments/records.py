@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flagstaff._engine import forced_off
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.message import to_json
 from flagstaff.conf import conf
@@ -12,7 +13,12 @@ from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 
 
 def _state_style(record: Record) -> str | None:
-    return "SUCCESS" if record["state"] == State.RUNNING else None
+    is_running = record["state"] == State.RUNNING and not record["forced_off"]
+    return "SUCCESS" if is_running else None
+
+
+def _state(record: Record) -> str:
+    return f"{record['state']} (forced off)" if record["forced_off"] else str(record["state"])
 
 
 def _variants(record: Record) -> str:
@@ -25,7 +31,7 @@ def _overrides(record: Record) -> str:
 
 LIST_COLUMNS = (
     Column("key"),
-    Column("state", style=_state_style),
+    Column("state", _state, style=_state_style),
     Column("variants", _variants),
     Column("started_at"),
     Column("owner"),
@@ -33,7 +39,7 @@ LIST_COLUMNS = (
 )
 EXPERIMENT_COLUMNS = (
     Column("key"),
-    Column("state", style=_state_style),
+    Column("state", _state, style=_state_style),
     Column("winner"),
     Column("variants", _variants),
     Column("traffic_percent"),
@@ -67,6 +73,7 @@ def experiment_record(experiment: Experiment, *, with_events: bool = True) -> di
     record = {
         "key": experiment.key,
         "state": experiment.state,
+        "forced_off": experiment.key in forced_off.keys,
         "winner": experiment.winner or None,
         "variants": [
             {**variant, "share": 100 * found.get(variant["key"], 0.0)}

@@ -16,6 +16,7 @@ from flagstaff.exceptions import ExperimentError, UnknownExperimentError
 from flagstaff.experiments import messages
 from flagstaff.experiments.lifecycle import frozen_report
 from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.report_json import report_as_json
 from flagstaff.experiments.rows import locked
 
 _ENDED = (State.STOPPED, State.SHIPPED)
@@ -75,7 +76,11 @@ def _freeze(pk: int, before: datetime) -> bool:
             return False
         if experiment.frozen_report is None and report is not None:
             experiment.frozen_report = report
-            experiment.save(using=conf.database, update_fields=["frozen_report"])
+        if experiment.exposures_deleted_at is None:
+            experiment.exposures_deleted_at = timezone.now()
+        experiment.save(
+            using=conf.database, update_fields=["frozen_report", "exposures_deleted_at"]
+        )
         return True
 
 
@@ -91,7 +96,8 @@ def _report_of(experiment: Experiment) -> dict[str, Any] | None:
         with transaction.atomic(using=conf.database):
             with connections[conf.database].cursor() as cursor:
                 cursor.execute("SET LOCAL statement_timeout = %s", [_STATEMENT_MS])
-            return frozen_report(experiment, every_metric=experiment.state != State.SHIPPED)
+            report = frozen_report(experiment, every_metric=experiment.state != State.SHIPPED)
+            return report_as_json(report)
     except ExperimentError:
         if experiment.state == State.SHIPPED:
             # It was shipped without a report, because a metric fails.

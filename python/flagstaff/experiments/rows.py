@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,17 +83,32 @@ def end_phase(experiment: Experiment) -> None:
 
 
 def end(experiment: Experiment, state: State) -> None:
+    """Ends the phase now by the database's clock, and saves the experiment with this state."""
     end_phase(experiment)
     experiment.state = state
-    experiment.save(using=conf.database)
     Experiment.objects.using(conf.database).filter(pk=experiment.pk).update(ended_at=Now())
+    experiment.refresh_from_db(using=conf.database, fields=["ended_at"])
+    experiment.save(using=conf.database)
 
 
-def record(experiment: Experiment, kind: ExperimentEvent.Kind, message: Message) -> None:
+def newest_event(experiment: Experiment) -> int:
+    """Returns a number that differs after each change. Makes one query."""
+    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    return events.order_by("-id").values_list("id", flat=True).first() or 0
+
+
+def record(
+    experiment: Experiment,
+    kind: ExperimentEvent.Kind,
+    message: Message,
+    before: Mapping[str, Any] | None = None,
+) -> None:
+    """Stores an event; `before` is what `undo` would restore."""
     ExperimentEvent.objects.using(conf.database).create(
         experiment_id=experiment.pk,
         kind=kind,
         message=message,
+        before=before,
         reason=current_reason(),
         actor=current_actor(),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.experiments.models import Method
+from flagstaff.experiments.report_data import MissingUnits, Report, VerdictReport
 from flagstaff.experiments.statistics import Outcome, Statement
 
 OUTCOMES: dict[Outcome, str | Promise] = {
@@ -59,14 +59,13 @@ STATEMENTS: dict[Statement, str | Promise] = {
 
 
 def missing_text(
-    verdict: Mapping[str, Any], method: str, write: Callable[[int], str] = "{:,}".format
+    verdict: VerdictReport, method: str, write: Callable[[int], str] = "{:,}".format
 ) -> str:
     """Returns what the verdict of a report still needs, as a sentence; empty if nothing.
 
     A page passes a function that writes numbers in its language.
     """
-    # Reports that were stored before have no such member.
-    if failed := verdict.get("failed"):
+    if failed := verdict.failed:
         text = ngettext(
             "A verdict needs the guardrail %(names)s, which cannot be computed. Correct its query.",
             "A verdict needs the guardrails %(names)s, which cannot be computed. Correct their "
@@ -74,7 +73,7 @@ def missing_text(
             len(failed),
         )
         return text % {"names": ", ".join(failed)}
-    days, units = math.ceil(verdict["missing_days"]), verdict["missing_units"]
+    days, units = math.ceil(verdict.missing_days), verdict.missing_units
     parts = []
     if days:
         parts.append(
@@ -104,7 +103,7 @@ def missing_text(
 
 
 def interval_needs(
-    missing: Sequence[Mapping[str, Any]],
+    missing: Sequence[MissingUnits],
     method: str,
     write: Callable[[int], str] = "{:,}".format,
 ) -> str:
@@ -114,15 +113,15 @@ def interval_needs(
     """
     if not missing:
         return gettext("too few units for an interval")
-    most = max(missing, key=lambda one: int(one["units"]))
-    number = most["units"]
-    if most["what"] == "with_value":
+    most = max(missing, key=lambda one: one.units)
+    number = most.units
+    if most.what == "with_value":
         units = ngettext(
             "%(number)s more unit with a value other than 0",
             "%(number)s more units with a value other than 0",
             number,
         )
-    elif most["what"] == "without_value":
+    elif most.what == "without_value":
         units = ngettext(
             "%(number)s more unit with the value 0",
             "%(number)s more units with the value 0",
@@ -135,4 +134,15 @@ def interval_needs(
         if method == Method.SEQUENTIAL
         else gettext("no interval: at the one look, %(variant)s needed about %(units)s")
     )
-    return text % {"variant": most["variant"], "units": units % {"number": write(number)}}
+    return text % {"variant": most.variant, "units": units % {"number": write(number)}}
+
+
+def wider_intervals_text(report: Report) -> str:
+    """Returns why some intervals are wider than others; empty if none is."""
+    levels = [one.interval_alpha for metric in report.metrics for one in metric.treatments]
+    if min(levels, default=1.0) >= report.settings.alpha:
+        return ""
+    return gettext(
+        "With several metrics, one can look good by chance. So the intervals are wider (Holm's "
+        "correction). Guardrails are not corrected."
+    )

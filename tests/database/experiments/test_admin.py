@@ -10,19 +10,27 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from django.utils.translation import override
 
 from flagstaff import acting_as, experiments
-from flagstaff.experiments.admin.actions import ActionsMixin
-from flagstaff.experiments.models import Experiment, ExperimentEvent, LostExposures, State
+from flagstaff._engine import forced_off
+from flagstaff.admin.action_page import ActionPageAdmin
+from flagstaff.experiments.models import (
+    Experiment,
+    ExperimentEvent,
+    LostExposures,
+    State,
+    StoredVerdict,
+)
 from flagstaff.experiments.statistics import Statement
 from flagstaff.experiments.words import STATEMENTS
 from flagstaff.models import FeatureFlag
+from tests.support.action_pages import button_names
 from tests.support.admin_pages import column, count_queries, messages_of, page, permit, staff
 from tests.support.experiment_pages import (
     EXPERIMENTS,
     METRICS,
-    button_names,
     confirm_page,
     experiment_url,
     expose,
@@ -46,7 +54,8 @@ NEW = {
     "rules": "",
     "primary_metric": "orders",
     "other_metrics": ["revenue"],
-    "guardrails": "complaints=0.01",
+    "guardrails-0-metric": "complaints",
+    "guardrails-0-harm": "1",
     "method": "sequential",
     "planned_units": "4000",
     "min_days": "14",
@@ -101,20 +110,32 @@ def shown(client: Client, experiment: Experiment) -> str:
 def test_list_shows_filters_and_searches_experiments(operator: Client) -> None:
     def columns(query: str = "") -> list[str]:
         html = page(operator, EXPERIMENTS + query)
-        names = ("experiment", "shown_state", "shown_variants", "started", "shown_owner")
+        names = ("experiment", "shown_state", "started", "shown_owner")
         return [cell for name in names for cell in column(html, name)]
 
     experiments.create(KEY, ["control", "treatment:3"], traffic_percent=40, owner="shop")
     Experiment.objects.update(description="Is a green button better?")
-    shown_key, variants = f"{KEY}Is a green button better?", "control 10.0 %, treatment 30.0 %"
-    assert columns() == [shown_key, "draft", variants, "-", "shop"]
+    shown_key = f"{KEY} control 10.0 %, treatment 30.0 %"
+    assert columns() == [shown_key, "draft", "-", "shop"]
+    assert 'title="Is a green button better?"' in page(operator, EXPERIMENTS)
     experiments.start(KEY)
     experiments.ship(KEY, "treatment")
-    shipped = [shown_key, "shipped everyone gets treatment", variants, "just now", "shop"]
+    shipped = [shown_key, "shipped everyone gets “treatment”", "just now", "shop"]
     assert columns() == shipped
     experiments.create("other")
     for query in ("?state__exact=shipped", "?q=green", "?q=shop", "?q=checkout"):
         assert columns(query) == shipped, query
+
+
+def test_list_and_page_say_that_an_experiment_is_forced_off(
+    operator: Client, draft: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "forced off" not in page(operator, EXPERIMENTS)
+    monkeypatch.setattr(forced_off, "keys", frozenset({KEY}))
+    assert column(page(operator, EXPERIMENTS), "shown_state") == ["draft forced off"]
+    html = shown(operator, draft)
+    assert "draft forced off Not started" in text_of(html)
+    assert "Forced off in this process by FLAGSTAFF_FORCE_OFF" in html
 
 
 def test_list_needs_as_many_queries_for_many_experiments(operator: Client) -> None:
@@ -138,7 +159,9 @@ def test_form_is_prefilled(operator: Client) -> None:
 
 def test_form_creates_an_experiment_with_its_metrics(operator: Client, admin_user: User) -> None:
     response = operator.post(f"{EXPERIMENTS}add/", {**NEW, "rules": RULES}, follow=True)
-    assert messages_of(response) == [f"The experiment “{KEY}” was created. It has not started."]
+    created, unknown = messages_of(response)
+    assert created == f"The experiment “{KEY}” was created. It has not started."
+    assert unknown.startswith("rule 1: “plan” is not known here.")
     found = experiment_of()
     assert response.redirect_chain[-1][0] == experiment_url(found)
     assert {one["key"]: one["weight"] for one in found.variants} == {"control": 1, "treatment": 3}
@@ -160,9 +183,11 @@ def test_form_creates_an_experiment_with_its_metrics(operator: Client, admin_use
         ({"bucket_by": " "}, "bucket_by", "required"),
         ({"rules": "[{"}, "rules", "not valid JSON"),
         ({"rules": RULES.replace("100", "5")}, "rules", "rule 1 has a rollout of 5 %"),
-        ({"guardrails": "complaints=much"}, "guardrails", "is no guardrail"),
+        ({"guardrails-0-harm": "much"}, "guardrails", "how much harm of complaints is tolerated"),
+        ({"guardrails-0-harm": "-1"}, "guardrails", "how much harm of complaints is tolerated"),
+        ({"guardrails-0-metric": ""}, "guardrails", "Choose the metric of 1."),
         ({"smallest_effect": "0"}, "smallest_effect", "above 0"),
-        ({"guardrails": "orders=0.1"}, "__all__", "the metric orders has two roles"),
+        ({"guardrails-0-metric": "orders"}, "__all__", "the metric orders has two roles"),
     ],
 )
 def test_form_shows_errors_and_keeps_what_was_typed(
@@ -201,17 +226,18 @@ def test_page_shows_verdict_figures_and_chart(operator: Client, better: Experime
     assert "treatment the treatment is better" in text
     assert str(STATEMENTS[Statement.TREATMENT_IS_BETTER]) in text
     assert str(STATEMENTS[Statement.OTHER_METRICS_ARE_NOT_DECIDED]) in text
-    [treatment] = table(html, "<h3>orders")
+    [orders] = table(html, ">Metrics<")
     look = found["metrics"][0]["treatments"][0]["newest"]
-    low, high = (f"+{100 * look['difference'][bound]:.2f}" for bound in ("low", "high"))
-    points = f"+6.00 95 % interval: {low} to {high}"
-    assert treatment[:4] == ["treatment", "10.0 %", "16.0 %", points]
-    assert treatment[4].startswith("+60.0 % 95 % interval: +")
-    assert treatment[5:] == ["< 0.0001", "better, significant"]
+    name, control, value, change, p_value, result = orders
+    assert name == "orders primary metric a customer has paid"
+    assert (control, value) == ("10.0 %", "16.0 %")
+    assert (p_value, result) == ("< 0.0001", "better, significant")
+    low, high = (f"+{100 * look['relative_difference'][side]:.1f} %" for side in ("low", "high"))
+    assert change == f"+60.0 % · 95 % interval: {low} to {high}"
     assert "orders: 10.0 % → 16.0 %, lift +60.0 %, 95 % interval: +" in text
-    [drawn] = re.findall(r'<svg[^>]*aria-labelledby="flagstaff-metric-0.*?</svg>', html, re.DOTALL)
-    assert "treatment: +60.0 %" in text_of(drawn)
-    assert treatment[4].removeprefix("+60.0 % ") in text_of(drawn)
+    points = [f"+{100 * look['difference'][side]:.2f}" for side in ("low", "high")]
+    assert f"+6.00 · 95 % interval: {points[0]} to {points[1]}" in text
+    [drawn] = re.findall(r'<svg[^>]*aria-label="[+]60.*?</svg>', html, re.DOTALL)
     assert 'class="flagstaff-range flagstaff-fine"' in drawn
     assert 'class="flagstaff-zero"' in drawn
     looks = table(html, "Looks at orders of treatment")
@@ -227,9 +253,11 @@ def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Ex
     assert "97.5 % interval" in text_of(html)
     assert "revenue other metric" in text_of(html)
     assert "stop: a guardrail got worse" in html
-    [treatment] = table(html, "<h3>complaints")
+    complaints = table(html, ">Metrics<")[2]
     bound = experiments.report(KEY)["metrics"][2]["treatments"][0]["harm_bound"]
-    assert treatment[5:] == [f"{100 * bound:.2f}", "1.00", "worse by more than is tolerated"]
+    assert f"Worse by at least: {100 * bound:.2f}" in text_of(html)
+    assert complaints[3].endswith("; tolerated: 1.00")
+    assert complaints[5] == "worse by more than is tolerated"
 
 
 def test_result_of_an_earlier_look_names_it(operator: Client, running: Experiment) -> None:
@@ -237,16 +265,35 @@ def test_result_of_an_earlier_look_names_it(operator: Client, running: Experimen
     expose(running, "treatment", 500, 90, name="t", days=5)
     expose(running, "control", 500, 200, name="later-c", days=0)
     expose(running, "treatment", 500, 130, name="later-t", days=0)
-    [treatment] = table(shown(operator, running), "<h3>orders")
-    assert treatment[3].startswith("0 95 % interval: \N{MINUS SIGN}")
-    assert treatment[6].startswith("better, significant at the look of ")
+    [orders] = table(shown(operator, running), ">Metrics<")
+    assert orders[3].startswith("0 % · 95 % interval: \N{MINUS SIGN}")
+    assert orders[5].startswith("better, significant at the look of ")
 
 
 def test_guardrail_within_what_is_tolerated_says_so(operator: Client, running: Experiment) -> None:
     expose_both(running, (1000, 200), (1000, 100))
     experiments.set_metrics(KEY, guardrails={"complaints": 0.05})
-    [treatment] = table(shown(operator, running), "<h3>complaints")
-    assert treatment[5:] == ["no harm is certain", "5.00", "within what is tolerated"]
+    html = shown(operator, running)
+    complaints = table(html, ">Metrics<")[1]
+    assert complaints[3].endswith("; tolerated: 5.00")
+    assert complaints[5] == "within what is tolerated"
+    assert 'class="flagstaff-limit"' in html
+    assert "Worse by at least: no harm is certain" in text_of(html)
+
+
+def test_possible_harm_to_a_guardrail_is_named_and_warns_of_a_ship(
+    operator: Client, running: Experiment
+) -> None:
+    experiments.set_metrics(KEY, guardrails={"complaints": 0.05})
+    expose_both(running, (300, 30), (300, 34))
+    html = shown(operator, running)
+    guardrail = table(html, ">Metrics<")[1]
+    interval = guardrail[3].split(" · ")[1].removesuffix("; tolerated: 5.00")
+    assert guardrail[5] == f"harm up to {interval.split(' to ')[1]} is possible"
+    looks = table(html, "Looks at complaints of treatment")
+    assert looks[0][5] == interval
+    warning = "Guardrail complaints: harm beyond what is tolerated is not excluded."
+    assert warning in confirm_page(operator, running, "ship")
 
 
 def test_wrong_shares_show_a_diagnosis_and_no_figure(operator: Client, running: Experiment) -> None:
@@ -256,11 +303,12 @@ def test_wrong_shares_show_a_diagnosis_and_no_figure(operator: Client, running: 
     assert "no verdict: the shares are wrong" in text
     assert "control: 2,000 units, 1,750 expected" in text
     assert str(STATEMENTS[Statement.SHARES_ARE_WRONG]) in text
-    assert "flagstaff-metric-" not in html
-    assert "<h3>orders" not in html
-    assert [row[:4] for row in table(html, "flagstaff-units")] == [
-        ["control", "50.0 %", "2,000", "1,750"],
-        ["treatment", "50.0 %", "1,500", "1,750"],
+    assert "Repair the cause, then press “Shuffle…”: the units so far stay wrong." in text
+    assert "Until then, “Stop…” returns the default to all." in text
+    assert ">Metrics<" not in html
+    assert [row[:5] for row in table(html, "flagstaff-units")] == [
+        ["control", "50.0 %", "57.1 %", "2,000", "1,750"],
+        ["treatment", "50.0 %", "42.9 %", "1,500", "1,750"],
     ]
 
 
@@ -280,7 +328,7 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     [error] = re.findall(r'role="alert">(.*?)</p>', html, re.DOTALL)
     assert "There is no verdict: the metric orders fails: data exception" in text_of(error)
     assert "stop" in button_names(html)
-    assert table(html, "flagstaff-units")[0][2] == "200"
+    assert table(html, "flagstaff-units")[0][3] == "200"
     assert "revenue" in html
     assert "too early" not in html
     assert "private" not in html
@@ -306,7 +354,7 @@ def test_failed_guardrail_is_no_verdict_beside_the_figures(
     html = shown(operator, better)
     assert "treatment no verdict: a guardrail fails" in text_of(html)
     assert "A verdict needs the guardrail leaking, which cannot be computed." in text_of(html)
-    assert table(html, "<h3>orders")[0][-1] == "better, significant"
+    assert table(html, ">Metrics<")[0][-1] == "better, significant"
     assert 'role="alert"' not in html
 
 
@@ -322,7 +370,7 @@ def test_page_has_phases_and_events(
     ]
     [_at, *newest] = table(html, ">Events<")[0]
     text = "weights: control 1, treatment 3; 100 % of all units take part"
-    assert newest == ["weights", text, "more traffic", "admin"]
+    assert newest == ["weights", f"{text} more traffic", "admin"]
 
 
 def test_page_of_missing_experiment_redirects_with_a_message(operator: Client) -> None:
@@ -352,11 +400,33 @@ def test_buttons_depend_on_the_state(operator: Client, draft: Experiment) -> Non
 
     assert names() == ["start", "weights", "metrics", "force"]
     experiments.start(KEY)
-    assert names() == ["stop", "ship", "weights", "shuffle", "metrics", "force"]
+    assert names() == ["ship", "stop", "weights", "metrics", "force", "shuffle"]
     experiments.stop(KEY)
-    assert names() == ["start", "ship", "weights", "shuffle", "metrics"]
+    assert names() == ["start", "ship", "undo", "weights", "metrics", "shuffle"]
     experiments.ship(KEY, "treatment")
-    assert names() == []
+    assert names() == ["ship", "stop", "undo"]
+    experiments.stop(KEY)
+    assert names() == ["ship", "undo", "weights", "metrics", "shuffle"]
+
+
+def test_ship_is_the_main_button_only_if_a_verdict_says_better(
+    operator: Client, running: Experiment
+) -> None:
+    def main() -> list[str]:
+        html = shown(operator, running)
+        return re.findall(r'class="button default [^>]*value="(\w+)"', html)
+
+    assert main() == []
+    expose_both(running, (2000, 200), (2000, 320))
+    assert main() == ["ship"]
+    experiments.stop(KEY)
+    assert main() == ["start"]
+
+
+def test_last_click_of_a_confirmation_asks_no_more(operator: Client, running: Experiment) -> None:
+    html = confirm_page(operator, running, "ship")
+    [label] = re.findall(r'flagstaff-confirm"[^>]*>(.*?)</button>', html)
+    assert label == "Ship a variant"
 
 
 def test_start_asks_for_a_reason(operator: Client, draft: Experiment, admin_user: User) -> None:
@@ -368,6 +438,17 @@ def test_start_asks_for_a_reason(operator: Client, draft: Experiment, admin_user
     assert experiment_of().state == State.RUNNING
     event = ExperimentEvent.objects.latest("id")
     assert (event.kind, event.reason, event.actor) == ("started", "launch", str(admin_user.pk))
+
+
+def test_rules_stand_in_the_question_of_a_start_and_beside_the_estimate(operator: Client) -> None:
+    sentence = "The rules admit only some of them, so it takes longer."
+    assert sentence not in text_of(shown(operator, experiments.create("all")))
+    found = experiments.create(KEY, rules=json.loads(RULES))
+    assert sentence in text_of(shown(operator, found))
+    [*_others, row] = table(confirm_page(operator, found, "start"), "flagstaff-preview")
+    assert row[:2] == ["who takes part", "nobody"]
+    assert "plan" in row[2]
+    assert "pro" in row[2]
 
 
 def test_pages_say_what_is_missing_for_a_verdict(operator: Client) -> None:
@@ -391,27 +472,29 @@ def test_stop_works_on_a_page_that_is_old_and_never_insists_on_a_reason(
     html = confirm_page(operator, running, "stop")
     assert not re.search(r'<input [^>]*name="_reason"[^>]* required', html)
     experiments.set_weights(KEY, {"treatment": 2})
-    data = {"_experiment": "stop", "_confirmed": "1", "expect_version": "1"}
+    data = {"_button": "stop", "_confirmed": "1", "expect_version": "1"}
     operator.post(experiment_url(running), data)
     assert experiment_of().state == State.STOPPED
 
 
-def test_stop_after_another_stop_is_refused(
+def test_stop_after_another_stop_changes_nothing(
     operator: Client, running: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop_first(*_arguments: object) -> bool:
+    def stop_first(*arguments: Any) -> list[str] | None:
         experiments.stop(KEY)
-        return False
+        return problems(*arguments)
 
-    monkeypatch.setattr(ActionsMixin, "_is_old", stop_first)
+    problems = ActionPageAdmin._problems
+    monkeypatch.setattr(ActionPageAdmin, "_problems", stop_first)
     response = press(operator, running, "stop")
-    assert "cannot be stopped, because it is stopped" in messages_of(response)[0]
+    assert "was stopped: every call gets its default" in messages_of(response)[0]
+    assert ExperimentEvent.objects.filter(kind="stopped").count() == 1
 
 
 def test_shuffle_of_an_old_page_is_asked_again(operator: Client, running: Experiment) -> None:
-    data = {"_experiment": "shuffle", "_confirmed": "1", "expect_version": "1"}
+    data = {"_button": "shuffle", "_confirmed": "1", "expect_version": "1"}
     response = operator.post(experiment_url(running), data)
-    assert "Not saved: the experiment has changed." in response.content.decode()
+    assert "Not saved: the experiment has changed since" in response.content.decode()
     assert experiment_of().shuffle == 0
     press(operator, running, "shuffle")
     assert experiment_of().shuffle == 1
@@ -419,16 +502,21 @@ def test_shuffle_of_an_old_page_is_asked_again(operator: Client, running: Experi
 
 def test_ship_needs_a_variant_and_shows_what_follows(operator: Client, better: Experiment) -> None:
     html = confirm_page(operator, better, "ship")
-    assert "This cannot be undone." in html
+    assert "“Undo” takes it back, with all exposures." in html
     assert "treatment \N{EN DASH} the treatment is better" in text_of(html)
+    assert "control \N{EN DASH} the report says that another variant is better" in text_of(html)
     assert 'role="alert"' not in html
     response = press(operator, better, "ship")
-    assert "This field is required." in response.content.decode()
+    html = response.content.decode()
+    [row] = re.findall(r'field-winner errors".*?<legend', html, re.DOTALL)
+    assert "This field is required." in row
+    assert not re.search(r'<input [^>]*name="winner"[^>]* required', html)
     assert experiment_of().state == State.RUNNING
     response = press(operator, better, "ship", winner="treatment")
     done, then = messages_of(response)
-    assert "was shipped" in done
+    assert done == f"The experiment “{KEY}” was shipped: everyone gets “treatment”."
     assert then.endswith(f"manage.py flags references {KEY}")
+    assert 'href="?_button=undo">Undo</a>' in response.content.decode()
     assert (experiment_of().state, experiment_of().winner) == (State.SHIPPED, "treatment")
     assert "This report was kept as it was on" in response.content.decode()
 
@@ -477,19 +565,21 @@ def test_metrics_are_changed_before_the_start_and_guardrails_after(
     html = confirm_page(operator, draft, "metrics")
     assert '<option value="orders" selected>' in html
     values = {**NEW, "primary_metric": "revenue", "other_metrics": [], "planned_units": "9"}
-    press(operator, draft, "metrics", **{**values, "guardrails": "complaints=0.0123456789"})
+    press(operator, draft, "metrics", **{**values, "guardrails-0-harm": "1.23456789"})
     found = experiment_of()
     assert (found.primary_metric, found.other_metrics) == ("revenue", [])
-    assert found.planned_units == 9
+    assert (found.planned_units, found.guardrails) == (9, {"complaints": 0.0123456789})
     experiments.start(KEY)
     html = press(operator, draft, "metrics", **{**values, "planned_units": "77"}).content.decode()
     assert "has started, so its planned units cannot change" in html
     assert 'value="77"' in html
     assert experiment_of().planned_units == 9
     html = confirm_page(operator, draft, "metrics")
-    [text] = re.findall(r'<textarea name="guardrails"[^>]*>\s*(.*?)</textarea>', html)
-    press(operator, draft, "metrics", **{**values, "guardrails": f"{text}\norders=1"})
-    assert experiment_of().guardrails == {"complaints": 0.0123456789, "orders": 1.0}
+    [shown] = re.findall(r'name="guardrails-0-harm"[^>]*value="(.*?)"', html)
+    assert shown == "1.23456789"
+    more = {"guardrails-0-harm": shown, "guardrails-1-metric": "orders", "guardrails-1-harm": "2"}
+    press(operator, draft, "metrics", **{**values, **more})
+    assert experiment_of().guardrails == {"complaints": 0.0123456789, "orders": 0.02}
 
 
 def test_experiment_is_deleted_unless_it_runs(operator: Client, running: Experiment) -> None:
@@ -511,7 +601,7 @@ def test_experiment_is_deleted_unless_it_runs(operator: Client, running: Experim
 def events_in_german(client: Client, experiment: Experiment) -> list[str]:
     with override("de"):
         html = shown(client, experiment)
-    return [row[2] for row in table(html, "<h2>Ereignisse")]
+    return [row[2] for row in table(html, ">Ereignisse")]
 
 
 def test_stored_events_are_shown_in_german(operator: Client, draft: Experiment) -> None:
@@ -554,7 +644,7 @@ def test_permission_to_change_shows_the_buttons(draft: Experiment) -> None:
     assert "Primary metric" in html
     assert (button_names(html), "deletelink" in html) == ([], False)
     assert viewer.get(f"{experiment_url(draft)}?format=json").status_code == 200
-    assert viewer.post(experiment_url(draft), {"_experiment": "start"}).status_code == 403
+    assert viewer.post(experiment_url(draft), {"_button": "start"}).status_code == 403
     assert experiment_of().state == State.DRAFT
     permit(User.objects.get(username="staff"), "change_experiment")
     html = shown(viewer, draft)
@@ -573,3 +663,21 @@ def test_user_without_permission_sees_no_page(operator: Client, draft: Experimen
         assert other.get(EXPERIMENTS + path).status_code == 403
     assert "flagstaff_experiments" not in page(other, "/admin/")
     assert f'href="{EXPERIMENTS}"' in page(operator, "/admin/")
+
+
+def test_list_shows_the_verdict_and_what_is_wrong_first(
+    operator: Client, running: Experiment
+) -> None:
+    other = experiments.create("aaa_newer", ["control", "treatment"])
+    experiments.start(other.key)
+    assert column(page(operator, EXPERIMENTS), "experiment")[0].startswith("aaa_newer")
+    verdict = {"phase": 1, "outcomes": {"treatment": "mismatch"}, "at": timezone.now()}
+    StoredVerdict.objects.create(experiment=running, **verdict)
+    html = page(operator, EXPERIMENTS)
+    assert column(html, "experiment")[1].startswith("aaa_newer")
+    broken, waiting = column(html, "verdict")
+    assert broken.startswith("no verdict: the shares are wrong Day 1")
+    assert waiting.startswith("Day 1. No verdict yet")
+    assert html.count("flagstaff-tripped") == 1
+    experiments.stop(KEY)
+    assert column(page(operator, EXPERIMENTS), "verdict")[1] == "-"

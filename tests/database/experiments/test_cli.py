@@ -11,7 +11,8 @@ import pytest
 from flagstaff import experiments
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.experiments.statistics import Design, sample_size_of_means
-from tests.support.terminals import document, flags, rows, run
+from tests.support.forced_off import forced_off
+from tests.support.terminals import asked, document, flags, rows, run, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -49,8 +50,88 @@ def test_create_start_weights_shuffle_and_stop_change_the_state() -> None:
     assert stored().state == "draft"
     assert change("start")["state"] == "running"
     assert change("weights", "--variant", "green:4")["phase"] == 2
-    assert change("shuffle")["shuffle"] == 1
+    assert change("shuffle", "--yes")["shuffle"] == 1
     assert change("stop")["state"] == "stopped"
+
+
+def test_edit_changes_a_draft_and_says_what_to_do_instead_after_the_start(tmp_path: Path) -> None:
+    change("create", "--description", "Green?")
+    change("edit", "--variant", "control", "--variant", "green:3", "--owner", "web")
+    assert [one["key"] for one in stored().variants] == ["control", "green"]
+    assert (stored().description, stored().owner) == ("Green?", "web")
+    assert "nothing had to be changed" in flags("experiment", KEY, "edit", "--owner", "web").err
+    experiments.start(KEY)
+    problem = refusal("edit", "--owner", "shop", status=4)
+    assert "cannot be edited, because it is running. Its weights and traffic can" in problem
+
+
+def test_stop_of_a_stopped_experiment_says_that_nothing_had_to_be_changed() -> None:
+    change("create")
+    ran = flags("experiment", KEY, "stop")
+    assert (ran.status, ran.err) == (0, f"{KEY}: nothing had to be changed\n")
+
+
+def test_undo_asks_and_takes_back_a_stop_and_another_winner() -> None:
+    change("create")
+    change("start")
+    change("ship", "treatment", "--yes")
+    ran = asked(f"experiment {KEY} ship control", "y")
+    assert "Ship control to all units instead of treatment? The stored report stays." in ran.err
+    ran = asked(f"experiment {KEY} undo", "n")
+    assert f"stored report stays” of {KEY}? It is shipped again. [y/N]" in ran.err
+    assert stored().winner == "control"
+    assert "; all units get treatment" in flags("experiment", KEY, "undo", "--yes").err
+    change("stop")
+    change("undo", "--yes")
+    assert stored().winner == "treatment"
+    change("undo", "--yes")
+    assert "the last change is “started in phase 1”" in refusal("undo", "--yes", status=4)
+
+
+def test_required_reason_holds_for_all_changes_but_a_stop(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+    reason = ("--reason", "launch")
+    actions = [
+        ("create",),
+        ("edit", "--owner", "web"),
+        ("metrics", "--min-days", "3"),
+        ("force", "42", "control"),
+        ("weights", "--traffic", "50"),
+        ("start",),
+        ("shuffle", "--yes"),
+        ("ship", "control", "--yes"),
+        ("undo", "--yes"),
+    ]
+    for action in actions:
+        assert "a reason is required by the setting REQUIRE_REASON" in refusal(*action)
+        change(*action, *reason)
+    assert change("stop")["state"] == "stopped"
+    assert "a reason is required" in refusal("delete", "--yes")
+
+
+def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
+    experiments.create(KEY)
+    experiments.start(KEY)
+    notice = "forced off in this process by FLAGSTAFF_FORCE_OFF"
+    with forced_off([KEY]):
+        assert flags("experiments").err == f"{notice}: {KEY}\n"
+        for line in ("flags experiments", f"flags experiment {KEY}"):
+            assert "running (forced off)" in typed(line)
+        report = flags("experiment", KEY, "report").out
+        assert report.startswith(f"{KEY} is {notice}: every call returns its default.")
+        assert document("experiment", KEY, "report")["forced_off"] is True
+        assert notice in flags("experiment", KEY, "stop").err
+    assert document("experiment", KEY)["forced_off"] is False
+
+
+def test_shuffle_needs_a_confirmation() -> None:
+    change("create")
+    assert "--yes" in refusal("shuffle", status=2)
+    ran = asked(f"experiment {KEY} shuffle", "n")
+    question, last = ran.err.splitlines()
+    assert "The exposures so far are no longer reported. [y/N]" in question
+    assert (ran.status, last) == (2, "cancelled; nothing was changed")
+    assert stored().shuffle == 0
 
 
 def test_change_says_what_it_did_and_who() -> None:
@@ -86,7 +167,7 @@ def test_ship_needs_a_confirmation_and_names_the_next_step() -> None:
     assert "--yes" in refusal("ship", "treatment", status=2)
     ran = flags("experiment", KEY, "ship", "treatment", "--yes")
     assert ran.status == 0
-    assert f"remove {KEY} from the code: manage.py flags references {KEY}" in ran.err
+    assert f"remove {KEY} from the code: python manage.py flags references {KEY}" in ran.err
     assert (stored().state, stored().winner) == ("shipped", "treatment")
 
 
@@ -126,6 +207,9 @@ def test_experiments_lists_all_with_the_newest_first() -> None:
     experiments.create("second")
     assert [row[:2] for row in rows("experiments")] == [["second", "draft"], ["first", "draft"]]
     assert [one["key"] for one in document("experiments")] == ["second", "first"]
+    assert flags("experiment", "list") == flags("experiments")
+    experiments.create("list")
+    assert document("experiment", "list")["key"] == "list"
 
 
 def test_weights_that_move_units_of_a_started_experiment_say_so() -> None:

@@ -194,6 +194,46 @@ def test_one_look_at_shares_of_one_phase_is_the_pooled_test() -> None:
     assert complaints["harm_bound"] == compare_proportions(before, after, 0.1).low
 
 
+def test_one_look_whose_interval_contains_zero_is_not_significant() -> None:
+    experiments.create(KEY)
+    experiments.set_metrics(KEY, primary="orders", planned_units=800, method="fixed")
+    expose_both(experiments.start(KEY), (400, 24), (400, 39))
+    found = result()
+    # Near the limit, the pooled test and Newcombe's interval differ. The interval is drawn.
+    assert found["p_value"] < 0.05
+    assert found["newest"]["difference"]["low"] < 0
+    assert (found["is_significant"], found["decided_at"]) == (False, None)
+    assert verdict()["outcome"] == "no_difference"
+
+
+def test_interval_beside_the_lift_is_that_of_the_difference(better: Experiment) -> None:
+    newest = result()["newest"]
+    scaled = {name: number / newest["control"] for name, number in newest["difference"].items()}
+    assert newest["relative_difference"] == scaled
+    assert newest["relative_difference"]["value"] == pytest.approx(newest["lift"]["value"])
+    low, high = (f"{100 * scaled[bound]:+.4g}" for bound in ("low", "high"))
+    assert f"lift +60 ({low} to {high}) %" in report_text()
+
+
+def test_several_metrics_explain_why_intervals_are_wider(better: Experiment) -> None:
+    sentence = "With several metrics, one can look good by chance."
+    assert sentence not in report_text()
+    experiments.set_metrics(KEY, others=["revenue"])
+    assert sentence in report_text()
+
+
+def test_planned_and_seen_shares_are_those_of_the_units_that_take_part() -> None:
+    experiments.create(KEY, ["control", "treatment:3"], traffic_percent=40)
+    shares = experiments.report(KEY)["exposures"]
+    assert shares["planned_shares"] == pytest.approx({"control": 0.25, "treatment": 0.75})
+    assert shares["seen_shares"] == {"control": None, "treatment": None}
+    expose_both(experiments.start(KEY), (50, 0), (50, 0))
+    shares = experiments.report(KEY)["exposures"]
+    assert shares["planned_shares"] == pytest.approx({"control": 0.25, "treatment": 0.75})
+    assert shares["seen_shares"] == {"control": 0.5, "treatment": 0.5}
+    assert "control: 50 units, planned 25.0%, seen 50.0%" in report_text()
+
+
 def test_result_without_enough_values_says_how_many_are_missing(experiment: Experiment) -> None:
     expose_both(experiment, (1000, 100), (1000, 4))
     newest = result()["newest"]

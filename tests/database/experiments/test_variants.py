@@ -11,12 +11,13 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from pytest_django import Settings
 
-from flagstaff import experiments, otel, snapshot
+from flagstaff import all_flags, experiments, otel, snapshot, status
 from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.testing import override_variant
 from tests.support.fixtures import Load
+from tests.support.forced_off import forced_off
 
 pytestmark = pytest.mark.django_db
 KEY = "checkout_button"
@@ -146,10 +147,56 @@ def test_unit_may_be_an_attribute(load: Load) -> None:
 def test_override_of_a_test_decides(running: Load) -> None:
     with override_variant(KEY, "other"):
         assert get_variant(KEY, 1) == "other"
-        assert explain_variant(KEY, 1).is_overridden
+        assert explain_variant(KEY, 1).override == "override_variant"
     with override_variant(KEY, None):
         assert get_variant(KEY, 1, default="none") == "none"
     assert get_variant(KEY, 1) == expected("1")
+
+
+# FLAGSTAFF_FORCE_OFF.
+
+
+def test_forced_off_experiment_gives_the_default_and_names_the_environment(running: Load) -> None:
+    with forced_off([KEY]):
+        held = snapshot()
+        for get in (get_variant, peek_variant, held.get_variant, held.peek_variant):
+            assert get(KEY, 1, default="old") == "old"
+        found = explain_variant(KEY, 1)
+        assert status().forced_off == (KEY,)
+    assert (found.variant, found.reason, found.is_recorded) == (None, "DISABLED", False)
+    assert found.override == "FLAGSTAFF_FORCE_OFF"
+    # A snapshot keeps the keys that were forced off.
+    assert held.get_variant(KEY, 1, default="old") == "old"
+    assert (get_variant(KEY, 1), explain_variant(KEY, 1).override) == (expected("1"), None)
+
+
+def test_forced_off_shipped_experiment_gives_the_default(running: Load) -> None:
+    experiments.ship(KEY, "treatment")
+    running()
+    assert get_variant(KEY, 1) == "treatment"
+    with forced_off([KEY]):
+        assert get_variant(KEY, 1, default="old") == "old"
+
+
+def test_forced_off_experiment_makes_no_query(
+    running: Load, django_assert_num_queries: Any
+) -> None:
+    with forced_off([KEY]), django_assert_num_queries(0):
+        assert get_variant(KEY, 1, default="old") == "old"
+        assert explain_variant(KEY, 1).reason == "DISABLED"
+
+
+def test_override_of_a_test_wins_over_the_environment(running: Load) -> None:
+    with forced_off([KEY]):
+        with override_variant(KEY, "treatment"):
+            assert get_variant(KEY, 1) == "treatment"
+            assert explain_variant(KEY, 1).override == "override_variant"
+        assert get_variant(KEY, 1) is None
+
+
+def test_forced_off_experiment_is_not_a_flag(running: Load) -> None:
+    with forced_off([KEY, "search_v2"]):
+        assert all_flags(1) == snapshot().all_flags(1) == {"search_v2": False}
 
 
 # The event of an evaluation.
@@ -178,13 +225,14 @@ def test_event_has_key_variant_and_reason_but_no_user(running: Load) -> None:
     assert otel.get_variant(KEY, 1) == get_variant(KEY, 1)
 
 
-def test_event_of_a_default_has_no_variant(load: Load) -> None:
+def test_event_of_a_default_has_its_value_in_place_of_a_variant(load: Load) -> None:
     load()
     variant, attributes = evaluate("other", 1, default="a")
     assert variant == "a"
     assert attributes == {
         "feature_flag.key": "other",
         "feature_flag.provider.name": "flagstaff",
+        "feature_flag.result.value": "a",
         "feature_flag.result.reason": "error",
         "error.type": "flag_not_found",
     }

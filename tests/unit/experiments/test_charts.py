@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from datetime import date, datetime, timezone
 
 import pytest
 from django.utils.translation import override
 
+from flagstaff.experiments.admin.axis import Axis, Change
 from flagstaff.experiments.admin.charts import days_chart, looks_chart
-from flagstaff.experiments.admin.figures import ChartRow, intervals_chart
 from flagstaff.experiments.admin.texts import (
     interval_text,
     level_text,
@@ -20,6 +20,7 @@ from flagstaff.experiments.admin.texts import (
     points_text,
     signed,
 )
+from flagstaff.experiments.report_data import DayUnits, EffectReport
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 
@@ -33,63 +34,78 @@ def elements(svg: str, element: str, css: str) -> list[dict[str, float]]:
     ]
 
 
-def intervals(*rows: ChartRow) -> str:
-    return str(intervals_chart("chart", "orders", rows, number_text))
+def drawn(*changes: Change, css: str = "fine") -> list[str]:
+    axis = Axis(changes)
+    return [str(axis.drawing(change, css, f"<{change.value}>")) for change in changes]
 
 
-def look(value: float, low: float | None, high: float | None, hour: int = 1) -> dict[str, Any]:
-    found = {"value": value, "low": low, "high": high}
-    return {"at": f"2026-11-20T{hour:02}:00:00Z", "difference": found}
+def look(
+    value: float, low: float | None, high: float | None, hour: int = 1
+) -> tuple[datetime, EffectReport]:
+    at = datetime(2026, 11, 20, hour, tzinfo=timezone.utc)
+    return at, EffectReport(value, 1.0, low, high)
 
 
-def looks(*found: dict[str, Any]) -> str:
-    result = {"treatment": "green", "looks": list(found)}
-    return str(looks_chart("chart", result, "difference", number_text))
+def looks(*found: tuple[datetime, EffectReport]) -> str:
+    return str(looks_chart("chart", "green", found, number_text))
 
 
 def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
-    svg = intervals(ChartRow("<green>: +2", "+1 to +3", "fine", 2, 1, 3))
+    [svg] = drawn(Change(0.2, 0.1, 0.3))
     [zero] = elements(svg, "line", "zero")
     [line] = elements(svg, "line", "range flagstaff-fine")
     [point] = elements(svg, "circle", "ratio flagstaff-fine")
     assert zero["x1"] == zero["x2"] < line["x1"] < point["cx"] < line["x2"]
     unit = line["x1"] - zero["x1"]
     assert line["x2"] - zero["x1"] == pytest.approx(3 * unit, abs=0.1)
-    assert ">orders</title>" in svg
-    assert ">&lt;green&gt;: +2, +1 to +3</desc>" in svg
+    assert 'aria-label="&lt;0.2&gt;"' in svg
     assert "style=" not in svg
 
 
-def test_intervals_of_several_treatments_share_a_scale() -> None:
-    svg = intervals(
-        ChartRow("a", "", "open", 0, -1, 1),
-        ChartRow("b", "", "bad", -3, -4, -2),
-        ChartRow("c", "", "fine", 3, 2, 4),
-    )
-    assert len({zero["x1"] for zero in elements(svg, "line", "zero")}) == 1
-    [bad] = elements(svg, "line", "range flagstaff-bad")
-    [fine] = elements(svg, "line", "range flagstaff-fine")
-    assert bad["x2"] < fine["x1"]
-    assert bad["y1"] < fine["y1"]
+def test_intervals_of_all_metrics_share_a_scale() -> None:
+    svgs = drawn(Change(0, -0.1, 0.1), Change(-0.3, -0.4, -0.2), Change(0.3, 0.2, 0.4))
+    assert len({elements(svg, "line", "zero")[0]["x1"] for svg in svgs}) == 1
+    _, [low], [high] = (elements(svg, "line", "range flagstaff-fine") for svg in svgs)
+    assert low["x2"] < high["x1"]
 
 
 def test_interval_without_bounds_is_a_faint_line_of_the_full_width() -> None:
-    svg = intervals(ChartRow("green: +2", "too few units", "open", 2, None, None))
-    assert elements(svg, "line", "range flagstaff-open") == []
+    [svg] = drawn(Change(0.2, None, None))
+    assert elements(svg, "line", "range flagstaff-fine") == []
     [line] = elements(svg, "line", "axis")
     assert (line["x1"], line["x2"]) == (0, 100)
 
 
 def test_tolerated_harm_has_a_mark() -> None:
-    svg = intervals(ChartRow("green: +2", "+1 to +3", "bad", 2, 1, 3, limit=0.5))
+    [svg] = drawn(Change(0.2, 0.1, 0.3, limit=0.05))
     [zero], [limit] = elements(svg, "line", "zero"), elements(svg, "line", "limit")
-    [line] = elements(svg, "line", "range flagstaff-bad")
+    [line] = elements(svg, "line", "range flagstaff-fine")
     assert zero["x1"] < limit["x1"] < line["x1"]
-    assert "tolerated: +0.5" in svg
+
+
+def test_interval_much_wider_than_all_other_numbers_is_cut_off_at_the_edge() -> None:
+    narrow, wide = drawn(Change(0.2, 0.1, 0.3), Change(0.1, -50, 50))
+    [line] = elements(narrow, "line", "range flagstaff-fine")
+    assert line["x2"] - line["x1"] > 50
+    [line] = elements(wide, "line", "range flagstaff-fine")
+    assert (line["x1"], line["x2"]) == (0, 100)
+
+
+@pytest.mark.parametrize(
+    ("change", "labels"),
+    [
+        (Change(0.2, 0.06, 0.47), ["0", "+20", "+40"]),
+        (Change(-0.03, -0.05, 0.01), [f"{MINUS}4", f"{MINUS}2", "0"]),
+        (Change(0, None, None), [f"{MINUS}4", f"{MINUS}2", "0", "+2", "+4"]),
+    ],
+)
+def test_scale_has_round_numbers(change: Change, labels: list[str]) -> None:
+    svg = str(Axis([change]).labels())
+    shown = [label.removesuffix(f"{NBSP}%") for label in re.findall(r">([^<>]+)</text>", svg)]
+    assert shown == labels
 
 
 def test_nothing_to_compare_has_no_chart() -> None:
-    assert intervals() == ""
     assert looks(look(1, 0, 2)) == ""
     assert days_chart([], ["control"]) == ""
 
@@ -122,8 +138,8 @@ def test_looks_stand_where_their_time_is() -> None:
 
 def test_day_has_a_part_for_each_variant() -> None:
     days = [
-        {"day": "2026-11-19", "units": {"control": 50, "green": 50}},
-        {"day": "2026-11-20", "units": {"control": 25, "green": 0}},
+        DayUnits(date(2026, 11, 19), {"control": 50, "green": 50}),
+        DayUnits(date(2026, 11, 20), {"control": 25, "green": 0}),
     ]
     svg = str(days_chart(days, ["control", "green"]))
     full, half = elements(svg, "rect", "variant-0")
@@ -152,7 +168,8 @@ def test_difference_has_a_sign_unless_it_is_zero() -> None:
 
 def test_interval_names_the_bounds_that_are_known() -> None:
     bounds = [(-1, 2), (None, 2), (1, None), (None, None)]
-    assert [interval_text({"low": low, "high": high}, number_text) for low, high in bounds] == [
+    found = [EffectReport(0.0, 1.0, low, high) for low, high in bounds]
+    assert [interval_text(one, number_text) for one in found] == [
         f"{MINUS}1 to +2",
         "at most +2",
         "at least +1",
@@ -172,4 +189,4 @@ def test_numbers_have_the_format_of_the_language() -> None:
         assert number_text(0.5) == "0,5"
         assert p_text(1e-9) == "< 0,0001"
         # SVG has its own format.
-        assert re.findall(r'="\d+,\d', intervals(ChartRow("a", "", "fine", 2.25, 1.5, 3.1))) == []
+        assert re.findall(r'="\d+,\d', drawn(Change(0.25, 0.15, 0.31))[0]) == []

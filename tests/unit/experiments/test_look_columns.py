@@ -41,5 +41,5 @@ def test_long_experiment_keeps_the_last_look_of_each_period_and_those_that_can_d
     count: int, is_guardrail: bool, kept: list[int]
 ) -> None:
     columns = as_columns([look(hour) for hour in range(count)], is_guardrail=is_guardrail)
-    assert columns["units"] == kept
-    assert columns["count"] == count
+    assert columns.units == kept
+    assert columns.count == count

@@ -1,102 +1,130 @@
-"""The buttons on the page of an experiment: what each one asks, what it changes, and its form."""
+"""The buttons on the page of an experiment: what each one asks, and what it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from django import forms
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff._words.message import localized
+from flagstaff._words.rule_text import rules_text
+from flagstaff.admin.action_page import Button, Confirmation
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.changes.changed import quoted_command
-from flagstaff.experiments import assigning, lifecycle, metric_settings
+from flagstaff.changes.changed import command_line
+from flagstaff.exceptions import ExperimentError
+from flagstaff.experiments import assigning, lifecycle, metric_settings, undoing
+from flagstaff.experiments.admin.button_forms import ForceForm, ShipForm, WeightsForm
 from flagstaff.experiments.admin.headline import outcome_text
 from flagstaff.experiments.admin.metrics_form import MetricsForm
 from flagstaff.experiments.admin.reading import read_report
 from flagstaff.experiments.admin.tables import shares_text
-from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.admin.texts import is_harm_possible
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.statistics import Outcome
-from flagstaff.experiments.variants import MAX_WEIGHT, variants_of
-from flagstaff.validators import MAX_PERCENT
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """What the confirmation page shows besides the question."""
-
-    rows: list[PreviewRow]
-    form: forms.Form | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Button:
-    """A button. `confirm` makes its confirmation page from what was posted, or from None."""
-
-    #: The value of the button, such as "start".
-    name: str
-    label: str | Promise
-    question: str | Promise
-    confirm: Callable[[Experiment, Any], Confirmation]
-    #: Changes the experiment, with the valid form of the page.
-    run: Callable[[str, Any], Experiment]
-    #: The message afterwards, and another one with more to do.
-    done: str | Promise
-    then: Callable[[str], str] | None = None
 
 
 def buttons_of(experiment: Experiment) -> tuple[Button, ...]:
     """Returns the buttons that the state of an experiment allows."""
     state = State(experiment.state)
     if state is State.DRAFT:
-        return (_START, _WEIGHTS, _METRICS, _FORCE)
+        return (_start(experiment), _WEIGHTS, _METRICS, _FORCE)
     if state is State.RUNNING:
-        return (STOP, _SHIP, _WEIGHTS, _SHUFFLE, _METRICS, _FORCE)
-    if state is State.STOPPED:
-        # Without its exposures, an experiment cannot continue.
-        start = () if experiment.frozen_report is not None else (_CONTINUE,)
-        return (*start, _SHIP, _WEIGHTS, _SHUFFLE, _METRICS)
-    return ()
+        return (_SHIP, _STOP, _WEIGHTS, _METRICS, _FORCE, _SHUFFLE)
+    undo = (_UNDO,) if _undone_event(experiment) else ()
+    if state is State.SHIPPED:
+        return (_SHIP_ANOTHER, _STOP_SHIPPED, *undo)
+    if experiment.frozen_report is not None:
+        # It cannot continue, and a ship keeps the report.
+        return (_SHIP_STOPPED, *undo, _WEIGHTS, _METRICS, _SHUFFLE)
+    return (_CONTINUE, _SHIP, *undo, _WEIGHTS, _METRICS, _SHUFFLE)
+
+
+def next_button(report: Report) -> str:
+    """Returns the name of the button that a verdict suggests; empty without one."""
+    # One that is stopped for the first time is rather continued.
+    is_left = report.state == State.RUNNING or (
+        report.state == State.STOPPED and report.frozen_at is not None
+    )
+    is_better = any(verdict.outcome is Outcome.BETTER for verdict in report.verdicts)
+    return _SHIP.name if is_left and is_better else ""
+
+
+def _undone_event(experiment: Experiment) -> ExperimentEvent | None:
+    """Returns the stop or the ship that can be undone; None without one. Makes one query."""
+    try:
+        event = undoing.last_decision(experiment)
+    except ExperimentError:
+        return None
+    # Without its exposures, it cannot run again.
+    is_lost = experiment.exposures_deleted_at and event.before["state"] == State.RUNNING
+    return None if is_lost else event
 
 
 def _state_row(experiment: Experiment, after: State) -> PreviewRow:
     return PreviewRow(_("state"), str(State(experiment.state).label), str(after.label))
 
 
-def _present(experiment: Experiment) -> str:
-    """Returns who gets what now."""
-    if experiment.state == State.RUNNING:
+def _present(experiment: Experiment, state: str, winner: str) -> str:
+    """Returns who gets what in this state."""
+    if state == State.RUNNING:
         return shares_text(experiment)
+    if state == State.SHIPPED:
+        return _("everyone gets “%(winner)s”") % {"winner": winner}
     return _("every call gets its default")
 
 
+def _who_gets_what(experiment: Experiment, state: State, winner: str = "") -> PreviewRow:
+    """Returns the line of a change to this state."""
+    now = _present(experiment, experiment.state, experiment.winner)
+    return PreviewRow(_("who gets what"), now, _present(experiment, state, winner))
+
+
 def _ask_start(experiment: Experiment, _data: Any) -> Confirmation:
-    rows = [
-        _state_row(experiment, State.RUNNING),
-        PreviewRow(_("who gets what"), _present(experiment), shares_text(experiment)),
-    ]
+    rows = [_state_row(experiment, State.RUNNING), _who_gets_what(experiment, State.RUNNING)]
+    if experiment.rules:
+        texts = rules_text(experiment.rules) or _("rules that cannot be read")
+        rows.append(PreviewRow(_("who takes part"), _("nobody"), texts))
     warnings = []
     if not experiment.primary_metric:
         warnings.append(
             _("There is no primary metric, so there will be no verdict. It can be added later.")
         )
-    return Confirmation(rows, warnings=tuple(warnings))
+    return Confirmation(rows, warnings=warnings)
 
 
 def _ask_stop(experiment: Experiment, _data: Any) -> Confirmation:
-    after = _("every call gets its default")
     return Confirmation(
-        [
-            _state_row(experiment, State.STOPPED),
-            PreviewRow(_("who gets what"), shares_text(experiment), after),
-        ]
+        [_state_row(experiment, State.STOPPED), _who_gets_what(experiment, State.STOPPED)]
     )
+
+
+def _ask_undo(experiment: Experiment, _data: Any) -> Confirmation:
+    if (event := _undone_event(experiment)) is None:
+        return Confirmation()
+    state, winner = State(event.before["state"]), event.before["winner"]
+    rows = [
+        PreviewRow(_("event"), localized(event.message), _("undone")),
+        _state_row(experiment, state),
+        _who_gets_what(experiment, state, winner),
+    ]
+    is_stored = experiment.frozen_report is not None
+    if is_stored and not event.before["has_report"] and experiment.exposures_deleted_at is None:
+        rows.append(PreviewRow(_("report"), _("stored"), _("computed from all exposures")))
+    notes = []
+    if state is State.RUNNING:
+        notes.append(
+            _(
+                "A new phase begins, with the same buckets. Units that met the shipped variant "
+                "meanwhile stay in the report."
+            )
+            if experiment.winner
+            else _("A new phase begins, with the same buckets.")
+        )
+    return Confirmation(rows, notes=notes)
 
 
 def _ask_shuffle(experiment: Experiment, _data: Any) -> Confirmation:
@@ -109,42 +137,57 @@ def _ask_shuffle(experiment: Experiment, _data: Any) -> Confirmation:
 
 def _ask_ship(experiment: Experiment, data: Any) -> Confirmation:
     report, error = read_report(experiment)
-    verdicts = report["verdicts"] if report is not None else []
-    texts = {verdict["treatment"]: outcome_text(verdict["outcome"]) for verdict in verdicts}
-    form = _ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
+    verdicts = report.verdicts if report is not None else []
+    texts = {verdict.treatment: outcome_text(verdict.outcome) for verdict in verdicts}
+    # A report that is stored stays.
+    fails = bool(error) and experiment.frozen_report is None
+    is_better = any(verdict.outcome is Outcome.BETTER for verdict in verdicts)
+    if report is not None and is_better:
+        texts[report.variants[0]] = _("the report says that another variant is better")
+    form = ShipForm(data, experiment=experiment, verdicts=texts, fails=fails)
     rows = [
         _state_row(experiment, State.SHIPPED),
-        PreviewRow(_("who gets what"), _present(experiment), _("everyone gets the same variant")),
+        PreviewRow(
+            _("who gets what"),
+            _present(experiment, experiment.state, experiment.winner),
+            _("everyone gets the same variant"),
+        ),
     ]
     warnings = []
-    if error:
+    if fails:
         warnings.append(_("A metric cannot be read: %(error)s") % {"error": localized(error)})
-    if not any(verdict["outcome"] == Outcome.BETTER.value for verdict in verdicts):
+    if not is_better:
         warnings.append(
             _("No treatment has been shown to be better, so this is not a decision by the figures.")
         )
-    return Confirmation(rows, form, tuple(warnings))
+    text = _("Guardrail %(metric)s: harm beyond what is tolerated is not excluded.")
+    warnings += [
+        text % {"metric": metric.metric}
+        for metric in (report.metrics if report is not None else [])
+        if any(is_harm_possible(one, metric) for one in metric.treatments)
+    ]
+    return Confirmation(rows, warnings=warnings, form=form)
 
 
 def _ask_weights(experiment: Experiment, data: Any) -> Confirmation:
-    return Confirmation([], _WeightsForm(data, experiment=experiment))
+    return Confirmation(form=WeightsForm(data, experiment=experiment))
 
 
 def _ask_metrics(experiment: Experiment, data: Any) -> Confirmation:
-    return Confirmation([], MetricsForm(data, experiment=experiment))
+    return Confirmation(form=MetricsForm(data, experiment=experiment))
 
 
 def _ask_force(experiment: Experiment, data: Any) -> Confirmation:
-    return Confirmation([], _ForceForm(data, experiment=experiment))
+    return Confirmation(form=ForceForm(data, experiment=experiment))
 
 
-def _ship(key: str, form: _ShipForm) -> Experiment:
+def _ship(key: str, form: ShipForm) -> Experiment:
     given: Mapping[str, Any] = form.cleaned_data
     with_report = not given.get("without_report", False)
     return lifecycle.ship(key, given["winner"], with_report=with_report)
 
 
-def _set_weights(key: str, form: _WeightsForm) -> Experiment:
+def _set_weights(key: str, form: WeightsForm) -> Experiment:
     traffic = form.cleaned_data["traffic_percent"]
     return assigning.set_weights(key, form.weights(), traffic_percent=traffic)
 
@@ -153,178 +196,153 @@ def _set_metrics(key: str, form: MetricsForm) -> Experiment:
     return metric_settings.set_metrics(key, **form.metrics())
 
 
-def _force(key: str, form: _ForceForm) -> Experiment:
+def _force(key: str, form: ForceForm) -> Experiment:
     return assigning.force(key, form.cleaned_data["unit"], form.cleaned_data["variant"] or None)
 
 
-def _remove_text(key: str) -> str:
+def _after_ship(key: str) -> str:
+    """Returns what is left to do in the code."""
     text = _("Now remove the experiment from the code. This lists where it is: %(command)s")
-    return text % {"command": quoted_command("references", key).strip('"')}
+    return text % {"command": command_line("references", key)}
+
+
+def _present_values(experiment: Experiment) -> Mapping[str, str]:
+    """Returns who gets what after a change, for its message."""
+    return {"present": _present(experiment, experiment.state, experiment.winner)}
+
+
+def _start(experiment: Experiment) -> Button:
+    """Returns the button of a draft. What cannot change after the start depends on its metrics."""
+    if experiment.primary_metric:
+        return _START
+    question = gettext_lazy(
+        "Start “%(key)s”? From now on, each unit that meets it gets a variant and is recorded. The "
+        "planned units and the method cannot change after that."
+    )
+    return replace(_START, question=question)
 
 
 _START = Button(
     "start",
-    gettext_lazy("Start"),
+    gettext_lazy("Start…"),
+    lambda key, _form: lifecycle.start(key),
+    gettext_lazy("The experiment “%(key)s” has started."),
     gettext_lazy(
         "Start “%(key)s”? From now on, each unit that meets it gets a variant and is recorded. The "
         "primary metric, the planned units and the method cannot change after that."
     ),
     _ask_start,
-    lambda key, _form: lifecycle.start(key),
-    gettext_lazy("The experiment “%(key)s” has started."),
+    weight="default",
 )
 _CONTINUE = Button(
     "start",
-    gettext_lazy("Continue"),
-    gettext_lazy("Continue “%(key)s”? A new phase begins, with the same buckets."),
-    _ask_start,
+    gettext_lazy("Continue…"),
     lambda key, _form: lifecycle.start(key),
     gettext_lazy("The experiment “%(key)s” continues."),
+    gettext_lazy("Continue “%(key)s”? A new phase begins, with the same buckets."),
+    _ask_start,
+    weight="default",
 )
-#: It works whatever has changed since the page was opened.
-STOP = Button(
+_STOP = Button(
     "stop",
-    gettext_lazy("Stop"),
+    gettext_lazy("Stop…"),
+    lambda key, _form: lifecycle.stop(key),
+    gettext_lazy("The experiment “%(key)s” was stopped: every call gets its default."),
     gettext_lazy(
         "Stop “%(key)s”? Every call gets its default at once, and no exposure is recorded. It can "
         "be continued later."
     ),
     _ask_stop,
-    lambda key, _form: lifecycle.stop(key),
-    gettext_lazy("The experiment “%(key)s” was stopped: every call gets its default."),
+    weight="danger",
+    is_brake=True,
+    undo="undo",
+)
+_STOP_SHIPPED = replace(
+    _STOP,
+    question=gettext_lazy(
+        "Stop “%(key)s”? Every call gets its default at once, and nobody gets the shipped variant. "
+        "The report stays. “Undo” ships it again."
+    ),
 )
 _SHIP = Button(
     "ship",
-    gettext_lazy("Ship a variant"),
+    gettext_lazy("Ship a variant…"),
+    _ship,
+    gettext_lazy("The experiment “%(key)s” was shipped: %(present)s."),
     gettext_lazy(
-        "Ship a variant of “%(key)s”? Everyone gets it from now on, and the report is kept as it "
-        "is. This cannot be undone."
+        "Ship a variant of “%(key)s”? Everyone gets it from now on, and the report is stored as it "
+        "is. “Undo” takes it back, with all exposures."
     ),
     _ask_ship,
-    _ship,
-    gettext_lazy("The experiment “%(key)s” was shipped: everyone gets the same variant."),
-    _remove_text,
+    values=_present_values,
+    undo="undo",
+    then=_after_ship,
+    weight="secondary",
+)
+_SHIP_STOPPED = replace(
+    _SHIP,
+    question=gettext_lazy(
+        "Ship a variant of “%(key)s”? Everyone gets it from now on. The stored report stays as it "
+        "is. “Undo” takes it back."
+    ),
+)
+_SHIP_ANOTHER = replace(
+    _SHIP_STOPPED,
+    label=gettext_lazy("Ship another variant…"),
+    question=gettext_lazy(
+        "Ship another variant of “%(key)s”? Everyone gets it from now on. The stored report stays "
+        "as it is. “Undo” takes it back."
+    ),
+)
+_UNDO = Button(
+    "undo",
+    gettext_lazy("Undo…"),
+    lambda key, _form: undoing.undo(key),
+    gettext_lazy("“%(key)s” is as it was before: %(present)s."),
+    gettext_lazy("Undo the last stop or ship of “%(key)s”? All exposures are kept."),
+    _ask_undo,
+    values=_present_values,
+    weight="secondary",
 )
 _WEIGHTS = Button(
     "weights",
-    gettext_lazy("Change weights"),
+    gettext_lazy("Change weights…"),
+    _set_weights,
+    gettext_lazy("The weights of “%(key)s” were saved."),
     gettext_lazy(
         "Change the weights of “%(key)s”? While it runs, this begins a phase: the report compares "
         "variants only within a phase. No more units than necessary get another variant; those "
         "of them that have met one before are left out."
     ),
     _ask_weights,
-    _set_weights,
-    gettext_lazy("The weights of “%(key)s” were saved."),
 )
 _SHUFFLE = Button(
     "shuffle",
-    gettext_lazy("Shuffle"),
+    gettext_lazy("Shuffle…"),
+    lambda key, _form: assigning.shuffle(key),
+    gettext_lazy("The experiment “%(key)s” was shuffled: its report starts again."),
     gettext_lazy(
         "Shuffle “%(key)s”? All units get other buckets, and many another variant. The exposures "
         "so far are no longer reported. This cannot be undone."
     ),
     _ask_shuffle,
-    lambda key, _form: assigning.shuffle(key),
-    gettext_lazy("The experiment “%(key)s” was shuffled: its report starts again."),
 )
 _METRICS = Button(
     "metrics",
-    gettext_lazy("Change metrics"),
-    gettext_lazy("What does “%(key)s” measure, and when is there a verdict?"),
-    _ask_metrics,
+    gettext_lazy("Change metrics…"),
     _set_metrics,
     gettext_lazy("The metrics of “%(key)s” were saved."),
+    gettext_lazy("What does “%(key)s” measure, and when is there a verdict?"),
+    _ask_metrics,
 )
 _FORCE = Button(
     "force",
-    gettext_lazy("Force a unit"),
+    gettext_lazy("Force a unit…"),
+    _force,
+    gettext_lazy("The forced units of “%(key)s” were saved."),
     gettext_lazy(
         "Give a unit a variant of “%(key)s”, such as for a test? The unit is not recorded while it "
         "is forced."
     ),
     _ask_force,
-    _force,
-    gettext_lazy("The forced units of “%(key)s” were saved."),
 )
-
-
-# The forms of the confirmation pages: weights, a forced unit, and the variant to ship.
-
-
-class _WeightsForm(forms.Form):
-    """A number for each variant, and the share of units that take part."""
-
-    traffic_percent = forms.IntegerField(
-        label=gettext_lazy("Traffic in percent"),
-        min_value=0,
-        max_value=MAX_PERCENT,
-        help_text=gettext_lazy("The share of all units that take part."),
-    )
-
-    def __init__(self, data: Any = None, *, experiment: Experiment) -> None:
-        super().__init__(data, initial={"traffic_percent": experiment.traffic_percent})
-        self._variants = variants_of(experiment.variants)
-        for number, variant in enumerate(self._variants):
-            self.fields[f"weight_{number}"] = forms.IntegerField(
-                label=_("Weight of %(variant)s") % {"variant": variant.key},
-                min_value=0,
-                max_value=MAX_WEIGHT,
-                initial=variant.weight,
-            )
-        self.order_fields([name for name in self.fields if name != "traffic_percent"])
-
-    def weights(self) -> dict[str, int]:
-        """Returns the weights by variant."""
-        return {
-            variant.key: self.cleaned_data[f"weight_{number}"]
-            for number, variant in enumerate(self._variants)
-        }
-
-
-class _ForceForm(forms.Form):
-    """A unit, and the variant that it gets."""
-
-    unit = forms.CharField(
-        label=gettext_lazy("Unit"),
-        max_length=MAX_UNIT_BYTES,
-        widget=forms.TextInput({"class": "vTextField", "autocomplete": "off"}),
-        help_text=gettext_lazy("Such as the primary key of a user."),
-    )
-    variant = forms.ChoiceField(label=gettext_lazy("Variant"), required=False)
-
-    def __init__(self, data: Any = None, *, experiment: Experiment) -> None:
-        super().__init__(data)
-        keys = [variant.key for variant in variants_of(experiment.variants)]
-        field = self.fields["variant"]
-        if isinstance(field, forms.ChoiceField):
-            field.choices = [*((key, key) for key in keys), ("", _("what its bucket says"))]
-            field.initial = keys[-1]
-
-
-class _ShipForm(forms.Form):
-    """The variant that everyone gets, with what its verdict is."""
-
-    winner = forms.ChoiceField(label=gettext_lazy("Everyone gets"), widget=forms.RadioSelect)
-    without_report = forms.BooleanField(
-        label=gettext_lazy("Ship without the report"),
-        required=False,
-        help_text=gettext_lazy("A metric fails, so the report cannot be kept."),
-    )
-
-    def __init__(
-        self, data: Any = None, *, experiment: Experiment, verdicts: dict[str, str], fails: bool
-    ) -> None:
-        super().__init__(data)
-        field = self.fields["winner"]
-        if isinstance(field, forms.ChoiceField):
-            field.choices = [
-                (variant.key, _winner_text(variant.key, verdicts.get(variant.key)))
-                for variant in variants_of(experiment.variants)
-            ]
-        if not fails:
-            del self.fields["without_report"]
-
-
-def _winner_text(variant: str, verdict: str | None) -> str:
-    return variant if verdict is None else f"{variant} \N{EN DASH} {verdict}"

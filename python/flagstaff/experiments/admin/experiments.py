@@ -2,90 +2,178 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.rows import uncached
-from flagstaff.admin.cells import key_cell, labelled_cell, time_cell
-from flagstaff.admin.permissions import ReadOnlyMixin
-from flagstaff.admin.views import EnvironmentMixin
+from flagstaff._extensions import Level
+from flagstaff._words.times import aware
+from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion, PageAction
+from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.links import list_path
+from flagstaff.admin.rule_editor.part import marks_of_rows
 from flagstaff.conf import conf
-from flagstaff.experiments.admin.add_page import AddPageMixin
-from flagstaff.experiments.admin.page import ReportPageMixin
+from flagstaff.experiments import lifecycle
+from flagstaff.experiments.admin.buttons import buttons_of
+from flagstaff.experiments.admin.experiment_form import ExperimentForm
+from flagstaff.experiments.admin.form_page import FormPage
+from flagstaff.experiments.admin.overview import URGENCY, verdict_lines
+from flagstaff.experiments.admin.page import json_page, page_context
 from flagstaff.experiments.admin.tables import shares_text
-from flagstaff.experiments.admin.texts import state_label
-from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.admin.texts import state_labels
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.rows import newest_event
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-    _ModelAdmin = admin.ModelAdmin[Experiment]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
-
-class ExperimentAdmin(
-    EnvironmentMixin,
-    AddPageMixin,
-    ReportPageMixin,
-    ReadOnlyMixin,
-    _ModelAdmin,
-):
+class ExperimentAdmin(ActionPageAdmin):
     """Experiments: a list, a page for each with its report and buttons, and a form for new ones."""
 
+    page_template = "flagstaff/experiments/experiment.html"
+    stale_text = gettext_lazy(
+        "Not saved: the experiment has changed since you opened the page. The page now shows the "
+        "present state; press the button again."
+    )
+
+    docs_page = "how-to/experiments/"
     list_display: _ListDisplayT[Experiment] = (
         "experiment",
         "shown_state",
-        "shown_variants",
+        "verdict",
         "started",
         "shown_owner",
     )
     list_display_links = ("experiment",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", "owner")
-    ordering = ("-id",)
-    # An experiment is deleted on its page, which says what happens then.
-    actions = None
+    # What needs somebody comes first.
+    ordering = (URGENCY.asc(), "-id")
 
     class Media:
         css = {
             "all": (
                 *("flagstaff/admin.css", "flagstaff/lists.css"),
-                *("flagstaff/charts.css", "flagstaff/experiments.css"),
+                *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/experiments.css"),
             ),
         }
 
+    def get_urls(self) -> list[URLPattern]:
+        """The list, the pages, and the marks of rules that are edited, for a script."""
+        return [list_path(self, "marks", self.marks_view), *super().get_urls()]
+
+    def marks_view(self, request: HttpRequest) -> HttpResponse:
+        """Returns the marks of the rows that a form has posted, as JSON. Writes nothing."""
+        may_edit = self.has_add_permission(request) or self.has_change_permission(request)
+        if request.method != "POST" or not may_edit:
+            raise PermissionDenied
+        form = ExperimentForm(request.POST, request=request)
+        return JsonResponse({"text": "", "marks": marks_of_rows(form, "rules")})
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         """All experiments of the flags' database."""
-        found: QuerySet[Experiment] = uncached(super().get_queryset(request).using(conf.database))
         # Frozen reports are large, and the list shows none.
-        return found.defer("frozen_report")
+        return super().get_queryset(request).defer("frozen_report").select_related("stored_verdict")
+
+    def may(self, request: HttpRequest, action: PageAction, row: Experiment) -> bool:
+        """Whether the user has Django's permission."""
+        allowed: bool = getattr(self, f"has_{action}_permission")(request, row)
+        return allowed
+
+    def buttons(self, request: HttpRequest, row: Experiment) -> Sequence[Button]:
+        """The buttons that the state of the experiment allows."""
+        return buttons_of(row)
+
+    def version(self, row: Experiment) -> str:
+        """A text that differs after each change. Makes a query."""
+        return str(newest_event(row))
+
+    def page_context(self, request: HttpRequest, row: Experiment) -> Mapping[str, object]:
+        """The report."""
+        return page_context(self.admin_site, request, row)
+
+    def other_page(self, request: HttpRequest, row: Experiment) -> HttpResponse | None:
+        """The report as JSON."""
+        return json_page(row) if request.GET.get("format") == "json" else None
+
+    def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
+        """What has happened to the experiment."""
+        return ExperimentEvent.objects.using(conf.database).filter(experiment_id=row.pk)
+
+    def deletion(self, request: HttpRequest, row: Experiment) -> Deletion:
+        """What the page says that deletes an experiment."""
+        question = _(
+            "Delete the experiment “%(key)s” with its exposures, report and events? Every call "
+            "gets its default. This cannot be undone."
+        )
+        shipped = _("Everyone gets “%(winner)s” now. Remove the experiment from the code first.")
+        running = _("The experiment “%(key)s” is running. Stop it before you delete it.")
+        state, names = State(row.state), {"key": row.key, "winner": row.winner}
+        return Deletion(
+            title=_("Delete an experiment"),
+            question=question % names,
+            rows=[PreviewRow(_("state"), str(state.label), _("deleted"))],
+            done=_("The experiment “%(key)s” was deleted.") % names,
+            refused=running % names if state is State.RUNNING else "",
+            warnings=[shipped % names] if state is State.SHIPPED else [],
+        )
+
+    def delete(self, row: Experiment) -> None:
+        """Deletes an experiment."""
+        lifecycle.delete(row.key)
+
+    def add_page(self, request: HttpRequest) -> HttpResponse:
+        """The form of a new experiment."""
+        return FormPage(self, request).answer()
+
+    def can_edit(self, row: Experiment) -> bool:
+        """Whether it has not started."""
+        return row.state == State.DRAFT
+
+    def edit_page(self, request: HttpRequest, row: Experiment) -> HttpResponse:
+        """The form of a draft."""
+        return FormPage(self, request, row).answer()
 
     @admin.display(description=gettext_lazy("experiment"), ordering="key")
     def experiment(self, experiment: Experiment) -> SafeString:
-        """The key and the description."""
-        return key_cell(experiment)
+        """The key, with the description as its tooltip, and the variants."""
+        key = format_html(
+            '<span class="flagstaff-key" title="{}">{}</span>',
+            *(experiment.description, experiment.key),
+        )
+        return two_lines(key, shares_text(experiment))
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, experiment: Experiment) -> SafeString:
         """The state, and the variant that was shipped."""
         winner = experiment.winner
-        note = _("everyone gets %(winner)s") % {"winner": winner} if winner else ""
-        label = state_label(experiment.state)
-        return format_html('{} <span class="flagstaff-note">{}</span>', label, note)
+        note = _("everyone gets “%(winner)s”") % {"winner": winner} if winner else ""
+        return two_lines(state_labels(experiment), note)
 
-    @admin.display(description=gettext_lazy("variants"))
-    def shown_variants(self, experiment: Experiment) -> SafeString:
-        """The variants with their shares of all units."""
-        return labelled_cell(_("variants"), shares_text(experiment))
+    @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
+    def verdict(self, experiment: Experiment) -> SafeString:
+        """The last verdict of a running experiment, in red if somebody must look at it."""
+        if experiment.state != State.RUNNING:
+            return labelled_cell(_("verdict"), "")
+        level, label, text = next(verdict_lines(experiment, aware(timezone.now())))
+        if level is Level.RUNNING:
+            return labelled_cell(_("verdict"), two_lines("", text))
+        css = "tripped" if level is Level.PROBLEM else "on"
+        shown = format_html('<span class="flagstaff-state flagstaff-{}">{}</span>', css, label)
+        return labelled_cell(_("verdict"), two_lines(shown, text))
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
     def started(self, experiment: Experiment) -> SafeString:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.metrics import metric_names
+from flagstaff.experiments.admin.metric_inputs import GuardrailsField, MetricChoices
 from flagstaff.experiments.models import Experiment, Method
-
-#: The attributes of text areas, as in the forms of the admin.
-AREA = {"class": "vLargeTextField", "rows": 4}
-
-
-def lines_of(text: str) -> list[str]:
-    """Returns the lines of a text without spaces around them, and without empty ones."""
-    return [line for line in map(str.strip, text.splitlines()) if line]
 
 
 class MetricsForm(forms.Form):
@@ -40,15 +29,6 @@ class MetricsForm(forms.Form):
         help_text=gettext_lazy(
             "Each added metric widens all intervals, because results are corrected for multiple "
             "metrics."
-        ),
-    )
-    guardrails = forms.CharField(
-        label=gettext_lazy("Guardrails"),
-        required=False,
-        widget=forms.Textarea({**AREA, "rows": 3, "class": "vLargeTextField flagstaff-json"}),
-        help_text=gettext_lazy(
-            "Metrics that must not get worse, one per line with the tolerated harm, such as "
-            "refunds=0.01. A guardrail can only stop. After the start, others can be added."
         ),
     )
     method = forms.ChoiceField(
@@ -78,40 +58,68 @@ class MetricsForm(forms.Form):
         initial=100,
         help_text=gettext_lazy("Of each variant."),
     )
-    smallest_effect = forms.FloatField(
+    smallest_effect = forms.DecimalField(
         label=gettext_lazy("Smallest effect that matters"),
         required=False,
         help_text=gettext_lazy(
-            "As a difference of the primary metric, such as 0.01 for one percentage point. Empty: "
-            "any effect matters."
+            "On the primary metric: of a share in percentage points, such as 1, else in the unit "
+            "of its values. Empty: any effect matters."
         ),
     )
 
     def __init__(
         self, data: Any = None, *, experiment: Experiment | None = None, **kwargs: Any
     ) -> None:
-        initial = {} if experiment is None else _initial(experiment)
+        own = () if experiment is None else (experiment.primary_metric, *experiment.other_metrics)
+        guardrails = {} if experiment is None else experiment.guardrails
+        self._known = known = MetricChoices([*own, *guardrails])
+        initial = {} if experiment is None else self._initial(experiment)
         super().__init__(data, initial={**initial, **kwargs.pop("initial", {})}, **kwargs)
         self._experiment = experiment
-        names = _names(experiment)
-        _set_choices(self.fields["primary_metric"], [("", _("none yet"))], names)
-        _set_choices(self.fields["other_metrics"], [], names)
-        if not names:
+        self.fields["guardrails"] = GuardrailsField(
+            known,
+            label=_("Guardrails"),
+            help_text=_(
+                "Metrics that must not get worse, and how much worse is tolerated: of a share in "
+                "percentage points, such as 1, else in the unit of its values. A guardrail can "
+                "only stop. After the start, others can be added."
+            ),
+        )
+        for name, first in (("primary_metric", [("", _("none yet"))]), ("other_metrics", [])):
+            field = self.fields[name]
+            if isinstance(field, forms.ChoiceField):
+                field.choices = [*first, *known.choices()]
+        if not known:
             del self.fields["other_metrics"]
+        self.order_fields(["primary_metric", "other_metrics", "guardrails"])
 
-    def clean_guardrails(self) -> dict[str, float]:
-        """Parses the lines."""
-        return dict(_guardrail(line) for line in lines_of(self.cleaned_data["guardrails"]))
+    def _initial(self, experiment: Experiment) -> dict[str, Any]:
+        effect, primary = experiment.smallest_effect, experiment.primary_metric
+        return {
+            "primary_metric": primary,
+            "other_metrics": experiment.other_metrics,
+            "guardrails": experiment.guardrails,
+            "method": experiment.method,
+            "planned_units": experiment.planned_units,
+            "min_days": experiment.min_days,
+            "min_units": experiment.min_units,
+            "smallest_effect": None if effect is None else self._known.typed(primary, effect),
+        }
 
-    def clean_smallest_effect(self) -> float | None:
+    def clean_smallest_effect(self) -> Decimal | None:
         """Refuses to remove it, because None means that it stays as it is."""
-        effect: float | None = self.cleaned_data["smallest_effect"]
+        effect: Decimal | None = self.cleaned_data["smallest_effect"]
         if effect is not None and effect <= 0:
             raise ValidationError(_("Write a number above 0."))
         experiment = self._experiment
         if effect is None and experiment is not None and experiment.smallest_effect is not None:
             raise ValidationError(_("It cannot be removed. Write another number."))
         return effect
+
+    def effect(self) -> float | None:
+        """Returns the effect in the unit in which the table stores it."""
+        effect, primary = (self.cleaned_data.get(n) for n in ("smallest_effect", "primary_metric"))
+        return None if effect is None else self._known.stored(primary or "", effect)
 
     def metrics(self) -> dict[str, Any]:
         """Returns the arguments of `set_metrics`."""
@@ -124,51 +132,5 @@ class MetricsForm(forms.Form):
             "planned_units": given["planned_units"],
             "min_days": given["min_days"],
             "min_units": given["min_units"],
-            "smallest_effect": given["smallest_effect"],
+            "smallest_effect": self.effect(),
         }
-
-
-def _names(experiment: Experiment | None) -> list[str]:
-    """Returns the names of all metrics, and those that the experiment has."""
-    try:
-        names = metric_names()
-    except ConfigurationError:
-        # A system check reports the setting.
-        names = []
-    if experiment is None:
-        return names
-    own = (experiment.primary_metric, *experiment.other_metrics)
-    return list(dict.fromkeys([*names, *(name for name in own if name)]))
-
-
-def _set_choices(
-    field: forms.Field, first: Sequence[tuple[str, str | Promise]], names: Sequence[str]
-) -> None:
-    if isinstance(field, forms.ChoiceField):
-        field.choices = [*first, *((name, name) for name in names)]
-
-
-def _initial(experiment: Experiment) -> dict[str, Any]:
-    guardrails: Mapping[str, float] = experiment.guardrails
-    return {
-        "primary_metric": experiment.primary_metric,
-        "other_metrics": experiment.other_metrics,
-        "guardrails": "\n".join(f"{name}={limit}" for name, limit in guardrails.items()),
-        "method": experiment.method,
-        "planned_units": experiment.planned_units,
-        "min_days": experiment.min_days,
-        "min_units": experiment.min_units,
-        "smallest_effect": experiment.smallest_effect,
-    }
-
-
-def _guardrail(text: str) -> tuple[str, float]:
-    name, _equals, tolerated = text.partition("=")
-    try:
-        number = float(tolerated or 0)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        problem = _("“%(line)s” is no guardrail. Write a metric and a number: refunds=0.01")
-        raise ValidationError(problem % {"line": text})
-    return name.strip(), number

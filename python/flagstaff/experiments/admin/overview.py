@@ -1,12 +1,17 @@
-"""The running experiments on the overview, with their last verdicts."""
+"""The last verdicts of running experiments, for the overview and the list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from django.contrib.admin import AdminSite
 from django.db import connections
+from django.db.models import Case, F, Q, TextField, When
+from django.db.models.functions import Cast
+from django.db.models.lookups import Contains
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,8 +21,8 @@ from flagstaff._extensions import Level, OverviewLine
 from flagstaff._tables.rows import uncached
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware
+from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.overview.as_of import as_of
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.headline import outcome_text
 from flagstaff.experiments.jobs import verdict_of
@@ -36,6 +41,18 @@ _LEVELS = {
     Outcome.TOO_EARLY: Level.RUNNING,
 }
 
+
+def _urgency() -> Case:
+    """Returns the expression by which the list is sorted: 0 for a problem, and else 1."""
+    bad = [outcome.value for outcome, level in _LEVELS.items() if level is Level.PROBLEM]
+    outcomes = Cast("stored_verdict__outcomes", TextField())
+    texts = (Q(Contains(outcomes, f'"{outcome}"')) for outcome in bad)
+    is_bad = reduce(or_, texts, Q(stored_verdict__problem__gt=""))
+    is_present = Q(state=State.RUNNING, stored_verdict__phase=F("phase"))
+    return Case(When(is_present & is_bad, then=0), default=1)
+
+
+URGENCY = _urgency()
 _COLUMNS = (
     *("key", "phase", "started_at"),
     *("stored_verdict__phase", "stored_verdict__outcomes"),
@@ -60,12 +77,12 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
             str(Experiment._meta.verbose_name),
         )
         for experiment in found.order_by("key")
-        for level, label, text in _texts(experiment, now)
+        for level, label, text in verdict_lines(experiment, now)
     ]
 
 
-def _texts(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
-    """Yields the level, the label and the text of each line of an experiment."""
+def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
+    """Yields the level, the label and the text of each line of a running experiment."""
     running, day = str(State.RUNNING.label), _day(experiment, now)
     stored = verdict_of(experiment)
     if stored is None:
@@ -79,7 +96,7 @@ def _texts(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, 
     elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
         # Of one treatment, the label says it already.
         details = verdict if len(stored.outcomes) > 1 else day
-        yield level, outcome_text(outcomes[0].value), f"{details}, {time}"
+        yield level, outcome_text(outcomes[0]), f"{details}, {time}"
     yield Level.RUNNING, running, f"{day}: {verdict}, {time}"
 
 
@@ -88,8 +105,8 @@ def _verdict(stored: StoredVerdict) -> str:
     if stored.problem:
         return localized(stored.problem)
     if len(stored.outcomes) == 1:
-        return outcome_text(next(iter(stored.outcomes.values())))
-    texts = (f"{arm}: {outcome_text(outcome)}" for arm, outcome in stored.outcomes.items())
+        return outcome_text(Outcome(next(iter(stored.outcomes.values()))))
+    texts = (f"{arm}: {outcome_text(Outcome(outcome))}" for arm, outcome in stored.outcomes.items())
     return "; ".join(texts)
 
 

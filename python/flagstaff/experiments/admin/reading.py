@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import DatabaseError, transaction
 
 from flagstaff._tables.sqlstate import error_text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.report_json import metric_error, report_of
+from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.report_json import report_of
 
 
-def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
+def read_report(experiment: Experiment) -> tuple[Report | None, str]:
     """Returns the report, and the message why it cannot be stored; empty if it can.
 
     The report is None if even the exposures cannot be read.
@@ -25,4 +24,4 @@ def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
         return None, error.message
     except DatabaseError as error:
         return None, error_text(error)
-    return report, metric_error(report)
+    return report, report.metric_error()

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_days, local_number, local_time_text
-from flagstaff._words.message import localized
-from flagstaff.conf import conf
+from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.experiments.admin.charts import COLOURS, MAX_DAYS
 from flagstaff.experiments.admin.texts import (
+    NONE,
     count_text,
-    number_text,
+    effect_text,
     p_sentence,
     percent_text,
     time_text,
 )
 from flagstaff.experiments.allocation import shares
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
-from flagstaff.experiments.reporting import Role
+from flagstaff.experiments.models import Experiment, Method
+from flagstaff.experiments.report_data import ExposureReport, Report, Role
 
-_MAX_EVENTS = 100
 _MAX_FORCED = 50
 
 
@@ -36,41 +32,46 @@ def shares_text(experiment: Experiment) -> str:
     )
 
 
-def unit_rows(report: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Returns a row for each variant: its share, and the units seen and expected."""
-    counts = report["exposures"]
+def unit_rows(report: Report) -> list[dict[str, object]]:
+    """Returns a row for each variant: its planned and seen share, and its units."""
+    counts = report.exposures
     return [
         {
-            "variant": one["key"],
+            "variant": variant,
             "colour": number % COLOURS,
-            "share": percent_text(one["share"]),
-            "units": count_text(counts["units"].get(one["key"], 0)),
-            "expected": count_text(counts["expected"].get(one["key"], 0)),
-            "present": count_text(counts["present_hour"].get(one["key"], 0)),
-            "not_returned": _share_not_returned(counts, one["key"]),
+            "planned": percent_text(counts.planned_shares[variant]),
+            "seen": _seen_text(counts.seen_shares[variant]),
+            "units": count_text(counts.units[variant]),
+            "expected": count_text(counts.expected[variant]),
+            "present": count_text(counts.present_hour[variant]),
+            "not_returned": _share_not_returned(counts, variant),
         }
-        for number, one in enumerate(report["settings"]["variants"])
+        for number, variant in enumerate(report.variants)
     ]
 
 
-def _share_not_returned(counts: Mapping[str, Any], variant: str) -> str:
+def _seen_text(share: float | None) -> str:
+    return NONE if share is None else percent_text(share)
+
+
+def _share_not_returned(counts: ExposureReport, variant: str) -> str:
     """Returns the share of visitors whose browser has not come back; empty for other units."""
-    units = counts["units"].get(variant, 0)
-    if not counts["returned"] or not units:
+    units = counts.units[variant]
+    if not counts.returned or not units:
         return ""
-    return percent_text(1 - counts["returned"][variant] / units)
+    return percent_text(1 - counts.returned[variant] / units)
 
 
-def mismatch_text(report: Mapping[str, Any]) -> str:
+def mismatch_text(report: Report) -> str:
     """Returns whether the shares are as expected, with both p values."""
-    counts = report["exposures"]
-    if not any(counts["units"].values()):
+    counts = report.exposures
+    if not any(counts.units.values()):
         return _("No unit had met a variant at the last full hour.")
     values = {
-        "sequential": p_sentence(counts["mismatch_p_value"]),
-        "once": p_sentence(counts["chi_square_p_value"]),
+        "sequential": p_sentence(counts.mismatch_p_value),
+        "once": p_sentence(counts.chi_square_p_value),
     }
-    if report["has_mismatch"]:
+    if report.has_mismatch:
         text = _(
             "The shares are wrong: %(sequential)s, at every look; one chi-square test: %(once)s."
         )
@@ -82,55 +83,55 @@ def mismatch_text(report: Mapping[str, Any]) -> str:
     return text % values
 
 
-def day_rows(report: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def day_rows(report: Report) -> list[tuple[str, list[str]]]:
     """Returns the newest days, the newest one first: the day, and the units of each variant."""
-    variants = [one["key"] for one in report["settings"]["variants"]]
-    days: Sequence[Mapping[str, Any]] = report["exposures"]["days"][-MAX_DAYS:]
+    variants = report.variants
+    days = report.exposures.days[-MAX_DAYS:]
     return [
-        (str(day["day"]), [count_text(day["units"].get(variant, 0)) for variant in variants])
+        (str(day.day), [count_text(day.units.get(variant, 0)) for variant in variants])
         for day in reversed(days)
     ]
 
 
-def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def setting_rows(report: Report) -> list[tuple[str, str]]:
     """Returns the settings, each with its name. The rules are shown apart."""
-    found = report["settings"]
-    smallest = found["smallest_effect"]
-    variants = ", ".join(f"{one['key']} {percent_text(one['share'])}" for one in found["variants"])
+    found = report.settings
+    smallest = found.smallest_effect
+    is_share = any(one.is_proportion for one in report.metrics if one.role is Role.PRIMARY)
+    variants = ", ".join(f"{one.key} {percent_text(one.share)}" for one in found.variants)
     return [
         (_("Variants"), variants),
         *_metric_rows(report),
-        (_("Traffic"), _("%(percent)s %% of all units") % {"percent": found["traffic_percent"]}),
-        (_("Bucket by"), found["bucket_by"]),
-        (_("Analysis method"), str(Method(found["method"]).label)),
-        (_("Planned units"), local_number(found["planned_units"])),
+        (_("Traffic"), _("%(percent)s %% of all units") % {"percent": found.traffic_percent}),
+        (_("Bucketing unit"), found.bucket_by),
+        (_("Analysis method"), str(Method(found.method).label)),
+        (_("Planned units"), local_number(found.planned_units)),
         (
             _("Before a verdict"),
             _("%(days)s and %(units)s units of each variant")
             % {
-                "days": local_days(found["min_days"]),
-                "units": local_number(found["min_units"]),
+                "days": local_days(found.min_days),
+                "units": local_number(found.min_units),
             },
         ),
         (
             _("Smallest effect that matters"),
-            _("any") if smallest is None else number_text(smallest),
+            _("any") if smallest is None else effect_text(smallest, is_share=is_share),
         ),
-        (_("Significance level"), percent_text(found["alpha"])),
-        (capfirst(_("shuffle")), str(found["shuffle"])),
+        (_("Significance level"), percent_text(found.alpha)),
+        (capfirst(_("shuffle")), str(found.shuffle)),
     ]
 
 
-def _metric_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _metric_rows(report: Report) -> list[tuple[str, str]]:
     """Returns what is measured, by role."""
-    names: dict[str, list[str]] = {Role.PRIMARY: [], Role.OTHER: [], Role.GUARDRAIL: []}
-    for metric in report["metrics"]:
-        text = metric["metric"]
-        # One that fails has no treatments.
-        if metric["role"] == Role.GUARDRAIL and metric["treatments"]:
-            tolerated = number_text(metric["treatments"][0]["tolerated_harm"])
+    names: dict[Role, list[str]] = {Role.PRIMARY: [], Role.OTHER: [], Role.GUARDRAIL: []}
+    for metric in report.metrics:
+        text = metric.metric
+        if metric.treatments and (harm := metric.treatments[0].tolerated_harm) is not None:
+            tolerated = effect_text(harm, is_share=metric.is_proportion)
             text = _("%(metric)s (tolerated: %(harm)s)") % {"metric": text, "harm": tolerated}
-        names[metric["role"]].append(text)
+        names[metric.role].append(text)
     labels = {
         Role.PRIMARY: _("Primary metric"),
         Role.OTHER: _("Other metrics"),
@@ -139,19 +140,19 @@ def _metric_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(labels[role], ", ".join(found) or _("none")) for role, found in names.items()]
 
 
-def phase_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
+def phase_rows(report: Report) -> list[dict[str, str]]:
     """Returns the phases since the last shuffle."""
-    variants = [one["key"] for one in report["settings"]["variants"]]
+    variants = report.variants
     return [
         {
-            "number": str(phase["number"]),
+            "number": str(phase.number),
             "shares": ", ".join(
-                f"{key} {percent_text(phase['shares'].get(key, 0.0))}" for key in variants
+                f"{key} {percent_text(phase.shares.get(key, 0.0))}" for key in variants
             ),
-            "from": time_text(phase["started_at"]),
-            "until": time_text(phase["ended_at"]),
+            "from": time_text(phase.started_at),
+            "until": time_text(phase.ended_at),
         }
-        for phase in report["phases"]
+        for phase in report.phases
     ]
 
 
@@ -159,21 +160,3 @@ def forced_rows(experiment: Experiment) -> list[tuple[str, str]]:
     """Returns the first forced units with their variants."""
     forced: Mapping[str, str] = experiment.overrides
     return list(forced.items())[:_MAX_FORCED]
-
-
-def event_rows(experiment: Experiment) -> list[dict[str, object]]:
-    """Returns the events, the newest one first. Makes two queries."""
-    found = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
-    events = list(found.order_by("-id")[:_MAX_EVENTS])
-    names = actor_table().names({event.actor for event in events if event.actor})
-    return [
-        {
-            "at": event.at,
-            "time": local_time_text(event.at),
-            "kind": ExperimentEvent.Kind(event.kind).label,
-            "text": localized(event.message),
-            "reason": event.reason,
-            "actor": names.get(event.actor, event.actor),
-        }
-        for event in events
-    ]

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
-from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._engine import forced_off
 from flagstaff._words.duration import duration
 from flagstaff._words.local_formats import local_number, local_time_text
 from flagstaff._words.message import localized
 from flagstaff._words.times import local_time
-from flagstaff.experiments.models import State
-from flagstaff.experiments.reporting import Role
+from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.report_data import (
+    EffectReport,
+    LookReport,
+    MetricReport,
+    Role,
+    TreatmentReport,
+)
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
@@ -48,6 +55,25 @@ def state_label(state: str) -> SafeString:
     return format_html(
         '<span class="flagstaff-state flagstaff-{}">{}</span>', _STATE_CLASSES[found], found.label
     )
+
+
+def state_labels(experiment: Experiment) -> SafeString:
+    """Returns the label of the state; after it, one that says that it is forced off here."""
+    label = state_label(experiment.state)
+    if experiment.key not in forced_off.keys:
+        return label
+    return format_html(
+        '{} <span class="flagstaff-state flagstaff-tripped" title="{}">{}</span>',
+        label,
+        forced_off.VARIABLE,
+        _("forced off"),
+    )
+
+
+def search_texts(experiment: Experiment) -> tuple[SafeString, str]:
+    """Returns the state, the description and the owner, for the search."""
+    texts = filter(None, (experiment.description, experiment.owner))
+    return state_label(experiment.state), " · ".join(texts)
 
 
 def count_text(count: float) -> str:
@@ -82,6 +108,13 @@ def number_text(number: float) -> str:
     return number_format(text, use_l10n=True, force_grouping=True)
 
 
+def effect_text(effect: float, *, is_share: bool) -> str:
+    """Returns a size of an effect with its unit: percentage points of a share."""
+    if not is_share:
+        return number_text(effect)
+    return _("%(number)s points") % {"number": points_text(effect)}
+
+
 def signed(number: float, write: Callable[[float], str]) -> str:
     """Returns a difference with its sign."""
     text = write(abs(number))
@@ -90,16 +123,16 @@ def signed(number: float, write: Callable[[float], str]) -> str:
     return f"{'+' if number > 0 else _MINUS}{text}"
 
 
-def interval_text(found: Mapping[str, Any], write: Callable[[float], str]) -> str:
+def interval_text(found: EffectReport, write: Callable[[float], str]) -> str:
     """Returns the bounds of an interval, such as "+1 % to +5 %"."""
-    low, high = found["low"], found["high"]
-    if low is None and high is None:
-        return _("too few units for an interval")
-    if low is None or high is None:
-        known = signed(high if low is None else low, write)
-        text = _("at most %(bound)s") if low is None else _("at least %(bound)s")
-        return text % {"bound": known}
-    return _("%(low)s to %(high)s") % {"low": signed(low, write), "high": signed(high, write)}
+    low, high = found.low, found.high
+    if low is not None and high is not None:
+        return _("%(low)s to %(high)s") % {"low": signed(low, write), "high": signed(high, write)}
+    if low is not None:
+        return _("at least %(bound)s") % {"bound": signed(low, write)}
+    if high is not None:
+        return _("at most %(bound)s") % {"bound": signed(high, write)}
+    return _("too few units for an interval")
 
 
 def level_text(alpha: float) -> str:
@@ -122,18 +155,14 @@ def p_sentence(p_value: float) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-def time_text(at: str | None) -> str:
+def time_text(at: datetime | None) -> str:
     """Returns a time of a report in words; a dash for None."""
-    found = parse_datetime(at) if at else None
-    return local_time_text(found) if found else NONE
+    return local_time_text(at) if at else NONE
 
 
-def hour_text(at: str) -> str:
+def hour_text(at: datetime) -> str:
     """Returns the full hour of a look."""
-    found = parse_datetime(at)
-    if found is None:
-        return NONE
-    local = local_time(found)
+    local = local_time(at)
     return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i')}"
 
 
@@ -144,76 +173,105 @@ def _grouped(number: float, decimals: int) -> str:
 
 
 class Effect:
-    """What the charts of a metric draw: the lift, or the difference if there is none."""
+    """What decides and is drawn: the difference, relative to the control if that is above 0."""
 
-    def __init__(self, metric: Mapping[str, Any], *, is_lift: bool) -> None:
-        self.key = "lift" if is_lift else "difference"
-        self._is_share = is_lift
-        self._is_points = not is_lift and metric["is_proportion"]
+    def __init__(self, metric: MetricReport, *, is_relative: bool) -> None:
+        self.is_relative = is_relative
+        self._is_points = not is_relative and metric.is_proportion
         self.name = (
             _("Lift")
-            if is_lift
+            if is_relative
             else _("Difference in percentage points")
             if self._is_points
             else _("Difference")
         )
 
+    def of(self, look: LookReport) -> EffectReport | None:
+        """Returns the effect of a look; None for an early one whose control was near 0."""
+        return look.relative_difference if self.is_relative else look.difference
+
     def write(self, number: float) -> str:
         """Returns a size of the effect."""
-        if self._is_share:
+        if self.is_relative:
             return percent_text(number)
         return points_text(number) if self._is_points else number_text(number)
 
 
-def verdict(result: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[str, str]:
-    """Returns the result of a treatment in words, and the colour of its chart."""
-    if metric["role"] == Role.GUARDRAIL:
-        if result["is_harmed"]:
-            return _("worse by more than is tolerated"), "bad"
-        if _is_within(result, metric):
-            return _("within what is tolerated"), "fine"
-        return _("no harm beyond what is tolerated is certain"), "open"
-    if not result["is_significant"]:
-        return _("not significant"), "open"
-    is_better = (result["decided_difference"] > 0) == metric["higher_is_better"]
+def verdict(result: TreatmentReport, metric: MetricReport) -> tuple[str, str]:
+    """Returns the result of a treatment in words, and the colour of its interval.
+
+    The colour says what the interval shows. Where an earlier look has decided, the words say so.
+    """
+    found = result.newest.difference if result.newest else None
+    if metric.role is Role.GUARDRAIL:
+        return _guardrail_verdict(result, metric, found)
+    if not result.is_significant or result.decided_difference is None:
+        if found is None or found.contains_zero:
+            return _("not significant"), "open"
+        return _("not significant: the test and the interval differ near the limit"), "open"
+    is_better = (result.decided_difference > 0) == metric.higher_is_better
     text = _("better, significant") if is_better else _("worse, significant")
-    if _contains_zero(result["newest"]["difference"]):
-        # The newest interval alone would say something else.
-        text = _("%(result)s at the look of %(time)s") % {
+    if found is None or found.contains_zero or (found.value > 0) != (result.decided_difference > 0):
+        values = {
             "result": text,
-            "time": hour_text(result["decided_at"]),
+            "time": hour_text(result.decided_at) if result.decided_at else NONE,
         }
+        return _("%(result)s at the look of %(time)s; the newest look differs") % values, "open"
     return text, "fine" if is_better else "bad"
 
 
-def _contains_zero(found: Mapping[str, Any]) -> bool:
-    low, high = found["low"], found["high"]
-    return (low is None or low <= 0) and (high is None or high >= 0)
+def _guardrail_verdict(
+    result: TreatmentReport, metric: MetricReport, found: EffectReport | None
+) -> tuple[str, str]:
+    interval = guardrail_interval(result, metric, found) if found else None
+    sides = (interval.low, interval.high) if interval else (None, None)
+    least, most = (sides[1], sides[0]) if metric.higher_is_better else sides
+    sign = -1 if metric.higher_is_better else 1
+    tolerated = result.tolerated_harm or 0.0
+    if result.is_harmed:
+        if least is not None and sign * least > tolerated:
+            return _("worse by more than is tolerated"), "bad"
+        return _("worse by more than is tolerated at an earlier look"), "open"
+    if most is not None and sign * most <= tolerated:
+        return _("within what is tolerated"), "fine"
+    if most is None:
+        return _("not certain: more harm than tolerated is possible"), "open"
+    write = points_text if metric.is_proportion else number_text
+    return _("harm up to %(bound)s is possible") % {"bound": signed(most, write)}, "open"
 
 
-def _is_within(result: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
-    """Whether the whole interval of a guardrail has less harm than is tolerated."""
-    found = result["newest"]["difference"] if result["newest"] else None
-    bound = found and (found["low"] if metric["higher_is_better"] else found["high"])
-    if bound is None:
+def is_harm_possible(result: TreatmentReport, metric: MetricReport) -> bool:
+    """Whether more harm to a guardrail than is tolerated is neither shown nor excluded."""
+    if metric.role is not Role.GUARDRAIL or result.is_harmed:
         return False
-    harm: float = -bound if metric["higher_is_better"] else bound
-    return bool(harm <= result["tolerated_harm"])
+    return verdict(result, metric)[1] == "open"
+
+
+def guardrail_interval(
+    result: TreatmentReport, metric: MetricReport, found: EffectReport
+) -> EffectReport:
+    """Returns the interval of a guardrail with the bound that decides, where harm begins."""
+    bound = result.harm_bound
+    if bound is None or found.low is None or found.high is None:
+        return found
+    if metric.higher_is_better:
+        return replace(found, high=-bound) if -bound >= found.low else found
+    return replace(found, low=bound) if bound <= found.high else found
 
 
 def interval_sentence(
-    found: Mapping[str, Any], level: str, write: Callable[[float], str], needs: str = ""
+    found: EffectReport, level: str, write: Callable[[float], str], needs: str = ""
 ) -> str:
     """Returns an interval with its level; without one, what it needs."""
     interval = interval_text(found, write)
-    if found["low"] is None and found["high"] is None:
+    if not found.has_interval:
         return needs or interval
     return _("%(level)s interval: %(interval)s") % {"level": level, "interval": interval}
 
 
-def facts(metric: Mapping[str, Any]) -> list[str]:
+def facts(metric: MetricReport) -> list[str]:
     """Returns what is measured, and in how many units."""
-    units = metric["units"]
+    units = metric.units
     full = ngettext(
         "%(count)s unit with a full window", "%(count)s units with a full window", units
     ) % {"count": local_number(units)}
@@ -223,7 +281,7 @@ def facts(metric: Mapping[str, Any]) -> list[str]:
         "ratio": _("ratio of two sums, within %(window)s"),
         "retention": _("share of units that come back on day %(day)s"),
     }
-    kind = kinds.get(metric["kind"], metric["kind"])
-    kind %= {"window": localized(duration(metric["window_seconds"])), "day": metric["day"]}
-    direction = _("higher is better") if metric["higher_is_better"] else _("lower is better")
-    return [text for text in (metric["description"], kind, direction, full) if text]
+    kind = kinds.get(metric.kind, metric.kind)
+    kind %= {"window": localized(duration(metric.window_seconds)), "day": metric.day}
+    direction = _("higher is better") if metric.higher_is_better else _("lower is better")
+    return [text for text in (metric.description, kind, direction, full) if text]

@@ -20,9 +20,7 @@ from flagstaff.experiments.statistics import (
     sample_size_of_means,
     sample_size_of_proportions,
 )
-
-#: An analysis that is valid at every look needs more, on average at the planned effect.
-_LOOKING_COSTS = 1.2
+from flagstaff.experiments.statistics.planner import LOOKING_COSTS
 
 _COLUMNS = (Column("control"), Column("treatment"), Column("total"), Column("days"))
 
@@ -108,7 +106,7 @@ def _run(options: Options, out: Output) -> None:
     out.record(_COLUMNS, record)
     out.message(
         f"set --planned-units to {size.total}; results that are valid at every look need up to "
-        f"{_LOOKING_COSTS:g} times as many units on average"
+        f"{LOOKING_COSTS:g} times as many units on average"
     )
 
 

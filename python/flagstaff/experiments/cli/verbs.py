@@ -6,6 +6,8 @@ from argparse import ArgumentTypeError
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._engine.forced_off import NOTICE
+from flagstaff._words.lists import join_some
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import add_attribution, add_key, add_yes
 from flagstaff.cli.support.errors import UNKNOWN
@@ -13,20 +15,23 @@ from flagstaff.cli.support.json_argument import add_json_file
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.verb import Options, Verb, add_verbs, missing_key_hint
+from flagstaff.cli.support.verb import Options, Verb, add_verbs, means_list, missing_key_hint
 from flagstaff.cli.support.wait import add_wait
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError, UnknownExperimentError
-from flagstaff.experiments import assigning, lifecycle
+from flagstaff.experiments import lifecycle
 from flagstaff.experiments.cli.actions import (
     changing,
     run_create,
     run_delete,
+    run_edit,
     run_force,
     run_metrics,
     run_report,
     run_ship,
     run_show,
+    run_shuffle,
+    run_undo,
     run_weights,
 )
 from flagstaff.experiments.models import Experiment, Method
@@ -68,23 +73,26 @@ def _add_variants(parser: CommandParser, help_text: str) -> None:
     )
 
 
-def _add_create(parser: CommandParser) -> None:
-    _add_variants(
-        parser,
-        "a variant, the control first; can be repeated. Without variants: control and treatment",
-    )
+def _add_design(parser: CommandParser, variants: str) -> None:
+    _add_variants(parser, f"a variant, the control first; can be repeated. {variants}")
     parser.add_argument(
         "--bucket-by",
-        default="user",
         metavar="UNIT",
-        help='what gets a variant: "user", "visitor" or an attribute',
+        help='the bucketing unit, which gets a variant: "user", "visitor" or an attribute',
     )
     add_json_file(parser, "--rules", "the rules")
-    parser.add_argument(
-        "--description", default="", metavar="TEXT", help="what the experiment is about"
-    )
-    parser.add_argument("--owner", default="", metavar="NAME", help="who is responsible for it")
+    parser.add_argument("--description", metavar="TEXT", help="what the experiment is about")
+    parser.add_argument("--owner", metavar="NAME", help="who is responsible for it")
     add_attribution(parser, "events")
+
+
+def _add_create(parser: CommandParser) -> None:
+    _add_design(parser, "Without variants: control and treatment")
+
+
+def _add_edit(parser: CommandParser) -> None:
+    _add_design(parser, "Replaces all variants")
+    _add_analysis(parser)
 
 
 def _add_weights(parser: CommandParser) -> None:
@@ -97,7 +105,23 @@ def _add_change(parser: CommandParser) -> None:
     add_wait(parser)
 
 
+def _add_stop(parser: CommandParser) -> None:
+    _add_change(parser)
+    # As for a kill: nothing may delay it.
+    parser.set_defaults(needs_reason=False)
+
+
+def _add_confirmed(parser: CommandParser) -> None:
+    _add_change(parser)
+    add_yes(parser)
+
+
 def _add_metrics(parser: CommandParser) -> None:
+    _add_analysis(parser)
+    add_attribution(parser, "events")
+
+
+def _add_analysis(parser: CommandParser) -> None:
     parser.add_argument("--primary", metavar="METRIC", help="the metric that decides")
     parser.add_argument(
         "--other",
@@ -112,14 +136,38 @@ def _add_metrics(parser: CommandParser) -> None:
         action="append",
         type=_guardrail,
         metavar="METRIC[=TOLERATED]",
-        help="a metric that must not get worse; can be repeated",
+        help="a metric that must not get worse, and by how much it may: of a share 0.01 for one "
+        "percentage point, else in the unit of its values; can be repeated",
     )
-    parser.add_argument("--method", type=Method, choices=list(Method), metavar="METHOD")
-    parser.add_argument("--planned-units", type=count(1), metavar="N")
-    parser.add_argument("--min-days", type=count(0), metavar="N")
-    parser.add_argument("--min-units", type=count(1), metavar="N")
-    parser.add_argument("--smallest-effect", type=float, metavar="EFFECT")
-    add_attribution(parser, "events")
+    parser.add_argument(
+        "--method",
+        type=Method,
+        choices=list(Method),
+        metavar="METHOD",
+        help='"sequential": valid at every look; "fixed": one look at the planned units',
+    )
+    parser.add_argument(
+        "--planned-units",
+        type=count(1),
+        metavar="N",
+        help="the units that you expect, of all variants together; the intervals are optimised "
+        "for it",
+    )
+    parser.add_argument(
+        "--min-days", type=count(0), metavar="N", help="there is no verdict before these days"
+    )
+    parser.add_argument(
+        "--min-units",
+        type=count(1),
+        metavar="N",
+        help="there is no verdict before each variant has these units",
+    )
+    parser.add_argument(
+        "--smallest-effect",
+        type=float,
+        metavar="EFFECT",
+        help="effects below do not matter; in the unit of the primary metric, as in --guardrail",
+    )
 
 
 def _add_force(parser: CommandParser) -> None:
@@ -138,8 +186,7 @@ def _add_ship(parser: CommandParser) -> None:
     parser.add_argument(
         "--without-report", action="store_true", help="ship even if a metric fails; keeps no report"
     )
-    _add_change(parser)
-    add_yes(parser)
+    _add_confirmed(parser)
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -158,11 +205,17 @@ def _add_list(parser: CommandParser) -> None:
 def _list(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, prune, "exposure")
-        return
+    else:
+        _print_all(out)
+
+
+def _print_all(out: Output) -> None:
     rows = Experiment.objects.using(conf.database).order_by("-id")
     records = [experiment_record(row, with_events=False) for row in rows]
     if not records:
         out.message("there is no experiment")
+    if forced := [record["key"] for record in records if record["forced_off"]]:
+        out.message(f"{NOTICE}: {join_some(forced)}")
     out.records(LIST_COLUMNS, records)
 
 
@@ -182,6 +235,16 @@ _ACTIONS = (
         ),
         add_arguments=_add_create,
         run=run_create,
+    ),
+    Verb(
+        name="edit",
+        help="change an experiment that has not started",
+        examples=(
+            'experiment checkout_button edit --description "Is a green button better?"',
+            "experiment checkout_button edit --variant control --variant green:2 --traffic 20",
+        ),
+        add_arguments=_add_edit,
+        run=run_edit,
     ),
     Verb(
         name="metrics",
@@ -210,9 +273,9 @@ _ACTIONS = (
     Verb(
         name="shuffle",
         help="give all units other buckets; the exposures so far are no longer reported",
-        examples=("experiment checkout_button shuffle",),
-        add_arguments=_add_change,
-        run=changing(assigning.shuffle),
+        examples=("experiment checkout_button shuffle --yes",),
+        add_arguments=_add_confirmed,
+        run=run_shuffle,
     ),
     Verb(
         name="force",
@@ -223,17 +286,24 @@ _ACTIONS = (
     ),
     Verb(
         name="stop",
-        help="stop the experiment at once: every call returns its default, and no unit is recorded",
+        help="stop the experiment at once, also a shipped one: every call returns its default",
         examples=("experiment checkout_button stop --wait",),
-        add_arguments=_add_change,
+        add_arguments=_add_stop,
         run=changing(lifecycle.stop),
     ),
     Verb(
         name="ship",
-        help="give all units a variant, and end the experiment",
+        help="give all units a variant, and end the experiment; or ship another variant",
         examples=("experiment checkout_button ship treatment --yes",),
         add_arguments=_add_ship,
         run=run_ship,
+    ),
+    Verb(
+        name="undo",
+        help="take back the last stop or ship; the exposures are kept",
+        examples=("experiment checkout_button undo --yes",),
+        add_arguments=_add_confirmed,
+        run=run_undo,
     ),
     Verb(
         name="report",
@@ -261,6 +331,9 @@ def _run(options: Options, out: Output) -> None:
     try:
         _BY_NAME[options["action"] or _SHOW].run(options, out)
     except UnknownExperimentError as error:
+        if means_list(options):
+            _print_all(out)
+            return
         if advice := missing_key_hint(options, _ACTIONS):
             raise CommandError(f"{error}{advice}", returncode=UNKNOWN) from error
         raise
@@ -270,6 +343,7 @@ EXPERIMENT = Verb(
     name="experiment",
     help="show or change an experiment, or print its report",
     examples=(
+        "experiment list",
         "experiment checkout_button",
         *(line for action in _ACTIONS for line in action.examples),
     ),

@@ -147,6 +147,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("frozen_report", models.JSONField(editable=False, null=True)),
+                ("exposures_deleted_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "created_at",
                     models.DateTimeField(
@@ -196,12 +197,14 @@ class Migration(migrations.Migration):
                             ("shuffled", "shuffled"),
                             ("stopped", "stopped"),
                             ("shipped", "shipped"),
+                            ("undone", "undone"),
                         ],
                         max_length=16,
                         verbose_name="kind",
                     ),
                 ),
                 ("message", models.JSONField(verbose_name="message")),
+                ("before", models.JSONField(editable=False, null=True)),
                 ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
             ],

@@ -22,6 +22,9 @@ from flagstaff.experiments.statistics.means import LEAST_CONTRIBUTORS, LEAST_UNI
 from flagstaff.experiments.statistics.proportions import LEAST_CONVERSIONS
 from flagstaff.experiments.statistics.student import t_critical_value
 
+#: An analysis that is valid at every look needs so many times the units, on average at the planned
+#: effect.
+LOOKING_COSTS = 1.2
 _BISECTIONS = 200
 _HALF = 0.5
 
