@@ -147,7 +147,7 @@ def test_loaded_worker_has_metrics() -> None:
 
 WITHOUT_OPTIONAL_PACKAGES = """
 import sys
-for name in ("jinja2", "rest_framework", "prometheus_client", "opentelemetry"):
+for name in ("jinja2", "rest_framework", "prometheus_client", "opentelemetry", "sentry_sdk"):
     sys.modules[name] = None
 import django
 django.setup()

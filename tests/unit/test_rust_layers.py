@@ -27,6 +27,7 @@ LAYERS = (
     ("live",),
     ("postgres::texts",),
     ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
+    ("postgres::change_signal", "postgres::inherited"),
     (
         "postgres::deadline",
         "postgres::parts",

@@ -340,6 +340,7 @@ _TEMPLATES: Final = {
         ),
         Template("flags_without_rules", _("flags have no rules")),
         Template("flags_bucketed_by_user", _("flags are bucketed by user")),
+        Template("secrets_not_masked", _("listeners see secret values")),
         Template("rules_without_segments", _("rules find no segments")),
         Template("plans_not_measured", _("rollout plans measure nothing")),
         Template("experiments_not_loaded", _("experiments give the default of the call")),

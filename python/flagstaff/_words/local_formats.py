@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,7 +18,17 @@ def local_time_text(at: datetime) -> str:
     Django's own formats of times have no seconds, which an incident needs.
     """
     local = local_time(at)
-    return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i:s T')}".rstrip()
+    date, zone = date_format(local, "DATE_FORMAT"), date_format(local, "T")
+    return f"{date}, {local:%H:%M:%S} {zone}".rstrip()
+
+
+def local_clock_text(at: datetime) -> str:
+    """Returns the time of the day with seconds, and the date before it if it is not today's."""
+    local = local_time(at)
+    clock = f"{local:%H:%M:%S}"
+    if local.date() == local_time(timezone.now()).date():
+        return clock
+    return f"{date_format(local, 'DATE_FORMAT')}, {clock}"
 
 
 def local_number(number: int) -> str:

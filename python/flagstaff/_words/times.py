@@ -32,3 +32,8 @@ def aware(at: datetime) -> datetime:
     """Returns the time with a UTC offset, for other programs."""
     # The database returns naive times in TIME_ZONE, whichever time zone is active.
     return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())
+
+
+def aware_or_none(at: datetime | None) -> datetime | None:
+    """The same for a time that may be missing."""
+    return None if at is None else aware(at)

@@ -57,8 +57,10 @@ def summary(found: WorkerOverview) -> str:
         )
         return text % {"count": local_number(count), "workers": _names(found.unknown)}
     text = ngettext(
-        "%(count)s worker is connected and up to date: it has applied the newest change.",
-        "%(count)s workers are connected and up to date: all have applied the newest change.",
+        "%(count)s worker has evaluated flags so far. It is up to date: it has applied the newest "
+        "change.",
+        "%(count)s workers have evaluated flags so far. They are up to date: all have applied the "
+        "newest change.",
         count,
     )
     return text % {"count": local_number(count)}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from django.db.models import Model
 
 from flagstaff import lazy_names
 from flagstaff._tables.optional_fields import RULES, flag_model
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from flagstaff.admin.part import Part
     from flagstaff.admin.recent_changes.page import RecentChangesAdmin
     from flagstaff.admin.segment.admin import SegmentAdmin
-    from flagstaff.admin.user_flags.link import UserFlagsMixin
+    from flagstaff.admin.user_flags import UserFlagsMixin
     from flagstaff.admin.value.admin import KeyValueStoreAdmin
 
 __all__ = [
@@ -46,38 +45,31 @@ _MODULES = {
     "Part": "flagstaff.admin.part",
     "RecentChangesAdmin": "flagstaff.admin.recent_changes.page",
     "SegmentAdmin": "flagstaff.admin.segment.admin",
-    "UserFlagsMixin": "flagstaff.admin.user_flags.link",
+    "UserFlagsMixin": "flagstaff.admin.user_flags",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)
 
 
-def _is_configured(own: type[Model], setting: str) -> bool:
+def _is_used(condition: Callable[[], bool]) -> bool:
     try:
-        return bool(getattr(conf, setting) is own)
+        return condition()
     except ConfigurationError:
         # A system check reports it, more clearly than an import error.
         return True
 
 
-def _have_rules() -> bool:
-    try:
-        return flag_model().has(RULES)
-    except ConfigurationError:
-        return True
-
-
-if _is_configured(FeatureFlag, "flag_model"):
+if _is_used(lambda: conf.flag_model is FeatureFlag):
     register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
-if _is_configured(KeyValueStore, "value_model"):
+if _is_used(lambda: conf.value_model is KeyValueStore):
     register(KeyValueStore, "flagstaff.admin.value.admin.KeyValueStoreAdmin")
 # Without a column for rules, no rule can use a segment.
-if _have_rules():
+if _is_used(lambda: flag_model().has(RULES)):
     register(Segment, "flagstaff.admin.segment.admin.SegmentAdmin")
 
 # These pages do not depend on the models of the project.
-register(Overview, "flagstaff.admin.overview.page.OverviewAdmin")
+register(Overview, "flagstaff.admin.overview.OverviewAdmin")
 register(UnknownKey, "flagstaff.admin.unknown_keys.UnknownKeysAdmin")
 register(ConnectedWorker, "flagstaff.admin.workers.WorkersAdmin")
 register(RecentChange, "flagstaff.admin.recent_changes.page.RecentChangesAdmin")
-register(FlagsOfUser, "flagstaff.admin.user_flags.page.FlagsOfUserAdmin")
+register(FlagsOfUser, "flagstaff.admin.user_flags.FlagsOfUserAdmin")

@@ -1,33 +1,25 @@
-"""The page that shows what a button would change, and asks for a confirmation and a reason."""
+"""What a page that asks for a confirmation shows, and what it posts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from django.http import Http404, HttpRequest
-from django.template.response import TemplateResponse
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.mixin_base import ModelAdminMixin
+from flagstaff.admin.page import page_of
 from flagstaff.admin.views import (
     REASON,
     VERSION,
-    environment_context,
-    mark_as_asking,
     reason_problem,
 )
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.written import WrittenChange, as_written
-from flagstaff.conf import conf
 from flagstaff.history.describe import Names, describe_change, describe_sides, field_label
-from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users, names_of_users
 
 #: The name of the field that confirms.
@@ -51,33 +43,6 @@ class PreviewRow:
     after: str
 
 
-class ConfirmationMixin(ModelAdminMixin):
-    """Put it before ModelAdmin."""
-
-    # Not "kind": Django would use it for a column of this name.
-    row_kind: ClassVar[Kind] = Kind.FLAG
-
-    def confirmation(
-        self, request: HttpRequest, row: Row, context: Mapping[str, object]
-    ) -> TemplateResponse:
-        """Returns the page. Its form posts to the same URL."""
-        page = {
-            **self.admin_site.each_context(request),
-            **environment_context(),
-            # The pages of rows and lists open it, not the history.
-            "flagstaff_parent": "admin/base_site.html",
-            "subtitle": None,
-            "opts": self.opts,
-            "module_name": str(capfirst(self.opts.verbose_name_plural)),
-            "object": row,
-            "flagstaff_reason": request.POST.get(REASON, ""),
-            "flagstaff_needs_reason": conf.require_reason,
-            **context,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "flagstaff/confirm.html", page)
-
-
 def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:
     """Returns the problems of a confirmation as sentences; None before the page was shown.
 
@@ -85,7 +50,9 @@ def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) 
     """
     if CONFIRMED not in request.POST:
         return None
-    problems = mark_as_asking(request)
+    page = page_of(request)
+    page.can_ask_again = True
+    problems = [] if page.failed_confirmation is None else [page.failed_confirmation]
     # An input of one line has no line breaks, and a page shows several blanks as one.
     if typed and request.POST.get(TYPED_KEY, "").split() != typed.split():
         problems.append(_("Not confirmed: type “%(text)s” exactly.") % {"text": typed})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,27 +13,32 @@ from django.http import HttpRequest
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import USAGE_TABLES, own_names
 from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 _Value = TypeVar("_Value")
 
 logger = logging.getLogger("flagstaff")
-_TABLES = ("change_table", "usage_table", "worker_table")
+_TABLES = ("change_table", *USAGE_TABLES)
 
 
 def value_or_default(problem: str, compute: Callable[[], _Value], default: _Value) -> _Value:
     """Returns what `compute` returns. If it fails, logs the problem and returns `default`."""
-    database = conf.database
-    # A query that fails must not end the surrounding transaction.
-    is_in_block = connections[database].in_atomic_block
     try:
-        with transaction.atomic(using=database) if is_in_block else nullcontext():
+        with savepoint():
             return compute()
     except Exception:
         logger.exception("%s", problem)
         return default
+
+
+def savepoint() -> AbstractContextManager[None]:
+    """Keeps a query that fails from ending the surrounding transaction."""
+    database = conf.database
+    is_in_block = connections[database].in_atomic_block
+    return transaction.atomic(using=database) if is_in_block else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class _Readable:
     """The tables of which all rows can be read."""
 
     tables: frozenset[str]
+    #: The kinds whose table the role may not read.
+    hidden_kinds: Sequence[Kind] = ()
 
 
 def can_read(request: HttpRequest, *tables: str) -> bool:
@@ -51,16 +58,24 @@ def can_read(request: HttpRequest, *tables: str) -> bool:
     return page_of(request).once(_Readable, _find).tables.issuperset(tables)
 
 
+def hidden_kinds(request: HttpRequest) -> Sequence[Kind]:
+    """Returns the kinds whose table the role may not read. Queries as `can_read`."""
+    return page_of(request).once(_Readable, _find).hidden_kinds
+
+
 def _find() -> _Readable:
     connection = connections[conf.database]
     if not is_postgresql(connection):
         return _Readable(frozenset())
     names = own_names(connection)
-    found = find_tables(connection, *(names[table] for table in _TABLES))
+    of_kinds = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
+    found = find_tables(connection, *(names[table] for table in _TABLES), *of_kinds.values())
+    readable = {name for name, table in found.items() if table.may_read}
     return _Readable(
         frozenset(
             table
             for table in _TABLES
-            if (one := found.get(names[table])) and one.may_read and not one.hides_rows
-        )
+            if (name := names[table]) in readable and not found[name].hides_rows
+        ),
+        [kind for kind, name in of_kinds.items() if name in found and name not in readable],
     )

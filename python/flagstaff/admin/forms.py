@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.forms.utils import ErrorDict
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -68,18 +68,8 @@ class SubmittedState:
     version: int | None
     fields: Mapping[str, str]
 
-    @classmethod
-    def of(cls, version: int | None, values: Mapping[str, object]) -> SubmittedState:
-        """Returns what a page shows of these values."""
-        fields = {name: digest(name, value) for name, value in values.items()}
-        return cls(version, fields)
 
-    def as_json(self) -> dict[str, Any]:
-        """Returns the content of the hidden field."""
-        return asdict(self)
-
-
-def parse_submitted(data: object) -> SubmittedState | None:
+def _parse_submitted(data: object) -> SubmittedState | None:
     """Reads the content of the hidden field; None if it has another form."""
     if not isinstance(data, dict):
         return None
@@ -94,7 +84,7 @@ def parse_submitted(data: object) -> SubmittedState | None:
 def was_submitted(request: HttpRequest, name: str) -> bool | None:
     """Whether the submitted page had a field; None if no page was submitted."""
     try:
-        shown = parse_submitted(json.loads(request.POST.get(SUBMITTED, "")))
+        shown = _parse_submitted(json.loads(request.POST.get(SUBMITTED, "")))
     except ValueError:
         return None
     return None if shown is None else name in shown.fields
@@ -112,7 +102,8 @@ def digest(name: str, value: object) -> str:
     else:
         plain = getattr(value, "pk", value)
         text = json.dumps(_as_posted(plain), cls=DjangoJSONEncoder)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # Salted: the page of a secret must not have what the secret can be guessed from.
+    return salted_hmac("flagstaff.admin.forms", text, algorithm="sha256").hexdigest()
 
 
 def _as_posted(value: object) -> object:
@@ -162,8 +153,9 @@ class MergingForm(_ModelForm):
         self._present: SubmittedState | None = None
         if self.instance.pk is not None:
             values = {name: self.initial[name] for name in self.fields if name in self.initial}
-            self._present = SubmittedState.of(self._version(), values)
-            self.initial[SUBMITTED] = self._present.as_json()
+            fields = {name: digest(name, value) for name, value in values.items()}
+            self._present = SubmittedState(self._version(), fields)
+            self.initial[SUBMITTED] = asdict(self._present)
 
     def _version(self) -> int | None:
         request = request_of(self.instance)
@@ -204,16 +196,15 @@ class MergingForm(_ModelForm):
             return False
         return self.may_save is None or self.may_save(self)
 
-    def refuse(self, text: str) -> None:
+    def refuse(self, text: str, field: str | None = None) -> None:
         """Adds an error to a form that is valid. The page keeps what was typed."""
-        self.add_error(None, forms.ValidationError(text, code="refused"))
-        if self.shown:
-            self._show_present(self.shown)
+        self.add_error(field, forms.ValidationError(text, code="refused"))
+        self._show_present()
 
     def clean__shown(self) -> SubmittedState | None:
         """Reads what the submitted page showed."""
         data = self.cleaned_data[SUBMITTED]
-        submitted = parse_submitted(data)
+        submitted = _parse_submitted(data)
         if data is not None and submitted is None:
             text = self.fields[SUBMITTED].error_messages["invalid"]
             raise forms.ValidationError(text, code="invalid")
@@ -233,18 +224,19 @@ class MergingForm(_ModelForm):
         if self.refusal:
             self.add_error(None, forms.ValidationError(self.refusal, code="refused"))
         if conflicts := list(self._conflicts()):
-            events = self._newer_events()
+            events = self.newer_events(_MAX_EVENTS)
             for name in conflicts:
-                self.add_error(
-                    name, forms.ValidationError(self._both(name, events), code="conflict")
-                )
+                text = self._both(name, events)
+                self.add_error(name, forms.ValidationError(text, code="conflict"))
             self.add_error(None, forms.ValidationError(_CONFLICT[self.kind], code="conflict"))
         self._require_workers()
-        if self._lacks_reason():
+        # A page asks for it where it asks for a confirmation, if it does.
+        if self.may_save is None and self.lacks_reason:
             self.add_error(REASON, forms.ValidationError(reason_required(), code="required"))
         return cleaned
 
-    def _lacks_reason(self) -> bool:
+    @property
+    def lacks_reason(self) -> bool:
         """Whether the edits need a reason. Turning a flag off needs none."""
         if not conf.require_reason or self.cleaned_data.get(REASON, "").strip():
             return False
@@ -260,8 +252,8 @@ class MergingForm(_ModelForm):
             return
         super().full_clean()
         # By now `errors` is filled and does not validate again.
-        if self.is_bound and self.errors and self.shown:
-            self._show_present(self.shown)
+        if self.is_bound and self.errors:
+            self._show_present()
 
     def _require_workers(self) -> None:
         """Adds an error to new rules that a connected worker cannot read."""
@@ -283,14 +275,12 @@ class MergingForm(_ModelForm):
             if changed and self._is_edited(name, present.fields[name]):
                 yield name
 
-    def _newer_events(self) -> list[Event]:
+    def newer_events(self, limit: int) -> list[Event]:
         """The events since the page was opened; none without a history."""
         version = self.shown.version if self.shown else None
         if version is None or not has_history():
             return []
-        return events_of(
-            self.kind, self.instance.pk, after=version, limit=_MAX_EVENTS, shorten=True
-        )
+        return events_of(self.kind, self.instance.pk, after=version, limit=limit, shorten=True)
 
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""
@@ -299,21 +289,17 @@ class MergingForm(_ModelForm):
         if name in self.cleaned_data:
             yours = _text(name, self.cleaned_data[name], secret=secret)
             sentences.append(_("Yours: %(value)s.") % {"value": yours})
+        text = _("Now in the database: %(present)s.")
         texts = {"present": _text(name, self.initial[name], secret=secret)}
-        by = [
-            event
-            for event in events
-            if any(difference.field == name for difference in event.differences)
-        ]
+        by = [event for event in events if name in {one.field for one in event.differences}]
         if by:
+            text = _("Now in the database: %(present)s, changed by %(actor)s.")
             texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
-            sentences.append(_("Now in the database: %(present)s, changed by %(actor)s.") % texts)
-        else:
-            sentences.append(_("Now in the database: %(present)s.") % texts)
-        return " ".join([*sentences, _("Save again to write your value.")])
+        return " ".join([*sentences, text % texts, _("Save again to write your value.")])
 
-    def _show_present(self, submitted: SubmittedState) -> None:
-        for name in {SUBMITTED, *submitted.fields}.intersection(self.fields) - {*self.changed_data}:
+    def _show_present(self) -> None:
+        submitted = {SUBMITTED, *self.shown.fields} if self.shown else set()
+        for name in submitted.intersection(self.fields).difference(self.changed_data):
             _show(self.fields[name], self.initial.get(name))
 
 

@@ -10,7 +10,9 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from flagstaff._words.json_text import (
     DuplicateNameError,
@@ -18,11 +20,21 @@ from flagstaff._words.json_text import (
     object_of_pairs,
     why_undecodable,
 )
+from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_json import conditions_json, rules_json
 from flagstaff.admin.saving import set_widget
 
-# A longer text makes the page slow.
-_MAX_INDENTED = 64_000
+# A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
+_MAX_EDITABLE = 64_000
+_TRAILING_COMMA = re.compile(r",\s*[}\]]")
+_PYTHON = re.compile(r"(True|False|None)\b")
+# What to do about a mistake.
+_QUOTES = _('put strings in double quotes, such as "stripe"')
+_NO_COMMA = _("remove the comma before the closing bracket")
+_MISSING = _("a comma, a colon or a closing bracket is missing")
+_ONE_VALUE = _("more text follows the end of the value; write several values as a list")
+_LOWER_CASE = _("write true, false and null in lower case")
+_UNFINISHED = _("the text ends too early")
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -31,10 +43,7 @@ class ValueField(forms.JSONField):
     """A JSON field that rejects what PostgreSQL cannot store."""
 
     default_error_messages = {
-        "invalid": _(
-            "not valid JSON (line %(line)d, column %(column)d); "
-            'put strings in double quotes, such as "stripe"'
-        ),
+        "invalid": _("not valid JSON (line %(line)d, column %(column)d); %(advice)s"),
         "unstorable": _(
             "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
         ),
@@ -45,31 +54,31 @@ class ValueField(forms.JSONField):
     }
 
     def prepare_value(self, value: object) -> Any:
-        """The text in the form. Empty for a new or unreadable value, which has no text."""
-        is_empty = value is None or isinstance(value, UnreadableJson)
-        return "" if is_empty else super().prepare_value(value)
+        """The text in the form: as typed, or formatted. A new or unreadable value has none."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return "" if value is None or isinstance(value, UnreadableJson) else self.text_of(value)
+
+    def text_of(self, value: object) -> str:
+        """The JSON of a stored value."""
+        return json.dumps(value, ensure_ascii=False, cls=self.encoder)
 
     def to_python(self, value: object) -> Any:
         """Parses the text. Raises ValidationError with the line and column of the error."""
-        if isinstance(value, str) and why_undecodable(value):
-            raise ValidationError(self.error_messages["undecodable"], code="undecodable")
-        try:
-            parsed = super().to_python(value)
-        except ValidationError as error:
-            text = self.error_messages["invalid"]
-            raise ValidationError(text, code="invalid", params=_position(str(value))) from error
-        self._forbid_duplicate_names(value)
-        return parsed
+        if isinstance(value, str) and value and not self.disabled:
+            if why_undecodable(value):
+                raise self._error("undecodable")
+            try:
+                json.loads(value, object_pairs_hook=object_of_pairs)
+            except DuplicateNameError as error:
+                raise self._error("duplicate", name=error.name) from error
+            except json.JSONDecodeError as error:
+                place = {"line": error.lineno, "column": error.colno}
+                raise self._error("invalid", **place, advice=_advice(value, error)) from error
+        return super().to_python(value)
 
-    def _forbid_duplicate_names(self, value: object) -> None:
-        if not isinstance(value, str) or self.disabled or not value:
-            return
-        try:
-            json.loads(value, object_pairs_hook=object_of_pairs)
-        except DuplicateNameError as error:
-            text = self.error_messages["duplicate"]
-            params = {"name": error.name}
-            raise ValidationError(text, code="duplicate", params=params) from error
+    def _error(self, code: str, **params: object) -> ValidationError:
+        return ValidationError(self.error_messages[code], code=code, params=params)
 
     def bound_data(self, data: object, initial: object) -> object:
         """The text as the user has typed it, not formatted again."""
@@ -81,26 +90,32 @@ class ValueField(forms.JSONField):
         """Rejects JSON that Python accepts and PostgreSQL does not."""
         super().validate(value)
         if not _is_storable(value):
-            raise ValidationError(self.error_messages["unstorable"], code="unstorable")
+            raise self._error("unstorable")
 
 
 class IndentedField(ValueField):
     """The JSON of a value, with objects and arrays over several lines."""
 
-    def prepare_value(self, value: object) -> Any:
-        """The text in the form: as it was typed, or indented unless that is too long."""
-        if not isinstance(value, dict | list):
-            return super().prepare_value(value)
-        text = json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
-        return text if len(text) <= _MAX_INDENTED else super().prepare_value(value)
+    #: Whether the form shows only what was typed into it, and keeps the value if that is nothing.
+    is_masked = False
+
+    def text_of(self, value: object) -> str:
+        """The JSON, indented unless that is too long."""
+        if self.is_masked:
+            return ""
+        if isinstance(value, dict | list):
+            text = json.dumps(value, indent=2, ensure_ascii=False, cls=self.encoder)
+            if len(text) <= _MAX_EDITABLE:
+                return text
+        return super().text_of(value)
 
 
-class ChoicesField(ValueField):
-    """The JSON list of the choices of a value. An empty text means any value."""
+class ListField(ValueField):
+    """A JSON list, such as the choices of a value. An empty text is an empty list."""
 
-    def prepare_value(self, value: object) -> Any:
-        """The text in the form."""
-        return "" if value == [] else super().prepare_value(value)
+    def text_of(self, value: object) -> str:
+        """The JSON; empty for an empty list."""
+        return "" if value == [] else super().text_of(value)
 
     def to_python(self, value: object) -> Any:
         """Parses the text."""
@@ -108,21 +123,12 @@ class ChoicesField(ValueField):
         return [] if parsed is None else parsed
 
 
-class RulesField(ValueField):
+class RulesField(ListField):
     """The JSON of rules, one condition a line. An empty text means no rules."""
 
-    def prepare_value(self, value: object) -> Any:
-        """The text in the form: as it was typed, or indented."""
-        if value == []:
-            return ""
-        if value is None or isinstance(value, InvalidJSONInput | UnreadableJson):
-            return super().prepare_value(value)
-        return rules_json(value)
-
-    def to_python(self, value: object) -> Any:
-        """Parses the text."""
-        parsed = super().to_python(value)
-        return [] if parsed is None else parsed
+    def text_of(self, value: object) -> str:
+        """The JSON, indented; empty without rules."""
+        return "" if value == [] else rules_json(value)
 
 
 class ConditionsField(ValueField):
@@ -130,10 +136,8 @@ class ConditionsField(ValueField):
 
     default_error_messages = {"required": _("write at least one condition")}
 
-    def prepare_value(self, value: object) -> Any:
-        """The text in the form: as it was typed, or indented."""
-        if value is None or isinstance(value, InvalidJSONInput | UnreadableJson):
-            return super().prepare_value(value)
+    def text_of(self, value: object) -> str:
+        """The JSON, indented."""
         return conditions_json(value)
 
 
@@ -145,13 +149,38 @@ def as_json_area(field: forms.Field, rows: int = 4, css_class: str = "") -> form
     return field
 
 
-def _position(text: str) -> dict[str, int]:
-    """The line and column of the syntax error."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return {"line": error.lineno, "column": error.colno}
-    return {"line": 1, "column": 1}
+def is_editable(value: object) -> bool:
+    """Whether the JSON of a value is short enough for a form."""
+    return len(_as_text(value)) <= _MAX_EDITABLE
+
+
+def too_large_text(value: object, advice: str) -> str:
+    """Returns the text of a page instead of JSON that is too large for its form."""
+    count = len(_as_text(value))
+    text = ngettext(
+        "%(count)s character, too large to edit here. %(advice)s",
+        "%(count)s characters, too large to edit here. %(advice)s",
+        count,
+    )
+    return text % {"count": local_number(count), "advice": advice}
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _advice(text: str, error: json.JSONDecodeError) -> Promise:
+    # Python 3.13 points at the comma, and older versions at the bracket behind it.
+    before, after = text[: error.pos].rstrip(), text[error.pos :]
+    if _TRAILING_COMMA.match(after) or (before.endswith(",") and after[:1] in {"}", "]"}):
+        return _NO_COMMA
+    if "delimiter" in error.msg:
+        return _MISSING
+    if error.msg == "Extra data" and before:
+        return _ONE_VALUE
+    if _PYTHON.match(after):
+        return _LOWER_CASE
+    return _UNFINISHED if not after.strip() and before else _QUOTES
 
 
 def _is_storable(value: object) -> bool:

@@ -11,6 +11,7 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 
 
 def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
@@ -35,13 +36,33 @@ def page_url(site: AdminSite, model: type[Model], page: str, *arguments: Any) ->
     return reverse(name, args=[quote(one) for one in arguments])
 
 
+def row_links(site: AdminSite, row: Any) -> list[tuple[str, str]]:
+    """Returns the URLs and the texts of a row's list and of its page, for breadcrumbs."""
+    return [
+        list_link(site, row._meta.model),
+        (page_url(site, row._meta.model, "change", row.pk), row.key),
+    ]
+
+
+def list_link(site: AdminSite, model: type[Model]) -> tuple[str, str]:
+    """Returns the URL and the text of the list of a model, for breadcrumbs."""
+    return page_url(site, model, "changelist"), str(capfirst(model._meta.verbose_name_plural))
+
+
 def row_path(
     model_admin: ModelAdmin[Any], page: str, view: Callable[..., HttpResponseBase]
 ) -> URLPattern:
     """Returns the URL pattern of a page of one row, such as "turn_on"."""
+    return list_path(model_admin, page, view, "<path:object_id>/")
+
+
+def list_path(
+    model_admin: ModelAdmin[Any], page: str, view: Callable[..., HttpResponseBase], row: str = ""
+) -> URLPattern:
+    """Returns the URL pattern of a page that is not about a stored row."""
     meta = model_admin.opts
     return path(
-        f"<path:object_id>/{page.replace('_', '-')}/",
+        f"{row}{page.replace('_', '-')}/",
         model_admin.admin_site.admin_view(view),
         name=f"{meta.app_label}_{meta.model_name}_{page}",
     )

@@ -10,6 +10,9 @@ from django.db.models import AutoField, Model
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
+
+    from flagstaff.admin.parts_admin import PartsAdmin
+
 # Columns of the lists that show a field under another name.
 _FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
 # Options that name anything with a value, and options that name what a query can use.
@@ -53,29 +56,24 @@ def _names(lines: Collection[Any]) -> Iterator[str]:
         yield from [line] if isinstance(line, str) else line
 
 
-if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldsetSpec
-
-    from flagstaff.admin.parts_admin import PartsAdmin
-
-
 class OwnFields:
     """Finds the fields that the model of an admin lacks, and those that flagstaff does not know."""
 
     def __init__(self, admin: PartsAdmin) -> None:
         self._admin = admin
         # Other names stay: Django's checks report a wrong one.
-        self._lacking = field_names(admin.known_model) - field_names(admin.model)
+        self._lacking = _field_names(admin.known_model) - _field_names(admin.model)
 
     def trim_options(self) -> None:
         """Removes the fields that the model lacks from the options of the admin."""
-        for option in _COLUMN_OPTIONS:
-            names = getattr(self._admin, option)
-            shown = tuple(one for one in names if self._has_attribute(one) or not self._lacks(one))
-            setattr(self._admin, option, shown)
-        for option in _QUERY_OPTIONS:
-            names = getattr(self._admin, option)
-            setattr(self._admin, option, tuple(one for one in names if not self._lacks(one)))
+        for option in (*_COLUMN_OPTIONS, *_QUERY_OPTIONS):
+            shown = [
+                name
+                for name in getattr(self._admin, option)
+                if not self._lacks(name)
+                or (option in _COLUMN_OPTIONS and self._has_attribute(name))
+            ]
+            setattr(self._admin, option, tuple(shown))
 
     def present(self, names: Collection[Any]) -> tuple[Any, ...]:
         """Returns the names that a form can show: without those that the model lacks.
@@ -103,7 +101,7 @@ class OwnFields:
 
         `unknown` are names of flagstaff's fields that are other fields in this model.
         """
-        known = field_names(self._admin.known_model) - unknown
+        known = _field_names(self._admin.known_model) - unknown
         return tuple(
             field.name
             for field in self._admin.model._meta.concrete_fields
@@ -124,7 +122,7 @@ class OwnFields:
         return in_model or getattr(own, name, None) is not getattr(flagstaffs, name, None)
 
 
-def field_names(model: type[Model]) -> set[str]:
+def _field_names(model: type[Model]) -> set[str]:
     """Returns the names of a model's own and inherited fields."""
     meta = model._meta
     return {field.name for field in (*meta.fields, *meta.many_to_many)}

@@ -35,6 +35,8 @@ class Page:
     question: TemplateResponse | None = None
     #: Why `flagstaff.changes` has refused the posted data.
     refusal: str | None = None
+    #: The row that the request has added.
+    added: Any = None
     #: What the request has saved, and the sentence about the users who gain or lose something.
     saved: Changed | None = None
     users_text: str = ""

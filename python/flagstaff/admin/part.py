@@ -9,6 +9,7 @@ from django import forms
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Field, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
 from flagstaff import changes
@@ -36,7 +37,7 @@ class Part:
     #: and a method of the admin with the same name comes first.
     displays: ClassVar[tuple[str, ...]] = ()
     #: Methods that are actions of the list, called with the admin, the request and the rows.
-    actions: ClassVar[tuple[str, ...]] = ()
+    actions: tuple[str, ...] = ()
 
     def __init__(self, admin: RowAdmin) -> None:
         self.admin = admin
@@ -77,7 +78,7 @@ class Part:
         """Returns the columns of the list."""
         return columns
 
-    def list_ordering(self, name: str) -> Any:
+    def list_ordering(self, request: HttpRequest, name: str) -> Any:
         """Returns the expression by which a column is sorted; None for the column itself."""
         return None
 
@@ -88,6 +89,10 @@ class Part:
     def list_response(self, request: HttpRequest) -> HttpResponse | None:
         """Returns a page instead of the list."""
         return None
+
+    def action_response(self, request: HttpRequest, page: TemplateResponse) -> HttpResponse:
+        """Returns the page of an action, given Django's or the project's."""
+        return page
 
     def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
         """Reads what the cells show besides the rows of the page, which have been read."""
@@ -144,6 +149,10 @@ class Part:
 
     def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
         """Reports what was written, inside the transaction."""
+
+    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
+        """Returns a sentence about a row that was added, and the URLs and texts of next steps."""
+        return "", ()
 
     def delete_response(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
         """Returns a page instead of Django's page that deletes a row."""

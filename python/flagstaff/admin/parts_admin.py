@@ -7,8 +7,8 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from django import forms
-from django.contrib import admin
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
 from django.core.paginator import Paginator
@@ -17,31 +17,31 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
-from flagstaff._tables.rows import uncached
-from flagstaff.admin.confirmation import ConfirmationMixin
+from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.own_fields import OwnFields
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part, RowAction
-from flagstaff.admin.reports import ReportMixin
-from flagstaff.admin.views import AttributedViews, extend_template, list_title
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from flagstaff.admin.row_admin import RowAdmin
 
-    _ModelAdmin = admin.ModelAdmin[Any]
     _ChangeList = ChangeList
 else:
-    _ModelAdmin = admin.ModelAdmin
     _ChangeList = object
 
-_Context = dict[str, object]
+_CHECKBOX: Any = ModelAdmin.action_checkbox
+# Translated by Django.
+_SELECT = "Select this object for an action - {}"
+_Context = dict[str, Any]
 _Value = TypeVar("_Value")
 
 
-class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
+class PartsAdmin(BaseAdmin):
     """Owns the hooks of Django's ModelAdmin for options, permissions, rows and the list."""
 
     row_kind: ClassVar[Kind]
@@ -49,9 +49,8 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
     known_model: ClassVar[type[Model]]
     #: The classes of the parts, in the order in which they are asked. A subclass can add its own.
     parts: ClassVar[tuple[type[Part], ...]]
-    #: Templates that extend those of the list and of the form; "" for none.
-    list_template: ClassVar[str] = ""
-    form_template: ClassVar[str] = ""
+    #: Templates that extend those of the list and of the form.
+    form_template: ClassVar[str] = "flagstaff/row_page.html"
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
@@ -102,18 +101,15 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
-        allowed = not conf.read_only and super().has_add_permission(request)
-        return self._permits("add", request, None, allowed)
+        return self._permits("add", request, None, super().has_add_permission(request))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change rows."""
-        allowed = not conf.read_only and super().has_change_permission(request, obj)
-        return self._permits("change", request, obj, allowed)
+        return self._permits("change", request, obj, super().has_change_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
-        allowed = not conf.read_only and super().has_delete_permission(request, obj)
-        return self._permits("delete", request, obj, allowed)
+        return self._permits("delete", request, obj, super().has_delete_permission(request, obj))
 
     def _permits(self, action: RowAction, request: HttpRequest, row: Any, own: bool) -> bool:  # noqa: FBT001
         return self.ask(
@@ -129,8 +125,8 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
     # Rows.
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """All rows of the flags' database, whatever a router or a query cache reads from."""
-        rows = uncached(super().get_queryset(request).using(conf.database))
+        """The rows that the pages read."""
+        rows = super().get_queryset(request)
         return self.ask(rows, lambda part, some: part.queryset(request, some))
 
     def get_object(
@@ -144,31 +140,30 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
 
     # The list.
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: _Context | None = None
-    ) -> HttpResponse:
-        """The list and its actions."""
-        return self.attributed_view(request, self._show_list, extra_context)
-
-    def _show_list(self, request: HttpRequest, extra_context: _Context | None) -> HttpResponse:
+    def show_list(self, request: HttpRequest, extra_context: _Context | None) -> HttpResponse:
+        """Returns the list, or the page of an action."""
         page_of(request).is_list = True
-        for part in self.bound_parts:
-            if (response := part.list_response(request)) is not None:
-                return response
-        context = {**list_title(self, request), **(extra_context or {})}
-        response = super().changelist_view(request, context)
+        if (page := self.first(lambda part: part.list_response(request))) is not None:
+            return page
+        response = super().show_list(request, extra_context)
         shown = response.context_data if isinstance(response, TemplateResponse) else None
-        # An action may have a page of its own.
-        if shown is not None and "cl" in shown and self.change_list_template is None:
-            for part in self.bound_parts:
-                shown.update(part.list_context(request, shown["cl"]))
-            if self.list_template:
-                extend_template(cast("TemplateResponse", response), self.list_template)
+        # The page of an action.
+        if shown is not None and "cl" not in shown:
+            return self.ask(response, lambda part, page: part.action_response(request, page))
         return response
+
+    def list_context(self, request: HttpRequest, changelist: ChangeList) -> _Context:
+        """What the parts show besides the rows."""
+        context: _Context = {}
+        for part in self.bound_parts:
+            context.update(part.list_context(request, changelist))
+        return context
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""
-        return type("RowList", (_RowList, super().get_changelist(request, **kwargs)), {})
+        return type(
+            "RowList", (_RowList, super().get_changelist(request, **kwargs)), {"request": request}
+        )
 
     def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
         """Lets the parts read what the page of the list shows."""
@@ -176,15 +171,28 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
         for part in self.bound_parts:
             part.open_list(request, changelist)
 
-    def list_ordering(self, name: str) -> Any:
+    def list_ordering(self, request: HttpRequest, name: str) -> Any:
         """Returns the expression that a column is sorted by."""
-        found = (part.list_ordering(name) for part in self.bound_parts)
-        return next((one for one in found if one is not None), name)
+        expression = self.first(lambda part: part.list_ordering(request, name))
+        return name if expression is None else expression
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """The columns."""
         columns: Sequence[Any] = super().get_list_display(request)
         return self.ask(columns, lambda part, some: part.list_display(request, some))
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """The box that selects a row. Django renders three templates for each."""
+        box = super().action_checkbox
+        if getattr(box, "__func__", box) is not _CHECKBOX:
+            # A theme's.
+            return box(obj)
+        return format_html(
+            '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">',
+            ACTION_CHECKBOX_NAME,
+            obj.pk,
+            format_html(gettext(_SELECT), str(obj)),
+        )
 
     def get_paginator(
         self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any
@@ -192,8 +200,8 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
         """The pages of the list."""
         paginator = super().get_paginator(request, queryset, *args, **kwargs)
         if queryset.model is self.model:
-            counts = (part.list_count(request, queryset) for part in self.bound_parts)
-            if (count := next((one for one in counts if one is not None), None)) is not None:
+            count = self.first(lambda part: part.list_count(request, queryset))
+            if count is not None:
                 paginator.count = count
         return paginator
 
@@ -201,15 +209,23 @@ class PartsAdmin(AttributedViews, ConfirmationMixin, ReportMixin, _ModelAdmin):
         """Returns a value after each part has changed it."""
         return reduce(lambda known, part: change(part, known), self.bound_parts, value)
 
+    def first(self, ask: Callable[[Part], _Value | None]) -> _Value | None:
+        """Returns the first result of a part that is not None."""
+        results = map(ask, self.bound_parts)
+        return next((result for result in results if result is not None), None)
+
 
 class _RowList(_ChangeList):
     """A list whose parts read what its page shows, and which sorts columns by expressions."""
 
     model_admin: PartsAdmin
+    request: HttpRequest
 
     def get_ordering_field(self, field_name: Any) -> Any:
         found = super().get_ordering_field(field_name)
-        return self.model_admin.list_ordering(found) if isinstance(found, str) else found
+        return (
+            self.model_admin.list_ordering(self.request, found) if isinstance(found, str) else found
+        )
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -1,8 +1,8 @@
-"""The permissions to see, toggle and change flags, and what optional apps add to them."""
+"""The permissions to see, toggle and change flags, and to see and change their allowed users."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
@@ -13,12 +13,11 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.links import admin_of
-from flagstaff.admin.mixin_base import ModelAdminMixin
 from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
+from flagstaff.history.user_names import may_see_users, permission_to_see_users
 
 Action: TypeAlias = Literal["view", "toggle", "change"]
-
 
 #: The fields that users who may only toggle can edit.
 TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
@@ -68,17 +67,18 @@ def user_may_toggle(user: Any, flag: Any) -> bool:
     request = HttpRequest()
     request.user = user
     model = conf.flag_model
-    admins = [
-        model_admin for site in all_sites if (model_admin := admin_of(site, model)) is not None
-    ]
+    admins = [found for site in all_sites if (found := admin_of(site, model)) is not None]
     if conf.read_only or not admins:
         return _has_permission(user, "toggle", model)
     return any(may_toggle(model_admin, request, flag) for model_admin in admins)
 
 
 def _has_permission(user: Any, action: Action, model: type[Model]) -> bool:
-    names = [get_permission_codename(included, model._meta) for included in _INCLUDED_IN[action]]
-    return any(user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
+    return any(user.has_perm(_permission(name, model)) for name in _INCLUDED_IN[action])
+
+
+def _permission(action: str, model: type[Model]) -> str:
+    return f"{model._meta.app_label}.{get_permission_codename(action, model._meta)}"
 
 
 def why_not_toggle(model_admin: admin.ModelAdmin[Any]) -> str:
@@ -86,7 +86,7 @@ def why_not_toggle(model_admin: admin.ModelAdmin[Any]) -> str:
     if conf.read_only:
         return _("These pages are read-only: the setting READ_ONLY is True.")
     text = _("To turn flags on or off, you need the permission “%(permission)s”.")
-    return text % {"permission": _toggle_permission(model_admin)}
+    return text % {"permission": _permission("toggle", model_admin.model)}
 
 
 def is_toggle_page(request: HttpRequest) -> bool:
@@ -102,52 +102,24 @@ def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -
 
 def has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
     """Whether the user has the permission to toggle flags."""
-    return request.user.has_perm(_toggle_permission(model_admin))
+    return request.user.has_perm(_permission("toggle", model_admin.model))
 
 
-def _toggle_permission(model_admin: admin.ModelAdmin[Any]) -> str:
-    opts = model_admin.opts
-    return f"{opts.app_label}.{get_permission_codename('toggle', opts)}"
+def why_not_change_users(
+    model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any
+) -> str:
+    """Returns why the user of the request may not add and remove allowed users, or ""."""
+    if not may_see_users(request.user):
+        return needs_view_user_text()
+    if conf.read_only:
+        return _("These pages are read-only: the setting READ_ONLY is True.")
+    # On the page of a flag, Django sees a user who may only toggle it as one who may change it.
+    if not model_admin.has_change_permission(request, flag) or is_toggle_page(request):
+        return _("To add or remove users, you need the permission to change this flag.")
+    return ""
 
 
-class ReadOnlyMixin(ModelAdminMixin):
-    """Removes all permissions to write while READ_ONLY is True. Put it before ModelAdmin."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may create rows."""
-        return not conf.read_only and super().has_add_permission(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may change rows."""
-        return not conf.read_only and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may delete rows."""
-        return not conf.read_only and super().has_delete_permission(request, obj)
-
-
-class FlagPermissionsMixin(ModelAdminMixin):
-    """The permissions for flags decide. Put it before ModelAdmin."""
-
-    #: The permission for flags that a user needs to write rows of this model.
-    flag_action: ClassVar[Action] = "change"
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Whether the index of the admin lists the model."""
-        return may(self.admin_site, request, "view")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see rows."""
-        return may(self.admin_site, request, "view")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may create rows."""
-        return may(self.admin_site, request, self.flag_action)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may change rows."""
-        return may(self.admin_site, request, self.flag_action)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may delete rows."""
-        return may(self.admin_site, request, self.flag_action)
+def needs_view_user_text() -> str:
+    """Returns the sentence that names the permission to see users."""
+    text = _("To see users, you need the permission “%(name)s”.")
+    return text % {"name": permission_to_see_users()}

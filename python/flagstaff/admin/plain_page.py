@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.text import capfirst
 
 from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.permissions import FlagPermissionsMixin
-from flagstaff.admin.views import AttributedViews
+from flagstaff.admin.permissions import may
+from flagstaff.admin.views import keys_media
 from flagstaff.conf import conf
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
+from flagstaff.models import Overview
 
 
-class PlainPageAdmin(AttributedViews, FlagPermissionsMixin, _ModelAdmin):
+class PlainPageAdmin(BaseAdmin):
     """A page for users who may view flags. It has no rows to add, change or delete."""
 
     #: The template, which extends flagstaff/plain_page.html.
@@ -45,13 +39,8 @@ class PlainPageAdmin(AttributedViews, FlagPermissionsMixin, _ModelAdmin):
         """Handles a POST. Raises PermissionDenied unless the page has its own."""
         raise PermissionDenied
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The page."""
-        return self.attributed_view(request, self._answer, extra_context)
-
-    def _answer(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> HttpResponse:
+    def show_list(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> HttpResponse:
+        """Returns the page, or what a POST or the URL asks for."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
@@ -63,22 +52,27 @@ class PlainPageAdmin(AttributedViews, FlagPermissionsMixin, _ModelAdmin):
     def show_page(
         self, request: HttpRequest, extra: Mapping[str, Any] | None = None
     ) -> HttpResponse:
-        """Returns the page. `extra` comes after what every page has, and before its own context."""
+        """Returns the page. `extra` comes before its own context."""
+        context = {**(extra or {}), **self.page_context(request)}
+        return self.plain_page(request, self.page_template, context)
+
+    def plain_page(
+        self, request: HttpRequest, template: str, context: Mapping[str, Any]
+    ) -> HttpResponse:
+        """Returns a page with what every page has, and then its own context."""
         site, flags = self.admin_site, conf.flag_model
-        context = {
-            **site.each_context(request),
-            **(extra or {}),
-            "title": capfirst(self.opts.verbose_name_plural),
-            "opts": self.opts,
-            "media": self.media,
+        page = {
+            "keys": keys_media(),
             "flags_title": flags._meta.verbose_name_plural,
             "flags_url": page_url(site, flags, "changelist")
             if may_view(site, request, flags)
             else "",
-            **self.page_context(request),
+            "flagstaff_search_url": page_url(site, Overview, "search")
+            if may_view(site, request, Overview)
+            else "",
+            **context,
         }
-        request.current_app = site.name
-        return TemplateResponse(request, self.page_template, context)
+        return self.template_page(request, template, page)
 
     def get_urls(self) -> list[URLPattern]:
         """The page, and nothing else. Not in a transaction, because it may wait for workers."""
@@ -86,14 +80,16 @@ class PlainPageAdmin(AttributedViews, FlagPermissionsMixin, _ModelAdmin):
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
         return [path("", outside_transactions(view), name=name)]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """There is nothing to add."""
-        return False
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the index of the admin lists the page."""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may see the page."""
+        return may(self.admin_site, request, "view")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """There is nothing to change."""
+        """There is nothing to add, change or delete."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """There is nothing to delete."""
-        return False
+    has_add_permission = has_delete_permission = has_change_permission

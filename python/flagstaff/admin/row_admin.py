@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.db import transaction
 from django.db.models import CharField, Field, QuerySet
 from django.forms import BaseFormSet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from flagstaff import changes
 from flagstaff._words.message import localized
+from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.forms import SUBMITTED, MergingForm
-from flagstaff.admin.page import page_of
+from flagstaff.admin.links import page_url
+from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import Deleted
 from flagstaff.admin.parts_admin import PartsAdmin
+from flagstaff.admin.recent_changes.urls import undo_url
 from flagstaff.admin.saving import (
-    DELETE,
-    KEY_HELP,
     REVIEW_BUTTONS,
-    UPDATE,
+    WRITES,
     case_variants_text,
     create_row,
     newer_changes,
     set_widget,
 )
-from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, extend_template
+from flagstaff.admin.views import (
+    MAX_REASON_LENGTH,
+    REASON,
+    extend_template,
+    is_djangos_template,
+    reason_required,
+)
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
@@ -41,7 +50,7 @@ from flagstaff.exceptions import ConflictError, FlagstaffError
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-_Context = dict[str, object]
+_Context = dict[str, Any]
 
 
 class RowAdmin(PartsAdmin):
@@ -54,28 +63,13 @@ class RowAdmin(PartsAdmin):
     form: type[MergingForm]
     object_history_template = "flagstaff/history.html"
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: _Context | None = None,
-    ) -> HttpResponse:
-        """The page that adds or changes a row."""
-        return self.attributed_view(request, self._show_form, object_id, form_url, extra_context)
-
-    def _show_form(
-        self,
-        request: HttpRequest,
-        object_id: str | None,
-        form_url: str,
-        extra_context: _Context | None,
-    ) -> HttpResponse:
+    def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
+        """Returns the page that adds or changes a row."""
         page = page_of(request)
         page.is_saving = request.method == "POST"
         for part in self.bound_parts if object_id is not None else ():
             part.open_form(request)
-        show = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        show = partial(super().show_form, request, object_id, *args)
         try:
             response = show()
         except FlagstaffError as error:
@@ -108,8 +102,7 @@ class RowAdmin(PartsAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The fields of a form without sections."""
-        found = (part.fields(request, obj) for part in self.bound_parts)
-        chosen = next((one for one in found if one is not None), None)
+        chosen = self.first(lambda part: part.fields(request, obj))
         return super().get_fields(request, obj) if chosen is None else chosen
 
     def get_form(
@@ -121,7 +114,8 @@ class RowAdmin(PartsAdmin):
     ) -> type[MergingForm]:
         """The class of the form, with the reason why the key is fixed."""
         if obj is not None and self.has_change_permission(request, obj):
-            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": KEY_HELP[self.row_kind]}
+            key_help = WRITES[self.row_kind].key_help
+            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": key_help}
         form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
         page = page_of(request)
         form.refusal = page.refusal
@@ -168,25 +162,24 @@ class RowAdmin(PartsAdmin):
             part.open_new(request, initial)
         return initial
 
-    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,  # noqa: FBT001, FBT002
-        change: bool = False,  # noqa: FBT001, FBT002
-        form_url: str = "",
-        obj: Any = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """The page with the form, or the page that asks for a confirmation."""
         # A later part may have refused the save, or a formset may have errors: they come first.
         if (question := page_of(request).question) is not None and not context.get("errors"):
             return question
+        # A save stays on the page of the row.
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         # A subclass may have a template of its own.
-        is_extended = self.form_template and self.change_form_template is None
+        is_extended, row = self.change_form_template is None, context["original"]
+        if row is not None:
+            context |= {"title": stored_row(row).key, "subtitle": None}
         for part in self.bound_parts if is_extended else ():
-            context |= part.form_context(request, obj, context)
-        response = super().render_change_form(request, context, add, change, form_url, obj)
+            context |= part.form_context(request, row, context)
+        response = super().render_change_form(request, context, *args, **kwargs)
         if is_extended and isinstance(response, TemplateResponse):
+            context["flagstaff_is_djangos"] = is_djangos_template(response)
             extend_template(response, self.form_template)
         return response
 
@@ -201,7 +194,12 @@ class RowAdmin(PartsAdmin):
         except FlagstaffError as error:
             form.refuse(localized(error.message))
             return False
-        return page.question is None
+        # The page that asks for a confirmation asks for the reason, too.
+        is_confirmed = page.question is None
+        if is_confirmed and form.lacks_reason:
+            form.refuse(reason_required(), REASON)
+            return False
+        return is_confirmed
 
     def _before_save(self, request: HttpRequest, form: MergingForm) -> None:
         for part in self.bound_parts:
@@ -218,23 +216,21 @@ class RowAdmin(PartsAdmin):
         if form.may_save is None:
             # Code of the project saves, and not the view of the form, which has asked the parts.
             self._before_save(request, form)
+        page = page_of(request)
         if change:
-            newer = newer_changes(request, self.row_kind, obj, form)
-            page_of(request).saved = self._update(obj, form)
-            if newer:
-                text = _(
-                    "Changes that others made while this page was open were kept: %(changes)s."
-                )
-                self.message_user(request, text % {"changes": newer}, messages.WARNING)
+            warning = newer_changes(request, form)
+            page.saved = self._update(obj, form)
         else:
-            create_row(self.row_kind, obj, form)
-            if text := case_variants_text(self.model, obj.key):
-                self.message_user(request, text, messages.WARNING)
+            page.saved = create_row(self.row_kind, obj, form)
+            warning = case_variants_text(self.model, obj.key)
+        if warning:
+            self.message_user(request, warning, messages.WARNING)
         for part in self.bound_parts:
             part.after_save(request, form, is_new=not change)
 
     def _update(self, obj: Any, form: MergingForm) -> changes.Changed:
-        return UPDATE[self.row_kind](obj.key, form.changed_fields, expect=form.expected_fields)
+        update = WRITES[self.row_kind].update
+        return update(obj.key, form.changed_fields, expect=form.expected_fields)
 
     def save_related(
         self,
@@ -247,14 +243,41 @@ class RowAdmin(PartsAdmin):
         for formset in formsets:
             self.save_formset(request, form, formset, change=change)
 
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The page after a new row, without Django's message."""
+        page_of(request).added = obj
+        return self._silent(request, super().response_add, obj, post_url_continue)
+
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
         """The page after a save, without Django's message."""
+        return self._silent(request, super().response_change, obj)
+
+    def _silent(
+        self, request: HttpRequest, respond: Callable[..., HttpResponse], *arguments: Any
+    ) -> HttpResponse:
         page = page_of(request)
         page.is_silent = True
         try:
-            return super().response_change(request, obj)
+            return respond(request, *arguments)
         finally:
             page.is_silent = False
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        """The page of the new row."""
+        if self.has_view_permission(request, obj):
+            return self._row_page(request, obj)
+        return super().response_post_save_add(request, obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        """The same page: a person watches what was saved."""
+        return self._row_page(request, obj)
+
+    def _row_page(self, request: HttpRequest, row: Any) -> HttpResponseRedirect:
+        filters: Any = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
+        url = page_url(self.admin_site, self.model, "change", row.pk)
+        return HttpResponseRedirect(add_preserved_filters(filters, url))
 
     def message_user(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Shows a message, unless it is the one that this class replaces."""
@@ -271,23 +294,30 @@ class RowAdmin(PartsAdmin):
             text = _("Nothing was changed: “%(key)s” already has these values.")
             self.message_user(request, text % {"key": changed.key}, messages.INFO)
             return
-        self.report_change(request, changed, users=page.users_text)
+        if page.added is None:
+            self.report_change(request, changed, users=page.users_text)
+        elif IS_POPUP_VAR not in request.POST:
+            self._report_new(request, page.added, changed)
+
+    def _report_new(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
+        may_undo = self.has_delete_permission(request, row)
+        versions = [changed.version] if changed.version and may_undo else []
+        texts, links = zip(*(part.new_row(request, row) for part in self.bound_parts), strict=True)
+        text = _("“%(key)s” was added.") % {"key": row.key}
+        self.report_applied(
+            request,
+            " ".join(filter(None, (text, *texts))),
+            timeout=SAVE_TIMEOUT,
+            undo_url=undo_url(self.admin_site, versions),
+            links=[link for some in links for link in some],
+        )
 
     # Deletions and the history.
 
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
-    ) -> HttpResponse:
-        """The page that deletes a row after a confirmation."""
-        return self.attributed_view(request, self._show_deletion, object_id, extra_context)
-
-    def _show_deletion(
-        self, request: HttpRequest, object_id: str, extra_context: _Context | None
-    ) -> HttpResponse:
-        for part in self.bound_parts:
-            if (response := part.delete_response(request, unquote(object_id))) is not None:
-                return response
-        return super().delete_view(request, object_id, extra_context)
+    def show_deletion(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        """Returns the page of the first part that has one, or Django's."""
+        page = self.first(lambda part: part.delete_response(request, unquote(object_id)))
+        return page or super().show_deletion(request, object_id, *args)
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
@@ -298,14 +328,14 @@ class RowAdmin(PartsAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Deletes one row."""
-        changed = DELETE[self.row_kind](obj.key)
+        changed = WRITES[self.row_kind].delete(obj.key)
         self._after_delete(request, [changed], changed.undo)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Deletes all rows, or none if one fails."""
         with transaction.atomic(using=conf.database):
             keys = queryset.order_by("pk").values_list("key", flat=True)
-            deleted = [DELETE[self.row_kind](key) for key in keys]
+            deleted = [WRITES[self.row_kind].delete(key) for key in keys]
         self._after_delete(request, deleted, combined_undo(deleted))
 
     def _after_delete(
@@ -314,17 +344,10 @@ class RowAdmin(PartsAdmin):
         for part in self.bound_parts:
             part.after_delete(request, deleted, undo)
 
-    def history_view(  # type: ignore[override]  # The CSV is a stream.
-        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
-    ) -> HttpResponseBase:
-        """The history of a row."""
-        return self.attributed_view(request, self._show_history, object_id, extra_context)
-
-    def _show_history(
-        self, request: HttpRequest, object_id: str, extra_context: _Context | None
-    ) -> HttpResponse:
+    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        """Returns the history of a row, as the parts show it."""
         # Checks that the object exists, and that the user may view it.
-        response = super().history_view(request, object_id, extra_context)
+        response = super().show_history(request, object_id, *args)
         return self.ask(
             response, lambda part, page: part.history_response(request, object_id, page)
         )

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff.admin.confirmation import posted_fields, problems_of
 from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.links import row_links
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
 from flagstaff.changes.consequence import Consequence
@@ -31,18 +32,22 @@ class SaveQuestion(Part):
         plan = self.plan(request, form)
         if plan is None or plan.consequence < Consequence.WIDENS:
             return
-        # The form has checked the reason.
-        problems = problems_of(request, plan.text_to_type, needs_reason=False)
+        problems = problems_of(request, plan.text_to_type)
         if problems is not None and not problems:
             return
-        key = {"key": form.instance.key}
+        key, is_new = {"key": form.instance.key}, form.instance._state.adding
+        question = _("Add “%(key)s”?") if is_new else _("Save these changes of “%(key)s”?")
+        label = _("Add %(key)s") if is_new else _("Save %(key)s")
         context = {
-            "flagstaff_question": _("Save these changes of “%(key)s”?") % key,
+            "flagstaff_question": question % key,
+            "flagstaff_crumbs": row_links(self.admin.admin_site, form.instance)
+            if form.instance.pk
+            else (),
             "flagstaff_posted": posted_fields(request),
             "flagstaff_may_edit": True,
             "flagstaff_typed": plan.text_to_type,
             "flagstaff_problems": problems,
-            "flagstaff_label": _("Save %(key)s") % key,
+            "flagstaff_label": label % key,
             **self.question(request, form, plan),
         }
         page_of(request).question = self.admin.confirmation(request, form.instance, context)

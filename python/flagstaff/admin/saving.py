@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,34 +19,35 @@ from flagstaff._words.local_formats import quoted
 from flagstaff.admin.forms import MergingForm
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
-from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
-from flagstaff.history.versions import has_history
 
-_CREATE: dict[Kind, Callable[..., changes.Changed]] = {
-    Kind.FLAG: changes.create,
-    Kind.VALUE: changes.create_value,
-    Kind.SEGMENT: changes.create_segment,
-}
-#: The functions that change and delete a row.
-UPDATE: dict[Kind, Callable[..., changes.Changed]] = {
-    Kind.FLAG: changes.update,
-    Kind.VALUE: changes.update_value,
-    Kind.SEGMENT: changes.update_segment,
-}
-DELETE: dict[Kind, Callable[..., changes.Changed]] = {
-    Kind.FLAG: changes.delete,
-    Kind.VALUE: changes.delete_value,
-    Kind.SEGMENT: changes.delete_segment,
-}
-#: Why the key of a row is fixed.
-KEY_HELP = {
-    Kind.FLAG: gettext_lazy(
-        "Your code uses this key, and the key decides which users a rollout includes. "
-        "For another key, create a new flag."
+
+class Writes(NamedTuple):
+    """The functions that write the rows of a kind."""
+
+    create: Callable[..., changes.Changed]
+    update: Callable[..., changes.Changed]
+    delete: Callable[..., changes.Changed]
+    #: Why the key of a row is fixed.
+    key_help: Promise
+
+
+WRITES = {
+    Kind.FLAG: Writes(
+        *(changes.create, changes.update, changes.delete),
+        gettext_lazy(
+            "Your code uses this key, and the key decides which users a rollout includes. "
+            "For another key, create a new flag."
+        ),
     ),
-    Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
-    Kind.SEGMENT: gettext_lazy("Rules use this key. For another key, create a new segment."),
+    Kind.VALUE: Writes(
+        *(changes.create_value, changes.update_value, changes.delete_value),
+        gettext_lazy("Your code uses this key. For another key, create a new value."),
+    ),
+    Kind.SEGMENT: Writes(
+        *(changes.create_segment, changes.update_segment, changes.delete_segment),
+        gettext_lazy("Rules use this key. To change it everywhere, use “Rename…”."),
+    ),
 }
 #: The buttons that show the page again, with what was typed and without saving.
 REVIEW_BUTTONS = ("_rule_edit", "_count", "_edit")
@@ -61,26 +63,26 @@ def set_widget(field: forms.Field, widget: forms.Widget) -> None:
     field.widget = widget
 
 
-def create_row(kind: Kind, row: Any, form: MergingForm) -> None:
+def create_row(kind: Kind, row: Any, form: MergingForm) -> changes.Changed:
     """Writes a new row with its allowed users, and gives `row` its primary key."""
     names = {field.name for field in (*row._meta.concrete_fields, *row._meta.many_to_many)}
-    _CREATE[kind](**{k: v for k, v in form.cleaned_data.items() if k in names})
+    changed = WRITES[kind].create(**{k: v for k, v in form.cleaned_data.items() if k in names})
     row.pk = kind.row(row.key).pk
     row._state.adding = False
+    return changed
 
 
-def newer_changes(request: HttpRequest, kind: Kind, row: Any, form: MergingForm) -> str:
-    """Describes what was changed after the page was opened."""
-    version = form.shown.version if form.shown else None
-    if version is None or not has_history():
-        return ""
-    events = events_of(kind, row.pk, after=version, limit=_MAX_LISTED, shorten=True)
+def newer_changes(request: HttpRequest, form: MergingForm) -> str:
+    """Describes what was changed after the page was opened; empty if nothing was."""
+    events = form.newer_events(_MAX_LISTED)
     actors = names_of_actors(events)
     users = names_of_users(events) if may_see_users(request.user) else None
-    return "; ".join(
+    newer = (
         f"{describe_actor(event, actors)}: {describe_change(event, users, limit=_MAX_VALUE)}"
         for event in events
     )
+    text = _("Changes that others made while this page was open were kept: %(changes)s.")
+    return text % {"changes": "; ".join(newer)} if events else ""
 
 
 def case_variants_text(model: type[Model], key: str) -> str:

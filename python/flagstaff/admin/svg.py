@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+_ALL = 100
+
 
 def chart(name: str, height: int, title: str, desc: str, parts: Iterable[SafeString]) -> SafeString:
     """Returns an SVG of the full width. `name` is unique on the page."""
@@ -86,6 +88,11 @@ def text(css: str, x: float, y: float, content: str, anchor: str = "start") -> S
         '<text class="flagstaff-{}" x="{}%" y="{}" text-anchor="{}">{}</text>',
         *(css, _number(x), _number(y), anchor, content),
     )
+
+
+def anchor(x: float, edge: float) -> str:
+    """Returns the anchor of a text that stays inside the box where it is near an edge of it."""
+    return "start" if x < edge else "end" if x > _ALL - edge else "middle"
 
 
 def joined(parts: Iterable[SafeString]) -> SafeString:

@@ -38,8 +38,7 @@ class TypedUser:
     @property
     def name(self) -> str | None:
         """The user in words; None if it is anonymous."""
-        user = self.found
-        if user is None:
+        if (user := self.found) is None:
             return None
         if user.name is None or user.name == str(user.pk):
             return _("primary key %(pk)s") % {"pk": user.pk}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
@@ -23,10 +22,11 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff._words.message import localized
+from flagstaff._words.similar import most_similar
 from flagstaff._words.times import aware
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.parts.former_flags import FormerText, former_texts
+from flagstaff.admin.flag.parts.former_flags import former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.usage_period import no_usage, period_text, reports_text
@@ -45,6 +45,7 @@ class UnknownKeysAdmin(PlainPageAdmin):
     """Users who may view flags see the keys. Those who may add flags can create them."""
 
     page_template = "flagstaff/unknown_keys.html"
+    docs_page = "operators/"
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The unknown keys of a period. The number of queries does not depend on theirs."""
@@ -56,7 +57,7 @@ class UnknownKeysAdmin(PlainPageAdmin):
         if unknown is None:
             return {"problem": no_usage()}
         return {
-            "rows": unknown_rows(self.admin_site, request, unknown.keys),
+            "rows": _unknown_rows(self.admin_site, request, unknown.keys),
             "periods": [_link(period, days) for period in sorted(_PERIODS)],
             "sentence": _sentence(unknown, days),
             "notes": _notes(unknown, days),
@@ -112,12 +113,12 @@ def count_sentence(total: int, days: int) -> str:
 
 
 def _sentence(unknown: UnknownKeys, days: int) -> str:
-    period = {"days": _duration(days)}
     if unknown.total:
         return count_sentence(unknown.total, days)
     if unknown.until is None:
         return _("No worker has reported its evaluations yet.")
-    return _("Every key that was evaluated in the last %(days)s has a flag.") % period
+    text = _("Every key that was evaluated in the last %(days)s has a flag.")
+    return text % {"days": _duration(days)}
 
 
 def _notes(unknown: UnknownKeys, days: int) -> Sequence[str]:
@@ -138,47 +139,28 @@ def _within(unknown: UnknownKeys, days: int) -> UnknownKeys:
     return replace(unknown, since=max(aware(unknown.since), first))
 
 
-@dataclass(frozen=True)
-class UnknownRow:
-    """An unknown key in the words of the page."""
-
-    key: str
-    count: str
-    #: HTML.
-    last: str
-    first: str
-    #: The flag that is probably meant; None if none is similar.
-    similar: SimilarFlag | None
-    #: About the flag that had the key; None if none had.
-    former: FormerText | None
-    #: Why no flag can have the key; empty if one can.
-    problem: str
-    #: The page that adds the flag; empty if the key or the user cannot.
-    create_url: str
-
-
-def unknown_rows(
+def _unknown_rows(
     site: AdminSite, request: HttpRequest, keys: Sequence[UnknownKey]
-) -> list[UnknownRow]:
+) -> list[Mapping[str, object]]:
     """Returns the rows. Makes a number of queries that does not depend on the number of keys."""
     names = [key.key for key in keys]
     taken = taken_keys(names) if names else {}
     former = former_texts(site, request, names)
-    similar = similar_flags(site, request, names) if names else {}
-    problems = {key: _problem(key, taken.get(key, "")) for key in names}
+    similar = _similar_flags(site, request, names) if names else {}
+    problems = {name: _problem(name, taken.get(name, "")) for name in names}
     add_url = _add_url(site, request)
     return [
-        UnknownRow(
-            key=key.key,
-            count=local_number(key.evaluations),
-            last=time_cell(key.last_evaluated_at),
-            first=time_cell(key.first_hour),
-            similar=similar.get(key.key),
-            former=former.get(key.key),
-            problem=problems[key.key],
-            create_url=_create_url(add_url, key.key) if not problems[key.key] else "",
-        )
-        for key in keys
+        {
+            "key": name,
+            "count": local_number(key.evaluations),
+            "last": time_cell(key.last_evaluated_at),
+            "first": time_cell(key.first_hour),
+            "similar": similar.get(name),
+            "former": former.get(name),
+            "problem": problems[name],
+            "create_url": "" if problems[name] else _create_url(add_url, name),
+        }
+        for name, key in zip(names, keys, strict=True)
     ]
 
 
@@ -187,6 +169,7 @@ def _create_url(add_url: str, key: str) -> str:
 
 
 def _add_url(site: AdminSite, request: HttpRequest) -> str:
+    """The page that adds a flag; empty if the user cannot."""
     flag_admin = admin_of(site, conf.flag_model)
     if flag_admin is None or not flag_admin.has_add_permission(request):
         return ""
@@ -216,24 +199,18 @@ _MAX_COMMON = 100
 _PART = 3
 
 
-@dataclass(frozen=True)
-class SimilarFlag:
-    """An existing flag."""
-
-    key: str
-    #: The page of the flag; empty if the user may not open it.
-    url: str
-
-
-def similar_flags(
+def _similar_flags(
     site: AdminSite, request: HttpRequest, keys: Collection[str]
-) -> Mapping[str, SimilarFlag]:
-    """Returns the most similar flag of each key that has one. Makes one query."""
+) -> Mapping[str, tuple[str, str]]:
+    """Returns the key and the page of the most similar flag of each key that has one. One query.
+
+    The page is empty if the user may not open it.
+    """
     model = conf.flag_model
     pks = dict(all_rows(model).exclude(key=None).order_by("key").values_list("key", "pk"))
     has_link = may_view(site, request, model)
     return {
-        key: SimilarFlag(name, page_url(site, model, "change", pks[name]) if has_link else "")
+        key: (name, page_url(site, model, "change", pks[name]) if has_link else "")
         for key, name in similar_keys(keys, pks).items()
     }
 
@@ -241,37 +218,32 @@ def similar_flags(
 def similar_keys(keys: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Returns the most similar known key of each key that has one. Ignores case."""
     folded = {name.casefold(): name for name in known}
-    by_part = _by_part(folded)
+    names_by_part: dict[str, list[str]] = defaultdict(list)
+    for name in folded:
+        for part in _parts(name):
+            names_by_part[part].append(name)
     similar: dict[str, str] = {}
     for key in keys:
         name = key.casefold()
-        near = [name] if name in folded else _nearest(name, by_part)
+        near = name if name in folded else _nearest(name, names_by_part)
         if near:
-            similar[key] = folded[near[0]]
+            similar[key] = folded[near]
     return similar
 
 
-def _nearest(name: str, by_part: Mapping[str, list[str]]) -> list[str]:
+def _nearest(name: str, names_by_part: Mapping[str, list[str]]) -> str | None:
     counts = Counter(
-        name
+        other
         for part in _parts(name)
-        if len(those := by_part.get(part, ())) <= _MAX_COMMON
-        for name in those
+        if len(those := names_by_part.get(part, ())) <= _MAX_COMMON
+        for other in those
     )
-    most = [name for name, _count in counts.most_common(_MAX_COMPARED)]
-    return get_close_matches(name, most, n=1, cutoff=_CUTOFF)
-
-
-def _by_part(names: Iterable[str]) -> Mapping[str, list[str]]:
-    """The names that have each part of three characters."""
-    names_by_part: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        for part in _parts(name):
-            names_by_part[part].append(name)
-    return names_by_part
+    most = [other for other, _count in counts.most_common(_MAX_COMPARED)]
+    return most_similar(name, most, _CUTOFF)
 
 
 def _parts(name: str) -> set[str]:
+    """The parts of three characters."""
     # Short names have parts, too.
     padded = f"  {name} "
     return {padded[start : start + _PART] for start in range(len(padded) - _PART + 1)}

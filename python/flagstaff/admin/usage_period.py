@@ -34,23 +34,18 @@ def period_text(period: _Period) -> str:
     """Returns which time the counts cover; empty if nothing was counted."""
     if period.since is None:
         return ""
-    times = {
-        "since": local_time_text(period.since),
-        "until": "" if period.until is None else local_time_text(period.until),
-    }
+    times = {"since": local_time_text(period.since)}
     if period.until is None:
         return _("Counted since %(since)s.") % times
+    times["until"] = local_time_text(period.until)
     return _("Counted since %(since)s, and until %(until)s.") % times
 
 
 def reports_text(period: _Period) -> str:
     """Returns how often workers report, or why they do not."""
     if period.interval:
-        seconds = (
-            int(period.interval) if period.interval == int(period.interval) else period.interval
-        )
         text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
-        return text % {"seconds": seconds}
+        return text % {"seconds": f"{period.interval:g}"}
     if not conf.usage_interval:
         return _("Usage is turned off: USAGE_INTERVAL is 0.")
     return _("No worker is reporting now.")

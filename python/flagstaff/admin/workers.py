@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from django.contrib import messages
 from django.db import connections
@@ -17,22 +16,26 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._words.duration import duration
 from flagstaff._words.message import localized
 from flagstaff._words.times import aware, clock_time
-from flagstaff._workers.overview import WorkerOverview, WorkerState, worker_overview
+from flagstaff._workers.overview import WorkerState, worker_overview
+from flagstaff._workers.sessions import Worker
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary
+from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.plain_page import PlainPageAdmin
-from flagstaff.admin.reports import applied_by_workers
 from flagstaff.conf import conf
 
 # Seconds for which the button waits.
 _CHECK_TIMEOUT = 2.0
+# The classes of the badges in admin.css, by whether a worker is behind.
+_BADGES = {True: "flagstaff-partial", False: "flagstaff-on", None: "flagstaff-none"}
 
 
 class WorkersAdmin(PlainPageAdmin):
     """Users who may view flags see the workers, and can check them."""
 
     page_template = "flagstaff/workers.html"
+    docs_page = "how-to/propagation/"
 
     def page_context(self, request: HttpRequest) -> Mapping[str, object]:
         """The workers. Makes up to six queries, whatever their number."""
@@ -53,7 +56,17 @@ class WorkersAdmin(PlainPageAdmin):
                 "permission to read its tables: run “manage.py check --database %(database)s”."
             )
             return {"problem": text % {"database": conf.database}}
-        return _context(overview)
+        return {
+            "summary": summary(overview),
+            "is_behind": overview.is_behind,
+            "badge": _BADGES[overview.is_behind],
+            "state": state_label(overview.is_behind),
+            "notes": [*notes(overview)],
+            "rows": [_row(state) for state in overview.workers],
+            "at": clock_time(aware(timezone.now())),
+            "poll_interval": f"{conf.poll_interval:g}",
+            "may_check": not conf.read_only,
+        }
 
     def post_page(self, request: HttpRequest) -> HttpResponse:
         """Writes a barrier, and reports which workers have applied it. Blocks for 2 seconds."""
@@ -73,63 +86,25 @@ class WorkersAdmin(PlainPageAdmin):
         self.message_user(request, text % {"time": checked_at, "result": applied.text}, level)
 
 
-def _context(overview: WorkerOverview) -> Mapping[str, object]:
+def _row(state: WorkerState) -> Mapping[str, object]:
+    """Returns a worker in the words of the page. Does not query."""
+    worker = state.worker
     return {
-        "summary": summary(overview),
-        "is_behind": overview.is_behind,
-        "badge": BADGES[overview.is_behind],
-        "state": state_label(overview.is_behind),
-        "notes": [*notes(overview)],
-        "rows": worker_rows(overview.workers),
-        "at": clock_time(aware(timezone.now())),
-        "poll_interval": f"{conf.poll_interval:g}",
-        "may_check": not conf.read_only,
+        "host": worker.host,
+        "process": _process(worker),
+        "badge": _BADGES[state.is_behind],
+        "state": state_label(state.is_behind),
+        "snapshot": _snapshot(state),
+        "mode": worker.mode,
+        "mode_text": MODE_TEXTS.get(worker.mode, ""),
+        "connected": time_cell(state.connected_at),
+        "version": _version(worker.rule_format),
+        "is_older": state.is_older,
     }
 
 
-#: The classes of the badges in admin.css, by whether a worker is behind.
-BADGES = {True: "flagstaff-partial", False: "flagstaff-on", None: "flagstaff-none"}
-
-
-@dataclass(frozen=True)
-class WorkerRow:
-    """A worker in the words of the page."""
-
-    host: str
-    #: "pid 7", or the session if the worker's own number is not known.
-    process: str
-    badge: str
-    state: str
-    snapshot: str
-    mode: str
-    mode_text: str
-    #: HTML.
-    connected: str
-    version: str
-    is_older: bool
-
-
-def worker_rows(states: Iterable[WorkerState]) -> list[WorkerRow]:
-    """Returns the rows. Does not query."""
-    return [
-        WorkerRow(
-            host=state.worker.host,
-            process=_process(state),
-            badge=BADGES[state.is_behind],
-            state=state_label(state.is_behind),
-            snapshot=_snapshot(state),
-            mode=state.worker.mode,
-            mode_text=str(MODE_TEXTS.get(state.worker.mode, "")),
-            connected=time_cell(state.connected_at),
-            version=_version(state.worker.rule_format),
-            is_older=state.is_older,
-        )
-        for state in states
-    ]
-
-
-def _process(state: WorkerState) -> str:
-    worker = state.worker
+def _process(worker: Worker) -> str:
+    """Returns "pid 7", or the session if the worker's own number is not known."""
     if worker.pid is None:
         return _("session %(session)s") % {"session": worker.id}
     return _("pid %(pid)s") % {"pid": worker.pid}

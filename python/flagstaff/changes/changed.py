@@ -32,7 +32,7 @@ class Undo:
     @property
     def command(self) -> str:
         """The whole line for a terminal."""
-        return _line(self.arguments)
+        return command_line(*self.arguments)
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,14 @@ class Changed:
         return self.secret and name in SECRET_FIELDS
 
 
+def command_line(*arguments: str) -> str:
+    """Returns the command with these arguments, as a line for a terminal."""
+    return f"python manage.py flags {shlex.join(arguments)}"
+
+
 def quoted_command(*arguments: str) -> str:
     """Returns the command with these arguments, in quotes for a message."""
-    return f'"{_line(arguments)}"'
+    return f'"manage.py flags {shlex.join(arguments)}"'
 
 
 def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:
@@ -88,7 +93,3 @@ def combined_undo(changed: Iterable[Changed]) -> Undo | None:
     if not written or any(change.undo is None or not change.version for change in written):
         return None
     return Undo(("undo", "--transaction", str(max(change.version or 0 for change in written))))
-
-
-def _line(arguments: Iterable[str]) -> str:
-    return f"manage.py flags {shlex.join(arguments)}"

@@ -20,7 +20,7 @@ from flagstaff.changes.messages import (
     VERSION_CONFLICT_WITH_EVENTS,
 )
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
@@ -112,13 +112,14 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     )
 
 
-def raise_conflicts(errors: Iterable[ConflictError]) -> None:
-    """Raises one ConflictError that names all of these, if there are any."""
+def raise_errors(errors: Iterable[FlagstaffError]) -> None:
+    """Raises the error, or one ConflictError that names all of them, if there are any."""
     errors = list(errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ConflictError(lines(error.message for error in errors), key=errors[0].key)
+        keys = [error.key for error in errors if isinstance(error, ConflictError)]
+        raise ConflictError(lines(error.message for error in errors), key=keys[0] if keys else "")
 
 
 def event_text(event: Event, names: Mapping[str, str]) -> Message:

@@ -12,15 +12,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change
+from flagstaff._engine.segment_impact import EnabledFlag, impact_of_enabling
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
-from flagstaff._words.rule_parts import anonymous_percent, named_segments
 from flagstaff.changes import messages
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import Consequence, consequence
 from flagstaff.conf import conf
@@ -44,8 +43,8 @@ class Planned:
     impact: ChangeImpact | None
     #: How many users become allowed users, which no count includes.
     added: int = 0
-    #: Whether anonymous users, whom no count includes either, gain the flag by a rule.
-    adds_anonymous: bool = False
+    #: The rollouts for anonymous users, whom no count includes either, before and after.
+    anonymous: tuple[int, int] = (0, 0)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -55,12 +54,18 @@ class Planned:
     @cached_property
     def consequence(self) -> Consequence:
         """What the change means for the users. Queries if there are added users."""
-        if self.adds_anonymous:
+        before, after = self.anonymous
+        if before < ALL_USERS <= after:
             return Consequence.WIDENS_TO_MOST
         found = consequence(self.before, self.after, self.impact)
         if not (self.added and self.after.enabled):
             return found
         return max(found, consequence_of_added(self.added))
+
+    @property
+    def anonymous_text(self) -> str:
+        """The sentence about anonymous users; empty unless they gain or lose the flag."""
+        return anonymous_text(self.anonymous, self.after.bucket_by)
 
     @property
     def text_to_type(self) -> str:
@@ -73,7 +78,7 @@ def planned(
 ) -> Planned:
     """Returns what a change would do. Counts the users, for at most `timeout` seconds."""
     impact = _count(key, before, after, timeout)
-    return Planned(key, before, after, impact, adds_anonymous=_adds_anonymous(before, after))
+    return Planned(key, before, after, impact, anonymous=anonymous_percents(before, after))
 
 
 def present_impact(flag: Any, *, timeout: float = COUNT_TIMEOUT) -> ChangeImpact | None:
@@ -82,7 +87,32 @@ def present_impact(flag: Any, *, timeout: float = COUNT_TIMEOUT) -> ChangeImpact
     Returns None if the users cannot be counted in `timeout` seconds, or at all.
     """
     now = FlagState.of(flag)
-    return _count(flag.key, replace(now, enabled=False), replace(now, enabled=True), timeout)
+    off, on = replace(now, enabled=False), replace(now, enabled=True)
+    return _count(flag.key, off, on, timeout, flag.pk)
+
+
+def enabling_impacts(
+    flags: Sequence[Any], *, timeout: float = COUNT_TIMEOUT
+) -> list[ChangeImpact | str]:
+    """Returns the effect of turning on each of several flags as they are, in their order.
+
+    Makes a few queries, however many flags there are. A message says why users are not counted.
+    """
+    states = [replace(FlagState.of(flag), enabled=True) for flag in flags]
+    if len(flags) == 1:
+        # For one flag, this is the faster count.
+        [flag], [on] = flags, states
+        off = replace(on, enabled=False)
+        try:
+            return [impact_of_change(flag.key, off, on, timeout=timeout, pk=flag.pk)]
+        except FlagstaffError as error:
+            return [error.message]
+    allowed = allowed_pks_of(flags)
+    enabled = [
+        EnabledFlag(flag.key, state, allowed[flag.pk])
+        for flag, state in zip(flags, states, strict=True)
+    ]
+    return impact_of_enabling(enabled, timeout=timeout)
 
 
 def planned_edit(
@@ -140,12 +170,17 @@ def text_for_many(keys: Sequence[str]) -> str:
 
 
 def impact_text(change: Planned) -> str:
-    """Returns the sentence that says how many users gain or lose the flag."""
+    """Returns the sentences that say who gains or loses the flag."""
     if change.before == change.after:
         return ""
-    if change.impact is None:
-        return localized(messages.USERS_NOT_COUNTED())
+    sentences = (_counted(change), change.anonymous_text)
+    return " ".join(filter(None, sentences))
+
+
+def _counted(change: Planned) -> str:
     found = change.impact
+    if found is None:
+        return localized(messages.USERS_NOT_COUNTED())
     numbers = {"gain": found.gain, "lose": found.lose, "after": found.after.on}
     texts = {name: local_number(number) for name, number in numbers.items()}
     sentences = _exact(found) if found.is_exact else _at_least(found)
@@ -205,23 +240,6 @@ def consequence_of_added(count: int) -> Consequence:
     return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
 
 
-def _adds_anonymous(before: FlagState, after: FlagState) -> bool:
-    """Whether anonymous users gain the flag. Queries the segments that rules name."""
-    if (before.enabled, before.rules) == (after.enabled, after.rules):
-        return False
-    keys = {key for one in (before, after) for key, _place in named_segments(one.rules)}
-    rows = all_rows(segment_model()).filter(key__in=keys).values_list("key", "conditions")
-    segments = dict(rows) if keys else {}
-    return _has_anonymous(after, segments) and not _has_anonymous(before, segments)
-
-
-def _has_anonymous(state: FlagState, segments: Mapping[str, object]) -> bool:
-    percent = anonymous_percent(state.rules, segments)
-    if percent is None:
-        percent = state.rollout_percent
-    return bool(state.enabled) and percent >= ALL_USERS
-
-
 def _with_percentages(change: Planned, text: str) -> str:
     old, new = change.before.rollout_percent, change.after.rollout_percent
     if old == new:
@@ -229,10 +247,12 @@ def _with_percentages(change: Planned, text: str) -> str:
     return _("%(old)s → %(new)s %%: %(text)s") % {"old": old, "new": new, "text": text}
 
 
-def _count(key: str, before: FlagState, after: FlagState, timeout: float) -> ChangeImpact | None:
+def _count(
+    key: str, before: FlagState, after: FlagState, timeout: float, pk: object = None
+) -> ChangeImpact | None:
     if before.bucket_by != after.bucket_by or before == after or timeout <= 0:
         return None
     try:
-        return impact_of_change(key, before, after, timeout=timeout)
+        return impact_of_change(key, before, after, timeout=timeout, pk=pk)
     except FlagstaffError:
         return None

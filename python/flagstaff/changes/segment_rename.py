@@ -1,7 +1,7 @@
 """Renames a segment, in its row and in all rules that name it: no result of an evaluation changes.
 
 The locks are those of a change of rules, in the same order: the flags by key, then the segment.
-Experiments come last. Their rules change only here, and no lock of an experiment waits for these.
+Experiments come last, also where their own rules are edited.
 """
 
 from __future__ import annotations

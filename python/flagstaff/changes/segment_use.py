@@ -180,11 +180,14 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
     return {key: names for key, names in names_by_key.items() if names}
 
 
-def other_rules_by_segment() -> dict[str, list[OtherRules]]:
-    """Returns the rules that are not those of flags, by the segments that they name."""
+def other_rules_by_segment(*, ended: bool = False) -> dict[str, list[OtherRules]]:
+    """Returns the rules that are not those of flags, by the segments that they name.
+
+    With `ended`, also rules that never decide again.
+    """
     by_segment: dict[str, list[OtherRules]] = {}
     for app in optional_apps():
-        for owner in app.other_rules():
+        for owner in app.other_rules(ended=ended):
             for segment in dict(named_segments(owner.rules)):
                 by_segment.setdefault(segment, []).append(owner)
     return by_segment

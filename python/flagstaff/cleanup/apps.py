@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class CleanupConfig(OptionalApp, AppConfig):
     name = "flagstaff.cleanup"
     label = "flagstaff_cleanup"
-    verbose_name = _("Clean-up")
+    verbose_name = _("Feature flags: clean-up")
     default_auto_field = "django.db.models.BigAutoField"
 
     def flag_part(self) -> type[AppPart]:

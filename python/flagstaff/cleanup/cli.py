@@ -14,7 +14,7 @@ from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
 from flagstaff.cleanup.stale_signals import Assessment, Finding, Signal
-from flagstaff.cleanup.texts import date_of, finding_text, unknown_texts
+from flagstaff.cleanup.texts import date_of, finding_text, references_command, unknown_texts
 from flagstaff.cli.support.argument_types import count, day
 from flagstaff.cli.support.change_arguments import add_attribution, add_key
 from flagstaff.cli.support.errors import FAILED
@@ -26,7 +26,6 @@ from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
 
-_NEXT = "Remove it from the code: manage.py flags references {key}"
 _ADVICE = (
     "remove each from the code (manage.py flags references KEY), or, if you still need it, "
     "snooze it (manage.py flags snooze KEY --until DATE)"
@@ -62,10 +61,15 @@ def _stale(options: Options, out: Output) -> None:
     else:
         columns = (*COLUMNS, SNOOZED) if options["snoozed"] else COLUMNS
         out.records(columns, [flag_record(flag) for flag in listed])
+        if stale and out.is_terminal:
+            out.message("remove them from the code:")
+        for flag in stale if out.is_terminal else ():
+            out.message(f"  {references_command(flag.facts.key, flag.findings)}")
         if not stale:
             out.message(_none_text(flags, is_selected=bool(is_selected)))
         for key in ended:
-            out.message(f"{ended_text(key)} {_NEXT.format(key=key.key)}")
+            next_step = f"Find it in the code: {references_command(key.key)}"
+            out.message(f"{ended_text(key)} {next_step}")
         for line in unknown_texts(flags):
             out.message(line)
     old = [key for key in ended if is_older(key, days)]

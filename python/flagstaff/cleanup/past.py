@@ -14,7 +14,7 @@ from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.optional_fields import RULES, flag_model, optional_fields
 from flagstaff._words.json_text import read_json
-from flagstaff._words.times import aware
+from flagstaff._words.times import aware, aware_or_none
 from flagstaff.cleanup.constant import AllowedUsersChange, Configuration, RowChange
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
@@ -93,7 +93,7 @@ def history_since() -> datetime | None:
     """Returns the time of the oldest entry about a flag; None without an entry. One query."""
     times = all_entries().filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
     first = times.first()
-    return None if first is None else aware(first)
+    return aware_or_none(first)
 
 
 def read_past(wanted: Collection[WantedPast], since: datetime, *, newest: int | None) -> Past:

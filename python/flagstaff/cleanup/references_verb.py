@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,24 +176,30 @@ def _is_missing(key: str, existing: Mapping[str, frozenset[str]] | None) -> bool
     return existing is not None and not any(key in stored for stored in existing.values())
 
 
+def _of_stored(one: Reference, existing: Mapping[str, frozenset[str]] | None) -> Reference:
+    """Returns the reference about what has its key, if it may be about two things."""
+    if one.or_about is None or one.key not in (existing or {}).get(one.or_about, ()):
+        return one
+    return one if _exists(one, existing) else replace(one, about=one.or_about)
+
+
 def _selected(
     found: Share, keys: Mapping[str, None], existing: Mapping[str, frozenset[str]] | None
 ) -> list[Reference]:
     from flagstaff.cleanup.references.searching import with_candidates  # noqa: PLC0415 (optional)
 
+    references = [_of_stored(one, existing) for one in found.references]
     if keys:
         wanted = [
-            reference
-            for reference in found.references
-            if reference.key is None or reference.key in keys
+            reference for reference in references if reference.key is None or reference.key in keys
         ]
         may_be = with_candidates(wanted, list(keys))
         # A pattern such as "exp_*" cannot be one of the keys if none of them is a candidate.
         return [one for one in may_be if one.key or one.candidates or not one.pattern.strip("*")]
-    known = {reference.key for reference in found.references if reference.key is not None}
+    known = {reference.key for reference in references if reference.key is not None}
     for stored in (existing or {}).values():
         known |= stored
-    return with_candidates(found.references, known)
+    return with_candidates(references, known)
 
 
 def _print(

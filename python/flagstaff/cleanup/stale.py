@@ -12,7 +12,7 @@ from django.utils import timezone
 from flagstaff._engine import forced_off
 from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import USAGE_TABLES, own_names
 from flagstaff._tables.optional_fields import OptionalFields
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.tags import usable_tags
@@ -24,7 +24,7 @@ from flagstaff.cleanup.constant import Constant, constant_since
 from flagstaff.cleanup.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.past import Past, WantedPast, history_since, read_past
-from flagstaff.cleanup.stale_signals import Assessment, Facts, assess
+from flagstaff.cleanup.stale_signals import NEVER_USED, Assessment, Facts, LastUse, assess
 from flagstaff.cleanup.usage import evaluations_of
 from flagstaff.conf import conf
 from flagstaff.conf.defaults import MAX_STALE_DAYS
@@ -32,8 +32,6 @@ from flagstaff.conf.defaults import MAX_STALE_DAYS
 _FORCED_OFF = Template(
     "flag_forced_off_here", _("the flag is forced off in this process by %(variable)s")
 )
-# The view for browsers evaluates all flags at once.
-_FOR_BROWSERS = Template("evaluations_for_browsers", _("evaluations for browsers are not counted"))
 
 
 def stale_flags(days: int | None = None) -> list[Assessment]:
@@ -143,7 +141,7 @@ def _without_plans(
     return {pk: period for pk, period in periods.items() if pk not in planned}
 
 
-_TABLES = ("change_table", "usage_table", "worker_table")
+_TABLES = ("change_table", *USAGE_TABLES)
 
 
 def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:
@@ -157,14 +155,13 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
     last = evaluations.last
     # If evaluations may be missing, it is not known which flags are unused.
     counted = () if evaluations.problem else flags
-    unused = {flag.pk for flag in counted if flag.key not in last or last[flag.key] <= since}
+    unused = {flag.pk for flag in counted if _is_unused(last.get(flag.key, NEVER_USED), since)}
     problem = past.history_problem(is_readable=is_readable)
     periods = Periods() if problem else periods_of(flags, unused, since, selection.planned)
     snoozes = _snoozes(flags)
     for flag in flags:
         fields, snooze = flag.fields, snoozes.get(flag.pk)
         begin = [periods.keys_since.get(flag.pk), fields.created_at]
-        is_counted = not fields.client_side
         yield Facts(
             pk=flag.pk,
             key=flag.key,
@@ -174,14 +171,18 @@ def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[F
             review_on=fields.review_on,
             constant=None if flag.is_forced_off else periods.constant.get(flag.pk),
             constant_problem=_constant_problem(flag, problem),
-            last_evaluated_at=last.get(flag.key),
-            counted_since=evaluations.counted_since if is_counted else None,
-            usage_problem=evaluations.problem if is_counted else _FOR_BROWSERS(),
+            last_use=last.get(flag.key, NEVER_USED),
+            counted_since=evaluations.counted_since,
+            usage_problem=evaluations.problem,
             key_since=max((time for time in begin if time), default=None),
             snoozed_until=snooze.until if snooze else None,
             snooze_reason=snooze.reason if snooze else "",
             snooze_actor=snooze.actor if snooze else "",
         )
+
+
+def _is_unused(last: LastUse, since: datetime) -> bool:
+    return last.at is None or last.at <= since
 
 
 def _are_readable() -> bool:

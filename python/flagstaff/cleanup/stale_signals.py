@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
+from flagstaff._words.message import Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.times import local_time
 from flagstaff.cleanup.constant import Constant
 
 #: Flags of these kinds are meant to stay.
 _PERMANENT = ("ops", "permission")
+_IN_BULK = Template(
+    "flag_served_in_bulk",
+    _("served in bulk on %(date)s; an evaluation of one key would be counted"),
+)
 
 
 class Signal(Enum):
@@ -18,6 +25,24 @@ class Signal(Enum):
     CONSTANT = "constant"
     NOT_EVALUATED = "not-evaluated"
     REVIEW = "review"
+
+
+@dataclass(frozen=True)
+class LastUse:
+    """When a key was last evaluated, and last served in bulk."""
+
+    evaluated_at: datetime | None = None
+    #: By a call that returns all flags: it is not known whether the code used the result.
+    served_in_bulk_at: datetime | None = None
+    served_to_browsers_at: datetime | None = None
+
+    @property
+    def at(self) -> datetime | None:
+        """When the flag was last in use: evaluated, or served to browsers."""
+        return _latest(self.evaluated_at, self.served_to_browsers_at)
+
+
+NEVER_USED = LastUse()
 
 
 @dataclass(frozen=True)
@@ -34,7 +59,7 @@ class Facts:
     constant: Constant | None = None
     #: Why it is not known whether the result is constant; empty if it is known.
     constant_problem: str = ""
-    last_evaluated_at: datetime | None = None
+    last_use: LastUse = NEVER_USED
     #: From when on all evaluations are counted; None if `usage_problem` says why they are not.
     counted_since: datetime | None = None
     usage_problem: str = ""
@@ -114,18 +139,25 @@ def _constant(facts: Facts, now: datetime, days: int) -> Finding | Unknown | Non
 
 def _not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown | None:
     first = now - timedelta(days=days)
-    last, begin = facts.last_evaluated_at, facts.key_since
+    last, begin, bulk = facts.last_use.at, facts.key_since, facts.last_use.served_in_bulk_at
     if (last is not None and last > first) or (begin is not None and begin > first):
         return None
+    if bulk is not None and bulk > first:
+        date = local_time(bulk).date().isoformat()
+        return Unknown(Signal.NOT_EVALUATED, _IN_BULK(date=date))
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
-    if last is not None:
+    if (known := _latest(last, bulk)) is not None:
         # The evaluations of a deleted flag do not count for a new one with its key.
-        since = last if begin is None else max(last, begin)
+        since = known if begin is None else max(known, begin)
         return Finding(Signal.NOT_EVALUATED, since, (now - since).days, since == last)
     since = facts.counted_since if begin is None else max(facts.counted_since, begin)
     is_exact = begin is not None and begin >= facts.counted_since
     return Finding(Signal.NOT_EVALUATED, since, (now - since).days, is_exact)
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)
 
 
 def _review(facts: Facts, today: date) -> Finding | None:

@@ -13,6 +13,7 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days
 from flagstaff._words.message import localized
 from flagstaff._words.times import local_time
+from flagstaff.changes.changed import command_line
 from flagstaff.cleanup.stale_signals import Assessment, Finding, Signal
 
 #: The names of the signals for a person.
@@ -55,6 +56,17 @@ def _unknown(signal: Signal, number: int) -> str:
         "it is not known how long %(flags)s have had the same result for all users: %(why)s",
         number,
     )
+
+
+def references_command(key: str, findings: Iterable[Finding] = ()) -> str:
+    """Returns the command that shows the places of a key in the code.
+
+    It prints the patch that removes the key if a signal says that it is constant.
+    """
+    arguments = []
+    for result in (one.result for one in findings if one.signal is Signal.CONSTANT):
+        arguments += ["--result", f"{key}={'on' if result else 'off'}", "--diff"]
+    return command_line("references", key, *arguments)
 
 
 def date_of(finding: Finding) -> date:

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from django.db import connections
 
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import USAGE_TABLES, fill, own_names, sql
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
-from flagstaff._words.times import aware, local_time
+from flagstaff._words.times import aware_or_none, local_time
+from flagstaff.cleanup.stale_signals import LastUse
 from flagstaff.conf import conf
 
 _TURNED_OFF = Template(
@@ -73,8 +74,8 @@ _PACKAGE = "flagstaff.cleanup"
 class Evaluations:
     """What the usage tables say about some keys."""
 
-    #: The time of the last evaluation by key; keys that were never evaluated are absent.
-    last: Mapping[str, datetime] = field(default_factory=dict)
+    #: By key; keys that were never evaluated or served are absent.
+    last: Mapping[str, LastUse] = field(default_factory=dict)
     #: Since when evaluations are counted; None if `problem` says why some may be missing.
     counted_since: datetime | None = None
     problem: str = ""
@@ -89,22 +90,18 @@ def evaluations_of(
     """
     connection = connections[conf.database]
     names = own_names(connection)
-    tables = names["usage_table"], names["worker_table"]
+    tables = [names[table] for table in USAGE_TABLES]
     reason = None if is_readable else why_unavailable(connection, *tables)
     if reason:
         return Evaluations(problem=_UNAVAILABLE(reason=reason))
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("evaluations_v1", _PACKAGE), names), [since, list(keys)])
         rows = cursor.fetchall()
-    last = {key: aware(at) for *_coverage, key, at in rows if key is not None}
-    *times, gap, _key, _at = rows[0]
-    first_hour, first_worker, last_report = map(_aware, times)
+    last = {row[4]: LastUse(*map(aware_or_none, row[5:])) for row in rows if row[4] is not None}
+    *times, gap = rows[0][:4]
+    first_hour, first_worker, last_report = map(aware_or_none, times)
     coverage = Coverage(first_hour, first_worker, last_report, gap or timedelta())
     is_turned_off = conf.usage_interval == 0
     problem = problem_of_coverage(coverage, since=since, now=now, is_turned_off=is_turned_off)
     begin = max((time for time in (first_hour, first_worker) if time), default=None)
     return Evaluations(last, None if problem else begin, problem)
-
-
-def _aware(at: datetime | None) -> datetime | None:
-    return None if at is None else aware(at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
@@ -27,21 +27,21 @@ Names = Mapping[str, str]
 _FIELDS = {
     "key": pgettext_lazy("field", "key"),
     "enabled": pgettext_lazy("field", "enabled"),
-    "rollout_percent": pgettext_lazy("field", "rollout_percent"),
-    "allowed_users": pgettext_lazy("field", "allowed_users"),
+    "rollout_percent": pgettext_lazy("field", "rollout"),
+    "allowed_users": pgettext_lazy("field", "allowed users"),
     "description": pgettext_lazy("field", "description"),
     "kind": pgettext_lazy("field", "kind"),
-    "client_side": pgettext_lazy("field", "client_side"),
+    "client_side": pgettext_lazy("field", "client side"),
     "owner": pgettext_lazy("field", "owner"),
     "tags": pgettext_lazy("field", "tags"),
-    "review_on": pgettext_lazy("field", "review_on"),
-    "created_at": pgettext_lazy("field", "created_at"),
-    "changed_at": pgettext_lazy("field", "changed_at"),
+    "review_on": pgettext_lazy("field", "review on"),
+    "created_at": pgettext_lazy("field", "created at"),
+    "changed_at": pgettext_lazy("field", "changed at"),
     "value": pgettext_lazy("field", "value"),
     "secret": pgettext_lazy("field", "secret"),
     "type": pgettext_lazy("field", "type"),
     "choices": pgettext_lazy("field", "choices"),
-    "bucket_by": pgettext_lazy("field", "bucketed by"),
+    "bucket_by": pgettext_lazy("field", "bucketing unit"),
     "rules": pgettext_lazy("field", "rules"),
     "conditions": pgettext_lazy("field", "conditions"),
 }
@@ -51,6 +51,7 @@ _SENTENCES: dict[str, Callable[[object, Style], str | None]] = {
     "conditions": conditions_text,
 }
 _BY_USER = (BUCKET_BY, USER)
+_ENABLED, _ROLLOUT, _PERCENT = "enabled", "rollout_percent", " %"
 # How much of a changed JSON document is shown: parts, and characters of each.
 _MAX_PARTS, _MAX_PART = 5, 80
 # The number of values of a condition in a text of limited length.
@@ -61,6 +62,16 @@ _SOURCES = {
     "command": pgettext_lazy("source", "command"),
     "web": pgettext_lazy("source", "web"),
 }
+
+
+class ChangePart(NamedTuple):
+    """A part of a change, such as "rollout" and "25 → 50 %". One of the texts may be empty."""
+
+    words: str
+    values: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self))
 
 
 class DescribableChange(Protocol):
@@ -96,19 +107,28 @@ def field_label(name: str) -> str:
 def describe_change(
     change: DescribableChange, names: Names | None = None, *, limit: int | None = None
 ) -> str:
-    """Returns what was changed, such as "rollout_percent 25 → 50". Users are named by `names`.
+    """Returns what was changed, such as "rollout 25 → 50 %". Users are named by `names`.
 
     `limit` is the length of each value, in characters, and of an object or an array the parts that
     differ are shown; None shows whole values.
     """
+    return ", ".join(map(str, describe_parts(change, names, limit=limit)))
+
+
+def describe_parts(
+    change: DescribableChange, names: Names | None = None, *, limit: int | None = None
+) -> list[ChangePart]:
+    """Returns the parts of what `describe_change` returns; at least one."""
     parts = _row(change, limit)
     if count := change.added.count:
         text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
-        parts.append(text % {"count": local_number(count)} + _named(change.added, names))
+        parts.append(ChangePart(text % {"count": local_number(count)}, _named(change.added, names)))
     if count := change.removed.count:
         text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
-        parts.append(text % {"count": local_number(count)} + _named(change.removed, names))
-    return ", ".join(parts) or _("details were removed from the history")
+        parts.append(
+            ChangePart(text % {"count": local_number(count)}, _named(change.removed, names))
+        )
+    return parts or [ChangePart(_("details were removed from the history"))]
 
 
 def describe_value(
@@ -119,6 +139,7 @@ def describe_value(
     Rules and conditions are sentences, with fewer values if there is a limit.
 
     True and false are translated, except those of the field "value", which are the user's JSON.
+    A rollout has its unit.
     """
     if secret:
         return MASK
@@ -133,19 +154,29 @@ def describe_value(
     style = Style(max_values=None if limit is None else _MAX_VALUES)
     sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
     text = sentence or json.dumps(value, ensure_ascii=False, cls=FieldEncoder)
-    return local_truncated(text, limit)
+    unit = _PERCENT if field == _ROLLOUT and isinstance(value, int) else ""
+    return local_truncated(text, limit) + unit
 
 
-def describe_difference(difference: Difference, limit: int | None = None) -> str:
-    """Returns the change of a field, such as "rollout_percent 25 → 50"."""
+def describe_difference(difference: Difference, limit: int | None = None) -> ChangePart:
+    """Returns the change of a field, such as "rollout 25 → 50 %"."""
+    if difference.field == _ENABLED and {difference.old, difference.new} == {True, False}:
+        return ChangePart(turned_text(on=difference.new))
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
     if parts is not None:
-        return f"{field_label(difference.field)} {parts}"
+        return ChangePart(field_label(difference.field), parts)
     old, new = describe_sides(difference, limit)
     if difference.field == "key":
-        return _("renamed from %(old)s to %(new)s") % {"old": old, "new": new}
-    return f"{field_label(difference.field)} {old} → {new}"
+        return ChangePart(_("renamed from %(old)s to %(new)s") % {"old": old, "new": new})
+    if difference.field == _ROLLOUT and new.endswith(_PERCENT):
+        old = old.removesuffix(_PERCENT)
+    return ChangePart(field_label(difference.field), f"{old} → {new}")
+
+
+def turned_text(*, on: bool) -> str:
+    """Returns what happened to a flag that was enabled or disabled."""
+    return _("turned on") if on else _("turned off")
 
 
 def describe_sides(difference: Difference, limit: int | None = None) -> tuple[str, str]:
@@ -181,15 +212,17 @@ def _part_text(part: JsonDifference) -> str:
     return f"{texts['path']}: {old} → {new}"
 
 
-def _row(change: DescribableChange, limit: int | None) -> list[str]:
+def _row(change: DescribableChange, limit: int | None) -> list[ChangePart]:
     if change.action == "create":
-        return [_("created"), *_fields(change, "new", limit)]
+        return [ChangePart(_("created")), *_fields(change, "new", limit)]
     if change.action == "delete":
-        return [_("deleted"), *_fields(change, "old", limit)]
+        return [ChangePart(_("deleted")), *_fields(change, "old", limit)]
     return [describe_difference(difference, limit) for difference in change.differences]
 
 
-def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int | None) -> list[str]:
+def _fields(
+    change: DescribableChange, side: Literal["old", "new"], limit: int | None
+) -> list[ChangePart]:
     """The fields of a whole row that are not empty. Its key is shown elsewhere.
 
     The unit "user" is that of most flags.
@@ -198,7 +231,9 @@ def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int |
     """
     fields = [(difference, getattr(difference, side)) for difference in change.differences]
     return [
-        f"{field_label(difference.field)} {_text(difference, value, limit)}"
+        ChangePart(pgettext("state of a flag", "on"))
+        if difference.field == _ENABLED and value is True
+        else ChangePart(field_label(difference.field), _text(difference, value, limit))
         for difference, value in fields
         if difference.field == "value"
         or (
@@ -217,4 +252,4 @@ def _named(users: Users, names: Names | None) -> str:
     if names is None:
         return ""
     texts = (names.get(str(pk), str(pk)) for pk in users.pks)
-    return f" ({local_list(texts, total=users.count)})"
+    return f"({local_list(texts, total=users.count)})"

@@ -19,7 +19,7 @@ from flagstaff.models import Change, RecordedJSONField
 # Most callers want one page. The others get larger batches, in fewer queries.
 _FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _IS_USER_LIST = {"relation": ALLOWED_USERS}
-_FIELDS = (*COLUMNS, "key", "action")
+_FIELDS = (*COLUMNS, "key", "action", "undoes")
 # Qualified, because a function of others in the search path could match the arguments better.
 _QUERY_PATH = "pg_catalog.jsonb_path_query_array"
 # The size of a value in bytes. That of the row would differ between rows with the same value.

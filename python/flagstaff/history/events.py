@@ -73,6 +73,8 @@ class Event:
     session_user: str
     role: str
     application_name: str
+    #: Of an undo, the first and the last version of each event that it took back.
+    undoes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,17 @@ def _event(group: Group, kind: Kind, columns: Columns, *, hidden: bool) -> Event
         added=_users(user_lists, "new", "added"),
         removed=_users(user_lists, "old", "removed"),
         **{name: newest[name] for name in AUTHOR},
+        undoes=tuple(dict.fromkeys(pair for entry in group for pair in ranges_of(entry))),
     )
+
+
+def ranges_of(entry: Entry) -> Iterator[tuple[int, int]]:
+    """Yields the events that an entry takes back. SQL may write any JSON."""
+    stored = entry.get("undoes")
+    for pair in stored if isinstance(stored, list) else ():
+        match pair:
+            case [int() as first, int() as last]:
+                yield first, last
 
 
 def _action(rows: Group, old: object, new: object) -> Action:

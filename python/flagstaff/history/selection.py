@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from django.db import Error, connections, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery, Value
 
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.storable import is_storable
 from flagstaff._words.times import aware
@@ -23,6 +24,8 @@ from flagstaff.models import Change
 _ACTIONS = {"create": ("insert",), "delete": ("delete", "truncate")}
 # The number of keys that contain a text that are searched for.
 _MAX_KEYS = 1_000
+# The number of newest entries whose reasons are searched: no index finds a part of a text.
+_MAX_REASONS = 100_000
 _SHORT = timedelta(days=7)
 
 
@@ -43,6 +46,9 @@ class Selection:
     #: Or there is no actor, and this is the database user or the source.
     without_actor: str | None = None
     action: Literal["create", "change", "delete"] | None = None
+    #: A part of the key or of the reason, one of these actors, or as `without_actor`.
+    text: str = ""
+    text_actors: Collection[str] = ()
 
     @property
     def is_short(self) -> bool:
@@ -70,6 +76,8 @@ def selected_entries(selection: Selection) -> QuerySet[Change]:
         changes = changes.filter(at__lt=aware(selection.until))
     if selection.actors is not None:
         changes = changes.filter(_by(selection.actors, selection.without_actor))
+    if selection.text:
+        changes = changes.filter(_with_text(selection.text, selection.text_actors))
     if actions := _ACTIONS.get(selection.action or ""):
         rows = [kind.row_relation for kind in selection.kinds]
         changes = changes.filter(action__in=actions, relation__in=rows)
@@ -114,6 +122,14 @@ def _by(actors: Collection[str], without_actor: str | None) -> Q:
         return by
     unknown = Q(session_user=without_actor) | Q(source=without_actor)
     return by | (Q(actor__isnull=True) & unknown)
+
+
+def _with_text(text: str, actors: Collection[str]) -> Q:
+    if not is_storable(text):
+        return Q(pk__in=())
+    newest = Subquery(all_rows(Change).order_by("-id").values("id")[:1])
+    recent = Q(reason__icontains=text, id__gt=newest - Value(_MAX_REASONS))
+    return Q(key__in=_keys_with(text)) | recent | _by(actors, text)
 
 
 def _keys_with(part: str) -> list[str]:

@@ -51,16 +51,19 @@ def names_of_users(events: Iterable[WithUsers]) -> dict[str, str]:
     return allowed_user_table().names({str(pk) for users in lists for pk in users.pks})
 
 
-def names_in(events: Collection[Event]) -> tuple[dict[str, str], dict[str, str]]:
+def names_in(
+    events: Collection[Event], others: Collection[Authored] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
     """Returns what names_of_actors and names_of_users return, in one query if one table has both.
 
-    One dict may then have the names of the other, too.
+    One dict may then have the names of the other, too. `others` only have actors.
     """
+    authored = [*events, *others]
     if actor_table() != allowed_user_table():
-        return names_of_actors(events), names_of_users(events)
+        return names_of_actors(authored), names_of_users(events)
     lists = (users for event in events for users in (event.added, event.removed))
     pks = {str(pk) for users in lists for pk in users.pks}
-    names = actor_table().names(pks | {event.actor for event in events if event.actor is not None})
+    names = actor_table().names(pks | {one.actor for one in authored if one.actor is not None})
     return names, names
 
 

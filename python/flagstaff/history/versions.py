@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db import connections
 from django.db.models import Func, Max, Q, QuerySet, TextField, Value
@@ -66,6 +66,15 @@ def versions_of(kind: Kind, pks: Iterable[object]) -> dict[str, int]:
     found = all_entries().filter(relation__in=kind.relations, object_pk__in=[str(pk) for pk in pks])
     newest = found.order_by().values("object_pk").annotate(newest=Max("id"))
     return dict(newest.values_list("object_pk", "newest"))
+
+
+def newest_keys(kind: Kind, pks: Sequence[str]) -> list[str]:
+    """Returns the keys that these rows had last, sorted; the primary key of a row without entry."""
+    known: dict[str, str] = {}
+    if pks and has_history():
+        found = all_entries().filter(relation=kind.row_relation, object_pk__in=pks)
+        known = dict(found.order_by("id").values_list("object_pk", "key"))
+    return sorted(known.get(pk, pk) for pk in pks)
 
 
 def deleted_pk(kind: Kind, key: str) -> str | None:

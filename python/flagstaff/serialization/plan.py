@@ -19,7 +19,7 @@ from flagstaff._words.message import Message, Template
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
-from flagstaff.changes.locking import raise_conflicts, require_version
+from flagstaff.changes.locking import raise_errors, require_version
 from flagstaff.changes.segment_use import other_rules_by_segment, rules_of_flags
 from flagstaff.exceptions import ConflictError, DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
@@ -307,7 +307,7 @@ def _as_users(pks: Collection[PrimaryKey]) -> Users:
 
 def _check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
     """Raises one ConflictError for all rows whose version differs from the file's. Queries."""
-    raise_conflicts(error for item, row in pairs if (error := _conflict(item, row)))
+    raise_errors(error for item, row in pairs if (error := _conflict(item, row)))
 
 
 def _conflict(item: Item, row: Row | None) -> ConflictError | None:

@@ -17,6 +17,12 @@ def flag() -> FeatureFlag:
 
 
 @pytest.fixture
+def unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No flag was evaluated: other tests of the process evaluate flags with the same keys."""
+    monkeypatch.setattr("flagstaff.admin.flag.parts.deletion.recent_usage", lambda _keys: None)
+
+
+@pytest.fixture
 def read_only(settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
 

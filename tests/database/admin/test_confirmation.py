@@ -117,14 +117,26 @@ def test_new_flag_that_is_on_asks_and_keeps_its_allowed_users(
     data = form_data(operator.get(ADD)) | {"key": "a", "enabled": "on", "rollout_percent": percent}
     response = operator.post(ADD, data | {"allowed_users": pks})
     assert asks(response)
-    assert preview_of(response)["allowed users"] == [str(count), str(count)]
-    assert preview_of(response)["state"][0] == "off"
+    assert "Add “a”?" in response.content.decode()
+    preview = preview_of(response)
+    assert {now for now, _after in preview.values()} == {"does not exist"}
+    assert preview["allowed users"][1] == str(count)
     assert text_to_type(response) == typed
     assert not FeatureFlag.objects.exists()
     operator.post(ADD, confirmed(response, _typed_key=typed))
     flag = FeatureFlag.objects.get()
     assert state(flag) == (True, percent)
     assert list(flag.allowed_users.order_by("pk").values_list("pk", flat=True)) == pks
+
+
+def test_users_of_a_new_flag_with_rules_are_counted(operator: Client) -> None:
+    User.objects.filter(pk__in=User.objects.values("pk")[:7]).update(is_staff=True)
+    staff_users = User.objects.filter(is_staff=True).count()
+    rules = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
+    data = form_data(operator.get(ADD)) | {"key": "a", "enabled": "on", "rollout_percent": "0"}
+    response = operator.post(ADD, data | {"rules": json.dumps(rules)})
+    _now, after = preview_of(response)["users with the flag"]
+    assert after.startswith(f"{staff_users} of ")
 
 
 # What the page shows.
@@ -143,18 +155,25 @@ def test_page_and_message_say_what_changes_for_how_many_users(
     [before, after] = shown["users with the flag"]
     count = int(before.removesuffix(" of 200"))
     assert after == "200 of 200"
-    note = f"25 → 100 %: {200 - count} users gain the flag. Afterwards 200 of 200 users have it."
+    note = (
+        f"25 → 100 %: {200 - count} users gain the flag. Afterwards 200 of 200 users have it. "
+        "Everybody who is not logged in gains the flag."
+    )
     assert notes_of(response) == [note]
     response = operator.post(flag_url(flag), confirmed(response), follow=True)
     [message] = messages_of(response)
-    assert message.startswith("“new_checkout” was changed: rollout_percent 25 → 100. ")
+    assert message.startswith("“new_checkout” was changed: rollout 25 → 100 %. ")
     assert note in message
     assert "was changed successfully" not in response.content.decode()
     version = flag_version(flag.key)
     assert undo_urls(response) == [undo_url(version)]
+    # A rollout below 100 % takes the flag from them, without a question.
+    save_flag(operator, flag, rollout_percent=99)
+    [message] = messages_of(operator.get(flag_url(flag)))
+    assert "Everybody who is not logged in loses the flag." in message
     # Another unit reassigns the users.
     response = save_flag(operator, flag, bucket_by="visitor")
-    assert preview_of(response)["bucketed by"] == ["user", "visitor"]
+    assert preview_of(response)["bucketing unit"] == ["user", "visitor"]
     [note] = notes_of(response)
     assert re.search("reassign.*every user", note)
 
@@ -196,7 +215,7 @@ def test_confirmation_goes_where_the_pressed_button_leads(
 ) -> None:
     edit = {"rollout_percent": 50, button: "1"}
     response = operator.post(flag_url(flag), confirmed(save_flag(operator, flag, **edit)))
-    urls = {"_save": FLAGS, "_continue": flag_url(flag), "_addanother": ADD}
+    urls = {"_save": flag_url(flag), "_continue": flag_url(flag), "_addanother": ADD}
     assert response["Location"] == urls[button]
 
 
@@ -223,7 +242,7 @@ def test_newer_change_of_the_same_field_is_a_conflict_and_a_deletion_a_message(
     set_rollout(flag.key, 80)
     response = operator.post(flag_url(flag), data)
     [error] = response.context["adminform"].form.errors["rollout_percent"]
-    assert error.startswith("Yours: 50. Now in the database: 80")
+    assert error.startswith("Yours: 50 %. Now in the database: 80 %")
     assert state(flag) == (True, 80)
     # The page has no confirmation of the old values.
     assert "_confirmed" not in form_data(response)

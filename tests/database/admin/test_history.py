@@ -32,6 +32,7 @@ from tests.support.admin_pages import (
     asks,
     confirmed,
     count_queries,
+    events_of,
     form_data,
     kill,
     messages_of,
@@ -77,13 +78,15 @@ def test_page_shows_change_actor_source_and_reason_with_a_link(
     ticket = "https://tickets.example.com/OPS-7"
     with acting_as(User.objects.create(username="alice"), reason=f"see {ticket}"):
         set_rollout("new_checkout", 50)
-    newest, oldest = rows_of(page(operator, url(flag)))
-    assert f"rollout_percent 25 → 50 alice code see {ticket}" in newest
-    assert 'created, enabled true, rollout_percent 25, kind "release"' in oldest
+    newest, oldest = events_of(page(operator, url(flag)))
+    assert newest == f"rollout 25 → 50 % alice · code · {{}} · “see {ticket}”".format(
+        *re.findall(r"\d\d:\d\d:\d\d · just now", newest)
+    )
+    assert oldest.startswith('created, on, rollout 25 %, kind "release" ')
     assert "(database user)" in oldest
     for view in ("history", "change"):
         html = page(operator, url(flag, view))
-        assert f'see <a href="{ticket}" rel="noreferrer">{ticket}</a></td>' in html
+        assert f'see <a href="{ticket}" rel="noreferrer">{ticket}</a>”</span>' in html
     with acting_as("<b>ana</b>", reason="<script>alert(1)</script>", source="<i>"):
         FeatureFlag.objects.update(description="<img src=x>")
     assert not re.search(r"<(script>alert|b>ana|i>|img src=x)", page(operator, url(flag)))
@@ -109,8 +112,8 @@ def test_allowed_users_are_named_with_view_user_permission_only(
 ) -> None:
     alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
-    assert "added 1 allowed user (alice)" in rows_of(page(operator, url(flag)))[0]
-    assert "added 1 allowed user" in rows_of(page(viewer, url(flag)))[0]
+    assert "added 1 allowed user (alice)" in events_of(page(operator, url(flag)))[0]
+    assert "added 1 allowed user" in events_of(page(viewer, url(flag)))[0]
     assert "alice" not in page(viewer, url(flag))
     table = page(viewer, f"{url(flag)}?format=csv")
     assert '"{""count"": 1, ""pks"": []}"' in table
@@ -122,9 +125,9 @@ def test_long_history_is_paginated_with_few_queries(operator: Client, flag: Feat
         set_rollout("new_checkout", percent)
     assert count_queries(operator, url(flag)) <= 20
     html = page(operator, url(flag))
-    assert len(rows_of(html)) == 50
+    assert len(events_of(html)) == 50
     [older] = re.findall(r'href="(\?before=\d+)"', html)
-    assert len(rows_of(page(operator, url(flag) + older))) == 11
+    assert len(events_of(page(operator, url(flag) + older))) == 11
 
 
 def test_history_needs_view_permission_and_its_buttons_change_permission(
@@ -157,10 +160,26 @@ def test_links_undo_one_change_and_restore_a_state(
     ):
         assert f'href="{address}"' in html
     [message] = messages_of(undo_by_page(operator, change, _reason="too soon"))
-    assert message.startswith("The change of “new_checkout” was undone: rollout_percent 50 → 25.")
+    assert message.startswith("The change of “new_checkout” was undone: rollout 50 → 25 %.")
     assert state(flag) == (False, 25)
     event = flag_history("new_checkout")[0]
     assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "too soon")
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_undone_change_says_so_and_has_no_button(
+    older: bool,
+    operator: Client,
+    flag: FeatureFlag,
+) -> None:
+    change = set_rollout("new_checkout", 50).version or 0
+    with acting_as("ana"):
+        newest = undo("new_checkout", change).version
+    html = page(operator, url(flag) + (f"?before={newest}" if older else ""))
+    event = events_of(html)[0 if older else 1]
+    assert re.search(r"undone \d\d:\d\d:\d\d by ana$", event)
+    assert f'href="{undo_url(change)}"' not in html
+    assert f'href="{restore_url(url(flag), change)}"' in html
 
 
 def test_undo_and_restore_of_the_present_state_change_nothing(
@@ -181,7 +200,7 @@ def test_user_without_view_user_permission_sees_only_numbers(flag: FeatureFlag) 
     version, editor = flag_version("new_checkout"), staff("change_featureflag")
     change = add_allowed_users("new_checkout", User.objects.create(username="alice")).version
     html = preview(editor, flag, version).content.decode()
-    assert rows_of(html) == ["allowed_users 1 user 0 users: removed 1 allowed user"]
+    assert rows_of(html) == ["allowed users 1 user 0 users: removed 1 allowed user"]
     assert "alice" not in page(editor, undo_url(change))
     [message] = messages_of(undo_by_page(editor, change))
     assert message.startswith("The change of “new_checkout” was undone: removed 1 allowed user.")
@@ -214,9 +233,9 @@ def test_restore_shows_each_field_and_restores_it_with_a_reason(
     response = preview(operator, flag, version)
     html = response.content.decode()
     assert rows_of(html) == [
-        "rollout_percent 50 25",
+        "rollout 50 % 25 %",
         'description "<b>One</b> page" ""',
-        "allowed_users 1 user 0 users: removed 1 allowed user (alice)",
+        "allowed users 1 user 0 users: removed 1 allowed user (alice)",
     ]
     assert "<b>One" not in html
     assert "Restore “new_checkout” to its state after the change of " in html
@@ -230,7 +249,7 @@ def test_restore_shows_each_field_and_restores_it_with_a_reason(
     assert state(flag) == (True, 75)
     # The page shows the present state, and keeps the reason.
     [message] = messages_of(operator.post(address, confirmed(response), follow=True))
-    assert message.startswith("“new_checkout” was restored: rollout_percent 75 → 25, ")
+    assert message.startswith("“new_checkout” was restored: rollout 75 → 25 %, ")
     assert ", removed 1 allowed user (alice)." in message
     assert (state(flag), flag.allowed_users.count()) == ((True, 25), 0)
     assert flag_history("new_checkout")[0].reason == "orders fail"
@@ -301,6 +320,7 @@ def test_save_and_toggles_with_disabled_triggers_are_written_and_an_undo_is_not(
     assert text.startswith('Not saved: the history does not record "flagstaff_featureflag"')
 
 
+@pytest.mark.usefixtures("unused")
 def test_add_and_delete_record_actor(operator: Client, admin_user: User) -> None:
     alice = User.objects.create(username="alice")
     data = form(allowed_users=[alice.pk], _reason="new")
@@ -311,12 +331,13 @@ def test_add_and_delete_record_actor(operator: Client, admin_user: User) -> None
     deleted, created = flag_history("new_checkout")
     assert (deleted.action, deleted.actor, deleted.source) == ("delete", admin, "admin")
     assert (created.action, created.actor, created.reason) == ("create", admin, "new")
+    line = f"python manage.py flags undo new_checkout {deleted.version}"
     assert messages_of(response)[-2:] == [
-        f"To create “new_checkout” again, run: manage.py flags undo new_checkout {deleted.version}",
-        "The feature flag “new_checkout” was deleted successfully.",
+        f"To create “new_checkout” again, run: {line}",
+        "The flag “new_checkout” was deleted successfully.",
     ]
     undo("new_checkout")
-    assert len(rows_of(page(operator, url(flag)))) == 3
+    assert len(events_of(page(operator, url(flag)))) == 3
 
 
 # Values.
@@ -327,8 +348,8 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     value = KeyValueStore.objects.get()
     data = {"key": "gateway", "value": '"paypal"', "description": "", "_reason": "cheaper"}
     operator.post(url(value, "change"), data)
-    newest, oldest = rows_of(page(operator, url(value)))
-    assert 'value "stripe" → "paypal" admin admin cheaper' in newest
+    newest, oldest = events_of(page(operator, url(value)))
+    assert re.fullmatch(r'"stripe" → "paypal" admin · admin · .* · “cheaper”', newest)
     assert 'created, value "stripe"' in oldest
     created = value_history("gateway")[-1].version
     undo_by_page(operator, value_version("gateway"))
@@ -336,7 +357,7 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     assert value.value == "stripe"
     for number, falsy in enumerate((0, False, "", [])):
         row = KeyValueStore.objects.create(key=f"value_{number}", value=falsy)
-        assert f"created, value {json.dumps(falsy)}" in rows_of(page(operator, url(row)))[0]
+        assert f"created, value {json.dumps(falsy)}" in events_of(page(operator, url(row)))[0]
     # A value from before it was secret is masked.
     KeyValueStore.objects.filter(pk=value.pk).update(value="paypal", secret=True)
     html = preview(operator, value, created).content.decode()
@@ -350,8 +371,9 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     value = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     set_value("token", "hunter3")
     html = page(operator, url(value))
-    assert "created, value ••••••" in html
-    assert "value •••••• → ••••••" in html
+    changed, created = events_of(html)
+    assert created.startswith("created, value ••••••, secret true ")
+    assert changed.startswith("•••••• → •••••• ")
     for text in (html, page(operator, f"{url(value)}?format=csv")):
         assert not re.search("hunter|sha256", text)
     assert "?undo=" not in html
@@ -364,6 +386,7 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     assert messages_of(response) == ["The value “token” was deleted successfully."]
 
 
+@pytest.mark.usefixtures("unused")
 def test_message_after_delete_of_several_names_undo(operator: Client, flag: FeatureFlag) -> None:
     banner = FeatureFlag.objects.create(key="banner")
     data = {"action": "delete_selected", "_selected_action": [flag.pk, banner.pk], "post": "yes"}
@@ -372,7 +395,7 @@ def test_message_after_delete_of_several_names_undo(operator: Client, flag: Feat
     assert (newest.action, newest.source) == ("delete", "admin")
     assert messages_of(response)[0] == (
         "To create “new_checkout”, “banner” again, run: "
-        f"manage.py flags undo --transaction {newest.version}"
+        f"python manage.py flags undo --transaction {newest.version}"
     )
 
 

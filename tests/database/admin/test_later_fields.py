@@ -16,7 +16,7 @@ from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.admin.flag.form.rules import FlagForm
+from flagstaff.admin.flag.form.inputs import FlagForm
 from flagstaff.conf import Conf
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
@@ -87,10 +87,12 @@ def test_fields_stand_in_the_details_before_the_reason(
     operator: Client, viewer: Client, owned: FeatureFlag
 ) -> None:
     for url in (ADD, flag_url(owned)):
-        *_others, details, reason = fieldsets(page(operator, url))
-        assert ">Details<" in details
+        first, *_others, details, reason = fieldsets(page(operator, url))
+        assert "Details" in details
         names = re.findall(r'<input[^>]* name="(\w+)"', details)
-        assert names == ["client_side", "owner", "tags", "review_on"]
+        owner = [] if url == ADD else ["owner"]
+        assert names == ["client_side", *owner, "tags", "review_on"]
+        assert ('name="owner"' in first) is (url == ADD)
         assert "Separate them with commas." in details
         assert 'name="_reason"' in reason
     # The last page shows the stored fields.
@@ -238,6 +240,7 @@ def test_filters_offer_owners_and_tags_of_all_flags(operator: Client) -> None:
     html = page(operator)
     found = re.findall(r'<a href="\?((?:owner|tag)=[^"]*)">(.*?)</a>', html, re.DOTALL)
     assert {strip_tags(one): link for link, one in found} == {
+        "owned by me": "owner=%40me",
         "&lt;b&gt;": "owner=%3Cb%3E",
         "payments": "owner=payments",
         "without an owner": "owner=",
@@ -373,7 +376,8 @@ def test_list_says_what_the_rollout_counts_beside_the_state(
         for enabled, label in ((True, "rollout 25 %"), (False, "off")):
             set_unit(unit, enabled=enabled)
             html = page(operator)
-            assert (column(html, "state"), column(html, "rollout")) == ([label], [rollout])
+            assert column(html, "flag") == [f"new_checkout {label}"]
+            assert column(html, "rollout") == [rollout]
 
 
 # Turning a flag on.
@@ -388,10 +392,10 @@ def preview(client: Client, flag: FeatureFlag) -> dict[str, list[str]]:
 def test_confirmation_and_message_say_by_what_flag_is_bucketed(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    assert "bucketed by" not in preview(operator, flag)
+    assert "bucketing unit" not in preview(operator, flag)
     set_unit("visitor")
     rows = preview(operator, flag)
-    assert rows["bucketed by"] == ["visitor", "visitor"]
+    assert rows["bucketing unit"] == ["visitor", "visitor"]
     assert rows["state"] == ["off", "25 % of visitors"]
     assert rows["who has the flag"] == ["Off for all users.", "On for 25 % of visitors."]
     assert COUNTED not in rows  # Visitors are not in the database.
@@ -422,9 +426,9 @@ def test_history_restore_and_undo_say_that_users_are_reassigned(
 ) -> None:
     version, url = flag_version("new_checkout"), flag_url(flag, "history")
     changes.update("new_checkout", {"bucket_by": "visitor"})
-    assert "bucketed by user → visitor" in page(operator, url)
+    assert "bucketing unit <strong>user → visitor</strong>" in page(operator, url)
     response = operator.get(restore_url(url, version))
-    assert preview_of(response) == {"bucketed by": ["visitor", "user"]}
+    assert preview_of(response) == {"bucketing unit": ["visitor", "user"]}
     assert "This reassigns every user at once." in response.content.decode()
     for warns in (True, False):
         response = undo(operator, flag_version("new_checkout"))

@@ -48,7 +48,7 @@ USER_FLAGS = "/admin/flagstaff/flagsofuser/"
 STALE = "/admin/flagstaff_cleanup/snooze/"
 
 # Each change is a transaction of its own, as in production.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
 RULES = [
     {
         "name": "r1",
@@ -167,6 +167,8 @@ PAGES = [
     *(FLAGS + "{f1}/" + view for view in ("allowed-users/", "allowed-users/?q=u1")),
     *(FLAGS + "{f1}/" + view for view in ("delete/", "history/", "kill/")),
     *(FLAGS + view for view in ("{f2}/turn-on/", "{f1}/release/")),
+    *("/admin/flagstaff/overview/search/", "/admin/flagstaff/overview/search/?q=1"),
+    SEGMENTS + "{s1}/rename/",
     # A value, a secret one, and a long one.
     *(VALUES + view for view in ("", "add/", "{v1}/change/", "{v2}/change/", "{v1}/delete/")),
     *(VALUES + key + "/history/" for key in ("{v1}", "{v2}", "{v3}")),
@@ -254,6 +256,9 @@ TYPED_RULES = {
     "rules-0-2-segment": "s9",
 }
 RULE_WITHOUT_SEGMENT = '[{"conditions": [{"segment": "s9"}]}]'
+BULK_ACTIONS = (
+    *("turn_on", "turn_off", "set_owner", "add_tags", "remove_tags", "set_review_date", "snooze"),
+)
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flag-add-errors": (f"{FLAGS}add/", {"_save": "1"}),
     "flag-add-invalid": (f"{FLAGS}add/", {"key": "-1:", "tags": "[1, 1", "bucket_by": " b1"}),
@@ -270,7 +275,25 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "flag-allowed-errors": (FLAGS + "{f1}/allowed-users/", {"_add": "1", "names": "u1, u8"}),
     "flag-allowed-empty": (FLAGS + "{f1}/allowed-users/", {"_remove": "1"}),
-    "flag-turn-off": (FLAGS, {"action": "turn_off", "_selected_action": ["{f1}", "{f2}"]}),
+    **{
+        f"flag-bulk-{name}": (FLAGS, {"action": name, "_selected_action": ["{f1}", "{f2}"]})
+        for name in BULK_ACTIONS
+    },
+    **{
+        f"flag-bulk-{name}-confirmed": (
+            FLAGS,
+            {
+                "action": name,
+                "_selected_action": ["{f1}", "{f2}", "0"],
+                "_confirmed": "1",
+                "owner": "o9",
+                "tags": "t9",
+                "period": "30",
+                "until": "2001-01-01",
+            },
+        )
+        for name in BULK_ACTIONS
+    },
     "value-add-errors": (f"{VALUES}add/", {"_save": "1"}),
     "value-add-json": (f"{VALUES}add/", {"key": "v9", "value": '{"a1": 1, "a1": 2}'}),
     "value-add-text": (f"{VALUES}add/", {"key": "v9", "value": "[1,"}),
@@ -353,7 +376,7 @@ def test_button_of_a_plan_shows_only_marked_texts(
         url = f"{PLANS}{rows[key]}/change/"
         html = operator.get(url).content.decode()
         [version] = re.findall('"expect_version" value="(.*?)"', html)
-        follow(operator, url, {"_plan": name, "expect_version": version})
+        follow(operator, url, {"_button": name, "expect_version": version})
         follow(operator, f"{PLANS}{rows[key]}/delete/", {"post": "yes"})
 
 
@@ -366,11 +389,11 @@ def test_button_of_an_experiment_shows_only_marked_texts(
 ) -> None:
     for key in "x1", "x2":
         url = f"{EXPERIMENTS}{rows[key]}/change/"
-        response = operator.post(url, {"_experiment": name}, follow=True)
+        response = operator.post(url, {"_button": name}, follow=True)
         check(response)
         if asks(response):
             form = {**confirmed(response), **inputs_of(response.content.decode(), "")}
-            check(operator.post(url, {**form, "_experiment": name}, follow=True))
+            check(operator.post(url, {**form, "_button": name}, follow=True))
             wrong = {"unit": "", "weight_0": "x"}
             check(operator.post(url, {**confirmed(response), **wrong}, follow=True))
 
@@ -426,11 +449,15 @@ def test_each_page_of_the_admin_is_checked() -> None:
     assert not missing - NO_PAGES, "add them to the pages of this file"
 
 
-#: An answer for a script, and pages that do not exist.
+#: Answers for scripts, and pages that do not exist.
 NO_PAGES = {
     f"{FLAGS}<>/impact/",
+    f"{FLAGS}marks/",
+    f"{SEGMENTS}marks/",
+    f"{SEGMENTS}<>/marks/",
     f"{SEGMENTS}<>/delete/",
     f"{PLANS}<>/history/",
+    f"{EXPERIMENTS}marks/",
     f"{EXPERIMENTS}<>/history/",
 }
 

@@ -91,7 +91,7 @@ def test_save_of_description_keeps_killed_flag_disabled(
     assert (flag.enabled, flag.description) == (False, "One page")
     assert changed_fields("new_checkout") == ["description"]
     assert messages_of(response)[-2] == (
-        "Changes that others made while this page was open were kept: ana: enabled true → false."
+        "Changes that others made while this page was open were kept: ana: turned off."
     )
 
 
@@ -102,7 +102,7 @@ def test_conflict_shows_both_values_and_author_and_the_next_save_writes_the_edit
     with acting_as("ana"):
         update("new_checkout", {"rollout_percent": 80, "enabled": False})
     response = rejected(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
-    text = "Yours: 50. Now in the database: 80, changed by ana. Save again to write your value."
+    text = "Yours: 50 %. Now in the database: 80 %, changed by ana. Save again to write your value."
     assert errors_of(response) == {"rollout_percent": [text], "__all__": [CHANGED_SINCE]}
     shown = form_data(response)
     assert "enabled" not in shown
@@ -160,7 +160,7 @@ def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) 
         set_rollout("new_checkout", 80)
         response = rejected(operator, flag, {**data, "rollout_percent": 50})
         [error] = errors_of(response)["rollout_percent"]
-        assert error == "Yours: 50. Now in the database: 80. Save again to write your value."
+        assert error == "Yours: 50 %. Now in the database: 80 %. Save again to write your value."
         saved(operator, flag, form_data(response))
     assert flag.rollout_percent == 50
 

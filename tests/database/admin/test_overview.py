@@ -19,6 +19,7 @@ from flagstaff._tables.rows import flag_row
 from flagstaff.cleanup.models import StaleCount
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.flag_changes import what_decides
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
@@ -26,8 +27,8 @@ from tests.support.admin_pages import (
     RECENT,
     VALUES,
     count_queries,
+    events_of,
     page,
-    rows_of,
     staff,
 )
 from tests.support.conditions import condition
@@ -171,9 +172,9 @@ def test_sqlite_leaves_out_what_needs_postgresql(
 @pytest.mark.parametrize(
     ("table", "name"),
     [
-        ("flagstaff_rollouts_plan", "Rollout plans"),
-        ("flagstaff_experiments_storedverdict", "Experiments"),
-        ("flagstaff_cleanup_stalecount", "Clean-up"),
+        ("flagstaff_rollouts_plan", "Feature flags: rollout plans"),
+        ("flagstaff_experiments_storedverdict", "Feature flags: experiments"),
+        ("flagstaff_cleanup_stalecount", "Feature flags: clean-up"),
         ("flagstaff_token", "Workers"),
         ("flagstaff_usage", "Unknown keys"),
     ],
@@ -184,11 +185,11 @@ def test_part_whose_table_is_missing_is_a_sentence(
     with without_table(table):
         html = page(operator, OVERVIEW)
 
-    assert f"{name}: this cannot be read. Run “manage.py migrate”" in text_of(html)
+    assert f"“{name}” cannot be read. Run “manage.py migrate”" in text_of(html)
     assert f"the overview cannot read: {name}" in caplog.text
 
 
-def test_page_makes_at_most_fourteen_queries_whatever_the_numbers(
+def test_page_makes_at_most_twelve_queries_whatever_the_numbers(
     operator: Client, plan: Plan, experiment: Experiment, admin_user: User
 ) -> None:
     def count() -> int:
@@ -207,7 +208,7 @@ def test_page_makes_at_most_fourteen_queries_whatever_the_numbers(
         experiments.create(f"experiment{number}")
         store(experiments.start(f"experiment{number}"), treatment="worse")
 
-    assert count() == few <= 14
+    assert count() == few <= 12
     assert len(running(page(operator, OVERVIEW))) == 41
 
 
@@ -277,22 +278,29 @@ def test_unguarded_plan_needs_attention_in_red(operator: Client, plan: Plan) -> 
     assert 'flagstaff-tripped">unguarded<' in html
 
 
-@pytest.mark.parametrize("state", [State.HOLDING, State.PAUSED])
-def test_plan_that_holds_or_is_paused_needs_attention_with_its_reason(
-    state: State, operator: Client, plan: Plan
-) -> None:
-    Plan.objects.update(state=state, reason="waits for users")
+def test_plan_that_holds_needs_attention_with_its_reason(operator: Client, plan: Plan) -> None:
+    Plan.objects.update(state=State.HOLDING, reason="waits for users")
 
     [row] = attention(page(operator, OVERVIEW))
-    assert row.startswith(f"{KEY} rollout plan {state.label} ")
+    assert row.startswith(f"{KEY} rollout plan holding ")
     assert row.endswith("waits for users")
+
+
+def test_plan_that_a_person_has_paused_needs_no_attention(operator: Client, plan: Plan) -> None:
+    Plan.objects.update(state=State.PAUSED, reason="lunch")
+
+    html = page(operator, OVERVIEW)
+    [row] = running(html)
+    assert row.startswith(f"{KEY} rollout plan paused ")
+    assert attention(html) == []
 
 
 def test_plan_that_tripped_is_red_until_somebody_acts(operator: Client, plan: Plan) -> None:
     trip()
     html = page(operator, OVERVIEW)
     [row] = attention(html)
-    assert "Step 1 of 3, 5 % — rolled back by errors: " in row
+    assert "rolled back 300 of " in row
+    assert "By the guard errors at step 1 of 3, 5 % · " in row
     assert 'flagstaff-tripped">rolled back<' in html
 
     changes.set_rollout(KEY, 10)
@@ -311,10 +319,18 @@ def test_plan_that_tripped_is_gone_after_the_next_plan_or_without_its_flag(
     assert attention(page(operator, OVERVIEW)) == []
 
 
-def test_plan_that_a_person_rolled_back_needs_no_attention(operator: Client, plan: Plan) -> None:
-    rollouts.rollback(KEY)
+def test_plan_that_a_person_rolled_back_needs_no_attention_and_is_listed_for_a_day(
+    operator: Client, plan: Plan
+) -> None:
+    with acting_as("ann"):
+        rollouts.rollback(KEY)
 
-    assert attention(page(operator, OVERVIEW)) == []
+    html = page(operator, OVERVIEW)
+    [row] = running(html)
+    assert row.startswith(f"{KEY} rollout plan rolled back By ann at step 1 of 3, 5 % · ")
+    assert attention(html) == []
+    Plan.objects.update(ended_at=ClockTimestamp() - timedelta(days=1))
+    assert "By ann" not in page(operator, OVERVIEW)
 
 
 def test_plan_with_invalid_steps_does_not_hide_others(operator: Client, plan: Plan) -> None:
@@ -488,7 +504,7 @@ def test_changes_are_counted_by_actor_as_recent_changes_lists_them(
     for row in counted:
         name = row.partition(" ")[0]
         [url] = re.findall(rf'href="({RECENT}\?[^"]*actor={name}&[^"]*)"', html)
-        listed = rows_of(page(operator, url.replace("&amp;", "&")))
+        listed = events_of(page(operator, url.replace("&amp;", "&")))
         assert len(listed) == int(row.rpartition(" ")[2]), name
 
 

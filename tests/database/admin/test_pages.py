@@ -41,7 +41,7 @@ MEGABYTE = {"text": '"' * 500_000}
 REPR = re.compile(r"&lt;[^&]* at 0x|object at 0x|DatabaseDefault|&lt;function|lambda")
 VIEWS = ("", "add/", "{}/change/", "{}/delete/", "{}/history/")
 LISTS = {
-    "Feature flags": FLAGS,
+    "Flags": FLAGS,
     "Values": VALUES,
     "Segments": SEGMENTS,
     "Rollout plans": PLANS,
@@ -223,6 +223,32 @@ def test_page_that_asks_names_the_environment_once(
         assert strips(html) == ["⚠ Production"]
         assert title(html).startswith("Production | ")
     assert strips(page(operator, "/admin/auth/user/")) == []
+
+
+@pytest.mark.parametrize("models", [FLAGS, VALUES, SEGMENTS])
+def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
+    models: str, operator: Client, settings: Any
+) -> None:
+    production(settings)
+    create("my_key", enabled=True)
+    create_value("my_key", 1)
+    create_segment("my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
+    by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
+    row = by_url[models].objects.get()
+    own = {FLAGS: ["kill", "allowed-users", "release"], SEGMENTS: ["rename"]}.get(models, [])
+    for view in ("change", "history", "delete", *own):
+        shown = title(page(operator, f"{models}{row.pk}/{view}/"))
+        assert shown.startswith("Production | ")
+        assert "my_key" in shown
+
+
+def test_page_about_several_rows_has_no_key_in_its_title(operator: Client) -> None:
+    for key in ("key_1", "key_2"):
+        create(key, enabled=True)
+    pks = list(FeatureFlag.objects.values_list("pk", flat=True))
+    for action in ("delete_selected", "turn_off"):
+        data = {"action": action, "_selected_action": pks}
+        assert "key_1" not in title(operator.post(FLAGS, data).content.decode())
 
 
 def test_page_without_the_setting_has_its_own_title_only(

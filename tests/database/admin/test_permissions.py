@@ -13,6 +13,7 @@ from flagstaff import rollouts
 from flagstaff.changes import disable, set_rollout, update
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.support.action_pages import button_names
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
@@ -37,7 +38,7 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
-from tests.support.plan_pages import PLANS, button_names, plan_url
+from tests.support.plan_pages import PLANS, plan_url
 from tests.support.plan_pages import press as press_plan
 from tests.support.rollouts import drive_recently
 
@@ -89,7 +90,7 @@ def save_buttons(html: str) -> list[str]:
 def test_permission_to_toggle_exists_for_flags_only() -> None:
     [permission] = Permission.objects.filter(codename__startswith="toggle_")
     assert permission.codename == "toggle_featureflag"
-    assert permission.name == "Can toggle feature flag"
+    assert permission.name == "Can toggle flag"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_viewer_has_no_inputs_and_no_buttons(viewer: Client, flag: FeatureFlag) 
     plan = rollouts.create(flag.key, ["50:4h", "100"])
     assert viewer.get(f"{PLANS}add/").status_code == 403
     assert button_names(page(viewer, plan_url(plan))) == []
-    assert viewer.post(plan_url(plan), {"_plan": "start"}).status_code == 403
+    assert viewer.post(plan_url(plan), {"_button": "start"}).status_code == 403
     assert state(flag) == (True, 25)
 
 
@@ -287,7 +288,7 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
         (f"{VALUES}{value.pk}/change/", {"value": '"paypal"'}),
         (f"{VALUES}add/", {"key": "b", "value": "1"}),
         (f"{SEGMENTS}{segment.pk}/change/", {"conditions": "[]"}),
-        (plan_url(plan), {"_plan": "start"}),
+        (plan_url(plan), {"_button": "start"}),
         (f"{PLANS}add/", {"key": flag.key}),
         (f"{PLANS}{plan.pk}/delete/", {}),
     ]

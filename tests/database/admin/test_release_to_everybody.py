@@ -54,7 +54,7 @@ def release(client: Client, flag: Any) -> Any:
 def test_rule_that_keeps_users_out_at_100_percent_is_a_notice_in_list_and_page(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    assert NOTICE in unescape(column(page(operator, FLAGS), "state")[0])
+    assert NOTICE in unescape(column(page(operator, FLAGS), "flag")[0])
     assert NOTICE in text_of(page(operator, flag_url(flag)))
     FeatureFlag.objects.update(rollout_percent=50)
     assert NOTICE not in text_of(page(operator, flag_url(flag)))

@@ -34,6 +34,7 @@ from tests.support.admin_pages import (
     undo_url,
 )
 from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.form_inputs import inputs_of
 from tests.support.plan_pages import PLANS, plan_url, press
 from tests.support.rollouts import drive_recently, plan_of
 from tests.support.terminals import run
@@ -66,10 +67,10 @@ def form_errors(response: Any) -> dict[str, list[str]]:
     "edit",
     [
         {"rollout_percent": 5},
-        {"rollout_percent": 80, "_reason": "  "},
+        {"rollout_percent": 5, "_reason": "  "},
         {"enabled": None, "description": "One page"},
     ],
-    ids=["narrows", "widens, blank", "turns off and describes"],
+    ids=["narrows", "blank", "turns off and describes"],
 )
 def test_save_without_a_reason_is_an_error_of_its_field(
     edit: dict[str, Any], operator: Client, flag: FeatureFlag
@@ -89,7 +90,7 @@ def test_turning_off_and_no_edit_need_no_reason_and_turning_on_does(
     assert save_flag(operator, flag).status_code == 302
     assert save_flag(operator, flag, enabled=None).status_code == 302
     assert state(flag) == (False, 25)
-    assert form_errors(save_flag(operator, flag, enabled="on")) == {"_reason": [REQUIRED]}
+    assert asks(save_flag(operator, flag, enabled="on"))
     url = toggle_url(flag, "turn-on")
     response = operator.post(url, confirmed(operator.get(url)))
     assert problems_of(response) == [REQUIRED]
@@ -105,9 +106,22 @@ def test_page_that_confirms_a_save_keeps_its_reason_and_needs_it(
     assert asks(response)
     assert confirmed(response)["_reason"] == ["release"]
     emptied = operator.post(flag_url(flag), confirmed(response, _reason=""))
-    assert form_errors(emptied) == {"_reason": [REQUIRED]}
+    assert problems_of(emptied) == [REQUIRED]
     assert state(flag) == (True, 25)
     operator.post(flag_url(flag), confirmed(response))
+    assert (state(flag), newest_reason()) == ((True, 80), "release")
+
+
+def test_page_that_confirms_a_save_asks_for_the_reason_that_the_form_lacks(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    response = save_flag(operator, flag, rollout_percent=80)
+    assert asks(response)
+    assert problems_of(response) == []
+    response = operator.post(flag_url(flag), confirmed(response))
+    assert problems_of(response) == [REQUIRED]
+    assert state(flag) == (True, 25)
+    operator.post(flag_url(flag), confirmed(response, _reason="release"))
     assert (state(flag), newest_reason()) == ((True, 80), "release")
 
 
@@ -160,6 +174,7 @@ def test_undo_of_a_value_needs_a_reason_and_one_that_turns_a_flag_off_none(
     assert state(flag) == (False, 25)
 
 
+@pytest.mark.usefixtures("unused")
 @pytest.mark.parametrize("keys", [[], ["banner"]], ids=["one", "several"])
 def test_deletion_needs_a_reason(keys: list[str], operator: Client, flag: FeatureFlag) -> None:
     url = flag_url(flag, "delete")
@@ -190,18 +205,15 @@ def test_start_of_a_plan_needs_a_reason_and_pause_and_rollback_none(
     assert plan_of().state == State.PENDING
     press(operator, plan, "start", _reason="release")
     assert plan_of().state == State.RUNNING
-    operator.post(plan_url(plan), {"_plan": button})
+    operator.post(plan_url(plan), {"_button": button})
     assert plan_of().state == after
 
 
 def test_plan_with_a_time_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
     drive_recently()
     url = plan_url(Plan(pk="add")).removesuffix("change/")
-    context = operator.get(f"{url}?flag={KEY}").context
-    forms = (context["form"], context["steps"].management_form, *context["steps"])
-    fields = [field for one in (*forms, context["guards"].management_form) for field in one]
-    data = {field.html_name: field.value() or "" for field in fields}
-    data |= {"guards-TOTAL_FORMS": "0", "starts_at": "2031-05-01T14:30", "_reason": " "}
+    data = inputs_of(operator.get(f"{url}?flag={KEY}").content.decode(), "")
+    data |= {"starts_at": "2031-05-01T14:30", "_reason": " "}
     assert operator.post(url, data).context["form"].errors == {"_reason": [REQUIRED]}
     assert post_confirmed(operator, url, data | {"_reason": "release"}).status_code == 302
     assert plan_of().starts_at is not None

@@ -18,9 +18,10 @@ from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import rule_problem
 from tests.conformance.random_rules import random_flags
 from tests.conformance.rules_oracle import exact_json
-from tests.support.admin_pages import FLAGS, SEGMENTS, form_data, page
+from tests.support.admin_pages import FLAGS, SEGMENTS, page
 from tests.support.form_inputs import inputs_of
 from tests.support.repeats import repeats
+from tests.support.rule_rows import browser_form, edit, problems, rows, save, url_of, without
 
 pytestmark = pytest.mark.django_db
 
@@ -51,21 +52,6 @@ def flag(enterprise: Segment) -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", rollout_percent=10, rules=RULES)
 
 
-def url_of(row: FeatureFlag | Segment) -> str:
-    base = FLAGS if isinstance(row, FeatureFlag) else SEGMENTS
-    return f"{base}{row.pk}/change/"
-
-
-def browser_form(client: Client, row: FeatureFlag | Segment, **rows: str) -> dict[str, Any]:
-    """What a browser posts for the page of a row, with other values of some inputs."""
-    response = client.get(url_of(row))
-    data = form_data(response)
-    field = "rules" if isinstance(row, FeatureFlag) else "conditions"
-    data.pop(field)
-    found = inputs_of(response.content.decode(), f"{field}-")
-    return data | found | {name.replace("_", "-"): value for name, value in rows.items()}
-
-
 def press(client: Client, flag: FeatureFlag, button: str, **rows: str) -> str:
     """Presses a button of the editor, which saves nothing, and returns the page."""
     version = flag_version(flag.key)
@@ -77,31 +63,6 @@ def press(client: Client, flag: FeatureFlag, button: str, **rows: str) -> str:
     return response.content.decode()
 
 
-def rows(html: str) -> dict[str, str]:
-    return inputs_of(html, "rules-")
-
-
-def edit(client: Client, row: FeatureFlag | Segment, data: dict[str, Any], button: str) -> str:
-    """Posts a form with a button of the editor, and returns the page."""
-    return client.post(url_of(row), data | {"_rule_edit": button}).content.decode()
-
-
-def without(data: dict[str, Any], *prefixes: str) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if not name.startswith(prefixes)}
-
-
-def problems(html: str) -> list[tuple[str, str]]:
-    """The ids and the texts of the problems at rows."""
-    found = re.findall(r'<p class="[^"]*flagstaff-row-problem" id="([^"]*)">(.*?)</p>', html)
-    return [(name, unescape(text)) for name, text in found]
-
-
-def save(client: Client, row: FeatureFlag | Segment, data: dict[str, Any]) -> None:
-    response = client.post(url_of(row), data)
-    assert response.status_code == 302, response.context["adminform"].form.errors
-    row.refresh_from_db()
-
-
 # What the page shows.
 
 
@@ -110,7 +71,7 @@ def test_page_has_an_input_for_each_part_and_offers_attributes_and_segments(
 ) -> None:
     Segment.objects.create(key="beta", conditions=[COUNTRY])
     html = page(operator, url_of(flag))
-    assert list(rows(html).items()) == list(ROWS.items())
+    assert rows(html) == ROWS
     assert '<textarea name="rules"' not in html
     [known] = re.findall(r'<datalist id="id_rules_attributes">(.*?)</datalist>', html)
     assert {"is_staff", "groups", "visitor"} <= set(re.findall(r'value="([^"]*)"', known))

@@ -80,7 +80,7 @@ def test_list_shows_key_conditions_and_use(operator: Client, segment: Segment) -
     Segment.objects.create(key="unused", conditions=PAYING)
     use("enterprise", "a", "b")
     html = page(operator, SEGMENTS)
-    assert column(html, "segment") == ["enterpriseWith a contract", "unused"]
+    assert column(html, "segment") == ["enterprise With a contract", "unused"]
     assert [unescape(text) for text in column(html, "short_conditions")] == [
         'plan is "paid" and seats is at least 100',
         'plan is "paid"',
@@ -116,8 +116,6 @@ def test_new_segment_is_created_with_actor_and_reason(operator: Client, admin_us
 
 def test_page_shows_conditions_as_sentence_and_as_json(operator: Client, segment: Segment) -> None:
     response = operator.get(url_of(segment))
-    html = unescape(response.content.decode())
-    assert '<div class="readonly">plan is "paid" and seats is at least 100</div>' in html
     assert response.context["adminform"].form["conditions"].value() == (
         '[\n  {"attribute": "plan", "operator": "in", "values": ["paid"]},\n'
         '  {"attribute": "seats", "operator": "gte", "values": [100]}\n]'
@@ -126,7 +124,7 @@ def test_page_shows_conditions_as_sentence_and_as_json(operator: Client, segment
     assert "seats is at least 100" in html
     assert "<textarea" not in html
     store([{"attribute": "<i>", "operator": "in", "values": ["<b>"]}, {"segment": "<a>"}])
-    html = page(operator, url_of(segment))
+    html = page(staff("view_segment", name="other"), url_of(segment))
     assert "&lt;i&gt; is &quot;&lt;b&gt;&quot;" in html
     assert not re.search("<[ib]>", html)
 
@@ -246,7 +244,7 @@ def test_several_segments_are_deleted_unless_one_is_used(
     use("enterprise", "a")
     for posted in (data, data | {"post": "yes"}):
         [message] = messages_of(operator.post(SEGMENTS, posted, follow=True))
-        assert "the rules of “a” use the segment “enterprise”" in message
+        assert message.startswith("the rules of “a” use the segment “enterprise”")
     assert Segment.objects.count() == 2
     FeatureFlag.objects.all().delete()
     operator.post(SEGMENTS, data | {"post": "yes"})
@@ -278,7 +276,8 @@ def test_change_is_undone_and_restored(operator: Client, segment: Segment) -> No
     for name in ("undo", "restore"):
         with acting_as("bob"):
             changes.update_segment("enterprise", {"conditions": PAYING})
-        assert f'conditions {sentence} → plan is "paid"' in unescape(page(operator, url))
+        shown = unescape(page(operator, url))
+        assert f'conditions <strong>{sentence} → plan is "paid"</strong>' in shown
         newest = segment_version("enterprise")
         address = undo_url(newest) if name == "undo" else restore_url(url, version)
         viewer = staff("view_segment", name=f"viewer_{name}")

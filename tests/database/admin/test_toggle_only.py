@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,16 @@ from flagstaff.admin.workers import WorkersAdmin
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.conf import Conf
 from flagstaff.models import ConnectedWorker, FeatureFlag, UnknownKey
-from tests.support.admin_pages import FLAGS, flag_url, page, staff
+from tests.support.admin_pages import (
+    FLAGS,
+    RECENT,
+    confirmed,
+    flag_url,
+    page,
+    staff,
+    state,
+    undo_urls,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -39,6 +49,30 @@ def test_list_and_page_of_a_flag_are_shown(flag: FeatureFlag) -> None:
     assert flag.key in page(client, FLAGS)
     assert flag.key in page(client, flag_url(flag))
     assert flag.key in page(client, flag_url(flag, "history"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("/admin/", "/admin/flagstaff/", FLAGS, *PLAIN_PAGES, RECENT, f"{RECENT}?format=csv"),
+        *("/admin/flagstaff/overview/", "/admin/flagstaff/flagsofuser/"),
+        "/admin/flagstaff_cleanup/snooze/",
+    ],
+)
+def test_every_page_about_flags_is_shown(url: str, flag: FeatureFlag) -> None:
+    page(staff("toggle_featureflag"), url)
+
+
+@pytest.mark.parametrize(("view", "enabled"), [("kill", True), ("turn-on", False)])
+def test_flag_is_killed_and_turned_on(view: str, enabled: bool, flag: FeatureFlag) -> None:
+    client = staff("toggle_featureflag")
+    FeatureFlag.objects.update(enabled=enabled)
+    url = flag_url(flag, view)
+    response = client.post(url, confirmed(client.get(url)), follow=True)
+    assert state(flag)[0] is not enabled
+    [undo] = undo_urls(response)
+    client.post(undo, confirmed(client.get(undo)))
+    assert state(flag)[0] is enabled
 
 
 class Switches:
@@ -110,3 +144,25 @@ class ClosedAdmin(ModelAdmin):  # type: ignore[type-arg]  # not at run time
 def test_admin_that_decides_who_sees_flags_is_obeyed(switches: Switches) -> None:
     client = switches.register(ClosedAdmin)
     assert [client.get(url).status_code for url in PLAIN_PAGES] == [403, 403]
+
+
+@pytest.mark.parametrize("permission", ["toggle", "view"])
+def test_read_only_fields_are_words_and_empty_ones_are_left_out(permission: str) -> None:
+    flag = FeatureFlag.objects.create(key="a", tags=["checkout", "x y"], owner="web")
+    client = staff(f"{permission}_featureflag")
+
+    def shown() -> dict[str, str]:
+        html = page(client, flag_url(flag))
+        row = r'<label>([^<]*):</label>(?:(?!<label).)*?<div class="readonly">(.*?)</div>'
+        rows = re.findall(row, html, re.DOTALL)
+        return dict(rows)
+
+    first = shown()
+    assert (first["Tags"], first["Client side"], first["Owner"]) == ("checkout, x y", "no", "web")
+    assert not {"Description", "Review on"} & {*first}
+    assert first.get("Enabled", "no") == "no"
+    FeatureFlag.objects.update(tags={"odd": 1}, client_side=True, description="x", owner="")
+    second = shown()
+    assert (second["Client side"], second["Description"]) == ("yes", "x")
+    assert second["Tags"] == "{&quot;odd&quot;: 1}"
+    assert "Owner" not in second

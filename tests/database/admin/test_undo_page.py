@@ -77,11 +77,11 @@ def test_link_of_a_kill_leads_to_its_undo_and_that_to_its_own(
     assert url == undo_url(flag_version(KEY))
     response = operator.get(url)
     assert "Undo this change of “new_checkout”?" in response.content.decode()
-    assert after_of(response) == ["enabled false → true"]
+    assert after_of(response) == ["turned on"]
     assert state(flag) == (False, 25)
     response = operator.post(url, confirmed(response), follow=True)
     assert messages_of(response)[0].startswith(
-        "The change of “new_checkout” was undone: enabled false → true."
+        "The change of “new_checkout” was undone: turned on."
     )
     assert response.redirect_chain == [(flag_url(flag, "history"), 302)]
     assert state(flag) == (True, 25)
@@ -96,7 +96,7 @@ def test_undo_that_gives_the_flag_to_users_says_to_how_many(
     url = undo_url(set_rollout(KEY, 0).version)
     response = operator.post(url, {"_reason": "too low"})
     assert asks(response)
-    assert after_of(response) == ["rollout_percent 0 → 25"]
+    assert after_of(response) == ["rollout 0 → 25 %"]
     [note] = notes_of(response)
     assert re.fullmatch(
         r"0 → 25 %: \d+ users gain the flag\. Afterwards \d+ of 100 users have it\.", note
@@ -130,13 +130,13 @@ def test_conflict_says_what_was_changed_again_and_links_to_the_state_before(
     assert not asks(response)
     [text] = after_of(response)
     assert re.fullmatch(
-        r"cannot be undone: ana changed new_checkout again at .*: rollout_percent 80 → 70 "
+        r"cannot be undone: ana changed new_checkout again at .*: rollout 80 → 70 % "
         "Restore the state before this change…",
         text,
     )
     url = restore_url(flag_url(flag, "history"), before)
     assert f'href="{url}"' in response.content.decode()
-    assert preview_of(operator.get(url)) == {"rollout_percent": ["70", "25"]}
+    assert preview_of(operator.get(url)) == {"rollout": ["70 %", "25 %"]}
     toggler = staff("toggle_featureflag")
     assert "?restore=" not in toggler.get(undo_url(version)).content.decode()
 

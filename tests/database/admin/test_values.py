@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import acting_as
-from flagstaff.admin.value.json_input import mistake_in
+from flagstaff.admin.value.form import mistake_in
 from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import VALUES, column, count_queries, errors, form_data, page, staff
@@ -66,7 +66,7 @@ def test_list_shows_the_key_the_value_and_the_type(operator: Client) -> None:
     create_value("hosts", ["x" * 200])
     create_value("limit", 5, type="integer")
     create_value("password", "hunter2", secret=True)
-    assert cells(operator, "value_key") == ["gatewaywho pays", "hosts", "limit", "password"]
+    assert cells(operator, "value_key") == ["gateway who pays", "hosts", "limit", "password"]
     world, long, *others = cells(operator, "shown_value")
     assert (world, len(long), others) == ('"Ahoj, světe"', 80, ["5", "••••••"])
     assert cells(operator, "value_type") == ["string · 2 choices", "array", "integer", "-"]
@@ -100,8 +100,9 @@ def test_secret_value_is_masked_and_not_found(operator: Client) -> None:
     assert "•••••• → ••••••" in html
     assert "hunter" not in html
     url, viewer = f"{VALUES}{KeyValueStore.objects.get().pk}/change/", staff("view_keyvaluestore")
-    assert "hunter3" in page(operator, url)
-    assert "hunter" not in page(viewer, url)
+    assert "hunter" not in page(operator, url)
+    assert "hunter3" in page(operator, f"{url}?show=1")
+    assert "hunter" not in page(viewer, f"{url}?show=1")
     assert column(page(operator, f"{VALUES}?q=hunter3"), "value_key") == []
     for lookup in ("__icontains=hun", "__startswith=h", "__isnull=0", "__a=1", "="):
         assert viewer.get(f"{VALUES}?value{lookup}").status_code == 400
@@ -169,6 +170,30 @@ def test_invalid_json_is_rejected_with_the_reason(
         assert errors(operator, f"{VALUES}add/", {"key": KEY, "value": text}) == {
             "value": [message]
         }
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('{"a": 1,}', "remove the comma before the closing bracket"),
+        ('["a",\n ]', "remove the comma before the closing bracket"),
+        ('{"a" 1}', "a comma, a colon or a closing bracket is missing"),
+        ('["a" "b"]', "a comma, a colon or a closing bracket is missing"),
+        ('"a", "b"', "more text follows the end of the value; write several values as a list"),
+        ("[True]", "write true, false and null in lower case"),
+        ('{"a":', "the text ends too early"),
+        ("['a']", 'put strings in double quotes, such as "stripe"'),
+    ],
+)
+def test_advice_about_invalid_json_fits_the_mistake(
+    text: str, advice: str, operator: Client
+) -> None:
+    [error] = errors(operator, f"{VALUES}add/", {"key": KEY, "value": text})["value"]
+    assert error.endswith(f"); {advice}")
+
+
+def test_form_says_that_the_order_of_names_is_not_kept(operator: Client) -> None:
+    assert "The order of the names in an object is not kept." in page(operator, f"{VALUES}add/")
 
 
 def test_object_is_shown_over_several_lines_unless_it_is_too_long(operator: Client) -> None:
@@ -308,6 +333,39 @@ def test_same_type_and_that_of_the_rule_are_saved_without_a_question(
 ) -> None:
     assert saved(operator, value_of(old), **edit).status_code == 302
     assert stored() == json.loads(edit["value"])
+
+
+# A secret value.
+
+
+def test_empty_input_keeps_a_secret_value(operator: Client) -> None:
+    url = value_of("hunter2", secret=True)
+    saved(operator, url, description="For the shop")
+    row = KeyValueStore.objects.get()
+    assert (row.value, row.description) == ("hunter2", "For the shop")
+
+
+def test_typed_text_replaces_a_secret_value(operator: Client) -> None:
+    url = value_of("hunter2", secret=True)
+    saved(operator, url, value='"hunter3"')
+    assert stored() == "hunter3"
+    html = saved(operator, url, value="hunter4").content.decode()
+    assert "hunter4" in html
+    assert "hunter3" not in html
+
+
+def test_shown_secret_value_is_edited_as_any_other(operator: Client) -> None:
+    url = f"{value_of('hunter2', secret=True)}?show=1"
+    saved(operator, url, value='"hunter3"')
+    assert stored() == "hunter3"
+    assert saved(operator, url, value="").status_code == 200
+
+
+def test_history_of_a_secret_value_says_why_it_has_no_undo(operator: Client) -> None:
+    url = value_of("hunter2", secret=True).replace("change", "history")
+    assert "so its changes have no “Undo”." in page(operator, url)
+    KeyValueStore.objects.update(secret=False)
+    assert "so its changes have no “Undo”." not in page(operator, url)
 
 
 # Choices of a secret value, which is one of them.

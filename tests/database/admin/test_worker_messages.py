@@ -14,13 +14,14 @@ from django.test import Client
 
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
-from flagstaff.admin import reports
-from flagstaff.admin.reports import applied_by_workers
+from flagstaff.admin import base_admin
+from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     browser_form,
     flag_url,
+    form_data,
     kill,
     messages_of,
     post_confirmed,
@@ -51,7 +52,7 @@ def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Excepti
             raise outcome
         return outcome
 
-    monkeypatch.setattr(reports, "wait_for_workers", wait_for_workers)
+    monkeypatch.setattr(base_admin, "wait_for_workers", wait_for_workers)
     return calls
 
 
@@ -66,7 +67,7 @@ def test_flag_deleted_while_the_page_waits_was_killed_before(
         FeatureFlag.objects.all().delete()
         return ALL
 
-    monkeypatch.setattr(reports, "wait_for_workers", wait_for_workers)
+    monkeypatch.setattr(base_admin, "wait_for_workers", wait_for_workers)
     [killed, gone] = messages_of(kill(operator, flag))
     assert killed.startswith("The flag “new_checkout” is now off.")
     assert "exist. Perhaps it was deleted?" in gone
@@ -200,3 +201,14 @@ def test_message_names_a_worker_that_has_the_change(
     assert re.search(r"Applied by (\d+) of \1 workers after \d+\.\d+ s\.", message)
     # The message was shown after the worker had the change.
     assert process.ask("flag_enabled", "new_checkout") is False
+
+
+def test_message_after_a_new_flag_says_which_workers_have_it(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_wait(monkeypatch, ALL)
+    url = "/admin/flagstaff/featureflag/add/"
+    data = form_data(operator.get(url)) | {"key": "new_search", "rollout_percent": "0"}
+    [message] = messages_of(operator.post(url, data, follow=True))
+    assert message.startswith("“new_search” was added. ")
+    assert "4 of 4 workers" in message or "all 4" in message

@@ -66,7 +66,10 @@ def test_workers_that_are_up_to_date_are_one_sentence(
     for number in range(4):
         join("web-1", pid=number).load()
     html = page(operator, WORKERS)
-    sentence = "4 workers are connected and up to date: all have applied the newest change."
+    sentence = (
+        "4 workers have evaluated flags so far. They are up to date: all have applied the newest "
+        "change."
+    )
     assert sentence in text(html)
     assert re.match(
         r"web-1 pid \d up to date compared with the database less than 1 s ago live notified of "

@@ -239,7 +239,9 @@ def test_write_in_the_admin_is_attributed_to_the_user(
     assert entries() == [by_alice]
     flag.allowed_users.add(bob)
     entries()
-    as_alice.post(reverse("admin:flagstaff_featureflag_delete", args=[flag.pk]), {"post": "yes"})
+    # Other tests evaluate a flag with this key, and then the page asks for it.
+    confirmed = {"post": "yes", "_confirmed": "1", "_typed_key": flag.key}
+    as_alice.post(reverse("admin:flagstaff_featureflag_delete", args=[flag.pk]), confirmed)
     assert entries() == [by_alice] * 2
 
 

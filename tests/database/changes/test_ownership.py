@@ -95,11 +95,11 @@ def test_history_describes_the_three_fields(flag: FeatureFlag) -> None:
     assert of_sql == 'owner "search" → "web"'
     assert changed == (
         'owner "payments" → "search", tags ["checkout", "mobile"] → ["q3"], '
-        'review_on "2027-03-01" → null'
+        'review on "2027-03-01" → null'
     )
     assert created == (
         'created, kind "release", owner "payments", tags ["checkout", "mobile"], '
-        'review_on "2027-03-01"'
+        'review on "2027-03-01"'
     )
 
 

@@ -133,6 +133,7 @@ def clean(users: list[User]) -> Iterator[None]:
     FeatureFlag.objects.all().delete()
 
 
+@pytest.mark.thorough
 @COMMITTED
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("clean")
@@ -193,7 +194,7 @@ def test_restore_is_a_new_change_over_the_expected_version(flag: FeatureFlag) ->
     assert changed.new == {"enabled": False, "rollout_percent": 25}
     assert changed.version == version()
     assert changed.undo
-    assert changed.undo.command == f"manage.py flags undo new_checkout {changed.version}"
+    assert changed.undo.command == f"python manage.py flags undo new_checkout {changed.version}"
     newest = Change.objects.latest("id")
     assert (newest.actor, newest.reason) == ("ana", "back to Monday")
 
@@ -309,7 +310,7 @@ def test_undo_of_a_field_changed_since_raises_conflict(flag: FeatureFlag) -> Non
         undo("new_checkout", change)
     at = full_time(Change.objects.get(pk=newer).at)
     assert str(error.value) == (
-        f"ana changed new_checkout again at {at}: rollout_percent 50 → 75; "
+        f"ana changed new_checkout again at {at}: rollout 50 → 75 %; "
         "to restore the state before the change of release, run: "
         f'"manage.py flags restore new_checkout {before}"'
     )

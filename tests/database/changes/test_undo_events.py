@@ -138,7 +138,7 @@ def test_conflict_refuses_all_unless_it_is_skipped() -> None:
     assert value.changed is not None
     assert value.changed.written
     assert flag.changed is None
-    assert flag.problem.endswith(": rollout_percent 25 → 75")
+    assert flag.problem.endswith(": rollout 25 → 75 %")
     assert KeyValueStore.objects.get().value == "stripe"
 
 
@@ -185,23 +185,26 @@ def change_rows(count: int) -> list[int]:
 
 
 def undo_queries(versions: list[int]) -> tuple[list[str], list[str]]:
-    """Undoes events, and returns the queries that read, and those that write."""
+    """Undoes events, and returns the queries that read, and those that write or name the undo."""
     with CaptureQueriesContext(connection) as queries:
         undo_events(versions)
     texts = [one["sql"] for one in queries]
-    writes = [one for one in texts if one.startswith(("INSERT", "UPDATE", "DELETE", "SAVEPOINT"))]
+    begins = ("INSERT", "UPDATE", "DELETE", "SAVEPOINT", "SELECT pg_catalog.set_config")
+    writes = [one for one in texts if one.startswith(begins)]
     return [one for one in texts if one not in writes], writes
 
 
-def test_undo_reads_as_often_for_many_rows_and_writes_each_at_most_three_times() -> None:
+@pytest.mark.thorough
+def test_undo_reads_as_often_for_many_rows_and_writes_each_at_most_four_times() -> None:
     User.objects.bulk_create([User(username="alice"), User(username="bob")])
     few, writes = undo_queries(change_rows(2))
-    assert len(writes) <= 3 * 8
+    assert len(writes) <= 4 * 8
     many, writes = undo_queries(change_rows(20))
-    assert len(writes) <= 3 * 80
+    assert len(writes) <= 4 * 80
     assert len(many) == len(few) < 40
 
 
+@pytest.mark.thorough
 def test_conflicts_of_many_rows_are_described_with_as_many_queries() -> None:
     def figures(count: int) -> int:
         keys = [f"row_{number:02}" for number in range(count)]

@@ -92,8 +92,8 @@ def test_history_page_shows_unreadable_value(problem: str, admin_client: Client)
     set_value("limit", 50)
     html = page(admin_client, f"{VALUES}{pk()}/history/")
     assert "?undo=" not in html
-    assert f"value unreadable: {problem} → 50" in html
-    assert f"created, value unreadable: {problem}" in html
+    assert f"<strong>unreadable: {problem} → 50</strong>" in html
+    assert f"created, value <strong>unreadable: {problem}" in html
 
 
 def test_unreadable_value_stays_beside_a_changed_field_until_it_is_set(problem: str) -> None:

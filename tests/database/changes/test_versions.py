@@ -137,7 +137,7 @@ def test_conflict_message_names_newer_changes_and_no_allowed_users(alice: User, 
     assert str(error.value) == (
         f"new_checkout has version {now}, but version {version} was expected; "
         f"changes after version {version}: alice at {at}: added 1 allowed user; "
-        f"ana at {at}: rollout_percent 25 → 50; to change it anyway, expect version {now}"
+        f"ana at {at}: rollout 25 → 50 %; to change it anyway, expect version {now}"
     )
 
 
@@ -158,7 +158,7 @@ def test_undo_command_of_a_change_restores_the_state(name: str) -> None:
     before = present()
     changed = ALL[name]()
     assert changed.undo
-    assert changed.undo.command == f"manage.py flags {shlex.join(changed.undo.arguments)}"
+    assert changed.undo.command == f"python manage.py flags {shlex.join(changed.undo.arguments)}"
     assert present() != before
     ran = flags(*changed.undo.arguments)
     assert (ran.status, present()) == (0, before), ran.err
@@ -357,10 +357,10 @@ def test_changes_are_written_without_a_history_in_the_configured_database(
 ) -> None:
     lines = run_isolated(SQLITE, str(tmp_path / "flags.sqlite3")).splitlines()
     assert lines[:5] == [
-        "None manage.py flags off a False",
+        "None python manage.py flags off a False",
         "True False (True, 5)",
         "2500 False",
-        "2499 manage.py flags allow a 1",
+        "2499 python manage.py flags allow a 1",
         "True True False None None",
     ]
     assert lines[5:] == ['history is not available in database "flags"'] * 6

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection, connections, models
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
+from flagstaff import experiments
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
 from flagstaff.checks import database_messages
@@ -173,6 +174,7 @@ CONSEQUENCES = {
     "flagstaff_segment": INCOMPLETE,
     "flagstaff_change": "the history cannot be read or lacks entries",
     "flagstaff_usage": "usage cannot be read or is incomplete",
+    "flagstaff_bulk_usage": "usage cannot be read or is incomplete",
     "flagstaff_worker": "usage cannot be read, and lost workers are not found",
     "flagstaff_receiver": "webhooks are not delivered",
     "flagstaff_delivery": "webhooks are not delivered",
@@ -670,6 +672,12 @@ def test_forced_off_flags_that_do_not_exist_are_reported(monkeypatch: pytest.Mon
         "correct the keys and restart the process; a flag that is created later with such "
         "a key is forced off, too"
     )
+
+
+def test_forced_off_experiment_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiments.create("button")
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "button")
+    assert messages() == []
 
 
 def test_forced_off_flags_that_exist_or_have_invalid_keys_or_no_table_are_accepted(

@@ -136,10 +136,12 @@ def test_missing_table_of_the_app_says_what_to_run(shipped: FeatureFlag, verb: s
 
 
 def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> None:
-    header, line = typed("flags stale").splitlines()
+    header, line, _next, command = typed("flags stale").splitlines()
     assert header.split() == ["KEY", "SIGNALS", "EVIDENCE", "OWNER"]
     evidence = f"on for all users for 41 days, since {day(41)}"
     assert line.split() == [KEY, "constant", *evidence.split()]
+    patch = f"python manage.py flags references {KEY} --result {KEY}=on --diff"
+    assert command.strip() == patch
 
 
 def test_snoozed_flag_is_not_stale_until_the_date(shipped: FeatureFlag) -> None:
@@ -216,8 +218,8 @@ def test_shipped_experiment_is_handed_over_at_once_and_fails_after_the_days() ->
     experiments.ship("checkout_button", "treatment")
     Experiment.objects.update(ended_at=timezone.now() - timedelta(days=1))
     handed_over = (
-        f"The experiment checkout_button has given everyone treatment since {day(1)}. Remove it "
-        "from the code: manage.py flags references checkout_button\n"
+        f"The experiment checkout_button has given everyone treatment since {day(1)}. Find it "
+        "in the code: python manage.py flags references checkout_button\n"
     )
     assert flags("stale", "--fail") == Ran(0, "", f"no flag is stale\n{handed_over}")
     [ended] = document("stale")["ended"]

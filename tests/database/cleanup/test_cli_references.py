@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
+from flagstaff import experiments
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.references import write_project
 from tests.support.terminals import Terminal, document, flags, rows
@@ -190,3 +191,31 @@ def test_references_shows_progress_on_a_terminal_only(
     monkeypatch.setattr(sys, "stderr", screen)
     flags("references", *(["--json"] if is_json else []))
     assert ("100 %" in screen.getvalue()) is not is_json
+
+
+def test_key_of_a_client_of_openfeature_is_about_what_has_it(project: Path) -> None:
+    code = """
+        client.get_boolean_value("known", False)
+        client.get_boolean_value("open", False)
+        client.get_string_value("size", "")
+        client.get_string_value("layout", "")
+    """
+    write_project(project, {"shop/views.py": code})
+    KeyValueStore.objects.create(key="open", value=True)
+    experiments.create("layout", ["control", "treatment"])
+    found = document("references", "--path", "shop/views.py")
+    assert [(one["key"], one["about"], one["exists"]) for one in found] == [
+        ("known", "flag", True),
+        ("open", "value", True),
+        ("size", "value", True),
+        ("layout", "experiment", True),
+    ]
+    assert flags("references", "--path", "shop/views.py").err == ""
+
+
+def test_patch_leaves_calls_of_clients_of_openfeature(project: Path) -> None:
+    code = "client.get_boolean_value('known', False)\n"
+    write_project(project, {"shop/views.py": code})
+    found = flags("references", "--path", "shop/views.py", "--result", "known=on", "--diff")
+    assert found.out == ""
+    assert found.err.startswith("shop/views.py:1:1: replace it with True")

@@ -25,6 +25,7 @@ from tests.support.stale_flags import (
     collect_usage,
     evaluate,
     make_flag,
+    serve,
     set_columns,
     signals,
 )
@@ -208,10 +209,30 @@ def test_missing_usage_tables_make_usage_unknown() -> None:
     assert found.unknown[0].why.startswith("usage is not available; ")
 
 
-def test_flag_for_browsers_is_not_known_to_be_unused() -> None:
+def test_flag_served_to_browsers_is_in_use() -> None:
     make_flag(client_side=True)
     collect_usage()
-    assert assess_one().unknown[0].why == "evaluations for browsers are not counted"
+    serve(KEY, 40, to_browsers=True)
+    assert signals() == {"not-evaluated": 40}
+    serve(KEY, 3, to_browsers=True)
+    found = assess_one()
+    assert (found.findings, found.unknown) == ((), ())
+
+
+def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:
+    make_flag()
+    collect_usage()
+    evaluate(KEY, 50)
+    serve(KEY, 3)
+    found = assess_one()
+    assert found.findings == ()
+    [unknown] = found.unknown
+    assert re.fullmatch(
+        r"served in bulk on \d{4}-\d\d-\d\d; an evaluation of one key would be counted",
+        unknown.why,
+    )
+    evaluate(KEY, 2)
+    assert assess_one().unknown == ()
 
 
 def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_dry_run_of_an_undo_writes_nothing() -> None:
     for line in ("undo new_checkout", transaction, restore):
         ran = run(f"{line} --dry-run")
         assert (ran.status, ran.err.splitlines()[-1]) == (0, LAST)
-        assert "rollout_percent 50 → 25" in ran.err
+        assert "rollout 50 → 25 %" in ran.err
     assert stored() == before
 
 
@@ -104,12 +104,17 @@ def parsers(parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:
 
 
 def test_dry_run_prints_old_and_new_and_the_impact() -> None:
+    users = "1 user would gain the flag; 2 of 2 users would have it. Everybody who is not logged in"
     assert typed("flags rollout new_checkout 100 --dry-run").splitlines() == [
-        "new_checkout: rollout_percent 25 → 100",
-        "On for all users.",
-        "1 user would gain the flag; 2 of 2 users would have it, not counting anonymous users",
+        "new_checkout: rollout 25 → 100 %",
+        "On for all users, and for everybody who is not logged in.",
+        f"{users} gains the flag.",
         LAST,
     ]
+    lines = typed("flags rollout dark_mode 50 --dry-run").splitlines()
+    assert lines[-2].endswith("would have it. Everybody who is not logged in loses the flag.")
+    lines = typed("flags rollout new_checkout 50 --dry-run").splitlines()
+    assert lines[-2].endswith("would have it, not counting anonymous users")
     User.objects.filter(username="bob").update(is_staff=True)
     err = run("set-rules search_v2 rules.json --dry-run").err
     assert "1 user would gain the flag; 1 of 2 users" in err

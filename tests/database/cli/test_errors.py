@@ -9,7 +9,9 @@ from collections.abc import Callable
 import pytest
 from django.core.management import CommandError, call_command
 
+from flagstaff._extensions import optional_apps
 from flagstaff.cli.support.topics import Topic
+from flagstaff.cli.support.verb import APPS
 from flagstaff.management.commands.flags import Command
 from tests.conftest import ROOT
 from tests.support.sql import rows
@@ -142,6 +144,23 @@ def test_help_has_the_verbs_under_the_headings_of_the_documentation(
     assert listed[: len(set(in_page))] == list(dict.fromkeys(in_page))
     monkeypatch.setenv("COLUMNS", "60")
     assert all(len(line) <= 60 for line in flags().out.splitlines()[:-1])
+
+
+@pytest.mark.parametrize("verb", sorted(APPS))
+def test_verb_of_an_app_that_is_not_installed_names_the_app(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [label] = [app.label for app in optional_apps() if verb in {one.name for one in app.verbs()}]
+    app = label.replace("_", ".")
+    monkeypatch.setattr("flagstaff.cli.main.optional_apps", tuple)
+    with pytest.raises(CommandError) as refused:
+        Command().create_parser("manage.py", "flags").parse_args([verb])
+    needs = f"'{verb}' needs \"{app}\" in INSTALLED_APPS; add it, and run"
+    assert needs in str(refused.value)
+
+
+def test_all_verbs_of_apps_are_known() -> None:
+    assert {verb.name for app in optional_apps() for verb in app.verbs()} == {*APPS}
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ def set_unit(unit: str, **fields: object) -> None:
 
 def test_create_and_update_set_the_unit_and_say_that_users_are_reassigned() -> None:
     created = run("create new_search --bucket-by organization").err
-    assert created.startswith('new_search: created, bucketed by organization, kind "release"\n')
+    assert created.startswith('new_search: created, bucketing unit organization, kind "release"\n')
     assert FeatureFlag.objects.get(key="new_search").bucket_by == "organization"
     ran = run("update new_checkout --bucket-by visitor")
     assert ran.status == 0
-    assert "new_checkout: bucketed by user → visitor\n" in ran.err
+    assert "new_checkout: bucketing unit user → visitor\n" in ran.err
     assert REASSIGNED in ran.err
     assert "On for 25 % of visitors and 1 allowed user.\n" in ran.err
     assert REASSIGNED not in run("update new_checkout --bucket-by visitor").err
@@ -84,11 +84,11 @@ def test_option_without_a_column_for_it_says_what_to_add(
 
 
 def test_list_shows_the_units_on_a_terminal_if_a_flag_has_another() -> None:
-    assert "BUCKETED BY" not in typed("flags list")
+    assert "BUCKETING UNIT" not in typed("flags list")
     columns = run("list").out.splitlines()[0].count("\t")
     set_unit("organization")
     lines = {line.split()[0]: line for line in typed("flags list").splitlines()}
-    assert "BUCKETED BY" in lines["KEY"]
+    assert "BUCKETING UNIT" in lines["KEY"]
     assert "25 % by organization     25 %  organization  " in lines["new_checkout"]
     assert "  user  " in lines["dark_mode"]
     assert run("list").out.splitlines()[0].count("\t") == columns
@@ -108,7 +108,7 @@ FOR_OTHERS = "For all others, the rules decide first. If no rule matches, on for
         ({"unit": "organization"}, 1, "On for 25 % (by organization) and 1 allowed user."),
         ({"unit": "x" * 41}, 0, f"On for 25 % (by {'x' * 23}…)."),
         ({"unit": "user"}, 0, "On for 25 % of all users."),
-        ({"rollout_percent": 100}, 1, "On for all users."),
+        ({"rollout_percent": 100}, 1, "On for all users, and for everybody who is not logged in."),
         ({"enabled": False, "rules": RULES}, 1, "Off for all users."),
         ({"rules": RULES}, 0, f"The {BY_RULES}"),
         ({"rules": RULES}, 1, f"On for 1 allowed user. For all others, the {BY_RULES}"),
@@ -215,7 +215,7 @@ def test_create_and_update_set_the_three_fields() -> None:
     ran = run(f"update new_checkout {OPTIONS}")
     assert ran.err.startswith(
         'new_checkout: owner "" → "payments", tags [] → ["checkout", "mobile"], '
-        'review_on null → "2027-03-01"\n'
+        'review on null → "2027-03-01"\n'
     )
     assert stored() == OWNED
 

@@ -120,7 +120,7 @@ def test_flag_is_created_deleted_restored_and_created_again() -> None:
     created = 'banner_2: created, description "Top of the page", kind "ops"'
     assert run(create).err.splitlines() == [
         created,
-        "undo: manage.py flags delete banner_2 --yes",
+        "undo: python manage.py flags delete banner_2 --yes",
         "Off for all users.",
     ]
     assert run(create).status == 0
@@ -154,8 +154,8 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
     )
     summary = "On for 25 % of all users and 1 allowed user."
     usage = (
-        "Evaluated 1,235 times in the last 30 days, last at 2026-11-20 14:03:05 UTC. "
-        "In this time, workers ran on: web-1."
+        "Evaluated 1,235 times in the last 30 days, 1,235 in the last day, last at "
+        "2026-11-20 14:03:05 UTC. In this time, workers ran on: web-1."
     )
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     monkeypatch.setattr("builtins.input", lambda: "n")
@@ -167,8 +167,20 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
     ran = run("delete search_v2 --yes")
     assert (ran.status, ran.err.splitlines()[0]) == (
         0,
-        'search_v2: deleted, enabled true, kind "ops"',
+        'search_v2: deleted, on, kind "ops"',
     )
+
+
+def test_delete_says_when_the_flag_was_served_in_bulk() -> None:
+    rows("UPDATE flagstaff_worker SET last_seen_at = now()")
+    rows(
+        "INSERT INTO flagstaff_bulk_usage "
+        "VALUES ('summer_banner', now(), NULL), ('search_v2', now(), now())"
+    )
+    shown = run("delete summer_banner --yes").err
+    assert "Not evaluated" not in shown
+    assert ", which does not say whether the code uses it." in shown
+    assert "Last served to browsers at " in run("delete search_v2 --yes").err
 
 
 def test_list_show_and_on_name_flags_that_are_forced_off_here() -> None:
@@ -192,7 +204,8 @@ def test_list_on_a_terminal_says_that_an_enabled_flag_has_rules() -> None:
     country = {"attribute": "country", "operator": "in", "values": ["DE"]}
     FeatureFlag.objects.update(rules=[{"conditions": [country]}])
     lines = {line.split()[0]: line for line in typed("flags list").splitlines()}
-    expected = {"search_v2": "by rules", "dark_mode": "by rules", "summer_banner": "off"}
+    # The rollout of dark_mode is 100 %, too.
+    expected = {"search_v2": "by rules", "dark_mode": "on for all", "summer_banner": "off"}
     for key, shown in expected.items():
         assert f" {shown}  " in lines[key]
     assert 'rule 1: 100 % if country is "DE"\n' in typed("flags show search_v2")
@@ -250,9 +263,9 @@ def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
     before, newest = enabled(), Change.objects.order_by("-id").values_list("id", flat=True)[0]
     printed = run("off new_checkout dark_mode").err
     assert printed.splitlines()[:4] == [
-        "new_checkout: enabled true → false",
+        "new_checkout: turned off",
         "new_checkout: Off for all users.",
-        "dark_mode: enabled true → false",
+        "dark_mode: turned off",
         "dark_mode: Off for all users.",
     ]
     written = Change.objects.filter(id__gt=newest)
@@ -261,7 +274,7 @@ def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
     assert run(undo_of(printed)).status == 0
     assert enabled() == before
     # A repeated key is changed once.
-    assert run("off dark_mode dark_mode").err.startswith("dark_mode: enabled true → false\n")
+    assert run("off dark_mode dark_mode").err.startswith("dark_mode: turned off\n")
     found = document("on", "summer_banner", "search_v2")
     changed = {one["key"]: one["changed"] for one in found["changes"]}
     assert changed == {"summer_banner": True, "search_v2": False}
@@ -297,7 +310,7 @@ def test_delete_of_several_flags_asks_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     monkeypatch.setattr("builtins.input", lambda: next(answers))
     printed = run("delete dark_mode search_v2").err.splitlines()
-    assert printed[0].startswith("dark_mode: On for all users.")
+    assert printed[0].startswith("dark_mode: On for all users, and for everybody")
     assert printed[2] == "Delete dark_mode, search_v2? [y/N]"
     assert run("delete dark_mode search_v2 summer_banner --yes").status == 0
     assert not FeatureFlag.objects.filter(key__in=["dark_mode", "search_v2", "summer_banner"])
@@ -305,7 +318,7 @@ def test_delete_of_several_flags_asks_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_show_of_several_flags_prints_each() -> None:
     shown = typed("flags show dark_mode search_v2")
-    assert shown.startswith("On for all users.\n\nkey ")
+    assert shown.startswith("On for all users, and for everybody who is not logged in.\n\nkey ")
     assert "\n\nOn for no users: the rollout is 0 %" in shown
     shown = document("show", "dark_mode", "search_v2")
     assert [one["key"] for one in shown] == ["dark_mode", "search_v2"]
@@ -321,7 +334,7 @@ def test_allow_adds_and_removes_users_by_primary_key_and_username() -> None:
     ran = run("allow new_checkout 2 alice")
     assert ran.err.splitlines() == [
         "new_checkout: added 1 allowed user (bob)",
-        "undo: manage.py flags allow new_checkout bob --remove",
+        "undo: python manage.py flags allow new_checkout bob --remove",
         "On for 25 % of all users and 2 allowed users.",
     ]
     assert allowed() == ["alice", "bob"]
@@ -330,7 +343,7 @@ def test_allow_adds_and_removes_users_by_primary_key_and_username() -> None:
     assert again.err.startswith("new_checkout: the allowed users are already up to date\n")
     assert run("allow new_checkout alice bob --remove").err.splitlines()[:2] == [
         "new_checkout: removed 2 allowed users (alice, bob)",
-        "undo: manage.py flags allow new_checkout alice bob",
+        "undo: python manage.py flags allow new_checkout alice bob",
     ]
     assert allowed() == []
 
@@ -415,7 +428,7 @@ def test_allow_of_many_users_prints_a_short_undo_command(tmp_path: Path) -> None
     assert allowed() == ["alice"]
 
 
-def test_flag_with_rules_is_by_rules_at_any_rollout_and_show_counts_each_rule() -> None:
+def test_flag_with_a_rule_below_100_percent_is_by_rules_and_show_counts_each_rule() -> None:
     staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
     german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
     FeatureFlag.objects.filter(key="dark_mode").update(rules=[staff, german])
@@ -424,6 +437,21 @@ def test_flag_with_rules_is_by_rules_at_any_rollout_and_show_counts_each_rule() 
     assert document("show", "dark_mode")["state"] == "by-rules"
     shown = typed("flags show dark_mode")
     assert 'rule 1 ("staff"): 1 of 1; rule 2: not counted: the call passes “country”' in shown
+
+
+def test_flag_whose_rules_and_rollout_are_at_100_percent_is_all_and_show_counts_each_rule() -> None:
+    staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
+    flags = FeatureFlag.objects.filter(key="dark_mode")
+    flags.update(rules=[staff], bucket_by="visitor")
+    assert "dark_mode" in listed_keys("--state all")
+    assert document("show", "dark_mode")["state"] == "all"
+    shown = typed("flags show dark_mode")
+    assert shown.startswith("On for all users: the rollout and all rules are at 100 %.")
+    assert "on for all\n" in shown
+    assert 'rule 1 ("staff"): ' in shown
+    # Workers cannot read these.
+    flags.update(rules=[{**staff, "conditions": [condition("country", "regex", "(")]}])
+    assert listed_keys("--state by-rules") == ["dark_mode"]
 
 
 def test_release_gives_a_flag_to_everybody_whom_rules_keep_out() -> None:

@@ -68,7 +68,7 @@ def test_history_prints_change_actor_source_and_reason() -> None:
     lines = [line.split("\t") for line in run("history new_checkout").out.splitlines()]
     assert [line[2:] for line in lines[:2]] == [
         ["flag", "new_checkout", "added 1 allowed user", "postgres (database user)", "command", ""],
-        ["flag", "new_checkout", "rollout_percent 25 → 50", "alice", "command", "ticket 7"],
+        ["flag", "new_checkout", "rollout 25 → 50 %", "alice", "command", "ticket 7"],
     ]
     assert "added 1 allowed user (bob)" in run("history new_checkout --users --limit 1").out
     shown = typed("flags history new_checkout --limit 1")
@@ -199,10 +199,10 @@ def test_history_of_an_unknown_key_is_an_error_also_with_filters(since: str) -> 
 
 
 TO_BOTH = (
-    "dark_mode: 2 users gain the flag. Afterwards 2 of 2 users have it. Anonymous users, who are "
-    "not counted, can gain it, too."
+    "dark_mode: 2 users gain the flag. Afterwards 2 of 2 users have it. Everybody who is not "
+    "logged in gains the flag."
 )
-BY_ALICE = ["dark_mode: enabled false → true", "new_checkout: rollout_percent 50 → 25"]
+BY_ALICE = ["dark_mode: turned on", "new_checkout: rollout 50 → 25 %"]
 
 
 def test_undo_since_takes_back_all_changes_of_a_person(since: str) -> None:
@@ -251,7 +251,7 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     ran = run(f"undo --since {since} --by alice --yes")
     assert (ran.status, state()) == (4, before)
     assert "refused: bob changed new_checkout again at" in ran.err
-    assert "rollout_percent 50 → 60" in ran.err
+    assert "rollout 50 → 60 %" in ran.err
     ran = run(f"undo --since {since} --by alice --yes --skip-conflicts --json")
     found = json.loads(ran.out)
     assert (ran.status, state()) == (0, (60, True, 50))
@@ -306,12 +306,12 @@ def test_undo_refuses_arguments_that_do_not_fit(line: str, message: str) -> None
 def test_undo_and_restore_revert_changes() -> None:
     version = flag_version("new_checkout")
     set_rollout("new_checkout", 50)
-    assert run("undo new_checkout").err.startswith("new_checkout: rollout_percent 50 → 25\n")
+    assert run("undo new_checkout").err.startswith("new_checkout: rollout 50 → 25 %\n")
     run("allow new_checkout alice --remove")
     run("rollout new_checkout 75")
     restore = f"restore new_checkout {version}"
     assert run(restore).err.startswith(
-        "new_checkout: rollout_percent 75 → 25, added 1 allowed user (alice)\n"
+        "new_checkout: rollout 75 → 25 %, added 1 allowed user (alice)\n"
     )
     assert run(restore).err.startswith("new_checkout: already up to date\n")
     User.objects.get(username="alice").delete()
@@ -347,7 +347,7 @@ def test_watch_prints_each_new_change_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     ran = watched(monkeypatch, by_alice, in_code)
     first, second, third = (line.split("\t")[1:] for line in ran.out.splitlines())
-    assert first == ["new_checkout", "rollout_percent 25 → 50", "alice", "code", "all is well"]
+    assert first == ["new_checkout", "rollout 25 → 50 %", "alice", "code", "all is well"]
     assert second[:2] == ["new_checkout", "added 1 allowed user"]
     assert third[:2] == ["page_size", "value 20 → 30"]
 

@@ -48,7 +48,7 @@ def flag() -> FeatureFlag:
 @pytest.mark.usefixtures("flag")
 def test_segment_create_prints_the_command_that_undoes_it(file: Path) -> None:
     ran = run(f"segment create Enterprise {file} --description Customers")
-    assert "undo: manage.py flags segment delete Enterprise --yes\n" in ran.err
+    assert "undo: python manage.py flags segment delete Enterprise --yes\n" in ran.err
     assert "only in case" in ran.err
     segment = Segment.objects.get(key="Enterprise")
     assert (segment.conditions, segment.description) == (PAYING, "Customers")
@@ -93,7 +93,7 @@ def test_segment_rename_prints_what_has_the_new_key_and_can_be_undone() -> None:
     assert second == 'large: renamed from "enterprise" to "large"'
     assert variants == "keys are case-sensitive: 'large' differs from 'LARGE' only in case"
     assert FeatureFlag.objects.get().rules[0]["conditions"] == [{"segment": "large"}]
-    assert run(undo.removeprefix("undo: manage.py flags ")).status == 0
+    assert run(undo.removeprefix("undo: python manage.py flags ")).status == 0
     assert FeatureFlag.objects.get().rules == RULES
     record = document("segment", "rename", "enterprise", "huge")
     assert (record["flags"], record["experiments"]) == (["new_checkout"], ["price"])

@@ -80,7 +80,7 @@ def test_dry_run_prints_differences_and_writes_nothing(file: Path) -> None:
     ran = run(f"import {file} --dry-run")
     assert ran.status == 6
     assert ran.out.splitlines() == [
-        "change\tflag\tnew_checkout\trollout_percent 25 → 5",
+        "change\tflag\tnew_checkout\trollout 25 → 5 %",
         "change\tvalue\tpage_size\tvalue 20 → 50",
     ]
     assert "7 already up to date" in ran.err
@@ -116,8 +116,8 @@ def test_import_is_attributed_and_reverted_by_the_printed_undo_command(file: Pat
     undone = run(undo_of(ran.err))
     assert undone.status == 0, undone.err
     assert undone.err.splitlines()[:3] == [
-        "new_checkout: rollout_percent 5 → 25",
-        'winter_banner: deleted, rollout_percent 100, kind "release"',
+        "new_checkout: rollout 5 → 25 %",
+        'winter_banner: deleted, rollout 100 %, kind "release"',
         "page_size: value 50 → 20",
     ]
     assert percent("new_checkout") == 25
@@ -200,7 +200,7 @@ def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
     edit(file, NARROWER, ("summer_banner:", "winter_banner:"), ("- bob", "- carol"))
     path.write_text(file.read_text())
     shown = run(f"import {path} --format yaml --delete-missing --skip-unknown --dry-run").err
-    [line] = re.findall(r"to apply exactly this: manage.py flags (.+)", shown)
+    [line] = re.findall(r"to apply exactly this: python manage.py flags (.+)", shown)
     set_rollout("dark_mode", 60)
     # Neither --yes nor a confirmation allows another plan.
     ran = run(f"{line} --yes")

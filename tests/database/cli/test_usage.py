@@ -8,11 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from flagstaff import usage
+from flagstaff._engine.usage import prune_usage
 from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
+from tests.support.concurrency import in_threads
+from tests.support.fixtures import COMMITTED
 from tests.support.sql import rows
 from tests.support.terminals import OPENED, Ran, delete_usage, flags, open_shop
 from tests.support.worker_register import register_worker
@@ -103,7 +107,40 @@ def test_usage_adds_up_the_hours_of_a_key() -> None:
         "true_count": 96_420,
         "false_count": 0,
         "last_evaluated_at": "2026-11-20T09:17:00Z",
+        "served_in_bulk_at": None,
+        "served_to_browsers_at": None,
     }
+
+
+def test_usage_shows_flags_that_were_only_served_in_bulk_without_counts() -> None:
+    delete_usage()
+    rows("INSERT INTO flagstaff_bulk_usage VALUES ('menu', '2026-11-20 14:03:05Z', NULL)")
+    [found] = json.loads(flags("usage", "--json").out)
+    assert found == {
+        "key": "menu",
+        "true_count": 0,
+        "false_count": 0,
+        "last_evaluated_at": None,
+        "served_in_bulk_at": "2026-11-20T14:03:05Z",
+        "served_to_browsers_at": None,
+    }
+    [line] = flags("usage").out.splitlines()
+    assert line.startswith("menu\t0\t0\t\t2026-11-20T14:03:05")
+    assert flags("usage", "another", "--json").out == "[]\n"
+    assert flags("usage", "--hours", "--json").out == "[]\n"
+    assert usage().hours == ()
+    assert [flag.key for flag in usage("menu").bulk] == ["menu"]
+    served = usage().bulk[0].served_in_bulk_at
+    assert served is not None
+    assert usage(since=served + timedelta(minutes=59)).bulk != ()
+    assert usage(since=served + timedelta(minutes=61)).bulk == ()
+
+
+def test_time_of_bulk_usage_before_the_period_is_left_out() -> None:
+    delete_usage()
+    rows("INSERT INTO flagstaff_bulk_usage VALUES ('menu', now() - interval '9 days', now())")
+    [found] = usage(since=timedelta(days=8)).bulk
+    assert (found.served_in_bulk_at, found.served_to_browsers_at is None) == (None, False)
 
 
 def test_unknown_leaves_out_keys_that_have_a_flag() -> None:
@@ -131,8 +168,38 @@ def test_prune_deletes_old_hours_and_keeps_live_workers() -> None:
     assert flags("usage", "--prune", "--yes").status == 2
 
 
-def test_usage_without_tables_is_an_error() -> None:
-    rows("DROP TABLE flagstaff_usage")
+def test_prune_deletes_old_times_of_bulk_usage() -> None:
+    delete_usage()
+    rows(
+        "INSERT INTO flagstaff_bulk_usage VALUES ('old', now() - interval '91 days', NULL), "
+        "('new', now() - interval '91 days', now() - interval '90 days')"
+    )
+    flags("usage", "--prune", "--older-than", "90", "--yes")
+    assert [flag.key for flag in usage().bulk] == ["new"]
+
+
+@COMMITTED
+def test_prune_does_not_wait_for_a_worker_that_writes_bulk_usage() -> None:
+    rows("DELETE FROM flagstaff_bulk_usage")
+    rows(
+        "INSERT INTO flagstaff_bulk_usage "
+        "SELECT key, now() - interval '91 days' FROM unnest(ARRAY['used', 'old']) AS key"
+    )
+
+    def prune() -> int:
+        rows("SET lock_timeout = '200ms'")
+        return prune_usage(timedelta(days=90))
+
+    with transaction.atomic():
+        rows("UPDATE flagstaff_bulk_usage SET served_in_bulk_at = now() WHERE key = 'used'")
+        in_threads(prune)
+        # No other test may find the row.
+        assert rows("DELETE FROM flagstaff_bulk_usage RETURNING key") == [("used",)]
+
+
+@pytest.mark.parametrize("table", ["flagstaff_usage", "flagstaff_bulk_usage"])
+def test_usage_without_tables_is_an_error(table: str) -> None:
+    rows(f"DROP TABLE {table}")
     with pytest.raises(NoUsageError, match="usage is not available"):
         usage()
     assert flags("usage").status == 1

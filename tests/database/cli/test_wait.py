@@ -94,7 +94,7 @@ def test_kill_in_a_transaction_does_not_wait_and_wait_is_refused(calls: list[Any
         refused, ran = flags("off", "new_checkout", "--wait"), flags("kill", "new_checkout")
     assert (refused.status, ran.status, calls) == (1, 0, [])
     assert refused.err.startswith("CommandError: a transaction is open")
-    assert ran.err.startswith("new_checkout: enabled true → false\n")
+    assert ran.err.startswith("new_checkout: turned off\n")
     assert ran.err.endswith("not waiting for the workers: they see the change after the commit\n")
     assert FeatureFlag.objects.get().enabled is False
 

@@ -23,7 +23,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import _core, impact, read_own_writes, snapshot
+from flagstaff import _core, changes, impact, read_own_writes, snapshot
 from flagstaff._engine import impact as impact_module
 from flagstaff._engine import rule_columns
 from flagstaff._tables.flag_states import FlagState
@@ -207,8 +207,14 @@ def test_command_on_a_terminal_prints_words_and_usernames() -> None:
     assert "; ".join(re.sub("  +", " ", line) for line in lines) == (
         "flag new_checkout; rollout now 0 %; new rollout 100 %; users 3; have the flag now 0; "
         "would gain it 3; would lose it 0; would have it 3; for example user0, user1, user2; "
-        "anonymous users not counted"
+        "anonymous users Everybody who is not logged in gains the flag."
     )
+    changes.set_rollout("new_checkout", 100)
+    assert typed("flags impact new_checkout 99").endswith(
+        "Everybody who is not logged in loses the flag.\n"
+    )
+    changes.set_rollout("new_checkout", 0)
+    assert typed("flags impact new_checkout 99").endswith(" not counted\n")
     # A role that may not read names gets primary keys.
     with patch.object(UserTable, "names", side_effect=DatabaseError("permission denied")):
         example = typed("flags impact new_checkout 100").splitlines()[-2]

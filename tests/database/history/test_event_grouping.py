@@ -121,6 +121,7 @@ def test_grouping_in_python_and_in_sql_agree(entries: list[Any]) -> None:
         transaction.set_rollback(True)
 
 
+@pytest.mark.thorough
 @EXAMPLES
 @given(entries=ENTRIES)
 @example(entries=[ANA, OTHER_TRANSACTION, ANA])
@@ -138,6 +139,7 @@ def test_history_and_undo_have_the_same_events(entries: list[Any]) -> None:
         transaction.set_rollback(True)
 
 
+@pytest.mark.thorough
 @EXAMPLES
 @given(entries=ENTRIES, limit=st.integers(1, 3))
 @example(entries=[ANA, OTHER_TRANSACTION, ANA], limit=1)

@@ -186,15 +186,15 @@ def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, 
     with acting_as(alice):
         update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
     event, users, created = flag_history("new_checkout")
-    text = "rollout_percent 25 → 50, added 1 allowed user, removed 1 allowed user"
+    text = "rollout 25 → 50 %, added 1 allowed user, removed 1 allowed user"
     assert describe_change(event) == text
     names = names_of_users([event])
     assert names == {str(alice.pk): "alice", str(bob.pk): "bob"}
     assert describe_change(event, names) == (
-        "rollout_percent 25 → 50, added 1 allowed user (bob), removed 1 allowed user (alice)"
+        "rollout 25 → 50 %, added 1 allowed user (bob), removed 1 allowed user (alice)"
     )
     assert describe_actor(event, names_of_actors([event])) == "alice"
-    assert describe_change(created) == 'created, rollout_percent 25, kind "release"'
+    assert describe_change(created) == 'created, rollout 25 %, kind "release"'
     assert describe_actor(created) == f"{created.session_user} (database user)"
     assert describe_change(users) == "added 1 allowed user"
 

@@ -29,7 +29,7 @@ def test_history_page_shows_the_parts_that_differ(admin_client: Client) -> None:
     create_value(KEY, OLD)
     set_value(KEY, NEW)
     html = history(admin_client)
-    assert f"value {PARTS}" in html
+    assert f"<strong>{PARTS}</strong>" in html
     assert "<summary>Whole values</summary>" in html
     assert '  "retries": {\n    "max": 5\n  }' in html
     for number in (0, 1):
@@ -41,7 +41,7 @@ def test_history_page_shows_scalars_as_a_whole(admin_client: Client) -> None:
     create_value(KEY, "stripe")
     set_value(KEY, ["stripe"])
     html = history(admin_client)
-    assert 'value "stripe" → ["stripe"]' in html
+    assert '<strong>"stripe" → ["stripe"]</strong>' in html
     assert "Whole values" not in html
 
 
@@ -51,7 +51,7 @@ def test_history_page_of_a_long_value_is_short_and_shows_its_parts(admin_client:
     set_value(KEY, {"rows": rows[:500], "max": 3})
     set_value(KEY, {"rows": rows[:500], "max": 5})
     html = history(admin_client)
-    assert "value max: 3 → 5" in html
+    assert "<strong>max: 3 → 5</strong>" in html
     # Of each whole value there is the start.
     assert len(html) < 60_000
 

@@ -90,7 +90,7 @@ def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
     expected = diff_text(edited)
     with override("de"):
         planned = diff_text(edited)
-        assert "angelegt, aktiviert ja" in summaries(planned)["brand_new"]
+        assert "angelegt, an, " in summaries(planned)["brand_new"]
         assert planned.fingerprint == expected.fingerprint
         import_text(edited, expect_plan=expected.fingerprint)
 
@@ -107,7 +107,7 @@ def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) 
 def test_import_without_versions_waits_for_a_change_and_plans_after_it(cli_shop: None) -> None:
     text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
     imported = run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
-    assert summaries(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
+    assert summaries(imported.plan) == {"new_checkout": "rollout 40 → 30 %"}
 
 
 @COMMITTED
@@ -117,9 +117,7 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> 
     )
     change = imported.changed[0].version
     assert change
-    with pytest.raises(
-        ConflictError, match=r"changed search_v2 again at .*: rollout_percent 0 → 40;"
-    ):
+    with pytest.raises(ConflictError, match=r"changed search_v2 again at .*: rollout 0 → 40 %;"):
         run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
     assert database_state()[0]["dark_mode"]["enabled"] is False
 

@@ -54,9 +54,8 @@ def test_diff_describes_changes_like_the_history_and_writes_nothing(cli_shop: No
     assert Change.objects.count() == entries
     assert planned == {
         "beta_reviews": "added 1 allowed user (carol), removed 1 allowed user (alice)",
-        "brand_new": "created, enabled true, rollout_percent 5, added 1 allowed user (alice)",
-        "new_checkout": 'rollout_percent 25 → 50, description "One page instead of three" → '
-        '"One page"',
+        "brand_new": "created, on, rollout 5 %, added 1 allowed user (alice)",
+        "new_checkout": 'rollout 25 → 50 %, description "One page instead of three" → "One page"',
         "motto": 'created, value "on"',
         "page_size": "value 20 → 50",
     }
@@ -131,7 +130,7 @@ def test_import_of_new_rows_has_the_versions_and_undo_of_creations(cli_shop: Non
     ]
     verbs = ("delete one", "delete two", "value delete four", "value delete three")
     commands = [one.undo and one.undo.command for one in imported.changed]
-    assert commands == [f"manage.py flags {verb} --yes" for verb in verbs]
+    assert commands == [f"python manage.py flags {verb} --yes" for verb in verbs]
     assert imported.changed[0].new == create("one_more", allowed_users=[1]).new | {"key": "one"}
 
 
@@ -221,7 +220,7 @@ def test_import_that_clears_owner_tags_and_review_date_is_summarized() -> None:
     FeatureFlag.objects.create(key="a", **owned)
     imported = import_text("flagstaff: 1\nflags: {a: {owner: '', tags: [], review_on: null}}")
     assert summaries(imported.plan) == {
-        "a": 'owner "payments" → "", tags ["checkout", "on"] → [], review_on "2027-03-01" → null'
+        "a": 'owner "payments" → "", tags ["checkout", "on"] → [], review on "2027-03-01" → null'
     }
     assert [*FeatureFlag.objects.values_list(*owned)] == [("", [], None)]
 

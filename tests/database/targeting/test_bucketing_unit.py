@@ -58,7 +58,7 @@ def newest_description() -> str:
 def test_unit_is_created_and_updated_and_recorded() -> None:
     changes.create("new_checkout", bucket_by="organization")
     assert stored_unit() == "organization"
-    assert "bucketed by organization" in newest_description()
+    assert "bucketing unit organization" in newest_description()
     assert not set_unit("organization").written
     changed = set_unit("visitor")
     assert (changed.old, changed.new) == ({"bucket_by": "organization"}, {"bucket_by": "visitor"})
@@ -139,7 +139,7 @@ def test_history_has_each_change_of_the_unit_which_undo_and_restore_return(
 ) -> None:
     assert "bucketed" not in newest_description()
     set_unit("visitor")
-    assert newest_description() == "bucketed by user → visitor"
+    assert newest_description() == "bucketing unit user → visitor"
     version = flag_version("new_checkout")
     changes.undo("new_checkout")
     assert stored_unit() == "user"
@@ -147,7 +147,7 @@ def test_history_has_each_change_of_the_unit_which_undo_and_restore_return(
     assert stored_unit() == "visitor"
     # A unit that no form accepts.
     FeatureFlag.objects.update(bucket_by="")
-    assert newest_description() == 'bucketed by visitor → ""'
+    assert newest_description() == 'bucketing unit visitor → ""'
 
 
 def remove_unit_from_history() -> None:

@@ -212,7 +212,9 @@ def test_undone_rename_restores_all_rules(*, whole: bool) -> None:
         }
     else:
         assert changed.undo
-        assert changed.undo.command == f"manage.py flags undo large {changed.version} --segment"
+        assert (
+            changed.undo.command == f"python manage.py flags undo large {changed.version} --segment"
+        )
         changes.undo_segment("large")
     assert Segment.objects.get().key == "enterprise"
     assert rules_of() == rules_of("search") == rules("enterprise")

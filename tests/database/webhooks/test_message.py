@@ -61,7 +61,7 @@ def test_message_has_all_fields_of_the_event(hook: Webhook) -> None:
         "key": "new_checkout",
         "kind": "flag",
         "version": changed.version,
-        "summary": "rollout_percent 5 → 50",
+        "summary": "rollout 5 → 50 %",
         "changes": {"rollout_percent": {"old": 5, "new": 50}},
         "added": 0,
         "removed": 0,
@@ -98,7 +98,7 @@ def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
             set_rollout("new_checkout", 50)
         assert_delivered(delivered=1)
     [received] = hook.accepted
-    assert received.json["text"] == "new_checkout: rollout_percent 5 → 50, by &lt;deploy&gt;"
+    assert received.json["text"] == "new_checkout: rollout 5 → 50 %, by &lt;deploy&gt;"
     assert "webhook-signature" not in received.headers
 
 
@@ -236,7 +236,7 @@ def test_impact_that_cannot_be_counted_is_null(
     set_rollout("new_checkout", 77)
     update("new_checkout", {"rules": [], "bucket_by": "visitor"})
     assert_delivered(delivered=3)
-    assert "bucketed by user → visitor" in hook.accepted[-1].data["summary"]
+    assert "bucketing unit user → visitor" in hook.accepted[-1].data["summary"]
     fail = Mock(side_effect=RuntimeError)
     monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", fail)
     set_rollout("search_v2", 50)

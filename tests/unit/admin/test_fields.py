@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.utils import lookup_field
 from django.contrib.auth.models import User
 from django.db import models
 from django.forms import CharField
 from django.test import RequestFactory
+from django.utils import translation
+from pytest_django.asserts import assertHTMLEqual
 
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
-from flagstaff.admin.flag.form.ownership import TagsField
+from flagstaff.admin.flag.form.inputs import TagsField
 from flagstaff.admin.flag.form.rules import count_rules
-from flagstaff.admin.flag.list.filters import MineFilter, OwnerFilter, RulesFilter, TagFilter
+from flagstaff.admin.flag.list.filters import OwnerFilter, RulesFilter, TagFilter
+from flagstaff.admin.flag.list.part import TAGS_TEXT
 from flagstaff.admin.json_fields import RulesField
 from flagstaff.validators import validate_tags
 from tests.support.models_of_others import flag_fields, model_of, value_fields
@@ -50,6 +53,18 @@ def test_model_with_few_fields_has_no_problem() -> None:
     assert FeatureFlagAdmin(model, AdminSite()).check() == []
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_box_that_selects_a_row_is_that_of_django_or_of_a_theme(language: str) -> None:
+    model = model_of("FeatureFlag", flag_fields())
+    flag, own = model(pk=1, key='a"<b>'), FeatureFlagAdmin(model, AdminSite())
+    with translation.override(language):
+        expected = ModelAdmin(model, AdminSite()).action_checkbox(flag)
+        assertHTMLEqual(own.action_checkbox(flag), expected)
+    theme = type("Theme", (ModelAdmin,), {"action_checkbox": lambda _self, flag: f"of {flag.pk}"})
+    themed: Any = type("Own", (FeatureFlagAdmin, theme), {})
+    assert themed(model, AdminSite()).action_checkbox(flag) == "of 1"
+
+
 def test_wrong_name_in_subclass_is_a_problem() -> None:
     class Misspelt(FeatureFlagAdmin):
         list_filter = ("kind", "enabled", "enabeld")
@@ -79,6 +94,7 @@ def test_missing_time_of_change_and_description_are_not_shown() -> None:
     text, time = models.TextField(null=True), models.DateTimeField(null=True)
     model = model_of("FeatureFlag", flag_fields(description=text, changed_at=time))
     flag: Any = model(pk=1, key="a")
+    flag.allowed_count = 0
     flags: Any = FeatureFlagAdmin(model, AdminSite())
     assert flags.changed(flag) == ""
     assert "None" not in flags.flag(flag)
@@ -112,7 +128,7 @@ def test_columns_of_subclass_may_have_names_of_missing_fields() -> None:
 def test_property_of_model_is_not_used_as_field() -> None:
     names = ("kind", "description", "changed_at")
     model_admin = flag_admin(**dict.fromkeys(names, property(str)))
-    assert [one for one in model_admin.list_filter if isinstance(one, str)] == ["enabled"]
+    assert [one for one in model_admin.list_filter if isinstance(one, str)] == []
     assert model_admin.search_fields == ("key",)
     assert "changed" not in model_admin.list_display
     fields = ["key", "enabled", "rollout_percent", "allowed_users", "changed_at"]
@@ -127,14 +143,24 @@ def test_ownership_of_own_model_is_a_fieldset_with_filters_and_a_search() -> Non
     )
     assert model_admin.fieldsets[-1][1]["fields"] == ("owner", "tags", "review_on")
     assert {OwnerFilter, TagFilter} < {*model_admin.list_filter}
-    assert model_admin.search_fields == ("key", "owner")
+    assert model_admin.search_fields == ("key", "owner", TAGS_TEXT)
 
 
 def test_model_without_ownership_has_no_fieldset_and_no_filters() -> None:
     model_admin = flag_admin()
     assert {*shown_fields(model_admin)} == {"key", "enabled", "rollout_percent", "allowed_users"}
-    assert not {OwnerFilter, TagFilter, MineFilter} & {*model_admin.list_filter}
+    assert not {OwnerFilter, TagFilter} & {*model_admin.list_filter}
     assert model_admin.search_fields == ("key",)
+
+
+def test_bulk_actions_are_those_for_fields_of_the_model() -> None:
+    def names(model_admin: Any) -> set[str]:
+        return {one.__name__ for one in model_admin.actions}
+
+    always = {"turn_on", "turn_off", "export_csv", "snooze"}
+    assert names(flag_admin()) == always
+    assert names(flag_admin(owner=models.TextField(null=True))) == {*always, "set_owner"}
+    assert names(flag_admin(tags=models.JSONField(default=dict))) == always
 
 
 def test_other_fields_with_the_names_of_ownership_are_ordinary_fields() -> None:

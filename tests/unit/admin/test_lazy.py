@@ -43,9 +43,8 @@ _PRELOADED = (
     + """
 from flagstaff.admin import load
 load()
-rooms = "flag", "segment", "value", "overview", "user_flags"
-loaded = " ".join(sys.modules)
-print([room for room in rooms if f"flagstaff.admin.{room}." not in loaded])
+rooms = "flag.admin", "segment.admin", "value.admin", "overview", "user_flags"
+print([room for room in rooms if f"flagstaff.admin.{room}" not in sys.modules])
 print("flagstaff.experiments.admin.experiments" in sys.modules)
 """
 )

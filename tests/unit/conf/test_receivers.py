@@ -30,6 +30,14 @@ def test_receiver_has_the_options_of_the_settings_and_no_secret_in_its_repr() ->
     assert "secret" not in shown.replace("secrets", "")
 
 
+def test_secret_of_sentry_is_the_text_itself_and_not_in_the_repr() -> None:
+    for secret in (SENTRY_SECRET, SECRET):
+        with receiver_with(url=URL, secret=secret, format="sentry"):
+            [receiver] = conf.webhooks
+        assert receiver.secrets == (secret.encode(),)
+        assert secret not in repr(receiver)
+
+
 def test_receiver_without_options_has_defaults() -> None:
     with receiver_with(url=URL):
         [receiver] = conf.webhooks
@@ -57,6 +65,10 @@ def test_plain_http_with_allow_http_is_accepted() -> None:
 
 
 URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"
+SENTRY_SECRET = "0123456789abcdef0123456789abcdef"
+SENTRY_SECRET_EXPECTED = (
+    "expected the signing secret that you have entered in Sentry, 32 to 64 characters of ASCII"
+)
 SECRET_EXPECTED = '"whsec_" followed by 24 to 64 random bytes in base64, or a list of such texts'
 TIMEOUT_EXPECTED = "a number of seconds above 0 and up to 60"
 DICT_EXPECTED = 'expected a dict such as {"ops": {"url": "https://…"}}'
@@ -82,7 +94,15 @@ INVALID: list[tuple[dict[str, Any], str]] = [
         ({"url": URL, "secret": secret}, f'["secret"] is invalid; expected {SECRET_EXPECTED}')
         for secret in ("hunter2", "whsec_aHVudGVyMg==", "whsec_ä", "", [], [SECRET, "hunter2"], 7)
     ),
-    ({"url": URL, "format": "xml"}, '["format"] is invalid; expected "json" or "slack"'),
+    ({"url": URL, "format": "xml"}, '["format"] is invalid; expected "json", "slack" or "sentry"'),
+    ({"url": URL, "format": "sentry"}, f' has no "secret"; {SENTRY_SECRET_EXPECTED}'),
+    *(
+        (
+            {"url": URL, "format": "sentry", "secret": secret},
+            f'["secret"] is invalid; {SENTRY_SECRET_EXPECTED}',
+        )
+        for secret in ("hunter2", "ä" * 32, " " * 32, [SENTRY_SECRET], 7)
+    ),
     *(
         ({"url": URL, "timeout": timeout}, f'["timeout"] is invalid; expected {TIMEOUT_EXPECTED}')
         for timeout in (0, 61, True, "5", float("nan"))

@@ -21,7 +21,7 @@ NAMES = (
     "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
     "EXCLUDED_UNITS, IS_CRAWLER, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
-    "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, WEBHOOKS, SITE_URL, ENVIRONMENT, "
+    "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, WEBHOOKS, SITE_URL, DOCS_URL, ENVIRONMENT, "
     "REQUIRE_REASON, READ_ONLY"
 )
 
@@ -110,6 +110,7 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("VISITOR_COOKIE_NAME", ["", "my visitor", "visitor="], COOKIE_NAME),
     ("VISITOR_COOKIE_AGE", [59, 34_560_001, 3600.0, True], COOKIE_AGE),
     ("VISITOR_COOKIE_DOMAIN", ["", "https://shop.example"], COOKIE_DOMAIN),
+    ("DOCS_URL", ["docs.example", 1], "the URL of a site with the documentation, or None"),
     ("SITE_URL", ["shop.example", "https://shop.example/?a=b"], SITE_URL),
 ]
 

@@ -27,8 +27,29 @@ from tools.messages import POT, merged, messages, translations, write_binary
 OF_DJANGO = [*Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django.po")]
 # In Django's catalogues, these words have the same meaning.
 SAME_IN_DJANGO = {
-    *("Action", "Delete", "Description", "Enabled", "Field", "Filters", "History", "Home"),
-    *("No, take me back", "Save", "Search", "Show all", "Time", "User", "and"),
+    *(
+        "Action",
+        "Close",
+        "Delete",
+        "Description",
+        "Enabled",
+        "Field",
+        "Filters",
+        "Hide counts",
+        "History",
+    ),
+    *(
+        "Home",
+        "Show counts",
+        "No, take me back",
+        "Save",
+        "Search",
+        "Show all",
+        "Time",
+        "User",
+        "and",
+        "now",
+    ),
 }
 
 
@@ -153,6 +174,7 @@ HISTORY = {
     "boolean\x04true": "ja",
     "source\x04command": "Befehl",
     "created": "angelegt",
+    "turned on": "eingeschaltet",
 }
 
 
@@ -163,11 +185,12 @@ def changed(field: str, old: object, new: object, **options: Any) -> str:
 
 def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_and_no_json() -> None:
     with german({**HISTORY, "field\x04value": "Wert"}):
-        assert changed("enabled", False, True) == "aktiv nein → ja"
+        assert changed("enabled", False, True) == "eingeschaltet"
+        assert describe_value(True, field="enabled") == "ja"
         assert changed("team", "ana", "bob") == 'team "ana" → "bob"'
         assert changed("value", False, True) == "Wert false → true"
         assert describe_value(True) == "true"
-    assert changed("enabled", False, True) == "enabled false → true"
+    assert changed("enabled", False, True) == "turned on"
 
 
 def test_source_of_flagstaff_is_translated() -> None:

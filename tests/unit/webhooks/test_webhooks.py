@@ -36,7 +36,7 @@ EVENT = Event(
     role="shop",
     application_name="",
 )
-MESSAGE = WebhookMessage(EVENT, "rollout_percent 5 → 50", "alice", None, None)
+MESSAGE = WebhookMessage(EVENT, "rollout 5 → 50 %", "alice", None, None)
 
 
 # Retry delays.
@@ -111,9 +111,9 @@ def test_slack_message_has_a_notification_and_blocks() -> None:
     impact: ImpactCounts = {"users": 12_000, "gain": 5_400, "lose": 0}
     event = replace(EVENT, reason="a quiet week")
     body = as_slack(replace(MESSAGE, event=event, impact=impact, link="https://shop.example/1/"))
-    assert body["text"] == "new_checkout: rollout_percent 5 → 50, by alice"
+    assert body["text"] == "new_checkout: rollout 5 → 50 %, by alice"
     assert block_texts(body) == [
-        "*<https://shop.example/1/|new_checkout>*  rollout_percent 5 → 50",
+        "*<https://shop.example/1/|new_checkout>*  rollout 5 → 50 %",
         "> a quiet week",
         "by alice  ·  source: admin  ·  5,400 of 12,000 users gain the flag",
     ]

@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import optional_apps
-from flagstaff.admin.deletion import Deletion
-from flagstaff.admin.flag.form.bucket_unit import BucketUnit
+from flagstaff.admin.flag.bulk.part import FlagActions
 from flagstaff.admin.flag.form.fields import FIELDSETS, TIMES, FlagFields
-from flagstaff.admin.flag.form.ownership import Ownership
+from flagstaff.admin.flag.form.inputs import FlagForm, FlagInputs
 from flagstaff.admin.flag.form.question import ReleaseQuestion
-from flagstaff.admin.flag.form.rules import FlagForm, FlagRules
+from flagstaff.admin.flag.form.rights import ReadOnlyWords, ToggleRights
+from flagstaff.admin.flag.form.rules import FlagRules
 from flagstaff.admin.flag.list.columns import FlagColumns
 from flagstaff.admin.flag.list.filters import (
     ChangedFilter,
     EvaluatedFilter,
-    MineFilter,
     OwnerFilter,
     RulesFilter,
     StaleFilter,
@@ -26,14 +26,13 @@ from flagstaff.admin.flag.list.filters import (
     TagFilter,
 )
 from flagstaff.admin.flag.list.part import SEARCH_FIELDS, FlagListPart
-from flagstaff.admin.flag.list.turning_off import TurningOff
 from flagstaff.admin.flag.page.impact import Impact
+from flagstaff.admin.flag.page.new_flag import NewFlag
 from flagstaff.admin.flag.page.sections import FlagSections
 from flagstaff.admin.flag.page.toggle import TogglePages
 from flagstaff.admin.flag.parts.app_panels import AppPanels
 from flagstaff.admin.flag.parts.deletion import FlagDeletion
-from flagstaff.admin.flag.parts.new_key import NewKey
-from flagstaff.admin.flag.parts.toggle_rights import ToggleRights
+from flagstaff.admin.flag.parts.former_flags import NewKey
 from flagstaff.admin.history.part import History
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may_toggle
@@ -63,34 +62,32 @@ class FeatureFlagAdmin(RowAdmin):
         FlagFields,
         FlagColumns,
         FlagListPart,
-        TurningOff,
+        FlagActions,
         AppPanels,
-        Ownership,
-        BucketUnit,
+        FlagInputs,
         FlagRules,
         History,
         NewKey,
+        NewFlag,
         ReleaseQuestion,
         Impact,
         FlagSections,
         TogglePages,
-        Deletion,
         FlagDeletion,
         AllowedUsersPanel,
         AllowedUsersInput,
         AllowedUsersPage,
+        ReadOnlyWords,
     )
-    list_template = "flagstaff/flag_list.html"
-    form_template = "flagstaff/flag_page.html"
 
-    # The button comes early: a narrow screen shows it without scrolling.
     list_display: _ListDisplayT[FeatureFlag] = FlagColumns.displays
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
-        *(StateFilter, ChangedFilter, EvaluatedFilter, StaleFilter, MineFilter),
-        *("enabled", "kind", RulesFilter, OwnerFilter, TagFilter),
+        *(StateFilter, OwnerFilter, TagFilter, ChangedFilter),
+        *(EvaluatedFilter, StaleFilter, RulesFilter, "kind"),
     )
     search_fields: ClassVar[_ListOrTuple[str]] = SEARCH_FIELDS
+    search_help_text = gettext_lazy("Key, description, owner, tag")
     ordering = ("key",)
     # A row shows more than one of Django's lists, so a page of 100 would take too long.
     list_per_page = 40
@@ -104,7 +101,8 @@ class FeatureFlagAdmin(RowAdmin):
     fieldsets: ClassVar[_FieldsetSpec] = FIELDSETS
 
     class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/charts.css")}
+        names = ("admin", "lists", "charts", "recent_changes", "flag_page")
+        css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
 
     def part_classes(self) -> Iterable[type[Part]]:
         """Returns the classes of all parts, those of the optional apps included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -20,8 +21,9 @@ from flagstaff._tables.flag_states import (
     state_summary,
 )
 from flagstaff._tables.optional_fields import RULES
+from flagstaff._words.core_messages import NOT_COUNTED
 from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import localized
+from flagstaff._words.message import Message, localized
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.changes.planned import user_counts
 from flagstaff.history.describe import describe_value, field_label
@@ -45,8 +47,10 @@ _CSS_CLASSES = {
 def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     """Returns the CSS class and the label of the state of a flag in the list."""
     allowed: int = getattr(flag, ALLOWED_COUNT)
-    # Without the unit, which the column of the rollout shows: a phone has no room for both.
-    state = replace(FlagState.of(flag), bucket_by=USER)
+    state = FlagState.of(flag)
+    if state.bucket_by != USER:
+        # The column of the rollout shows the unit: a phone has no room for both.
+        state = replace(state, bucket_by=USER)
     return _CSS_CLASSES[state_of(state, allowed)], state_label(state, allowed)
 
 
@@ -55,18 +59,20 @@ def preview(
 ) -> list[PreviewRow]:
     """Returns what a change of a flag means, and what the result depends on."""
     both = (before, after)
-    has_rules, has_unit = (
-        any(state.has_rules for state in both),
-        any(state.bucket_by != USER for state in both),
-    )
+    has_rules = before.has_rules or after.has_rules
+    has_unit = (before.bucket_by, after.bucket_by) != (USER, USER)
     users = local_number(allowed)
     return [
-        _row(_("state"), [state_label(state, allowed) for state in both]),
-        *([_row(_("rules"), [_rules(state) for state in both])] if has_rules else []),
-        _row(_("rollout"), [f"{state.rollout_percent} %" for state in both]),
-        *([_row(field_label(BUCKET_BY), [state.bucket_by for state in both])] if has_unit else []),
-        _row(_("allowed users"), [users, users]),
-        _row(_("who has the flag"), [state_summary(state, allowed) for state in both]),
+        PreviewRow(_("state"), *(state_label(state, allowed) for state in both)),
+        *([PreviewRow(_("rules"), *map(rules_cell, both))] if has_rules else []),
+        PreviewRow(_("rollout"), *(f"{state.rollout_percent} %" for state in both)),
+        *(
+            [PreviewRow(field_label(BUCKET_BY), before.bucket_by, after.bucket_by)]
+            if has_unit
+            else []
+        ),
+        PreviewRow(_("allowed users"), users, users),
+        PreviewRow(_("who has the flag"), *(state_summary(state, allowed) for state in both)),
         *([] if impact is None else _users(impact, both if has_rules else ())),
     ]
 
@@ -79,9 +85,19 @@ def _users(impact: ChangeImpact, states: Sequence[FlagState]) -> list[PreviewRow
         for state, reach in sides
     ]
     return [
-        *([_row(_("users of each rule"), by_rule)] if by_rule else []),
-        _row(_("users with the flag"), user_counts(impact)),
+        *([PreviewRow(_("users of each rule"), *by_rule)] if by_rule else []),
+        PreviewRow(_("users with the flag"), *user_counts(impact)),
     ]
+
+
+def counted_text(impact: ChangeImpact | str) -> str:
+    """Returns how many users have the flag afterwards, or why they are not counted."""
+    if isinstance(impact, ChangeImpact):
+        return localized(impact.after.text(impact.users))
+    if isinstance(impact, Message) and impact.template is NOT_COUNTED:
+        # The message begins with the same words.
+        impact = cast("str", impact.values["why"])
+    return _("not counted: %(why)s") % {"why": localized(impact)}
 
 
 def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
@@ -111,12 +127,8 @@ def partial_rule_notices(state: FlagState) -> list[str]:
     ]
 
 
-def _row(field: str, texts: Sequence[str]) -> PreviewRow:
-    now, after = texts
-    return PreviewRow(field, now, after)
-
-
-def _rules(state: FlagState) -> str:
+def rules_cell(state: FlagState) -> str:
+    """Returns the rules as sentences."""
     return (
         describe_value(state.rules, field=RULES, limit=MAX_TEXT)
         if state.has_rules

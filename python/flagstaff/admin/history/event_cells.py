@@ -1,42 +1,97 @@
-"""Events of the history as a page shows them to the user of a request."""
+"""Events as three pages show them: the history of a row, recent changes, and that of a flag."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, StreamingHttpResponse
-from django.utils.html import conditional_escape, format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.ago import ago
+from flagstaff._words.local_formats import local_clock_text, local_number, local_time_text
 from flagstaff._words.truncated import local_truncated
 from flagstaff.admin.confirmation import MAX_TEXT
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history import Event, Users
 from flagstaff.history.describe import (
+    ChangePart,
+    Names,
     describe_actor,
-    describe_change,
     describe_json_change,
+    describe_parts,
+    field_label,
     source_label,
 )
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
+from flagstaff.history.missing_entries import MissingEntries, missing_entries
 from flagstaff.history.reading import read_events
+from flagstaff.history.undone import Undo
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
 from flagstaff.history.versions import entries
 from flagstaff.history.whole_values import with_whole_values
 
-_ADDRESS = re.compile(r"https?://[^\s<>\"']+")
+if TYPE_CHECKING:
+    from flagstaff.admin.history.undo_buttons import RelatedChanges
+
 # A character that ends a sentence or a bracket is not part of the URL.
-_AFTER = ".,;:!?)]}"
+_ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
 # The text was truncated here, so the URL is not complete.
 _CUT = "…"
 # Characters of a whole value, which is folded: a page has up to 100 of them.
 _MAX_WHOLE = 4_000
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """An event in two lines, as `flagstaff/recent_changes/event.html` shows it."""
+
+    at: datetime
+    change: SafeString | str
+    actor: str
+    source: str
+    reason: SafeString
+    #: What a tooltip says about the actor.
+    database_user: str = ""
+    #: The version as a text; empty for events of optional apps.
+    version: str = ""
+    #: The old and the new value, if the change shows only what differs.
+    whole: tuple[str, str] | None = None
+    #: When the event was undone, and by whom; empty if it was not.
+    undone: str = ""
+    #: The key, its page, and its kind if it is no flag; empty on the pages of the row itself.
+    key: str = ""
+    url: str = ""
+    kind: str = ""
+    is_deleted: bool = False
+    history_url: str = ""
+    related: RelatedChanges | None = None
+    #: Whether the event can be selected, to be undone with others.
+    may_select: bool = False
+    #: Whether it is one of all changes of the page that are undone together.
+    is_one_of_all: bool = False
+    undo_url: str = ""
+    undo_label: str = ""
+    restore_url: str = ""
+
+    @property
+    def time(self) -> str:
+        """The date and time, with the time zone."""
+        return local_time_text(self.at)
+
+    @property
+    def short_time(self) -> str:
+        """The time, with the date if it is not today's, and how long ago it is."""
+        return f"{local_clock_text(self.at)} · {ago(self.at)}"
 
 
 def with_links(text: str) -> SafeString:
@@ -45,33 +100,57 @@ def with_links(text: str) -> SafeString:
     >>> with_links("see https://example.com/7.")
     'see <a href="https://example.com/7" rel="noreferrer">https://example.com/7</a>.'
     """
-    return mark_safe("".join(_parts(text)))  # noqa: S308 (each part is escaped)
+    # Every second part is an address.
+    parts = _ADDRESS.split(text)
+    for number, address in enumerate(parts):
+        if number % 2 and _CUT not in address:
+            parts[number] = format_html('<a href="{0}" rel="noreferrer">{0}</a>', address)
+    return format_html_join("", "{}", zip(parts))
 
 
-def _parts(text: str) -> Iterator[str]:
-    end = 0
-    for found in _ADDRESS.finditer(text):
-        address = found[0].rstrip(_AFTER)
-        if _CUT in address or address.endswith("//"):
-            continue
-        yield conditional_escape(text[end : found.start()])
-        yield format_html('<a href="{0}" rel="noreferrer">{0}</a>', address)
-        end = found.start() + len(address)
-    yield conditional_escape(text[end:])
-
-
-def visible_events(  # noqa: PLR0913 (which row, which events, and how much of them)
+def visible_events(
     request: HttpRequest,
     kind: Kind,
     pk: object,
     *,
     before: int | None = None,
     limit: int | None = None,
-    shorten: bool = True,
 ) -> Iterator[Event]:
-    """Yields the events of a row, newest first, without users who may not be seen."""
+    """Yields the events of a row, newest first, as the user may see them.
+
+    Without a limit, they are all of them, with whole values.
+    """
+    shorten = limit is not None
     events = read_events(kind, entries(kind, pk), before=before, limit=limit, shorten=shorten)
-    return events if may_see_users(request.user) else map(without_users, events)
+    return without_hidden_users(request, events)
+
+
+def without_hidden_users(request: HttpRequest, events: Iterator[Event]) -> Iterator[Event]:
+    """Yields the events with the numbers of users only, if their names may not be seen."""
+    if may_see_users(request.user):
+        return events
+    return (
+        replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
+        for event in events
+    )
+
+
+def missing_text() -> str:
+    """Returns how many recent changes left no entry; empty if all did. Makes a query."""
+    missing = value_or_default(
+        "missing entries cannot be counted", missing_entries, MissingEntries(0, None)
+    )
+    if not missing.count:
+        return ""
+    text = ngettext(
+        "%(count)s recent change is not in the history, which could not be written. The last was "
+        "on %(time)s. The log of PostgreSQL says why.",
+        "%(count)s recent changes are not in the history, which could not be written. The last was "
+        "on %(time)s. The log of PostgreSQL says why.",
+        missing.count,
+    )
+    at = "" if missing.newest is None else local_time_text(missing.newest)
+    return text % {"count": local_number(missing.count), "time": at}
 
 
 def csv_response(events: Iterator[Event], filename: str) -> StreamingHttpResponse:
@@ -84,47 +163,63 @@ def csv_response(events: Iterator[Event], filename: str) -> StreamingHttpRespons
     return response
 
 
-def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Returns the texts of each event, its reason as HTML.
+def event_rows(
+    request: HttpRequest, events: Sequence[Event], undone: Mapping[int, Undo]
+) -> list[EventRow]:
+    """Returns the rows of events without a key and buttons. `undone` is that of `undone_events`.
 
     Queries the names of actors and users, and long values.
     """
-    events = with_whole_values(events)
-    may_see = may_see_users(request.user)
-    actors: dict[str, str]
-    users: dict[str, str] | None
-    actors, users = names_in(events) if may_see else (names_of_actors(events), None)
+    events, undos = with_whole_values(events), [*undone.values()]
+    users: Mapping[str, str] | None = None
+    if may_see_users(request.user):
+        actors, users = names_in(events, undos)
+    else:
+        actors = names_of_actors([*events, *undos])
     return [
-        {
-            "event": event,
-            "version": str(event.version),
-            "time": local_time_text(event.at),
-            "actor": describe_actor(event, actors),
-            "source": source_label(event.source),
-            "reason": with_links(event.reason or ""),
-            "change": describe_change(event, users, limit=MAX_TEXT),
-            "whole": _whole_values(event),
-        }
+        EventRow(
+            at=event.at,
+            change=_change_html(event, users),
+            actor=describe_actor(event, actors),
+            source=source_label(event.source),
+            reason=with_links(event.reason or ""),
+            database_user=event.session_user,
+            version=str(event.version),
+            whole=_whole_values(event),
+            undone=_undone_text(undone.get(event.version), actors),
+        )
         for event in events
     ]
 
 
+def _undone_text(undo: Undo | None, actors: Names) -> str:
+    if undo is None:
+        return ""
+    values = {"time": local_clock_text(undo.at), "actor": describe_actor(undo, actors)}
+    return _("undone %(time)s by %(actor)s") % values
+
+
+def _change_html(event: Event, users: Names | None) -> SafeString:
+    """Returns what was changed, with the values in bold. The kind says that a value is one."""
+    parts = describe_parts(event, users, limit=MAX_TEXT)
+    label = field_label("value") if (event.kind, event.action) == ("value", "change") else None
+    shown = (part._replace(words="") if part.words == label else part for part in parts)
+    return format_html_join(", ", "{}", ([_part_html(part)] for part in shown))
+
+
+def _part_html(part: ChangePart) -> SafeString | str:
+    html = "{} <strong>{}</strong>" if part.words else "{}<strong>{}</strong>"
+    return format_html(html, *part) if part.values else part.words
+
+
 def _whole_values(event: Event) -> tuple[str, str] | None:
     """Returns the old and the new value if the change shows only what differs, or None."""
-    for difference in event.differences if event.action == "change" else ():
-        if (
-            difference.field == "value"
-            and describe_json_change(difference.old, difference.new) is not None
-        ):
-            return _indented(difference.old), _indented(difference.new)
+    for one in event.differences:
+        is_value = event.action == "change" and one.field == "value"
+        if is_value and describe_json_change(one.old, one.new) is not None:
+            return _indented(one.old), _indented(one.new)
     return None
 
 
 def _indented(value: object) -> str:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return local_truncated(text, _MAX_WHOLE)
-
-
-def without_users(event: Event) -> Event:
-    """The event with the number of added and removed users, without their primary keys."""
-    return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
+    return local_truncated(json.dumps(value, indent=2, ensure_ascii=False), _MAX_WHOLE)

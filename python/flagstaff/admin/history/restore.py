@@ -14,20 +14,18 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import Row
 from flagstaff._words.local_formats import local_time_text
 from flagstaff._words.message import localized
-from flagstaff.admin.confirmation import (
-    posted_version,
-    preview_rows,
-    problems_of,
-    version_text,
-)
-from flagstaff.admin.history.texts import change_texts, skipped_text
+from flagstaff.admin.confirmation import posted_version, preview_rows, problems_of, version_text
+from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import require_release
+from flagstaff.admin.undo.preview import change_texts, skipped_text
 from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_change, plan_text
+from flagstaff.changes.planned import DECIDING_FIELDS, text_for_many
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries
 
 if TYPE_CHECKING:
@@ -38,39 +36,26 @@ def restore_page(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> Ht
     """Restores an earlier state, after a confirmation."""
     if not admin.has_change_permission(request, row):
         raise PermissionDenied
-    problems = problems_of(request, _text_to_type(row))
-    if request.method == "POST" and problems is not None and not problems:
-        return _restore(admin, request, row, to)
+    problems = problems_of(request, text_for_many([row.key]))
+    # Without a confirmation they are None.
+    if problems == []:
+        return _report(admin, request, row, _restore(admin, request, row, to))
     try:
-        return _preview(admin, request, row, to, problems)
+        preview = preview_restore(admin.row_kind, row.key, to)
+        require_release(admin.admin_site, request, [(admin.row_kind, preview)])
     except FlagstaffError as error:
         text = _("Not restored: %(why)s") % {"why": localized(error.message)}
         admin.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(request.path)
-
-
-def _text_to_type(row: Row) -> str:
-    return row.key if conf.is_production else ""
-
-
-def _restore(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> HttpResponse:
-    with transaction.atomic(using=conf.database):
-        changed = RESTORE_BY_KIND[admin.row_kind](
-            row.key, to=to, expect_version=posted_version(request)
-        )
-        require_release(admin.admin_site, request, [(admin.row_kind, changed)])
-    _report(admin, request, row, changed)
-    return HttpResponseRedirect(request.path)
-
-
-def _preview(
-    admin: RowAdmin, request: HttpRequest, row: Row, to: int, problems: list[str] | None
-) -> HttpResponse:
-    preview = preview_restore(admin.row_kind, row.key, to)
-    require_release(admin.admin_site, request, [(admin.row_kind, preview)])
     if not preview.new:
-        _report(admin, request, row, preview)
-        return HttpResponseRedirect(request.path)
+        return _report(admin, request, row, preview)
+    page = {**_page(admin, request, row, preview, to), "flagstaff_problems": problems}
+    return admin.confirmation(request, row, page)
+
+
+def _page(
+    admin: RowAdmin, request: HttpRequest, row: Row, preview: Changed, to: int
+) -> dict[str, object]:
     at = entries(admin.row_kind, row.pk).values_list("at", flat=True).get(id=to)
     question = _(
         "Restore “%(key)s” to its state after the change of %(time)s? "
@@ -79,8 +64,9 @@ def _preview(
     if BUCKET_BY in preview.new:
         question = f"{question} {_('This reassigns every user at once.')}"
     plan = plan_change(admin.row_kind, row, preview)
-    note = plan_text(plan)
-    page = {
+    is_flag = admin.row_kind is Kind.FLAG
+    decides = is_flag and not DECIDING_FIELDS.isdisjoint(preview.new or ())
+    return {
         "title": _("Restore an earlier state"),
         # The breadcrumbs of this template are those of the theme.
         "flagstaff_parent": "admin/object_history.html",
@@ -88,24 +74,33 @@ def _preview(
         "flagstaff_rows": [
             *preview_rows(request, row, preview),
             *segment_rows(admin.admin_site, request, plan),
+            *(rows_of_change(admin, [row])[str(row.pk)] if decides else ()),
         ],
-        "flagstaff_notes": [note] if note else [],
+        "flagstaff_notes": [*filter(None, [plan_text(plan)])],
         "flagstaff_version": version_text(preview.version),
         "flagstaff_label": _("Restore"),
-        "flagstaff_typed": _text_to_type(row),
-        "flagstaff_problems": problems,
+        "flagstaff_typed": text_for_many([row.key]),
         "flagstaff_back": request.path,
     }
-    return admin.confirmation(request, row, page)
 
 
-def _report(admin: RowAdmin, request: HttpRequest, row: Row, changed: Changed) -> None:
-    if not changed.written:
+def _restore(admin: RowAdmin, request: HttpRequest, row: Row, to: int) -> Changed:
+    with transaction.atomic(using=conf.database):
+        changed = RESTORE_BY_KIND[admin.row_kind](
+            row.key, to=to, expect_version=posted_version(request)
+        )
+        require_release(admin.admin_site, request, [(admin.row_kind, changed)])
+    return changed
+
+
+def _report(admin: RowAdmin, request: HttpRequest, row: Row, changed: Changed) -> HttpResponse:
+    if changed.written:
+        text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
+        text += skipped_text(changed.missing)
+        admin.log_change(request, row, text)
+        users = plan_text(plan_change(admin.row_kind, row, changed))
+        admin.report_change(request, changed, text, users=users)
+    else:
         text = _("Nothing was changed: “%(key)s” already has these values.") % {"key": row.key}
         admin.message_user(request, text, messages.WARNING)
-        return
-    text = _("“%(key)s” was restored: %(change)s.") % change_texts(request, changed)
-    text += skipped_text(changed.missing)
-    admin.log_change(request, row, text)
-    users = plan_text(plan_change(admin.row_kind, row, changed))
-    admin.report_change(request, changed, text, users=users)
+    return HttpResponseRedirect(request.path)

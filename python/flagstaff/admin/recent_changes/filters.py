@@ -1,27 +1,26 @@
-"""The filters of the page, which are the parameters of its URL."""
+"""The filters of the page, which are the parameters of its URL, and the strip that shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property, reduce
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from functools import partial, reduce
 from operator import or_
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 from urllib.parse import urlencode
 
 from django.db.models import Q
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from flagstaff._extensions import EventQuery
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.storable import is_storable
-from flagstaff._words.times import aware
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.history.kinds import Kind
 from flagstaff.history.selection import Selection, stored_actors
@@ -30,161 +29,179 @@ from flagstaff.history.selection import Selection, stored_actors
 _NAME_FIELDS = ("first_name", "last_name", "email")
 # The number of users whose name contains the text that are searched for.
 _MAX_USERS = 50
-_NO_USERS: set[str] = set()
-#: The names of the parameters.
-ACTOR, KEY, EXACT, KIND, ACTION = "actor", "key", "exact", "kind", "action"
-TIME, FROM, TO = "time", "from", "to"
-_NAMES = (ACTOR, KEY, EXACT, KIND, ACTION, TIME, FROM, TO)
-_RANGE = "range"
+# The names of the parameters.
+_TEXT, _ACTOR, _KEY, _EXACT, _KIND, _ACTION = "q", "actor", "key", "exact", "kind", "action"
+_TIME, _FROM, _TO, _RANGE = "time", "from", "to", "range"
+_NAMES = (_TEXT, _ACTOR, _KEY, _EXACT, _KIND, _ACTION, _TIME, _FROM, _TO)
 KIND_LABELS = {
     Kind.FLAG: gettext_lazy("flag"),
     Kind.VALUE: gettext_lazy("value"),
     Kind.SEGMENT: gettext_lazy("segment"),
 }
-_ACTIONS = {
+_ACTION_LABELS = {
     "create": pgettext_lazy("action", "created"),
     "change": pgettext_lazy("action", "changed"),
     "delete": pgettext_lazy("action", "deleted"),
 }
-_HOURS = {"1h": 1, "24h": 24, "7d": 7 * 24}
+# The hours and the label of the times that are a link.
 _TIMES = {
-    "1h": gettext_lazy("last hour"),
-    "24h": gettext_lazy("last 24 hours"),
-    "7d": gettext_lazy("last 7 days"),
-    _RANGE: gettext_lazy("from … to …"),
+    "1h": (1, gettext_lazy("Last hour")),
+    "24h": (24, gettext_lazy("24 hours")),
+    "7d": (7 * 24, gettext_lazy("7 days")),
 }
 
 
-def matching_actors(text: str, *, may_see_users: bool) -> set[str]:
-    """Returns the actors that a text may mean: an actor or a username, or else parts of names.
+class _Choice(NamedTuple):
+    """A link of the strip."""
 
-    Those who may not see users can search by username only: it is what the page shows.
-    """
-    exact = stored_actors(text)
-    if len(exact) > 1 or not is_storable(text):
-        return exact
-    others = _NAME_FIELDS if may_see_users else ()
-    return exact | value_or_default(
-        "users cannot be searched", lambda: _with_name(text, others), _NO_USERS
-    )
-
-
-def _with_name(text: str, others: tuple[str, ...]) -> set[str]:
-    users = actor_table()
-    username = users.username_field
-    names = [username.name] if username else []
-    names += [name for name in others if find_field(users.field.model, name) and name not in names]
-    if not names:
-        return set()
-    named = reduce(or_, (Q(**{f"{name}__icontains": text}) for name in names))
-    pks = users.rows.filter(named).order_by().values_list(users.field.name, flat=True)
-    return {str(pk) for pk in pks[:_MAX_USERS]}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An option of a select."""
-
-    value: str
     label: str
-    is_selected: bool
+    query: str
+    is_current: bool = False
 
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of a request. Texts that are not valid stay as they were typed."""
+    """The filters of a request."""
 
-    actor: str
-    #: Whether `actor` may also be a part of a name or an address.
+    #: The parameters of the URL by name, "" if not set. Times that are not valid stay as typed.
+    parameters: Mapping[str, str]
+    #: Whether the actor may also be a part of a name or an address.
     may_see_users: bool
-    key: str
-    is_exact: bool
-    kind: str
-    action: str
-    time: str
-    since_text: str
-    until_text: str
     since: datetime | None
     until: datetime | None
-    #: Sentences about texts that are not valid.
+    #: Sentences about times that are not valid.
     problems: tuple[str, ...]
-    #: The parameters for links.
-    query: str
+
+    @property
+    def query(self) -> str:
+        """The parameters for links."""
+        return urlencode(self._without())
+
+    @property
+    def kind(self) -> str:
+        """The name of a kind of rows, or of an optional app; empty for all."""
+        return self.parameters[_KIND]
+
+    @property
+    def action(self) -> Literal["create", "change", "delete"] | None:
+        """What happened to the rows; None for everything."""
+        action = self.parameters[_ACTION]
+        return cast("Literal['create', 'change', 'delete']", action) if action else None
+
+    @property
+    def are_newest(self) -> bool:
+        """Whether the filters find all of the newest events of the rows that they find."""
+        return not (
+            self.until or any(self.parameters[one] for one in (_TEXT, _ACTOR, _KEY, _ACTION))
+        )
 
     @property
     def is_narrow(self) -> bool:
         """Whether the filters select an actor or a time, whose events may be undone together."""
-        return bool(self.actor or self.since or self.until)
+        return bool(self.parameters[_ACTOR] or self.since or self.until)
 
     def selection(self, kinds: Collection[Kind]) -> Selection:
         """Returns the conditions for the history. Queries the users."""
-        chosen = [kind for kind in kinds if self.kind in {"", kind.value}]
+        text, actor, key = (self.parameters[name] for name in (_TEXT, _ACTOR, _KEY))
+        is_exact = self.parameters[_EXACT] == "1"
         return Selection(
-            kinds=chosen,
-            key=self.key if self.key and self.is_exact else None,
-            key_part=self.key if self.key and not self.is_exact else None,
+            kinds=[kind for kind in kinds if self.kind in {"", kind.value}],
+            key=key if key and is_exact else None,
+            key_part=None if is_exact else key,
             since=self.since,
             until=self.until,
-            actors=self._actors,
-            without_actor=self.actor or None,
-            action=cast("Literal['create', 'change', 'delete'] | None", self.action or None),
+            actors=self._actors(actor) if actor else None,
+            without_actor=actor or None,
+            action=self.action,
+            text=text,
+            text_actors=self._actors(text) if text else (),
         )
 
-    def event_query(self, since: datetime | None, until: datetime | None) -> EventQuery:
-        """Returns the conditions for optional apps, between two times. Queries the users."""
-        return EventQuery(
-            key=self.key if self.key and self.is_exact else None,
-            key_part=self.key if self.key and not self.is_exact else None,
-            since=_latest(since, self.since),
-            until=_earliest(until, self.until),
-            actors=self._actors,
-        )
+    def _actors(self, text: str) -> set[str]:
+        """Returns the actors that a text may mean: an actor or a username, or else parts of names.
 
-    @cached_property
-    def _actors(self) -> set[str] | None:
-        """The stored actors that are selected. Queries the users once."""
-        return matching_actors(self.actor, may_see_users=self.may_see_users) if self.actor else None
+        Those who may not see users can search by username only: it is what the page shows.
+        """
+        exact = stored_actors(text)
+        if len(exact) > 1 or not is_storable(text):
+            return exact
+        named = partial(_users_named, text, _NAME_FIELDS if self.may_see_users else ())
+        return exact | value_or_default("users cannot be searched", named, set[str]())
+
+    # The strip.
+
+    def strip(self, kinds: Mapping[str, str]) -> dict[str, object]:
+        """Returns what the strip shows. `kinds` are labels by name."""
+        return {
+            "times": [
+                _Choice(str(label), self._query({_FROM: "", _TO: "", _TIME: name}))
+                for name, (_hours, label) in _TIMES.items()
+                if name != self.parameters[_TIME]
+            ],
+            "kinds": self._choices(_KIND, {"": _("all kinds"), **kinds}),
+            "actions": self._choices(_ACTION, {"": _("all actions"), **_ACTION_LABELS}),
+            "chosen": self._chosen(kinds),
+            # The parameters that each form keeps.
+            "kept": {
+                "text": self._without(_TEXT),
+                "person": self._without(_ACTOR),
+                "key": self._without(_KEY, _EXACT),
+                "dates": self._without(_TIME, _FROM, _TO),
+            },
+        }
+
+    def _choices(self, name: str, labels: Mapping[str, object]) -> list[_Choice]:
+        chosen = self.parameters[name]
+        return [
+            _Choice(str(label), self._query({name: value}), value == chosen)
+            for value, label in labels.items()
+        ]
+
+    def _chosen(self, kinds: Mapping[str, str]) -> list[_Choice]:
+        """The filters that are set, with the query without them."""
+        texts = self.parameters
+        key = _("Key: exactly %(key)s") if texts[_EXACT] == "1" else _("Key: %(key)s")
+        dates = f"{texts[_FROM]} … {texts[_TO]}".replace("T", " ").strip()
+        _hours, time_label = _TIMES.get(texts[_TIME], (0, dates))
+        shown = {
+            (_ACTOR,): _("Person: %(name)s") % {"name": texts[_ACTOR]},
+            (_KEY, _EXACT): key % {"key": texts[_KEY]},
+            (_KIND,): _("Kind: %(kind)s") % {"kind": kinds.get(self.kind, self.kind)},
+            (_ACTION,): capfirst(str(_ACTION_LABELS.get(texts[_ACTION], ""))),
+            (_TIME, _FROM, _TO): str(time_label),
+        }
+        return [
+            _Choice(text, urlencode(self._without(*names)))
+            for names, text in shown.items()
+            if texts[names[0]]
+        ]
+
+    def _query(self, changed: Mapping[str, str]) -> str:
+        """The parameters with others."""
+        return replace(self, parameters={**self.parameters, **changed}).query
+
+    def _without(self, *names: str) -> list[tuple[str, str]]:
+        """The parameters that are set, except these."""
+        return [
+            (name, text) for name, text in self.parameters.items() if text and name not in names
+        ]
 
 
 def filters_of(query: QueryDict, *, may_see_users: bool) -> Filters:
-    """Reads the parameters of a URL."""
+    """Reads the parameters of a URL. Unknown actions and times are no filters."""
     texts = {name: query.get(name, "").replace("\0", "").strip() for name in _NAMES}
     problems: list[str] = []
     since = until = None
-    if texts[TIME] in _HOURS:
-        since = timezone.now() - timedelta(hours=_HOURS[texts[TIME]])
-    elif texts[TIME] == _RANGE or texts[FROM] or texts[TO]:
-        texts[TIME] = _RANGE
-        since, until = (_time(texts[name], problems, end=name == TO) for name in (FROM, TO))
-    return Filters(
-        actor=texts[ACTOR],
-        may_see_users=may_see_users,
-        key=texts[KEY],
-        is_exact=texts[EXACT] == "1",
-        kind=texts[KIND],
-        action=texts[ACTION] if texts[ACTION] in _ACTIONS else "",
-        time=texts[TIME] if texts[TIME] in _TIMES else "",
-        since_text=texts[FROM],
-        until_text=texts[TO],
-        since=since,
-        until=until,
-        problems=tuple(problems),
-        query=urlencode([(name, text) for name, text in texts.items() if text]),
-    )
-
-
-def choices(filters: Filters, kinds: Mapping[str, str]) -> dict[str, Sequence[Choice]]:
-    """Returns the options of the selects, by their name. `kinds` are labels by name."""
-    return {
-        KIND: _options(kinds, filters.kind, _("all kinds")),
-        ACTION: _options(_ACTIONS, filters.action, _("all actions")),
-        TIME: _options(_TIMES, filters.time, _("any time")),
-    }
-
-
-def _options(labels: Mapping[str, object], selected: str, everything: str) -> list[Choice]:
-    pairs = {"": everything, **labels}
-    return [Choice(value, str(label), value == selected) for value, label in pairs.items()]
+    if texts[_ACTION] not in _ACTION_LABELS:
+        texts[_ACTION] = ""
+    if texts[_TIME] in _TIMES:
+        since = timezone.now() - timedelta(hours=_TIMES[texts[_TIME]][0])
+    elif texts[_TIME] == _RANGE or texts[_FROM] or texts[_TO]:
+        texts[_TIME] = _RANGE
+        since, until = (_time(texts[name], problems, end=name == _TO) for name in (_FROM, _TO))
+    else:
+        texts[_TIME] = ""
+    return Filters(texts, may_see_users, since, until, tuple(problems))
 
 
 def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
@@ -192,23 +209,25 @@ def _time(text: str, problems: list[str], *, end: bool) -> datetime | None:
     if not text:
         return None
     try:
-        time = parse_datetime(text)
-        day = parse_date(text) if time is None else None
-        if len(text) == len("2026-11-22") and (day or time):
-            moment = datetime(*(day or time).timetuple()[:3])  # type: ignore[union-attr]  # noqa: DTZ001
-            time = moment + timedelta(days=1) if end else moment
+        day = parse_date(text)
+        if day is None:
+            found = parse_datetime(text)
+        else:
+            found = datetime.combine(day + timedelta(days=1) if end else day, time.min)
     except (ValueError, OverflowError):  # No day follows 9999-12-31.
-        time = None
-    if time is None:
-        text_ = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
-        problems.append(text_ % {"text": text})
+        found = None
+    if found is None:
+        problem = _("“%(text)s” is not a time. Write it as 2026-11-22 14:30 or 2026-11-22.")
+        problems.append(problem % {"text": text})
         return None
-    return time if timezone.is_aware(time) else timezone.make_aware(time)
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
-def _latest(*times: datetime | None) -> datetime | None:
-    return max((aware(time) for time in times if time is not None), default=None)
-
-
-def _earliest(*times: datetime | None) -> datetime | None:
-    return min((aware(time) for time in times if time is not None), default=None)
+def _users_named(text: str, others: tuple[str, ...]) -> set[str]:
+    users = actor_table()
+    fields = [users.username_field, *(find_field(users.field.model, name) for name in others)]
+    named = [Q(**{f"{field.name}__icontains": text}) for field in fields if field is not None]
+    if not named:
+        return set()
+    found = users.rows.filter(reduce(or_, named)).order_by()
+    return {str(pk) for pk in found.values_list(users.field.name, flat=True)[:_MAX_USERS]}

@@ -21,10 +21,9 @@ UNDO_EVENTS, UNDO_TRANSACTION, BACK = "undo", "undo-transaction", "back"
 
 
 def list_url(site: AdminSite, request: HttpRequest) -> str:
-    """Returns the URL of the page, if the user may open it."""
-    if not may_view(site, request, RecentChange):
-        return ""
-    return page_url(site, RecentChange, "changelist")
+    """Returns the URL of the list, with the filters that it had before a page below it."""
+    url, back = page_url(site, RecentChange, "changelist"), request.GET.get(BACK, "")
+    return f"{url}?{back}" if back else url
 
 
 def undo_url(site: AdminSite, versions: Iterable[int], back: str | None = None) -> str:
@@ -37,7 +36,12 @@ def transaction_url(site: AdminSite, version: int, back: str | None = None) -> s
     return _url(site, [(UNDO_TRANSACTION, str(version))], back)
 
 
-def restore_url(site: AdminSite, kind: Kind, pk: str, version: int) -> str:
+def event_url(site: AdminSite, kind: Kind, pk: str, version: int) -> str:
+    """Returns the URL of an event in the history of an existing row."""
+    return f"{page_url(site, kind.model, 'history', pk)}#version-{version}"
+
+
+def restore_url(site: AdminSite, kind: Kind, pk: object, version: int) -> str:
     """Returns the URL of the page that restores a version of an existing row."""
     return f"{page_url(site, kind.model, 'history', pk)}?{urlencode({RESTORE: version})}"
 
@@ -46,8 +50,7 @@ def deleted_url(site: AdminSite, request: HttpRequest, text: str) -> str:
     """Returns the URL of the deleted flags whose key has this text; "" without a text."""
     if not text or not may_view(site, request, RecentChange):
         return ""
-    query = [("key", text), ("kind", Kind.FLAG.value), ("action", "delete")]
-    return _url(site, query)
+    return _url(site, [("key", text), ("kind", Kind.FLAG.value), ("action", "delete")])
 
 
 def key_url(site: AdminSite, kind: Kind, key: str) -> str:
@@ -68,5 +71,5 @@ def actor_url(site: AdminSite, actor: str, day: date) -> str:
 def _url(site: AdminSite, query: list[tuple[str, str]], back: str | None = None) -> str:
     if not query or admin_of(site, RecentChange) is None:
         return ""
-    pairs = [*query, *([] if back is None else [(BACK, back)])]
+    pairs = query if back is None else [*query, (BACK, back)]
     return f"{page_url(site, RecentChange, 'changelist')}?{urlencode(pairs)}"

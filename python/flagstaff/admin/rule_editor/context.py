@@ -1,157 +1,55 @@
-"""The context of an editor's template: rules and conditions with names, labels and problems."""
+"""The context of an editor's template: its rows with labels, problems, marks and choices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
 
+from django.forms.utils import flatatt
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
-from flagstaff.admin.rule_editor.edits import EDIT, Place, PostedRows, is_full, marker_of
+from flagstaff._tables.known_attributes import GROUPS, Attribute, AttributeType
+from flagstaff._words.local_formats import quoted
+from flagstaff.admin.rule_editor.edits import (
+    ADD_RULE,
+    ADD_VALUE,
+    OF_ATTRIBUTE,
+    OF_SEGMENT,
+    Place,
+    PostedRows,
+    is_full,
+    marker_of,
+)
+from flagstaff.admin.rule_editor.marks import TYPES, Mark, mark_of
 from flagstaff.admin.rule_editor.problems import PARTS, problems_of
-from flagstaff.admin.rule_editor.rows import MAX_ROWS, OPERATORS, ConditionRow, RuleRow
+from flagstaff.admin.rule_editor.rows import (
+    IS_MISSING,
+    IS_PRESENT,
+    MAX_ROWS,
+    OPERATORS,
+    ConditionRow,
+    RuleRow,
+    condition_of_row,
+    values_text,
+)
+
+# Labels with "{rule}" and "{condition}", by what they label. A script numbers the rows again.
+_Patterns: TypeAlias = Mapping[str, "str | Promise"]
+# Value and text of each option, and whether it is chosen.
+_Options: TypeAlias = list[tuple[str, str, bool]]
 
 # The tokens of a new row, which a script replaces.
 _NEW_RULE = "__rule__"
 _NEW_CONDITION = "__condition__"
+_ANY_ROW = "__row__"
+# The only operators that are of use for a bool.
+_OF_BOOLS = ("in", IS_MISSING, IS_PRESENT)
 
-
-@dataclass(frozen=True)
-class Editor:
-    """What the rows of one editor share."""
-
-    #: The name and the id of the form field.
-    name: str
-    id: str
-    of_segment: bool = False
-    attributes: list[str] = field(default_factory=list)
-    segments: list[str] = field(default_factory=list)
-
-
-def editor_context(editor: Editor, posted: PostedRows, *, has_problems: bool) -> dict[str, Any]:
-    """Returns the context for these rows, with their problems if the form was submitted."""
-    known = None if editor.of_segment else editor.segments
-    row_problems = problems_of(posted.rules, known) if has_problems else ()
-    problems = {(problem.place, problem.part): problem.text for problem in row_problems}
-    new_rule = RuleRow(conditions=(ConditionRow(),))
-    return {
-        "name": editor.name,
-        "id": editor.id,
-        "of_segment": editor.of_segment,
-        "marker": marker_of(editor.name),
-        "edit": EDIT,
-        "attributes": editor.attributes,
-        "is_full": is_full(posted.rules),
-        "most": MAX_ROWS,
-        "rules": [
-            _rule(editor, str(index), index, rule, problems, posted.focus)
-            for index, rule in enumerate(posted.rules)
-        ],
-        "new_rule": _rule(editor, _NEW_RULE, 0, new_rule, {}, None, _NEW_CONDITION),
-        "new_conditions": {
-            "condition": _new_condition(editor, ConditionRow()),
-            "segment": _new_condition(editor, ConditionRow(segment="")),
-        },
-    }
-
-
-_Problems = Mapping[tuple[Place, str], str]
-
-
-def _rule(  # noqa: PLR0913, PLR0917 (one call for each row)
-    editor: Editor,
-    token: str,
-    index: int,
-    rule: RuleRow,
-    problems: _Problems,
-    focus: Place | None,
-    condition_token: str | None = None,
-) -> dict[str, Any]:
-    place: Place = (index, None)
-    return {
-        "token": token,
-        "prefix": f"{editor.name}-{token}",
-        "number": index + 1,
-        "labels": rule_labels(index + 1),
-        "row": rule,
-        "has_focus": focus == place,
-        "problems": _of_row(editor, token, place, problems),
-        "conditions": [
-            _condition(
-                editor,
-                f"{token}-{condition_token or number}",
-                (index, number),
-                condition,
-                problems,
-                focus,
-            )
-            for number, condition in enumerate(rule.conditions)
-        ],
-    }
-
-
-def _condition(  # noqa: PLR0913, PLR0917 (one call for each row)
-    editor: Editor,
-    token: str,
-    place: tuple[int, int],
-    row: ConditionRow,
-    problems: _Problems,
-    focus: Place | None,
-) -> dict[str, Any]:
-    rule, number = place
-    return {
-        "token": token,
-        "prefix": f"{editor.name}-{token}",
-        "labels": condition_labels(rule + 1, number + 1, of_segment=editor.of_segment),
-        "row": row,
-        "has_focus": focus == place,
-        "problems": _of_row(editor, token, place, problems),
-        "operators": _operators(row.operator),
-        "segments": None if row.segment is None else _segments(editor, row.segment),
-    }
-
-
-def _new_condition(editor: Editor, row: ConditionRow) -> dict[str, Any]:
-    return _condition(editor, f"{_NEW_RULE}-{_NEW_CONDITION}", (0, 0), row, {}, None)
-
-
-def _of_row(
-    editor: Editor, token: str, place: Place, problems: _Problems
-) -> dict[str, Label | None]:
-    """The problem of each input of a row or None, with the id of its text."""
-    texts = {part: problems.get((place, part)) for part in PARTS}
-    return {
-        # Every name is a key: without "values", a template would find the method of the dict.
-        part: None if text is None else Label(text, f"{editor.id}-{token}-{part}-problem")
-        for part, text in texts.items()
-    }
-
-
-def _operators(chosen: str) -> list[tuple[str, str, bool]]:
-    """Value, text and choice of each operator. An unknown one stays."""
-    operators = {name: str(text) for name, text in OPERATORS.items()}
-    operators.setdefault(chosen, chosen)
-    return [(name, text, name == chosen) for name, text in operators.items()]
-
-
-def _segments(editor: Editor, chosen: str) -> list[tuple[str, str, bool]]:
-    segments = {"": _("choose a segment"), **{key: key for key in editor.segments}}
-    if chosen not in segments:
-        segments[chosen] = _("%(segment)s (does not exist)") % {"segment": chosen}
-    return [(key, text, key == chosen) for key, text in segments.items()]
-
-
-class Label(NamedTuple):
-    """A label, and its pattern with "{rule}" and "{condition}"."""
-
-    text: str
-    pattern: str
-
-
-_RULE: Mapping[str, str | Promise] = {
+_RULE: _Patterns = {
     "row": gettext_lazy("Rule {rule}"),
     "name": gettext_lazy("Rule {rule}: name"),
     "percent": gettext_lazy("Rule {rule}: rollout in percent"),
@@ -161,7 +59,7 @@ _RULE: Mapping[str, str | Promise] = {
     "add_condition": gettext_lazy("Add condition to rule {rule}"),
     "add_segment": gettext_lazy("Add segment to rule {rule}"),
 }
-_CONDITION: Mapping[str, str | Promise] = {
+_CONDITION: _Patterns = {
     "row": gettext_lazy("Rule {rule}, condition {condition}"),
     "negate": gettext_lazy("Rule {rule}, condition {condition}: not"),
     "attribute": gettext_lazy("Rule {rule}, condition {condition}: attribute"),
@@ -172,7 +70,7 @@ _CONDITION: Mapping[str, str | Promise] = {
     "down": gettext_lazy("Move condition {condition} of rule {rule} down"),
     "remove": gettext_lazy("Remove condition {condition} of rule {rule}"),
 }
-_OF_SEGMENT: Mapping[str, str | Promise] = {
+_OF_SEGMENT: _Patterns = {
     "row": gettext_lazy("Condition {condition}"),
     "negate": gettext_lazy("Condition {condition}: not"),
     "attribute": gettext_lazy("Condition {condition}: attribute"),
@@ -184,19 +82,179 @@ _OF_SEGMENT: Mapping[str, str | Promise] = {
 }
 
 
-def rule_labels(number: int) -> dict[str, Label]:
-    """Returns the labels of a rule."""
-    return _labels(_RULE, number, 0)
+class RuleNotes(tuple[str, ...]):
+    """A note for each stored rule, such as the number of its users. A page may keep it."""
+
+    __slots__ = ()
 
 
-def condition_labels(rule: int, number: int, *, of_segment: bool) -> dict[str, Label]:
-    """Returns the labels of a condition, of a rule or of a segment."""
-    return _labels(_OF_SEGMENT if of_segment else _CONDITION, rule, number)
+@dataclass(frozen=True)
+class Offer:
+    """What an editor knows about the project and its page."""
+
+    attributes: Mapping[str, Attribute]
+    #: Values that users have, by attribute.
+    samples: Mapping[str, list[object]]
+    #: The keys of all segments; none in the editor of a segment.
+    segments: Sequence[str]
+    #: Whether rules can read groups.
+    has_groups: bool
+    #: The notes of stored rules.
+    notes: Sequence[str]
+    #: The URL that returns the marks of the rows while they are edited; empty without one.
+    marks_url: str
+
+    @property
+    def user_attribute(self) -> str | None:
+        """The attribute that is the primary key of users; None without one."""
+        named = self.attributes.items()
+        return next((name for name, one in named if one.field and one.field.primary_key), None)
 
 
-def _labels(patterns: Mapping[str, str | Promise], rule: int, condition: int) -> dict[str, Label]:
-    texts = {name: str(pattern) for name, pattern in patterns.items()}
-    return {
-        name: Label(text.format(rule=rule, condition=condition), text)
-        for name, text in texts.items()
-    }
+@dataclass(frozen=True)
+class Editor:
+    """The rows of a form field, with the name and the id of the field."""
+
+    name: str
+    id: str
+    offer: Offer
+    posted: PostedRows
+
+    def context(self, *, is_stored: bool) -> dict[str, Any]:
+        """Returns the context. Stored rows have the notes, and submitted ones their problems."""
+        offer, rules = self.offer, self.posted.rules
+        notes = dict(enumerate(offer.notes if is_stored else ()))
+        new = replace(self, posted=PostedRows([], self.posted.of_segment, is_edit=True))
+        new_token = f"{_NEW_RULE}-{_NEW_CONDITION}"
+        condition = new.condition(new_token, (0, 0), ConditionRow())
+        segment = new.condition(new_token, (0, 0), ConditionRow(segment=""))
+        return {
+            "id": self.id,
+            "of_segment": self.posted.of_segment,
+            "marker": marker_of(self.name),
+            "marks_url": offer.marks_url,
+            "attributes": [
+                (name, _typed(name, one.type), one.type is AttributeType.BOOL)
+                for name, one in offer.attributes.items()
+            ],
+            "offers": _offers(offer),
+            "names_users": offer.user_attribute is not None,
+            "bools": _bools(ConditionRow()),
+            "samples_by_attribute": [
+                (name, self._samples(_ANY_ROW, name)) for name in offer.samples
+            ],
+            "is_full": is_full(rules),
+            "most": MAX_ROWS,
+            "rules": [
+                self.rule(str(index), index, rule) | {"note": notes.get(index, "")}
+                for index, rule in enumerate(rules)
+            ],
+            "new_rule": new.rule(_NEW_RULE, 0, RuleRow()) | {"conditions": [condition]},
+            "new_conditions": {"condition": condition, "segment": segment},
+        }
+
+    @cached_property
+    def _problems(self) -> Mapping[tuple[Place, str], str]:
+        if self.posted.is_edit:
+            return {}
+        return problems_of(self.posted, None if self.posted.of_segment else self.offer.segments)
+
+    def rule(self, token: str, index: int, rule: RuleRow) -> dict[str, Any]:
+        """Returns the context of a rule."""
+        return {
+            **self._row(token, (index, None), _RULE, "name"),
+            "row": rule,
+            "title": str(_RULE["row"]).format(rule=index + 1),
+            "conditions": [
+                self.condition(f"{token}-{number}", (index, number), condition)
+                for number, condition in enumerate(rule.conditions)
+            ],
+        }
+
+    def condition(self, token: str, place: Place, row: ConditionRow) -> dict[str, Any]:
+        """Returns the context of a condition."""
+        patterns = _OF_SEGMENT if self.posted.of_segment else _CONDITION
+        typed = "values" if row.attribute else "attribute"
+        focused = typed if row.segment is None else "segment"
+        attribute = self.offer.attributes.get(row.attribute)
+        is_bool = attribute is not None and attribute.type is AttributeType.BOOL
+        mark = mark_of(condition_of_row(row), self.offer.attributes)
+        common = self._row(token, place, patterns, focused, mark)
+        return {
+            **common,
+            "row": row,
+            # One text for each row: a problem comes first.
+            "mark": None if common["problems"] else mark,
+            "bools": _bools(row) if is_bool and row.operator in _OF_BOOLS else None,
+            "samples": self._samples(token, row.attribute) if row.operator == "in" else [],
+            "operators": _options(OPERATORS, row.operator, row.operator),
+            "segments": None if row.segment is None else self._segments(row.segment),
+        }
+
+    def _row(
+        self, token: str, place: Place, patterns: _Patterns, focused: str, mark: Mark | None = None
+    ) -> dict[str, Any]:
+        """What rules and conditions have in common: `attrs` are the attributes of its elements."""
+        row_id = f"{self.id}-{token}"
+        problems = {
+            part: {"text": text, "id": f"{row_id}-{part}-problem"}
+            for part in PARTS
+            if (text := self._problems.get((place, part)))
+        }
+        invalid = {*problems, *([mark.part] if mark and mark.is_error else [])}
+        described = dict.fromkeys(("attribute", "values"), f"{row_id}-mark")
+        described |= {part: problem["id"] for part, problem in problems.items()}
+        numbers = {"rule": place[0] + 1, "condition": (place[1] or 0) + 1}
+        attrs = {
+            part: flatatt(
+                {
+                    "aria-label": str(pattern).format(**numbers),
+                    "data-flagstaff-label": str(pattern),
+                    "aria-invalid": "true" if part in invalid else None,
+                    "aria-describedby": described.get(part),
+                    "autofocus": part == focused and place == self.posted.focus,
+                }
+            )
+            for part, pattern in patterns.items()
+        }
+        names = {"token": token, "prefix": f"{self.name}-{token}", "id": row_id}
+        return {**names, "problems": problems, "attrs": attrs}
+
+    def _samples(self, token: str, attribute: str) -> list[tuple[str, str]]:
+        """The text of each sample value, and its button."""
+        texts = [values_text([value], "in") for value in self.offer.samples.get(attribute, [])]
+        return [(text, f"{ADD_VALUE}:{token}:{text}") for text in texts]
+
+    def _segments(self, chosen: str) -> _Options:
+        segments = {"": _("choose a segment"), **{key: key for key in self.offer.segments}}
+        return _options(segments, chosen, _("%(segment)s (does not exist)") % {"segment": chosen})
+
+
+def _typed(name: str, kind: AttributeType) -> str:
+    """The label of an attribute. Some browsers show it in place of the name."""
+    if kind is AttributeType.OTHER:
+        return ""
+    return _("%(name)s: %(type)s") % {"name": name, "type": TYPES[kind]}
+
+
+def _bools(row: ConditionRow) -> _Options:
+    texts = {"": _("choose"), "true": _("yes"), "false": _("no")}
+    chosen = row.values.strip()
+    return _options(texts, chosen, quoted(chosen))
+
+
+def _options(texts: _Patterns, chosen: str, unknown: str) -> _Options:
+    """The options of these values and texts. An unknown value stays, to be corrected."""
+    known = texts if chosen in texts else {**texts, chosen: unknown}
+    return [(value, str(text), value == chosen) for value, text in known.items()]
+
+
+def _offers(offer: Offer) -> list[tuple[str, str, str]]:
+    """Button, text and label of each beginning of a rule."""
+    texts = {ADD_RULE: _("attribute"), f"{ADD_RULE}:{OF_SEGMENT}": _("segment")}
+    if offer.has_groups:
+        texts[f"{ADD_RULE}:{OF_ATTRIBUTE}{GROUPS}"] = pgettext("of a rule", "group")
+    if offer.user_attribute is not None:
+        texts[f"{ADD_RULE}:{OF_ATTRIBUTE}{offer.user_attribute}"] = pgettext("of a rule", "users")
+    label = _("Add rule: %(beginning)s")
+    return [(button, text, label % {"beginning": text}) for button, text in texts.items()]

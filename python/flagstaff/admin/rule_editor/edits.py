@@ -1,39 +1,54 @@
-"""What the buttons of an editor do to its rows."""
+"""The rows that a form has posted, and what the buttons of an editor do to them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
-from flagstaff.admin.rule_editor.rows import MAX_ROWS, ConditionRow, RuleRow
+from flagstaff.admin.rule_editor.rows import (
+    MAX_ROWS,
+    ConditionRow,
+    RuleRow,
+    conditions_of_rows,
+    rules_of_rows,
+)
 
 #: The name of the buttons that change the rows without saving.
 EDIT = "_rule_edit"
 
+#: The buttons that add a rule or a value, and what a rule can begin with.
+ADD_RULE, ADD_VALUE = "add-rule", "add-value"
+OF_SEGMENT, OF_ATTRIBUTE = "segment", "attribute="
+
 #: The index of a rule, and of one of its conditions or None.
 Place = tuple[int, int | None]
 
-_PARTS = "name|percent|attribute|operator|values|negate|says_false|segment"
+_NEW_ROWS = {"add-condition": ConditionRow(), "add-segment": ConditionRow(segment="")}
+_STEPS = {"up": -1, "down": 1}
 _INPUT = re.compile(
-    rf"-(?P<rule>[0-9a-z]{{1,9}})(?:-(?P<condition>[0-9a-z]{{1,9}}))?-(?P<part>{_PARTS})"
+    "-(?P<rule>[0-9a-z]{1,9})(?:-(?P<condition>[0-9a-z]{1,9}))?"
+    "-(?P<part>name|percent|attribute|operator|values|negate|says_false|segment)"
 )
-
-_Row = TypeVar("_Row")
-_Rows = tuple[RuleRow, ...]
-_Edited = tuple[_Rows, Place | None]
 
 
 @dataclass(frozen=True)
 class PostedRows:
-    """The rows of a submitted form."""
+    """The rows of a form. A segment has the conditions of one rule."""
 
-    rules: tuple[RuleRow, ...]
+    rules: list[RuleRow]
+    of_segment: bool = False
     #: Whether a button has changed the rows: then nothing is saved, and no row has a problem yet.
     is_edit: bool = False
     #: The row that gets the focus.
     focus: Place | None = None
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Returns the rules, or the conditions of the segment."""
+        if not self.of_segment:
+            return rules_of_rows(self.rules)
+        return conditions_of_rows([one for rule in self.rules for one in rule.conditions])
 
 
 def marker_of(name: str) -> str:
@@ -41,134 +56,107 @@ def marker_of(name: str) -> str:
     return f"{name}-rows"
 
 
-def read_rows(data: Mapping[str, str], name: str) -> tuple[tuple[RuleRow, ...], dict[str, Place]]:
+def read_rows(data: Mapping[str, str], name: str) -> tuple[list[RuleRow], dict[str, Place]]:
     """Returns the rows of the field of this name, and the place of each row by its token."""
-    rules: dict[str, dict[str, str]] = {}
-    conditions: dict[str, dict[str, dict[str, str]]] = {}
-    for key in data:
+    # The texts of each rule, in "", and of its conditions, by their tokens.
+    texts: dict[str, dict[str, dict[str, str]]] = {}
+    for key, text in data.items():
         found = _INPUT.fullmatch(key, len(name)) if key.startswith(f"{name}-") else None
-        if found is None:
-            continue
-        rule = rules.setdefault(found["rule"], {})
-        of_rule = conditions.setdefault(found["rule"], {})
-        parts = of_rule.setdefault(found["condition"], {}) if found["condition"] else rule
-        parts[found["part"]] = data[key]
-    rows = [
-        _rule(rule, tuple(map(_condition, conditions[token].values())))
-        for token, rule in rules.items()
-    ]
-    return tuple(rows), _places(conditions)
-
-
-def _places(conditions: Mapping[str, Mapping[str, object]]) -> dict[str, Place]:
+        if found is not None:
+            rows = texts.setdefault(found["rule"], {"": {}})
+            rows.setdefault(found["condition"] or "", {})[found["part"]] = text
+    rules: list[RuleRow] = []
     places: dict[str, Place] = {}
-    for index, (rule, of_rule) in enumerate(conditions.items()):
-        places[rule] = (index, None)
-        for number, condition in enumerate(of_rule):
-            places[f"{rule}-{condition}"] = (index, number)
-    return places
+    for token, rows in texts.items():
+        rule = rows.pop("")
+        places[token] = (len(rules), None)
+        for number, condition in enumerate(rows):
+            places[f"{token}-{condition}"] = (len(rules), number)
+        conditions = [_condition(condition) for condition in rows.values()]
+        rules.append(RuleRow(rule.get("name", ""), rule.get("percent", ""), conditions))
+    return rules, places
 
 
-def _rule(parts: Mapping[str, str], conditions: tuple[ConditionRow, ...]) -> RuleRow:
-    return RuleRow(parts.get("name", ""), parts.get("percent", ""), conditions)
-
-
-def _condition(parts: Mapping[str, str]) -> ConditionRow:
+def _condition(texts: Mapping[str, str]) -> ConditionRow:
     return ConditionRow(
-        parts.get("attribute", ""),
-        parts.get("operator", "in"),
-        parts.get("values", ""),
-        negate="negate" in parts,
-        says_false="says_false" in parts,
-        segment=parts.get("segment"),
+        texts.get("attribute", ""),
+        texts.get("operator", "in"),
+        texts.get("values", ""),
+        negate="negate" in texts,
+        says_false="says_false" in texts,
+        segment=texts.get("segment"),
     )
 
 
 def is_full(rules: Sequence[RuleRow]) -> bool:
-    """Whether a form can have no further rule with a condition."""
+    """Whether the form may not get another rule with a condition."""
     return len(rules) + sum(len(rule.conditions) for rule in rules) > MAX_ROWS - 2
 
 
-def edited_rows(rules: _Rows, places: Mapping[str, Place], edit: str) -> PostedRows:
-    """Returns the rows after the edit of a button, such as "up:1" or "add-condition:0".
+def without_empty(rules: Sequence[RuleRow], *, of_segment: bool) -> list[RuleRow]:
+    """Returns the rows without those in which nothing was typed.
+
+    A segment, and a rule with a name or a percentage, keep one condition, which is their problem.
+    """
+    kept = [replace(rule, conditions=_filled(rule.conditions)) for rule in rules]
+    return [rule for rule in kept if of_segment or not _is_empty_rule(rule)]
+
+
+def _filled(conditions: list[ConditionRow]) -> list[ConditionRow]:
+    return [one for one in conditions if not _is_empty(one)] or conditions[:1]
+
+
+def _is_empty_rule(rule: RuleRow) -> bool:
+    is_unnamed = not rule.name.strip() and not rule.percent.strip()
+    return is_unnamed and bool(rule.conditions) and all(map(_is_empty, rule.conditions))
+
+
+def _is_empty(row: ConditionRow) -> bool:
+    stripped = replace(row, attribute=row.attribute.strip(), values=row.values.strip())
+    return stripped in _NEW_ROWS.values()
+
+
+def edit_rows(rules: list[RuleRow], places: Mapping[str, Place], edit: str) -> Place | None:
+    """Makes the edit of a button, such as "up:1" or "add-condition:0". Returns the row to focus.
 
     A button of a row that is not there changes nothing.
     """
     word, _colon, token = edit.partition(":")
-    if word == "add-rule":
-        changed: _Edited = _with_rule(rules)
-    elif token in places and word in _EDITS:
-        changed = _EDITS[word](rules, places[token])
-    else:
-        changed = (rules, None)
-    return PostedRows(changed[0], is_edit=True, focus=changed[1])
+    row, _colon, value = token.partition(":")
+    if word == ADD_RULE:
+        return _add_rule(rules, token)
+    if row not in places:
+        return None
+    index, number = place = places[row]
+    conditions = rules[index].conditions
+    if word in _NEW_ROWS and not is_full(rules):
+        conditions.append(_NEW_ROWS[word])
+        return index, len(conditions) - 1
+    if word == ADD_VALUE and number is not None:
+        conditions[number] = _with_value(conditions[number], value)
+        return place
+    rows: list[Any] = rules if number is None else conditions
+    at = index if number is None else number
+    if word == "remove":
+        del rows[at]
+    if word not in _STEPS:
+        return None
+    new = min(max(at + _STEPS[word], 0), len(rows) - 1)
+    rows.insert(new, rows.pop(at))
+    return (new, None) if number is None else (index, new)
 
 
-def _with_rule(rules: _Rows) -> _Edited:
+def _add_rule(rules: list[RuleRow], beginning: str) -> Place | None:
+    """Adds a rule that begins with "segment", "attribute=NAME", or an empty attribute."""
     if is_full(rules):
-        return rules, None
-    return (*rules, RuleRow(conditions=(ConditionRow(),))), (len(rules), 0)
+        return None
+    attribute = beginning.removeprefix(OF_ATTRIBUTE) if beginning.startswith(OF_ATTRIBUTE) else ""
+    row = ConditionRow(segment="") if beginning == OF_SEGMENT else ConditionRow(attribute)
+    rules.append(RuleRow(conditions=[row]))
+    return len(rules) - 1, 0
 
 
-def _with_condition(rules: _Rows, place: Place, row: ConditionRow) -> _Edited:
-    index, conditions = place[0], rules[place[0]].conditions
-    if is_full(rules):
-        return rules, None
-    return _with_conditions(rules, index, (*conditions, row)), (index, len(conditions))
-
-
-def _add_condition(rules: _Rows, place: Place) -> _Edited:
-    return _with_condition(rules, place, ConditionRow())
-
-
-def _add_segment(rules: _Rows, place: Place) -> _Edited:
-    return _with_condition(rules, place, ConditionRow(segment=""))
-
-
-def _remove(rules: _Rows, place: Place) -> _Edited:
-    index, number = place
-    if number is None:
-        return _without(rules, index), None
-    return _with_conditions(rules, index, _without(rules[index].conditions, number)), None
-
-
-def _up(rules: _Rows, place: Place) -> _Edited:
-    return _move(rules, place, -1)
-
-
-def _down(rules: _Rows, place: Place) -> _Edited:
-    return _move(rules, place, 1)
-
-
-def _move(rules: _Rows, place: Place, step: int) -> _Edited:
-    index, number = place
-    if number is None:
-        moved, new = _moved(rules, index, step)
-        return moved, (new, None)
-    conditions, new = _moved(rules[index].conditions, number, step)
-    return _with_conditions(rules, index, conditions), (index, new)
-
-
-def _with_conditions(rules: _Rows, index: int, conditions: tuple[ConditionRow, ...]) -> _Rows:
-    rule = replace(rules[index], conditions=conditions)
-    return (*rules[:index], rule, *rules[index + 1 :])
-
-
-def _without(rows: tuple[_Row, ...], index: int) -> tuple[_Row, ...]:
-    return rows[:index] + rows[index + 1 :]
-
-
-def _moved(rows: tuple[_Row, ...], index: int, step: int) -> tuple[tuple[_Row, ...], int]:
-    """The rows with one of them a step up or down, and where it is now."""
-    new = min(max(index + step, 0), len(rows) - 1)
-    others = _without(rows, index)
-    return (*others[:new], rows[index], *others[new:]), new
-
-
-_EDITS: Mapping[str, Callable[[_Rows, Place], _Edited]] = {
-    "add-condition": _add_condition,
-    "add-segment": _add_segment,
-    "remove": _remove,
-    "up": _up,
-    "down": _down,
-}
+def _with_value(row: ConditionRow, value: str) -> ConditionRow:
+    """Adds a value to those that were typed. The text is one that `values_text` has written."""
+    typed = row.values.strip().rstrip(",")
+    return replace(row, values=f"{typed}, {value}" if typed else value)

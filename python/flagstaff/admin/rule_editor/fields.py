@@ -1,39 +1,153 @@
-"""The form fields of rules and conditions: rows of inputs, or JSON."""
+"""The form fields of rules and conditions, and their widget: rows of inputs, or JSON."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
+from flagstaff._words.json_text import parse_json
 from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_json import conditions_json, rules_json
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import ConditionsField, RulesField, ValueField
-from flagstaff.admin.rule_editor.edits import PostedRows
+from flagstaff.admin.rule_editor.context import Editor, Offer
+from flagstaff.admin.rule_editor.edits import (
+    EDIT,
+    PostedRows,
+    edit_rows,
+    marker_of,
+    read_rows,
+    without_empty,
+)
+from flagstaff.admin.rule_editor.marks import mark_texts
 from flagstaff.admin.rule_editor.problems import problems_of
-from flagstaff.admin.rule_editor.rows import RuleRow, conditions_of_rows, rules_of_rows
-from flagstaff.admin.rule_editor.widget import RefusedText
+from flagstaff.admin.rule_editor.rows import (
+    ConditionRow,
+    RuleRow,
+    rows_of_conditions,
+    rows_of_rules,
+)
+
+# The edits that replace the rows by JSON, and JSON by rows.
+_AS_JSON = "json"
+_AS_ROWS = "rows"
+
+
+class _RefusedText(InvalidJSONInput):
+    """A JSON text that was to be edited as rows, which cannot show it."""
+
+
+class RulesWidget(AdminTextareaWidget):
+    """Rows of rules or of the conditions of a segment; a text area for JSON without rows."""
+
+    template_name = "flagstaff/rule_editor/editor.html"
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/rule_editor.css")}
+        js = ("flagstaff/rule_editor.js", "flagstaff/impact.js")
+
+    def __init__(
+        self,
+        attrs: dict[str, Any],
+        *,
+        of_segment: bool,
+        offer: Callable[[], Offer],
+        json_help: SafeString,
+    ) -> None:
+        """Takes a function that returns what the editor offers, when a page needs it.
+
+        `json_help` is shown beside the text area.
+        """
+        super().__init__(attrs)
+        self.of_segment = of_segment
+        self.offer = offer
+        self.json_help = json_help
+
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The context of the template. A text without rows, or typed as JSON, stays JSON."""
+        posted = value if isinstance(value, PostedRows) else None
+        if posted is None and not isinstance(value, InvalidJSONInput):
+            posted = self._rows_of(str(value or ""))
+        context = super().get_context(name, "" if posted else value, attrs)
+        context["edit"] = EDIT
+        if posted is None:
+            is_refused = isinstance(value, _RefusedText)
+            return {**context, "json_help": self.json_help, "is_refused": is_refused}
+        field_id = str(context["widget"]["attrs"].get("id", f"id_{name}"))
+        editor = Editor(name, field_id, self.offer(), posted)
+        rows = editor.context(is_stored=posted is not value)
+        return {**context, **rows, "has_rows": True}
+
+    def value_from_datadict(
+        self, data: Mapping[str, Any], files: Mapping[str, Any], name: str
+    ) -> Any:
+        """The rows of a submitted form as `PostedRows`, or the text of its text area."""
+        edit = data.get(EDIT, "")
+        if marker_of(name) not in data:
+            text = super().value_from_datadict(data, files, name)  # type: ignore[arg-type]
+            is_text = edit != _AS_ROWS or text is None
+            return text if is_text else self._rows_of(text) or _RefusedText(text)
+        rules, places = read_rows(data, name)
+        if self.of_segment and not rules:
+            # It has the conditions of one rule, also without any.
+            rules, places = [RuleRow()], {"0": (0, None)}
+        if edit == _AS_JSON:
+            value = PostedRows(rules, self.of_segment).as_json()
+            write = conditions_json if self.of_segment else rules_json
+            return write(value) if value else ""
+        if edit:
+            focus = edit_rows(rules, places, edit)
+            return PostedRows(rules, self.of_segment, is_edit=True, focus=focus)
+        return PostedRows(without_empty(rules, of_segment=self.of_segment), self.of_segment)
+
+    def value_omitted_from_data(
+        self, data: Mapping[str, Any], files: Mapping[str, Any], name: str
+    ) -> bool:
+        """Whether the form had neither rows nor a text area."""
+        return marker_of(name) not in data and name not in data
+
+    def _rows_of(self, text: str) -> PostedRows | None:
+        """The rows of a JSON text; None if rows cannot show it."""
+        try:
+            value = parse_json(text) if text.strip() else []
+        except ValueError:
+            return None
+        rules: list[RuleRow] | None
+        if not self.of_segment:
+            rules = rows_of_rules(value)
+        else:
+            # A new segment has one condition without an attribute.
+            conditions = [ConditionRow()] if value == [] else rows_of_conditions(value)
+            rules = None if conditions is None else [RuleRow(conditions=conditions)]
+        return None if rules is None else PostedRows(rules, self.of_segment, is_edit=True)
 
 
 class _RowsField(ValueField):
     """Reads rows beside JSON."""
 
+    of_segment: ClassVar[bool] = False
+
     def prepare_value(self, value: object) -> Any:
         """The rows, or the text in the form."""
-        return (
-            value if isinstance(value, PostedRows | RefusedText) else super().prepare_value(value)
-        )
+        is_typed = isinstance(value, PostedRows | _RefusedText)
+        return value if is_typed else super().prepare_value(value)
 
     def bound_data(self, data: object, initial: object) -> object:
         """The rows or the text as the user has typed them."""
-        is_typed = isinstance(data, PostedRows | RefusedText) and not self.disabled
+        is_typed = isinstance(data, PostedRows | _RefusedText) and not self.disabled
         return data if is_typed else super().bound_data(data, initial)
 
     def to_python(self, value: object) -> Any:
         """The JSON of rows. Raises ValidationError if an input has a problem."""
         if not isinstance(value, PostedRows):
             return super().to_python(value)
-        if problems := self.count_problems(value.rules):
+        if problems := len(problems_of(value)):
             text = ngettext(
                 "Correct the problem that is marked below.",
                 "Correct the %(count)s problems that are marked below.",
@@ -41,32 +155,23 @@ class _RowsField(ValueField):
             )
             params = {"count": local_number(problems)}
             raise ValidationError(text, code="rows", params=params)
-        return self.json_of(value.rules)
-
-    def count_problems(self, rules: tuple[RuleRow, ...]) -> int:
-        """The number of inputs with a problem."""
-        return len([*problems_of(rules)])
-
-    def json_of(self, rules: tuple[RuleRow, ...]) -> list[dict[str, Any]]:
-        """The JSON of valid rows."""
-        raise NotImplementedError
+        return value.as_json()
 
 
 class RuleRowsField(_RowsField, RulesField):
     """The rules of a flag."""
 
-    def json_of(self, rules: tuple[RuleRow, ...]) -> list[dict[str, Any]]:
-        """The JSON of the rules."""
-        return rules_of_rows(rules)
-
 
 class ConditionRowsField(_RowsField, ConditionsField):
     """The conditions of a segment."""
 
-    def count_problems(self, rules: tuple[RuleRow, ...]) -> int:
-        """The number of inputs with a problem. The field is required: none is its own error."""
-        return super().count_problems(tuple(rule for rule in rules if rule.conditions))
+    of_segment = True
 
-    def json_of(self, rules: tuple[RuleRow, ...]) -> list[dict[str, Any]]:
-        """The JSON of the conditions."""
-        return conditions_of_rows([condition for rule in rules for condition in rule.conditions])
+
+def refuse_impossible(form: MergingForm, name: str) -> None:
+    """Adds an error to an edited field if a condition that was typed can never match."""
+    if name in form.changed_data and name in form.cleaned_data:
+        stored = form.initial.get(name)
+        errors = mark_texts(form.cleaned_data[name], errors=True, stored=stored)
+        if errors:
+            form.add_error(name, errors)

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django import forms
 from django.contrib import messages
-from django.http import HttpRequest
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.forms import BaseForm
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.bucket_units import VISITOR
-from flagstaff._tables.group_lookup import missing_groups
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.group_lookup import can_read_groups, missing_groups
+from flagstaff._tables.known_attributes import known_attributes
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.local_formats import quoted
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.admin.forms import MergingForm, was_submitted
-from flagstaff.admin.json_fields import as_json_area
+from flagstaff.admin.json_fields import as_json_area, is_editable
+from flagstaff.admin.links import list_path, page_url
 from flagstaff.admin.own_fields import replaced_fields
-from flagstaff.admin.page import stored_row
+from flagstaff.admin.page import page_of, stored_row
 from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.rule_editor.rows import JSON_OPERATORS
-from flagstaff.admin.rule_editor.widget import RulesWidget
+from flagstaff.admin.rule_editor.context import Offer, RuleNotes
+from flagstaff.admin.rule_editor.edits import read_rows
+from flagstaff.admin.rule_editor.fields import ConditionRowsField, RuleRowsField, RulesWidget
+from flagstaff.admin.rule_editor.marks import mark_of, mark_texts
+from flagstaff.admin.rule_editor.rows import JSON_OPERATORS, condition_of_row
+from flagstaff.admin.rule_editor.samples import sample_values
+from flagstaff.admin.rule_editor.sentences import segments_of
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
-from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.validators import rule_problem
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
 
-# A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
-_MAX_EDITABLE = 64_000
 _ROWS = 8
 # The groups that a message lists.
 _MAX_GROUPS = 5
@@ -54,15 +59,16 @@ class RulePages(Part):
     #: The methods of a subclass for what is stored, for what is too large for a form, and for what
     #: Python cannot decode.
     displays: ClassVar[tuple[str, str, str]]
-    rule_form_field: ClassVar[type[forms.Field]]
-    rule_widget: ClassVar[type[RulesWidget]]
+    rule_form_field: ClassVar[type[RuleRowsField | ConditionRowsField]]
     rule_help: ClassVar[str | Promise]
     rule_example: ClassVar[str]
 
     def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
-        """Warns of groups that do not exist."""
+        """Warns of attributes that are not known, and of groups that do not exist."""
         if self.rule_field not in form.changed_data:
             return
+        if texts := marks_of(form, self.rule_field):
+            self.admin.message_user(request, " ".join(texts), messages.WARNING)
         rules = form.cleaned_data[self.rule_field]
         if missing := missing_groups(groups_of(rules), conf.database):
             names = local_list((quoted(name) for name in missing), _MAX_GROUPS)
@@ -74,6 +80,10 @@ class RulePages(Part):
                 len(missing),
             )
             self.admin.message_user(request, text % {"names": names}, messages.WARNING)
+
+    def problem_of(self, stored: object) -> str | None:
+        """Returns why workers cannot read what is stored."""
+        return None if stored in (None, []) else rule_problem(stored)
 
     def has_rule_field(self) -> bool:
         """Whether the model has the field."""
@@ -103,9 +113,15 @@ class RulePages(Part):
         # The submitted page decides: without the field, a save would remove them.
         listed = was_submitted(request, self.rule_field)
         if listed is None:
-            listed = len(_as_text(stored)) <= _MAX_EDITABLE
-        field = self.rule_field if listed else too_large
-        return (field,) if stored in (None, []) else (sentences, field)
+            listed = is_editable(stored)
+        if not listed:
+            return sentences, too_large
+        # The editor says the same as the sentences, but for the members of groups, the reason why
+        # workers cannot read what is stored, and what is stored beside what was typed.
+        is_same = request.method == "GET" and self.problem_of(stored) is None
+        if is_same and not groups_of(stored):
+            return (self.rule_field,)
+        return (self.rule_field,) if stored in (None, []) else (sentences, self.rule_field)
 
     def field_options(self, db_field: DbField) -> Mapping[str, Any]:
         """Makes the field a list of rules or conditions."""
@@ -118,28 +134,66 @@ class RulePages(Part):
         if db_field.name != self.rule_field or not self.has_rule_field():
             return field
         attrs = as_json_area(field, _ROWS, "flagstaff-lines").widget.attrs
-        widget = self.rule_widget(
+        widget = RulesWidget(
             attrs,
-            attributes=known_attributes,
-            segments=segment_keys,
-            json_help=self._json_help(),
+            of_segment=self.rule_form_field.of_segment,
+            offer=partial(self._offer, request),
+            json_help=json_help(self.rule_example),
         )
         set_widget(field, widget)
         return field
 
-    def _json_help(self) -> SafeString:
-        more = _(
-            "Operators: {operators}. {negate} reverses a condition. The page “Targeting” of the "
-            "documentation describes them."
+    def _offer(self, request: HttpRequest) -> Offer:
+        """What the editor of a page offers. Makes the queries of the segments and the samples."""
+        return Offer(
+            known_attributes(),
+            sample_values(request),
+            () if self.rule_form_field.of_segment else [*segments_of(request)],
+            has_groups=can_read_groups(conf.database),
+            notes=page_of(request).kept(RuleNotes) or (),
+            marks_url=self.marks_url(request),
         )
-        operators = format_html_join(", ", "<code>{}</code>", ([name] for name in JSON_OPERATORS))
-        return format_html(
-            '<details class="flagstaff-example"><summary>{}</summary>'
-            '<pre class="flagstaff-json">{}</pre>{}</details>',
-            _("Example"),
-            self.rule_example,
-            format_html(more, operators=operators, negate=_NEGATE),
-        )
+
+    def urls(self) -> Sequence[URLPattern]:
+        """The URL that returns the marks of a new row, which a script requests."""
+        return [list_path(self.admin, "marks", self.marks_view)]
+
+    def marks_url(self, request: HttpRequest) -> str:
+        """The URL of the marks for a page; empty if another request of the page returns them."""
+        is_new = page_of(request).stored is None
+        return page_url(self.admin.admin_site, self.admin.model, "marks") if is_new else ""
+
+    def marks_view(self, request: HttpRequest, object_id: str | None = None) -> HttpResponse:
+        """Returns the marks of the rows that a form has posted, as JSON. Writes nothing."""
+        admin, row = self.admin, None
+        if object_id is None:
+            may_open = admin.has_add_permission(request)
+        else:
+            row = admin.get_object(request, unquote(object_id))
+            if row is None:
+                raise Http404
+            may_open = admin.has_view_permission(request, row)
+        if request.method != "POST" or not may_open:
+            raise PermissionDenied
+        form_class = admin.get_form(request, row, change=row is not None)
+        form = form_class(request.POST, instance=row)
+        return JsonResponse({"text": "", "marks": marks_of_rows(form, self.rule_field)})
+
+
+def json_help(example: str) -> SafeString:
+    """Returns what stands beside the JSON of rules: an example, and the operators."""
+    more = _(
+        "Operators: {operators}. {negate} reverses a condition. The page “Targeting” of the "
+        "documentation describes them."
+    )
+    operators = format_html_join(", ", "<code>{}</code>", ([name] for name in JSON_OPERATORS))
+    return format_html(
+        '<details class="flagstaff-example"><summary>{}</summary>'
+        '<pre class="flagstaff-json">{}</pre>{}</details>',
+        _("Example"),
+        example,
+        format_html(more, operators=operators, negate=_NEGATE),
+    )
 
 
 def stored_in(row: Any, field: str) -> Any:
@@ -147,26 +201,21 @@ def stored_in(row: Any, field: str) -> Any:
     return getattr(stored_row(row), field)
 
 
-def too_large_text(value: object, advice: str) -> str:
-    """Returns the text of a page instead of JSON that is too large for its form."""
-    count = len(_as_text(value))
-    text = ngettext(
-        "%(count)s character, too large to edit here. %(advice)s",
-        "%(count)s characters, too large to edit here. %(advice)s",
-        count,
-    )
-    return text % {"count": local_number(count), "advice": advice}
+def marks_of(form: MergingForm, name: str) -> list[str]:
+    """Returns what the edited rules or conditions of a form read that is not known here."""
+    is_edited = name in form.changed_fields
+    return mark_texts(form.cleaned_data[name], errors=False) if is_edited else []
 
 
-def _as_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def known_attributes() -> list[str]:
-    """Returns the attributes that are known without a user. A function may return others."""
-    return [*dict.fromkeys((*conf.attributes.columns, *BUILT_IN, VISITOR))]
-
-
-def segment_keys() -> list[str]:
-    """Returns the keys of all segments, in order. Makes one query."""
-    return [*all_rows(segment_model()).order_by("key").values_list("key", flat=True)]
+def marks_of_rows(form: BaseForm, name: str) -> dict[str, dict[str, object]]:
+    """Returns the marks of the submitted rows as JSON, by the token of the row."""
+    if name not in form.fields:
+        return {}
+    rules, places = read_rows(form.data, name)
+    known = known_attributes()
+    marks = {
+        token: mark_of(condition_of_row(rules[rule].conditions[number]), known)
+        for token, (rule, number) in places.items()
+        if number is not None
+    }
+    return {token: mark._asdict() for token, mark in marks.items() if mark}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Collection
 
 from django.utils.translation import gettext as _
 
 from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_messages import in_value, split_places
-from flagstaff.admin.rule_editor.edits import Place
+from flagstaff.admin.rule_editor.edits import Place, PostedRows
 from flagstaff.admin.rule_editor.rows import (
     IS_MISSING,
     IS_PRESENT,
@@ -17,7 +16,7 @@ from flagstaff.admin.rule_editor.rows import (
     RuleRow,
     ValuesError,
     as_number,
-    conditions_of_rows,
+    condition_of_row,
     parse_values,
 )
 from flagstaff.validators import condition_problem, is_percent, rule_problem
@@ -28,35 +27,26 @@ PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
 _ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
 
 
-class InputProblem(NamedTuple):
-    """A problem of one input."""
-
-    place: Place
-    #: One of `PARTS`.
-    part: str
-    text: str
-
-
 def problems_of(
-    rules: Collection[RuleRow], segments: Collection[str] | None = None
-) -> Iterator[InputProblem]:
-    """Yields the problems of rows, at most one for each input.
+    posted: PostedRows, segments: Collection[str] | None = None
+) -> dict[tuple[Place, str], str]:
+    """Returns the problem of each input that has one, by its row and one of `PARTS`.
 
     `segments` are the keys of the segments that exist; None does not check them.
     """
-    for index, rule in enumerate(rules):
-        place = (index, None)
-        if problem := _name_problem(rule):
-            yield InputProblem(place, "name", problem)
-        if problem := _percent_problem(rule):
-            yield InputProblem(place, "percent", problem)
-        if not rule.conditions:
+    found: dict[tuple[Place, str], str] = {}
+    for index, rule in enumerate(posted.rules):
+        place: Place = (index, None)
+        found[place, "name"] = _name_problem(rule)
+        found[place, "percent"] = _percent_problem(rule)
+        # The field of a segment is required: no conditions are its own error.
+        if not rule.conditions and not posted.of_segment:
             text = _("This rule has no conditions. Add one, or remove the rule.")
-            yield InputProblem(place, "conditions", text)
+            found[place, "conditions"] = text
         for number, condition in enumerate(rule.conditions):
             part, problem = _condition_problem(condition, segments)
-            if problem:
-                yield InputProblem((index, number), part, problem)
+            found[(index, number), part] = problem
+    return {key: problem for key, problem in found.items() if problem}
 
 
 def _name_problem(rule: RuleRow) -> str:
@@ -84,8 +74,11 @@ def _condition_problem(row: ConditionRow, segments: Collection[str] | None) -> t
             return "values", _sentence(str(error))
         if not values:
             return "values", _("Write at least one value.")
-    problem = condition_problem(conditions_of_rows([row]))
-    is_of_name = problem is not None and _is_of_attribute(problem)
+    problem = condition_problem([condition_of_row(row)])
+    if problem is None:
+        return "values", ""
+    _places, text = split_places(problem)
+    is_of_name = '"attribute"' in text.values.values()
     return "attribute" if is_of_name else "values", _own_text(problem)
 
 
@@ -95,11 +88,6 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
     if segments is not None and key not in segments:
         return _("This segment does not exist. Choose another one.")
     return ""
-
-
-def _is_of_attribute(problem: Message) -> bool:
-    _places, text = split_places(problem)
-    return '"attribute"' in text.values.values()
 
 
 def _own_text(problem: Message | None) -> str:

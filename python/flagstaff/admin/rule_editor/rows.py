@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.rule_parts import objects_in
 from flagstaff.changes.fields import canonical_json
 from flagstaff.validators import condition_problem, rule_problem
 
@@ -21,10 +20,18 @@ _TEXT_OPERATORS = frozenset(
     ("contains", "startswith", "endswith", "regex", "version_lt", "version_gte")
 )
 _PATTERN = "regex"
+
+
+def _item(separators: str) -> re.Pattern[str]:
+    """Matches a quoted value and what follows it, or a bare value, up to a separator."""
+    quoted = r'("(?:[^"\\]|\\.)*")'
+    other = f"([^{separators}]*)"
+    return re.compile(rf"\s*(?:{quoted}{other}|{other})(?:[{separators}]|\Z)", re.DOTALL)
+
+
+_ITEM, _LINE = _item(r",\r\n"), _item(r"\r\n")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _BOOLS = {"true": True, "false": False}
-# A quoted value with its escapes, and what stands before the next separator.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 # The length of a value in a message.
 _MAX_SHOWN = 40
@@ -67,13 +74,14 @@ def values_text(values: Sequence[object], operator: str) -> str:
 
 def parse_values(text: str, operator: str) -> list[object]:
     """Returns the values of a text. Raises ValuesError."""
-    return [*_parsed(text, operator)]
+    items = (_LINE if operator == _PATTERN else _ITEM).finditer(text)
+    values = (_parsed(item, operator) for item in items)
+    return [value for value in values if value is not None]
 
 
 def _value_text(value: object, operator: str) -> str:
-    if not isinstance(value, str):
-        return json.dumps(value)
-    return value if _is_plain(value, operator) else json.dumps(value, ensure_ascii=False)
+    is_plain = isinstance(value, str) and _is_plain(value, operator)
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _is_plain(value: str, operator: str) -> bool:
@@ -85,29 +93,19 @@ def _is_plain(value: str, operator: str) -> bool:
     return operator in _TEXT_OPERATORS or isinstance(_typed(value), str)
 
 
-def _parsed(text: str, operator: str) -> Iterator[object]:
-    end = re.compile(r"[\r\n]" if operator == _PATTERN else r"[,\r\n]")
-    position = 0
-    while position < len(text):
-        start = position + len(text[position:]) - len(text[position:].lstrip())
-        if text.startswith('"', start):
-            quoted = _QUOTED.match(text, start)
-            if quoted is None:
-                raise ValuesError(_("a quotation mark is not closed; add one after the value"))
-            yield _decoded(quoted[0])
-            found = end.search(text, quoted.end())
-            position = found.end() if found else len(text)
-            if text[quoted.end() : found.start() if found else len(text)].strip():
-                raise ValuesError(
-                    _("there is text after %(value)s; separate values by commas")
-                    % {"value": quoted[0][:_MAX_SHOWN]}
-                )
-            continue
-        found = end.search(text, position)
-        bare = text[position : found.start() if found else len(text)].strip()
-        position = found.end() if found else len(text)
-        if bare:
-            yield bare if operator in _TEXT_OPERATORS else _typed(bare)
+def _parsed(item: re.Match[str], operator: str) -> object:
+    """The value of an item; None for an empty one."""
+    quoted, rest, bare = item.groups(default="")
+    if quoted:
+        value = _decoded(quoted)
+        if rest.strip():
+            text = _("there is text after %(value)s; separate values by commas")
+            raise ValuesError(text % {"value": quoted[:_MAX_SHOWN]})
+        return value
+    bare = bare.strip()
+    if bare.startswith('"'):
+        raise ValuesError(_("a quotation mark is not closed; add one after the value"))
+    return (bare if operator in _TEXT_OPERATORS else _typed(bare)) if bare else None
 
 
 def _decoded(quoted: str) -> str:
@@ -147,78 +145,58 @@ class ConditionRow:
     segment: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class RuleRow:
     """One rule."""
 
     name: str = ""
     percent: str = ""
-    conditions: tuple[ConditionRow, ...] = field(default=())
+    conditions: list[ConditionRow] = field(default_factory=list)
 
 
-def rows_of_rules(rules: object) -> tuple[RuleRow, ...] | None:
+def rows_of_rules(rules: object) -> list[RuleRow] | None:
     """Returns the rows of rules; None for rules that only JSON can show."""
     if not isinstance(rules, list) or rule_problem(rules):
         return None
-    rows = tuple(_rule_row(rule) for rule in objects_in(rules))
+    rows = [
+        RuleRow(
+            rule.get("name", ""),
+            str(rule.get("rollout_percent", "")),
+            [_row(condition) for condition in rule["conditions"]],
+        )
+        for rule in rules
+    ]
     return rows if _is_same(rules_of_rows(rows), rules) and _fits(rows) else None
 
 
-def rows_of_conditions(conditions: object) -> tuple[ConditionRow, ...] | None:
+def rows_of_conditions(conditions: object) -> list[ConditionRow] | None:
     """Returns the rows of a segment's conditions; None for those that only JSON can show."""
     if not isinstance(conditions, list) or condition_problem(conditions):
         return None
-    rows = tuple(_condition_row(condition) for condition in conditions)
+    rows = [_row(condition) for condition in conditions]
     is_shown = _is_same(conditions_of_rows(rows), conditions)
     return rows if is_shown and _fits([RuleRow(conditions=rows)]) else None
 
 
 def rules_of_rows(rows: Sequence[RuleRow]) -> list[dict[str, Any]]:
     """Returns the JSON of rows. What is not valid stays in it, as text."""
-    return [_rule(row) for row in rows]
+    return [
+        {
+            **({"name": row.name} if row.name else {}),
+            "conditions": conditions_of_rows(row.conditions),
+            **({"rollout_percent": as_number(row.percent)} if row.percent.strip() else {}),
+        }
+        for row in rows
+    ]
 
 
 def conditions_of_rows(rows: Sequence[ConditionRow]) -> list[dict[str, Any]]:
     """Returns the JSON of rows of conditions. What is not valid stays in it, as text."""
-    return [_condition(row) for row in rows]
+    return [condition_of_row(row) for row in rows]
 
 
-def as_number(percent: str) -> int | str:
-    """Returns the number of a percentage; the text if it is none."""
-    text = percent.strip()
-    return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else percent
-
-
-def _rule_row(rule: dict[str, Any]) -> RuleRow:
-    percent = rule.get("rollout_percent")
-    return RuleRow(
-        rule.get("name", ""),
-        "" if percent is None else str(percent),
-        tuple(_condition_row(one) for one in rule["conditions"]),
-    )
-
-
-def _condition_row(condition: dict[str, Any]) -> ConditionRow:
-    negate = condition.get("negate")
-    row = ConditionRow(negate=negate is True, says_false=negate is False)
-    if "segment" in condition:
-        return replace(row, segment=condition["segment"])
-    operator, values = condition["operator"], condition["values"]
-    row = replace(row, attribute=condition["attribute"], operator=operator)
-    if operator == IS_MISSING:
-        return row if values[0] else replace(row, operator=IS_PRESENT)
-    return replace(row, values=values_text(values, operator))
-
-
-def _rule(row: RuleRow) -> dict[str, Any]:
-    rule: dict[str, Any] = {"name": row.name} if row.name else {}
-    rule["conditions"] = conditions_of_rows(row.conditions)
-    if row.percent.strip():
-        rule["rollout_percent"] = as_number(row.percent)
-    return rule
-
-
-def _condition(row: ConditionRow) -> dict[str, Any]:
+def condition_of_row(row: ConditionRow) -> dict[str, Any]:
+    """Returns the JSON of a condition. What is not valid stays in it, as text."""
     negate = {"negate": row.negate} if row.negate or row.says_false else {}
     if row.segment is not None:
         return {"segment": row.segment, **negate}
@@ -229,6 +207,24 @@ def _condition(row: ConditionRow) -> dict[str, Any]:
         "values": _values(row),
         **negate,
     }
+
+
+def as_number(percent: str) -> int | str:
+    """Returns the number of a percentage; the text if it is none."""
+    text = percent.strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else percent
+
+
+def _row(condition: dict[str, Any]) -> ConditionRow:
+    negate = condition.get("negate")
+    row = ConditionRow(negate=negate is True, says_false=negate is False)
+    if "segment" in condition:
+        return replace(row, segment=condition["segment"])
+    operator, values = condition["operator"], condition["values"]
+    row = replace(row, attribute=condition["attribute"], operator=operator)
+    if operator == IS_MISSING:
+        return row if values[0] else replace(row, operator=IS_PRESENT)
+    return replace(row, values=values_text(values, operator))
 
 
 def _values(row: ConditionRow) -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
@@ -17,10 +18,11 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
-from flagstaff._words.message import localized
+from flagstaff._words.message import Message, localized
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem
@@ -32,36 +34,62 @@ _MAX_GROUPS = 20
 _MAX_JSON = 1_000
 
 
+class SegmentKeys(dict[str, object]):
+    """The primary keys of all segments by key, in order."""
+
+
+def segments_of(request: HttpRequest) -> SegmentKeys:
+    """Returns the keys of all segments. Makes one query for a page."""
+    return page_of(request).once(SegmentKeys, _read_segments)
+
+
+def _read_segments() -> SegmentKeys:
+    return SegmentKeys(all_rows(segment_model()).order_by("key").values_list("key", "pk"))
+
+
 def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> SafeString:
     """Returns a numbered list with a sentence for each rule, and why workers cannot read them."""
-    if isinstance(rules, UnreadableJson):
-        return escape(describe_value(rules))
     notice = _(
         "Workers cannot read these rules: %(problem)s. A worker keeps the last rules that it "
         "could read; without any, the flag returns the default of the call."
     )
-    texts = rule_texts(rules, _style(_segment_links(rules, site, request)))
-    if texts is None:
-        html = _other_json(rules, "rules")
-    else:
+    html = None
+    if (texts := rule_texts(rules, _style(_segment_links(rules, site, request)))) is not None:
         # Names and values are escaped.
         items = format_html_join("", "<li>{}</li>", ((mark_safe(text),) for text in texts))  # noqa: S308
         html = format_html('<ol class="flagstaff-rules">{}</ol>', items)
-    return _with_problem(notice, rule_problem(rules), html + _members(rules))
+    return _with_problem("rules", rules, html, notice, rule_problem)
 
 
 def conditions_html(conditions: object) -> SafeString:
     """Returns the sentence of the conditions of a segment, and why workers cannot read them."""
-    if isinstance(conditions, UnreadableJson):
-        return escape(describe_value(conditions))
     notice = _(
         "Workers cannot read these conditions: %(problem)s. A worker keeps the last conditions "
         "that it could read; without any, the conditions that name the segment are false."
     )
     text = conditions_text(conditions, _style({}))
     # Names and values are escaped.
-    html = _other_json(conditions, "conditions") if text is None else mark_safe(text)  # noqa: S308
-    return _with_problem(notice, condition_problem(conditions), html + _members(conditions))
+    html = None if text is None else mark_safe(text)  # noqa: S308
+    return _with_problem("conditions", conditions, html, notice, condition_problem)
+
+
+def _with_problem(
+    field: str,
+    stored: object,
+    html: SafeString | None,
+    notice: str,
+    problem_of: Callable[[object], Message | None],
+) -> SafeString:
+    """The sentences, or JSON of another form that SQL has written, below its problem."""
+    if isinstance(stored, UnreadableJson):
+        return escape(describe_value(stored))
+    if html is None:
+        text = describe_value(stored, field=field, limit=_MAX_JSON)
+        html = format_html('<span class="flagstaff-json">{}</span>', text)
+    if problem := problem_of(stored):
+        text = notice % {"problem": localized(problem)}
+        html = format_html('<p class="flagstaff-problem">{}</p>{}', text, html)
+    return html + _members(stored)
 
 
 def _members(rules: object) -> SafeString:
@@ -83,9 +111,12 @@ def _segment_links(rules: object, site: AdminSite, request: HttpRequest | None) 
     model, keys = segment_model(), {key for key, _place in named_segments(rules)}
     if not keys:
         return {}
-    pks = all_rows(model).filter(key__in=keys).values_list("key", "pk")
+    pks = _read_segments() if request is None else segments_of(request)
     has_link = request is not None and may_view(site, request, model)
-    return {key: page_url(site, model, "change", pk) if has_link else "" for key, pk in pks}
+    return {
+        key: page_url(site, model, "change", pks[key]) if has_link else ""
+        for key in keys.intersection(pks)
+    }
 
 
 def _style(links: dict[str, str]) -> Style:
@@ -98,16 +129,3 @@ def _style(links: dict[str, str]) -> Style:
         return format_html('<a href="{}">{}</a>', links[key], quoted)
 
     return Style(escape, segment, _MAX_VALUES)
-
-
-def _other_json(value: object, field: str) -> str:
-    """JSON of another form, which SQL has written."""
-    text = describe_value(value, field=field, limit=_MAX_JSON)
-    return format_html('<span class="flagstaff-json">{}</span>', text)
-
-
-def _with_problem(notice: str, problem: str | None, html: str) -> SafeString:
-    if problem is None:
-        return format_html("{}", html)
-    text = notice % {"problem": localized(problem)}
-    return format_html('<p class="flagstaff-problem">{}</p>{}', text, html)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -19,28 +19,37 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.lists import local_list
-from flagstaff._words.local_formats import local_number, quoted
+from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
+from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history.part import History
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.json_fields import too_large_text
+from flagstaff.admin.links import may_view, page_url, row_path
 from flagstaff.admin.own_fields import replaced_fields
-from flagstaff.admin.page import page_of, page_of_row, request_of
+from flagstaff.admin.page import page_of, page_of_row, request_of, stored_row
 from flagstaff.admin.part import Deleted, Part
 from flagstaff.admin.row_admin import RowAdmin
-from flagstaff.admin.rule_editor.fields import ConditionRowsField
-from flagstaff.admin.rule_editor.part import RulePages, stored_in, too_large_text
+from flagstaff.admin.rule_editor.fields import ConditionRowsField, refuse_impossible
+from flagstaff.admin.rule_editor.part import RulePages, marks_of, stored_in
 from flagstaff.admin.rule_editor.sentences import conditions_html
-from flagstaff.admin.rule_editor.widget import ConditionsWidget
 from flagstaff.admin.save_question import SaveQuestion
-from flagstaff.admin.segment.plan import hidden_text, segment_rows, why_not_release
+from flagstaff.admin.segment.plan import (
+    Use,
+    Uses,
+    is_flag,
+    segment_rows,
+    use_names,
+    uses_by_segment,
+    why_not_release,
+)
+from flagstaff.admin.segment.rename import RenamePage
+from flagstaff.admin.views import DeletionRefusedError
 from flagstaff.changes.segment_plan import CONDITIONS, SegmentPlan, plan_segments
-from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
-from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.describe import describe_value
+from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -50,7 +59,6 @@ if TYPE_CHECKING:
     from django.utils.datastructures import _ListOrTuple
 
 
-_CONDITIONS = "conditions"
 _TIMES = ("created_at", "changed_at")
 # A new segment has none of them.
 _ONLY_STORED: dict[str, tuple[str, ...]] = dict.fromkeys((*_TIMES, "used_by"), ())
@@ -69,6 +77,12 @@ class SegmentForm(MergingForm):
 
     kind = Kind.SEGMENT
 
+    def clean(self) -> dict[str, Any] | None:
+        """Validates the form."""
+        cleaned = super().clean()
+        refuse_impossible(self, CONDITIONS)
+        return cleaned
+
 
 class SegmentQuestion(SaveQuestion):
     """Asks before a save that gives flags or experiments to users."""
@@ -78,47 +92,61 @@ class SegmentQuestion(SaveQuestion):
 
         The right to change segments is not the right to release the flags that use them.
         """
-        plan = self._segment_plan(form)
+        segment, is_new = form.instance, form.instance._state.adding
+        plan = None
+        if is_new or CONDITIONS in form.changed_fields:
+            # A rule may name a segment that SQL has deleted.
+            stored = None if is_new else all_rows(self.admin.model).filter(pk=segment.pk).first()
+            before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
+            plan = plan_segments({segment.key: (before, after)})
         page_of(request).users_text = "" if plan is None else plan.text
         if plan and (why := why_not_release(self.admin.admin_site, request, plan)):
             raise InvalidChangeError(why)
         return plan
 
-    def _segment_plan(self, form: MergingForm) -> SegmentPlan | None:
-        """Returns the plan; None if the save edits no conditions, or if nothing uses them."""
-        segment, is_new = form.instance, form.instance._state.adding
-        if not is_new and CONDITIONS not in form.changed_fields:
-            return None
-        # A rule may name a segment that SQL has deleted.
-        stored = None if is_new else all_rows(self.admin.model).filter(pk=segment.pk).first()
-        before, after = getattr(stored, CONDITIONS, None), form.cleaned_data.get(CONDITIONS)
-        return plan_segments({segment.key: (before, after)})
-
     def question(
         self, request: HttpRequest, form: MergingForm, plan: SegmentPlan
     ) -> Mapping[str, object]:
         """The flags and experiments before and after the save."""
+        stored = stored_row(form.instance)
+        now = "" if stored._state.adding else conditions_text(stored.conditions) or ""
+        after = conditions_text(form.cleaned_data.get(CONDITIONS)) or ""
         return {
             "title": _("Save a segment"),
-            "flagstaff_rows": segment_rows(self.admin.admin_site, request, plan),
-            "flagstaff_notes": [plan.text],
+            "flagstaff_rows": [PreviewRow(field_label(CONDITIONS), now, after)],
+            "flagstaff_uses": segment_rows(self.admin.admin_site, request, plan),
+            "flagstaff_notes": [plan.text, *marks_of(form, CONDITIONS)],
         }
 
 
 class SegmentConditions(RulePages):
     """The conditions of a segment."""
 
-    rule_field = _CONDITIONS
+    rule_field = CONDITIONS
     displays = ("saved_conditions", "large_conditions", "undecodable_conditions")
     rule_form_field = ConditionRowsField
-    rule_widget = ConditionsWidget
     rule_help = gettext_lazy("A user is in the segment if all conditions are true.")
     rule_example = _EXAMPLE
+
+    def problem_of(self, stored: object) -> str | None:
+        """Returns why workers cannot read the conditions."""
+        return condition_problem(stored)
+
+    def urls(self) -> Sequence[URLPattern]:
+        """The URLs that return the marks of a new segment, and of a stored one."""
+        return [*super().urls(), row_path(self.admin, "marks", self.marks_view)]
+
+    def marks_url(self, request: HttpRequest) -> str:
+        """The URL of the marks for a page."""
+        stored, admin = page_of(request).stored, self.admin
+        if stored is None:
+            return super().marks_url(request)
+        return page_url(admin.admin_site, admin.model, "marks", stored.pk)
 
     @admin.display(description=gettext_lazy("current conditions"))
     def saved_conditions(self, segment: Segment) -> SafeString:
         """The conditions in the database as a sentence."""
-        return conditions_html(stored_in(segment, _CONDITIONS))
+        return conditions_html(stored_in(segment, CONDITIONS))
 
     @admin.display(description=gettext_lazy("conditions"))
     def large_conditions(self, segment: Segment) -> str:
@@ -128,7 +156,7 @@ class SegmentConditions(RulePages):
             "flagstaff.changes.update_segment()."
         )
         advice %= {"key": shlex.quote(segment.key)}
-        return too_large_text(stored_in(segment, _CONDITIONS), advice)
+        return too_large_text(stored_in(segment, CONDITIONS), advice)
 
     @admin.display(description=gettext_lazy("conditions"))
     def undecodable_conditions(self, segment: Segment) -> str:
@@ -137,14 +165,7 @@ class SegmentConditions(RulePages):
             "The stored conditions are %(value)s. Write others with "
             "flagstaff.changes.update_segment()."
         )
-        return text % {"value": describe_value(stored_in(segment, _CONDITIONS))}
-
-
-@dataclass(frozen=True)
-class _Uses:
-    """How many flags and experiments use the segments of a list, in words, by key."""
-
-    texts: Mapping[str, str]
+        return text % {"value": describe_value(stored_in(segment, CONDITIONS))}
 
 
 class SegmentUses(Part):
@@ -154,10 +175,7 @@ class SegmentUses(Part):
 
     def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
         """Finds what uses each segment with few queries for the whole page."""
-        flags, rules = flags_by_segment(), other_rules_by_segment()
-        keys = [segment.key for segment in changelist.result_list]
-        texts = {key: _count_text(*(len(by.get(key, ())) for by in (flags, rules))) for key in keys}
-        page_of(request).keep(_Uses(texts))
+        page_of(request).keep(uses_by_segment())
 
     def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
         """What uses the segment, also for a subclass that sets other read-only fields."""
@@ -178,9 +196,9 @@ class SegmentUses(Part):
         return HttpResponseRedirect(page_url(site, self.admin.model, "change", segment.pk))
 
     def deleted_objects(self, request: HttpRequest, rows: Iterable[Any], found: Deleted) -> Deleted:
-        """Raises InvalidChangeError if a rule uses one of the segments."""
+        """Raises DeletionRefusedError if a rule uses one of the segments."""
         if refusal := _why_in_use(self.admin.admin_site, request, rows):
-            raise InvalidChangeError(refusal)
+            raise DeletionRefusedError(refusal)
         return found
 
     @admin.display(description=gettext_lazy("segment"), ordering="key")
@@ -199,7 +217,10 @@ class SegmentUses(Part):
     @admin.display(description=gettext_lazy("used by"))
     def use(self, segment: Segment) -> SafeString:
         """The number of flags and experiments whose rules use the segment."""
-        return labelled_cell(_("used by"), _use_of(segment))
+        page = page_of_row(segment)
+        uses = page.kept(Uses) if page else None
+        text = _count_text(uses[segment.key]) if uses else ""
+        return labelled_cell(_("used by"), text)
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, segment: Segment) -> SafeString:
@@ -209,32 +230,19 @@ class SegmentUses(Part):
     @admin.display(description=gettext_lazy("used by"))
     def used_by(self, segment: Segment) -> SafeString | str:
         """The flags and experiments that use the segment, as links for users who may view them."""
-        flags = flags_by_segment().get(segment.key, [])
-        other_rules = other_rules_by_segment().get(segment.key, [])
-        request = request_of(segment)
-        rows = [(conf.flag_model, pk, key) for key, pk in flags]
-        rows += [(rules.model, rules.pk, rules.key) for rules in other_rules]
-        if not rows:
+        uses = uses_by_segment()[segment.key]
+        if not uses:
             return _("no flag")
-        models = {model for model, _pk, _key in rows}
-        may_see = (may_view(self.admin.admin_site, request, model) for model in models if request)
-        if request is None or not all(may_see):
-            return _count_text(len(flags), len(other_rules))
-        urls = (
-            (page_url(self.admin.admin_site, model, "change", pk), key)
-            for model, pk, key in rows[:_MAX_FLAGS]
-        )
+        site, request = self.admin.admin_site, request_of(segment)
+        models = {use.model for use in uses}
+        if request is None or not all(may_view(site, request, model) for model in models):
+            return _count_text(uses)
+        urls = ((page_url(site, use.model, "change", use.pk), use.key) for use in uses[:_MAX_FLAGS])
         links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
-        if (more := len(rows) - _MAX_FLAGS) <= 0:
+        if (more := len(uses) - _MAX_FLAGS) <= 0:
             return links
         text = ngettext("{links} and {count} more", "{links} and {count} more", more)
         return format_html(text, links=links, count=local_number(more))
-
-
-def _use_of(segment: Segment) -> str:
-    page = page_of_row(segment)
-    uses = page and page.kept(_Uses)
-    return uses.texts.get(segment.key, "") if uses else ""
 
 
 class SegmentAdmin(RowAdmin):
@@ -246,10 +254,13 @@ class SegmentAdmin(RowAdmin):
         SegmentConditions,
         SegmentUses,
         SegmentQuestion,
+        RenamePage,
         History,
         Deletion,
     )
+    form_template = "flagstaff/segment_page.html"
     form = SegmentForm
+    docs_page = "how-to/targeting/"
 
     list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
     list_display_links = ("segment",)
@@ -257,7 +268,7 @@ class SegmentAdmin(RowAdmin):
     ordering = ("key",)
     readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "used_by")
     fieldsets: ClassVar[_FieldsetSpec] = (
-        (None, {"fields": ("key", "used_by", _CONDITIONS)}),
+        (None, {"fields": ("key", "used_by", CONDITIONS)}),
         (gettext_lazy("About"), {"fields": ("description", *_TIMES)}),
     )
 
@@ -267,28 +278,20 @@ class SegmentAdmin(RowAdmin):
 
 def _why_in_use(site: AdminSite, request: HttpRequest, segments: Iterable[Segment]) -> str:
     """Why some of the segments cannot be deleted; empty if all can."""
-    flags, other_rules = flags_by_segment(), other_rules_by_segment()
-    sentences = []
+    uses, sentences = uses_by_segment(), []
     for segment in segments:
-        uses = [(conf.flag_model, quoted(key)) for key, _pk in flags.get(segment.key, ())]
-        uses += (
-            (rules.model, f"{rules.model._meta.verbose_name} {quoted(rules.key)}")
-            for rules in other_rules.get(segment.key, ())
-        )
-        if uses:
-            names = [name for model, name in uses if may_view(site, request, model)]
-            if hidden := len(uses) - len(names):
-                names.append(hidden_text(hidden))
+        if names := use_names(site, request, uses[segment.key]):
             text = _("the rules of %(flags)s use the segment “%(key)s”")
-            text_of_names = local_list(names)
-            sentences.append(text % {"key": segment.key, "flags": text_of_names})
+            sentences.append(text % {"key": segment.key, "flags": local_list(names)})
     if not sentences:
         return ""
     text = _("%(uses)s. Change these rules first; nothing was deleted.")
     return text % {"uses": "; ".join(sentences)}
 
 
-def _count_text(flags: int, others: int) -> str:
+def _count_text(uses: Collection[Use]) -> str:
+    flags = sum(map(is_flag, uses))
+    others = len(uses) - flags
     texts = (
         (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),
         (others, ngettext("%(count)s experiment", "%(count)s experiments", others)),

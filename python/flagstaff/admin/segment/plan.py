@@ -1,8 +1,13 @@
-"""A change of segments as a user of the admin may see it, and whether the user may make it."""
+"""What uses segments as a user may see it, and whether the user may change the segments."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
 from django.contrib.admin import AdminSite
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -15,9 +20,9 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view
 from flagstaff.admin.permissions import may
 from flagstaff.changes.change_plan import ChangePlan
-from flagstaff.changes.messages import SEGMENT_IN_USE
+from flagstaff.changes.messages import NAMED_ALREADY, SEGMENT_IN_USE
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
-from flagstaff.changes.segment_use import other_rules_by_segment
+from flagstaff.changes.segment_use import flags_by_segment, other_rules_by_segment
 from flagstaff.conf import conf
 
 # The flags and experiments that a page lists.
@@ -35,7 +40,7 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
         return ""
     names = [quoted(use.key) for use in missing if _is_visible(site, request, use)]
     if hidden := len(missing) - len(names):
-        names.append(hidden_text(hidden))
+        names.append(_hidden_text(hidden))
     named = {key for use in missing for key, _place in named_segments(use.rules.state.rules)}
     keys = [quoted(key) for key in plan.keys if key in named]
     text = ngettext(
@@ -45,8 +50,7 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
         "%(keys)s",
         len(keys),
     )
-    lists = {"flags": names, "keys": keys}
-    return text % {name: local_list(some) for name, some in lists.items()}
+    return text % {"flags": local_list(names), "keys": local_list(keys)}
 
 
 def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
@@ -54,11 +58,11 @@ def visible_refusal(site: AdminSite, request: HttpRequest, text: str) -> str:
 
     Queries the experiments if it says what uses a segment.
     """
-    if isinstance(text, Message) and text.template is SEGMENT_IN_USE:
+    if isinstance(text, Message) and text.template in {SEGMENT_IN_USE, NAMED_ALREADY}:
         models = (owner.model for owners in other_rules_by_segment().values() for owner in owners)
         if not all(may_view(site, request, model) for model in {conf.flag_model, *models}):
             hidden = _("flags and experiments that you may not see")
-            text = SEGMENT_IN_USE(key=text.values["key"], flags=hidden)
+            text = text.template(key=text.values["key"], flags=hidden)
     return localized(text)
 
 
@@ -76,14 +80,54 @@ def segment_rows(
         _("more flags and experiments"): len(visible) - _MAX_ROWS,
         _("flags and experiments that you may not see"): len(plan.uses) - len(visible),
     }
-    return [
-        *(PreviewRow(use.label, *plan.sides(use)) for use in visible[:_MAX_ROWS]),
-        *(_number_row(label, count) for label, count in numbers.items() if count > 0),
-    ]
+    rows = [PreviewRow(use.label, *plan.sides(use)) for use in visible[:_MAX_ROWS]]
+    counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
+    return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 
 
-def hidden_text(count: int) -> str:
-    """Returns the number of flags that a user may not see, for a list of keys."""
+class Use(NamedTuple):
+    """A flag or an experiment whose rules name a segment."""
+
+    model: type[Model]
+    pk: Any
+    key: str
+
+
+class Uses(defaultdict[str, list[Use]]):
+    """What uses each segment, by its key."""
+
+
+def uses_by_segment(*, ended: bool = False) -> Uses:
+    """Returns what uses each segment, flags first. Reads all rules.
+
+    With `ended`, also experiments that have ended.
+    """
+    uses = Uses(list)
+    for segment, flags in flags_by_segment().items():
+        uses[segment] += [Use(conf.flag_model, pk, key) for key, pk in flags]
+    for segment, others in other_rules_by_segment(ended=ended).items():
+        uses[segment] += [Use(one.model, one.pk, one.key) for one in others]
+    return uses
+
+
+def use_names(site: AdminSite, request: HttpRequest, uses: Collection[Use]) -> list[str]:
+    """Returns what uses a segment, in words; as a number, what the user may not see."""
+    names = [_name(use) for use in uses if may_view(site, request, use.model)]
+    hidden = len(uses) - len(names)
+    return [*names, _hidden_text(hidden)] if hidden else names
+
+
+def is_flag(use: Use) -> bool:
+    """Whether a flag uses the segment."""
+    return use.model is conf.flag_model
+
+
+def _name(use: Use) -> str:
+    kind = use.model._meta.verbose_name
+    return quoted(use.key) if is_flag(use) else f"{kind} {quoted(use.key)}"
+
+
+def _hidden_text(count: int) -> str:
     text = ngettext(
         "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
     )
@@ -94,7 +138,3 @@ def _is_visible(site: AdminSite, request: HttpRequest, use: SegmentUse) -> bool:
     if use.flag is None:
         return may_view(site, request, use.model)
     return may(site, request, "view", use.flag)
-
-
-def _number_row(label: str, count: int) -> PreviewRow:
-    return PreviewRow(label, local_number(count), local_number(count))

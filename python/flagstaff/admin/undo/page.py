@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,23 +15,23 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
+from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.confirmation import parse_version, problems_of
-from flagstaff.admin.flag.form.bucket_unit import reassigned_text
-from flagstaff.admin.history.texts import change_texts, skipped_text
-from flagstaff.admin.links import admin_of, page_url
+from flagstaff.admin.flag.form.inputs import reassigned_text
+from flagstaff.admin.links import admin_of, page_url, row_links
 from flagstaff.admin.recent_changes.urls import (
     BACK,
     UNDO_EVENTS,
     UNDO_TRANSACTION,
+    list_url,
     transaction_url,
     undo_url,
 )
-from flagstaff.admin.reports import SAVE_TIMEOUT
 from flagstaff.admin.segment.plan import segment_rows
 from flagstaff.admin.undo.permissions import may_write, require_release, write_of
-from flagstaff.admin.undo.preview import UndoPreview, undone_state
+from flagstaff.admin.undo.preview import UndoPreview, change_texts, skipped_text, undone_state
 from flagstaff.admin.views import VERSION
-from flagstaff.changes import Changed, UndoneEvents
+from flagstaff.changes import Changed
 from flagstaff.changes.change_plan import plan_text
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.past import RowId
@@ -64,77 +63,71 @@ class UndoPage:
         """Shows what an undo of the events in the URL would do. A confirmed POST undoes them."""
         is_whole = UNDO_TRANSACTION in request.GET
         try:
-            selected = self._selected(request)
-            preview = UndoPreview(preview_undo(selected, whole=is_whole), is_whole)
+            selected = _selected(request)
+            plan = preview_undo(selected, whole=is_whole)
         except FlagstaffError as error:
-            return self._refused(request, localized(error.message))
-        refusals = self._refusals(request, preview)
+            text = _("Not undone: %(why)s") % {"why": localized(error.message)}
+            self._admin.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(list_url(self._site, request))
+        preview = UndoPreview(self._site, request, plan, is_whole)
+        self._require_rows(request, plan)
         needs_reason = conf.require_reason and not preview.turns_off
         problems = problems_of(request, preview.text_to_type, needs_reason=needs_reason)
-        is_confirmed = request.method == "POST" and problems is not None and not problems
-        if is_confirmed and preview.plan.written and not refusals:
+        is_possible = bool(plan.written) and not preview.refusals
+        # Without a confirmation they are None.
+        if problems == [] and is_possible:
             return self._undo(request, selected, preview)
+        text = _("This cannot be undone: %(why)s")
         page = {
             **self._page(request, preview),
+            "flagstaff_question": "" if preview.refusals else preview.question,
             "flagstaff_needs_reason": needs_reason,
-            "flagstaff_problems": problems,
+            "flagstaff_problems": [text % {"why": why} for why in preview.refusals] or problems,
+            "flagstaff_nothing": not is_possible,
         }
-        if refusals:
-            text = _("This cannot be undone: %(why)s")
-            page["flagstaff_problems"] = [text % {"why": why} for why in refusals]
-            page["flagstaff_question"] = ""
-        if refusals or not preview.plan.written:
-            page["flagstaff_nothing"] = True
         response = self._admin.confirmation(request, RecentChange(), page)
         response.template_name = "flagstaff/recent_changes/undo.html"
         return response
 
-    def _selected(self, request: HttpRequest) -> list[RowEvents]:
-        """Raises Http404, and FlagstaffError if the history has no such version."""
-        if UNDO_TRANSACTION in request.GET:
-            return select_transaction(parse_version(request.GET[UNDO_TRANSACTION]))
-        versions = {parse_version(text) for text in request.GET.getlist(UNDO_EVENTS)}
-        if len(versions) > _MAX_EVENTS:
-            text = _("choose at most %(count)s changes at once")
-            raise FlagstaffError(text % {"count": local_number(_MAX_EVENTS)})
-        return select_versions(versions)
-
-    def _refused(self, request: HttpRequest, why: str) -> HttpResponse:
-        self._admin.message_user(request, _("Not undone: %(why)s") % {"why": why}, messages.ERROR)
-        return HttpResponseRedirect(list_url(self._site, request))
-
     def _page(self, request: HttpRequest, preview: UndoPreview) -> dict[str, object]:
-        note = plan_text(preview.effect)
         posted = {UNDO_EVENTS: sorted(preview.plan.undone), VERSION: preview.plan.versions}
+        back_url, crumbs = self._way_back(request)
         return {
             "title": _("Undo changes"),
-            "flagstaff_question": preview.question,
-            "flagstaff_notes": [*preview.notes, *([note] if note else [])],
+            "flagstaff_notes": [*preview.notes],
             "flagstaff_uses": segment_rows(self._site, request, preview.effect),
-            "flagstaff_parts": preview.lines(self._site, request),
+            "flagstaff_parts": preview.lines(),
             # Two fields: Django refuses a POST with a thousand.
             "flagstaff_posted": [(name, ",".join(map(str, some))) for name, some in posted.items()],
-            "flagstaff_version": None,
-            "flagstaff_button": "_undo",
-            "flagstaff_target": "1",
             "flagstaff_label": preview.label,
             "flagstaff_danger": preview.deletes,
             "flagstaff_typed": preview.text_to_type,
-            "flagstaff_back": self._back_url(request),
-            "flagstaff_list": list_url(self._site, request),
+            "flagstaff_back": back_url,
+            "flagstaff_crumbs": crumbs,
         }
 
-    # The rights.
+    def _way_back(self, request: HttpRequest) -> tuple[str, list[tuple[str, str]]]:
+        """The URL and the breadcrumbs of the page from which the user came.
 
-    def _refusals(self, request: HttpRequest, preview: UndoPreview) -> list[str]:
-        """Why nothing is undone, or which flags the user may not release. PermissionDenied."""
-        self._require_rows(request, preview.plan)
-        refusals = preview.refusals(self._site, request)
-        try:
-            require_release(self._site, request, preview.plan.effects)
-        except FlagstaffError as error:
-            refusals.append(localized(error.message))
-        return refusals
+        It is the list with its filters, or the history of a row, or the list of a deleted row.
+        """
+        url = list_url(self._site, request)
+        crumbs = [(url, _("Recent changes"))]
+        texts = [*request.GET.getlist(UNDO_EVENTS), *request.GET.getlist(UNDO_TRANSACTION)]
+        entry = None
+        if BACK not in request.GET and len(texts) == 1:
+            entries = all_entries().filter(pk=parse_version(texts[0]))
+            entry = entries.only("relation", "object_pk").first()
+        if entry is None:
+            return url, crumbs
+        row_id = RowId(Kind.of(entry.relation), entry.object_pk)
+        row = read_rows([row_id], lock=False).get(row_id)
+        if row is None:
+            return page_url(self._site, row_id.kind.model, "changelist"), crumbs
+        url = page_url(self._site, row_id.kind.model, "history", row.pk)
+        return url, row_links(self._site, row)
+
+    # The rights.
 
     def _require_rows(self, request: HttpRequest, plan: UndoPlan) -> None:
         """Raises PermissionDenied. To undo a creation is to delete, a deletion to add."""
@@ -152,13 +145,11 @@ class UndoPage:
     ) -> HttpResponse:
         """Undoes what the page has shown. Any change since then is a conflict."""
         versions, undone = (_posted(request, name) for name in (VERSION, UNDO_EVENTS))
-        check = as_shown(versions, undone) if versions else None
-
         effects: list[tuple[Kind, Changed]] = []
 
-        def require(plan: UndoPlan) -> None:
-            if check is not None:
-                check(plan)
+        def check(plan: UndoPlan) -> None:
+            if versions:
+                as_shown(versions, undone)(plan)
             self._require_rows(request, plan)
             effects[:] = plan.effects
             require_release(self._site, request, effects)
@@ -168,32 +159,31 @@ class UndoPage:
                 selected,
                 whole=preview.is_whole,
                 skip_conflicts=not preview.is_whole,
-                check=require,
+                check=check,
                 refused=preview.plan.refused,
             )
             # Again: the rights may depend on the row that was created.
             require_release(self._site, request, effects)
-        self._log(request, done)
-        self._report(request, done, preview)
-        return HttpResponseRedirect(self._back_url(request))
+        written = {
+            RowId(undone.kind, undone.pk): undone.changed
+            for undone in done
+            if undone.changed is not None and undone.changed.written
+        }
+        self._log(request, written)
+        self._report(request, [*written.values()], preview)
+        return HttpResponseRedirect(self._way_back(request)[0])
 
-    def _log(self, request: HttpRequest, done: Sequence[UndoneEvents]) -> None:
+    def _log(self, request: HttpRequest, written: Mapping[RowId, Changed]) -> None:
         """Writes into Django's log of the rows that exist."""
-        rows = read_rows(((undone.kind, undone.pk) for undone in done), lock=False)
-        for undone in done:
-            admin, row = (
-                admin_of(self._site, undone.kind.model),
-                rows.get((undone.kind, undone.pk)),
-            )
-            if admin is None or row is None or undone.changed is None or not undone.changed.written:
-                continue
-            admin.log_change(request, row, _undone_text(request, undone.changed))
+        for (kind, pk), row in read_rows(written, lock=False).items():
+            if (admin := admin_of(self._site, kind.model)) is not None:
+                text = _undone_text(request, written[RowId(kind, pk)])
+                admin.log_change(request, row, text)
 
     def _report(
-        self, request: HttpRequest, done: Sequence[UndoneEvents], preview: UndoPreview
+        self, request: HttpRequest, written: Sequence[Changed], preview: UndoPreview
     ) -> None:
         """Shows what was undone, with a link that undoes the undo. Waits for the workers."""
-        written = [changed for _kind, changed in _written(done)]
         if not written:
             nothing = _("Nothing was changed: there is nothing to undo.")
             self._admin.message_user(request, nothing, messages.WARNING)
@@ -205,55 +195,31 @@ class UndoPage:
             text = _("Undone: %(keys)s.") % {"keys": keys}
         text += skipped_text({pk for changed in written for pk in changed.missing})
         sentences = " ".join(filter(None, (text, plan_text(preview.effect))))
-        url = _undo_url(self._site, [changed.version for changed in written if changed.version])
+        versions = [changed.version for changed in written if changed.version]
+        url = (
+            undo_url(self._site, versions)
+            if len(versions) <= _MAX_EVENTS
+            else transaction_url(self._site, versions[0])
+        )
         self._admin.report_applied(request, sentences, timeout=SAVE_TIMEOUT, undo_url=url)
         if any(changed.old and changed.new and BUCKET_BY in changed.new for changed in written):
             self._admin.message_user(request, reassigned_text(), messages.WARNING)
 
-    # The links.
 
-    def _back_url(self, request: HttpRequest) -> str:
-        """The list with its filters, or the history of a row, if the user came from there."""
-        row = None if BACK in request.GET else _row_of(request)
-        admin = None if row is None else admin_of(self._site, row.kind.model)
-        if row is None or admin is None or not admin.has_view_permission(request):
-            return list_url(self._site, request)
-        if read_rows([row], lock=False):
-            return page_url(self._site, row.kind.model, "history", row.pk)
-        return page_url(self._site, row.kind.model, "changelist")
-
-
-def list_url(site: AdminSite, request: HttpRequest) -> str:
-    """Returns the URL of the list of recent changes, with the filters that it had."""
-    back = request.GET.get(BACK, "")
-    url = page_url(site, RecentChange, "changelist")
-    return f"{url}?{back}" if back else url
+def _selected(request: HttpRequest) -> list[RowEvents]:
+    """Raises Http404, and FlagstaffError if the history has no such version."""
+    if UNDO_TRANSACTION in request.GET:
+        return select_transaction(parse_version(request.GET[UNDO_TRANSACTION]))
+    versions = {parse_version(text) for text in request.GET.getlist(UNDO_EVENTS)}
+    if len(versions) > _MAX_EVENTS:
+        text = _("choose at most %(count)s changes at once")
+        raise FlagstaffError(text % {"count": local_number(_MAX_EVENTS)})
+    return select_versions(versions)
 
 
 def _posted(request: HttpRequest, name: str) -> list[int]:
     text = request.POST.get(name)
     return [parse_version(version) for version in text.split(",")] if text else []
-
-
-def _row_of(request: HttpRequest) -> RowId | None:
-    """The row of the only version in the URL."""
-    texts = [*request.GET.getlist(UNDO_EVENTS), *request.GET.getlist(UNDO_TRANSACTION)]
-    if len(texts) != 1:
-        return None
-    row = all_entries().filter(pk=parse_version(texts[0])).values_list("relation", "object_pk")
-    return next((RowId(Kind.of(relation), pk) for relation, pk in row), None)
-
-
-def _undo_url(site: AdminSite, versions: Sequence[int]) -> str:
-    """The page that undoes an undo: of many events as the transaction that it was."""
-    if len(versions) > _MAX_EVENTS:
-        return transaction_url(site, versions[0])
-    return undo_url(site, versions)
-
-
-def _written(done: Sequence[UndoneEvents]) -> list[tuple[Kind, Changed]]:
-    pairs = [(undone.kind, undone.changed) for undone in done]
-    return [(kind, changed) for kind, changed in pairs if changed is not None and changed.written]
 
 
 def _undone_text(request: HttpRequest, changed: Changed) -> str:

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import all_rows
+from flagstaff.admin.links import admin_of
 from flagstaff.admin.permissions import TOGGLE_FIELDS, may, may_toggle
 from flagstaff.admin.segment.plan import why_not_release
 from flagstaff.changes import Changed
@@ -38,6 +39,14 @@ def may_write(admin: ModelAdmin[Any], request: HttpRequest, write: Write, row: A
     if write == "toggle" and issubclass(admin.model, conf.flag_model):
         return may_toggle(admin, request, row)
     return admin.has_change_permission(request, row)
+
+
+def may_write_kind(site: AdminSite, request: HttpRequest, kind: Kind, write: Write) -> bool:
+    """Whether the user may do this to rows of a kind. The page of an undo checks the row itself."""
+    admin = admin_of(site, kind.model)
+    if admin is None or not admin.has_view_permission(request):
+        return False
+    return may_write(admin, request, write)
 
 
 def write_of(changed: Changed) -> Write:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,16 +17,17 @@ from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
 from flagstaff._words.message import localized
 from flagstaff.admin.confirmation import MAX_TEXT, describe_changed
-from flagstaff.admin.history.texts import skipped_text
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.recent_changes.filters import KIND_LABELS
 from flagstaff.admin.recent_changes.urls import restore_url
-from flagstaff.admin.segment.plan import visible_refusal
+from flagstaff.admin.segment.plan import is_flag, use_names, uses_by_segment, visible_refusal
+from flagstaff.admin.undo.permissions import Write, require_release, write_of
 from flagstaff.changes import Changed, UndoneEvents
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes
+from flagstaff.changes.change_plan import ChangePlan, plan_change, plan_segment_changes, plan_text
 from flagstaff.changes.planned import text_for_many
 from flagstaff.changes.undoing.plan import RowPlan, UndoPlan
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import Event
 from flagstaff.history.describe import Names, describe_change
 from flagstaff.history.kinds import Kind
@@ -34,25 +35,16 @@ from flagstaff.history.reading import read_events
 from flagstaff.history.user_names import may_see_users, names_of_users
 from flagstaff.history.versions import all_entries
 
-
-@dataclass(frozen=True)
-class Line:
-    """A row of the page."""
-
-    kind: str
-    key: str
-    change: str
-    after: str
-    problem: str
-    is_deletion: bool
-    #: The page that restores the state before the change, if that is the way on.
-    restore_url: str
+# The flags and experiments that a note lists.
+_MAX_NAMES = 50
 
 
 @dataclass(frozen=True)
 class UndoPreview:
     """The plan of an undo, in words."""
 
+    site: AdminSite
+    request: HttpRequest
     plan: UndoPlan
     #: All events belong to a transaction, which is undone as a whole.
     is_whole: bool
@@ -63,29 +55,28 @@ class UndoPreview:
         return [undone for undone in self.plan.events if undone.changed is not None]
 
     @property
-    def count(self) -> int:
-        """The number of events that are undone with a write."""
-        return _count(undone for undone in self.possible if _is_written(undone.changed))
-
-    @property
     def deletes(self) -> bool:
         """Whether a row is deleted."""
-        return any(_deletes(undone) for undone in self.possible)
+        return any(_write_of(undone) == "delete" for undone in self.possible)
 
     @property
     def turns_off(self) -> bool:
         """Whether flags are disabled and nothing else happens, which never needs a reason."""
         return all(changed.new == {"enabled": False} for _kind, changed in self.plan.written)
 
-    def refusals(self, site: AdminSite, request: HttpRequest) -> list[str]:
-        """Why nothing is undone; empty if something may be."""
+    @cached_property
+    def refusals(self) -> Sequence[str]:
+        """Why nothing is undone, or which flags the user may not release. PermissionDenied."""
+        refusals = []
         if self.plan.refusal is not None:
-            return [visible_refusal(site, request, self.plan.refusal.message)]
-        if not self.is_whole:
-            return []
-        return [
-            localized(undone.problem) for undone in self.plan.events if undone.error is not None
-        ]
+            refusals = [visible_refusal(self.site, self.request, self.plan.refusal.message)]
+        elif self.is_whole:
+            refusals = [localized(one.problem) for one in self.plan.events if one.error is not None]
+        try:
+            require_release(self.site, self.request, self.plan.effects)
+        except FlagstaffError as error:
+            refusals.append(localized(error.message))
+        return refusals
 
     @cached_property
     def effect(self) -> ChangePlan | None:
@@ -114,49 +105,105 @@ class UndoPreview:
                 "Undo these changes? They are undone in one transaction: all of them, or none."
             )
         [only] = self.possible
-        is_back = _brings_back(only)
+        is_back = _write_of(only) == "add"
         text = _("Bring back “%(key)s”?") if is_back else _("Undo this change of “%(key)s”?")
         return text % {"key": only.key}
 
     @property
     def label(self) -> str:
         """The label of the button."""
-        if [_brings_back(undone) for undone in self.plan.events] == [True]:
+        writes = [_write_of(undone) for undone in self.plan.events]
+        if writes == ["add"]:
             return _("Bring back")
-        label = ngettext("Undo %(count)s change", "Undo %(count)s changes", self.count)
-        return label % {"count": local_number(self.count)}
+        events = zip(self.plan.events, writes, strict=True)
+        count = sum(len(undone.events) for undone, write in events if write)
+        label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
+        return label % {"count": local_number(count)}
 
     @property
-    def notes(self) -> list[str]:
-        """What is easily missed among other rows."""
-        blocked = _count(self.plan.events) - _count(self.possible)
+    def notes(self) -> Iterator[str]:
+        """What is easily missed among other rows. Reads all rules if segments are renamed."""
+        if keys := [one.key for one in self.possible if _write_of(one) == "delete"]:
+            text = ngettext(
+                "This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys)
+            )
+            quoted_keys = local_list(map(quoted, keys))
+            yield text % {"count": local_number(len(keys)), "keys": quoted_keys}
+        for undone in self.possible:
+            if undone.kind is Kind.FLAG and (state := undone_state(undone.changed)):
+                text = _("%(key)s afterwards: %(state)s")
+                yield text % {"key": quoted(undone.key), "state": state}
+        yield from self._notes_about_rules()
+        blocked = sum(len(one.events) for one in self.plan.events if one.changed is None)
         # Without a possible one, the question says it.
-        is_partly = blocked and self.possible and not self.is_whole
-        return [
-            *_deletion_notes(self.possible),
-            *_state_notes(self.possible),
-            *([_blocked_text(blocked)] if is_partly else []),
-        ]
+        if blocked and self.possible and not self.is_whole:
+            text = ngettext(
+                "%(count)s change cannot be undone and is left out.",
+                "%(count)s changes cannot be undone and are left out.",
+                blocked,
+            )
+            yield text % {"count": local_number(blocked)}
+        if text := plan_text(self.effect):
+            yield text
 
-    def lines(self, site: AdminSite, request: HttpRequest) -> list[Line]:
+    def _notes_about_rules(self) -> Iterator[str]:
+        """Whose rules get the key that a segment had before, and will have again."""
+        rows = self.plan.rows
+        deleted = {row.item.pk for row in rows if row.written is not None and row.key is None}
+        if not self.plan.renamed_segments:
+            return
+        uses = uses_by_segment(ended=True)
+        for key, new_key in self.plan.renamed_segments.items():
+            kept = [use for use in uses[key] if not (is_flag(use) and str(use.pk) in deleted)]
+            if names := use_names(self.site, self.request, kept):
+                text = _("The rules of %(uses)s get the key “%(key)s”.")
+                yield text % {"uses": local_list(names, _MAX_NAMES), "key": new_key}
+
+    def lines(self) -> list[dict[str, object]]:
         """A line for the events of each row. A query for each kind, and one for the users."""
         events = _events(self.plan.rows)
         names = None
-        if may_see_users(request.user):
+        if may_see_users(self.request.user):
             names = names_of_users(event for some in events.values() for event in some)
         return [
-            Line(
-                str(KIND_LABELS[undone.kind]),
-                undone.key,
-                _described(undone, events[undone.kind, undone.pk], names),
-                "" if undone.changed is None else _after(request, undone.changed),
-                localized(undone.problem),
-                _deletes(undone),
-                _restore_url(site, request, row, undone),
-            )
+            {
+                "kind": KIND_LABELS[undone.kind],
+                "key": undone.key,
+                "change": _described(undone, events[undone.kind, undone.pk], names),
+                "after": "" if undone.changed is None else _after(self.request, undone.changed),
+                "problem": localized(undone.problem),
+                "is_deletion": _write_of(undone) == "delete",
+                "restore_url": self._restore_url(row, undone),
+            }
             for row in self.plan.rows
             for undone in row.results
         ]
+
+    def _restore_url(self, row: RowPlan, undone: UndoneEvents) -> str:
+        """The page that restores the state before the change, if that is the way on."""
+        admin = admin_of(self.site, undone.kind.model)
+        if undone.restore_to is None or row.item.row is None or admin is None:
+            return ""
+        if not admin.has_change_permission(self.request, row.item.row):
+            return ""
+        return restore_url(self.site, undone.kind, undone.pk, undone.restore_to)
+
+
+def change_texts(request: HttpRequest, changed: Changed) -> dict[str, str]:
+    """Returns the key and the description of a change, for a sentence."""
+    return {"key": changed.key, "change": describe_changed(request, changed)}
+
+
+def skipped_text(missing: Collection[object]) -> str:
+    """Returns the sentence about users who no longer exist, after a space; empty without any."""
+    if not (count := len(missing)):
+        return ""
+    text = ngettext(
+        "%(count)s user no longer exists and was skipped.",
+        "%(count)s users no longer exist and were skipped.",
+        count,
+    )
+    return f" {text % {'count': local_number(count)}}"
 
 
 def undone_state(changed: Changed | None) -> str:
@@ -167,39 +214,26 @@ def undone_state(changed: Changed | None) -> str:
     return state_summary(FlagState.of_fields(new), len(new.get(ALLOWED, ())))
 
 
-def _events(rows: Iterable[RowPlan]) -> dict[tuple[Kind, str], list[Event]]:
+def _events(rows: Sequence[RowPlan]) -> Mapping[tuple[Kind, str], Sequence[Event]]:
     """The events of the rows from the first to the last version that is to be undone."""
-    pks: dict[Kind, list[str]] = defaultdict(list)
-    bounds = []
-    for row in rows:
-        pks[row.item.kind].append(row.item.pk)
-        bounds += [bound for undone in row.results for event in undone.events for bound in event]
+    ranges = [event for row in rows for undone in row.results for event in undone.events]
+    first, last = min(one.first for one in ranges), max(one.last for one in ranges)
     events: dict[tuple[Kind, str], list[Event]] = defaultdict(list)
-    for kind, some in pks.items():
-        entries = all_entries().filter(
-            relation__in=kind.relations, object_pk__in=some, id__range=(min(bounds), max(bounds))
-        )
-        for event in read_events(kind, entries, shorten=True):
+    for kind in {row.item.kind for row in rows}:
+        pks = [row.item.pk for row in rows if row.item.kind is kind]
+        entries = all_entries().filter(relation__in=kind.relations, object_pk__in=pks)
+        for event in read_events(kind, entries.filter(id__range=(first, last)), shorten=True):
             events[kind, event.object_pk].append(event)
     return events
 
 
 def _described(undone: UndoneEvents, events: Sequence[Event], names: Names | None) -> str:
     """What was changed, oldest first."""
-    changed = [
-        event
+    return "; ".join(
+        describe_change(event, names, limit=MAX_TEXT)
         for event in reversed(events)
         if any(first <= event.version <= last for first, last in undone.events)
-    ]
-    return "; ".join(describe_change(event, names, limit=MAX_TEXT) for event in changed)
-
-
-def _restore_url(site: AdminSite, request: HttpRequest, row: RowPlan, undone: UndoneEvents) -> str:
-    admin = admin_of(site, undone.kind.model)
-    if undone.restore_to is None or row.item.row is None or admin is None:
-        return ""
-    may_change = admin.has_change_permission(request, row.item.row)
-    return restore_url(site, undone.kind, undone.pk, undone.restore_to) if may_change else ""
+    )
 
 
 def _after(request: HttpRequest, changed: Changed) -> str:
@@ -208,52 +242,13 @@ def _after(request: HttpRequest, changed: Changed) -> str:
     if not changed.written:
         return _("will not change: it already has its earlier state")
     if changed.old is None:
-        return _("will be created again, as it was before") + skipped_text(changed.missing)
-    text = describe_changed(request, changed, limit=MAX_TEXT)
+        text = _("will be created again, as it was before")
+    else:
+        text = describe_changed(request, changed, limit=MAX_TEXT)
     return text + skipped_text(changed.missing)
 
 
-def _is_written(changed: Changed | None) -> bool:
-    return changed is not None and changed.written
-
-
-def _deletes(undone: UndoneEvents) -> bool:
-    return undone.changed is not None and undone.changed.written and undone.changed.new is None
-
-
-def _brings_back(undone: UndoneEvents) -> bool:
-    return undone.changed is not None and undone.changed.written and undone.changed.old is None
-
-
-def _count(undone_events: Iterable[UndoneEvents]) -> int:
-    return sum(len(undone.events) for undone in undone_events)
-
-
-def _deletion_notes(possible: Sequence[UndoneEvents]) -> list[str]:
-    """To undo a creation is to delete."""
-    keys = [undone.key for undone in possible if _deletes(undone)]
-    if not keys:
-        return []
-    text = ngettext("This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys))
-    quoted_keys = local_list(map(quoted, keys))
-    return [text % {"count": local_number(len(keys)), "keys": quoted_keys}]
-
-
-def _state_notes(possible: Sequence[UndoneEvents]) -> list[str]:
-    """Which users have the flags that are created again."""
-    states = [
-        (undone.key, undone_state(undone.changed))
-        for undone in possible
-        if undone.kind is Kind.FLAG
-    ]
-    text = _("%(key)s afterwards: %(state)s")
-    return [text % {"key": quoted(key), "state": state} for key, state in states if state]
-
-
-def _blocked_text(count: int) -> str:
-    text = ngettext(
-        "%(count)s change cannot be undone and is left out.",
-        "%(count)s changes cannot be undone and are left out.",
-        count,
-    )
-    return text % {"count": local_number(count)}
+def _write_of(undone: UndoneEvents) -> Write | None:
+    """What the undo does to the row; None if it writes nothing."""
+    changed = undone.changed
+    return write_of(changed) if changed is not None and changed.written else None

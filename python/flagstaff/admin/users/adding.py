@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -52,43 +51,15 @@ def _listed(names: Iterable[str]) -> str:
     return local_list((quoted(name) for name in names), _MAX_LISTED)
 
 
-@dataclass(frozen=True)
-class Added:
+class Added(NamedTuple):
     """The outcome for the users that a person has typed."""
 
-    #: The number of users that were added.
-    added: int
-    #: The number of users that were allowed users before.
-    present: int
+    #: What was done, in words; "" if all users are unknown.
+    sentence: str
     #: The texts that are no user, or that several users have as their username.
     unknown: Sequence[str]
-    #: Why they are unknown, or "".
-    problem: str
     #: None if all are unknown.
     changed: changes.Changed | None = None
-
-    @property
-    def unknown_text(self) -> str:
-        """The unknown texts as lines that `parse_names` reads."""
-        lines = StringIO()
-        csv.writer(lines, lineterminator="\n").writerows([text] for text in self.unknown)
-        return lines.getvalue()
-
-    @property
-    def sentence(self) -> str:
-        """What was done, in words; "" if all users are unknown."""
-        sentences = []
-        if self.added:
-            text = ngettext("Added %(count)s user.", "Added %(count)s users.", self.added)
-            sentences.append(text % {"count": local_number(self.added)})
-        if self.present:
-            text = ngettext(
-                "%(count)s user was an allowed user already.",
-                "%(count)s users were allowed users already.",
-                self.present,
-            )
-            sentences.append(text % {"count": local_number(self.present)})
-        return " ".join(sentences)
 
 
 def parse_names(text: str, *, first_column: bool) -> list[str]:
@@ -104,12 +75,15 @@ def parse_names(text: str, *, first_column: bool) -> list[str]:
     return list(dict.fromkeys(cell for cell in cells if cell))
 
 
-def new_users(flag: Any, text: str, *, first_column: bool) -> set[PrimaryKey]:
-    """Returns the users of a text who are no allowed users yet. Without a readable one, none."""
-    try:
-        names = parse_names(text, first_column=first_column)
-    except csv.Error:
-        return set()
+def names_text(names: Iterable[str]) -> str:
+    """Returns the lines that `parse_names` reads as these users."""
+    lines = StringIO()
+    csv.writer(lines, lineterminator="\n").writerows([name] for name in names)
+    return lines.getvalue()
+
+
+def new_users(flag: Any, names: Sequence[str]) -> set[PrimaryKey]:
+    """Returns those of the users who are no allowed users yet."""
     return set(allowed_user_table().find_many(names).values()) - allowed_pks(flag)
 
 
@@ -118,15 +92,22 @@ def add_named_users(key: str, names: Sequence[str]) -> Added:
 
     Unknown ones are left out. Raises as `flagstaff.changes.add_allowed_users` does.
     """
-    table = allowed_user_table()
-    found = table.find_many(names)
+    found = allowed_user_table().find_many(names)
     pks: list[Any] = list(dict.fromkeys(found.values()))
     if not pks:
-        unknown = list(names)
-        return Added(0, 0, unknown, unknown_problem(unknown))
+        return Added("", names)
     # A user may be deleted meanwhile.
     changed = changes.add_allowed_users(key, pks, skip_unknown=True)
     unknown = [text for text in names if text not in found or found[text] in changed.missing]
-    added = len(changed.new)
-    present = len(pks) - added - len(changed.missing)
-    return Added(added, present, unknown, unknown_problem(unknown), changed)
+    added, sentences = len(changed.new), []
+    if added:
+        text = ngettext("Added %(count)s user.", "Added %(count)s users.", added)
+        sentences.append(text % {"count": local_number(added)})
+    if present := len(pks) - added - len(changed.missing):
+        text = ngettext(
+            "%(count)s user was an allowed user already.",
+            "%(count)s users were allowed users already.",
+            present,
+        )
+        sentences.append(text % {"count": local_number(present)})
+    return Added(" ".join(sentences), unknown, changed)

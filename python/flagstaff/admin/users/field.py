@@ -23,8 +23,8 @@ from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.own_fields import replaced_fields
 from flagstaff.admin.page import request_of
 from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.users.listing import first_users
-from flagstaff.admin.users.permission import why_not_change_users
+from flagstaff.admin.permissions import why_not_change_users
+from flagstaff.admin.users.listing import first_names
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.history.user_names import may_see_users
 
@@ -60,26 +60,17 @@ class AllowedUsersPanel(Part):
         text = ngettext("%(count)s user", "%(count)s users", count)
         names, link = "", ""
         if request is not None and may_see_users(request.user):
-            names = _names(flag, count) if count else ""
-            link = self._link(request, flag)
+            if count:
+                first = first_names(cast("Row", flag), _MAX_NAMES)
+                names = local_list(first, _MAX_NAMES, total=count)
+            may_not = why_not_change_users(self.admin, request, flag)
+            link_text = _("Show or search") if may_not else _("Add, remove or search")
+            url = page_url(self.admin.admin_site, self.admin.model, "allowed_users", flag.pk)
+            link = format_html('<a href="{}">{}</a>', url, link_text)
         return format_html(
             '<span class="flagstaff-allowed">{} {}<span class="flagstaff-note">{}</span></span>',
-            text % {"count": local_number(count)},
-            link,
-            names,
+            *(text % {"count": local_number(count)}, link, names),
         )
-
-    def _link(self, request: HttpRequest, flag: Any) -> SafeString:
-        may_not = why_not_change_users(self.admin, request, flag)
-        text = _("Show or search") if may_not else _("Add, remove or search")
-        url = page_url(self.admin.admin_site, self.admin.model, "allowed_users", flag.pk)
-        return format_html('<a href="{}">{}</a>', url, text)
-
-
-def _names(flag: Any, count: int) -> str:
-    users = first_users(cast("Row", flag), _MAX_NAMES)
-    shown = (user.name or user.pk for user in users)
-    return local_list(shown, _MAX_NAMES, total=count)
 
 
 class AllowedUsersInput(Part):

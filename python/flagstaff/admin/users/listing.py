@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from django.core.paginator import Page, Paginator
 from django.db.models import Model, Q, QuerySet
 
 from flagstaff._tables.rows import Row
@@ -15,59 +15,36 @@ from flagstaff.changes.allowed_users import links_of
 PAGE_SIZE = 50
 
 
-@dataclass(frozen=True)
-class ListedUser:
-    """An allowed user."""
+def listed_users(
+    flag: Row, search: str, number: str, total: int
+) -> tuple[Page[object], Sequence[tuple[str, str]]]:
+    """Returns a page of the users who match a search, and their primary keys with their names.
 
-    #: The text of the primary key.
-    pk: str
-    #: The username, or "" if no user has the primary key.
-    name: str
-
-
-@dataclass(frozen=True)
-class UserPage:
-    """A page of the allowed users that match a search, in the order of their primary keys."""
-
-    users: Sequence[ListedUser]
-    #: The number of those that match.
-    found: int
-    #: The position of the first user of the page, from 1.
-    first: int
-    #: The last primary key of the page if there are more users, else "".
-    next_after: str
-
-    @property
-    def last(self) -> int:
-        """The position of the last user of the page."""
-        return self.first + len(self.users) - 1
-
-
-def user_page(flag: Row, search: str = "", after: str = "") -> UserPage:
-    """Returns the users after the one with this primary key. Queries; blocks.
-
-    A position that no longer has users, or that is no primary key, stands for the first page.
+    The order is that of the primary keys. A name is "" if no user has the primary key. `total` is
+    the number of all allowed users. A number without a page stands for the first or the last one.
+    Queries; blocks.
     """
     links, to_user = links_of(flag)
     column = to_user.attname
     matching = _matching(links, to_user.name, column, search.strip())
-    position = allowed_user_table().parse(after) if after else None
-    later = matching if position is None else matching.filter(**{f"{column}__gt": position})
-    pks = [*later.order_by(column).values_list(column, flat=True)[: PAGE_SIZE + 1]]
-    if not pks and position is not None:
-        return user_page(flag, search)
-    skipped = 0 if position is None else matching.filter(**{f"{column}__lte": position}).count()
-    page_pks, more = pks[:PAGE_SIZE], pks[PAGE_SIZE:]
-    # A search reads all allowed users of the flag, so do not count what the page has shown.
-    total = matching.count() if more else skipped + len(page_pks)
-    return UserPage(_named(page_pks), total, skipped + 1, str(page_pks[-1]) if more else "")
+    paginator = Paginator(matching.order_by(column).values_list(column, flat=True), PAGE_SIZE)
+    if matching is links:
+        # They have been counted.
+        paginator.count = total
+    page = paginator.get_page(number)
+    pks = [str(pk) for pk in page]
+    names = allowed_user_table().names(pks)
+    return page, [(pk, names.get(pk, "")) for pk in pks]
 
 
-def first_users(flag: Row, limit: int) -> list[ListedUser]:
-    """Returns the first allowed users in the order of their primary keys. Two queries."""
+def first_names(flag: Row, limit: int) -> list[str]:
+    """Returns the names of the first users that exist, or else their primary keys. One query."""
     links, to_user = links_of(flag)
-    column = to_user.attname
-    return _named([*links.order_by(column).values_list(column, flat=True)[:limit]])
+    table = allowed_user_table()
+    name, attname = table.field.name, table.field.attname
+    first = links.order_by(to_user.attname).values(to_user.attname)[:limit]
+    users = table.rows.filter(**{f"{name}__in": first}).order_by(name)
+    return [table.name_of(user) or str(getattr(user, attname)) for user in users]
 
 
 def _matching(links: QuerySet[Model], user: str, column: str, search: str) -> QuerySet[Model]:
@@ -79,11 +56,4 @@ def _matching(links: QuerySet[Model], user: str, column: str, search: str) -> Qu
     matches = [] if pk is None else [Q(**{column: pk})]
     if username is not None and is_storable(search):
         matches.append(Q(**{f"{user}__{username.name}__icontains": search}))
-    if not matches:
-        return links.none()
-    return links.filter(Q(*matches, _connector=Q.OR))
-
-
-def _named(pks: Sequence[object]) -> list[ListedUser]:
-    names = allowed_user_table().names(map(str, pks))
-    return [ListedUser(str(pk), names.get(str(pk), "")) for pk in pks]
+    return links.filter(Q(*matches, _connector=Q.OR)) if matches else links.none()

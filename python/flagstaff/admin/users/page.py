@@ -5,39 +5,34 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import URLPattern
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.message import localized
-from flagstaff.admin.confirmation import (
-    PreviewRow,
-    posted_fields,
-    problems_of,
-)
+from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
+from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.links import may_view, page_url, row_path
 from flagstaff.admin.part import Part
+from flagstaff.admin.permissions import why_not_change_users
 from flagstaff.admin.users.adding import (
-    Added,
     add_named_users,
+    names_text,
     new_users,
     parse_names,
+    unknown_problem,
 )
-from flagstaff.admin.users.listing import UserPage, user_page
-from flagstaff.admin.users.permission import why_not_change_users
-from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, environment_context, reason_problem
+from flagstaff.admin.users.listing import listed_users
+from flagstaff.admin.views import MAX_REASON_LENGTH, REASON, keys_media, reason_problem
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.planned import consequence_of_added
@@ -45,10 +40,9 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 
-# The names of the submit buttons, and of the fields.
-_ADD, _REMOVE, _EDIT = "_add", "_remove", "_edit"
+# The names of two submit buttons, and of the fields.
+_REMOVE, _EDIT = "_remove", "_edit"
 _NAMES, _FIRST_COLUMN, _SELECTED = "names", "first_column", "user"
-_SEARCH, _AFTER = "q", "after"
 
 
 @dataclass
@@ -62,10 +56,29 @@ class _Typed:
     #: What is wrong with the names, the selection or the reason, by the name of the field.
     problems: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, post: QueryDict) -> _Typed:
+        """Returns what a request has posted."""
+        selected = frozenset(post.getlist(_SELECTED))
+        return cls(post.get(_NAMES, ""), _FIRST_COLUMN in post, post.get(REASON, ""), selected)
+
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
         return not (self.names.strip() or self.selected or self.problems)
+
+    def parsed_names(self) -> list[str]:
+        """Returns the users to add; without any, the problem is that of the names."""
+        try:
+            names = parse_names(self.names, first_column=self.first_column)
+        except csv.Error:
+            self.problems[_NAMES] = _(
+                "This text cannot be read as CSV. Remove each double quote that is not closed."
+            )
+            return []
+        if not names:
+            self.problems[_NAMES] = _("Write at least one user.")
+        return names
 
 
 class AllowedUsersPage(Part):
@@ -73,73 +86,54 @@ class AllowedUsersPage(Part):
 
     def urls(self) -> Sequence[URLPattern]:
         """The URL of the page."""
-        return [row_path(self.admin, "allowed_users", self.allowed_users_view)]
+        return [row_path(self.admin, "allowed_users", self._view)]
 
-    def allowed_users_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The allowed users of a flag. A POST adds or removes some."""
-        return self.admin.attributed_view(request, self._allowed_users, unquote(object_id))
+    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
+        """The link to the page, for users who may add allowed users."""
+        if why_not_change_users(self.admin, request, row):
+            return "", ()
+        return "", [(self._url("allowed_users", row.pk), _("Add users"))]
 
-    def _allowed_users(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        flag = self.admin.get_object(request, object_id)
+    def _view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.admin.attributed_view(request, self._answer, unquote(object_id))
+
+    def _answer(self, request: HttpRequest, pk: str) -> HttpResponse:
+        flag = self.admin.get_object(request, pk)
         if not self.admin.has_view_permission(request, flag):
             raise PermissionDenied
         if flag is None:
             self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
-            return HttpResponseRedirect(
-                page_url(self.admin.admin_site, self.admin.model, "changelist")
-            )
-        if request.method != "POST":
-            return self._users_page(request, flag, _Typed())
-        if why_not_change_users(self.admin, request, flag):
-            raise PermissionDenied
-        typed = _typed(request)
-        if _EDIT in request.POST:
-            return self._users_page(request, flag, typed)
-        if question := self._question(request, flag, typed):
-            return question
-        self._post_users(request, flag, typed)
-        if typed.is_done:
-            return HttpResponseRedirect(request.get_full_path())
+            return HttpResponseRedirect(self._url("changelist"))
+        typed = _Typed.of(request.POST)
+        if request.method == "POST":
+            if why_not_change_users(self.admin, request, flag):
+                raise PermissionDenied
+            if _EDIT not in request.POST:
+                if question := self._change(request, flag, typed):
+                    return question
+                if typed.is_done:
+                    return HttpResponseRedirect(request.get_full_path())
         return self._users_page(request, flag, typed)
 
-    def _question(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse | None:
-        """The page that asks before most users get the flag; None if it is not needed."""
-        if _ADD not in request.POST or not flag.enabled or reason_problem(request):
-            return None
-        count = len(new_users(flag, typed.names, first_column=typed.first_column))
-        if not count or consequence_of_added(count) < Consequence.WIDENS_TO_MOST:
-            return None
-        key = flag.key if conf.is_production else ""
-        problems = problems_of(request, key)
-        if problems is not None and not problems:
-            return None
-        text = ngettext("%(count)s user gains the flag.", "%(count)s users gain the flag.", count)
-        now = count_allowed_users(flag)
-        sides = (local_number(number) for number in (now, now + count))
-        context = {
-            "title": _("Add allowed users"),
-            "flagstaff_question": _("Add these users to “%(key)s”?") % {"key": flag.key},
-            "flagstaff_rows": [PreviewRow(_("allowed users"), *sides)],
-            "flagstaff_notes": [text % {"count": local_number(count)}],
-            "flagstaff_posted": posted_fields(request),
-            "flagstaff_may_edit": True,
-            "flagstaff_typed": key,
-            "flagstaff_problems": problems,
-            "flagstaff_label": _("Add users"),
-        }
-        return self.admin.confirmation(request, cast("Row", flag), context)
+    def _change(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse | None:
+        """Adds or removes, or returns a page that asks first.
 
-    def _post_users(self, request: HttpRequest, flag: Any, typed: _Typed) -> None:
-        """Adds or removes. What is not done stays in `typed`, with the problem."""
+        What is not done stays in `typed`, with the problem.
+        """
         if problem := reason_problem(request):
             typed.problems[REASON] = problem
-            return
-        post = self._remove_users if _REMOVE in request.POST else self._add_users
+            return None
         try:
-            text, changed = post(flag, typed)
+            if _REMOVE in request.POST:
+                text, changed = _remove_users(flag, typed)
+            else:
+                names = typed.parsed_names()
+                if question := self._question(request, flag, names):
+                    return question
+                text, changed = _add_users(flag, typed, names)
         except FlagstaffError as error:
             typed.problems[_NAMES] = _("Not saved: %(why)s") % {"why": localized(error.message)}
-            return
+            return None
         if changed is not None and changed.written:
             self.admin.log_change(request, flag, text)
             self.admin.report_change(request, changed, text)
@@ -148,108 +142,106 @@ class AllowedUsersPage(Part):
         # Its place in the form may be below the window.
         if _NAMES in typed.problems:
             self.admin.message_user(request, typed.problems[_NAMES], messages.WARNING)
+        return None
 
-    def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
-        """Adds the typed users. Returns what was done, in words and as the change."""
-        try:
-            names = parse_names(typed.names, first_column=typed.first_column)
-        except csv.Error:
-            typed.problems[_NAMES] = _(
-                "This text cannot be read as CSV. Remove each double quote that is not closed."
-            )
-            return "", None
-        if not names:
-            typed.problems[_NAMES] = _("Write at least one user.")
-            return "", None
-        done = add_named_users(flag.key, names)
-        _keep_unknown(typed, done)
-        return done.sentence, done.changed
-
-    def _remove_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
-        """Removes the selected users, and returns the same."""
-        parse = allowed_user_table().parse
-        pks: list[Any] = [pk for text in typed.selected if (pk := parse(text)) is not None]
-        if not pks:
-            typed.problems[_SELECTED] = _("Select at least one user.")
-            return "", None
-        changed = changes.remove_allowed_users(flag.key, pks)
-        typed.selected = frozenset()
-        count = len(changed.old)
-        text = ngettext("Removed %(count)s user.", "Removed %(count)s users.", count)
-        return text % {"count": local_number(count)}, changed
+    def _question(
+        self, request: HttpRequest, flag: Any, names: Sequence[str]
+    ) -> HttpResponse | None:
+        """The page that asks before most users get the flag; None if it is not needed."""
+        count = len(new_users(flag, names)) if flag.enabled and names else 0
+        if not count or consequence_of_added(count) < Consequence.WIDENS_TO_MOST:
+            return None
+        key = flag.key if conf.is_production else ""
+        problems = problems_of(request, key)
+        if problems is not None and not problems:
+            return None
+        text = ngettext("%(count)s user gains the flag.", "%(count)s users gain the flag.", count)
+        now = count_allowed_users(flag)
+        context = {
+            "title": _("Add allowed users"),
+            "flagstaff_question": _("Add these users to “%(key)s”?") % {"key": flag.key},
+            "flagstaff_rows": [
+                PreviewRow(_("allowed users"), local_number(now), local_number(now + count)),
+                *rows_of_change(self.admin, [flag])[str(flag.pk)],
+            ],
+            "flagstaff_notes": [text % {"count": local_number(count)}],
+            "flagstaff_posted": posted_fields(request),
+            "flagstaff_may_edit": True,
+            "flagstaff_typed": key,
+            "flagstaff_problems": problems,
+            "flagstaff_label": _("Add users"),
+        }
+        return self.admin.confirmation(request, flag, context)
 
     def _users_page(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse:
-        row = cast("Row", flag)
+        total = count_allowed_users(flag)
+        text = ngettext("%(count)s allowed user.", "%(count)s allowed users.", total)
         context = {
-            **self.admin.admin_site.each_context(request),
-            **environment_context(),
+            "keys": keys_media(),
             "title": _("Allowed users of %(key)s") % {"key": flag.key},
-            "opts": self.admin.opts,
             "flag": flag,
-            "flag_url": page_url(self.admin.admin_site, self.admin.model, "change", flag.pk),
-            "flags_url": page_url(self.admin.admin_site, self.admin.model, "changelist"),
-            "total": _total_text(count_allowed_users(row)),
+            "flag_url": self._url("change", flag.pk),
+            "flags_url": self._url("changelist"),
+            "total": text % {"count": local_number(total)},
             "typed": typed,
             "max_reason": MAX_REASON_LENGTH,
             "reason_name": REASON,
             "reason_problem": typed.problems.get(REASON, ""),
             "why_not": why_not_change_users(self.admin, request, flag),
-            "media": self.admin.media,
         }
         if may_see_users(request.user):
-            search = request.GET.get(_SEARCH, "")
-            shown = user_page(row, search, request.GET.get(_AFTER, ""))
-            context |= self._list_context(request, shown, search)
-        request.current_app = self.admin.admin_site.name
-        return TemplateResponse(request, "flagstaff/allowed_users.html", context)
+            context |= self._list(request, flag, total)
+        return self.admin.template_page(request, "flagstaff/allowed_users.html", context)
 
-    def _list_context(
-        self, request: HttpRequest, user_list: UserPage, search: str
-    ) -> Mapping[str, object]:
-        users = [(user, self._user_url(request, user.pk)) for user in user_list.users]
-        to_next = {_SEARCH: search, _AFTER: user_list.next_after}
+    def _list(self, request: HttpRequest, flag: Any, total: int) -> Mapping[str, object]:
+        search = request.GET.get("q", "")
+        page, users = listed_users(flag, search, request.GET.get("page", ""), total)
+        numbers = {
+            "first": page.start_index(),
+            "last": page.end_index(),
+            "found": page.paginator.count,
+        }
+        text = _("Users %(first)s to %(last)s of %(found)s")
+        site, user = self.admin.admin_site, allowed_user_table().field
+        has_page = user.primary_key and may_view(site, request, user.model)
         return {
-            "shown": user_list,
-            "range": _range_text(user_list),
-            "users": users,
+            "shown": page,
+            "range": text % {name: local_number(number) for name, number in numbers.items()},
+            "users": [
+                (pk, name, page_url(site, user.model, "change", pk) if has_page else "")
+                for pk, name in users
+            ],
             "search": search,
-            "first_url": f"?{urlencode({_SEARCH: search})}" if user_list.first > 1 else "",
-            "next_url": f"?{urlencode(to_next)}" if user_list.next_after else "",
         }
 
-    def _user_url(self, request: HttpRequest, pk: str) -> str:
-        """Returns the URL of the page of a user, or "" without such a page."""
-        field = allowed_user_table().field
-        model = field.model
-        if not (field.primary_key and may_view(self.admin.admin_site, request, model)):
-            return ""
-        return page_url(self.admin.admin_site, model, "change", pk)
+    def _url(self, page: str, *arguments: Any) -> str:
+        return page_url(self.admin.admin_site, self.admin.model, page, *arguments)
 
 
-def _total_text(count: int) -> str:
-    text = ngettext("%(count)s allowed user.", "%(count)s allowed users.", count)
-    return text % {"count": local_number(count)}
-
-
-def _range_text(user_list: UserPage) -> str:
-    numbers = {"first": user_list.first, "last": user_list.last, "found": user_list.found}
-    text = _("Users %(first)s to %(last)s of %(found)s")
-    return text % {name: local_number(number) for name, number in numbers.items()}
-
-
-def _typed(request: HttpRequest) -> _Typed:
-    post = request.POST
-    return _Typed(
-        names=post.get(_NAMES, ""),
-        first_column=_FIRST_COLUMN in post,
-        reason=post.get(REASON, ""),
-        selected=frozenset(post.getlist(_SELECTED)),
-    )
-
-
-def _keep_unknown(typed: _Typed, done: Added) -> None:
-    typed.names = done.unknown_text
-    if done.problem:
-        typed.problems[_NAMES] = done.problem
+def _add_users(
+    flag: Any, typed: _Typed, names: Sequence[str]
+) -> tuple[str, changes.Changed | None]:
+    """Adds users. Returns what was done, in words and as the change."""
+    if not names:
+        return "", None
+    done = add_named_users(flag.key, names)
+    typed.names = names_text(done.unknown)
+    if done.unknown:
+        typed.problems[_NAMES] = unknown_problem(done.unknown)
         # The field now has one name on each line.
         typed.first_column = False
+    return done.sentence, done.changed
+
+
+def _remove_users(flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
+    """Removes the selected users, and returns the same."""
+    parse = allowed_user_table().parse
+    pks: list[Any] = [pk for text in typed.selected if (pk := parse(text)) is not None]
+    if not pks:
+        typed.problems[_SELECTED] = _("Select at least one user.")
+        return "", None
+    changed = changes.remove_allowed_users(flag.key, pks)
+    typed.selected = frozenset()
+    count = len(changed.old)
+    text = ngettext("Removed %(count)s user.", "Removed %(count)s users.", count)
+    return text % {"count": local_number(count)}, changed

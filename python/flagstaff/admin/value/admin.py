@@ -1,52 +1,151 @@
-"""The admin of values."""
+"""The admin of values: the columns of the list, and the fields of the form."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules
+from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import local_truncated
+from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
+from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
 from flagstaff.admin.deletion import Deletion
+from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.forms import was_submitted
 from flagstaff.admin.history.part import History
-from flagstaff.admin.json_fields import ChoicesField, IndentedField, as_json_area
+from flagstaff.admin.json_fields import (
+    IndentedField,
+    ListField,
+    as_json_area,
+    is_editable,
+    too_large_text,
+)
+from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.saving import set_widget
-from flagstaff.admin.value.form import ValueForm
-from flagstaff.admin.value.json_input import JsonInput
-from flagstaff.admin.value.list import ValueList
+from flagstaff.admin.value.form import JsonInput, ValueForm
 from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.history.describe import (
+    describe_json_change,
+    describe_sides,
+    describe_value,
+    field_label,
+)
+from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_among
+from flagstaff.history.user_names import names_of_actors
+from flagstaff.history.versions import all_entries, has_history, versions_of
 from flagstaff.models import KeyValueStore
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-_MAX_LENGTH_SHOWN = 80
-# A form with a longer value is slow, and up to six times as long: HTML escapes quotes.
-_MAX_EDITABLE = 64_000
-_VALUE_HELP = _('JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].')
+# The length of a value and of a description in the list, and of each side of a change.
+_MAX_SHOWN, _MAX_SIDE = 80, 30
+_VALUE_HELP = gettext_lazy(
+    'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2]. The order of the '
+    "names in an object is not kept."
+)
 # How much of such a value the page shows.
 _MAX_START = 1_000
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """The newest events of the values of a list, by primary key, and the names of actors."""
+
+    events: Mapping[str, Event] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+class ValueList(Part):
+    """The columns of the list."""
+
+    displays = ("value_key", "shown_value", "value_type", "changed")
+
+    def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
+        """Reads the newest changes of a page in a fixed number of queries."""
+        if has_history() and can_read(request, "change_table"):
+            read = partial(_read_newest, list(changelist.result_list))
+            newest = value_or_default("the list of values shows no changes", read, _Newest())
+            page_of(request).keep(newest)
+
+    @admin.display(description=gettext_lazy("key"), ordering="key")
+    def value_key(self, row: Any) -> SafeString:
+        """The key and the description."""
+        return key_cell(row)
+
+    @admin.display(description=gettext_lazy("value"))
+    def shown_value(self, row: Any) -> SafeString:
+        """The value as JSON, truncated. A secret value is masked."""
+        text = describe_value(row.value, secret=is_secret(row))
+        truncated = Truncator(text).chars(_MAX_SHOWN)
+        return format_html('<span class="flagstaff-json">{}</span>', truncated)
+
+    @admin.display(description=gettext_lazy("type"))
+    def value_type(self, row: Any) -> str:
+        """The type that the value has to have, or else has, and the number of its choices."""
+        rule: ValueRule = value_rule_of(row)
+        is_hidden = is_secret(row) or isinstance(row.value, UnreadableJson)
+        name = rule.type or ("" if is_hidden else type_of(row.value))
+        parts = [str(TYPE_NAMES[name])] if name else []
+        if count := len(rule.choices):
+            text = ngettext("%(count)s choice", "%(count)s choices", count)
+            parts.append(text % {"count": local_number(count)})
+        return " · ".join(parts)
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, row: Any) -> SafeString:
+        """The newest change in a few words, its actor and its time."""
+        page = page_of_row(row)
+        newest = (page and page.kept(_Newest)) or _Newest()
+        event = newest.events.get(str(row.pk))
+        shown = changed_cell(row)
+        if event is not None:
+            text = _("created") if event.action == "create" else ", ".join(_parts(event))
+            shown = newest_change_cell(text, event, newest.names)
+        return labelled_cell(_("changed"), shown)
+
+
+def _read_newest(rows: Sequence[Any]) -> _Newest:
+    versions = versions_of(Kind.VALUE, [row.pk for row in rows])
+    newest = all_entries().filter(id__in=list(versions.values()))
+    events = events_among(Kind.VALUE, newest, shorten=True)
+    return _Newest({event.object_pk: event for event in events}, names_of_actors(events))
+
+
+def _parts(event: Event) -> Iterator[str]:
+    for difference in event.differences:
+        if difference.field != "value":
+            yield field_label(difference.field)
+        elif parts := describe_json_change(difference.old, difference.new):
+            yield Truncator(parts).chars(2 * _MAX_SIDE)
+        else:
+            yield " → ".join(
+                Truncator(side).chars(_MAX_SIDE) for side in describe_sides(difference)
+            )
 
 
 class ValueFields(Part):
@@ -66,7 +165,7 @@ class ValueFields(Part):
         """Makes the value and its choices JSON."""
         if db_field.name == VALUE:
             return {"form_class": IndentedField, "help_text": _VALUE_HELP}
-        return {"form_class": ChoicesField} if self._are_choices(db_field) else {}
+        return {"form_class": ListField} if self._are_choices(db_field) else {}
 
     def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field. JSON is a text area with the attributes of the theme's."""
@@ -82,53 +181,45 @@ class ValueFields(Part):
 
     def fields(self, request: HttpRequest, obj: Any) -> tuple[Any, ...]:
         """The fields. A secret value is masked for users who may not change it, as its choices."""
-        value = "value" if obj is None else self._value_field(request, obj)
         is_hidden = is_secret(obj) and not self.admin.has_change_permission(request, obj)
-        times = ["changed_at"] if obj else []  # set by the database at creation
-        fields = (
-            "key",
-            value,
-            TYPE,
-            *(() if is_hidden else (CHOICES,)),
-            "description",
-            "secret",
-            *self.admin.own_fields.other_fields(),
-            *times,
+        return self.admin.own_fields.present(
+            (
+                "key",
+                VALUE if obj is None else self._value_field(request, obj),
+                TYPE,
+                *(() if is_hidden else (CHOICES,)),
+                *("description", "secret"),
+                *self.admin.own_fields.other_fields(),
+                # The database sets it at the creation.
+                *(("changed_at",) if obj else ()),
+            )
         )
-        return self.admin.own_fields.present(fields)
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
         may_change = self.admin.has_change_permission(request, row)
         if (is_secret(row) or isinstance(row.value, UnreadableJson)) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
-        listed = was_submitted(request, "value") if may_change else None
-        if listed is None:
-            is_short = len(_as_text(row.value)) <= _MAX_EDITABLE
-            listed = is_short or isinstance(row.value, UnreadableJson)
-        return "value" if listed else "large_value"
+        is_listed = was_submitted(request, VALUE) if may_change else None
+        if is_listed is None:
+            is_listed = isinstance(row.value, UnreadableJson) or is_editable(row.value)
+        return VALUE if is_listed else "large_value"
 
-    @admin.display(description=_("value"))
+    @admin.display(description=gettext_lazy("value"))
     def large_value(self, row: KeyValueStore) -> SafeString:
         """The start of a value that is too large for a form, and how to change it."""
-        value = _as_text(row.value)
-        text = ngettext(
-            "%(count)s character, too large to edit here. Use “manage.py flags value set %(key)s "
-            "-” or flagstaff.changes.set_value().",
-            "%(count)s characters, too large to edit here. Use “manage.py flags value set %(key)s "
-            "-” or flagstaff.changes.set_value().",
-            len(value),
-        )
+        advice = _("Use “manage.py flags value set %(key)s -” or flagstaff.changes.set_value().")
+        value = json.dumps(row.value, ensure_ascii=False)
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
             MASK if is_secret(row) else local_truncated(value, _MAX_START),
-            text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
+            too_large_text(row.value, advice % {"key": shlex.quote(row.key)}),
         )
 
-    @admin.display(description=_("description"), ordering="description")
+    @admin.display(description=gettext_lazy("description"), ordering="description")
     def short_description(self, row: KeyValueStore) -> str:
         """The description, truncated."""
-        return Truncator(row.description or "").chars(_MAX_LENGTH_SHOWN)
+        return Truncator(row.description or "").chars(_MAX_SHOWN)
 
 
 class KeyValueStoreAdmin(RowAdmin):
@@ -141,6 +232,7 @@ class KeyValueStoreAdmin(RowAdmin):
     known_model = AbstractKeyValueStore
     parts: ClassVar[tuple[type[Part], ...]] = (ValueList, ValueFields, History, Deletion)
     form = ValueForm
+    docs_page = "how-to/values/"
 
     list_display: _ListDisplayT[KeyValueStore] = ValueList.displays
     list_display_links = ("value_key",)
@@ -151,7 +243,3 @@ class KeyValueStoreAdmin(RowAdmin):
 
     class Media:
         css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/values.css")}
-
-
-def _as_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

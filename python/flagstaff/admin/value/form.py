@@ -1,26 +1,39 @@
-"""The form of a value: an input that fits its rule, and a question before its type changes."""
+"""The form of a value: an input that fits its rule, and a question before its type changes.
+
+The input marks a mistake in its JSON.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
-from flagstaff._words.json_text import UnreadableJson
+from flagstaff._tables.decoding import is_secret
+from flagstaff._words.json_text import UnreadableJson, why_undecodable
 from flagstaff._words.message import localized
 from flagstaff._words.value_rules import TYPE_LABELS, ValueRule, type_of
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.json_fields import ChoicesField
+from flagstaff.admin.json_fields import IndentedField, ListField
+from flagstaff.admin.page import request_of
 from flagstaff.admin.saving import set_widget
-from flagstaff.admin.value.json_input import NEW_TYPE, JsonInput, mistake_in
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 
+# The parameter of the page that shows a secret value.
+_SHOW = "show"
 _MIN_ROWS, _MAX_ROWS = 4, 24
+# The name of the check box that confirms a new type.
+_NEW_TYPE = "_new_type"
+# Characters of a line on each side of a mistake.
+_AROUND = 30
 
 
 class ValueForm(MergingForm):
@@ -30,19 +43,41 @@ class ValueForm(MergingForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if VALUE not in self.fields:
-            return
-        field = self.fields[VALUE]
-        if isinstance(value := self.initial.get(VALUE), UnreadableJson):
+        field, value = self.fields.get(VALUE), self.initial.get(VALUE)
+        if isinstance(field, IndentedField) and self._is_masked():
+            field.is_masked, field.required = True, False
+            field.help_text = format_html(
+                '{} <a href="?{}=1">{}</a> {}',
+                _("The value is secret. Leave this empty to keep the value, or type a new one."),
+                *(_SHOW, _("Show"), field.help_text),
+            )
+        elif field and isinstance(value, UnreadableJson):
             text = _("The stored value is %(value)s. Write another one, or delete this row.")
             field.help_text = text % {"value": describe_value(value)}
-        elif options := list(self._options()):
+        elif field and (options := [*self._options()]):
+            texts = dict.fromkeys(json.dumps(one, ensure_ascii=False) for one in options)
             classes = field.widget.attrs.get("class", "")
-            set_widget(field, _Select({"class": classes}, _choices(options)))
+            set_widget(field, _Select({"class": classes}, [(text, text) for text in texts]))
             field.help_text = _("The type and the choices below limit the value.")
-        elif isinstance(field.widget, JsonInput):
+        elif field and isinstance(field.widget, JsonInput):
             rows = str(self[VALUE].value() or "").count("\n") + 2
             field.widget.attrs["rows"] = min(max(rows, _MIN_ROWS), _MAX_ROWS)
+
+    def _is_masked(self) -> bool:
+        """Whether the page shows the input of a stored secret empty. The link *Show* opens it."""
+        if self.instance._state.adding or not is_secret(self.instance):
+            return False
+        request = request_of(self.instance)
+        return request is None or _SHOW not in request.GET
+
+    def clean_value(self) -> Any:
+        """Returns the value, which an empty input keeps if it is masked."""
+        return self.initial.get(VALUE) if self._keeps_secret() else self.cleaned_data[VALUE]
+
+    def _keeps_secret(self) -> bool:
+        """Whether the input is masked, and nothing was typed into it."""
+        field, typed = self.fields.get(VALUE), self.data.get(self.add_prefix(VALUE), "")
+        return isinstance(field, IndentedField) and field.is_masked and not str(typed).strip()
 
     def clean(self) -> dict[str, Any] | None:
         """Validates the form."""
@@ -51,6 +86,9 @@ class ValueForm(MergingForm):
             self.instance.value = ""
         cleaned = super().clean()
         self._confirm_new_type()
+        if self._keeps_secret() and self.cleaned_data.get("secret") is False:
+            text = _("Everybody who may view values will see this value. Type it again to confirm.")
+            self.add_error(VALUE, forms.ValidationError(text, code="public"))
         return cleaned
 
     def full_clean(self) -> None:
@@ -75,7 +113,7 @@ class ValueForm(MergingForm):
             return
         types = type_of(old), type_of(new)
         has_own_rule = self.cleaned_data.get(TYPE) or self.cleaned_data.get(CHOICES)
-        if types[0] == types[1] or has_own_rule or self.data.get(NEW_TYPE) == types[1]:
+        if types[0] == types[1] or has_own_rule or self.data.get(_NEW_TYPE) == types[1]:
             return
         labels = [localized(TYPE_LABELS[name]) for name in types]
         widget = self.fields[VALUE].widget
@@ -110,7 +148,7 @@ class ValueForm(MergingForm):
         if not (self.is_bound and has_value_rules(type(self.instance)) and TYPE in self.data):
             return stored
         try:
-            choices = ChoicesField().to_python(self.data.get(CHOICES))
+            choices = ListField().to_python(self.data.get(CHOICES))
         except forms.ValidationError:
             return stored
         return ValueRule(str(self.data[TYPE]), choices if isinstance(choices, list) else ())
@@ -127,6 +165,67 @@ class _Select(forms.Select):
         return super().optgroups(name, value, attrs)
 
 
-def _choices(options: Iterable[object]) -> list[tuple[str, str]]:
-    texts = dict.fromkeys(json.dumps(one, ensure_ascii=False) for one in options)
-    return [(text, text) for text in texts]
+@dataclass(frozen=True)
+class Mistake:
+    """The place of a mistake in a text."""
+
+    line: int
+    column: int
+    #: The index in the text as a browser counts it.
+    offset: int
+    #: The line, or what is around the mistake, and a line with a caret below the mistake.
+    excerpt: str
+
+
+class JsonInput(AdminTextareaWidget):
+    """A text area for the JSON of a value."""
+
+    template_name = "flagstaff/json_input.html"
+    mistake: Mistake | None = None
+    #: The new type that the user has to confirm, and its name in words; empty without one.
+    new_type = ""
+    new_type_label = ""
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/values.css")}
+        js = ("flagstaff/json_input.js",)
+
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The widget's context, with the mistake and the question."""
+        context = super().get_context(name, value, attrs)
+        attributes = context["widget"]["attrs"]
+        if self.mistake is not None:
+            described = attributes.get("aria-describedby", "")
+            own = f"{attributes.get('id', name)}_mistake"
+            attributes["aria-describedby"] = f"{described} {own}".strip()
+        return {
+            **context,
+            "mistake": self.mistake,
+            "new_type": self.new_type,
+            "new_type_name": _NEW_TYPE,
+            "new_type_label": self.new_type_label,
+        }
+
+
+def mistake_in(text: str) -> Mistake | None:
+    """Returns the place of the first mistake in a JSON text, or None."""
+    # As in the text area of a browser, which sends other line ends.
+    text = text.replace("\r\n", "\n")
+    if why_undecodable(text):
+        return None
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode("utf-16-le", "replace")) // 2
+        excerpt = _excerpt(text, error.lineno, error.colno)
+        return Mistake(error.lineno, error.colno, offset, excerpt)
+    return None
+
+
+def _excerpt(text: str, line: int, column: int) -> str:
+    whole = text.split("\n")[line - 1].replace("\t", " ")
+    start = max(column - 1 - _AROUND, 0)
+    end = column - 1 + _AROUND
+    before = "…" if start else ""
+    excerpt = f"{before}{whole[start:end]}{'…' if end < len(whole) else ''}"
+    return f"{excerpt}\n{' ' * (column - 1 - start + len(before))}^"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TypeAlias, cast
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Model
 
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import Row
-from flagstaff._words.message import lines
 from flagstaff._words.rule_parts import with_segment_names
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.locking import raise_errors
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import RowId
 from flagstaff.changes.preview import rolled_back
@@ -31,8 +32,9 @@ from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undoing.plan import RowPlan, UndoneEvents, UndoPlan, plan_undo
 from flagstaff.changes.undoing.selection import RowEvents
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import EntryRange
 from flagstaff.history.versions import versions_of
 
 #: Rows that cannot be written as planned, and why.
@@ -41,6 +43,8 @@ Refused: TypeAlias = Mapping[RowId, FlagstaffError]
 Check: TypeAlias = Callable[[UndoPlan], None]
 
 NOTHING_REFUSED: Refused = {}
+# The triggers read it. It ends with the transaction, and with a savepoint that is rolled back.
+_SET_UNDOES = "SELECT pg_catalog.set_config('flagstaff.undoes', %s, true)"
 
 
 class _RefusedRowError(Exception):
@@ -86,11 +90,9 @@ def undo_selected(
             also |= {RowId(*row) for row in unlocked.flags}
 
 
-def preview_undo(
-    selected: Sequence[RowEvents], *, whole: bool = False, refused: Refused = NOTHING_REFUSED
-) -> UndoPlan:
+def preview_undo(selected: Sequence[RowEvents], *, whole: bool = False) -> UndoPlan:
     """Returns what an undo would do, and what is in its way. Rolls back what it writes."""
-    also: set[RowId] = set()
+    refused, also = NOTHING_REFUSED, set[RowId]()
     while True:
         try:
             with rolled_back():
@@ -106,15 +108,6 @@ def preview_undo(
             also |= {RowId(*row) for row in unlocked.flags}
 
 
-def raise_errors(errors: Sequence[FlagstaffError]) -> None:
-    """Raises the error, or one ConflictError that names all of them, if there are any."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        keys = [error.key for error in errors if isinstance(error, ConflictError)]
-        raise ConflictError(lines(error.message for error in errors), key=keys[0] if keys else "")
-
-
 def _write(plan: UndoPlan) -> list[UndoneEvents]:
     # Whether the workers can read the rules has been decided for all rows together.
     with checked_together(), ignoring_old_workers(ignore=True):
@@ -122,9 +115,15 @@ def _write(plan: UndoPlan) -> list[UndoneEvents]:
         rows = [_with_new_keys(row, renamed) for row in plan.rows]
         others = _flags_of_others(plan, rows)
         for row in _in_order(rows):
+            _record_undo_of(row.events)
             _write_row(row)
         if renamed:
+            # One statement writes the rules of these flags. A range says nothing about other rows.
+            pks = {str(flag.pk) for flag in others}
+            flags = (row for row in rows if row.item.kind is Kind.FLAG and row.item.pk in pks)
+            _record_undo_of([event for row in flags for event in row.events])
             rows = _with_renamed(rows, rename_in_rules(renamed, others))
+        _record_undo_of(())
     return _finished(rows)
 
 
@@ -170,6 +169,12 @@ def _writes_rules(plan: RowPlan) -> bool:
 def _with_rules(changed: Changed, before: object, after: object) -> Changed:
     old, new = {**changed.old, RULES: before}, {**changed.new, RULES: after}
     return replace(changed, old=old, new=new, written=True)
+
+
+def _record_undo_of(events: Sequence[EntryRange]) -> None:
+    """Makes the next entries of this transaction store the events that they undo."""
+    with connections[conf.database].cursor() as cursor:
+        cursor.execute(_SET_UNDOES, [json.dumps(events) if events else ""])
 
 
 def _write_row(plan: RowPlan) -> None:

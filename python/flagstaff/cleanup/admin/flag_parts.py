@@ -14,13 +14,18 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.names import USAGE_TABLES
+from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.flag.bulk.part import BulkActions
 from flagstaff.admin.flag.list.facts import FlagList, PlannedFlags
 from flagstaff.admin.flag.parts.app_panels import AppPart
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.page import page_of_row, stored_row
+from flagstaff.admin.page import Page, page_of_row, stored_row
 from flagstaff.cleanup.admin.rows import evidence_of, labels_of, unknown_lines
+from flagstaff.cleanup.admin.snoozing import SNOOZE
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.stale import assess_flags
@@ -34,10 +39,13 @@ class _Assessments:
     found: list[Assessment]
 
 
-class StaleFlag(AppPart):
-    """The signals of stale flags."""
+class StaleFlag(BulkActions, AppPart):
+    """The signals of stale flags, and the action that snoozes several of them."""
+
+    table = (SNOOZE,)
 
     app_label = "flagstaff_cleanup"
+    panel_title = gettext_lazy("Clean-up")
 
     def media(self) -> Media:
         """The stylesheet of the panel and of the notes."""
@@ -96,8 +104,15 @@ def _selection(flags: Sequence[Model]) -> Selection:
         rows=[(flag, getattr(flag, ALLOWED_COUNT)) for flag in flags],
         # None if no app has said it.
         planned=None if planned is None else planned.pks,
-        is_readable=FlagList.of(flags[0]).is_readable,
+        is_readable=_is_readable(flags[0], page),
     )
+
+
+def _is_readable(flag: Model, page: Page | None) -> bool:
+    """Whether the page has found that the history and the usage can be read."""
+    if page is None or page.is_list:
+        return FlagList.of(flag).is_readable
+    return can_read(page.request, "change_table", *USAGE_TABLES)
 
 
 def _note(flag: Assessment) -> str:

@@ -11,8 +11,8 @@ from django.utils.translation import ngettext
 from flagstaff._extensions import Level, OverviewLine
 from flagstaff._tables.rows import uncached
 from flagstaff._words.local_formats import local_number
+from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.overview.as_of import as_of
 from flagstaff.cleanup.models import Snooze, StaleCount
 from flagstaff.conf import conf
 

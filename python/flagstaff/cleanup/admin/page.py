@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from functools import partial
 
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -17,14 +18,17 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.rows import Row, find_row
 from flagstaff._words.times import aware, local_time
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.flag.bulk.page import BACK
 from flagstaff.admin.permissions import may
 from flagstaff.admin.plain_page import PlainPageAdmin
 from flagstaff.admin.views import MAX_REASON_LENGTH, REASON
 from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
+from flagstaff.cleanup.admin.snoozing import SNOOZE, action_url
 from flagstaff.cleanup.ended import ended_keys, ended_text
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
+from flagstaff.cleanup.texts import references_command
 from flagstaff.conf import conf
 
 # The names of the buttons. Their value is the key of the flag.
@@ -36,6 +40,7 @@ class StaleFlagsAdmin(PlainPageAdmin):
     """One page: users who may view flags see it, and those who may change flags can snooze."""
 
     page_template = "flagstaff/cleanup/stale.html"
+    docs_page = "how-to/clean-up/"
 
     class Media:
         css = {"all": ("flagstaff/admin.css", "flagstaff/cleanup.css")}
@@ -57,7 +62,11 @@ class StaleFlagsAdmin(PlainPageAdmin):
                 site, request, [flag for flag in flags if flag.findings and flag.is_snoozed]
             ),
             "ended": [
-                {"key": key.key, "text": ended_text(key, date_format)} for key in ended_keys()
+                {
+                    "text": ended_text(key, date_format),
+                    "command": references_command(key.key),
+                }
+                for key in ended_keys()
             ],
             "unknown": unknown_lines(flags),
             "may_change": may(site, request, "change"),
@@ -66,6 +75,10 @@ class StaleFlagsAdmin(PlainPageAdmin):
             "max_reason": MAX_REASON_LENGTH,
             "snooze_name": _SNOOZE,
             "end_name": _END,
+            "action": SNOOZE.name,
+            "action_url": action_url(site, request),
+            "action_checkbox": ACTION_CHECKBOX_NAME,
+            "action_back": BACK,
         }
 
     def post_page(self, request: HttpRequest) -> HttpResponse:

@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from django.utils.formats import date_format
 
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.local_formats import local_days
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.cleanup.stale_signals import Assessment
-from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text, unknown_texts
+from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text, references_command, unknown_texts
 from flagstaff.conf import conf
 
 
@@ -26,8 +27,14 @@ class StaleRow:
     url: str
     #: The page that deletes the flag; empty if the user may not delete flags.
     delete_url: str
+    #: The primary key, as text.
+    pk: str
     labels: list[str]
     evidence: list[str]
+    #: For how long the oldest signal has held.
+    age: str
+    #: The command that prints the places in the code, or the patch.
+    command: str
     owner: str
     tags: str
     #: Empty unless the flag is snoozed.
@@ -52,8 +59,11 @@ def stale_rows(
             delete_url=page_url(site, conf.flag_model, "delete", flag.facts.pk)
             if may_delete
             else "",
+            pk=flag.facts.pk,
             labels=labels_of(flag),
             evidence=evidence_of(flag),
+            age=local_days(max(finding.days for finding in flag.findings)),
+            command=references_command(flag.facts.key, flag.findings),
             owner=flag.facts.owner,
             tags=", ".join(flag.facts.tags),
             until=_shown(flag.facts.snoozed_until) if flag.is_snoozed else "",

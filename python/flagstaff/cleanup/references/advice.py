@@ -41,6 +41,13 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     "flags.off": ("delete the test: it covers code that you remove", "remove the statement"),
     "explain": ("remove the explanation of the flag",) * 2,
     "depends_on_user": ("replace it with False: all users get the same result",) * 2,
+    **dict.fromkeys(
+        ("resolve_flag", "get_boolean_details", "get_boolean_details_async"),
+        (
+            "replace its value with True, and keep only the code for users with the flag",
+            "replace its value with False, and keep only the code for users without the flag",
+        ),
+    ),
     "parametrize": ("remove the key from the parameters of the test",) * 2,
 }
 

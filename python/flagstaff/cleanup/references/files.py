@@ -136,8 +136,10 @@ def _is_excluded(entry: os.DirEntry[str], root: str, exclude: Sequence[str]) -> 
     return any(fnmatch(name, glob) for glob in exclude for name in names)
 
 
+# How the methods of OpenFeature's clients begin.
+_OF_CLIENTS = (b"get_boolean_", b"get_string_", b"get_integer_", b"get_float_", b"get_object_")
 #: Each file with a key has one of them.
-KEY_WORDS = (b"flag", b"FLAGSTAFF", b"variant", b"get_value", b"{% value")
+KEY_WORDS = (b"flag", b"FLAGSTAFF", b"variant", b"get_value", b"{% value", *_OF_CLIENTS)
 # Plain texts and patterns that begin with one: Python finds these ten times faster than others.
 _TEXTS = (
     b"flagstaff",
@@ -151,6 +153,7 @@ _TEXTS = (
     b"mark.variant",
     b'"flags"',
     b"'flags'",
+    *_OF_CLIENTS,
 )
 _PATTERNS = (
     re.compile(rb"\.flags\s*[.\[]"),

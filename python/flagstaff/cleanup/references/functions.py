@@ -19,6 +19,8 @@ class Function:
     position: int | None = 0
     #: All positional arguments are keys.
     is_many: bool = False
+    #: What else may have the key.
+    or_about: About | None = None
 
 
 def _all(module: str, names: str, kind: Kind, about: About = About.FLAG) -> dict[str, Function]:
@@ -27,18 +29,18 @@ def _all(module: str, names: str, kind: Kind, about: About = About.FLAG) -> dict
 
 #: By the name that a project imports.
 BY_NAME: dict[str, Function] = {
-    **_all("flagstaff", "flag_enabled explain", Kind.EVALUATION),
-    **_all("flagstaff", "get_value", Kind.EVALUATION, About.VALUE),
+    **_all("flagstaff", "flag_enabled explain resolve_flag", Kind.EVALUATION),
+    **_all("flagstaff", "get_value resolve_value", Kind.EVALUATION, About.VALUE),
     **_all("flagstaff", "impact usage", Kind.QUERY),
     **_all(
         "flagstaff.experiments",
-        "explain_variant get_variant peek_variant",
+        "explain_variant get_variant peek_variant resolve_variant",
         Kind.EVALUATION,
         About.EXPERIMENT,
     ),
     **_all(
         "flagstaff.experiments",
-        "create delete force set_metrics set_weights ship shuffle start stop",
+        "create delete edit force set_metrics set_weights ship shuffle start stop undo",
         Kind.CHANGE,
         About.EXPERIMENT,
     ),
@@ -75,7 +77,11 @@ BY_NAME: dict[str, Function] = {
     **_all("flagstaff.history", "value_history value_version", Kind.QUERY, About.VALUE),
     **_all("flagstaff.history", "segment_history segment_version", Kind.QUERY, About.SEGMENT),
     "flagstaff.history.recent_events": Function(Kind.QUERY, position=None),
-    **_all("flagstaff.rollouts", "create delete jump pause resume rollback start", Kind.CHANGE),
+    **_all(
+        "flagstaff.rollouts",
+        "create delete dismiss edit jump pause resume rollback start",
+        Kind.CHANGE,
+    ),
 }
 
 #: By the type of the object and the name of the method. `[]` is the subscript.
@@ -83,11 +89,14 @@ BY_METHOD: dict[tuple[str, str], Function] = {
     ("snapshot", "flag_enabled"): Function(Kind.EVALUATION),
     ("snapshot", "explain"): Function(Kind.EVALUATION),
     ("snapshot", "depends_on_user"): Function(Kind.EVALUATION),
+    ("snapshot", "resolve_flag"): Function(Kind.EVALUATION),
     ("snapshot", "get_value"): Function(Kind.EVALUATION, About.VALUE),
+    ("snapshot", "resolve_value"): Function(Kind.EVALUATION, About.VALUE),
     ("request_flags", "enabled"): Function(Kind.EVALUATION),
     ("request_flags", "aenabled"): Function(Kind.EVALUATION),
     ("snapshot", "get_variant"): Function(Kind.EVALUATION, About.EXPERIMENT),
     ("snapshot", "peek_variant"): Function(Kind.EVALUATION, About.EXPERIMENT),
+    ("snapshot", "resolve_variant"): Function(Kind.EVALUATION, About.EXPERIMENT),
     ("request_flags", "value"): Function(Kind.EVALUATION, About.VALUE),
     ("request_flags", "variant"): Function(Kind.EVALUATION, About.EXPERIMENT),
     ("request_flags", "[]"): Function(Kind.EVALUATION),
@@ -99,6 +108,21 @@ BY_METHOD: dict[tuple[str, str], Function] = {
     ("fixture", "set"): Function(Kind.TEST),
     ("fixture", "value"): Function(Kind.TEST, About.VALUE),
     ("fixture", "variant"): Function(Kind.TEST, About.EXPERIMENT),
+}
+
+_BY_TYPE = {
+    "boolean": Function(Kind.EVALUATION, About.FLAG, "flag_key", or_about=About.VALUE),
+    "string": Function(Kind.EVALUATION, About.VALUE, "flag_key", or_about=About.EXPERIMENT),
+    **dict.fromkeys(
+        ("integer", "float", "object"), Function(Kind.EVALUATION, About.VALUE, "flag_key")
+    ),
+}
+#: The methods of OpenFeature's clients, by their names: no other objects have such methods.
+OF_CLIENTS: dict[str, Function] = {
+    f"get_{of_type}_{result}{ending}": function
+    for of_type, function in _BY_TYPE.items()
+    for result in ("value", "details")
+    for ending in ("", "_async")
 }
 
 #: What a call returns: the type of an object, by the function or by the object and its method.

@@ -56,3 +56,5 @@ class Reference:
     pattern: str = ""
     #: The keys that this pattern may be, among the keys that are searched or found.
     candidates: tuple[str, ...] = ()
+    #: What else may have the key, besides `about`.
+    or_about: About | None = None

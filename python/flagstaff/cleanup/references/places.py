@@ -9,7 +9,13 @@ import libcst as cst
 
 from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.expressions import subscript_index
-from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
+from flagstaff.cleanup.references.functions import (
+    BY_METHOD,
+    BY_NAME,
+    MODELS,
+    OF_CLIENTS,
+    Function,
+)
 from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import last_name, model_of
 from flagstaff.cleanup.references.parsing import Module
@@ -25,6 +31,8 @@ from flagstaff.cleanup.references.values import (
     class_of,
 )
 
+# What they return is no bool.
+_NO_BOOLS = (Name("flagstaff.explain"), Name("flagstaff.resolve_flag"))
 _MIXIN = "flagstaff.mixins.FlagRequiredMixin"
 _MIXIN_KEY = "flag_key"
 
@@ -46,6 +54,8 @@ class Place:
     name: str
     #: The key is an argument of a function of the project, or of `partial`.
     is_indirect: bool = False
+    #: What else may have the key.
+    or_about: About | None = None
 
 
 def wrapper_id(scope: Scope) -> WrapperId:
@@ -86,14 +96,18 @@ def _of_call(
         for key in command_keys(node, scope, evaluator):
             yield Place(node, key, scope, Kind.CHANGE, About.FLAG, called.name)
     for value in called.functions:
-        # What `explain` returns is no bool.
-        is_indirect = (
-            called.is_passed or value == Name("flagstaff.explain") or isinstance(value, Bound)
-        )
+        is_indirect = called.is_passed or value in _NO_BOOLS or isinstance(value, Bound)
         for function in _known(value, evaluator, wrappers, only_wrappers=only_wrappers):
             for key in _key_arguments(called.args, function):
                 yield Place(
-                    node, key, scope, function.kind, function.about, called.name, is_indirect
+                    node,
+                    key,
+                    scope,
+                    function.kind,
+                    function.about,
+                    called.name,
+                    is_indirect,
+                    function.or_about,
                 )
 
 
@@ -124,6 +138,20 @@ def _of_method(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> 
     if not isinstance(node.func, cst.Attribute):
         return
     method = node.func.attr.value
+    if (function := OF_CLIENTS.get(method)) is not None:
+        for key in _key_arguments(list(node.args), function):
+            # The client may have another provider, so nothing rewrites the call.
+            yield Place(
+                node,
+                key,
+                scope,
+                function.kind,
+                function.about,
+                method,
+                is_indirect=True,
+                or_about=function.or_about,
+            )
+        return
     if method not in _METHODS and not any(_is_key(arg) for arg in node.args):
         return
     for owner in evaluator.evaluate(node.func.value, scope):
@@ -136,7 +164,7 @@ def _of_method(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> 
         if function is not None:
             for key in _key_arguments(list(node.args), function):
                 name = f"{_OWNERS.get(owner.type, '')}{method}"
-                is_indirect = method in ("explain", "depends_on_user")
+                is_indirect = method in ("explain", "depends_on_user", "resolve_flag")
                 yield Place(node, key, scope, function.kind, function.about, name, is_indirect)
 
 

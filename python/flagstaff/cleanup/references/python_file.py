@@ -96,7 +96,7 @@ def _passed_on(
     scope = value.function
     position = scope.parameters.index(value.name) if value.name in scope.parameters else None
     known = found.wrappers.get(wrapper_id(scope), ())
-    function = Function(place.kind, place.about, value.name, position)
+    function = Function(place.kind, place.about, value.name, position, or_about=place.or_about)
     if function not in known:
         found.wrappers[wrapper_id(scope)] = (*known, function)
     if scope.root is module.found.module:
@@ -124,6 +124,7 @@ def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) ->
         code=module.lines[line - 1].strip(),
         about=place.about,
         name=place.name,
+        or_about=place.or_about,
         pattern="" if key is not None else _pattern(value),
     )
 

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._tables.user_lookup import UserTable, actor_table
-from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.errors import USAGE, CancelledError
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.standard_input import is_terminal
 from flagstaff.cli.support.verb import Options
@@ -79,9 +79,10 @@ def add_attribution(
 ) -> None:
     """Adds --reason, --as, --as-name and --dry-run. `record` is what stores the first three.
 
-    With REQUIRE_REASON, the history needs a reason, unless the parser has another default.
+    With REQUIRE_REASON, the history and the events of an experiment need a reason, unless the
+    parser has another default.
     """
-    parser.set_defaults(needs_reason=record == "history")
+    parser.set_defaults(needs_reason=record in {"history", "events"})
     parser.add_argument(
         "--reason", default="", metavar="TEXT", help=f"the reason, for the {record}"
     )
@@ -163,7 +164,7 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
     if typed and answer.strip() and answer.split() != typed.split():
         raise CommandError(f"not confirmed: type {typed} exactly; {_UNCHANGED}", returncode=USAGE)
     if not answer.strip() or not (typed or answer.strip().lower() in {"y", "yes"}):
-        raise CommandError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
+        raise CancelledError(f"cancelled; {_UNCHANGED}", returncode=USAGE)
 
 
 def _actor(user: str | None, name: str | None) -> str | None:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from flagstaff._core import monotonic
-from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.counted import counted
 from flagstaff.changes import Changed
@@ -187,19 +186,14 @@ def _sentences(plan: ChangePlan) -> Iterator[str]:
     """What happens to the users, and what no count includes."""
     if isinstance(plan, SegmentPlan):
         yield plan.text
-        adds_anonymous = plan.adds_anonymous
-    else:
-        before, after = plan.before, plan.after
-        if before.enabled and before.bucket_by != after.bucket_by:
-            yield f"{REASSIGNED[0].upper()}{REASSIGNED[1:]}."
-        elif text := plan_text(plan):
-            yield text
-        if plan.added:
-            yield f"{counted(plan.added, 'allowed user')} will be added."
-        adds_anonymous = plan.adds_anonymous or (_is_for_all(after) and not _is_for_all(before))
-    if adds_anonymous:
-        yield "Anonymous users, who are not counted, can gain it, too."
-
-
-def _is_for_all(state: FlagState) -> bool:
-    return bool(state.enabled) and state.rollout_percent >= ALL_USERS
+        if plan.adds_anonymous:
+            yield "Anonymous users, who are not counted, can gain it, too."
+        return
+    before, after = plan.before, plan.after
+    if before.enabled and before.bucket_by != after.bucket_by:
+        yield f"{REASSIGNED[0].upper()}{REASSIGNED[1:]}."
+        yield from filter(None, [plan.anonymous_text])
+    elif text := plan_text(plan):
+        yield text
+    if plan.added:
+        yield f"{counted(plan.added, 'allowed user')} will be added."

@@ -12,9 +12,10 @@ from flagstaff._tables.optional_fields import RULES
 from flagstaff._tables.rows import find_row
 from flagstaff._words.cells import Record
 from flagstaff._words.counted import counted
-from flagstaff._words.message import Message, Template
+from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff.changes import Changed
+from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.changes.change_plan import plan_segment_changes
 from flagstaff.changes.segment_plan import SegmentPlan, SegmentUse
 from flagstaff.conf import conf
@@ -29,27 +30,30 @@ _TIMEOUT = 2.0
 _MAX_USES = 50
 
 
-def impact_of_dry_run(changed: Changed) -> ChangeImpact | Message | None:
-    """Returns the impact of a change that the open transaction has made.
+def impact_of_dry_run(changed: Changed) -> tuple[ChangeImpact | None, str]:
+    """Returns the impact of a change that the open transaction has made, and the same in words.
 
-    Returns None if it changes neither the state nor the rules, or if it changes the bucketing unit,
-    which reassigns every user. Returns a text if the users cannot be counted. Counts for at most
-    two seconds.
+    They are None and empty if it changes neither the state nor the rules, or if it changes the
+    bucketing unit, which reassigns every user. If the users cannot be counted, the text says why.
+    Counts for at most two seconds.
     """
     old = _old_fields(changed)
     flag: Any = find_row(conf.flag_model, changed.key)
     if flag is None or BUCKET_BY in old or not old.keys() & {*_STATE, RULES}:
-        return None
+        return None, ""
     after = FlagState.of(flag)
     before = FlagState.of_fields({**vars(after), **old})
+    anonymous = anonymous_text(anonymous_percents(before, after), after.bucket_by)
     try:
-        return impact_of_change(changed.key, before, after, timeout=_TIMEOUT)
+        impact = impact_of_change(changed.key, before, after, timeout=_TIMEOUT)
     except FlagstaffError as error:
-        return _UNKNOWN(why=error.message)
+        unknown = str(_UNKNOWN(why=error.message))
+        return None, f"{unknown}. {anonymous}" if anonymous else unknown
+    text = _sentence(impact)
+    return impact, f"{text}. {anonymous}" if anonymous else f"{text}, not counting anonymous users"
 
 
-def impact_sentence(impact: ChangeImpact) -> str:
-    """Returns the sentence for a person."""
+def _sentence(impact: ChangeImpact) -> str:
     counts = [
         f"{counted(count, 'user')} would {verb} the flag"
         for verb, count in (("lose", impact.lose), ("gain", impact.gain))
@@ -61,8 +65,7 @@ def impact_sentence(impact: ChangeImpact) -> str:
     text = (
         f"{at_least}{' and '.join(counts)}" if counts else f"{no_user} would gain or lose the flag"
     )
-    after = f"{at_least}{impact.after.on:,} of {users} would have it"
-    return f"{text}; {after}, not counting anonymous users"
+    return f"{text}; {at_least}{impact.after.on:,} of {users} would have it"
 
 
 def segment_dry_run(changed: Changed) -> SegmentPlan | None:

@@ -46,6 +46,10 @@ _UNKNOWN = (
 _FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
 
 
+class CancelledError(CommandError):
+    """A person has answered no."""
+
+
 @contextmanager
 def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""

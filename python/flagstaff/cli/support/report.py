@@ -14,7 +14,6 @@ from flagstaff.changes.written import as_written
 from flagstaff.cli.support.change_messages import change_messages
 from flagstaff.cli.support.dry_run_impact import (
     impact_of_dry_run,
-    impact_sentence,
     segment_document,
     segment_dry_run,
     segment_lines,
@@ -120,13 +119,10 @@ def report_undo(undo: Undo | None, out: Output) -> None:
 
 def _print_impact(changed: Changed, out: Output, prefix: str) -> Record:
     """Prints how many users gain or lose the flag. Returns the members of the document."""
-    impact = impact_of_dry_run(changed)
-    if impact is None or isinstance(impact, str):
-        if impact:
-            out.message(f"{prefix}{impact}")
-        return {"impact": None}
-    out.message(f"{prefix}{impact_sentence(impact)}")
-    return {"impact": impact.as_dict()}
+    impact, text = impact_of_dry_run(changed)
+    if text:
+        out.message(f"{prefix}{text}")
+    return {"impact": None if impact is None else impact.as_dict()}
 
 
 def _print_segment_impact(changed: Changed, out: Output) -> Record:

@@ -29,6 +29,19 @@ _DJANGO_OPTIONS = ("--settings", "--pythonpath")
 _DJANGO_SWITCHES = ("--traceback", "--no-color", "--force-color")
 # The option with the function that returns the help.
 _HELP = "format_help"
+_LIST = "list"
+
+#: The verbs of the optional apps, so that a project without the app is told about it.
+APPS = {
+    "experiment": "flagstaff.experiments",
+    "experiments": "flagstaff.experiments",
+    "plan": "flagstaff.rollouts",
+    "plans": "flagstaff.rollouts",
+    "references": "flagstaff.cleanup",
+    "sample-size": "flagstaff.experiments",
+    "snooze": "flagstaff.cleanup",
+    "stale": "flagstaff.cleanup",
+}
 
 
 def _no_arguments(_parser: CommandParser) -> None:
@@ -49,11 +62,18 @@ class VerbParser(CommandParser):
         # Only verbs have parsers as choices.
         verbs = action.choices if isinstance(action.choices, dict) else None
         if verbs is not None and value not in verbs:
-            similar = most_similar(value, verbs)
             what = action.dest
+            if what == "verb" and value in APPS:
+                raise ArgumentError(None, _install_text(value))
+            similar = most_similar(value, verbs)
             advice = f"did you mean {similar!r}?" if similar else f"--help lists all {what}s"
             raise ArgumentError(None, f"there is no {what} {value!r}; {advice}")
         super()._check_value(action, value)
+
+
+def _install_text(verb: str) -> str:
+    app = f'"{APPS[verb]}"'
+    return f'{verb!r} needs {app} in INSTALLED_APPS; add it, and run "manage.py migrate"'
 
 
 @dataclass(frozen=True)
@@ -158,6 +178,11 @@ class _LazyParsers(dict[str, Any]):
 
     def items(self) -> Any:
         return [(name, self[name]) for name in tuple(self)]
+
+
+def means_list(options: Options) -> bool:
+    """Whether all rows are meant, as in `plan list`, given that no row has the key."""
+    return options["action"] is None and options["key"] == _LIST
 
 
 def missing_key_hint(options: Options, verbs: Sequence[Verb]) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.flag_states import FlagState, ReleaseState
 from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
@@ -37,7 +37,7 @@ from flagstaff.cli.support.ownership import (
 from flagstaff.cli.support.several_flags import flag_rows, keys_of
 from flagstaff.cli.support.verb import Options, Verb
 
-_UNIT = Column(BUCKET_BY, record_unit, header="BUCKETED BY")
+_UNIT = Column(BUCKET_BY, record_unit, header="BUCKETING UNIT")
 _FIRST_COLUMNS = (
     Column("key"),
     STATE,
@@ -131,7 +131,8 @@ def _shown_flag(flag: Any, out: Output) -> tuple[list[Column], Record]:
     users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
     columns = [*flag_columns(record), Column("allowed_users", _user_names)]
     shown = {"summary": summary, **record, "allowed_users": users}
-    if out.is_terminal and record["state"] == ReleaseState.BY_RULES.value:
+    state = FlagState.of(flag)
+    if out.is_terminal and state.enabled and state.has_rules:
         columns.append(Column(_RULE_USERS))
         shown[_RULE_USERS] = _rule_users(flag)
     return columns, shown

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._engine.usage import RecentUsage, recent_usage
+from flagstaff._engine.usage import RecentEvaluations, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import flag_model
 from flagstaff._tables.rows import find_row
@@ -160,14 +160,25 @@ def _usage_text(key: str, usage: RecentUsage | None) -> str:
     if usage is None:
         return ""
     days = counted(usage.days, "day")
-    evaluations = usage.evaluations.get(key)
-    if evaluations is None:
+    bulk, texts = usage.bulk_of(key), []
+    if evaluations := usage.evaluations.get(key):
+        texts.append(_counted(evaluations, days))
+    if bulk.served_to_browsers_at:
+        texts.append(f"Last served to browsers at {full_time(bulk.served_to_browsers_at)}.")
+    if bulk.served_in_bulk_at and not texts:
+        at = full_time(bulk.served_in_bulk_at)
+        texts.append(f"Last served in bulk at {at}, which does not say whether the code uses it.")
+    if not texts:
         return f"Not evaluated in the last {days}."
+    if usage.hosts:
+        texts.append(f"In this time, workers ran on: {join_some(usage.hosts)}.")
+    return " ".join(texts)
+
+
+def _counted(evaluations: RecentEvaluations, days: str) -> str:
     times, last = counted(evaluations.count, "time"), full_time(evaluations.last_evaluated_at)
-    text = f"Evaluated {times} in the last {days}, last at {last}."
-    if not usage.hosts:
-        return text
-    return f"{text} In this time, workers ran on: {join_some(usage.hosts)}."
+    of_day = f", {evaluations.day_count:,} in the last day" if evaluations.day_count else ""
+    return f"Evaluated {times} in the last {days}{of_day}, last at {last}."
 
 
 CREATE = Verb(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from django.core.management.base import CommandParser
 from django.db import Error, transaction
 
 from flagstaff._engine.impact import Impact, impact
+from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
+from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.output import Output
@@ -100,8 +104,15 @@ def _in_words(result: Impact) -> Record:
         **counts,
         **({"users of each rule then": "; ".join(by_rule)} if by_rule else {}),
         **({"for example": ", ".join(_names(result))} if result.sample else {}),
-        "anonymous users": "not counted",
+        "anonymous users": _anonymous(result) or "not counted",
     }
+
+
+def _anonymous(result: Impact) -> str:
+    """Returns the sentence about anonymous users; empty unless they gain or lose the flag."""
+    now = FlagState.of(flag_row(result.key))
+    then = replace(now, enabled=True, rollout_percent=result.percent)
+    return anonymous_text(anonymous_percents(now, then), now.bucket_by)
 
 
 def _names(result: Impact) -> list[str]:

@@ -186,7 +186,9 @@ def _dry_run(plan: Plan, options: Options, out: Output) -> None:
     if not plan.steps:
         return
     if not out.is_json:
-        out.message(f"to apply exactly this: manage.py flags {shlex.join(_apply(plan, options))}")
+        out.message(
+            f"to apply exactly this: python manage.py flags {shlex.join(_apply(plan, options))}"
+        )
     raise CommandError(f"{counted(len(plan.steps), 'change')} would be made", returncode=DIFFERS)
 
 

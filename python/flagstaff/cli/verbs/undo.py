@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
 from flagstaff.changes import UndoneEvents
+from flagstaff.changes.locking import raise_errors
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.restore_version import RESTORE_BY_KIND
 from flagstaff.changes.undoing import as_shown, expecting_version
@@ -22,7 +23,6 @@ from flagstaff.changes.undoing.selection import (
 from flagstaff.changes.undoing.writing import (
     NOTHING_REFUSED,
     preview_undo,
-    raise_errors,
     undo_selected,
 )
 from flagstaff.cli.support.change_arguments import (
@@ -230,7 +230,8 @@ def _print_other_keys(selected: RowEvents, out: Output) -> None:
     if other_keys:
         out.message(
             f"the same transaction also changed {join_some(other_keys, _MAX_KEYS_SHOWN)}; "
-            f"to undo the whole transaction, run: manage.py flags undo --transaction {version}"
+            "to undo the whole transaction, run: python manage.py flags undo --transaction "
+            f"{version}"
         )
 
 

@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from flagstaff._engine.unknown_keys import UnknownKeys, unknown_keys
-from flagstaff._engine.usage import HourlyUsage, Usage, prune_usage, usage
+from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage, prune_usage, usage
 from flagstaff._engine.worker_register import LostWorker
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.times import full_time
@@ -26,6 +26,10 @@ _LAST = Column("last_evaluated_at", header="LAST EVALUATED")
 _COUNTS = (
     Column("true_count", header="TRUE", align_right=True),
     Column("false_count", header="FALSE", align_right=True),
+)
+_BULK = (
+    Column("served_in_bulk_at", header="SERVED IN BULK"),
+    Column("served_to_browsers_at", header="SERVED TO BROWSERS"),
 )
 _TURNED_OFF = "usage is turned off in this process: USAGE_INTERVAL is 0"
 _NO_REPORTS = "no worker is reporting now"
@@ -45,12 +49,13 @@ def _usage(options: Options, out: Output) -> None:
         return
     counts = usage(options["key"], since=options["days"])
     hours = [hour for hour in counts.hours if hour.defined]
-    if not hours:
+    if not hours and not counts.bulk:
         out.message("no matching entries")
     if options["hours"]:
         out.records((_HOUR, _KEY, *_COUNTS), [_hour_record(hour) for hour in hours])
     else:
-        out.records((_KEY, *_COUNTS, _LAST), _totals(hours))
+        columns = (_KEY, *_COUNTS, _LAST, *(_BULK if counts.bulk else ()))
+        out.records(columns, _totals(hours, counts.bulk))
     out.message(_period(counts, options["days"]))
     for worker in counts.lost:
         out.message(_lost_worker(worker))
@@ -108,9 +113,10 @@ def _add_days(parser: CommandParser) -> None:
     parser.add_argument("--days", type=days, metavar="N", help="only the last N days")
 
 
-def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
+def _totals(hours: Iterable[HourlyUsage], bulk: Iterable[BulkUsage]) -> list[Record]:
     """Returns one record per key, with the sums of its hours."""
-    by_key: dict[str, list[HourlyUsage]] = defaultdict(list)
+    served = {flag.key: flag for flag in bulk}
+    by_key: dict[str, list[HourlyUsage]] = defaultdict(list, {key: [] for key in served})
     for hour in hours:
         by_key[hour.key].append(hour)
     return [
@@ -118,7 +124,9 @@ def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
             "key": key,
             "true_count": sum(hour.true_count for hour in of_key),
             "false_count": sum(hour.false_count for hour in of_key),
-            "last_evaluated_at": max(hour.last_evaluated_at for hour in of_key),
+            "last_evaluated_at": max((hour.last_evaluated_at for hour in of_key), default=None),
+            "served_in_bulk_at": served[key].served_in_bulk_at if key in served else None,
+            "served_to_browsers_at": served[key].served_to_browsers_at if key in served else None,
         }
         for key, of_key in sorted(by_key.items())
     ]

@@ -18,6 +18,7 @@ from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
 from flagstaff.cli.main import all_verbs, run
+from flagstaff.cli.support.errors import CancelledError
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import verbs_by_topic
 from flagstaff.cli.support.verb import VerbParser, add_verbs
@@ -92,7 +93,12 @@ class Command(BaseCommand):
             run(options, out)
         except CommandError as error:
             # From Python, and with --traceback, the error itself is wanted.
-            if not (is_json and is_process) or options["traceback"]:
+            is_cancelled = isinstance(error, CancelledError)
+            if not (is_process and (is_json or is_cancelled)) or options["traceback"]:
                 raise
-            out.error(str(error), error.returncode)
+            if is_json:
+                out.error(str(error), error.returncode)
+            else:
+                # No error: a person has decided.
+                out.message(str(error))
             sys.exit(error.returncode)

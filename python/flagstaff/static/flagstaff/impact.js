@@ -23,14 +23,17 @@ document.addEventListener("DOMContentLoaded", () => {
                 headers: {Accept: "application/json"},
                 signal: request.signal,
             });
-            output.textContent = response.ok ? (await response.json()).text : "";
-            output.removeAttribute("aria-busy");
+            const impact = response.ok ? await response.json() : {text: ""};
+            output.textContent = impact.text;
+            // Another script shows the rest at the rows of rules.
+            form.dispatchEvent(new CustomEvent("flagstaff:impact", {bubbles: true, detail: impact}));
         } catch (error) {
-            if (error.name !== "AbortError") {
-                output.textContent = "";
-                output.removeAttribute("aria-busy");
+            if (error.name === "AbortError") {
+                return;
             }
+            output.textContent = "";
         }
+        output.removeAttribute("aria-busy");
     };
     const later = () => {
         clearTimeout(timer);

@@ -4,6 +4,7 @@
 
 (() => {
     const ROWS = "[data-flagstaff-row]";
+    const RULE = "[data-flagstaff-row='rule']";
     let added = 0;
 
     document.addEventListener("click", (event) => {
@@ -19,38 +20,127 @@
         }
     });
 
+    // A bool has a choice for its values, and an attribute may have values to choose from.
+    document.addEventListener("change", (event) => {
+        const row = event.target.closest(".flagstaff-rule-editor .flagstaff-condition");
+        if (row && event.target.matches(".flagstaff-attribute, .flagstaff-operator")) {
+            adapt(row);
+        }
+    });
+
+    // Another script sends the form while it is edited, and returns the marks of its rows.
+    document.addEventListener("flagstaff:impact", (event) => {
+        for (const row of document.querySelectorAll(".flagstaff-condition")) {
+            mark(row, event.detail.marks?.[row.dataset.flagstaffToken]);
+        }
+    });
+
     const edits = {
-        "add-rule": (_button, editor) => add(editor, "rule", listIn(editor, "rule")),
-        "add-condition": (button, editor) => addCondition(button, editor, "condition"),
-        "add-segment": (button, editor) => addCondition(button, editor, "segment"),
+        "add-rule": addRule,
+        "add-value": addValue,
+        "add-condition": (button, editor) => add(editor, "condition", button.closest(RULE)),
+        "add-segment": (button, editor) => add(editor, "segment", button.closest(RULE)),
         remove,
         up: (button) => move(button, (row) => row.previousElementSibling?.before(row)),
         down: (button) => move(button, (row) => row.nextElementSibling?.after(row)),
     };
 
-    function listIn(element, kind) {
-        return element.querySelector(`[data-flagstaff-list="${kind}"]`);
+    function addRule(button, editor) {
+        const [, beginning = ""] = button.value.split(":");
+        const rule = add(editor, "rule");
+        const [, attribute] = beginning.split("=");
+        if (beginning === "segment") {
+            rule.querySelector(".flagstaff-conditions").replaceChildren();
+            add(editor, "segment", rule);
+        } else if (attribute) {
+            rule.querySelector(".flagstaff-attribute").value = attribute;
+            adapt(rule.querySelector(".flagstaff-condition"));
+            rule.querySelector(".flagstaff-values").focus();
+        }
     }
 
-    function addCondition(button, editor, template) {
-        const rule = button.closest('[data-flagstaff-row="rule"]');
-        add(editor, template, listIn(rule, "condition"), rule.dataset.flagstaffToken);
+    function addValue(button) {
+        const [, , ...value] = button.value.split(":");
+        const input = button.closest(".flagstaff-condition").querySelector(".flagstaff-values");
+        const typed = input.value.trim().replace(/,+$/, "");
+        input.value = [...(typed ? [typed] : []), value.join(":")].join(", ");
+        input.focus();
     }
 
-    function add(editor, template, list, rule) {
+    function adapt(row) {
+        const editor = row.closest(".flagstaff-rule-editor");
+        const name = row.querySelector(".flagstaff-attribute").value;
+        const operator = row.querySelector(".flagstaff-operator").value;
+        const known = [...editor.querySelectorAll("datalist option")].find((one) => one.value === name);
+        const isBool = known?.hasAttribute("data-flagstaff-bool") && /^(in$|isnull)/.test(operator);
+        replaceValues(row.querySelector(".flagstaff-values"), editor, isBool ? "bool" : "values");
+        row.querySelector(".flagstaff-samples")?.remove();
+        const samples = [...editor.querySelectorAll("[data-flagstaff-new='samples']")].find(
+            (one) => one.dataset.flagstaffAttribute === name && operator === "in",
+        );
+        if (samples) {
+            const added = samples.content.firstElementChild.cloneNode(true);
+            for (const button of added.querySelectorAll("button")) {
+                button.value = button.value.replace("__row__", row.dataset.flagstaffToken);
+            }
+            row.querySelector(".flagstaff-values").after(added);
+        }
+    }
+
+    function replaceValues(input, editor, template) {
+        const other = copy(editor, template);
+        if (other.tagName === input.tagName) {
+            return;
+        }
+        for (const attribute of ["name", "aria-label", "data-flagstaff-label", "aria-describedby"]) {
+            other.setAttribute(attribute, input.getAttribute(attribute));
+        }
+        const text = input.value.trim();
+        if (other.options && ![...other.options].some((option) => option.value === text)) {
+            other.add(new Option(`“${text}”`, text));
+        }
+        other.value = text;
+        input.replaceWith(other);
+    }
+
+    function mark(row, found) {
+        const output = row.querySelector(".flagstaff-mark");
+        const input = row.querySelector(".flagstaff-values");
+        // The problem of a submitted row stays until the form is submitted again.
+        if (!output || row.querySelector(".flagstaff-row-problem")) {
+            return;
+        }
+        const text = found?.text ?? "";
+        // A screen reader reads what changes.
+        if (output.textContent !== text) {
+            output.textContent = text;
+        }
+        output.classList.toggle("flagstaff-problem", Boolean(found?.is_error));
+        input.removeAttribute("aria-invalid");
+        if (found?.is_error) {
+            input.setAttribute("aria-invalid", "true");
+        }
+    }
+
+    // Adds a rule, or a condition to a rule.
+    function add(editor, template, rule) {
         added += 1;
         const token = `n${added}`;
-        const source = editor.querySelector(`template[data-flagstaff-new="${template}"]`);
-        const row = source.content.firstElementChild.cloneNode(true);
+        const row = copy(editor, template);
         for (const element of [row, ...row.querySelectorAll("*")]) {
             for (const attribute of element.attributes) {
-                const text = attribute.value.replaceAll("__rule__", rule ?? token);
+                const text = attribute.value.replaceAll("__rule__", rule?.dataset.flagstaffToken ?? token);
                 attribute.value = text.replaceAll("__condition__", token);
             }
         }
-        list.append(row);
-        const input = ".flagstaff-condition :is(input:not([type]), [type='text'], select)";
-        (row.querySelector(input) ?? row.querySelector("[type='text'], select")).focus();
+        (rule ?? editor).querySelector(rule ? ".flagstaff-conditions" : ".flagstaff-rule-list").append(row);
+        row.querySelector(".flagstaff-attribute, .flagstaff-segment").focus();
+        return row;
+    }
+
+    function copy(editor, template) {
+        const source = editor.querySelector(`template[data-flagstaff-new="${template}"]`);
+        return source.content.firstElementChild.cloneNode(true);
     }
 
     function remove(button, editor) {
@@ -58,7 +148,7 @@
         const near = row.nextElementSibling ?? row.previousElementSibling;
         const others = near ?? row.parentElement.nextElementSibling;
         row.remove();
-        (others?.querySelector("button") ?? editor.querySelector("[value='add-rule']"))?.focus();
+        (others?.querySelector("button") ?? editor.querySelector("[value^='add-']"))?.focus();
     }
 
     function move(button, step) {
@@ -68,38 +158,30 @@
 
     // Rows keep their names: the server reads them in the order of the page.
     function renumber(editor) {
-        const rules = editor.querySelectorAll('[data-flagstaff-row="rule"]');
+        const rules = editor.querySelectorAll(RULE);
         rules.forEach((rule, index) => {
-            write(rule, { rule: index + 1 }, rule);
+            write(rule, { rule: index + 1 });
             const conditions = rule.querySelectorAll('[data-flagstaff-row="condition"]');
             conditions.forEach((condition, number) => {
-                write(condition, { rule: index + 1, condition: number + 1 }, condition);
+                write(condition, { rule: index + 1, condition: number + 1 });
             });
         });
-        limit(editor);
-    }
-
-    function write(row, numbers, owner) {
-        for (const element of [row, ...row.querySelectorAll("[data-flagstaff-label]")]) {
-            const pattern = element.dataset.flagstaffLabel;
-            if (pattern && element.closest(ROWS) === owner) {
-                element.setAttribute("aria-label", filled(pattern, numbers));
-            }
-        }
-        const heading = row.querySelector("[data-flagstaff-text]");
-        if (heading) {
-            heading.textContent = filled(heading.dataset.flagstaffText, numbers);
-        }
-    }
-
-    function filled(pattern, numbers) {
-        return pattern.replace(/\{(rule|condition)\}/g, (_all, name) => numbers[name]);
-    }
-
-    function limit(editor) {
         const isFull = editor.querySelectorAll(ROWS).length > Number(editor.dataset.flagstaffMost) - 2;
         for (const button of editor.querySelectorAll("button[value^='add-']")) {
             button.disabled = isFull;
+        }
+    }
+
+    function write(row, numbers) {
+        for (const element of [row, ...row.querySelectorAll("[data-flagstaff-label]")]) {
+            const pattern = element.dataset.flagstaffLabel;
+            if (pattern && element.closest(ROWS) === row) {
+                const label = pattern.replace(/\{(rule|condition)\}/g, (_all, name) => numbers[name]);
+                element.setAttribute("aria-label", label);
+            }
+        }
+        for (const heading of row.querySelectorAll(".flagstaff-rule-number")) {
+            heading.textContent = row.getAttribute("aria-label");
         }
     }
 })();

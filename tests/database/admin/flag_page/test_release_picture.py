@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timezone, "now", lambda: present)
 
 
-def section(request: HttpRequest, flag: FeatureFlag, query: str = "") -> str:
+def section(request: HttpRequest, flag: FeatureFlag, query: str = "period=7d") -> str:
     request.GET = QueryDict(query)
     flag.refresh_from_db()
     return release(admin.site.get_model_admin(FeatureFlag), request, flag)
@@ -126,7 +126,7 @@ def test_mark_and_row_have_actor_change_and_reason(
     html = section(as_admin, flag)
     other, step = titles(html)
     assert re.fullmatch(
-        r".*, \d\d:\d\d:\d\d \w+: admin · rollout_percent 50 → 80 · INC-7 https://example\.com/7",
+        r".*, \d\d:\d\d:\d\d \w+: admin · rollout 50 → 80 % · INC-7 https://example\.com/7",
         step,
     )
     assert "description" in other
@@ -134,7 +134,7 @@ def test_mark_and_row_have_actor_change_and_reason(
         "other",
         "step",
     ]
-    assert table(html)[1] == "rollout_percent 50 → 80 admin · admin · INC-7 https://example.com/7"
+    assert table(html)[1] == "rollout 50 → 80 % admin · admin · INC-7 https://example.com/7"
     assert '<a href="https://example.com/7" rel="noreferrer">' in html
     assert ">80 % admin</text>" in html
 
@@ -274,10 +274,22 @@ def test_section_takes_two_queries_beside_that_of_the_tables(
 ) -> None:
     for number in range(20):
         set_rollout(number, number, admin_user)
-    flag.refresh_from_db()
     with CaptureQueriesContext(connection) as queries:
-        release(admin.site.get_model_admin(FeatureFlag), as_admin, flag)
-    assert len(queries) == 3
+        section(as_admin, flag)
+    # One of them reads the flag again.
+    assert len(queries) == 4
+
+
+def test_section_without_a_period_has_links_and_takes_no_query(
+    as_admin: HttpRequest, flag: FeatureFlag
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        html = section(as_admin, flag, "user=alice")
+    assert len(queries) == 1
+    assert "<svg" not in html
+    assert [unescape(one) for one in re.findall(r'href="(\?[^"]*)"', html)] == [
+        f"?user=alice&period={name}#release-picture" for name in ("24h", "7d", "30d")
+    ]
 
 
 def test_history_is_read_by_the_index_of_objects(as_admin: HttpRequest, flag: FeatureFlag) -> None:

@@ -20,9 +20,9 @@ from flagstaff import acting_as, changes
 from flagstaff.admin.flag.page.release import release
 from flagstaff.admin.flag.page.sections import recent_changes
 from flagstaff.models import Change, FeatureFlag
-from tests.support.admin_pages import FLAGS, permit
+from tests.support.admin_pages import FLAGS, events_of, permit
 from tests.support.sql import rows as execute
-from tests.support.stale_flags import KEY, collect_usage, evaluate
+from tests.support.stale_flags import KEY, collect_usage, evaluate, serve
 from tests.support.terminals import delete_usage
 from tests.support.views import request_of
 
@@ -44,6 +44,8 @@ def as_admin(admin_user: User) -> Any:
 
 
 def html_of(section: Section, request: HttpRequest, flag: FeatureFlag) -> str:
+    if not request.GET:
+        request.GET = QueryDict("period=7d")
     return section(admin.site.get_model_admin(FeatureFlag), request, flag)
 
 
@@ -156,6 +158,31 @@ def test_flag_without_evaluations_says_why(
     assert "Usage is turned off: USAGE_INTERVAL is 0." in shown
 
 
+def test_flag_served_in_bulk_is_not_said_to_be_unused(
+    as_admin: HttpRequest, flag: FeatureFlag
+) -> None:
+    collect_usage()
+    serve(KEY, 40)
+    assert "No evaluation in the last 30 days." in text(html_of(release, as_admin, flag))
+    serve(KEY, 3)
+    shown = text(html_of(release, as_admin, flag))
+    assert "No evaluation" not in shown
+    assert re.search(r"Served in bulk, last 3.days ago\. It is not known whether the code", shown)
+    count(0, 1, 0)
+    shown = text(html_of(release, as_admin, flag))
+    assert "1 evaluation in the last 24 hours" in shown
+    assert "It is not known" not in shown
+
+
+def test_flag_served_to_browsers_is_in_use(as_admin: HttpRequest, flag: FeatureFlag) -> None:
+    collect_usage()
+    serve(KEY, 3, to_browsers=True)
+    shown = text(html_of(release, as_admin, flag))
+    assert re.search(r"Served to browsers, last 3.days ago\.", shown)
+    assert "No evaluation" not in shown
+    assert "It is not known" not in shown
+
+
 def test_lost_workers_of_the_period_are_counted(as_admin: HttpRequest, flag: FeatureFlag) -> None:
     collect_usage(until=0.1)
     collect_usage(until=2, pid=2)
@@ -181,9 +208,8 @@ def test_missing_tables_are_one_sentence_or_no_section(
 
 
 def changes_of(request: HttpRequest, flag: FeatureFlag) -> list[str]:
-    """Returns the text of each row of the recent changes."""
-    html = html_of(recent_changes, request, flag)
-    return [text(row) for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL)[1:]]
+    """Returns the text of each of the recent changes."""
+    return events_of(html_of(recent_changes, request, flag))
 
 
 def test_newest_five_changes_are_shown_with_actor_reason_and_link(
@@ -195,12 +221,12 @@ def test_newest_five_changes_are_shown_with_actor_reason_and_link(
     found = changes_of(as_admin, flag)
     assert len(found) == 5
     assert re.fullmatch(
-        r".*, \d\d:\d\d:\d\d \w+ rollout_percent 70 → 80 admin code step 80", found[0]
+        r"rollout 70 → 80 % admin · code · \d\d:\d\d:\d\d · just now · “step 80”", found[0]
     )
     html = html_of(recent_changes, as_admin, flag)
     version = Change.objects.latest("id").pk
     assert f'href="{FLAGS}{flag.pk}/history/#version-{version}"' in html
-    assert f'href="{FLAGS}{flag.pk}/history/">Whole history' in html
+    assert f'href="{FLAGS}{flag.pk}/history/">History' in html
 
 
 def test_allowed_users_are_a_number_without_the_permission_to_view_users(

@@ -18,6 +18,7 @@ from flagstaff.changes import (
     remove_allowed_users,
     set_rollout,
     set_value,
+    undo,
 )
 from flagstaff.history import recent_events
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -25,6 +26,7 @@ from tests.support.admin_pages import (
     FLAGS,
     RECENT,
     confirmed,
+    events_of,
     messages_of,
     page,
     permit,
@@ -75,12 +77,12 @@ def test_undo_shows_what_it_does_and_returns_to_the_filtered_list(operator: Clie
     [first, *_] = undo_urls(page(operator, f"{RECENT}?kind=flag&time=1h"))
     text = text_of(page(operator, first))
     assert "Undo this change of “new_checkout”?" in text
-    assert "rollout_percent 10 → 50" in text
-    assert "rollout_percent 50 → 10" in text
+    assert "rollout 10 → 50 %" in text
+    assert "rollout 50 → 10 %" in text
     assert stored() == (50, "stripe")
     response = confirm(operator, first, _reason="wrong flag")
     assert stored() == (10, "stripe")
-    assert "The change of “new_checkout” was undone: rollout_percent 50 → 10." in str(
+    assert "The change of “new_checkout” was undone: rollout 50 → 10 %." in str(
         messages_of(response)
     )
     assert response.redirect_chain[-1][0] == f"{RECENT}?kind=flag&time=1h"
@@ -88,6 +90,7 @@ def test_undo_shows_what_it_does_and_returns_to_the_filtered_list(operator: Clie
     assert (event.source, event.reason) == ("admin", "wrong flag")
 
 
+@pytest.mark.usefixtures("unused")
 def test_deleted_flag_is_brought_back_with_its_users(operator: Client) -> None:
     alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
@@ -136,6 +139,40 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Clien
     assert "changes on this page" not in page(operator, RECENT)
 
 
+@pytest.mark.parametrize("query", ["", "?kind=flag&action=change"])
+def test_undone_change_says_so_and_has_no_button(query: str, operator: Client) -> None:
+    version = set_rollout("new_checkout", 50).version
+    with acting_as("ana"):
+        undo("new_checkout", version)
+    html = page(operator, f"{RECENT}{query}")
+    back, undone = (one for one in events_of(html) if "rollout" in one and "created" not in one)
+    assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
+    assert "undone" not in back
+    assert f'value="{version}"' not in html
+    assert undo_url(version) not in "".join(undo_urls(html))
+
+
+def test_all_changes_on_the_page_are_undone_with_their_undo(operator: Client) -> None:
+    with acting_as("ana"):
+        version = set_rollout("new_checkout", 50).version
+    with acting_as("ana"):
+        back = undo("new_checkout", version).version
+    html = page(operator, f"{RECENT}?actor=ana")
+    [link] = [one for one in undo_urls(html) if one.count("undo=") == 2]
+    assert f"undo={back}&undo={version}" in link
+    assert "There is nothing to undo." in text_of(page(operator, link))
+
+
+def test_overwritten_change_can_only_be_selected(operator: Client) -> None:
+    version = set_rollout("new_checkout", 50).version
+    newer = set_rollout("new_checkout", 75).version
+    html = page(operator, RECENT)
+    assert f'value="{version}"' in html
+    assert [one for one in undo_urls(html) if f"undo={version}&" in one] == []
+    confirm(operator, undo_url(version, newer))
+    assert stored() == (10, "stripe")
+
+
 def test_conflict_is_left_out_or_refuses_the_others_after_the_page(operator: Client) -> None:
     first, second = change_both()
     url = undo_url(first, second)
@@ -159,7 +196,10 @@ def test_change_that_was_undone_or_is_secret_has_no_button(operator: Client) -> 
     html = page(operator, undo_url(version))
     assert "There is nothing to undo." in text_of(html)
     assert 'flagstaff-confirm"' not in html
-    assert f'<a href="{RECENT}">Recent changes</a>' in html
+    assert f'<a href="{FLAGS}{FeatureFlag.objects.get().pk}/change/">new_checkout</a>' in html
+    assert f'<a href="{RECENT}">Recent changes</a>' in page(
+        operator, f"{undo_url(version)}&back=kind%3Dflag"
+    ).replace("?kind=flag", "")
     KeyValueStore.objects.create(key="token", value="a", secret=True)
     set_value("token", "b")
     assert undo_urls(page(operator, f"{RECENT}?key=token&action=change")) == []

@@ -9,8 +9,14 @@ import pytest
 
 from flagstaff._engine.usage import UsageHour
 from flagstaff.admin.flag.page.release_chart import columns_of, line_of
-from flagstaff.admin.flag.page.release_counts import Count, counts_of
-from flagstaff.admin.flag.page.release_history import State, Step, rollout_of, steps_of
+from flagstaff.admin.flag.page.release_data import (
+    Count,
+    State,
+    Step,
+    counts_of,
+    rollout_of,
+    steps_of,
+)
 from flagstaff.admin.flag.page.release_period import Period
 from flagstaff.admin.svg import path
 

@@ -53,18 +53,16 @@ def test_random_rules_and_conditions_survive_as_rows(seed: int) -> None:
 
 def test_rule_is_one_row_with_its_conditions() -> None:
     segment = {"segment": "large", "negate": True}
-    [row] = (
-        rows_of_rules([{"name": "beta", "conditions": [COUNTRY, segment], "rollout_percent": 25}])
-        or ()
-    )
+    rule = {"name": "beta", "conditions": [COUNTRY, segment], "rollout_percent": 25}
     country = ConditionRow("country", "in", "DE, 7")
-    assert row == RuleRow("beta", "25", (country, ConditionRow(segment="large", negate=True)))
+    conditions = [country, ConditionRow(segment="large", negate=True)]
+    assert rows_of_rules([rule]) == [RuleRow("beta", "25", conditions)]
 
 
 @pytest.mark.parametrize(("value", "operator"), [(True, IS_MISSING), (False, IS_PRESENT)])
 def test_missing_attribute_has_an_operator_and_no_values(value: bool, operator: str) -> None:
     conditions = [{"attribute": "plan", "operator": "isnull", "values": [value]}]
-    assert rows_of_conditions(conditions) == (ConditionRow("plan", operator, ""),)
+    assert rows_of_conditions(conditions) == [ConditionRow("plan", operator, "")]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_rules_that_inputs_cannot_hold_have_no_rows(rules: object) -> None:
 
 
 def test_invalid_texts_stay_in_the_json() -> None:
-    row = RuleRow("x", "half", (ConditionRow("country", "in", '"DE'),))
+    row = RuleRow("x", "half", [ConditionRow("country", "in", '"DE')])
     country = {"attribute": "country", "operator": "in", "values": ['"DE']}
     rule = {"name": "x", "conditions": [country], "rollout_percent": "half"}
     assert rules_of_rows([row]) == [rule]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.optional_fields import FlagModel
-from flagstaff.admin.flag.form.ownership import OWNERSHIP
-from flagstaff.admin.flag.form.rollout import RolloutInput
+from flagstaff._tables.optional_fields import OWNER, RULES, FlagModel, optional_fields
+from flagstaff._tables.tags import usable_tags
+from flagstaff._words.lists import local_list
+from flagstaff.admin.flag.form.inputs import OWNERSHIP
 from flagstaff.admin.flag.parts.deletion import allowed_links
 from flagstaff.admin.own_fields import replaced_fields
-from flagstaff.admin.part import DbField, FormField, Part
-from flagstaff.admin.saving import set_widget
+from flagstaff.admin.part import Part
 from flagstaff.admin.users.field import PANEL
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history.user_names import may_see_users
@@ -23,13 +28,19 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
 TIMES = ("created_at", "changed_at")
-_DETAILS = gettext_lazy("Details")
+_TARGETING, _DETAILS = gettext_lazy("Targeting"), gettext_lazy("Details")
+# What a new flag needs.
+_FIRST = ("key", "description", OWNER)
+_MAX_DESCRIPTION = 80
 #: The sections, unless a subclass has its own.
 FIELDSETS: _FieldsetSpec = (
     (gettext_lazy("Release"), {"fields": ("key", "enabled", "rollout_percent")}),
-    (gettext_lazy("Targeting"), {"fields": ("rules", ALLOWED, BUCKET_BY)}),
+    (_TARGETING, {"fields": ("rules", ALLOWED, BUCKET_BY)}),
     (_DETAILS, {"fields": ("description", "kind", "client_side", *OWNERSHIP, *TIMES)}),
 )
+
+# The parameters of the URL with values for a new flag.
+_FILLED_IN = frozenset({"who", RULES})
 
 
 class FlagFields(Part):
@@ -48,37 +59,65 @@ class FlagFields(Part):
             known = [one for one in options["fields"] if one not in unknown]
             others = admin.own_fields.other_fields({*OWNERSHIP} - {*owned})
             fieldsets = (*first, (title, {"fields": (*known, *others)}))
-        if not self._may_list_allowed_users():
+        # Django refuses a field with a table of the project's own.
+        if not allowed_links(admin.model)._meta.auto_created:
             fieldsets = replaced_fields(fieldsets, {ALLOWED: (PANEL,)})
         admin.set_options(fieldsets=admin.own_fields.present_fieldsets(fieldsets), fields=None)
 
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
-        """The sections. The times are set at creation."""
+        """The sections. Those that seldom change are folded, with their values in one line."""
+        if _DETAILS not in [name for name, _options in fieldsets]:
+            return fieldsets
+        # The page that is shown again has what was typed, or an error.
+        is_folded = request.method == "GET"
         if row is None:
-            return replaced_fields(fieldsets, dict.fromkeys(TIMES, ()))
-        return _with_key_in_details(fieldsets)
-
-    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
-        """The form field. The rollout has buttons, and the attributes of the theme's input."""
-        if db_field.name == "rollout_percent":
-            set_widget(field, RolloutInput(field.widget.attrs))
-        return field
+            folded = {_DETAILS} if is_folded else set()
+            if is_folded and _FILLED_IN.isdisjoint(request.GET):
+                folded.add(_TARGETING)
+            return _for_new_flag(fieldsets, folded)
+        return tuple(
+            _details(row, options, is_folded=is_folded) if name == _DETAILS else (name, options)
+            for name, options in replaced_fields(fieldsets, {"key": ()})
+        )
 
     def allows_lookup(self, field: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""
         return field != ALLOWED or may_see_users(request.user)
 
-    def _may_list_allowed_users(self) -> bool:
-        """Whether a form can have them: Django refuses a table of the project's own."""
-        return bool(allowed_links(self.admin.model)._meta.auto_created)
+
+def _for_new_flag(fieldsets: _FieldsetSpec, folded: Container[Any]) -> _FieldsetSpec:
+    """The key, the description and the owner first, and what most new flags lack folded."""
+    names = {name for _title, options in fieldsets for name in options["fields"]}
+    first: list[Any] = [name for name in _FIRST if name in names]
+    moved = dict.fromkeys((*_FIRST, *TIMES), ())
+    others = [
+        (title, _folded(options) if title in folded else options)
+        for title, options in replaced_fields(fieldsets, moved)
+        if options["fields"]
+    ]
+    return ((None, {"fields": first}), *others)
 
 
-def _with_key_in_details(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
-    """Shows the key of an existing flag, which nobody can change, with the details."""
-    if _DETAILS not in [name for name, _options in fieldsets]:
-        return fieldsets
-    without = replaced_fields(fieldsets, {"key": ()})
-    return tuple(
-        (name, {**options, "fields": ("key", *options["fields"])} if name == _DETAILS else options)
-        for name, options in without
+def _details(row: Any, options: Any, *, is_folded: bool) -> tuple[Any, Any]:
+    """The section with the key, which nobody can change, and the values in its heading."""
+    options = {**options, "fields": ("key", *options["fields"])}
+    if not is_folded:
+        return _DETAILS, options
+    title = format_html('{} <span class="flagstaff-folded">{}</span>', _DETAILS, _values(row))
+    return title, _folded(options)
+
+
+def _folded(options: Any) -> Any:
+    return {**options, "classes": (*options.get("classes", ()), "collapse")}
+
+
+def _values(row: Any) -> str:
+    """The values of the details in one line."""
+    fields = optional_fields(row)
+    parts = (
+        Truncator(fields.description).chars(_MAX_DESCRIPTION),
+        fields.owner,
+        local_list(usable_tags(fields.tags)),
+        fields.review_on and _("review on %(date)s") % {"date": date_format(fields.review_on)},
     )
+    return " · ".join(str(part) for part in parts if part)

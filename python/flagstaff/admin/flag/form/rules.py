@@ -12,16 +12,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.optional_fields import RULES, FlagModel, optional_fields
 from flagstaff._words.local_formats import local_number
-from flagstaff._words.message import MessageError
-from flagstaff.admin.flag.form.bucket_unit import check_unit, keep_missing_unit
-from flagstaff.admin.flag.form.ownership import keep_missing_ownership
-from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.page import request_of
 from flagstaff.admin.rule_editor.fields import RuleRowsField
-from flagstaff.admin.rule_editor.part import RulePages, stored_in, too_large_text
+from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import rules_html
-from flagstaff.admin.rule_editor.widget import RulesWidget
-from flagstaff.changes.segment_use import missing_segment
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import rule_problem
 
@@ -38,31 +33,12 @@ _EXAMPLE = """\
 ]"""
 
 
-class FlagForm(MergingForm):
-    """The form of a flag. Its unit must be usable, and the segments of its rules must exist."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        keep_missing_unit(self)
-        keep_missing_ownership(self)
-
-    def clean(self) -> dict[str, Any] | None:
-        """Validates the form."""
-        cleaned = super().clean()
-        is_edited = RULES in self.changed_data and RULES in self.cleaned_data
-        if is_edited and (problem := missing_segment(self.cleaned_data[RULES])):
-            self.add_error(RULES, MessageError(problem))
-        check_unit(self)
-        return cleaned
-
-
 class FlagRules(RulePages):
     """The rules of a flag."""
 
     rule_field = RULES
     displays = ("saved_rules", "large_rules", "undecodable_rules")
     rule_form_field = RuleRowsField
-    rule_widget = RulesWidget
     rule_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
     )
@@ -96,7 +72,8 @@ class FlagRules(RulePages):
 def count_rules(flag: Any) -> int | None:
     """Returns the number of a flag's rules; None if workers cannot read them."""
     rules = optional_fields(flag).rules
-    is_readable = isinstance(rules, list) and rule_problem(rules) is None
+    # Most flags have none, and the parser takes longer than the rest of a row of the list.
+    is_readable = rules == [] or (isinstance(rules, list) and rule_problem(rules) is None)
     return len(rules) if is_readable else None
 
 

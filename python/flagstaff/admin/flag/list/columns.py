@@ -1,29 +1,36 @@
-"""The columns of the list of flags."""
+"""The columns of the list of flags. They show what was read for the whole page."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib import admin
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.flag_states import FlagState
-from flagstaff.admin.flag.form.bucket_unit import unit_note
-from flagstaff.admin.flag.form.rollout import rollout_bar
-from flagstaff.admin.flag.form.rules import count_rules, rule_count_text
-from flagstaff.admin.flag.list.cells import (
-    allowed_cell,
-    evaluated_cell,
-    flag_cell,
-    newest_cell,
+from flagstaff._tables.optional_fields import optional_fields
+from flagstaff._tables.tags import usable_tags
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_number, local_time_text
+from flagstaff.admin.cells import (
+    MAX_DESCRIPTION,
+    changed_cell,
+    labelled_cell,
+    newest_change_cell,
+    time_cell,
+    two_lines,
 )
-from flagstaff.admin.flag.list.facts import FlagList
+from flagstaff.admin.flag.form.inputs import rollout_bar, unit_note
+from flagstaff.admin.flag.form.rules import count_rules, rule_count_text
+from flagstaff.admin.flag.list.facts import RECENT, FlagList, PageFacts
 from flagstaff.admin.flag.page.toggle import BACK
-from flagstaff.admin.flag.parts.app_panels import app_notes
+from flagstaff.admin.flag.parts.app_panels import app_texts
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
     class_and_label,
@@ -32,37 +39,52 @@ from flagstaff.admin.flag.state import (
 )
 from flagstaff.admin.links import page_url
 from flagstaff.admin.part import Part
+from flagstaff.history.describe import describe_difference, field_label
+from flagstaff.history.events import Event
 from flagstaff.models import FeatureFlag
 
-#: The id of the sentence that says why buttons are disabled.
-WHY_NOT = "flagstaff-why-not"
 #: The orders of columns that are sorted by an expression.
-STATE_ORDER, EVALUATED_ORDER = "enabled", "flagstaff_evaluated"
+STATE_ORDER, EVALUATED_ORDER = "rollout_percent", "flagstaff_evaluated"
+# The id of the sentence that says why buttons are disabled.
+_WHY_NOT = "flagstaff-why-not"
+_MAX_PARTS = 3
+_MAX_TAGS = 5
+_ALERT = '<span class="flagstaff-alert">{}</span>'
+_ATTENTION = ' <span class="flagstaff-state flagstaff-attention">{}</span>'
+_FLAG = (
+    '<span class="flagstaff-first-line">'
+    '<span class="flagstaff-key" id="{}" title="{}">{}</span> '
+    '<span class="flagstaff-state flagstaff-{}">{}</span>{}</span> '
+    '<span class="flagstaff-second-line" title="{}">{}</span>'
+)
 
 
 class FlagColumns(Part):
     """The columns."""
 
-    displays = ("flag", "state", "on_off", "rollout", "allowed", "evaluated", "changed")
+    displays = ("flag", "rollout", "evaluated", "changed", "on_off")
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, flag: FeatureFlag) -> SafeString:
-        """The key, the description, the owner and the tags."""
-        return flag_cell(flag, anchor(flag))
-
-    @admin.display(description=gettext_lazy("state"), ordering=STATE_ORDER)
-    def state(self, flag: FeatureFlag) -> SafeString:
-        """A label for enabled, rollout and allowed users together."""
-        css_class, text = class_and_label(flag)
-        notes = (*partial_rule_notices(FlagState.of(flag)), app_notes(flag))
+        """The key, the state and what needs attention in one line; below, all that is quiet."""
+        texts, fields = app_texts(flag), optional_fields(flag)
+        problems = (*partial_rule_notices(FlagState.of(flag)), forced_off_notice(flag))
+        quiet = (
+            *(format_html(_ALERT, one) for one in problems if one),
+            *texts.notes,
+            Truncator(fields.description).chars(MAX_DESCRIPTION),
+            fields.owner,
+            local_list(usable_tags(fields.tags), _MAX_TAGS),
+        )
         return format_html(
-            '<span class="flagstaff-state flagstaff-{}">{}</span> '
-            '<span class="flagstaff-note">{}</span> '
-            '<span class="flagstaff-description">{}</span>',
-            css_class,
-            text,
-            format_html_join(" ", "{}", ((note,) for note in notes if note)),
-            forced_off_notice(flag),
+            _FLAG,
+            _anchor(flag),
+            flag.key,
+            flag.key,
+            *class_and_label(flag),
+            format_html_join("", _ATTENTION, ((text,) for text in texts.attention)),
+            fields.description,
+            format_html_join(" · ", "{}", ((one,) for one in quiet if one)),
         )
 
     @admin.display(description=gettext_lazy("on/off"))
@@ -81,11 +103,11 @@ class FlagColumns(Part):
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
                 name,
-                WHY_NOT,
+                _WHY_NOT,
                 label,
             )
         # Afterwards the browser returns to this row of the same list.
-        back = urlencode({BACK: f"{shown.path}#{anchor(flag)}"})
+        back = urlencode({BACK: f"{shown.path}#{_anchor(flag)}"})
         url = page_url(self.admin.admin_site, self.admin.model, page, flag.pk)
         return format_html(
             '<a class="button flagstaff-button" href="{}?{}" aria-label="{}">{}</a>',
@@ -95,33 +117,103 @@ class FlagColumns(Part):
             label,
         )
 
-    @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
+    @admin.display(description=gettext_lazy("rollout"), ordering=STATE_ORDER)
     def rollout(self, flag: FeatureFlag) -> SafeString:
-        """The rollout as a percentage and a bar, a unit other than users, the number of rules."""
-        return format_html(
-            '{} <span class="flagstaff-note">{}</span> <span class="flagstaff-note">{}</span>',
-            rollout_bar(flag.rollout_percent, enabled=flag.enabled),
+        """The rollout as a bar and a percentage, and what else decides about users."""
+        allowed: int = getattr(flag, ALLOWED_COUNT)
+        rules = count_rules(flag)
+        users = ngettext("%(count)s allowed user", "%(count)s allowed users", allowed)
+        others = (
             unit_note(flag),
-            rule_count_text(count_rules(flag)),
+            rule_count_text(rules),
+            users % {"count": local_number(allowed)} if allowed else "",
         )
-
-    @admin.display(description=gettext_lazy("allowed"), ordering=ALLOWED_COUNT)
-    def allowed(self, flag: FeatureFlag) -> SafeString:
-        """The number of allowed users."""
-        return allowed_cell(getattr(flag, ALLOWED_COUNT))
+        # The bar of a flag with rules would look like the share of all users, which 100 % may be.
+        first: str = (
+            rollout_bar(flag.rollout_percent, enabled=flag.enabled)
+            if rules == 0 or FlagState.of(flag).is_for_everybody
+            else _("%(percent)s %% of the others") % {"percent": flag.rollout_percent}
+        )
+        return two_lines(first, " · ".join(filter(None, others)))
 
     @admin.display(description=gettext_lazy("evaluated"), ordering=EVALUATED_ORDER)
     def evaluated(self, flag: FeatureFlag) -> SafeString:
-        """The time of the last evaluation, and the share of true results in 24 hours."""
-        return evaluated_cell(flag)
+        """The share of true results in 24 hours, and the time of the last evaluation.
+
+        Says "never" only where an evaluation would have been counted.
+        """
+        facts = FlagList.facts_of(flag)
+        last, to_browsers = facts.last_evaluated_at, facts.served_to_browsers_at
+        if to_browsers is not None and (last is None or last < to_browsers):
+            time, shown = time_cell(to_browsers), _titled(_("served to browsers"), _("in browsers"))
+            return labelled_cell(_("evaluated"), two_lines(shown, time))
+        if last is not None:
+            share, time = _share(facts), time_cell(last)
+            return labelled_cell(_("evaluated"), two_lines(share, time) if share else time)
+        if facts.served_in_bulk_at is not None:
+            text = _("Served in bulk on %(time)s. An evaluation of one key would be counted.")
+            title = text % {"time": local_time_text(facts.served_in_bulk_at)}
+            return labelled_cell(_("evaluated"), _titled(title, _("not known")))
+        if facts.counted_since is None:
+            return SafeString()
+        text = _("Evaluations are counted since %(time)s.")
+        title = text % {"time": local_time_text(facts.counted_since)}
+        return labelled_cell(_("evaluated"), _titled(title, _("never")))
 
     # The first click shows the newest changes.
     @admin.display(description=gettext_lazy("changed"), ordering="-changed_at")
     def changed(self, flag: FeatureFlag) -> SafeString:
-        """The newest change in a few words, its actor and its time."""
-        return newest_cell(flag)
+        """The newest change, its actor and its time; without a history, the time only."""
+        facts = FlagList.facts_of(flag)
+        shown = (
+            changed_cell(flag)
+            if facts.event is None
+            else newest_change_cell(_change_text(facts.event), facts.event, facts.names)
+        )
+        return labelled_cell(_("changed"), shown)
 
 
-def anchor(flag: Any) -> str:
-    """Returns the id of the flag's row in the list. A primary key may be any text."""
+def _anchor(flag: Any) -> str:
+    """The id of the flag's row in the list. A primary key may be any text."""
     return f"flag-{quote(str(flag.pk), safe='')}"
+
+
+def _change_text(event: Event) -> str:
+    """The most important differences of an event, without the name of a user."""
+    return _("created") if event.action == "create" else local_list(_parts(event), _MAX_PARTS)
+
+
+def _parts(event: Event) -> Iterator[str]:
+    by_name = {one.field: one for one in event.differences}
+    for name in ("enabled", "rollout_percent"):
+        if name in by_name:
+            yield str(describe_difference(by_name.pop(name)))
+    if count := event.added.count:
+        text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
+        yield text % {"count": local_number(count)}
+    if count := event.removed.count:
+        text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
+        yield text % {"count": local_number(count)}
+    yield from map(field_label, by_name)
+
+
+def _share(facts: PageFacts) -> SafeString:
+    """The share of true results, with the number as a tooltip; empty without an evaluation."""
+    count = facts.true_count + facts.false_count
+    if not count:
+        return SafeString()
+    # Not rounded to 0 or 100 unless it is exactly that.
+    percent = round(100 * facts.true_count / count)
+    percent = min(max(percent, int(facts.true_count > 0)), 100 - int(facts.false_count > 0))
+    text = ngettext(
+        "%(count)s evaluation in %(hours)s hours",
+        "%(count)s evaluations in %(hours)s hours",
+        count,
+    )
+    title = text % {"count": local_number(count), "hours": int(RECENT.total_seconds()) // 3600}
+    shown = _("%(percent)s %% true") % {"percent": percent}
+    return _titled(title, shown)
+
+
+def _titled(title: str, shown: str) -> SafeString:
+    return format_html('<span title="{}">{}</span>', title, shown)

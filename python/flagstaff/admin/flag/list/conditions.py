@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from django.db import connections
@@ -26,81 +29,178 @@ from django.db.models import (
     Value,
     When,
 )
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Coalesce
-from django.db.models.lookups import LessThan
+from django.db.models.lookups import In, LessThan
 from django.http import HttpRequest
+from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.flag_states import ALL_USERS, FlagState, ReleaseState
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import USAGE_TABLES, fill, flag_names, own_names
 from flagstaff._tables.optional_fields import OWNER, RULES, WITHOUT_RULES, FlagModel
 from flagstaff._tables.rows import all_rows
+from flagstaff.admin.page import page_of
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries
-from flagstaff.models import Change
 
 #: The states of the list, most interesting first.
 STATES = (
-    *(
-        ReleaseState.ROLLOUT.value,
-        ReleaseState.BY_RULES.value,
-        ReleaseState.ALLOWED_USERS.value,
-        ReleaseState.ALL.value,
-    ),
-    *(ReleaseState.NO_USERS.value, ReleaseState.OFF.value),
+    ReleaseState.ROLLOUT,
+    ReleaseState.BY_RULES,
+    ReleaseState.ALLOWED_USERS,
+    ReleaseState.ALL,
+    ReleaseState.NO_USERS,
+    ReleaseState.OFF,
 )
 #: A long time, in days, for flags that nobody changes or evaluates.
 LONG = 30
-_ALL_USERS = 100
-_LAST = (
+# The flags whose history has an entry since a time, of themselves or of their allowed users: few
+# entries are read, and of many, each flag is looked up. A set that does not depend on the row: else
+# the server expects a slow query, and compiles it.
+_CHANGED = """
+    WITH given (flag_table, since) AS (VALUES (%s::text, %s::timestamptz)),
+    few AS MATERIALIZED (
+        SELECT c.object_pk, c.relation, c.object_table FROM {change_table} AS c
+        WHERE c.at OPERATOR(pg_catalog.>=) (SELECT since FROM given) LIMIT 5000
+    )
+    SELECT few.object_pk FROM few
+    WHERE (SELECT pg_catalog.count(*) FROM few) OPERATOR(pg_catalog.<) 5000
+        AND few.relation OPERATOR(pg_catalog.=) ANY (ARRAY['f', 'm']::"char"[])
+        AND few.object_table OPERATOR(pg_catalog.=)
+            (SELECT pg_catalog.to_regclass(flag_table) FROM given)
+    UNION ALL
+    SELECT f.{flag_pk}::text FROM {flag_table} AS f
+    WHERE (SELECT pg_catalog.count(*) FROM few) OPERATOR(pg_catalog.=) 5000 AND EXISTS (
+        SELECT FROM {change_table} AS c
+        WHERE c.relation OPERATOR(pg_catalog.=) ANY (ARRAY['f', 'm']::"char"[])
+            AND c.object_pk OPERATOR(pg_catalog.=) f.{flag_pk}::text
+            AND c.object_table OPERATOR(pg_catalog.=)
+                (SELECT pg_catalog.to_regclass(flag_table) FROM given)
+            AND c.id OPERATOR(pg_catalog.>=) (
+                SELECT n.id FROM {change_table} AS n
+                WHERE n.at OPERATOR(pg_catalog.>=) (SELECT since FROM given)
+                ORDER BY n.at, n.id LIMIT 1
+            )
+    )
+"""
+# Given the key, the time before the first hour, and the time itself.
+_WAS_EVALUATED = """EXISTS (
+    SELECT FROM {usage_table} AS u, (VALUES (%(expressions)s)) AS given (key, before, since)
+    WHERE u.key OPERATOR(pg_catalog.=) given.key
+        AND u.hour OPERATOR(pg_catalog.>) given.before::timestamptz
+        AND u.last_evaluated_at OPERATOR(pg_catalog.>=) given.since::timestamptz
+)"""
+# Given the key, and the time an hour before, because the stored times can be an hour too early.
+_WAS_SERVED = """EXISTS (
+    SELECT FROM {bulk_usage_table} AS b, (VALUES (%(expressions)s)) AS given (key, before)
+    WHERE b.key OPERATOR(pg_catalog.=) given.key
+        AND greatest(b.served_in_bulk_at, b.served_to_browsers_at)
+            OPERATOR(pg_catalog.>) given.before::timestamptz
+)"""
+_LAST_EVALUATION = (
     "(SELECT u.last_evaluated_at FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) "
     "%(expressions)s ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1)"
 )
-# Of the key and, where there is a time, of the time before the first hour, and the time itself.
-_EVALUATED = (
-    "EXISTS (SELECT FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) ",
-    " AND u.hour OPERATOR(pg_catalog.>) ",
-    " AND u.last_evaluated_at OPERATOR(pg_catalog.>=) ",
-)
-_COUNT = "(SELECT pg_catalog.count(*) FROM {})"
-_FIRST = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
+_FIRST_HOUR = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
+_AT_MOST = "NOT EXISTS (SELECT FROM {flag_table} OFFSET %(expressions)s)"
 _HIDDEN = (
     "(SELECT pg_catalog.count(*) FROM pg_catalog.unnest(ARRAY[%(expressions)s]::text[]) AS t "
     "WHERE pg_catalog.row_security_active(t))"
 )
+_OBJECT = "pg_catalog.jsonb_object_agg"
+_AT_100 = Q(enabled=True, rollout_percent__gte=ALL_USERS)
+# Before the first evaluation.
+_EVER = timedelta(days=36_500)
 
 
-def in_state(model: type[Model], state: str) -> Q:
-    """Returns the condition of the flags whose label is that of this state."""
+@dataclass(frozen=True)
+class _Released:
+    """The primary keys of the flags that all users have although they have rules."""
+
+    pks: Sequence[Any]
+
+
+def in_state(request: HttpRequest, model: type[Model], state: ReleaseState) -> Q:
+    """Returns the condition of the flags whose label is that of this state, as `state_of`."""
     # A project's own column may be NULL.
-    if state == ReleaseState.OFF.value:
+    if state is ReleaseState.OFF:
         return Q(enabled=False) | Q(enabled=None)
-    enabled, ruled = Q(enabled=True), with_rules(model)
-    if state == ReleaseState.BY_RULES.value:
-        return enabled & ruled
-    enabled &= ~ruled
-    if state == ReleaseState.ALL.value:
-        return enabled & Q(rollout_percent__gte=_ALL_USERS)
-    if state == ReleaseState.ROLLOUT.value:
-        return enabled & Q(rollout_percent__gt=0, rollout_percent__lt=_ALL_USERS)
+    if state is ReleaseState.ALL:
+        return all_without_rules(model) | (_AT_100 & _is_released(request, model))
+    if state is ReleaseState.BY_RULES:
+        return Q(enabled=True) & _with_rules(model) & ~_is_released(request, model)
+    if state is ReleaseState.ROLLOUT:
+        is_partial = Q(enabled=True, rollout_percent__gt=0, rollout_percent__lt=ALL_USERS)
+        return is_partial & ~_with_rules(model)
     has_users = Q(Exists(_links_of_flag(model)))
-    at_zero = enabled & Q(rollout_percent__lte=0)
-    return at_zero & (has_users if state == ReleaseState.ALLOWED_USERS.value else ~has_users)
+    at_zero = Q(enabled=True, rollout_percent__lte=0) & ~_with_rules(model)
+    return at_zero & (has_users if state is ReleaseState.ALLOWED_USERS else ~has_users)
 
 
-def with_rules(model: type[Model]) -> Q:
+def all_without_rules(model: type[Model]) -> Q:
+    """Returns the condition of the flags that all users have and that have no rules."""
+    return _AT_100 & ~_with_rules(model)
+
+
+def _with_rules(model: type[Model]) -> Q:
     """Returns the condition of the flags that have rules."""
     return ~WITHOUT_RULES if FlagModel.of(model).has(RULES) else Q(pk__in=[])
 
 
-def state_rank(model: type[Model]) -> Case:
+def state_rank(request: HttpRequest, model: type[Model]) -> Case:
     """Returns the place of a flag's state among the states, to sort by."""
-    *ranked, last = STATES
-    ranks = [When(in_state(model, state), then=Value(rank)) for rank, state in enumerate(ranked)]
-    return Case(*ranks, default=Value(STATES.index(last)), output_field=IntegerField())
+    # Each condition is only that of the flags that no earlier one has.
+    steps = {
+        ReleaseState.OFF: in_state(request, model, ReleaseState.OFF),
+        ReleaseState.ALL: in_state(request, model, ReleaseState.ALL),
+        ReleaseState.BY_RULES: _with_rules(model),
+        ReleaseState.ROLLOUT: Q(rollout_percent__gt=0),
+        ReleaseState.ALLOWED_USERS: Q(Exists(_links_of_flag(model))),
+    }
+    ranks = [When(one, then=Value(STATES.index(state))) for state, one in steps.items()]
+    last = Value(STATES.index(ReleaseState.NO_USERS))
+    return Case(*ranks, default=last, output_field=IntegerField())
+
+
+def rules_at_100(model: type[Model], counted: Q) -> Aggregate:
+    """Returns the rules of flags at 100 % by primary key, and whether a condition is true.
+
+    Only on PostgreSQL, as the text of JSON. `keep_released` reads it.
+    """
+    is_counted = Case(When(counted, then=Value(True)), default=Value(False))  # noqa: FBT003
+    return Aggregate(
+        Cast(F("pk"), TextField()),
+        Func(F(RULES), is_counted, function="pg_catalog.jsonb_build_array"),
+        function=_OBJECT,
+        filter=_AT_100 & _with_rules(model),
+        output_field=TextField(),
+    )
+
+
+def keep_released(request: HttpRequest, found: Mapping[str, tuple[object, bool]]) -> int:
+    """Keeps which of these flags all users have, and returns how many of them are counted."""
+    released = {pk: counted for pk, (rules, counted) in found.items() if _is_whole(rules)}
+    page_of(request).keep(_Released([*released]))
+    return sum(released.values())
+
+
+def _is_released(request: HttpRequest, model: type[Model]) -> Q:
+    released = page_of(request).once(_Released, partial(_read_released, model))
+    return Q(pk__in=released.pks)
+
+
+def _read_released(model: type[Model]) -> _Released:
+    if not FlagModel.of(model).has(RULES):
+        return _Released(())
+    rows = all_rows(model).filter(_AT_100, _with_rules(model)).order_by().values_list("pk", RULES)
+    return _Released([pk for pk, rules in rows if _is_whole(rules)])
+
+
+def _is_whole(rules: object) -> bool:
+    # In Python, because only the parser of the workers knows whether it can read the rules.
+    return FlagState(enabled=True, rollout_percent=ALL_USERS, rules=rules).is_for_everybody
 
 
 def allowed_count(model: type[Model]) -> Coalesce:
@@ -114,90 +214,37 @@ def allowed_count(model: type[Model]) -> Coalesce:
 def changed_since(model: type[Model], since: datetime) -> Q:
     """Returns the condition of the flags that were changed since a time, by SQL too."""
     changed = Q(changed_at__gte=since) if FlagModel.of(model).has("changed_at") else Q(pk__in=[])
-    if not is_postgresql(connections[conf.database]):
+    if not is_postgresql(connection := connections[conf.database]):
         return changed
-    first = Subquery(all_rows(Change).filter(at__gte=since).order_by("at").values("id")[:1])
-    # In this form, the server looks up each flag if there are many changes since.
-    of_flag = all_entries().filter(
-        relation__in=Kind.FLAG.relations, object_pk=Cast(OuterRef("pk"), TextField())
-    )
-    return changed | Q(Exists(of_flag.filter(id__gte=first)))
-
-
-class _WasEvaluated(Func):
-    """Whether a flag was evaluated since a time, or ever. Only on PostgreSQL."""
-
-    conditional = True
-
-    def __init__(self, since: datetime | None) -> None:
-        times = () if since is None else (since - timedelta(hours=1), since)
-        super().__init__(F("key"), *map(Value, times), output_field=BooleanField())
-
-    def as_sql(  # type: ignore[override]
-        self, compiler: Any, connection: Any, **_context: Any
-    ) -> tuple[str, tuple[Any, ...]]:
-        """Returns the statement and its parameters."""
-        text = ""
-        parameters: tuple[Any, ...] = ()
-        for before, expression in zip(_EVALUATED, self.source_expressions, strict=False):
-            sql, values = compiler.compile(expression)
-            text += _of_usage(before) + sql
-            parameters += tuple(values)
-        return f"{text})", parameters
-
-
-class _DifferentValues(Aggregate):
-    """The different values of all flags as a list in JSON. Only on PostgreSQL."""
-
-    function = "pg_catalog.jsonb_agg"
-    allow_distinct = True
-
-
-def stored_values(name: str, empty: object) -> Aggregate:
-    """Returns the different values of a field of all flags, except one, as the text of JSON."""
-    # Read with the counts, in one pass over the flags.
-    return _DifferentValues(
-        F(name), distinct=True, filter=~Q(**{name: empty}), output_field=TextField()
-    )
-
-
-def last_evaluation() -> Func:
-    """Returns the time of a flag's last evaluation; NULL without one. Only on PostgreSQL."""
-    return Func(F("key"), template=_of_usage(_LAST), output_field=DateTimeField())
-
-
-def usage_since() -> Func:
-    """Returns the oldest hour in which an evaluation was counted. Only on PostgreSQL."""
-    return Func(template=_of_usage(_FIRST), output_field=DateTimeField())
-
-
-def hidden_tables() -> Func:
-    """Returns how many of flagstaff's tables may hide rows from this role. Fails without one."""
-    names = own_names(connections[conf.database])
-    tables = (names[table] for table in ("change_table", "usage_table", "worker_table"))
-    return Func(*map(Value, tables), template=_HIDDEN, output_field=IntegerField())
+    names = flag_names(connection, model)
+    parameters = (names["flag_table"], since)
+    found = RawSQL(_filled(_CHANGED, **names), parameters)  # noqa: S611 (names are quoted)
+    return changed | Q(In(Cast(F("pk"), TextField()), found))
 
 
 def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
-    """Returns the condition of the flags without a counted evaluation since a time, or ever.
+    """Returns the condition of the flags that were not evaluated since a time, or ever.
 
-    Flags for browsers are left out, because those evaluations are not counted, and flags that
-    were created since.
+    Flags that were served in bulk are left out, because the code may have used their results, and
+    flags that were created since.
     """
-    condition, fields = Q(), FlagModel.of(model).fields
-    if "client_side" in fields:
-        condition &= Q(client_side=False)
-    if since is not None and "created_at" in fields:
+    condition = Q()
+    if since is not None and FlagModel.of(model).has("created_at"):
         condition &= Q(created_at__lt=since)
+    time = since or timezone.now() - _EVER
     # Last, because PostgreSQL evaluates the cheap conditions first.
-    return condition & ~Q(_WasEvaluated(since))
+    before, after = Value(time - timedelta(hours=1)), Value(time)
+    return (
+        condition
+        & ~_holds(_WAS_SERVED, F("key"), before)
+        & ~_holds(_WAS_EVALUATED, F("key"), before, after)
+    )
 
 
 def are_at_most(model: type[Model], count: int) -> Q:
     """Returns the condition, the same for all flags, that there are no more than this number."""
-    table = connections[conf.database].ops.quote_name(model._meta.db_table)
-    number = Func(template=_COUNT.format(table.replace("%", "%%")), output_field=IntegerField())
-    return Q(LessThan(number, Value(count + 1)))
+    names = flag_names(connections[conf.database], model)
+    return _holds(_AT_MOST, Value(count), **names)
 
 
 def usage_is_older_than(time: datetime) -> Q:
@@ -207,7 +254,40 @@ def usage_is_older_than(time: datetime) -> Q:
 
 def owned_by(request: HttpRequest) -> Q:
     """Returns the condition of the flags whose owner is the user, without regard to case."""
-    return Q(**{f"{OWNER}__iexact": request.user.get_username()})
+    # The first comparison is cheap, and most flags may have no owner.
+    return ~Q(**{OWNER: ""}) & Q(**{f"{OWNER}__iexact": request.user.get_username()})
+
+
+def stored_texts(name: str, empty: object) -> Aggregate:
+    """Returns the different values of a field of all flags, except one, as keys of an object.
+
+    Only on PostgreSQL. The object is the text of JSON, as each value that is no text.
+    """
+    # Read with the counts, in one pass over the flags. DISTINCT would sort all of them.
+    return Aggregate(
+        Cast(F(name), TextField()),
+        Value(True),  # noqa: FBT003
+        function=_OBJECT,
+        filter=~Q(**{name: empty}) & Q(**{f"{name}__isnull": False}),
+        output_field=TextField(),
+    )
+
+
+def last_evaluation() -> Func:
+    """Returns the time of a flag's last evaluation; NULL without one. Only on PostgreSQL."""
+    return Func(F("key"), template=_filled(_LAST_EVALUATION), output_field=DateTimeField())
+
+
+def usage_since() -> Func:
+    """Returns the oldest hour in which an evaluation was counted. Only on PostgreSQL."""
+    return Func(template=_filled(_FIRST_HOUR), output_field=DateTimeField())
+
+
+def hidden_tables() -> Func:
+    """Returns how many of flagstaff's tables may hide rows from this role. Fails without one."""
+    names = own_names(connections[conf.database])
+    tables = (names[table] for table in ("change_table", *USAGE_TABLES))
+    return Func(*map(Value, tables), template=_HIDDEN, output_field=IntegerField())
 
 
 def has_usage() -> bool:
@@ -215,9 +295,14 @@ def has_usage() -> bool:
     return conf.usage_interval != 0 and is_postgresql(connections[conf.database])
 
 
-def _of_usage(template: str) -> str:
-    quoted = own_names(connections[conf.database])["usage_table"]
-    return template.format(usage_table=quoted.replace("%", "%%"))
+def _holds(template: str, *expressions: F | Value, **names: str) -> Q:
+    return Q(Func(*expressions, template=_filled(template, **names), output_field=BooleanField()))
+
+
+def _filled(template: str, **names: str) -> str:
+    """Replaces the names of tables in the template of an expression."""
+    tables = own_names(connections[conf.database]) | names
+    return fill(template, {name: quoted.replace("%", "%%") for name, quoted in tables.items()})
 
 
 def _allowed(model: type[Model]) -> ManyToManyField[Model, Model]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,7 +15,7 @@ from django.utils import timezone
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import fill, flag_names, own_names, sql
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.times import aware
+from flagstaff._words.times import aware_or_none
 from flagstaff.admin.entry_rows import actor_columns, entry_of, reads_actors
 from flagstaff.admin.flag.list.conditions import allowed_count
 from flagstaff.admin.flag.state import ALLOWED_COUNT
@@ -41,6 +40,9 @@ class PageFacts:
     #: The evaluations in the time RECENT, by result.
     true_count: int = 0
     false_count: int = 0
+    #: As in `BulkUsage`.
+    served_in_bulk_at: datetime | None = None
+    served_to_browsers_at: datetime | None = None
     #: Since when evaluations are counted; None if none was.
     counted_since: datetime | None = None
     #: The newest event of the history; None without one.
@@ -50,6 +52,8 @@ class PageFacts:
 
 
 _NO_FACTS = PageFacts()
+# The first fields of the facts.
+_Usage: TypeAlias = tuple[datetime | None, int, int, datetime | None, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class FlagList:
         page = page_of_row(flag)
         return (page and page.kept(cls)) or _NO_LIST
 
+    @classmethod
+    def facts_of(cls, flag: Any) -> PageFacts:
+        """Returns what was read about a flag of the list. Does not query."""
+        return cls.of(flag).facts.get(str(flag.pk), _NO_FACTS)
+
 
 _NO_LIST = FlagList()
 
@@ -83,13 +92,8 @@ class PlannedFlags:
 
 def keep_planned(flags: Sequence[Any], pks: Iterable[str]) -> None:
     """Keeps which of these flags of a page an app will soon change."""
-    if page := page_of_row(flags[0]):
+    if flags and (page := page_of_row(flags[0])):
         page.keep(PlannedFlags(frozenset(pks)))
-
-
-def facts_of(flag: Any) -> PageFacts:
-    """Returns what was read about a flag of the list. Does not query."""
-    return FlagList.of(flag).facts.get(str(flag.pk), _NO_FACTS)
 
 
 def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[str, PageFacts]:
@@ -107,19 +111,26 @@ def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> Mapping[
         keys, targets = [flag.key for flag in flags], link_targets(flags)
         cursor.execute(_statement(connection), [list(by_pk), keys, targets, since, table, table])
         rows = cursor.fetchall()
-    usage: dict[str, tuple[datetime | None, int, int]] = {}
+    usage: dict[str, _Usage] = {}
     names: dict[str, str] = {}
-    entries: dict[str, list[Entry]] = defaultdict(list)
-    for pk, allowed, last, true, false, name, *values in rows:
+    entries: list[Entry] = []
+    for pk, allowed, last, true, false, in_bulk, to_browsers, name, *values in rows:
         setattr(by_pk[pk], ALLOWED_COUNT, allowed)
-        usage[pk] = None if last is None else aware(last), true, false
+        usage[pk] = (
+            aware_or_none(last),
+            true,
+            false,
+            aware_or_none(in_bulk),
+            aware_or_none(to_browsers),
+        )
         if values[0] is not None:
             entry = entry_of(pk, values)
-            entries[pk].append(entry)
+            entries.append(entry)
             names |= {entry["actor"]: name} if name else {}
-    events = {pk: next(iter(events_in(Kind.FLAG, found)), None) for pk, found in entries.items()}
+    # Each flag has the entries of one transaction. The first event is the newest.
+    events = {event.object_pk: event for event in reversed(events_in(Kind.FLAG, entries))}
     if not reads_actors():
-        names = names_of_actors([event for event in events.values() if event is not None])
+        names = names_of_actors([*events.values()])
     return {
         pk: PageFacts(*counted, counted_since, events.get(pk), names)
         for pk, counted in usage.items()

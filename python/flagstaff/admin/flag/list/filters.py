@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -29,7 +31,12 @@ from flagstaff.admin.flag.list.conditions import (
 from flagstaff.admin.flag.list.overview import stored_ownership
 
 _Choices = list[tuple[str, str]]
+_Options = Mapping[str, tuple[str, Callable[[], Q]]]
 
+#: The choice of flags that are on, for any users.
+ENABLED = "on"
+#: The choice of flags whose owner is the user of the request. No owner begins like this.
+OWNED_BY_ME = "@me"
 #: The choice of flags that were not changed for a long time.
 UNCHANGED = "not-30d"
 _PERIODS = {
@@ -38,165 +45,156 @@ _PERIODS = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=LONG),
 }
-_NEVER = "never"
 
 
-class StateFilter(admin.SimpleListFilter):
+class _FlagFilter(admin.SimpleListFilter):
+    """A filter by conditions. Without choices, Django does not show it."""
+
+    #: The flags of a value that is no choice.
+    unknown = Q()
+
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """Returns the text of each value of the URL, and what returns its condition."""
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
+        """The choices of the filter."""
+        found = self.options(request, model_admin)
+        self._conditions = {value: condition for value, (_text, condition) in found.items()}
+        return [(value, text) for value, (text, _condition) in found.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        value = self.value()
+        if value is None:
+            return queryset
+        condition = self._conditions.get(value)
+        return queryset.filter(condition() if condition else self.unknown)
+
+
+class StateFilter(_FlagFilter):
     """Flags by the label of their state."""
 
     title = gettext_lazy("state")
     parameter_name = "state"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter."""
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """The states, and all that are on."""
         labels = {
-            ReleaseState.ROLLOUT.value: _("in rollout"),
-            ReleaseState.BY_RULES.value: _("by rules"),
-            ReleaseState.ALLOWED_USERS.value: _("allowed users only"),
-            ReleaseState.ALL.value: _("on for all"),
-            ReleaseState.NO_USERS.value: _("on for no users"),
-            ReleaseState.OFF.value: pgettext("state of a flag", "off"),
+            ReleaseState.ROLLOUT: _("in rollout"),
+            ReleaseState.BY_RULES: _("by rules"),
+            ReleaseState.ALLOWED_USERS: _("allowed users only"),
+            ReleaseState.ALL: _("on for all"),
+            ReleaseState.NO_USERS: _("on for no users"),
+            ReleaseState.OFF: pgettext("state of a flag", "off"),
         }
-        return [(state, labels[state]) for state in STATES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        state = self.value()
-        return queryset.filter(in_state(queryset.model, state)) if state in STATES else queryset
+        is_in = partial(in_state, request, model_admin.model)
+        states = {state.value: (labels[state], partial(is_in, state)) for state in STATES}
+        return {ENABLED: (pgettext("state of a flag", "on"), partial(Q, enabled=True)), **states}
 
 
-class ChangedFilter(admin.SimpleListFilter):
+class ChangedFilter(_FlagFilter):
     """Flags that were changed since a time, in any way, or not."""
 
     title = gettext_lazy("changed")
     parameter_name = "changed"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter."""
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """The periods, and the longest one without a change."""
+        now, changed = timezone.now(), partial(changed_since, model_admin.model)
         unchanged = _("not in the last %(days)s") % {"days": local_days(LONG)}
-        return [
-            *((choice, _in_the_last(period)) for choice, period in _PERIODS.items()),
-            (UNCHANGED, unchanged),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        value, now = self.value() or "", timezone.now()
-        if value == UNCHANGED:
-            return queryset.exclude(changed_since(queryset.model, now - timedelta(days=LONG)))
-        if value in _PERIODS:
-            return queryset.filter(changed_since(queryset.model, now - _PERIODS[value]))
-        return queryset
+        return {
+            **{
+                value: (_in_the_last(period), partial(changed, now - period))
+                for value, period in _PERIODS.items()
+            },
+            UNCHANGED: (unchanged, lambda: ~changed(now - timedelta(days=LONG))),
+        }
 
 
-class EvaluatedFilter(admin.SimpleListFilter):
+class EvaluatedFilter(_FlagFilter):
     """Flags without an evaluation since a time. Not shown where usage is not counted."""
 
     title = gettext_lazy("evaluated")
     parameter_name = "evaluated"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter."""
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """The periods without an evaluation."""
         if not has_usage():
-            return []
+            return {}
+        now, unused = timezone.now(), partial(not_evaluated_since, model_admin.model)
         text = _("not in the last %(days)s")
-        days = [(f"not-{number}d", text % {"days": local_days(number)}) for number in (7, LONG)]
-        return [*days, (_NEVER, _("never"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        value = self.value()
-        if value == _NEVER:
-            return queryset.filter(not_evaluated_since(queryset.model, None))
-        days = {f"not-{number}d": timedelta(days=number) for number in (7, LONG)}.get(value or "")
-        if days is None:
-            return queryset
-        return queryset.filter(not_evaluated_since(queryset.model, timezone.now() - days))
+        periods = {
+            f"not-{days}d": (
+                text % {"days": local_days(days)},
+                partial(unused, now - timedelta(days=days)),
+            )
+            for days in (7, LONG)
+        }
+        return {**periods, "never": (_("never"), partial(unused, None))}
 
 
-class StaleFilter(admin.SimpleListFilter):
+class StaleFilter(_FlagFilter):
     """Flags that are probably no longer needed. Not shown if no app finds them."""
 
     title = gettext_lazy("stale")
     parameter_name = "stale"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter."""
-        return [("yes", _("stale"))] if _apps_that_find_stale_flags() else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice. Looks at all flags."""
-        if self.value() != "yes":
-            return queryset
-        pks = {pk for app in _apps_that_find_stale_flags() for pk in app.stale_flags()}
-        return queryset.filter(pk__in=pks)
-
-
-class MineFilter(admin.SimpleListFilter):
-    """Flags whose owner is the user of the request."""
-
-    title = gettext_lazy("ownership")
-    parameter_name = "mine"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter."""
-        return [("yes", _("owned by me"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        return queryset.filter(owned_by(request)) if self.value() == "yes" else queryset
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """The stale flags. The condition looks at all flags."""
+        base = OptionalApp.stale_flags
+        apps = [app for app in optional_apps() if type(app).stale_flags is not base]
+        if not apps:
+            return {}
+        return {
+            "yes": (_("stale"), lambda: Q(pk__in={pk for app in apps for pk in app.stale_flags()}))
+        }
 
 
-class RulesFilter(admin.SimpleListFilter):
+class RulesFilter(_FlagFilter):
     """Flags with rules, or without."""
 
     title = gettext_lazy("rules")
     parameter_name = "has_rules"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter."""
-        return [("yes", _("with rules")), ("no", _("without rules"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        choices = {"yes": queryset.exclude(WITHOUT_RULES), "no": queryset.filter(WITHOUT_RULES)}
-        return choices.get(self.value() or "", queryset)
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """With rules, or without."""
+        return {
+            "yes": (_("with rules"), lambda: ~WITHOUT_RULES),
+            "no": (_("without rules"), lambda: WITHOUT_RULES),
+        }
 
 
-class OwnerFilter(admin.SimpleListFilter):
+class OwnerFilter(_FlagFilter):
     """Flags of one owner, or without an owner. Not shown if no flag has one."""
 
     title = gettext_lazy("owner")
     parameter_name = "owner"
+    unknown = Q(pk__in=[])
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter. One query for both filters."""
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """The owners. One query for both filters."""
         owners = stored_ownership(request, model_admin).owners
-        choices = [(owner, owner) for owner in owners]
-        return [*choices, ("", _("without an owner"))] if choices else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        owner = self.value()
-        if owner is None:
-            return queryset
-        return queryset.filter(Q(owner=owner) if owner else WITHOUT_OWNER)
+        if not owners:
+            return {}
+        return {
+            OWNED_BY_ME: (_("owned by me"), partial(owned_by, request)),
+            **{owner: (owner, partial(Q, owner=owner)) for owner in owners},
+            "": (_("without an owner"), lambda: WITHOUT_OWNER),
+        }
 
 
-class TagFilter(admin.SimpleListFilter):
+class TagFilter(_FlagFilter):
     """Flags with one tag. Not shown if no flag has one."""
 
     title = gettext_lazy("tag")
     parameter_name = "tag"
+    unknown = Q(pk__in=[])
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Choices:
-        """The choices of the filter. One query for both filters."""
-        return [(tag, tag) for tag in stored_ownership(request, model_admin).tags]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The flags of the choice."""
-        tag = self.value()
-        return queryset if tag is None else queryset.filter(with_tags(queryset.model, [tag]))
+    def options(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Options:
+        """The tags. One query for both filters."""
+        tags = stored_ownership(request, model_admin).tags
+        return {tag: (tag, partial(with_tags, model_admin.model, [tag])) for tag in tags}
 
 
 def _in_the_last(period: timedelta) -> str:
@@ -205,8 +203,3 @@ def _in_the_last(period: timedelta) -> str:
     hours = int(period.total_seconds()) // 3600
     text = ngettext("in the last %(count)s hour", "in the last %(count)s hours", hours)
     return text % {"count": hours}
-
-
-def _apps_that_find_stale_flags() -> list[OptionalApp]:
-    base = OptionalApp.stale_flags
-    return [app for app in optional_apps() if type(app).stale_flags is not base]

@@ -16,22 +16,25 @@ from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.flag_states import ReleaseState
-from flagstaff._tables.optional_fields import OWNER, TAGS, FlagModel
+from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.json_text import read_json
-from flagstaff._words.times import aware
+from flagstaff._words.times import aware, aware_or_none
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.conditions import (
     LONG,
+    all_without_rules,
     are_at_most,
     changed_since,
     has_usage,
     hidden_tables,
     in_state,
+    keep_released,
     not_evaluated_since,
     owned_by,
-    stored_values,
+    rules_at_100,
+    stored_texts,
     usage_is_older_than,
     usage_since,
 )
@@ -40,6 +43,8 @@ from flagstaff.conf import conf
 
 #: The names of the shortcuts.
 CHANGED, ROLLOUT, MINE, ALL, UNUSED = "changed", "rollout", "mine", "all", "unused"
+# The names of what `_stored` returns.
+_STORED = ("flagstaff_rules", "flagstaff_owners", "flagstaff_tags")
 # Of more flags, those without an evaluation are not counted: it needs a look-up for each flag.
 _MAX_LOOKED_UP = 2_000
 
@@ -107,13 +112,16 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
         lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **stored),
         None,
     ) or flags.aggregate(flagstaff_total=total)
-    lists = [read_json(values.get(name) or "[]") for name in ("flagstaff_owners", "flagstaff_tags")]
-    # Python may not be able to decode them; the filters then look at each flag.
-    if stored and stored.keys() <= values.keys() and all(isinstance(one, list) for one in lists):
-        page_of(request).keep(StoredOwnership.of(*lists))
     numbers: dict[str, int | None] = {
         name: values.get(f"flagstaff_{name}", 0) for name in conditions
     }
+    if stored and stored.keys() <= values.keys():
+        rules, owners, tags = (read_json(values.get(name) or "{}") for name in _STORED)
+        # Python may not be able to decode them; the filters then look at each flag.
+        if isinstance(rules, dict):
+            numbers[ALL] = values[f"flagstaff_{ALL}"] + keep_released(request, rules)
+        if isinstance(owners, dict) and isinstance(tags, dict):
+            page_of(request).keep(StoredOwnership.of(owners, map(read_json, tags)))
     if UNUSED in numbers and values["flagstaff_total"] > _MAX_LOOKED_UP:
         numbers[UNUSED] = None
     since = values.get("flagstaff_since")
@@ -123,20 +131,22 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     return Overview(
         total=values["flagstaff_total"],
         counts=numbers,
-        usage_since=None if since is None else aware(since),
+        usage_since=aware_or_none(since),
         is_readable=values.get("flagstaff_hidden") == 0,
     )
 
 
 def _stored(model: type[Model]) -> dict[str, Aggregate]:
-    """The owners and the lists of tags, for the filters."""
+    """What the filters need of all flags: rules at 100 %, owners and lists of tags."""
     if not is_postgresql(connections[conf.database]):
         return {}
-    columns = {"flagstaff_owners": (OWNER, ""), "flagstaff_tags": (TAGS, [])}
+    unchanged = ~changed_since(model, timezone.now() - timedelta(days=LONG))
+    columns = (RULES, OWNER, TAGS)
+    aggregates = (rules_at_100(model, unchanged), stored_texts(OWNER, ""), stored_texts(TAGS, []))
     return {
-        name: stored_values(field, empty)
-        for name, (field, empty) in columns.items()
-        if FlagModel.of(model).has(field)
+        name: aggregate
+        for name, column, aggregate in zip(_STORED, columns, aggregates, strict=True)
+        if FlagModel.of(model).has(column)
     }
 
 
@@ -152,11 +162,16 @@ def _conditions(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> dic
     long_ago = now - timedelta(days=LONG)
     conditions = {
         CHANGED: changed_since(model, now - timedelta(hours=24)),
-        ROLLOUT: in_state(model, ReleaseState.ROLLOUT.value),
+        ROLLOUT: in_state(request, model, ReleaseState.ROLLOUT),
     }
     if FlagModel.of(model).has(OWNER):
         conditions[MINE] = owned_by(request)
-    conditions[ALL] = in_state(model, ReleaseState.ALL.value) & ~changed_since(model, long_ago)
+    # On PostgreSQL, those with rules are added to the number: see `_stored`.
+    is_split = is_postgresql(connections[conf.database])
+    on_for_all = (
+        all_without_rules(model) if is_split else in_state(request, model, ReleaseState.ALL)
+    )
+    conditions[ALL] = on_for_all & ~changed_since(model, long_ago)
     if has_usage():
         # In a look-up for each flag: not where it is left out, and not for too many flags.
         may_count = usage_is_older_than(long_ago) & are_at_most(model, _MAX_LOOKED_UP)

@@ -5,32 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from flagstaff._tables.flag_states import ReleaseState
 from flagstaff._tables.optional_fields import OWNER, RULES, TAGS, FlagModel
+from flagstaff._tables.tags import tags_text
+from flagstaff._words.local_formats import local_days, local_number
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list.columns import EVALUATED_ORDER, STATE_ORDER
 from flagstaff.admin.flag.list.conditions import (
+    LONG,
     allowed_count,
     has_usage,
     last_evaluation,
     state_rank,
 )
 from flagstaff.admin.flag.list.facts import FlagList, PageFacts, count_missing, read_facts
-from flagstaff.admin.flag.list.filters import MineFilter, OwnerFilter, RulesFilter, TagFilter
-from flagstaff.admin.flag.list.overview import overview_of
-from flagstaff.admin.flag.list.shortcuts import shortcuts
+from flagstaff.admin.flag.list.filters import (
+    OWNED_BY_ME,
+    UNCHANGED,
+    ChangedFilter,
+    EvaluatedFilter,
+    OwnerFilter,
+    RulesFilter,
+    StateFilter,
+    TagFilter,
+)
+from flagstaff.admin.flag.list.overview import (
+    ALL,
+    CHANGED,
+    MINE,
+    ROLLOUT,
+    UNUSED,
+    Overview,
+    overview_of,
+)
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.page import page_of
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may_toggle, why_not_toggle
 from flagstaff.admin.recent_changes.urls import deleted_url
 
+#: The tags as text, in a query.
+TAGS_TEXT = "flagstaff_tags"
 #: The fields of the search, unless a subclass has its own.
-SEARCH_FIELDS = ("key", "description", OWNER)
+SEARCH_FIELDS = ("key", "description", OWNER, TAGS_TEXT)
 _NO_FACTS: Mapping[str, PageFacts] = {}
 
 
@@ -40,32 +65,32 @@ class FlagListPart(Part):
     def set_options(self) -> None:
         """Leaves out filters and a search by fields that the model lacks, or that are its own."""
         admin, model = self.admin, FlagModel.of(self.admin.model)
-        lacking: list[object] = [] if model.has(RULES) else [RulesFilter]
-        lacking += [] if model.has(OWNER) else [OwnerFilter, MineFilter]
-        lacking += [] if model.has(TAGS) else [TagFilter]
+        filters = ((RulesFilter, RULES), (OwnerFilter, OWNER), (TagFilter, TAGS))
+        lacking: list[object] = [one for one, name in filters if not model.has(name)]
         admin.set_options(list_filter=[one for one in admin.list_filter if one not in lacking])
-        if not model.has(OWNER) and type(admin).search_fields is SEARCH_FIELDS:
-            searched = tuple(one for one in admin.search_fields if one != OWNER)
+        if type(admin).search_fields is SEARCH_FIELDS:
+            unknown = {OWNER: OWNER, TAGS: TAGS_TEXT}
+            unsearchable = {one for name, one in unknown.items() if not model.has(name)}
+            searched = tuple(one for one in admin.search_fields if one not in unsearchable)
             admin.set_options(search_fields=searched)
 
     def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """All flags, with the number of their allowed users.
-
-        The list counts those of its page only, but can be sorted by the number.
-        """
-        counted = {ALLOWED_COUNT: allowed_count(self.admin.model)}
-        add = rows.alias if page_of(request).is_list else rows.annotate
-        found: QuerySet[Any] = add(**counted)
-        return found
+        """All flags, on a page with the number of allowed users. The list counts its own rows."""
+        if FlagModel.of(self.admin.model).has(TAGS):
+            rows = rows.alias(**{TAGS_TEXT: tags_text()})
+        if page_of(request).is_list:
+            return rows
+        counted: QuerySet[Any] = rows.annotate(**{ALLOWED_COUNT: allowed_count(self.admin.model)})
+        return counted
 
     def list_display(self, request: HttpRequest, columns: Sequence[Any]) -> Sequence[Any]:
         """The columns that have something to show."""
         return columns if has_usage() else [one for one in columns if one != "evaluated"]
 
-    def list_ordering(self, name: str) -> Any:
+    def list_ordering(self, request: HttpRequest, name: str) -> Any:
         """The expressions of the state and of the last evaluation."""
         if name == STATE_ORDER:
-            return state_rank(self.admin.model)
+            return state_rank(request, self.admin.model)
         return last_evaluation() if name == EVALUATED_ORDER else None
 
     def list_count(self, request: HttpRequest, rows: QuerySet[Any]) -> int | None:
@@ -98,7 +123,7 @@ class FlagListPart(Part):
         overview = overview_of(request, self.admin)
         may = may_toggle(self.admin, request)
         return {
-            "flagstaff_shortcuts": shortcuts(request, overview, changelist.list_filter),
+            "flagstaff_shortcuts": _shortcuts(request, overview, changelist.list_filter),
             "flagstaff_total": overview.total,
             "flagstaff_deleted_url": deleted_url(self.admin.admin_site, request, changelist.query),
             "flagstaff_why_not": "" if may else why_not_toggle(self.admin),
@@ -108,3 +133,47 @@ class FlagListPart(Part):
 def _is_whole(flags: QuerySet[Any], every: QuerySet[Any]) -> bool:
     """Whether no filter and no search has added a condition."""
     return len(flags.query.where.children) == len(every.query.where.children)
+
+
+def _shortcuts(
+    request: HttpRequest, overview: Overview, filters: Sequence[object]
+) -> list[Mapping[str, object]]:
+    """The links to filters that the list has, with the numbers of their flags.
+
+    Those without a flag are left out, but for the first one.
+    """
+    given, offered = dict(request.GET.items()), _offered_shortcuts()
+    present = {getattr(one, "parameter_name", None) for one in filters}
+    return [
+        {
+            "label": label,
+            # Not all flags were counted.
+            "count": "" if count is None else local_number(count),
+            "query": f"?{urlencode(query)}",
+            "is_current": given == query,
+        }
+        for name, count in overview.counts.items()
+        for label, query in [offered[name]]
+        if query.keys() <= present and (count != 0 or name == CHANGED)
+    ]
+
+
+def _offered_shortcuts() -> Mapping[str, tuple[str, Mapping[str, str]]]:
+    """The text and the query of each shortcut."""
+    state, changed = StateFilter.parameter_name, ChangedFilter.parameter_name
+    days = {"days": local_days(LONG)}
+    hours = 24
+    in_hours = ngettext("Changed in %(count)s hour", "Changed in %(count)s hours", hours)
+    return {
+        CHANGED: (in_hours % {"count": hours}, {changed: f"{hours}h"}),
+        ROLLOUT: (_("In rollout"), {state: ReleaseState.ROLLOUT.value}),
+        MINE: (_("Owned by me"), {OwnerFilter.parameter_name: OWNED_BY_ME}),
+        ALL: (
+            _("On for all, unchanged for %(days)s") % days,
+            {state: ReleaseState.ALL.value, changed: UNCHANGED},
+        ),
+        UNUSED: (
+            _("Not evaluated for %(days)s") % days,
+            {EvaluatedFilter.parameter_name: f"not-{LONG}d"},
+        ),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -11,18 +11,20 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern
+from django.utils.text import capfirst
 from django.utils.translation import ngettext
 
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._words.local_formats import local_number
+from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.message import localized
-from flagstaff.admin.flag.form.rollout import RolloutInput
+from flagstaff.admin.flag.form.inputs import RolloutInput
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.page import stored_row
 from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import mark_toggle_page
+from flagstaff.admin.rule_editor.part import marks_of_rows
 from flagstaff.changes.messages import USERS_NOT_COUNTED
-from flagstaff.changes.planned import Planned, impact_text, planned, planned_edit
+from flagstaff.changes.planned import impact_text, planned, planned_edit
 
 #: The button that counts without a script.
 COUNT = "_count"
@@ -44,7 +46,8 @@ class Impact(Part):
             raise PermissionDenied
         mark_toggle_page(self.admin, request)
         form = self.admin.get_form(request, flag, change=True)(request.POST, instance=flag)
-        return JsonResponse({"text": form_impact(stored_row(flag), form)})
+        text = _form_impact(stored_row(flag), form)
+        return JsonResponse({"text": text, "marks": marks_of_rows(form, RULES)})
 
     def form_context(
         self, request: HttpRequest, row: Any, context: Mapping[str, Any]
@@ -60,11 +63,11 @@ class Impact(Part):
             # The form of the page is shown again unchecked.
             checked = type(form)(request.POST, instance=copy(stored_row(row)))
             checked.is_review = False
-            rollout.widget.impact_text = form_impact(stored_row(row), checked)
+            rollout.widget.impact_text = _form_impact(stored_row(row), checked)
         return {}
 
 
-def form_impact(flag: Any, form: Any) -> str:
+def _form_impact(flag: Any, form: Any) -> str:
     """Returns the sentence about a form; without edits, how many users have the flag now."""
     form.full_clean()
     edited = {
@@ -73,51 +76,23 @@ def form_impact(flag: Any, form: Any) -> str:
     change = planned_edit(flag, edited)
     now = FlagState.of(flag)
     after = now if change is None else change.after
-    if not after.enabled and not now.enabled:
-        on = planned(flag.key, now, replace(after, enabled=True))
-        return _counted(on, _if_on, _at_least_if_on)
-    if change is None or change.before == change.after:
-        present = planned(flag.key, replace(now, enabled=False), now)
-        return _counted(present, _now, _at_least_now)
-    return impact_text(change)
-
-
-def _counted(change: Planned, exact: Callable[[int], str], at_least: Callable[[int], str]) -> str:
-    if change.impact is None:
+    stays_off = not (now.enabled or after.enabled)
+    if not stays_off and change is not None and change.before != after:
+        return impact_text(change)
+    found = planned(flag.key, replace(after, enabled=False), replace(after, enabled=True)).impact
+    if found is None:
         return localized(USERS_NOT_COUNTED())
-    counts = {"count": change.impact.after.on, "users": change.impact.users}
-    numbers = {name: local_number(count) for name, count in counts.items()}
-    text = exact if change.impact.is_exact else at_least
-    return text(change.impact.users) % numbers
+    text = _if_on(found.users) if stays_off else _now(found.users)
+    return capfirst(text % {"count": localized(found.after.text(found.users))})
 
 
 def _if_on(users: int) -> str:
     return ngettext(
-        "If the flag were on, %(count)s of %(users)s user would have it.",
-        "If the flag were on, %(count)s of %(users)s users would have it.",
+        "If the flag were on, %(count)s user would have it.",
+        "If the flag were on, %(count)s users would have it.",
         users,
     )
 
 
 def _now(users: int) -> str:
-    return ngettext(
-        "%(count)s of %(users)s user has the flag now.",
-        "%(count)s of %(users)s users have the flag now.",
-        users,
-    )
-
-
-def _at_least_if_on(users: int) -> str:
-    return ngettext(
-        "If the flag were on, at least %(count)s of %(users)s user would have it.",
-        "If the flag were on, at least %(count)s of %(users)s users would have it.",
-        users,
-    )
-
-
-def _at_least_now(users: int) -> str:
-    return ngettext(
-        "At least %(count)s of %(users)s user has the flag now.",
-        "At least %(count)s of %(users)s users have the flag now.",
-        users,
-    )
+    return ngettext("%(count)s user has the flag now.", "%(count)s users have the flag now.", users)

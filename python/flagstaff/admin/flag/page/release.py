@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,8 +22,13 @@ from flagstaff._words.times import local_time
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.flag.page.release_chart import Mark, release_chart
-from flagstaff.admin.flag.page.release_counts import Count, Evaluations, evaluations_of
-from flagstaff.admin.flag.page.release_history import ReleaseHistory, release_history
+from flagstaff.admin.flag.page.release_data import (
+    Count,
+    Evaluations,
+    ReleaseHistory,
+    evaluations_of,
+    release_history,
+)
 from flagstaff.admin.flag.page.release_period import PARAMETER, PERIODS, Period, period_of
 from flagstaff.admin.history.event_cells import with_links
 from flagstaff.admin.links import page_url
@@ -43,60 +48,78 @@ _MAX_ACTOR, _MAX_SHORT = 30, 15
 
 
 def release(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
-    """Returns the section. Makes two queries, beside the one that finds the tables."""
-    flag = stored_row(flag)
-    period = period_of(request.GET.get(PARAMETER, ""))
+    """Returns the section: links, or the picture of the period that the URL names.
+
+    The picture takes two queries, beside the one that finds the tables.
+    """
+    context: dict[str, object] = {"periods": PERIODS, "query": request.GET}
+    if PARAMETER in request.GET:
+        period = period_of(request.GET.get(PARAMETER, ""))
+        history_url = page_url(model_admin.admin_site, model_admin.model, "history", flag.pk)
+        context |= {"period": period, "history": history_url}
+        context |= _picture(request, stored_row(flag), period, history_url)
+    return render_to_string("flagstaff/flag_page/release.html", context)
+
+
+def _picture(request: HttpRequest, flag: Any, period: Period, url: str) -> Mapping[str, object]:
     usage = evaluations_of(request, flag.key, period)
     history = release_history(request, flag, period)
-    url = page_url(model_admin.admin_site, model_admin.model, "history", flag.pk)
+    counts = usage.counts if usage is not None and usage.sum.total else ()
     context: dict[str, object] = {
         "sentences": [*_sentences(usage, history)],
         "notes": [] if usage is None else _notes(usage),
-        "periods": _periods(request, period),
         "has_rules": bool(optional_fields(flag).rules),
+        "counts": [*_count_rows(period, counts)] if counts else [],
     }
-    counts = usage.counts if usage is not None and usage.sum.total else None
-    if history is not None or counts:
-        marks = [] if history is None else [*_marks(history, period, url)]
-        context |= {
-            "chart": release_chart(
-                period,
-                history,
-                counts,
-                marks,
-                value="" if history is None else _value(history),
-                label=_label(period, history, usage),
-            ),
-            "has_marks": bool(marks),
-            "counts": [*_count_rows(period, counts)] if counts else [],
-            "is_in_days": period.is_in_days,
-            "history": url,
-        }
+    marks: list[Mark] = []
     if history is not None:
+        marks = [*_marks(history, period, url)]
         context |= {
+            "has_marks": bool(marks),
             "changes": [_change_row(history, event) for event in history.events],
             "before": _before(history, period),
             "more": _more(history.more),
         }
-    return render_to_string("flagstaff/flag_page/release.html", context)
+    if history is not None or counts:
+        value = "" if history is None else _value(history)
+        label = _label(period, history, usage)
+        context["chart"] = release_chart(period, history, counts, marks, value=value, label=label)
+    return context
 
 
 def _sentences(usage: Evaluations | None, history: ReleaseHistory | None) -> Iterator[str]:
     """Yields the numbers of evaluations, and what cannot be shown."""
     if usage is not None:
-        yield _sentence(usage)
+        yield from _usage_sentences(usage)
     elif history is not None:
         yield no_usage()
-    if history is not None:
-        return
-    yield (
-        _("The changes and the evaluations cannot be shown.")
-        if usage is None
-        else _("The changes cannot be shown.")
-    )
-    yield _(
-        "This needs PostgreSQL, the migrations of flagstaff, and the permission to read its tables."
-    )
+    if history is None:
+        yield (
+            _("The changes and the evaluations cannot be shown.")
+            if usage is None
+            else _("The changes cannot be shown.")
+        )
+        yield _(
+            "This needs PostgreSQL, the migrations of flagstaff, and the permission to read its "
+            "tables."
+        )
+
+
+def _usage_sentences(found: Evaluations) -> Iterator[str]:
+    """Says that the flag was not evaluated only where an evaluation would have been counted."""
+    in_bulk, to_browsers = found.served_in_bulk_at, found.served_to_browsers_at
+    is_evaluated = found.last_evaluated_at is not None
+    if is_evaluated or not (in_bulk or to_browsers):
+        yield _sentence(found)
+    if to_browsers:
+        yield format_html(_("Served to browsers, last {time}."), time=time_cell(to_browsers))
+    if in_bulk:
+        yield format_html(_("Served in bulk, last {time}."), time=time_cell(in_bulk))
+        if not (is_evaluated or to_browsers):
+            yield _(
+                "It is not known whether the code uses the flag: an evaluation of one key would be "
+                "counted."
+            )
 
 
 def _sentence(found: Evaluations) -> str:
@@ -133,44 +156,30 @@ def _share(count: Count) -> str:
 
 def _notes(found: Evaluations) -> list[str]:
     """Which time the counts cover, and what may be missing."""
-    notes = [period_text(found), reports_text(found)]
-    if found.lost_workers:
+    notes, lost = [period_text(found.usage), reports_text(found.usage)], found.usage.lost
+    if lost:
         text = ngettext(
             "%(count)s worker did not shut down cleanly: some evaluations may be missing.",
             "%(count)s workers did not shut down cleanly: some evaluations may be missing.",
-            found.lost_workers,
+            lost,
         )
-        notes.append(text % {"count": local_number(found.lost_workers)})
+        notes.append(text % {"count": local_number(lost)})
     return [note for note in notes if note]
-
-
-def _periods(request: HttpRequest, period: Period) -> list[tuple[object, str]]:
-    """Returns the name of each period, and its URL, which is empty for the one that is shown."""
-    found: list[tuple[object, str]] = []
-    for name, text in PERIODS.items():
-        parameters = request.GET.copy()
-        parameters[PARAMETER] = name
-        found.append((text, "" if name == period.name else f"?{parameters.urlencode()}"))
-    return found
 
 
 def _marks(history: ReleaseHistory, period: Period, url: str) -> Iterator[Mark]:
     """Yields the marks, newest first."""
-
-    def number(event: Event) -> int:
-        return int(period.place(event.at) * _PLACES)
-
-    for _number, group in groupby(history.events, number):
+    for _place, group in groupby(
+        history.events, lambda event: int(period.place(event.at) * _PLACES)
+    ):
         events = [*group]
         newest = events[0]
         lines = [_line(history, event) for event in events[:_MAX_LINES]]
-        if older := _more(len(events) - len(lines)):
-            lines.append(older)
         yield Mark(
             place=period.place(newest.at),
             percent=history.percent_at(min(newest.at, period.present)) or 0,
             is_step=any(map(_is_step, events)),
-            lines=tuple(lines),
+            text="\n".join(filter(None, [*lines, _more(len(events) - len(lines))])),
             url=f"{url}#version-{newest.version}",
         )
 
@@ -207,23 +216,24 @@ def _label(period: Period, history: ReleaseHistory | None, usage: Evaluations | 
     if history is not None:
         begin, end = history.steps[0].percent, history.steps[-1].percent
         text = _("rollout %(percent)s %%")
-        if begin is not None and begin != end:
+        if begin not in {None, end}:
             text = _("rollout from %(begin)s %% to %(percent)s %%")
         if end is not None:
             parts.append(text % {"begin": begin, "percent": end})
-        text = ngettext("%(count)s change", "%(count)s changes", history.count)
-        parts.append(text % {"count": local_number(history.count)})
+        count = len(history.events) + history.more
+        text = ngettext("%(count)s change", "%(count)s changes", count)
+        parts.append(text % {"count": local_number(count)})
     if usage is not None:
-        count = usage.sum
-        text = ngettext("%(count)s evaluation", "%(count)s evaluations", count.total)
-        parts.append(text % {"count": local_number(count.total)})
-        if count.total:
-            parts.append(_("%(share)s true") % {"share": _share(count)})
+        total = usage.sum.total
+        text = ngettext("%(count)s evaluation", "%(count)s evaluations", total)
+        parts.append(text % {"count": local_number(total)})
+        if total:
+            parts.append(_("%(share)s true") % {"share": _share(usage.sum)})
     texts = {"period": PERIODS[period.name], "parts": ", ".join(parts)}
     return _("The last %(period)s: %(parts)s.") % texts
 
 
-def _count_rows(period: Period, counts: tuple[Count, ...]) -> Iterator[dict[str, str]]:
+def _count_rows(period: Period, counts: Sequence[Count]) -> Iterator[dict[str, str]]:
     """Yields a row for each hour or day, newest first."""
     for start, count in zip(reversed(period.starts), reversed(counts), strict=True):
         local = local_time(start)

@@ -11,10 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._words.local_formats import local_number
-from flagstaff.admin.flag.page.release_counts import Count
-from flagstaff.admin.flag.page.release_history import ReleaseHistory, Step
+from flagstaff.admin.flag.page.release_data import Count, ReleaseHistory, Step
 from flagstaff.admin.flag.page.release_period import Period
-from flagstaff.admin.svg import circle, image, joined, line, path, plot, text
+from flagstaff.admin.svg import anchor, circle, image, joined, line, path, plot, text
 
 _ALL = 100
 _WIDTH = 1_000
@@ -42,7 +41,7 @@ class Mark:
     #: Whether the rollout was changed, and not only another field.
     is_step: bool
     #: What was changed, by whom and why: a line for each change.
-    lines: tuple[str, ...]
+    text: str
     #: The page with the newest of them.
     url: str
 
@@ -50,7 +49,7 @@ class Mark:
 def release_chart(  # noqa: PLR0913 (what it shows, and in which words)
     period: Period,
     history: ReleaseHistory | None,
-    counts: Sequence[Count] | None,
+    counts: Sequence[Count],
     marks: Sequence[Mark],
     *,
     value: str,
@@ -61,39 +60,36 @@ def release_chart(  # noqa: PLR0913 (what it shows, and in which words)
     `value` is the label of the line, and `label` the sentence for screen readers.
     """
     parts: list[SafeString] = []
-    height = 0
+    height = _LABEL
     if history is not None:
-        parts += _rollout(period, history)
-        last = history.steps[-1]
-        x, y = period.place(last.at) * _ALL, _top(last.percent or 0) - _LABEL_GAP
-        x, anchor = (x - _BESIDE, "end") if x > _SIDE else (x + _BESIDE, "start")
-        parts.append(text("now", x, y, value, anchor))
-        height += _LABEL + _ROLLOUT_HEIGHT
+        parts += _rollout(period, history, value)
+        height += _ROLLOUT_HEIGHT
     if counts:
-        height += _LABEL if history is None else _BETWEEN
+        height += _BETWEEN if history is not None else 0
         parts += _counts(period, counts, height)
         height += _COUNTS_HEIGHT
-    ticks = [(place * _ALL, name) for place, name in period.labels()]
-    grid = [line("grid", (x, _LABEL), (x, height)) for x, _text in ticks]
-    names = [text("quiet", x, height + _AXIS, name, _anchor(x)) for x, name in ticks]
+    for place, name in period.labels():
+        x = place * _ALL
+        parts.insert(0, line("grid", (x, _LABEL), (x, height)))
+        parts.append(text("quiet", x, height + _AXIS, name, anchor(x, _EDGE)))
     height += _AXIS + _LABEL_GAP
-    return format_html(
-        '<div class="flagstaff-release">{}{}</div>',
-        image(height, label, [*grid, *parts, *names]),
-        _links(height, marks) if marks else "",
-    )
+    links = _links(height, marks) if marks else ""
+    chart = image(height, label, parts)
+    return format_html('<div class="flagstaff-release">{}{}</div>', chart, links)
 
 
-def _rollout(period: Period, history: ReleaseHistory) -> Iterator[SafeString]:
+def _rollout(period: Period, history: ReleaseHistory, value: str) -> Iterator[SafeString]:
     for percent in (_ALL, _ALL / 2, 0):
         y = _top(percent)
         yield line("grid", (0, y), (_ALL, y))
         yield text("quiet", -1, y + 4, f"{percent:.0f} %", "end")
-    lines = [
-        path(css, line_of(history.steps, period, is_known=is_known))
-        for css, is_known in (("course-unknown", False), ("course", True))
-    ]
+    known, unknown = (line_of(history.steps, period, is_known=one) for one in (True, False))
+    lines = [path("course-unknown", unknown), path("course", known)]
     yield plot(_LABEL, (_WIDTH, _ROLLOUT_HEIGHT), lines)
+    last = history.steps[-1]
+    x, y = period.place(last.at) * _ALL, _top(last.percent or 0) - _LABEL_GAP
+    x, side = (x - _BESIDE, "end") if x > _SIDE else (x + _BESIDE, "start")
+    yield text("now", x, y, value, side)
 
 
 def line_of(steps: Sequence[Step], period: Period, *, is_known: bool) -> Commands:
@@ -119,13 +115,12 @@ def _counts(period: Period, counts: Sequence[Count], top: int) -> Iterator[SafeS
     most = max(*(count.total for count in counts), 1)
     yield text("quiet", 0, top - _LABEL_GAP, _most_text(period, most))
     yield line("grid", (0, top), (_ALL, top))
-    totals = [count.total / most for count in counts]
-    shares = [count.true_count / most for count in counts]
-    columns = [
-        path(css, columns_of(heights, period.edges))
-        for css, heights in (("false", totals), ("true", shares))
-    ]
-    yield plot(top, (_WIDTH, _COUNTS_HEIGHT), columns)
+    columns = {
+        "false": [count.total / most for count in counts],
+        "true": [count.true_count / most for count in counts],
+    }
+    paths = [path(css, columns_of(heights, period.edges)) for css, heights in columns.items()]
+    yield plot(top, (_WIDTH, _COUNTS_HEIGHT), paths)
     yield line("axis", (0, top + _COUNTS_HEIGHT), (_ALL, top + _COUNTS_HEIGHT))
 
 
@@ -158,28 +153,20 @@ def _links(height: int, marks: Sequence[Mark]) -> SafeString:
     return format_html(
         '<svg class="flagstaff-chart" role="group" aria-label="{}" width="100%" height="{}">'
         "{}</svg>",
-        _("Changes"),
-        height,
-        joined(map(_link, marks)),
+        *(_("Changes"), height, joined(map(_link, marks))),
     )
 
 
 def _link(mark: Mark) -> SafeString:
     x, y = mark.place * _ALL, _top(mark.percent)
+    points = circle("area", x, y, _AREA), circle("step" if mark.is_step else "other", x, y, _RADIUS)
     # A browser shows the title to a mouse only.
     return format_html(
-        '<a class="flagstaff-mark" href="{0}" aria-label="{1}"><title>{1}</title>{2}{3}'
-        '<foreignObject y="{4}" width="100%" height="100%" aria-hidden="true"><p>{1}</p>'
+        '<a class="flagstaff-mark" href="{0}" aria-label="{1}"><title>{1}</title>{2}'
+        '<foreignObject y="{3}" width="100%" height="100%" aria-hidden="true"><p>{1}</p>'
         "</foreignObject></a>",
-        *(mark.url, "\n".join(mark.lines)),
-        circle("area", x, y, _AREA),
-        circle("step" if mark.is_step else "other", x, y, _RADIUS),
-        _LABEL + _ROLLOUT_HEIGHT + _AREA,
+        *(mark.url, mark.text, joined(points), _LABEL + _ROLLOUT_HEIGHT + _AREA),
     )
-
-
-def _anchor(x: float) -> str:
-    return "start" if x < _EDGE else "end" if x > _ALL - _EDGE else "middle"
 
 
 def _top(percent: float) -> float:
@@ -187,5 +174,4 @@ def _top(percent: float) -> float:
 
 
 def _y(percent: float) -> float:
-    """Returns the place of a rollout in its plot."""
     return _ROLLOUT_HEIGHT * (1 - percent / _ALL)

@@ -1,9 +1,10 @@
-"""The pages that turn a flag on, or kill it: one question, and a message about the workers."""
+"""The pages that kill a flag, turn it on or release it: a question, and what the workers did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -18,16 +19,13 @@ from django.utils.translation import gettext_lazy
 from flagstaff import changes
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import all_rows
-from flagstaff.admin.confirmation import (
-    posted_version,
-    problems_of,
-    version_text,
-)
+from flagstaff.admin.base_admin import SAVE_TIMEOUT
+from flagstaff.admin.confirmation import posted_version, problems_of, version_text
+from flagstaff.admin.flag.parts.app_panels import rows_of_change
 from flagstaff.admin.flag.state import partial_rule_notices, preview, summary
-from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.links import page_url, row_links, row_path
 from flagstaff.admin.part import Part
-from flagstaff.admin.permissions import may, may_toggle
-from flagstaff.admin.reports import SAVE_TIMEOUT
+from flagstaff.admin.permissions import Action, may
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.flags import rules_for_everybody
 from flagstaff.changes.planned import planned
@@ -42,29 +40,45 @@ BACK = "back"
 _KILL_TIMEOUT = 5.0
 
 
-class _Step(NamedTuple):
-    """A change that gives a flag to users, and its words."""
+class _Change(NamedTuple):
+    """What a page does with a flag, and its words."""
 
     title: Any
     question: Any
     label: Any
+    #: The permission that it needs.
+    action: Action
     #: Returns the state afterwards.
     after: Callable[[FlagState], FlagState]
     #: The function of `flagstaff.changes`.
     write: str
+    #: The state of `enabled` in which there is nothing to do, if there is one.
+    done_if: bool | None = None
 
 
-_ON = _Step(
+_KILL = _Change(
+    gettext_lazy("Kill a flag"),
+    gettext_lazy("Turn off “%(key)s” for all users?"),
+    gettext_lazy("Kill %(key)s"),
+    "toggle",
+    lambda now: replace(now, enabled=False),
+    "disable",
+    done_if=False,
+)
+_TURN_ON = _Change(
     gettext_lazy("Turn on a flag"),
     gettext_lazy("Turn on “%(key)s”?"),
     gettext_lazy("Turn on %(key)s"),
+    "toggle",
     lambda now: replace(now, enabled=True),
     "enable",
+    done_if=True,
 )
-_EVERYBODY = _Step(
+_RELEASE = _Change(
     gettext_lazy("Release a flag to everybody"),
     gettext_lazy("Release “%(key)s” to everybody?"),
     gettext_lazy("Release %(key)s to everybody"),
+    "change",
     lambda now: FlagState(
         enabled=True,
         rollout_percent=ALL_USERS,
@@ -80,91 +94,89 @@ class TogglePages(Part):
 
     def urls(self) -> Sequence[URLPattern]:
         """The URLs of the pages."""
-        return (
-            row_path(self.admin, "kill", self.kill_view),
-            row_path(self.admin, "turn_on", self.turn_on_view),
-            row_path(self.admin, "release", self.release_view),
-        )
+        pages = {"kill": _KILL, "turn_on": _TURN_ON, "release": _RELEASE}
+        return [
+            row_path(self.admin, name, partial(self._view, page)) for name, page in pages.items()
+        ]
 
-    def kill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Turns a flag off for all users, after one question."""
-        return self.admin.attributed_view(request, self._toggle, object_id, enabled=False)
+    def new_row(self, request: HttpRequest, row: Any) -> tuple[str, Sequence[tuple[str, str]]]:
+        """Which users have the new flag, and the page that turns it on."""
+        text = summary(row, count_allowed_users(row), enabled=row.enabled)
+        may_turn_on = not row.enabled and may(self.admin.admin_site, request, "toggle", row)
+        url = page_url(self.admin.admin_site, self.admin.model, "turn_on", row.pk)
+        return text, ([(url, _("Turn on…"))] if may_turn_on else ())
 
-    def turn_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Turns a flag on, after a page that shows for which users."""
-        return self.admin.attributed_view(request, self._toggle, object_id, enabled=True)
+    def _view(self, change: _Change, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.admin.attributed_view(request, self._answer, change, unquote(object_id))
 
-    def release_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Gives a flag to all users, also those whom a rule keeps out, after the same page."""
-        return self.admin.attributed_view(request, self._release, object_id)
-
-    def _release(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        flag = self.admin.get_object(request, unquote(object_id))
-        if not may(self.admin.admin_site, request, "change", flag):
-            raise PermissionDenied
-        page = self._gone(request) if flag is None else self._widen(request, flag, _EVERYBODY)
-        return page or HttpResponseRedirect(self._back_url(request, flag))
-
-    def _gone(self, request: HttpRequest) -> HttpResponse:
-        self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
-        return HttpResponseRedirect(page_url(self.admin.admin_site, self.admin.model, "changelist"))
-
-    def _toggle(self, request: HttpRequest, object_id: str, *, enabled: bool) -> HttpResponse:
-        flag = self.admin.get_object(request, unquote(object_id))
-        if not may_toggle(self.admin, request, flag):
+    def _answer(self, request: HttpRequest, change: _Change, pk: str) -> HttpResponse:
+        site, model = self.admin.admin_site, self.admin.model
+        flag = self.admin.get_object(request, pk)
+        if not may(site, request, change.action, flag):
             raise PermissionDenied
         if flag is None:
-            return self._gone(request)
-        if flag.enabled is not enabled:
-            page = self._widen(request, flag, _ON) if enabled else self._kill(request, flag)
-            if page is not None:
-                return page
-        else:
+            self.admin.message_user(request, _("This flag no longer exists."), messages.ERROR)
+            return HttpResponseRedirect(page_url(site, model, "changelist"))
+        if flag.enabled is change.done_if:
             self._report_unchanged(request, flag)
+        elif question := (
+            self._kill(request, flag) if change is _KILL else self._widen(request, flag, change)
+        ):
+            page = {
+                "title": change.title,
+                "flagstaff_question": str(change.question) % {"key": flag.key},
+                "flagstaff_label": str(change.label) % {"key": flag.key},
+                "flagstaff_back": self._back_url(request, flag),
+                "flagstaff_crumbs": row_links(site, flag),
+                **question,
+            }
+            return self.admin.confirmation(request, flag, page)
         return HttpResponseRedirect(self._back_url(request, flag))
 
-    def _kill(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
-        if request.method != "POST":
-            now = FlagState.of(flag)
-            off = replace(now, enabled=False)
-            rows = preview(now, off, count_allowed_users(flag), None)
-            context = {
-                "title": _("Kill a flag"),
-                "flagstaff_question": _("Turn off “%(key)s” for all users?") % {"key": flag.key},
-                "flagstaff_notes": [_("Its rollout, rules and allowed users stay as they are.")],
-                "flagstaff_rows": [row for row in rows if row.now != row.after],
-                "flagstaff_label": _("Kill %(key)s") % {"key": flag.key},
-                "flagstaff_danger": True,
-                # A kill never needs a reason.
-                "flagstaff_needs_reason": False,
-            }
-            return self._ask_first(request, flag, context)
-        # Without the version of the page: a kill always wins.
-        changed = changes.disable(flag.key)
-        self._report_toggled(request, flag, changed, timeout=_KILL_TIMEOUT)
-        return None
+    def _kill(self, request: HttpRequest, flag: Any) -> Mapping[str, object] | None:
+        """Kills a flag. Returns the page that asks first, if it has to be shown."""
+        if request.method == "POST":
+            # Without the version of the page: a kill always wins.
+            self._report_toggled(request, flag, changes.disable(flag.key), timeout=_KILL_TIMEOUT)
+            return None
+        now = FlagState.of(flag)
+        rows = preview(now, _KILL.after(now), count_allowed_users(flag), None)
+        rows += rows_of_change(self.admin, [flag])[str(flag.pk)]
+        return {
+            "flagstaff_notes": [_("Its rollout, rules and allowed users stay as they are.")],
+            "flagstaff_rows": [row for row in rows if row.now != row.after],
+            "flagstaff_danger": True,
+            # A kill never needs a reason.
+            "flagstaff_needs_reason": False,
+        }
 
-    def _widen(self, request: HttpRequest, flag: Any, step: _Step) -> HttpResponse | None:
+    def _widen(
+        self, request: HttpRequest, flag: Any, change: _Change
+    ) -> Mapping[str, object] | None:
+        """Gives a flag to users, or returns the page that asks first."""
         # The version is read first, so that a change of the shown values is a conflict.
         version = version_of(Kind.FLAG, flag.pk)
         flag.refresh_from_db(from_queryset=all_rows(self.admin.model))
         now = FlagState.of(flag)
-        change = planned(flag.key, now, step.after(now))
-        problems = problems_of(request, change.text_to_type)
+        plan = planned(flag.key, now, change.after(now))
+        problems = problems_of(request, plan.text_to_type)
         if problems is None or problems:
             allowed = count_allowed_users(flag)
-            context = {
-                "title": step.title,
-                "flagstaff_question": str(step.question) % {"key": flag.key},
-                "flagstaff_rows": preview(change.before, change.after, allowed, change.impact),
-                "flagstaff_notes": partial_rule_notices(change.after),
-                "flagstaff_label": str(step.label) % {"key": flag.key},
+            return {
+                "flagstaff_rows": [
+                    *preview(plan.before, plan.after, allowed, plan.impact),
+                    *rows_of_change(self.admin, [flag])[str(flag.pk)],
+                ],
+                "flagstaff_notes": [
+                    text
+                    for text in (plan.anonymous_text, *partial_rule_notices(plan.after))
+                    if text
+                ],
                 "flagstaff_version": version_text(version),
-                "flagstaff_typed": change.text_to_type,
+                "flagstaff_typed": plan.text_to_type,
                 "flagstaff_problems": problems,
             }
-            return self._ask_first(request, flag, context)
-        write: Callable[..., changes.Changed] = getattr(changes, step.write)
+        write: Callable[..., changes.Changed] = getattr(changes, change.write)
         try:
             changed = write(flag.key, expect_version=posted_version(request))
         except NoHistoryError:
@@ -172,15 +184,6 @@ class TogglePages(Part):
             changed = write(flag.key)
         self._report_toggled(request, flag, changed)
         return None
-
-    def _ask_first(
-        self, request: HttpRequest, flag: Any, context: Mapping[str, object]
-    ) -> HttpResponse:
-        page = {
-            "flagstaff_back": self._back_url(request, flag),
-            **context,
-        }
-        return self.admin.confirmation(request, flag, page)
 
     def _report_toggled(
         self,

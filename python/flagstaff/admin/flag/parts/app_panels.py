@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.apps import apps
-from django.contrib import admin
-from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
-from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
+from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.page import page_of, page_of_row, request_of
+from flagstaff.admin.links import list_link, may_view
+from flagstaff.admin.page import page_of, page_of_row
 from flagstaff.admin.part import Part
 from flagstaff.models import ConnectedWorker, FlagsOfUser, Overview, RecentChange, UnknownKey
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldsetSpec
-
     from flagstaff.admin.row_admin import RowAdmin
 
-_Value = TypeVar("_Value")
-
-_NO_NOTES: Mapping[str, str] = {}
-_NO_LINKS: Sequence[tuple[str, str]] = ()
-# Instead of a panel that cannot be shown.
-_NONE = "\N{EN DASH}"
-# The name of the display method.
-_PANELS = "panels"
+# The pages to which the list of flags links.
+_PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker)
 
 
 class AppPart(Part):
@@ -47,6 +32,8 @@ class AppPart(Part):
 
     #: The label of the app.
     app_label: ClassVar[str]
+    #: The heading of the panel.
+    panel_title: ClassVar[Any] = ""
     #: Whether `notes` calls `keep_planned`, which the notes of other apps read.
     keeps_planned: ClassVar[bool] = False
 
@@ -61,109 +48,109 @@ class AppPart(Part):
         """
         return {}
 
+    def attention(self, flags: Sequence[Any]) -> Mapping[str, str]:
+        """Returns a few words for flags that somebody must look at, as `notes` does.
+
+        The list, the page of the flag and its head show them in red.
+        """
+        return {}
+
+    def rows_of_change(self, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
+        """Returns what a change of who has a flag does to the app's rows, as `notes` does.
+
+        The pages that confirm such a change by hand show it.
+        """
+        return {}
+
     def links(self, request: HttpRequest) -> Sequence[tuple[str, str]]:
         """Returns links above the list of flags, each with its URL and its text."""
         return ()
 
-    def has(self, method: str) -> bool:
-        """Whether the app shows something in this place. Each needs a savepoint."""
-        return getattr(type(self), method) is not getattr(AppPart, method)
-
-    def show(self, show: Callable[[], _Value], instead: _Value) -> _Value:
-        """Returns what a method of the app returns, or something else if it fails."""
+    def call(self, method: str, *arguments: Any, default: Any) -> Any:
+        """Returns what a method of the app returns; `default` if it fails."""
+        call = partial(getattr(self, method), *arguments)
+        # Each call that may fail needs a savepoint.
+        if getattr(type(self), method) is getattr(AppPart, method):
+            return call()
         problem = f"the app {self.app_label} cannot show its part of the flags"
-        return value_or_default(problem, show, instead)
+        return value_or_default(problem, call, default)
 
 
 @dataclass(frozen=True)
-class _Notes:
+class AppTexts:
+    """What the apps say about one flag."""
+
+    #: Short texts in red, until somebody acts.
+    attention: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _OfList:
     """What the apps say about the flags of a list, by the text of the primary key."""
 
-    texts: Mapping[str, SafeString]
+    texts: Mapping[str, AppTexts]
 
 
 class AppPanels(Part):
-    """Shows the parts of the optional apps: panels on the page, notes and links in the list."""
-
-    displays = (_PANELS,)
+    """Shows what the optional apps say of flags in the list, and links to their pages."""
 
     def open_list(self, request: HttpRequest, changelist: ChangeList) -> None:
         """Calls each app once for the whole page."""
-        flags = list(changelist.result_list)
-        parts = app_parts(self.admin, "notes")
-        first = sorted(parts, key=lambda part: not part.keeps_planned)
-        found = {part: part.show(partial(part.notes, flags), _NO_NOTES) for part in first}
-        notes = {
-            pk: [note for part in parts if (note := found[part].get(pk, ""))]
-            for pk in (str(flag.pk) for flag in flags)
-        }
-        texts = {
-            pk: format_html_join(" ", "{}", ((one,) for one in some)) for pk, some in notes.items()
-        }
-        page_of(request).keep(_Notes(texts))
+        page_of(request).keep(_OfList(texts_by_flag(self.admin, list(changelist.result_list))))
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> Mapping[str, object]:
         """Links to flagstaff's own pages and to those of the apps."""
-        links = [*core_links(self.admin.admin_site, request)]
-        for part in app_parts(self.admin, "links"):
-            links += part.show(partial(part.links, request), _NO_LINKS)
+        site = self.admin.admin_site
+        links = [list_link(site, model) for model in _PAGES if may_view(site, request, model)]
+        for part in _app_parts(self.admin):
+            links += part.call("links", request, default=())
         return {"flagstaff_links": links}
 
-    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
-        """The panels."""
-        return (_PANELS,)
 
-    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
-        """The panels after the first section."""
-        if row is None or not app_parts(self.admin, "panel"):
-            return fieldsets
-        panels = (_("More about this flag"), {"fields": (_PANELS,)})
-        return (*fieldsets[:1], panels, *fieldsets[1:])
-
-    @admin.display(description=gettext_lazy("state"))
-    def panels(self, flag: Any) -> SafeString:
-        """What the apps show of the flag."""
-        request = request_of(flag)
-        if request is None:
-            return SafeString()
-        panels = (
-            (
-                apps.get_app_config(part.app_label).verbose_name,
-                part.show(partial(part.panel, request, flag), _NONE),
-            )
-            for part in app_parts(self.admin, "panel")
-        )
-        html = '<div class="flagstaff-panel-part"><strong>{}</strong>{}</div>'
-        return format_html_join("", html, panels)
-
-
-def app_parts(admin: RowAdmin, method: str) -> list[AppPart]:
-    """Returns the parts of the apps that have a method of their own."""
-    return [part for part in admin.bound_parts if isinstance(part, AppPart) and part.has(method)]
-
-
-def notes_about(admin: RowAdmin, flag: Any) -> list[str]:
-    """Returns the notes about one flag, for its page. Each app makes a query or a few."""
-    found = (
-        part.show(partial(part.notes, [flag]), _NO_NOTES) for part in app_parts(admin, "notes")
-    )
-    return [note for notes in found if (note := notes.get(str(flag.pk), ""))]
-
-
-def app_notes(flag: Any) -> str:
-    """Returns the notes about a flag in the list."""
-    page = page_of_row(flag)
-    notes = page and page.kept(_Notes)
-    return notes.texts.get(str(flag.pk), "") if notes else ""
-
-
-_PAGES = (Overview, RecentChange, FlagsOfUser, UnknownKey, ConnectedWorker)
-
-
-def core_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
-    """Returns the URL and the text of each page that the user may open. Does not query."""
+def app_panels(admin: RowAdmin, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:
+    """Returns the name of each app that shows something of a flag on its page, and its HTML."""
+    # A panel that cannot be shown is a dash.
     return [
-        (page_url(site, model, "changelist"), str(capfirst(model._meta.verbose_name_plural)))
-        for model in _PAGES
-        if may_view(site, request, model)
+        (part.panel_title, html)
+        for part in _app_parts(admin)
+        if (html := part.call("panel", request, flag, default="\N{EN DASH}"))
     ]
+
+
+def _app_parts(admin: RowAdmin) -> list[AppPart]:
+    return [part for part in admin.bound_parts if isinstance(part, AppPart)]
+
+
+def texts_about(admin: RowAdmin, flag: Any) -> AppTexts:
+    """Returns what the apps say about one flag, for its page. Each makes a query or a few."""
+    return texts_by_flag(admin, [flag])[str(flag.pk)]
+
+
+def app_texts(flag: Any) -> AppTexts:
+    """Returns what the apps say about a flag in the list. Does not query."""
+    page = page_of_row(flag)
+    found = page and page.kept(_OfList)
+    return (found and found.texts.get(str(flag.pk))) or AppTexts()
+
+
+def rows_of_change(admin: RowAdmin, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
+    """Returns what a change of who has flags does in the optional apps, by primary key."""
+    found = [part.call("rows_of_change", flags, default={}) for part in _app_parts(admin)]
+    pks = [str(flag.pk) for flag in flags]
+    return {pk: [rows[pk] for rows in found if pk in rows] for pk in pks}
+
+
+def texts_by_flag(admin: RowAdmin, flags: Sequence[Any]) -> Mapping[str, AppTexts]:
+    """Returns what the apps say about flags, by primary key. Calls each app once for all."""
+    parts = _app_parts(admin)
+    # The first one that is asked says which flags will soon change.
+    first = sorted(parts, key=lambda part: not part.keeps_planned)
+    notes = {part: part.call("notes", flags, default={}) for part in first}
+    attention = {part: part.call("attention", flags, default={}) for part in first}
+
+    def texts(of_parts: Mapping[AppPart, Mapping[str, str]], pk: str) -> list[str]:
+        return [text for part in parts if (text := of_parts[part].get(pk, ""))]
+
+    pks = [str(flag.pk) for flag in flags]
+    return {pk: AppTexts(texts(attention, pk), texts(notes, pk)) for pk in pks}

@@ -1,44 +1,107 @@
-"""The page that confirms the deletion of flags: links to users, and warnings."""
+"""The page before a deletion of flags: evaluations, users who lose them, and what else goes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from django.contrib import messages
+from django.apps import apps
 from django.db.models import ManyToManyField, Model
 from django.http import HttpRequest
-from django.utils.text import capfirst
+from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import RecentEvaluations, recent_usage
+from flagstaff._engine.usage import RecentEvaluations, RecentUsage, recent_usage
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import through_model
-from flagstaff._words.lists import MAX_SHOWN, local_list
-from flagstaff._words.local_formats import local_days, local_number, local_time_text
-from flagstaff.admin.part import Deleted, Part
+from flagstaff._words.lists import local_list
+from flagstaff._words.local_formats import local_days, local_number, local_time_text, quoted
+from flagstaff.admin.deletion import Deletion
+from flagstaff.admin.flag.list.facts import count_missing
+from flagstaff.admin.flag.parts.app_panels import AppTexts, texts_by_flag
+from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, counted_text, rules_cell
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Deleted
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.changed import command_line
+from flagstaff.changes.planned import enabling_impacts
 
-# Django's confirmation page posts this name.
-_DELETION_CONFIRMED = "post"
+# The flags whose facts a page shows.
+_MAX_FACTS = 20
 
 
-class FlagDeletion(Part):
-    """What the page lists besides the flags."""
+@dataclass(frozen=True)
+class _Usage:
+    """The evaluations of the flags of a page; None if they are not known."""
+
+    found: RecentUsage | None
+
+
+class FlagDeletion(Deletion):
+    """The page for flags. A flag in use asks for its key, in every environment."""
+
+    def text_to_type(self, request: HttpRequest, rows: Sequence[Any]) -> str:
+        """Also outside production, for a flag that was evaluated or in browsers within a day.
+
+        It is the key of a single flag, or the number of several.
+        """
+        if typed := super().text_to_type(request, rows):
+            return typed
+        usage = _usage(request, rows)
+        if usage is None or not (usage.evaluated_today or usage.in_browsers_today):
+            return ""
+        return str(rows[0].key) if len(rows) == 1 else str(len(rows))
+
+    def about(self, request: HttpRequest, rows: Sequence[Any]) -> Mapping[str, Any]:
+        """The evaluations, what each flag has now, and the command that finds the keys."""
+        shown, usage = rows[:_MAX_FACTS], _usage(request, rows)
+        more = len(rows) - len(shown)
+        return {
+            "flagstaff_rows": [*zip(shown, self._facts(shown, usage), strict=True)],
+            "flagstaff_more": local_number(more) if more else "",
+            "flagstaff_notes": _in_use(usage)
+            if usage and (usage.evaluations or usage.bulk)
+            else (),
+            "flagstaff_command": _command(shown),
+        }
+
+    def _facts(self, flags: Sequence[Any], usage: RecentUsage | None) -> list[dict[str, str]]:
+        """Without what no flag has. Counts users for a second altogether."""
+        count_missing(flags)
+        losing, texts = _losing(flags), texts_by_flag(self.admin, flags)
+        facts = [
+            {
+                _("state"): class_and_label(flag)[1],
+                _("evaluated"): _evaluated(usage, flag.key),
+                _("users who lose it"): losing.get(flag.pk, _("none: the flag is off")),
+                _("allowed users"): local_number(getattr(flag, ALLOWED_COUNT)),
+                _("rules"): rules_cell(FlagState.of(flag)),
+                _("notes"): _joined(texts[str(flag.pk)]),
+            }
+            for flag in flags
+        ]
+        empty = {label for label in facts[0] if not any(one[label] for one in facts)}
+        return [{k: text for k, text in one.items() if k not in empty} for one in facts]
 
     def deleted_objects(self, request: HttpRequest, rows: Iterable[Any], found: Deleted) -> Deleted:
-        """One number for all links to allowed users. Warns of flags that are still evaluated."""
-        if _DELETION_CONFIRMED not in request.POST:
-            for text in _warnings([flag.key for flag in rows]):
-                self.admin.message_user(request, text, messages.WARNING)
-        lines, counts, forbidden, protected = found
+        """Leaves out the links to allowed users, whose number is one of the facts."""
+        _lines, counts, _forbidden, _protected = found
         links = allowed_links(self.admin.model)._meta
-        if not links.auto_created:
-            return found
-        lines = _without_lines(lines, f"{capfirst(links.verbose_name)}: ")
-        if count := counts.pop(str(links.verbose_name_plural), 0):
-            counts[_("links to allowed users")] = count
-        return lines, counts, forbidden, protected
+        if links.auto_created:
+            counts.pop(str(links.verbose_name_plural), None)
+        return found
+
+
+def _command(flags: Sequence[Any]) -> tuple[str, str] | None:
+    """Returns what to run to find the keys in the code, if its app is installed."""
+    if not apps.is_installed("flagstaff.cleanup"):
+        return None
+    text = ngettext(
+        "To find the key in your code, run:", "To find the keys in your code, run:", len(flags)
+    )
+    return text, command_line("references", *(flag.key for flag in flags))
 
 
 def allowed_links(model: type[Model]) -> type[Model]:
@@ -46,43 +109,72 @@ def allowed_links(model: type[Model]) -> type[Model]:
     return through_model(cast("ManyToManyField[Model, Model]", model._meta.get_field(ALLOWED)))
 
 
-def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
-    """Without the lines that start like this. A nested list has the related objects of a line."""
-    kept: list[object] = []
-    for line in lines:
-        if isinstance(line, list):
-            nested = _without_lines(line, prefix)
-            kept += [nested] if nested else []
-        elif not str(line).startswith(prefix):
-            kept.append(line)
-    return kept
+def _joined(texts: AppTexts) -> str:
+    return format_html_join(" · ", "{}", ((one,) for one in (*texts.attention, *texts.notes)))
 
 
-def _warnings(keys: Collection[str]) -> Iterator[str]:
-    """Yields a sentence for each flag that was evaluated recently; for many flags, one for all."""
-    found = recent_usage(keys)
-    if found is None or not found.evaluations:
-        return
-    days = local_days(found.days)
-    if len(found.evaluations) > MAX_SHOWN:
-        text = _("In the last %(days)s, these flags were evaluated: %(keys)s.")
-        yield text % {"days": days, "keys": local_list(found.evaluations)}
-    else:
-        for key, evaluations in found.evaluations.items():
-            yield _warning(key, evaluations, days)
-    if found.hosts:
-        yield _("In this time, workers ran on: %(hosts)s.") % {"hosts": local_list(found.hosts)}
+def _usage(request: HttpRequest, rows: Sequence[Any]) -> RecentUsage | None:
+    keys = [flag.key for flag in rows]
+    return page_of(request).once(_Usage, lambda: _Usage(recent_usage(keys))).found
 
 
-def _warning(key: str, evaluations: RecentEvaluations, days: str) -> str:
+def _in_use(usage: RecentUsage) -> list[str]:
+    """Which flags are in use, and the hosts of the workers."""
+    used, in_browsers = usage.evaluated_today, usage.in_browsers_today
     text = ngettext(
-        "The flag “%(key)s” was evaluated %(count)s time in the last %(days)s, last at %(time)s.",
-        "The flag “%(key)s” was evaluated %(count)s times in the last %(days)s, last at %(time)s.",
-        evaluations.count,
+        "The code still evaluates %(keys)s. After the deletion, a call returns its default.",
+        "The code still evaluates these flags: %(keys)s. After the deletion, calls return "
+        "their defaults.",
+        len(used),
+    )
+    browsers = ngettext(
+        "Browsers still receive %(keys)s.",
+        "Browsers still receive these flags: %(keys)s.",
+        len(in_browsers),
+    )
+    hosts = _("In the last %(days)s, workers ran on: %(hosts)s.") % {
+        "days": local_days(usage.days),
+        "hosts": local_list(usage.hosts),
+    }
+    lines = [
+        text % {"keys": local_list(map(quoted, keys))}
+        for text, keys in ((text, used), (browsers, in_browsers))
+        if keys
+    ]
+    return [*lines, *([hosts] if usage.hosts else [])]
+
+
+def _evaluated(usage: RecentUsage | None, key: str) -> str:
+    """When and how often a flag was evaluated, and when it was served in bulk."""
+    if usage is None:
+        return _("not known")
+    days = local_days(usage.days)
+    bulk, texts = usage.bulk_of(key), []
+    if found := usage.evaluations.get(key):
+        texts.append(_counted(found, days))
+    if bulk.served_to_browsers_at:
+        text = _("last served to browsers: %(time)s")
+        texts.append(text % {"time": local_time_text(bulk.served_to_browsers_at)})
+    if bulk.served_in_bulk_at and not texts:
+        text = _("last served in bulk, which does not say whether the code uses it: %(time)s")
+        texts.append(text % {"time": local_time_text(bulk.served_in_bulk_at)})
+    return "; ".join(texts) or _("not in the last %(days)s") % {"days": days}
+
+
+def _counted(found: RecentEvaluations, days: str) -> str:
+    text = _(
+        "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: %(recent)s"
     )
     return text % {
-        "key": key,
-        "count": local_number(evaluations.count),
+        "time": local_time_text(found.last_evaluated_at),
+        "count": local_number(found.count),
+        "recent": local_number(found.day_count),
         "days": days,
-        "time": local_time_text(evaluations.last_evaluated_at),
     }
+
+
+def _losing(flags: Sequence[Any]) -> dict[object, str]:
+    """How many users have each flag that is on, or why they are not counted, by primary key."""
+    enabled = [flag for flag in flags if flag.enabled]
+    found = zip(enabled, enabling_impacts(enabled), strict=True)
+    return {flag.pk: counted_text(one) for flag, one in found}

@@ -1,20 +1,27 @@
-"""Sentences about flags that had a key before, with a link to their history."""
+"""What is known about a key that no flag has: evaluations, and the flag that had it before."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from flagstaff._engine.usage import recent_usage
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.local_formats import local_time_text
+from flagstaff._words.local_formats import local_days, local_number, local_time_text
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.links import admin_of, may_view
+from flagstaff.admin.page import page_of
+from flagstaff.admin.part import Part
 from flagstaff.admin.permissions import may
 from flagstaff.admin.recent_changes.urls import key_url, undo_url
 from flagstaff.conf import conf
@@ -22,56 +29,39 @@ from flagstaff.history.former_rows import FormerRow, former_rows
 from flagstaff.history.kinds import Kind
 from flagstaff.models import RecentChange
 
-_NO_ROWS: dict[str, FormerRow] = {}
-_NO_NAMES: dict[str, str] = {}
-
-
-@dataclass(frozen=True)
-class FormerText:
-    """A sentence about the flag that had a key."""
-
-    text: str
-    #: The history of the key; empty if the user may not open it.
-    url: str
-    #: The page that brings the deleted flag back; empty if it exists, or if the user may not.
-    back_url: str
-
-    @property
-    def html(self) -> str:
-        """The sentence and its links."""
-        links = ((self.url, _("History")), (self.back_url, _("Bring back…")))
-        html_links = format_html_join(
-            " · ", '<a href="{}">{}</a>', (link for link in links if link[0])
-        )
-        return format_html("{} {}", self.text, html_links) if html_links else self.text
-
 
 def former_texts(
-    site: AdminSite, request: HttpRequest, keys: Collection[str]
-) -> dict[str, FormerText]:
-    """Returns a sentence for each key that a flag had before. Makes up to five queries."""
-    rows = value_or_default(
-        "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), _NO_ROWS
+    site: AdminSite, request: HttpRequest, keys: Collection[str], *, with_way_back: bool = True
+) -> dict[str, str]:
+    """Returns a sentence with links for each key that a flag had before.
+
+    The links are those that the user may open: to the history of the key and, with
+    `with_way_back`, to the page that brings the flag back. Makes up to five queries.
+    """
+    rows: dict[str, FormerRow] = value_or_default(
+        "the earlier flags of keys cannot be read", lambda: former_rows(Kind.FLAG, keys), {}
     )
     if not rows:
         return {}
     actors = {row.actor for row in rows.values() if row.actor}
-    names = value_or_default(
-        "the names of actors cannot be read", lambda: actor_table().names(actors), _NO_NAMES
+    names: dict[str, str] = value_or_default(
+        "the names of actors cannot be read", lambda: actor_table().names(actors), {}
     )
     renamed = [row.object_pk for row in rows.values() if not row.was_deleted]
-    present = _present_keys(renamed) if renamed else {}
+    flags = all_rows(conf.flag_model).filter(pk__in=renamed).values_list("pk", "key")
+    present = {str(pk): key for pk, key in flags} if renamed else {}
     may_see = may_view(site, request, RecentChange) and may(site, request, "view")
     flag_admin = admin_of(site, conf.flag_model)
-    may_add = flag_admin is not None and flag_admin.has_add_permission(request)
-    return {
-        key: FormerText(
-            _text(row, names, present.get(row.object_pk, "")),
-            key_url(site, Kind.FLAG, key) if may_see else "",
-            undo_url(site, [row.version]) if may_see and may_add and row.was_deleted else "",
-        )
-        for key, row in rows.items()
-    }
+    may_add = may_see and flag_admin is not None and flag_admin.has_add_permission(request)
+    texts = {}
+    for key, row in rows.items():
+        links = [(key_url(site, Kind.FLAG, key), _("History"))] if may_see else []
+        if with_way_back and may_add and row.was_deleted:
+            links.append((undo_url(site, [row.version]), _("Bring back…")))
+        text = _text(row, names, present.get(row.object_pk, ""))
+        html = format_html_join(" · ", '<a href="{}">{}</a>', links)
+        texts[key] = format_html("{} {}", text, html) if html else text
+    return texts
 
 
 def _text(row: FormerRow, names: dict[str, str], present: str) -> str:
@@ -86,6 +76,45 @@ def _text(row: FormerRow, names: dict[str, str], present: str) -> str:
     return text % {"time": local_time_text(row.at), "actor": by}
 
 
-def _present_keys(pks: Collection[str]) -> dict[str, str]:
-    rows = all_rows(conf.flag_model).filter(pk__in=pks).values_list("pk", "key")
-    return {str(pk): key for pk, key in rows}
+@dataclass(frozen=True)
+class _Former:
+    """The flags that had the key of a new one before."""
+
+    texts: Mapping[str, str]
+
+
+class NewKey(Part):
+    """What is known about the key of a new flag."""
+
+    def open_new(self, request: HttpRequest, initial: Mapping[str, Any]) -> None:
+        """Shows messages about the key of the URL."""
+        if key := initial.get("key"):
+            for text in self._texts(request, str(key)):
+                self.admin.message_user(request, text, messages.WARNING)
+
+    def before_save(self, request: HttpRequest, form: MergingForm) -> None:
+        """Finds the flag that had the key before: while the new one exists, it is not found."""
+        if form.instance._state.adding:
+            # The deleted flag cannot be brought back while its key is in use.
+            site, keys = self.admin.admin_site, [form.instance.key]
+            texts = former_texts(site, request, keys, with_way_back=False)
+            page_of(request).keep(_Former(texts))
+
+    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
+        """Shows a message about that flag."""
+        former = page_of(request).kept(_Former)
+        for text in former.texts.values() if is_new and former else ():
+            self.admin.message_user(request, text, messages.WARNING)
+
+    def _texts(self, request: HttpRequest, key: str) -> Iterator[str]:
+        usage = recent_usage([key])
+        if usage is not None and (found := usage.evaluations.get(key)):
+            text = ngettext(
+                "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
+                "call returns its default; while the new flag is off, it returns False.",
+                "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
+                "call returns its default; while the new flag is off, it returns False.",
+                found.count,
+            )
+            yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
+        yield from former_texts(self.admin.admin_site, request, [key]).values()

@@ -1,0 +1,346 @@
+"""The base of all admins: who changes something and why, confirmations, and reports of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.views.main import ChangeList
+from django.db import DatabaseError, connections
+from django.db.models import QuerySet
+from django.forms.widgets import Media
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from flagstaff._attribution.context import attributed, attribution
+from flagstaff._tables.rows import Row, uncached
+from flagstaff._tables.sqlstate import is_missing_table
+from flagstaff._words.message import localized
+from flagstaff._workers.propagation_messages import propagation_messages
+from flagstaff._workers.wait import wait_for_workers
+from flagstaff.admin.confirmation import describe_changed
+from flagstaff.admin.fallbacks import savepoint
+from flagstaff.admin.filter_strip import filter_strip
+from flagstaff.admin.page import page_of
+from flagstaff.admin.recent_changes.urls import undo_url
+from flagstaff.admin.views import (
+    REASON,
+    DeletionRefusedError,
+    environment_context,
+    extend_template,
+    keys_media,
+    posted_reason,
+    problem_of_post,
+    remove_nul,
+    with_typed_reason,
+)
+from flagstaff.changes import Changed
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, FlagstaffError, PropagationError
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+_P = ParamSpec("_P")
+_Context = dict[str, Any]
+
+#: Seconds for which a save waits for the workers. Most need a few milliseconds.
+SAVE_TIMEOUT = 1.0
+
+
+class BaseAdmin(_ModelAdmin):
+    """Runs the views of Django's admin: attributes their writes, and shows the environment.
+
+    Needs no middleware. A subclass changes what a view shows by `show_list`, `show_form`,
+    `show_deletion` or `show_history`, which get the arguments of the view.
+    """
+
+    #: The page of the documentation about the pages of this admin, below DOCS_URL.
+    docs_page: ClassVar[str] = "how-to/admin/"
+    #: The template of the list, which extends Django's or that of a theme.
+    list_template: ClassVar[str] = "flagstaff/list.html"
+
+    @property
+    def media(self) -> Media:
+        """The stylesheets and scripts, with the script of the keys."""
+        return super().media + keys_media()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """All rows of the flags' database, whatever a router or a query cache reads from."""
+        rows: QuerySet[Any] = super().get_queryset(request).using(conf.database)
+        return uncached(rows)
+
+    # Permissions. READ_ONLY removes those to write.
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may create rows."""
+        return not conf.read_only and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change rows."""
+        return not conf.read_only and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may delete rows."""
+        return not conf.read_only and super().has_delete_permission(request, obj)
+
+    # The views of Django's admin.
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: _Context | None = None
+    ) -> HttpResponse:
+        """The list and its actions."""
+        return self.attributed_view(request, self.show_list, extra_context)
+
+    def show_list(self, request: HttpRequest, extra_context: _Context | None) -> HttpResponse:
+        """Returns the list, or the page of an action."""
+        context = {**(extra_context or {})}
+        # Django's title asks to select a row, which is what a list in a popup is for.
+        if IS_POPUP_VAR not in request.GET:
+            context.setdefault("title", str(capfirst(self.opts.verbose_name_plural)))
+        response = super().changelist_view(request, context)
+        shown = response.context_data if isinstance(response, TemplateResponse) else None
+        # An action may have a page of its own.
+        if shown is not None and "cl" in shown and self.change_list_template is None:
+            page = cast("TemplateResponse", response)
+            shown.update(self.list_context(request, shown["cl"]))
+            shown["flagstaff_strip"] = filter_strip(page, shown["cl"])
+            extend_template(page, self.list_template)
+        return response
+
+    def list_context(self, request: HttpRequest, changelist: ChangeList) -> _Context:
+        """Returns what the template of the list shows besides the rows."""
+        return {}
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: _Context | None = None,
+    ) -> HttpResponse:
+        """The page that adds or changes a row."""
+        return self.attributed_view(request, self.show_form, object_id, form_url, extra_context)
+
+    def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
+        """Returns the page that adds or changes a row."""
+        return super().changeform_view(request, object_id, *args)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
+    ) -> HttpResponse:
+        """The page that deletes a row after a confirmation."""
+        return self.attributed_view(request, self.show_deletion, object_id, extra_context)
+
+    def show_deletion(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        """Returns the page that deletes a row."""
+        return super().delete_view(request, object_id, *args)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
+    ) -> HttpResponse:
+        """The history of a row."""
+        return self.attributed_view(request, self.show_history, object_id, extra_context)
+
+    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        """Returns the history of a row."""
+        return super().history_view(request, object_id, *args)
+
+    def attributed_view(
+        self,
+        request: HttpRequest,
+        view: Callable[Concatenate[HttpRequest, _P], HttpResponse],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> HttpResponse:
+        """Runs a view, and attributes its writes to the request's user.
+
+        After a conflict of what was confirmed, the view asks again and keeps the reason. Another
+        FlagstaffError of a POST becomes a message, followed by a redirect to the same page. Before
+        a migration, the page says so.
+        """
+        try:
+            with savepoint():
+                response = self._attributed(request, partial(view, request, *args, **kwargs))
+        except DatabaseError as error:
+            if not is_missing_table(error):
+                raise
+            response = self._page_before_migration(request)
+        return self._with_environment(response)
+
+    def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+        remove_nul(request)
+        made_by = attribution(request.user, source="admin", reason=posted_reason(request))
+        with attributed(lambda: made_by):
+            try:
+                return view()
+            except FlagstaffError as error:
+                # A failed GET would redirect to itself without end.
+                if request.method != "POST":
+                    raise
+                text = problem_of_post(request, error)
+                if not isinstance(error, DeletionRefusedError):
+                    # Django capitalises the first letter of a message: a key must not come first.
+                    text = _("Not saved: %(why)s") % {"why": text}
+                asks_again = isinstance(error, ConflictError) and page_of(request).can_ask_again
+            if asks_again:
+                page_of(request).failed_confirmation = text
+                with suppress(FlagstaffError):
+                    return view()
+        self.message_user(request, with_typed_reason(request, text), messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    # Pages of flagstaff.
+
+    def template_page(
+        self, request: HttpRequest, template: str, context: Mapping[str, object]
+    ) -> TemplateResponse:
+        """Returns a page with what the templates of the admin need, and then its own context."""
+        page = {
+            **self.admin_site.each_context(request),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+            "media": self.media,
+            **context,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, template, page)
+
+    def confirmation(
+        self, request: HttpRequest, row: Row, context: Mapping[str, object]
+    ) -> TemplateResponse:
+        """Returns the page that asks for a confirmation. Its form posts to the same URL."""
+        page = {
+            **environment_context(),
+            # The pages of rows and lists open it, not the history.
+            "flagstaff_parent": "admin/base_site.html",
+            "subtitle": None,
+            "module_name": str(capfirst(self.opts.verbose_name_plural)),
+            "object": row,
+            # For the title of the tab.
+            "flagstaff_key": "" if page_of(request).is_list else getattr(row, "key", ""),
+            "flagstaff_reason": request.POST.get(REASON, ""),
+            "flagstaff_needs_reason": conf.require_reason,
+            **context,
+        }
+        return self.template_page(request, "flagstaff/confirm.html", page)
+
+    def _page_before_migration(self, request: HttpRequest) -> HttpResponse:
+        problem = _("This page cannot be shown: the database lacks a table or a column.")
+        advice = _(
+            "Run “manage.py migrate”, and check that the database user may use the tables of "
+            "flagstaff."
+        )
+        context = {"problem": f"{problem} {advice}"}
+        return self.template_page(request, "flagstaff/problem.html", context)
+
+    def _with_environment(self, response: HttpResponse) -> HttpResponse:
+        """Adds the environment and the link to the documentation, which may need a template."""
+        if not isinstance(response, TemplateResponse):
+            return response
+        context = response.context_data = {**(response.context_data or {})}
+        docs = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{self.docs_page}"
+        context["flagstaff_docs"] = docs
+        # Some pages show the environment themselves.
+        is_own = "flagstaff_environment" in context
+        if not is_own and (conf.environment or conf.read_only or docs):
+            context |= environment_context()
+            extend_template(response, "flagstaff/environment_page.html", "flagstaff_page")
+        return response
+
+    # The message after a change.
+
+    def report_change(
+        self,
+        request: HttpRequest,
+        changed: Changed,
+        text: str = "",
+        *,
+        users: str = "",
+        timeout: float = SAVE_TIMEOUT,
+    ) -> None:
+        """Shows a message about a change that is committed. Waits for the workers.
+
+        `text` replaces the description of the change; `users` says how many of them it is about.
+        """
+        text = text or self.changed_text(request, changed)
+        sentences = " ".join(filter(None, (text, users)))
+        self.report_applied(request, sentences, timeout=timeout, undo_url=self._undo_url(changed))
+
+    def report_applied(
+        self,
+        request: HttpRequest,
+        text: str,
+        *,
+        timeout: float,
+        undo_url: str = "",
+        links: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Shows a message about what is committed, and which workers have applied it. Waits.
+
+        `links` are the URLs and texts of what a person may do next.
+        """
+        applied = applied_by_workers(timeout)
+        level = messages.SUCCESS if applied.complete else messages.WARNING
+        message = format_html("{}", " ".join(filter(None, (text, applied.text))))
+        if links:
+            shown = format_html_join(" · ", '<a href="{}">{}</a>', links)
+            message = format_html("{} {}", message, shown)
+        self.message_user(request, with_undo(message, undo_url, _("Undo")), level)
+
+    def changed_text(self, request: HttpRequest, changed: Changed) -> str:
+        """Returns the old and new values as a sentence."""
+        texts = {"key": changed.key, "change": describe_changed(request, changed)}
+        return _("“%(key)s” was changed: %(change)s.") % texts
+
+    def _undo_url(self, changed: Changed) -> str:
+        """The page that undoes the change; empty if it cannot be undone."""
+        # A message after a creation would offer to delete the row.
+        is_of_row = not changed.field and (changed.old is None or changed.new is None)
+        if is_of_row or changed.undo is None or not changed.version or changed.secret:
+            return ""
+        return undo_url(self.admin_site, [changed.version])
+
+
+def with_undo(message: SafeString, url: str, label: str) -> SafeString:
+    """Returns a message with a button to a page that undoes something, unless the URL is empty."""
+    link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
+    return format_html(link, message, url, label) if url else message
+
+
+class Applied(NamedTuple):
+    """Which workers have applied a change."""
+
+    #: Sentences; empty if evaluations query the database.
+    text: str
+    #: Whether all known workers have applied it.
+    complete: bool
+
+
+def applied_by_workers(timeout: float) -> Applied:
+    """Waits until the workers have applied what is committed. Blocks for at most `timeout` seconds.
+
+    Inside a transaction, as with ATOMIC_REQUESTS, workers cannot see the change yet: the text is
+    empty.
+    """
+    if connections[conf.database].in_atomic_block:
+        return Applied("", complete=True)
+    try:
+        propagation = wait_for_workers(timeout)
+    except PropagationError as error:
+        text = _("It is not known whether the workers have applied it: %(problem)s.")
+        return Applied(text % {"problem": error}, complete=False)
+    if propagation.polling_deadline is None:
+        return Applied("", complete=propagation.complete)
+    sentences = map(localized, propagation_messages(propagation))
+    return Applied(" ".join(sentences), complete=propagation.complete)

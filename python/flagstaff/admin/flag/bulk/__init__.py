@@ -1,0 +1,1 @@
+"""The actions that change or export the selected flags of the list."""

@@ -1,0 +1,191 @@
+"""The form of a flag and its inputs, and what the list shows of the rollout and the unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from django import forms
+from django.contrib import messages
+from django.db.models import CharField, Field
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, short_unit
+from flagstaff._tables.optional_fields import (
+    OWNER,
+    REVIEW_ON,
+    RULES,
+    TAGS,
+    FlagModel,
+    optional_fields,
+)
+from flagstaff._words.message import MessageError
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.part import DbField, FormField, Part
+from flagstaff.admin.rule_editor.fields import refuse_impossible
+from flagstaff.admin.saving import set_widget
+from flagstaff.changes.segment_use import missing_segment
+from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.models import FeatureFlag
+from flagstaff.validators import tags_problem, unit_problem, validate_tags
+
+#: The owner, the tags and the review date, in the order of the page.
+OWNERSHIP = (OWNER, TAGS, REVIEW_ON)
+STEPS = (0, 1, 5, 25, 50, 100)
+
+
+class RolloutInput(forms.NumberInput):
+    """A number input with a button for each common step of a rollout."""
+
+    template_name = "flagstaff/rollout_input.html"
+    #: Where a script asks for the impact of the form, and the impact that was counted without it.
+    impact_url = ""
+    impact_text = ""
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css",)}
+        js = ("flagstaff/rollout.js", "flagstaff/impact.js")
+
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The widget's context, with the steps."""
+        context = super().get_context(name, value, {"min": 0, "max": 100, **(attrs or {})})
+        impact = {"impact_url": self.impact_url, "impact_text": self.impact_text}
+        return {**context, **impact, "steps": STEPS}
+
+
+class UnitInput(forms.TextInput):
+    """A text input that suggests the units that exist in every project, and the columns."""
+
+    template_name = "flagstaff/unit_input.html"
+
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The widget's context, with the suggestions."""
+        suggestions = {"list": f"{name}_units", "autocomplete": "off"}
+        context = super().get_context(name, value, {**suggestions, **(attrs or {})})
+        columns = [one for one in conf.attributes.columns if one not in BUILT_IN]
+        return {**context, "units": dict.fromkeys((USER, VISITOR, *columns))}
+
+
+class TagsField(forms.JSONField):
+    """A line of tags with commas between them."""
+
+    default_validators = [validate_tags]
+
+    def prepare_value(self, value: object) -> Any:
+        """The line: as it was typed, or of the stored tags."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: object) -> Any:
+        """Parses the line, or a list in JSON. A disabled field gets the stored tags."""
+        try:
+            given = value if isinstance(value, list) else json.loads(str(value))
+        except (ValueError, RecursionError):
+            given = None
+        if isinstance(given, list):
+            return given
+        return [tag for part in str(value or "").split(",") if (tag := part.strip())]
+
+    def bound_data(self, data: object, initial: object) -> object:
+        """The line as the user has typed it."""
+        return initial if self.disabled else data
+
+
+class FlagForm(MergingForm):
+    """The form of a flag. Its unit must be usable, and the segments of its rules must exist."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The submitted page may be one of an older version: fields that it lacks stay.
+        optional = {BUCKET_BY, *OWNERSHIP} if self.is_bound else set()
+        for name in self.fields.keys() & FlagModel.of(self._meta.model).fields.keys() & optional:
+            field = self.fields[name]
+            if field.widget.value_omitted_from_data(self.data, self.files, self.add_prefix(name)):
+                field.disabled = True
+
+    def clean(self) -> dict[str, Any] | None:
+        """Validates the form."""
+        cleaned = super().clean()
+        data = self.cleaned_data
+        edited = {name: data[name] for name in self.changed_data if name in data}
+        if RULES in edited and (problem := missing_segment(edited[RULES])):
+            self.add_error(RULES, MessageError(problem))
+        refuse_impossible(self, RULES)
+        unit = edited.get(BUCKET_BY)
+        is_unit = unit is not None and FlagModel.of(self._meta.model).has(BUCKET_BY)
+        if is_unit and (problem := unit_problem(unit)):
+            self.add_error(BUCKET_BY, MessageError(problem))
+        return cleaned
+
+
+class FlagInputs(Part):
+    """A rollout with buttons, a bucketing unit with suggestions, and tags as a line of text."""
+
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
+        """The help texts. A project's own unit has one, too."""
+        if self._is(db_field, BUCKET_BY):
+            own = cast("Field[Any, Any]", FeatureFlag._meta.get_field(BUCKET_BY))
+            # Not required: a text that only SQL can write must not stop other changes of the flag.
+            return {"help_text": db_field.help_text or own.help_text, "required": False}
+        if self._is(db_field, TAGS):
+            separate = _("Separate them with commas.")
+            help_text = f"{db_field.help_text} {separate}".strip()
+            return {"form_class": TagsField, "help_text": help_text, "required": False}
+        return {}
+
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
+        """The form field, with the attributes of the theme's input."""
+        if db_field.name == "rollout_percent":
+            set_widget(field, RolloutInput(field.widget.attrs))
+        elif field.widget.is_hidden:
+            return field
+        elif isinstance(field, TagsField):
+            if like := self.admin.formfield_for_dbfield(CharField(max_length=1), request):
+                like.widget.attrs.pop("maxlength", None)
+                set_widget(field, like.widget)
+        elif isinstance(field, forms.CharField) and self._is(db_field, BUCKET_BY):
+            set_widget(field, UnitInput(field.widget.attrs))
+        return field
+
+    def readonly_fields(self, request: HttpRequest, row: Any) -> Iterable[str]:
+        """Tags that SQL has written and that are no list of texts."""
+        is_usable = row is None or tags_problem(optional_fields(row).tags) is None
+        return () if is_usable else (TAGS,)
+
+    def after_save(self, request: HttpRequest, form: MergingForm, *, is_new: bool) -> None:
+        """Says what a new unit of an existing flag has done."""
+        has_unit = FlagModel.of(self.admin.model).has(BUCKET_BY)
+        if not is_new and BUCKET_BY in form.changed_data and has_unit:
+            self.admin.message_user(request, reassigned_text(), messages.WARNING)
+
+    def _is(self, db_field: DbField, name: str) -> bool:
+        return db_field == FlagModel.of(self.admin.model).fields.get(name)
+
+
+def reassigned_text() -> str:
+    """Returns the message about a new unit that has been written."""
+    return _(
+        "The new unit reassigned every user. If the flag is on for a percentage, some users gained "
+        "it and others lost it."
+    )
+
+
+def unit_note(flag: Any) -> str:
+    """Returns what the percentage of a flag counts, for the list; "" if it counts users."""
+    unit = optional_fields(flag).bucket_by
+    if unit == USER:
+        return ""
+    return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": short_unit(unit)}
+
+
+def rollout_bar(percent: int, *, enabled: bool) -> SafeString:
+    """A percentage and a bar, grey if the flag is disabled."""
+    html = (
+        '<span class="flagstaff-percent"><progress class="flagstaff-bar{}" max="100" value="{}" '
+        'aria-hidden="true"></progress> {} %</span>'
+    )
+    return format_html(html, "" if enabled else " flagstaff-bar-off", percent, percent)

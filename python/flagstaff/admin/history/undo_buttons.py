@@ -1,0 +1,167 @@
+"""The buttons beside an event: undo it, or everything that its transaction did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._words.local_formats import local_number
+from flagstaff.admin.history.event_cells import EventRow, event_rows
+from flagstaff.admin.links import may_view
+from flagstaff.admin.recent_changes.urls import event_url, transaction_url, undo_url
+from flagstaff.admin.undo.permissions import Write, may_write_kind
+from flagstaff.changes.lost_values import parts_without_value
+from flagstaff.history import Event
+from flagstaff.history.kinds import Kind
+from flagstaff.history.transactions import Part, Together, changes_together
+from flagstaff.history.undone import changed_again, undone_events
+
+_MAX_KEYS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class RelatedChanges:
+    """The other flags, values and segments that an event's transaction changed."""
+
+    #: Pairs of a key and the URL of its history; "" if the row was deleted.
+    keys: Sequence[tuple[str, str]]
+    #: The number of all changed rows, the event's own included. If it is not exact, there are more.
+    count: int
+    is_exact: bool
+    #: The page that undoes all of them; "" if the user may not, or if it is not possible.
+    undo_url: str
+
+    @property
+    def label(self) -> str:
+        """The label of the button that undoes all."""
+        text = _("Undo all")
+        if self.is_exact:
+            text = ngettext("Undo all %(count)s", "Undo all %(count)s", self.count)
+        return f"{text % {'count': local_number(self.count)}}…"
+
+    @property
+    def short_label(self) -> str:
+        """The label beside a button that undoes the event alone."""
+        text = _("all %(count)s") if self.is_exact else _("all")
+        return f"{text % {'count': local_number(self.count)}}…"
+
+    @property
+    def sentence(self) -> SafeString:
+        """The keys as links. Whole sentences, because the order of words differs by language."""
+        links = (
+            format_html('<a href="{}">{}</a>', url, key) if url else key for key, url in self.keys
+        )
+        keys = format_html_join(", ", "{}", ([link] for link in links))
+        more = self.count - 1 - len(self.keys)
+        if not self.is_exact:
+            text = (
+                _("changed together with {keys} and at least {count} more")
+                if self.keys
+                else _("changed together with at least {count} more")
+            )
+        elif not more:
+            text = _("changed together with {keys}")
+        elif self.keys:
+            text = ngettext(
+                "changed together with {keys} and {count} more",
+                "changed together with {keys} and {count} more",
+                more,
+            )
+        else:
+            text = ngettext(
+                "changed together with {count} more", "changed together with {count} more", more
+            )
+        return format_html(text, keys=keys, count=more)
+
+
+def rows_with_buttons(  # noqa: PLR0913 (which events, for whom, and where an undo returns to)
+    site: AdminSite,
+    request: HttpRequest,
+    events: Sequence[Event],
+    may_undo: Callable[[Event], bool],
+    *,
+    are_newest: bool,
+    back: str | None = None,
+) -> list[EventRow]:
+    """Returns the rows of events with the buttons to undo them. Few queries.
+
+    `may_undo` says whether an event could be undone, if nothing is in its way. `are_newest`: no
+    newer event of their rows is left out. `back` is the query of the list to which an undo returns.
+    """
+    undone = undone_events(events, are_newest=are_newest)
+    refused = {*undone, *(changed_again(events) if are_newest else ())}
+    related = _related_changes(site, request, events, refused, back)
+    rows = []
+    for event, row in zip(events, event_rows(request, events, undone), strict=True):
+        may, undo = may_undo(event), undone.get(event.version)
+        is_offered = may and event.version not in refused
+        rows.append(
+            replace(
+                row,
+                may_select=may and undo is None,
+                # Without the event, the undo of its undo would do it again.
+                is_one_of_all=may and (undo is None or any(undo.is_of(one) for one in events)),
+                undo_url=undo_url(site, [event.version], back) if is_offered else "",
+                undo_label=_("Bring back…") if event.action == "delete" else _("Undo…"),
+                related=related.get(event.version),
+            )
+        )
+    return rows
+
+
+def _related_changes(
+    site: AdminSite,
+    request: HttpRequest,
+    events: Sequence[Event],
+    refused: Collection[int],
+    back: str | None,
+) -> dict[int, RelatedChanges]:
+    """Related changes by version, for the events whose transaction changed other rows too.
+
+    Asks for each permission once.
+    """
+    together = changes_together(events, max_parts=_MAX_KEYS_SHOWN + 1)
+    lost = parts_without_value([part for one in together.values() for part in one.secret])
+    visible = {kind for kind in Kind if may_view(site, request, kind.model)}
+    may_write = cache(partial(may_write_kind, site, request))
+    related = {}
+    for event in events:
+        one = together.get(event.transaction_id)
+        if one is None or one.count == 1:
+            continue
+        may_undo = (
+            event.version not in refused
+            and lost.isdisjoint(one.secret)
+            and all(may_write(part.kind, _write(part)) for part in one.parts)
+        )
+        url = transaction_url(site, event.version, back) if may_undo else ""
+        keys = _keys(site, event, one, visible)
+        related[event.version] = RelatedChanges(keys, one.count, one.is_exact, url)
+    return related
+
+
+def _write(part: Part) -> Write:
+    """To undo a creation is to delete, to undo a deletion is to add."""
+    if part.creates is part.deletes:
+        return "change"
+    return "delete" if part.creates else "add"
+
+
+def _keys(
+    site: AdminSite, event: Event, together: Together, visible: Collection[Kind]
+) -> list[tuple[str, str]]:
+    """The first other keys of a transaction that the user may see, with their histories."""
+    own = Kind(event.kind), event.object_pk
+    parts = [one for one in together.parts if (one.kind, one.pk) != own and one.kind in visible]
+    return [
+        (one.key, "" if one.deletes else event_url(site, one.kind, one.pk, one.last))
+        for one in parts[:_MAX_KEYS_SHOWN]
+    ]

@@ -1,0 +1,215 @@
+"""The overview: what needs attention, what runs, and the changes of today by actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+from django.apps import apps
+from django.contrib.admin import AdminSite
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import PermissionDenied
+from django.db import connections
+from django.db.models import Case, Count, F, Func, Model, TextField, Value, When
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext as _
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine.unknown_keys import count_unknown_keys
+from flagstaff._extensions import Level, OverviewLine, optional_apps
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.times import aware, local_time
+from flagstaff._workers.overview import worker_overview
+from flagstaff._workers.words import state_label, summary
+from flagstaff.admin.fallbacks import can_read, value_or_default
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.plain_page import PlainPageAdmin
+from flagstaff.admin.recent_changes.filters import filters_of
+from flagstaff.admin.recent_changes.page import readable_kinds, viewable_kinds
+from flagstaff.admin.recent_changes.urls import actor_url, day_query
+from flagstaff.admin.search import groups_of
+from flagstaff.admin.unknown_keys import DAYS, count_sentence
+from flagstaff.conf import conf
+from flagstaff.history.grouping import AUTHOR
+from flagstaff.history.kinds import Kind
+from flagstaff.history.selection import selected_entries
+from flagstaff.models import ConnectedWorker, RecentChange, UnknownKey
+
+_Read = Callable[[], Sequence[OverviewLine]]
+
+#: The classes of the labels, in admin.css and charts.css.
+_BADGES = {
+    Level.PROBLEM: "flagstaff-tripped",
+    Level.NOTICE: "flagstaff-partial",
+    Level.RUNNING: "flagstaff-off",
+}
+# The lines of a table. The most urgent ones are the first.
+_MAX_LINES = 50
+_MAX_SEARCH = 200
+# The days for which unknown keys are counted.
+_DAYS = 1
+_MAX_ACTORS = 10
+# An actor that is no user may be any text.
+_MAX_NAME = 60
+
+# As `history.grouping` has it: what one transaction did to one row under one author.
+_EVENT = Func(
+    "transaction_id",
+    Case(*(When(relation__in=kind.relations, then=Value(kind.value)) for kind in Kind)),
+    "object_pk",
+    *AUTHOR,
+    template="(%(expressions)s)",
+    output_field=TextField(),
+)
+# Without an actor, the database user.
+_USER = Case(When(actor__isnull=True, then=F("session_user")))
+
+
+class OverviewAdmin(PlainPageAdmin):
+    """Users who may view something of flagstaff see what concerns it."""
+
+    page_template = "flagstaff/overview.html"
+    docs_page = "operators/"
+
+    class Media:
+        css = {"all": ("flagstaff/charts.css", "flagstaff/overview.css")}
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may view flags, values, segments, or rows of an optional app."""
+        models: list[type[Model]] = [RecentChange]
+        for app in optional_apps():
+            models += apps.get_app_config(app.label).get_models()
+        return any(may_view(self.admin_site, request, model) for model in models)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The overview, and the search over everything below it."""
+        view = self.admin_site.admin_view(self.search_view)
+        return [*super().get_urls(), path("search/", view, name="flagstaff_overview_search")]
+
+    def search_view(self, request: HttpRequest) -> HttpResponse:
+        """The rows of all kinds that the user may view and that have a text."""
+        return self.attributed_view(request, self._search)
+
+    def _search(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = request.GET.get(SEARCH_VAR, "").strip()[:_MAX_SEARCH]
+        groups = groups_of(self.admin_site, request, text) if text else []
+        context = {"title": _("Search"), "search": text, "groups": groups}
+        return self.plain_page(request, "flagstaff/search.html", context)
+
+    def page_context(self, request: HttpRequest) -> Mapping[str, object]:
+        """The blocks. Makes a dozen queries, whatever the numbers."""
+        lines = overview_lines(self.admin_site, request)
+        return {
+            "attention": _table(lines, Level.PROBLEM, Level.NOTICE),
+            "running": _table(lines, Level.RUNNING),
+            "notes": [line.text for line in lines if line.level is Level.UNKNOWN],
+            "changes": value_or_default(
+                "the overview cannot count the changes of today",
+                partial(_changes_of_today, self.admin_site, request),
+                None,
+            ),
+        }
+
+
+def _table(lines: list[OverviewLine], *levels: Level) -> Mapping[str, object]:
+    found = [(line, _BADGES[line.level]) for line in lines if line.level in levels]
+    return {"rows": found[:_MAX_LINES], "others": max(len(found) - _MAX_LINES, 0)}
+
+
+# The lines of workers and unknown keys, and those of the optional apps.
+
+
+def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
+    """Returns what the user may see, the most urgent first.
+
+    A part that cannot be read is one line that says so.
+    """
+    lines: list[OverviewLine] = []
+    for name, read in _sources(site, request):
+        found = value_or_default(f"the overview cannot read: {name}", read, None)
+        if found is None:
+            text = _("“%(name)s” cannot be read. Run “manage.py migrate”, or read the log.")
+            found = [OverviewLine(name, text % {"name": name}, Level.UNKNOWN)]
+        lines += found
+    levels = list(Level)
+    # Plans and experiments come before numbers of other things.
+    return sorted(lines, key=lambda line: (levels.index(line.level), not line.kind))
+
+
+def _sources(site: AdminSite, request: HttpRequest) -> Iterator[tuple[str, _Read]]:
+    """Yields the name of each part, and what reads it."""
+    for app in optional_apps():
+        name = str(apps.get_app_config(app.label).verbose_name)
+        yield name, partial(app.overview_lines, site, request)
+    if not is_postgresql(connections[conf.database]):
+        return
+    for model, read in ((ConnectedWorker, _workers), (UnknownKey, _unknown_keys)):
+        if may_view(site, request, model):
+            name = str(capfirst(model._meta.verbose_name_plural))
+            yield name, partial(read, request, name, page_url(site, model, "changelist"))
+
+
+def _workers(_request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:
+    found = worker_overview(connections[conf.database], with_unlisted=False)
+    if not found.behind:
+        return ()
+    label = state_label(found.is_behind)
+    return (OverviewLine(title, summary(found), Level.PROBLEM, url, label),)
+
+
+def _unknown_keys(request: HttpRequest, title: str, url: str) -> Sequence[OverviewLine]:
+    is_readable = can_read(request, "usage_table", "worker_table")
+    if not (count := count_unknown_keys(timedelta(days=_DAYS), is_readable=is_readable)):
+        return ()
+    text, label = count_sentence(count, _DAYS), local_number(count)
+    return (OverviewLine(title, text, Level.NOTICE, f"{url}?{DAYS}={_DAYS}", label),)
+
+
+# The changes of today, counted by actor.
+
+
+def _changes_of_today(site: AdminSite, request: HttpRequest) -> Mapping[str, object] | None:
+    """Returns the actors with the most changes that the user may see; None without a history.
+
+    Makes two queries. A third one finds the tables for the page.
+    """
+    if not viewable_kinds(site, request) or not can_read(request, "change_table"):
+        return None
+    today = local_time(aware(timezone.now())).date()
+    rows = _count(readable_kinds(site, request), today)
+    shown, others = rows[:_MAX_ACTORS], len(rows) - _MAX_ACTORS
+    actors = {row["actor"] for row in shown if row["actor"]}
+    names = actor_table().names(actors) if actors else {}
+    return {
+        "actors": [_shown(site, row, names, today) for row in shown],
+        "others": local_number(others) if others > 0 else "",
+    }
+
+
+def _count(kinds: Sequence[Kind], day: date) -> Sequence[dict[str, Any]]:
+    """Returns the actors and their numbers of changes. Selects as the page of recent changes."""
+    filters = filters_of(QueryDict(urlencode(day_query(day))), may_see_users=False)
+    entries = selected_entries(filters.selection(kinds))
+    counted = entries.values("actor", user=_USER).annotate(count=Count(_EVENT, distinct=True))
+    return [dict(row) for row in counted.order_by("-count", "actor", "user")]
+
+
+def _shown(
+    site: AdminSite, row: dict[str, Any], names: Mapping[str, str], day: date
+) -> Mapping[str, object]:
+    user, name = row["user"], names.get(row["actor"], row["actor"])
+    text = _("%(user)s (database user)") % {"user": user} if name is None else name
+    return {
+        "name": Truncator(text).chars(_MAX_NAME),
+        "count": local_number(row["count"]),
+        "url": actor_url(site, user if name is None else name, day),
+    }

@@ -1,1 +1,0 @@
-"""The flags of one user: a page, and the link to it on the page of the user."""

@@ -1,0 +1,185 @@
+"""OpenFeature's conformance suite for providers (its Appendix F), as far as it evaluates.
+
+The flags of the suite are values here, those that resolve to True or False also flags. Events and
+outages are tested in `tests/faults/processes/test_openfeature.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+from asgiref.sync import async_to_sync
+from openfeature.client import OpenFeatureClient
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import FlagEvaluationDetails
+from pytest_django import Settings
+
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.fixtures import Load
+
+pytestmark = pytest.mark.django_db
+
+Details: TypeAlias = FlagEvaluationDetails[Any]
+Evaluate: TypeAlias = Callable[..., Details]
+
+VALUES: dict[str, Any] = {
+    "string-flag": "hi",
+    "integer-flag": 10,
+    "float-flag": 0.5,
+    "large-integer-flag": 2**31 - 1,
+    "huge-integer-flag": 2**53 - 1,
+    "integral-float-flag": 10.0,
+    "integer-zero-flag": 0,
+    "string-zero-flag": "",
+    "object-flag": {"showImages": True, "title": "Check out these pics!", "imagesPerPage": 100},
+    "wrong-flag": "uno",
+}
+BOOLEANS = {"boolean-flag": True, "boolean-zero-flag": False}
+DEFAULTS: dict[str, Any] = {
+    "boolean": False,
+    "string": "fallback",
+    "integer": 1,
+    "float": 0.1,
+    "object": {"default": True},
+}
+
+
+@pytest.fixture(params=["flags", "values"])
+def canonical(request: pytest.FixtureRequest, load: Load) -> None:
+    """The flags of the suite, with booleans as flags or as values."""
+    values = VALUES | (BOOLEANS if request.param == "values" else {})
+    KeyValueStore.objects.bulk_create(KeyValueStore(key=k, value=v) for k, v in values.items())
+    if request.param == "flags":
+        # A rollout of 100 % is STATIC: the result depends on no user.
+        FeatureFlag.objects.create(key="boolean-flag", enabled=True, rollout_percent=100)
+        FeatureFlag.objects.create(key="boolean-zero-flag", enabled=True, rollout_percent=0)
+    FeatureFlag.objects.create(key="disabled-boolean-flag", enabled=False, rollout_percent=100)
+    load()
+
+
+@pytest.fixture(params=["sync", "async"])
+def evaluate(request: pytest.FixtureRequest, client: OpenFeatureClient) -> Evaluate:
+    """Evaluates as a type, by default with a default of that type."""
+
+    def sync(
+        kind: str, key: str, default: Any = None, context: EvaluationContext | None = None
+    ) -> Details:
+        default = DEFAULTS[kind] if default is None else default
+        found: Details = getattr(client, f"get_{kind}_details")(key, default, context)
+        return found
+
+    async def in_loop(
+        kind: str, key: str, default: Any = None, context: EvaluationContext | None = None
+    ) -> Details:
+        default = DEFAULTS[kind] if default is None else default
+        found: Details = await getattr(client, f"get_{kind}_details_async")(key, default, context)
+        return found
+
+    return sync if request.param == "sync" else async_to_sync(in_loop)
+
+
+def fails(found: Details, code: ErrorCode, default: Any) -> bool:
+    """Whether it is the default with this error."""
+    assert found.error_message
+    return (found.value, found.reason, found.error_code, found.variant) == (
+        default,
+        "ERROR",
+        code,
+        None,
+    )
+
+
+@pytest.mark.usefixtures("canonical")
+@pytest.mark.parametrize(
+    ("key", "kind", "default", "expected"),
+    [
+        ("boolean-flag", "boolean", False, True),
+        ("string-flag", "string", "bye", "hi"),
+        ("integer-flag", "integer", 1, 10),
+        ("float-flag", "float", 0.1, 0.5),
+        ("integer-zero-flag", "integer", 1, 0),
+        ("string-zero-flag", "string", "fallback", ""),
+        ("large-integer-flag", "integer", 1, 2147483647),
+        ("huge-integer-flag", "integer", 1, 9007199254740991),
+        ("integral-float-flag", "integer", 1, 10),
+        ("integral-float-flag", "float", 0.1, 10.0),
+        ("integer-flag", "float", 0.1, 10.0),
+        ("object-flag", "object", {}, VALUES["object-flag"]),
+    ],
+)
+def test_key_of_the_requested_type_returns_its_value(
+    evaluate: Evaluate, key: str, kind: str, default: Any, expected: Any
+) -> None:
+    found = evaluate(kind, key, default)
+    assert (found.value, type(found.value)) == (expected, type(expected))
+    assert (found.reason, found.error_code, found.error_message) == ("STATIC", None, None)
+
+
+@pytest.mark.usefixtures("canonical")
+def test_false_is_a_value_and_no_absence(evaluate: Evaluate) -> None:
+    found = evaluate("boolean", "boolean-zero-flag", default=True)
+    assert (found.value, found.error_code, found.error_message) == (False, None, None)
+
+
+@pytest.mark.usefixtures("canonical")
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("string-flag", "boolean"),
+        ("string-flag", "integer"),
+        ("string-flag", "float"),
+        ("wrong-flag", "boolean"),
+        ("boolean-flag", "string"),
+        ("boolean-flag", "integer"),
+        ("boolean-flag", "float"),
+        ("integer-flag", "boolean"),
+        ("integer-flag", "string"),
+        ("float-flag", "boolean"),
+        ("float-flag", "string"),
+        ("float-flag", "integer"),
+        ("object-flag", "boolean"),
+        ("object-flag", "string"),
+        ("object-flag", "integer"),
+        ("object-flag", "float"),
+        # Not in the suite.
+        ("string-flag", "object"),
+        ("boolean-flag", "object"),
+    ],
+)
+def test_key_of_another_type_returns_the_default_with_type_mismatch(
+    evaluate: Evaluate, key: str, kind: str
+) -> None:
+    found = evaluate(kind, key)
+    assert fails(found, ErrorCode.TYPE_MISMATCH, DEFAULTS[kind])
+
+
+@pytest.mark.usefixtures("canonical")
+@pytest.mark.parametrize("unknown_key", ["ignore", "raise"])
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_unknown_key_returns_the_default_with_flag_not_found(
+    evaluate: Evaluate, kind: str, unknown_key: str, settings: Settings
+) -> None:
+    settings.FLAGSTAFF = {"UNKNOWN_KEY": unknown_key}
+    found = evaluate(kind, "missing-flag")
+    assert fails(found, ErrorCode.FLAG_NOT_FOUND, DEFAULTS[kind])
+
+
+@pytest.mark.usefixtures("canonical")
+@pytest.mark.parametrize("default", [True, False])
+def test_disabled_flag_is_off_whatever_the_default(evaluate: Evaluate, default: bool) -> None:
+    found = evaluate("boolean", "disabled-boolean-flag", default)
+    assert (found.value, found.reason, found.error_code) == (False, "DISABLED", None)
+
+
+@pytest.mark.usefixtures("canonical")
+def test_context_that_no_rule_reads_changes_nothing(evaluate: Evaluate) -> None:
+    context = EvaluationContext("f20bd32d-703b-48b6-bc8e-79d53c85134a", {"country": "DE"})
+    found = evaluate("string", "string-flag", "bye", context)
+    assert (found.value, found.error_code, found.error_message) == ("hi", None, None)
+
+
+def test_provider_has_a_name(client: OpenFeatureClient) -> None:
+    assert client.provider.get_metadata().name == "flagstaff"

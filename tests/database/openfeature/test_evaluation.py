@@ -1,0 +1,279 @@
+"""For whom the provider of OpenFeature evaluates, and what it reports about the result."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from openfeature import api
+from openfeature.client import OpenFeatureClient
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import FlagEvaluationDetails
+from pytest_django import Settings
+
+from flagstaff import experiments, refresh
+from flagstaff._engine import lifecycle
+from flagstaff.experiments.models import Exposure
+from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine
+from tests.support.fixtures import COMMITTED, Load
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+
+COUNTRY = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+
+
+def checked(
+    client: OpenFeatureClient, key: str, targeting_key: Any = None, **attributes: Any
+) -> FlagEvaluationDetails[bool]:
+    context = EvaluationContext(targeting_key, attributes)
+    found = client.get_boolean_details(key, False, context)
+    # Both ways of the SDK have the same result.
+    assert async_to_sync(client.get_boolean_details_async)(key, False, context) == found
+    return found
+
+
+@pytest.fixture
+def flag(load: Load) -> FeatureFlag:
+    """A flag with two rules, and an allowed user with the primary key 7."""
+    user = User.objects.create(pk=7, username="alice", is_staff=True)
+    rules = [{"conditions": COUNTRY}, {"conditions": STAFF}]
+    flag = FeatureFlag.objects.create(key="beta", enabled=True, rules=rules)
+    allowed = FeatureFlag.objects.create(key="allowed", enabled=True)
+    allowed.allowed_users.add(user)
+    load()
+    return flag
+
+
+@pytest.mark.usefixtures("flag")
+def test_targeting_key_is_the_primary_key_of_a_user(client: OpenFeatureClient) -> None:
+    assert checked(client, "allowed", "7").reason == "TARGETING_MATCH"
+    assert checked(client, "allowed", "8").value is False
+    assert checked(client, "allowed").value is False
+
+
+@pytest.mark.usefixtures("flag")
+def test_empty_targeting_key_is_none(client: OpenFeatureClient) -> None:
+    assert checked(client, "allowed", "") == checked(client, "allowed")
+
+
+@pytest.mark.usefixtures("flag")
+def test_attributes_are_what_rules_read(client: OpenFeatureClient) -> None:
+    found = checked(client, "beta", country="DE")
+    assert (found.value, found.reason, found.variant) == (True, "TARGETING_MATCH", "on")
+    assert checked(client, "beta", country="FR").variant == "off"
+
+
+@pytest.mark.usefixtures("flag")
+def test_built_in_attribute_cannot_be_passed(client: OpenFeatureClient) -> None:
+    assert checked(client, "beta", "8", is_staff=True).value is False
+
+
+@pytest.mark.usefixtures("flag")
+def test_attribute_user_is_the_user(client: OpenFeatureClient) -> None:
+    user = User.objects.get(pk=7)
+    assert checked(client, "beta", user=user).value is True
+    assert checked(client, "beta", "7", user=user).value is True
+    assert checked(client, "beta", "7").value is False
+
+
+@pytest.mark.usefixtures("flag")
+def test_targeting_key_decides_for_an_anonymous_user(client: OpenFeatureClient) -> None:
+    assert checked(client, "allowed", "7", user=AnonymousUser()).value is True
+
+
+@pytest.mark.usefixtures("flag")
+def test_two_users_in_one_context_are_invalid(client: OpenFeatureClient) -> None:
+    found = checked(client, "allowed", "7", user=User(pk=8))
+    assert (found.value, found.error_code) == (False, ErrorCode.INVALID_CONTEXT)
+    assert found.error_message == (
+        "the targeting key '7' is not the primary key of the attribute user, 8"
+    )
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize("user", [[7], 7.0, object()])
+def test_wrong_type_of_user_is_an_invalid_context(client: OpenFeatureClient, user: Any) -> None:
+    found = checked(client, "allowed", user=user)
+    assert (found.value, found.error_code) == (False, ErrorCode.INVALID_CONTEXT)
+
+
+@pytest.mark.usefixtures("flag")
+def test_context_of_api_client_and_call_are_merged(client: OpenFeatureClient) -> None:
+    api.set_evaluation_context(EvaluationContext("7", {"country": "FR"}))
+    client.context = EvaluationContext(None, {"country": "DE"})
+    assert client.get_boolean_value("allowed", False)
+    assert client.get_boolean_value("beta", False)
+    assert not client.get_boolean_value("beta", False, EvaluationContext("", {"country": "FR"}))
+
+
+def in_request(user: Any, evaluate: Any) -> Any:
+    """What a view returns while a request of this user is handled."""
+    found = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        found.append(evaluate(request))
+        return HttpResponse()
+
+    request = RequestFactory().get("/")
+    request.user = user
+    FlagstaffMiddleware(view)(request)
+    return found[0]
+
+
+@pytest.mark.usefixtures("flag")
+def test_view_evaluates_for_the_user_of_its_request(client: OpenFeatureClient) -> None:
+    alice = User.objects.get(pk=7)
+    assert in_request(alice, lambda _: client.get_boolean_value("beta", False))
+    assert not in_request(AnonymousUser(), lambda _: client.get_boolean_value("beta", False))
+
+
+@pytest.mark.usefixtures("flag")
+def test_context_of_the_request_is_read(client: OpenFeatureClient) -> None:
+    def view(request: Any) -> bool:
+        request.flags.context["country"] = "DE"
+        return client.get_boolean_value("beta", False)
+
+    assert in_request(AnonymousUser(), view)
+
+
+@pytest.mark.usefixtures("flag")
+def test_targeting_key_precedes_the_user_of_the_request(client: OpenFeatureClient) -> None:
+    context = EvaluationContext("8")
+    alice = User.objects.get(pk=7)
+    assert not in_request(alice, lambda _: client.get_boolean_value("beta", False, context))
+
+
+def test_view_evaluates_from_the_snapshot_of_its_request(
+    client: OpenFeatureClient, load: Load
+) -> None:
+    KeyValueStore.objects.create(key="limit", value=1)
+    load()
+
+    def view(request: Any) -> tuple[int, int]:
+        before = client.get_integer_value("limit", 0)
+        KeyValueStore.objects.update(value=2)
+        load()
+        return before, client.get_integer_value("limit", 0)
+
+    assert in_request(AnonymousUser(), view) == (1, 1)
+    assert client.get_integer_value("limit", 0) == 2
+
+
+@pytest.mark.usefixtures("flag")
+def test_async_view_reads_its_user_outside_of_the_event_loop(client: OpenFeatureClient) -> None:
+    alice = User.objects.get(pk=7)
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(await client.get_boolean_value_async("beta", False)))
+
+    async def auser() -> User:
+        return alice
+
+    request: Any = RequestFactory().get("/")
+    # A lazy user that queries would raise in the event loop.
+    request.user, request.auser = None, auser
+    handle: Any = FlagstaffMiddleware(view)
+    response: Any = async_to_sync(handle)(request)
+    assert response.content == b"True"
+
+
+def country_of(user: User, request: object) -> dict[str, object]:
+    """A function for ATTRIBUTES that queries."""
+    return {"country": "DE" if User.objects.filter(pk=user.pk).exists() else "FR"}
+
+
+@COMMITTED
+def test_async_evaluation_runs_a_function_for_attributes_in_a_thread(
+    client: OpenFeatureClient, settings: Settings
+) -> None:
+    settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.country_of"}
+    user = User.objects.create(pk=9, username="bob")
+    FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": COUNTRY}])
+    attributes: Any = {"user": user}
+    context = EvaluationContext(None, attributes)
+    assert async_to_sync(client.get_boolean_value_async)("beta", False, context)
+
+
+@COMMITTED
+def test_variant_of_an_experiment_is_a_string_and_is_recorded(client: OpenFeatureClient) -> None:
+    experiments.create("layout", ["control", "treatment"])
+    experiments.start("layout")
+    with live_engine():
+        found = client.get_string_details("layout", "none", EvaluationContext("7"))
+        lifecycle.close(5)
+    assert found.value in {"control", "treatment"}
+    assert (found.variant, found.reason) == (found.value, "SPLIT")
+    assert Exposure.objects.get().variant == found.value
+
+
+def test_experiment_that_does_not_run_returns_the_default(
+    client: OpenFeatureClient, load: Load
+) -> None:
+    experiments.create("layout", ["control", "treatment"])
+    load()
+    found = client.get_string_details("layout", "none", EvaluationContext("7"))
+    assert (found.value, found.reason, found.variant, found.error_code) == (
+        "none",
+        "DISABLED",
+        None,
+        None,
+    )
+    assert client.get_boolean_details("layout", True).error_code == ErrorCode.TYPE_MISMATCH
+
+
+def test_object_is_a_new_one_each_time(client: OpenFeatureClient, load: Load) -> None:
+    KeyValueStore.objects.create(key="plans", value=[{"name": "free"}])
+    load()
+    first: Any = client.get_object_value("plans", [])
+    first[0]["name"] = "changed"
+    assert client.get_object_value("plans", []) == [{"name": "free"}]
+
+
+@pytest.mark.parametrize("value", [True, 0.5, 10**400, "1"])
+def test_value_that_is_no_float_or_integer_is_refused(
+    client: OpenFeatureClient, load: Load, value: Any
+) -> None:
+    KeyValueStore.objects.create(key="limit", value=value)
+    load()
+    kinds = {"integer"} if isinstance(value, float) else {"integer", "float"}
+    if value == 10**400:
+        kinds = {"float"}
+    for kind in kinds:
+        found = getattr(client, f"get_{kind}_details")("limit", 1)
+        assert found.error_code == ErrorCode.TYPE_MISMATCH
+
+
+def test_rules_that_cannot_be_read_return_the_default(
+    client: OpenFeatureClient, load: Load
+) -> None:
+    FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": 1}])
+    load()
+    found = client.get_boolean_details("beta", True)
+    assert (found.value, found.error_code) == (True, ErrorCode.PARSE_ERROR)
+
+
+@COMMITTED
+def test_decimal_with_many_digits_is_no_integer(
+    client: OpenFeatureClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    KeyValueStore.objects.create(key="pi", value=0)
+    rows("UPDATE flagstaff_keyvaluestore SET value = '123456789012345678901234567890.5'")
+    with live_engine():
+        refresh()
+        # As the model field of a project may decode numbers.
+        decode = partial(json.loads, parse_float=Decimal)
+        monkeypatch.setattr(lifecycle._process, "decode", decode)
+        found = client.get_integer_details("pi", 7)
+    assert (found.value, found.error_code) == (7, ErrorCode.TYPE_MISMATCH)
