@@ -80,7 +80,7 @@ demo-experiment: $(VENV)/.built-quick ## Run two experiments in the example shop
 pictures: build ## Make the pictures of the documentation; needs Chromium
 	@$(BIN)/python -m tools.pictures
 
-test: test-rust test-python ## Run all tests without processes and browsers, and one of each kind of the others
+test: test-rust test-python ## Run the quick tests: all but processes and browsers, of which it runs one of each kind
 
 test-all: test test-rest ## Run all tests but those of faults, themes and repeats
 
@@ -89,11 +89,11 @@ test-rust: env ## Run the Rust tests, without and with a server
 	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES) --lib --test core_postgres
 
 test-python: build ## Run the Python tests of `make test`, and those of the example
-	$(PYTEST) -m 'smoke or not system' $(FAST)
+	$(PYTEST) -m 'smoke or not (system or thorough)' $(FAST)
 	$(BESIDE_POSTGRES) $(TEST_PYTHON) -W error django_example/manage.py test django_example
 
-test-rest: build ## Run the other tests: processes, browsers, whole projects, documentation
-	$(PYTEST) -m 'not smoke' tests/system
+test-rest: build ## Run the other tests: processes, browsers, documentation, many random cases
+	$(PYTEST) -m 'not smoke and (system or thorough)' tests/unit tests/database tests/conformance tests/system
 
 test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poolers, replicas; takes minutes
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines

@@ -27,7 +27,7 @@ from tools.ports import free_port, is_free
         ),
         (
             "demo_rollout",
-            ["rolled back by ", "0 % in 4 workers"],
+            ["rolled back: ", "0 % in 4 workers"],
             ["flagstaff_rollouts/plan/1/change/"],
         ),
     ],

@@ -65,6 +65,13 @@ def rows_of(html: str) -> list[str]:
     return [unescape(" ".join(strip_tags(row).split())) for row in rows]
 
 
+def events_of(html: str) -> list[str]:
+    """Returns the text of each event of a page, from top to bottom, without its buttons."""
+    events = re.findall(r'<li class="flagstaff-event[ "].*?</li>', html, re.DOTALL)
+    texts = (event.partition('<div class="flagstaff-buttons">')[0] for event in events)
+    return [unescape(" ".join(strip_tags(text).split())) for text in texts]
+
+
 def listed_keys(html: str) -> list[str]:
     """Returns the keys in a list of flags, from top to bottom."""
     keys = re.findall(r'<span class="flagstaff-key"[^>]*>([^<]*)<', html)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.test import Client
 
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
 from flagstaff.experiments.models import Experiment, Exposure, Phase
+from tests.support import action_pages
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 DAY = timedelta(days=1)
@@ -21,24 +21,14 @@ def experiment_url(experiment: Experiment) -> str:
     return f"{EXPERIMENTS}{experiment.pk}/change/"
 
 
-def button_names(html: str) -> list[str]:
-    """Returns the buttons of a page."""
-    return re.findall(r'name="_experiment" value="(\w+)"', html)
-
-
 def confirm_page(client: Client, experiment: Experiment, name: str) -> str:
     """Presses a button, and returns the page that asks for a confirmation."""
-    response = client.post(experiment_url(experiment), {"_experiment": name})
-    assert response.status_code == 200
-    return response.content.decode()
+    return action_pages.confirm_page(client, experiment_url(experiment), name)
 
 
 def press(client: Client, experiment: Experiment, name: str, **more: Any) -> Any:
     """Presses a button and confirms. Returns the page that follows."""
-    html = confirm_page(client, experiment, name)
-    [version] = re.findall(r'name="expect_version" value="([^"]+)"', html)
-    data = {"_experiment": name, "expect_version": version, "_confirmed": "1", **more}
-    return client.post(experiment_url(experiment), data, follow=True)
+    return action_pages.press(client, experiment_url(experiment), name, **more)
 
 
 def _events() -> Sql:

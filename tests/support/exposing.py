@@ -42,7 +42,7 @@ def figures() -> dict[str, Any]:
         "units": sum(found.units.values()),
         "moved": found.moved,
         "lost": found.lost,
-        "lost_workers": found.lost_workers,
+        "lost_workers": found.workers_without_last_report,
     }
 
 

@@ -30,7 +30,7 @@ class _Reader(HTMLParser):
         if tag == "input":
             is_box = found.get("type") == "checkbox"
             if not is_box or "checked" in found:
-                self.inputs.append((name, found.get("value") or ""))
+                self.inputs.append((name, found.get("value") or ("on" if is_box else "")))
         elif tag in ("textarea", "select"):
             self._name, self._text, self._is_chosen = name, "", False
         elif tag == "option" and self._name and not self._is_chosen:

@@ -23,14 +23,15 @@ from tools.messages import POT
 _BEGIN, _END = "⟦", "⟧"
 _PLACEHOLDER = re.compile(r"(%\(\w+\)[a-z]|%%|%[sd]|\{\w*\})")
 _MARKED = re.compile(f"{_BEGIN}[^{_BEGIN}{_END}]*{_END}", re.DOTALL)
-_COMMAND = re.compile(f"manage\\.py flags [^{_BEGIN}{_END}…]*")
+_COMMAND = re.compile(f"(?:python )?manage\\.py flags [^{_BEGIN}{_END}…]*")
 # The keys, names and texts of these tests have a digit or no Latin letter.
 _WORD = re.compile(r"(?<![\w.-])[A-Za-z]{2,}(?![\w-]|[.]\w)")
 # A name in JSON.
 _NAME = re.compile(r'"[a-z_]+"')
-# What is the same in all languages, a kind as it is stored, the database user, and what a script
-# replaces by numbers.
+# What is the same in all languages, a kind as it is stored, the database user, what a script
+# replaces by numbers, and names of attributes.
 _SAME = {"true", "false", "null", "CSV", "JSON", "UTC", "release", "postgres", "rule", "condition"}
+_SAME |= {"groups", "visitor"}
 _READ_ALOUD = (
     *("title", "placeholder", "alt", "label", "summary"),
     *("aria-label", "aria-description", "aria-roledescription", "aria-valuetext"),

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from flagstaff.rollouts.models import Plan
+from tests.support import action_pages
 from tests.support.rollouts import KEY
 
 #: Styles and scripts that a strict policy forbids.
@@ -22,17 +23,9 @@ def plan_url(plan: Plan) -> str:
     return f"{PLANS}{plan.pk}/change/"
 
 
-def button_names(html: str) -> list[str]:
-    """Returns the buttons of a page."""
-    return re.findall(r'name="_plan" value="(\w+)"', html)
-
-
 def press(client: Client, plan: Plan, name: str, **more: str) -> Any:
     """Posts the form of a page, and confirms if the button asks."""
-    html = client.get(plan_url(plan)).content.decode()
-    [version] = re.findall(r'name="expect_version" value="([^"]+)"', html)
-    data = {"_plan": name, "expect_version": version, "_confirmed": "1", **more}
-    return client.post(plan_url(plan), data, follow=True)
+    return action_pages.press(client, plan_url(plan), name, **more)
 
 
 def text_of(html: str) -> str:

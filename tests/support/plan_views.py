@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from threading import Thread
 from typing import Any, Final
 
@@ -11,9 +12,13 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
+from openfeature import api
+from openfeature.client import OpenFeatureClient
 
 import flagstaff
 from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.openfeature import FlagstaffProvider
+from flagstaff.views import client_flags
 
 _FACTORY = RequestFactory()
 
@@ -84,12 +89,25 @@ def _drf(key: str, request: Any) -> HttpResponseBase:
     return response
 
 
+@cache
+def _client() -> OpenFeatureClient:
+    api.set_provider_and_wait(FlagstaffProvider())
+    return api.get_client()
+
+
+def _openfeature(key: str, _request: Any) -> HttpResponseBase:
+    return HttpResponse(str(_client().get_boolean_value(key, default_value=False)))
+
+
 _VIEWS: Final[dict[str, Callable[[str, Any], HttpResponseBase]]] = {
     "request.flags": lambda key, request: HttpResponse(str(request.flags.enabled(key))),
+    "openfeature": _openfeature,
     "raises": _raises,
     "drf": _drf,
     "404": _not_found,
     "all_flags": lambda _key, request: HttpResponse(str(flagstaff.all_flags(request.user))),
+    "request.flags.all": lambda _key, request: HttpResponse(str(request.flags.all())),
+    "browsers": lambda _key, request: client_flags(request),
     "explain": lambda key, request: HttpResponse(str(flagstaff.explain(key, request.user))),
     "streaming": _streaming,
     "thread": _thread,

@@ -74,6 +74,16 @@ def evaluate(key: str, at: datetime | float = 0, *, times: int = 1) -> None:
     rows("INSERT INTO flagstaff_usage VALUES (%s, %s, true, 0, %s, %s)", hour, key, times, time)
 
 
+def serve(key: str, days: float = 0, *, to_browsers: bool = False) -> None:
+    """A response in bulk with a flag, so many days ago."""
+    column = "served_to_browsers_at" if to_browsers else "served_in_bulk_at"
+    rows(
+        f"INSERT INTO flagstaff_bulk_usage (key, {column}) VALUES (%s, %s) "
+        f"ON CONFLICT (key) DO UPDATE SET {column} = EXCLUDED.{column}",
+        *(key, timezone.now() - timedelta(days=days)),
+    )
+
+
 def assess_one(key: str = KEY, days: int | None = None) -> Assessment:
     """The signals of one flag."""
     [found] = [one for one in assess_flags(days) if one.facts.key == key]

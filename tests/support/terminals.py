@@ -83,7 +83,7 @@ def rows(*arguments: str) -> list[list[str]]:
 
 def undo_of(printed: str) -> str:
     """Returns the line after `manage.py flags` of the one command that undoes a change."""
-    found: list[str] = re.findall(r"^undo: manage\.py flags (.+)$", printed, re.MULTILINE)
+    found: list[str] = re.findall(r"^undo: python manage\.py flags (.+)$", printed, re.MULTILINE)
     [line] = found
     return line
 
@@ -114,6 +114,8 @@ def _run(
         except CommandError as error:
             err.write(f"CommandError: {error}\n")
             return error.returncode
+        except SystemExit as ended:
+            return int(ended.code or 0)
     return 0
 
 
@@ -157,8 +159,10 @@ def _reset_sequences() -> None:
 
 def delete_usage() -> None:
     """Deletes all usage. The lock makes an engine of this process wait until after the test."""
-    sql.rows("LOCK TABLE flagstaff_usage, flagstaff_worker IN EXCLUSIVE MODE")
-    sql.rows("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_worker")
+    tables = ("flagstaff_usage", "flagstaff_bulk_usage", "flagstaff_worker")
+    sql.rows(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
+    for table in tables:
+        sql.rows(f"DELETE FROM {table}")
 
 
 def _create_usage() -> None:

@@ -76,6 +76,8 @@ class TlsProxy:
         if not is_direct:
             client.recv(8, socket.MSG_WAITALL)
             client.sendall(b"S" if self._context else b"N")
+        # Of a client that is gone, Python would leave the wrapped socket open.
+        client.getpeername()
         return self._context.wrap_socket(client, server_side=True) if self._context else client
 
 

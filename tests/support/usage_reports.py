@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.db import connection
+from django.test import RequestFactory
 
 import flagstaff
 from flagstaff._engine.usage import usage
-from flagstaff.admin.user_flags.evaluated import evaluated_flags
+from flagstaff.admin.user_flags import evaluated_flags
+from flagstaff.views import client_flags
 
 _held: list[Any] = []
 
@@ -39,14 +42,32 @@ def evaluate_held(key: str, times: int) -> int:
 def read_in_every_other_way(key: str) -> None:
     """Calls every function that reads a flag without counting as an evaluation."""
     flagstaff.explain(key, 1)
-    flagstaff.all_flags(1)
-    flagstaff.snapshot().all_flags(1)
     flagstaff.snapshot().explain(key, 1)
     evaluated_flags([key], 1, {})
     flagstaff.get_value("gateway")
     flagstaff.status()
 
 
+def serve(*kinds: str) -> None:
+    """Serves flags in bulk, or evaluates one."""
+    for kind in kinds:
+        _KINDS[kind]()
+
+
 def usage_problem() -> str | None:
     """Why usage is not collected."""
     return flagstaff.status().usage_problem
+
+
+def _own_writes() -> None:
+    with flagstaff.read_own_writes():
+        flagstaff.all_flags(1)
+
+
+_KINDS: dict[str, Callable[[], object]] = {
+    "single": lambda: flagstaff.flag_enabled("new_checkout", 1),
+    "all": lambda: flagstaff.all_flags(1),
+    "held": lambda: flagstaff.snapshot().all_flags(1),
+    "browsers": lambda: client_flags(RequestFactory().get("/")),
+    "own writes": _own_writes,
+}

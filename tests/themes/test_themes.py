@@ -61,12 +61,12 @@ COLORS = """
 """
 FAINT_TEXTS = f"""
     {COLORS}
-    const ours = '.flagstaff-key, .flagstaff-description, .flagstaff-state, .flagstaff-percent, ' +
+    const ours = '.flagstaff-key, .flagstaff-second-line, .flagstaff-state, .flagstaff-percent, ' +
         '.flagstaff-button, .flagstaff-related, .flagstaff-history th, .flagstaff-history td, ' +
         '.flagstaff-confirm, .flagstaff-reason, .flagstaff-json, .flagstaff-heading, ' +
         '.flagstaff-rules li, .flagstaff-problem, .flagstaff-note, ' +
         '.flagstaff-example summary, ' +
-        '.flagstaff-history time, label[for$=_reason]';
+        '.flagstaff-event p, .flagstaff-event time, .flagstaff-quiet, label[for$=_reason]';
     const hasText = one => (typeof one.value === 'string' && one.value.trim())
         || [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim());
     const color = one => one && getComputedStyle(one).color;
@@ -108,7 +108,7 @@ REASON_EDGE = f"""
     return Math.max(edge, contrast(background(field), below));
 """
 CUT_DESCRIPTIONS = """
-    return [...document.querySelectorAll('.field-flag .flagstaff-description')]
+    return [...document.querySelectorAll('.field-flag .flagstaff-second-line')]
         .filter(one => {
             // A box that does not fit becomes an ellipsis.
             const cell = one.closest('td, th').getBoundingClientRect();

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+from celery.signals import worker_process_init
 
 from tests.faults.served.broker import application
 
@@ -17,11 +18,28 @@ django.setup()
 
 from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (after setup)
 from flagstaff.changes import set_rollout  # noqa: E402
+from tests.support.openfeature_events import (  # noqa: E402
+    add_handlers,
+    events,
+    set_provider,
+)
 
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
 if os.environ.get("EVALUATE_AT_IMPORT"):
     get_value("gateway")
+
+
+if os.environ.get("OPENFEATURE"):
+    set_provider()
+    worker_process_init.connect(lambda **_: add_handlers(), weak=False)
+
+
+@app.task(name="events")  # type: ignore[untyped-decorator]
+def openfeature_events() -> dict[str, Any]:
+    """Returns the events of this process. Evaluates nothing."""
+    time.sleep(0.02)
+    return events()
 
 
 @app.task(name="read")  # type: ignore[untyped-decorator]

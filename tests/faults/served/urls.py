@@ -43,10 +43,18 @@ def survey(request: HttpRequest, users: int) -> JsonResponse:
     return JsonResponse({"pid": os.getpid(), "enabled": enabled})
 
 
+def openfeature_events(request: HttpRequest) -> JsonResponse:
+    """Returns the events of this process. Evaluates nothing."""
+    from tests.support.openfeature_events import events
+
+    return JsonResponse(events())
+
+
 urlpatterns = [
     path("", read),
     path("loop", read_in_event_loop),
     path("survey/<int:users>", survey),
+    path("events", openfeature_events),
 ]
 
 if os.environ.get("EXTRA_FOLDER"):

@@ -1,4 +1,4 @@
-"""The WSGI application. With EVALUATE_AT_IMPORT it evaluates at import, as real ones may do."""
+"""The WSGI application. Variables make it evaluate or set a provider at import."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ if os.environ.get("EVALUATE_AT_IMPORT"):
 
     get_value("gateway")
     flag_enabled("evaluated_at_import")
+
+if os.environ.get("OPENFEATURE"):
+    from tests.support.openfeature_events import add_handlers, set_provider
+
+    set_provider(waits=os.environ["OPENFEATURE"] != "without waiting")
+    if os.environ["OPENFEATURE"] == "in worker":
+        add_handlers()

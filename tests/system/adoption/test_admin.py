@@ -31,8 +31,8 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
     assert_no_messages(article)
     seen = article.script("admin_walk")
     assert seen == {
-        "columns": ["flag", "state", "on_off", "rollout", "allowed", "evaluated"],
-        "filters": ["state", "changed", "evaluated", "enabled"],
+        "columns": ["flag", "rollout", "evaluated", "on_off"],
+        "filters": ["State", "Changed", "Evaluated", "More"],
         "fields": ["key", "enabled", "rollout_percent", "allowed_users_panel", "_reason"],
         "presets": 6,
         "asked": True,

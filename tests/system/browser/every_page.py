@@ -22,6 +22,16 @@ UNKNOWN = "/admin/flagstaff/unknownkey/"
 WORKERS = "/admin/flagstaff/connectedworker/"
 USER_FLAGS = "/admin/flagstaff/flagsofuser/"
 
+BULK_ACTIONS = (
+    "turn_on",
+    "turn_off",
+    "set_owner",
+    "add_tags",
+    "remove_tags",
+    "set_review_date",
+    "snooze",
+)
+
 
 class Page(NamedTuple):
     """A page: its URL, with the names of rows, and the way that leads to it from there."""
@@ -37,13 +47,28 @@ class Page(NamedTuple):
 PAGES = {
     "index": Page("/admin/"),
     "overview": Page(OVERVIEW),
+    "search": Page(f"{OVERVIEW}search/?q=check"),
+    "search-no-match": Page(f"{OVERVIEW}search/?q=no-such-key"),
     "flag-list": Page(FLAGS),
     "flag-list-as-release": Page(FLAGS, user="release"),
     "flag-list-changed": Page(f"{FLAGS}?changed=24h"),
-    "flag-list-turn-off": Page(
+    **{
+        f"flag-list-{action.replace('_', '-')}": Page(
+            FLAGS,
+            ("#changelist .actions button",),
+            ("#action-toggle", f"select[name=action] option[value={action}]"),
+        )
+        for action in BULK_ACTIONS
+    },
+    "flag-list-remove-tags-errors": Page(
+        FLAGS,
+        ("#changelist .actions button", ".flagstaff-confirm"),
+        ("#action-toggle", "select[name=action] option[value=remove_tags]"),
+    ),
+    "flag-list-delete": Page(
         FLAGS,
         ("#changelist .actions button",),
-        ("#action-toggle", "select[name=action] option[value=turn_off]"),
+        ("#action-toggle", "select[name=action] option[value=delete_selected]"),
     ),
     "flag-list-no-match": Page(f"{FLAGS}?q=no-such-flag"),
     "flag-add": Page(f"{FLAGS}add/"),
@@ -76,14 +101,22 @@ PAGES = {
     "segment-list": Page(SEGMENTS),
     "segment-add": Page(f"{SEGMENTS}add/"),
     "segment": Page(f"{SEGMENTS}{{segment}}/change/"),
+    "segment-rename": Page(f"{SEGMENTS}{{segment}}/rename/"),
     "segment-delete": Page(f"{SEGMENTS}{{segment}}/delete/"),
     "segment-history": Page(f"{SEGMENTS}{{segment}}/history/"),
     "plan-list": Page(PLANS),
     "plan-add": Page(f"{PLANS}add/?flag=beta_reviews"),
     "plan": Page(f"{PLANS}{{plan}}/change/"),
+    "plan-jump": Page(f"{PLANS}{{plan}}/change/", ("[name=_button][value=jump]",)),
+    "plan-edit": Page(f"{PLANS}{{plan}}/change/?edit=1"),
+    "plan-rolled-back": Page(f"{PLANS}{{tripped}}/change/"),
+    "plan-begin-again": Page(f"{PLANS}{{tripped}}/change/", ("[name=_button][value=resume]",)),
+    "plan-delete": Page(f"{PLANS}{{tripped}}/delete/"),
     "experiment-list": Page(EXPERIMENTS),
     "experiment-add": Page(f"{EXPERIMENTS}add/"),
     "experiment-add-errors": Page(f"{EXPERIMENTS}add/", ("[name=_save]",)),
+    "experiment-add-estimate": Page(f"{EXPERIMENTS}add/", ("[name=_estimate]",)),
+    "experiment-edit": Page(f"{EXPERIMENTS}{{draft}}/change/?edit=1"),
     "experiment": Page(f"{EXPERIMENTS}{{experiment}}/change/"),
     "experiment-draft": Page(f"{EXPERIMENTS}{{draft}}/change/"),
     "experiment-start": Page(f"{EXPERIMENTS}{{draft}}/change/", ("[value=start]",)),
@@ -91,6 +124,10 @@ PAGES = {
     "experiment-metrics": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=metrics]",)),
     "experiment-force": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=force]",)),
     "experiment-ship": Page(f"{EXPERIMENTS}{{experiment}}/change/", ("[value=ship]",)),
+    "experiment-shipped": Page(f"{EXPERIMENTS}{{shipped}}/change/"),
+    "experiment-ship-another": Page(f"{EXPERIMENTS}{{shipped}}/change/", ("[value=ship]",)),
+    "experiment-stop-shipped": Page(f"{EXPERIMENTS}{{shipped}}/change/", ("[value=stop]",)),
+    "experiment-undo": Page(f"{EXPERIMENTS}{{shipped}}/change/?_button=undo"),
     "experiment-delete": Page(f"{EXPERIMENTS}{{draft}}/delete/"),
     "recent-changes": Page(RECENT),
     "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
@@ -136,6 +173,7 @@ _CHANGES = (
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules, description) VALUES
         ('fast_search', false, 25, '[]', 'The new index of the search.'),
         ('slow_search', true, 0, '[]', ''),
+        ('slow_filter', true, 0, '[]', ''),
         ('express_delivery', true, 0, '[{"name": "near", "rollout_percent": 50, "conditions": [
             {"attribute": "country", "operator": "in", "values": ["DE", "FR"]}]}]', '')
     """,
@@ -170,13 +208,25 @@ _PAST = (
     """
     UPDATE flagstaff_experiments_phase SET started_at = now() - interval '18 days'
     """,
+    # A plan that a guard has rolled back.
+    """
+    UPDATE flagstaff_rollouts_plan SET state = 'rolled_back', ended_at = now(), reason =
+        '{"code": "plan_tripped", "text": "rolled back", "values": {"why": {"code": "brake_tripped",
+        "text": "5 of 8 failed", "values": {"inside": 5, "users_inside": 8, "users": 33}}}}'
+    WHERE key = 'slow_filter'
+    """,
 )
 _COMMANDS = (
     "run-jobs",
+    "plan slow_filter start --step 25:1h --step 100",
     "plan slow_search start --step 5:1h --step 25:1h --step 50:1h --required-users 1",
     "experiment checkout_button start",
     "experiment large_photos create --description large",
     "experiment large_photos metrics --primary orders --planned-units 20000",
+    "experiment gift_paper create --description 'Do buyers pay for gift paper?'",
+    "experiment gift_paper metrics --primary orders",
+    "experiment gift_paper start",
+    "experiment gift_paper ship treatment --yes",
 )
 _PKS = """
     SELECT 'flag', id FROM flagstaff_featureflag WHERE key = 'new_checkout' UNION ALL
@@ -187,9 +237,12 @@ _PKS = """
     SELECT 'object', id FROM flagstaff_keyvaluestore WHERE type = 'object' UNION ALL
     SELECT 'segment', id FROM flagstaff_segment WHERE key = 'customers' UNION ALL
     SELECT 'plan', max(id) FROM flagstaff_rollouts_plan UNION ALL
+    SELECT 'tripped', min(id) FROM flagstaff_rollouts_plan UNION ALL
     SELECT 'experiment', id FROM flagstaff_experiments_experiment WHERE key = 'checkout_button'
     UNION ALL
     SELECT 'draft', id FROM flagstaff_experiments_experiment WHERE key = 'large_photos'
+    UNION ALL
+    SELECT 'shipped', id FROM flagstaff_experiments_experiment WHERE key = 'gift_paper'
 """
 Rows = dict[str, int]
 

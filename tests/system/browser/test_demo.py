@@ -92,9 +92,9 @@ def test_rollout_step_reaches_every_worker(visitor: Visitor, shop: Shop) -> None
     visitor.follow_link("new_checkout")
     visitor.click("[data-flagstaff-steps] button[value='50']")
     assert visitor.find("#id_rollout_percent").get_attribute("value") == "50"
-    visitor.follow(".flagstaff-save")
+    visitor.follow(".submit-row [name=_save]")
     visitor.follow(".flagstaff-confirm")
-    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: rollout_percent 5 → 50")
+    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: rollout 5 → 50 %")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 50, "rollout 50 %")
     visitor.wait_for_text(PROGRESS, f"changed in {WORKERS} of {WORKERS} workers")

@@ -9,7 +9,7 @@ EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 KEY = "color_of_the_button_on_the_page_of_the_cart"
 LONG = "a_very_long_name_of_a_variant_that_no_phone_has_room_for"
 MESSAGE = ".messagelist"
-BUTTON = "[name=_experiment][value={}]"
+BUTTON = "[name=_button][value={}]"
 CONFIRM = "button.flagstaff-confirm"
 # An experiment that an earlier test has left.
 RENAME = f"UPDATE flagstaff_experiments_experiment SET key = 'left_' || id WHERE key = '{KEY}'"
@@ -41,15 +41,32 @@ def create(visitor: Visitor) -> None:
     assert_fits(visitor)
     visitor.write("#id_key", KEY)
     visitor.write("#id_variants", f"control\n{LONG}")
-    visitor.write("#id_guardrails", "double_orders=0.01")
+    visitor.click("#id_guardrails-0-metric option[value=double_orders]")
+    visitor.write("#id_guardrails-0-harm", "1")
     visitor.write("#id_planned_units", "0")
     visitor.click("#id_primary_metric option[value=orders]")
     visitor.press("[name=_save]")
     assert "Please correct the errors below." in visitor.text(".errornote")
     assert_fits(visitor)
     visitor.write("#id_planned_units", "4000")
-    visitor.press("[name=_save]")
+    visitor.press("[name=_rule_edit][value=add-rule]")
+    visitor.write("[name=rules-0-0-attribute]", "is_active")
+    visitor.press("[name=_estimate]")
+    assert "4,000 planned units" in visitor.text(".flagstaff-estimate")
+    assert_fits(visitor)
+    visitor.press("[name=_rule_edit][value^='remove:0']")
+    visitor.press("input[name=_save]")
     assert "was created" in visitor.text(MESSAGE)
+
+
+def edit(visitor: Visitor) -> None:
+    """Changes the draft by the same form."""
+    visitor.press("a[href='?edit=1']")
+    assert_fits(visitor)
+    visitor.write("#id_description", "Does the colour matter?")
+    visitor.press("input[name=_save]")
+    assert "was saved" in visitor.text(MESSAGE)
+    assert "Does the colour matter?" in visitor.text(".flagstaff-head")
 
 
 def test_experiment_is_created_started_and_shipped_without_scripts(
@@ -57,6 +74,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
 ) -> None:
     create(visitor)
     assert_fits(visitor)
+    edit(visitor)
     press(visitor, "start")
     assert "has started" in visitor.text(MESSAGE)
     shop.query(EXPOSURES)
@@ -83,7 +101,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert_fits(visitor)
     visitor.follow_link(KEY)
     visitor.press(BUTTON.format("ship"))
-    assert "This cannot be undone." in visitor.text("#content-main form > p")
+    assert "takes it back, with all exposures" in visitor.text("#content-main form > p")
     assert_fits(visitor)
     visitor.click("[name=winner][value=control]")
     visitor.write("#id_reason", "the old one is simpler")
@@ -91,6 +109,12 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert f"flags references {KEY}" in visitor.text(MESSAGE)
     assert "everyone gets “control”" in visitor.text(".flagstaff-summary")
     assert_fits(visitor)
+    visitor.press(f"{MESSAGE} .flagstaff-undo")
+    assert_fits(visitor)
+    visitor.press(CONFIRM)
+    assert "is as it was before" in visitor.text(MESSAGE)
+    assert "Started" in visitor.text(".flagstaff-summary")
+    press(visitor, "stop")
     visitor.press(".deletelink")
     assert_fits(visitor)
     visitor.press(CONFIRM)

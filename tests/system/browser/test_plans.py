@@ -22,6 +22,7 @@ SIGNALS = """
     SELECT run.id, inside, n, 1 + n % 5 FROM run, generate_series(0, 999) AS n,
         unnest(ARRAY[true, false]) AS inside
 """
+HOLD = "UPDATE flagstaff_rollouts_plan SET state = 'holding' WHERE state = 'running'"
 
 
 width = plain_windows(DRIVER)
@@ -36,6 +37,12 @@ def label_of_step(visitor: Visitor) -> str:
     return str(visitor.driver.execute_script(script))
 
 
+def test_form_of_a_plan_fits_with_all_its_fields(width: int, visitor: Visitor) -> None:
+    visitor.visit("/admin/flagstaff_rollouts/plan/add/")
+    visitor.driver.find_element("css selector", "details:has(.flagstaff-guards) > summary").click()
+    assert_fits(visitor)
+
+
 def test_plan_is_created_started_and_rolled_back_without_scripts(
     width: int, visitor: Visitor, shop: Shop
 ) -> None:
@@ -45,11 +52,11 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     assert_fits(visitor)
     visitor.write("#id_steps-0-time", "2")
     visitor.follow("[name=_more][value=steps]")
-    assert len(visitor.driver.find_elements("css selector", "[id$=-percent]")) == 9
+    assert len(visitor.driver.find_elements("css selector", "[id$=-percent]")) == 6
     visitor.follow(".submit-row [name=_save]")
     assert "was created" in visitor.text(MESSAGE)
     assert_fits(visitor)
-    visitor.follow("[name=_plan][value=start]")
+    visitor.follow("[name=_button][value=start]")
     assert_fits(visitor)
     visitor.write("#id_reason", "launch")
     visitor.follow("button.flagstaff-confirm")
@@ -58,7 +65,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor.driver.refresh()
     assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-chart")) == 2
     assert_fits(visitor)
-    assert visitor.find("[name=_plan][value=rollback]").rect["height"] >= (
+    assert visitor.find("[name=_button][value=rollback]").rect["height"] >= (
         44 if width < 768 else 20
     )
     visitor.visit(PLANS)
@@ -67,7 +74,24 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor.visit(f"{FLAGS}{pk}/change/")
     assert_fits(visitor)
     visitor.follow_link("Open the plan")
-    visitor.follow("[name=_plan][value=rollback]")
+    visitor.follow_link("Edit…")
+    assert_fits(visitor)
+    assert not visitor.find("#id_steps-0-percent").is_enabled()
+    visitor.write("#id_guards-0-limit", "1.5")
+    visitor.follow(".submit-row [name=_save]")
+    assert "Step 1 starts again" in visitor.text(".flagstaff-notice")
+    assert_fits(visitor)
+    visitor.follow("button.flagstaff-confirm")
+    assert "was edited" in visitor.text(MESSAGE)
+    shop.query(HOLD)
+    visitor.visit(PLANS)
+    assert_fits(visitor)
+    label = visitor.text(".field-shown_state .flagstaff-attention")
+    assert label.startswith("plan holds at ")
+    visitor.follow(".field-flag a")
+    visitor.press("[name=_button][value=dismiss]")
+    assert "no longer shown as a problem" in visitor.text(MESSAGE)
+    visitor.follow("[name=_button][value=rollback]")
     assert "was rolled back" in visitor.text(MESSAGE)
     visitor.follow(".deletelink")
     assert_fits(visitor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selenium.webdriver.support.select import Select
+from selenium.webdriver.common.keys import Keys
 
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
@@ -38,19 +38,23 @@ def test_change_of_the_last_hour_is_found_and_undone(
     visitor: Visitor, width: int, shop: Shop
 ) -> None:
     visitor.visit(FLAGS)
-    visitor.follow(f".object-tools a[href='{RECENT}']")
+    visitor.follow(f".flagstaff-pages a[href='{RECENT}']")
     assert_fits(visitor)
-    Select(visitor.find("#id_time")).select_by_value("1h")
+    visitor.follow(".flagstaff-shortcuts a[href$='time=1h']")
+    visitor.find("summary:has(+ form #id_actor)").click()
     visitor.write("#id_actor", "deploy")
-    visitor.write("#id_key", "CHECKOUT")
-    visitor.follow(".flagstaff-filters [type=submit]")
+    visitor.follow("form:has(#id_actor) [type=submit]")
+    visitor.write("#searchbar", "CHECKOUT")
+    with visitor.leaving_page():
+        visitor.find("#searchbar").send_keys(Keys.ENTER)
     assert_fits(visitor)
-    assert visitor.texts(".flagstaff-recent-table th a") == ["new_checkout"]
-    assert "rollout_percent 5 → 80" in visitor.text(".flagstaff-change")
-    visitor.follow("td a.flagstaff-button")
+    assert visitor.texts(".flagstaff-event-change a") == ["new_checkout"]
+    assert "rollout 5 → 80 %" in visitor.text(".flagstaff-change")
+    visitor.follow(".flagstaff-event a.flagstaff-button")
     assert_fits(visitor)
-    assert "rollout_percent 80 → 5" in visitor.text(".flagstaff-preview")
+    assert "rollout 80 → 5 %" in visitor.text(".flagstaff-preview")
     visitor.follow(".flagstaff-confirm")
-    assert "was undone: rollout_percent 80 → 5" in visitor.text(MESSAGE)
+    assert "was undone: rollout 80 → 5 %" in visitor.text(MESSAGE)
     assert shop.query(PERCENT.format("new_checkout")) == [(5,)]
-    assert visitor.find("#id_actor").get_attribute("value") == "deploy"
+    chips = visitor.texts(".flagstaff-shortcuts [aria-current]")
+    assert chips == ["Person: deploy ✕", "Last hour ✕"]

@@ -82,7 +82,7 @@ def press(visitor: Visitor, button: str, *, script: bool = True) -> None:
 
 
 def save(visitor: Visitor) -> None:
-    visitor.follow("[name=_continue]")
+    visitor.follow(".submit-row [name=_save]")
     visitor.wait_for_text(".messagelist", "new_checkout")
 
 
@@ -141,7 +141,7 @@ def test_enter_in_an_input_presses_save(flag: str, visitor: Visitor) -> None:
     """Enter presses the first button that submits the form."""
     visitor.visit(flag)
     first = visitor.find("#featureflag_form [type=submit]:not(:disabled)")
-    assert first.get_attribute("name") == "_continue"
+    assert first.get_attribute("name") == "_save"
 
 
 def test_typed_rows_become_json_and_rows_again_and_stay_after_an_error(
@@ -155,7 +155,7 @@ def test_typed_rows_become_json_and_rows_again_and_stay_after_an_error(
     assert names(visitor) == ["typed", "team"]
     press(visitor, "add-rule")
     visitor.write(".flagstaff-rule:nth-child(3) .flagstaff-values", "1, 2")
-    visitor.follow("[name=_continue]")
+    visitor.follow(".submit-row [name=_save]")
     assert visitor.texts(".flagstaff-row-problem") == ["Write the name of an attribute."]
     field = visitor.find(".flagstaff-rule:nth-child(3) .flagstaff-values")
     assert field.get_property("value") == "1, 2"
@@ -177,6 +177,63 @@ def test_operator_without_values_hides_them(flag: str, visitor: Visitor) -> None
     visitor.wait_until(values.is_displayed, expected=False)
 
 
+def test_values_become_a_choice_while_the_attribute_is_a_bool(
+    flag: str, visitor: Visitor, shop: Shop
+) -> None:
+    open_page(visitor, flag)
+    visitor.write(".flagstaff-attribute", "is_superuser")
+    visitor.find(".flagstaff-rule-name input").click()
+    choose(visitor, "select.flagstaff-values", "yes")
+    save(visitor)
+    assert stored(shop)[0]["conditions"] == [{**STAFF, "attribute": "is_superuser"}]
+
+
+def test_row_is_marked_while_it_is_edited(flag: str, visitor: Visitor) -> None:
+    open_page(visitor, flag)
+    visitor.write(".flagstaff-attribute", "is_staf")
+    visitor.wait_for_text(".flagstaff-mark", "did you mean “is_staff”?")
+
+
+def test_row_of_a_new_flag_is_marked_while_it_is_edited(visitor: Visitor) -> None:
+    open_page(visitor, f"{FLAGS}add/")
+    visitor.click("fieldset:has(.flagstaff-rule-editor) > details > summary")
+    press(visitor, "add-rule")
+    visitor.write(".flagstaff-attribute", "is_staf")
+    visitor.wait_for_text(".flagstaff-mark", "did you mean “is_staff”?")
+
+
+@pytest.mark.parametrize(
+    ("button", "condition"),
+    [
+        ("add-rule:segment", {"segment": "customers"}),
+        (
+            "add-rule:attribute=groups",
+            {"attribute": "groups", "operator": "in", "values": ["beta"]},
+        ),
+    ],
+)
+def test_rule_begins_with_what_was_chosen(  # noqa: PLR0913, PLR0917 (fixtures)
+    button: str,
+    condition: dict[str, Any],
+    script: bool,
+    flag: str,
+    visitor: Visitor,
+    shop: Shop,
+) -> None:
+    shop.query("INSERT INTO auth_group (name) VALUES ('beta') ON CONFLICT DO NOTHING")
+    open_page(visitor, flag)
+    press(visitor, button, script=script)
+    rule = ".flagstaff-rule:nth-child(3)"
+    if "segment" in condition:
+        choose(visitor, f"{rule} .flagstaff-segment", "customers")
+    else:
+        assert visitor.driver.switch_to.active_element.tag_name == "textarea"
+        visitor.click(f"{rule} .flagstaff-samples summary")
+        press(visitor, f"add-value:{'n1-n1' if script else '2-0'}:beta", script=script)
+    save(visitor)
+    assert stored(shop) == [*RULES, {"conditions": [condition]}]
+
+
 def test_buttons_stop_at_the_most_rows_of_a_form(flag: str, visitor: Visitor, shop: Shop) -> None:
     write(shop, [{"conditions": [COUNTRY]}] * 59)
     open_page(visitor, flag)
@@ -195,7 +252,7 @@ def test_conditions_of_a_segment_are_edited(visitor: Visitor, shop: Shop) -> Non
         second = ".flagstaff-condition:nth-child(2)"
         visitor.write(f"{second} .flagstaff-attribute", "plan")
         visitor.write(f"{second} .flagstaff-values", "paid")
-        visitor.follow("[name=_continue]")
+        visitor.follow(".submit-row [name=_save]")
         visitor.wait_for_text(".messagelist", "customers")
         [[found]] = shop.query("SELECT conditions FROM flagstaff_segment WHERE key = 'customers'")
         plan = {"attribute": "plan", "operator": "in", "values": ["paid"]}

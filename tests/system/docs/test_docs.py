@@ -58,8 +58,14 @@ def written_in(*languages: str) -> list[Block]:
 
 
 # Blocks marked "py" also run in a project of their own, in other tests.
-# Other tests run the blocks that import these, in a project that has them.
-OTHER_PROJECTS = ("from unfold.admin", "from common.models")
+# Other tests run the blocks that import these, in a project that has them or with stand-ins.
+OTHER_PROJECTS = (
+    "from unfold.admin",
+    "from common.models",
+    "from ddtrace",
+    "from wagtail",
+    "sentry_sdk.init(",
+)
 PYTHON = [
     block
     for block in written_in("python", "py")
@@ -161,10 +167,20 @@ def run(block: Block) -> dict[str, Any]:
     return names
 
 
+# The variables that settings in the pages read.
+ENVIRONMENT = (
+    "FLAGSTAFF_PASSWORD",
+    "FLAGS_WEBHOOK_SECRET",
+    "SLACK_WEBHOOK_URL",
+    "SENTRY_FLAGS_URL",
+    "SENTRY_FLAGS_SECRET",
+)
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FLAGSTAFF_PASSWORD", "FLAGS_WEBHOOK_SECRET", "SLACK_WEBHOOK_URL"):
+    for name in ENVIRONMENT:
         monkeypatch.setenv(name, "not a secret")
     # The project of the quickstart.
     project = SimpleNamespace(checkout=old_page, Order=None)

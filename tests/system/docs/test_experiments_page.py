@@ -198,13 +198,12 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
 
 
 def test_commands_of_the_life_do_what_the_page_says() -> None:
-    states = {"create": State.DRAFT, "stop": State.STOPPED, "ship": State.SHIPPED}
+    drafts = dict.fromkeys(("create", "edit"), State.DRAFT)
+    states = {**drafts, "stop": State.STOPPED, "ship": State.SHIPPED}
     for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
         action = line.split()[2]
-        if action == "ship":
-            flags(f"experiment {KEY} start")
-        flags(f"{line} --yes" if action in {"ship", "delete"} else line)
+        flags(f"{line} --yes" if action in {"ship", "delete", "shuffle", "undo"} else line)
         if action != "delete":
             assert Experiment.objects.get().state == states.get(action, State.RUNNING)
     assert not Experiment.objects.exists()
@@ -243,7 +242,7 @@ def test_limits_of_the_page_are_those_of_the_formulas() -> None:
         for actual in (units // 10, units * 10)
     ]
     assert [f"{share:.0%}" for share in wrong] == ["27%", "7%"]
-    assert "27 % wider at a tenth of the planned units, 7 % wider" in text
+    assert "27 % wider if the experiment gets a tenth of the planned units, and 7 % wider" in text
 
 
 def test_privileges_of_the_page_are_enough_to_record() -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import flagstaff
-from flagstaff._core import Snapshot, message_templates
+from flagstaff._core import Evaluation, Resolution, Snapshot, message_templates
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.impact import Impact
 from flagstaff._engine.status import Status
-from flagstaff._engine.usage import HourlyUsage, Usage
+from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage
 from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
@@ -61,7 +61,8 @@ def module_pages() -> dict[str, dict[str, str]]:
 MODULES = module_pages()
 RETURN_TYPE_SECTIONS = sections(MODULES["flagstaff"].pop("Return types"), "###")
 RETURN_TYPES: dict[str, Any] = {
-    type_.__name__: type_ for type_ in (HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
+    type_.__name__: type_
+    for type_ in (BulkUsage, HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
 }
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 
@@ -110,15 +111,21 @@ def code_in(text: str) -> set[str]:
 
 
 def test_returned_types_have_all_fields_in_the_page() -> None:
-    assert set(RETURN_TYPE_SECTIONS) == set(RETURN_TYPES) | {"Explanation", "Status", "Snapshot"}
+    others = {"Explanation", "Resolution", "Snapshot", "Status"}
+    assert set(RETURN_TYPE_SECTIONS) == set(RETURN_TYPES) | others
     pages = {type_: RETURN_TYPE_SECTIONS[type_.__name__] for type_ in RETURN_TYPES.values()}
     pages[Explanation] = RETURN_TYPE_SECTIONS["Explanation"]
     for type_ in (Document, Plan, Step, Imported, Problem):
         pages[type_] = MODULES["flagstaff.serialization"][type_.__name__]
     for type_, text in pages.items():
         assert {field.name for field in fields(type_)} <= code_in(text), type_
-    snapshot = {name for name in dir(Snapshot) if name[0] != "_"}
-    assert snapshot <= code_in(RETURN_TYPE_SECTIONS["Snapshot"])
+    of_rust = {
+        Snapshot: RETURN_TYPE_SECTIONS["Snapshot"],
+        Resolution: RETURN_TYPE_SECTIONS["Resolution"],
+        Evaluation: MODULES["flagstaff.listeners"]["Evaluation"],
+    }
+    for of_core, text in of_rust.items():
+        assert {name for name in dir(of_core) if name[0] != "_"} <= code_in(text), of_core
 
 
 @pytest.mark.parametrize("name", ["AbstractFeatureFlag", "AbstractKeyValueStore"])

@@ -13,12 +13,13 @@ from django.contrib.auth.models import User
 
 from flagstaff import rollouts
 from flagstaff._core import REGISTERS
+from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
-from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, StepVerdict, guard_alpha, judge
+from flagstaff.rollouts.verdict import GuardCounts, StepEvidence, StepVerdict, judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
 from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
@@ -43,12 +44,14 @@ def verdict(inside: int, outside: int, required_users: int = 1001) -> StepVerdic
 
 def test_threshold_of_the_first_plan_is_75() -> None:
     assert [step.percent for step in STEPS] == [5, 25, 50, 100]
-    assert f" is {1 / guard_alpha(STEPS, GUARDS):.0f}. At 5 %" in TEXT
+    first = f"{1 / guard_alpha(STEPS, GUARDS):.0f}"
+    assert f"the threshold of `errors` is {first}. At 5 %" in TEXT
     three = [Guard("errors"), Guard("latency", seconds=1), Guard("latency", seconds=2)]
-    assert f" is {1 / guard_alpha(STEPS, three):.0f}: every guard costs" in TEXT
+    of_three = f"{1 / guard_alpha(STEPS, three):.0f}"
+    assert f"with one guard the threshold is {first}, with three it is {of_three}." in TEXT
 
 
-@pytest.mark.parametrize("row", rows_of(PAGE, "failed inside"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", rows_of(PAGE, "failed with the flag"), ids=lambda row: row[0])
 def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
     failed, ratio, e_value, trips = row
     found = verdict(int(failed), FAILED_OUTSIDE)

@@ -77,6 +77,15 @@ def test_settings_that_are_not_usable_do_not_keep_a_forced_off_flag_on(unreachab
 
 
 @pytest.mark.usefixtures("force_off")
+def test_forced_off_experiment_does_not_wait_for_the_first_load(unreachable: str) -> None:
+    variant = ["call", "flagstaff.experiments.get_variant", KEY, 42]
+    with Worker(unreachable, STARTUP_TIMEOUT=NEVER) as worker:
+        assert worker.ask("until", variant, None, 0) < NEVER / 2
+        # Nothing has connected.
+        assert worker.ask("mode") == "idle"
+
+
+@pytest.mark.usefixtures("force_off")
 def test_views_of_a_forced_off_flag_do_not_wait_for_the_first_load(
     unreachable: str, run_isolated: RunIsolated
 ) -> None:

@@ -6,6 +6,8 @@ import signal
 import time
 from typing import Any
 
+import pytest
+
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
 from tests.support.worker_register import age_workers
@@ -210,3 +212,102 @@ def test_held_snapshot_counts_for_the_flag_that_replaced_its_own(
     assert true_count == 0
     # Those of the held snapshot, and those of the new flag.
     assert false_count > 70
+
+
+def served(query: Query, key: str = KEY) -> tuple[bool, bool]:
+    """Whether a flag was served in bulk, and served to browsers."""
+    in_bulk, to_browsers = query(
+        "SELECT count(served_in_bulk_at) > 0, count(served_to_browsers_at) > 0 "
+        "FROM flagstaff_bulk_usage WHERE key = %s",
+        key,
+    )
+    return in_bulk, to_browsers
+
+
+def wait_until_served(query: Query, expected: tuple[bool, bool]) -> None:
+    deadline = time.monotonic() + seconds(TIMEOUT)
+    while (found := served(query)) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count", "expected"),
+    [
+        (["single"], 1, (False, False)),
+        (["all"], 0, (True, False)),
+        (["held"], 0, (True, False)),
+        (["browsers"], 0, (False, True)),
+        (["all", "browsers", "all"], 0, (True, True)),
+        (["single", "all", "browsers", "single"], 2, (True, True)),
+        # Not from memory.
+        (["own writes"], 0, (False, False)),
+    ],
+)
+def test_bulk_results_are_kept_as_times_and_not_counted(
+    database: str, query: Query, kinds: list[str], count: int, expected: tuple[bool, bool]
+) -> None:
+    query("UPDATE flagstaff_featureflag SET client_side = true")
+    query("INSERT INTO flagstaff_featureflag (key) VALUES ('on_the_server')")
+    with ready_worker(database) as worker:
+        worker.ask("call", f"{REPORTS}.serve", *kinds)
+    assert sum(counted(query)) == count
+    assert served(query) == expected
+    assert served(query, "on_the_server") == (expected[0], False)
+    hours = query("SELECT count(*) FROM flagstaff_usage")
+    assert hours == (1 if count else 0,)
+
+
+def test_workers_write_the_time_of_bulk_results_once_an_hour(database: str, query: Query) -> None:
+    for _ in range(2):
+        with ready_worker(database) as worker:
+            worker.ask("call", f"{REPORTS}.serve", "all")
+        assert query("SELECT count(DISTINCT xmin::text) FROM flagstaff_bulk_usage") == (1,)
+    first = query("SELECT xmin::text, served_in_bulk_at FROM flagstaff_bulk_usage LIMIT 1")
+    with ready_worker(database) as one, ready_worker(database) as other:
+        for worker in (one, other):
+            worker.ask("call", f"{REPORTS}.serve", "all")
+    found = query("SELECT xmin::text, served_in_bulk_at FROM flagstaff_bulk_usage LIMIT 1")
+    assert found == first
+    query("UPDATE flagstaff_bulk_usage SET served_in_bulk_at = served_in_bulk_at - '1 h'::interval")
+    with ready_worker(database) as one, ready_worker(database) as other:
+        for worker in (one, other):
+            worker.ask("call", f"{REPORTS}.serve", "all")
+    recent = "SELECT now() - served_in_bulk_at < interval '10 min' FROM flagstaff_bulk_usage"
+    assert query(recent) == (True,)
+
+
+def test_bulk_results_during_an_outage_are_written_afterwards(
+    database: str, query: Query, server: Postgres
+) -> None:
+    with ready_worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2) as worker:
+        evaluated = evaluate(worker, 10)
+        wait_for(query, evaluated)
+        server.stop()
+        worker.ask("call", f"{REPORTS}.serve", "all")
+        # At least one flush fails.
+        time.sleep(seconds(2.5))
+        server.start()
+        wait_until_served(query, (True, False))
+    assert counted(query) == evaluated
+
+
+def test_lost_acknowledgement_of_bulk_results_is_repeated(database: str, query: Query) -> None:
+    with Proxy(database) as proxy, ready_worker(proxy.url, USAGE_INTERVAL=1) as worker:
+        proxy.lose_answers(b"flagstaff_bulk_usage", b"COMMIT", times=2)
+        worker.ask("call", f"{REPORTS}.serve", "all", "browsers")
+        deadline = time.monotonic() + seconds(TIMEOUT)
+        while proxy.lost < 2:
+            worker.ask("call", f"{REPORTS}.serve", "all")
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert served(query)[0]
+
+
+def test_missing_table_of_bulk_usage_only_stops_the_collection(database: str, query: Query) -> None:
+    query("DROP TABLE flagstaff_bulk_usage")
+    with ready_worker(database, USAGE_INTERVAL=1) as worker:
+        worker.ask("call", f"{REPORTS}.serve", "all")
+        why = 'a table is missing, run "manage.py migrate"'
+        worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
+        assert worker.ask("mode") == "live"

@@ -66,7 +66,9 @@ def form(html: str) -> dict[str, str]:
 # For fields of a project; Django ignores others.
 more = {"team": "Checkout", "priority": 3, "reason": "faster"}
 seen: dict[str, Any] = {}
-post("featureflag/add/", {"key": "added", "rollout_percent": 5, **more})
+# Not `post`: the page warns that no worker is connected yet.
+new = {"key": "added", "rollout_percent": 5, **more}
+client.post("/admin/common/featureflag/add/", new, follow=True)
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
 data = {**form(change), **more, "rollout_percent": 30, "_reason": "wider"}
@@ -87,7 +89,7 @@ seen["allowed"].append(flag.allowed_users.count())
 answer = get(f"featureflag/{flag.pk}/change/?user=operator")
 seen["result"] = re.findall(r"<p><strong>(.*?)</strong>", answer)
 seen["columns"] = re.findall(r'class="(?:sortable )?column-(\w+)', listed)
-seen["filters"] = re.findall(r"data-filter-title=\"([^\"]*)\"", listed)
+seen["filters"] = re.findall(r"<(?:summary|h3)>(\w+)<", listed)
 seen["fields"] = fields(change)
 seen["presets"] = change.count('<button type="button" class="button flagstaff-button" value=')
 seen["asked"] = "Turn on “added”?" in question

@@ -1,0 +1,147 @@
+"""Events of OpenFeature in servers that fork: each worker emits each event once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from tests.faults.app_servers import CELERY, GUNICORN, TIMEOUT, UWSGI, WORKERS, served
+from tests.faults.processes.test_celery import Tasks
+from tests.faults.proxy import Proxy
+from tests.support.fixtures import Query
+from tests.support.sessions import within
+
+pytestmark = pytest.mark.timeout(120)
+
+# The events of one process, by process id.
+Found: TypeAlias = dict[int, dict[str, Any]]
+READY, STALE = ["PROVIDER_READY", None], ["PROVIDER_STALE", None]
+CHANGED = ["PROVIDER_CONFIGURATION_CHANGED", ["gateway"]]
+SYNC = [
+    *("gunicorn", "--config=tests/faults/served/gunicorn_conf.py"),
+    *GUNICORN,
+]
+GEVENT = [*SYNC, "--worker-class=gevent"]
+SERVERS = {
+    "gunicorn": (SYNC, {"OPENFEATURE": "in worker"}),
+    "gunicorn with threads": (
+        [*SYNC, "--worker-class=gthread", "--threads=8"],
+        {"OPENFEATURE": "in worker"},
+    ),
+    "gunicorn, preloaded": ([*SYNC, "--preload"], {"OPENFEATURE": "before fork"}),
+    "gunicorn with gevent": (GEVENT, {"OPENFEATURE": "in worker"}),
+    "gunicorn with gevent, preloaded": (
+        [*GEVENT, "--preload"],
+        {"OPENFEATURE": "before fork", "PATCH_FIRST": "1"},
+    ),
+}
+
+
+def all_have_emitted(
+    read: Callable[[], Found], *expected: list[Any], is_handled: bool = True
+) -> None:
+    """Waits until each process has emitted exactly these events, and handled all of them."""
+    found: Found = {}
+
+    def have_emitted() -> bool:
+        found.update(read())
+        return all(one["emitted"] == [*expected] for one in found.values())
+
+    assert within(TIMEOUT, have_emitted), found
+    if not is_handled:
+        return
+    # The SDK also reports the end of the initialization, to handlers only.
+    handled = sorted(map(str, [READY, *expected]))
+    all_are_handled = lambda: all(  # noqa: E731
+        sorted(map(str, one["handled"])) == handled for one in read().values()
+    )
+    assert within(TIMEOUT, all_are_handled), read()
+
+
+def change(query: Query, gateway: str) -> None:
+    query(f"UPDATE flagstaff_keyvaluestore SET value = '\"{gateway}\"'")
+
+
+def check_events(read: Callable[[], Found], proxy: Proxy, query: Query) -> None:
+    """Changes a value, then cuts the database off, changes the value again, and reconnects."""
+    all_have_emitted(read)
+    change(query, "paypal")
+    all_have_emitted(read, CHANGED)
+    proxy.stop()
+    proxy.cut()
+    all_have_emitted(read, CHANGED, STALE)
+    assert {one["status"] for one in read().values()} == {"STALE"}
+    change(query, "adyen")
+    proxy.resume()
+    all_have_emitted(read, CHANGED, STALE, READY, CHANGED)
+    assert {one["status"] for one in read().values()} == {"READY"}
+
+
+@pytest.mark.parametrize(("command", "variables"), SERVERS.values(), ids=SERVERS)
+def test_workers_of_gunicorn_emit_each_event_once_and_in_order(
+    command: list[str], variables: dict[str, str], proxy: Proxy, query: Query
+) -> None:
+    with served(command, proxy.url, **variables) as server:
+        server.wait()
+        # The first evaluation starts the engine of a worker.
+        workers = server.get_from_each(WORKERS)
+
+        def read() -> Found:
+            found = server.get_from_each(WORKERS, "/events")
+            assert set(found) == set(workers)
+            return found
+
+        check_events(read, proxy, query)
+        proxy.resume()
+
+
+def test_workers_of_uwsgi_emit_events_after_a_fork_without_hooks_of_python(
+    database: str, query: Query
+) -> None:
+    with served(["uwsgi", *UWSGI], database, OPENFEATURE="before fork") as server:
+        server.wait()
+        workers = server.get_from_each(WORKERS)
+        assert server.pid not in workers
+        change(query, "paypal")
+        read = lambda: server.get_from_each(WORKERS, "/events")  # noqa: E731
+        all_have_emitted(read, CHANGED, is_handled=False)
+
+
+def test_children_of_celery_emit_each_event_once_and_in_order(
+    proxy: Proxy, query: Query, tmp_path: Path
+) -> None:
+    tasks = Tasks(tmp_path)
+    with served(CELERY, proxy.url, CELERY_FOLDER=str(tmp_path), OPENFEATURE="before fork"):
+
+        def each(name: str) -> Found:
+            found: Found = {}
+
+            def all_have_run() -> bool:
+                found.update({one["pid"]: one for one in tasks.run(name, times=2 * WORKERS)})
+                return len(found) == WORKERS
+
+            assert within(TIMEOUT, all_have_run)
+            return found
+
+        each("read")
+        check_events(lambda: each("events"), proxy, query)
+
+
+def test_worker_that_was_forked_before_the_first_load_becomes_ready(proxy: Proxy) -> None:
+    proxy.stop()
+    # The parent waits for its first load while it forks.
+    with served([*SYNC, "--preload"], proxy.url, OPENFEATURE="without waiting") as server:
+        server.wait_for_log("Booting worker", times=WORKERS)
+        found = server.get_from_each(WORKERS, "/events")
+        assert {one["status"] for one in found.values()} == {"NOT_READY"}
+        proxy.resume()
+
+        def are_ready() -> bool:
+            found.update(server.get_from_each(WORKERS, "/events"))
+            return {one["status"] for one in found.values()} == {"READY"}
+
+        assert within(TIMEOUT, are_ready), found
+        assert [one["emitted"] for one in found.values()] == [[READY]] * WORKERS

@@ -1,0 +1,20 @@
+"""The example with Django Debug Toolbar, and one session for the shop and the admin."""
+
+from __future__ import annotations
+
+from tests.system.browser.settings import *  # noqa: F403
+from tests.system.browser.settings import INSTALLED_APPS, MIDDLEWARE
+
+DEBUG = True
+INTERNAL_IPS = ["127.0.0.1"]
+INSTALLED_APPS = [*INSTALLED_APPS, "debug_toolbar"]
+MIDDLEWARE = [
+    "debug_toolbar.middleware.DebugToolbarMiddleware",
+    *(name for name in MIDDLEWARE if name != "shop.middleware.separate_admin_session"),
+]
+DEBUG_TOOLBAR_PANELS = [
+    "debug_toolbar.panels.history.HistoryPanel",
+    "debug_toolbar.panels.sql.SQLPanel",
+    "flagstaff.toolbar.FlagsPanel",
+]
+ROOT_URLCONF = "tests.system.browser.urls_toolbar"

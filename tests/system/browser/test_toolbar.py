@@ -1,0 +1,88 @@
+"""The panel of Django Debug Toolbar in a browser, under a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+import flagstaff
+from tests.system.browser.conftest import Shop, Visitor, environment_of
+from tests.system.browser.test_accessibility import SCHEMES, WIDTHS, save_screenshot
+from tools.demo import ROOT, wait_for_answer, workers
+from tools.ports import LOOPBACK, free_port
+from tools.postgres import Postgres
+
+# The processes serve the package that the test has imported.
+PACKAGE = Path(flagstaff.__file__).parent.parent
+BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
+# Writes a long key and a long value into the panel, and returns how many pixels are cut off.
+CUT = """
+    const [key, , value] = arguments[0].querySelectorAll('td');
+    key.textContent = 'k'.repeat(100);
+    value.textContent = 'v'.repeat(300);
+    const table = arguments[0].querySelector('.djdt-scroll');
+    return table.scrollWidth - table.clientWidth;
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
+    """The example with the toolbar. One worker, because the toolbar keeps requests in memory."""
+    port, database = free_port(), module_postgres_server.url
+    environment = environment_of(database) | {
+        "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings_toolbar",
+        "PORT": str(port),
+        "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, ROOT))),
+        "WORKERS": "1",
+    }
+    with workers(environment) as master:
+        wait_for_answer(port, master)
+        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
+
+
+def toolbar(visitor: Visitor, selector: str) -> WebElement:
+    return visitor.find("#djDebugRoot").shadow_root.find_element(By.CSS_SELECTOR, selector)
+
+
+def open_panel(visitor: Visitor, path: str) -> list[list[str]]:
+    """Opens a page and its panel, and returns the cells."""
+    visitor.visit(path)
+    visitor.driver.execute_script("localStorage.setItem('djdt.show', 'true')")
+    visitor.visit(path)
+    visitor.when_interactable(lambda: toolbar(visitor, BUTTON).click())
+
+    def rows_of_panel() -> list[WebElement]:
+        return toolbar(visitor, PANEL).find_elements(By.CSS_SELECTOR, "tbody tr")
+
+    visitor.wait_until(lambda: rows_of_panel() != [], expected=True)
+    rows = rows_of_panel()
+    return [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows]
+
+
+def test_panel_shows_the_flags_of_a_page_on_desktops_and_phones(visitor: Visitor) -> None:
+    for scheme in SCHEMES:
+        visitor.set_scheme(scheme)
+        for width in WIDTHS:
+            visitor.set_width(width)
+            rows = {row[0]: row[1:] for row in open_panel(visitor, "/cart/")}
+            save_screenshot(visitor, f"toolbar-{scheme}-{width}")
+            assert rows["summer_banner"] == ["flag", "on", "the same for everyone", "1"]
+            # On a phone, the toolbar covers most of the panel, which can be scrolled.
+            cut = visitor.driver.execute_script(CUT, toolbar(visitor, PANEL))
+            assert cut == 0 or width == min(WIDTHS)
+    visitor.set_scheme("light")
+    visitor.reset_width()
+
+
+def test_link_leads_to_the_page_of_the_flag(visitor: Visitor) -> None:
+    visitor.log_in_to_admin("admin")
+    open_panel(visitor, "/")
+    link = toolbar(visitor, f"{PANEL} a[href*='key=summer_banner']")
+    with visitor.leaving_page():
+        link.click()
+    assert "summer_banner" in visitor.text("h1, h2")

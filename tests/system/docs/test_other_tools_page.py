@@ -1,0 +1,240 @@
+"""The code of the page about other tools, with stand-ins of Datadog and Wagtail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.template import Library, RequestContext
+from django.template.engine import Engine
+from django.test import AsyncClient, Client, override_settings
+from django.urls import path
+from django.utils.module_loading import import_string
+
+from flagstaff import flag_enabled, get_value, listeners
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import live_engine, override_flag, override_value
+from tests.support.fixtures import COMMITTED
+from tests.support.pages import code_of, names_of
+from tests.support.views import request_of, with_flags
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "how-to/other-tools.md"
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create(username="alice")
+
+
+@pytest.fixture(autouse=True)
+def _without_listeners() -> Iterator[None]:
+    yield
+    listeners._added.clear()
+    listeners._set()
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """Creates a module that can be imported."""
+
+    def create(name: str, **names: object) -> ModuleType:
+        module = ModuleType(name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, name, module)
+        return module
+
+    return create
+
+
+def test_panel_of_the_debug_toolbar_can_be_imported() -> None:
+    for page in ("how-to/debug-toolbar.md", "reference/api/toolbar.md"):
+        panels = names_of(page, "DEBUG_TOOLBAR_PANELS")["DEBUG_TOOLBAR_PANELS"]
+        panel = import_string(panels[-1])
+        assert panel.__name__ == "FlagsPanel"
+
+
+# Celery, Channels and django-ninja.
+
+
+def test_task_gets_the_user_and_the_visitor(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = names_of(PAGE, "shared_task")
+    sent: list[tuple[Any, ...]] = []
+    # As a broker does it: JSON.
+    monkeypatch.setattr(
+        names["send_receipt"], "delay", lambda *a: sent.append(tuple(json.loads(json.dumps(a))))
+    )
+    flag = FeatureFlag.objects.create(key="new_receipt", enabled=True)
+    flag.allowed_users.add(alice)
+    for user in (alice, AnonymousUser()):
+        assert names["order"](with_flags(request_of(user))).content == b"Thank you."
+    assert [names["send_receipt"](*arguments) for arguments in sent] == ["new", "old"]
+    assert [arguments[1] for arguments in sent] == [alice.pk, None]
+
+
+def test_task_gives_a_visitor_the_result_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = names_of(PAGE, "shared_task")
+    results: list[tuple[bool, str]] = []
+    FeatureFlag.objects.create(
+        key="new_receipt", enabled=True, rollout_percent=50, bucket_by="visitor"
+    )
+    for _visitor in range(10):
+        request = with_flags(request_of(AnonymousUser()))
+        page = request.flags.enabled("new_receipt")
+        monkeypatch.setattr(
+            names["send_receipt"],
+            "delay",
+            lambda *a, page=page: results.append((page, names["send_receipt"](*a))),
+        )
+        names["order"](request)
+    assert {(page, "new" if page else "old") for page, _ in results} == set(results)
+    assert len(results) == 10
+
+
+@COMMITTED
+def test_consumer_evaluates_for_the_user_of_its_scope(alice: User) -> None:
+    chat = names_of(PAGE, "AsyncJsonWebsocketConsumer")["Chat"]
+    FeatureFlag.objects.create(key="live_typing", enabled=True).allowed_users.add(alice)
+
+    async def typing(user: object) -> object:
+        # Not the communicator of Channels, which needs Daphne.
+        scope = {"type": "websocket", "path": "/chat/", "user": user}
+        socket = ApplicationCommunicator(chat.as_asgi(), scope)
+        await socket.send_input({"type": "websocket.connect"})
+        assert (await socket.receive_output())["type"] == "websocket.accept"
+        await socket.send_input({"type": "websocket.receive", "text": "{}"})
+        answer = json.loads((await socket.receive_output())["text"])
+        await socket.send_input({"type": "websocket.disconnect", "code": 1000})
+        await socket.wait()
+        return answer
+
+    with live_engine():
+        assert async_to_sync(typing)(alice) == {"typing": True}
+        assert async_to_sync(typing)(AnonymousUser()) == {"typing": False}
+
+
+@pytest.fixture
+def ninja_urls() -> Iterator[None]:
+    api = names_of(PAGE, "NinjaAPI")["api"]
+    urls = ModuleType("urls")
+    vars(urls)["urlpatterns"] = [path("api/", api.urls)]
+    with override_settings(ROOT_URLCONF=urls):
+        yield
+
+
+@pytest.mark.usefixtures("ninja_urls")
+def test_ninja_responds_with_json_without_the_flag(client: Client) -> None:
+    response = client.get("/api/orders/7")
+    assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
+    refused = async_to_sync(AsyncClient().get)("/api/reports")
+    assert (refused.status_code, refused.json()) == (403, {"detail": "Not available."})
+    with override_settings(DEBUG=True):
+        assert "new_api" in client.get("/api/orders/7").json()["detail"]
+
+
+@pytest.mark.usefixtures("ninja_urls")
+def test_ninja_calls_the_operation_with_the_flag(client: Client, alice: User) -> None:
+    for key in ("new_api", "reports"):
+        FeatureFlag.objects.create(key=key, enabled=True).allowed_users.add(alice)
+    client.force_login(alice)
+    assert client.get("/api/orders/7").json() == {"number": 7}
+    assert client.get("/api/orders/x").status_code == 422
+    async_client = AsyncClient()
+    async_client.force_login(alice)
+    assert async_to_sync(async_client.get)("/api/reports").json() == []
+
+
+# Logs and traces.
+
+
+def test_structlog_adds_results_to_later_lines() -> None:
+    names_of(PAGE, "import structlog")["add_listener"]()
+    with structlog.contextvars.bound_contextvars(), override_flag("new_checkout", True):
+        get_value("limit", 3)
+        flag_enabled("new_checkout")
+        line = structlog.contextvars.merge_contextvars(None, "error", {"event": "order failed"})
+    [shown] = code_of(PAGE, "json")
+    assert line == json.loads(shown)
+    structlog.contextvars.clear_contextvars()
+
+
+def test_datadog_tags_the_root_span(stand_in: Callable[..., ModuleType]) -> None:
+    tags: dict[str, object] = {}
+    span = SimpleNamespace(set_tag=tags.__setitem__)
+    spans: list[object] = [None, span, span, span]
+    tracer = SimpleNamespace(current_root_span=lambda: spans.pop(0))
+    stand_in("ddtrace")
+    stand_in("ddtrace.trace", tracer=tracer)
+    names_of(PAGE, "from ddtrace")["add_listener"]()
+    with override_flag("new_checkout", True), override_value("limit", 3):
+        flag_enabled("before_the_trace")
+        flag_enabled("new_checkout")
+        flag_enabled("unknown")
+        get_value("limit")
+    assert tags == {"feature_flags.new_checkout": "on"}
+
+
+# Wagtail.
+
+
+@pytest.fixture
+def wagtail(stand_in: Callable[..., ModuleType]) -> dict[str, Callable[[], Any]]:
+    """Modules with the names that the page imports, and the functions of its hooks."""
+    registered: dict[str, Callable[[], Any]] = {}
+
+    class MenuItem:
+        def __init__(self, label: str, url: str, *, icon_name: str) -> None:
+            self.label, self.url, self.icon_name = label, url, icon_name
+
+    def register(name: str) -> Callable[[Callable[[], Any]], None]:
+        return lambda function: registered.update({name: function})
+
+    hooks = stand_in("wagtail.hooks", register=register)
+    stand_in("wagtail", hooks=hooks)
+    stand_in("wagtail.admin")
+    stand_in("wagtail.admin.menu", MenuItem=MenuItem)
+    return registered
+
+
+def test_wagtail_menu_links_to_the_flags(
+    wagtail: dict[str, Callable[[], Any]], alice: User, client: Client
+) -> None:
+    names_of(PAGE, "from wagtail")
+    item = wagtail["register_settings_menu_item"]()
+    alice.is_staff = True
+    alice.save()
+    assert not item.is_shown(request_of(alice))
+    alice.user_permissions.add(Permission.objects.get(codename="view_featureflag"))
+    alice = User.objects.get()
+    assert item.is_shown(request_of(alice))
+    client.force_login(alice)
+    assert client.get(item.url).status_code == 200
+
+
+def test_wagtail_template_chooses_by_flag(stand_in: Callable[..., ModuleType], alice: User) -> None:
+    library = Library()
+    library.simple_tag(lambda block: f"block {block}", name="include_block")
+    stand_in("stand_in_wagtailcore_tags", register=library)
+    libraries = {
+        "flagstaff": "flagstaff.templatetags.flagstaff",
+        "wagtailcore_tags": "stand_in_wagtailcore_tags",
+    }
+    [code] = code_of(PAGE, "django")
+    template = Engine(libraries=libraries).from_string(code)
+    page = SimpleNamespace(title="Title", hero="hero")
+
+    def shown() -> str:
+        return template.render(RequestContext(request_of(alice), {"page": page})).strip()
+
+    assert shown() == "Title"
+    with override_flag("new_hero", True):
+        assert shown() == "block hero"

@@ -1,0 +1,46 @@
+"""The code of the page on Sentry works, and its message is a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+from flagstaff.conf import conf
+from flagstaff.webhooks.message import WebhookMessage
+from flagstaff.webhooks.sentry import as_sentry
+from tests.conftest import RunIsolated
+from tests.support.pages import code_of, names_of
+from tests.unit.webhooks.test_webhooks import EVENT
+
+PAGE = "how-to/sentry.md"
+
+
+def test_init_on_the_page_adds_the_integration_before_the_settings_exist(
+    run_isolated: RunIsolated,
+) -> None:
+    [block] = code_of(PAGE, "python")
+    script = f"{block}\nprint([*sentry_sdk.get_client().integrations].count('flagstaff'))"
+    environment = {"SENTRY_DSN": "https://key@sentry.example/1", "DJANGO_SETTINGS_MODULE": ""}
+    assert run_isolated(script, **environment) == "1\n"
+
+
+def test_receiver_on_the_page_is_valid(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setenv("SENTRY_FLAGS_URL", "https://sentry.io/api/0/organizations/shop/flags/")
+    monkeypatch.setenv("SENTRY_FLAGS_SECRET", os.urandom(16).hex())
+    settings.FLAGSTAFF = names_of(PAGE, "WEBHOOKS", "py", os=os)["FLAGSTAFF"]
+    assert [receiver.format for receiver in conf.webhooks] == ["sentry"]
+    assert run_checks(tags=["flagstaff"]) == []
+
+
+def test_message_on_the_page_equals_a_real_one() -> None:
+    [block] = code_of(PAGE, "json")
+    shown = json.loads(block)
+    sent: Any = as_sentry(WebhookMessage(EVENT, "", "alice", None, None))
+    assert sent["meta"] == shown["meta"]
+    [record], [shown_record] = sent["data"], shown["data"]
+    own = {"change_id": EVENT.version, "created_by": {"id": "1", "type": "id"}}
+    assert record == shown_record | own
