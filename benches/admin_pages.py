@@ -167,7 +167,7 @@ def _pages() -> dict[str, Any]:
         "stock list": "/stock/flagstaff/featureflag/",
         "stock list, 4 columns": "/short/flagstaff/featureflag/",
         "list": PREFIX,
-        "list, second page, by rollout": f"{PREFIX}?p=2&o=-3",
+        "list, second page, by rollout": f"{PREFIX}?p=2&o=-2",
         "page of a flag": f"{PREFIX}{pk}/change/",
         "page of its allowed users": f"{PREFIX}{pk}/allowed-users/",
         "page of its history": f"{PREFIX}{pk}/history/",

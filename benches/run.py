@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BENCHES = (
     "evaluation",
+    "openfeature",
     "memory",
     "page",
     "latency",
