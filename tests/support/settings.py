@@ -19,6 +19,8 @@ INSTALLED_APPS = [
     "flagstaff.rollouts",
     "flagstaff.cleanup",
     "flagstaff.experiments",
+    "flagstaff.compat",
+    "waffle",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

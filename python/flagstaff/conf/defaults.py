@@ -230,4 +230,10 @@ RULES: dict[str, Rule] = {
     ),
     "REQUIRE_REASON": _flag(default=False),
     "READ_ONLY": _flag(default=False),
+    # The app flagstaff.compat checks what is in it.
+    "WAFFLE": Rule(
+        default={},
+        expected='a dict of settings for the app flagstaff.compat, such as {"SERVE": True}',
+        is_valid=lambda value: isinstance(value, dict),
+    ),
 }

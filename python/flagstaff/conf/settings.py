@@ -218,6 +218,11 @@ class Conf:
         """Whether the pages of the admin are read-only."""
         return cast("bool", self._read("READ_ONLY"))
 
+    @property
+    def waffle(self) -> Mapping[str, Any]:
+        """The settings of the app flagstaff.compat, which checks them."""
+        return cast("Mapping[str, Any]", self._read("WAFFLE"))
+
     def problems(self) -> list[SettingProblem]:
         """Returns all problems of the settings, for the system checks."""
         given = self._given()

@@ -33,8 +33,10 @@ _LIST = "list"
 
 #: The verbs of the optional apps, so that a project without the app is told about it.
 APPS = {
+    "differences": "flagstaff.compat",
     "experiment": "flagstaff.experiments",
     "experiments": "flagstaff.experiments",
+    "import-from": "flagstaff.compat",
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
     "references": "flagstaff.cleanup",
