@@ -24,7 +24,8 @@ def surroundings(database: str | None, **variables: str) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")
     }
     address = {} if database is None else {"DATABASE_URL": database}
-    return inherited | address | {"PYTHONPATH": str(TOOLS)} | variables
+    path = os.pathsep.join(filter(None, [str(TOOLS), os.environ.get("PYTHONPATH")]))
+    return inherited | address | {"PYTHONPATH": path} | variables
 
 
 def run(
