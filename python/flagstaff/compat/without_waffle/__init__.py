@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from flagstaff.compat import serve
-from flagstaff.compat.django_settings import waffle_setting
+from flagstaff.compat.settings import setting_of_waffle
 
 __all__ = [
     "flag_is_active",
@@ -27,20 +27,20 @@ def flag_is_active(
     read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
 ) -> bool:
     """Returns whether a flag is on for a request. Without the flag, WAFFLE_FLAG_DEFAULT."""
-    result = serve.served_flag(flag_name, request, read_only)
-    return bool(waffle_setting("FLAG_DEFAULT")) if result is None else result
+    result = serve.served_flag(flag_name, request, read_only=read_only)
+    return bool(setting_of_waffle("FLAG_DEFAULT")) if result is None else result
 
 
 def switch_is_active(switch_name: str) -> bool:
     """Returns whether a switch is on. Without it, WAFFLE_SWITCH_DEFAULT."""
     result = serve.served_switch(switch_name)
-    return bool(waffle_setting("SWITCH_DEFAULT")) if result is None else result
+    return bool(setting_of_waffle("SWITCH_DEFAULT")) if result is None else result
 
 
 def sample_is_active(sample_name: str) -> bool:
     """Returns whether a sample is on this time. Without it, WAFFLE_SAMPLE_DEFAULT."""
     result = serve.served_sample(sample_name)
-    return bool(waffle_setting("SAMPLE_DEFAULT")) if result is None else result
+    return bool(setting_of_waffle("SAMPLE_DEFAULT")) if result is None else result
 
 
 def get_waffle_model(setting_name: str) -> NoReturn:

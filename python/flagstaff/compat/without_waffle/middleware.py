@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from flagstaff.compat.django_settings import waffle_setting
+from flagstaff.compat.settings import setting_of_waffle
 
 __all__ = ["WaffleMiddleware"]
 
@@ -20,12 +20,12 @@ class WaffleMiddleware(MiddlewareMixin):
         """Sets a cookie for each such result."""
         for name, (active, rollout) in getattr(request, "waffles", {}).items():
             response.set_cookie(
-                waffle_setting("COOKIE") % name,
+                setting_of_waffle("COOKIE") % name,
                 str(active),
                 # In rollout mode, a browser without the flag tries again in its next session.
-                max_age=None if rollout and not active else waffle_setting("MAX_AGE"),
-                secure=waffle_setting("SECURE"),
+                max_age=None if rollout and not active else setting_of_waffle("MAX_AGE"),
+                secure=setting_of_waffle("SECURE"),
             )
         for name, active in getattr(request, "waffle_tests", {}).items():
-            response.set_cookie(waffle_setting("TEST_COOKIE") % name, str(active))
+            response.set_cookie(setting_of_waffle("TEST_COOKIE") % name, str(active))
         return response

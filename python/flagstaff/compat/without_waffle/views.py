@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 
 from flagstaff._engine.request_flags import flags_of
-from flagstaff.compat.django_settings import waffle_setting
 from flagstaff.compat.models import WaffleRow
+from flagstaff.compat.settings import setting_of_waffle
 from flagstaff.compat.without_waffle import flag_is_active, sample_is_active, switch_is_active
 
 __all__ = ["waffle_json", "wafflejs"]
@@ -56,7 +56,8 @@ def waffle_json(request: HttpRequest) -> JsonResponse:
 def script(request: HttpRequest) -> str:
     """Returns JavaScript that defines `window.waffle`. One query."""
     defaults = {
-        plural: bool(waffle_setting(f"{kind.upper()}_DEFAULT")) for kind, plural in _PLURALS.items()
+        plural: bool(setting_of_waffle(f"{kind.upper()}_DEFAULT"))
+        for kind, plural in _PLURALS.items()
     }
     return _SCRIPT % (_json(_results(request)), _json(defaults))
 
