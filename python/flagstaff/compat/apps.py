@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._extensions import OptionalApp
 
 if TYPE_CHECKING:
+    from flagstaff._words.message import Message
     from flagstaff.cli.support.verb import Verb
 
 
@@ -28,6 +29,12 @@ class CompatConfig(OptionalApp, AppConfig):
     def table_names(self) -> Mapping[str, str]:
         """Returns the table that workers write differences to."""
         return {"difference_table": self.get_model("Difference")._meta.db_table}
+
+    def plan_problem(self, key: str) -> Message | None:
+        """Returns that cookies of waffle decide about the percentage of a flag, or None."""
+        from flagstaff.compat.cookies import plan_problem  # noqa: PLC0415 (models first)
+
+        return plan_problem(key)
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the way from waffle."""
