@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, register
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import OptionalApp
@@ -20,7 +21,8 @@ class CompatConfig(OptionalApp, AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Replaces methods of waffle's models, unless the project has removed waffle."""
+        """Registers the check. Replaces methods of waffle's models, unless waffle was removed."""
+        register(_check_settings, "flagstaff")
         if apps.is_installed("waffle"):
             from flagstaff.compat.serve import install  # noqa: PLC0415 (models first)
 
@@ -39,3 +41,10 @@ class CompatConfig(OptionalApp, AppConfig):
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the way from waffle."""
         return ()
+
+
+# Imported only where checks run, as those of flagstaff itself.
+def _check_settings(**_: Any) -> list[CheckMessage]:
+    from flagstaff.compat.checks import check_settings  # noqa: PLC0415
+
+    return check_settings()
