@@ -39,7 +39,9 @@ def served_flag(
         is_flag = _core.kind_of(key_of("flag", name)) == "flag"
         return bool(request.GET[name] == "1") if is_flag else None
     user = user_of(request)
-    own = _own_of(name, request, read_only=read_only, session_only=session_only) if user else None
+    own = None
+    if user is not None:
+        own = _own_of(name, request, read_only=read_only, session_only=session_only)
     resolution = resolve(key_of("flag", name), request, user, context_of(name, request), own=own)
     if resolution is None or resolution.error_code is not None:
         return None
