@@ -54,7 +54,7 @@ def context_of(name: str, request: Any) -> dict[str, object]:
         test = _test_of_cookie(name, request)
     if test is not None:
         context[TEST_ATTRIBUTE] = "1" if test else "0"
-    if not getattr(request, "user", None):
+    if getattr(request, "user", None) is None:
         # Waffle turns a percentage off for a request without a user.
         context[VISITOR] = None
     return context
