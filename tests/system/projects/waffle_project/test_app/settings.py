@@ -26,7 +26,9 @@ INSTALLED_APPS = [
 ]
 if _PERCENT:
     INSTALLED_APPS += ["flagstaff", "flagstaff.compat"]
-    FLAGSTAFF = {"WAFFLE": {"SERVE": True, "PERCENT": _PERCENT}}
+    # One test has a flag, a switch and a sample of the same name.
+    _KEYS = {"switch:test": "test.switch", "sample:test": "test.sample"}
+    FLAGSTAFF = {"WAFFLE": {"SERVE": True, "PERCENT": _PERCENT, "KEYS": _KEYS}}
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
