@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, cast
 
 from django.db.models import Model
+from django.db.models.signals import post_init, post_save
 
 from flagstaff import _core
 from flagstaff._tables.bucket_units import VISITOR
@@ -24,6 +25,8 @@ from flagstaff.compat.rows import overridden_methods, waffle_model
 from flagstaff.compat.settings import WAFFLE_KINDS, setting_of_waffle, waffle_settings
 
 _ALL = 100
+# What a flag of waffle is for everyone in the table, remembered in the instance.
+_EVERYONE = "_flagstaff_everyone"
 #: What decides about the own percentage of a flag in place of its bucket.
 _Own = Callable[[int], "bool | None"]
 
@@ -85,6 +88,8 @@ def install() -> None:
     for kind in WAFFLE_KINDS:
         # Before a test replaces a method.
         overridden_methods(waffle_model(kind))
+    for signal in (post_init, post_save):
+        signal.connect(_remember_everyone, waffle_model("flag"), dispatch_uid=_EVERYONE)
     _replace(models.AbstractBaseFlag, "is_active", _flag_is_active)
     _replace(models.AbstractBaseFlag, "is_active_for_user", _flag_is_active_for_user)
     _replace(models.AbstractUserFlag, "is_active_for_user", _flag_is_active_for_user)
@@ -103,7 +108,7 @@ def _replace(model: Any, name: str, served: Callable[[_Original], _Original]) ->
 def _flag_is_active(original: _Original) -> _Original:
     def is_active(self: Any, request: Any, read_only: bool = False) -> Any:  # noqa: FBT001, FBT002
         result = None
-        if _is_served(self):
+        if _is_served(self) and not _is_changed(self):
             session_only = bool(self.rollout)
             result = served_flag(self.name, request, read_only=read_only, session_only=session_only)
         return original(self, request, read_only=read_only) if result is None else result
@@ -113,7 +118,9 @@ def _flag_is_active(original: _Original) -> _Original:
 
 def _flag_is_active_for_user(original: _Original) -> _Original:
     def is_active_for_user(self: Any, user: Any) -> Any:
-        if not _is_served(self) or _core.kind_of(key_of("flag", self.name)) != "flag":
+        if not _is_served(self) or _is_changed(self):
+            return original(self, user)
+        if _core.kind_of(key_of("flag", self.name)) != "flag":
             return original(self, user)
         return served_for_user(self.name, user)
 
@@ -140,6 +147,19 @@ def _is_served(row: Any) -> bool:
     return waffle_settings().serves(row.name) and not overridden_methods(
         cast("type[Model]", type(row))
     )
+
+
+def _remember_everyone(instance: Any, **_: Any) -> None:
+    known = instance.__dict__
+    if "everyone" in known:  # Else it is deferred.
+        known[_EVERYONE] = known["everyone"]
+
+
+def _is_changed(flag: Any) -> bool:
+    """Whether code has turned a flag on or off without saving it: here is only what is saved."""
+    known = flag.__dict__
+    # An instance from waffle's cache may be older than this app.
+    return _EVERYONE in known and known[_EVERYONE] is not known.get("everyone")
 
 
 def _value(resolution: _core.Resolution[bool] | None) -> bool | None:

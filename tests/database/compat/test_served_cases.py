@@ -11,6 +11,8 @@ from django.core.cache import cache
 from django.test import RequestFactory
 from waffle.models import Flag, Sample, Switch
 
+from flagstaff import changes
+from flagstaff.compat import serve
 from flagstaff.compat.converting import Status
 from tests.support.waffle_rows import take_over
 
@@ -174,3 +176,32 @@ def test_flag_switch_and_sample_of_one_name_are_evaluated_by_their_keys(
     assert is_on("checkout", alice) is True
     assert waffle.switch_is_active("checkout") is False
     assert waffle.sample_is_active("checkout") is True
+
+
+# A flag that code has changed and not saved.
+
+
+def test_flag_that_is_changed_and_not_saved_is_evaluated_by_waffle(alice: User) -> None:
+    flag: Any = Flag.objects.create(name="new_checkout")
+    take_over()
+    flag.everyone = True
+    assert flag.is_active_for_user(alice) is True
+    assert is_on("new_checkout", alice) is False
+
+
+def test_saved_flag_is_served_again(alice: User) -> None:
+    flag: Any = Flag.objects.create(name="new_checkout")
+    flag.everyone = True
+    flag.save()
+    take_over()
+    changes.disable("new_checkout")
+    assert flag.is_active_for_user(alice) is False
+
+
+def test_flag_from_cache_that_is_older_than_the_app_is_served(alice: User) -> None:
+    Flag.objects.create(name="new_checkout", everyone=True)
+    take_over()
+    changes.disable("new_checkout")
+    flag: Any = Flag.objects.get()
+    del flag.__dict__[serve._EVERYONE]
+    assert flag.is_active_for_user(alice) is False
