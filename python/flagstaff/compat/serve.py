@@ -12,7 +12,9 @@ from django.db.models import Model
 from django.db.models.signals import post_init, post_save
 
 from flagstaff import _core
+from flagstaff._engine.explain import explain
 from flagstaff._tables.bucket_units import VISITOR
+from flagstaff.compat.converting import TEST_ATTRIBUTE
 from flagstaff.compat.evaluating import (
     context_of,
     context_of_sample,
@@ -46,10 +48,11 @@ def served_flag(
     own = None
     if user is not None:
         own = _own_of(name, request, read_only=read_only, session_only=session_only)
-    resolution = resolve(key_of("flag", name), request, user, context_of(name, request), own=own)
+    context = context_of(name, request)
+    resolution = resolve(key_of("flag", name), request, user, context, own=own)
     if resolution is None or resolution.error_code is not None:
         return None
-    if request is not None:
+    if TEST_ATTRIBUTE in context:
         _keep_test(name, request, resolution)
     return resolution.value
 
@@ -159,7 +162,7 @@ def _is_changed(flag: Any) -> bool:
     """Whether code has turned a flag on or off without saving it: here is only what is saved."""
     known = flag.__dict__
     # An instance from waffle's cache may be older than this app.
-    return _EVERYONE in known and known[_EVERYONE] is not known.get("everyone")
+    return _EVERYONE in known and bool(known[_EVERYONE] != known.get("everyone"))
 
 
 def _value(resolution: _core.Resolution[bool] | None) -> bool | None:
@@ -179,15 +182,21 @@ class _Holder:
 
 
 def _keep_test(name: str, request: Any, resolution: _core.Resolution[bool]) -> None:
-    """Lets waffle's middleware set the test cookie if the parameter in the URL has decided."""
-    if resolution.rule is None:
-        return
+    """Lets waffle's middleware set the test cookie if a parameter in the URL tests the flag."""
     test = test_of_url(name, request)
-    if test is None or resolution.value is not test:
+    if test is None or resolution.reason == "DISABLED" or not _is_in_testing(name):
         return
     if not hasattr(request, "waffle_tests"):
         request.waffle_tests = {}
     request.waffle_tests[name] = test
+
+
+def _is_in_testing(name: str) -> bool:
+    """Whether a rule of the flag reads the test parameter."""
+    conditions = (
+        one.condition for rule in explain(key_of("flag", name)).rules for one in rule.conditions
+    )
+    return any(condition.get("attribute") == TEST_ATTRIBUTE for condition in conditions)
 
 
 def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> _Own:

@@ -116,6 +116,24 @@ def test_test_parameter_takes_flag_from_staff(bob: User) -> None:
     assert is_on("new_checkout", bob, dwft_new_checkout="0") is False
 
 
+def test_parameter_of_flag_that_is_not_in_testing_is_not_kept(alice: User) -> None:
+    Flag.objects.create(name="new_checkout", authenticated=True)
+    take_over()
+    request: Any = RequestFactory().get("/", {"dwft_new_checkout": "1"})
+    request.user = alice
+    assert waffle.flag_is_active(request, "new_checkout") is True
+    assert not hasattr(request, "waffle_tests")
+
+
+@pytest.mark.usefixtures("tested")
+def test_parameter_of_listed_user_is_kept_for_the_time_after(alice: User) -> None:
+    take_over()
+    request: Any = RequestFactory().get("/", {"dwft_new_checkout": "1"})
+    request.user = alice
+    assert waffle.flag_is_active(request, "new_checkout") is True
+    assert request.waffle_tests == {"new_checkout": True}
+
+
 # A percentage with a language.
 
 
