@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from flagstaff._connection.aliases import is_same_database
-from flagstaff.compat.evaluating import is_evaluating
+from flagstaff.compat.mirror_context import is_evaluating
 from flagstaff.compat.mirrored import WaffleChange, write_change
 from flagstaff.compat.rows import kind_of_model
 from flagstaff.compat.settings import waffle_settings

@@ -144,7 +144,7 @@ def _update(pair: Pair, origin: Pair | None, item: Item, *, is_deciding: bool) -
         # A kill is written even if it is no change in waffle: somebody may have turned it on here.
         fields[_ENABLED] = False
     users, problem = _users(item, pair.users)
-    new = _parsed(pair.key, fields) | ({} if users == pair.users else {ALLOWED: users})
+    new = _parsed(pair.key, fields) | ({} if {*users} == {*pair.users} else {ALLOWED: users})
     if new:
         changes.update(pair.key, new, expect={ALLOWED: pair.users}, force=is_off)
     pair.store(fields=dict(item.fields), users=users, problem=problem)
@@ -202,7 +202,7 @@ def _users(item: Item, known: Collection[str]) -> tuple[list[str], str]:
     existing = table.existing(pk for pk in parsed.values() if pk is not None)
     missing = [pk for pk, value in parsed.items() if value not in existing]
     problem = _MISSING_USERS(keys=some(missing)) if missing else ""
-    return [pk for pk in wanted if pk not in missing], problem
+    return sorted(pk for pk in wanted if pk not in missing), problem
 
 
 def _exported(flag: Row) -> dict[str, Any]:

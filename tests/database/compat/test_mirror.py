@@ -13,12 +13,12 @@ from waffle.models import Flag, Sample, Switch
 
 from flagstaff import changes
 from flagstaff._attribution.writes import acting_as
-from flagstaff.compat.evaluating import evaluating
+from flagstaff.compat.mirror_context import evaluating
 from flagstaff.compat.models import WaffleRow
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
+from tests.support.mirrored_rows import allowed, flag_of, new_flag, new_switch, problem, served
 from tests.support.sql import rows
-from tests.support.waffle_rows import allowed, flag_of, new_flag, new_switch, problem, served
 
 pytestmark = pytest.mark.django_db
 
