@@ -30,18 +30,26 @@ from flagstaff.exceptions import FlagstaffError
 
 _LOG = logging.getLogger("flagstaff")
 
-# At most two seconds, in place of a project's longer limit or none. Returns the limit before.
+# In milliseconds, in place of a project's longer limit or none. A transaction that has written flags
+# before gives up before the server ends a deadlock after one second, at the cost of either side: the
+# other may be a kill here. Returns the limit before.
 _SHORT_LIMIT = """
     WITH before AS MATERIALIZED (
-        SELECT setting FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'
+        SELECT
+            setting,
+            CASE
+                WHEN pg_catalog.current_setting('flagstaff.mirrored', true) = 'yes' THEN 500
+                ELSE 2000
+            END AS milliseconds
+        FROM pg_catalog.pg_settings
+        WHERE name = 'lock_timeout'
     )
     SELECT
         setting,
         pg_catalog.set_config(
-            'lock_timeout',
-            CASE WHEN setting::integer BETWEEN 1 AND 2000 THEN setting ELSE '2000' END,
-            true
-        )
+            'lock_timeout', LEAST(NULLIF(setting, '0')::integer, milliseconds)::text, true
+        ),
+        pg_catalog.set_config('flagstaff.mirrored', 'yes', true)
     FROM before
 """
 _SET_LIMIT = "SELECT pg_catalog.set_config('lock_timeout', %s, true)"
@@ -62,6 +70,7 @@ _ONLY_IN_WAFFLE = Template(
         "is served from flagstaff, and could not be changed: %(reason)s; %(advice)s"
     ),
 )
+_BUSY = Template("waffle_flag_busy", _("another transaction is changing the flag"))
 _AGAIN = Template("waffle_save_again", _("save it again"))
 _BY_HAND = Template("waffle_turn_off", _("to turn the flag off, run %(command)s"))
 
@@ -151,14 +160,13 @@ def _raise_first(
 ) -> None:
     for name, error in failures.items():
         key = key_of(change.kind, name)
-        is_passing = isinstance(error, Error) and sqlstate(error) in _PASSING
         by_hand = partial(_BY_HAND, command=quoted_command("kill", key))
         text = template(
             kind=change.kind,
             name=repr(name),
             key=repr(key),
             reason=_reason(error),
-            advice=_AGAIN() if is_passing else by_hand(),
+            advice=_AGAIN() if _is_passing(error) else by_hand(),
         )
         raise WaffleMirrorError(text) from error
 
@@ -179,7 +187,13 @@ def _report(kind: WaffleKind, name: str, error: Exception) -> None:
         _LOG.error("the problem could not be stored: %s", error_text(unstored))
 
 
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, Error) and sqlstate(error) in _PASSING
+
+
 def _reason(error: Exception) -> str:
+    if _is_passing(error):
+        return _BUSY()
     if isinstance(error, FlagstaffError):
         return error.message
     return error_text(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
