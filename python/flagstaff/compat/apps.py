@@ -21,12 +21,14 @@ class CompatConfig(OptionalApp, AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the check. Replaces methods of waffle's models, unless waffle was removed."""
+        """Registers the check. Takes over from waffle, unless the project has removed it."""
         register(_check_settings, "flagstaff")
         if apps.is_installed("waffle"):
+            from flagstaff.compat.mirror import connect  # noqa: PLC0415 (models first)
             from flagstaff.compat.serve import install  # noqa: PLC0415 (models first)
 
             install()
+            connect()
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the table that workers write differences to."""

@@ -25,7 +25,7 @@ class WaffleRow(models.Model):
     name: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH)
     #: The key of the flag.
     key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH)
-    #: The fields that were written, by name, as an export has them.
+    #: The fields that were written, by name, as an export has them; empty if nothing was written.
     fields: models.Field[Any, Any] = models.JSONField(default=dict)
     #: The primary keys of the allowed users that were written, as text.
     users: models.Field[Any, Any] = models.JSONField(default=list)
@@ -41,6 +41,10 @@ class WaffleRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+    def has_written(self, key: str) -> bool:
+        """Whether the flag of this key was written from the row, which then may have a problem."""
+        return bool(self.fields) and self.key == key
 
 
 class Difference(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -73,10 +73,17 @@ def kind_of_model(model: type[Model]) -> WaffleKind | None:
 def read_rows(names: Collection[str] | None = None) -> Iterator[SourceRow]:
     """Yields the rows of the three tables by kind and name. Makes few queries, from the writer."""
     for kind in WAFFLE_KINDS:
-        model = waffle_model(kind)
-        rows = _all(model).order_by("name")
-        rows = rows if names is None else rows.filter(name__in=names)
-        yield from _source_rows(kind, list(rows))
+        yield from read_kind(kind, names)
+
+
+def read_kind(
+    kind: WaffleKind, names: Collection[str] | None = None, using: str | None = None
+) -> Iterator[SourceRow]:
+    """Yields the rows of one table by name, from the alias `using`, or else from the writer."""
+    model = waffle_model(kind)
+    rows = _all(model, using).order_by("name")
+    rows = rows if names is None else rows.filter(name__in=names)
+    yield from _source_rows(kind, list(rows))
 
 
 def read_row(row: Model) -> SourceRow:
@@ -97,14 +104,14 @@ def overridden_methods(model: type[Model]) -> tuple[str, ...]:
     )
 
 
-def _all(model: type[Model]) -> QuerySet[Any]:
-    return model._base_manager.using(router.db_for_write(model))
+def _all(model: type[Model], using: str | None = None) -> QuerySet[Any]:
+    return model._base_manager.using(using or router.db_for_write(model))
 
 
 def _source_rows(kind: WaffleKind, rows: list[Any]) -> Iterator[SourceRow]:
     if not rows:
         return
-    model = cast("type[Model]", type(rows[0]))
+    model: type[Model] = type(rows[0])
     overridden = overridden_methods(model)
     if kind == "switch":
         for row in rows:
@@ -117,7 +124,7 @@ def _source_rows(kind: WaffleKind, rows: list[Any]) -> Iterator[SourceRow]:
             )
         return
     related = {relation.name: _related(relation, rows) for relation in model._meta.many_to_many}
-    group_names = _group_names(related.get(_GROUPS, {}).values(), model)
+    group_names = _group_names(related.get(_GROUPS, {}).values(), model, rows[0]._state.db)
     own = _own_columns(model)
     for row in rows:
         groups = related.get(_GROUPS, {}).get(row.pk, ())
@@ -152,26 +159,29 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _related(
-    relation: ManyToManyField[Any, Any], rows: Iterable[Model]
+    relation: ManyToManyField[Any, Any], rows: Sequence[Model]
 ) -> dict[Any, tuple[Any, ...]]:
     """Returns the related primary keys by that of the row, of rows that have any."""
     through = cast("type[Model]", relation.remote_field.through)
     source, target = relation.m2m_column_name(), relation.m2m_reverse_name()
     names = {column.column: column.attname for column in through._meta.concrete_fields}
     pks = [row.pk for row in rows]
-    pairs = _all(through).filter(**{f"{names[source]}__in": pks})
+    # The rows' own connection, which sees what their transaction has not committed yet.
+    pairs = _all(through, rows[0]._state.db).filter(**{f"{names[source]}__in": pks})
     related: dict[Any, list[Any]] = {}
     for row_pk, pk in pairs.order_by(names[target]).values_list(names[source], names[target]):
         related.setdefault(row_pk, []).append(pk)
     return {row_pk: tuple(found) for row_pk, found in related.items()}
 
 
-def _group_names(groups: Iterable[tuple[Any, ...]], model: type[Model]) -> dict[Any, str]:
+def _group_names(
+    groups: Iterable[tuple[Any, ...]], model: type[Model], using: str | None
+) -> dict[Any, str]:
     pks = {pk for found in groups for pk in found}
     if not pks:
         return {}
     group_model = cast("type[Model]", model._meta.get_field(_GROUPS).related_model)
-    return dict(_all(group_model).filter(pk__in=pks).values_list("pk", "name"))
+    return dict(_all(group_model, using).filter(pk__in=pks).values_list("pk", "name"))
 
 
 @lru_cache
