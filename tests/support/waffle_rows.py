@@ -14,16 +14,16 @@ from tests.support.models_of_others import model_of
 from tests.support.terminals import Ran, document
 
 
-def flag(name: str = "checkout", **columns: Any) -> Flag:
+def flag(name: str = "checkout", **columns: Any) -> Any:
     """Creates a flag of waffle, off for everybody unless a column says otherwise."""
     return Flag.objects.create(name=name, **{"superusers": False, **columns})
 
 
-def switch(name: str = "search", *, active: bool = True, **columns: Any) -> Switch:
+def switch(name: str = "search", *, active: bool = True, **columns: Any) -> Any:
     return Switch.objects.create(name=name, active=active, **columns)
 
 
-def sample(name: str = "audit", percent: object = "50.0", **columns: Any) -> Sample:
+def sample(name: str = "audit", percent: Any = "50.0", **columns: Any) -> Any:
     return Sample.objects.create(name=name, percent=percent, **columns)
 
 

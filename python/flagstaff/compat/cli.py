@@ -113,7 +113,7 @@ def _import_from(options: Options, out: Output) -> None:
         return
     imported = import_waffle(choices, expect_plan=options["expect_plan"], force=options["force"])
     notes = _print(imported.plan, out)
-    document = _document(imported.plan, notes)
+    document = _document(imported.plan, notes) if out.is_json else {}
     if not imported.is_done:
         if out.is_json:
             out.document({**document, "undo": None})

@@ -170,10 +170,10 @@ def _note_results(row: SourceRow, rollout: int, unit: str, findings: _Findings) 
 def _note_columns(row: SourceRow, findings: _Findings) -> None:
     for column in row.extra:
         if column in _read_columns(row):
-            # Waffle's own is_active() reads no such column.
-            findings.add(
-                f"the column {column} is a rule, which waffle does not have", Status.DIFFERS
-            )
+            if row.everyone is None:
+                # Waffle's is_active() reads no such column.
+                text = f"the rule {column} gives it to users who do not have it in waffle"
+                findings.add(text, Status.DIFFERS)
         elif row.kind == "flag":
             findings.add(
                 f'the column {column} is lost; name it in FLAGSTAFF["WAFFLE"]["FIELDS"], or check '

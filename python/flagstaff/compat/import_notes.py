@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
@@ -64,10 +65,11 @@ def _of_settings() -> Iterator[str]:
 
 
 def _of_urls() -> Iterator[str]:
-    found = sorted(set(_waffle_routes(get_resolver().url_patterns)))
+    has_urls = getattr(settings, "ROOT_URLCONF", None)
+    found = {*_waffle_routes(get_resolver().url_patterns)} if has_urls else set()
     if found:
         yield (
-            f"the URLs {', '.join(found)} of waffle show all flags to everybody; the browser view "
+            f"the URLs {', '.join(sorted(found))} of waffle show all flags to everybody; the browser view "
             "of flagstaff shows those with client_side: pass --client-side to set it for all"
         )
 

@@ -88,6 +88,8 @@ class WafflePlan:
     gone: tuple[Gone, ...]
     #: What is then stored as last written.
     written: tuple[WaffleRow, ...]
+    #: Stored rows of what neither waffle nor flagstaff has any more.
+    forgotten: tuple[WaffleRow, ...]
 
     @property
     def counts(self) -> Mapping[Status, int]:
@@ -131,7 +133,7 @@ def import_waffle(
         if plan.counts[Status.REFUSED] and not choices.skip_refused:
             return WaffleImport(plan, is_done=False)
         imported = serialization.apply(_document(plan.rows), expect_plan=expect_plan, force=force)
-        _store(plan.written)
+        _store(plan)
     return WaffleImport(plan, is_done=True, undo=imported.undo)
 
 
@@ -154,7 +156,14 @@ def plan_import(choices: Choices, *, lock: bool = False) -> WafflePlan:
     merged, plan = _valid(merged)
     plan = replace(plan, skipped_users=skipped)
     stored = _to_store(converted, merged, written)
-    return WafflePlan(tuple(merged), plan, tuple(_gone(rows, written, choices)), tuple(stored))
+    gone, forgotten = _gone(rows, written, choices)
+    return WafflePlan(
+        tuple(merged),
+        plan,
+        tuple(Gone(row.kind, row.name, row.key) for row in gone),
+        tuple(stored),
+        tuple(forgotten),
+    )
 
 
 def _converted(rows: Iterable[SourceRow], choices: Choices) -> list[Converted]:
@@ -244,19 +253,21 @@ def _document(rows: Iterable[Converted]) -> Document:
 
 def _gone(
     rows: Sequence[SourceRow], written: Mapping[RowName, WaffleRow], choices: Choices
-) -> list[Gone]:
-    """Returns the rows that waffle does not have any more, and whose flags still exist."""
+) -> tuple[list[WaffleRow], list[WaffleRow]]:
+    """Returns the stored rows that waffle does not have any more: with a flag, and without."""
     present = {row_name(row) for row in rows}
     keys = {convert(row).key for row in rows}
     gone = [
-        Gone(row.kind, row.name, row.key)
+        row
         for place, row in written.items()
-        if place not in present
-        and row.key not in keys
-        and (choices.names is None or row.name in choices.names)
+        if place not in present and (choices.names is None or row.name in choices.names)
     ]
-    existing = {row.key for row in _read_flags(one.key for one in gone)}
-    return [one for one in gone if one.key in existing]
+    # Another row of waffle may have the key now.
+    existing = {row.key for row in _read_flags(one.key for one in gone)} - keys
+    return (
+        [row for row in gone if row.key in existing],
+        [row for row in gone if row.key not in existing],
+    )
 
 
 def _read_flags(keys: Iterable[str], *, lock: bool = False) -> list[Row]:
@@ -414,9 +425,11 @@ def _to_store(
     return stored
 
 
-def _store(rows: Sequence[WaffleRow]) -> None:
-    WaffleRow._base_manager.using(conf.database).bulk_create(
-        rows,
+def _store(plan: WafflePlan) -> None:
+    stored = WaffleRow._base_manager.using(conf.database)
+    stored.filter(pk__in=[row.pk for row in plan.forgotten]).delete()
+    stored.bulk_create(
+        plan.written,
         update_conflicts=True,
         unique_fields=("kind", "name"),
         update_fields=("key", "fields", "users", "problem", "at"),
