@@ -27,6 +27,14 @@ def sample(name: str = "audit", percent: Any = "50.0", **columns: Any) -> Any:
     return Sample.objects.create(name=name, percent=percent, **columns)
 
 
+def open_waffle() -> None:
+    """Creates the rows of waffle in the documentation."""
+    flag("checkout", staff=True, languages="de")
+    flag("new search", everyone=True)
+    switch("maintenance", active=False)
+    sample("audit_log", "12.5")
+
+
 def statuses(*options: str) -> dict[str, str]:
     """Returns the status of each row by "kind:name", as a dry run has it."""
     return {

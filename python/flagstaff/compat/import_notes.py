@@ -69,8 +69,9 @@ def _of_urls() -> Iterator[str]:
     found = {*_waffle_routes(get_resolver().url_patterns)} if has_urls else set()
     if found:
         yield (
-            f"the URLs {', '.join(sorted(found))} of waffle show all flags to everybody; the browser view "
-            "of flagstaff shows those with client_side: pass --client-side to set it for all"
+            f"the URLs {', '.join(sorted(found))} of waffle show all flags to everybody; the "
+            "browser view of flagstaff shows those with client_side: pass --client-side to set it "
+            "for all"
         )
 
 

@@ -52,10 +52,8 @@ def test_setting_that_matters_is_named(settings: Any, setting: str, advice: str)
 
 def test_urls_of_waffle_are_named(settings: Any) -> None:
     urls: Any = ModuleType("urls")
-    of_site: list[Any] = [
-        path("flags/", include("waffle.urls")),
-        path("home", RedirectView.as_view(url="/")),
-    ]
+    home = path("home", RedirectView.as_view(url="/"))
+    of_site: list[Any] = [path("flags/", include("waffle.urls")), home]
     urls.urlpatterns = [path("site/", include(of_site))]
     settings.ROOT_URLCONF = urls
     [note] = import_notes()
