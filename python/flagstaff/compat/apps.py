@@ -42,7 +42,9 @@ class CompatConfig(OptionalApp, AppConfig):
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the way from waffle."""
-        return ()
+        from flagstaff.compat.cli import IMPORT_FROM  # noqa: PLC0415 (only commands need it)
+
+        return (IMPORT_FROM,)
 
 
 # Imported only where checks run, as those of flagstaff itself.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.db import router
 from django.db.models import ManyToManyField, Model, QuerySet
 
+from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff.compat.settings import WAFFLE_KINDS, WaffleKind
 
 #: What a project's own model may override. Flagstaff cannot evaluate it then.
@@ -20,6 +21,8 @@ EVALUATING_METHODS = (
     "_is_active_for_user",
     "_is_active_for_language",
     "_is_active_for_percent",
+    "_get_user_ids",
+    "_get_group_ids",
 )
 _USERS, _GROUPS = "users", "groups"
 
@@ -111,46 +114,40 @@ def _all(model: type[Model], using: str | None = None) -> QuerySet[Any]:
 def _source_rows(kind: WaffleKind, rows: list[Any]) -> Iterator[SourceRow]:
     if not rows:
         return
-    model: type[Model] = type(rows[0])
-    overridden = overridden_methods(model)
-    if kind == "switch":
-        for row in rows:
-            yield SourceRow(kind, row.name, row.note, bool(row.active), overridden=overridden)
-        return
-    if kind == "sample":
-        for row in rows:
-            yield SourceRow(
-                kind, row.name, row.note, percent=_decimal(row.percent), overridden=overridden
-            )
-        return
+    model = cast("type[Model]", type(rows[0]))
+    overridden, own = overridden_methods(model), _own_columns(model)
     related = {relation.name: _related(relation, rows) for relation in model._meta.many_to_many}
-    group_names = _group_names(related.get(_GROUPS, {}).values(), model, rows[0]._state.db)
-    own = _own_columns(model)
+    users = related.pop(_USERS, {}) if kind == "flag" else {}
+    groups = related.pop(_GROUPS, {}) if kind == "flag" else {}
+    names = _group_names(groups.values(), model, rows[0]._state.db)
     for row in rows:
-        groups = related.get(_GROUPS, {}).get(row.pk, ())
         extra = {name: (getattr(row, name),) for name in own if not _is_empty(row, name)}
-        extra |= {
-            name: pks[row.pk]
-            for name, pks in related.items()
-            if name not in {_USERS, _GROUPS} and row.pk in pks
-        }
-        yield SourceRow(
-            kind,
-            row.name,
-            row.note,
-            percent=_decimal(row.percent),
-            everyone=row.everyone,
-            testing=bool(row.testing),
-            rollout=bool(row.rollout),
-            authenticated=bool(row.authenticated),
-            staff=bool(row.staff),
-            superusers=bool(row.superusers),
-            languages=tuple(filter(None, (one.strip() for one in row.languages.split(",")))),
-            users=related.get(_USERS, {}).get(row.pk, ()),
-            groups=tuple(sorted(group_names[pk] for pk in groups if pk in group_names)),
-            extra=extra,
-            overridden=overridden,
-        )
+        extra |= {name: pks[row.pk] for name, pks in related.items() if row.pk in pks}
+        found = SourceRow(kind, row.name, row.note, extra=extra, overridden=overridden)
+        if kind == "switch":
+            yield replace(found, active=bool(row.active))
+        elif kind == "sample":
+            yield replace(found, percent=_decimal(row.percent))
+        else:
+            of_groups = sorted(names[pk] for pk in groups.get(row.pk, ()) if pk in names)
+            yield replace(
+                _with_columns(found, row), users=users.get(row.pk, ()), groups=tuple(of_groups)
+            )
+
+
+def _with_columns(found: SourceRow, row: Any) -> SourceRow:
+    """Returns a flag with what its columns say."""
+    return replace(
+        found,
+        percent=_decimal(row.percent),
+        everyone=row.everyone,
+        testing=bool(row.testing),
+        rollout=bool(row.rollout),
+        authenticated=bool(row.authenticated),
+        staff=bool(row.staff),
+        superusers=bool(row.superusers),
+        languages=tuple(filter(None, (one.strip() for one in row.languages.split(",")))),
+    )
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -187,13 +184,17 @@ def _group_names(
 @lru_cache
 def _own_columns(model: type[Model]) -> tuple[str, ...]:
     """Returns the columns that a model has beside those of waffle's abstract model."""
-    from waffle.models import AbstractBaseFlag  # noqa: PLC0415 (the project may have removed it)
+    from waffle import models  # noqa: PLC0415 (the project may have removed it)
 
-    known = {column.name for column in AbstractBaseFlag._meta.fields}
+    bases = (models.AbstractBaseFlag, models.AbstractBaseSwitch, models.AbstractBaseSample)
+    known = {
+        column.name for base in bases if issubclass(model, base) for column in base._meta.fields
+    }
     return tuple(
         column.attname
-        for column in model._meta.concrete_fields
-        if not column.primary_key and column.name not in known
+        for column in stored_fields(model)
+        if not (column.primary_key or is_auto_now(column) or is_auto_now_add(column))
+        and column.name not in known
     )
 
 
