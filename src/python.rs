@@ -18,6 +18,7 @@ mod fork;
 mod impact;
 mod interrupts;
 mod json;
+mod kept;
 mod kept_values;
 mod lifecycle;
 mod listeners;
@@ -73,6 +74,8 @@ mod _core {
     use super::impact::{impact, impact_on};
     #[pymodule_export]
     use super::json::json_problem;
+    #[pymodule_export]
+    use super::kept::{count_difference, resolve_kept_flag};
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]

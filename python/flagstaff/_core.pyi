@@ -25,6 +25,7 @@ __all__ = [
     "check_rules",
     "claim_interpreter",
     "close_change_signal",
+    "count_difference",
     "depends_on_user",
     "explain",
     "explain_variant",
@@ -46,6 +47,7 @@ __all__ = [
     "refresh",
     "reset_attributes",
     "resolve_flag",
+    "resolve_kept_flag",
     "resolve_value",
     "resolve_variant",
     "set_forced_off",
@@ -114,6 +116,31 @@ def resolve_variant(
     """Returns the result of `get_variant` with its reason, and records as it does.
 
     Never raises for an unknown key.
+    """
+
+def resolve_kept_flag(
+    key: str,
+    user: UserLike = None,
+    *,
+    context: Context = None,
+    own: Callable[[], bool | None] | None = None,
+    is_counted: bool = True,
+) -> Resolution[bool] | None:
+    """Returns the result of `resolve_flag`, for an app that takes over another library's flags.
+
+    `own` is called if the flag's own rollout of 1 to 99 % decides; what it returns is the result,
+    unless it is None. An unknown key is neither counted nor reported. Without `is_counted`, nothing
+    is counted, no listener is called and no plan measures, and the result is None unless the
+    process evaluates from memory.
+    """
+
+def count_difference(
+    kind: str, name: str, cause: str, theirs: bool, ours: bool, user: str, path: str
+) -> None:
+    """Counts an evaluation by another library beside ours. Does not block.
+
+    `cause` is why the results differ, or "equal". The first `user` and `path` are kept. Counts
+    nothing unless the process evaluates from memory.
     """
 
 def kind_of(key: str) -> Literal["flag", "value", "variant"] | None:

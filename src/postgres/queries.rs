@@ -24,6 +24,8 @@ pub struct Queries {
     pub(crate) flush_measurements: Option<String>,
     /// `None` if the project has no experiments.
     pub(crate) flush_exposures: Option<String>,
+    /// `None` if the project compares with no other library.
+    pub(crate) flush_differences: Option<String>,
     /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
     /// every load reads.
     pub(crate) parts: ProjectParts,
@@ -114,8 +116,9 @@ impl Queries {
             heartbeat: fill(sql!("heartbeat_v1"), names)?,
             end_heartbeat: fill(sql!("end_heartbeat_v1"), names)?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
-            flush_measurements: flush_of(&PLANS, sql!("flush_measurements_v1"), names)?,
-            flush_exposures: flush_of(&EXPERIMENTS, sql!("flush_exposures_v1"), names)?,
+            flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
+            flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,
+            flush_differences: flush_of("difference_table", sql!("flush_differences_v1"), names)?,
             parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
             required_tables: required.collect::<Result<_, _>>()?,
@@ -159,8 +162,8 @@ impl Queries {
 }
 
 /// The flush of a project that has this table.
-fn flush_of(table: &Table, template: &str, names: &Names) -> Result<Option<String>, Error> {
-    names.contains_key(table.name).then(|| fill_flush(template, names)).transpose()
+fn flush_of(table: &str, template: &str, names: &Names) -> Result<Option<String>, Error> {
+    names.contains_key(table).then(|| fill_flush(template, names)).transpose()
 }
 
 /// Fills the template of a flush, which begins like that of all reports.

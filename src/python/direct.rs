@@ -99,6 +99,34 @@ pub(super) fn resolve_flag<'py>(
     Ok(resolved)
 }
 
+/// The result of a flag for which `own` may decide in place of its own percentage. An unknown key
+/// is not reported.
+pub(super) fn kept_flag<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    own: impl FnOnce() -> PyResult<Option<bool>>,
+    evaluator: &Evaluator<'_>,
+) -> PyResult<Resolved> {
+    let py = key.py();
+    note_evaluation(py)?;
+    let resolved = if let Some(found) = evaluator.flag_override(key) {
+        Resolved::of(found.evaluation(), false)
+    } else {
+        match flag(key, user, false)? {
+            Ok(flag) => {
+                let groups = GroupSource::Database;
+                let resolved: Resolved =
+                    result(py, key.to_str()?, &flag, user, context, groups, false)?;
+                resolved.with_own(flag.rollout_percent, own)?
+            }
+            Err(code) => return Ok(Resolved::error(code, false)),
+        }
+    };
+    listeners::notify_flag(evaluator.overrides, key, resolved)?;
+    Ok(resolved)
+}
+
 /// The result of `explain`.
 pub(super) fn explain<'py>(
     key: &Bound<'py, PyString>,

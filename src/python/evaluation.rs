@@ -128,6 +128,72 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// The result of a flag for which `own` may decide in place of its own percentage. An unknown
+    /// key is neither counted nor reported.
+    #[cold]
+    pub(super) fn kept_flag(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
+        own: impl FnOnce() -> PyResult<Option<bool>>,
+    ) -> PyResult<Resolved> {
+        note_evaluation(key.py())?;
+        let found = self.flag_override(key);
+        let resolved = match (self.row(key), found) {
+            (_, Some(found)) => self.overridden(key, found),
+            (Err(code), None) => return Ok(Resolved::error(code, false)),
+            (Ok((text, flag, groups)), None) => {
+                let context = context.with_snapshot(self.context);
+                let resolved: Resolved =
+                    result(key.py(), text, flag, user, context, groups, false)?;
+                let resolved = resolved.with_own(flag.rollout_percent, own)?;
+                flag.count(resolved.value);
+                resolved
+            }
+        };
+        listeners::notify_flag(self.overrides, key, resolved)?;
+        Ok(resolved)
+    }
+
+    /// The same result, which is not counted, for no caller: no listener hears it, no plan measures
+    /// it, and a browser gets no visitor's cookie.
+    #[cold]
+    pub(super) fn compared_flag(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
+        own: impl FnOnce() -> PyResult<Option<bool>>,
+    ) -> PyResult<Resolved> {
+        note_evaluation(key.py())?;
+        if let Some(found) = self.flag_override(key) {
+            return Ok(Resolved::of(found.evaluation(), false));
+        }
+        let (text, flag, groups) = match self.row(key) {
+            Ok(found) => found,
+            Err(code) => return Ok(Resolved::error(code, false)),
+        };
+        let (py, context) = (key.py(), context.with_snapshot(self.context));
+        let user = needed_user(py, flag, user, context)?;
+        let id = VisitorId::OfCookie;
+        let evaluation = with_attributes(py, user, context, groups, id, |subject, attributes| {
+            evaluate(text, flag, subject, attributes)
+        })?;
+        Resolved::of(evaluation, false).with_own(flag.rollout_percent, own)
+    }
+
+    /// The flag with a key, the key as text, and the groups; or why there is none.
+    fn row<'k>(
+        &self,
+        key: &'k Bound<'_, PyString>,
+    ) -> Result<(&'k str, &'a Flag, GroupSource<'a>), ErrorCode> {
+        let snapshot = self.snapshot.ok_or(ErrorCode::NotReady)?;
+        let text = key.to_str().map_err(|_| ErrorCode::NotFound)?;
+        let flag = snapshot.flag(text).ok_or(ErrorCode::NotFound)?;
+        Ok((text, flag, GroupSource::Snapshot(snapshot)))
+    }
+
     /// The result of an override. A flag that is forced off is in use, so it counts.
     fn overridden(&self, key: &Bound<'_, PyString>, found: FlagOverride) -> Resolved {
         let resolved = Resolved::of(found.evaluation(), false);
@@ -385,8 +451,7 @@ fn result_by_attributes<'py, T: FlagResult>(
     let user = match user {
         // A plan measures at 0 %, too, before its start.
         Some(user) if flag.watch().is_some() && user.is_there() => Some(user),
-        Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => None,
-        user => user.filter(|_| flag.depends_on_subject()),
+        user => needed_user(py, flag, user, context)?,
     };
     with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
@@ -396,6 +461,19 @@ fn result_by_attributes<'py, T: FlagResult>(
         attributes.report_needed_user(key);
         T::of(evaluation, default)
     })
+}
+
+/// The user, if the result depends on it. A lazy user is not loaded for anything else.
+fn needed_user<'u, 'py>(
+    py: Python<'py>,
+    flag: &Flag,
+    user: Option<UserArgument<'u, 'py>>,
+    context: Context<'_, 'py>,
+) -> PyResult<Option<UserArgument<'u, 'py>>> {
+    match user {
+        Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => Ok(None),
+        user => Ok(user.filter(|_| flag.depends_on_subject())),
+    }
 }
 
 /// Whether the result of a flag that reads attributes depends on the user, and not only on the

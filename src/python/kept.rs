@@ -1,0 +1,74 @@
+//! Evaluations beside another library of flags, while a project changes over to ours.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::context::Context;
+use super::evaluation::Evaluator;
+use super::maintenance;
+use super::resolution::{ErrorCode, FlagResult, PyResolution, Resolved};
+use super::state::{self, LIVE};
+use super::subject::UserArgument;
+use super::{direct, start};
+use crate::differences::Comparison;
+use crate::live::EvaluationMode;
+
+/// The result of a flag for which the function `own` may decide in place of its own percentage.
+///
+/// It is called, and may return `None`, if the flag's own rollout of 1 to 99 % decides. An unknown
+/// key is neither counted nor reported. Without `is_counted` nothing is counted, no listener is
+/// called, no plan measures, and the result is `None` unless the process evaluates from memory.
+#[pyfunction]
+#[pyo3(signature = (key, user=None, *, context=None, own=None, is_counted=true))]
+pub(super) fn resolve_kept_flag<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+    own: Option<&Bound<'py, PyAny>>,
+    is_counted: bool,
+) -> PyResult<Option<Py<PyResolution>>> {
+    let py = key.py();
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let own = || own.map_or(Ok(None), |own| own.call0()?.extract());
+    if !is_counted && !is_in_memory() {
+        return Ok(None);
+    }
+    maintenance::count_evaluation(py)?;
+    let current = start::current_for(key)?;
+    let resolved = match current.as_ref() {
+        None => Resolved::error(ErrorCode::NotReady, false),
+        Some(state) if state::evaluates_directly(py, state)? => {
+            if !is_counted {
+                return Ok(None);
+            }
+            direct::kept_flag(key, user, context, own, &Evaluator::of(state))?
+        }
+        Some(state) if is_counted => Evaluator::of(state).kept_flag(key, user, context, own)?,
+        Some(state) => Evaluator::of(state).compared_flag(key, user, context, own)?,
+    };
+    resolved.to_python(py).map(Some)
+}
+
+/// Counts an evaluation by another library, whose result is `theirs`, beside ours.
+///
+/// `cause` is why they differ, or "equal". The first user and path are kept as an example. Counts
+/// nothing unless the process evaluates from memory. Does not block.
+#[pyfunction]
+pub(super) fn count_difference(
+    kind: &str,
+    name: &str,
+    cause: &str,
+    theirs: bool,
+    ours: bool,
+    user: &str,
+    path: &str,
+) {
+    if is_in_memory() {
+        let (kind, name, cause) = (kind.into(), name.into(), cause.into());
+        LIVE.differences().count(Comparison { kind, name, cause, theirs, ours }, user, path);
+    }
+}
+
+fn is_in_memory() -> bool {
+    LIVE.current().as_ref().is_some_and(|state| state.mode == EvaluationMode::Memory)
+}
