@@ -68,7 +68,7 @@ class Difference(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("day", "kind", "name", "cause", "waffle", "flagstaff"),
-                name="flagstaff_compat_difference",
+                name="flagstaff_compat_difference_of_day",
             ),
         )
 

@@ -87,9 +87,10 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
 
 def _pk_of(user: Any) -> str:
     """Returns the primary key as text; empty for a user who is not known, or not loaded yet."""
-    if user is None or isinstance(user, UnsavedUser | LazyObject) or user.pk is None:
+    # Not `isinstance` with the other one, which would load a lazy user.
+    if user is None or isinstance(user, LazyObject) or type(user) is UnsavedUser:
         return ""
-    return str(user.pk)
+    return "" if user.pk is None else str(user.pk)
 
 
 @dataclass
@@ -139,7 +140,7 @@ class _Evaluation:
             return self._cause_of_sample(found)
         if found.value == self.is_on:
             return Cause.EQUAL
-        if isinstance(self.user, UnsavedUser):
+        if type(self.user) is UnsavedUser:
             return Cause.UNSAVED_USER
         decided = {self._decided_here(found), self._decided_there()}
         if Cause.RULE in decided:

@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("day", "kind", "name", "cause", "waffle", "flagstaff"),
-                        name="flagstaff_compat_difference",
+                        name="flagstaff_compat_difference_of_day",
                     )
                 ],
             },

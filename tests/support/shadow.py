@@ -1,0 +1,70 @@
+"""Evaluates by waffle beside flagstaff, and takes rows of waffle over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import waffle
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest
+from django.test import RequestFactory
+from waffle.models import Flag
+
+from flagstaff.compat import stale_rows
+from flagstaff.compat.converting import convert
+from flagstaff.compat.rows import kind_of_model, read_row
+from flagstaff.compat.shadow import compare
+from flagstaff.models import FeatureFlag
+
+NAME = "new_checkout"
+
+
+def take_over(row: Any, **changes: Any) -> FeatureFlag:
+    """Writes the flag that a row of waffle becomes, with other values for some fields."""
+    item = convert(read_row(row)).item
+    assert item is not None
+    flag = FeatureFlag.objects.create(key=item.key, **{**item.fields, **changes})
+    flag.allowed_users.set([user.pk for user in item.users or ()])
+    return flag
+
+
+def request_of(user: Any = None, url: str = "/cart/", **cookies: str) -> HttpRequest:
+    """Returns a request of a user, by default of an anonymous one, with these cookies."""
+    request = RequestFactory().get(url)
+    request.user = AnonymousUser() if user is None else user
+    request.COOKIES.update(cookies)
+    return request
+
+
+def user(name: str = "alice", **fields: Any) -> User:
+    return User.objects.create(username=name, **fields)
+
+
+def flag(name: str = NAME, **fields: Any) -> Flag:
+    """A flag of waffle; not for superusers, unlike waffle's default."""
+    row: Flag = Flag.objects.create(name=name, **{"superusers": False, **fields})
+    return row
+
+
+def evaluate(request: HttpRequest, name: str = NAME, *, read_only: bool = False) -> bool:
+    """Evaluates a flag by waffle, and then by flagstaff. Returns waffle's result."""
+    row = waffle.get_waffle_flag_model().get(name)
+    result = row.is_active(request, read_only=read_only)
+    compare("flag", row, request, result)
+    return bool(result)
+
+
+def evaluate_other(row: Any) -> bool:
+    """Evaluates a switch or a sample, as `evaluate` does a flag."""
+    row = type(row).get(row.name)
+    result = row.is_active()
+    kind = kind_of_model(type(row))
+    assert kind is not None
+    compare(kind, row, None, result)
+    return bool(result)
+
+
+def wait_for_checks() -> None:
+    """Waits until nothing is left for the thread that looks for outdated rows."""
+    while (thread := stale_rows._thread) is not None:
+        thread.join()
