@@ -105,7 +105,7 @@ pub(super) fn kept_flag<'py>(
     key: &Bound<'py, PyString>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    own: impl FnOnce() -> PyResult<Option<bool>>,
+    own: impl FnOnce(i32) -> PyResult<Option<bool>>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Resolved> {
     let py = key.py();

@@ -136,7 +136,7 @@ impl<'a> Evaluator<'a> {
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
-        own: impl FnOnce() -> PyResult<Option<bool>>,
+        own: impl FnOnce(i32) -> PyResult<Option<bool>>,
     ) -> PyResult<Resolved> {
         note_evaluation(key.py())?;
         let found = self.flag_override(key);
@@ -164,7 +164,7 @@ impl<'a> Evaluator<'a> {
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
         context: Context<'_, '_>,
-        own: impl FnOnce() -> PyResult<Option<bool>>,
+        own: impl FnOnce(i32) -> PyResult<Option<bool>>,
     ) -> PyResult<Resolved> {
         note_evaluation(key.py())?;
         if let Some(found) = self.flag_override(key) {

@@ -15,7 +15,8 @@ use crate::live::EvaluationMode;
 
 /// The result of a flag for which the function `own` may decide in place of its own percentage.
 ///
-/// It is called, and may return `None`, if the flag's own rollout of 1 to 99 % decides. An unknown
+/// It is called with the percentage, and may return `None`, if the flag's own rollout of 1 to 99 %
+/// decides. An unknown
 /// key is neither counted nor reported. Without `is_counted` nothing is counted, no listener is
 /// called, no plan measures, and the result is `None` unless the process evaluates from memory.
 #[pyfunction]
@@ -29,7 +30,7 @@ pub(super) fn resolve_kept_flag<'py>(
 ) -> PyResult<Option<Py<PyResolution>>> {
     let py = key.py();
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    let own = || own.map_or(Ok(None), |own| own.call0()?.extract());
+    let own = |percent: i32| own.map_or(Ok(None), |own| own.call1((percent,))?.extract());
     if !is_counted && !is_in_memory() {
         return Ok(None);
     }

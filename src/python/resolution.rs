@@ -119,14 +119,14 @@ impl Resolved {
     pub(super) fn with_own(
         self,
         rollout_percent: i32,
-        own: impl FnOnce() -> PyResult<Option<bool>>,
+        own: impl FnOnce(i32) -> PyResult<Option<bool>>,
     ) -> PyResult<Self> {
         let is_rollout =
             self.rule.is_none() && matches!(self.reason, Reason::Split | Reason::Default);
         if !is_rollout || !(1..100).contains(&rollout_percent) {
             return Ok(self);
         }
-        Ok(own()?.map_or(self, |value| Self { value, ..self }))
+        Ok(own(rollout_percent)?.map_or(self, |value| Self { value, ..self }))
     }
 
     /// The object of Python. It is immutable, so evaluations share those without a rule.

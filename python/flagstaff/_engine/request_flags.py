@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from inspect import isawaitable
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
@@ -181,6 +182,16 @@ def snapshot_of(request: HttpRequest) -> _core.Snapshot:
     if isinstance(flags, RequestFlags):
         return flags.snapshot
     return _core.snapshot(context=_context_of(request))
+
+
+def in_request(request: object) -> AbstractContextManager[object]:
+    """Returns a block whose evaluations have the context of a request, if there is one.
+
+    Within the middleware they have it anyway.
+    """
+    if _core.observed_request() is not None or not hasattr(request, "META"):
+        return nullcontext()
+    return _core.Observation(_Newest(request), is_counted=False)
 
 
 class _Newest:

@@ -1,86 +1,101 @@
-"""What an evaluation in place of waffle's reads of a request: the user, and the context."""
+"""The user and the context with which flagstaff evaluates what waffle evaluates for a request."""
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.core.signals import setting_changed
 from django.utils.functional import LazyObject, empty
 
-from flagstaff.compat.converting import LANGUAGE_ATTRIBUTE, TEST_ATTRIBUTE
+from flagstaff import _core
+from flagstaff._engine.request_flags import in_request
+from flagstaff._tables.bucket_units import VISITOR
+from flagstaff.compat.converting import LANGUAGE_ATTRIBUTE, SAMPLE_UNIT, TEST_ATTRIBUTE
+from flagstaff.compat.settings import setting_of_waffle
+from flagstaff.typing import UserLike
 
-_ON, _OFF = "1", "0"
-# What waffle's middleware writes into a cookie.
-_TRUE = "True"
+_BITS = 62
 _NOTHING: dict[str, Any] = {}
 
 
 class UnsavedUser:
-    """Stands for a user who is logged in and has no primary key, as in tests of views.
-
-    Without a primary key, the user would count as anonymous, and no rule could read an attribute.
-    """
+    """A user without a primary key, with one: rules read its attributes, as waffle does."""
 
     pk = "unsaved"
 
-    def __init__(self, user: object) -> None:
+    def __init__(self, user: Any) -> None:
         self._user = user
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._user, name)
 
 
-def user_of(request: Any) -> Any:
-    """Returns the user of a request, or None. Does not load a lazy user."""
+def user_of(request: Any) -> UserLike:
+    """Returns the user of a request, or None. Does not load a lazy one."""
     user: Any = getattr(request, "user", None)
+    loaded = user
     if isinstance(user, LazyObject):
-        wrapped = user._wrapped  # noqa: SLF001 (faster than the proxy)
-        if wrapped is empty:
-            # It will come from the session, so it is saved.
-            return user
-        user = wrapped
-    is_unsaved = user is not None and user.pk is None and user.is_authenticated
-    return UnsavedUser(user) if is_unsaved else user
+        # One that is not loaded yet comes from the session, so it is saved.
+        loaded = user.__dict__.get("_wrapped", empty)
+    if loaded is None or loaded is empty or getattr(loaded, "pk", None) is not None:
+        return cast("UserLike", user)
+    return UnsavedUser(loaded) if getattr(loaded, "is_authenticated", False) else user
 
 
-def context_of(request: Any, name: str) -> dict[str, object]:
-    """Returns what the rules of a flag that waffle knows by `name` read of a request."""
+def context_of(name: str, request: Any) -> dict[str, object]:
+    """Returns the attributes of a request that the rules of an imported flag read."""
     context: dict[str, object] = {}
+    if request is None:
+        return context
     language = getattr(request, "LANGUAGE_CODE", None)
     if language is not None:
         context[LANGUAGE_ATTRIBUTE] = language
-    test = _test_of(request, name)
+    test = test_of_url(name, request)
+    if test is None:
+        test = _test_of_cookie(name, request)
     if test is not None:
-        context[TEST_ATTRIBUTE] = test
+        context[TEST_ATTRIBUTE] = "1" if test else "0"
+    if getattr(request, "user", None) is None:
+        # Waffle turns a percentage off for a request without a user.
+        context[VISITOR] = None
     return context
 
 
-def kept_result(request: Any, name: str) -> bool | None:
-    """Returns what waffle has drawn for the browser in this or an earlier request, or None."""
-    drawn = getattr(request, "waffles", _NOTHING).get(name)
-    if drawn is not None:
-        return bool(drawn[0])
-    text = getattr(request, "COOKIES", _NOTHING).get(_names_of(name).percent_cookie)
-    return None if text is None else text == _TRUE
+def context_of_sample() -> dict[str, object]:
+    """Returns a context in which a sample is evaluated once: each has a bucket of its own."""
+    return {SAMPLE_UNIT: random.getrandbits(_BITS)}
 
 
-def is_overridden(request: Any, name: str) -> bool:
-    """Whether the URL decides in place of the flag, because of WAFFLE_OVERRIDE."""
-    return name in getattr(request, "GET", _NOTHING) and bool(_setting("OVERRIDE"))
-
-
-def _test_of(request: Any, name: str) -> str | None:
-    """Returns the result that a tester wants, in waffle's order: query, header, cookie."""
+def test_of_url(name: str, request: Any) -> bool | None:
+    """Returns the test parameter in the query or the headers of a request; None without one."""
     names = _names_of(name)
     query = getattr(request, "GET", _NOTHING)
     if names.test in query:
-        return _ON if query[names.test] == _ON else _OFF
+        return bool(query[names.test] == "1")
     header = getattr(request, "META", _NOTHING).get(names.header)
-    if header is not None:
-        return _ON if header == _ON else _OFF
-    text = getattr(request, "COOKIES", _NOTHING).get(names.test)
-    return None if text is None else (_ON if text == _TRUE else _OFF)
+    return None if header is None else bool(header == "1")
+
+
+def _test_of_cookie(name: str, request: Any) -> bool | None:
+    return _cookie(_names_of(name).test, request)
+
+
+def kept_by_cookie(name: str, request: Any) -> bool | None:
+    """Returns what waffle has drawn for the browser in an earlier request, or None."""
+    return _cookie(_names_of(name).cookie, request)
+
+
+def is_decided_by_url(name: str, request: Any) -> bool:
+    """Whether the URL decides in place of the flag, because of WAFFLE_OVERRIDE."""
+    is_named = name in getattr(request, "GET", _NOTHING)
+    return is_named and bool(setting_of_waffle("OVERRIDE"))
+
+
+def _cookie(cookie: str, request: Any) -> bool | None:
+    text = getattr(request, "COOKIES", _NOTHING).get(cookie)
+    return None if text is None else bool(text == "True")
 
 
 class _Names(NamedTuple):
@@ -88,24 +103,28 @@ class _Names(NamedTuple):
     test: str
     #: The name of the tester's header in META.
     header: str
-    percent_cookie: str
+    #: The cookie of a percentage.
+    cookie: str
 
 
 @lru_cache(maxsize=10_000)
 def _names_of(name: str) -> _Names:
-    test = _setting("TEST_COOKIE") % name
-    return _Names(test, f"HTTP_{test.replace('-', '_').upper()}", _setting("COOKIE") % name)
-
-
-def _setting(name: str) -> Any:
-    from waffle.utils import get_setting  # noqa: PLC0415 (the project may have removed it)
-
-    return get_setting(name)
+    test = setting_of_waffle("TEST_COOKIE") % name
+    header = f"HTTP_{test.replace('-', '_').upper()}"
+    return _Names(test, header, setting_of_waffle("COOKIE") % name)
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    if setting.startswith("WAFFLE_"):
+    if setting in {"WAFFLE_COOKIE", "WAFFLE_TEST_COOKIE"}:
         _names_of.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="flagstaff.compat.evaluating")
+
+
+def resolve(
+    key: str, request: Any, user: UserLike, context: dict[str, object], **options: Any
+) -> _core.Resolution[bool] | None:
+    """Returns what `_core.resolve_kept_flag` does, in the context of the request."""
+    with in_request(request):
+        return _core.resolve_kept_flag(key, user, context=context, **options)

@@ -104,7 +104,7 @@ def _all(model: type[Model]) -> QuerySet[Any]:
 def _source_rows(kind: WaffleKind, rows: list[Any]) -> Iterator[SourceRow]:
     if not rows:
         return
-    model = type(rows[0])
+    model = cast("type[Model]", type(rows[0]))
     overridden = overridden_methods(model)
     if kind == "switch":
         for row in rows:

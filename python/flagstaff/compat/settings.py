@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
+from django.conf import settings
 from django.core.signals import setting_changed
 
 from flagstaff.conf import conf
@@ -59,34 +60,33 @@ class WaffleSettings:
         """Whether flagstaff evaluates the flag, switch or sample of this name."""
         if isinstance(self.serve, bool):
             return self.serve
-        return any(fnmatchcase(name, pattern) for pattern in self.serve)
+        return _matches(name, self.serve)
 
     def unit_of(self, name: str) -> str:
         """Returns the bucketing unit of the percentage of a flag of waffle."""
         return self.units.get(name, self.unit)
 
 
-def waffle_settings() -> WaffleSettings:
-    """Returns the settings. Raises ConfigurationError that names the one that is not valid."""
-    return _parsed(_Identity(conf.waffle))
+_DEFAULTS = {
+    "COOKIE": "dwf_%s",
+    "TEST_COOKIE": "dwft_%s",
+    "MAX_AGE": 30 * 86_400,
+    "OVERRIDE": False,
+    "FLAG_DEFAULT": False,
+    "SWITCH_DEFAULT": False,
+    "SAMPLE_DEFAULT": False,
+}
 
 
-class _Identity:
-    """A key of a cache for a dict: settings are replaced, and not changed."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = given
-
-    def __hash__(self) -> int:
-        return id(self.given)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other.given is self.given
+def setting_of_waffle(name: str) -> Any:
+    """Returns a setting of waffle, such as "COOKIE", also where waffle is not installed."""
+    return getattr(settings, f"WAFFLE_{name}", _DEFAULTS[name])
 
 
 @lru_cache(maxsize=1)
-def _parsed(identity: _Identity) -> WaffleSettings:
-    given = identity.given
+def waffle_settings() -> WaffleSettings:
+    """Returns the settings. Raises ConfigurationError that names the one that is not valid."""
+    given = conf.waffle
     for name in given:
         if name not in _EXPECTED:
             known = ", ".join(_EXPECTED)
@@ -107,9 +107,14 @@ def _parsed(identity: _Identity) -> WaffleSettings:
     )
 
 
+@lru_cache(maxsize=10_000)
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def _forget(*, setting: str, **_: object) -> None:
     if setting == "FLAGSTAFF":
-        _parsed.cache_clear()
+        waffle_settings.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="flagstaff.compat.settings")

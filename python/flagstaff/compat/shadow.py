@@ -11,6 +11,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from django.db.models import Model
 from django.utils.functional import LazyObject
 
 from flagstaff import _core
@@ -20,8 +21,9 @@ from flagstaff.compat.converting import SAMPLE_UNIT, TEST_ATTRIBUTE
 from flagstaff.compat.evaluating import (
     UnsavedUser,
     context_of,
-    is_overridden,
-    kept_result,
+    is_decided_by_url,
+    kept_by_cookie,
+    resolve,
     user_of,
 )
 from flagstaff.compat.names import key_of
@@ -53,17 +55,18 @@ def compare(kind: WaffleKind, row: Any, request: Any, result: object) -> None:
 
 def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
     name = row.name
+    model: type[Model] = type(row)
     # Nothing but waffle can evaluate such a model, so it is not imported.
-    if overridden_methods(type(row)):
+    if overridden_methods(model):
         return
     # No evaluation may read the cookie of the visitor, or draw an id for it.
     context: dict[str, object] = {"visitor": None}
     user = None
     if request is not None:
-        if is_overridden(request, name):
+        if is_decided_by_url(name, request):
             return
         user = user_of(request)
-        context.update(context_of(request, name))
+        context.update(context_of(name, request))
     elif kind == "sample":
         context[SAMPLE_UNIT] = _random.getrandbits(_SAMPLE_BITS)
     evaluation = _Evaluation(kind, row, request, is_on, key_of(kind, name), user, context)
@@ -105,14 +108,14 @@ class _Evaluation:
     key: str
     user: Any
     context: dict[str, object]
-    #: Whether the flag's own rollout of 1 to 99 % has decided.
-    has_split: bool = False
+    #: The flag's own rollout of 1 to 99 %, if it has decided.
+    split: int | None = None
 
     def resolve(self) -> _core.Resolution[bool] | None:
         """Returns the result of flagstaff; None unless the process evaluates from memory."""
-        self.has_split = False
-        return _core.resolve_kept_flag(
-            self.key, self.user, context=self.context, own=self._own, is_counted=False
+        self.split = None
+        return resolve(
+            *(self.key, self.request, self.user, self.context), own=self._own, is_counted=False
         )
 
     def is_equal_now(self) -> bool:
@@ -120,16 +123,19 @@ class _Evaluation:
         found = self.resolve()
         return found is not None and self.cause(found) is Cause.EQUAL
 
-    def _own(self) -> bool | None:
+    def _own(self, rollout: int) -> bool | None:
         """Returns what waffle has drawn. Called if the flag's own rollout of 1 to 99 % decides."""
-        self.has_split = True
+        self.split = rollout
         # Without a user, waffle does not reach its percentage.
-        return None if self.user is None else self._kept
+        return None if self.user is None else self._drawn
 
     @property
-    def _kept(self) -> bool | None:
-        is_percentage = self.kind == "flag" and self.row.percent
-        return kept_result(self.request, self.row.name) if is_percentage else None
+    def _drawn(self) -> bool | None:
+        """What waffle has drawn in this request or an earlier one."""
+        if self.kind != "flag" or not self.row.percent:
+            return None
+        drawn = getattr(self.request, "waffles", {}).get(self.row.name)
+        return kept_by_cookie(self.row.name, self.request) if drawn is None else bool(drawn[0])
 
     def cause(self, found: _core.Resolution[bool]) -> Cause:
         """Returns EQUAL, or why the results differ."""
@@ -151,7 +157,7 @@ class _Evaluation:
     def _decided_here(self, found: _core.Resolution[bool]) -> Cause:
         if found.rule is not None or found.reason == "TARGETING_MATCH":
             return Cause.RULE
-        return Cause.PERCENTAGE if self.has_split else Cause.OTHER
+        return Cause.PERCENTAGE if self.split else Cause.OTHER
 
     def _decided_there(self) -> Cause:
         """Returns what has decided in waffle. Reads only the row and the request."""
@@ -160,7 +166,7 @@ class _Evaluation:
             return Cause.OTHER
         is_test = row.testing and TEST_ATTRIBUTE in self.context
         # What precedes the percentage can only turn a flag on.
-        if is_test or (self.is_on and self._kept is not True):
+        if is_test or (self.is_on and self._drawn is not True):
             return Cause.RULE
         return Cause.PERCENTAGE if row.percent else Cause.OTHER
 
@@ -168,9 +174,7 @@ class _Evaluation:
         """Compares the percentages: both results are random, so one says nothing of the other."""
         if self._decided_here(found) is Cause.RULE:
             return Cause.RULE
-        rollout = _ALL if found.value else 0
-        if self.has_split:
-            rollout = _core.explain(self.key, context=self.context)["rollout_percent"]
+        rollout = self.split or (_ALL if found.value else 0)
         is_same = _is_rounded(Decimal(str(self.row.percent)), rollout)
         return Cause.EQUAL if is_same else Cause.OTHER
 

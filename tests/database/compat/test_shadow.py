@@ -139,7 +139,7 @@ def test_percentage_follows_what_waffle_has_drawn(counted: Counted) -> None:
     assert set(causes(counted)) == {"equal"}
 
 
-def _random_flag(random: Random, number: int) -> Flag:
+def _random_flag(random: Random, number: int) -> Any:
     row = flag(
         f"flag_{number}",
         everyone=random.choice((None, None, None, True, False)),
@@ -401,9 +401,12 @@ def test_row_is_checked_once_a_minute_and_again_when_it_changes(
 ) -> None:
     checks: list[object] = []
     is_outdated = stale_rows._is_outdated
-    monkeypatch.setattr(
-        stale_rows, "_is_outdated", lambda row: checks.append(row) or is_outdated(row)
-    )
+
+    def count(row: object) -> bool:
+        checks.append(row)
+        return is_outdated(row)
+
+    monkeypatch.setattr(stale_rows, "_is_outdated", count)
     row = flag(everyone=True)
     take_over(row, enabled=False)
     with live_engine():
@@ -506,7 +509,7 @@ def test_lazy_user_that_waffle_has_not_loaded_stays_unloaded(
 def test_error_is_logged_once_and_waffles_result_stays(
     counted: Counted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(request: object, name: str) -> dict[str, object]:
+    def fail(name: str, request: object) -> dict[str, object]:
         raise ValueError("secret")
 
     monkeypatch.setattr(shadow, "context_of", fail)

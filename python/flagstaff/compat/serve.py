@@ -1,0 +1,215 @@
+"""Waffle's flags, switches and samples from flagstaff: replaces methods of waffle's models."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from django.db.models import Model
+from django.utils.timezone import localdate
+
+from flagstaff import _core
+from flagstaff._tables.bucket_units import VISITOR
+from flagstaff.compat.evaluating import (
+    context_of,
+    context_of_sample,
+    is_decided_by_url,
+    kept_by_cookie,
+    resolve,
+    test_of_url,
+    user_of,
+)
+from flagstaff.compat.names import key_of
+from flagstaff.compat.rows import overridden_methods, waffle_model
+from flagstaff.compat.settings import WAFFLE_KINDS, waffle_settings
+from flagstaff.compat.shadow import compare
+
+_ALL = 100
+#: What decides about the own percentage of a flag in place of its bucket.
+_Own = Callable[[int], "bool | None"]
+
+
+def served_flag(
+    name: str, request: Any, *, read_only: bool = False, session_only: bool = False
+) -> bool | None:
+    """Returns the result of a flag by its name in waffle; None if there is no such flag here.
+
+    `session_only` is waffle's rollout mode, which shortens the life of the cookie.
+    """
+    if is_decided_by_url(name, request):
+        # As waffle: of a flag that exists.
+        is_flag = _core.kind_of(key_of("flag", name)) == "flag"
+        return bool(request.GET[name] == "1") if is_flag else None
+    user = user_of(request)
+    own = _own_of(name, request, read_only=read_only, session_only=session_only) if user else None
+    resolution = resolve(key_of("flag", name), request, user, context_of(name, request), own=own)
+    if resolution is None or resolution.error_code is not None:
+        return None
+    if request is not None:
+        _keep_test(name, request, resolution)
+    return resolution.value
+
+
+def served_switch(name: str) -> bool | None:
+    """Returns the result of a switch; None if there is no such flag here."""
+    return _value(_core.resolve_kept_flag(key_of("switch", name)))
+
+
+def served_sample(name: str) -> bool | None:
+    """Returns the result of a sample; None if there is no such flag here."""
+    context = context_of_sample()
+    return _value(_core.resolve_kept_flag(key_of("sample", name), context=context))
+
+
+def served_for_user(name: str, user: Any) -> bool | None:
+    """Returns whether a flag is on for a user without its percentage, as `is_active_for_user`.
+
+    False if it is off for everyone; None if only its percentage decides, or if it does not exist.
+    """
+    resolution = _core.resolve_kept_flag(
+        key_of("flag", name), _with_key(user), context={VISITOR: None}, own=lambda _percent: False
+    )
+    if resolution is None or resolution.error_code is not None:
+        return None
+    if resolution.reason == "DISABLED":
+        return False
+    is_certain = resolution.value and resolution.reason in {"STATIC", "TARGETING_MATCH"}
+    return True if is_certain else None
+
+
+def install() -> None:
+    """Replaces the methods of waffle's models. To be called once, when the models are loaded."""
+    from waffle import models  # noqa: PLC0415 (the project may have removed it)
+
+    for kind in WAFFLE_KINDS:
+        # Before a test replaces a method.
+        overridden_methods(waffle_model(kind))
+    _replace(models.AbstractBaseFlag, "is_active", _flag_is_active)
+    _replace(models.AbstractBaseFlag, "is_active_for_user", _flag_is_active_for_user)
+    _replace(models.AbstractUserFlag, "is_active_for_user", _flag_is_active_for_user)
+    _replace(models.AbstractBaseSwitch, "is_active", _switch_is_active)
+    _replace(models.AbstractBaseSample, "is_active", _sample_is_active)
+
+
+_Original = Callable[..., Any]
+
+
+def _replace(model: Any, name: str, served: Callable[[_Original], _Original]) -> None:
+    original = vars(model)[name]
+    setattr(model, name, wraps(original)(served(original)))
+
+
+def _flag_is_active(original: _Original) -> _Original:
+    def is_active(self: Any, request: Any, read_only: bool = False) -> Any:  # noqa: FBT001, FBT002
+        result = None
+        if _is_served(self):
+            session_only = bool(self.rollout)
+            result = served_flag(self.name, request, read_only=read_only, session_only=session_only)
+        if result is not None:
+            return result
+        of_waffle = original(self, request, read_only=read_only)
+        compare("flag", self, request, of_waffle)
+        return of_waffle
+
+    return is_active
+
+
+def _flag_is_active_for_user(original: _Original) -> _Original:
+    def is_active_for_user(self: Any, user: Any) -> Any:
+        if not _is_served(self) or _core.kind_of(key_of("flag", self.name)) != "flag":
+            return original(self, user)
+        return served_for_user(self.name, user)
+
+    return is_active_for_user
+
+
+def _switch_is_active(original: _Original) -> _Original:
+    def is_active(self: Any) -> Any:
+        result = served_switch(self.name) if _is_served(self) else None
+        if result is not None:
+            return result
+        of_waffle = original(self)
+        compare("switch", self, None, of_waffle)
+        return of_waffle
+
+    return is_active
+
+
+def _sample_is_active(original: _Original) -> _Original:
+    def is_active(self: Any) -> Any:
+        result = served_sample(self.name) if _is_served(self) else None
+        if result is not None:
+            return result
+        of_waffle = original(self)
+        compare("sample", self, None, of_waffle)
+        return of_waffle
+
+    return is_active
+
+
+def _is_served(row: Any) -> bool:
+    return waffle_settings().serves(row.name) and not overridden_methods(
+        cast("type[Model]", type(row))
+    )
+
+
+def _value(resolution: _core.Resolution[bool] | None) -> bool | None:
+    if resolution is None or resolution.error_code is not None:
+        return None
+    return resolution.value
+
+
+def _with_key(user: Any) -> Any:
+    """Returns the user of a request that has only this user."""
+    return user_of(_Holder(user))
+
+
+class _Holder:
+    def __init__(self, user: Any) -> None:
+        self.user = user
+
+
+def _keep_test(name: str, request: Any, resolution: _core.Resolution[bool]) -> None:
+    """Lets waffle's middleware set the test cookie if the parameter in the URL has decided."""
+    if resolution.rule is None:
+        return
+    test = test_of_url(name, request)
+    if test is None or resolution.value is not test:
+        return
+    if not hasattr(request, "waffle_tests"):
+        request.waffle_tests = {}
+    request.waffle_tests[name] = test
+
+
+def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> _Own:
+    """Returns what decides in place of the bucket: what the browser got before, or a new draw."""
+    is_drawn = waffle_settings().percent == "cookie"
+
+    def own(percent: int) -> bool | None:
+        given = getattr(request, "waffles", {})
+        if name in given:
+            return bool(given[name][0])
+        kept = kept_by_cookie(name, request) if is_drawn or _keeps_cookies() else None
+        if not is_drawn:
+            return kept
+        if kept is None and not read_only:
+            kept = random.uniform(0, _ALL) <= percent  # noqa: S311 (no secret)
+        if kept is not None and not read_only:
+            _set_flag(request, name, kept, session_only=session_only)
+        return bool(kept)
+
+    return own
+
+
+def _keeps_cookies() -> bool:
+    until = waffle_settings().keep_cookies_until
+    return until is not None and localdate() <= until
+
+
+def _set_flag(request: Any, name: str, active: bool, *, session_only: bool) -> None:  # noqa: FBT001
+    """Lets waffle's middleware set the cookie."""
+    if not hasattr(request, "waffles"):
+        request.waffles = {}
+    request.waffles[name] = [active, session_only]
