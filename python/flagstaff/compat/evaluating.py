@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -122,9 +123,18 @@ def _forget(*, setting: str, **_: object) -> None:
 setting_changed.connect(_forget, dispatch_uid="flagstaff.compat.evaluating")
 
 
-def resolve(
-    key: str, request: Any, user: UserLike, context: dict[str, object], **options: Any
+def resolve(  # noqa: PLR0913 (as the function of the extension, with the request)
+    key: str,
+    request: Any,
+    user: UserLike,
+    context: dict[str, object],
+    *,
+    own: Callable[[int], bool | None] | None = None,
+    is_counted: bool = True,
 ) -> _core.Resolution[bool] | None:
     """Returns what `_core.resolve_kept_flag` does, in the context of the request."""
+    evaluate = _core.resolve_kept_flag
+    if request is None or _core.observed_request() is not None:
+        return evaluate(key, user, context=context, own=own, is_counted=is_counted)
     with in_request(request):
-        return _core.resolve_kept_flag(key, user, context=context, **options)
+        return evaluate(key, user, context=context, own=own, is_counted=is_counted)

@@ -7,7 +7,6 @@ nothing on the connection of the request, unless rules that waffle does not have
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -35,6 +34,8 @@ from flagstaff.compat.stale_rows import Counted, count_when_checked
 _random = Random()  # noqa: S311 (no secret)
 _SAMPLE_BITS = 62
 _ALL = 100
+# Python looks members of an Enum up slowly, and nearly all results are equal.
+_EQUAL, _EQUAL_TEXT = Cause.EQUAL, Cause.EQUAL.value
 _NO_FLAG, _NOT_READY = "FLAG_NOT_FOUND", "PROVIDER_NOT_READY"
 
 
@@ -71,14 +72,15 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
         context[SAMPLE_UNIT] = _random.getrandbits(_SAMPLE_BITS)
     evaluation = _Evaluation(kind, row, request, is_on, key_of(kind, name), user, context)
     found = evaluation.resolve()
-    if found is None or found.error_code == _NOT_READY:
+    if found is None:
         return
-    if found.error_code == _NO_FLAG and row.pk is None:
-        # Neither side has it.
+    error = found.error_code
+    if error == _NOT_READY or (error == _NO_FLAG and row.pk is None):
+        # Nothing is loaded, or neither side has it.
         return
     cause = evaluation.cause(found)
-    if cause is Cause.EQUAL:
-        _core.count_difference(kind, name, cause.value, is_on, is_on, "", "")
+    if cause is _EQUAL:
+        _core.count_difference(kind, name, _EQUAL_TEXT, is_on, is_on, "", "")
         return
     path = "" if request is None else getattr(request, "path", "")
     counted = Counted(kind, name, cause.value, is_on, found.value, _pk_of(user), path)
@@ -115,13 +117,13 @@ class _Evaluation:
         """Returns the result of flagstaff; None unless the process evaluates from memory."""
         self.split = None
         return resolve(
-            *(self.key, self.request, self.user, self.context), own=self._own, is_counted=False
+            self.key, self.request, self.user, self.context, own=self._own, is_counted=False
         )
 
     def is_equal_now(self) -> bool:
         """Whether flagstaff has waffle's result after it has heard of a change."""
         found = self.resolve()
-        return found is not None and self.cause(found) is Cause.EQUAL
+        return found is not None and self.cause(found) is _EQUAL
 
     def _own(self, rollout: int) -> bool | None:
         """Returns what waffle has drawn. Called if the flag's own rollout of 1 to 99 % decides."""
@@ -139,13 +141,14 @@ class _Evaluation:
 
     def cause(self, found: _core.Resolution[bool]) -> Cause:
         """Returns EQUAL, or why the results differ."""
-        if found.error_code == _NO_FLAG:
+        error = found.error_code
+        if error == _NO_FLAG:
             # Also if waffle's result is False: flagstaff cannot serve it.
             return Cause.NO_FLAG
-        if self.kind == "sample" and found.error_code is None and self.row.pk is not None:
+        if self.kind == "sample" and error is None and self.row.pk is not None:
             return self._cause_of_sample(found)
-        if found.value == self.is_on:
-            return Cause.EQUAL
+        if found.value is self.is_on:
+            return _EQUAL
         if type(self.user) is UnsavedUser:
             return Cause.UNSAVED_USER
         decided = {self._decided_here(found), self._decided_there()}
@@ -175,11 +178,10 @@ class _Evaluation:
         if self._decided_here(found) is Cause.RULE:
             return Cause.RULE
         rollout = self.split or (_ALL if found.value else 0)
-        is_same = _is_rounded(Decimal(str(self.row.percent)), rollout)
-        return Cause.EQUAL if is_same else Cause.OTHER
+        return _EQUAL if _is_rounded(float(self.row.percent), rollout) else Cause.OTHER
 
 
-def _is_rounded(percent: Decimal, rollout: int) -> bool:
+def _is_rounded(percent: float, rollout: int) -> bool:
     """Whether an import could have made this rollout of the percentage of a sample."""
     is_near = abs(percent - rollout) < 1
     return is_near and (percent > 0) == (rollout > 0) and (percent < _ALL) == (rollout < _ALL)
