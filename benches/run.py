@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCHES = (
     "evaluation",
     "openfeature",
+    "waffle",
     "memory",
     "page",
     "latency",

@@ -129,9 +129,9 @@ def resolve_kept_flag(
     """Returns the result of `resolve_flag`, for an app that takes over another library's flags.
 
     `own` is called with the flag's own rollout if it is 1 to 99 % and decides; what it returns is
-    the result, unless it is None. An unknown key is neither counted nor reported. Without `is_counted`, nothing
-    is counted, no listener is called and no plan measures, and the result is None unless the
-    process evaluates from memory.
+    the result, unless it is None. An unknown key is neither counted nor reported. Without
+    `is_counted`, nothing is counted, no listener is called and no plan measures, and the result is
+    None unless the process evaluates from memory.
     """
 
 def count_difference(

@@ -218,6 +218,10 @@ class OptionalApp:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
 
+    def plan_problem(self, key: str) -> Message | None:
+        """Returns why no rollout plan may raise the percentage of a flag, or None. Few queries."""
+        return None
+
     def stale_flags(self) -> Collection[str]:
         """Returns the primary keys, as text, of flags that are probably no longer needed.
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, register
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import OptionalApp
 
 if TYPE_CHECKING:
+    from flagstaff._words.message import Message
     from flagstaff.cli.support.verb import Verb
 
 
@@ -19,7 +21,8 @@ class CompatConfig(OptionalApp, AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Replaces methods of waffle's models, unless the project has removed waffle."""
+        """Registers the check. Replaces methods of waffle's models, unless waffle was removed."""
+        register(_check_settings, "flagstaff")
         if apps.is_installed("waffle"):
             from flagstaff.compat.serve import install  # noqa: PLC0415 (models first)
 
@@ -29,6 +32,19 @@ class CompatConfig(OptionalApp, AppConfig):
         """Returns the table that workers write differences to."""
         return {"difference_table": self.get_model("Difference")._meta.db_table}
 
+    def plan_problem(self, key: str) -> Message | None:
+        """Returns that cookies of waffle decide about the percentage of a flag, or None."""
+        from flagstaff.compat.cookies import plan_problem  # noqa: PLC0415 (models first)
+
+        return plan_problem(key)
+
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the way from waffle."""
         return ()
+
+
+# Imported only where checks run, as those of flagstaff itself.
+def _check_settings(**_: Any) -> list[CheckMessage]:
+    from flagstaff.compat.checks import check_settings  # noqa: PLC0415
+
+    return check_settings()

@@ -8,7 +8,6 @@ from functools import wraps
 from typing import Any, cast
 
 from django.db.models import Model
-from django.utils.timezone import localdate
 
 from flagstaff import _core
 from flagstaff._tables.bucket_units import VISITOR
@@ -43,7 +42,9 @@ def served_flag(
         is_flag = _core.kind_of(key_of("flag", name)) == "flag"
         return bool(request.GET[name] == "1") if is_flag else None
     user = user_of(request)
-    own = _own_of(name, request, read_only=read_only, session_only=session_only) if user else None
+    own = None
+    if user is not None:
+        own = _own_of(name, request, read_only=read_only, session_only=session_only)
     resolution = resolve(key_of("flag", name), request, user, context_of(name, request), own=own)
     if resolution is None or resolution.error_code is not None:
         return None
@@ -185,13 +186,15 @@ def _keep_test(name: str, request: Any, resolution: _core.Resolution[bool]) -> N
 
 def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> _Own:
     """Returns what decides in place of the bucket: what the browser got before, or a new draw."""
-    is_drawn = waffle_settings().percent == "cookie"
+    settings = waffle_settings()
+    is_drawn = settings.percent == "cookie"
 
     def own(percent: int) -> bool | None:
         given = getattr(request, "waffles", {})
         if name in given:
             return bool(given[name][0])
-        kept = kept_by_cookie(name, request) if is_drawn or _keeps_cookies() else None
+        kept = kept_by_cookie(name, request)
+        kept = kept if kept is None or settings.keeps_cookies else None
         if not is_drawn:
             return kept
         if kept is None and not read_only:
@@ -201,11 +204,6 @@ def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> 
         return bool(kept)
 
     return own
-
-
-def _keeps_cookies() -> bool:
-    until = waffle_settings().keep_cookies_until
-    return until is not None and localdate() <= until
 
 
 def _set_flag(request: Any, name: str, active: bool, *, session_only: bool) -> None:  # noqa: FBT001

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.utils.timezone import localdate
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -61,6 +62,12 @@ class WaffleSettings:
         if isinstance(self.serve, bool):
             return self.serve
         return _matches(name, self.serve)
+
+    @property
+    def keeps_cookies(self) -> bool:
+        """Whether a cookie of waffle decides today where the percentage of a flag does."""
+        until = self.keep_cookies_until
+        return self.percent == "cookie" or (until is not None and localdate() <= until)
 
     def unit_of(self, name: str) -> str:
         """Returns the bucketing unit of the percentage of a flag of waffle."""

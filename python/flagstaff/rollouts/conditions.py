@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.optional_fields import optional_fields
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.message import Message
@@ -83,6 +84,9 @@ def problem_of_flag(
     Without a first step the present rollout does not matter, as for a plan that is resumed.
     `enable` is whether the start also enables the flag.
     """
+    for app in optional_apps():
+        if problem := app.plan_problem(flag.key):
+            return problem
     if not (flag.enabled or enable):
         at_start, later = refusal_messages.FLAG_DISABLED_AT_START, refusal_messages.FLAG_DISABLED
         template = at_start if first else later

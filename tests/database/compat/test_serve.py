@@ -8,6 +8,7 @@ import waffle
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import localdate
 from waffle.models import Flag, Sample, Switch
 
@@ -119,6 +120,13 @@ def test_language_and_group_of_a_request_decide() -> None:
     assert waffle.flag_is_active(request, "search") is True
     user.groups.add(Group.objects.create(name="beta"))
     assert waffle.flag_is_active(request_of(user), "search") is True
+
+
+def test_user_that_decides_nothing_is_not_loaded() -> None:
+    changes.create("search", enabled=True, rollout_percent=100)
+    request = RequestFactory().get("/")
+    request.user = SimpleLazyObject(lambda: pytest.fail("loaded"))  # type: ignore[assignment]
+    assert waffle.flag_is_active(request, "search") is True
 
 
 def test_unsaved_staff_has_a_flag_for_staff() -> None:

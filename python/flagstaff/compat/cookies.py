@@ -1,0 +1,37 @@
+"""Flags whose percentage cookies of waffle decide, so that no rollout plan can watch it."""
+
+from __future__ import annotations
+
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+from flagstaff.compat.models import WaffleRow
+from flagstaff.compat.settings import waffle_settings
+from flagstaff.conf import conf
+
+_UNTIL = Template(
+    "cookies_of_waffle_decide_until",
+    _(
+        "cookies of waffle decide about its percentage until %(day)s, so guards would not see what "
+        'browsers get; start later, or remove KEEP_COOKIES_UNTIL from FLAGSTAFF["WAFFLE"]'
+    ),
+)
+_ALWAYS = Template(
+    "cookies_of_waffle_decide",
+    _(
+        "cookies of waffle decide about its percentage, so guards would not see what browsers get; "
+        'set PERCENT in FLAGSTAFF["WAFFLE"] to "bucket"'
+    ),
+)
+
+
+def plan_problem(key: str) -> Message | None:
+    """Returns why no rollout plan may raise the percentage of a flag. Makes at most one query."""
+    settings = waffle_settings()
+    if settings.serve is False or not settings.keeps_cookies:
+        return None
+    rows = WaffleRow.objects.using(conf.database).filter(kind="flag", key=key)
+    if not any(map(settings.serves, rows.values_list("name", flat=True))):
+        return None
+    if settings.percent == "cookie" or settings.keep_cookies_until is None:
+        return _ALWAYS()
+    return _UNTIL(day=settings.keep_cookies_until.isoformat())
