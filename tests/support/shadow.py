@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import waffle
@@ -12,6 +13,7 @@ from waffle.models import Flag
 
 from flagstaff.compat import stale_rows
 from flagstaff.compat.converting import convert
+from flagstaff.compat.models import Difference
 from flagstaff.compat.rows import read_row
 from flagstaff.models import FeatureFlag
 
@@ -60,3 +62,18 @@ def wait_for_checks() -> None:
     """Waits until nothing is left for the thread that looks for outdated rows."""
     while (thread := stale_rows._thread) is not None:
         thread.join()
+
+
+def days_ago(days: int) -> date:
+    """Returns a day as the table of differences has it."""
+    return datetime.now(timezone.utc).date() - timedelta(days=days)
+
+
+def add_difference(
+    cause: str, *, kind: str = "flag", name: str = NAME, days: int = 0, **columns: Any
+) -> None:
+    """Writes a row of differences, by default a result that is on in waffle only."""
+    waffle = columns.pop("waffle", True)
+    here = waffle if cause == "equal" else not waffle
+    values = {"count": 1, "waffle": waffle, "flagstaff": here, **columns}
+    Difference.objects.create(kind=kind, name=name, cause=cause, day=days_ago(days), **values)

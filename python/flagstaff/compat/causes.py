@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from django.utils.translation import gettext
+
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 
@@ -24,6 +26,15 @@ class Cause(Enum):
 #: What a person must look at before flagstaff serves the results.
 URGENT = (Cause.NO_FLAG, Cause.RULE, Cause.OTHER)
 
+_LABELS = {
+    Cause.NO_FLAG: _("no flag"),
+    Cause.RULE: _("rule"),
+    Cause.OTHER: _("other"),
+    Cause.PERCENTAGE: _("percentage"),
+    Cause.UNSAVED_USER: _("unsaved user"),
+    Cause.STALE_CACHE: _("stale cache"),
+    Cause.EQUAL: _("equal"),
+}
 _TEXTS = {
     Cause.NO_FLAG: Template(
         "difference_no_flag",
@@ -74,3 +85,8 @@ _TEXTS = {
 def text_of(cause: Cause) -> Message:
     """Returns what a cause means, and what to do."""
     return _TEXTS[cause]()
+
+
+def label_of(cause: Cause) -> str:
+    """Returns the name of a cause in the language of a page."""
+    return gettext(_LABELS[cause])

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta
+from datetime import timezone as fixed_timezone
 from typing import Any
 
 from django.db import connections
 from django.db.models import Model, QuerySet
+from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import uncached
@@ -22,8 +24,8 @@ from flagstaff.compat.models import Difference, WaffleRow
 from flagstaff.compat.settings import waffle_settings
 from flagstaff.conf import conf
 
-#: The days for which the rows are kept.
-DAYS = 30
+#: The days for which the rows are kept, and those that are shown by default.
+DAYS, SHOWN_DAYS = 30, 7
 
 _NOT_POSTGRESQL = Template(
     "compared_not_postgresql",
@@ -94,7 +96,12 @@ class Differences:
 
 def utc_day(at: datetime) -> date:
     """Returns the day of a time as the table has it."""
-    return aware(at).astimezone(timezone.utc).date()
+    return aware(at).astimezone(fixed_timezone.utc).date()
+
+
+def days_ago(days: int) -> date:
+    """Returns the day so many days ago as the table has it."""
+    return utc_day(timezone.now() - timedelta(days=days))
 
 
 def read_differences(since: date) -> Differences:
@@ -136,12 +143,16 @@ def why_nothing() -> Message:
     return _NOTHING()
 
 
-def count_urgent(since: date) -> int:
-    """Returns for how many names something must be looked at. Makes two queries."""
+def urgent_names(since: date) -> set[tuple[str, str]]:
+    """Returns the kinds and names with a difference that must be looked at. Makes a query."""
     causes = [cause.value for cause in URGENT]
     urgent = _rows(Difference).filter(day__gte=since, cause__in=causes).order_by()
-    names = {*urgent.values_list("kind", "name").distinct()}
-    return len(names | {*_rows(WaffleRow).exclude(problem="").values_list("kind", "name")})
+    return {*urgent.values_list("kind", "name").distinct()}
+
+
+def problem_names() -> set[tuple[str, str]]:
+    """Returns the kinds and names whose last change in waffle is not here. Makes a query."""
+    return {*_rows(WaffleRow).exclude(problem="").values_list("kind", "name")}
 
 
 def prune_in_batches(before: datetime) -> Iterator[int]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
-from flagstaff._words.times import aware
 from flagstaff.cli.support.errors import DIFFERS
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.time_argument import point_in_time
@@ -18,15 +14,15 @@ from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.compat.causes import URGENT, Cause, text_of
 from flagstaff.compat.differences import (
     DAYS,
+    SHOWN_DAYS,
     Differences,
     Found,
+    days_ago,
     read_differences,
     utc_day,
     why_nothing,
 )
 from flagstaff.compat.settings import waffle_settings
-
-_DAYS = 7
 
 
 def _add_differences(parser: CommandParser) -> None:
@@ -34,13 +30,13 @@ def _add_differences(parser: CommandParser) -> None:
         "--since",
         type=point_in_time,
         metavar="TIME",
-        help=f'only from the day of TIME on, such as "2d" or "2026-11-22"; by default {_DAYS} days '
-        f"ago; the counts are kept for {DAYS} days",
+        help=f'only from the day of TIME on, such as "2d" or "2026-11-22"; the default is the last '
+        f"{SHOWN_DAYS} days, and counts are kept for {DAYS} days",
     )
 
 
 def _differences(options: Options, out: Output) -> None:
-    since = utc_day(options["since"] or aware(timezone.now()) - timedelta(days=_DAYS))
+    since = utc_day(options["since"]) if options["since"] else days_ago(SHOWN_DAYS)
     found = read_differences(since)
     why = "" if found.evaluations else why_nothing()
     if out.is_json:
@@ -108,8 +104,6 @@ def _record(one: Found) -> Record:
 
 def _result(name: str) -> Column:
     return Column(name, lambda record: "on" if record[name] else "off")
-
-
 
 
 def _style(record: Record) -> str | None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from django.db.models import Model
-from django.utils.functional import LazyObject
+from django.utils.functional import LazyObject, empty
 
 from flagstaff import _core
 from flagstaff._engine.log_once import log_once, place_of
@@ -92,8 +92,9 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
 
 def _pk_of(user: Any) -> str:
     """Returns the primary key as text; empty for a user who is not known, or not loaded yet."""
-    # Not `isinstance` with the other one, which would load a lazy user.
-    if user is None or isinstance(user, LazyObject) or type(user) is UnsavedUser:
+    if isinstance(user, LazyObject):
+        user = user._wrapped  # noqa: SLF001 (to load it would be a query)
+    if user is None or user is empty or type(user) is UnsavedUser:
         return ""
     return "" if user.pk is None else str(user.pk)
 
