@@ -56,7 +56,7 @@ class CompatConfig(OptionalApp, AppConfig):
         return (self.get_model("Difference"),)
 
     def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
-        """Returns the number of names that must be looked at. Makes two queries."""
+        """Returns the number of names that must be looked at. Makes one query."""
         from flagstaff.compat.differences_page import overview_lines  # noqa: PLC0415 (models first)
 
         return overview_lines(site, request)

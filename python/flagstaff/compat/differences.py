@@ -10,7 +10,7 @@ from datetime import timezone as fixed_timezone
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, Value
 from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
@@ -143,16 +143,20 @@ def why_nothing() -> Message:
     return _NOTHING()
 
 
-def urgent_names(since: date) -> set[tuple[str, str]]:
-    """Returns the kinds and names with a difference that must be looked at. Makes a query."""
+def urgent_names(since: date) -> dict[tuple[str, str], bool]:
+    """Returns the kinds and names that must be looked at, and whether a change is missing here.
+
+    Makes one query.
+    """
     causes = [cause.value for cause in URGENT]
-    urgent = _rows(Difference).filter(day__gte=since, cause__in=causes).order_by()
-    return {*urgent.values_list("kind", "name").distinct()}
-
-
-def problem_names() -> set[tuple[str, str]]:
-    """Returns the kinds and names whose last change in waffle is not here. Makes a query."""
-    return {*_rows(WaffleRow).exclude(problem="").values_list("kind", "name")}
+    urgent = _rows(Difference).filter(day__gte=since, cause__in=causes)
+    problems = _rows(WaffleRow).exclude(problem="")
+    columns = ("kind", "name", "is_missing")
+    found, missing = (
+        rows.order_by().annotate(is_missing=Value(is_missing)).values_list(*columns)
+        for rows, is_missing in ((urgent, False), (problems, True))
+    )
+    return {(kind, name): is_missing for kind, name, is_missing in sorted(found.union(missing))}
 
 
 def prune_in_batches(before: datetime) -> Iterator[int]:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from flagstaff._extensions import Level, OverviewLine
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -27,7 +27,6 @@ from flagstaff.compat.differences import (
     Differences,
     Found,
     days_ago,
-    problem_names,
     read_differences,
     urgent_names,
     why_nothing,
@@ -145,8 +144,8 @@ def _row(one: Found, filters: _Filters, names: Mapping[str, str]) -> Mapping[str
         "name": one.name,
         "url": _url({**filters, _NAME: one.name}),
         **_label(one.cause),
-        "waffle": _("on") if one.waffle else _("off"),
-        "flagstaff": _("on") if one.flagstaff else _("off"),
+        "waffle": _state(one.waffle),
+        "flagstaff": _state(one.flagstaff),
         "count": local_number(one.count),
         "equal": local_number(one.equal),
         "last_day": date_format(one.last_day),
@@ -155,17 +154,20 @@ def _row(one: Found, filters: _Filters, names: Mapping[str, str]) -> Mapping[str
     }
 
 
+def _state(result: bool) -> str:  # noqa: FBT001 (a result)
+    return pgettext("state of a flag", "on") if result else pgettext("state of a flag", "off")
+
+
 def _label(cause: Cause) -> Mapping[str, str]:
     badge = "flagstaff-tripped" if cause in URGENT else "flagstaff-off"
     return {"cause": label_of(cause), "badge": badge}
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
-    """Returns a line if a person must look at a name, and the user may. Makes two queries."""
+    """Returns a line if a person must look at a name, and the user may. Makes one query."""
     if not may_view(site, request, Difference):
         return []
-    problems = problem_names()
-    names = urgent_names(days_ago(SHOWN_DAYS)) | problems
+    names = urgent_names(days_ago(SHOWN_DAYS))
     if not names:
         return []
     text = ngettext(
@@ -175,5 +177,5 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     )
     title = str(capfirst(Difference._meta.verbose_name_plural))
     count, url = local_number(len(names)), page_url(site, Difference, "changelist")
-    level = Level.PROBLEM if problems else Level.NOTICE
+    level = Level.PROBLEM if any(names.values()) else Level.NOTICE
     return [OverviewLine(title, text % {"count": count}, level, url, count)]
