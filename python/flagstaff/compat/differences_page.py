@@ -69,7 +69,10 @@ class DifferencesAdmin(PlainPageAdmin):
             "all_url": _url({**filters, _CAUSE: "", _NAME: ""}),
             "rows": [_row(one, filters, names) for one in listed],
             "causes": [{**_label(cause), "text": localized(text_of(cause))} for cause in causes],
-            "problems": found.problems,
+            "problems": [
+                {"kind": _kind(row.kind), "name": row.name, "problem": row.problem}
+                for row in found.problems
+            ],
             "may_see_users": may_see_users(request.user),
         }
 
@@ -140,7 +143,7 @@ def _names(request: HttpRequest, listed: Sequence[Found]) -> Mapping[str, str]:
 
 def _row(one: Found, filters: _Filters, names: Mapping[str, str]) -> Mapping[str, object]:
     return {
-        "kind": one.kind,
+        "kind": _kind(one.kind),
         "name": one.name,
         "url": _url({**filters, _NAME: one.name}),
         **_label(one.cause),
@@ -152,6 +155,10 @@ def _row(one: Found, filters: _Filters, names: Mapping[str, str]) -> Mapping[str
         "user": names.get(one.user_pk, one.user_pk),
         "path": one.path,
     }
+
+
+def _kind(kind: str) -> str:
+    return {"switch": _("switch"), "sample": _("sample")}.get(kind, _("flag"))
 
 
 def _state(result: bool) -> str:  # noqa: FBT001 (a result)
