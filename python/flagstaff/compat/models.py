@@ -53,7 +53,7 @@ class Difference(models.Model):
     day: models.Field[Any, date] = DayField(_("day"))
     #: "flag", "switch" or "sample".
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=8)
-    name: models.Field[Any, str] = models.CharField(_("name"), max_length=KEY_MAX_LENGTH)
+    name: models.Field[Any, str] = models.CharField(_("name in waffle"), max_length=KEY_MAX_LENGTH)
     #: Why they differ, such as "percentage"; "equal" if they do not.
     cause: models.Field[Any, str] = models.CharField(_("cause"), max_length=32)
     waffle: models.Field[Any, bool] = models.BooleanField(_("result of waffle"))

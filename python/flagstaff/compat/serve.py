@@ -18,13 +18,16 @@ from flagstaff.compat.converting import TEST_ATTRIBUTE
 from flagstaff.compat.evaluating import (
     context_of,
     context_of_sample,
+    is_decided_by_url,
+    kept_by_cookie,
     resolve,
     test_of_url,
     user_of,
 )
 from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import overridden_methods, waffle_model
-from flagstaff.compat.settings import WAFFLE_KINDS, setting_of_waffle, waffle_settings
+from flagstaff.compat.settings import WAFFLE_KINDS, waffle_settings
+from flagstaff.compat.shadow import compare
 
 _ALL = 100
 # What a flag of waffle is for everyone in the table, remembered in the instance.
@@ -40,7 +43,7 @@ def served_flag(
 
     `session_only` is waffle's rollout mode, which shortens the life of the cookie.
     """
-    if request is not None and setting_of_waffle("OVERRIDE") and name in request.GET:
+    if is_decided_by_url(name, request):
         # As waffle: of a flag that exists.
         is_flag = _core.kind_of(key_of("flag", name)) == "flag"
         return bool(request.GET[name] == "1") if is_flag else None
@@ -114,7 +117,11 @@ def _flag_is_active(original: _Original) -> _Original:
         if _is_served(self) and not _is_changed(self):
             session_only = bool(self.rollout)
             result = served_flag(self.name, request, read_only=read_only, session_only=session_only)
-        return original(self, request, read_only=read_only) if result is None else result
+        if result is not None:
+            return result
+        of_waffle = original(self, request, read_only=read_only)
+        compare("flag", self, request, of_waffle)
+        return of_waffle
 
     return is_active
 
@@ -133,7 +140,11 @@ def _flag_is_active_for_user(original: _Original) -> _Original:
 def _switch_is_active(original: _Original) -> _Original:
     def is_active(self: Any) -> Any:
         result = served_switch(self.name) if _is_served(self) else None
-        return original(self) if result is None else result
+        if result is not None:
+            return result
+        of_waffle = original(self)
+        compare("switch", self, None, of_waffle)
+        return of_waffle
 
     return is_active
 
@@ -141,7 +152,11 @@ def _switch_is_active(original: _Original) -> _Original:
 def _sample_is_active(original: _Original) -> _Original:
     def is_active(self: Any) -> Any:
         result = served_sample(self.name) if _is_served(self) else None
-        return original(self) if result is None else result
+        if result is not None:
+            return result
+        of_waffle = original(self)
+        compare("sample", self, None, of_waffle)
+        return of_waffle
 
     return is_active
 
@@ -208,7 +223,7 @@ def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> 
         given = getattr(request, "waffles", {})
         if name in given:
             return bool(given[name][0])
-        kept = _kept(name, request)
+        kept = kept_by_cookie(name, request)
         kept = kept if kept is None or settings.keeps_cookies else None
         if not is_drawn:
             return kept
@@ -220,12 +235,6 @@ def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> 
         return bool(kept)
 
     return own
-
-
-def _kept(name: str, request: Any) -> bool | None:
-    cookie = setting_of_waffle("COOKIE") % name
-    cookies = getattr(request, "COOKIES", {})
-    return cookies[cookie] == "True" if cookie in cookies else None
 
 
 def _set_flag(request: Any, name: str, active: bool, *, session_only: bool) -> None:  # noqa: FBT001
