@@ -146,7 +146,7 @@ def plan_import(choices: Choices, *, lock: bool = False) -> WafflePlan:
     rows = [*read_rows()]
     if lock:
         # First the flags, as the mirror: then the rows of waffle are as new as what it has written.
-        _read_flags({convert(row).key for row in rows}, lock=True)
+        _read_flags((one.key for one in _chosen(map(convert, rows), choices)), lock=True)
         rows = [*read_rows()]
     written = {(row.kind, row.name): row for row in all_rows(WaffleRow).order_by("kind", "name")}
     _require_names(choices, rows, written)

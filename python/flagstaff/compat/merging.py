@@ -102,9 +102,16 @@ def merge(
         text = f"{head}{'; '.join(merged.conflicts)}; {_OVERWRITE}"
         return refused(converted, text)
     refs = None if users is None else tuple(_refs(item, users))
-    found = replace(converted, item=replace(item, fields=merged.fields, users=refs))
+    names = ", ".join(map(field_label, merged.kept))
+    kept = (f"changed here only, and kept: {names}",) if names else ()
     is_new = written is None or not _is_written(theirs, written)
-    return found if is_new or merged.fields or refs is not None else _unchanged(found, merged.kept)
+    is_unchanged = not (is_new or merged.fields or refs is not None)
+    return replace(
+        converted,
+        status=Status.UNCHANGED if is_unchanged else converted.status,
+        notes=kept if is_unchanged else (*converted.notes, *kept),
+        item=replace(item, fields=merged.fields, users=refs),
+    )
 
 
 def merged_state(theirs: State, written: State | None) -> State:
@@ -166,13 +173,7 @@ def _is_written(theirs: State, written: State) -> bool:
     )
 
 
-def _unchanged(converted: Converted, kept: Sequence[str]) -> Converted:
-    names = ", ".join(map(field_label, kept))
-    notes = (f"changed here only, and kept: {names}",) if kept else ()
-    return replace(converted, status=Status.UNCHANGED, notes=notes)
-
-
-# Names of which waffle makes one key.
+# Rows that would have one key.
 
 
 def refuse_collisions(

@@ -83,20 +83,10 @@ def _is_mirrored(model: type[Model], using: str) -> bool:
     )
 
 
-def _remember_name(
-    sender: type[Model],
-    instance: Model,
-    using: str,
-    update_fields: Collection[str] | None = None,
-    **_: Any,
-) -> None:
+def _remember_name(sender: type[Model], instance: Model, using: str, **_: Any) -> None:
     """Reads the name that the row has in the table: the instance may have another one."""
-    instance.__dict__.pop(_NAME, None)
-    is_renaming = update_fields is None or "name" in update_fields
-    if instance.pk is None or not is_renaming or not _is_mirrored(sender, using):
-        return
-    names = sender._base_manager.using(using).filter(pk=instance.pk)
-    instance.__dict__[_NAME] = names.values_list("name", flat=True).first()
+    if instance.pk is not None and _is_mirrored(sender, using):
+        instance.__dict__[_NAME] = next(iter(_names(sender, [instance.pk], using)), None)
 
 
 def _on_save(
@@ -109,8 +99,7 @@ def _on_save(
     old = instance.__dict__.pop(_NAME, None)
     if not _is_mirrored(sender, using):
         return
-    name = instance.name if update_fields is None or "name" in update_fields else None
-    name = name or _names(sender, [instance.pk], using)[0]
+    name = instance.name if update_fields is None or "name" in update_fields else old
     renamed = {name: old} if old not in {None, name} else {}
     is_deciding = update_fields is None or not _DECIDING.isdisjoint(update_fields)
     _mirror(sender, using, [name], renamed=renamed, is_deciding=is_deciding)

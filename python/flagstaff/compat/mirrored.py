@@ -30,9 +30,9 @@ from flagstaff.exceptions import FlagstaffError
 
 _LOG = logging.getLogger("flagstaff")
 
-# In milliseconds, in place of a project's longer limit or none. A transaction that has written flags
-# before gives up before the server ends a deadlock after one second, at the cost of either side:
-# the other may be a kill here. Returns the limit before.
+# In milliseconds, in place of a longer limit of the project or none. A transaction that has written
+# flags before waits less than the second after which the server ends a deadlock at the cost of
+# either side: the other may be a kill here. Returns the limit before.
 _SHORT_LIMIT = """
     WITH before AS MATERIALIZED (
         SELECT

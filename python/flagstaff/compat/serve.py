@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from decimal import Decimal
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, cast
 
 from django.db.models import Model
@@ -24,9 +24,10 @@ from flagstaff.compat.evaluating import (
     test_of_url,
     user_of,
 )
+from flagstaff.compat.mirror_context import evaluating
 from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import overridden_methods, waffle_model
-from flagstaff.compat.settings import WAFFLE_KINDS, waffle_settings
+from flagstaff.compat.settings import WAFFLE_KINDS, WaffleKind, waffle_settings
 from flagstaff.compat.shadow import compare
 
 _ALL = 100
@@ -119,9 +120,8 @@ def _flag_is_active(original: _Original) -> _Original:
             result = served_flag(self.name, request, read_only=read_only, session_only=session_only)
         if result is not None:
             return result
-        of_waffle = original(self, request, read_only=read_only)
-        compare("flag", self, request, of_waffle)
-        return of_waffle
+        evaluate = partial(original, request=request, read_only=read_only)
+        return _by_waffle("flag", self, request, evaluate)
 
     return is_active
 
@@ -140,11 +140,7 @@ def _flag_is_active_for_user(original: _Original) -> _Original:
 def _switch_is_active(original: _Original) -> _Original:
     def is_active(self: Any) -> Any:
         result = served_switch(self.name) if _is_served(self) else None
-        if result is not None:
-            return result
-        of_waffle = original(self)
-        compare("switch", self, None, of_waffle)
-        return of_waffle
+        return _by_waffle("switch", self, None, original) if result is None else result
 
     return is_active
 
@@ -152,19 +148,26 @@ def _switch_is_active(original: _Original) -> _Original:
 def _sample_is_active(original: _Original) -> _Original:
     def is_active(self: Any) -> Any:
         result = served_sample(self.name) if _is_served(self) else None
-        if result is not None:
-            return result
-        of_waffle = original(self)
-        compare("sample", self, None, of_waffle)
-        return of_waffle
+        return _by_waffle("sample", self, None, original) if result is None else result
 
     return is_active
 
 
+def _by_waffle(kind: WaffleKind, row: Any, request: Any, evaluate: _Original) -> Any:
+    """Returns the result of waffle, which is compared with that of flagstaff."""
+    if row.pk is None:
+        # Waffle may create the row, with its default.
+        with evaluating():
+            result = evaluate(row)
+    else:
+        result = evaluate(row)
+    compare(kind, row, request, result)
+    return result
+
+
 def _is_served(row: Any) -> bool:
-    return waffle_settings().serves(row.name) and not overridden_methods(
-        cast("type[Model]", type(row))
-    )
+    model = cast("type[Model]", type(row))
+    return waffle_settings().serves(row.name) and not overridden_methods(model)
 
 
 def _remember_everyone(instance: Any, **_: Any) -> None:

@@ -55,7 +55,9 @@ def test_second_import_writes_only_what_changed_in_waffle(row: Any, bob: User) -
     update("checkout", {"description": "Ours", "owner": "web"})
     change(row, percent=40)
     row.users.add(bob)
-    assert lines(run("import-from waffle"))[0][4] == "rollout 10 → 40 %, added 1 allowed user (bob)"
+    *_, summary, note = lines(run("import-from waffle"))[0]
+    assert summary == "rollout 10 → 40 %, added 1 allowed user (bob)"
+    assert note.endswith("; changed here only, and kept: description")
     assert (stored().rollout_percent, stored().description) == (40, "Ours")
     assert names() == {"alice", "bob"}
 

@@ -49,7 +49,7 @@ def waffle_settings(settings: Any, **given: Any) -> None:
         (PERCENTS[:2], ("testing",)),
         pytest.param(
             PERCENTS,
-            ("testing", "superusers", "staff", "authenticated", "rollout"),
+            ("testing", "superusers", "staff", "authenticated"),
             marks=pytest.mark.thorough,
         ),
     ],
@@ -63,11 +63,10 @@ def test_every_combination_of_columns_is_accounted_for(
     combinations = product([None, True, False], [None, *percents], on, ["", "de,"], [False, True])
     new, listed, expected = [], set(), {}
     for number, (everyone, percent, values, languages, is_listed) in enumerate(combinations):
-        columns: dict[str, Any] = dict(zip(switches, values, strict=True))
+        columns: dict[str, Any] = {"rollout": number % 3 == 0, "percent": percent}
+        columns |= dict(zip(switches, values, strict=True))
         name = f"flag_{number}"
-        new.append(
-            Flag(name=name, everyone=everyone, percent=percent, languages=languages, **columns)
-        )
+        new.append(Flag(name=name, everyone=everyone, languages=languages, **columns))
         listed |= {name} if is_listed else set()
         has_random_number = everyone is None and percent not in (None, "0.0")
         loses_test = everyone is None and columns["testing"] and is_listed

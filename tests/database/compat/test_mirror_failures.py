@@ -15,6 +15,8 @@ from django.test import Client
 from waffle.models import Flag, Switch
 
 from flagstaff import changes
+from flagstaff._tables.user_lookup import UserTable
+from flagstaff.changes import old_workers
 from flagstaff.compat.mirrored import WaffleMirrorError
 from flagstaff.compat.models import WaffleRow
 from flagstaff.models import FeatureFlag
@@ -220,8 +222,6 @@ def test_user_who_is_missing_in_the_database_of_the_flags_is_a_problem(
 ) -> None:
     row = new_flag("checkout")
     row.users.add(alice)
-    from flagstaff._tables.user_lookup import UserTable
-
     existing = UserTable.existing
     monkeypatch.setattr(UserTable, "existing", lambda table, pks: existing(table, pks) - {bob.pk})
     row.users.add(bob)
@@ -238,3 +238,15 @@ def test_problem_row_is_no_proof_that_the_flag_is_from_waffle() -> None:
     kill(row)
     assert is_on("search")
     assert not WaffleRow.objects.get().has_written("search")
+
+
+def test_kill_is_written_even_if_old_workers_cannot_read_the_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills, changed = new_flag("checkout", everyone=True), new_flag("search", everyone=True)
+    monkeypatch.setattr(old_workers, "old_worker_problem", lambda _written: "they are old")
+    kill(kills)
+    changed.everyone = None
+    changed.save()
+    assert (is_on("checkout"), problem("checkout")) == (False, "")
+    assert problem("search") == "rules: they are old"

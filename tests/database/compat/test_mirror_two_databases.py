@@ -10,11 +10,13 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connections, transaction
 from django.db.models import Model
+from django.db.models.signals import post_save
 from waffle import switch_is_active
 from waffle.models import Flag, Switch
 
 from flagstaff import changes
 from flagstaff.compat.mirrored import WaffleMirrorError
+from flagstaff.compat.models import WaffleRow
 from flagstaff.models import FeatureFlag
 from tests.support.mirrored_rows import allowed, is_on, new_flag, new_switch, problem, served
 
@@ -125,8 +127,6 @@ def test_failed_mirror_does_not_leave_the_old_state_in_the_cache_of_waffle(setti
     assert switch_is_active("search")
     FeatureFlag.objects.all().delete()
     changes.create("search", enabled=True)
-    from flagstaff.compat.models import WaffleRow
-
     WaffleRow.objects.all().delete()
     served(settings, "search")
     row.active = False
@@ -135,13 +135,17 @@ def test_failed_mirror_does_not_leave_the_old_state_in_the_cache_of_waffle(setti
     assert not switch_is_active("search")
 
 
+def test_row_that_is_saved_over_the_connection_of_the_flags_is_written_at_once() -> None:
+    with transaction.atomic():
+        Switch(name="search", active=True).save(using="default")
+        assert is_on("search")
+
+
 def test_copy_in_a_database_that_waffle_does_not_read_is_not_mirrored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     archive = {**connections.settings["default"], "NAME": "archive"}
     monkeypatch.setitem(connections.settings, "archive", archive)
-    from django.db.models.signals import post_save
-
     row = Flag(name="checkout", everyone=True)
     post_save.send(Flag, instance=row, using="archive", created=True, update_fields=None)
     assert not FeatureFlag.objects.exists()
