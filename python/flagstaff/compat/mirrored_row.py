@@ -111,9 +111,8 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
     if item is None:
         return  # Waffle evaluates it, whatever is here.
     if origin is not None and origin.written is not None and origin.key == pair.key:
-        # Another name of the same flag.
-        pair.written, origin.written = origin.written, None
-        pair.written.delete()
+        _rename(pair, origin.written)
+        origin.written = None
     if pair.flag is None and pair.is_taken_over:
         pair.store(problem=_DELETED_HERE(key=repr(pair.key)))
     elif pair.flag is None:
@@ -122,6 +121,14 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
         _update(pair, origin, item, is_deciding=is_deciding)
     else:
         raise InvalidChangeError(_OTHER_FLAG(key=repr(pair.key), kind=pair.kind))
+
+
+def _rename(pair: Pair, written: WaffleRow) -> None:
+    """Gives what was written last the new name of a row whose key stays."""
+    if pair.written is not None:
+        pair.written.delete()
+    pair.written, written.name = written, pair.name
+    written.save(update_fields=["name"])
 
 
 def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
@@ -147,6 +154,8 @@ def _update(pair: Pair, origin: Pair | None, item: Item, *, is_deciding: bool) -
     new = _parsed(pair.key, fields) | ({} if {*users} == {*pair.users} else {ALLOWED: users})
     if new:
         changes.update(pair.key, new, expect={ALLOWED: pair.users}, force=is_off)
+    elif pair.written is not None and pair.written.problem == problem:
+        return
     pair.store(fields=dict(item.fields), users=users, problem=problem)
 
 
