@@ -107,9 +107,11 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
     if pair.source is None:
         _remove(pair, is_renamed=is_renamed)
         return
-    item = convert(pair.source).item
+    converted = convert(pair.source)
+    item = converted.item
     if item is None:
-        return  # Waffle evaluates it, whatever is here.
+        _refuse(pair, pair.source, "; ".join(converted.notes))
+        return
     if origin is not None and origin.written is not None and origin.key == pair.key:
         _rename(pair, origin.written)
         origin.written = None
@@ -121,6 +123,20 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
         _update(pair, origin, item, is_deciding=is_deciding)
     else:
         raise InvalidChangeError(_OTHER_FLAG(key=repr(pair.key), kind=pair.kind))
+
+
+def _refuse(pair: Pair, source: SourceRow, problem: str) -> None:
+    """Turns the flag of a row off that cannot be a flag any more, if the row is off.
+
+    Raises InvalidChangeError for other rows, except those that waffle goes on evaluating.
+    """
+    if source.overridden:
+        return
+    is_off = source.everyone is False if source.kind == "flag" else not source.active
+    if source.kind == "sample" or not is_off or pair.flag is None or not pair.is_taken_over:
+        raise InvalidChangeError(problem)
+    changes.disable(pair.key)
+    pair.store(fields={**pair.fields, _ENABLED: False}, problem=problem)
 
 
 def _rename(pair: Pair, written: WaffleRow) -> None:
