@@ -18,6 +18,7 @@ from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.compat.converting import convert
+from flagstaff.compat.differences import forget_missing_flags
 from flagstaff.compat.models import WaffleRow
 from flagstaff.compat.rows import SourceRow
 from flagstaff.compat.settings import WaffleKind
@@ -158,6 +159,7 @@ def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
     is_off = not fields[_ENABLED]
     fields = _parsed(pair.key, fields) | {ALLOWED: sorted(users)}
     changes.create(pair.key, force=is_off, **fields)
+    forget_missing_flags([(pair.kind, pair.name)])
     pair.store(fields=dict(item.fields), users=wanted, problem=problem)
 
 
