@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import timezone as fixed_timezone
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.db import connections
@@ -15,6 +17,7 @@ from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import uncached
+from flagstaff._tables.user_lookup import batches
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware
@@ -164,6 +167,14 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     rows = Difference._base_manager.using(conf.database)
     deleted, _by_model = rows.filter(day__lt=utc_day(before)).delete()
     yield deleted
+
+
+def forget_missing_flags(names: Iterable[tuple[str, str]]) -> None:
+    """Deletes what was compared before these names, each with its kind, had a flag."""
+    missing = Difference._base_manager.using(conf.database).filter(cause=Cause.NO_FLAG.value)
+    for kind, of_kind in groupby(sorted(names), key=itemgetter(0)):
+        for batch in batches([name for _kind, name in of_kind]):
+            missing.filter(kind=kind, name__in=batch).delete()
 
 
 def forget_user(pk: str) -> None:

@@ -20,6 +20,7 @@ from flagstaff._words.similar import most_similar
 from flagstaff.changes import Undo
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.compat.converting import Converted, Status, convert
+from flagstaff.compat.differences import forget_missing_flags
 from flagstaff.compat.merging import (
     RowName,
     State,
@@ -291,7 +292,7 @@ class _Merging:
         self._written = {
             one.key: _state_of_row(row)
             for one in rows
-            if (row := written.get(row_name(one.row))) is not None and row.key == one.key
+            if (row := written.get(row_name(one.row))) is not None and row.has_written(one.key)
         }
         flags = {row.key: row for row in _read_flags(one.key for one in rows)}
         allowed = allowed_pks_of(flags.values())
@@ -400,7 +401,7 @@ def _to_store(
         if after.item is None:
             continue
         old = written.get(row_name(before.row))
-        is_same_flag = old is not None and old.key == before.key
+        is_same_flag = old is not None and old.has_written(before.key)
         theirs = state_of(before)
         state = merged_state(theirs, _state_of_row(old) if old and is_same_flag else None)
         users = sorted(state.users or ())
@@ -434,3 +435,4 @@ def _store(plan: WafflePlan) -> None:
         unique_fields=("kind", "name"),
         update_fields=("key", "fields", "users", "problem", "at"),
     )
+    forget_missing_flags((row.kind, row.name) for row in plan.written)

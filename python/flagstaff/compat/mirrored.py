@@ -16,7 +16,7 @@ from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._attribution.writes import acting_as
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.sqlstate import error_text, sqlstate
+from flagstaff._tables.sqlstate import error_text, is_missing_table, sqlstate
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff.changes.changed import quoted_command
@@ -71,6 +71,7 @@ _ONLY_IN_WAFFLE = Template(
     ),
 )
 _BUSY = Template("waffle_flag_busy", _("another transaction is changing the flag"))
+_NOT_MIGRATED = Template("waffle_not_migrated", _("a table is missing; run manage.py migrate"))
 _AGAIN = Template("waffle_save_again", _("save it again"))
 _BY_HAND = Template("waffle_turn_off", _("to turn the flag off, run %(command)s"))
 
@@ -194,6 +195,8 @@ def _is_passing(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     if _is_passing(error):
         return _BUSY()
+    if isinstance(error, Error) and is_missing_table(error):
+        return _NOT_MIGRATED()
     if isinstance(error, FlagstaffError):
         return error.message
     return error_text(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"

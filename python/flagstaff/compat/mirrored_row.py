@@ -18,6 +18,7 @@ from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.compat.converting import convert
+from flagstaff.compat.differences import forget_missing_flags
 from flagstaff.compat.models import WaffleRow
 from flagstaff.compat.rows import SourceRow
 from flagstaff.compat.settings import WaffleKind
@@ -107,13 +108,14 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
     if pair.source is None:
         _remove(pair, is_renamed=is_renamed)
         return
-    item = convert(pair.source).item
+    converted = convert(pair.source)
+    item = converted.item
     if item is None:
-        return  # Waffle evaluates it, whatever is here.
+        _refuse(pair, pair.source, "; ".join(converted.notes))
+        return
     if origin is not None and origin.written is not None and origin.key == pair.key:
-        # Another name of the same flag.
-        pair.written, origin.written = origin.written, None
-        pair.written.delete()
+        _rename(pair, origin.written)
+        origin.written = None
     if pair.flag is None and pair.is_taken_over:
         pair.store(problem=_DELETED_HERE(key=repr(pair.key)))
     elif pair.flag is None:
@@ -122,6 +124,28 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
         _update(pair, origin, item, is_deciding=is_deciding)
     else:
         raise InvalidChangeError(_OTHER_FLAG(key=repr(pair.key), kind=pair.kind))
+
+
+def _refuse(pair: Pair, source: SourceRow, problem: str) -> None:
+    """Turns the flag of a row off that cannot be a flag any more, if the row is off.
+
+    Raises InvalidChangeError for other rows, except those that waffle goes on evaluating.
+    """
+    if source.overridden:
+        return
+    is_off = source.everyone is False if source.kind == "flag" else not source.active
+    if source.kind == "sample" or not is_off or pair.flag is None or not pair.is_taken_over:
+        raise InvalidChangeError(problem)
+    changes.disable(pair.key)
+    pair.store(fields={**pair.fields, _ENABLED: False}, problem=problem)
+
+
+def _rename(pair: Pair, written: WaffleRow) -> None:
+    """Gives what was written last the new name of a row whose key stays."""
+    if pair.written is not None:
+        pair.written.delete()
+    pair.written, written.name = written, pair.name
+    written.save(update_fields=["name"])
 
 
 def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
@@ -135,6 +159,7 @@ def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
     is_off = not fields[_ENABLED]
     fields = _parsed(pair.key, fields) | {ALLOWED: sorted(users)}
     changes.create(pair.key, force=is_off, **fields)
+    forget_missing_flags([(pair.kind, pair.name)])
     pair.store(fields=dict(item.fields), users=wanted, problem=problem)
 
 
@@ -147,6 +172,8 @@ def _update(pair: Pair, origin: Pair | None, item: Item, *, is_deciding: bool) -
     new = _parsed(pair.key, fields) | ({} if {*users} == {*pair.users} else {ALLOWED: users})
     if new:
         changes.update(pair.key, new, expect={ALLOWED: pair.users}, force=is_off)
+    elif pair.written is not None and pair.written.problem == problem:
+        return
     pair.store(fields=dict(item.fields), users=users, problem=problem)
 
 

@@ -211,7 +211,7 @@ def test_table_that_is_not_migrated_does_not_stop_waffle(caplog: Any) -> None:
         new_switch("search", active=True)
     assert Switch.objects.get().active
     assert not FeatureFlag.objects.exists()
-    assert "could not be written to the flag 'search'" in caplog.text
+    assert "to the flag 'search': a table is missing; run manage.py migrate" in caplog.text
 
 
 def test_error_of_the_database_names_the_flag_that_is_served(settings: Any) -> None:

@@ -246,6 +246,8 @@ def test_two_admins_lose_no_kill(
     served(settings, "*")
     for name in _NAMES:
         new_flag(name, everyone=True)
+        # An undo of the creation would delete the flag.
+        changes.set_rollout(name, 50)
     waffle, here = _AdminOfWaffle(1), _AdminHere(2)
     in_threads(waffle.work, here.work)
     for admin in (waffle, here):

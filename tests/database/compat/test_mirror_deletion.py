@@ -154,6 +154,18 @@ def test_other_name_of_the_same_key_keeps_the_flag() -> None:
     assert [one.name for one in WaffleRow.objects.all()] == ["new_cart"]
 
 
+def test_other_name_of_the_same_key_may_have_had_a_problem() -> None:
+    changes.create("new_cart")
+    new_flag("new_cart").delete()
+    WaffleRow.objects.create(kind="flag", name="new_cart", key="new_cart", problem="an old one")
+    changes.delete("new_cart")
+    row = new_flag("new cart", everyone=True)
+    row.name = "new_cart"
+    row.save()
+    assert is_on("new_cart")
+    assert [(one.name, one.problem) for one in WaffleRow.objects.all()] == [("new_cart", "")]
+
+
 def test_save_that_keeps_the_name_renames_nothing() -> None:
     row = new_flag("checkout", everyone=True)
     row.name, row.everyone = "cart", False

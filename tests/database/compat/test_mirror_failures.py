@@ -17,8 +17,12 @@ from waffle.models import Flag, Switch
 from flagstaff import changes
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.changes import old_workers
+from flagstaff.compat import mirrored_row
+from flagstaff.compat import rows as rows_of_waffle
+from flagstaff.compat.converting import Converted, Status
 from flagstaff.compat.mirrored import WaffleMirrorError
 from flagstaff.compat.models import WaffleRow
+from flagstaff.compat.rows import SourceRow
 from flagstaff.models import FeatureFlag
 from tests.support.mirrored_rows import (
     allowed,
@@ -250,3 +254,27 @@ def test_kill_is_written_even_if_old_workers_cannot_read_the_rules(
     changed.save()
     assert (is_on("checkout"), problem("checkout")) == (False, "")
     assert problem("search") == "rules: they are old"
+
+
+def test_row_that_cannot_be_a_flag_any_more_can_be_turned_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills, changed = new_flag("checkout", everyone=True), new_flag("search", everyone=True)
+    monkeypatch.setattr(mirrored_row, "convert", refuse)
+    kill(kills)
+    changed.everyone = None
+    changed.save()
+    assert (is_on("checkout"), problem("checkout")) == (False, "it needs a field")
+    assert (is_on("search"), problem("search")) == (True, "it needs a field")
+
+
+def test_row_that_waffle_goes_on_evaluating_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_of_waffle, "overridden_methods", lambda _model: ("is_active",))
+    new_flag("checkout", everyone=False)
+    assert not FeatureFlag.objects.exists()
+    assert not WaffleRow.objects.exists()
+
+
+def refuse(row: SourceRow) -> Converted:
+    """Converts no row."""
+    return Converted(row, row.name, Status.REFUSED, ("it needs a field",))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.contrib.admin import ModelAdmin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.template.context import Context
@@ -14,13 +13,15 @@ from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._words.lists import local_list
-from flagstaff.admin.links import may_view, page_url
 from flagstaff.compat.models import WaffleRow
 from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import kind_of_model, overridden_methods
 from flagstaff.compat.settings import waffle_settings
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
 
 register = template.Library()
 
@@ -94,6 +95,9 @@ def _by_waffle_only() -> str:
 
 def _link(model_admin: ModelAdmin[Any], request: HttpRequest, flag: Row | None) -> dict[str, str]:
     """Returns the page of the flag, or else of all flags, if the user may view it."""
+    # Django imports the libraries of all apps, also in projects without an admin.
+    from flagstaff.admin.links import may_view, page_url  # noqa: PLC0415
+
     site, model = model_admin.admin_site, conf.flag_model
     if not may_view(site, request, model):
         return {}

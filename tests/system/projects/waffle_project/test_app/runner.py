@@ -10,7 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.test.runner import DiscoverRunner
 
-_FUNCTIONS = ("served_flag", "served_switch", "served_sample")
+_FUNCTIONS = ("served_flag", "served_for_user", "served_switch", "served_sample")
 _evaluated = 0
 
 
