@@ -13,7 +13,6 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.optional_fields import RULES
@@ -27,7 +26,7 @@ from flagstaff.checks.groups import (
 )
 from flagstaff.compat.converting import Converted
 from flagstaff.compat.rows import waffle_model
-from flagstaff.compat.settings import WAFFLE_KINDS, waffle_settings
+from flagstaff.compat.settings import WAFFLE_KINDS, today, waffle_settings
 from flagstaff.conf import conf
 
 _SECONDS_OF_DAY = 86_400
@@ -100,7 +99,7 @@ def _of_cookies(rows: Iterable[Converted]) -> Iterator[str]:
     keys = [one.key for one in rows if one.row.kind == "flag" and _has_percentage(one)]
     if keys:
         days = math.ceil(_setting("MAX_AGE") / _SECONDS_OF_DAY)
-        day = timezone.localdate() + timedelta(days=days)
+        day = today() + timedelta(days=days)
         yield (
             f'set FLAGSTAFF["WAFFLE"]["KEEP_COOKIES_UNTIL"] to "{day}", so that browsers keep '
             f"their results of flags with a percentage: {join_some(keys)}"
