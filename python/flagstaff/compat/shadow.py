@@ -1,7 +1,7 @@
 """Evaluates beside waffle, which decides, and counts where the results differ.
 
 The counts are kept in the extension, and its own connection writes them. An evaluation queries
-nothing on the connection of the request, unless rules that waffle does not have need the user.
+nothing on the connection of the request.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
     if request is not None:
         if is_decided_by_url(name, request):
             return
-        user = user_of(request)
+        user = _known(user_of(request))
         context.update(context_of(name, request))
     elif kind == "sample":
         context[SAMPLE_UNIT] = _random.getrandbits(_SAMPLE_BITS)
@@ -90,11 +90,18 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
         _core.count_difference(*counted)
 
 
+def _known(user: Any) -> Any:
+    """Returns the user; None for a lazy one without which waffle has decided.
+
+    To load it would query, and make the response vary by the cookie of the session.
+    """
+    is_lazy = isinstance(user, LazyObject)
+    return None if is_lazy and user.__dict__.get("_wrapped", empty) is empty else user
+
+
 def _pk_of(user: Any) -> str:
-    """Returns the primary key as text; empty for a user who is not known, or not loaded yet."""
-    if isinstance(user, LazyObject):
-        user = user._wrapped  # noqa: SLF001 (to load it would be a query)
-    if user is None or user is empty or type(user) is UnsavedUser:
+    """Returns the primary key as text; empty for a user who is not known."""
+    if user is None or type(user) is UnsavedUser:
         return ""
     return "" if user.pk is None else str(user.pk)
 

@@ -506,6 +506,23 @@ def test_lazy_user_that_waffle_has_not_loaded_stays_unloaded(
     assert causes(counted) == ["equal" if enabled else "other"]
 
 
+@pytest.mark.parametrize("fields", [{"languages": "de"}, {"languages": "de", "staff": True}, {}])
+def test_lazy_user_whom_only_flagstaff_would_need_stays_unloaded(
+    fields: dict[str, Any], counted: Counted
+) -> None:
+    def load() -> User:
+        raise AssertionError("the user was loaded")
+
+    row = flag(testing=True, **fields)
+    row.users.add(user())
+    take_over(row)
+    request = request_of(SimpleLazyObject(load), "/" if fields else "/?dwft_new_checkout=1")
+    request.LANGUAGE_CODE = "de"
+    with live_engine():
+        assert evaluate(request) is True
+    assert causes(counted) == ["equal"]
+
+
 def test_error_is_logged_once_and_waffles_result_stays(
     counted: Counted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
