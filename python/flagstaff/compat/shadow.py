@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from django.db.models import Model
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import LazyObject, empty
 
 from flagstaff import _core
@@ -82,8 +83,8 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
     if cause is _EQUAL:
         _core.count_difference(kind, name, _EQUAL_TEXT, is_on, is_on, "", "")
         return
-    path = "" if request is None else getattr(request, "path", "")
-    counted = Counted(kind, name, cause.value, is_on, found.value, _pk_of(user), path)
+    example = _pk_of(user), _path_of(request)
+    counted = Counted(kind, name, cause.value, is_on, found.value, *example)
     if cause in URGENT and cause is not Cause.NO_FLAG:
         count_when_checked(row, counted, evaluation.is_equal_now)
     else:
@@ -104,6 +105,18 @@ def _pk_of(user: Any) -> str:
     if user is None or type(user) is UnsavedUser:
         return ""
     return "" if user.pk is None else str(user.pk)
+
+
+def _path_of(request: Any) -> str:
+    """Returns the path without the query; its route if a view gets parts of it.
+
+    Such a part may be a secret, as in the link of a new password. The path is ASCII: one that the
+    database cannot store would lose all counts that are written with it.
+    """
+    match = getattr(request, "resolver_match", None)
+    if match is not None and (match.args or match.kwargs):
+        return f"/{match.route}"
+    return escape_uri_path(getattr(request, "path", ""))
 
 
 @dataclass

@@ -11,8 +11,9 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.db import connection
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils.functional import SimpleLazyObject
 from waffle.models import Flag, Sample, Switch
 
@@ -266,6 +267,25 @@ def test_difference_has_the_user_and_the_path_without_the_query(counted: Counted
         evaluate(request_of(alice, "/cart/?card=1234"))
         wait_for_checks()
     assert counted == [("flag", NAME, "rule", True, False, str(alice.pk), "/cart/")]
+
+
+def test_parts_of_the_path_that_a_view_gets_are_not_kept(counted: Counted) -> None:
+    take_over(flag(authenticated=True), rules=[])
+    request = request_of(user(), "/reset/MQ/secret/")
+    route = path("reset/<uidb64>/<token>/", lambda _request, **_parts: HttpResponse())
+    request.resolver_match = route.resolve("reset/MQ/secret/")
+    with live_engine():
+        evaluate(request)
+    wait_for_checks()
+    assert [arguments[-1] for arguments in counted] == ["/reset/<uidb64>/<token>/"]
+
+
+def test_path_that_the_database_cannot_store_loses_no_counts() -> None:
+    take_over(flag(everyone=True), enabled=False)
+    with live_engine():
+        evaluate(request_of(None, "/%00/%E2%82%AC/"))
+        wait_for_checks()
+    assert [*Difference.objects.values_list("count", "path")] == [(1, "/%00/%E2%82%AC/")]
 
 
 @pytest.mark.parametrize(
