@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.apps import apps
+
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 from flagstaff.compat.models import WaffleRow
@@ -27,10 +29,16 @@ _ALWAYS = Template(
 def plan_problem(key: str) -> Message | None:
     """Returns why no rollout plan may raise the percentage of a flag. Makes at most one query."""
     settings = waffle_settings()
-    if settings.serve is False or not settings.keeps_cookies:
+    # Without waffle, all that its call sites get comes from here.
+    is_alone = not apps.is_installed("waffle")
+    if not settings.keeps_cookies or not (is_alone or settings.serve):
         return None
     rows = WaffleRow.objects.using(conf.database).filter(kind="flag", key=key)
-    if not any(map(settings.serves, rows.values_list("name", flat=True))):
+    names = [*rows.values_list("name", flat=True)]
+    if settings.percent == "cookie":
+        # Call sites of waffle draw also for a flag that waffle never had.
+        names.append(key)
+    if not (names if is_alone else any(map(settings.serves, names))):
         return None
     if settings.percent == "cookie" or settings.keep_cookies_until is None:
         return _ALWAYS()

@@ -48,6 +48,9 @@ def user_of(request: Any) -> UserLike:
 def context_of(name: str, request: Any) -> dict[str, object]:
     """Returns the attributes of a request that the rules of an imported flag read."""
     context: dict[str, object] = {}
+    if getattr(request, "user", None) is None:
+        # Waffle turns a percentage off without a user, and also without a request.
+        context[VISITOR] = None
     if request is None:
         return context
     language = getattr(request, "LANGUAGE_CODE", None)
@@ -58,9 +61,6 @@ def context_of(name: str, request: Any) -> dict[str, object]:
         test = _test_of_cookie(name, request)
     if test is not None:
         context[TEST_ATTRIBUTE] = "1" if test else "0"
-    if getattr(request, "user", None) is None:
-        # Waffle turns a percentage off for a request without a user.
-        context[VISITOR] = None
     return context
 
 

@@ -27,7 +27,7 @@ from flagstaff.checks.groups import (
 )
 from flagstaff.compat.converting import Converted
 from flagstaff.compat.rows import waffle_model
-from flagstaff.compat.settings import WAFFLE_KINDS, waffle_settings
+from flagstaff.compat.settings import WAFFLE_KINDS, today, waffle_settings
 from flagstaff.conf import conf
 
 _SECONDS_OF_DAY = 86_400

@@ -61,7 +61,7 @@ class Difference(models.Model):
     count: models.Field[Any, int] = models.BigIntegerField(_("evaluations"))
     #: The primary key of a user, as text; empty for an anonymous one.
     user_pk: models.Field[Any, str] = models.TextField(_("example user"), blank=True, default="")
-    #: The path of a request, without the query.
+    #: The path of a request, without the query; its route if a view gets parts of it.
     path: models.Field[Any, str] = models.TextField(_("example path"), blank=True, default="")
 
     class Meta:

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.utils import timezone
 
-from flagstaff._words.times import today
+from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
@@ -72,6 +73,11 @@ class WaffleSettings:
     def unit_of(self, name: str) -> str:
         """Returns the bucketing unit of the percentage of a flag of waffle."""
         return self.units.get(name, self.unit)
+
+
+def today() -> date:
+    """Returns the day in TIME_ZONE, whichever time zone a request has activated."""
+    return aware(timezone.now()).astimezone(timezone.get_default_timezone()).date()
 
 
 _DEFAULTS = {

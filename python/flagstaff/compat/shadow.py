@@ -1,7 +1,7 @@
 """Evaluates beside waffle, which decides, and counts where the results differ.
 
 The counts are kept in the extension, and its own connection writes them. An evaluation queries
-nothing on the connection of the request, unless rules that waffle does not have need the user.
+nothing on the connection of the request.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from django.db.models import Model
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import LazyObject, empty
 
 from flagstaff import _core
@@ -66,7 +67,7 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
     if request is not None:
         if is_decided_by_url(name, request):
             return
-        user = user_of(request)
+        user = _known(user_of(request))
         context.update(context_of(name, request))
     elif kind == "sample":
         context[SAMPLE_UNIT] = _random.getrandbits(_SAMPLE_BITS)
@@ -82,21 +83,40 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
     if cause is _EQUAL:
         _core.count_difference(kind, name, _EQUAL_TEXT, is_on, is_on, "", "")
         return
-    path = "" if request is None else getattr(request, "path", "")
-    counted = Counted(kind, name, cause.value, is_on, found.value, _pk_of(user), path)
+    example = _pk_of(user), _path_of(request)
+    counted = Counted(kind, name, cause.value, is_on, found.value, *example)
     if cause in URGENT and cause is not Cause.NO_FLAG:
         count_when_checked(row, counted, evaluation.is_equal_now)
     else:
         _core.count_difference(*counted)
 
 
+def _known(user: Any) -> Any:
+    """Returns the user; None for a lazy one without which waffle has decided.
+
+    To load it would query, and make the response vary by the cookie of the session.
+    """
+    is_lazy = isinstance(user, LazyObject)
+    return None if is_lazy and user.__dict__.get("_wrapped", empty) is empty else user
+
+
 def _pk_of(user: Any) -> str:
-    """Returns the primary key as text; empty for a user who is not known, or not loaded yet."""
-    if isinstance(user, LazyObject):
-        user = user._wrapped  # noqa: SLF001 (to load it would be a query)
-    if user is None or user is empty or type(user) is UnsavedUser:
+    """Returns the primary key as text; empty for a user who is not known."""
+    if user is None or type(user) is UnsavedUser:
         return ""
     return "" if user.pk is None else str(user.pk)
+
+
+def _path_of(request: Any) -> str:
+    """Returns the path without the query; its route if a view gets parts of it.
+
+    Such a part may be a secret, as in the link of a new password. The path is ASCII: one that the
+    database cannot store would lose all counts that are written with it.
+    """
+    match = getattr(request, "resolver_match", None)
+    if match is not None and (match.args or match.kwargs):
+        return f"/{match.route}"
+    return escape_uri_path(getattr(request, "path", ""))
 
 
 @dataclass

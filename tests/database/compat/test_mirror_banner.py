@@ -12,6 +12,7 @@ from django.urls import reverse
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.mirrored_rows import flag_of, new_flag, new_switch, served
+from tests.support.sql import without_table
 
 pytestmark = pytest.mark.django_db
 
@@ -28,6 +29,13 @@ def test_list_says_that_waffle_serves(admin_client: Client) -> None:
     text = text_of(admin_client, LIST)
     assert "Served by waffle; compared with flagstaff." in text
     assert reverse("admin:flagstaff_featureflag_changelist") in text
+
+
+@pytest.mark.parametrize("table", ["flagstaff_compat_wafflerow", "flagstaff_featureflag"])
+def test_form_works_before_the_tables_are_there(admin_client: Client, table: str) -> None:
+    url = reverse("admin:waffle_switch_change", args=[new_switch("search", active=True).pk])
+    with without_table(table):
+        assert "Served" not in text_of(admin_client, url)
 
 
 def test_list_without_the_shadow_compares_nothing(admin_client: Client, settings: Any) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.utils.timezone import localdate
 
 from flagstaff import rollouts
@@ -39,6 +40,30 @@ def test_plan_does_not_start_while_cookies_decide(settings: Any) -> None:
 def test_plan_does_not_start_while_each_percentage_is_drawn(settings: Any) -> None:
     serve(settings, None, PERCENT="cookie")
     with pytest.raises(PlanError, match='set PERCENT in FLAGSTAFF\\["WAFFLE"\\] to "bucket"'):
+        rollouts.start(KEY, STEPS)
+
+
+def test_plan_of_a_flag_that_waffle_never_had_does_not_start_while_percentages_are_drawn(
+    settings: Any,
+) -> None:
+    WaffleRow.objects.all().delete()
+    serve(settings, None, PERCENT="cookie", serve=["new_*"])
+    with pytest.raises(PlanError, match="cookies of waffle decide"):
+        rollouts.start(KEY, STEPS)
+
+
+def test_plan_of_a_flag_that_waffle_never_had_starts_while_cookies_are_kept(settings: Any) -> None:
+    WaffleRow.objects.all().delete()
+    serve(settings, 9)
+    assert rollouts.start(KEY, STEPS).state == State.RUNNING
+
+
+def test_plan_does_not_start_while_cookies_decide_without_waffle(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != "waffle")
+    serve(settings, 9, serve=False)
+    with pytest.raises(PlanError, match="so guards would not see"):
         rollouts.start(KEY, STEPS)
 
 

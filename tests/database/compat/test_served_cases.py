@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import waffle
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from waffle.models import Flag, Sample, Switch
 
 from flagstaff import changes
 from flagstaff.compat import serve
 from flagstaff.compat.converting import Status
+from flagstaff.middleware import FlagstaffMiddleware
 from tests.support.waffle_rows import take_over
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +74,20 @@ def test_request_without_user_does_not_get_flag_by_cookie() -> None:
     request = RequestFactory().get("/")
     request.COOKIES["dwf_new_checkout"] = "True"
     assert waffle.flag_is_active(request, "new_checkout") is False
+
+
+def test_call_without_request_gets_no_percentage_of_the_current_visitor() -> None:
+    Flag.objects.create(name="new_checkout", percent="99")
+    take_over()
+    results, no_request = set(), cast("Any", None)
+
+    def view(_request: HttpRequest) -> HttpResponse:
+        results.add(waffle.flag_is_active(no_request, "new_checkout"))
+        return HttpResponse()
+
+    for _ in range(5):
+        FlagstaffMiddleware(view)(RequestFactory().get("/"))
+    assert results == {False}
 
 
 # `testing` with listed users.

@@ -11,8 +11,9 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.db import connection
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils.functional import SimpleLazyObject
 from waffle.models import Flag, Sample, Switch
 
@@ -268,6 +269,25 @@ def test_difference_has_the_user_and_the_path_without_the_query(counted: Counted
     assert counted == [("flag", NAME, "rule", True, False, str(alice.pk), "/cart/")]
 
 
+def test_parts_of_the_path_that_a_view_gets_are_not_kept(counted: Counted) -> None:
+    take_over(flag(authenticated=True), rules=[])
+    request = request_of(user(), "/reset/MQ/secret/")
+    route = path("reset/<uidb64>/<token>/", lambda _request, **_parts: HttpResponse())
+    request.resolver_match = route.resolve("reset/MQ/secret/")
+    with live_engine():
+        evaluate(request)
+    wait_for_checks()
+    assert [arguments[-1] for arguments in counted] == ["/reset/<uidb64>/<token>/"]
+
+
+def test_path_that_the_database_cannot_store_loses_no_counts() -> None:
+    take_over(flag(everyone=True), enabled=False)
+    with live_engine():
+        evaluate(request_of(None, "/%00/%E2%82%AC/"))
+        wait_for_checks()
+    assert [*Difference.objects.values_list("count", "path")] == [(1, "/%00/%E2%82%AC/")]
+
+
 @pytest.mark.parametrize(
     ("fields", "changes", "cause"),
     [
@@ -505,6 +525,23 @@ def test_lazy_user_that_waffle_has_not_loaded_stays_unloaded(
     with live_engine():
         evaluate(request_of(SimpleLazyObject(load)))
     assert causes(counted) == ["equal" if enabled else "other"]
+
+
+@pytest.mark.parametrize("fields", [{"languages": "de"}, {"languages": "de", "staff": True}, {}])
+def test_lazy_user_whom_only_flagstaff_would_need_stays_unloaded(
+    fields: dict[str, Any], counted: Counted
+) -> None:
+    def load() -> User:
+        raise AssertionError("the user was loaded")
+
+    row = flag(testing=True, **fields)
+    row.users.add(user())
+    take_over(row)
+    request = request_of(SimpleLazyObject(load), "/" if fields else "/?dwft_new_checkout=1")
+    request.LANGUAGE_CODE = "de"
+    with live_engine():
+        assert evaluate(request) is True
+    assert causes(counted) == ["equal"]
 
 
 def test_error_is_logged_once_and_waffles_result_stays(

@@ -30,8 +30,17 @@ register = template.Library()
 def flagstaff_banner(context: Context) -> dict[str, Any]:
     """Returns what the banner shows on a list or a form; nothing for other models.
 
-    Makes up to two queries on the form of a row, and none elsewhere.
+    Makes up to two queries on the form of a row, and none elsewhere. Also nothing, and a line in
+    the log, if a table is missing: waffle's admin works before "manage.py migrate", too.
     """
+    # Django imports the libraries of all apps, also in projects without an admin.
+    from flagstaff.admin.fallbacks import value_or_default  # noqa: PLC0415
+
+    problem, none = "the banner in waffle's admin cannot be shown", dict[str, Any]()
+    return value_or_default(problem, lambda: _banner(context), none)
+
+
+def _banner(context: Context) -> dict[str, Any]:
     source = context.get("cl") or context["adminform"]
     model_admin: ModelAdmin[Any] = source.model_admin
     model: type[Model] = model_admin.model
