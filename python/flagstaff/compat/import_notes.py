@@ -18,7 +18,6 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import reads_groups
-from flagstaff._words.times import today
 from flagstaff.checks.database import Database, StoredRules
 from flagstaff.checks.groups import (
     unreadable_groups_of_users,

@@ -81,9 +81,9 @@ ROWS = """
 from django.contrib.auth.models import User
 from waffle.models import Flag, Sample, Switch
 
-User.objects.create(username="ann", is_staff=True)
+ann = User.objects.create(username="ann", is_staff=True)
 User.objects.create(username="bob")
-Flag.objects.create(name="checkout", everyone=True)
+Flag.objects.create(name="checkout", everyone=True).users.add(ann)
 Flag.objects.create(name="beta_search", staff=True)
 Flag.objects.create(name="new_search", percent=50)
 Switch.objects.create(name="checkout", active=False)
@@ -108,6 +108,14 @@ def seen(user):
     return [client.get("/").content.decode(), client.get("/search/").status_code]
 
 print(json.dumps([seen(user) for user in [None, *User.objects.order_by("pk")]]))
+"""
+
+DROP = """
+from django.contrib.auth.models import User
+from django.db import connection
+
+connection.cursor().execute({sql!r})
+User.objects.get(username="ann").delete()
 """
 
 
@@ -197,7 +205,6 @@ def test_project_leaves_waffle_by_the_page_without_a_changed_result(shop: Shop) 
     assert f'"SERVE": {json.dumps(patterns)}' in serve
     shop.append(serve)
     assert shop.visits() == before
-    shop.append('FLAGSTAFF["WAFFLE"]["KEYS"] = {"switch:checkout": "checkout.switch"}\n')
     shop.append('FLAGSTAFF["WAFFLE"]["SERVE"] = True\n')
     assert shop.visits() == before
 
@@ -207,13 +214,19 @@ def test_project_leaves_waffle_by_the_page_without_a_changed_result(shop: Shop) 
     }
     for old, new in imports.items():
         shop.replace("views.py", old, new)
+    middleware = "waffle.middleware.WaffleMiddleware"
+    shop.replace("settings.py", middleware, f"flagstaff.compat.{middleware}")
     assert shop.visits() == before
 
-    waffle = ('    "waffle",\n', '    "waffle.middleware.WaffleMiddleware",\n')
-    for line in waffle:
-        shop.replace("settings.py", line, "")
+    shop.replace("settings.py", '    "waffle",\n', "")
     shop.append(tags)
     assert shop.visits() == before
+    shop.append('INSTALLED_APPS += ["waffle"]\n')
+    assert shop.visits() == before
+    shop.append('INSTALLED_APPS.remove("waffle")\n')
     shop.manage("flags", "off", "checkout")
     assert shop.visits() != before
+    [sql] = code_of(PAGE, "sql")
+    shop.manage("shell", "--no-imports", "-c", DROP.format(sql=sql))
     shop.manage("migrate", "flagstaff_compat", "zero", "--verbosity=0")
+    shop.manage("migrate", "flagstaff", "zero", "--verbosity=0")
