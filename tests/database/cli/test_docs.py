@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from flagstaff.compat.mirror_context import evaluating
 from flagstaff.cli.main import all_verbs
+from flagstaff.compat.mirror_context import evaluating
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
