@@ -287,8 +287,8 @@ def test_flag_that_exists_is_a_conflict_unless_it_is_equal() -> None:
     )
     [note] = found["flag:checkout"]["notes"]
     assert note == (
-        "there is a different flag with this key: rollout is 30 % in flagstaff, and 10 % in waffle; "
-        "pass --overwrite to write the values of waffle"
+        "there is a different flag with this key: rollout is 30 % in flagstaff, and 10 % in "
+        "waffle; pass --overwrite to write the values of waffle"
     )
     assert run("import-from waffle").status == 4
     assert database_state() == before
