@@ -1,4 +1,4 @@
-"""The admin of the way from waffle: a page of the differences between waffle and flagstaff."""
+"""Registers the page of the differences between waffle and flagstaff."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class CompatConfig(OptionalApp, AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the check. Takes over from waffle, unless the project has removed it."""
+        """Registers the check. Connects to waffle, unless the project has removed it."""
         register(_check_settings, "flagstaff")
         if apps.is_installed("waffle"):
             from flagstaff.compat.mirror import connect  # noqa: PLC0415 (models first)
@@ -66,13 +66,13 @@ class CompatConfig(OptionalApp, AppConfig):
         return overview_lines(site, request)
 
     def plan_problem(self, key: str) -> Message | None:
-        """Returns that cookies of waffle decide about the percentage of a flag, or None."""
+        """Returns the problem that cookies of waffle decide about the percentage, or None."""
         from flagstaff.compat.cookies import plan_problem  # noqa: PLC0415 (models first)
 
         return plan_problem(key)
 
     def verbs(self) -> Sequence[Verb]:
-        """Returns the verbs for the way from waffle."""
+        """Returns the verbs for the move from waffle."""
         from flagstaff.compat.cli import IMPORT_FROM  # noqa: PLC0415 (only commands need it)
         from flagstaff.compat.differences_verb import (  # noqa: PLC0415 (only commands need it)
             DIFFERENCES,

@@ -11,7 +11,7 @@ from flagstaff._words.message import marked as _
 
 
 class Cause(Enum):
-    """Why two results differ, as the table has it. In the order in which pages explain them."""
+    """Why two results differ: the text in the table. In the order in which pages explain them."""
 
     NO_FLAG = "no flag"
     RULE = "rule"
@@ -39,42 +39,44 @@ _TEXTS = {
     Cause.NO_FLAG: Template(
         "difference_no_flag",
         _(
-            "waffle knows the name, and there is no flag. Import it with “manage.py flags "
-            "import-from waffle”, or delete it in waffle."
+            "waffle has a row of this name, but flagstaff has no flag. Import it with “manage.py "
+            "flags import-from waffle”, or delete it in waffle."
         ),
     ),
     Cause.RULE: Template(
         "difference_rule",
         _(
-            "A rule or an allowed user decides on one side only. Compare the users, groups, "
-            "languages and columns in waffle with the allowed users and rules of the flag."
+            "A rule or an allowed user decides only in waffle or only in flagstaff. Compare the "
+            "users, groups, languages and columns in waffle with the allowed users and rules of "
+            "the flag."
         ),
     ),
     Cause.OTHER: Template(
         "difference_other",
         _(
-            "The flag is on, off or at another percentage than in waffle: it was changed on one "
-            "side only. Run “manage.py flags import-from waffle --dry-run” to see what changed."
+            "The flag is on, off or at another percentage only in waffle or only in flagstaff. Run "
+            "“manage.py flags import-from waffle --dry-run” to see what was changed."
         ),
     ),
     Cause.PERCENTAGE: Template(
         "difference_percentage",
         _(
-            "The bucket of the visitor or user decides here, and waffle has drawn nothing. This is "
-            "expected: browsers that have a cookie of waffle keep their result."
+            "The bucket of the visitor or user decides, because waffle drew no random number. This "
+            "is expected. With KEEP_COOKIES_UNTIL, browsers with a cookie of waffle keep their "
+            "result."
         ),
     ),
     Cause.UNSAVED_USER: Template(
         "difference_unsaved_user",
         _(
-            "The user has no primary key, which happens in tests and in code that makes a request "
-            "of its own. Rules can read the attributes of such a user, but not the groups."
+            "The user has no primary key, because code has created the user and not saved it. "
+            "This is expected: rules can read the attributes of such a user, but not the groups."
         ),
     ),
     Cause.STALE_CACHE: Template(
         "difference_stale_cache",
         _(
-            "waffle used an outdated row of its cache, or flagstaff had not heard of a change yet. "
+            "waffle used an outdated row of its cache, or flagstaff had not loaded a change yet. "
             "This is expected, and ends when flagstaff serves the results."
         ),
     ),

@@ -64,7 +64,7 @@ _COLUMNS = (
 
 def _add_import_from(parser: CommandParser) -> None:
     parser.description = (
-        f"{parser.description} What the import and all later evaluations must agree on is in "
+        f"{parser.description} The import and the later evaluations share these settings of "
         'FLAGSTAFF["WAFFLE"]: KEYS (other keys for names), PERCENT_OF ("visitors" or "users"), '
         "and FIELDS (attributes in place of columns of your own flag model)."
     )
@@ -75,14 +75,14 @@ def _add_import_from(parser: CommandParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="the names of flags, switches and samples; by default all",
+        help="the names of the flags, switches and samples to import; by default all",
     )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="NAME",
-        help="the same for one name; also for a name that begins with a hyphen: --only=-x",
+        help="a name to import; needed for a name that begins with a hyphen: --only=-x",
     )
     parser.add_argument(
         "--client-side",
@@ -95,7 +95,8 @@ def _add_import_from(parser: CommandParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="write what waffle has over changes that were made here, and over other flags",
+        help="write the values of waffle over changes in flagstaff, and over flags that do not "
+        "come from waffle",
     )
     add_import_options(parser)
 
@@ -103,8 +104,8 @@ def _add_import_from(parser: CommandParser) -> None:
 def _import_from(options: Options, out: Output) -> None:
     if not is_waffle_installed():
         raise CommandError(
-            '"waffle" is not in INSTALLED_APPS, so there is nothing to read; run the import before '
-            "you remove it",
+            '"waffle" is not in INSTALLED_APPS, so the import cannot read its rows; add it, and '
+            "remove it after the import",
             returncode=FAILED,
         )
     choices = _choices(options)
@@ -154,7 +155,7 @@ def _refusal(plan: WafflePlan) -> CommandError:
 
 
 def _print(plan: WafflePlan, out: Output) -> list[str]:
-    """Prints the rows, what else matters, and the sum. Returns what else matters."""
+    """Prints the rows, the notes about the project, and the sum. Returns these notes."""
     if not out.is_json:
         shown = [row for row in plan.rows if row.status is not Status.UNCHANGED or row.notes]
         if shown:
@@ -170,7 +171,7 @@ def _print(plan: WafflePlan, out: Output) -> list[str]:
 
 def _gone_line(gone: Gone) -> str:
     return (
-        f"deleted in waffle: the {gone.kind} {gone.name!r}; delete it here with "
+        f"deleted in waffle: the {gone.kind} {gone.name!r}; delete its flag with "
         f'"manage.py flags delete {gone.key}"'
     )
 

@@ -1,4 +1,4 @@
-"""Converts rows of waffle to flags, and says what becomes different. Queries nothing."""
+"""Converts rows of waffle to flags, with notes on what is different. Queries nothing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ALL = 100
 
 
 class Status(Enum):
-    """What becomes of a row of waffle."""
+    """How well a flag can replace a row of waffle."""
 
     #: The same results for every request.
     EXACT = "exact"
     #: Some results differ; a note says how.
     DIFFERS = "differs"
-    #: A part of the row has no place in a flag; a note says what is lost.
+    #: A part of the row is lost; a note says which.
     PARTLY = "partly"
     #: There is no flag for it; a note says why, and what to do.
     REFUSED = "refused"
@@ -51,7 +51,7 @@ class Converted:
     row: SourceRow
     key: str
     status: Status
-    #: What is different, lost or refused, or merely worth knowing, as sentences.
+    #: What is different, lost or refused, and remarks, as sentences.
     notes: tuple[str, ...] = ()
     #: None if the row is refused.
     item: Item | None = None
@@ -138,7 +138,7 @@ def _of_flag(row: SourceRow, findings: _Findings) -> dict[str, Any]:
         hidden = _hidden(row)
         text = f"In waffle, hidden by Everyone = Yes: {hidden}." if hidden else ""
         if hidden:
-            findings.add(f"Everyone = Yes hides {hidden}; only the description has it")
+            findings.add(f"Everyone = Yes hides {hidden}; the description has this as text")
         fields = {"enabled": True, "rollout_percent": _ALL, "rules": [], "bucket_by": unit}
         return {**fields, "kind": "release", "description": text}
     rollout = _whole(row.percent, high=_ALL - 1) if row.percent else 0
@@ -147,8 +147,8 @@ def _of_flag(row: SourceRow, findings: _Findings) -> dict[str, Any]:
         _note_results(row, rollout, unit, findings)
     elif row.users or row.groups:
         findings.add(
-            "it is off for everyone; is_active_for_user() of waffle returned True for its users "
-            "nevertheless",
+            "it is off for everyone, also in is_active_for_user(), which returns True for its "
+            "users and groups in waffle",
         )
     return {**fields, "bucket_by": unit, "kind": "release"}
 
@@ -158,11 +158,12 @@ def _note_results(row: SourceRow, rollout: int, unit: str, findings: _Findings) 
     if row.percent:
         rounded = "" if rollout == row.percent else f"{row.percent:f} % becomes {rollout} %; "
         findings.add(
-            f"{rounded}the bucket of the {unit} decides in place of a random number and its cookie",
+            f"{rounded}the bucket of the {unit} decides in place of a random number in a cookie",
             Status.DIFFERS,
         )
     if row.rollout:
-        findings.add("rollout mode is not needed: a bucket never loses the flag as it grows")
+        text = f"no {unit} loses the flag when the percentage grows"
+        findings.add(f"rollout mode is not needed: {text}")
     if row.testing and row.users:
         findings.add("its users keep the flag with dwft_…=0", Status.DIFFERS)
 
@@ -172,16 +173,16 @@ def _note_columns(row: SourceRow, findings: _Findings) -> None:
         if column in _read_columns(row):
             if row.everyone is None:
                 # Waffle's is_active() reads no such column.
-                text = f"the rule {column} gives it to users who do not have it in waffle"
+                text = f"the rule {column} turns it on for users for whom it is off in waffle"
                 findings.add(text, Status.DIFFERS)
         elif row.kind == "flag":
             findings.add(
-                f'the column {column} is lost; name it in FLAGSTAFF["WAFFLE"]["FIELDS"], or check '
-                "it in your code",
+                f'the column {column} is lost; add it to FLAGSTAFF["WAFFLE"]["FIELDS"], or '
+                "evaluate it in your code",
                 Status.PARTLY,
             )
         else:
-            findings.add(f"the column {column} is lost; check it in your code", Status.PARTLY)
+            findings.add(f"the column {column} is lost; evaluate it in your code", Status.PARTLY)
 
 
 def _read_columns(row: SourceRow) -> dict[str, tuple[Any, ...]]:
@@ -195,7 +196,7 @@ def _read_columns(row: SourceRow) -> dict[str, tuple[Any, ...]]:
 
 
 def _whole(percent: Decimal | None, *, high: int) -> int:
-    """Returns a whole percentage, which is never 0 or 100 unless it was before."""
+    """Returns a whole percentage; 1 to `high` for a percentage above 0."""
     if not percent:
         return 0
     return min(max(int(percent.to_integral_value(ROUND_HALF_UP)), 1), high)
@@ -213,7 +214,7 @@ def _hidden(row: SourceRow) -> str:
 
 
 def _rules(row: SourceRow) -> Iterator[dict[str, Any]]:
-    """Yields the rules in an order in which only the first two can take the flag away."""
+    """Yields the rules. Only the second one can turn the flag off, so it is before the others."""
     if row.testing:
         yield _rule("waffle test on", TEST_ATTRIBUTE, ["1"])
         yield {**_rule("waffle test off", TEST_ATTRIBUTE, ["0"]), "rollout_percent": 0}

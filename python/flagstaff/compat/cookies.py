@@ -1,4 +1,4 @@
-"""Flags whose percentage cookies of waffle decide, so that no rollout plan can watch it."""
+"""Refuses rollout plans for flags whose percentage is decided by cookies of waffle."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ DAYS, SHOWN_DAYS = 30, 7
 
 _NOT_POSTGRESQL = Template(
     "compared_not_postgresql",
-    _("Nothing was compared: that needs PostgreSQL, where workers evaluate from memory."),
+    _("Nothing was compared: this needs PostgreSQL, where workers evaluate from memory."),
 )
 _NO_SHADOW = Template(
     "compared_no_shadow", _('Nothing is compared: SHADOW is 0 in FLAGSTAFF["WAFFLE"].')
@@ -68,7 +68,7 @@ class Found:
     flagstaff: bool
     last_day: date
     count: int = 0
-    #: Of the newest day that has one.
+    #: An example, of the newest day that has one.
     user_pk: str = ""
     path: str = ""
     #: The evaluations of the name with equal results.
@@ -79,7 +79,7 @@ class Found:
 class Differences:
     """What was compared since a day."""
 
-    #: Differences: what must be looked at is first, then the most frequent.
+    #: Those that must be looked at are first, then the most frequent.
     found: list[Found] = field(default_factory=list)
     #: The numbers of equal results, by kind and name.
     equal: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -147,7 +147,7 @@ def why_nothing() -> Message:
 
 
 def urgent_names(since: date) -> dict[tuple[str, str], bool]:
-    """Returns the kinds and names that must be looked at, and whether a change is missing here.
+    """Returns the kinds and names that must be looked at, and whether a change was not mirrored.
 
     Makes one query.
     """
@@ -178,7 +178,7 @@ def forget_missing_flags(names: Iterable[tuple[str, str]]) -> None:
 
 
 def forget_user(pk: str) -> None:
-    """Removes a user and what the user has opened from the examples."""
+    """Removes a user, and the paths of the requests, from the examples."""
     rows = Difference._base_manager.using(conf.database)
     rows.filter(user_pk=pk).update(user_pk="", path="")
 
@@ -188,7 +188,7 @@ def _rows(model: type[Model]) -> QuerySet[Any]:
 
 
 def _cause(row: Difference) -> Cause:
-    """Returns the cause; OTHER for one that a newer version has written."""
+    """Returns the cause, or OTHER for a cause that a newer version has written."""
     try:
         return Cause(row.cause)
     except ValueError:

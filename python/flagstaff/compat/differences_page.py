@@ -171,15 +171,15 @@ def _label(cause: Cause) -> Mapping[str, str]:
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
-    """Returns a line if a person must look at a name, and the user may. Makes one query."""
+    """Returns a line if names must be looked at and the user may see them. Makes one query."""
     if not may_view(site, request, Difference):
         return []
     names = urgent_names(days_ago(SHOWN_DAYS))
     if not names:
         return []
     text = ngettext(
-        "%(count)s name of waffle must be looked at before flagstaff serves it.",
-        "%(count)s names of waffle must be looked at before flagstaff serves them.",
+        "%(count)s name in waffle must be looked at before flagstaff serves it.",
+        "%(count)s names in waffle must be looked at before flagstaff serves them.",
         len(names),
     )
     title = str(capfirst(Difference._meta.verbose_name_plural))

@@ -30,8 +30,8 @@ def _add_differences(parser: CommandParser) -> None:
         "--since",
         type=point_in_time,
         metavar="TIME",
-        help=f'only from the day of TIME on, such as "2d" or "2026-11-22"; the default is the last '
-        f"{SHOWN_DAYS} days, and counts are kept for {DAYS} days",
+        help='differences since the day of TIME, such as "2d" or "2026-11-22"; the default is the '
+        f"last {SHOWN_DAYS} days, and counts are kept for {DAYS} days",
     )
 
 
@@ -57,7 +57,8 @@ def _print(found: Differences, out: Output) -> None:
         if cause in listed:
             out.message(f"{cause.value}: {text_of(cause)}")
     for row in found.problems:
-        out.message(f"the last change of {row.kind} {row.name} was not written here: {row.problem}")
+        change = f"the last change of {row.kind} {row.name}"
+        out.message(f"{change} was not written to flagstaff: {row.problem}")
 
 
 def _summary(found: Differences) -> str:

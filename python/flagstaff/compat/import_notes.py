@@ -1,4 +1,4 @@
-"""What else a project has of waffle that matters to an import, as sentences."""
+"""Notes on settings, URLs and models of a project that matter to an import."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _SETTINGS = {
     "FLAG_DEFAULT": "a flag without a row is on in waffle; pass default=True to flag_enabled()",
     "SWITCH_DEFAULT": "a switch without a row is on in waffle; pass default=True to flag_enabled()",
     "SAMPLE_DEFAULT": "a sample without a row is on in waffle; pass default=True to flag_enabled()",
-    "CREATE_MISSING_FLAGS": "waffle creates a row for each unknown flag; here,",
-    "CREATE_MISSING_SWITCHES": "waffle creates a row for each unknown switch; here,",
-    "CREATE_MISSING_SAMPLES": "waffle creates a row for each unknown sample; here,",
+    "CREATE_MISSING_FLAGS": "waffle creates a row for each unknown flag; in flagstaff,",
+    "CREATE_MISSING_SWITCHES": "waffle creates a row for each unknown switch; in flagstaff,",
+    "CREATE_MISSING_SAMPLES": "waffle creates a row for each unknown sample; in flagstaff,",
 }
 _UNKNOWN = '"manage.py flags unknown" lists such names, and nothing is created'
 
@@ -101,8 +101,9 @@ def _of_cookies(rows: Iterable[Converted]) -> Iterator[str]:
         days = math.ceil(_setting("MAX_AGE") / _SECONDS_OF_DAY)
         day = today() + timedelta(days=days)
         yield (
-            f'set FLAGSTAFF["WAFFLE"]["KEEP_COOKIES_UNTIL"] to "{day}", so that browsers keep '
-            f"their results of flags with a percentage: {join_some(keys)}"
+            f"if flagstaff serves these flags from today, set KEEP_COOKIES_UNTIL in "
+            f'FLAGSTAFF["WAFFLE"] to "{day}", so that browsers keep the results of their '
+            f"cookies: {join_some(keys)}"
         )
 
 
@@ -117,7 +118,7 @@ def _setting(name: str) -> Any:
 
 
 def _of_groups(rows: Iterable[Converted]) -> Iterator[str]:
-    """What the checks of groups will report as soon as the rules are written."""
+    """What the checks of groups will report when the rules are written."""
     read = {
         one.key: rules
         for one in rows

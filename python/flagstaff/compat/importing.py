@@ -64,7 +64,7 @@ class Choices:
     client_side: bool | None = None
     #: Write the other rows if some are refused.
     skip_refused: bool = False
-    #: Write what waffle has where both sides have changed, and to flags that waffle did not make.
+    #: Write the values of waffle over changes here, and over flags that do not come from waffle.
     overwrite: bool = False
     skip_unknown_users: bool = False
 
@@ -176,8 +176,8 @@ def _with_storable_name(converted: Converted) -> Converted:
         return converted
     return refused(
         converted,
-        f"its name has {len(converted.row.name):,} characters; rename it in waffle: 1 to "
-        f"{KEY_MAX_LENGTH} can be stored",
+        f"its name has {len(converted.row.name):,} characters; rename it in waffle: a name has 1 "
+        f"to {KEY_MAX_LENGTH} characters",
     )
 
 

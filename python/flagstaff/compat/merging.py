@@ -17,7 +17,7 @@ from flagstaff.serialization.document import Item, UserRef
 #: A row of waffle: its kind and its name.
 RowName = tuple[str, str]
 
-_OVERWRITE = "pass --overwrite to write what waffle has"
+_OVERWRITE = "pass --overwrite to write the values of waffle"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Merge:
 
     fields: dict[str, object] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
-    #: The fields that were changed here only.
+    #: The fields that were changed in flagstaff only.
     kept: list[str] = field(default_factory=list)
 
 
@@ -90,20 +90,20 @@ def merge(
     if present is None:
         if written is None or overwrite:
             return converted
-        text = "its flag was deleted here; delete it in waffle, too, or pass --overwrite to create "
-        return refused(converted, f"{text}it again")
+        text = "its flag was deleted in flagstaff; delete it in waffle, too, or pass --overwrite "
+        return refused(converted, f"{text}to create it again")
     theirs = state_of(converted)
     merged = _merged(theirs, written, present, overwrite=overwrite)
     users = _users(theirs.users, written, present.users)
     if written is None and users is not None and not overwrite:
-        merged.conflicts.append("its allowed users are others here")
+        merged.conflicts.append("its allowed users are different in flagstaff")
     if merged.conflicts:
-        head = "" if written is not None else "there is another flag of this key: "
+        head = "" if written is not None else "there is a different flag with this key: "
         text = f"{head}{'; '.join(merged.conflicts)}; {_OVERWRITE}"
         return refused(converted, text)
     refs = None if users is None else tuple(_refs(item, users))
     names = ", ".join(map(field_label, merged.kept))
-    kept = (f"changed here only, and kept: {names}",) if names else ()
+    kept = (f"changed in flagstaff only, and kept: {names}",) if names else ()
     is_new = written is None or not _is_written(theirs, written)
     is_unchanged = not (is_new or merged.fields or refs is not None)
     return replace(
@@ -143,8 +143,8 @@ def _merged(theirs: State, written: State | None, present: State, *, overwrite: 
 def _conflict(name: str, new: object, now: object, *, is_known: bool) -> str:
     ours, theirs = (describe_value(value, field=name, limit=MAX_VALUE) for value in (now, new))
     if is_known:
-        return f"{field_label(name)} was changed here to {ours}, and in waffle to {theirs}"
-    return f"{field_label(name)} is {ours} here, and {theirs} in waffle"
+        return f"{field_label(name)} was changed in flagstaff to {ours}, and in waffle to {theirs}"
+    return f"{field_label(name)} is {ours} in flagstaff, and {theirs} in waffle"
 
 
 def _users(
@@ -205,7 +205,7 @@ def _without_collision(
     owning = [other for other in same_key if owners.get(row_name(other.row)) == other.key]
     if one.key in taken and one not in owning:
         setting = _setting(one.row, one.key, used)
-        return refused(one, f"its key {one.key} is that of an {taken[one.key]}; {setting}")
+        return refused(one, f"its key {one.key} is also the key of an {taken[one.key]}; {setting}")
     others = [other for other in same_key if other is not one]
     if not others or owning == [one]:
         return one
@@ -213,7 +213,7 @@ def _without_collision(
     renamed = one if one is not keeper else min(others, key=lambda other: _precedence(other, ()))
     names = ", ".join(f"the {other.row.kind} {other.row.name!r}" for other in others)
     setting = _setting(renamed.row, one.key, used)
-    return refused(one, f"its key {one.key} is also that of {names}; {setting}")
+    return refused(one, f"its key {one.key} is also the key of {names}; {setting}")
 
 
 def _precedence(one: Converted, owning: Collection[Converted]) -> tuple[bool, bool, int, str]:

@@ -61,7 +61,7 @@ _PASSING = {"55P03", "40P01", "40001"}
 _NOT_SAVED = Template(
     "waffle_not_saved",
     _(
-        "the change of %(kind)s %(name)s was not saved: its flag %(key)s is served from flagstaff, "
+        "the change of %(kind)s %(name)s was not saved: its flag %(key)s is served by flagstaff, "
         "and could not be changed: %(reason)s; %(advice)s"
     ),
 )
@@ -69,13 +69,13 @@ _ONLY_IN_WAFFLE = Template(
     "waffle_saved_in_waffle_only",
     _(
         "the change of %(kind)s %(name)s was saved in waffle, but has no effect: its flag %(key)s "
-        "is served from flagstaff, and could not be changed: %(reason)s; %(advice)s"
+        "is served by flagstaff, and could not be changed: %(reason)s; %(advice)s"
     ),
 )
 _BUSY = Template("waffle_flag_busy", _("another transaction is changing the flag"))
 _NOT_MIGRATED = Template("waffle_not_migrated", _("a table is missing; run manage.py migrate"))
 _AGAIN = Template("waffle_save_again", _("save it again"))
-_BY_HAND = Template("waffle_turn_off", _("to turn the flag off, run %(command)s"))
+_TURN_OFF = Template("waffle_turn_off", _("to turn the flag off, run %(command)s"))
 
 
 class WaffleMirrorError(FlagstaffError):
@@ -163,13 +163,13 @@ def _raise_first(
 ) -> None:
     for name, error in failures.items():
         key = key_of(change.kind, name)
-        by_hand = partial(_BY_HAND, command=quoted_command("kill", key))
+        turn_off = partial(_TURN_OFF, command=quoted_command("kill", key))
         text = template(
             kind=change.kind,
             name=repr(name),
             key=repr(key),
             reason=_reason(error),
-            advice=_AGAIN() if _is_passing(error) else by_hand(),
+            advice=_AGAIN() if _is_passing(error) else turn_off(),
         )
         raise WaffleMirrorError(text) from error
 

@@ -41,8 +41,8 @@ _DESCRIBING = {"description", "kind", "client_side"}
 _OTHER_FLAG = Template(
     "waffle_other_flag",
     _(
-        "flag %(key)s exists already, and was not taken over from this %(kind)s; import it, or "
-        'name another key in FLAGSTAFF["WAFFLE"]["KEYS"]'
+        "flag %(key)s exists already, and does not come from this %(kind)s; import it, or set "
+        'another key in FLAGSTAFF["WAFFLE"]["KEYS"]'
     ),
 )
 _DELETED_HERE = Template("waffle_deleted_here", _("flag %(key)s was deleted in flagstaff"))
@@ -50,7 +50,7 @@ _DELETED_THERE = Template(
     "waffle_deleted_there",
     _(
         "deleted in waffle, but flag %(key)s was changed in flagstaff, too, so it was only turned "
-        "off; delete it when your code no longer has it"
+        "off; delete it when your code no longer uses it"
     ),
 )
 _RENAMED_THERE = Template(
@@ -77,19 +77,19 @@ class Pair:
     written: WaffleRow | None
 
     @property
-    def is_taken_over(self) -> bool:
+    def is_from_row(self) -> bool:
         """Whether this row of waffle has been written to the flag."""
         return self.written is not None and self.written.has_written(self.key)
 
     @property
     def fields(self) -> dict[str, Any]:
         """The fields as they were written last."""
-        return self.written.fields if self.written is not None and self.is_taken_over else {}
+        return self.written.fields if self.written is not None and self.is_from_row else {}
 
     @property
     def users(self) -> list[str]:
         """The primary keys of the allowed users that were written last."""
-        return self.written.users if self.written is not None and self.is_taken_over else []
+        return self.written.users if self.written is not None and self.is_from_row else []
 
     def store(self, **values: Any) -> None:
         """Remembers what was written, and the problem if there is one."""
@@ -103,7 +103,7 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
 
     `origin` is the row of the earlier name, of which a new flag is a copy. `is_deciding` says that
     a save has written the column that turns the row off, and `is_renamed` that the row has another
-    name now. Raises InvalidChangeError if the flag was not taken over from this row.
+    name now. Raises InvalidChangeError if the flag does not come from this row.
     """
     if pair.source is None:
         _remove(pair, is_renamed=is_renamed)
@@ -116,11 +116,11 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
     if origin is not None and origin.written is not None and origin.key == pair.key:
         _rename(pair, origin.written)
         origin.written = None
-    if pair.flag is None and pair.is_taken_over:
+    if pair.flag is None and pair.is_from_row:
         pair.store(problem=_DELETED_HERE(key=repr(pair.key)))
     elif pair.flag is None:
         _create(pair, origin, item)
-    elif pair.is_taken_over:
+    elif pair.is_from_row:
         _update(pair, origin, item, is_deciding=is_deciding)
     else:
         raise InvalidChangeError(_OTHER_FLAG(key=repr(pair.key), kind=pair.kind))
@@ -134,7 +134,7 @@ def _refuse(pair: Pair, source: SourceRow, problem: str) -> None:
     if source.overridden:
         return
     is_off = source.everyone is False if source.kind == "flag" else not source.active
-    if source.kind == "sample" or not is_off or pair.flag is None or not pair.is_taken_over:
+    if source.kind == "sample" or not is_off or pair.flag is None or not pair.is_from_row:
         raise InvalidChangeError(problem)
     changes.disable(pair.key)
     pair.store(fields={**pair.fields, _ENABLED: False}, problem=problem)
@@ -151,7 +151,7 @@ def _rename(pair: Pair, written: WaffleRow) -> None:
 def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
     wanted, problem = _users(item, ())
     fields, users = dict(item.fields), set(wanted)
-    if origin is not None and origin.flag is not None and origin.is_taken_over:
+    if origin is not None and origin.flag is not None and origin.is_from_row:
         # What was changed here, such as that it is off, stays.
         fields = {**_exported(origin.flag), **_differing(fields, origin.fields)}
         present, seen = {str(pk) for pk in allowed_pks(origin.flag)}, {*origin.users}
@@ -180,7 +180,7 @@ def _update(pair: Pair, origin: Pair | None, item: Item, *, is_deciding: bool) -
 def _remove(pair: Pair, *, is_renamed: bool) -> None:
     if pair.written is None:
         return
-    if pair.flag is None or not pair.is_taken_over:
+    if pair.flag is None or not pair.is_from_row:
         pair.written.delete()
         return
     # A caller of the earlier name may have True as its default.
@@ -196,7 +196,7 @@ def _remove(pair: Pair, *, is_renamed: bool) -> None:
 
 def _is_off_here_only(origin: Pair, item: Item) -> bool:
     """Whether the flag of the earlier name was turned off here, and not on again in waffle."""
-    is_off = origin.flag is not None and origin.is_taken_over and not origin.flag.enabled
+    is_off = origin.flag is not None and origin.is_from_row and not origin.flag.enabled
     return is_off and origin.fields[_ENABLED] == item.fields[_ENABLED]
 
 

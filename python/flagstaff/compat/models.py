@@ -1,4 +1,4 @@
-"""What was taken over from waffle, and where waffle and flagstaff differ."""
+"""The models: what was imported from waffle, and where waffle and flagstaff differ."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def read_kind(
 
 
 def read_row(row: Model) -> SourceRow:
-    """Returns one row, with its users and groups as they are now. Up to two queries and more."""
+    """Returns one row, with its users and groups as they are now. Makes at least two queries."""
     kind = cast("WaffleKind", kind_of_model(type(row)))
     (found,) = _source_rows(kind, [row])
     return found

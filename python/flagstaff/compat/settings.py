@@ -29,7 +29,7 @@ _EXPECTED = {
     "PERCENT": '"bucket" or "cookie"',
     _KEEP: 'a day such as "2027-01-05", or None',
     "MIRROR": "True or False",
-    "SHADOW": "a share from 0 to 1",
+    "SHADOW": "a number from 0 to 1",
     "KEYS": 'a dict of keys by kind and name, such as {"switch:checkout": "checkout.switch"}',
     "PERCENT_OF": '"visitors", "users", or a dict of these by the names of flags',
     "FIELDS": 'a dict of attributes by the columns of your model, such as {"teams": "team_id"}',
@@ -42,11 +42,11 @@ class WaffleSettings:
 
     #: Which flags, switches and samples flagstaff evaluates: all, none, or patterns of names.
     serve: bool | tuple[str, ...] = False
-    #: What decides where the own percentage of a flag does: our bucket, or waffle's cookie.
+    #: What decides about the percentage of a flag: flagstaff's bucket, or waffle's cookie.
     percent: Literal["bucket", "cookie"] = "bucket"
     #: The last day on which a cookie of waffle decides in place of the bucket.
     keep_cookies_until: date | None = None
-    #: Whether changes of waffle's rows are written here, too.
+    #: Whether changes of waffle's rows are also written to the flags.
     mirror: bool = True
     #: The share of the evaluations by waffle that are compared, from 0 to 1.
     shadow: float = 1.0
@@ -66,7 +66,7 @@ class WaffleSettings:
 
     @property
     def keeps_cookies(self) -> bool:
-        """Whether a cookie of waffle decides today where the percentage of a flag does."""
+        """Whether a cookie of waffle decides today in place of the percentage of a flag."""
         until = self.keep_cookies_until
         return self.percent == "cookie" or (until is not None and today() <= until)
 

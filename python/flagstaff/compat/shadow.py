@@ -142,7 +142,7 @@ class _Evaluation:
         )
 
     def is_equal_now(self) -> bool:
-        """Whether flagstaff has waffle's result after it has heard of a change."""
+        """Whether flagstaff has waffle's result after it has loaded a change."""
         found = self.resolve()
         return found is not None and self.cause(found) is _EQUAL
 

@@ -3,9 +3,9 @@
 waffle may use an outdated row of its cache: `update()`, SQL, `users.clear()` and an unlucky order
 of a read and a save leave one there, while flagstaff has the new one. Only the database shows it,
 and the connection of the request must not be used: it may be in a transaction that a failed query
-would end. And flagstaff hears of a change some milliseconds after its commit.
+would end. And flagstaff loads a change some milliseconds after its commit.
 
-So the thread waits until flagstaff must have heard of a change, reads the row, and evaluates again.
+So the thread waits until flagstaff has loaded the change, reads the row, and evaluates again.
 It ends when there is nothing left to check. What it found holds for a minute.
 """
 
@@ -124,7 +124,7 @@ def _next() -> _Waiting | None:
 
 
 def _delay() -> float:
-    """Returns the seconds after which flagstaff has heard of a change."""
+    """Returns the seconds after which flagstaff has loaded a change."""
     return conf.poll_interval + _LOAD
 
 

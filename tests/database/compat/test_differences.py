@@ -62,7 +62,9 @@ def test_change_that_could_not_be_mirrored_is_status_6() -> None:
     problem()
     ran = flags("differences")
     assert (ran.status, ran.out) == (DIFFERS, "")
-    assert "the last change of switch search was not written here: a lock timeout\n" in ran.err
+    assert (
+        "the last change of switch search was not written to flagstaff: a lock timeout\n" in ran.err
+    )
 
 
 def test_since_leaves_earlier_days_out() -> None:
@@ -115,7 +117,7 @@ def test_terminal_explains_each_cause_that_is_listed(
     screen = typed("flags differences")
     assert "KIND  NAME          CAUSE  WAFFLE  FLAGSTAFF  COUNT  EQUAL  LAST DAY" in screen
     assert "flag  new_checkout  rule   on      off           12     30" in screen
-    assert "rule: A rule or an allowed user decides on one side only." in screen
+    assert "rule: A rule or an allowed user decides only in waffle or only in flagstaff." in screen
     assert "percentage:" not in screen
 
 
@@ -136,7 +138,7 @@ def test_nothing_compared_says_why(settings: Any, monkeypatch: pytest.MonkeyPatc
     assert why(SHADOW=0) == 'Nothing is compared: SHADOW is 0 in FLAGSTAFF["WAFFLE"].\n'
     assert why(SERVE=True).startswith("Nothing is compared: SERVE is True")
     monkeypatch.setattr(differences, "is_postgresql", lambda connection: False)
-    assert why().startswith("Nothing was compared: that needs PostgreSQL")
+    assert why().startswith("Nothing was compared: this needs PostgreSQL")
     assert document("differences")["why_nothing"].startswith("Nothing was compared")
 
 

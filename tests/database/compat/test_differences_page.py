@@ -47,8 +47,8 @@ def test_page_lists_the_differences_and_explains_their_causes(
     assert first.startswith("new_checkout flag rule on off 1,234 10 ")
     assert first.endswith(" /cart/ admin")
     assert second.startswith("banner flag percentage on off 1 0 ")
-    assert "A rule or an allowed user decides on one side only." in text(html)
-    assert "waffle has drawn nothing" in text(html)
+    assert "A rule or an allowed user decides only in waffle or only in flagstaff." in text(html)
+    assert "waffle drew no random number" in text(html)
     assert "changed on one side only" not in text(html)
 
 
@@ -70,10 +70,12 @@ def test_page_filters_by_period_cause_and_name(operator: Client, differences: No
     assert 'href="?days=30"' in one
 
 
-def test_page_names_changes_that_were_not_written_here(operator: Client) -> None:
+def test_page_lists_changes_that_were_not_written_to_flagstaff(operator: Client) -> None:
     WaffleRow.objects.create(kind="switch", name="<b>", key="b", problem="a lock timeout")
     shown = page(operator, DIFFERENCES)
-    assert "The last change of the switch “&lt;b&gt;” in waffle was not written here" in shown
+    assert (
+        "The last change of the switch “&lt;b&gt;” in waffle was not written to flagstaff" in shown
+    )
     assert "a lock timeout" in shown
 
 
@@ -114,9 +116,9 @@ def test_overview_counts_the_names_that_must_be_looked_at(operator: Client) -> N
     add_difference("rule")
     add_difference("other")
     [line] = lines()
-    assert "1 name of waffle must be looked at before flagstaff serves it." in line
+    assert "1 name in waffle must be looked at before flagstaff serves it." in line
     WaffleRow.objects.create(kind="switch", name="search", key="search", problem="a lock timeout")
     [line] = lines()
-    assert "2 names of waffle must be looked at before flagstaff serves them." in line
+    assert "2 names in waffle must be looked at before flagstaff serves them." in line
     assert f'href="{DIFFERENCES}"' in page(operator, OVERVIEW)
     assert "Differences from waffle" not in page(staff("view_featureflag"), OVERVIEW)

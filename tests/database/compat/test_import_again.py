@@ -57,7 +57,7 @@ def test_second_import_writes_only_what_changed_in_waffle(row: Any, bob: User) -
     row.users.add(bob)
     *_, summary, note = lines(run("import-from waffle"))[0]
     assert summary == "rollout 10 → 40 %, added 1 allowed user (bob)"
-    assert note.endswith("; changed here only, and kept: description")
+    assert note.endswith("; changed in flagstaff only, and kept: description")
     assert (stored().rollout_percent, stored().description) == (40, "Ours")
     assert names() == {"alice", "bob"}
 
@@ -75,12 +75,12 @@ def test_users_of_both_sides_are_merged(row: Any, alice: User, bob: User) -> Non
     assert names() == {"carol"}
 
 
-def test_field_that_was_changed_here_only_is_kept_and_named(row: Any) -> None:
+def test_field_that_was_changed_in_flagstaff_only_is_kept_and_named(row: Any) -> None:
     set_rollout("checkout", 30)
     assert run("import-from waffle --dry-run").status == 0
     assert lines(run("import-from waffle"))[0] == [
         *("", "unchanged", "flag", "checkout", ""),
-        "changed here only, and kept: rollout",
+        "changed in flagstaff only, and kept: rollout",
     ]
     assert run("import-from waffle --overwrite").status == 0
     assert stored().rollout_percent == 30
@@ -95,8 +95,8 @@ def test_field_that_was_changed_on_both_sides_is_a_conflict(row: Any, bob: User)
     [[_, status, *_, note]] = lines(ran)
     assert status == "refused"
     assert note == (
-        "rollout was changed here to 30 %, and in waffle to 40 %; pass --overwrite to write what "
-        "waffle has"
+        "rollout was changed in flagstaff to 30 %, and in waffle to 40 %; pass --overwrite to "
+        "write the values of waffle"
     )
     assert (stored().rollout_percent, stored().description, names()) == (30, "", {"alice"})
     # Skipped, it stays a conflict.
@@ -122,8 +122,8 @@ def test_same_change_on_both_sides_is_no_conflict(row: Any) -> None:
 def test_flag_that_was_deleted_here_is_a_conflict(row: Any) -> None:
     delete("checkout")
     assert notes() == {
-        "flag:checkout": "its flag was deleted here; delete it in waffle, too, or pass --overwrite "
-        "to create it again"
+        "flag:checkout": "its flag was deleted in flagstaff; delete it in waffle, too, or pass "
+        "--overwrite to create it again"
     }
     assert run("import-from waffle").status == 4
     assert run("import-from waffle --overwrite").status == 0
@@ -188,7 +188,7 @@ def test_undo_of_a_change_that_was_made_here_is_no_undo_of_the_import(row: Any) 
     set_rollout("checkout", 30)
     set_rollout("checkout", 50)
     undo("checkout")
-    assert notes() == {"flag:checkout": "changed here only, and kept: rollout"}
+    assert notes() == {"flag:checkout": "changed in flagstaff only, and kept: rollout"}
 
 
 def test_flag_that_was_deleted_after_an_undo_is_a_conflict(row: Any, bob: User) -> None:
@@ -203,15 +203,15 @@ def test_without_history_an_undone_field_is_a_change_that_was_made_here(row: Any
     change(row, percent=40)
     run(undo_of(run("import-from waffle").err))
     rows("DELETE FROM flagstaff_change")
-    assert notes() == {"flag:checkout": "changed here only, and kept: rollout"}
+    assert notes() == {"flag:checkout": "changed in flagstaff only, and kept: rollout"}
 
 
-def test_row_that_waffle_has_no_more_is_reported_and_stays(row: Any) -> None:
+def test_flag_of_a_row_that_was_deleted_in_waffle_is_reported_and_stays(row: Any) -> None:
     switch()
     run("import-from waffle")
     row.delete()
     line = (
-        "deleted in waffle: the flag 'checkout'; delete it here with "
+        "deleted in waffle: the flag 'checkout'; delete its flag with "
         '"manage.py flags delete checkout"'
     )
     ran = run("import-from waffle")
@@ -249,7 +249,7 @@ def test_other_unit_of_percentages_is_written(row: Any, settings: Any) -> None:
     assert stored().bucket_by == "user"
 
 
-def test_problem_of_the_mirror_ends_with_the_import(row: Any) -> None:
+def test_import_clears_the_problem_of_the_mirror(row: Any) -> None:
     WaffleRow.objects.update(problem="timeout")
     run("import-from waffle")
     assert WaffleRow.objects.get().problem == ""

@@ -76,8 +76,8 @@ def test_report_has_each_row_once_and_adds_up() -> None:
     ]
     assert lines(ran)[0][-1] == (
         "its key is a_b; 0.1 % becomes 1 %; the bucket of the visitor decides in place of a random "
-        "number and its cookie; rollout mode is not needed: a bucket never loses the flag as it "
-        "grows"
+        "number in a cookie; rollout mode is not needed: no visitor loses the flag when the "
+        "percentage grows"
     )
     *_, total, undo = ran.err.splitlines()
     assert total == "3 rows: 2 exact, 1 differ, 0 partly, 0 refused, 0 unchanged"
@@ -198,7 +198,7 @@ def test_names_that_collide_are_refused_with_the_setting_to_add(settings: Any) -
     flag("a b")
     found = notes()
     assert found["flag:same"] == (
-        "its key same is also that of the switch 'same', the sample 'same'; "
+        "its key same is also the key of the switch 'same', the sample 'same'; "
         'add "switch:same": "same.switch" to FLAGSTAFF["WAFFLE"]["KEYS"]'
     )
     assert 'add "switch:same": "same.switch"' in found["switch:same"]
@@ -227,7 +227,7 @@ def test_imported_row_keeps_its_key_when_another_row_collides_later() -> None:
     assert stored("a_b").enabled
     assert notes("--skip-refused") == {
         "switch:a b": "",
-        "flag:a_b": "its key a_b is also that of the switch 'a b'; "
+        "flag:a_b": "its key a_b is also the key of the switch 'a b'; "
         'add "flag:a_b": "a_b.flag" to FLAGSTAFF["WAFFLE"]["KEYS"]',
     }
 
@@ -236,8 +236,8 @@ def test_key_of_an_experiment_is_refused() -> None:
     experiments.create("checkout", variants={"a": 50, "b": 50})
     flag()
     assert notes()["flag:checkout"] == (
-        'its key checkout is that of an experiment; add "flag:checkout": "checkout.flag" to '
-        'FLAGSTAFF["WAFFLE"]["KEYS"]'
+        "its key checkout is also the key of an experiment; "
+        'add "flag:checkout": "checkout.flag" to FLAGSTAFF["WAFFLE"]["KEYS"]'
     )
 
 
@@ -287,8 +287,8 @@ def test_flag_that_exists_is_a_conflict_unless_it_is_equal() -> None:
     )
     [note] = found["flag:checkout"]["notes"]
     assert note == (
-        "there is another flag of this key: rollout is 30 % here, and 10 % in waffle; pass "
-        "--overwrite to write what waffle has"
+        "there is a different flag with this key: rollout is 30 % in flagstaff, and 10 % in "
+        "waffle; pass --overwrite to write the values of waffle"
     )
     assert run("import-from waffle").status == 4
     assert database_state() == before
@@ -313,7 +313,7 @@ def test_import_without_waffle_is_an_error(settings: Any) -> None:
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "waffle"]
     ran = run("import-from waffle")
     assert ran.status == 1
-    assert '"waffle" is not in INSTALLED_APPS, so there is nothing to read' in ran.err
+    assert '"waffle" is not in INSTALLED_APPS, so the import cannot read its rows' in ran.err
 
 
 def test_import_from_another_library_names_those_that_are_known() -> None:

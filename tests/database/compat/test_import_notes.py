@@ -62,7 +62,7 @@ def test_urls_of_waffle_are_named(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_day_until_which_cookies_are_kept_is_named_if_a_flag_has_a_percentage(
+def test_last_day_of_cookies_is_named_if_a_flag_has_a_percentage(
     use_tz: bool, settings: Any
 ) -> None:
     settings.USE_TZ = use_tz
@@ -74,8 +74,8 @@ def test_day_until_which_cookies_are_kept_is_named_if_a_flag_has_a_percentage(
     day = today() + timedelta(days=3)
     [note] = import_notes()
     assert note == (
-        f'set FLAGSTAFF["WAFFLE"]["KEEP_COOKIES_UNTIL"] to "{day}", so that browsers keep their '
-        "results of flags with a percentage: ab"
+        'if flagstaff serves these flags from today, set KEEP_COOKIES_UNTIL in FLAGSTAFF["WAFFLE"] '
+        f'to "{day}", so that browsers keep the results of their cookies: ab'
     )
     waffle = {"KEEP_COOKIES_UNTIL": str(day)}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": waffle}

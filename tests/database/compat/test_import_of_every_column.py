@@ -55,7 +55,7 @@ def waffle_settings(settings: Any, **given: Any) -> None:
     ],
     ids=["some", "all"],
 )
-def test_every_combination_of_columns_is_accounted_for(
+def test_every_combination_of_columns_is_imported_with_its_status(
     alice: User, percents: list[str | None], switches: tuple[str, ...]
 ) -> None:
     beta = Group.objects.create(name="beta")
@@ -107,7 +107,7 @@ def test_everyone_yes_has_no_rules_and_keeps_the_rest_as_text(alice: User) -> No
     row.groups.add(Group.objects.create(name="beta"))
     row.users.add(alice)
     hidden = "testing, staff, 12.5 %, languages de, groups beta"
-    text = f"Everyone = Yes hides {hidden}; only the description has it"
+    text = f"Everyone = Yes hides {hidden}; the description has this as text"
     assert notes() == {"flag:checkout": text}
     run("import-from waffle")
     found = stored("checkout")
@@ -119,9 +119,7 @@ def test_everyone_yes_has_no_rules_and_keeps_the_rest_as_text(alice: User) -> No
 def test_everyone_no_is_disabled_and_keeps_the_rest(alice: User) -> None:
     row = flag(everyone=False, percent=20, staff=True)
     row.users.add(alice)
-    assert (
-        "is_active_for_user() of waffle returned True for its users" in (notes()["flag:checkout"])
-    )
+    assert "also in is_active_for_user(), which returns True" in notes()["flag:checkout"]
     run("import-from waffle")
     found = stored("checkout")
     assert (found.enabled, found.rollout_percent, attributes("checkout")) == (
@@ -136,7 +134,7 @@ def test_everyone_no_is_disabled_and_keeps_the_rest(alice: User) -> None:
     ("percent", "rollout"),
     [("0.0", 0), ("0.1", 1), ("0.4", 1), ("33.5", 34), ("99.4", 99), ("99.9", 99)],
 )
-def test_percentage_is_rounded_but_never_to_nobody_or_all(percent: str, rollout: int) -> None:
+def test_percentage_is_rounded_but_not_to_0_or_100(percent: str, rollout: int) -> None:
     flag(percent=percent)
     sample(percent=percent)
     run("import-from waffle")
@@ -150,7 +148,7 @@ def test_percentages_of_users_are_bucketed_by_user(settings: Any) -> None:
     assert stored("checkout").bucket_by == "user"
 
 
-def test_sample_of_all_is_on_and_exact() -> None:
+def test_sample_of_100_percent_is_on_and_exact() -> None:
     sample(percent="100.0")
     assert statuses() == {"sample:audit": "exact"}
     run("import-from waffle")
@@ -190,13 +188,13 @@ def test_columns_of_an_own_model_are_rules_or_named_as_lost(
     }
     found = notes()
     assert found["flag:known"] == (
-        "the rule region gives it to users who do not have it in waffle; "
-        "the rule teams gives it to users who do not have it in waffle"
+        "the rule region turns it on for users for whom it is off in waffle; "
+        "the rule teams turns it on for users for whom it is off in waffle"
     )
     assert found["flag:lost"] == (
-        'the column tier is lost; name it in FLAGSTAFF["WAFFLE"]["FIELDS"], or check it in your '
-        'code; the column sites is lost; name it in FLAGSTAFF["WAFFLE"]["FIELDS"], or check it in '
-        "your code"
+        'the column tier is lost; add it to FLAGSTAFF["WAFFLE"]["FIELDS"], or evaluate it in your '
+        'code; the column sites is lost; add it to FLAGSTAFF["WAFFLE"]["FIELDS"], or evaluate it '
+        "in your code"
     )
     ran = run("import-from waffle")
     assert "the flags are rows of common.RegionFlag, a model of this project" in ran.err
@@ -230,7 +228,9 @@ def test_row_of_a_model_that_overrides_a_method_is_refused(
     assert not FeatureFlag.objects.exists()
 
 
-def test_own_method_that_evaluates_nothing_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_of_a_model_with_an_unrelated_method_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = use_flag_model(monkeypatch, "NamedFlag", get_flush_keys=lambda self: [])
     model.objects.create(name="checkout")
     assert statuses() == {"flag:checkout": "exact"}
@@ -244,7 +244,7 @@ def test_columns_of_an_own_switch_model_are_named_as_lost(
     model = use_switch_model(monkeypatch, "RegionSwitch", region=region)
     model.objects.create(name="search", region="EU")
     assert statuses() == {"switch:search": "partly"}
-    assert notes() == {"switch:search": "the column region is lost; check it in your code"}
+    assert notes() == {"switch:search": "the column region is lost; evaluate it in your code"}
 
 
 # The flag model of a project, without the optional fields of flagstaff.
@@ -283,7 +283,9 @@ def test_rows_that_need_fields_that_the_flag_model_lacks_are_refused(
     assert run("import-from waffle --client-side").status == 4
 
 
-def test_percentage_of_users_needs_no_unit(bare_flag_model: Any, settings: Any) -> None:
+def test_percentage_of_users_needs_no_field_for_the_unit(
+    bare_flag_model: Any, settings: Any
+) -> None:
     waffle_settings(settings, PERCENT_OF="users")
     flag(percent=10)
     assert statuses() == {"flag:checkout": "differs"}

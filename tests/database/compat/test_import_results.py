@@ -101,7 +101,7 @@ def compare(rows: list[Flag], users: dict[str, Any], announced: set[str]) -> int
 @pytest.mark.parametrize(
     ("seed", "count"), [(1, 6), pytest.param(2, 100, marks=pytest.mark.thorough)]
 )
-def test_results_are_those_of_waffle_except_where_announced(
+def test_results_are_those_of_waffle_except_announced_ones(
     users: dict[str, Any], seed: int, count: int
 ) -> None:
     chance = random.Random(seed)

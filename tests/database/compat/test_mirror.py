@@ -112,7 +112,7 @@ def test_history_has_the_source_waffle_with_the_actor_and_the_reason(alice: User
     assert (newest.source, newest.actor, newest.reason) == ("waffle", str(alice.pk), "too slow")
 
 
-def test_mirror_can_be_switched_off(settings: Any) -> None:
+def test_mirror_can_be_turned_off(settings: Any) -> None:
     row = new_switch("search", active=True)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"MIRROR": False}}
     row.active = False

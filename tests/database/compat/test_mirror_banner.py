@@ -46,14 +46,14 @@ def test_list_without_the_shadow_compares_nothing(admin_client: Client, settings
 def test_list_names_the_flags_that_flagstaff_serves(admin_client: Client, settings: Any) -> None:
     served(settings, "search", "beta_*")
     text = text_of(admin_client, LIST)
-    assert "Served from flagstaff: search, beta_*. All others are served by waffle." in text
+    assert "Served by flagstaff: search, beta_*. All others are served by waffle." in text
 
 
 def test_form_says_where_the_row_is_served_from(admin_client: Client, settings: Any) -> None:
     served(settings, "search")
     search, other = new_switch("search", active=True), new_switch("other", active=True)
     text = text_of(admin_client, f"{LIST}{search.pk}/change/")
-    assert "Served from flagstaff. <a" in text
+    assert "Served by flagstaff. <a" in text
     assert reverse("admin:flagstaff_featureflag_change", args=[flag_of("search").pk]) in text
     assert "Served by waffle; compared" in text_of(admin_client, f"{LIST}{other.pk}/change/")
 
@@ -76,7 +76,7 @@ def test_form_shows_the_problem_of_the_row(admin_client: Client) -> None:
 def test_banner_warns_if_changes_have_no_effect(admin_client: Client, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"SERVE": True, "MIRROR": False}}
     text = text_of(admin_client, LIST)
-    assert '<li class="warning">Served from flagstaff. Changes made here have no effect' in text
+    assert '<li class="warning">Served by flagstaff. Changes on this page have no effect' in text
 
 
 def test_form_for_a_new_row_has_the_banner_of_the_list(admin_client: Client) -> None:

@@ -97,7 +97,7 @@ def test_locked_flag_that_is_served_fails_the_save(settings: Any) -> None:
     error = while_locked("search", lambda: kill(row))
     assert isinstance(error, WaffleMirrorError)
     assert str(error) == (
-        "the change of switch 'search' was not saved: its flag 'search' is served from flagstaff, "
+        "the change of switch 'search' was not saved: its flag 'search' is served by flagstaff, "
         "and could not be changed: another transaction is changing the flag; save it again"
     )
     assert Switch.objects.get().active
@@ -163,7 +163,7 @@ def test_refused_deletion_keeps_the_row_of_a_served_flag(settings: Any) -> None:
 def test_served_flag_of_another_origin_fails_the_save(settings: Any) -> None:
     served(settings, "search")
     changes.create("search", enabled=True)
-    with pytest.raises(WaffleMirrorError, match="was not taken over from this switch"):
+    with pytest.raises(WaffleMirrorError, match="does not come from this switch"):
         new_switch("search", active=False)
     assert not Switch.objects.exists()
 

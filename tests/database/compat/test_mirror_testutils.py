@@ -33,7 +33,7 @@ class _Overrides:
                 assert not is_on("checkout")
             assert is_on("checkout")
 
-    def test_flag_of_no_decision_has_its_rules(self) -> None:
+    def test_flag_that_is_overridden_with_none_has_its_rules(self) -> None:
         with override_flag("checkout", active=True), override_flag("checkout", active=None):
             assert flag_of("checkout").rules[0]["name"] == "superusers"
 

@@ -23,14 +23,14 @@ pytestmark = pytest.mark.thorough
 SEED = 38
 PAIRS = repeats(100_000, 3_000)
 FLAGS = PAIRS // 50
-#: Browsers keep what waffle gave them.
+#: Browsers keep the results of waffle.
 FAR = "9999-12-31"
 LANGUAGES = ("de", "fr", "pt-br")
 #: What the import says about a flag in testing that has users, and one that is off for everyone.
 KEEPS_IN_TEST = "its users keep the flag with dwft_…=0"
 OFF_FOR_ALL = (
-    "it is off for everyone; is_active_for_user() of waffle returned True for its users "
-    "nevertheless"
+    "it is off for everyone, also in is_active_for_user(), which returns True for its users and "
+    "groups in waffle"
 )
 TEXTS = ("True", "False", "1", "")
 
@@ -173,7 +173,7 @@ def serve(settings: Any, **options: object) -> None:
 
 @pytest.mark.timeout(60 + PAIRS // 200)
 @COMMITTED
-def test_served_results_for_requests_are_those_of_waffle_but_for_announced_ones(
+def test_served_results_for_requests_are_those_of_waffle_except_announced_ones(
     settings: Any, people: People, chosen: Chosen
 ) -> None:
     drawn = [chosen.rng.choice(chosen.flags) for _ in range(PAIRS)]
@@ -200,7 +200,7 @@ def test_served_results_for_requests_are_those_of_waffle_but_for_announced_ones(
 
 
 @COMMITTED
-def test_served_results_for_users_are_those_of_waffle_but_for_announced_ones(
+def test_served_results_for_users_are_those_of_waffle_except_announced_ones(
     settings: Any, people: People, chosen: Chosen
 ) -> None:
     users: list[Any] = [*people.users, AnonymousUser()]

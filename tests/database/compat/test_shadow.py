@@ -195,7 +195,7 @@ def test_random_flags_have_the_same_results_for_random_requests(counted: Counted
 # What is not compared.
 
 
-def test_row_that_neither_side_has_is_not_compared(counted: Counted) -> None:
+def test_name_without_a_row_and_a_flag_is_not_compared(counted: Counted) -> None:
     with live_engine():
         evaluate(request_of(), "unknown")
     assert counted == []
@@ -368,7 +368,7 @@ def test_percentages_of_samples_are_compared(
 # An outdated row of waffle's cache.
 
 
-def test_outdated_row_of_the_cache_is_a_cause_of_its_own(counted: Counted) -> None:
+def test_outdated_row_of_the_cache_has_the_cause_stale_cache(counted: Counted) -> None:
     take_over(flag(everyone=True), enabled=False)
     evaluate(request_of())  # Fills the cache.
     Flag.objects.update(everyone=False)
@@ -379,7 +379,7 @@ def test_outdated_row_of_the_cache_is_a_cause_of_its_own(counted: Counted) -> No
     assert causes(counted) == ["stale cache"] * 2
 
 
-def test_outdated_users_of_the_cache_are_a_cause_of_its_own(counted: Counted) -> None:
+def test_outdated_users_of_the_cache_have_the_cause_stale_cache(counted: Counted) -> None:
     alice = user()
     row = flag()
     row.users.add(alice)
@@ -400,7 +400,7 @@ def test_row_that_was_created_after_waffle_looked_for_it_is_outdated(counted: Co
     assert causes(counted) == ["stale cache"]
 
 
-def test_change_that_flagstaff_hears_of_later_is_only_a_difference_of_time(
+def test_change_that_flagstaff_loads_later_has_the_cause_stale_cache(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_over(flag(everyone=True), enabled=False)

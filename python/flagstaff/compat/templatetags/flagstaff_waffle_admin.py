@@ -68,7 +68,7 @@ def _row_text(name: str, flag: Row | None, is_ours: bool) -> str:  # noqa: FBT00
         return _by_waffle()
     if flag is None:
         return _("Served by waffle, because flagstaff has no such flag.")
-    return _("Served from flagstaff.") + _without_mirror()
+    return _("Served by flagstaff.") + _without_mirror()
 
 
 def _list_text(is_ours: bool) -> str:  # noqa: FBT001
@@ -77,9 +77,9 @@ def _list_text(is_ours: bool) -> str:  # noqa: FBT001
         return _by_waffle_only()
     if not serve:
         return _by_waffle()
-    text = _("Served from flagstaff.")
+    text = _("Served by flagstaff.")
     if isinstance(serve, tuple):
-        text = _("Served from flagstaff: %(names)s. All others are served by waffle.") % {
+        text = _("Served by flagstaff: %(names)s. All others are served by waffle.") % {
             "names": local_list(serve)
         }
     return text + _without_mirror()
@@ -89,7 +89,7 @@ def _without_mirror() -> str:
     """Returns what changes in this admin do if the mirror is off; else nothing."""
     if waffle_settings().mirror:
         return ""
-    return " " + _("Changes made here have no effect on what flagstaff serves.")
+    return " " + _("Changes on this page have no effect on what flagstaff serves: MIRROR is False.")
 
 
 def _by_waffle() -> str:
