@@ -35,7 +35,9 @@ class CompatConfig(OptionalApp, AppConfig):
             connect()
 
     def table_names(self) -> Mapping[str, str]:
-        """Returns the table that workers write differences to."""
+        """Returns the table that workers write differences to; none without waffle."""
+        if not apps.is_installed("waffle"):
+            return {}
         return {"difference_table": self.get_model("Difference")._meta.db_table}
 
     def retentions(self) -> Sequence[Retention]:
