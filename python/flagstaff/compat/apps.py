@@ -37,7 +37,9 @@ class CompatConfig(OptionalApp, AppConfig):
             post_migrate.connect(_compare_after_migrations, self, dispatch_uid="flagstaff.compat")
 
     def table_names(self) -> Mapping[str, str]:
-        """Returns the table that workers write differences to."""
+        """Returns the table that workers write differences to; none without waffle."""
+        if not apps.is_installed("waffle"):
+            return {}
         return {"difference_table": self.get_model("Difference")._meta.db_table}
 
     def retentions(self) -> Sequence[Retention]:

@@ -118,12 +118,17 @@ def _setting(name: str) -> Any:
 
 
 def _of_groups(rows: Iterable[Converted]) -> Iterator[str]:
-    """What the checks of groups will report when the rules are written."""
+    """What a new name of a group does, and what the checks of groups will report."""
     read = {
         one.key: rules
         for one in rows
         if one.item and reads_groups(rules := one.item.fields.get(RULES, []))
     }
+    if read:
+        yield (
+            "rules have the names of groups: if a group is renamed, its users lose "
+            f"{join_some([*read])} until the next import"
+        )
     connection = connections[conf.database]
     if not read or not is_postgresql(connection):
         return

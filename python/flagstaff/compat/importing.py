@@ -153,8 +153,9 @@ def plan_import(choices: Choices, *, lock: bool = False) -> WafflePlan:
     _require_names(choices, rows, written)
     converted = _chosen(_without_collisions(_converted(rows, choices), written), choices)
     converted, skipped = _with_existing_users(converted, choices)
-    merged = _Merging(converted, written, choices).rows()
-    merged, plan = _valid(merged)
+    merging = _Merging(converted, written, choices)
+    merged, plan = _valid(merging.rows())
+    merged = [merging.with_other_flag(one) for one in merged]
     plan = replace(plan, skipped_users=skipped)
     stored = _to_store(converted, merged, written)
     gone, forgotten = _gone(rows, written, choices)
@@ -289,11 +290,13 @@ class _Merging:
     ) -> None:
         self._rows = rows
         self._overwrite = choices.overwrite
-        self._written = {
-            one.key: _state_of_row(row)
+        owned = {
+            row_name(one.row): one.key
             for one in rows
             if (row := written.get(row_name(one.row))) is not None and row.has_written(one.key)
         }
+        self._owned = owned
+        self._written = {key: _state_of_row(written[name]) for name, key in owned.items()}
         flags = {row.key: row for row in _read_flags(one.key for one in rows)}
         allowed = allowed_pks_of(flags.values())
         self._flags = flags
@@ -314,6 +317,14 @@ class _Merging:
             )
             for one in self._rows
         ]
+
+    def with_other_flag(self, one: Converted) -> Converted:
+        """Returns the row; if it is refused, with a note about another flag of its key."""
+        is_other = one.key in self._present and row_name(one.row) not in self._owned
+        if one.status is not Status.REFUSED or one.row.overridden or not is_other:
+            return one
+        text = f"until then, SERVE returns the result of the flag {one.key} for this {one.row.kind}"
+        return replace(one, notes=(*one.notes, text))
 
     def _base(self, key: str, undone: Mapping[str, Undone]) -> State | None:
         written, present = self._written.get(key), self._present.get(key)

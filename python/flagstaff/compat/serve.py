@@ -97,6 +97,7 @@ def install() -> None:
         overridden_methods(waffle_model(kind))
     for signal in (post_init, post_save):
         signal.connect(_remember_everyone, waffle_model("flag"), dispatch_uid=_EVERYONE)
+    _replace(models.AbstractBaseFlag, "refresh_from_db", _flag_refresh_from_db)
     _replace(models.AbstractBaseFlag, "is_active", _flag_is_active)
     _replace(models.AbstractBaseFlag, "is_active_for_user", _flag_is_active_for_user)
     _replace(models.AbstractUserFlag, "is_active_for_user", _flag_is_active_for_user)
@@ -108,8 +109,19 @@ _Original = Callable[..., Any]
 
 
 def _replace(model: Any, name: str, served: Callable[[_Original], _Original]) -> None:
-    original = vars(model)[name]
+    original = getattr(model, name)
     setattr(model, name, wraps(original)(served(original)))
+
+
+def _flag_refresh_from_db(original: _Original) -> _Original:
+    def refresh_from_db(self: Any, *arguments: Any, **options: Any) -> None:
+        is_changed = _is_changed(self)
+        original(self, *arguments, **options)
+        fields = options.get("fields") or next(iter(arguments[1:2]), None)
+        if not is_changed or fields is None or "everyone" in fields:
+            _remember_everyone(self)
+
+    return refresh_from_db
 
 
 def _flag_is_active(original: _Original) -> _Original:

@@ -6,9 +6,12 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
+from flagstaff._tables.names import optional_names
 from flagstaff.cli.support.errors import DIFFERS
 from flagstaff.compat import differences
 from flagstaff.compat.differences import utc_day
@@ -55,6 +58,12 @@ def test_difference_that_must_be_looked_at_is_status_6(cause: str) -> None:
 def test_expected_difference_is_no_failure(cause: str) -> None:
     add_difference(cause)
     assert flags("differences").status == 0
+
+
+def test_workers_write_no_differences_without_waffle(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "difference_table" in optional_names(connection)
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != "waffle")
+    assert "difference_table" not in optional_names(connection)
 
 
 def test_change_that_could_not_be_mirrored_is_status_6() -> None:

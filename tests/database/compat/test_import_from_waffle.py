@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import waffle
 from django.contrib.auth.models import Group, User
 
 from flagstaff import experiments
@@ -228,8 +229,20 @@ def test_imported_row_keeps_its_key_when_another_row_collides_later() -> None:
     assert notes("--skip-refused") == {
         "switch:a b": "",
         "flag:a_b": "its key a_b is also the key of the switch 'a b'; "
-        'add "flag:a_b": "a_b.flag" to FLAGSTAFF["WAFFLE"]["KEYS"]',
+        'add "flag:a_b": "a_b.flag" to FLAGSTAFF["WAFFLE"]["KEYS"]; until then, SERVE returns the '
+        "result of the flag a_b for this flag",
     }
+
+
+def test_skipped_row_gets_the_result_of_the_flag_with_its_key_as_announced(settings: Any) -> None:
+    create("search", enabled=True, rollout_percent=100)
+    switch("search", active=False)
+    assert run("import-from waffle --skip-refused").status == 0
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"SERVE": True}}
+    assert waffle.switch_is_active("search") is True
+    assert notes()["switch:search"].endswith(
+        "; until then, SERVE returns the result of the flag search for this switch"
+    )
 
 
 def test_key_of_an_experiment_is_refused() -> None:
@@ -285,7 +298,7 @@ def test_flag_that_exists_is_a_conflict_unless_it_is_equal() -> None:
         "refused",
         "exact",
     )
-    [note] = found["flag:checkout"]["notes"]
+    note, _served = found["flag:checkout"]["notes"]
     assert note == (
         "there is a different flag with this key: rollout is 30 % in flagstaff, and 10 % in "
         "waffle; pass --overwrite to write the values of waffle"

@@ -232,6 +232,18 @@ def test_saved_flag_is_served_again(alice: User) -> None:
     assert flag.is_active_for_user(alice) is False
 
 
+def test_flag_that_was_read_again_is_served_again(alice: User) -> None:
+    flag: Any = Flag.objects.create(name="new_checkout", everyone=True)
+    take_over()
+    changes.disable("new_checkout")
+    flag.everyone = False
+    flag.refresh_from_db(fields=["note"])
+    assert flag.is_active_for_user(alice) is None
+    Flag.objects.update(everyone=None)
+    flag.refresh_from_db()
+    assert flag.is_active_for_user(alice) is False
+
+
 def test_flag_from_cache_that_is_older_than_the_app_is_served(alice: User) -> None:
     Flag.objects.create(name="new_checkout", everyone=True)
     take_over()
