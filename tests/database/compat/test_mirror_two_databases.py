@@ -108,6 +108,25 @@ def test_failure_of_a_served_flag_is_raised_after_the_commit(settings: Any) -> N
     assert Switch.objects.exists()
 
 
+def test_failure_does_not_lose_another_kill_of_the_transaction(settings: Any) -> None:
+    cache.clear()
+    kill = new_switch("search", active=True)
+    served(settings, "chat")
+    changes.create("chat", enabled=True)
+    assert switch_is_active("search")
+
+    @transaction.atomic(using=ALIAS)
+    def save_both() -> None:
+        new_switch("chat", active=False)
+        kill.active = False
+        kill.save()
+
+    with pytest.raises(WaffleMirrorError, match="'chat' was saved in waffle, but has no effect"):
+        save_both()
+    assert not is_on("search")
+    assert not switch_is_active("search")
+
+
 def test_cache_of_waffle_is_flushed_after_the_commit() -> None:
     cache.clear()
     row = new_switch("search", active=True)
