@@ -26,8 +26,8 @@ _UID = "flagstaff.compat.mirror"
 # The name in the table before a save or a deletion, and the flags of a user or a group before they
 # are cleared. Both are remembered in the instance that the signal is about.
 _NAME, _CLEARED = "_flagstaff_stored_name", "_flagstaff_cleared"
-# The columns that turn a flag or a switch on or off.
-_DECIDING = {"everyone", "active"}
+# The columns that turn a row on or off.
+_DECIDING = {"flag": "everyone", "switch": "active", "sample": "percent"}
 
 
 def connect() -> None:
@@ -97,12 +97,12 @@ def _on_save(
     update_fields: Collection[str] | None = None,
     **_: Any,
 ) -> None:
-    old = instance.__dict__.pop(_NAME, None)
-    if not _is_mirrored(sender, using):
+    old, kind = instance.__dict__.pop(_NAME, None), kind_of_model(sender)
+    if kind is None or not _is_mirrored(sender, using):
         return
     name = instance.name if update_fields is None or "name" in update_fields else old
     renamed = {name: old} if old not in {None, name} else {}
-    is_deciding = update_fields is None or not _DECIDING.isdisjoint(update_fields)
+    is_deciding = update_fields is None or _DECIDING[kind] in update_fields
     _mirror(sender, using, [name], renamed=renamed, is_deciding=is_deciding)
 
 
