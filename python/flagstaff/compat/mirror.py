@@ -6,11 +6,12 @@ It follows Django's signals, so `update()`, `bulk_create()` and SQL are not seen
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, router, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
@@ -25,8 +26,8 @@ _UID = "flagstaff.compat.mirror"
 # The name in the table before a save or a deletion, and the flags of a user or a group before they
 # are cleared. Both are remembered in the instance that the signal is about.
 _NAME, _CLEARED = "_flagstaff_stored_name", "_flagstaff_cleared"
-# The columns that turn a flag or a switch on or off.
-_DECIDING = {"everyone", "active"}
+# The columns that turn a row on or off.
+_DECIDING = {"flag": "everyone", "switch": "active", "sample": "percent"}
 
 
 def connect() -> None:
@@ -96,12 +97,12 @@ def _on_save(
     update_fields: Collection[str] | None = None,
     **_: Any,
 ) -> None:
-    old = instance.__dict__.pop(_NAME, None)
-    if not _is_mirrored(sender, using):
+    old, kind = instance.__dict__.pop(_NAME, None), kind_of_model(sender)
+    if kind is None or not _is_mirrored(sender, using):
         return
     name = instance.name if update_fields is None or "name" in update_fields else old
     renamed = {name: old} if old not in {None, name} else {}
-    is_deciding = update_fields is None or not _DECIDING.isdisjoint(update_fields)
+    is_deciding = update_fields is None or _DECIDING[kind] in update_fields
     _mirror(sender, using, [name], renamed=renamed, is_deciding=is_deciding)
 
 
@@ -166,4 +167,35 @@ def _mirror(
     if using == conf.database:
         write_change(change)
     else:
-        transaction.on_commit(partial(write_change, change), using=using)
+        _write_after_commit(change)
+
+
+@dataclass
+class _AfterCommit:
+    """Writes a change after the commit of waffle.
+
+    The last one of a transaction raises what has failed: an earlier error would keep Django from
+    calling the others, and lose a kill.
+    """
+
+    change: WaffleChange
+    #: Those of all changes of the transaction.
+    errors: list[Exception]
+    is_last: bool = True
+
+    def __call__(self) -> None:
+        try:
+            write_change(self.change)
+        except Exception as error:  # noqa: BLE001 (raised after the last one)
+            self.errors.append(error)
+        if self.is_last and self.errors:
+            raise self.errors[0]
+
+
+def _write_after_commit(change: WaffleChange) -> None:
+    callbacks = [callback for _, callback, *_ in connections[change.using].run_on_commit]
+    earlier = [one for one in callbacks if isinstance(one, _AfterCommit)]
+    for one in earlier:
+        one.is_last = False
+    errors = earlier[0].errors if earlier else []
+    transaction.on_commit(_AfterCommit(change, errors), using=change.using)

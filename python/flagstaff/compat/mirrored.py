@@ -96,6 +96,11 @@ class WaffleChange:
     is_deciding: bool = False
 
     @property
+    def all_names(self) -> set[str]:
+        """The names, and the earlier ones."""
+        return {*self.names, *self.renamed.values()}
+
+    @property
     def is_committed(self) -> bool:
         """Whether it is too late to roll the change back."""
         return self.using != conf.database
@@ -107,19 +112,25 @@ def write_change(change: WaffleChange) -> None:
     A failure is logged and stored. If the flag is served from here, raises WaffleMirrorError; the
     caller then rolls back what waffle has written.
     """
-    with transaction.atomic(using=conf.database), _short_lock_timeout():
-        failures = dict(_write(change))
-        served = {name: error for name, error in failures.items() if waffle_settings().serves(name)}
+    try:
+        with transaction.atomic(using=conf.database), _short_lock_timeout():
+            failures = dict(_write(change))
+            if not change.is_committed:
+                _raise_first(_NOT_SAVED, change, failures)
+            _report_all(change, failures)
+    except Error as error:
+        # Such as that of a connection that fails. Without a commit, waffle has the same error.
         if not change.is_committed:
-            _raise_first(_NOT_SAVED, change, served)
-        for name, error in failures.items():
-            _report(change.kind, name, error)
-    _raise_first(_ONLY_IN_WAFFLE, change, served)
+            raise
+        failures = dict.fromkeys(sorted(change.all_names), error)
+        _report_all(change, failures)
+    if change.is_committed:
+        _raise_first(_ONLY_IN_WAFFLE, change, failures)
 
 
 def _write(change: WaffleChange) -> Iterator[tuple[str, Exception]]:
     """Writes the flags one by one, and yields the names of those that fail."""
-    names = {*change.names, *change.renamed.values()}
+    names = change.all_names
     pairs: dict[str, Pair] = {}
     try:
         with transaction.atomic(using=conf.database):
@@ -161,7 +172,10 @@ def _pairs(change: WaffleChange, names: Iterable[str]) -> dict[str, Pair]:
 def _raise_first(
     template: Template, change: WaffleChange, failures: Mapping[str, Exception]
 ) -> None:
+    """Raises the first failure of a flag that is served from here."""
     for name, error in failures.items():
+        if not waffle_settings().serves(name):
+            continue
         key = key_of(change.kind, name)
         turn_off = partial(_TURN_OFF, command=quoted_command("kill", key))
         text = template(
@@ -172,6 +186,11 @@ def _raise_first(
             advice=_AGAIN() if _is_passing(error) else turn_off(),
         )
         raise WaffleMirrorError(text) from error
+
+
+def _report_all(change: WaffleChange, failures: Mapping[str, Exception]) -> None:
+    for name, error in failures.items():
+        _report(change.kind, name, error)
 
 
 def _report(kind: WaffleKind, name: str, error: Exception) -> None:

@@ -34,7 +34,7 @@ from flagstaff.serialization.validation import parsed_fields
 #: The source of these changes in the history.
 SOURCE = "waffle"
 
-_ENABLED = "enabled"
+_ENABLED, _ROLLOUT = "enabled", "rollout_percent"
 # Fields that decide about no result: a project's model of flags may lack them.
 _DESCRIBING = {"description", "kind", "client_side"}
 
@@ -168,6 +168,9 @@ def _update(pair: Pair, origin: Pair | None, item: Item, *, is_deciding: bool) -
     if (is_off and is_deciding) or (origin is not None and _is_off_here_only(origin, item)):
         # A kill is written even if it is no change in waffle: somebody may have turned it on here.
         fields[_ENABLED] = False
+    if is_deciding and pair.kind == "sample" and not item.fields[_ROLLOUT]:
+        # A sample is always on, so 0 % is its kill.
+        fields[_ROLLOUT] = 0
     users, problem = _users(item, pair.users)
     new = _parsed(pair.key, fields) | ({} if {*users} == {*pair.users} else {ALLOWED: users})
     if new:

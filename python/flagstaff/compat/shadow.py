@@ -30,6 +30,7 @@ from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import overridden_methods
 from flagstaff.compat.settings import WaffleKind, waffle_settings
 from flagstaff.compat.stale_rows import Counted, count_when_checked
+from flagstaff.validators import KEY_MAX_LENGTH
 
 # Not that of the module `random`, whose sequence a project may have seeded.
 _random = Random()  # noqa: S311 (no secret)
@@ -58,8 +59,8 @@ def compare(kind: WaffleKind, row: Any, request: Any, result: object) -> None:
 def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
     name = row.name
     model: type[Model] = type(row)
-    # Nothing but waffle can evaluate such a model, so it is not imported.
-    if overridden_methods(model):
+    # Nothing but waffle can evaluate these, so they are not imported.
+    if overridden_methods(model) or len(name) > KEY_MAX_LENGTH:
         return
     # No evaluation may read the cookie of the visitor, or draw an id for it.
     context: dict[str, object] = {"visitor": None}

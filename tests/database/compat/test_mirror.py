@@ -86,6 +86,16 @@ def test_repeated_kill_in_waffle_turns_off_what_was_turned_on_here() -> None:
     assert not flag_of("search").enabled
 
 
+def test_repeated_zero_of_a_sample_turns_off_what_was_raised_here() -> None:
+    row = Sample.objects.create(name="traces", percent="0.0")
+    changes.set_rollout("traces", 70)
+    row.note = "of the gateway"
+    row.save(update_fields=["note"])
+    assert flag_of("traces").rollout_percent == 70
+    row.save()
+    assert flag_of("traces").rollout_percent == 0
+
+
 def test_save_of_other_columns_is_no_kill() -> None:
     row = new_switch("search", active=False)
     changes.enable("search")

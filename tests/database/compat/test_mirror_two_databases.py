@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models import Model
 from django.db.models.signals import post_save
 from waffle import switch_is_active
 from waffle.models import Flag, Switch
 
 from flagstaff import changes
+from flagstaff.compat import mirrored
 from flagstaff.compat.mirrored import WaffleMirrorError
 from flagstaff.compat.models import WaffleRow
 from flagstaff.models import FeatureFlag
@@ -106,6 +109,47 @@ def test_failure_of_a_served_flag_is_raised_after_the_commit(settings: Any) -> N
         new_switch("search", active=False)
     assert "exists already" in problem("search")
     assert Switch.objects.exists()
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database of the flags, while a change is written."""
+    fail = Mock(side_effect=OperationalError("connection refused"))
+    monkeypatch.setattr(mirrored, "_short_lock_timeout", fail)
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_unreachable_database_of_the_flags_does_not_stop_waffle(caplog: Any) -> None:
+    with caplog.at_level(logging.ERROR, "flagstaff"):
+        new_switch("search", active=True)
+    assert "could not be written to the flag 'search': connection refused" in caplog.text
+    assert Switch.objects.exists()
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_unreachable_database_of_a_served_flag_is_raised(settings: Any) -> None:
+    served(settings, "search")
+    with pytest.raises(WaffleMirrorError, match=r"has no effect.*: connection refused"):
+        new_switch("search", active=True)
+
+
+def test_failure_does_not_lose_another_kill_of_the_transaction(settings: Any) -> None:
+    cache.clear()
+    kill = new_switch("search", active=True)
+    served(settings, "chat")
+    changes.create("chat", enabled=True)
+    assert switch_is_active("search")
+
+    @transaction.atomic(using=ALIAS)
+    def save_both() -> None:
+        new_switch("chat", active=False)
+        kill.active = False
+        kill.save()
+
+    with pytest.raises(WaffleMirrorError, match="'chat' was saved in waffle, but has no effect"):
+        save_both()
+    assert not is_on("search")
+    assert not switch_is_active("search")
 
 
 def test_cache_of_waffle_is_flushed_after_the_commit() -> None:

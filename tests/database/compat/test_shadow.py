@@ -288,6 +288,15 @@ def test_path_that_the_database_cannot_store_loses_no_counts() -> None:
     assert [*Difference.objects.values_list("count", "path")] == [(1, "/%00/%E2%82%AC/")]
 
 
+def test_name_that_cannot_be_imported_loses_no_counts() -> None:
+    take_over(flag(everyone=True))
+    with live_engine():
+        evaluate(request_of())
+        # As in a longer column of a model of the project.
+        assert Flag(pk=1, name="a" * 256, everyone=True).is_active(request_of()) is True
+    assert [*Difference.objects.values_list("name", "count")] == [(NAME, 1)]
+
+
 @pytest.mark.parametrize(
     ("fields", "changes", "cause"),
     [
