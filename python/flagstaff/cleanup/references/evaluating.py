@@ -57,7 +57,7 @@ class ExpressionEvaluator:
         # Each expression is evaluated once. One that refers to itself is unknown there.
         self._known: dict[cst.BaseExpression, Values] = {}
         self._active: set[cst.BaseExpression] = set()
-        self._looking: set[tuple[Scope, str]] = set()
+        self._looking: set[tuple[str, str, str]] = set()
 
     @cached_property
     def strict(self) -> ExpressionEvaluator:
@@ -85,16 +85,17 @@ class ExpressionEvaluator:
 
     def member(self, scope: Scope, name: str) -> Values:
         """Returns what a class or a module has under a name; nothing if it has none."""
-        if name in scope.bindings:
-            return self._settled(name, self._bound(scope.bindings[name], scope), scope)
-        # Classes and star imports may go round in a circle.
-        if (scope, name) in self._looking:
+        # Classes and imports may go round in a circle, whose modules may be parsed again.
+        wanted = (scope.root.path, scope.name, name)
+        if wanted in self._looking:
             return ()
-        self._looking.add((scope, name))
+        self._looking.add(wanted)
         try:
+            if name in scope.bindings:
+                return self._settled(name, self._bound(scope.bindings[name], scope), scope)
             return self._inherited(scope, name)
         finally:
-            self._looking.discard((scope, name))
+            self._looking.discard(wanted)
 
     def _inherited(self, scope: Scope, name: str) -> Values:
         if scope.kind == "class":
