@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from flagstaff.compat.settings import WaffleKind
 
 
-_MISSING = 'LibCST is not installed; run: pip install "django-flagstaff[cleanup]"'
+#: Why the search is not possible.
+MISSING = 'LibCST is not installed; run: pip install "django-flagstaff[cleanup]"'
 _RESULTS = {"on": True, "off": False}
 _COLUMNS = (
     Column("place"),
@@ -140,9 +141,9 @@ def _search(options: Options, out: Output) -> tuple[list[str], Share]:
     except ModuleNotFoundError as error:
         if error.name != "libcst":
             raise
-        raise CommandError(_MISSING, returncode=USAGE) from error
+        raise CommandError(MISSING, returncode=USAGE) from error
     try:
-        files = searched_files(options["paths"] or [_project()], options["exclude"])
+        files = searched_files(options["paths"] or [project_folder()], options["exclude"])
     except FileNotFoundError as error:
         raise CommandError(
             f"there is no file or folder {error}; correct --path", returncode=USAGE
@@ -153,7 +154,7 @@ def _search(options: Options, out: Output) -> tuple[list[str], Share]:
         return files, search_files(files, progress, patched=patched, others=others)
 
 
-def _project() -> Path:
+def project_folder() -> Path:
     """Returns the folder of the project, as seen from the working directory if it is below."""
     base = Path(getattr(settings, "BASE_DIR", ".")).absolute()
     here = Path.cwd()
