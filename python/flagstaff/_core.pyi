@@ -131,7 +131,7 @@ def resolve_kept_flag(
     `own` is called with the flag's own rollout if it is 1 to 99 % and decides; what it returns is
     the result, unless it is None. An unknown key is neither counted nor reported. Without
     `is_counted`, nothing is counted, no listener is called and no plan measures, and the result is
-    None unless the process evaluates from memory.
+    None until the process evaluates from memory; it does not wait for the first load.
     """
 
 def count_difference(

@@ -1,5 +1,7 @@
 //! Evaluations beside another library of flags, while a project changes over to ours.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -18,7 +20,8 @@ use crate::live::EvaluationMode;
 /// It is called with the percentage, and may return `None`, if the flag's own rollout of 1 to 99 %
 /// decides. An unknown
 /// key is neither counted nor reported. Without `is_counted` nothing is counted, no listener is
-/// called, no plan measures, and the result is `None` unless the process evaluates from memory.
+/// called, no plan measures, and the result is `None` until the process evaluates from memory, for
+/// which it does not wait.
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, context=None, own=None, is_counted=true))]
 pub(super) fn resolve_kept_flag<'py>(
@@ -31,7 +34,7 @@ pub(super) fn resolve_kept_flag<'py>(
     let py = key.py();
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let own = |percent: i32| own.map_or(Ok(None), |own| own.call1((percent,))?.extract());
-    if !is_counted && !is_in_memory() {
+    if !is_counted && !gets_in_memory(py)? {
         return Ok(None);
     }
     maintenance::count_evaluation(py)?;
@@ -68,6 +71,25 @@ pub(super) fn count_difference(
         let (kind, name, cause) = (kind.into(), name.into(), cause.into());
         LIVE.differences().count(Comparison { kind, name, cause, theirs, ours }, user, path);
     }
+}
+
+/// Whether the process evaluates from memory. Starts the engine, but does not wait for its first
+/// load: the other library has the result.
+fn gets_in_memory(py: Python<'_>) -> PyResult<bool> {
+    // Reading the options again would cost each evaluation by the other library a millisecond.
+    static CANNOT_START: AtomicBool = AtomicBool::new(false);
+    if is_in_memory() {
+        return Ok(true);
+    }
+    if CANNOT_START.load(Ordering::Relaxed) {
+        return Ok(false);
+    }
+    let has_engine = start::start(py, false, false)
+        .inspect_err(|_| CANNOT_START.store(true, Ordering::Relaxed))?;
+    if has_engine && !start::is_waiting() {
+        start::start(py, false, true)?;
+    }
+    Ok(is_in_memory())
 }
 
 fn is_in_memory() -> bool {

@@ -32,6 +32,8 @@ _NAME = re.compile(r'"[a-z_]+"')
 # replaces by numbers, and names of attributes.
 _SAME = {"true", "false", "null", "CSV", "JSON", "UTC", "release", "postgres", "rule", "condition"}
 _SAME |= {"groups", "visitor"}
+# The models of waffle in the sidebar, and the two names above its results.
+_SAME |= {"Samples", "Switches", "waffle", "flagstaff"}
 _READ_ALOUD = (
     *("title", "placeholder", "alt", "label", "summary"),
     *("aria-label", "aria-description", "aria-roledescription", "aria-valuetext"),

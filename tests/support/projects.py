@@ -1,4 +1,4 @@
-"""A project with flagstaff installed and default settings, run through its own commands."""
+"""Projects of users, run through their own commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tools.limits import CHILD, seconds
 
 TOOLS = Path(__file__).resolve().parent.parent.parent
-PROJECT = TOOLS / "tests" / "system" / "projects" / "users_project"
+PROJECTS = TOOLS / "tests" / "system" / "projects"
 
 
 def command(*arguments: str) -> list[str]:
@@ -24,14 +24,17 @@ def surroundings(database: str | None, **variables: str) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")
     }
     address = {} if database is None else {"DATABASE_URL": database}
-    return inherited | address | {"PYTHONPATH": str(TOOLS)} | variables
+    path = os.pathsep.join(filter(None, [str(TOOLS), os.environ.get("PYTHONPATH")]))
+    return inherited | address | {"PYTHONPATH": path} | variables
 
 
-def run(database: str | None, *arguments: str, **variables: str) -> str:
-    """Runs a command, and returns its output."""
+def run(
+    database: str | None, *arguments: str, project: str = "users_project", **variables: str
+) -> str:
+    """Runs a command in a project, and returns its output."""
     result = subprocess.run(
         command(*arguments),
-        cwd=PROJECT,
+        cwd=PROJECTS / project,
         env=surroundings(database, **variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ def attribution(actor: object = None, *, source: str = "", reason: str = "") -> 
     pk = getattr(actor, "pk", actor)
     return {
         "flagstaff.actor": "" if pk is None else storable(str(pk)),
-        "flagstaff.source": storable(source),
+        **_source(source),
         "flagstaff.reason": storable(reason),
     }
 
@@ -57,6 +57,18 @@ def attributed(current: Attribution | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def from_source(source: str) -> Iterator[None]:
+    """Attributes the writes in the block to a source, with the present actor and reason."""
+    current = current_attribution() or attribution
+    with attributed(lambda: {**current(), **_source(source)}):
+        yield
+
+
+def _source(source: str) -> dict[str, str]:
+    return {"flagstaff.source": storable(source)}
 
 
 def _current_value(name: str) -> str:

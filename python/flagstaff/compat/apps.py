@@ -7,9 +7,13 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, register
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import OptionalApp
+from flagstaff._extensions import OptionalApp, OverviewLine, Retention
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.db.models import Model
+    from django.http import HttpRequest
+
     from flagstaff._words.message import Message
     from flagstaff.cli.support.verb import Verb
 
@@ -21,16 +25,43 @@ class CompatConfig(OptionalApp, AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the check. Replaces methods of waffle's models, unless waffle was removed."""
+        """Registers the check. Takes over from waffle, unless the project has removed it."""
         register(_check_settings, "flagstaff")
         if apps.is_installed("waffle"):
+            from flagstaff.compat.mirror import connect  # noqa: PLC0415 (models first)
             from flagstaff.compat.serve import install  # noqa: PLC0415 (models first)
 
             install()
+            connect()
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the table that workers write differences to."""
         return {"difference_table": self.get_model("Difference")._meta.db_table}
+
+    def retentions(self) -> Sequence[Retention]:
+        """Returns the differences between waffle and flagstaff."""
+        from flagstaff.compat.differences import (  # noqa: PLC0415 (models first)
+            DAYS,
+            prune_in_batches,
+        )
+
+        return (Retention("differences", DAYS, prune_in_batches, by_setting=False),)
+
+    def forget_user(self, pk: str) -> None:
+        """Removes a deleted user from the examples of differences."""
+        from flagstaff.compat.differences import forget_user  # noqa: PLC0415 (models first)
+
+        forget_user(pk)
+
+    def operator_models(self) -> Sequence[type[Model]]:
+        """Returns the model of differences."""
+        return (self.get_model("Difference"),)
+
+    def overview_lines(self, site: AdminSite, request: HttpRequest) -> Sequence[OverviewLine]:
+        """Returns the number of names that must be looked at. Makes one query."""
+        from flagstaff.compat.differences_page import overview_lines  # noqa: PLC0415 (models first)
+
+        return overview_lines(site, request)
 
     def plan_problem(self, key: str) -> Message | None:
         """Returns that cookies of waffle decide about the percentage of a flag, or None."""
@@ -40,7 +71,12 @@ class CompatConfig(OptionalApp, AppConfig):
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs for the way from waffle."""
-        return ()
+        from flagstaff.compat.cli import IMPORT_FROM  # noqa: PLC0415 (only commands need it)
+        from flagstaff.compat.differences_verb import (  # noqa: PLC0415 (only commands need it)
+            DIFFERENCES,
+        )
+
+        return (IMPORT_FROM, DIFFERENCES)
 
 
 # Imported only where checks run, as those of flagstaff itself.

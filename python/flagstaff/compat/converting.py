@@ -8,6 +8,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
 from typing import Any
 
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.optional_fields import RULES, flag_model
 from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import SourceRow
 from flagstaff.compat.settings import waffle_settings
@@ -79,13 +81,37 @@ def convert(row: SourceRow, *, client_side: bool | None = None) -> Converted:
         return Converted(row, key, Status.REFUSED, (note,))
     if key != row.name:
         findings.add(f"its key is {key}")
+    _note_columns(row, findings)
     fields = {"flag": _of_flag, "switch": _of_switch, "sample": _of_sample}[row.kind](row, findings)
     fields["description"] = "\n\n".join(filter(None, (row.note, fields.get("description"))))
     if client_side is not None:
         fields["client_side"] = client_side
+    fields = _fitting(fields, findings)
     users = tuple(_user(pk) for pk in row.users) if row.kind == "flag" else None
-    item = Item(Kind.FLAG, key, fields, users)
+    item = Item(Kind.FLAG, key, fields, users) if findings.status is not Status.REFUSED else None
     return Converted(row, key, findings.status, tuple(findings.notes), item)
+
+
+def _fitting(fields: dict[str, Any], findings: _Findings) -> dict[str, Any]:
+    """Returns the fields that FLAG_MODEL has. Refuses a flag that needs one of the others."""
+    model = flag_model()
+    needed = {
+        RULES: bool(fields[RULES]),
+        BUCKET_BY: fields.get(BUCKET_BY, USER) != USER and 0 < fields["rollout_percent"] < _ALL,
+    }
+    for name in (name for name, is_needed in needed.items() if is_needed and not model.has(name)):
+        findings.add(
+            f"it needs the field {name}, which the flag model of this project does not have; add "
+            "it, and run makemigrations and migrate",
+            Status.REFUSED,
+        )
+    if fields["description"] and not model.has("description"):
+        findings.add(
+            "its note is lost, because the flag model of this project has no field description",
+            Status.PARTLY,
+        )
+    required = {"enabled", "rollout_percent"}
+    return {name: value for name, value in fields.items() if name in required or model.has(name)}
 
 
 def _user(pk: object) -> UserRef:
@@ -108,7 +134,6 @@ def _of_sample(row: SourceRow, findings: _Findings) -> dict[str, Any]:
 def _of_flag(row: SourceRow, findings: _Findings) -> dict[str, Any]:
     unit = waffle_settings().unit_of(row.name)
     rules = [*_rules(row)]
-    _note_columns(row, findings)
     if row.everyone:
         hidden = _hidden(row)
         text = f"In waffle, hidden by Everyone = Yes: {hidden}." if hidden else ""
@@ -143,14 +168,30 @@ def _note_results(row: SourceRow, rollout: int, unit: str, findings: _Findings) 
 
 
 def _note_columns(row: SourceRow, findings: _Findings) -> None:
-    named = waffle_settings().fields
     for column in row.extra:
-        if column not in named:
+        if column in _read_columns(row):
+            if row.everyone is None:
+                # Waffle's is_active() reads no such column.
+                text = f"the rule {column} gives it to users who do not have it in waffle"
+                findings.add(text, Status.DIFFERS)
+        elif row.kind == "flag":
             findings.add(
                 f'the column {column} is lost; name it in FLAGSTAFF["WAFFLE"]["FIELDS"], or check '
                 "it in your code",
                 Status.PARTLY,
             )
+        else:
+            findings.add(f"the column {column} is lost; check it in your code", Status.PARTLY)
+
+
+def _read_columns(row: SourceRow) -> dict[str, tuple[Any, ...]]:
+    """Returns the columns of a project's flag model that become rules."""
+    named = waffle_settings().fields
+    return {
+        column: values
+        for column, values in row.extra.items()
+        if row.kind == "flag" and column in named
+    }
 
 
 def _whole(percent: Decimal | None, *, high: int) -> int:
@@ -162,11 +203,12 @@ def _whole(percent: Decimal | None, *, high: int) -> int:
 
 def _hidden(row: SourceRow) -> str:
     """Returns the settings of a flag that "Everyone = Yes" makes ineffective, in words."""
-    switches = ("testing", "authenticated", "staff", "rollout")
+    switches, hidden = ("testing", "authenticated", "staff", "rollout"), _read_columns(row)
     parts = [name for name in switches if getattr(row, name)]
     parts += [f"{row.percent:f} %"] if row.percent else []
     parts += [f"languages {', '.join(row.languages)}"] if row.languages else []
     parts += [f"groups {', '.join(row.groups)}"] if row.groups else []
+    parts += [f"{column} {', '.join(map(str, values))}" for column, values in hidden.items()]
     return ", ".join(parts)
 
 
@@ -176,9 +218,8 @@ def _rules(row: SourceRow) -> Iterator[dict[str, Any]]:
         yield _rule("waffle test on", TEST_ATTRIBUTE, ["1"])
         yield {**_rule("waffle test off", TEST_ATTRIBUTE, ["0"]), "rollout_percent": 0}
     named = waffle_settings().fields
-    for column, values in row.extra.items():
-        if column in named:
-            yield _rule(column, named[column], [_json(value) for value in values])
+    for column, values in _read_columns(row).items():
+        yield _rule(column, named[column], [_json(value) for value in values])
     if row.languages:
         yield _rule("languages", LANGUAGE_ATTRIBUTE, list(row.languages))
     for name, attribute in _SWITCHES.items():

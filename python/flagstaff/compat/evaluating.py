@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any, cast
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
+from django.core.signals import setting_changed
 from django.utils.functional import LazyObject, empty
 
 from flagstaff import _core
@@ -15,6 +18,7 @@ from flagstaff.compat.settings import setting_of_waffle
 from flagstaff.typing import UserLike
 
 _BITS = 62
+_NOTHING: dict[str, Any] = {}
 
 
 class UnsavedUser:
@@ -67,27 +71,70 @@ def context_of_sample() -> dict[str, object]:
 
 def test_of_url(name: str, request: Any) -> bool | None:
     """Returns the test parameter in the query or the headers of a request; None without one."""
-    parameter = setting_of_waffle("TEST_COOKIE") % name
-    header = parameter.replace("_", "-")
-    for given, key in ((getattr(request, "GET", ()), parameter), (_headers(request), header)):
-        if key in given:
-            return bool(given[key] == "1")
-    return None
+    names = _names_of(name)
+    query = getattr(request, "GET", _NOTHING)
+    if names.test in query:
+        return bool(query[names.test] == "1")
+    header = getattr(request, "META", _NOTHING).get(names.header)
+    return None if header is None else bool(header == "1")
 
 
 def _test_of_cookie(name: str, request: Any) -> bool | None:
-    cookie = setting_of_waffle("TEST_COOKIE") % name
-    cookies = getattr(request, "COOKIES", {})
-    return cookies[cookie] == "True" if cookie in cookies else None
+    return _cookie(_names_of(name).test, request)
 
 
-def _headers(request: Any) -> Any:
-    return getattr(request, "headers", ())
+def kept_by_cookie(name: str, request: Any) -> bool | None:
+    """Returns what waffle has drawn for the browser in an earlier request, or None."""
+    return _cookie(_names_of(name).cookie, request)
 
 
-def resolve(
-    key: str, request: Any, user: UserLike, context: dict[str, object], **options: Any
+def is_decided_by_url(name: str, request: Any) -> bool:
+    """Whether the URL decides in place of the flag, because of WAFFLE_OVERRIDE."""
+    is_named = name in getattr(request, "GET", _NOTHING)
+    return is_named and bool(setting_of_waffle("OVERRIDE"))
+
+
+def _cookie(cookie: str, request: Any) -> bool | None:
+    text = getattr(request, "COOKIES", _NOTHING).get(cookie)
+    return None if text is None else bool(text == "True")
+
+
+class _Names(NamedTuple):
+    #: The parameter and the cookie of a tester.
+    test: str
+    #: The name of the tester's header in META.
+    header: str
+    #: The cookie of a percentage.
+    cookie: str
+
+
+@lru_cache(maxsize=10_000)
+def _names_of(name: str) -> _Names:
+    test = setting_of_waffle("TEST_COOKIE") % name
+    header = f"HTTP_{test.replace('-', '_').upper()}"
+    return _Names(test, header, setting_of_waffle("COOKIE") % name)
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting in {"WAFFLE_COOKIE", "WAFFLE_TEST_COOKIE"}:
+        _names_of.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="flagstaff.compat.evaluating")
+
+
+def resolve(  # noqa: PLR0913 (as the function of the extension, with the request)
+    key: str,
+    request: Any,
+    user: UserLike,
+    context: dict[str, object],
+    *,
+    own: Callable[[int], bool | None] | None = None,
+    is_counted: bool = True,
 ) -> _core.Resolution[bool] | None:
     """Returns what `_core.resolve_kept_flag` does, in the context of the request."""
+    evaluate = _core.resolve_kept_flag
+    if request is None or _core.observed_request() is not None:
+        return evaluate(key, user, context=context, own=own, is_counted=is_counted)
     with in_request(request):
-        return _core.resolve_kept_flag(key, user, context=context, **options)
+        return evaluate(key, user, context=context, own=own, is_counted=is_counted)

@@ -25,7 +25,7 @@ class WaffleRow(models.Model):
     name: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH)
     #: The key of the flag.
     key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH)
-    #: The fields that were written, by name, as an export has them.
+    #: The fields that were written, by name, as an export has them; empty if nothing was written.
     fields: models.Field[Any, Any] = models.JSONField(default=dict)
     #: The primary keys of the allowed users that were written, as text.
     users: models.Field[Any, Any] = models.JSONField(default=list)
@@ -42,6 +42,10 @@ class WaffleRow(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
+    def has_written(self, key: str) -> bool:
+        """Whether the flag of this key was written from the row, which then may have a problem."""
+        return bool(self.fields) and self.key == key
+
 
 class Difference(models.Model):
     """How often waffle and flagstaff had these two results on a day, and one example."""
@@ -49,7 +53,7 @@ class Difference(models.Model):
     day: models.Field[Any, date] = DayField(_("day"))
     #: "flag", "switch" or "sample".
     kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=8)
-    name: models.Field[Any, str] = models.CharField(_("name"), max_length=KEY_MAX_LENGTH)
+    name: models.Field[Any, str] = models.CharField(_("name in waffle"), max_length=KEY_MAX_LENGTH)
     #: Why they differ, such as "percentage"; "equal" if they do not.
     cause: models.Field[Any, str] = models.CharField(_("cause"), max_length=32)
     waffle: models.Field[Any, bool] = models.BooleanField(_("result of waffle"))

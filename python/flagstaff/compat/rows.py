@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.db import router
 from django.db.models import ManyToManyField, Model, QuerySet
 
+from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff.compat.settings import WAFFLE_KINDS, WaffleKind
 
 #: What a project's own model may override. Flagstaff cannot evaluate it then.
@@ -20,6 +21,8 @@ EVALUATING_METHODS = (
     "_is_active_for_user",
     "_is_active_for_language",
     "_is_active_for_percent",
+    "_get_user_ids",
+    "_get_group_ids",
 )
 _USERS, _GROUPS = "users", "groups"
 
@@ -73,10 +76,17 @@ def kind_of_model(model: type[Model]) -> WaffleKind | None:
 def read_rows(names: Collection[str] | None = None) -> Iterator[SourceRow]:
     """Yields the rows of the three tables by kind and name. Makes few queries, from the writer."""
     for kind in WAFFLE_KINDS:
-        model = waffle_model(kind)
-        rows = _all(model).order_by("name")
-        rows = rows if names is None else rows.filter(name__in=names)
-        yield from _source_rows(kind, list(rows))
+        yield from read_kind(kind, names)
+
+
+def read_kind(
+    kind: WaffleKind, names: Collection[str] | None = None, using: str | None = None
+) -> Iterator[SourceRow]:
+    """Yields the rows of one table by name, from the alias `using`, or else from the writer."""
+    model = waffle_model(kind)
+    rows = _all(model, using).order_by("name")
+    rows = rows if names is None else rows.filter(name__in=names)
+    yield from _source_rows(kind, list(rows))
 
 
 def read_row(row: Model) -> SourceRow:
@@ -97,53 +107,47 @@ def overridden_methods(model: type[Model]) -> tuple[str, ...]:
     )
 
 
-def _all(model: type[Model]) -> QuerySet[Any]:
-    return model._base_manager.using(router.db_for_write(model))
+def _all(model: type[Model], using: str | None = None) -> QuerySet[Any]:
+    return model._base_manager.using(using or router.db_for_write(model))
 
 
 def _source_rows(kind: WaffleKind, rows: list[Any]) -> Iterator[SourceRow]:
     if not rows:
         return
     model = cast("type[Model]", type(rows[0]))
-    overridden = overridden_methods(model)
-    if kind == "switch":
-        for row in rows:
-            yield SourceRow(kind, row.name, row.note, bool(row.active), overridden=overridden)
-        return
-    if kind == "sample":
-        for row in rows:
-            yield SourceRow(
-                kind, row.name, row.note, percent=_decimal(row.percent), overridden=overridden
-            )
-        return
+    overridden, own = overridden_methods(model), _own_columns(model)
     related = {relation.name: _related(relation, rows) for relation in model._meta.many_to_many}
-    group_names = _group_names(related.get(_GROUPS, {}).values(), model)
-    own = _own_columns(model)
+    users = related.pop(_USERS, {}) if kind == "flag" else {}
+    groups = related.pop(_GROUPS, {}) if kind == "flag" else {}
+    names = _group_names(groups.values(), model, rows[0]._state.db)
     for row in rows:
-        groups = related.get(_GROUPS, {}).get(row.pk, ())
         extra = {name: (getattr(row, name),) for name in own if not _is_empty(row, name)}
-        extra |= {
-            name: pks[row.pk]
-            for name, pks in related.items()
-            if name not in {_USERS, _GROUPS} and row.pk in pks
-        }
-        yield SourceRow(
-            kind,
-            row.name,
-            row.note,
-            percent=_decimal(row.percent),
-            everyone=row.everyone,
-            testing=bool(row.testing),
-            rollout=bool(row.rollout),
-            authenticated=bool(row.authenticated),
-            staff=bool(row.staff),
-            superusers=bool(row.superusers),
-            languages=tuple(filter(None, (one.strip() for one in row.languages.split(",")))),
-            users=related.get(_USERS, {}).get(row.pk, ()),
-            groups=tuple(sorted(group_names[pk] for pk in groups if pk in group_names)),
-            extra=extra,
-            overridden=overridden,
-        )
+        extra |= {name: pks[row.pk] for name, pks in related.items() if row.pk in pks}
+        found = SourceRow(kind, row.name, row.note, extra=extra, overridden=overridden)
+        if kind == "switch":
+            yield replace(found, active=bool(row.active))
+        elif kind == "sample":
+            yield replace(found, percent=_decimal(row.percent))
+        else:
+            of_groups = sorted(names[pk] for pk in groups.get(row.pk, ()) if pk in names)
+            yield replace(
+                _with_columns(found, row), users=users.get(row.pk, ()), groups=tuple(of_groups)
+            )
+
+
+def _with_columns(found: SourceRow, row: Any) -> SourceRow:
+    """Returns a flag with what its columns say."""
+    return replace(
+        found,
+        percent=_decimal(row.percent),
+        everyone=row.everyone,
+        testing=bool(row.testing),
+        rollout=bool(row.rollout),
+        authenticated=bool(row.authenticated),
+        staff=bool(row.staff),
+        superusers=bool(row.superusers),
+        languages=tuple(filter(None, (one.strip() for one in row.languages.split(",")))),
+    )
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -152,38 +156,45 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _related(
-    relation: ManyToManyField[Any, Any], rows: Iterable[Model]
+    relation: ManyToManyField[Any, Any], rows: Sequence[Model]
 ) -> dict[Any, tuple[Any, ...]]:
     """Returns the related primary keys by that of the row, of rows that have any."""
     through = cast("type[Model]", relation.remote_field.through)
     source, target = relation.m2m_column_name(), relation.m2m_reverse_name()
     names = {column.column: column.attname for column in through._meta.concrete_fields}
     pks = [row.pk for row in rows]
-    pairs = _all(through).filter(**{f"{names[source]}__in": pks})
+    # The rows' own connection, which sees what their transaction has not committed yet.
+    pairs = _all(through, rows[0]._state.db).filter(**{f"{names[source]}__in": pks})
     related: dict[Any, list[Any]] = {}
     for row_pk, pk in pairs.order_by(names[target]).values_list(names[source], names[target]):
         related.setdefault(row_pk, []).append(pk)
     return {row_pk: tuple(found) for row_pk, found in related.items()}
 
 
-def _group_names(groups: Iterable[tuple[Any, ...]], model: type[Model]) -> dict[Any, str]:
+def _group_names(
+    groups: Iterable[tuple[Any, ...]], model: type[Model], using: str | None
+) -> dict[Any, str]:
     pks = {pk for found in groups for pk in found}
     if not pks:
         return {}
     group_model = cast("type[Model]", model._meta.get_field(_GROUPS).related_model)
-    return dict(_all(group_model).filter(pk__in=pks).values_list("pk", "name"))
+    return dict(_all(group_model, using).filter(pk__in=pks).values_list("pk", "name"))
 
 
 @lru_cache
 def _own_columns(model: type[Model]) -> tuple[str, ...]:
     """Returns the columns that a model has beside those of waffle's abstract model."""
-    from waffle.models import AbstractBaseFlag  # noqa: PLC0415 (the project may have removed it)
+    from waffle import models  # noqa: PLC0415 (the project may have removed it)
 
-    known = {column.name for column in AbstractBaseFlag._meta.fields}
+    bases = (models.AbstractBaseFlag, models.AbstractBaseSwitch, models.AbstractBaseSample)
+    known = {
+        column.name for base in bases if issubclass(model, base) for column in base._meta.fields
+    }
     return tuple(
         column.attname
-        for column in model._meta.concrete_fields
-        if not column.primary_key and column.name not in known
+        for column in stored_fields(model)
+        if not (column.primary_key or is_auto_now(column) or is_auto_now_add(column))
+        and column.name not in known
     )
 
 

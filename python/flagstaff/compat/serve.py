@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import wraps
+from decimal import Decimal
+from functools import partial, wraps
 from typing import Any, cast
 
 from django.db.models import Model
+from django.db.models.signals import post_init, post_save
 
 from flagstaff import _core
+from flagstaff._engine.explain import explain
 from flagstaff._tables.bucket_units import VISITOR
+from flagstaff.compat.converting import TEST_ATTRIBUTE
 from flagstaff.compat.evaluating import (
     context_of,
     context_of_sample,
+    is_decided_by_url,
+    kept_by_cookie,
     resolve,
     test_of_url,
     user_of,
 )
+from flagstaff.compat.mirror_context import evaluating
 from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import overridden_methods, waffle_model
-from flagstaff.compat.settings import WAFFLE_KINDS, setting_of_waffle, waffle_settings
+from flagstaff.compat.settings import WAFFLE_KINDS, WaffleKind, waffle_settings
+from flagstaff.compat.shadow import compare
 
 _ALL = 100
+# What a flag of waffle is for everyone in the table, remembered in the instance.
+_EVERYONE = "_flagstaff_everyone"
 #: What decides about the own percentage of a flag in place of its bucket.
 _Own = Callable[[int], "bool | None"]
 
@@ -34,7 +44,7 @@ def served_flag(
 
     `session_only` is waffle's rollout mode, which shortens the life of the cookie.
     """
-    if request is not None and setting_of_waffle("OVERRIDE") and name in request.GET:
+    if is_decided_by_url(name, request):
         # As waffle: of a flag that exists.
         is_flag = _core.kind_of(key_of("flag", name)) == "flag"
         return bool(request.GET[name] == "1") if is_flag else None
@@ -42,10 +52,11 @@ def served_flag(
     own = None
     if user is not None:
         own = _own_of(name, request, read_only=read_only, session_only=session_only)
-    resolution = resolve(key_of("flag", name), request, user, context_of(name, request), own=own)
+    context = context_of(name, request)
+    resolution = resolve(key_of("flag", name), request, user, context, own=own)
     if resolution is None or resolution.error_code is not None:
         return None
-    if request is not None:
+    if TEST_ATTRIBUTE in context:
         _keep_test(name, request, resolution)
     return resolution.value
 
@@ -84,6 +95,8 @@ def install() -> None:
     for kind in WAFFLE_KINDS:
         # Before a test replaces a method.
         overridden_methods(waffle_model(kind))
+    for signal in (post_init, post_save):
+        signal.connect(_remember_everyone, waffle_model("flag"), dispatch_uid=_EVERYONE)
     _replace(models.AbstractBaseFlag, "is_active", _flag_is_active)
     _replace(models.AbstractBaseFlag, "is_active_for_user", _flag_is_active_for_user)
     _replace(models.AbstractUserFlag, "is_active_for_user", _flag_is_active_for_user)
@@ -102,17 +115,22 @@ def _replace(model: Any, name: str, served: Callable[[_Original], _Original]) ->
 def _flag_is_active(original: _Original) -> _Original:
     def is_active(self: Any, request: Any, read_only: bool = False) -> Any:  # noqa: FBT001, FBT002
         result = None
-        if _is_served(self):
+        if _is_served(self) and not _is_changed(self):
             session_only = bool(self.rollout)
             result = served_flag(self.name, request, read_only=read_only, session_only=session_only)
-        return original(self, request, read_only=read_only) if result is None else result
+        if result is not None:
+            return result
+        evaluate = partial(original, request=request, read_only=read_only)
+        return _by_waffle("flag", self, request, evaluate)
 
     return is_active
 
 
 def _flag_is_active_for_user(original: _Original) -> _Original:
     def is_active_for_user(self: Any, user: Any) -> Any:
-        if not _is_served(self) or _core.kind_of(key_of("flag", self.name)) != "flag":
+        if not _is_served(self) or _is_changed(self):
+            return original(self, user)
+        if _core.kind_of(key_of("flag", self.name)) != "flag":
             return original(self, user)
         return served_for_user(self.name, user)
 
@@ -122,7 +140,7 @@ def _flag_is_active_for_user(original: _Original) -> _Original:
 def _switch_is_active(original: _Original) -> _Original:
     def is_active(self: Any) -> Any:
         result = served_switch(self.name) if _is_served(self) else None
-        return original(self) if result is None else result
+        return _by_waffle("switch", self, None, original) if result is None else result
 
     return is_active
 
@@ -130,15 +148,39 @@ def _switch_is_active(original: _Original) -> _Original:
 def _sample_is_active(original: _Original) -> _Original:
     def is_active(self: Any) -> Any:
         result = served_sample(self.name) if _is_served(self) else None
-        return original(self) if result is None else result
+        return _by_waffle("sample", self, None, original) if result is None else result
 
     return is_active
 
 
+def _by_waffle(kind: WaffleKind, row: Any, request: Any, evaluate: _Original) -> Any:
+    """Returns the result of waffle, which is compared with that of flagstaff."""
+    if row.pk is None:
+        # Waffle may create the row, with its default.
+        with evaluating():
+            result = evaluate(row)
+    else:
+        result = evaluate(row)
+    compare(kind, row, request, result)
+    return result
+
+
 def _is_served(row: Any) -> bool:
-    return waffle_settings().serves(row.name) and not overridden_methods(
-        cast("type[Model]", type(row))
-    )
+    model = cast("type[Model]", type(row))
+    return waffle_settings().serves(row.name) and not overridden_methods(model)
+
+
+def _remember_everyone(instance: Any, **_: Any) -> None:
+    known = instance.__dict__
+    if "everyone" in known:  # Else it is deferred.
+        known[_EVERYONE] = known["everyone"]
+
+
+def _is_changed(flag: Any) -> bool:
+    """Whether code has turned a flag on or off without saving it: here is only what is saved."""
+    known = flag.__dict__
+    # An instance from waffle's cache may be older than this app.
+    return _EVERYONE in known and bool(known[_EVERYONE] != known.get("everyone"))
 
 
 def _value(resolution: _core.Resolution[bool] | None) -> bool | None:
@@ -158,15 +200,21 @@ class _Holder:
 
 
 def _keep_test(name: str, request: Any, resolution: _core.Resolution[bool]) -> None:
-    """Lets waffle's middleware set the test cookie if the parameter in the URL has decided."""
-    if resolution.rule is None:
-        return
+    """Lets waffle's middleware set the test cookie if a parameter in the URL tests the flag."""
     test = test_of_url(name, request)
-    if test is None or resolution.value is not test:
+    if test is None or resolution.reason == "DISABLED" or not _is_in_testing(name):
         return
     if not hasattr(request, "waffle_tests"):
         request.waffle_tests = {}
     request.waffle_tests[name] = test
+
+
+def _is_in_testing(name: str) -> bool:
+    """Whether a rule of the flag reads the test parameter."""
+    conditions = (
+        one.condition for rule in explain(key_of("flag", name)).rules for one in rule.conditions
+    )
+    return any(condition.get("attribute") == TEST_ATTRIBUTE for condition in conditions)
 
 
 def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> _Own:
@@ -178,23 +226,18 @@ def _own_of(name: str, request: Any, *, read_only: bool, session_only: bool) -> 
         given = getattr(request, "waffles", {})
         if name in given:
             return bool(given[name][0])
-        kept = _kept(name, request)
+        kept = kept_by_cookie(name, request)
         kept = kept if kept is None or settings.keeps_cookies else None
         if not is_drawn:
             return kept
         if kept is None and not read_only:
-            kept = random.uniform(0, _ALL) <= percent  # noqa: S311 (no secret)
+            # As waffle, also where a test replaces the function by one that returns a text.
+            kept = Decimal(str(random.uniform(0, _ALL))) <= percent  # noqa: S311 (no secret)
         if kept is not None and not read_only:
             _set_flag(request, name, kept, session_only=session_only)
         return bool(kept)
 
     return own
-
-
-def _kept(name: str, request: Any) -> bool | None:
-    cookie = setting_of_waffle("COOKIE") % name
-    cookies = getattr(request, "COOKIES", {})
-    return cookies[cookie] == "True" if cookie in cookies else None
 
 
 def _set_flag(request: Any, name: str, active: bool, *, session_only: bool) -> None:  # noqa: FBT001

@@ -78,6 +78,7 @@ _DEFAULTS = {
     "COOKIE": "dwf_%s",
     "TEST_COOKIE": "dwft_%s",
     "MAX_AGE": 30 * 86_400,
+    "SECURE": True,
     "OVERRIDE": False,
     "FLAG_DEFAULT": False,
     "SWITCH_DEFAULT": False,

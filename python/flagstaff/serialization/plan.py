@@ -165,7 +165,7 @@ class _Comparison:
             keys = {key for item_kind, key in self.items if item_kind is kind}
             keys |= named if kind is Kind.SEGMENT else set()
             keys_to_read = None if kind in self._deleted_kinds else sorted(keys)
-            for row in _rows(kind, keys_to_read, lock=lock):
+            for row in read_rows(kind, keys_to_read, lock=lock):
                 if by_kind_and_key.setdefault((kind, row.key), row) is not row:
                     text = SAME_KEY(kinds=SECTIONS[kind], key=repr(row.key))
                     raise FlagstaffError(text)
@@ -258,10 +258,11 @@ class _Comparison:
 
     def _report(self, item: Item, template: Template, refs: list[UserRef]) -> None:
         if refs:
-            self._problems.add((*item.path, ALLOWED), template(names=_names(refs)))
+            self._problems.add((*item.path, ALLOWED), template(names=names_of_users(refs)))
 
 
-def _names(refs: Iterable[UserRef]) -> Message:
+def names_of_users(refs: Iterable[UserRef]) -> Message:
+    """Returns users of a file as a value of a message."""
     by_name = [str(ref) for ref in refs if ref.name]
     by_pk = [str(ref) for ref in refs if not ref.name]
     names, keys = USERNAMES(names=by_name), PRIMARY_KEYS(keys=by_pk)
@@ -270,8 +271,8 @@ def _names(refs: Iterable[UserRef]) -> Message:
     return names if by_name else keys
 
 
-def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Row]:
-    """Yields the rows by key, so that two imports lock in the same order."""
+def read_rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Row]:
+    """Yields the rows of these keys, or all, by key: two imports lock in the same order."""
     rows = all_rows(kind.model).exclude(key=None).order_by("key")
     rows = rows.select_for_update() if lock else rows
     if keys is None:

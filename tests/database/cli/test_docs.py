@@ -15,6 +15,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
 from tests.support.terminals import open_shop, typed
+from tests.support.waffle_rows import open_waffle
 
 PAGE = (ROOT / "docs" / "reference" / "commands.md").read_text()
 PROMPT = "$ python manage.py "
@@ -71,6 +72,7 @@ def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize(("line", "after"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_example_shows_the_output(line: str, after: str) -> None:
     open_shop()
+    open_waffle()
     # As after a commit: no table can be altered while checks of its rows are pending.
     connection.check_constraints()
     if "--context" in line:

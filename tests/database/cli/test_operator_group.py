@@ -26,6 +26,7 @@ OPERATOR = [
     "flagstaff.view_keyvaluestore",
     "flagstaff.view_segment",
     "flagstaff_experiments.view_experiment",
+    "flagstaff_compat.view_difference",
     "auth.view_user",
 ]
 
@@ -42,7 +43,7 @@ def permission(app: str, codename: str) -> Permission:
 
 def test_group_is_created_with_the_permissions_of_an_operator() -> None:
     ran = run(VERB)
-    text = 'created the group "Flag operators" with 6 permissions; add staff users to it\n'
+    text = 'created the group "Flag operators" with 7 permissions; add staff users to it\n'
     assert (ran.status, ran.err) == (0, text)
     assert ran.out.splitlines() == [f"{name}\tadded" for name in OPERATOR]
     assert granted() == set(OPERATOR)
@@ -163,6 +164,7 @@ def test_member_of_the_group_opens_every_page_of_flags() -> None:
         "/admin/flagstaff_rollouts/plan/",
         "/admin/flagstaff_experiments/experiment/",
         "/admin/flagstaff_cleanup/snooze/",
+        "/admin/flagstaff_compat/difference/",
     ]
     statuses = {url: client.get(url).status_code for url in urls}
     assert statuses == dict.fromkeys(urls, 200)

@@ -14,8 +14,9 @@ from tests.support.fixtures import Query
 from tools.postgres import Postgres
 
 COUNT = 60
-# At most this share of the connects within this many seconds.
-MAX_SHARE, WINDOW = 0.5, 0.1
+# At most this share of the connects within this many seconds: about a third on a quiet machine. A
+# busy server accepts at once what has queued meanwhile. Without jitter, it would be all of them.
+MAX_SHARE, WINDOW = 0.75, 0.1
 # Seconds until all are live.
 RECOVERED = 5.0
 LOGGED = {"log_connections": "on", "log_line_prefix": "%n "}

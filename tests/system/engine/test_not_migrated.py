@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 import flagstaff
-from tests.support.projects import PROJECT, command, run, surroundings
+from tests.support.projects import PROJECTS, command, run, surroundings
 from tests.support.workers import Worker
 from tools.ports import LOOPBACK, free_port
 
@@ -34,7 +34,7 @@ def serving(database: str) -> Iterator[str]:
     unclosed = ("-W", "ignore:unclosed:ResourceWarning")
     server = subprocess.Popen(
         command(*unclosed, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
-        cwd=PROJECT,
+        cwd=PROJECTS / "users_project",
         env=surroundings(database),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
-from flagstaff._words.cells import Column, Record
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
-from flagstaff._words.truncated import MAX_VALUE
-from flagstaff.cli.support.change_arguments import (
-    add_attribution,
-    add_force,
-    add_yes,
-    require_confirmation,
-)
-from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
+from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
+from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.formats import add_format, format_of
+from flagstaff.cli.support.import_plan import (
+    add_import_options,
+    end_dry_run,
+    option_switches,
+    plan_document,
+    print_plan,
+)
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_undo
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.topics import Topic
 from flagstaff.cli.support.verb import Options, Verb
-from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.cli.support.wait import finish
 from flagstaff.serialization import Plan
 from flagstaff.serialization.formats import LARGEST
 
@@ -36,19 +35,6 @@ _PLAN_OPTIONS = {
     "skip_unknown_users": "--skip-unknown",
     "ignore_versions": "--ignore-versions",
 }
-_SIGNS = {"create": "+", "change": "~", "delete": "-"}
-_STYLES = {"create": "SUCCESS", "change": "WARNING", "delete": "ERROR"}
-_COLUMNS = (
-    Column(
-        "action",
-        lambda record: _SIGNS[record["action"]],
-        header="",
-        style=lambda record: _STYLES[record["action"]],
-    ),
-    Column("kind", header=""),
-    Column("key"),
-    Column("summary", header="CHANGE"),
-)
 
 
 def _add_export(parser: CommandParser) -> None:
@@ -96,37 +82,17 @@ def _add_import(parser: CommandParser) -> None:
     parser.add_argument("path", metavar="FILE", help='the file; "-" is the standard input')
     add_format(parser)
     parser.add_argument(
-        "--dry-run",
-        dest="only_diff",
-        action="store_true",
-        help="show the differences and write nothing; the exit status is 6 if there are any",
-    )
-    parser.add_argument(
         "--delete-missing",
         action="store_true",
         help="delete flags that are not in the section `flags` of the file; likewise for values "
         "and segments",
     )
     parser.add_argument(
-        "--skip-unknown",
-        dest="skip_unknown_users",
-        action="store_true",
-        help="skip users that do not exist",
-    )
-    parser.add_argument(
         "--ignore-versions",
         action="store_true",
         help="overwrite changes that are newer than the versions in the file",
     )
-    parser.add_argument(
-        "--expect-plan",
-        metavar="PLAN",
-        help="the id that --dry-run printed; refuse if the differences have changed since then",
-    )
-    add_force(parser)
-    # Its own --dry-run computes the differences, and has an exit status of its own.
-    add_attribution(parser, dry_run=False)
-    add_wait(parser)
+    add_import_options(parser)
     add_yes(parser)
 
 
@@ -145,10 +111,10 @@ def _import(options: Options, out: Output) -> None:
     imported = serialization.apply(
         document, expect_plan=expected, force=options["force"], **choices
     )
-    _print_plan(imported.plan, out)
+    print_plan(imported.plan, out)
     report_undo(imported.undo, out)
     undo = None if imported.undo is None else imported.undo.arguments
-    result = {**_plan_document(imported.plan), "undo": undo}
+    result = {**plan_document(imported.plan), "undo": undo}
     finish(result, out, options, written=bool(imported.plan.steps))
 
 
@@ -180,44 +146,12 @@ def _confirmed_plan(plan: Plan, options: Options, out: Output) -> str | None:
 
 
 def _dry_run(plan: Plan, options: Options, out: Output) -> None:
-    _print_plan(plan, out)
+    print_plan(plan, out)
     if out.is_json:
-        out.document({**_plan_document(plan), "dry_run": True})
-    if not plan.steps:
-        return
-    if not out.is_json:
-        out.message(
-            f"to apply exactly this: python manage.py flags {shlex.join(_apply(plan, options))}"
-        )
-    raise CommandError(f"{counted(len(plan.steps), 'change')} would be made", returncode=DIFFERS)
-
-
-def _apply(plan: Plan, options: Options) -> list[str]:
-    """Returns the arguments that apply the plan."""
-    switches = [option for name, option in _PLAN_OPTIONS.items() if options[name]]
+        out.document({**plan_document(plan), "dry_run": True})
     format_ = ["--format", options["format"]] if options["format"] else []
-    return ["import", options["path"], *format_, *switches, "--expect-plan", plan.fingerprint]
-
-
-def _print_plan(plan: Plan, out: Output) -> None:
-    if plan.skipped_users:
-        out.message(f"skipped users that do not exist: {join_some(plan.skipped_users)}")
-    if not plan.steps:
-        out.message("already up to date")
-    elif not out.is_json:
-        steps = [step.as_dict(plan.usernames, limit=MAX_VALUE) for step in plan.steps]
-        out.records(_COLUMNS, steps)
-    if plan.steps and plan.unchanged:
-        out.message(f"{plan.unchanged:,} already up to date")
-
-
-def _plan_document(plan: Plan) -> Record:
-    return {
-        "plan": plan.fingerprint,
-        "changes": [step.as_dict(plan.usernames) for step in plan.steps],
-        "unchanged": plan.unchanged,
-        "skipped_users": plan.skipped_users,
-    }
+    switches = option_switches(options, _PLAN_OPTIONS)
+    end_dry_run(plan, ["import", options["path"], *format_, *switches], out)
 
 
 EXPORT = Verb(

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ),
                 ("day", models.DateField(verbose_name="day")),
                 ("kind", models.CharField(max_length=8, verbose_name="kind")),
-                ("name", models.CharField(max_length=255, verbose_name="name")),
+                ("name", models.CharField(max_length=255, verbose_name="name in waffle")),
                 ("cause", models.CharField(max_length=32, verbose_name="cause")),
                 ("waffle", models.BooleanField(verbose_name="result of waffle")),
                 ("flagstaff", models.BooleanField(verbose_name="result of flagstaff")),

@@ -1,0 +1,95 @@
+"""Rows of waffle, models of a project in their place, and what an import says about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import waffle
+from django.core.cache import cache
+from django.db import connection, models
+from waffle.models import AbstractBaseSwitch, AbstractUserFlag, Flag, Sample, Switch
+
+from flagstaff import serialization
+from flagstaff.compat.converting import Converted, convert
+from flagstaff.compat.rows import read_rows
+from flagstaff.history.kinds import Kind
+from flagstaff.serialization.document import Document
+from tests.support.models_of_others import model_of
+from tests.support.terminals import Ran, document
+
+
+def flag(name: str = "checkout", **columns: Any) -> Any:
+    """Creates a flag of waffle, off for everybody unless a column says otherwise."""
+    return Flag.objects.create(name=name, **{"superusers": False, **columns})
+
+
+def switch(name: str = "search", *, active: bool = True, **columns: Any) -> Any:
+    return Switch.objects.create(name=name, active=active, **columns)
+
+
+def sample(name: str = "audit", percent: Any = "50.0", **columns: Any) -> Any:
+    return Sample.objects.create(name=name, percent=percent, **columns)
+
+
+def open_waffle() -> None:
+    """Creates the rows of waffle in the documentation."""
+    flag("checkout", staff=True, languages="de")
+    flag("new search", everyone=True)
+    switch("maintenance", active=False)
+    sample("audit_log", "12.5")
+
+
+def statuses(*options: str) -> dict[str, str]:
+    """Returns the status of each row by "kind:name", as a dry run has it."""
+    return {
+        f"{row['kind']}:{row['name']}": row["status"] for row in rows_of_dry_run(*options).values()
+    }
+
+
+def rows_of_dry_run(*options: str) -> dict[str, Any]:
+    """Returns the records of a dry run by "kind:name"."""
+    found = document("import-from", "waffle", "--dry-run", *options)
+    assert sum(found["counts"].values()) == len(found["rows"])
+    return {f"{row['kind']}:{row['name']}": row for row in found["rows"]}
+
+
+def notes(*options: str) -> dict[str, str]:
+    """Returns what a dry run says about each row, by "kind:name"."""
+    return {name: "; ".join(row["notes"]) for name, row in rows_of_dry_run(*options).items()}
+
+
+def lines(ran: Ran) -> list[list[str]]:
+    """Returns the fields of the rows that a command printed."""
+    return [line.split("\t") for line in ran.out.splitlines()]
+
+
+def use_flag_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> Any:
+    """Returns a flag model of the project, with these fields and methods, in place of waffle's."""
+    return _use(patch, "flag", name, AbstractUserFlag, fields)
+
+
+def use_switch_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> Any:
+    """Returns a switch model of the project, as `use_flag_model` does."""
+    return _use(patch, "switch", name, AbstractBaseSwitch, fields)
+
+
+def _use(
+    patch: pytest.MonkeyPatch, kind: str, name: str, base: type[models.Model], fields: Any
+) -> Any:
+    model = model_of(name, fields, base)
+    with connection.schema_editor() as editor:
+        editor.create_model(model)
+    patch.setattr(waffle, f"get_waffle_{kind}_model", lambda: model)
+    cache.clear()
+    return model
+
+
+def take_over() -> dict[tuple[str, str], Converted]:
+    """Writes the flags that the rows of waffle become. Returns them by kind and name."""
+    found: dict[tuple[str, str], Converted] = {
+        (row.kind, row.name): convert(row) for row in read_rows()
+    }
+    items = tuple(one.item for one in found.values() if one.item)
+    serialization.apply(Document(items, frozenset({Kind.FLAG}), partial=True))
+    return found

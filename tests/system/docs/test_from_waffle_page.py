@@ -1,0 +1,219 @@
+"""A project leaves waffle by the page, from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import DOCS, code_of
+from tests.support.projects import TOOLS, surroundings
+from tests.support.workers import address
+from tools.limits import CHILD, seconds
+from tools.postgres import Postgres
+
+PAGE = "how-to/from-waffle.md"
+
+SETTINGS = """
+import os
+from tools.database_url import parse_database_url
+
+DATABASES = {"default": parse_database_url(os.environ["DATABASE_URL"])}
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "waffle",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "waffle.middleware.WaffleMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [os.path.dirname(__file__)],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+ROOT_URLCONF = "views"
+SECRET_KEY = "a secret of tests"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ALLOWED_HOSTS = ["testserver"]
+"""
+VIEWS = """
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path
+import waffle
+from waffle.decorators import waffle_flag
+
+@waffle_flag("beta_search")
+def search(request):
+    return HttpResponse("search")
+
+def home(request):
+    found = [waffle.flag_is_active(request, "checkout"), waffle.switch_is_active("checkout")]
+    return render(request, "home.html", {"found": found})
+
+urlpatterns = [path("", home), path("search/", search)]
+"""
+HOME = (
+    "{% load waffle_tags %}{{ found }} {% flag beta_search %}beta{% else %}none{% endflag %}"
+    ' {% switch "maintenance" %}closed{% endswitch %}'
+)
+ROWS = """
+from django.contrib.auth.models import User
+from waffle.models import Flag, Sample, Switch
+
+User.objects.create(username="ann", is_staff=True)
+User.objects.create(username="bob")
+Flag.objects.create(name="checkout", everyone=True)
+Flag.objects.create(name="beta_search", staff=True)
+Flag.objects.create(name="new_search", percent=50)
+Switch.objects.create(name="checkout", active=False)
+Switch.objects.create(name="maintenance", active=True)
+Sample.objects.create(name="audit", percent=10)
+"""
+# What each user sees: the page, and the status of the search.
+VISITS = """
+import json
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.test import Client
+
+if apps.is_installed("flagstaff"):
+    import flagstaff
+    flagstaff.refresh()
+
+def seen(user):
+    client = Client()
+    if user:
+        client.force_login(user)
+    return [client.get("/").content.decode(), client.get("/search/").status_code]
+
+print(json.dumps([seen(user) for user in [None, *User.objects.order_by("pk")]]))
+"""
+
+
+class Shop:
+    """A project with waffle in a folder, and the commands of the page."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder, self._database = folder, database
+        manage = "import os\nfrom django.core.management import execute_from_command_line\n"
+        manage += "os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"
+        self.write("manage.py", f"{manage}import sys\nexecute_from_command_line(sys.argv)\n")
+        for name, text in [("settings.py", SETTINGS), ("views.py", VIEWS), ("home.html", HOME)]:
+            self.write(name, text)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Replaces a text in a file."""
+        text = (self.folder / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def append(self, text: str) -> None:
+        """Adds lines to the settings."""
+        with (self.folder / "settings.py").open("a") as file:
+            file.write(text)
+
+    def manage(self, *arguments: str, status: int = 0) -> str:
+        """Returns the output of a command."""
+        result = subprocess.run(
+            [sys.executable, "-W", "error", "manage.py", *arguments],
+            cwd=self.folder,
+            env=surroundings(self._database, PYTHONPATH=f"{self.folder}:{TOOLS}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds(CHILD),
+            check=False,
+        )
+        assert result.returncode == status, result.stdout
+        return result.stdout
+
+    def visits(self) -> list[list[object]]:
+        printed = self.manage("shell", "--no-imports", "-c", VISITS)
+        found: list[list[object]] = json.loads(printed.splitlines()[-1])
+        return found
+
+
+@pytest.fixture
+def shop(tmp_path: Path, module_postgres_server: Postgres) -> Shop:
+    """The project on an empty database."""
+    return Shop(tmp_path, address(module_postgres_server.url, "postgres"))
+
+
+def commands() -> list[list[str]]:
+    """Returns the arguments of manage.py on the page, in their order."""
+    lines = re.findall(r"^\$ python manage\.py (.*)$", (DOCS / PAGE).read_text(), re.MULTILINE)
+    return [[word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)] for line in lines]
+
+
+@pytest.mark.timeout(180)
+def test_project_leaves_waffle_by_the_page_without_a_changed_result(shop: Shop) -> None:
+    migrate, check, dry_run, run_import, differences = commands()
+    [install] = code_of(PAGE, "python")
+    agree, serve, tags = code_of(PAGE, "py")
+    shop.manage("migrate", "--verbosity=0")
+    shop.manage("shell", "--no-imports", "-c", ROWS)
+    before = shop.visits()
+    assert [status for _page, status in before] == [404, 200, 404]
+
+    shop.append(install)
+    shop.manage(*migrate, "--verbosity=0")
+    shop.manage(*check)
+    assert shop.visits() == before
+
+    shop.append(agree)
+    assert "6 rows: 5 exact, 1 differ" in shop.manage(*dry_run, status=6)
+    assert "flags undo --transaction" in shop.manage(*run_import)
+    assert "6 unchanged" in shop.manage(*dry_run)
+    assert shop.visits() == before
+    compared = shop.manage(*differences)
+    assert re.search(r"compared (\d+) evaluations of 4 names; \1 equal", compared), compared
+
+    patterns = ["new_search", "beta_*"]
+    assert f'"SERVE": {json.dumps(patterns)}' in serve
+    shop.append(serve)
+    assert shop.visits() == before
+    shop.append('FLAGSTAFF["WAFFLE"]["KEYS"] = {"switch:checkout": "checkout.switch"}\n')
+    shop.append('FLAGSTAFF["WAFFLE"]["SERVE"] = True\n')
+    assert shop.visits() == before
+
+    imports = {
+        "import waffle\n": "from flagstaff.compat import waffle\n",
+        "from waffle.decorators": "from flagstaff.compat.waffle.decorators",
+    }
+    for old, new in imports.items():
+        shop.replace("views.py", old, new)
+    assert shop.visits() == before
+
+    waffle = ('    "waffle",\n', '    "waffle.middleware.WaffleMiddleware",\n')
+    for line in waffle:
+        shop.replace("settings.py", line, "")
+    shop.append(tags)
+    assert shop.visits() == before
+    shop.manage("flags", "off", "checkout")
+    assert shop.visits() != before
+    shop.manage("migrate", "flagstaff_compat", "zero", "--verbosity=0")
