@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("library", choices=["waffle"], help="the library that the code uses")
     parser.add_argument(
-        "paths", metavar="PATH", nargs="*", help="a folder or a file; the default is BASE_DIR"
+        "--path",
+        dest="paths",
+        action="append",
+        metavar="PATH",
+        help="a folder or a file; can be repeated. The default is BASE_DIR",
     )
     parser.add_argument(
         "--to",
@@ -141,7 +145,7 @@ REWRITE = Verb(
     examples=(
         "rewrite waffle --to compat --diff",
         "rewrite waffle --to compat --write",
-        "rewrite waffle --to flagstaff --diff shop",
+        "rewrite waffle --to flagstaff --diff --path shop",
         "rewrite waffle --to flagstaff --flags export.json --write",
     ),
     add_arguments=_add_arguments,

@@ -273,12 +273,13 @@ class PythonFile:
 
     def _other_uses(self, rewritten: Iterable[Rewritten]) -> Iterator[Left]:
         """Yields the uses of waffle that are no places, and texts that name it."""
-        own = [name for one in rewritten for name in one.names]
-        known = {found[1] for name in own if (found := self._alias_of(name))}
-        for place in self._places:
-            node = place.node
-            if isinstance(node, cst.Call) and (found := self._alias_of(node.func)):
-                known.add(found[1])
+        functions = [one.node.func for one in self._places if isinstance(one.node, cst.Call)]
+        known: set[cst.CSTNode] = set()
+        for part in (*functions, *(name for one in rewritten for name in one.names)):
+            known.add(part)
+            while isinstance(part, cst.Attribute):
+                part = part.value  # noqa: PLW2901
+                known.add(part)
         for node in filter(self._is_of_waffle, self._imports):
             for alias, uses in self._assignments.get(node, []):
                 name = _bound(alias[0].names[alias[1]])  # type: ignore[index]

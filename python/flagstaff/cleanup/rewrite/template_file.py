@@ -67,7 +67,9 @@ class TemplateFile:
         new = self._new() if not self._stays else self._source
         if self._edits and not self._stays:
             is_valid = all(one.end <= other.start for one, other in pairwise(tags))
-            if not is_valid or not is_still_valid(self._source, new, is_jinja=self._is_jinja):
+            if not is_valid or not is_still_valid(
+                self._source, new, is_jinja=self._is_jinja, has_same_tags=False
+            ):
                 self._stays = dict.fromkeys(self._places, reasons.NOT_COMPILED)
         if self._stays:
             for place in self._places:
