@@ -10,7 +10,8 @@ from functools import cached_property
 from flagstaff.cleanup.references.files import LimitError, read
 from flagstaff.cleanup.references.project import Project
 
-_FACTORIES = ("RequestFactory", "HttpRequest(", "make_request(")
+_FACTORIES = ("RequestFactory", "HttpRequest(")
+_MAKES = re.compile(r"\b(?:API|Async)?RequestFactory\b|\bHttpRequest\(")
 _WORD = re.compile(r"\w+")
 # Longer chains of calls are taken as reached.
 _MAX_NAMES = 60
@@ -41,7 +42,8 @@ class MadeRequests:
     def _makers(self) -> frozenset[str]:
         """All names in the files that make requests."""
         paths = {path for text in _FACTORIES for path in self._project.paths_mentioning(text)}
-        return frozenset(word for path in sorted(paths) for word in _WORD.findall(_text(path)))
+        texts = filter(_MAKES.search, map(_text, sorted(paths)))
+        return frozenset(word for text in texts for word in _WORD.findall(text))
 
     def _callers(self, name: str) -> Iterator[str]:
         for path in self._project.paths_mentioning(name):

@@ -395,7 +395,10 @@ def _is_waffle(module: str) -> bool:
     return name.partition(".")[0] == "waffle"
 
 
-_WAFFLE_TEXT = re.compile(r"waffle(?:\.\w+)+|waffle_(?:flag|switch|sample|delete)")
+_WAFFLE_TEXT = re.compile(
+    r"(?:\w+\.)*waffle(?:\.\w+)+|(?:\w+\.)+(?:flag|switch|sample)_is_active"
+    r"|waffle_(?:flag|switch|sample|delete)"
+)
 
 
 def texts_of_waffle(
@@ -403,7 +406,8 @@ def texts_of_waffle(
 ) -> Iterator[tuple[cst.CSTNode, Reason]]:
     """Yields the texts that name something of waffle: mocks, models, commands."""
     parts = module.path.replace("\\", "/").split("/")
-    if "migrations" in parts or "settings" in module.path.rpartition("/")[2]:
+    if "migrations" in parts or "settings" in "/".join(parts[-2:]):
+        # The page about the way from waffle says what to do with settings.
         return
     found = _Strings()
     module.tree.visit(found)

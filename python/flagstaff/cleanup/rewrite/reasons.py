@@ -91,7 +91,7 @@ MODEL = Reason(
     "use flagstaff.models.FeatureFlag, flagstaff.changes, or override_flag in a test",
 )
 PATCH_OF_WAFFLE = Reason(
-    "it names something of waffle in a text", "replace a mock by override_flag; adapt others"
+    "a text names something of waffle", "replace a mock by override_flag; adapt others"
 )
 COMMAND = Reason("it calls a command of waffle", "use manage.py flags")
 IMPORT = Reason(

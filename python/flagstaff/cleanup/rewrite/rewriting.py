@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from django.conf import settings
+from libcst import parse_module
 
 from flagstaff.cleanup.references.files import LimitError, is_configuration, is_python, read
 from flagstaff.cleanup.references.model import Kind, Reference
@@ -110,13 +111,24 @@ class _Run:
         file = PythonFile(module, places, self._project, self._patches)
         result = file.to_compat() if self._level == "compat" else file.to_flagstaff(self._setting)
         if result.new != result.old:
-            compile(result.new.removeprefix("\ufeff"), module.path, "exec", dont_inherit=True)
+            _require_valid(result.new.removeprefix("\ufeff"), result.old.removeprefix("\ufeff"))
         if self._level == "flagstaff":
             result.left += map(_in_string, filter(_is_template, self._references(module.path)))
         return result
 
     def _references(self, path: str) -> list[Reference]:
         return [one for one in self._found.references if one.path == path and one.source]
+
+
+def _require_valid(new: str, old: str) -> None:
+    """Raises an error for code that is not valid."""
+    try:
+        compile(old, "", "exec", dont_inherit=True)
+    except SyntaxError:
+        # Code for another version of Python.
+        parse_module(new)
+    else:
+        compile(new, "", "exec", dont_inherit=True)
 
 
 def _is_template(one: Reference) -> bool:
