@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from django.utils import timezone
 
@@ -20,6 +20,11 @@ def clock_time(at: datetime) -> str:
 def local_time(at: datetime) -> datetime:
     """Returns the time in the current time zone, or in TIME_ZONE with USE_TZ = False."""
     return timezone.localtime(at) if timezone.is_aware(at) else aware(at)
+
+
+def today() -> date:
+    """Returns the day in the current time zone, or in TIME_ZONE with USE_TZ = False."""
+    return local_time(timezone.now()).date()
 
 
 def is_of_this_hour(at: datetime | None) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, register
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import OptionalApp, OverviewLine, Retention
@@ -33,6 +34,7 @@ class CompatConfig(OptionalApp, AppConfig):
 
             install()
             connect()
+            post_migrate.connect(_compare_after_migrations, self, dispatch_uid="flagstaff.compat")
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the table that workers write differences to."""
@@ -84,3 +86,9 @@ def _check_settings(**_: Any) -> list[CheckMessage]:
     from flagstaff.compat.checks import check_settings  # noqa: PLC0415
 
     return check_settings()
+
+
+def _compare_after_migrations(**options: Any) -> None:
+    from flagstaff.compat.migrated import warn_of_unwritten_rows  # noqa: PLC0415 (only commands)
+
+    warn_of_unwritten_rows(**options)

@@ -13,12 +13,12 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils import timezone
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.optional_fields import RULES
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import reads_groups
+from flagstaff._words.times import today
 from flagstaff.checks.database import Database, StoredRules
 from flagstaff.checks.groups import (
     unreadable_groups_of_users,
@@ -100,7 +100,7 @@ def _of_cookies(rows: Iterable[Converted]) -> Iterator[str]:
     keys = [one.key for one in rows if one.row.kind == "flag" and _has_percentage(one)]
     if keys:
         days = math.ceil(_setting("MAX_AGE") / _SECONDS_OF_DAY)
-        day = timezone.localdate() + timedelta(days=days)
+        day = today() + timedelta(days=days)
         yield (
             f'set FLAGSTAFF["WAFFLE"]["KEEP_COOKIES_UNTIL"] to "{day}", so that browsers keep '
             f"their results of flags with a percentage: {join_some(keys)}"

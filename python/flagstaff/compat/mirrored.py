@@ -38,16 +38,18 @@ _SHORT_LIMIT = """
         SELECT
             setting,
             CASE
-                WHEN pg_catalog.current_setting('flagstaff.mirrored', true) = 'yes' THEN 500
+                WHEN pg_catalog.current_setting('flagstaff.mirrored', true)
+                    OPERATOR(pg_catalog.=) 'yes' THEN 500
                 ELSE 2000
-            END AS milliseconds
+            END AS milliseconds,
+            CASE WHEN setting OPERATOR(pg_catalog.<>) '0' THEN setting::integer END AS own
         FROM pg_catalog.pg_settings
-        WHERE name = 'lock_timeout'
+        WHERE name OPERATOR(pg_catalog.=) 'lock_timeout'
     )
     SELECT
         setting,
         pg_catalog.set_config(
-            'lock_timeout', LEAST(NULLIF(setting, '0')::integer, milliseconds)::text, true
+            'lock_timeout', LEAST(own, milliseconds)::text, true
         ),
         pg_catalog.set_config('flagstaff.mirrored', 'yes', true)
     FROM before

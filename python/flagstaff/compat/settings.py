@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 from django.conf import settings
 from django.core.signals import setting_changed
-from django.utils.timezone import localdate
 
+from flagstaff._words.times import today
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
@@ -67,7 +67,7 @@ class WaffleSettings:
     def keeps_cookies(self) -> bool:
         """Whether a cookie of waffle decides today where the percentage of a flag does."""
         until = self.keep_cookies_until
-        return self.percent == "cookie" or (until is not None and localdate() <= until)
+        return self.percent == "cookie" or (until is not None and today() <= until)
 
     def unit_of(self, name: str) -> str:
         """Returns the bucketing unit of the percentage of a flag of waffle."""

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.urls import include, path
-from django.utils import timezone
 from django.views.generic import RedirectView
 
+from flagstaff._words.times import today
 from tests.support.terminals import document, run
 from tests.support.waffle_rows import flag, sample, switch
 from tests.support.watched_groups import watch_groups
@@ -61,15 +61,17 @@ def test_urls_of_waffle_are_named(settings: Any) -> None:
     assert "pass --client-side" in note
 
 
+@pytest.mark.parametrize("use_tz", [True, False])
 def test_day_until_which_cookies_are_kept_is_named_if_a_flag_has_a_percentage(
-    settings: Any,
+    use_tz: bool, settings: Any
 ) -> None:
+    settings.USE_TZ = use_tz
     sample(percent=10)
     flag("disabled", everyone=False, percent=10)
     assert import_notes() == []
     flag("ab", percent=10)
     settings.WAFFLE_MAX_AGE = 3 * 24 * 60 * 60 - 1
-    day = timezone.localdate() + timedelta(days=3)
+    day = today() + timedelta(days=3)
     [note] = import_notes()
     assert note == (
         f'set FLAGSTAFF["WAFFLE"]["KEEP_COOKIES_UNTIL"] to "{day}", so that browsers keep their '

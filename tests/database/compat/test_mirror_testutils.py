@@ -59,6 +59,8 @@ class OverridesInTransactions(_Overrides, TestCase):
     pass
 
 
+# Slow, because each test ends with a flush of all tables.
+@pytest.mark.thorough
 class CommittedOverrides(_Overrides, TransactionTestCase):
     pass
 

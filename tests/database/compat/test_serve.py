@@ -9,10 +9,10 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
-from django.utils.timezone import localdate
 from waffle.models import Flag, Sample, Switch
 
 from flagstaff import changes
+from flagstaff._words.times import today
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 
@@ -97,7 +97,7 @@ def test_flag_of_a_name_that_is_no_key_is_served_by_its_key() -> None:
 
 
 def test_request_without_a_user_has_no_percentage_and_no_cookie(settings: Any) -> None:
-    serve(settings, KEEP_COOKIES_UNTIL=localdate() + timedelta(days=1))
+    serve(settings, KEEP_COOKIES_UNTIL=today() + timedelta(days=1))
     changes.create("search", enabled=True, rollout_percent=99, bucket_by="visitor")
     request = request_of(dwf_search="True")
     del request.user
@@ -174,7 +174,7 @@ def test_override_in_the_query_wins_if_waffle_allows_it(settings: Any) -> None:
 
 
 def test_kept_cookie_decides_where_the_percentage_of_the_flag_does(settings: Any) -> None:
-    serve(settings, KEEP_COOKIES_UNTIL=localdate() + timedelta(days=1))
+    serve(settings, KEEP_COOKIES_UNTIL=today() + timedelta(days=1))
     changes.create("search", enabled=True, rollout_percent=50, bucket_by="visitor")
     for value, active in (("True", True), ("False", False), ("1", False)):
         assert waffle.flag_is_active(request_of(dwf_search=value), "search") is active
@@ -192,17 +192,19 @@ def test_kept_cookie_decides_where_the_percentage_of_the_flag_does(settings: Any
 def test_kept_cookie_does_not_decide_otherwise(
     settings: Any, fields: dict[str, Any], active: bool
 ) -> None:
-    serve(settings, KEEP_COOKIES_UNTIL=localdate() + timedelta(days=1))
+    serve(settings, KEEP_COOKIES_UNTIL=today() + timedelta(days=1))
     changes.create("search", bucket_by="visitor", **fields)
     request = request_of(dwf_search="False" if active else "True")
     request.LANGUAGE_CODE = "de"
     assert waffle.flag_is_active(request, "search") is active
 
 
-def test_cookie_is_ignored_after_its_last_day(settings: Any) -> None:
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_cookie_is_ignored_after_its_last_day(use_tz: bool, settings: Any) -> None:
+    settings.USE_TZ = use_tz
     changes.create("search", enabled=True, rollout_percent=1, bucket_by="user")
     for day, active in ((0, True), (-1, False)):
-        serve(settings, KEEP_COOKIES_UNTIL=localdate() + timedelta(days=day))
+        serve(settings, KEEP_COOKIES_UNTIL=today() + timedelta(days=day))
         assert waffle.flag_is_active(request_of(dwf_search="True"), "search") is active
 
 

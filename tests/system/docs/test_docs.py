@@ -154,6 +154,7 @@ def expected_names() -> dict[str, Any]:
         "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
         "INSTALLED_APPS": [],
         "MIDDLEWARE": [],
+        "TEMPLATES": [{"OPTIONS": {}}],
         "one_page_checkout": new_page,
         "classic_checkout": lambda request, gateway: HttpResponse(f"paid through {gateway}"),
     }

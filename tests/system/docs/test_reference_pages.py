@@ -30,12 +30,14 @@ REFERENCE = ROOT / "docs" / "reference"
 SETTINGS, REASONS = ((REFERENCE / f"{name}.md").read_text() for name in ("settings", "reasons"))
 
 
-# Django and pytest find these by name; a project does not import them.
+# Django and pytest find these by name; a project does not import them. What is in `compat` has the
+# names of waffle.
 USED_BY_DJANGO = {
     "admin",
     "apps",
     "checks",
     "cli",
+    "compat",
     "conf",
     "management",
     "migrations",

@@ -10,7 +10,7 @@ from tools.postgres import Postgres
 
 PROJECT = "call_sites_project"
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
-BOTH = "shop/test_call_sites.py"
+BOTH = "shop/call_sites.py"
 
 
 def passed(server: Postgres, *files: str, **variables: str) -> str:
@@ -28,4 +28,4 @@ def test_call_sites_behave_alike_with_and_without_waffle(module_postgres_server:
 
 @pytest.mark.timeout(120)
 def test_call_sites_use_flagstaff_after_waffle_has_left(module_postgres_server: Postgres) -> None:
-    assert "passed" in passed(module_postgres_server, "shop/test_without_waffle.py")
+    assert "passed" in passed(module_postgres_server, "shop/without_waffle.py")
