@@ -67,7 +67,7 @@ class PythonFile:
         self._scopes: set[Scope] = {
             one for one in wrapper.resolve(ScopeProvider).values() if isinstance(one, Scope)
         }
-        self._source = module.tree.bytes
+        self._source = module.tree.code.encode()
         self._imports = imports_in(module.tree)
         self._stays: dict[cst.CSTNode, Reason] = {}
 

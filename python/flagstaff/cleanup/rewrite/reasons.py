@@ -128,7 +128,6 @@ NOT_COMPILED = Reason(
     "the template does not compile with the settings, before or after the change", _BY_HAND
 )
 SCRIPT = Reason("a script reads results of waffle", "use the view of flags for browsers, or OFREP")
-UNREADABLE = Reason("the file is not UTF-8 or not valid", _BY_HAND)
 
 
 def no_flag(key: str) -> Reason:
