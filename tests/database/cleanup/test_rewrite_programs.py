@@ -29,9 +29,11 @@ _SHARED = (("shared.py", f"{_FLAG}def on(name): return flag_is_active(None, name
 _CHECKS = """
 from unittest import mock
 import main
+import main as other
 @mock.patch('main.switch_is_active')
 def on(replaced): return main.on() is replaced()
 """
+_OBJECT = "patch.object("
 _TRY = """
 def run(request):
     try:
@@ -261,6 +263,26 @@ PROGRAMS = {
         "def run(request):\n import checks\n return checks.on()",
         reasons.PATCHED,
         files=(("checks.py", _CHECKS),),
+        differs=False,
+    ),
+    "mock of the module by another name": _stays(
+        f"{_SWITCH}def on():\n return switch_is_active('a')\n"
+        "def run(request):\n import checks\n return checks.on()",
+        reasons.PATCHED,
+        files=(("checks.py", _CHECKS.replace("'main.", "other, '").replace("patch(", _OBJECT)),),
+        differs=False,
+    ),
+    "assigned in the module": _stays(
+        f"{_SWITCH}def on():\n return switch_is_active('a')\n"
+        "def run(request):\n import checks\n return on()",
+        reasons.PATCHED,
+        files=(("checks.py", "import main as other\nother.switch_is_active = len\n"),),
+        differs=False,
+    ),
+    "task": _stays(
+        f"{_FLAG}def task(self):\n return flag_is_active(self.request, 'a')\n"
+        "def run(request):\n return None",
+        reasons.NO_REQUEST,
         differs=False,
     ),
     "mock of waffle": _stays(

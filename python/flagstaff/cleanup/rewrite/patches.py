@@ -16,15 +16,16 @@ class Patches:
         self._project = project
         self._found = cache(self._search)
 
-    def has_object(self, path: str, name: str) -> bool:
-        """Returns True if code passes a name to `patch.object(module, …)` or the like."""
-        parts = path.replace("\\", "/").removesuffix(".py").removesuffix("/__init__").split("/")
-        return self._found(rf"\b{re.escape(parts[-1])}\s*,\s*[\"']{re.escape(name)}[\"']", name)
+    def has_name(self, name: str) -> bool:
+        """Returns True if code sets an attribute of this name, as `patch.object(module, name)`."""
+        others = r"\b(?!waffle\b)\w+"
+        pattern = rf"{others}\s*,\s*[\"']{name}[\"']|{others}\.{name}\s*=[^=]"
+        return self._found(pattern, name)
 
     def has_function(self, name: str) -> bool:
         """Returns True if code replaces a function in waffle, for all that call it there."""
-        in_text = rf"[\"']waffle(?:\.\w+)*\.{name}[\"']"
-        return self._found(rf"{in_text}|\bwaffle\s*,\s*[\"']{name}[\"']", name)
+        pattern = rf"[\"']waffle(?:\.\w+)*\.{name}[\"']|\w\s*,\s*[\"']{name}[\"']|\.{name}\s*=[^=]"
+        return self._found(pattern, name)
 
     def has_model_method(self) -> bool:
         """Returns True if code replaces a method of waffle's models."""

@@ -19,7 +19,7 @@ from flagstaff.cleanup.references.naming import (
 )
 from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.scopes import FunctionScope, find
-from flagstaff.cleanup.references.values import Bound, Name, Object
+from flagstaff.cleanup.references.values import Bound, Name, Object, Parameter
 from flagstaff.cleanup.rewrite import reasons
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
@@ -198,8 +198,9 @@ class Calls:
         if not is_named or not isinstance(node, cst.Attribute) or not _is_plain(node.value):
             raise StaysError(reasons.NO_REQUEST)
         for owner in self._evaluator.evaluate(node.value, place.scope):
-            if isinstance(owner, Name):
-                # An attribute of a module.
+            is_function = isinstance(owner, Parameter) and owner.name == "self"
+            if isinstance(owner, Name) or is_function:
+                # An attribute of a module, or of a task of Celery.
                 raise StaysError(reasons.NO_REQUEST)
             if isinstance(owner, Bound) and self._evaluator.member(owner.scope, node.attr.value):
                 raise StaysError(reasons.OPTIONAL_REQUEST)

@@ -191,7 +191,7 @@ class PythonFile:
         """Whether a test or another module of the project takes the name from this module."""
         path = self._module.path
         function = dotted(cast("cst.BaseExpression", name)).rpartition(".")[2]
-        if self._project.is_imported(path, local) or self._patches.has_object(path, local):
+        if self._project.is_imported(path, local) or self._patches.has_name(local):
             return True
         if self._patches.has_model_method():
             return True
