@@ -55,6 +55,13 @@ def patched(root: Path, files: dict[str, str], **results: bool) -> Patch:
     return patch(found, with_candidates(found.references, list(results)), results)
 
 
+def found_with_waffle(root: Path, files: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """Returns kind, key or pattern, name and source of each reference, also those of waffle."""
+    write_project(root, files)
+    found = search_files(searched_files([root]), others=("waffle",)).references
+    return [(str(one.kind), one.key or one.pattern, one.name, one.source) for one in found]
+
+
 def listed(root: Path, source: str, *, on: bool = True, name: str = "views.py") -> list[str | None]:
     """Returns the keys that the patch for the flag `a` lists. It must change nothing."""
     found = patched(root, {name: source}, a=on)

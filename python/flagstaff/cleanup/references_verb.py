@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
@@ -29,9 +30,11 @@ from flagstaff.conf import conf
 if TYPE_CHECKING:
     from flagstaff.cleanup.references import Reference
     from flagstaff.cleanup.references.worker import Share
+    from flagstaff.compat.settings import WaffleKind
 
 
-_MISSING = 'LibCST is not installed; run: pip install "django-flagstaff[cleanup]"'
+#: Why the search is not possible.
+MISSING = 'LibCST is not installed; run: pip install "django-flagstaff[cleanup]"'
 _RESULTS = {"on": True, "off": False}
 _COLUMNS = (
     Column("place"),
@@ -64,6 +67,13 @@ def _add_arguments(parser: CommandParser) -> None:
         default=[],
         metavar="GLOB",
         help='leave out files and folders, such as "*/legacy/*"; can be repeated',
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        choices=["waffle"],
+        default=[],
+        help="also list the places that name a key by this library",
     )
     parser.add_argument(
         "--result",
@@ -131,19 +141,20 @@ def _search(options: Options, out: Output) -> tuple[list[str], Share]:
     except ModuleNotFoundError as error:
         if error.name != "libcst":
             raise
-        raise CommandError(_MISSING, returncode=USAGE) from error
+        raise CommandError(MISSING, returncode=USAGE) from error
     try:
-        files = searched_files(options["paths"] or [_project()], options["exclude"])
+        files = searched_files(options["paths"] or [project_folder()], options["exclude"])
     except FileNotFoundError as error:
         raise CommandError(
             f"there is no file or folder {error}; correct --path", returncode=USAGE
         ) from error
     with progress_bar(2 * len(files), hidden=out.is_json) as progress:
         patched = dict(options["results"]) if options["diff"] else ()
-        return files, search_files(files, progress, patched=patched)
+        others = tuple(dict.fromkeys(options["also"]))
+        return files, search_files(files, progress, patched=patched, others=others)
 
 
-def _project() -> Path:
+def project_folder() -> Path:
     """Returns the folder of the project, as seen from the working directory if it is below."""
     base = Path(getattr(settings, "BASE_DIR", ".")).absolute()
     here = Path.cwd()
@@ -183,12 +194,25 @@ def _of_stored(one: Reference, existing: Mapping[str, frozenset[str]] | None) ->
     return one if _exists(one, existing) else replace(one, about=one.or_about)
 
 
+def _with_our_key(one: Reference) -> Reference:
+    """Returns the reference with the key of what another library knows by a name."""
+    if not one.source or one.key is None:
+        return one
+    # Of a view that is shown while the flag is off.
+    name = one.key.removeprefix("!") if one.kind in ("decorator", "mixin") else one.key
+    if not apps.is_installed("flagstaff.compat"):
+        return replace(one, key=name)
+    from flagstaff.compat.names import key_of  # noqa: PLC0415 (optional)
+
+    return replace(one, key=key_of(cast("WaffleKind", one.source), name))
+
+
 def _selected(
     found: Share, keys: Mapping[str, None], existing: Mapping[str, frozenset[str]] | None
 ) -> list[Reference]:
     from flagstaff.cleanup.references.searching import with_candidates  # noqa: PLC0415 (optional)
 
-    references = [_of_stored(one, existing) for one in found.references]
+    references = [_of_stored(_with_our_key(one), existing) for one in found.references]
     if keys:
         wanted = [
             reference for reference in references if reference.key is None or reference.key in keys
@@ -299,6 +323,7 @@ REFERENCES = Verb(
         "references",
         "references new_checkout",
         'references --path shop --exclude "*/legacy/*" --json',
+        "references new_checkout --also waffle",
         "references --result new_checkout=on",
         "references --result new_checkout=on --diff > new_checkout.patch",
     ),

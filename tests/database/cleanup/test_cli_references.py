@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -219,3 +220,16 @@ def test_patch_leaves_calls_of_clients_of_openfeature(project: Path) -> None:
     found = flags("references", "--path", "shop/views.py", "--result", "known=on", "--diff")
     assert found.out == ""
     assert found.err.startswith("shop/views.py:1:1: replace it with True")
+
+
+def test_references_also_lists_places_of_waffle_by_the_keys_of_flags(
+    project: Path, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"KEYS": {"switch:old name": "known"}}}
+    code = (
+        "from waffle.decorators import waffle_switch\n@waffle_switch('!old name')\ndef f(): ...\n"
+    )
+    write_project(project, {"shop/old.py": code})
+    found = ["shop/old.py:2:2", "decorator", "known", "@waffle_switch('!old name')"]
+    assert found in rows("references", "known", "--also", "waffle")
+    assert found not in rows("references", "known")

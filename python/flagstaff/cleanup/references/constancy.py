@@ -9,7 +9,7 @@ import libcst as cst
 
 from flagstaff.cleanup.references.lookups import Lookups
 from flagstaff.cleanup.references.naming import last_name
-from flagstaff.cleanup.references.project import Project, is_external
+from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.scopes import Assigned, Scope, is_same
 from flagstaff.cleanup.references.uses import Uses
 from flagstaff.cleanup.references.values import Bound, Items, Name, Text, Value, Values, class_of
@@ -80,7 +80,7 @@ class Constancy:
         for star in module.stars:
             found = self._project.find(star)
             if found is None:
-                if not is_external(star):
+                if not self._project.is_external(star):
                     return True
             elif name in found.found.module.bindings or found.found.module.stars:
                 return True

@@ -9,8 +9,7 @@ import libcst as cst
 
 from flagstaff.cleanup.references.constancy import Constancy, is_enumeration
 from flagstaff.cleanup.references.expressions import attribute, items, returned, subscript, text
-from flagstaff.cleanup.references.functions import is_public
-from flagstaff.cleanup.references.naming import is_request_name, is_test, last_name, public_name
+from flagstaff.cleanup.references.naming import is_request_name, is_test, last_name
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.scopes import (
     Assigned,
@@ -37,6 +36,7 @@ from flagstaff.cleanup.references.values import (
     elements,
     union,
 )
+from flagstaff.cleanup.references.vocabularies import Vocabulary
 
 _MAX_DEPTH = 40
 _SETTINGS = "django.conf.settings"
@@ -57,12 +57,17 @@ class ExpressionEvaluator:
         # Each expression is evaluated once. One that refers to itself is unknown there.
         self._known: dict[cst.BaseExpression, Values] = {}
         self._active: set[cst.BaseExpression] = set()
-        self._looking: set[tuple[Scope, str]] = set()
+        self._looking: set[tuple[str, str, str]] = set()
 
     @cached_property
     def strict(self) -> ExpressionEvaluator:
         """A strict one for the same project, which is slower."""
         return ExpressionEvaluator(self._project, self)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names that the search knows."""
+        return self._project.vocabulary
 
     @property
     def uses(self) -> Uses:
@@ -85,16 +90,17 @@ class ExpressionEvaluator:
 
     def member(self, scope: Scope, name: str) -> Values:
         """Returns what a class or a module has under a name; nothing if it has none."""
-        if name in scope.bindings:
-            return self._settled(name, self._bound(scope.bindings[name], scope), scope)
-        # Classes and star imports may go round in a circle.
-        if (scope, name) in self._looking:
+        # Classes and imports may go round in a circle, whose modules may be parsed again.
+        wanted = (scope.root.path, scope.name, name)
+        if wanted in self._looking:
             return ()
-        self._looking.add((scope, name))
+        self._looking.add(wanted)
         try:
+            if name in scope.bindings:
+                return self._settled(name, self._bound(scope.bindings[name], scope), scope)
             return self._inherited(scope, name)
         finally:
-            self._looking.discard((scope, name))
+            self._looking.discard(wanted)
 
     def _inherited(self, scope: Scope, name: str) -> Values:
         if scope.kind == "class":
@@ -197,7 +203,10 @@ class ExpressionEvaluator:
         known = (
             values
             for values in found
-            if any(not isinstance(value, Name) or is_public(value.name) for value in values)
+            if any(
+                not isinstance(value, Name) or self.vocabulary.is_public(value.name)
+                for value in values
+            )
         )
         return next(known, next(filter(None, found), ()))
 
@@ -242,7 +251,7 @@ class ExpressionEvaluator:
         if (module := self._project.find(name)) is not None:
             return (Bound(module.found.module),)
         parent, _, last = name.rpartition(".")
-        return self._imported_from(parent, last) or (Name(public_name(name)),)
+        return self._imported_from(parent, last) or (Name(self.vocabulary.public_name(name)),)
 
     def _imported_from(self, module: str, name: str) -> Values:
         """Returns what `from module import name` binds; nothing if the search knows nothing."""
@@ -251,8 +260,8 @@ class ExpressionEvaluator:
         if module == _SETTINGS:
             found_in = (one.found.module for one in self._project.settings_with(name))
             return union(*(self.member(scope, name) for scope in found_in)) or ANY
-        if module.partition(".")[0] in ("flagstaff", "pytest", "django"):
-            return (Name(public_name(f"{module}.{name}")),)
+        if module.partition(".")[0] in self.vocabulary.packages:
+            return (Name(self.vocabulary.public_name(f"{module}.{name}")),)
         return ()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -136,34 +135,6 @@ def _is_excluded(entry: os.DirEntry[str], root: str, exclude: Sequence[str]) -> 
     return any(fnmatch(name, glob) for glob in exclude for name in names)
 
 
-# How the methods of OpenFeature's clients begin.
-_OF_CLIENTS = (b"get_boolean_", b"get_string_", b"get_integer_", b"get_float_", b"get_object_")
-#: Each file with a key has one of them.
-KEY_WORDS = (b"flag", b"FLAGSTAFF", b"variant", b"get_value", b"{% value", *_OF_CLIENTS)
-# Plain texts and patterns that begin with one: Python finds these ten times faster than others.
-_TEXTS = (
-    b"flagstaff",
-    b"flag_enabled",
-    b"get_variant",
-    b"flag_required",
-    b"flag_key",
-    b"request.flags",
-    b"mark.flag",
-    b"mark.value",
-    b"mark.variant",
-    b'"flags"',
-    b"'flags'",
-    *_OF_CLIENTS,
-)
-_PATTERNS = (
-    re.compile(rb"\.flags\s*[.\[]"),
-    re.compile(rb"flags\s*\.\s*(?:on|off|set|value|variant)\("),
-)
-_TEMPLATE = re.compile(
-    rb"\{%[-+]?\s*(?:flag|value|variant)\s|\bflags\s*[.\[]|\bflag_enabled\b|\bget_va(?:lue|riant)\b"
-)
-
-
 @dataclass(frozen=True)
 class Export:
     """A name by which other modules may reach a function of ours, or one that passes on a key."""
@@ -172,19 +143,6 @@ class Export:
     path: str
     module: str
     name: str
-
-
-def may_have_keys(data: bytes) -> bool:
-    """Returns True if a Python file may name flagstaff or the objects that it adds."""
-    return any(text in data for text in _TEXTS) or any(
-        pattern.search(data) for pattern in _PATTERNS
-    )
-
-
-def template_may_have_keys(data: bytes) -> bool:
-    """Returns True if a template may evaluate a flag or a value."""
-    is_near = b"flag" in data or b"value" in data or b"variant" in data
-    return is_near and _TEMPLATE.search(data) is not None
 
 
 def may_use(data: bytes, path: str, exports: Iterable[Export]) -> bool:

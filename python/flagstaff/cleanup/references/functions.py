@@ -21,6 +21,10 @@ class Function:
     is_many: bool = False
     #: What else may have the key.
     or_about: About | None = None
+    #: What the key is the name of in another library, such as "switch"; empty for our keys.
+    source: str = ""
+    #: What replaces it, by the name that a project imports; empty if nothing does.
+    becomes: str = ""
 
 
 def _all(module: str, names: str, kind: Kind, about: About = About.FLAG) -> dict[str, Function]:
@@ -110,21 +114,6 @@ BY_METHOD: dict[tuple[str, str], Function] = {
     ("fixture", "variant"): Function(Kind.TEST, About.EXPERIMENT),
 }
 
-_BY_TYPE = {
-    "boolean": Function(Kind.EVALUATION, About.FLAG, "flag_key", or_about=About.VALUE),
-    "string": Function(Kind.EVALUATION, About.VALUE, "flag_key", or_about=About.EXPERIMENT),
-    **dict.fromkeys(
-        ("integer", "float", "object"), Function(Kind.EVALUATION, About.VALUE, "flag_key")
-    ),
-}
-#: The methods of OpenFeature's clients, by their names: no other objects have such methods.
-OF_CLIENTS: dict[str, Function] = {
-    f"get_{of_type}_{result}{ending}": function
-    for of_type, function in _BY_TYPE.items()
-    for result in ("value", "details")
-    for ending in ("", "_async")
-}
-
 #: What a call returns: the type of an object, by the function or by the object and its method.
 RESULTS: dict[str | tuple[str, str], str] = {
     "flagstaff.snapshot": "snapshot",
@@ -153,12 +142,3 @@ PUBLIC_MODULES = {
     "flagstaff.changes.segment_rename": "flagstaff.changes",
     "flagstaff.changes.allowed_users": "flagstaff.changes",
 }
-
-_PUBLIC_CLASSES = frozenset(
-    {"flagstaff.mixins.FlagRequiredMixin", *(f"flagstaff.models.{name}" for name in MODELS)}
-)
-
-
-def is_public(name: str) -> bool:
-    """Returns True for a name that takes a key, or returns something that does."""
-    return name in BY_NAME or name in RESULTS or name in _PUBLIC_CLASSES

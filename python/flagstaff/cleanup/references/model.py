@@ -58,3 +58,5 @@ class Reference:
     candidates: tuple[str, ...] = ()
     #: What else may have the key, besides `about`.
     or_about: About | None = None
+    #: What the key is the name of in another library, such as "switch"; empty for our keys.
+    source: str = ""

@@ -6,19 +6,11 @@ import re
 
 import libcst as cst
 
-from flagstaff.cleanup.references.functions import MODELS, PUBLIC_MODULES
+from flagstaff.cleanup.references.functions import MODELS
 from flagstaff.cleanup.references.scopes import FunctionScope
 from flagstaff.cleanup.references.values import Items, Text, Value
 
 _REQUEST = re.compile(r"(?:.*_)?req(?:uest)?")
-
-
-def public_name(name: str) -> str:
-    """Returns the name by which a project should import something of flagstaff."""
-    for private, public in PUBLIC_MODULES.items():
-        if name.startswith(f"{private}."):
-            return f"{public}{name[len(private) :]}"
-    return name
 
 
 def model_of(name: str) -> str | None:

@@ -96,7 +96,7 @@ class _Patching:
         for file in files:
             self._change(file)
         self._keep_overrides(files)
-        text = "".join(_difference(file.path, file.old, file.new) for file in files)
+        text = "".join(difference(file.path, file.old, file.new) for file in files)
         remaining = tuple(one for file in files for one in file.remaining())
         return Patch(text, remaining, self._problems)
 
@@ -180,7 +180,8 @@ def _text(path: str) -> str | None:
         return None
 
 
-def _difference(path: str, old: str, new: str) -> str:
+def difference(path: str, old: str, new: str) -> str:
+    """Returns the unified difference of a file, as git writes it."""
     if old == new:
         return ""
     name = path.lstrip("/")

@@ -11,9 +11,7 @@ from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.expressions import subscript_index
 from flagstaff.cleanup.references.functions import (
     BY_METHOD,
-    BY_NAME,
     MODELS,
-    OF_CLIENTS,
     Function,
 )
 from flagstaff.cleanup.references.model import About, Kind
@@ -33,8 +31,6 @@ from flagstaff.cleanup.references.values import (
 
 # What they return is no bool.
 _NO_BOOLS = (Name("flagstaff.explain"), Name("flagstaff.resolve_flag"))
-_MIXIN = "flagstaff.mixins.FlagRequiredMixin"
-_MIXIN_KEY = "flag_key"
 
 #: A function by its file and its name in it.
 WrapperId = tuple[str, str]
@@ -56,6 +52,13 @@ class Place:
     is_indirect: bool = False
     #: What else may have the key.
     or_about: About | None = None
+    #: The function or the mixin that takes the key.
+    function: Function | None = None
+
+    @property
+    def source(self) -> str:
+        """What the key is the name of in another library; empty for our keys."""
+        return self.function.source if self.function is not None else ""
 
 
 def wrapper_id(scope: Scope) -> WrapperId:
@@ -91,12 +94,12 @@ def _of_call(
 ) -> Iterator[Place]:
     called = called_function(node, scope, evaluator)
     if not only_wrappers:
-        yield from _of_as_view(node, scope)
+        yield from _of_as_view(node, scope, evaluator)
         yield from _of_method(node, scope, evaluator)
         for key in command_keys(node, scope, evaluator):
             yield Place(node, key, scope, Kind.CHANGE, About.FLAG, called.name)
     for value in called.functions:
-        is_indirect = called.is_passed or value in _NO_BOOLS or isinstance(value, Bound)
+        is_passed = called.is_passed or value in _NO_BOOLS or isinstance(value, Bound)
         for function in _known(value, evaluator, wrappers, only_wrappers=only_wrappers):
             for key in _key_arguments(called.args, function):
                 yield Place(
@@ -106,8 +109,10 @@ def _of_call(
                     function.kind,
                     function.about,
                     called.name,
-                    is_indirect,
+                    # A patch has no rules for other libraries.
+                    is_passed or bool(function.source),
                     function.or_about,
+                    function,
                 )
 
 
@@ -119,8 +124,8 @@ def _known(
         if function is not None:
             yield from wrappers.get(wrapper_id(function), ())
     elif isinstance(value, Name) and not only_wrappers:
-        if value.name in BY_NAME:
-            yield BY_NAME[value.name]
+        if value.name in evaluator.vocabulary.functions:
+            yield evaluator.vocabulary.functions[value.name]
         elif (model := model_of(value.name)) is not None:
             yield Function(Kind.QUERY, MODELS[model], position=None)
 
@@ -138,7 +143,7 @@ def _of_method(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> 
     if not isinstance(node.func, cst.Attribute):
         return
     method = node.func.attr.value
-    if (function := OF_CLIENTS.get(method)) is not None:
+    if (function := evaluator.vocabulary.methods.get(method)) is not None:
         for key in _key_arguments(list(node.args), function):
             # The client may have another provider, so nothing rewrites the call.
             yield Place(
@@ -172,11 +177,21 @@ _METHODS = frozenset(method for _, method in BY_METHOD)
 _OWNERS = {"request_flags": "flags.", "fixture": "flags."}
 
 
-def _of_as_view(node: cst.Call, scope: Scope) -> Iterator[Place]:
-    if isinstance(node.func, cst.Attribute) and node.func.attr.value == "as_view":
+def _of_as_view(node: cst.Call, scope: Scope, evaluator: ExpressionEvaluator) -> Iterator[Place]:
+    if not isinstance(node.func, cst.Attribute) or node.func.attr.value != "as_view":
+        return
+    for attribute, function in evaluator.vocabulary.mixins.values():
         for arg in node.args:
-            if arg.keyword is not None and arg.keyword.value == _MIXIN_KEY:
-                yield Place(node, arg.value, scope, Kind.MIXIN, About.FLAG, _MIXIN_KEY)
+            if arg.keyword is not None and arg.keyword.value == attribute:
+                yield _of_mixin(node, arg.value, scope, attribute, function)
+
+
+def _of_mixin(
+    node: cst.CSTNode, key: cst.BaseExpression, scope: Scope, attribute: str, function: Function
+) -> Place:
+    is_indirect = bool(function.source)
+    kind, about = function.kind, function.about
+    return Place(node, key, scope, kind, about, attribute, is_indirect, function=function)
 
 
 def _of_subscript(
@@ -194,23 +209,25 @@ def _of_subscript(
 
 
 def _of_class(node: cst.ClassDef, scope: Scope, evaluator: ExpressionEvaluator) -> Iterator[Place]:
-    bindings = scope.bindings.get(_MIXIN_KEY, ())
-    if not bindings or not _has_mixin(scope, evaluator, frozenset()):
-        return
-    for binding in bindings:
-        if isinstance(binding, Assigned):
-            yield Place(binding.node, binding.node, scope, Kind.MIXIN, About.FLAG, _MIXIN_KEY)
+    for mixin, (attribute, function) in evaluator.vocabulary.mixins.items():
+        bindings = scope.bindings.get(attribute, ())
+        if bindings and _has_mixin(scope, mixin, evaluator, frozenset()):
+            for one in bindings:
+                if isinstance(one, Assigned):
+                    yield _of_mixin(one.node, one.node, scope, attribute, function)
 
 
-def _has_mixin(scope: Scope, evaluator: ExpressionEvaluator, seen: frozenset[Scope]) -> bool:
+def _has_mixin(
+    scope: Scope, mixin: str, evaluator: ExpressionEvaluator, seen: frozenset[Scope]
+) -> bool:
     outside = scope.parent or scope
     for node in scope.bases:
         for value in evaluator.evaluate(node, outside):
-            if isinstance(value, Name) and value.name == _MIXIN:
+            if isinstance(value, Name) and value.name == mixin:
                 return True
             base = class_of(value)
             if base is not None and base not in seen | {scope}:
-                is_found = _has_mixin(base, evaluator, seen | {scope})
+                is_found = _has_mixin(base, mixin, evaluator, seen | {scope})
                 if is_found:
                     return True
     return False
@@ -295,11 +312,12 @@ def _passed(
 
 
 def _is_ours(arg: cst.Arg, scope: Scope, evaluator: ExpressionEvaluator) -> bool:
-    """Whether an argument is a function of flagstaff that evaluates a key."""
+    """Whether an argument is a function of a library that evaluates a key."""
     if arg.star or not isinstance(arg.value, cst.Name | cst.Attribute):
         return False
+    known = evaluator.vocabulary.functions
     return any(
-        isinstance(one, Name) and one.name in BY_NAME and BY_NAME[one.name].kind == Kind.EVALUATION
+        isinstance(one, Name) and one.name in known and known[one.name].kind == Kind.EVALUATION
         for one in evaluator.evaluate(arg.value, scope)
     )
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read
 from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
+from flagstaff.cleanup.references.vocabularies import Vocabulary, vocabulary_of
 
-# Their names are known without their code, which the searched files may contain.
-_OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
 # The sum of the files whose trees are kept: a tree takes some 60 times the memory of its file. One
 # that is parsed again takes more than one that is kept, because what is known of the first stays.
 _MAX_KEPT_BYTES = 4_000_000
@@ -20,7 +19,8 @@ _MAX_KEPT_BYTES = 4_000_000
 class Project:
     """Finds a module by its dotted name."""
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str], vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = vocabulary or vocabulary_of()
         self._names: dict[str, str] = {}
         self._packages: set[str] = set()
         self._by_tail: dict[str, list[str]] = {}
@@ -96,7 +96,7 @@ class Project:
     def _path_of(self, name: str) -> str | None:
         if name in self._names:
             return self._names[name]
-        if is_external(name):
+        if self.is_external(name):
             return None
         # The searched folder may lie above the folder that is on the path of Python, which itself
         # is no package.
@@ -107,6 +107,11 @@ class Project:
             if full.endswith(f".{name}") and full.removesuffix(f".{name}") not in self._packages
         ]
         return self._names[min(ends, key=len)] if ends else None
+
+    def is_external(self, name: str) -> bool:
+        """Returns True for a module of Python, Django or flagstaff, by its dotted name."""
+        first, _, _ = name.partition(".")
+        return first in self.vocabulary.packages or first in sys.stdlib_module_names
 
     def read(self, path: str) -> Module | None:
         """Returns the module of a file; None if it cannot be parsed."""
@@ -126,12 +131,6 @@ class Project:
         except UnreadableError as error:
             self.problems[path] = str(error)
             return None
-
-
-def is_external(name: str) -> bool:
-    """Returns True for a module of Python, Django or flagstaff, by its dotted name."""
-    first, _, _ = name.partition(".")
-    return first in _OTHERS or first in sys.stdlib_module_names
 
 
 def module_name(path: str) -> str:

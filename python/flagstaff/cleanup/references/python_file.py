@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import libcst as cst
 
 from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
-from flagstaff.cleanup.references.files import Export, may_have_keys, template_may_have_keys
-from flagstaff.cleanup.references.functions import BY_NAME, Function
+from flagstaff.cleanup.references.files import Export
+from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.naming import key_of, last_name
 from flagstaff.cleanup.references.parsing import Module
@@ -96,7 +96,14 @@ def _passed_on(
     scope = value.function
     position = scope.parameters.index(value.name) if value.name in scope.parameters else None
     known = found.wrappers.get(wrapper_id(scope), ())
-    function = Function(place.kind, place.about, value.name, position, or_about=place.or_about)
+    function = Function(
+        place.kind,
+        place.about,
+        value.name,
+        position,
+        or_about=place.or_about,
+        source=place.source,
+    )
     if function not in known:
         found.wrappers[wrapper_id(scope)] = (*known, function)
     if scope.root is module.found.module:
@@ -125,6 +132,7 @@ def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) ->
         about=place.about,
         name=place.name,
         or_about=place.or_about,
+        source=place.source,
         pattern="" if key is not None else _pattern(value),
     )
 
@@ -137,11 +145,12 @@ def _exports(module: Module, evaluator: ExpressionEvaluator) -> Iterator[Export]
     """Yields the names in the module for functions and objects of flagstaff."""
     scope = module.found.module
     for name in scope.bindings:
-        if may_have_keys(name.encode()):
+        if evaluator.vocabulary.may_have_keys(name.encode()):
             continue  # A file with this name is parsed anyway.
         for value in evaluator.member(scope, name):
             is_ours = isinstance(value, Name) and (
-                value.name in BY_NAME or value.name in ("flagstaff.changes", "flagstaff")
+                value.name in evaluator.vocabulary.functions
+                or value.name in ("flagstaff.changes", "flagstaff", "waffle")
             )
             if is_ours or isinstance(value, Object):
                 yield _export(module.path, name)
@@ -160,8 +169,9 @@ def in_strings(module: Module, evaluator: ExpressionEvaluator) -> Iterator[Refer
             if not isinstance(value, Text):
                 continue
             data = value.text.encode("utf-8", "replace")
-            found = in_template("", data, Setup()) if template_may_have_keys(data) else []
-            if found:
+            known = evaluator.vocabulary
+            is_near = known.template_may_have_keys(data)
+            if is_near and (found := in_template("", data, Setup(), known)):
                 line, column = module.start(node)
                 # Only a string in one piece has its lines where the file has them.
                 is_long = value.text in module.source

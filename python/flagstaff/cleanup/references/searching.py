@@ -44,16 +44,18 @@ def search_files(
     progress: Progress = lambda _count: None,
     processes: int | None = None,
     patched: Collection[str] = (),
+    others: tuple[str, ...] = (),
 ) -> Share:
     """Returns what is in these files. Calls `progress` with twice the number of files in all.
 
-    Keeps what a patch of the flags with the keys in `patched` needs.
+    Keeps what a patch of the flags with the keys in `patched` needs. Also finds the names of
+    `others`, which are libraries such as "waffle".
     """
     if processes is None:
         processes = 2 if len(files) >= _FILES_FOR_TWO else 1
     with without_garbage_collection():
         search = search_in_two if processes > 1 else _search_in_one
-        found = search(files, progress, patched)
+        found = search(files, progress, patched, others)
     found.references = sorted(
         dict.fromkeys(found.references), key=lambda one: (one.path, one.line, one.column)
     )
@@ -90,8 +92,10 @@ def without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _search_in_one(files: Sequence[str], progress: Progress, patched: Collection[str]) -> Share:
-    worker = SearchWorker(files, files, patched)
+def _search_in_one(
+    files: Sequence[str], progress: Progress, patched: Collection[str], others: tuple[str, ...]
+) -> Share:
+    worker = SearchWorker(files, files, patched, others)
     found = worker.first(progress)
     more = worker.second(found, progress)
     wrappers = found.added_by(more)
@@ -107,7 +111,9 @@ def _matching(pattern: str, keys: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(key for key in keys if fnmatchcase(key, plain)))
 
 
-def search_in_two(files: Sequence[str], progress: Progress, patched: Collection[str]) -> Share:
+def search_in_two(
+    files: Sequence[str], progress: Progress, patched: Collection[str], others: tuple[str, ...]
+) -> Share:
     """Returns what is in the files. Each process reads every second one of them."""
     # A command of its own: a fork would inherit the threads and the connections of the project,
     # and a spawned process would run the project's main module again.
@@ -119,7 +125,7 @@ def search_in_two(files: Sequence[str], progress: Progress, patched: Collection[
     )
     with child:
         try:
-            return _search(files, progress, patched, child)
+            return _search(files, progress, patched, others, child)
         except BaseException:
             # The end of the block waits for the child.
             child.kill()
@@ -130,11 +136,12 @@ def _search(
     files: Sequence[str],
     progress: Progress,
     patched: Collection[str],
+    others: tuple[str, ...],
     child: subprocess.Popen[bytes],
 ) -> Share:
     tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
-    _send((files, files[1::2]), tasks)
-    worker = SearchWorker(files, files[::2], patched)
+    _send((files, files[1::2], (), others), tasks)
+    worker = SearchWorker(files, files[::2], patched, others)
 
     def twice(count: int) -> None:
         progress(2 * count)

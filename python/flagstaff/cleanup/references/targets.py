@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
-from flagstaff.cleanup.references.functions import BY_NAME
 from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import key_of, last_name
 from flagstaff.cleanup.references.parsing import Module
@@ -144,7 +143,8 @@ def _is_of_one_kind(place: Place, evaluator: ExpressionEvaluator) -> bool:
     if not isinstance(node, cst.Call):
         return True
     functions = evaluator.evaluate(node.func, place.scope)
-    if any(isinstance(function, Name) and function.name in BY_NAME for function in functions):
+    known = evaluator.vocabulary.functions
+    if any(isinstance(function, Name) and function.name in known for function in functions):
         # `views.flag_enabled = …` replaces it in a module.
         return len(functions) == 1 and not evaluator.uses.is_stored(last_name(node.func))
     if not isinstance(node.func, cst.Attribute):

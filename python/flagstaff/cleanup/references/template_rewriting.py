@@ -266,23 +266,25 @@ _INPUT = frozenset({"command_stack", "libraries", "origin", "tokens"})
 _ORIGIN = Origin(UNKNOWN_SOURCE, template_name="a/b/c/d/e/f/page.html")
 
 
-def is_still_valid(before: str, after: str, *, is_jinja: bool) -> bool:
+def is_still_valid(before: str, after: str, *, is_jinja: bool, has_same_tags: bool = True) -> bool:
     """Returns False if the old template does not compile here, or the new one does not.
 
-    Compiling it must also leave the parser of Django as before: with the same tags, filters,
-    blocks and named cycles.
+    With `has_same_tags`, compiling it must also leave the parser of Django as before: with the same
+    tags, filters, blocks and named cycles.
     """
-    is_valid = _is_valid_jinja if is_jinja else _is_valid_django
     try:
-        return is_valid(before, after)
+        if is_jinja:
+            return _is_valid_jinja(before, after)
+        old, new = _after_parsing(before, after)
     except Exception:  # noqa: BLE001 (code of any tag library)
         return False
+    return old == new or not has_same_tags
 
 
-def _is_valid_django(before: str, after: str) -> bool:
+def _after_parsing(before: str, after: str) -> tuple[object, object]:
     found = (backend.engine for backend in _backends() if isinstance(backend, DjangoTemplates))
     engine = next(found, None) or Engine()
-    return _parsed(before, engine) == _parsed(after, engine)
+    return _parsed(before, engine), _parsed(after, engine)
 
 
 def _parsed(source: str, engine: Engine) -> object:

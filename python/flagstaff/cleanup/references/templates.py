@@ -11,7 +11,9 @@ from django.template.base import DebugLexer, TokenType
 from django.utils.text import smart_split
 
 from flagstaff.cleanup.references.files import LimitError, is_jinja
+from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import About, Kind, Reference
+from flagstaff.cleanup.references.vocabularies import Vocabulary
 
 # No template that people write has more, or a longer one.
 _MAX_TAGS = 5_000
@@ -19,7 +21,12 @@ _MAX_LENGTH = 10_000
 
 # Libraries of others that have a tag with one of our names.
 _OTHER_LIBRARIES = frozenset({"waffle_tags", "feature_flags", "flags"})
-_BUILTIN = b"flagstaff.templatetags.flagstaff"
+# Libraries whose tags need no `{% load %}` if the settings name them as built-in.
+_BUILTINS = {
+    b"flagstaff.templatetags.flagstaff": "flagstaff",
+    b'"waffle.templatetags.waffle_tags"': "waffle_tags",
+    b"'waffle.templatetags.waffle_tags'": "waffle_tags",
+}
 _PROCESSOR = b"flagstaff.context_processors"
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _LOOKUP = re.compile(r"(?<![\w.])(request\.)?flags\.(\w+)(\()?")
@@ -29,35 +36,26 @@ _METHODS = {
     "value": About.VALUE,
     "variant": About.EXPERIMENT,
 }
-_TAGS = {"flag": About.FLAG, "value": About.VALUE, "variant": About.EXPERIMENT}
 _NO_KEYS = frozenset(
     {"all", "aall", "client_side", "context", "snapshot", "visitor", "items", "keys", "values"}
 )
-_CALL = re.compile(
-    r"(?<![\w.])(flag_enabled|get_value|get_variant"
-    r"|request\.flags\.(?:enabled|aenabled|value|variant)|request\.flags)"
-    r"\s*[(\[]\s*(?:key\s*=\s*)?"
-)
 _STRING = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
-_ABOUT = {
-    "get_value": About.VALUE,
-    "request.flags.value": About.VALUE,
-    "get_variant": About.EXPERIMENT,
-    "request.flags.variant": About.EXPERIMENT,
-}
+
+
+_OF_FLAG = Function(Kind.TEMPLATE)
 
 
 @dataclass(frozen=True)
 class Setup:
     """What the Python files say about templates."""
 
-    #: The tags need no `{% load %}`.
-    is_builtin: bool = False
+    #: The libraries whose tags need no `{% load %}`.
+    builtins: frozenset[str] = frozenset()
     #: Templates have the variable `flags`.
     has_flags: bool = False
 
     def __or__(self, other: Setup) -> Setup:
-        return Setup(self.is_builtin or other.is_builtin, self.has_flags or other.has_flags)
+        return Setup(self.builtins | other.builtins, self.has_flags or other.has_flags)
 
 
 @dataclass(frozen=True)
@@ -91,13 +89,14 @@ class Lines:
 
 def setup_in(data: bytes) -> Setup:
     """Returns what a Python file says about templates."""
-    return Setup(_BUILTIN in data, _PROCESSOR in data)
+    found = frozenset(name for text, name in _BUILTINS.items() if text in data)
+    return Setup(found, _PROCESSOR in data)
 
 
-def in_template(path: str, data: bytes, setup: Setup) -> list[Reference]:
+def in_template(path: str, data: bytes, setup: Setup, vocabulary: Vocabulary) -> list[Reference]:
     """Returns the references in a template."""
     source = data.decode("utf-8", "replace")
-    found = _Finder(path, source, setup, is_jinja=is_jinja(path))
+    found = _Finder(path, source, setup, vocabulary, is_jinja=is_jinja(path))
     return list(dict.fromkeys(found.references(tags_in(source, is_jinja=is_jinja(path)))))
 
 
@@ -115,13 +114,21 @@ def tags_in(source: str, *, is_jinja: bool) -> Iterator[Tag]:
 
 
 class _Finder:
-    def __init__(self, path: str, source: str, setup: Setup, *, is_jinja: bool) -> None:
+    def __init__(
+        self, path: str, source: str, setup: Setup, vocabulary: Vocabulary, *, is_jinja: bool
+    ) -> None:
         self._path = path
         self._source = source
         self._lines = Lines(source)
         self._setup = setup
-        # The last library that has our tags; in Jinja2, an extension has them.
-        self._is_ours = setup.is_builtin or is_jinja
+        self._vocabulary = vocabulary
+        # The functions of the tags. The last library that has a tag decides about it.
+        self._tags: dict[str, Function] = {}
+        for library in sorted(setup.builtins):
+            self._tags.update(vocabulary.libraries.get(library, {}))
+        if is_jinja:
+            # An extension has them.
+            self._tags.update(vocabulary.libraries["flagstaff"])
 
     def references(self, tags: Iterator[Tag]) -> Iterator[Reference]:
         for tag in tags:
@@ -133,17 +140,17 @@ class _Finder:
         name, *bits = _split(tag.contents) or [""]
         if name == "load":
             self._load(bits)
-        elif name in _TAGS and bits and self._is_ours:
+        elif name in self._tags and bits:
             shown = f"{{% {name} %}}"
-            yield self._reference(tag.start, _TAGS[name], shown, _constant(bits[0]), bits[0])
+            yield self._reference(tag.start, self._tags[name], shown, _constant(bits[0]))
 
     def _load(self, bits: list[str]) -> None:
         libraries = bits[bits.index("from") + 1 :] if "from" in bits else bits
         for library in libraries:
-            if library == "flagstaff":
-                self._is_ours = True
+            if library in self._vocabulary.libraries:
+                self._tags.update(self._vocabulary.libraries[library])
             elif library in _OTHER_LIBRARIES:
-                self._is_ours = False
+                self._tags.clear()
 
     def _of_expression(self, tag: Tag) -> Iterator[Reference]:
         # Quoted texts keep their length, so that the places stay right.
@@ -153,21 +160,20 @@ class _Finder:
             name = found[2]
             if is_ours and name not in _NO_KEYS and not (found[3] and name in _METHODS):
                 shown = f"{found[1] or ''}flags.{name}"
-                yield self._reference(self._place(tag, found.start()), About.FLAG, shown, name)
-        for found in _CALL.finditer(bare):
-            about = _ABOUT.get(found[1], About.FLAG)
+                yield self._reference(self._place(tag, found.start()), _OF_FLAG, shown, name)
+        for found in self._vocabulary.template_calls.finditer(bare):
             key = _STRING.match(tag.contents, found.end())
             text = (key[1] if key[1] is not None else key[2]) if key else None
             place = self._place(tag, found.start())
-            yield self._reference(place, about, found[1], text)
+            yield self._reference(
+                place, self._vocabulary.template_functions[found[1]], found[1], text
+            )
 
     def _place(self, tag: Tag, offset: int) -> int:
         # The contents are stripped.
         return self._source.index(tag.contents, tag.start) + offset
 
-    def _reference(
-        self, start: int, about: About, name: str, key: str | None, shown: str = ""
-    ) -> Reference:
+    def _reference(self, start: int, function: Function, name: str, key: str | None) -> Reference:
         line, column = self._lines.place(start)
         kind = Kind.TEMPLATE if key is not None else Kind.DYNAMIC
         return Reference(
@@ -177,9 +183,10 @@ class _Finder:
             kind,
             key,
             self._lines.text(line).strip(),
-            about,
+            function.about,
             name,
             "" if key is not None else "*",
+            source=function.source,
         )
 
 

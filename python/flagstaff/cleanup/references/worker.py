@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 
 from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.files import (
-    KEY_WORDS,
     Export,
     LimitError,
     has_bytes,
     is_configuration,
     is_python,
-    may_have_keys,
     may_use,
     read,
-    template_may_have_keys,
 )
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Kind, Reference
@@ -26,6 +23,7 @@ from flagstaff.cleanup.references.places import Place, WrapperId, Wrappers
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.python_file import InModule, exports_of, in_module
 from flagstaff.cleanup.references.templates import Setup, in_template, setup_in
+from flagstaff.cleanup.references.vocabularies import vocabulary_of
 
 #: Called with the number of files that are done since the last call.
 Progress = Callable[[int], None]
@@ -80,9 +78,14 @@ class SearchWorker:
     """
 
     def __init__(
-        self, files: Sequence[str], share: Sequence[str], patched: Collection[str] = ()
+        self,
+        files: Sequence[str],
+        share: Sequence[str],
+        patched: Collection[str] = (),
+        others: tuple[str, ...] = (),
     ) -> None:
-        self._project = Project(files)
+        self._vocabulary = vocabulary_of(others)
+        self._project = Project(files, self._vocabulary)
         self._evaluator = ExpressionEvaluator(self._project)
         self.evaluated = Evaluated(self._project, self._evaluator)
         self._share = share
@@ -93,7 +96,7 @@ class SearchWorker:
         """Searches the Python files that name flagstaff."""
 
         def search(path: str, data: bytes, found: Share) -> None:
-            if may_have_keys(data):
+            if self._vocabulary.may_have_keys(data):
                 self._searched.add(path)
                 found.setup |= setup_in(data)
                 self._search(path, found, {})
@@ -106,8 +109,9 @@ class SearchWorker:
         def search(path: str, data: bytes, found: Share) -> None:
             found.references += forced_off(path, data)
             if not is_python(path):
-                if not is_configuration(path) and template_may_have_keys(data):
-                    found.references += in_template(path, data, known.setup)
+                may_have_keys = self._vocabulary.template_may_have_keys(data)
+                if may_have_keys and not is_configuration(path):
+                    found.references += in_template(path, data, known.setup, self._vocabulary)
             elif may_use(data, path, known.exports):
                 self._search(path, found, known.wrappers, again=path in self._searched)
 
@@ -133,13 +137,24 @@ class SearchWorker:
             try:
                 search(path, read(path), of_file)
             except LimitError as error:
-                if _may_have_keys(path):
+                if self._may_have_keys(path):
                     found.unreadable[path] = problem_of(error)
             except Exception as error:  # noqa: BLE001 (whatever is in the file)
                 found.unreadable[path] = problem_of(error)
             else:
                 found.add(of_file)
         return found
+
+    def _may_have_keys(self, path: str) -> bool:
+        """Whether a file of any size, which is not searched, may name a key.
+
+        An unreadable one may.
+        """
+        words = (b"flag", b"FLAGSTAFF", b"variant", b"get_value", b"{% value")
+        try:
+            return any(has_bytes(path, word) for word in (*words, *self._vocabulary.texts))
+        except OSError:
+            return True
 
     def _search(
         self,
@@ -169,14 +184,6 @@ class SearchWorker:
             if is_python(path) or not python:
                 yield path
         progress(done)
-
-
-def _may_have_keys(path: str) -> bool:
-    """Whether a file of any size, which is not searched, may name a key. An unreadable one may."""
-    try:
-        return any(has_bytes(path, word) for word in KEY_WORDS)
-    except OSError:
-        return True
 
 
 def _no_progress(_count: int) -> None:

@@ -40,6 +40,7 @@ APPS = {
     "plan": "flagstaff.rollouts",
     "plans": "flagstaff.rollouts",
     "references": "flagstaff.cleanup",
+    "rewrite": "flagstaff.cleanup",
     "sample-size": "flagstaff.experiments",
     "snooze": "flagstaff.cleanup",
     "stale": "flagstaff.cleanup",

@@ -155,6 +155,13 @@ def test_names_of_another_module_are_found(tmp_path: Path) -> None:
     assert found == [("mixin", "a"), ("evaluation", "b")]
 
 
+def test_modules_that_take_a_name_from_each_other_are_searched(tmp_path: Path) -> None:
+    place = 'from flagstaff import flag_enabled\nflag_enabled("a")\nf("b")'
+    one, other = f"from other import f\n{place}", f"from one import f\n{place}"
+    found = found_in(tmp_path, one=one, other=other)
+    assert found == [("evaluation", "a"), ("evaluation", "a")]
+
+
 def test_place_has_line_column_and_code(tmp_path: Path) -> None:
     source = 'from flagstaff import flag_enabled\n\nx = "é"; y = flag_enabled(\n    "a"\n)\n'
     [found] = references_in(tmp_path, views=source)

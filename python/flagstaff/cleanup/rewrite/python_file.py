@@ -1,0 +1,431 @@
+"""A Python file → its new text, and what stays in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias, cast
+
+import libcst as cst
+from libcst.metadata import (
+    ByteSpanPositionProvider,
+    ImportAssignment,
+    MetadataWrapper,
+    ParentNodeProvider,
+    Scope,
+    ScopeProvider,
+)
+
+from flagstaff.cleanup.references.imports import Unused
+from flagstaff.cleanup.references.naming import dotted
+from flagstaff.cleanup.references.parsing import Module
+from flagstaff.cleanup.references.places import Place
+from flagstaff.cleanup.references.project import Project
+from flagstaff.cleanup.rewrite import reasons
+from flagstaff.cleanup.rewrite.compat_imports import compat_import
+from flagstaff.cleanup.rewrite.import_changes import (
+    Import,
+    ImportChange,
+    imports_in,
+    with_changed_imports,
+)
+from flagstaff.cleanup.rewrite.patches import Patches
+from flagstaff.cleanup.rewrite.python_calls import Calls, Edit, Rewritten, Setting, StaysError
+from flagstaff.cleanup.rewrite.reasons import Left, Reason
+
+_BYTE_ORDER_MARK = "\ufeff"
+#: An import statement among those of the file, and the place of a name in it.
+_Alias: TypeAlias = tuple[Import, int]
+
+
+@dataclass
+class Result:
+    """The new text of a file, how many places it rewrites, and what stays."""
+
+    old: str
+    new: str
+    done: int = 0
+    left: list[Left] = field(default_factory=list)
+
+
+class PythonFile:
+    """Rewrites one module."""
+
+    def __init__(
+        self, module: Module, places: Iterable[Place], project: Project, patches: Patches
+    ) -> None:
+        self._module = module
+        self._project = project
+        self._patches = patches
+        self._places = list({place.node: place for place in places if place.source}.values())
+        # The parser makes each node once, so no copy is needed to tell them apart.
+        wrapper = MetadataWrapper(module.tree, unsafe_skip_copy=True)
+        self._spans = wrapper.resolve(ByteSpanPositionProvider)
+        self._parents = wrapper.resolve(ParentNodeProvider)
+        self._scopes: set[Scope] = {
+            one for one in wrapper.resolve(ScopeProvider).values() if isinstance(one, Scope)
+        }
+        self._source = module.tree.code.encode()
+        self._imports = imports_in(module.tree)
+        self._stays: dict[cst.CSTNode, Reason] = {}
+
+    # Levels.
+
+    def to_compat(self) -> Result:
+        """Returns the file with the imports of flagstaff.compat.waffle."""
+        changes: dict[int, ImportChange] = {}
+        left: list[Left] = []
+        for number, node in enumerate(self._imports):
+            if not self._is_of_waffle(node) or self._is_compat(node):
+                continue
+            used = [one for access in self._accesses(node) if (one := self._attribute(access))]
+            found: Any = compat_import(node, used)
+            if not isinstance(found, Reason) and not self._is_alone(node):
+                found = reasons.IMPORT
+            if not isinstance(found, Reason) and self._is_conditional(node):
+                found = reasons.CONDITIONAL
+            if isinstance(found, Reason):
+                left.append(self._left(node, found))
+            else:
+                changes[number] = ImportChange(replacement=found)
+        new = with_changed_imports(self._module.tree, changes).code
+        uses = [one for one in self._other_uses([]) if one.why != reasons.PASSED.why]
+        return self._result(new, len(changes), [*left, *uses])
+
+    def to_flagstaff(self, setting: Setting) -> Result:
+        """Returns the file with the functions of flagstaff where nothing else depends on it."""
+        calls = Calls(setting, self._source, self._span, self._parents)
+        done: dict[Place, Rewritten] = {}
+        for place in self._places:
+            rewritten = self._rewritten(place, calls)
+            if rewritten is not None:
+                done[place] = rewritten
+        self._settle(done)
+        changes = self._changes(done.values())
+        code = self._edited([edit for one in done.values() for edit in one.edits])
+        new = with_changed_imports(cst.parse_module(code), changes).code if done else code
+        left = [self._left(node, reason) for node, reason in self._stays.items()]
+        left += self._unused_imports()
+        return self._result(new, len(done), [*left, *self._other_uses(done.values())])
+
+    def _rewritten(self, place: Place, calls: Calls) -> Rewritten | None:
+        try:
+            rewritten = calls.rewritten(place)
+            self._require_names(rewritten)
+        except StaysError as error:
+            self._stays[place.node] = error.reason
+            return None
+        return rewritten
+
+    def _result(self, new: str, done: int, left: list[Left]) -> Result:
+        mark = _BYTE_ORDER_MARK if self._has_mark else ""
+        return Result(mark + self._module.tree.code, mark + new, done, sorted(set(left)))
+
+    @cached_property
+    def _has_mark(self) -> bool:
+        with open(self._module.path, encoding="utf-8", newline="") as file:  # noqa: PTH123
+            return file.read(1) == _BYTE_ORDER_MARK
+
+    # Names.
+
+    @cached_property
+    def _assignments(self) -> Mapping[cst.CSTNode, list[tuple[_Alias, list[cst.CSTNode]]]]:
+        """The names of each import, with the nodes that use them."""
+        found: dict[cst.CSTNode, list[tuple[_Alias, list[cst.CSTNode]]]] = {}
+        for scope in self._scopes:
+            for one in scope.assignments:
+                if isinstance(one, ImportAssignment):
+                    node = cast("Import", one.node)
+                    if isinstance(node.names, cst.ImportStar):
+                        continue
+                    place = next(
+                        (i for i, alias in enumerate(node.names) if _bound(alias) == one.name), None
+                    )
+                    if place is not None:
+                        uses: list[cst.CSTNode] = [access.node for access in one.references]
+                        found.setdefault(node, []).append(((node, place), uses))
+        return found
+
+    @cached_property
+    def _by_use(self) -> Mapping[cst.CSTNode, list[_Alias]]:
+        found: dict[cst.CSTNode, list[_Alias]] = {}
+        for names in self._assignments.values():
+            for alias, uses in names:
+                for use in uses:
+                    found.setdefault(use, []).append(alias)
+        # A name that something else binds, too, is none of an import.
+        for scope in self._scopes:
+            for one in scope.assignments:
+                if not isinstance(one, ImportAssignment):
+                    for access in one.references:
+                        found.pop(access.node, None)
+        return found
+
+    def _alias_of(self, name: cst.CSTNode) -> tuple[_Alias, cst.CSTNode] | None:
+        """Returns the only import that a dotted name begins with, and the node that uses it."""
+        while True:
+            aliases = self._by_use.get(name, [])
+            if len(aliases) == 1:
+                return aliases[0], name
+            if not isinstance(name, cst.Attribute):
+                return None
+            name = name.value
+
+    def _require_names(self, rewritten: Rewritten) -> None:
+        for name in rewritten.names:
+            found = self._alias_of(name)
+            if found is None:
+                raise StaysError(reasons.OTHER_NAME)
+            (node, place), _use = found
+            if not self._is_alone(node):
+                raise StaysError(reasons.IMPORT)
+            if self._is_conditional(node):
+                raise StaysError(reasons.CONDITIONAL)
+            local = _bound(cast("cst.ImportAlias", node.names[place]))  # type: ignore[index]
+            if self._is_replaced(name, local):
+                raise StaysError(reasons.PATCHED)
+
+    def _is_replaced(self, name: cst.CSTNode, local: str) -> bool:
+        """Whether a test or another module of the project takes the name from this module."""
+        path = self._module.path
+        function = dotted(cast("cst.BaseExpression", name)).rpartition(".")[2]
+        if self._project.is_imported(path, local) or self._patches.has_name(local):
+            return True
+        if self._patches.has_model_method():
+            return True
+        return local != function and self._patches.has_function(function)
+
+    def _settle(self, done: dict[Place, Rewritten]) -> None:
+        """Leaves out places until no name is needed twice, and no override for both libraries."""
+        while True:
+            gone = dict.fromkeys(self._taken(done), reasons.TAKEN)
+            gone |= dict.fromkeys(self._mixed_overrides(done), reasons.OTHER_OVERRIDE)
+            if not gone:
+                return
+            for place, reason in gone.items():
+                del done[place]
+                self._stays[place.node] = reason
+
+    def _taken(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
+        removed = self._removed(done.values())
+        for place, rewritten in done.items():
+            if rewritten.needs is not None and self._is_taken(*rewritten.needs, removed):
+                yield place
+
+    def _is_taken(self, module: str, name: str, removed: set[_Alias]) -> bool:
+        for scope in self._scopes:
+            for one in scope.assignments:
+                if one.name.partition(".")[0] != name:
+                    continue
+                node = getattr(one, "node", None)
+                if not isinstance(node, cst.Import | cst.ImportFrom):
+                    return type(one).__name__ != "BuiltinAssignment"
+                aliases = [alias for alias, _ in self._assignments.get(node, [])]
+                own = [alias for alias in aliases if _bound(node.names[alias[1]]) == name]  # type: ignore[index]
+                is_same = isinstance(node, cst.ImportFrom) and _module_of(node) == module
+                if not is_same and not removed.issuperset(own):
+                    return True
+        return False
+
+    def _mixed_overrides(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
+        staying = {
+            self._text(place.key)
+            for place in self._places
+            if place.kind == "test" and place not in done
+        }
+        for place in done:
+            if place.kind == "test" and self._text(place.key) in staying:
+                yield place
+
+    def _removed(self, rewritten: Iterable[Rewritten]) -> set[_Alias]:
+        """Returns the imported names that nothing uses any more."""
+        gone = {
+            found[1] for one in rewritten for name in one.names if (found := self._alias_of(name))
+        }
+        unused = Unused(self._project, self._module.path)
+        removed: set[_Alias] = set()
+        for names in self._assignments.values():
+            for alias, uses in names:
+                local = _bound(alias[0].names[alias[1]])  # type: ignore[index]
+                is_text = f'"{local}"' in self._module.source or f"'{local}'" in self._module.source
+                if uses and gone.issuperset(uses) and not is_text and not unused.is_needed(local):
+                    removed.add(alias)
+        return removed
+
+    def _changes(self, rewritten: Iterable[Rewritten]) -> dict[int, ImportChange]:
+        rewritten = list(rewritten)
+        changes: dict[int, ImportChange] = {}
+        for node, place in self._removed(rewritten):
+            changes.setdefault(self._number(node), ImportChange()).removed.add(place)
+        for one in rewritten:
+            found = self._alias_of(one.names[0]) if one.needs is not None else None
+            if found is not None and one.needs is not None:
+                number = self._number(found[0][0])
+                changes.setdefault(number, ImportChange()).added.add(one.needs)
+        return changes
+
+    def _number(self, node: Import) -> int:
+        return next(place for place, one in enumerate(self._imports) if one is node)
+
+    # What stays.
+
+    def _other_uses(self, rewritten: Iterable[Rewritten]) -> Iterator[Left]:
+        """Yields the uses of waffle that are no places, and texts that name it."""
+        functions = [one.node.func for one in self._places if isinstance(one.node, cst.Call)]
+        known: set[cst.CSTNode] = set()
+        for part in (*functions, *(name for one in rewritten for name in one.names)):
+            known.add(part)
+            while isinstance(part, cst.Attribute):
+                part = part.value  # noqa: PLW2901
+                known.add(part)
+        for node in filter(self._is_of_waffle, self._imports):
+            for alias, uses in self._assignments.get(node, []):
+                name = _bound(alias[0].names[alias[1]])  # type: ignore[index]
+                for use in uses:
+                    if use not in known:
+                        yield self._left(use, self._reason_of_use(use, name))
+        yield from self._texts()
+
+    def _unused_imports(self) -> Iterator[Left]:
+        for node in filter(self._is_of_waffle, self._imports):
+            if any(not uses for _, uses in self._assignments.get(node, [])):
+                yield self._left(node, reasons.UNUSED_IMPORT)
+
+    def _reason_of_use(self, use: cst.CSTNode, name: str) -> Reason:
+        top = use
+        while isinstance(self._parents.get(top), cst.Attribute):
+            top = self._parents[top]
+        names = (name, *dotted(cast("cst.BaseExpression", top)).split("."))
+        if any(one.startswith("get_waffle_") or one in _MODELS for one in names):
+            return reasons.MODEL
+        return reasons.PASSED
+
+    def _texts(self) -> Iterator[Left]:
+        for node, reason in texts_of_waffle(self._module, self._parents):
+            yield self._left(node, reason)
+
+    def _left(self, node: cst.CSTNode, reason: Reason) -> Left:
+        start = self._spans[node].start
+        before = self._source[:start].decode()
+        line = before.count("\n") + 1
+        column = len(before) - before.rfind("\n")
+        code = self._module.lines[line - 1].strip()
+        return Left(self._module.path, line, column, code, reason.why, reason.advice)
+
+    # Imports.
+
+    @staticmethod
+    def _is_of_waffle(node: Import) -> bool:
+        return any(_is_waffle(name) for name in _modules(node))
+
+    @staticmethod
+    def _is_compat(node: Import) -> bool:
+        return any(name.startswith("flagstaff.") for name in _modules(node))
+
+    def _is_alone(self, node: Import) -> bool:
+        line = self._parents[node]
+        return isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
+
+    def _is_conditional(self, node: cst.CSTNode) -> bool:
+        """Whether an import is in a `try`, whose handlers may do without waffle."""
+        parent = self._parents.get(node)
+        while parent is not None:
+            if isinstance(parent, cst.Try) and any(map(_catches_import, parent.handlers)):
+                return True
+            parent = self._parents.get(parent)
+        return False
+
+    def _accesses(self, node: Import) -> list[cst.CSTNode]:
+        return [use for _, uses in self._assignments.get(node, []) for use in uses]
+
+    def _attribute(self, use: cst.CSTNode) -> str:
+        parent = self._parents.get(use)
+        is_value = isinstance(parent, cst.Attribute) and parent.value is use
+        return parent.attr.value if is_value and isinstance(parent, cst.Attribute) else ""
+
+    # Texts.
+
+    def _span(self, node: cst.CSTNode) -> tuple[int, int]:
+        span = self._spans[node]
+        return span.start, span.start + span.length
+
+    def _text(self, node: cst.CSTNode) -> str:
+        start, end = self._span(node)
+        return self._source[start:end].decode()
+
+    def _edited(self, edits: Iterable[Edit]) -> str:
+        parts: list[bytes] = []
+        place = 0
+        for edit in sorted(set(edits), key=lambda one: (one.start, one.end)):
+            parts += [self._source[place : edit.start], edit.text.encode()]
+            place = edit.end
+        return b"".join([*parts, self._source[place:]]).decode()
+
+
+_MODELS = frozenset({"models", "Flag", "Sample", "Switch", "AbstractUserFlag", "AbstractBaseFlag"})
+
+
+def _catches_import(handler: cst.ExceptHandler) -> bool:
+    caught = cst.Module([]).code_for_node(handler.type) if handler.type is not None else ""
+    return not caught or "Import" in caught or "ModuleNot" in caught or "Exception" in caught
+
+
+def _bound(alias: cst.ImportAlias) -> str:
+    return str(alias.evaluated_alias or alias.evaluated_name)
+
+
+def _module_of(node: cst.ImportFrom) -> str:
+    return dotted(node.module) if node.module is not None and not node.relative else ""
+
+
+def _modules(node: Import) -> list[str]:
+    """Returns the modules that a statement imports or imports from."""
+    if isinstance(node, cst.Import):
+        return [dotted(alias.name) for alias in node.names]
+    module = _module_of(node)
+    if module == "flagstaff.compat" and not isinstance(node.names, cst.ImportStar):
+        return [f"{module}.{dotted(alias.name)}" for alias in node.names]
+    return [module]
+
+
+def _is_waffle(module: str) -> bool:
+    name = module.removeprefix("flagstaff.compat.")
+    return name.partition(".")[0] == "waffle"
+
+
+_WAFFLE_TEXT = re.compile(
+    r"(?:\w+\.)*waffle(?:\.\w+)+|(?:\w+\.)+(?:flag|switch|sample)_is_active"
+    r"|waffle_(?:flag|switch|sample|delete)"
+)
+
+
+def texts_of_waffle(
+    module: Module, parents: Mapping[cst.CSTNode, cst.CSTNode]
+) -> Iterator[tuple[cst.CSTNode, Reason]]:
+    """Yields the texts that name something of waffle: mocks, models, commands."""
+    parts = module.path.replace("\\", "/").split("/")
+    if "migrations" in parts or "settings" in "/".join(parts[-2:]):
+        # The page about the way from waffle says what to do with settings.
+        return
+    found = _Strings()
+    module.tree.visit(found)
+    for node in found.nodes:
+        text = node.raw_value
+        if not _WAFFLE_TEXT.fullmatch(text):
+            continue
+        call = parents.get(parents.get(node, node))
+        is_command = isinstance(call, cst.Call) and dotted(call.func).endswith("call_command")
+        if text.startswith("waffle_") and not is_command:
+            continue
+        yield node, reasons.COMMAND if is_command else reasons.PATCH_OF_WAFFLE
+
+
+class _Strings(cst.CSTVisitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[cst.SimpleString] = []
+
+    def visit_SimpleString(self, node: cst.SimpleString) -> None:  # noqa: N802 (as in LibCST)
+        self.nodes.append(node)

@@ -1,0 +1,140 @@
+"""All files of a project → what they become, and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from django.conf import settings
+from libcst import parse_module
+
+from flagstaff.cleanup.references.files import LimitError, is_configuration, is_python, read
+from flagstaff.cleanup.references.model import Kind, Reference
+from flagstaff.cleanup.references.parsing import Module, problem_of
+from flagstaff.cleanup.references.places import places_of
+from flagstaff.cleanup.references.searching import search_files, without_garbage_collection
+from flagstaff.cleanup.references.worker import Progress, Share
+from flagstaff.cleanup.rewrite import reasons
+from flagstaff.cleanup.rewrite.keys import Keys
+from flagstaff.cleanup.rewrite.made_requests import MadeRequests
+from flagstaff.cleanup.rewrite.patches import Patches
+from flagstaff.cleanup.rewrite.python_calls import Setting
+from flagstaff.cleanup.rewrite.python_file import PythonFile, Result
+from flagstaff.cleanup.rewrite.reasons import Left
+from flagstaff.cleanup.rewrite.template_file import TemplateFile
+
+#: What the names of waffle become.
+Level: TypeAlias = Literal["compat", "flagstaff"]
+_MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
+_WORD = b"waffle"
+
+
+@dataclass
+class Rewriting:
+    """What a run does to a project."""
+
+    #: The files that change, by path: the text before and after.
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: How many places or imports are rewritten.
+    done: int = 0
+    left: list[Left] = field(default_factory=list)
+    #: Files that could not be read or rewritten, and why.
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: str, result: Result) -> None:
+        """Adds what becomes of a file."""
+        self.left += result.left
+        if result.new != result.old:
+            self.files[path] = result.old, result.new
+            self.done += result.done
+
+
+def rewrite(
+    files: Sequence[str], keys: Keys, level: Level, progress: Progress = lambda _count: None
+) -> Rewriting:
+    """Returns what becomes of these files. Reads files, and changes none."""
+    found = search_files(files, progress, others=("waffle",))
+    made = Rewriting(problems=dict(found.unreadable))
+    with without_garbage_collection():
+        run = _Run(found, keys, level)
+        named = {one.path for one in found.references if one.source}
+        for path in files:
+            if path not in found.unreadable and (path in named or _names_waffle(path)):
+                run.add(path, made)
+    made.left.sort()
+    return made
+
+
+def _names_waffle(path: str) -> bool:
+    try:
+        return not is_configuration(path) and _WORD in read(path)
+    except (LimitError, OSError):
+        return False
+
+
+class _Run:
+    def __init__(self, found: Share, keys: Keys, level: Level) -> None:
+        self._project = found.evaluated.project
+        self._found = found
+        self._level = level
+        self._patches = Patches(self._project)
+        self._setting = Setting(
+            keys,
+            found.evaluated.evaluator,
+            MadeRequests(self._project),
+            _MIDDLEWARE in settings.MIDDLEWARE,
+        )
+
+    def add(self, path: str, made: Rewriting) -> None:
+        """Adds what becomes of a file, or why it cannot be rewritten."""
+        try:
+            self._add(path, made)
+        except Exception as error:  # noqa: BLE001 (one file must not end the run)
+            made.problems[path] = problem_of(error)
+
+    def _add(self, path: str, made: Rewriting) -> None:
+        if is_python(path):
+            module = self._project.read(path)
+            if module is not None:
+                made.add(path, self._python(module))
+        elif self._level == "flagstaff":
+            source = read(path).decode()
+            file = TemplateFile(path, source, self._setting.keys, self._found.setup)
+            new, done, left = file.rewritten()
+            made.add(path, Result(source, new, done, left))
+
+    def _python(self, module: Module) -> Result:
+        places = list(places_of(module, self._setting.evaluator, {}))
+        if read(module.path).decode().removeprefix("\ufeff") != module.tree.code:
+            raise ValueError("its coding comment names another encoding")
+        file = PythonFile(module, places, self._project, self._patches)
+        result = file.to_compat() if self._level == "compat" else file.to_flagstaff(self._setting)
+        if result.new != result.old:
+            _require_valid(result.new.removeprefix("\ufeff"), result.old.removeprefix("\ufeff"))
+        if self._level == "flagstaff":
+            result.left += map(_in_string, filter(_is_template, self._references(module.path)))
+        return result
+
+    def _references(self, path: str) -> list[Reference]:
+        return [one for one in self._found.references if one.path == path and one.source]
+
+
+def _require_valid(new: str, old: str) -> None:
+    """Raises an error for code that is not valid."""
+    try:
+        compile(old, "", "exec", dont_inherit=True)
+    except SyntaxError:
+        # Code for another version of Python.
+        parse_module(new)
+    else:
+        compile(new, "", "exec", dont_inherit=True)
+
+
+def _is_template(one: Reference) -> bool:
+    return one.name.startswith("{%") or one.kind == Kind.TEMPLATE
+
+
+def _in_string(one: Reference) -> Left:
+    reason = reasons.TEMPLATE_STRING
+    return Left(one.path, one.line, one.column, one.code, reason.why, reason.advice)
