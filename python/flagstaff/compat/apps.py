@@ -52,7 +52,7 @@ class CompatConfig(OptionalApp, AppConfig):
         return (Retention("differences", DAYS, prune_in_batches, by_setting=False),)
 
     def forget_user(self, pk: str) -> None:
-        """Removes a deleted user from the examples of differences."""
+        """Removes a deleted user from the examples of differences, and from rows of waffle."""
         from flagstaff.compat.differences import forget_user  # noqa: PLC0415 (models first)
 
         forget_user(pk)

@@ -178,9 +178,16 @@ def forget_missing_flags(names: Iterable[tuple[str, str]]) -> None:
 
 
 def forget_user(pk: str) -> None:
-    """Removes a user, and the paths of the requests, from the examples."""
+    """Removes a user from the examples, with the path, and from the users that were written.
+
+    To be called in a transaction.
+    """
     rows = Difference._base_manager.using(conf.database)
     rows.filter(user_pk=pk).update(user_pk="", path="")
+    written = WaffleRow._base_manager.using(conf.database).select_for_update()
+    for row in written.filter(users__contains=[pk]).order_by("pk"):
+        row.users.remove(pk)
+        row.save(update_fields=["users"])
 
 
 def _rows(model: type[Model]) -> QuerySet[Any]:

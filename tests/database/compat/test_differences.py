@@ -181,6 +181,15 @@ def test_forgotten_user_is_no_example() -> None:
     assert found == {"rule": ("", ""), "other": (f"{alice.pk}0", "/cart/")}
 
 
+def test_forgotten_user_is_no_longer_a_user_that_was_written() -> None:
+    alice = User.objects.create(username="alice")
+    others = [f"{alice.pk}0", "5"]
+    for name, users in {"checkout": [others[0], str(alice.pk), "5"], "search": others}.items():
+        WaffleRow.objects.create(kind="flag", name=name, key=name, users=users)
+    forget_user(alice.pk)
+    assert [row.users for row in WaffleRow.objects.all()] == [others, others]
+
+
 def test_days_are_those_of_the_database(settings: Any) -> None:
     settings.TIME_ZONE = "Pacific/Auckland"
     morning = timezone.make_aware(datetime(2026, 11, 26, 8))  # noqa: DTZ001 (naive at first)
