@@ -161,6 +161,9 @@ def _note_results(row: SourceRow, rollout: int, unit: str, findings: _Findings) 
             f"{rounded}the bucket of the {unit} decides in place of a random number and its cookie",
             Status.DIFFERS,
         )
+        if unit == USER:
+            text = "users who are not logged in do not have it, unless a cookie says so"
+            findings.add(text, Status.DIFFERS)
     if row.rollout:
         findings.add("rollout mode is not needed: a bucket never loses the flag as it grows")
     if row.testing and row.users:
