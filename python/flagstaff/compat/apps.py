@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from flagstaff._words.message import Message
+    from flagstaff.admin.flag.parts.app_panels import AppPart
     from flagstaff.cli.support.verb import Verb
 
 
@@ -66,6 +67,12 @@ class CompatConfig(OptionalApp, AppConfig):
         from flagstaff.compat.differences_page import overview_lines  # noqa: PLC0415 (models first)
 
         return overview_lines(site, request)
+
+    def flag_part(self) -> type[AppPart]:
+        """Returns what the pages of flags say about flags that waffle evaluates."""
+        from flagstaff.compat.flag_parts import WaffleFlag  # noqa: PLC0415 (models first)
+
+        return WaffleFlag
 
     def plan_problem(self, key: str) -> Message | None:
         """Returns the problem that cookies of waffle decide about the percentage, or None."""

@@ -161,6 +161,9 @@ def _note_results(row: SourceRow, rollout: int, unit: str, findings: _Findings) 
             f"{rounded}the bucket of the {unit} decides in place of a random number in a cookie",
             Status.DIFFERS,
         )
+        if unit == USER:
+            text = "users who are not logged in do not have it, unless a cookie says so"
+            findings.add(text, Status.DIFFERS)
     if row.rollout:
         text = f"no {unit} loses the flag when the percentage grows"
         findings.add(f"rollout mode is not needed: {text}")

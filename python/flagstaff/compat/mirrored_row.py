@@ -22,7 +22,7 @@ from flagstaff.compat.differences import forget_missing_flags
 from flagstaff.compat.models import WaffleRow
 from flagstaff.compat.rows import SourceRow
 from flagstaff.compat.settings import WaffleKind
-from flagstaff.exceptions import InvalidChangeError, NoHistoryError
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.missing_entries import missing_entries
 from flagstaff.history.versions import entries, require_history, require_triggers
@@ -121,7 +121,11 @@ def mirror_row(pair: Pair, origin: Pair | None, *, is_deciding: bool, is_renamed
     elif pair.flag is None:
         _create(pair, origin, item)
     elif pair.is_from_row:
-        _update(pair, origin, item, is_deciding=is_deciding)
+        try:
+            _update(pair, origin, item, is_deciding=is_deciding)
+        except FlagstaffError as error:
+            # Such as too many languages: they must not keep the row from being turned off.
+            _refuse(pair, pair.source, error.message)
     else:
         raise InvalidChangeError(_OTHER_FLAG(key=repr(pair.key), kind=pair.kind))
 

@@ -18,6 +18,7 @@ from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     enabling_message,
     present_rollout,
+    problem_of_apps,
     problem_of_database,
     problem_of_flag,
 )
@@ -143,8 +144,9 @@ def _watch(
         figures["by_statistics"] = decision.trip == verdict.trip
         return _store_trip(plan, now, decision.why, figures)
     version = plan.flag_version
-    if changed := foreign_change(plan, _locked_flag(plan)):
-        return _pause(plan, now, changed)
+    unwatched = run.percent < _ALL and problem_of_apps(plan.key)
+    if problem := foreign_change(plan, _locked_flag(plan)) or unwatched:
+        return _pause(plan, now, problem)
     if plan.flag_version != version:
         transitions.save(plan, now)
     if decision.trip is None and (why := _incomplete(run, evidence, now, is_due=is_due)):

@@ -268,6 +268,23 @@ def test_row_that_cannot_be_a_flag_any_more_can_be_turned_off(
     assert (is_on("search"), problem("search")) == (True, "it needs a field")
 
 
+def test_rules_that_cannot_be_written_do_not_stop_a_kill(settings: Any) -> None:
+    row = new_flag("checkout", languages="de")
+    row.languages = ",".join(map(str, range(1_001)))
+    row.save()
+    assert "1,001 values are too many" in problem("checkout")
+    served(settings, "checkout")
+    kill(row)
+    assert (is_on("checkout"), flag_of("checkout").rules[0]["name"]) == (False, "languages")
+    assert "1,001 values are too many" in problem("checkout")
+    row.everyone = None
+    with pytest.raises(WaffleMirrorError, match="1,001 values are too many"):
+        row.save()
+    row.languages = "de,fr"
+    row.save()
+    assert (is_on("checkout"), problem("checkout")) == (True, "")
+
+
 def test_row_that_waffle_goes_on_evaluating_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_of_waffle, "overridden_methods", lambda _model: ("is_active",))
     new_flag("checkout", everyone=False)

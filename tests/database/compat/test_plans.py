@@ -12,8 +12,9 @@ from django.utils.timezone import localdate
 from flagstaff import rollouts
 from flagstaff.compat.models import WaffleRow
 from flagstaff.exceptions import PlanError
+from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import State
-from tests.support.rollouts import KEY, STEPS, drive_recently, make_flag
+from tests.support.rollouts import KEY, STEPS, drive_recently, make_flag, plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +66,14 @@ def test_plan_does_not_start_while_cookies_decide_without_waffle(
     serve(settings, 9, serve=False)
     with pytest.raises(PlanError, match="so guards would not see"):
         rollouts.start(KEY, STEPS)
+
+
+def test_running_plan_is_paused_when_cookies_begin_to_decide(settings: Any) -> None:
+    rollouts.start(KEY, STEPS)
+    serve(settings, 9)
+    [report] = run_plans()
+    assert (report.event, plan_of().state) == ("paused", State.PAUSED)
+    assert "cookies of waffle decide about its percentage" in report.message
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,16 @@ def test_flag_from_cache_that_is_older_than_the_app_is_served(alice: User) -> No
     flag: Any = Flag.objects.get()
     del flag.__dict__[serve._EVERYONE]
     assert flag.is_active_for_user(alice) is False
+
+
+# Percentages of users.
+
+
+def test_anonymous_user_has_no_percentage_of_users_as_announced(settings: Any) -> None:
+    options = {**KEPT, "PERCENT_OF": "users"}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": options}
+    Flag.objects.create(name="new_checkout", percent="99.9")
+    announced = take_over()["flag", "new_checkout"]
+    assert is_on("new_checkout", AnonymousUser()) is False
+    assert browser("new_checkout", kept="True", language="en") is True
+    assert "users who are not logged in do not have it, unless a cookie says so" in announced.notes
