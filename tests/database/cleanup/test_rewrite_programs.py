@@ -420,3 +420,24 @@ def test_template_renders_the_same_or_is_left_to_a_person(tmp_path: Path, name: 
     assert [rendered(page, state) for state in (True, False)] == before
     assert ("waffle" in page.read_text()) is (done == 0)
     assert rewriting_of(tmp_path, {}).files == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "is_variable"),
+    [
+        ('def context(request):\n    return {"a": "b"}\n', True),
+        ("context['a'] = key\n", True),
+        ('render(request, "page.html", dict(a="b"))\n', True),
+        ('context = {"a": "a"}\n', False),
+        ('override_flag("a", active=True)\n', False),
+        ('assert context["a"] == other.a\n', False),
+    ],
+)
+def test_name_without_quotes_is_left_if_code_may_pass_a_variable(
+    tmp_path: Path, code: str, is_variable: bool
+) -> None:
+    page = f"{_LOAD}{{% flag a %}}1{{% endflag %}}"
+    made = rewriting_of(tmp_path, {"page.html": page, "shop.py": code})
+    assert made.problems == {}
+    assert [one.why for one in made.left] == [reasons.VARIABLE.why] * is_variable
+    assert bool(made.files) is not is_variable

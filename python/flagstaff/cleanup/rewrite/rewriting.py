@@ -16,6 +16,7 @@ from flagstaff.cleanup.references.places import places_of
 from flagstaff.cleanup.references.searching import search_files, without_garbage_collection
 from flagstaff.cleanup.references.worker import Progress, Share
 from flagstaff.cleanup.rewrite import reasons
+from flagstaff.cleanup.rewrite.context_names import ContextNames
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
 from flagstaff.cleanup.rewrite.patches import Patches
@@ -57,7 +58,7 @@ def rewrite(
     found = search_files(files, progress, others=("waffle",))
     made = Rewriting(problems=dict(found.unreadable))
     with without_garbage_collection():
-        run = _Run(found, keys, level)
+        run = _Run(found, keys, level, ContextNames(files))
         named = {one.path for one in found.references if one.source}
         for path in files:
             if path not in found.unreadable and (path in named or _names_waffle(path)):
@@ -74,10 +75,11 @@ def _names_waffle(path: str) -> bool:
 
 
 class _Run:
-    def __init__(self, found: Share, keys: Keys, level: Level) -> None:
+    def __init__(self, found: Share, keys: Keys, level: Level, variables: ContextNames) -> None:
         self._project = found.evaluated.project
         self._found = found
         self._level = level
+        self._variables = variables
         self._patches = Patches(self._project)
         self._setting = Setting(
             keys,
@@ -100,7 +102,9 @@ class _Run:
                 made.add(path, self._python(module))
         elif self._level == "flagstaff":
             source = read(path).decode()
-            file = TemplateFile(path, source, self._setting.keys, self._found.setup)
+            file = TemplateFile(
+                path, source, self._setting.keys, self._found.setup, self._variables
+            )
             new, done, left = file.rewritten()
             made.add(path, Result(source, new, done, left))
 

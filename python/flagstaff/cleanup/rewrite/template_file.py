@@ -16,6 +16,7 @@ from flagstaff.cleanup.references.template_rewriting import is_still_valid, word
 from flagstaff.cleanup.references.templates import Lines, Setup, Tag, tags_in
 from flagstaff.cleanup.references.vocabularies import WAFFLE
 from flagstaff.cleanup.rewrite import reasons
+from flagstaff.cleanup.rewrite.context_names import ContextNames
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.reasons import Left, Reason
 
@@ -45,11 +46,14 @@ class _StaysError(Exception):
 class TemplateFile:
     """Rewrites one template: all of its tags, or none."""
 
-    def __init__(self, path: str, source: str, keys: Keys, setup: Setup) -> None:
+    def __init__(
+        self, path: str, source: str, keys: Keys, setup: Setup, variables: ContextNames
+    ) -> None:
         self._path = path
         self._source = source
         self._keys = keys
         self._setup = setup
+        self._variables = variables
         self._is_jinja = is_jinja(path)
         self._lines = Lines(source)
         self._edits: list[_Edit] = []
@@ -157,15 +161,16 @@ class TemplateFile:
         if word != "flag":
             self._edit(tag, 0, len(word), "flag")
 
-    @staticmethod
-    def _require_bare(name: str, tag: Tag, tags: Sequence[Tag]) -> None:
-        """Raises an error for a name that is a variable, as far as the template shows."""
+    def _require_bare(self, name: str, tag: Tag, tags: Sequence[Tag]) -> None:
+        """Raises an error for a name that may be a variable of the context."""
         if not re.fullmatch(r"\w+", name):
             raise _StaysError(reasons.DYNAMIC)
         word = re.compile(rf"(?<!\w){name}(?!\w)")
         for other in tags:
             if word_of(other) not in _TAGS and word.search(other.contents):
                 raise _StaysError(reasons.VARIABLE)
+        if name in self._variables:
+            raise _StaysError(reasons.VARIABLE)
 
     def _checked(self, source: str, name: str) -> str:
         problem = self._keys.problem(source, name, Kind.TEMPLATE, for_user=True)
