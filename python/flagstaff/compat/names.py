@@ -13,7 +13,7 @@ def key_of(kind: WaffleKind, name: str) -> str:
 
     In a name that is no key, each character that a key cannot have becomes "_".
     """
-    keys = waffle_settings().keys
+    keys, name = waffle_settings().keys, str(name)
     return (keys and keys.get(f"{kind}:{name}")) or _as_key(name)
 
 

@@ -179,7 +179,8 @@ def _by_waffle(kind: WaffleKind, row: Any, request: Any, evaluate: _Original) ->
 
 def _is_served(row: Any) -> bool:
     model = cast("type[Model]", type(row))
-    return waffle_settings().serves(row.name) and not overridden_methods(model)
+    # A template may pass a variable that is no text; waffle then looks for its text.
+    return waffle_settings().serves(str(row.name)) and not overridden_methods(model)
 
 
 def _remember_everyone(instance: Any, **_: Any) -> None:

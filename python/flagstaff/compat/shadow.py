@@ -57,7 +57,7 @@ def compare(kind: WaffleKind, row: Any, request: Any, result: object) -> None:
 
 
 def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
-    name = row.name
+    name = str(row.name)
     model: type[Model] = type(row)
     # Nothing but waffle can evaluate these, so they are not imported.
     if overridden_methods(model) or len(name) > KEY_MAX_LENGTH:

@@ -7,6 +7,7 @@ import pytest
 import waffle
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
+from django.template import Context, Engine
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from waffle.models import Flag, Sample, Switch
@@ -261,3 +262,15 @@ def test_nothing_is_served_by_default(settings: Any) -> None:
     assert waffle.flag_is_active(request_of(), "search") is False
     assert waffle.switch_is_active("search") is False
     assert waffle.sample_is_active("search") is False
+
+
+@pytest.mark.parametrize("serve_setting", [True, ["beta_*"]])
+def test_name_that_is_no_text_is_an_unknown_flag(settings: Any, serve_setting: object) -> None:
+    serve(settings, SERVE=serve_setting)
+    name: Any = True
+    assert waffle.flag_is_active(request_of(), name) is False
+    assert waffle.switch_is_active(name) is False
+    template = Engine(libraries={"waffle_tags": "waffle.templatetags.waffle_tags"}).from_string(
+        "{% load waffle_tags %}{% flag variable %}on{% else %}off{% endflag %}"
+    )
+    assert template.render(Context({"request": request_of(), "variable": True})) == "off"
