@@ -159,7 +159,9 @@ def urgent_names(since: date) -> dict[tuple[str, str], bool]:
         rows.order_by().annotate(is_missing=Value(is_missing)).values_list(*columns)
         for rows, is_missing in ((urgent, False), (problems, True))
     )
-    return {(kind, name): is_missing for kind, name, is_missing in sorted(found.union(missing))}
+    # Without an order: the union would have that of the model, whose columns it lacks.
+    either = found.union(missing).order_by()
+    return {(kind, name): is_missing for kind, name, is_missing in sorted(either)}
 
 
 def prune_in_batches(before: datetime) -> Iterator[int]:

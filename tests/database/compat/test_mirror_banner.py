@@ -14,7 +14,11 @@ from flagstaff.models import FeatureFlag
 from tests.support.mirrored_rows import flag_of, new_flag, new_switch, served
 from tests.support.sql import without_table
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    # The admin of waffle 5.0.0 on the newest Django.
+    pytest.mark.filterwarnings("ignore:Overriding get_actions"),
+]
 
 LIST = "/admin/waffle/switch/"
 
