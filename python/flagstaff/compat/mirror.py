@@ -5,9 +5,9 @@ It follows Django's signals, so `update()`, `bulk_create()` and SQL are not seen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -18,6 +18,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from flagstaff._connection.aliases import is_same_database
 from flagstaff.compat.mirror_context import is_evaluating
 from flagstaff.compat.mirrored import WaffleChange, write_change
+from flagstaff.compat.replacing import Method, replace_method
 from flagstaff.compat.rows import kind_of_model
 from flagstaff.compat.settings import waffle_settings
 from flagstaff.conf import conf
@@ -57,21 +58,22 @@ def _make_atomic(model: type[Model], name: str, position: int) -> None:
 
     `position` is that of the alias among the arguments.
     """
-    method: Callable[..., Any] = getattr(model, name)
 
-    @wraps(method)
-    def atomic(self: Any, *arguments: Any, **options: Any) -> Any:
-        if not waffle_settings().mirror:
-            return method(self, *arguments, **options)
-        using = options.get("using") or next(iter(arguments[position : position + 1]), None)
-        using = using or router.db_for_write(type(self), instance=self)
-        with transaction.atomic(using=using):
-            if using != DEFAULT_DB_ALIAS or using != conf.database:
-                # Waffle's own call may be in another transaction, or come after a failed mirror.
-                transaction.on_commit(self.flush, using=using)
-            return method(self, *arguments, **options)
+    def made(method: Method) -> Method:
+        def atomic(self: Any, *arguments: Any, **options: Any) -> Any:
+            if not waffle_settings().mirror:
+                return method(self, *arguments, **options)
+            using = options.get("using") or next(iter(arguments[position : position + 1]), None)
+            using = using or router.db_for_write(type(self), instance=self)
+            with transaction.atomic(using=using):
+                if using != DEFAULT_DB_ALIAS or using != conf.database:
+                    # Waffle's own call may be in another transaction, or follow a failed mirror.
+                    transaction.on_commit(self.flush, using=using)
+                return method(self, *arguments, **options)
 
-    setattr(model, name, atomic)
+        return atomic
+
+    replace_method(model, name, made)
 
 
 def _is_mirrored(model: type[Model], using: str) -> bool:

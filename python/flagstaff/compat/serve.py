@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial, wraps
+from functools import partial
 from typing import Any, cast
 
 from django.db.models import Model
@@ -26,6 +26,7 @@ from flagstaff.compat.evaluating import (
 )
 from flagstaff.compat.mirror_context import evaluating
 from flagstaff.compat.names import key_of
+from flagstaff.compat.replacing import Method, replace_method
 from flagstaff.compat.rows import overridden_methods, waffle_model
 from flagstaff.compat.settings import WAFFLE_KINDS, WaffleKind, waffle_settings
 from flagstaff.compat.shadow import compare
@@ -89,7 +90,7 @@ def served_for_user(name: str, user: Any) -> bool | None:
 
 
 def install() -> None:
-    """Replaces the methods of waffle's models. To be called once, when the models are loaded."""
+    """Replaces the methods of waffle's models. To be called when the models are loaded."""
     from waffle import models  # noqa: PLC0415 (the project may have removed it)
 
     for kind in WAFFLE_KINDS:
@@ -97,23 +98,15 @@ def install() -> None:
         overridden_methods(waffle_model(kind))
     for signal in (post_init, post_save):
         signal.connect(_remember_everyone, waffle_model("flag"), dispatch_uid=_EVERYONE)
-    _replace(models.AbstractBaseFlag, "refresh_from_db", _flag_refresh_from_db)
-    _replace(models.AbstractBaseFlag, "is_active", _flag_is_active)
-    _replace(models.AbstractBaseFlag, "is_active_for_user", _flag_is_active_for_user)
-    _replace(models.AbstractUserFlag, "is_active_for_user", _flag_is_active_for_user)
-    _replace(models.AbstractBaseSwitch, "is_active", _switch_is_active)
-    _replace(models.AbstractBaseSample, "is_active", _sample_is_active)
+    replace_method(models.AbstractBaseFlag, "refresh_from_db", _flag_refresh_from_db)
+    replace_method(models.AbstractBaseFlag, "is_active", _flag_is_active)
+    replace_method(models.AbstractBaseFlag, "is_active_for_user", _flag_is_active_for_user)
+    replace_method(models.AbstractUserFlag, "is_active_for_user", _flag_is_active_for_user)
+    replace_method(models.AbstractBaseSwitch, "is_active", _switch_is_active)
+    replace_method(models.AbstractBaseSample, "is_active", _sample_is_active)
 
 
-_Original = Callable[..., Any]
-
-
-def _replace(model: Any, name: str, served: Callable[[_Original], _Original]) -> None:
-    original = getattr(model, name)
-    setattr(model, name, wraps(original)(served(original)))
-
-
-def _flag_refresh_from_db(original: _Original) -> _Original:
+def _flag_refresh_from_db(original: Method) -> Method:
     def refresh_from_db(self: Any, *arguments: Any, **options: Any) -> None:
         is_changed = _is_changed(self)
         original(self, *arguments, **options)
@@ -124,7 +117,7 @@ def _flag_refresh_from_db(original: _Original) -> _Original:
     return refresh_from_db
 
 
-def _flag_is_active(original: _Original) -> _Original:
+def _flag_is_active(original: Method) -> Method:
     def is_active(self: Any, request: Any, read_only: bool = False) -> Any:  # noqa: FBT001, FBT002
         result = None
         if _is_served(self) and not _is_changed(self):
@@ -138,7 +131,7 @@ def _flag_is_active(original: _Original) -> _Original:
     return is_active
 
 
-def _flag_is_active_for_user(original: _Original) -> _Original:
+def _flag_is_active_for_user(original: Method) -> Method:
     def is_active_for_user(self: Any, user: Any) -> Any:
         if not _is_served(self) or _is_changed(self):
             return original(self, user)
@@ -149,7 +142,7 @@ def _flag_is_active_for_user(original: _Original) -> _Original:
     return is_active_for_user
 
 
-def _switch_is_active(original: _Original) -> _Original:
+def _switch_is_active(original: Method) -> Method:
     def is_active(self: Any) -> Any:
         result = served_switch(self.name) if _is_served(self) else None
         return _by_waffle("switch", self, None, original) if result is None else result
@@ -157,7 +150,7 @@ def _switch_is_active(original: _Original) -> _Original:
     return is_active
 
 
-def _sample_is_active(original: _Original) -> _Original:
+def _sample_is_active(original: Method) -> Method:
     def is_active(self: Any) -> Any:
         result = served_sample(self.name) if _is_served(self) else None
         return _by_waffle("sample", self, None, original) if result is None else result
@@ -165,7 +158,7 @@ def _sample_is_active(original: _Original) -> _Original:
     return is_active
 
 
-def _by_waffle(kind: WaffleKind, row: Any, request: Any, evaluate: _Original) -> Any:
+def _by_waffle(kind: WaffleKind, row: Any, request: Any, evaluate: Method) -> Any:
     """Returns the result of waffle, which is compared with that of flagstaff."""
     if row.pk is None:
         # Waffle may create the row, with its default.

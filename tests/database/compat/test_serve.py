@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import waffle
+from django.apps import apps
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.template import Context, Engine
@@ -274,3 +275,11 @@ def test_name_that_is_no_text_is_an_unknown_flag(settings: Any, serve_setting: o
         "{% load waffle_tags %}{% flag variable %}on{% else %}off{% endflag %}"
     )
     assert template.render(Context({"request": request_of(), "variable": True})) == "off"
+
+
+def test_app_that_is_ready_twice_replaces_each_method_once() -> None:
+    before = [Flag.is_active, Flag.is_active_for_user, Switch.is_active, Sample.is_active]
+    saves = [Flag.save, Flag.delete]
+    apps.get_app_config("flagstaff_compat").ready()
+    now = [Flag.is_active, Flag.is_active_for_user, Switch.is_active, Sample.is_active]
+    assert (now, [Flag.save, Flag.delete]) == (before, saves)
