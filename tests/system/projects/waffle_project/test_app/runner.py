@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import unittest
 from collections.abc import Callable
@@ -59,6 +60,11 @@ class ReportingRunner(DiscoverRunner):
 
             for name in _FUNCTIONS:
                 setattr(serve, name, _counted(getattr(serve, name)))
+
+    def teardown_databases(self, old_config: Any, **kwargs: Any) -> None:
+        """Drops the databases, to which threads of waffle's tests leave connections."""
+        gc.collect()
+        super().teardown_databases(old_config, **kwargs)
 
     def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
         super().suite_result(suite, result, **kwargs)
