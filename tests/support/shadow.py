@@ -14,7 +14,7 @@ from waffle.models import Flag
 from flagstaff.compat import stale_rows
 from flagstaff.compat.converting import convert
 from flagstaff.compat.models import Difference
-from flagstaff.compat.rows import read_row
+from flagstaff.compat.rows import kind_of_model, read_kind
 from flagstaff.models import FeatureFlag
 
 NAME = "new_checkout"
@@ -22,7 +22,10 @@ NAME = "new_checkout"
 
 def take_over(row: Any, **changes: Any) -> FeatureFlag:
     """Writes the flag that a row of waffle becomes, with other values for some fields."""
-    item = convert(read_row(row)).item
+    kind = kind_of_model(type(row))
+    assert kind is not None
+    [source] = read_kind(kind, [row.name])
+    item = convert(source).item
     assert item is not None
     flag = FeatureFlag.objects.create(key=item.key, **{**item.fields, **changes})
     flag.allowed_users.set(User.objects.filter(pk__in=[one.pk for one in item.users or ()]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._tables.optional_fields import flag_model
@@ -31,7 +32,6 @@ from flagstaff.compat.importing import (
     Gone,
     WafflePlan,
     import_waffle,
-    is_waffle_installed,
     plan_import,
 )
 
@@ -102,7 +102,7 @@ def _add_import_from(parser: CommandParser) -> None:
 
 
 def _import_from(options: Options, out: Output) -> None:
-    if not is_waffle_installed():
+    if not apps.is_installed("waffle"):
         raise CommandError(
             '"waffle" is not in INSTALLED_APPS, so the import cannot read its rows; add it, and '
             "remove it after the import",

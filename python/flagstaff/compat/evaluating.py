@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import lru_cache
+from random import Random
 from typing import Any, NamedTuple, cast
 
 from django.core.signals import setting_changed
@@ -64,9 +65,12 @@ def context_of(name: str, request: Any) -> dict[str, object]:
     return context
 
 
-def context_of_sample() -> dict[str, object]:
-    """Returns a context in which a sample is evaluated once: each has a bucket of its own."""
-    return {SAMPLE_UNIT: random.getrandbits(_BITS)}
+def context_of_sample(source: Random | None = None) -> dict[str, object]:
+    """Returns a context in which a sample is evaluated once: each has a bucket of its own.
+
+    `source` draws it, by default the sequence of the module `random`.
+    """
+    return {SAMPLE_UNIT: (source or random).getrandbits(_BITS)}
 
 
 def test_of_url(name: str, request: Any) -> bool | None:

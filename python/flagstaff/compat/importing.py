@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from django.apps import apps
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -34,7 +33,8 @@ from flagstaff.compat.merging import (
     state_of,
     without_undone,
 )
-from flagstaff.compat.models import WaffleRow
+from flagstaff.compat.models import SOURCE, WaffleRow
+from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import SourceRow, read_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import DocumentError, FlagstaffError
@@ -49,9 +49,6 @@ from flagstaff.serialization.plan import Plan, Step, names_of_users
 from flagstaff.serialization.plan import read_rows as read_flags
 from flagstaff.serialization.user_references import find_users
 from flagstaff.validators import KEY_MAX_LENGTH
-
-#: The source of changes that come from waffle.
-SOURCE = "waffle"
 
 
 @dataclass(frozen=True)
@@ -115,11 +112,6 @@ class WaffleImport:
     undo: Undo | None = None
 
 
-def is_waffle_installed() -> bool:
-    """Whether the project has waffle."""
-    return apps.is_installed("waffle")
-
-
 def import_waffle(
     choices: Choices, *, expect_plan: str | None = None, force: bool = False
 ) -> WaffleImport:
@@ -147,7 +139,7 @@ def plan_import(choices: Choices, *, lock: bool = False) -> WafflePlan:
     rows = [*read_rows()]
     if lock:
         # First the flags, as the mirror: then the rows of waffle are as new as what it has written.
-        _read_flags((one.key for one in _chosen(map(convert, rows), choices)), lock=True)
+        _read_flags(_keys(rows, choices.names), lock=True)
         rows = [*read_rows()]
     written = {(row.kind, row.name): row for row in all_rows(WaffleRow).order_by("kind", "name")}
     _require_names(choices, rows, written)
@@ -258,7 +250,7 @@ def _gone(
 ) -> tuple[list[WaffleRow], list[WaffleRow]]:
     """Returns the stored rows that waffle does not have any more: with a flag, and without."""
     present = {row_name(row) for row in rows}
-    keys = {convert(row).key for row in rows}
+    keys = _keys(rows)
     gone = [
         row
         for place, row in written.items()
@@ -270,6 +262,11 @@ def _gone(
         [row for row in gone if row.key in existing],
         [row for row in gone if row.key not in existing],
     )
+
+
+def _keys(rows: Iterable[SourceRow], names: Collection[str] | None = None) -> set[str]:
+    """Returns the keys of rows; with `names`, of those that have one of these names."""
+    return {key_of(row.kind, row.name) for row in rows if names is None or row.name in names}
 
 
 def _read_flags(keys: Iterable[str], *, lock: bool = False) -> list[Row]:

@@ -157,8 +157,15 @@ def _users(
     if theirs is None or present is None:
         return None
     old = present if written is None or written.users is None else written.users
-    users = (present | (theirs - old)) - (old - theirs)
+    users = merged_users(theirs, old, present)
     return None if users == present else users
+
+
+def merged_users(
+    new: frozenset[str], old: frozenset[str], present: frozenset[str]
+) -> frozenset[str]:
+    """Returns the present users with what was added and removed between the old and the new."""
+    return (present | (new - old)) - (old - new)
 
 
 def _refs(item: Item, users: Iterable[str]) -> Iterator[UserRef]:

@@ -32,11 +32,9 @@ def warn_of_unwritten_rows(using: str, **_: Any) -> None:
         # Other tables may not be there yet.
         _LOG.debug("waffle's rows cannot be compared after the migration: %s", error)
         return
-    keys = [
-        step.key
-        for step in plan.plan.steps
-        if step.action == "change" and any(map(settings.serves, _names(plan.rows, step.key)))
-    ]
+    changed = {key for key, step in plan.steps.items() if step.action == "change"}
+    served = {row.key for row in plan.rows if settings.serves(row.row.name)}
+    keys = sorted(changed & served)
     if keys:
         _LOG.warning(
             "%s served from flagstaff, and waffle's rows say otherwise, perhaps since a "
@@ -44,7 +42,3 @@ def warn_of_unwritten_rows(using: str, **_: Any) -> None:
             counted(len(keys), "flag is", "flags are"),
             join_some(keys),
         )
-
-
-def _names(rows: Any, key: str) -> list[str]:
-    return [row.row.name for row in rows if row.key == key]

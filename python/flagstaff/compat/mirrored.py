@@ -20,8 +20,8 @@ from flagstaff._tables.sqlstate import error_text, is_missing_table, sqlstate
 from flagstaff._words.message import Template
 from flagstaff._words.message import marked as _
 from flagstaff.changes.changed import quoted_command
-from flagstaff.compat.mirrored_row import SOURCE, Pair, mirror_row
-from flagstaff.compat.models import WaffleRow
+from flagstaff.compat.mirrored_row import Pair, mirror_row
+from flagstaff.compat.models import SOURCE, WaffleRow
 from flagstaff.compat.names import key_of
 from flagstaff.compat.rows import SourceRow, read_kind
 from flagstaff.compat.settings import WaffleKind, waffle_settings

@@ -19,7 +19,8 @@ from flagstaff._words.message import marked as _
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.compat.converting import convert
 from flagstaff.compat.differences import forget_missing_flags
-from flagstaff.compat.models import WaffleRow
+from flagstaff.compat.merging import merged_users
+from flagstaff.compat.models import SOURCE, WaffleRow
 from flagstaff.compat.rows import SourceRow
 from flagstaff.compat.settings import WaffleKind
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, NoHistoryError
@@ -30,9 +31,6 @@ from flagstaff.serialization.document import Item
 from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.problems import Problems
 from flagstaff.serialization.validation import parsed_fields
-
-#: The source of these changes in the history.
-SOURCE = "waffle"
 
 _ENABLED, _ROLLOUT = "enabled", "rollout_percent"
 # Fields that decide about no result: a project's model of flags may lack them.
@@ -154,12 +152,12 @@ def _rename(pair: Pair, written: WaffleRow) -> None:
 
 def _create(pair: Pair, origin: Pair | None, item: Item) -> None:
     wanted, problem = _users(item, ())
-    fields, users = dict(item.fields), set(wanted)
+    fields, users = dict(item.fields), frozenset(wanted)
     if origin is not None and origin.flag is not None and origin.is_from_row:
         # What was changed here, such as that it is off, stays.
         fields = {**_exported(origin.flag), **_differing(fields, origin.fields)}
-        present, seen = {str(pk) for pk in allowed_pks(origin.flag)}, {*origin.users}
-        users = (present - (seen - users)) | (users - seen)
+        present = frozenset(map(str, allowed_pks(origin.flag)))
+        users = merged_users(users, frozenset(origin.users), present)
     is_off = not fields[_ENABLED]
     fields = _parsed(pair.key, fields) | {ALLOWED: sorted(users)}
     changes.create(pair.key, force=is_off, **fields)

@@ -12,6 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff.validators import KEY_MAX_LENGTH
 
+#: The source of changes that come from waffle, in the history.
+SOURCE = "waffle"
+
 
 class WaffleRow(models.Model):
     """A flag, switch or sample of waffle as it was when it was last written here.

@@ -73,10 +73,10 @@ def kind_of_model(model: type[Model]) -> WaffleKind | None:
     return None
 
 
-def read_rows(names: Collection[str] | None = None) -> Iterator[SourceRow]:
+def read_rows() -> Iterator[SourceRow]:
     """Yields the rows of the three tables by kind and name. Makes few queries, from the writer."""
     for kind in WAFFLE_KINDS:
-        yield from read_kind(kind, names)
+        yield from read_kind(kind)
 
 
 def read_kind(
@@ -89,13 +89,6 @@ def read_kind(
     yield from _source_rows(kind, list(rows))
 
 
-def read_row(row: Model) -> SourceRow:
-    """Returns one row, with its users and groups as they are now. Makes at least two queries."""
-    kind = cast("WaffleKind", kind_of_model(type(row)))
-    (found,) = _source_rows(kind, [row])
-    return found
-
-
 @lru_cache
 def overridden_methods(model: type[Model]) -> tuple[str, ...]:
     """Returns the methods that a model overrides, so that waffle has to evaluate its rows."""
@@ -103,7 +96,8 @@ def overridden_methods(model: type[Model]) -> tuple[str, ...]:
         name
         for name in EVALUATING_METHODS
         if (method := getattr(model, name, None)) is not None
-        and getattr(method, "__module__", "") not in {"waffle.models", "flagstaff.compat.serve"}
+        # A replaced method keeps the module of the original.
+        and getattr(method, "__module__", "") != "waffle.models"
     )
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from django.db.models import Model
 from django.db.models.signals import post_init, post_save
@@ -54,8 +54,8 @@ def served_flag(
     if user is not None:
         own = _own_of(name, request, read_only=read_only, session_only=session_only)
     context = context_of(name, request)
-    resolution = resolve(key_of("flag", name), request, user, context, own=own)
-    if resolution is None or resolution.error_code is not None:
+    resolution = _without_error(resolve(key_of("flag", name), request, user, context, own=own))
+    if resolution is None:
         return None
     if TEST_ATTRIBUTE in context:
         _keep_test(name, request, resolution)
@@ -78,10 +78,11 @@ def served_for_user(name: str, user: Any) -> bool | None:
 
     False if it is off for everyone; None if only its percentage decides, or if it does not exist.
     """
-    resolution = _core.resolve_kept_flag(
+    found = _core.resolve_kept_flag(
         key_of("flag", name), _with_key(user), context={VISITOR: None}, own=lambda _percent: False
     )
-    if resolution is None or resolution.error_code is not None:
+    resolution = _without_error(found)
+    if resolution is None:
         return None
     if resolution.reason == "DISABLED":
         return False
@@ -189,10 +190,17 @@ def _is_changed(flag: Any) -> bool:
     return _EVERYONE in known and bool(known[_EVERYONE] != known.get("everyone"))
 
 
-def _value(resolution: _core.Resolution[bool] | None) -> bool | None:
-    if resolution is None or resolution.error_code is not None:
-        return None
-    return resolution.value
+_Resolution: TypeAlias = "_core.Resolution[bool]"
+
+
+def _without_error(found: _Resolution | None) -> _Resolution | None:
+    """Returns None if there is no such flag here, or no result of it yet."""
+    return None if found is None or found.error_code is not None else found
+
+
+def _value(found: _Resolution | None) -> bool | None:
+    resolution = _without_error(found)
+    return None if resolution is None else resolution.value
 
 
 def _with_key(user: Any) -> Any:

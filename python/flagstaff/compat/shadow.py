@@ -17,10 +17,11 @@ from django.utils.functional import LazyObject, empty
 from flagstaff import _core
 from flagstaff._engine.log_once import log_once, place_of
 from flagstaff.compat.causes import URGENT, Cause
-from flagstaff.compat.converting import SAMPLE_UNIT, TEST_ATTRIBUTE
+from flagstaff.compat.converting import TEST_ATTRIBUTE
 from flagstaff.compat.evaluating import (
     UnsavedUser,
     context_of,
+    context_of_sample,
     is_decided_by_url,
     kept_by_cookie,
     resolve,
@@ -34,7 +35,6 @@ from flagstaff.validators import KEY_MAX_LENGTH
 
 # Not that of the module `random`, whose sequence a project may have seeded.
 _random = Random()  # noqa: S311 (no secret)
-_SAMPLE_BITS = 62
 _ALL = 100
 # Python looks members of an Enum up slowly, and nearly all results are equal.
 _EQUAL, _EQUAL_TEXT = Cause.EQUAL, Cause.EQUAL.value
@@ -71,7 +71,7 @@ def _compare(kind: WaffleKind, row: Any, request: Any, *, is_on: bool) -> None:
         user = _known(user_of(request))
         context.update(context_of(name, request))
     elif kind == "sample":
-        context[SAMPLE_UNIT] = _random.getrandbits(_SAMPLE_BITS)
+        context.update(context_of_sample(_random))
     evaluation = _Evaluation(kind, row, request, is_on, key_of(kind, name), user, context)
     found = evaluation.resolve()
     if found is None:
