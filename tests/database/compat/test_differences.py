@@ -183,8 +183,10 @@ def test_forgotten_user_is_no_example() -> None:
 
 def test_forgotten_user_is_no_longer_a_user_that_was_written() -> None:
     alice = User.objects.create(username="alice")
-    others = [f"{alice.pk}0", "5"]
-    for name, users in {"checkout": [others[0], str(alice.pk), "5"], "search": others}.items():
+    # Both contain her primary key as text, and neither is it.
+    others = [f"{alice.pk}0", f"1{alice.pk}"]
+    written = {"checkout": [others[0], str(alice.pk), others[1]], "search": others}
+    for name, users in written.items():
         WaffleRow.objects.create(kind="flag", name=name, key=name, users=users)
     forget_user(alice.pk)
     assert [row.users for row in WaffleRow.objects.all()] == [others, others]
