@@ -79,20 +79,11 @@ pub(super) fn resolve_flag<'py>(
     evaluator: &Evaluator<'_>,
     reports: bool,
 ) -> PyResult<Resolved> {
-    let py = key.py();
-    note_evaluation(py)?;
-    let resolved = if let Some(found) = evaluator.flag_override(key) {
-        Resolved::of(found.evaluation(), default)
-    } else {
-        match flag(key, user, false)? {
-            Ok(flag) => {
-                let groups = GroupSource::Database;
-                result(py, key.to_str()?, &flag, user, context, groups, default)?
-            }
-            Err(code) => {
-                report_absent(key, "flag", code, evaluator, reports)?;
-                Resolved::error(code, default)
-            }
+    let resolved = match resolved(key, user, context, default, |_| Ok(None), evaluator)? {
+        Ok(resolved) => resolved,
+        Err(code) => {
+            report_absent(key, "flag", code, evaluator, reports)?;
+            Resolved::error(code, default)
         }
     };
     listeners::notify_flag(evaluator.overrides, key, resolved)?;
@@ -108,23 +99,36 @@ pub(super) fn kept_flag<'py>(
     own: impl FnOnce(i32) -> PyResult<Option<bool>>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Resolved> {
+    match resolved(key, user, context, false, own, evaluator)? {
+        Ok(resolved) => {
+            listeners::notify_flag(evaluator.overrides, key, resolved)?;
+            Ok(resolved)
+        }
+        Err(code) => Ok(Resolved::error(code, false)),
+    }
+}
+
+/// The result by the row that is read now, or why there is none.
+fn resolved<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    default: bool,
+    own: impl FnOnce(i32) -> PyResult<Option<bool>>,
+    evaluator: &Evaluator<'_>,
+) -> PyResult<Result<Resolved, ErrorCode>> {
     let py = key.py();
     note_evaluation(py)?;
-    let resolved = if let Some(found) = evaluator.flag_override(key) {
-        Resolved::of(found.evaluation(), false)
-    } else {
-        match flag(key, user, false)? {
-            Ok(flag) => {
-                let groups = GroupSource::Database;
-                let resolved: Resolved =
-                    result(py, key.to_str()?, &flag, user, context, groups, false)?;
-                resolved.with_own(flag.rollout_percent, own)?
-            }
-            Err(code) => return Ok(Resolved::error(code, false)),
-        }
+    if let Some(found) = evaluator.flag_override(key) {
+        return Ok(Ok(Resolved::of(found.evaluation(), default)));
+    }
+    let flag = match flag(key, user, false)? {
+        Ok(flag) => flag,
+        Err(code) => return Ok(Err(code)),
     };
-    listeners::notify_flag(evaluator.overrides, key, resolved)?;
-    Ok(resolved)
+    let groups = GroupSource::Database;
+    let resolved: Resolved = result(py, key.to_str()?, &flag, user, context, groups, default)?;
+    resolved.with_own(flag.rollout_percent, own).map(Ok)
 }
 
 /// The result of `explain`.

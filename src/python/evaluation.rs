@@ -305,17 +305,10 @@ impl<'a> Evaluator<'a> {
         if let Some(found) = self.flag_override(key) {
             return Ok(Explained::overridden(found));
         }
-        let Some(snapshot) = self.snapshot else {
-            return Ok(Explained::error(ErrorCode::NotReady));
-        };
-        let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
         let context = context.with_snapshot(self.context);
-        match found {
-            Some((text, flag)) => {
-                let groups = GroupSource::Snapshot(snapshot);
-                explain_flag(key.py(), text, flag, user, context, groups)
-            }
-            None => Ok(Explained::error(ErrorCode::NotFound)),
+        match self.row(key) {
+            Ok((text, flag, groups)) => explain_flag(key.py(), text, flag, user, context, groups),
+            Err(code) => Ok(Explained::error(code)),
         }
     }
 
