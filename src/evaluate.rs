@@ -17,9 +17,9 @@ pub enum Reason {
     Disabled,
     /// The subject is an allowed user, or a rule decided without its bucket.
     TargetingMatch,
-    /// The rollout includes all users.
+    /// The rollout includes all users, or a value has no rules.
     Static,
-    /// The rollout is partial, and there is no bucketing unit: the subject is anonymous, or the
+    /// No rule of a value matches; or the rollout is partial, and there is no bucketing unit: the subject is anonymous, or the
     /// attribute is missing.
     Default,
     /// The bucket of the subject, or of the bucketing unit, was compared with the rollout.
@@ -112,6 +112,25 @@ fn decided_by_rule(
         100.. => Evaluation::new(true, Reason::TargetingMatch),
     };
     Some(Evaluation { rule: Some(decision.number), ..evaluation })
+}
+
+/// What the rules of a value, whose key is `key`, decide for `subject`: true if the subject gets the
+/// result of the rule that decided, false for the value itself.
+///
+/// Reads attributes only for the rules and the bucketing unit. Rules that cannot be read decide
+/// nothing: everyone gets the value itself.
+#[must_use]
+pub fn evaluate_value(
+    key: &str,
+    targeting: &Targeting,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Evaluation {
+    match decided_by_rule(key, targeting, subject, attributes) {
+        None => Evaluation::new(false, Reason::Default),
+        Some(Evaluation { reason: Reason::Error, .. }) => Evaluation::new(false, Reason::Static),
+        Some(decided) => decided,
+    }
 }
 
 /// Whether the subject is within a percentage, of a rule or of the rollout.

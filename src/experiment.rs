@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 
 use crate::allocation::{Allocation, VariantNumber};
 use crate::counters::Tally;
-use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
+use crate::row_rules::RowRules;
 
 /// What all versions of an experiment share, and only one row has.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ pub struct Experiment {
     /// The units that always get a certain variant and are not recorded.
     pub forced: Arc<HashMap<Box<str>, VariantNumber>>,
     /// Who takes part: those for whom a rule matches. `None` for everyone.
-    pub rules: Option<Arc<FlagRules>>,
+    pub rules: Option<Arc<RowRules>>,
     /// The attribute that is its unit, `None` for the user's primary key.
     pub bucket_by: Option<Box<str>>,
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::bucketing_unit::VISITOR;
 use crate::counters::{Bulk, Counters};
-use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
+use crate::row_rules::RowRules;
 use crate::rules::Rules;
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
@@ -78,7 +78,7 @@ impl Flag {
 
     /// Its rules, `None` if it has none.
     #[must_use]
-    pub fn rules(&self) -> Option<&Arc<FlagRules>> {
+    pub fn rules(&self) -> Option<&Arc<RowRules>> {
         self.targeting.as_ref()?.rules.as_ref()
     }
 
@@ -124,7 +124,7 @@ impl Flag {
             return !self.allowed_users.is_empty();
         }
         let reads = |rules: &Rules| !rules.attributes().is_empty();
-        rules.and_then(FlagRules::rules).is_some_and(reads)
+        rules.and_then(RowRules::rules).is_some_and(reads)
             // A visitor stays the same when the user logs in.
             || (self.rollout_splits() && targeting.bucket_by.as_deref() != Some(VISITOR))
             || (self.rollout_percent < 100 && !self.allowed_users.is_empty())

@@ -7,31 +7,17 @@ use crate::rules::{ParsedRules, RuleError, SegmentConditions};
 
 /// Something that is parsed from a text.
 pub trait Parsed: Sized {
-    /// The meaning of a text.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    fn parse(text: &str) -> Result<Self, RuleError>;
-
     /// The text that it was parsed from.
     fn text(&self) -> &str;
 }
 
 impl Parsed for ParsedRules {
-    fn parse(text: &str) -> Result<Self, RuleError> {
-        Self::parse(text)
-    }
-
     fn text(&self) -> &str {
         self.text()
     }
 }
 
 impl Parsed for SegmentConditions {
-    fn parse(text: &str) -> Result<Self, RuleError> {
-        Self::parse(text)
-    }
-
     fn text(&self) -> &str {
         self.text()
     }
@@ -65,7 +51,11 @@ impl<T: Parsed> LastGood<T> {
 
     /// The meaning of `text`, after `before`. The same text is not parsed again.
     #[must_use]
-    pub fn next(before: Option<&Self>, text: Result<Box<str>, Fault>) -> Self {
+    pub fn next(
+        before: Option<&Self>,
+        text: Result<Box<str>, Fault>,
+        parse: impl FnOnce(&str) -> Result<T, RuleError>,
+    ) -> Self {
         let good = before.and_then(|before| before.good.clone());
         let text = match text {
             Ok(text) => text,
@@ -83,7 +73,7 @@ impl<T: Parsed> LastGood<T> {
         if let Some(good) = good.as_ref().filter(|good| good.text() == &*text) {
             return Self { good: Some(good.clone()), bad: None };
         }
-        match T::parse(&text) {
+        match parse(&text) {
             Ok(parsed) => Self::of(parsed),
             Err(error) => {
                 Self { good, bad: Some(Bad { text: Some(text), why: Unreadable::Text(error) }) }

@@ -7,7 +7,7 @@
 //! - [`snapshot`] is all flags and values at one point in time, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`user_set`] the users who always have it,
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
-//! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`flag_rules`]
+//! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`row_rules`]
 //!   those of one flag, which may be older than its row.
 //! - [`targeting`] is what most flags lack: rules, another bucketing unit than the user, a plan.
 //! - [`watch`] is what a rollout plan measures, [`observation`] one request of it, and
@@ -44,7 +44,6 @@ pub mod evaluate;
 pub mod experiment;
 pub mod exposures;
 pub mod flag;
-pub mod flag_rules;
 pub mod groups;
 pub mod impact;
 pub mod last_good;
@@ -54,6 +53,7 @@ pub mod observation;
 pub mod overrides;
 pub mod primary_key;
 pub mod row;
+pub mod row_rules;
 pub mod rules;
 pub mod snapshot;
 pub mod stored_value;
@@ -62,6 +62,7 @@ pub mod targeting;
 pub mod token_set;
 pub mod usage;
 pub mod user_set;
+pub mod value_rules;
 pub mod watch;
 pub mod watch_registry;
 

@@ -59,8 +59,8 @@ mod _core {
 
     #[pymodule_export]
     use super::api::{
-        all_flags, depends_on_user, explain, flag_enabled, get_value, kind_of, resolve_flag,
-        resolve_value, snapshot,
+        all_flags, depends_on_user, explain, explain_value, flag_enabled, get_value, kind_of,
+        resolve_flag, resolve_value, snapshot, value_depends_on_user,
     };
     #[pymodule_export]
     use super::attribute_settings::reset_attributes;
@@ -87,7 +87,7 @@ mod _core {
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]
-    use super::rule_check::{check_conditions, check_rules, message_templates};
+    use super::rule_check::{check_conditions, check_rules, check_value_rules, message_templates};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]

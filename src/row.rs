@@ -156,6 +156,11 @@ pub struct ValueRow {
     pub value: Result<Option<String>, Fault>,
     /// Whether only evaluations may show it.
     pub is_secret: bool,
+    /// The JSON text of its rules, or `None` without any.
+    pub rules: Result<Option<Box<str>>, Fault>,
+    /// The attribute that the percentages of its rules bucket by, or `None` for the user. Empty for
+    /// one that cannot be decoded, which no subject has.
+    pub bucket_by: Option<Box<str>>,
 }
 
 /// A valid row of the flags' table.
@@ -189,6 +194,11 @@ pub struct CheckedValue {
     pub value: Option<String>,
     /// Whether only evaluations may show it.
     pub is_secret: bool,
+    /// The JSON text of its rules, or `None` without any. Rules that cannot be read never hide the
+    /// other columns.
+    pub rules: Result<Option<Box<str>>, Fault>,
+    /// The attribute that the percentages of its rules bucket by, or `None` for the user.
+    pub bucket_by: Option<Box<str>>,
 }
 
 impl ValueRow {
@@ -199,7 +209,8 @@ impl ValueRow {
     pub fn checked(self) -> Result<CheckedValue, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.value) {
             (Ok(key), Ok(value)) => {
-                return Ok(CheckedValue { pk: self.pk, key, value, is_secret: self.is_secret });
+                let Self { pk, is_secret, rules, bucket_by, .. } = self;
+                return Ok(CheckedValue { pk, key, value, is_secret, rules, bucket_by });
             }
             (Err(fault), _) => Problem::of_key(RowKind::Value, &self.pk, fault),
             (Ok(key), Err(fault)) => Problem::of(RowKind::Value, &key, "value", fault),
@@ -337,7 +348,11 @@ impl Problem {
 
     /// The rules of this row cannot be read.
     pub(crate) fn of_rules(of: Ruled, has_last_good: bool, why: &Unreadable) -> Self {
-        let effect = if has_last_good { &texts::LAST_RULES } else { &texts::DEFAULT };
+        let effect = match of.kind {
+            _ if has_last_good => &texts::LAST_RULES,
+            RowKind::Value => &texts::OWN_VALUE,
+            _ => &texts::DEFAULT,
+        };
         let values = [("row", of.into()), ("effect", effect.into()), ("problem", why.into())];
         Self(texts::RULES.with(values))
     }

@@ -1,5 +1,5 @@
-//! Targeting rules: conditions on attributes and segments, and the percentage of the subjects that
-//! match who have the flag.
+//! Targeting rules: conditions on attributes and segments, the percentage of the subjects that match
+//! who have the flag, and for values what these subjects get.
 //!
 //! Rules are parsed once, when they are loaded, and evaluated without looking at JSON again. They
 //! depend on neither Python nor the database: [`Attributes`] reads what they need.
@@ -29,9 +29,10 @@ pub use self::error::RuleError;
 pub use self::explain::{About, ExplainedCondition, ExplainedRule};
 pub use self::number::with_text;
 pub use self::parse::MAX_TEXT;
-pub use self::parsed::ParsedRules;
+pub use self::parsed::{ParsedRules, RuleKind};
 pub use self::possible::Match;
 pub use self::texts::TEMPLATES;
 
-/// The format of the rules that this version can read.
-pub const RULE_FORMAT: u32 = 1;
+/// The format of the rules that this version can read: 1 has the rules of flags, 2 those of values,
+/// too.
+pub const RULE_FORMAT: u32 = 2;

@@ -30,13 +30,13 @@ use self::key_table::Keyed;
 use self::plans::Plans;
 use self::segments::Segments;
 use self::slot::TableSlot;
+pub use self::values::Stored;
 use self::values::Values;
 use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::row::{
     AllowedUsersRow, ExperimentRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow,
 };
-use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 use crate::watch::Watch;
 
@@ -100,14 +100,14 @@ impl Snapshot {
     /// The value with this key.
     #[must_use]
     #[inline]
-    pub fn value(&self, key: &str) -> Option<&StoredValue> {
+    pub fn value(&self, key: &str) -> Option<&Stored> {
         self.values.get(key)
     }
 
     /// Whether the value with this key is secret.
     #[must_use]
     pub fn is_secret(&self, key: &str) -> bool {
-        self.values.is_secret(key)
+        self.value(key).is_some_and(Stored::is_secret)
     }
 
     /// Identifies the values of this process at one point in time; a later load of them has a

@@ -1,16 +1,17 @@
-//! What most flags do not have: rules, a bucketing unit other than the user, and a rollout plan.
+//! What most flags and values do not have: rules, a bucketing unit other than the user, and a rollout
+//! plan.
 
 use std::sync::Arc;
 
-use crate::flag_rules::FlagRules;
+use crate::row_rules::RowRules;
 use crate::watch::Watch;
 
-/// The rules of a flag, what its percentages bucket by, and what is measured for its rollout plan.
+/// The rules of a row, what its percentages bucket by, and what is measured for its rollout plan.
 /// At least one of them is set.
 #[derive(Debug, PartialEq)]
 pub struct Targeting {
     /// Its rules, `None` if it has none.
-    pub rules: Option<Arc<FlagRules>>,
+    pub rules: Option<Arc<RowRules>>,
     /// The attribute that its percentages bucket by, `None` for the user's primary key.
     pub bucket_by: Option<Box<str>>,
     /// What is measured for its rollout plan, `None` if no plan measures now.
@@ -21,7 +22,7 @@ impl Targeting {
     /// Those of a flag that no plan watches. `None` for a flag without rules that buckets by the
     /// user.
     #[must_use]
-    pub fn new(rules: Option<Arc<FlagRules>>, bucket_by: Option<Box<str>>) -> Option<Arc<Self>> {
+    pub fn new(rules: Option<Arc<RowRules>>, bucket_by: Option<Box<str>>) -> Option<Arc<Self>> {
         Self::next(None, rules, bucket_by, None)
     }
 
@@ -29,7 +30,7 @@ impl Targeting {
     #[must_use]
     pub fn next(
         before: Option<&Arc<Self>>,
-        rules: Option<Arc<FlagRules>>,
+        rules: Option<Arc<RowRules>>,
         bucket_by: Option<Box<str>>,
         watch: Option<Arc<Watch>>,
     ) -> Option<Arc<Self>> {

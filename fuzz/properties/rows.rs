@@ -6,7 +6,7 @@ use flagstaff::evaluate::evaluate;
 use flagstaff::primary_key::PrimaryKey;
 use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
 use flagstaff::rules::NoAttributes;
-use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::snapshot::{Loaded, Snapshot, Stored};
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 
@@ -121,7 +121,19 @@ fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsers
 
 fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
     let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
-    ValueRow { pk, key: text_or_fault(bytes), value, is_secret: bytes.bool() }
+    let (key, is_secret) = (text_or_fault(bytes), bytes.bool());
+    let rules = if bytes.below(4) == 0 { rules_of_value(bytes) } else { Ok(None) };
+    ValueRow { pk, key, value, is_secret, rules, bucket_by: None }
+}
+
+fn rules_of_value(bytes: &mut Bytes<'_>) -> Result<Option<Box<str>>, Fault> {
+    let segment = bytes.below(8);
+    Ok(Some(match bytes.below(4) {
+        0 => return text_or_fault(bytes).map(Some),
+        1 => r#"[{"conditions": [], "rollout_percent": 20, "value": 5}]"#.into(),
+        2 => format!(r#"[{{"conditions": [{{"segment": "{segment}"}}], "value": "b"}}]"#).into(),
+        _ => format!(r#"[{{"conditions": {ANYONE}, "value": [1]}}]"#).into(),
+    }))
 }
 
 fn text_or_fault<T: From<String>>(bytes: &mut Bytes<'_>) -> Result<T, Fault> {
@@ -187,7 +199,9 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
     let counts = count(good.iter().map(|(key, _)| *key));
     for (key, value) in good {
         if counts[&**key] > 1 {
-            assert_eq!(after.value(key), before.value(key), "{key:?} has duplicates");
+            let own =
+                |snapshot: &Snapshot| snapshot.value(key).map(|stored| stored.value().clone());
+            assert_eq!(own(after), own(before), "{key:?} has duplicates");
             continue;
         }
         let expected = match value {
@@ -195,7 +209,7 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
             Some(text) if loaded.opaque_values => StoredValue::Json(text.as_str().into()),
             Some(text) => StoredValue::from_json(text),
         };
-        assert_eq!(after.value(key), Some(&expected));
+        assert_eq!(after.value(key).map(Stored::value), Some(&expected));
     }
     // One for each bad row and each duplicate key of the values.
     let bad = rows.iter().filter(|row| row.key.is_err() || row.value.is_err()).count();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use flagstaff::rules::{
-    Attribute, Attributes, ParsedRules, RuleError, Rules, SegmentConditions, Value,
+    Attribute, Attributes, ParsedRules, RuleError, RuleKind, Rules, SegmentConditions, Value,
 };
 
 /// The texts are separated by zero bytes: rules, the conditions of a segment, an attribute.
@@ -14,11 +14,13 @@ pub(crate) fn rules(bytes: &[u8]) {
     let mut next = || texts.next().unwrap_or_default();
     let (rules, segment, attribute) = (next(), next(), next());
     let segment = assert_parsed(SegmentConditions::parse(segment)).map(Arc::new);
-    let Some(parsed) = assert_parsed(ParsedRules::parse(rules)) else { return };
-    assert_eq!(ParsedRules::parse(rules).as_ref(), Ok(&parsed));
-    let rules = Rules::new(Arc::new(parsed), |key| segment.clone().filter(|_| key == "s"));
-    for value in values(attribute) {
-        assert_decided(&rules, &Same { value, read: RefCell::default() });
+    for kind in [RuleKind::Flag, RuleKind::Value] {
+        let Some(parsed) = assert_parsed(ParsedRules::parse(rules, kind)) else { continue };
+        assert_eq!(ParsedRules::parse(rules, kind).as_ref(), Ok(&parsed));
+        let rules = Rules::new(Arc::new(parsed), |key| segment.clone().filter(|_| key == "s"));
+        for value in values(attribute) {
+            assert_decided(&rules, &Same { value, read: RefCell::default() });
+        }
     }
 }
 

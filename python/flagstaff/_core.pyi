@@ -23,11 +23,13 @@ __all__ = [
     "all_flags",
     "check_conditions",
     "check_rules",
+    "check_value_rules",
     "claim_interpreter",
     "close_change_signal",
     "count_difference",
     "depends_on_user",
     "explain",
+    "explain_value",
     "explain_variant",
     "flag_enabled",
     "get_value",
@@ -59,6 +61,7 @@ __all__ = [
     "start",
     "status_report",
     "stop",
+    "value_depends_on_user",
     "wait_for_first_load",
 ]
 
@@ -104,11 +107,26 @@ def resolve_flag(
     """
 
 @overload
-def get_value(key: str, default: None = None) -> Any: ...
+def get_value(
+    key: str, default: None = None, *, user: UserLike = None, context: Context = None
+) -> Any: ...
 @overload
-def get_value(key: str, default: _T) -> Any | _T: ...
-def resolve_value(key: str, default: object = None) -> Resolution[Any]:
-    """Returns the result of `get_value` with its reason. Never raises for an unknown key."""
+def get_value(
+    key: str, default: _T, *, user: UserLike = None, context: Context = None
+) -> Any | _T: ...
+def resolve_value(
+    key: str, default: object = None, *, user: UserLike = None, context: Context = None
+) -> Resolution[Any]:
+    """Returns the result of `get_value` with its reason, and the rule that decided.
+
+    Never raises for an unknown key.
+    """
+
+def explain_value(key: str, *, user: UserLike = None, context: Context = None) -> dict[str, Any]:
+    """Returns what `flagstaff.explain.explain_value` makes a `ValueExplanation` of.
+
+    Does not block.
+    """
 
 def resolve_variant(
     key: str, user: UserLike = None, *, default: object = None, context: Context = None
@@ -292,8 +310,20 @@ class Snapshot:
     ) -> Resolution[bool]:
         """Returns the result of `flag_enabled` with its reason."""
 
-    def resolve_value(self, key: str, default: object = None) -> Resolution[Any]:
+    def resolve_value(
+        self,
+        key: str,
+        default: object = None,
+        *,
+        user: UserLike = None,
+        context: Context = None,
+    ) -> Resolution[Any]:
         """Returns the result of `get_value` with its reason."""
+
+    def explain_value(
+        self, key: str, *, user: UserLike = None, context: Context = None
+    ) -> dict[str, Any]:
+        """Returns the same dict as the function `explain_value`, from this snapshot."""
 
     def resolve_variant(
         self, key: str, user: UserLike = None, *, default: object = None, context: Context = None
@@ -304,9 +334,13 @@ class Snapshot:
         """Returns what a key stands for in this snapshot; None for an unknown key."""
 
     @overload
-    def get_value(self, key: str, default: None = None) -> Any: ...
+    def get_value(
+        self, key: str, default: None = None, *, user: UserLike = None, context: Context = None
+    ) -> Any: ...
     @overload
-    def get_value(self, key: str, default: _T) -> Any | _T: ...
+    def get_value(
+        self, key: str, default: _T, *, user: UserLike = None, context: Context = None
+    ) -> Any | _T: ...
     @overload
     def get_variant(
         self, key: str, user: UserLike = None, *, default: None = None, context: Context = None
@@ -342,8 +376,17 @@ class Snapshot:
     def attribute_names(self, key: str | None = None) -> list[str]:
         """Returns the attributes that the rules of the flag read, or those of all flags."""
 
+    def value_depends_on_user(self, key: str) -> bool:
+        """Returns True if the value's result depends on the user."""
+
+    def attribute_names_of_value(self, key: str) -> list[str]:
+        """Returns the attributes that the rules of the value read."""
+
 def depends_on_user(key: str) -> bool:
     """Returns True if the flag's result depends on the user, so that the user has to be known."""
+
+def value_depends_on_user(key: str) -> bool:
+    """Returns True if the value's result depends on the user, so that the user has to be known."""
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
     """Returns what `flagstaff.explain` makes an `Explanation` of. Does not block.
@@ -383,6 +426,9 @@ def json_problem(text: str) -> str | None:
 
     Does not check the syntax.
     """
+
+def check_value_rules(text: str) -> CoreMessage | None:
+    """Returns the first problem of a value's rules, as `check_rules` does for those of a flag."""
 
 def check_rules(text: str) -> CoreMessage | None:
     """Returns the first problem of a flag's rules in JSON, after its places; None without one.

@@ -17,11 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._extensions import key_is_taken, taken_keys
-from flagstaff._stored_value_rules import value_rule_problems
+from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
 from flagstaff._words.message import Message, MessageError
-from flagstaff.constraints import ValueRuleConstraint
+from flagstaff.constraints import ValueSchemaConstraint
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
     OWNER_MAX_LENGTH,
@@ -34,6 +34,7 @@ from flagstaff.validators import (
     validate_flag_key,
     validate_rules,
     validate_tags,
+    validate_value_rules,
 )
 
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
@@ -283,6 +284,25 @@ class AbstractKeyValueStore(models.Model):
         validators=[validate_choices],
         help_text=_('A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'),
     )
+    rules: models.Field[Any, Any] = RulesField(
+        _("rules"),
+        default=list,
+        db_default=[],
+        blank=True,
+        validators=[validate_value_rules],
+        help_text=_("The first rule that matches decides. If no rule matches: the value itself."),
+    )
+    bucket_by: models.Field[str | Combinable, str] = models.CharField(
+        _("bucketing unit"),
+        max_length=UNIT_MAX_LENGTH,
+        default="user",
+        db_default="user",
+        validators=[validate_bucket_by],
+        help_text=_(
+            'What the percentages of rules count: "user", "visitor" (a browser, even before '
+            'log-in), or the name of an attribute, such as "organization".'
+        ),
+    )
     changed_at: models.Field[datetime | Combinable, datetime] = TimeField(
         _("changed at"), auto_now=True, db_default=Now()
     )
@@ -292,7 +312,7 @@ class AbstractKeyValueStore(models.Model):
         verbose_name = _("value")
         verbose_name_plural = _("values")
         ordering = ("key",)
-        constraints = (ValueRuleConstraint(name="%(app_label)s_%(class)s_value_rule"),)
+        constraints = (ValueSchemaConstraint(name="%(app_label)s_%(class)s_value_schema"),)
 
     def __str__(self) -> str:
         return self.key
@@ -302,7 +322,7 @@ class AbstractKeyValueStore(models.Model):
         errors = _errors_of(super().clean_fields, exclude)
         # Not a validator of the field, which would be a migration of each project's own model.
         problem = key_problem(self.key)
-        own = {**({"key": problem} if problem else {}), **value_rule_problems(self)}
+        own = {**({"key": problem} if problem else {}), **value_schema_problems(self)}
         for name, problem in own.items():
             if name not in {*(exclude or ()), *errors}:
                 errors[name] = [MessageError(problem)]

@@ -1,4 +1,4 @@
-"""The rule of each value, its type and its choices, as a constraint of the database."""
+"""The schema of each value, its type and its choices, as a constraint of the database."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import BaseConstraint, Model
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules
-from flagstaff._words.value_rules import TYPES
+from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema
+from flagstaff._words.value_schema import TYPES
 
-__all__ = ["ValueRuleConstraint"]
+__all__ = ["ValueSchemaConstraint"]
 
 _IS_NESTED = 'strict $[*] ? (@.type() == "object" || @.type() == "array" || @.type() == "null")'
 # Qualified, because another function in the search path could match the arguments better.
@@ -33,8 +33,8 @@ AND (
 )"""
 
 
-class ValueRuleConstraint(BaseConstraint):
-    """PostgreSQL refuses a value that breaks the rule of its row, also in plain SQL.
+class ValueSchemaConstraint(BaseConstraint):
+    """PostgreSQL refuses a value that breaks the schema of its row, also in plain SQL.
 
     Has no effect on SQLite, or on a model without a JSONField or without these fields.
     """
@@ -62,10 +62,10 @@ class ValueRuleConstraint(BaseConstraint):
         return f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: the model validates the rule without a query."""
+        """Does nothing: the model validates the schema without a query."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ValueRuleConstraint) and self.name == other.name
+        return isinstance(other, ValueSchemaConstraint) and self.name == other.name
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -76,7 +76,7 @@ def _check(model: type[Model], schema_editor: BaseDatabaseSchemaEditor) -> str |
     fields = {field.name: field for field in model._meta.local_concrete_fields}
     value = fields.get(VALUE)
     is_jsonb = value is not None and value.db_type(connection) == "jsonb"
-    if not is_postgresql(connection) or not is_jsonb or not has_value_rules(model):
+    if not is_postgresql(connection) or not is_jsonb or not has_value_schema(model):
         return None
     columns = {
         name: schema_editor.quote_name(str(fields[name].column)) for name in (TYPE, CHOICES, VALUE)

@@ -106,9 +106,22 @@ def flag_enabled(
 
 
 @pass_context
-def get_value(context: Context, key: str, default: object = None) -> object:
-    """Returns the value `key`, or `default` if there is none."""
-    return evaluator_of(context.get("request")).get_value(_checked_key(key, "get_value"), default)
+def get_value(
+    template_context: Context,
+    key: str,
+    default: object = None,
+    *,
+    user: Any = _REQUEST_USER,
+    context: Mapping[str, object] | None = None,
+) -> object:
+    """Returns the value `key` for `user`, by default the request's user.
+
+    Returns `default` if there is none. Rules may read `context`.
+    """
+    request = template_context.get("request")
+    user, given = _subject(template_context, user, context)
+    key = _checked_key(key, "get_value")
+    return evaluator_of(request).get_value(key, default, user=user, context=given)
 
 
 @pass_context

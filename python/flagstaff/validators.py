@@ -11,7 +11,7 @@ from flagstaff._words.core_messages import message_of
 from flagstaff._words.message import Message, MessageError, Template
 from flagstaff._words.message import marked as _
 from flagstaff._words.storable import is_storable
-from flagstaff._words.value_rules import choices_problem
+from flagstaff._words.value_schema import choices_problem
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 
@@ -219,6 +219,11 @@ def validate_rules(rules: object) -> None:
     _refuse(rule_problem(rules))
 
 
+def validate_value_rules(rules: object) -> None:
+    """Raises ValidationError unless workers can read these rules of a value."""
+    _refuse(value_rule_problem(rules))
+
+
 def validate_conditions(conditions: object) -> None:
     """Raises ValidationError unless workers can read these conditions of a segment."""
     _refuse(condition_problem(conditions))
@@ -227,6 +232,11 @@ def validate_conditions(conditions: object) -> None:
 def rule_problem(rules: object) -> Message | None:
     """Returns why workers could not read these rules: their first problem, or None."""
     return _problem("check_rules", rules)
+
+
+def value_rule_problem(rules: object) -> Message | None:
+    """Returns why workers could not read these rules of a value: their first problem, or None."""
+    return _problem("check_value_rules", rules)
 
 
 def condition_problem(conditions: object) -> Message | None:

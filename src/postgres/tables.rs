@@ -125,7 +125,7 @@ pub(crate) static GROUPS: Table = Table {
 };
 
 /// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 6] = [
+pub(crate) static OPTIONAL_PARTS: [OptionalPart; 8] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
@@ -140,6 +140,16 @@ pub(crate) static OPTIONAL_PARTS: [OptionalPart; 6] = [
         table: "value_table",
         column: Some(OptionalColumn { name: "value_secret", instead: "false" }),
         effect: &texts::NO_SECRETS,
+    },
+    OptionalPart {
+        table: "value_table",
+        column: Some(OptionalColumn { name: "value_rules", instead: "NULL::jsonb" }),
+        effect: &texts::NO_VALUE_RULES,
+    },
+    OptionalPart {
+        table: "value_table",
+        column: Some(OptionalColumn { name: "value_bucket_by", instead: "NULL::text" }),
+        effect: &texts::VALUES_BY_USER,
     },
     OptionalPart { table: "segment_table", column: None, effect: &texts::NO_SEGMENTS },
     OptionalPart { table: "plan_table", column: None, effect: &texts::NO_PLANS },

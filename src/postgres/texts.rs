@@ -90,6 +90,8 @@ templates! {
          up to five minutes late: run \"manage.py check --database\"";
     NO_RULES, "flags_without_rules", "flags have no rules";
     BY_USER, "flags_bucketed_by_user", "flags are bucketed by user";
+    NO_VALUE_RULES, "values_without_rules", "values have no rules";
+    VALUES_BY_USER, "values_bucketed_by_user", "values are bucketed by user";
     NO_SECRETS, "secrets_not_masked", "listeners see secret values";
     NO_SEGMENTS, "rules_without_segments", "rules find no segments";
     NO_PLANS, "plans_not_measured", "rollout plans measure nothing";

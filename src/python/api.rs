@@ -6,14 +6,14 @@ use pyo3::types::{PyDict, PyString};
 use super::context::Context;
 use super::direct;
 use super::evaluation::Evaluator;
-use super::explained::Explained;
+use super::explained::{Explained, ExplainedValue};
 use super::listeners;
 use super::maintenance;
-use super::resolution::{ErrorCode, FlagResult, Kind, PyResolution, Resolved};
+use super::resolution::{Decided, ErrorCode, FlagResult, Kind, PyResolution, PyValue, Resolved};
 use super::snapshot::PySnapshot;
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
-use super::value::{or_none, to_python};
+use super::value::or_none;
 use super::{kept_values, start};
 use crate::live::EvaluationMode;
 use crate::overrides::Overrides;
@@ -86,17 +86,23 @@ fn flag<'py, T: FlagResult>(
     evaluator.flag(key, user, context, default, reports)
 }
 
-/// The value of `key`, as `KeyValueStore.objects.get(key=key).value` returns it.
+/// The value of `key` for `user`.
 ///
-/// Returns a fresh list or dict each time, and `default` if the key is unknown or nothing is loaded
-/// yet. Reads from memory and returns at once, as `flag_enabled` does. Raises `UnknownValueError`
-/// if `UNKNOWN_KEY` is "raise".
+/// The first rule of the value that matches decides, by its percentage; otherwise it is what
+/// `KeyValueStore.objects.get(key=key).value` returns. `default` if the key is unknown or nothing is
+/// loaded yet. `user` and `context` are those of `flag_enabled`; they matter only to rules.
+///
+/// Returns a fresh list or dict each time. Reads from memory and returns at once, as `flag_enabled`
+/// does. Raises `UnknownValueError` if `UNKNOWN_KEY` is "raise".
 #[pyfunction]
-#[pyo3(signature = (key, default=None))]
+#[pyo3(signature = (key, default=None, *, user=None, context=None))]
 pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
     default: Option<Bound<'py, PyAny>>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     // Most calls find the object of a value that has not changed, and nothing is set over it.
     if let Some(state) = LIVE.current().as_ref()
         && state.mode == EvaluationMode::Memory
@@ -108,18 +114,22 @@ pub(super) fn get_value<'py>(
         maintenance::count_evaluation(key.py())?;
         return Ok(object);
     }
-    let found = found_value(key, default.as_ref(), true)?;
-    Ok(found.unwrap_or_else(|_| or_none(key.py(), default)))
+    let found = found_value(key, user, context, default.as_ref(), true)?;
+    Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
 }
 
-/// The result of `get_value` with its reason. Never raises for an unknown key.
+/// The result of `get_value` with its reason, and the rule that decided. Never raises for an unknown
+/// key.
 #[pyfunction]
-#[pyo3(signature = (key, default=None))]
+#[pyo3(signature = (key, default=None, *, user=None, context=None))]
 pub(super) fn resolve_value<'py>(
     key: &Bound<'py, PyString>,
     default: Option<Bound<'py, PyAny>>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<PyResolution> {
-    let found = found_value(key, default.as_ref(), false)?;
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let found = found_value(key, user, context, default.as_ref(), false)?;
     Ok(PyResolution::of_value(key.py(), found, default))
 }
 
@@ -127,34 +137,34 @@ pub(super) fn resolve_value<'py>(
 #[inline]
 fn found_value<'py>(
     key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     default: Option<&Bound<'py, PyAny>>,
     reports: bool,
-) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
+) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
     let py = key.py();
     maintenance::count_evaluation(py)?;
     let current = start::current(py)?;
     let Some(state) = current.as_ref() else { return Ok(Err(ErrorCode::NotReady)) };
     let evaluator = Evaluator::of(state);
-    if state::evaluates_directly(py, state)? {
-        let found = direct::value(key, &evaluator, reports)?;
-        let is_secret = found.as_ref().is_ok_and(|(_, is_secret)| *is_secret);
-        let found = found.map(|(value, _)| value);
-        listeners::notify_value(evaluator.overrides, key, &found, default, || is_secret)?;
-        return Ok(found);
-    }
-    let found = kept_value(key, &evaluator, reports)?;
-    let is_secret = || evaluator.is_secret(key);
-    listeners::notify_value(evaluator.overrides, key, &found, default, is_secret)?;
+    let found = if state::evaluates_directly(py, state)? {
+        direct::value(key, user, context, &evaluator, reports)?
+    } else {
+        kept_value(key, user, context, &evaluator, reports)?
+    };
+    listeners::notify_value(evaluator.overrides, key, &found, default)?;
     Ok(found)
 }
 
-/// The value, as an object that is kept if it is immutable.
+/// The value, as an object that is kept if it is immutable and has no rules.
 #[inline]
 fn kept_value<'py>(
     key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     evaluator: &Evaluator<'_>,
     reports: bool,
-) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
+) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
     // An override hides the values of the snapshot.
     let hides = |overrides: &Overrides| overrides.has_values();
     let snapshot = evaluator.snapshot.filter(|_| !evaluator.overrides.is_some_and(hides));
@@ -162,17 +172,54 @@ fn kept_value<'py>(
     if let Some(version) = version
         && let Some(object) = kept_values::get(key, version)
     {
-        return Ok(Ok(object));
+        // Only listeners ask.
+        let is_secret = evaluator.overrides.is_some() && evaluator.is_secret(key);
+        return Ok(Ok((object, Decided::of_everyone(is_secret))));
     }
-    let value = match evaluator.value(key, reports)? {
-        Ok(value) => value,
+    let found = match evaluator.value(key, user, context, reports)? {
+        Ok(found) => found,
         Err(code) => return Ok(Err(code)),
     };
-    let object = to_python(key.py(), value)?;
-    if let Some(version) = version {
-        kept_values::keep(key, version, value, &object);
+    let (object, how) = found.to_python(key.py())?;
+    if let Some(version) = version.filter(|_| how.is_of_everyone) {
+        kept_values::keep(key, version, found.stored, &object);
     }
-    Ok(Ok(object))
+    Ok(Ok((object, how)))
+}
+
+/// How `get_value(key, user=user)` gets its result, as a dict: the arguments of
+/// `flagstaff.explain.ValueExplanation`. Reads the user, unless an override decides.
+#[pyfunction]
+#[pyo3(signature = (key, *, user=None, context=None))]
+pub(super) fn explain_value<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<ExplainedValue> {
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let current = start::current(key.py())?;
+    match current.as_ref() {
+        Some(state) if state::evaluates_directly(key.py(), state)? => {
+            direct::explain_value(key, user, context, &Evaluator::of(state))
+        }
+        Some(state) => Evaluator::of(state).explain_value(key, user, context),
+        None => Ok(ExplainedValue::error(key.py(), ErrorCode::NotReady)),
+    }
+}
+
+/// Whether the value of `key` can differ between users.
+///
+/// For callers to whom reading the user costs something. True if it is not known.
+#[pyfunction]
+pub(super) fn value_depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
+    let current = start::current(key.py())?;
+    let Some(state) = current.as_ref() else { return Ok(false) };
+    let evaluator = Evaluator::of(state);
+    if evaluator.value_override(key).is_some() {
+        return Ok(false);
+    }
+    let is_direct = state::evaluates_directly(key.py(), state)?;
+    Ok(is_direct || evaluator.value_depends_on_user(key)?)
 }
 
 /// What a key stands for, `None` for an unknown one. Counts nothing.

@@ -160,6 +160,16 @@ pub(super) fn any_of_user<'a>(
     }))
 }
 
+/// Logs, once per value, that its rules need the user and the caller has passed none.
+pub(super) fn report_missing_user(py: Python<'_>, key: &str) {
+    let _call = Call::begin(py);
+    if !is_ending() {
+        let module = py.import("flagstaff._engine.attributes");
+        // A value is returned in any case.
+        let _ = module.and_then(|module| module.call_method1("report_missing_user", (key,)));
+    }
+}
+
 fn is_built_in(name: &str) -> bool {
     matches!(name, "is_authenticated" | "is_staff" | "is_superuser" | GROUPS)
 }

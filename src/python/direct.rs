@@ -11,25 +11,26 @@ use pyo3::types::PyString;
 use super::attributes::{GroupSource, note_evaluation};
 use super::calls::{self, Call};
 use super::context::Context;
-use super::evaluation::{Evaluator, explain_flag, result};
-use super::explained::Explained;
+use super::evaluation::{self, Evaluator, explain_flag, result, value_by_rules};
+use super::explained::{Explained, ExplainedValue};
 use super::listeners;
-use super::resolution::{ErrorCode, FlagResult, Kind, Resolved};
+use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::to_python;
 use crate::flag::Flag;
-use crate::flag_rules::FlagRules;
 use crate::live::State;
 use crate::row::{
     AllowedUsersRow, ExperimentRow, Fault, FlagRow, GroupRow, SegmentRow, Users, ValueRow,
 };
-use crate::rules::{Rules, SegmentConditions};
+use crate::row_rules::RowRules;
+use crate::rules::{RuleKind, Rules, SegmentConditions};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
+use crate::value_rules::ValueRules;
 
 import_exception!(flagstaff._engine.direct, NotReadyError);
 
@@ -43,15 +44,23 @@ type FullRow =
     (String, Option<String>, Option<bool>, Option<i32>, bool, Option<String>, Option<String>);
 
 /// All rows as `flagstaff._engine.direct.read_all` returns them: flags, allowed users as (flag's pk,
-/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text, secret), and whether
-/// the model field decodes every value.
+/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text, secret, JSON text of
+/// the rules, attribute that they bucket by), and whether the model field decodes every value.
 type Rows = (
     Vec<FullRow>,
     Vec<(String, Vec<String>)>,
     Vec<(String, Option<String>, String)>,
-    Vec<(String, Option<String>, Option<String>, bool)>,
+    Vec<ValueTuple>,
     bool,
 );
+
+/// A value's row of `Rows`.
+type ValueTuple = (String, Option<String>, Option<String>, bool, Option<String>, Option<String>);
+
+/// A value's row as `flagstaff._engine.direct.read_value` returns it: the object, whether it is
+/// secret, the JSON text of its rules, the attribute that they bucket by, and whether the model field
+/// decodes every value.
+type OneValue<'py> = (Bound<'py, PyAny>, bool, Option<String>, Option<String>, bool);
 
 /// An experiment's row as `flagstaff._engine.direct.read_experiments` returns it: primary key, key,
 /// state, winner, shuffle, phase; as JSON texts the keys of the variants, their buckets, the forced
@@ -150,20 +159,70 @@ pub(super) fn explain<'py>(
     }
 }
 
-/// A value and whether it is secret, or why there is none. With `reports`, an unknown key is
-/// reported if that is configured.
+/// A value, or why there is none. With `reports`, an unknown key is reported if that is configured.
 pub(super) fn value<'py>(
     key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     evaluator: &Evaluator<'_>,
     reports: bool,
-) -> PyResult<Result<(Bound<'py, PyAny>, bool), ErrorCode>> {
+) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
     if let Some(stored) = evaluator.value_override(key) {
-        return Ok(Ok((to_python(key.py(), stored)?, false)));
+        return FoundValue::of_everyone(stored, false).to_python(key.py()).map(Ok);
     }
-    match read(key, "read_value")? {
-        Ok(found) => found.extract().map(Ok),
-        Err(code) => report_absent(key, "value", code, evaluator, reports).map(|()| Err(code)),
+    let row = match value_row(key)? {
+        Ok(row) => row,
+        Err(code) => {
+            return report_absent(key, "value", code, evaluator, reports).map(|()| Err(code));
+        }
+    };
+    let Some(rules) = row.rules else {
+        return Ok(Ok((row.own, Decided::of_everyone(row.is_secret))));
+    };
+    let decided = value_by_rules(key, &rules, user, context, GroupSource::Database)?;
+    let result = rules.result_of(decided).map(|result| to_python(key.py(), result)).transpose()?;
+    Ok(Ok((result.unwrap_or(row.own), Decided::by_rules(decided, row.is_secret))))
+}
+
+/// How a value comes about.
+pub(super) fn explain_value<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    evaluator: &Evaluator<'_>,
+) -> PyResult<ExplainedValue> {
+    note_evaluation(key.py())?;
+    if let Some(stored) = evaluator.value_override(key) {
+        return Ok(ExplainedValue::overridden(to_python(key.py(), stored)?));
     }
+    match value_row(key)? {
+        Ok(row) => {
+            let (rules, groups) = (row.rules.as_deref(), GroupSource::Database);
+            evaluation::explain_value(key, row.own, rules, user, context, groups)
+        }
+        Err(code) => Ok(ExplainedValue::error(key.py(), code)),
+    }
+}
+
+/// A value's row that was read now.
+struct DirectValue<'py> {
+    own: Bound<'py, PyAny>,
+    is_secret: bool,
+    rules: Option<Arc<ValueRules>>,
+}
+
+fn value_row<'py>(key: &Bound<'py, PyString>) -> PyResult<Result<DirectValue<'py>, ErrorCode>> {
+    let found = match read(key, "read_value")? {
+        Ok(found) => found,
+        Err(code) => return Ok(Err(code)),
+    };
+    let (own, is_secret, rules, bucket_by, opaque): OneValue<'_> = found.extract()?;
+    let rules = match rules.map(|text| rules_of(key.py(), text, RuleKind::Value)).transpose()? {
+        Some(Err(code)) => return Ok(Err(code)),
+        rules => rules.and_then(Result::ok).flatten(),
+    };
+    let rules = ValueRules::next(None, rules, bucket_by.map(Into::into), opaque);
+    Ok(Ok(DirectValue { own, is_secret, rules }))
 }
 
 /// What a key stands for, by rows that are read now.
@@ -242,11 +301,13 @@ fn loaded((flags, allowed_users, segments, values, opaque_values): Rows) -> Load
     let allowed_users = allowed_users
         .into_iter()
         .map(|(flag_pk, users)| AllowedUsersRow::new(flag_pk, Users::Texts(users)));
-    let values = values.into_iter().map(|(pk, key, value, is_secret)| ValueRow {
+    let values = values.into_iter().map(|(pk, key, value, is_secret, rules, bucket_by)| ValueRow {
         pk: pk.into(),
         key: key.map(Into::into).ok_or(Fault::Null),
         value: Ok(value),
         is_secret,
+        rules: Ok(rules.map(Into::into)),
+        bucket_by: bucket_by.map(Into::into),
     });
     Loaded {
         token_set: None,
@@ -302,7 +363,7 @@ fn flag(
     let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
     let rules = match rules.filter(|_| enabled || explaining) {
         None => None,
-        Some(text) => match rules_of(key.py(), text)? {
+        Some(text) => match rules_of(key.py(), text, RuleKind::Flag)? {
             Ok(rules) => rules,
             Err(code) => return Ok(Err(code)),
         },
@@ -324,8 +385,13 @@ fn flag(
 }
 
 /// The rules of a JSON text, with the segments that they name.
-fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRules>>, ErrorCode>> {
-    let Some(rules) = FlagRules::next(None, Ok(text.into()), |_| None) else { return Ok(Ok(None)) };
+fn rules_of(
+    py: Python<'_>,
+    text: String,
+    kind: RuleKind,
+) -> PyResult<Result<Option<Arc<RowRules>>, ErrorCode>> {
+    let rules = RowRules::next(None, Ok(text.into()), kind, |_| None);
+    let Some(rules) = rules else { return Ok(Ok(None)) };
     let keys = rules.rules().map(Rules::segment_keys).unwrap_or_default();
     if keys.is_empty() {
         return Ok(Ok(Some(rules)));

@@ -6,28 +6,33 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
-use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, with_attributes};
+use super::attributes::{
+    GroupSource, VisitorId, any_of_user, note_evaluation, report_missing_user, with_attributes,
+};
 use super::context::Context;
-use super::explained::{Explained, explain_rules};
+use super::explained::{Explained, ExplainedValue, explain_rules};
 use super::listeners;
 use super::observed_request::note_watched;
-use super::resolution::{ErrorCode, FlagResult, Kind, Resolved};
+use super::resolution::{ErrorCode, FlagResult, FoundValue, Kind, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
+use super::value::to_python;
 use crate::bucket::bucket;
 use crate::bucketing_unit::{USER, unit_bucket};
 use crate::counters::Bulk;
-use crate::evaluate::{Reason, evaluate};
+use crate::evaluate::{Evaluation, Reason, evaluate, evaluate_value};
 use crate::flag::Flag;
-use crate::flag_rules::FlagRules;
 use crate::live::{EvaluationMode, State};
 use crate::message::Message;
 use crate::overrides::{FlagOverride, Overrides};
+use crate::row_rules::RowRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
+use crate::targeting::Targeting;
+use crate::value_rules::ValueRules;
 
 /// A snapshot, with what tests and the environment have set over it.
 #[derive(Clone, Copy)]
@@ -268,31 +273,86 @@ impl<'a> Evaluator<'a> {
         Ok(None)
     }
 
-    /// The stored value, or why there is none. The caller makes the Python object. With `reports`,
-    /// an unknown key is reported if that is configured.
+    /// The value, or why there is none. The caller makes the Python object. With `reports`, an
+    /// unknown key is reported if that is configured.
     #[inline]
     pub(super) fn value(
         &self,
         key: &Bound<'_, PyString>,
+        user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
         reports: bool,
-    ) -> PyResult<Result<&'a StoredValue, ErrorCode>> {
+    ) -> PyResult<Result<FoundValue<'a>, ErrorCode>> {
         if self.overrides.is_some()
             && let Some(value) = self.value_override(key)
         {
-            return Ok(Ok(value));
+            return Ok(Ok(FoundValue::of_everyone(value, false)));
         }
         let Some(snapshot) = self.snapshot else { return Ok(Err(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.value(text));
-        if found.is_none() && reports && self.report_unknown {
-            unknown_keys::report(key, "value")?;
-        }
-        Ok(found.ok_or(ErrorCode::NotFound))
+        let Some(stored) = found else {
+            if reports && self.report_unknown {
+                unknown_keys::report(key, "value")?;
+            }
+            return Ok(Err(ErrorCode::NotFound));
+        };
+        let Some(rules) = stored.rules() else {
+            return Ok(Ok(FoundValue::of_everyone(stored.value(), stored.is_secret())));
+        };
+        let context = context.with_snapshot(self.context);
+        let groups = GroupSource::Snapshot(snapshot);
+        let decided = value_by_rules(key, rules, user, context, groups)?;
+        Ok(Ok(FoundValue::decided(stored, rules, decided)))
     }
 
     /// Whether listeners must not see the value.
     pub(super) fn is_secret(&self, key: &Bound<'_, PyString>) -> bool {
         let secret = |snapshot: &Snapshot| Some(snapshot.is_secret(key.to_str().ok()?));
         self.snapshot.and_then(secret).unwrap_or(false)
+    }
+
+    /// How the value with this key comes about.
+    pub(super) fn explain_value<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        context: Context<'_, 'py>,
+    ) -> PyResult<ExplainedValue> {
+        note_evaluation(key.py())?;
+        if let Some(value) = self.value_override(key) {
+            return Ok(ExplainedValue::overridden(to_python(key.py(), value)?));
+        }
+        let Some(snapshot) = self.snapshot else {
+            return Ok(ExplainedValue::error(key.py(), ErrorCode::NotReady));
+        };
+        let Some(stored) = key.to_str().ok().and_then(|text| snapshot.value(text)) else {
+            return Ok(ExplainedValue::error(key.py(), ErrorCode::NotFound));
+        };
+        let own = to_python(key.py(), stored.value())?;
+        let context = context.with_snapshot(self.context);
+        let groups = GroupSource::Snapshot(snapshot);
+        explain_value(key, own, stored.rules().map(Arc::as_ref), user, context, groups)
+    }
+
+    /// Whether the value with this key can differ between users.
+    pub(super) fn value_depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
+        let rules = || self.snapshot?.value(key.to_str().ok()?)?.rules();
+        match rules() {
+            Some(rules) if self.value_override(key).is_none() => {
+                let context = Context::default().with_snapshot(self.context);
+                needs_user(key.py(), &**rules, context)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The names of the attributes that a value reads, for its rules and its bucketing unit.
+    pub(super) fn attribute_names_of_value(&self, key: &Bound<'_, PyString>) -> BTreeSet<&'a str> {
+        let rules = || self.snapshot?.value(key.to_str().ok()?)?.rules();
+        let rules = rules().filter(|_| self.value_override(key).is_none());
+        let Some(rules) = rules else { return BTreeSet::new() };
+        let of_rules = rules.rules().into_iter().flat_map(Rules::attributes).map(|name| &**name);
+        of_rules.chain(rules.unit()).collect()
     }
 
     pub(super) fn explain<'py>(
@@ -456,27 +516,133 @@ fn result_by_attributes<'py, T: FlagResult>(
     })
 }
 
+/// What the rules of a value decide for `user`, who is read only if the result depends on it.
+#[inline(never)]
+pub(super) fn value_by_rules<'py>(
+    key: &Bound<'py, PyString>,
+    rules: &ValueRules,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    groups: GroupSource<'_>,
+) -> PyResult<Evaluation> {
+    let py = key.py();
+    note_evaluation(py)?;
+    let text = key.to_str()?;
+    let was_given = user.is_some();
+    let user = needed_user(py, rules, user, context)?;
+    if !was_given && needs_user(py, rules, context)? {
+        report_missing_user(py, text);
+    }
+    with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
+        let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
+        attributes.report_needed_user(text);
+        evaluation
+    })
+}
+
+/// The same evaluation, with the reason and the outcomes of all rules. `own` is the value itself.
+pub(super) fn explain_value<'py>(
+    key: &Bound<'py, PyString>,
+    own: Bound<'py, PyAny>,
+    rules: Option<&ValueRules>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    groups: GroupSource<'_>,
+) -> PyResult<ExplainedValue> {
+    let (py, text) = (key.py(), key.to_str()?);
+    let Some(rules) = rules else { return Ok(ExplainedValue::of_everyone(own)) };
+    let id = VisitorId::OfCookie;
+    let explained = with_attributes(py, user, context, groups, id, |subject, attributes| {
+        let Targeting { rules: row_rules, bucket_by, .. } = &rules.targeting;
+        let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
+        let bucket = evaluation.bucket.or_else(|| match bucket_by.as_deref() {
+            None => subject.text(|subject| bucket(text, subject)),
+            Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(text, unit)),
+        });
+        let unreadable = row_rules.as_deref().and_then(RowRules::unreadable);
+        let explained = ExplainedValue {
+            reason: evaluation.reason.as_str(),
+            bucket,
+            bucket_by: Some(bucket_by.as_deref().unwrap_or(USER).into()),
+            rule: evaluation.rule,
+            has_own: !evaluation.value,
+            rules: rules.rules().map(|rules| explain_rules(rules, evaluation.rule, attributes)),
+            rules_problem: unreadable.map(Message::from),
+            ..ExplainedValue::of_everyone(own)
+        };
+        (explained, evaluation)
+    })?;
+    let (explained, evaluation) = explained;
+    Ok(match rules.result_of(evaluation) {
+        None => explained,
+        Some(result) => ExplainedValue { value: to_python(py, result)?.unbind(), ..explained },
+    })
+}
+
+/// What the result can depend on.
+trait Dependent {
+    fn depends_on_subject(&self) -> bool;
+    fn depends_on_key(&self) -> bool;
+    fn readable_rules(&self) -> Option<&Rules>;
+    fn unit(&self) -> Option<&str>;
+}
+
+impl Dependent for Flag {
+    fn depends_on_subject(&self) -> bool {
+        self.depends_on_subject()
+    }
+
+    fn depends_on_key(&self) -> bool {
+        self.depends_on_key()
+    }
+
+    fn readable_rules(&self) -> Option<&Rules> {
+        self.rules()?.rules()
+    }
+
+    fn unit(&self) -> Option<&str> {
+        self.unit()
+    }
+}
+
+impl Dependent for ValueRules {
+    fn depends_on_subject(&self) -> bool {
+        self.depends_on_subject()
+    }
+
+    fn depends_on_key(&self) -> bool {
+        self.depends_on_key()
+    }
+
+    fn readable_rules(&self) -> Option<&Rules> {
+        self.rules()
+    }
+
+    fn unit(&self) -> Option<&str> {
+        self.unit()
+    }
+}
+
 /// The user, if the result depends on it. A lazy user is not loaded for anything else.
 fn needed_user<'u, 'py>(
     py: Python<'py>,
-    flag: &Flag,
+    row: &impl Dependent,
     user: Option<UserArgument<'u, 'py>>,
     context: Context<'_, 'py>,
 ) -> PyResult<Option<UserArgument<'u, 'py>>> {
     match user {
-        Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => Ok(None),
-        user => Ok(user.filter(|_| flag.depends_on_subject())),
+        Some(user) if user.is_lazy() && !needs_user(py, row, context)? => Ok(None),
+        user => Ok(user.filter(|_| row.depends_on_subject())),
     }
 }
 
-/// Whether the result of a flag that reads attributes depends on the user, and not only on the
+/// Whether the result of a row that reads attributes depends on the user, and not only on the
 /// context.
-fn needs_user(py: Python<'_>, flag: &Flag, context: Context<'_, '_>) -> PyResult<bool> {
-    let attributes = flag.rules().and_then(|rules| rules.rules()).map(Rules::attributes);
+fn needs_user(py: Python<'_>, row: &impl Dependent, context: Context<'_, '_>) -> PyResult<bool> {
+    let attributes = row.readable_rules().map(Rules::attributes);
     let attributes = attributes.unwrap_or_default().iter().map(|name| &**name);
-    let attributes = attributes.chain(flag.unit());
-    Ok(flag.depends_on_subject()
-        && (flag.depends_on_key() || any_of_user(py, attributes, context)?))
+    let attributes = attributes.chain(row.unit());
+    Ok(row.depends_on_subject() && (row.depends_on_key() || any_of_user(py, attributes, context)?))
 }
 
 /// The same evaluation, with its reason.
@@ -494,9 +660,9 @@ pub(super) fn explain_flag<'py>(
             None => subject.text(|text| bucket(key, text)),
             Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(key, unit)),
         });
-        let flag_rules = flag.rules().map(Arc::as_ref);
-        let rules = flag_rules.and_then(FlagRules::rules);
-        let unreadable = flag_rules.and_then(FlagRules::unreadable);
+        let row_rules = flag.rules().map(Arc::as_ref);
+        let rules = row_rules.and_then(RowRules::rules);
+        let unreadable = row_rules.and_then(RowRules::unreadable);
         Explained {
             value: evaluation.value,
             reason: evaluation.reason.as_str(),

@@ -28,6 +28,61 @@ pub(super) struct Explained {
     pub(super) rules_problem: Option<Message>,
 }
 
+/// A value, and what decided it: a dict in Python.
+#[derive(IntoPyObject)]
+pub(super) struct ExplainedValue {
+    pub(super) value: Py<PyAny>,
+    pub(super) reason: &'static str,
+    pub(super) error_code: Option<&'static str>,
+    /// Whether `value` is the value itself, and not the result of a rule.
+    pub(super) has_own: bool,
+    pub(super) bucket: Option<u8>,
+    /// What the percentages are percentages of: `user`, `visitor` or an attribute.
+    pub(super) bucket_by: Option<String>,
+    /// The name of what is set over the database.
+    pub(super) overridden_by: Option<&'static str>,
+    /// The number of the rule that decided.
+    pub(super) rule: Option<u8>,
+    /// The JSON text of the rules, and what came of each.
+    pub(super) rules: Option<(String, Vec<RuleOutcome>)>,
+    /// Why the rules of the value's row cannot be read.
+    pub(super) rules_problem: Option<Message>,
+}
+
+impl ExplainedValue {
+    /// A value that everyone has.
+    pub(super) fn of_everyone(value: Bound<'_, PyAny>) -> Self {
+        Self {
+            value: value.unbind(),
+            reason: Reason::Static.as_str(),
+            error_code: None,
+            has_own: true,
+            bucket: None,
+            bucket_by: None,
+            overridden_by: None,
+            rule: None,
+            rules: None,
+            rules_problem: None,
+        }
+    }
+
+    /// There is no value: every call returns its default.
+    pub(super) fn error(py: Python<'_>, code: ErrorCode) -> Self {
+        Self {
+            reason: Reason::Error.as_str(),
+            error_code: Some(code.as_str()),
+            has_own: false,
+            ..Self::of_everyone(py.None().into_bound(py))
+        }
+    }
+
+    /// An override decides in place of the row.
+    pub(super) fn overridden(value: Bound<'_, PyAny>) -> Self {
+        let by = FlagOverride::Test(false).name();
+        Self { overridden_by: Some(by), has_own: false, ..Self::of_everyone(value) }
+    }
+}
+
 /// The variant of an experiment, and what decided it: a dict in Python.
 #[derive(Default, IntoPyObject)]
 pub(super) struct ExplainedVariant {

@@ -16,11 +16,11 @@ use super::seconds::duration;
 use super::state::ENGINE;
 use super::subject::UserArgument;
 use crate::flag::Flag;
-use crate::flag_rules::FlagRules;
 use crate::impact::{Decided, Impact, Reach};
 use crate::postgres::reports::impact::ImpactQuery;
 use crate::postgres::texts;
-use crate::rules::{Attribute, Attributes, SegmentConditions, Value};
+use crate::row_rules::RowRules;
+use crate::rules::{Attribute, Attributes, RuleKind, SegmentConditions, Value};
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
 
@@ -110,8 +110,9 @@ fn rules_of(
     key: &str,
     text: String,
     segments: &HashMap<String, Arc<SegmentConditions>>,
-) -> PyResult<Option<Arc<FlagRules>>> {
-    let Some(rules) = FlagRules::next(None, Ok(text.into()), |_| None) else { return Ok(None) };
+) -> PyResult<Option<Arc<RowRules>>> {
+    let rules = RowRules::next(None, Ok(text.into()), RuleKind::Flag, |_| None);
+    let Some(rules) = rules else { return Ok(None) };
     match rules.unreadable() {
         Some(why) => {
             let values = [("key", format!("{key:?}").into()), ("problem", why.into())];

@@ -11,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use super::calls::{Call, is_ending};
-use super::resolution::{ErrorCode, Kind, PyResolution, Resolved};
+use super::resolution::{ErrorCode, Kind, PyResolution, PyValue, Resolved};
 use super::state::LIVE;
 use crate::overrides::Overrides;
 
@@ -109,16 +109,15 @@ pub(super) fn notify_variant(
 pub(super) fn notify_value<'py>(
     overrides: Option<&Overrides>,
     key: &Bound<'py, PyString>,
-    found: &Result<Bound<'py, PyAny>, ErrorCode>,
+    found: &Result<PyValue<'py>, ErrorCode>,
     default: Option<&Bound<'py, PyAny>>,
-    is_secret: impl FnOnce() -> bool,
 ) -> PyResult<()> {
     if !are_called(overrides) {
         return Ok(());
     }
     let py = key.py();
     let found = match found {
-        Ok(_) if is_secret() => Ok(PyString::intern(py, MASK).into_any()),
+        Ok((_, how)) if how.is_secret => Ok((PyString::intern(py, MASK).into_any(), *how)),
         found => found.clone(),
     };
     let resolution = PyResolution::of_value(py, found, default.cloned());

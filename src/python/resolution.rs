@@ -4,9 +4,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyString};
 
-use super::value::{or_default, or_none};
+use super::value::{or_default, or_none, to_python};
 use crate::assign::Assignment;
 use crate::evaluate::{Evaluation, Reason};
+use crate::snapshot::Stored;
+use crate::stored_value::StoredValue;
+use crate::value_rules::ValueRules;
 
 /// What a key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +258,57 @@ impl<'py> ResolvedVariant<'py> {
     }
 }
 
+/// A value of the key-value table, and how it came about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundValue<'a> {
+    pub(super) stored: &'a StoredValue,
+    pub(super) how: Decided,
+}
+
+/// Why a value is the one that a call returns, and whether listeners may see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided {
+    pub(super) reason: Reason,
+    pub(super) rule: Option<u8>,
+    pub(super) is_secret: bool,
+    /// Whether the value has no rules.
+    pub(super) is_of_everyone: bool,
+}
+
+impl Decided {
+    /// Everyone has the value.
+    pub(super) fn of_everyone(is_secret: bool) -> Self {
+        Self { reason: Reason::Static, rule: None, is_secret, is_of_everyone: true }
+    }
+
+    /// The rules have decided.
+    pub(super) fn by_rules(decided: Evaluation, is_secret: bool) -> Self {
+        let Evaluation { reason, rule, .. } = decided;
+        Self { reason, rule, is_secret, is_of_everyone: false }
+    }
+}
+
+impl<'a> FoundValue<'a> {
+    pub(super) fn of_everyone(stored: &'a StoredValue, is_secret: bool) -> Self {
+        Self { stored, how: Decided::of_everyone(is_secret) }
+    }
+
+    pub(super) fn decided(stored: &'a Stored, rules: &'a ValueRules, decided: Evaluation) -> Self {
+        Self {
+            stored: rules.result_of(decided).unwrap_or_else(|| stored.value()),
+            how: Decided::by_rules(decided, stored.is_secret()),
+        }
+    }
+
+    /// The object of Python.
+    pub(super) fn to_python<'py>(self, py: Python<'py>) -> PyResult<PyValue<'py>> {
+        Ok((to_python(py, self.stored)?, self.how))
+    }
+}
+
+/// A value as an object of Python, and how it came about.
+pub(super) type PyValue<'py> = (Bound<'py, PyAny>, Decided);
+
 /// A result, and how it came about.
 #[pyclass(frozen, generic, name = "Resolution", module = "flagstaff._core")]
 pub(super) struct PyResolution {
@@ -273,13 +327,14 @@ impl PyResolution {
     /// A value of the key-value table, or the default of the call.
     pub(super) fn of_value(
         py: Python<'_>,
-        found: Result<Bound<'_, PyAny>, ErrorCode>,
+        found: Result<PyValue<'_>, ErrorCode>,
         default: Option<Bound<'_, PyAny>>,
     ) -> Self {
-        let error = found.as_ref().err().copied();
-        let reason = if error.is_none() { Reason::Static } else { Reason::Error };
-        let value = found.unwrap_or_else(|_| or_none(py, default)).unbind();
-        Self { value, reason: reason.as_str(), error, variant: None, rule: None }
+        let (value, reason, error, rule) = match found {
+            Ok((value, how)) => (value, how.reason, None, how.rule),
+            Err(code) => (or_none(py, default), Reason::Error, Some(code), None),
+        };
+        Self { value: value.unbind(), reason: reason.as_str(), error, variant: None, rule }
     }
 }
 

@@ -4,13 +4,19 @@ use pyo3::prelude::*;
 
 use crate::message::Message;
 use crate::postgres::texts;
-use crate::rules::{self, ParsedRules, RuleError, SegmentConditions};
+use crate::rules::{self, ParsedRules, RuleError, RuleKind, SegmentConditions};
 use crate::{row, stored_value};
 
 /// The first problem of the rules of a flag, with its places; `None` if workers can read them.
 #[pyfunction]
 pub(super) fn check_rules(py: Python<'_>, text: &str) -> Option<Message> {
-    problem(py, || ParsedRules::parse(text))
+    problem(py, || ParsedRules::parse(text, RuleKind::Flag))
+}
+
+/// The first problem of the rules of a value, with its places; `None` if workers can read them.
+#[pyfunction]
+pub(super) fn check_value_rules(py: Python<'_>, text: &str) -> Option<Message> {
+    problem(py, || ParsedRules::parse(text, RuleKind::Value))
 }
 
 /// The first problem of the conditions of a segment, with its places; `None` if workers can read

@@ -9,13 +9,13 @@ use pyo3::types::{PyDict, PyString};
 
 use super::context::Context;
 use super::evaluation::Evaluator;
-use super::explained::Explained;
+use super::explained::{Explained, ExplainedValue};
 use super::listeners;
 use super::resolution::{
-    ErrorCode, Kind, Purpose, PyResolution, Resolved, ResolvedVariant, VariantResult,
+    ErrorCode, Kind, Purpose, PyResolution, PyValue, Resolved, ResolvedVariant, VariantResult,
 };
 use super::subject::UserArgument;
-use super::value::{or_default, or_none, to_python};
+use super::value::{or_default, or_none};
 use crate::live::State;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -94,16 +94,18 @@ impl PySnapshot {
     fn found_value<'py>(
         &self,
         key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
         default: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
         reports: bool,
-    ) -> PyResult<Result<Bound<'py, PyAny>, ErrorCode>> {
-        let evaluator = self.taken(key.py())?.evaluator();
-        let found = match evaluator.value(key, reports)? {
-            Ok(value) => Ok(to_python(key.py(), value)?),
+    ) -> PyResult<Result<PyValue<'py>, ErrorCode>> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        let evaluator = self.taken_evaluator(key.py())?;
+        let found = match evaluator.value(key, user, context, reports)? {
+            Ok(found) => Ok(found.to_python(key.py())?),
             Err(code) => Err(code),
         };
-        let is_secret = || evaluator.is_secret(key);
-        listeners::notify_value(evaluator.overrides, key, &found, default, is_secret)?;
+        listeners::notify_value(evaluator.overrides, key, &found, default)?;
         Ok(found)
     }
 
@@ -167,26 +169,56 @@ impl PySnapshot {
         resolved.to_python(key.py())
     }
 
-    /// The value of `key`.
-    #[pyo3(signature = (key, default=None))]
+    /// The value of `key` for `user`.
+    #[pyo3(signature = (key, default=None, *, user=None, context=None))]
     fn get_value<'py>(
         &self,
         key: &Bound<'py, PyString>,
         default: Option<Bound<'py, PyAny>>,
+        user: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.found_value(key, default.as_ref(), true)?;
-        Ok(found.unwrap_or_else(|_| or_none(key.py(), default)))
+        let found = self.found_value(key, user, default.as_ref(), context, true)?;
+        Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
     }
 
     /// The same value with its reason.
-    #[pyo3(signature = (key, default=None))]
+    #[pyo3(signature = (key, default=None, *, user=None, context=None))]
     fn resolve_value<'py>(
         &self,
         key: &Bound<'py, PyString>,
         default: Option<Bound<'py, PyAny>>,
+        user: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<PyResolution> {
-        let found = self.found_value(key, default.as_ref(), false)?;
+        let found = self.found_value(key, user, default.as_ref(), context, false)?;
         Ok(PyResolution::of_value(key.py(), found, default))
+    }
+
+    /// How the value of `key` comes about for `user`, as the dict that the function returns.
+    #[pyo3(signature = (key, *, user=None, context=None))]
+    fn explain_value<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<ExplainedValue> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        self.taken_evaluator(key.py())?.explain_value(key, user, context)
+    }
+
+    /// Whether the value of `key` can differ between users.
+    fn value_depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
+        self.taken_evaluator(key.py())?.value_depends_on_user(key)
+    }
+
+    /// The names of the attributes that the rules of the value `key` read.
+    fn attribute_names_of_value(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyString>,
+    ) -> PyResult<Vec<&str>> {
+        Ok(self.taken_evaluator(py)?.attribute_names_of_value(key).into_iter().collect())
     }
 
     /// What a key stands for, `None` for an unknown one.

@@ -24,10 +24,10 @@ use crate::bucketing_unit::{USER, VISITOR};
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
-use crate::flag_rules::FlagRules;
 use crate::live::State;
 use crate::message::Message;
 use crate::overrides::VariantOverride;
+use crate::row_rules::RowRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
@@ -279,7 +279,7 @@ fn explained(
     let variant = assignment.variant.filter(|_| exclusion.is_none());
     let variant = variant.map(|variant| experiment.allocation.key(variant).to_owned());
     let rules = experiment.rules.as_deref();
-    let parsed = rules.and_then(FlagRules::rules);
+    let parsed = rules.and_then(RowRules::rules);
     ExplainedVariant {
         variant,
         reason: exclusion.unwrap_or(assignment.reason.as_str()),
@@ -290,7 +290,7 @@ fn explained(
         bucket_by: Some(experiment.bucket_by.as_deref().unwrap_or(USER).into()),
         phase: Some(experiment.phase),
         rules: parsed.map(|rules| explain_rules(rules, assignment.rule, attributes)),
-        rules_problem: rules.and_then(FlagRules::unreadable).map(Message::from),
+        rules_problem: rules.and_then(RowRules::unreadable).map(Message::from),
     }
 }
 

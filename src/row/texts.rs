@@ -41,6 +41,7 @@ templates! {
     ALLOWED_USER, "row_of_allowed_user", "a user of flag %(key)s";
     LAST_RULES, "last_rules_stay", "its last good rules stay";
     DEFAULT, "default_of_call", "it returns the default of the call";
+    OWN_VALUE, "own_value_of_row", "everyone gets the value itself";
     LAST_CONDITIONS, "last_conditions_stay", "its last good conditions stay";
     NO_CONDITIONS, "segment_is_false", "conditions that name it are false";
     LAST_MEMBERS, "last_members_stay", "the last known members stay";

@@ -65,6 +65,12 @@ impl Rules {
         &self.attributes
     }
 
+    /// The JSON texts of the results of the rules of a value, in order.
+    #[must_use]
+    pub fn results(&self) -> &[Box<str>] {
+        self.parsed.results()
+    }
+
     /// The JSON text of the rules.
     #[must_use]
     pub fn text(&self) -> &str {

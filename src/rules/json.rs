@@ -141,13 +141,22 @@ impl<'a> Members<'a> {
 
     /// The value of a member.
     pub(super) fn get(&self, name: &str) -> Result<Option<Json<'a>>, RuleError> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, raw)| Json::of(raw)).transpose()
+        self.raw(name).map(Json::of).transpose()
     }
 
     /// The value of a member that must be there.
     pub(super) fn required(&self, name: &str) -> Result<Json<'a>, RuleError> {
+        self.required_raw(name).and_then(Json::of)
+    }
+
+    /// The JSON text of a member that must be there.
+    pub(super) fn required_raw(&self, name: &str) -> Result<&'a RawValue, RuleError> {
         let name_value = || [("name", quoted(name).into())];
-        self.get(name)?.ok_or_else(|| RuleError::with(&texts::MISSING_MEMBER, name_value()))
+        self.raw(name).ok_or_else(|| RuleError::with(&texts::MISSING_MEMBER, name_value()))
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, raw)| *raw)
     }
 }
 

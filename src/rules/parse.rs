@@ -6,9 +6,10 @@ use super::condition::{AttributeCondition, Condition, SegmentConditions};
 use super::error::{RuleError, numbered, quoted};
 use super::json::{Json, Members, wrong_kind};
 use super::operator::Patterns;
-use super::parsed::{ParsedRules, Rule};
+use super::parsed::{ParsedRules, Rule, RuleKind};
 use super::texts;
 use crate::message::Template;
+use crate::stored_value::undecodable;
 
 /// The longest JSON text, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
@@ -19,7 +20,7 @@ const MAX_NAME: usize = 100;
 /// The longest key of a segment, in characters.
 const MAX_KEY: usize = 255;
 
-const OF_RULE: [&str; 3] = ["name", "conditions", "rollout_percent"];
+const OF_RULE: [&str; 4] = ["name", "conditions", "rollout_percent", "value"];
 const OF_CONDITION: [&str; 5] = ["attribute", "operator", "values", "negate", "segment"];
 
 impl ParsedRules {
@@ -27,14 +28,17 @@ impl ParsedRules {
     ///
     /// # Errors
     /// The first problem, with its place.
-    pub fn parse(text: &str) -> Result<Self, RuleError> {
-        let mut parser = Parser::default();
+    pub fn parse(text: &str, kind: RuleKind) -> Result<Self, RuleError> {
+        let mut parser = Parser::of_rules(kind);
         let found = whole(text, &texts::THE_RULES)?;
         at_most(found.len(), MAX_RULES, &texts::TOO_MANY_RULES)?;
-        let rules = found.into_iter().zip(1..).map(|(raw, number)| parser.rule(raw, number));
+        let last = found.len();
+        let numbered = found.into_iter().zip(1..);
+        let rules = numbered.map(|(raw, number)| parser.rule(raw, number, number == last));
         let rules = rules.collect::<Result<_, _>>()?;
-        let (segments, patterns) = (parser.segments.into(), parser.patterns.count());
-        Ok(Self { text: text.into(), rules, segments, patterns })
+        let Parser { segments, results, patterns, .. } = parser;
+        let (segments, results) = (segments.into(), results.into());
+        Ok(Self { text: text.into(), rules, segments, patterns: patterns.count(), results })
     }
 }
 
@@ -44,7 +48,7 @@ impl SegmentConditions {
     /// # Errors
     /// The first problem, with its place.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
-        let mut parser = Parser::default();
+        let mut parser = Parser::of_rules(RuleKind::Flag);
         let found = whole(text, &texts::THE_CONDITIONS)?;
         let conditions = parser.conditions(found, Parser::segments_condition)?;
         Ok(Self { text: text.into(), conditions, patterns: parser.patterns.count() })
@@ -67,16 +71,26 @@ fn at_most(count: usize, limit: usize, problem: &'static Template) -> Result<(),
 }
 
 /// What is collected from all conditions of a text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Parser {
+    kind: RuleKind,
     segments: Vec<Box<str>>,
     patterns: Patterns,
+    results: Vec<Box<str>>,
 }
 
 impl Parser {
-    fn rule(&mut self, raw: &RawValue, number: usize) -> Result<Rule, RuleError> {
+    fn of_rules(kind: RuleKind) -> Self {
+        Self { kind, segments: Vec::new(), patterns: Patterns::default(), results: Vec::new() }
+    }
+
+    fn rule(&mut self, raw: &RawValue, number: usize, is_last: bool) -> Result<Rule, RuleError> {
         let place = || numbered(&texts::RULE, number);
-        let members = Json::of(raw).and_then(|json| json.object(&texts::A_RULE, &OF_RULE));
+        let known = match self.kind {
+            RuleKind::Flag => &OF_RULE[..3],
+            RuleKind::Value => &OF_RULE,
+        };
+        let members = Json::of(raw).and_then(|json| json.object(&texts::A_RULE, known));
         let members = members.map_err(|error| error.at(place()))?;
         let name = members
             .get("name")
@@ -86,18 +100,29 @@ impl Parser {
             let values = [("number", number.to_string().into()), ("name", quoted(name).into())];
             texts::NAMED_RULE.with(values)
         });
-        self.rest_of_rule(&members, name).map_err(|error| error.at(place))
+        self.rest_of_rule(&members, name, is_last).map_err(|error| error.at(place))
     }
 
     fn rest_of_rule(
         &mut self,
         members: &Members<'_>,
         name: Option<Box<str>>,
+        is_last: bool,
     ) -> Result<Rule, RuleError> {
         let rollout_percent =
             members.get("rollout_percent")?.map_or(Ok(100), |json| percent(&json))?;
+        if self.kind == RuleKind::Value {
+            self.results.push(result(members)?);
+        }
         let found = members.required("conditions")?.list(r#""conditions""#)?;
-        let conditions = self.conditions(found, Self::condition)?;
+        let conditions = if found.is_empty() && self.kind == RuleKind::Value {
+            // Without a percentage it would hide the value itself.
+            let may_be_empty = is_last && (1..100).contains(&rollout_percent);
+            let empty = may_be_empty.then(Box::default);
+            empty.ok_or_else(|| RuleError::new(&texts::NO_CONDITIONS_OF_VALUE))?
+        } else {
+            self.conditions(found, Self::condition)?
+        };
         Ok(Rule { name, conditions, rollout_percent })
     }
 
@@ -158,6 +183,19 @@ impl Parser {
         let test = self.patterns.test(&operator, values)?;
         Ok(AttributeCondition { attribute, test, negate: negate(members)? })
     }
+}
+
+/// The JSON text of what a rule of a value gives.
+fn result(members: &Members<'_>) -> Result<Box<str>, RuleError> {
+    let raw = members.required_raw("value")?;
+    if let Json::Null = Json::of(raw)? {
+        return Err(RuleError::new(&texts::NULL_RESULT));
+    }
+    if let Some(problem) = undecodable(raw.get()) {
+        let problem = ("problem", problem.template().into());
+        return Err(RuleError::with(&texts::WRONG_RESULT, [problem]));
+    }
+    Ok(raw.get().into())
 }
 
 fn negate(members: &Members<'_>) -> Result<bool, RuleError> {

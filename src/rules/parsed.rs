@@ -10,6 +10,17 @@ pub struct ParsedRules {
     /// In the order of [`Condition::Segment`]'s index.
     pub(super) segments: Box<[Box<str>]>,
     pub(super) patterns: usize,
+    /// The JSON texts of the results of the rules of a value; empty for other rules.
+    pub(super) results: Box<[Box<str>]>,
+}
+
+/// What rules decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    /// Whether a flag is on, or whether a unit takes part in an experiment.
+    Flag,
+    /// Which value a key has: each rule has a value.
+    Value,
 }
 
 #[derive(Debug)]
@@ -30,6 +41,12 @@ impl ParsedRules {
     #[must_use]
     pub fn patterns(&self) -> usize {
         self.patterns
+    }
+
+    /// The JSON texts of the results of the rules of a value, in order.
+    #[must_use]
+    pub fn results(&self) -> &[Box<str>] {
+        &self.results
     }
 
     /// Whether there are no rules.

@@ -31,6 +31,11 @@ templates! {
         "more than %(limit)s patterns in all; join some with |";
     NO_CONDITIONS, "no_conditions",
         "there are no conditions, which would include everyone; add at least one";
+    NO_CONDITIONS_OF_VALUE, "no_conditions_of_value",
+        "there are no conditions, which only the last rule may lack, with a percentage from 1 to 99; \
+         add one, or change the value itself";
+    NULL_RESULT, "rule_null_result", "\"value\" must not be null; write a value, such as 25";
+    WRONG_RESULT, "rule_wrong_result", "\"value\" %(problem)s";
     NO_VALUES, "no_values", "there are no values; add at least one";
     SEGMENT_AND_MEMBER, "segment_and_member",
         "a condition has either \"segment\" or %(other)s; remove one of them";

@@ -27,9 +27,11 @@ impl Snapshot {
                 now == before && !(groups_differ && groups.matter_to(now))
             });
         }
-        if !self.values.is_same(&older.values) {
+        if groups_differ || !self.values.is_same(&older.values) {
             let (now, before) = (self.values.by_key(), older.values.by_key());
-            add_changed(now, before, &mut keys, |now, before| now.value() == before.value());
+            add_changed(now, before, &mut keys, |now, before| {
+                now.is_same(before) && !(groups_differ && groups.matter_to(now))
+            });
         }
         keys
     }

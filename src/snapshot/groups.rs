@@ -6,8 +6,6 @@ use hashbrown::HashMap;
 
 use super::key_table::KeyTable;
 use super::ruled::Ruled;
-use crate::experiment::Experiment;
-use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
 use crate::message::Value;
 use crate::row::{GroupRow, Problem, Users};
@@ -57,17 +55,14 @@ impl KnownGroups {
         Self { must_be_read: true, problems, ..self }
     }
 
-    /// Finds the groups that rules name and that do not exist. Rules that name further groups make
-    /// the load read groups again.
-    pub(super) fn find_missing(
-        &mut self,
-        flags: &KeyTable<Flag>,
-        experiments: &KeyTable<Experiment>,
-    ) {
-        if let Some(groups) = self.groups.as_ref().filter(|_| !self.are_unreadable()) {
-            let of_flags = missing_groups(flags, groups).into_iter();
-            self.problems = of_flags.chain(missing_groups(experiments, groups)).collect();
-        }
+    /// The groups that could be read at the last attempt.
+    pub(super) fn readable(&self) -> Option<&Groups> {
+        self.known().filter(|_| !self.are_unreadable())
+    }
+
+    /// The same groups with other problems.
+    pub(super) fn with_problems(self, problems: Vec<Problem>) -> Self {
+        Self { problems: problems.into(), ..self }
     }
 }
 
@@ -92,7 +87,7 @@ pub(super) fn add_group_references<T: Ruled>(rows: &KeyTable<T>, references: &mu
 }
 
 /// The groups that rules name and that do not exist.
-fn missing_groups<T: Ruled>(rows: &KeyTable<T>, groups: &Groups) -> Vec<Problem> {
+pub(super) fn missing_groups<T: Ruled>(rows: &KeyTable<T>, groups: &Groups) -> Vec<Problem> {
     let mut missing = Vec::new();
     for row in rows.iter() {
         let Some(rules) = row.rules().and_then(|rules| rules.rules()) else { continue };

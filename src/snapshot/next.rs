@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::flags::FlagSources;
 use super::pattern_limit::PatternLimit;
+use super::ruled::Ruled;
 use super::segments::NextRules;
 use super::slot::Versions;
+use super::values::ValueSources;
 use super::{Loaded, Snapshot};
 use crate::flag::Flag;
 
@@ -35,20 +37,29 @@ impl Snapshot {
             loaded.experiments,
             &NextRules::new(&self.experiments, segment_versions(), &limit),
         );
-        let values = self.values.next(loaded.values, &loaded.opaque_values);
-        let mut groups = self.groups.clone();
-        if !flags.is_same(&self.flags) || !experiments.is_same(&self.experiments) {
-            groups.find_missing(&flags, &experiments);
-        }
+        let values = self.values.next(
+            loaded.values,
+            &ValueSources {
+                opaque: loaded.opaque_values,
+                rules: NextRules::new(self.values.by_key(), segment_versions(), &limit),
+            },
+        );
+        let has_other_rules = !flags.is_same(&self.flags)
+            || !experiments.is_same(&self.experiments)
+            || !values.is_same(&self.values);
+        let groups = self.groups.clone();
         let token_set = loaded.token_set;
-        Self { token_set, flags, allowed_users, segments, groups, plans, experiments, values }
+        let next =
+            Self { token_set, flags, allowed_users, segments, groups, plans, experiments, values };
+        if has_other_rules { next.with_missing_groups() } else { next }
     }
 
     /// The number of regular expressions in rules and segments.
     fn patterns(&self) -> usize {
         let of_flags = self.flags.iter().filter_map(Flag::rules);
         let of_experiments = self.experiments.iter().filter_map(|one| one.rules.as_ref());
-        let rules = of_flags.chain(of_experiments);
+        let of_values = self.values.by_key().iter().filter_map(Ruled::rules);
+        let rules = of_flags.chain(of_experiments).chain(of_values);
         rules.map(|rules| rules.patterns()).sum::<usize>() + self.segments.patterns()
     }
 }

@@ -1,7 +1,7 @@
 //! Which groups a load must read for a snapshot, and the snapshot with them.
 
 use super::Snapshot;
-use super::groups::add_group_references;
+use super::groups::{add_group_references, missing_groups};
 use crate::groups::{GroupReferences, Groups};
 use crate::message::Value;
 use crate::row::GroupRow;
@@ -40,6 +40,7 @@ impl Snapshot {
         let mut references = GroupReferences::default();
         add_group_references(&self.flags, &mut references);
         add_group_references(&self.experiments, &mut references);
+        add_group_references(self.values.by_key(), &mut references);
         let is_current = !changed && !self.must_read_groups();
         let covers = |groups: &Groups| groups.cover(&references);
         if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
@@ -48,9 +49,22 @@ impl Snapshot {
     /// The same snapshot with the groups that were read for `references`.
     #[must_use]
     pub fn with_groups(self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
-        let mut groups = self.groups.next(references, rows);
-        groups.find_missing(&self.flags, &self.experiments);
-        Self { groups, ..self }
+        let groups = self.groups.next(references, rows);
+        Self { groups, ..self }.with_missing_groups()
+    }
+
+    /// The same snapshot with the groups that rules name and that do not exist as problems. Rules
+    /// that name further groups make the load read groups again.
+    #[must_use]
+    pub(super) fn with_missing_groups(self) -> Self {
+        let missing = |groups: &Groups| {
+            let of_flags = missing_groups(&self.flags, groups);
+            let of_experiments = missing_groups(&self.experiments, groups);
+            [of_flags, of_experiments, missing_groups(self.values.by_key(), groups)].concat()
+        };
+        let problems = self.groups.readable().map(missing);
+        let groups = problems.map(|problems| self.groups.clone().with_problems(problems));
+        Self { groups: groups.unwrap_or_else(|| self.groups.clone()), ..self }
     }
 
     /// The same snapshot with the last good groups, because the present ones cannot be read.

@@ -1,23 +1,27 @@
-//! What has rules: flags and experiments.
+//! What has rules: flags, experiments and values.
 
 use std::sync::Arc;
 
 use super::key_table::Keyed;
 use crate::experiment::Experiment;
 use crate::flag::Flag;
-use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
 use crate::row::{self, RowKind};
+use crate::row_rules::RowRules;
+use crate::rules::RuleKind;
 
 /// A row that may have rules.
 pub(super) trait Ruled: Keyed {
     /// What it is, for problems.
     const KIND: RowKind;
 
+    /// What its rules decide.
+    const RULES: RuleKind = RuleKind::Flag;
+
     fn pk(&self) -> &PrimaryKey;
 
     /// Its rules, `None` if it has none.
-    fn rules(&self) -> Option<&Arc<FlagRules>>;
+    fn rules(&self) -> Option<&Arc<RowRules>>;
 
     /// The row, for problems.
     fn name(&self) -> row::Ruled {
@@ -32,7 +36,7 @@ impl Ruled for Flag {
         &self.identity.pk
     }
 
-    fn rules(&self) -> Option<&Arc<FlagRules>> {
+    fn rules(&self) -> Option<&Arc<RowRules>> {
         self.rules()
     }
 }
@@ -44,7 +48,7 @@ impl Ruled for Experiment {
         &self.identity.pk
     }
 
-    fn rules(&self) -> Option<&Arc<FlagRules>> {
+    fn rules(&self) -> Option<&Arc<RowRules>> {
         self.rules.as_ref()
     }
 }

@@ -10,10 +10,10 @@ use super::pattern_limit::PatternLimit;
 use super::ruled::Ruled;
 use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
-use crate::flag_rules::FlagRules;
 use crate::last_good::LastGood;
 use crate::primary_key::PrimaryKey;
 use crate::row::{Fault, Problem, RowKind, SegmentRow};
+use crate::row_rules::RowRules;
 use crate::rules::{Rules, SegmentConditions};
 
 /// The segments by key.
@@ -45,7 +45,8 @@ impl LoadedTable for Segments {
             match key {
                 Ok(key) => {
                     let before = last.get(&pk).map(|segment| &segment.conditions);
-                    let parse = |conditions| LastGood::next(before, conditions);
+                    let parse =
+                        |conditions| LastGood::next(before, conditions, SegmentConditions::parse);
                     let conditions = match conditions {
                         Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
                             limit.parse(before.map_or(0, patterns), text, parse, patterns)
@@ -100,12 +101,12 @@ fn in_order<K: Ord>(mut problems: Vec<(K, Problem)>) -> Vec<Problem> {
     problems.into_iter().map(|(_, problem)| problem).collect()
 }
 
-/// The rules of the next flags or experiments: their texts with the current segments.
+/// The rules of the next flags, experiments or values: their texts with the current segments.
 pub(super) struct NextRules<'a, T> {
     before: &'a KeyTable<T>,
     pub(super) segments: Versions<'a, Segments>,
     by_row: OnceCell<HashMap<&'a PrimaryKey, &'a T>>,
-    none: Arc<FlagRules>,
+    none: Arc<RowRules>,
     limit: &'a PatternLimit<'a>,
 }
 
@@ -115,7 +116,7 @@ impl<'a, T: Ruled> NextRules<'a, T> {
         segments: Versions<'a, Segments>,
         limit: &'a PatternLimit<'a>,
     ) -> Self {
-        Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none(), limit }
+        Self { before, segments, by_row: OnceCell::new(), none: RowRules::none(), limit }
     }
 
     /// The rules of a row. `same` is what had its key before, if it has the same row.
@@ -124,12 +125,13 @@ impl<'a, T: Ruled> NextRules<'a, T> {
         pk: &PrimaryKey,
         same: Option<&T>,
         text: Result<Option<Box<str>>, Fault>,
-    ) -> Option<Arc<FlagRules>> {
+    ) -> Option<Arc<RowRules>> {
         let text = text.transpose()?;
         let before = same.or_else(|| self.by_row().get(pk).copied());
         // What had no rules goes on without them while its new ones cannot be read.
         let before = before.map(|row| row.rules().unwrap_or(&self.none));
-        let parse = |text| FlagRules::next(before, text, |key| self.segments.now.conditions(key));
+        let segment = |key: &str| self.segments.now.conditions(key);
+        let parse = |text| RowRules::next(before, text, T::RULES, segment);
         match text {
             Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
                 let own = before.map_or(0, |before| before.patterns());
@@ -153,7 +155,7 @@ impl<'a, T: Ruled> NextRules<'a, T> {
     }
 
     /// The rules of a row with the current segments.
-    pub(super) fn current(&self, row: &T) -> Option<Arc<FlagRules>> {
+    pub(super) fn current(&self, row: &T) -> Option<Arc<RowRules>> {
         let rules = row.rules()?;
         Some(rules.with_segments(|key| self.segments.now.conditions(key)))
     }

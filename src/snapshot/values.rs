@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_table::{KeyTable, Keyed};
+use super::ruled::Ruled;
+use super::segments::{NextRules, rule_problems};
 use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::primary_key::PrimaryKey;
 use crate::row::{CheckedValue, Fault, Problem, RowKind, ValueRow};
+use crate::row_rules::RowRules;
+use crate::rules::RuleKind;
 use crate::stored_value::{StoredValue, undecodable};
+use crate::value_rules::ValueRules;
 
 /// The version of the values that were loaded last.
 static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
@@ -21,12 +26,13 @@ pub(super) struct Values {
 }
 
 /// A value, its key, and the primary key of its row, which identifies its last good version.
-#[derive(Clone, Debug)]
-pub(super) struct Stored {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
     key: Arc<str>,
     pk: PrimaryKey,
     value: StoredValue,
     is_secret: bool,
+    rules: Option<Arc<ValueRules>>,
 }
 
 impl Keyed for Stored {
@@ -36,51 +42,98 @@ impl Keyed for Stored {
     }
 }
 
+impl Ruled for Stored {
+    const KIND: RowKind = RowKind::Value;
+    const RULES: RuleKind = RuleKind::Value;
+
+    fn pk(&self) -> &PrimaryKey {
+        &self.pk
+    }
+
+    fn rules(&self) -> Option<&Arc<RowRules>> {
+        self.rules.as_ref()?.targeting.rules.as_ref()
+    }
+}
+
 impl Stored {
-    pub(super) fn value(&self) -> &StoredValue {
+    /// The value itself, for those for whom no rule decides.
+    #[must_use]
+    pub fn value(&self) -> &StoredValue {
         &self.value
     }
 
-    /// The value of a row; its fault, and the primary key, if the text cannot be decoded.
-    fn new(
+    /// Whether only evaluations may show it.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.is_secret
+    }
+
+    /// What its rules give, and to whom; `None` if it has no rules.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Arc<ValueRules>> {
+        self.rules.as_ref()
+    }
+
+    /// Whether both give every subject the same result, as long as their groups are the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.value == other.value && self.rules == other.rules
+    }
+}
+
+/// What values take from other tables.
+pub(super) struct ValueSources<'a> {
+    /// Whether the model field decodes every value, even plain scalars.
+    pub(super) opaque: bool,
+    pub(super) rules: NextRules<'a, Stored>,
+}
+
+impl ValueSources<'_> {
+    /// The value of a row; the primary key and the problem, if the text cannot be decoded.
+    fn value(
+        &self,
         row: CheckedValue,
-        last: Option<&Self>,
-        opaque: bool,
-    ) -> Result<Self, (PrimaryKey, Problem)> {
-        let CheckedValue { pk, key, value, is_secret } = row;
+        last: Option<&Stored>,
+    ) -> Result<Stored, (PrimaryKey, Problem)> {
+        let CheckedValue { pk, key, value, is_secret, rules, bucket_by } = row;
         let value = match value {
             None => StoredValue::Null,
-            Some(text) if opaque => StoredValue::Json(text.into()),
+            Some(text) if self.opaque => StoredValue::Json(text.into()),
             Some(text) => match undecodable(&text) {
                 None => StoredValue::from_json(&text),
                 Some(fault) => {
-                    return Err((
-                        pk,
-                        Problem::of(RowKind::Value, &key, "value", Fault::Json(fault)),
-                    ));
+                    let problem = Problem::of(RowKind::Value, &key, "value", Fault::Json(fault));
+                    return Err((pk, problem));
                 }
             },
         };
+        let same = last.filter(|last| last.pk == pk);
+        let rules = self.rules.of(&pk, same, rules);
+        let before = same.and_then(|last| last.rules.as_ref());
+        let rules = ValueRules::next(before, rules, bucket_by, self.opaque);
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
-        Ok(Self { key, pk, value, is_secret })
+        Ok(Stored { key, pk, value, is_secret, rules })
+    }
+
+    /// The value with the current segments in its rules.
+    fn current(&self, stored: &Stored) -> Stored {
+        let before = stored.rules.as_ref();
+        let bucket_by = before.and_then(|before| before.targeting.bucket_by.clone());
+        let rules = self.rules.current(stored);
+        let rules = ValueRules::next(before, rules, bucket_by, self.opaque);
+        Stored { rules, ..stored.clone() }
     }
 }
 
 impl Values {
     /// The value with this key.
     #[inline]
-    pub(super) fn get(&self, key: &str) -> Option<&StoredValue> {
-        self.by_key.get(key).map(|stored| &stored.value)
+    pub(super) fn get(&self, key: &str) -> Option<&Stored> {
+        self.by_key.get(key)
     }
 
     /// The values by key, with their keys.
     pub(super) fn by_key(&self) -> &KeyTable<Stored> {
         &self.by_key
-    }
-
-    /// Whether the value with this key is secret.
-    pub(super) fn is_secret(&self, key: &str) -> bool {
-        self.by_key.get(key).is_some_and(|stored| stored.is_secret)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -96,21 +149,26 @@ impl Values {
 
 impl LoadedTable for Values {
     type Row = ValueRow;
-    /// Whether the model field decodes every value, even plain scalars.
-    type Others<'a> = bool;
+    type Others<'a> = ValueSources<'a>;
 
-    fn load(&self, rows: Vec<ValueRow>, opaque: &bool) -> (Self, Vec<Problem>) {
+    fn load(&self, rows: Vec<ValueRow>, sources: &ValueSources<'_>) -> (Self, Vec<Problem>) {
         let mut values = Unique::new(RowKind::Value, &self.by_key, rows.len());
         let mut bad = Vec::new();
         for row in rows {
             let is_secret = row.is_secret;
             let stored = row.checked().and_then(|row| {
                 let last = self.by_key.get(&row.key);
-                Stored::new(row, last, *opaque)
+                sources.value(row, last)
             });
             match stored {
                 Ok(stored) => values.insert(stored),
                 Err((pk, problem)) => bad.push((pk, problem, is_secret)),
+            }
+        }
+        // The last good version gets the current segments.
+        for key in &values.duplicates {
+            if let Some(stored) = values.entries.get_mut(key) {
+                *stored = sources.current(stored);
             }
         }
         for (pk, problem, is_secret) in bad {
@@ -118,10 +176,27 @@ impl LoadedTable for Values {
             if let Some(stored) = self.by_key.iter().find(|stored| stored.pk == pk) {
                 // The value that stays must be kept from listeners, too.
                 let is_secret = is_secret || stored.is_secret;
-                values.entries.add(Stored { is_secret, ..stored.clone() });
+                values.entries.add(Stored { is_secret, ..sources.current(stored) });
             }
         }
         let version = 1 + LAST_VERSION.fetch_add(1, Ordering::Relaxed);
         (Self { by_key: values.entries, version }, values.problems)
+    }
+
+    fn has_changed_others(sources: &ValueSources<'_>) -> bool {
+        sources.rules.segments.differ()
+    }
+
+    /// The version stays: only values without rules are kept by it.
+    fn with_others(&self, sources: &ValueSources<'_>) -> Option<Self> {
+        let is_current = sources.rules.are_current(&self.by_key);
+        (!is_current).then(|| {
+            let by_key = self.by_key.iter().map(|stored| sources.current(stored)).collect();
+            Self { by_key, version: self.version }
+        })
+    }
+
+    fn rule_problems(&self, sources: &ValueSources<'_>) -> Vec<Problem> {
+        rule_problems(&self.by_key, sources.rules.segments.now)
     }
 }

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use flagstaff::bucket::bucket;
 use flagstaff::flag::Flag;
-use flagstaff::flag_rules::FlagRules;
 use flagstaff::impact::{Decided, Impact, Reach};
-use flagstaff::rules::SegmentConditions;
+use flagstaff::row_rules::RowRules;
+use flagstaff::rules::{RuleKind, SegmentConditions};
 use flagstaff::subject::Subject;
 use flagstaff::targeting::Targeting;
 
@@ -117,7 +117,7 @@ fn flag_for(country: &str, rollout_percent: i32) -> Flag {
     let rules = format!(
         r#"[{{"conditions": [{{"attribute": "country", "operator": "in", "values": ["{country}"]}}]}}]"#
     );
-    let rules = FlagRules::next(None, Ok(rules.into()), |_| None);
+    let rules = RowRules::next(None, Ok(rules.into()), RuleKind::Flag, |_| None);
     Flag { targeting: Targeting::new(rules, None), ..flag(true, rollout_percent, &[]) }
 }
 
@@ -154,7 +154,7 @@ fn flag_with(rules: &[(&str, u8)], rollout_percent: i32) -> Flag {
     let segment = SegmentConditions::parse(IS_DE).expect("conditions");
     let segment = Arc::new(segment);
     let text = format!("[{}]", rules.join(","));
-    let rules = FlagRules::next(None, Ok(text.into()), |_| Some(segment.clone()));
+    let rules = RowRules::next(None, Ok(text.into()), RuleKind::Flag, |_| Some(segment.clone()));
     Flag { targeting: Targeting::new(rules, None), ..flag(true, rollout_percent, &[9]) }
 }
 
@@ -211,7 +211,7 @@ fn negated_segment_with_an_unknown_attribute_is_unsure_unless_a_known_one_fails(
             .expect("conditions"),
     );
     let text = format!(r#"[{{"conditions": {OUT_OF_SEGMENT}}}]"#);
-    let rules = FlagRules::next(None, Ok(text.into()), |_| Some(segment.clone()));
+    let rules = RowRules::next(None, Ok(text.into()), RuleKind::Flag, |_| Some(segment.clone()));
     let flag = Flag { targeting: Targeting::new(rules, None), ..flag(true, 0, &[]) };
     let reach = reach_of(&flag, &["CH", "DE"]);
     assert_eq!((reach.on, reach.unsure), (1, 1));
@@ -220,7 +220,7 @@ fn negated_segment_with_an_unknown_attribute_is_unsure_unless_a_known_one_fails(
 
 #[test]
 fn percentage_of_an_unknown_unit_is_unsure() {
-    let rules = FlagRules::next(None, Ok("[]".into()), |_| None);
+    let rules = RowRules::next(None, Ok("[]".into()), RuleKind::Flag, |_| None);
     let targeting = Targeting::new(rules, Some("visitor".into()));
     for (percent, on, unsure) in [(0, 0, 0), (50, 0, 2), (100, 2, 0)] {
         let flag = Flag { targeting: targeting.clone(), ..flag(true, percent, &[]) };

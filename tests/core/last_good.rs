@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
-use flagstaff::flag_rules::FlagRules;
 use flagstaff::last_good::{LastGood, Parsed};
-use flagstaff::rules::{ParsedRules, SegmentConditions};
+use flagstaff::row_rules::RowRules;
+use flagstaff::rules::{ParsedRules, RuleError, RuleKind, SegmentConditions};
 
 const BAD: &str = "[1]";
 
-fn next<T: Parsed>(before: Option<&LastGood<T>>, text: &str) -> LastGood<T> {
-    LastGood::next(before, Ok(text.into()))
-}
+type Parse<T> = fn(&str) -> Result<T, RuleError>;
 
 fn is_same<T: Parsed>(one: &LastGood<T>, other: &LastGood<T>) -> bool {
     Arc::ptr_eq(one.good().expect("a version"), other.good().expect("a version"))
 }
 
-fn assert_known_texts_are_not_parsed_again<T: Parsed>(text: &str, other_text: &str) {
-    let first = next::<T>(None, text);
+fn assert_known_texts_are_not_parsed_again<T: Parsed>(
+    parse: Parse<T>,
+    text: &str,
+    other_text: &str,
+) {
+    let next =
+        |before: Option<&LastGood<T>>, text: &str| LastGood::next(before, Ok(text.into()), parse);
+    let first = next(None, text);
     let bad = next(Some(&first), BAD);
     let other = next(Some(&bad), other_text);
     assert!(is_same(&first, &bad) && bad.unreadable().is_some());
@@ -40,10 +44,13 @@ fn known_rules_and_conditions_are_not_parsed_again() {
         |value| format!(r#"{{"attribute": "plan", "operator": "in", "values": ["{value}"]}}"#);
     let rules = |value| format!(r#"[{{"conditions": [{}]}}]"#, condition(value));
     let conditions = |value| format!("[{}]", condition(value));
-    let of_flag = FlagRules::next(None, Ok(rules("pro").into()), |_| None).expect("rules");
+    let of_flag =
+        RowRules::next(None, Ok(rules("pro").into()), RuleKind::Flag, |_| None).expect("rules");
     assert!(of_flag.knows(&rules("pro")) && !of_flag.knows(&rules("team")));
-    assert_known_texts_are_not_parsed_again::<ParsedRules>(&rules("pro"), &rules("team"));
-    assert_known_texts_are_not_parsed_again::<SegmentConditions>(
+    let parse_rules: Parse<ParsedRules> = |text| ParsedRules::parse(text, RuleKind::Flag);
+    assert_known_texts_are_not_parsed_again(parse_rules, &rules("pro"), &rules("team"));
+    assert_known_texts_are_not_parsed_again(
+        SegmentConditions::parse as Parse<SegmentConditions>,
         &conditions("pro"),
         &conditions("team"),
     );

@@ -55,7 +55,14 @@ pub(crate) fn allow(flag_pk: &str, users: &[i64]) -> AllowedUsersRow {
 }
 
 pub(crate) fn value(pk: &str, key: &str, json: &str) -> ValueRow {
-    ValueRow { pk: pk.into(), key: Ok(key.into()), value: Ok(Some(json.into())), is_secret: false }
+    ValueRow {
+        pk: pk.into(),
+        key: Ok(key.into()),
+        value: Ok(Some(json.into())),
+        is_secret: false,
+        rules: Ok(None),
+        bucket_by: None,
+    }
 }
 
 pub(crate) fn flags(rows: impl IntoIterator<Item = FlagRow>) -> Loaded {

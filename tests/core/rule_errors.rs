@@ -1,10 +1,10 @@
 //! The message for each text that is no rules: the place, what is wrong, and what to do.
 
-use flagstaff::rules::{ParsedRules, SegmentConditions};
+use flagstaff::rules::{ParsedRules, RuleKind, SegmentConditions};
 use serde_json::json;
 
 fn error(text: &str) -> String {
-    ParsedRules::parse(text).expect_err("no rules").to_string()
+    ParsedRules::parse(text, RuleKind::Flag).expect_err("no rules").to_string()
 }
 
 fn segment_error(text: &str) -> String {
@@ -26,7 +26,7 @@ fn values_error(operator: &str, values: &str) -> String {
 }
 
 fn is_valid(condition: &str) -> bool {
-    ParsedRules::parse(&format!(r#"[{{"conditions": [{condition}]}}]"#)).is_ok()
+    ParsedRules::parse(&format!(r#"[{{"conditions": [{condition}]}}]"#), RuleKind::Flag).is_ok()
 }
 
 fn has_valid_values(operator: &str, values: &str) -> bool {
@@ -82,7 +82,7 @@ fn deep_json_is_an_error_and_no_stack_overflow() {
 #[test]
 fn text_over_256_kib_is_an_error() {
     let longest = format!("[]{}", " ".repeat(256 * 1024 - 2));
-    assert!(ParsedRules::parse(&longest).is_ok());
+    assert!(ParsedRules::parse(&longest, RuleKind::Flag).is_ok());
     let expected = "the JSON text has more than 256 KiB; use fewer values";
     assert_eq!(error(&format!("{longest} ")), expected);
 }
@@ -144,7 +144,10 @@ fn error_names_the_rule_and_the_condition() {
 fn name_of_a_rule_has_1_to_100_characters() {
     let named = |name: &str| {
         let name = json!(name);
-        ParsedRules::parse(&format!(r#"[{{"name": {name}, "conditions": [{CONDITION}]}}]"#))
+        ParsedRules::parse(
+            &format!(r#"[{{"name": {name}, "conditions": [{CONDITION}]}}]"#),
+            RuleKind::Flag,
+        )
     };
     assert!(named(&"é".repeat(100)).is_ok() && named("x").is_ok());
     for name in [String::new(), "é".repeat(101)] {
@@ -158,7 +161,7 @@ fn name_of_a_rule_has_1_to_100_characters() {
 fn rollout_of_a_rule_is_a_whole_number_from_0_to_100() {
     let of = |percent: &str| {
         let rules = format!(r#"[{{"conditions": [{CONDITION}], "rollout_percent": {percent}}}]"#);
-        ParsedRules::parse(&rules)
+        ParsedRules::parse(&rules, RuleKind::Flag)
     };
     assert!(["0", "1", "100"].into_iter().all(|percent| of(percent).is_ok()));
     for percent in ["-1", "101", "256", "50.0", "5e1", "\"50\"", "true", "null", "1e400"] {
@@ -181,7 +184,7 @@ fn numbers_of_rules_and_conditions_are_bounded() {
         let rule = format!(r#"{{"conditions": [{CONDITION}]}}"#);
         format!("[{}]", vec![rule; count].join(","))
     };
-    assert!(ParsedRules::parse(&rules(100)).is_ok());
+    assert!(ParsedRules::parse(&rules(100), RuleKind::Flag).is_ok());
     assert_eq!(error(&rules(101)), "101 rules are too many; use at most 100");
     assert!(SegmentConditions::parse(&conditions(100)).is_ok());
     assert_eq!(segment_error(&conditions(101)), "101 conditions are too many; use at most 100");
@@ -345,7 +348,7 @@ mod patterns {
         let rules = |last: usize| {
             json!([{"conditions": [condition(60)]}, {"conditions": [condition(last)]}]).to_string()
         };
-        assert!(ParsedRules::parse(&rules(40)).is_ok());
+        assert!(ParsedRules::parse(&rules(40), RuleKind::Flag).is_ok());
         let expected =
             "rule 2, condition 1, value 41: more than 100 patterns in all; join some with |";
         assert_eq!(error(&rules(41)), expected);
@@ -357,7 +360,7 @@ mod patterns {
         let conditions =
             r#"[{"conditions": [{"attribute": "a", "operator": "regex", "values": ["^(a+)+$"]}]}]"#;
         let rules = flagstaff::rules::Rules::new(
-            ParsedRules::parse(conditions).expect("rules").into(),
+            ParsedRules::parse(conditions, RuleKind::Flag).expect("rules").into(),
             |_| None,
         );
         let text = "a".repeat(100_000) + "b";

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use flagstaff::rules::{
-    Attribute, Attributes, Decision, Match, Outcome, ParsedRules, Rules, SegmentConditions, Value,
+    Attribute, Attributes, Decision, Match, Outcome, ParsedRules, RuleKind, Rules,
+    SegmentConditions, Value,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -153,7 +154,7 @@ proptest! {
         let text: Vec<_> = rules.iter().zip(1..).map(|(conditions, number): (_, u8)| {
             json!({"conditions": conditions, "rollout_percent": number})
         }).collect();
-        let parsed = ParsedRules::parse(&json!(text).to_string()).expect("rules");
+        let parsed = ParsedRules::parse(&json!(text).to_string(), RuleKind::Flag).expect("rules");
         let segments = [&one, &two].map(|conditions| {
             Arc::new(SegmentConditions::parse(&json!(conditions).to_string()).expect("conditions"))
         });
@@ -197,7 +198,7 @@ fn is_true(operator: &str, value: &str, attribute: Value<'_>) -> bool {
     let rules = format!(
         r#"[{{"conditions": [{{"attribute": "a", "operator": "{operator}", "values": [{value}]}}]}}]"#
     );
-    let parsed = ParsedRules::parse(&rules).expect("rules");
+    let parsed = ParsedRules::parse(&rules, RuleKind::Flag).expect("rules");
     Rules::new(Arc::new(parsed), |_| None).decide(&Only(attribute)).is_some()
 }
 
@@ -274,7 +275,7 @@ proptest! {
     fn any_text_is_read_without_a_panic(text: String) {
         let value = json!(text).to_string();
         prop_assert!(is_true("in", &value, Value::Text(&text)));
-        let _ = ParsedRules::parse(&text);
+        let _ = ParsedRules::parse(&text, RuleKind::Flag);
         let _ = SegmentConditions::parse(&text);
         let _ = is_true("version_lt", r#""1""#, Value::Text(&text));
         let _ = is_true("lt", &value, Value::Date(0));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flagstaff::rules::{
-    About, Decision, ExplainedCondition, NoAttributes, Outcome, ParsedRules, Rules,
+    About, Decision, ExplainedCondition, NoAttributes, Outcome, ParsedRules, RuleKind, Rules,
     SegmentConditions,
 };
 
@@ -21,7 +21,7 @@ const RULES: &str = r#"[
 
 fn rules(text: &str) -> Rules {
     let adults = Arc::new(SegmentConditions::parse(SEGMENT).expect("conditions"));
-    let parsed = Arc::new(ParsedRules::parse(text).expect("rules"));
+    let parsed = Arc::new(ParsedRules::parse(text, RuleKind::Flag).expect("rules"));
     Rules::new(parsed, |key| (key == "adults").then(|| adults.clone()))
 }
 
@@ -136,6 +136,7 @@ fn rules_without_attributes_decide_nothing() {
 fn rules_of_the_same_text_and_segments_are_equal() {
     assert_eq!(rules(RULES), rules(RULES));
     assert_ne!(rules(RULES), rules("[]"));
-    let other = Rules::new(Arc::new(ParsedRules::parse(RULES).expect("rules")), |_| None);
+    let other =
+        Rules::new(Arc::new(ParsedRules::parse(RULES, RuleKind::Flag).expect("rules")), |_| None);
     assert_ne!(rules(RULES), other);
 }

@@ -35,7 +35,7 @@ fn germans(snapshot: &Snapshot) -> bool {
     in_country(snapshot, "DE").value
 }
 
-fn rules_of(snapshot: &Snapshot) -> &Arc<flagstaff::flag_rules::FlagRules> {
+fn rules_of(snapshot: &Snapshot) -> &Arc<flagstaff::row_rules::RowRules> {
     snapshot.flag("a").expect("the flag").rules().expect("rules")
 }
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("groups", "observation"),
     ("rules",),
     ("row", "bucketing_unit"),
-    ("last_good", "flag_rules"),
+    ("last_good", "row_rules"),
     ("targeting",),
     ("flag", "experiment"),
     ("evaluate", "snapshot", "overrides"),

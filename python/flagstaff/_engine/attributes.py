@@ -317,8 +317,19 @@ def report_needed_user(key: str) -> None:
     log_once(
         "needed user",
         key,
-        f"flag {key!r} reads attributes of the user, but the caller passed a primary "
+        f"{key!r} reads attributes of the user, but the caller passed a primary "
         "key, so these attributes are missing; pass the user object",
+    )
+
+
+def report_missing_user(key: str) -> None:
+    """Logs once per value that its rules need the user."""
+    log_once(
+        "missing user",
+        key,
+        f"the rules of value {key!r} need the user, but the caller passed none, so rules about the "
+        f"user do not match; use request.flags.value({key!r}), or "
+        f"get_value({key!r}, user=request.user)",
     )
 
 

@@ -53,8 +53,8 @@ _ALLOWED = (
 )
 _ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allowed_users_flag} {equals} %s LIMIT 1"
 _VALUE = (
-    "SELECT {value_key}, {value_value}, {value_secret} FROM {value_table} "
-    "WHERE {value_key} {equals} %s"
+    "SELECT {value_key}, {value_value}, {value_secret}, {value_rules}, {value_bucket_by} "
+    "FROM {value_table} WHERE {value_key} {equals} %s"
 )
 
 _ALL_FLAGS = (
@@ -63,7 +63,10 @@ _ALL_FLAGS = (
 )
 _ALL_ALLOWED = "SELECT {allowed_users_flag}, {allowed_users_user} FROM {allowed_users_table}"
 _ALL_SEGMENTS = "SELECT {segment_pk}, {segment_key}, {segment_conditions} FROM {segment_table}"
-_ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value}, {value_secret} FROM {value_table}"
+_ALL_VALUES = (
+    "SELECT {value_pk}, {value_key}, {value_value}, {value_secret}, {value_rules}, "
+    "{value_bucket_by} FROM {value_table}"
+)
 
 #: Primary key, key, enabled, rollout in percent, client-side, JSON text of the rules, and the
 #: attribute that it buckets by, None for the user.
@@ -72,8 +75,9 @@ _FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool, str | None,
 _AllowedRow: TypeAlias = tuple[str, list[str]]
 #: Primary key, key, JSON text.
 _SegmentRow: TypeAlias = tuple[str, str, str]
-#: Primary key, key, JSON text, secret.
-_ValueRow: TypeAlias = tuple[str, str, str, bool]
+#: Primary key, key, JSON text, secret, JSON text of the rules, and the attribute that they bucket
+#: by, None for the user.
+_ValueRow: TypeAlias = tuple[str, str, str, bool, str | None, str | None]
 
 _own_writes: ContextVar[bool] = ContextVar("flagstaff_own_writes", default=False)
 _open_blocks = 0
@@ -139,23 +143,26 @@ def is_allowed_user(flag_pk: object, user: str) -> bool:
     return bool(run_in_connection_thread(lambda: select(_ALLOWED, [flag_pk, parameter])))
 
 
-def read_value(key: str) -> tuple[object, bool] | None:
-    """Returns the value with this key and whether it is secret; None if there is no such row.
+def read_value(key: str) -> tuple[object, bool, str | None, str | None, bool] | None:
+    """Returns a value, whether it is secret, and its rules as JSON text.
 
-    Raises NotReadyError if the database cannot be queried.
+    Then the attribute that the rules bucket by, None for the user, and whether the model's field
+    has to decode their results. Returns None if there is no such row. Raises NotReadyError if the
+    database cannot be queried.
     """
     rows = _rows_with_key(_VALUE, key)
     if len(rows) != 1:
         return None
     field, connection = value_field(), connections[conf.database]
-    value, secret = rows[0][1:]
-    if isinstance(value, str) and is_plain_json(field) and why_undecodable(value):
+    value, secret, rules, bucket_by = rows[0][1:]
+    is_plain = is_plain_json(field)
+    if isinstance(value, str) and is_plain and why_undecodable(value):
         return None  # Absent, as in a snapshot.
     expression = field.get_col(field.model._meta.db_table)
     backend = connection.ops.get_db_converters(expression)
     for converter in [*backend, *field.get_db_converters(connection)]:
         value = converter(value, expression, connection)
-    return value, bool(secret)
+    return value, bool(secret), rules, _unit(bucket_by), not is_plain
 
 
 def read_all() -> tuple[
@@ -189,7 +196,10 @@ def read_all() -> tuple[
         ],
         list(allowed.items()),
         [(str(pk), key, conditions) for pk, key, conditions in segments],
-        [(str(pk), key, value, bool(secret)) for pk, key, value, secret in values],
+        [
+            (str(pk), key, value, bool(secret), rules, _unit(bucket_by))
+            for pk, key, value, secret, rules, bucket_by in values
+        ],
         not is_plain_json(value_field()),
     )
 

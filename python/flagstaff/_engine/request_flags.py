@@ -35,8 +35,10 @@ class Evaluator(Protocol):
     ) -> bool:
         """Returns whether the flag `key` is on for `user`."""
 
-    def get_value(self, key: str, default: Any = None) -> Any:
-        """Returns the value `key`, or `default` if there is none."""
+    def get_value(
+        self, key: str, default: Any = None, *, user: UserLike = None, context: Context = None
+    ) -> Any:
+        """Returns the value `key` for `user`, or `default` if there is none."""
 
     def get_variant(
         self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
@@ -105,12 +107,24 @@ class RequestFlags:
         return self.snapshot.flag_enabled(key, user, default=default, context=context)
 
     @overload
-    def value(self, key: str, default: None = None) -> Any: ...
+    def value(self, key: str, default: None = None, *, context: Context = None) -> Any: ...
     @overload
-    def value(self, key: str, default: _T) -> Any | _T: ...
-    def value(self, key: str, default: object = None) -> Any:
-        """Returns the value `key`, or `default` if there is none."""
-        return self.snapshot.get_value(key, default)
+    def value(self, key: str, default: _T, *, context: Context = None) -> Any | _T: ...
+    def value(self, key: str, default: object = None, *, context: Context = None) -> Any:
+        """Returns the value `key` for the request's user, or `default` if there is none.
+
+        The user is read only if the rules of the value need it.
+        """
+        return self.snapshot.get_value(key, default, user=self._user, context=context)
+
+    @overload
+    async def avalue(self, key: str, default: None = None, *, context: Context = None) -> Any: ...
+    @overload
+    async def avalue(self, key: str, default: _T, *, context: Context = None) -> Any | _T: ...
+    async def avalue(self, key: str, default: object = None, *, context: Context = None) -> Any:
+        """The same for async views: reads the user by `request.auser()`."""
+        user = await user_of_value(self._request, key, self.snapshot, context)
+        return self.snapshot.get_value(key, default, user=user, context=context)
 
     @overload
     def variant(self, key: str, default: None = None, *, context: Context = None) -> str | None: ...
@@ -215,8 +229,11 @@ class _Newest:
         with _core.Observation(self, is_counted=False):
             return _core.flag_enabled(key, user, default=default, context=context)
 
-    def get_value(self, key: str, default: Any = None) -> Any:
-        return _core.get_value(key, default)
+    def get_value(
+        self, key: str, default: Any = None, *, user: UserLike = None, context: Context = None
+    ) -> Any:
+        with _core.Observation(self, is_counted=False):
+            return _core.get_value(key, default, user=user, context=context)
 
     def get_variant(
         self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
@@ -273,10 +290,23 @@ async def user_of(
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`, and a thread
     for the attributes that rules need.
     """
-    user: UserLike = None
-    if not hasattr(request, "auser"):
-        user = getattr(request, "user", None)
-    elif snapshot.depends_on_user(key):
-        user = await request.auser()
+    user = await _user_if(request, lambda: snapshot.depends_on_user(key))
     await prepare_attributes(_context_of(request), user, snapshot.attribute_names(key), context)
     return user
+
+
+async def user_of_value(
+    request: HttpRequest, key: str, snapshot: _core.Snapshot, context: Context
+) -> UserLike:
+    """The same for a value."""
+    user = await _user_if(request, lambda: snapshot.value_depends_on_user(key))
+    names = snapshot.attribute_names_of_value(key)
+    await prepare_attributes(_context_of(request), user, names, context)
+    return user
+
+
+async def _user_if(request: HttpRequest, is_needed: Callable[[], bool]) -> UserLike:
+    if not hasattr(request, "auser"):
+        user: UserLike = getattr(request, "user", None)
+        return user
+    return await request.auser() if is_needed() else None

@@ -12,9 +12,9 @@ from django.db.models import JSONField
 from flagstaff._tables.model_fields import AnyField
 from flagstaff.conf import conf
 
-#: The fields that are masked of a secret value: what it is, and what it may be, which is one of a
-#: few.
-SECRET_FIELDS = ("value", "choices")
+#: The fields that are masked of a secret value: what it is, what it may be, which is one of a few,
+#: and what its rules give.
+SECRET_FIELDS = ("value", "choices", "rules")
 
 
 def value_field() -> AnyField:

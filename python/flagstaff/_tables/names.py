@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import cast
 
@@ -15,7 +15,7 @@ from flagstaff._extensions import optional_apps
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
-from flagstaff._tables.optional_fields import RULES, FlagModel
+from flagstaff._tables.optional_fields import RULES, FlagModel, value_rule_fields
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -81,7 +81,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
     flag = through.get_field(allowed.m2m_field_name())
     user = cast("AnyField", through.get_field(allowed.m2m_reverse_field_name()))
     optional = FlagModel.of(model).fields
-    null = "NULL::{}".format if is_postgresql(connection) else "NULL".format
+    null = _null_of(connection)
     return {
         "flag_table": quote(model._meta.db_table),
         "flag_pk": quote(_column(model, "pk")),
@@ -102,12 +102,16 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
 def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
     """Returns the names of a value model, which may be a model of a migration's state."""
     quote = connection.ops.quote_name
+    rules = value_rule_fields(model)
+    null = _null_of(connection)
     return {
         "value_table": quote(model._meta.db_table),
         "value_pk": quote(_column(model, "pk")),
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
         "value_secret": _column_or(connection, find_field(model, "secret"), "false"),
+        "value_rules": _column_or(connection, rules.get(RULES), null("jsonb")),
+        "value_bucket_by": _column_or(connection, rules.get(BUCKET_BY), null("text")),
     }
 
 
@@ -192,6 +196,11 @@ def sql(name: str, package: str = "flagstaff") -> str:
 def fill(template: str, names: Mapping[str, str]) -> str:
     """Replaces each `{placeholder}` in one pass: a name with braces is not a template."""
     return _PLACEHOLDER.sub(lambda match: names[match[1]], template)
+
+
+def _null_of(connection: BaseDatabaseWrapper) -> Callable[[str], str]:
+    """Returns a function from the name of a type to its NULL."""
+    return "NULL::{}".format if is_postgresql(connection) else "NULL".format
 
 
 def _column_or(connection: BaseDatabaseWrapper, field: AnyField | None, default: str) -> str:

@@ -26,7 +26,7 @@ from flagstaff._words.message import marked as _
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import validate_tags
+from flagstaff.validators import validate_tags, validate_value_rules
 
 #: The names of some of the fields.
 RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
@@ -112,6 +112,20 @@ class FlagModel:
 def flag_model() -> FlagModel:
     """Returns what FLAG_MODEL has. The fields are looked up once."""
     return FlagModel.of(conf.flag_model)
+
+
+@lru_cache(maxsize=16)
+def value_rule_fields(model: type[Model]) -> Mapping[str, AnyField]:
+    """Returns the fields `rules` and `bucket_by` of a model of values, by name.
+
+    Empty if it lacks one of them, if the rules have another validator than ours, or if the value is
+    not JSON: rules hold their results as JSON.
+    """
+    found = {name: find_field(model, name) for name in (RULES, BUCKET_BY)}
+    fields = {name: one for name, one in found.items() if one and _is_ours(model, one)}
+    rules = fields.get(RULES)
+    is_complete = len(fields) == len(found) and isinstance(find_field(model, "value"), JSONField)
+    return fields if is_complete and rules and validate_value_rules in rules.validators else {}
 
 
 def optional_fields(row: Any) -> OptionalFields:

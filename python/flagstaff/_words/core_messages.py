@@ -57,6 +57,15 @@ _TEMPLATES: Final = {
             "no_conditions",
             _("there are no conditions, which would include everyone; add at least one"),
         ),
+        Template(
+            "no_conditions_of_value",
+            _(
+                "there are no conditions, which only the last rule may lack, with a percentage "
+                "from 1 to 99; add one, or change the value itself"
+            ),
+        ),
+        Template("rule_null_result", _('"value" must not be null; write a value, such as 25')),
+        Template("rule_wrong_result", _('"value" %(problem)s')),
         Template("no_values", _("there are no values; add at least one")),
         Template(
             "segment_and_member",
@@ -180,6 +189,7 @@ _TEMPLATES: Final = {
         Template("row_of_allowed_user", _("a user of flag %(key)s")),
         Template("last_rules_stay", _("its last good rules stay")),
         Template("default_of_call", _("it returns the default of the call")),
+        Template("own_value_of_row", _("everyone gets the value itself")),
         Template("last_conditions_stay", _("its last good conditions stay")),
         Template("segment_is_false", _("conditions that name it are false")),
         Template("last_members_stay", _("the last known members stay")),
@@ -340,6 +350,8 @@ _TEMPLATES: Final = {
         ),
         Template("flags_without_rules", _("flags have no rules")),
         Template("flags_bucketed_by_user", _("flags are bucketed by user")),
+        Template("values_without_rules", _("values have no rules")),
+        Template("values_bucketed_by_user", _("values are bucketed by user")),
         Template("secrets_not_masked", _("listeners see secret values")),
         Template("rules_without_segments", _("rules find no segments")),
         Template("plans_not_measured", _("rollout plans measure nothing")),

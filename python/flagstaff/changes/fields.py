@@ -15,7 +15,7 @@ from django.db import DataError, IntegrityError, connections, transaction
 from django.db.models import Field, JSONField, Model
 from django.db.models.signals import post_save, pre_save
 
-from flagstaff._stored_value_rules import value_rule_problems
+from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
@@ -37,7 +37,7 @@ from flagstaff.changes.messages import (
 )
 from flagstaff.changes.old_workers import require_workers
 from flagstaff.changes.segment_use import is_flag_with_rules, require_segments, require_unused
-from flagstaff.changes.value_rules import value_rule_field_problem, value_rule_problems_of
+from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import (
@@ -66,7 +66,7 @@ def write(row: Row, fields: Fields, *, savepoint: bool = True) -> None:
     """
     for name, new in fields.items():
         validate(row, name, new)
-    for problem in value_rule_problems_of(row, fields).values():
+    for problem in value_schema_problems_of(row, fields).values():
         raise InvalidChangeError(FIELD_PROBLEM(field=row.key, problem=problem))
     if RULES in fields:
         require_segments(row, fields[RULES])
@@ -163,7 +163,7 @@ def problems_of_new(row: Model) -> dict[str, str]:
         if (problem := _problem(row, field, value))
     }
     if not problems and isinstance(row, conf.value_model):
-        problems |= value_rule_problems(row)
+        problems |= value_schema_problems(row)
     empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
     try:
         row.full_clean(
@@ -203,7 +203,7 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
     return (
         _flag_field_problem(row, field, new)
         or _condition_problem(row, field, new)
-        or value_rule_field_problem(row, field, new)
+        or value_schema_field_problem(row, field, new)
     )
 
 

@@ -255,6 +255,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "rules",
+                    models.JSONField(
+                        blank=True,
+                        db_default=[],
+                        default=list,
+                        help_text="The first rule that matches decides. If no rule matches: the value itself.",
+                        validators=[flagstaff.validators.validate_value_rules],
+                        verbose_name="rules",
+                    ),
+                ),
+                (
+                    "bucket_by",
+                    models.CharField(
+                        db_default="user",
+                        default="user",
+                        help_text='What the percentages of rules count: "user", "visitor" (a browser, even before log-in), or the name of an attribute, such as "organization".',
+                        max_length=100,
+                        validators=[flagstaff.validators.validate_bucket_by],
+                        verbose_name="bucketing unit",
+                    ),
+                ),
+                (
                     "changed_at",
                     models.DateTimeField(
                         auto_now=True,
@@ -268,8 +290,8 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "values",
                 "ordering": ("key",),
                 "constraints": [
-                    flagstaff.constraints.ValueRuleConstraint(
-                        name="flagstaff_keyvaluestore_value_rule"
+                    flagstaff.constraints.ValueSchemaConstraint(
+                        name="flagstaff_keyvaluestore_value_schema"
                     )
                 ],
             },

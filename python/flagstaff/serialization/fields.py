@@ -26,7 +26,7 @@ from flagstaff._tables.model_fields import (
 from flagstaff._tables.rows import Row
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.message import Message, text_of
-from flagstaff._words.value_rules import TYPE_LABELS
+from flagstaff._words.value_schema import TYPE_LABELS
 from flagstaff.changes.messages import NULL
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.messages import STRING_OR_NUMBER, TYPE_NAMES, WRONG_TYPE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flagstaff._stored_value_rules import CHOICES, TYPE
+from flagstaff._stored_value_schema import CHOICES, TYPE
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.optional_fields import OWNER, REVIEW_ON, RULES, TAGS, OptionalFields
 from flagstaff._words.storable import is_storable

@@ -7,7 +7,7 @@ from flagstaff._tables.rows import Fields, Row
 from flagstaff._words.mask import MASK
 from flagstaff.changes.fields import problem_of, problems_of_new
 from flagstaff.changes.messages import FIELD_PROBLEM
-from flagstaff.changes.value_rules import value_rule_problems_of
+from flagstaff.changes.value_schema import value_schema_problems_of
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import Item
 from flagstaff.serialization.fields import exported_fields, parse
@@ -58,6 +58,6 @@ def check_changed(item: Item, row: Row, fields: Fields, problems: Problems) -> N
             text := problem_of(row, field.attname, fields[field.attname])
         ):
             problems.add((*item.path, name), text)
-    for name, text in value_rule_problems_of(row, fields).items():
+    for name, text in value_schema_problems_of(row, fields).items():
         if not problems.exists_at((*item.path, name)):
             problems.add((*item.path, name), text)

@@ -91,13 +91,27 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 
 
 @register.simple_tag(takes_context=True)
-def value(context: Context, key: str, default: object = None) -> object:
+def value(
+    context: Context,
+    key: str,
+    default: object = None,
+    *,
+    user: object = _REQUEST_USER,
+    **given: Any,
+) -> object:
     """Renders a value, or stores it in a variable.
 
     {% value "payment_gateway" as gateway %}
-    {% value "page_size" default=20 %}
+    {% value "page_size" default=20 country=order.country %}
+
+    The user is that of `{% flag %}`, or that of `user=`. Further names are for the rules.
     """
-    return evaluator_of(context.get("request")).get_value(_checked_key(key, "value"), default)
+    return evaluator_of(context.get("request")).get_value(
+        _checked_key(key, "value"),
+        default,
+        user=_user_or_request_user(context, user),
+        context=given or None,
+    )
 
 
 @register.simple_tag(takes_context=True)
@@ -116,15 +130,16 @@ def variant(
     The user is that of `{% flag %}`; another user or a primary key may follow the key, and then
     names with values that rules may read.
     """
-    if user is _REQUEST_USER:
-        user = _request_user(context)
-    elif user == "":  # A missing variable.
-        user = None
-    evaluator = evaluator_of(context.get("request"))
-    chosen: Any = user
-    return evaluator.get_variant(
+    chosen = _user_or_request_user(context, user)
+    return evaluator_of(context.get("request")).get_variant(
         _checked_key(key, "variant"), chosen, default=default, context=given or None
     )
+
+
+def _user_or_request_user(context: Context, user: object) -> Any:
+    if user is _REQUEST_USER:
+        return _request_user(context)
+    return None if user == "" else user  # A missing variable is empty.
 
 
 def _request_user(context: Context) -> Any:

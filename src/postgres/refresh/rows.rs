@@ -34,6 +34,7 @@ pub(super) async fn read(
 #[derive(Debug, Default)]
 pub(super) struct Sizes {
     rules: SizeLimit,
+    rules_of_values: SizeLimit,
     conditions: SizeLimit,
 }
 
@@ -65,7 +66,10 @@ impl Slot {
                 sizes.rules.push(flags, flag(row, decoder)?, MAX_RULES_SIZE);
             }
             Self::AllowedUsers => push(&mut loaded.allowed_users, allowed_users(row, decoder)?),
-            Self::Values => push(&mut loaded.values, value(row, decoder)?),
+            Self::Values => {
+                let values = loaded.values.get_or_insert_default();
+                sizes.rules_of_values.push(values, value(row, decoder)?, MAX_RULES_SIZE);
+            }
             Self::Segments => {
                 let segments = loaded.segments.get_or_insert_default();
                 sizes.conditions.push(segments, segment(row, decoder)?, MAX_RULES_SIZE);
@@ -169,6 +173,8 @@ fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
         key: decoder.required(row, "key")?,
         value,
         is_secret: row.try_get("is_secret")?,
+        rules: rules(row, decoder)?,
+        bucket_by: bucket_by(row, decoder)?,
     })
 }
 

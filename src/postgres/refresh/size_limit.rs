@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::row::{Fault, FlagRow, SegmentRow};
+use crate::row::{Fault, FlagRow, SegmentRow, ValueRow};
 
 /// A row with a text that counts.
 pub(super) trait Measured {
@@ -19,6 +19,20 @@ pub(super) trait Measured {
 }
 
 impl Measured for FlagRow {
+    fn size(&self) -> usize {
+        self.rules.as_ref().ok().and_then(Option::as_ref).map_or(0, |text| text.len())
+    }
+
+    fn tie(&self) -> String {
+        self.pk.to_string()
+    }
+
+    fn set_aside(&mut self) {
+        self.rules = Err(Fault::TotalTooLarge);
+    }
+}
+
+impl Measured for ValueRow {
     fn size(&self) -> usize {
         self.rules.as_ref().ok().and_then(Option::as_ref).map_or(0, |text| text.len())
     }

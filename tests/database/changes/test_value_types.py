@@ -85,7 +85,7 @@ def test_value_of_another_type_is_refused(value_type: str, value: object, other:
     create_value(KEY, value, type=value_type)
     with pytest.raises(InvalidChangeError, match=r"^payment_gateway: "):
         set_value(KEY, other)
-    with pytest.raises(IntegrityError, match="value_rule"):
+    with pytest.raises(IntegrityError, match="value_schema"):
         write_with_sql(value=other)
     assert stored() == value
 
@@ -146,7 +146,7 @@ def test_row_of_plain_sql_has_no_rule_and_its_value_can_be_anything() -> None:
     ],
 )
 def test_sql_cannot_break_the_rule(columns: dict[str, Any], gateway: KeyValueStore) -> None:
-    with pytest.raises(IntegrityError, match="value_rule"):
+    with pytest.raises(IntegrityError, match="value_schema"):
         write_with_sql(**columns)
 
 

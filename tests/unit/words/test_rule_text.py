@@ -10,7 +10,7 @@ import pytest
 
 from flagstaff._words.rule_json import conditions_json, rules_json
 from flagstaff._words.rule_text import Style, conditions_text, rule_texts, rules_text
-from flagstaff._words.value_rules import choices_problem
+from flagstaff._words.value_schema import choices_problem
 from flagstaff.history.describe import describe_value
 
 

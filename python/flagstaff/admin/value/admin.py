@@ -19,14 +19,14 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
+from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import local_truncated
-from flagstaff._words.value_rules import TYPE_NAMES, ValueRule, type_of
+from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
 from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.fallbacks import can_read, value_or_default
@@ -107,7 +107,7 @@ class ValueList(Part):
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
         """The type that the value has to have, or else has, and the number of its choices."""
-        rule: ValueRule = value_rule_of(row)
+        rule: ValueSchema = value_schema_of(row)
         is_hidden = is_secret(row) or isinstance(row.value, UnreadableJson)
         name = rule.type or ("" if is_hidden else type_of(row.value))
         parts = [str(TYPE_NAMES[name])] if name else []
@@ -177,7 +177,7 @@ class ValueFields(Part):
         return field
 
     def _are_choices(self, db_field: DbField) -> bool:
-        return db_field.name == CHOICES and has_value_rules(self.admin.model)
+        return db_field.name == CHOICES and has_value_schema(self.admin.model)
 
     def fields(self, request: HttpRequest, obj: Any) -> tuple[Any, ...]:
         """The fields. A secret value is masked for users who may not change it, as its choices."""

@@ -15,11 +15,11 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from flagstaff._stored_value_rules import CHOICES, TYPE, VALUE, has_value_rules, value_rule_of
+from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, value_schema_of
 from flagstaff._tables.decoding import is_secret
 from flagstaff._words.json_text import UnreadableJson, why_undecodable
 from flagstaff._words.message import localized
-from flagstaff._words.value_rules import TYPE_LABELS, ValueRule, type_of
+from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import IndentedField, ListField
 from flagstaff.admin.page import request_of
@@ -142,16 +142,16 @@ class ValueForm(MergingForm):
             return
         yield self.initial.get(VALUE)
 
-    def _rule(self) -> ValueRule:
+    def _rule(self) -> ValueSchema:
         """Returns the rule of the page: as it was submitted, or else as it is stored."""
-        stored = value_rule_of(self.instance)
-        if not (self.is_bound and has_value_rules(type(self.instance)) and TYPE in self.data):
+        stored = value_schema_of(self.instance)
+        if not (self.is_bound and has_value_schema(type(self.instance)) and TYPE in self.data):
             return stored
         try:
             choices = ListField().to_python(self.data.get(CHOICES))
         except forms.ValidationError:
             return stored
-        return ValueRule(str(self.data[TYPE]), choices if isinstance(choices, list) else ())
+        return ValueSchema(str(self.data[TYPE]), choices if isinstance(choices, list) else ())
 
 
 class _Select(forms.Select):

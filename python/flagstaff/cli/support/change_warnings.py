@@ -10,7 +10,7 @@ from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import join_some
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.similar import with_similar
-from flagstaff._words.value_rules import type_of
+from flagstaff._words.value_schema import type_of
 from flagstaff.cli.support.output import Output
 from flagstaff.conf import conf
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff._stored_value_rules import CHOICES, TYPE, has_value_rules
+from flagstaff._stored_value_schema import CHOICES, TYPE, has_value_schema
 from flagstaff._words.json_text import parse_json
-from flagstaff._words.value_rules import TYPES
+from flagstaff._words.value_schema import TYPES
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -41,7 +41,7 @@ def value_fields(options: Options) -> dict[str, Any]:
     """Returns the fields to set. Raises InvalidChangeError if the value model has no rules."""
     names = ("description", "secret", TYPE, CHOICES)
     fields = {name: options[name] for name in names if options[name] is not None}
-    if {TYPE, CHOICES}.intersection(fields) and not has_value_rules(conf.value_model):
+    if {TYPE, CHOICES}.intersection(fields) and not has_value_schema(conf.value_model):
         raise InvalidChangeError(
             "the value model of this project has no columns for types and choices; add the fields "
             "`type` and `choices` of AbstractKeyValueStore, and run makemigrations and migrate"

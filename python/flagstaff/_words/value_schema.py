@@ -1,4 +1,4 @@
-"""The rule of a value: its type and its choices. Says what breaks it. Pure: no database."""
+"""The schema of a value: its type and its choices. Says what breaks it. Pure: no database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flagstaff._words.lists import some
 from flagstaff._words.message import Message, Template
 from flagstaff._words.message import marked as _
 
-#: The types that a rule can name. Each integer is also a number.
+#: The types that a schema can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
 TYPE_NAMES = {
     "string": pgettext_lazy("type of JSON", "string"),
@@ -60,7 +60,7 @@ _SIMILAR_CHOICE = Template(
 _MAX_LENGTH = 80
 
 
-class ValueRule(NamedTuple):
+class ValueSchema(NamedTuple):
     """What a value may be."""
 
     #: One of TYPES; empty for any type.
@@ -69,7 +69,7 @@ class ValueRule(NamedTuple):
     choices: Sequence[object] = ()
 
 
-ANY = ValueRule()
+ANY = ValueSchema()
 
 
 def type_of(value: object) -> str:
@@ -85,12 +85,12 @@ def type_of(value: object) -> str:
     return "null" if value is None else "object"
 
 
-def value_problem(value: object, rule: ValueRule, *, secret: bool = False) -> Message | None:
-    """Returns how a value breaks the rule, or None. Does not contain a secret value."""
-    if rule.type and not _has_type(value, rule.type):
-        return _type_problem(value, rule.type, secret=secret)
-    if rule.choices and not any(_is_same(value, choice) for choice in rule.choices):
-        return _choice_problem(value, rule.choices, secret=secret)
+def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -> Message | None:
+    """Returns how a value breaks the schema, or None. Does not contain a secret value."""
+    if schema.type and not _has_type(value, schema.type):
+        return _type_problem(value, schema.type, secret=secret)
+    if schema.choices and not any(_is_same(value, choice) for choice in schema.choices):
+        return _choice_problem(value, schema.choices, secret=secret)
     return None
 
 

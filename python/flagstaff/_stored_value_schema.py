@@ -1,4 +1,4 @@
-"""The rules of values, as the rows have them: a type, choices, and the value."""
+"""The schema of values, as the rows have them: a type, choices, and the value."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django.db.models import CharField, Field, JSONField, Model
 
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.message import Message
-from flagstaff._words.value_rules import ANY, TYPES, ValueRule, choices_problem, value_problem
+from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
 from flagstaff.validators import validate_choices
 
-#: The names of the fields with the rule of a value, and of its own field.
+#: The names of the fields with the schema of a value, and of its own field.
 TYPE, CHOICES, VALUE = "type", "choices", "value"
 
 
-def has_value_rules(model: type[Model]) -> bool:
-    """Whether the values of a model have rules: fields for their type and their choices.
+def has_value_schema(model: type[Model]) -> bool:
+    """Whether the values of a model have a schema: fields for their type and their choices.
 
     Other fields of these names belong to the project.
     """
@@ -33,24 +33,28 @@ def has_value_rules(model: type[Model]) -> bool:
     )
 
 
-def value_rule_of(row: Model) -> ValueRule:
-    """Returns the rule of a value's row; ANY if the model has no rules."""
-    if not has_value_rules(type(row)):
+def value_schema_of(row: Model) -> ValueSchema:
+    """Returns the schema of a value's row; ANY if the model has no schema."""
+    if not has_value_schema(type(row)):
         return ANY
     # A project's own columns may be NULL.
-    return ValueRule(getattr(row, TYPE) or "", getattr(row, CHOICES) or ())
+    return ValueSchema(getattr(row, TYPE) or "", getattr(row, CHOICES) or ())
 
 
-def value_rule_problems(row: Model) -> dict[str, Message]:
+def value_schema_problems(row: Model) -> dict[str, Message]:
     """Returns what is wrong with the choices, or else with the value: a message by field."""
-    rule = value_rule_of(row)
-    if rule == ANY or isinstance(rule.choices, UnreadableJson) or rule.type not in ("", *TYPES):
+    schema = value_schema_of(row)
+    if (
+        schema == ANY
+        or isinstance(schema.choices, UnreadableJson)
+        or schema.type not in ("", *TYPES)
+    ):
         return {}
-    if rule.choices and (problem := choices_problem(rule.choices, rule.type)):
+    if schema.choices and (problem := choices_problem(schema.choices, schema.type)):
         return {CHOICES: problem}
     secret = bool(getattr(row, "secret", False))
     is_plain, value = _plain(row)
-    problem = value_problem(value, rule, secret=secret) if is_plain else None
+    problem = value_problem(value, schema, secret=secret) if is_plain else None
     return {} if problem is None else {VALUE: problem}
 
 

@@ -1,19 +1,19 @@
-//! The rules of one flag. Rules that cannot be read never hide the other columns of its row.
+//! The rules of one row. Rules that cannot be read never hide the other columns of its row.
 
 use std::sync::Arc;
 
 use crate::last_good::LastGood;
 use crate::row::{Fault, Unreadable};
-use crate::rules::{ParsedRules, Rules, SegmentConditions};
+use crate::rules::{ParsedRules, RuleKind, Rules, SegmentConditions};
 
-/// The rules of one flag: those of its row, or the last good ones.
+/// The rules of one row: those that it has, or the last good ones.
 #[derive(Debug, PartialEq)]
-pub struct FlagRules {
+pub struct RowRules {
     source: LastGood<ParsedRules>,
     rules: Option<Rules>,
 }
 
-impl FlagRules {
+impl RowRules {
     /// No rules, and nothing that cannot be read.
     #[must_use]
     pub fn none() -> Arc<Self> {
@@ -26,9 +26,12 @@ impl FlagRules {
     pub fn next(
         before: Option<&Arc<Self>>,
         text: Result<Box<str>, Fault>,
+        kind: RuleKind,
         segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
     ) -> Option<Arc<Self>> {
-        let source = LastGood::next(before.map(|before| &before.source), text);
+        let source = LastGood::next(before.map(|before| &before.source), text, |text| {
+            ParsedRules::parse(text, kind)
+        });
         if source.unreadable().is_none() && source.good().is_some_and(|rules| rules.is_empty()) {
             return None;
         }
