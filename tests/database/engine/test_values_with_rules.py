@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
@@ -20,7 +18,6 @@ from flagstaff.middleware import RequestFlags
 from flagstaff.models import KeyValueStore
 from flagstaff.testing import override_value
 from tests.database.test_templates import in_django, in_jinja2
-from tests.support.apps.stores.models import DecimalStore
 from tests.support.fixtures import Load
 from tests.support.sql import rows
 
@@ -46,11 +43,11 @@ def with_values(load: Load) -> Load:
     return load
 
 
-def request_of(user: Any) -> HttpRequest:
+def request_of(user: Any) -> Any:
     """A request whose user is lazy, as that of Django's middleware."""
-    request = RequestFactory().get("/")
+    request: Any = RequestFactory().get("/")
     request.user = SimpleLazyObject(lambda: user() if callable(user) else user)
-    request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+    request.flags = RequestFlags(request)
     return request
 
 
@@ -59,7 +56,7 @@ def not_read() -> Any:
 
 
 def flags_of(user: Any) -> RequestFlags:
-    flags: RequestFlags = request_of(user).flags  # type: ignore[attr-defined]
+    flags: RequestFlags = request_of(user).flags
     return flags
 
 
@@ -82,7 +79,7 @@ async def _avalues(request: Any) -> list[object]:
 
 
 def test_async_view_reads_the_user_only_for_a_value_that_needs_it() -> None:
-    request: Any = request_of(not_read)
+    request = request_of(not_read)
     reads = []
 
     async def auser() -> User:
@@ -192,13 +189,3 @@ def test_rules_that_cannot_be_read_leave_everyone_the_value_itself(reload: Load)
     reload()
     found = resolve_value("unreadable", user=STAFF_USER)
     assert (found.value, found.reason, found.error_code) == (11, "STATIC", None)
-
-
-def test_field_of_the_project_decodes_the_result_of_a_rule(reload: Load, settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "VALUE_MODEL": "stores.DecimalStore"}
-    rules = [{"conditions": STAFF, "value": 1.1}]
-    DecimalStore.objects.create(key="price", value=2.5, rules=rules)
-    reload()
-    found = [get_value("price", user=user) for user in (STAFF_USER, AnonymousUser())]
-    assert found == [Decimal("1.1"), Decimal("2.5")]
-    assert {type(one) for one in found} == {Decimal}
