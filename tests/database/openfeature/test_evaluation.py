@@ -196,9 +196,8 @@ def test_value_with_rules_is_evaluated_for_the_user(
     of_staff, own = ruled_values[kind]
     default = type(own)()
     details = getattr(client, f"get_{kind}_details")
-    found = details(
-        f"a_{kind}", default, EvaluationContext("", {"user": User(pk=1, is_staff=True)})
-    )
+    staff: Any = User(pk=1, is_staff=True)
+    found = details(f"a_{kind}", default, EvaluationContext("", {"user": staff}))
     assert (found.value, found.reason, found.flag_metadata) == (
         of_staff,
         "TARGETING_MATCH",
