@@ -170,7 +170,9 @@ fn kept_value<'py>(
     let hides = |overrides: &Overrides| overrides.has_values();
     let snapshot = evaluator.snapshot.filter(|_| !evaluator.overrides.is_some_and(hides));
     let version = snapshot.map(Snapshot::values_version);
-    if let Some(version) = version
+    // `get_value`, which reports, has looked already, unless something is set over the database.
+    if (!reports || evaluator.overrides.is_some())
+        && let Some(version) = version
         && let Some(object) = kept_values::get(key, version)
     {
         // Only listeners ask.
