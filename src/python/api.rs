@@ -102,7 +102,9 @@ pub(super) fn get_value<'py>(
     user: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    if user.is_some() || context.is_some() {
+        require_arguments(user, context)?;
+    }
     // Most calls find the object of a value that has not changed, and nothing is set over it.
     if let Some(state) = LIVE.current().as_ref()
         && state.mode == EvaluationMode::Memory
@@ -114,6 +116,28 @@ pub(super) fn get_value<'py>(
         maintenance::count_evaluation(key.py())?;
         return Ok(object);
     }
+    other_value(key, default, user, context)
+}
+
+/// Raises `TypeError` for a wrong type, also where the result does not depend on it.
+#[inline(never)]
+fn require_arguments(
+    user: Option<&Bound<'_, PyAny>>,
+    context: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let _ = (UserArgument::new(user)?, Context::new(context)?);
+    Ok(())
+}
+
+/// The value of `key` if no object is kept for it. Not inlined: most calls find one.
+#[inline(never)]
+fn other_value<'py>(
+    key: &Bound<'py, PyString>,
+    default: Option<Bound<'py, PyAny>>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let found = found_value(key, user, context, default.as_ref(), true)?;
     Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
 }
