@@ -184,7 +184,10 @@ PROGRAMS = {
         reasons.MADE_REQUEST,
         files=(
             ("helpers.py", "from main import run\ndef other(r): return run(r)"),
-            ("checks.py", "from django.test import RequestFactory as R\nother(R().get('/'))"),
+            (
+                "checks.py",
+                "from django.test import RequestFactory as R\nmap(other, [R().get('/')])",
+            ),
         ),
     ),
     "async": Program(

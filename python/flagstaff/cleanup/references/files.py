@@ -69,6 +69,14 @@ def read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
+def read_text(path: str) -> str:
+    """Returns the text of a file for a search in it; "" if it cannot be read."""
+    try:
+        return read(path).decode("utf-8", "replace")
+    except (LimitError, OSError):
+        return ""
+
+
 def has_bytes(path: str, wanted: bytes) -> bool:
     """Returns True if a file of any size has these bytes. Raises OSError."""
     with Path(path).open("rb") as file:

@@ -70,6 +70,12 @@ def is_test_file(path: str) -> bool:
     return _file(path).startswith("test") or path.endswith("_test.py")
 
 
+def is_of_tests(path: str) -> bool:
+    """Returns True for a file of tests, or one that helps them."""
+    is_helper = not {"test", "tests"}.isdisjoint(path.split("/")[:-1])
+    return is_helper or is_test_file(path) or _file(path).startswith("conftest")
+
+
 def _file(path: str) -> str:
     return path.rpartition("/")[2]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -12,8 +12,8 @@ from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Kind
 from flagstaff.cleanup.references.naming import (
+    is_of_tests,
     is_request_name,
-    is_test_file,
     key_of,
     last_name,
 )
@@ -23,6 +23,7 @@ from flagstaff.cleanup.references.values import Bound, Name, Object, Parameter
 from flagstaff.cleanup.rewrite import reasons
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
+from flagstaff.cleanup.rewrite.passed_requests import PassedRequests
 from flagstaff.cleanup.rewrite.reasons import Reason
 
 _REQUEST_FLAGS = "request.flags.enabled"
@@ -67,7 +68,9 @@ class Setting:
     keys: Keys
     evaluator: ExpressionEvaluator
     requests: MadeRequests
-    has_middleware: bool
+    passed: PassedRequests
+    #: The middleware of the project up to ours, or None without ours.
+    middleware: Sequence[str] | None
 
 
 #: The start and the end of a node, in bytes.
@@ -181,11 +184,12 @@ class Calls:
             raise StaysError(reasons.ARGUMENTS)
         node = given["request"].value
         self._require_request(node, place)
-        if is_test_file(place.scope.root.path) or "/tests/" in place.scope.root.path:
+        if is_of_tests(place.scope.root.path):
             raise StaysError(reasons.TEST_REQUEST)
-        if not self._setting.has_middleware:
-            raise StaysError(reasons.NO_MIDDLEWARE)
         outer = place.scope.name.partition(".")[0]
+        middleware = self._setting.middleware
+        if middleware is None or any(one.endswith(f".{outer}") for one in middleware):
+            raise StaysError(reasons.NO_MIDDLEWARE)
         if outer and self._setting.requests.may_reach(outer):
             raise StaysError(reasons.MADE_REQUEST)
         return self._text(node)
@@ -218,6 +222,9 @@ class Calls:
         values = self._evaluator.evaluate(cst.Name(name), place.scope)
         if values != (Object("request"),):
             raise StaysError(reasons.NO_REQUEST)
+        made = self._setting.passed.made_for(scope, name)
+        if made is not None:
+            raise StaysError(reasons.made_at(made))
 
     # Decorators.
 

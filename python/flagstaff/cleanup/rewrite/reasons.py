@@ -52,8 +52,8 @@ MADE_REQUEST = Reason(
     "let the test use Django's client, or set request.flags = RequestFlags(request) there",
 )
 NO_MIDDLEWARE = Reason(
-    "FlagstaffMiddleware is not installed, so there is no request.flags",
-    "add flagstaff.middleware.FlagstaffMiddleware to MIDDLEWARE",
+    "FlagstaffMiddleware is not installed, or comes later, so there is no request.flags",
+    "add flagstaff.middleware.FlagstaffMiddleware to MIDDLEWARE, above this one",
 )
 
 # Names.
@@ -128,6 +128,14 @@ NOT_COMPILED = Reason(
     "the template does not compile with the settings, before or after the change", _BY_HAND
 )
 SCRIPT = Reason("a script reads results of waffle", "use the view of flags for browsers, or OFREP")
+
+
+def made_at(place: str) -> Reason:
+    """Returns the reason for a function that gets something else than the request of a view."""
+    return Reason(
+        f"the function may get None, or a request that is made by hand, as by {place}",
+        NO_REQUEST.advice,
+    )
 
 
 def no_flag(key: str) -> Reason:

@@ -19,6 +19,7 @@ from flagstaff.cleanup.rewrite import reasons
 from flagstaff.cleanup.rewrite.context_names import ContextNames
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
+from flagstaff.cleanup.rewrite.passed_requests import PassedRequests
 from flagstaff.cleanup.rewrite.patches import Patches
 from flagstaff.cleanup.rewrite.python_calls import Setting
 from flagstaff.cleanup.rewrite.python_file import PythonFile, Result
@@ -85,7 +86,8 @@ class _Run:
             keys,
             found.evaluated.evaluator,
             MadeRequests(self._project),
-            _MIDDLEWARE in settings.MIDDLEWARE,
+            PassedRequests(self._project),
+            _before(_MIDDLEWARE, settings.MIDDLEWARE),
         )
 
     def add(self, path: str, made: Rewriting) -> None:
@@ -122,6 +124,10 @@ class _Run:
 
     def _references(self, path: str) -> list[Reference]:
         return [one for one in self._found.references if one.path == path and one.source]
+
+
+def _before(name: str, names: Sequence[str]) -> Sequence[str] | None:
+    return names[: names.index(name)] if name in names else None
 
 
 def _require_valid(new: str, old: str) -> None:
