@@ -83,8 +83,10 @@ def test_method_that_a_call_gives_none_is_left(tmp_path: Path, call: str) -> Non
         "def view(request):\n  return is_on(request)",
         "def view(request):\n  return is_on(request, None)",
         "class Page:\n def get(self):\n  return helpers.is_on(self.request)",
-        "class Page:\n def get(self, request):\n  self.request = request\n"
-        "  return is_on(self.request)",
+        (
+            "class Page:\n def get(self, request):\n  self.request = request\n"
+            "  return is_on(self.request)"
+        ),
         "text.is_on('a')",
         "def test_it(client):\n  is_on(client.get('/').wsgi_request)",
     ],
