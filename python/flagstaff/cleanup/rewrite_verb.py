@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.counted import counted
+from flagstaff._words.lists import join_some
 from flagstaff.cleanup.references_verb import MISSING, progress_bar, project_folder
 from flagstaff.cli.support.errors import FAILED, REFUSED, USAGE
 from flagstaff.cli.support.output import Output
@@ -63,13 +64,27 @@ def _run(options: Options, out: Output) -> None:
     patch = _patch(made) if options["diff"] or out.is_json else ""
     if out.is_json:
         left = [{**vars(one)} for one in made.left]
-        out.document({"rewritten": made.done, "files": [*made.files], "left": left, "patch": patch})
+        out.document(
+            {
+                "rewritten": made.done,
+                "files": [*made.files],
+                "left": left,
+                "patch": patch,
+                "migrated": sorted(made.migrated),
+            }
+        )
     else:
         # Not splitlines: carriage returns and form feeds are parts of the lines.
         for line in patch.split("\n")[:-1]:
             out.line(line)
         for one in made.left:
             out.message(f"{one.path}:{one.line}:{one.column}: {one.why}; {one.advice}")
+        if made.migrated and made.done and options["level"] == "flagstaff":
+            out.message(
+                f"migrations create {join_some(sorted(made.migrated))} by waffle's models, so a "
+                "new database, such as that of tests, lacks these flags: import them there, or set "
+                "them by override_flag"
+            )
         out.message(_summary(made, is_written=options["write"]))
     if made.problems:
         raise CommandError(

@@ -111,6 +111,23 @@ def test_json_has_the_patch_and_what_is_left() -> None:
     assert [(one["line"], one["why"]) for one in found["left"]] == [(8, "there is no flag new")]
 
 
+def test_flags_that_migrations_create_by_models_of_waffle_are_named() -> None:
+    FeatureFlag.objects.create(key="new")
+    Path("shop/migrations").mkdir()
+    code = (
+        "NAME = 'new'\ndef up(apps, editor):\n    Switch = apps.get_model('waffle', 'Switch')\n"
+        "    Switch.objects.bulk_create([Switch(name=NAME), Switch(name='other')])\n"
+    )
+    Path("shop/migrations/0001.py").write_text(code)
+    ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
+    assert "migrations create new by waffle's models, so a new database" in ran.err
+    assert "shop/migrations/0001.py:3:29: the migration uses waffle's tables" in ran.err
+    code = code.replace("Switch(name=NAME)", "Switch.objects.get(name=NAME)")
+    Path("shop/migrations/0001.py").write_text(code)
+    ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
+    assert "migrations create" not in ran.err
+
+
 @pytest.mark.parametrize("state", ["unknown", "changed", "staged"])
 def test_write_refuses_files_that_git_cannot_take_back(state: str) -> None:
     other = Path("shop/other.py")

@@ -95,6 +95,19 @@ def test_key_of_another_name_is_written_only_into_a_text(tmp_path: Path, setting
         ("a.py", "call_command('waffle_flag', 'a', '--everyone')", reasons.COMMAND),
         ("a.py", "from waffle.admin import FlagAdmin", reasons.UNUSED_IMPORT),
         ("a.py", "path('x', include('waffle.urls'))", reasons.PATCH_OF_WAFFLE),
+        ("a.py", "apps.get_model('waffle', 'Flag')", reasons.MODEL),
+        ("migrations/a.py", "apps.get_model('waffle', 'Flag')", reasons.MIGRATION),
+        ("migrations/a.py", "apps.get_model(app_label='waffle', model_name='Flag')",
+         reasons.MIGRATION),
+        ("migrations/a.py", "x = [('shop', '0001'), ('waffle', '0004')]", reasons.MIGRATION),
+        ("migrations/a.py", "models.ForeignKey(to='waffle.flag')", reasons.MIGRATION),
+        ("a.py", "exec('from waffle import flag_is_active')", reasons.CODE),
+        ("settings.py", "X = [f'import waffle  # {y}']", reasons.CODE),
+        ("a.py", "run('./manage.py waffle_switch a on')", reasons.COMMAND),
+        ("start.sh", "./manage.py waffle_flag \\\n  a --everyone", reasons.COMMAND),
+        ("Makefile", "x:\n\tdjango-admin waffle_switch a on --create", reasons.COMMAND),
+        (".github/workflows/ci.yml", "run: python manage.py waffle_delete --flags a",
+         reasons.COMMAND),
         ("a.html", "<script>if (waffle.flag_is_active('a')) x()</script>", reasons.SCRIPT),
         ("a.html", "{% load waffle_tags %}{% wafflejs %}", reasons.SCRIPT),
         ("a.html", "{% load flagstaff waffle_tags %}{% flag 'a' %}{% endflag %}",
@@ -149,3 +162,18 @@ def test_file_with_a_byte_order_mark_and_windows_lines_keeps_them(tmp_path: Path
     path.write_bytes(b"\xef\xbb\xbf" + SWITCH.replace("\n", "\r\n").encode())
     [(_, new)] = rewriting_of(tmp_path, {}).files.values()
     assert new == "\ufefffrom flagstaff import flag_enabled\r\nflag_enabled('a')\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", 'def f():\n    """\n    import waffle\n    """\n'),
+        ("a.py", "x = ['waffle']"),
+        ("a.py", "x = 'waffle_flag'"),
+        ("a.yml", "waffle_flag: true\nother: waffle.waffle_flag"),
+    ],
+)
+def test_text_that_uses_nothing_of_waffle_is_not_listed(
+    tmp_path: Path, path: str, text: str
+) -> None:
+    assert _left(tmp_path, {path: text}) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +33,7 @@ from flagstaff.cleanup.rewrite.import_changes import (
 from flagstaff.cleanup.rewrite.patches import Patches
 from flagstaff.cleanup.rewrite.python_calls import Calls, Edit, Rewritten, Setting, StaysError
 from flagstaff.cleanup.rewrite.reasons import Left, Reason
+from flagstaff.cleanup.rewrite.texts import texts_of_waffle
 
 _BYTE_ORDER_MARK = "\ufeff"
 #: An import statement among those of the file, and the place of a name in it.
@@ -286,7 +286,8 @@ class PythonFile:
                 for use in uses:
                     if use not in known:
                         yield self._left(use, self._reason_of_use(use, name))
-        yield from self._texts()
+        for text, reason in texts_of_waffle(self._module, self._parents):
+            yield self._left(text, reason)
 
     def _unused_imports(self) -> Iterator[Left]:
         for node in filter(self._is_of_waffle, self._imports):
@@ -302,17 +303,13 @@ class PythonFile:
             return reasons.MODEL
         return reasons.PASSED
 
-    def _texts(self) -> Iterator[Left]:
-        for node, reason in texts_of_waffle(self._module, self._parents):
-            yield self._left(node, reason)
-
     def _left(self, node: cst.CSTNode, reason: Reason) -> Left:
         start = self._spans[node].start
         before = self._source[:start].decode()
         line = before.count("\n") + 1
         column = len(before) - before.rfind("\n")
         code = self._module.lines[line - 1].strip()
-        return Left(self._module.path, line, column, code, reason.why, reason.advice)
+        return reason.at(self._module.path, line, column, code)
 
     # Imports.
 
@@ -393,39 +390,3 @@ def _modules(node: Import) -> list[str]:
 def _is_waffle(module: str) -> bool:
     name = module.removeprefix("flagstaff.compat.")
     return name.partition(".")[0] == "waffle"
-
-
-_WAFFLE_TEXT = re.compile(
-    r"(?:\w+\.)*waffle(?:\.\w+)+|(?:\w+\.)+(?:flag|switch|sample)_is_active"
-    r"|waffle_(?:flag|switch|sample|delete)"
-)
-
-
-def texts_of_waffle(
-    module: Module, parents: Mapping[cst.CSTNode, cst.CSTNode]
-) -> Iterator[tuple[cst.CSTNode, Reason]]:
-    """Yields the texts that name something of waffle: mocks, models, commands."""
-    parts = module.path.replace("\\", "/").split("/")
-    if "migrations" in parts or "settings" in "/".join(parts[-2:]):
-        # The page about the way from waffle says what to do with settings.
-        return
-    found = _Strings()
-    module.tree.visit(found)
-    for node in found.nodes:
-        text = node.raw_value
-        if not _WAFFLE_TEXT.fullmatch(text):
-            continue
-        call = parents.get(parents.get(node, node))
-        is_command = isinstance(call, cst.Call) and dotted(call.func).endswith("call_command")
-        if text.startswith("waffle_") and not is_command:
-            continue
-        yield node, reasons.COMMAND if is_command else reasons.PATCH_OF_WAFFLE
-
-
-class _Strings(cst.CSTVisitor):
-    def __init__(self) -> None:
-        super().__init__()
-        self.nodes: list[cst.SimpleString] = []
-
-    def visit_SimpleString(self, node: cst.SimpleString) -> None:  # noqa: N802 (as in LibCST)
-        self.nodes.append(node)

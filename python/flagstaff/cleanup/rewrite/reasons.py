@@ -12,6 +12,10 @@ class Reason:
     why: str
     advice: str
 
+    def at(self, path: str, line: int, column: int, code: str) -> Left:
+        """Returns the place with this reason."""
+        return Left(path, line, column, code, self.why, self.advice)
+
 
 @dataclass(frozen=True, order=True)
 class Left:
@@ -94,6 +98,11 @@ PATCH_OF_WAFFLE = Reason(
     "a text names something of waffle", "replace a mock by override_flag; adapt others"
 )
 COMMAND = Reason("it calls a command of waffle", "use manage.py flags")
+CODE = Reason("a text has code that imports waffle", _BY_HAND)
+MIGRATION = Reason(
+    "the migration uses waffle's tables, so it fails without waffle",
+    "remove the dependency when waffle goes, and end at LookupError of apps.get_model",
+)
 IMPORT = Reason(
     "the import has no counterpart, or is part of a larger statement", "change the import by hand"
 )

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from django.conf import settings
 from libcst import parse_module
 
-from flagstaff.cleanup.references.files import LimitError, is_configuration, is_python, read
+from flagstaff.cleanup.references.files import is_configuration, is_python, read, read_text
 from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.parsing import Module, problem_of
 from flagstaff.cleanup.references.places import places_of
@@ -25,11 +25,12 @@ from flagstaff.cleanup.rewrite.python_calls import Setting
 from flagstaff.cleanup.rewrite.python_file import PythonFile, Result
 from flagstaff.cleanup.rewrite.reasons import Left
 from flagstaff.cleanup.rewrite.template_file import TemplateFile
+from flagstaff.cleanup.rewrite.texts import commands_in, migrated_names
 
 #: What the names of waffle become.
 Level: TypeAlias = Literal["compat", "flagstaff"]
 _MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
-_WORD = b"waffle"
+_WORD = "waffle"
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Rewriting:
     left: list[Left] = field(default_factory=list)
     #: Files that could not be read or rewritten, and why.
     problems: dict[str, str] = field(default_factory=dict)
+    #: Names that the code uses, and that migrations create by waffle's models.
+    migrated: set[str] = field(default_factory=set)
 
     def add(self, path: str, result: Result) -> None:
         """Adds what becomes of a file."""
@@ -62,17 +65,11 @@ def rewrite(
         run = _Run(found, keys, level, ContextNames(files))
         named = {one.path for one in found.references if one.source}
         for path in files:
-            if path not in found.unreadable and (path in named or _names_waffle(path)):
+            if path not in found.unreadable and (path in named or _WORD in read_text(path)):
                 run.add(path, made)
     made.left.sort()
+    made.migrated &= {one.key for one in found.references if one.source and one.key}
     return made
-
-
-def _names_waffle(path: str) -> bool:
-    try:
-        return not is_configuration(path) and _WORD in read(path)
-    except (LimitError, OSError):
-        return False
 
 
 class _Run:
@@ -102,6 +99,9 @@ class _Run:
             module = self._project.read(path)
             if module is not None:
                 made.add(path, self._python(module))
+                made.migrated.update(migrated_names(module, self._setting.evaluator))
+        elif is_configuration(path):
+            made.left += commands_in(path, read_text(path))
         elif self._level == "flagstaff":
             source = read(path).decode()
             file = TemplateFile(
@@ -146,5 +146,4 @@ def _is_template(one: Reference) -> bool:
 
 
 def _in_string(one: Reference) -> Left:
-    reason = reasons.TEMPLATE_STRING
-    return Left(one.path, one.line, one.column, one.code, reason.why, reason.advice)
+    return reasons.TEMPLATE_STRING.at(one.path, one.line, one.column, one.code)

@@ -95,7 +95,7 @@ class TemplateFile:
     def _left(self, place: int, reason: Reason) -> Left:
         line, column = self._lines.place(place)
         code = self._lines.text(line).strip()
-        return Left(self._path, line, column + 1, code, reason.why, reason.advice)
+        return reason.at(self._path, line, column + 1, code)
 
     # Django.
 
