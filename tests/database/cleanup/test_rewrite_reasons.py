@@ -124,6 +124,42 @@ def test_place_is_listed_with_its_reason(
     assert reason.why in _left(tmp_path, {path: code})
 
 
+@pytest.mark.parametrize(
+    ("other", "is_taken"),
+    [
+        ("from blog.views import switch_is_active", False),
+        ("from shop.views import switch_is_active", True),
+        ("from shop import views\nviews.switch_is_active('b')", True),
+        ("from blog import views\nviews.switch_is_active('b')", False),
+        ("mock.patch('blog.views.switch_is_active')", False),
+        ("mock.patch('shop.views.switch_is_active')", True),
+        ("import shop as s\ns.views.switch_is_active('b')", True),
+    ],
+)
+def test_name_that_another_module_takes_is_left(tmp_path: Path, other: str, is_taken: bool) -> None:
+    files = {"shop/views.py": SWITCH, "blog/views.py": "", "shop/other.py": other}
+    made = rewriting_of(tmp_path, files)
+    assert (reasons.PATCHED.why in {one.why for one in made.left}) is is_taken
+    assert (f"{tmp_path}/shop/views.py" in made.files) is not is_taken
+
+
+@pytest.mark.parametrize(
+    ("settings_file", "is_known"),
+    [("KEY = 'a'\nX = {'KEY': [1]}", True), ("KEY = 'a'\nuse({'KEY': 1})", False)],
+)
+def test_key_in_a_setting_is_known_beside_a_dict_with_its_name(
+    tmp_path: Path, settings_file: str, is_known: bool
+) -> None:
+    start = SWITCH.partition("\n")[0]
+    code = f"from django.conf import settings\n{start}\nswitch_is_active(settings.KEY)\n"
+    made = rewriting_of(tmp_path, {"settings.py": settings_file, "main.py": code})
+    assert [one.why for one in made.left] == [] if is_known else [reasons.DYNAMIC.why]
+
+
+def test_load_without_a_tag_is_counted(tmp_path: Path) -> None:
+    assert rewriting_of(tmp_path, {"a.html": "{% load waffle_tags %}"}).done == 1
+
+
 def test_library_that_needs_no_load_is_left(tmp_path: Path) -> None:
     builtins = "X = {'builtins': ['waffle.templatetags.waffle_tags']}"
     files = {"settings.py": builtins, "a.html": "{% flag 'a' %}x{% endflag %}"}

@@ -39,6 +39,10 @@ CASES = {
         "import waffle\nfrom flagstaff import explain\n",
         "from flagstaff import explain, flag_enabled\n",
     ),
+    "below a star import": (
+        "import attrs\nfrom shop import *\nimport waffle\nimport yaml\n",
+        f"import attrs\nfrom shop import *\nimport yaml\n{_NEW}",
+    ),
     "windows": (
         "import waffle\r\nimport yaml\r\n",
         "import yaml\r\nfrom flagstaff import flag_enabled\r\n",
@@ -64,6 +68,8 @@ def test_import_goes_where_the_file_is_sorted(name: str) -> None:
         ("from waffle import a, b\n", "from waffle import b\n"),
         ("from waffle import (\n    a,  # one\n    b,\n)\n", "from waffle import (\n    b,\n)\n"),
         ("# why\nimport waffle\nx = 1\n", "# why\nx = 1\n"),
+        ("import waffle\n\nimport os\n", "import os\n"),
+        ("# why\n\nimport waffle\n\nimport os\n", "# why\n\nimport os\n"),
         ("import os\n\nimport waffle\nx = 1\n", "import os\n\nx = 1\n"),
         ("if x:\n    import waffle\n", "if x:\n    pass\n"),
     ],

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read
+from flagstaff.cleanup.references.naming import absolute_name, is_named
 from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
 from flagstaff.cleanup.references.vocabularies import Vocabulary, vocabulary_of
 
@@ -73,13 +74,7 @@ class Project:
 
     def is_imported(self, path: str, name: str) -> bool:
         """Returns True if another file may take a name from the module of this file."""
-        module = module_name(path).rpartition(".")[2]
-        modules = rf"[\w.]*\b{re.escape(module)}"
-        if Path(path).name == "__init__.py":
-            modules = rf"(?:{modules}|\.+)"
-        statement = re.compile(rf"from\s+{modules}\s+import\s*(\([^)]*\)|[^\n]*)")
-        # Also in the text of a `mock.patch`.
-        dotted = re.compile(rf"\b{re.escape(module)}\.{re.escape(name)}\b")
+        module = module_name(path)
         wanted = re.compile(rf"\b{re.escape(name)}\b|\*")
         for other in self.paths_mentioning(name):
             if other == path:
@@ -88,10 +83,19 @@ class Project:
                 text = read(other).decode("utf-8", "replace")
             except LimitError:
                 return True
-            names = " ".join(statement.findall(text))
-            if wanted.search(names) or dotted.search(text):
+            imported = list(_imports_in(text, other))
+            if any(is_named(module, one) and wanted.search(names) for one, names in imported):
+                return True
+            if _reads_attribute(text, module, name, imported):
                 return True
         return False
+
+    def may_bind(self, star: str, name: str) -> bool:
+        """Returns True if `from … import *` of a module may bind a name."""
+        found = self.find(star)
+        if found is None:
+            return not self.is_external(star)
+        return name in found.found.module.bindings or bool(found.found.module.stars)
 
     def _path_of(self, name: str) -> str | None:
         if name in self._names:
@@ -139,6 +143,33 @@ def module_name(path: str) -> str:
     if parts[-1] == "__init__":
         parts.pop()
     return ".".join(parts)
+
+
+_FROM = re.compile(r"\bfrom\s+([\w.]+)\s+import\s*(\([^)]*\)|[^\n]*)")
+
+
+def _imports_in(text: str, path: str) -> Iterator[tuple[str, str]]:
+    """Yields the modules from which a file imports, and the text with the names."""
+    for module, names in _FROM.findall(text):
+        yield absolute_name(module, module_name(path), path), names
+
+
+def _reads_attribute(
+    text: str, module: str, name: str, imported: Sequence[tuple[str, str]]
+) -> bool:
+    """Whether a file reads a name of a module by a dotted name, or has it in a `mock.patch`."""
+    last = module.rpartition(".")[2]
+    for found in re.findall(rf"([\w.]*\b{re.escape(last)})\.{re.escape(name)}\b", text):
+        first, _, rest = found.partition(".")
+        if rest and re.search(rf"\bas\s+{first}\b", text) is None:
+            if is_named(module, found):
+                return True
+            continue
+        # Another module may have the same last name.
+        others = [one for one, names in imported if re.search(rf"\b{first}\b", names)]
+        if not others or rest or any(is_named(module, f"{one}.{last}") for one in others):
+            return True
+    return False
 
 
 def _size(module: Module | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from typing import Any, TypeAlias, cast
 
 import libcst as cst
@@ -119,16 +120,18 @@ def _apply(change: ImportChange, node: Import, line: _Line, body: list[Any]) -> 
 def _replace(body: list[Any], line: _Line, after: Sequence[_Line]) -> None:
     place = _index(body, line)
     if not after and place + 1 < len(body):
-        body[place + 1] = _with_lines_of(line, body[place + 1])
+        body[place + 1] = _with_lines_of(line, body[place + 1], is_first=place == 0)
     body[place : place + 1] = after
 
 
-def _with_lines_of(gone: _Line, following: Any) -> Any:
+def _with_lines_of(gone: _Line, following: Any, *, is_first: bool) -> Any:
     """Returns the statement after one that goes, with its comments or its blank line."""
     lines = getattr(following, "leading_lines", None)
     if lines is None:
         return following
     above = list(gone.leading_lines)
+    if is_first and not above:
+        return following.with_changes(leading_lines=[*dropwhile(_is_blank, lines)])
     if any(one.comment is not None for one in above) or not lines:
         return following.with_changes(leading_lines=[*above, *lines])
     return following
@@ -146,16 +149,26 @@ def _index(body: Sequence[Any], line: _Line) -> int:
 def _group(body: Sequence[Any], line: _Line) -> tuple[int, int]:
     """Returns where the imports begin and end that no blank line separates from this one."""
     start = end = _index(body, line)
-    while start > 0 and _import_of(body[start - 1]) and not _has_blank(body[start]):
+    while start > 0 and _may_move(body[start - 1]) and not _has_blank(body[start]):
         start -= 1
     end += 1
-    while end < len(body) and _import_of(body[end]) and not _has_blank(body[end]):
+    while end < len(body) and _may_move(body[end]) and not _has_blank(body[end]):
         end += 1
     return start, end
 
 
+def _may_move(line: cst.CSTNode) -> bool:
+    """Whether it does not matter on which side of a statement an import is."""
+    node = _import_of(line)
+    return node is not None and not isinstance(node.names, cst.ImportStar)
+
+
 def _has_blank(line: _Line) -> bool:
-    return any(one.comment is None for one in line.leading_lines)
+    return any(map(_is_blank, line.leading_lines))
+
+
+def _is_blank(line: cst.EmptyLine) -> bool:
+    return line.comment is None
 
 
 _Order: TypeAlias = Callable[[Import], tuple[object, ...]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
 import libcst as cst
@@ -59,6 +59,17 @@ class Rewritten:
     needs: tuple[str, str] | None = None
     #: The nodes that name what was imported from waffle.
     names: list[cst.CSTNode] = field(default_factory=list)
+
+    def by_module(self) -> Rewritten | None:
+        """Returns the same with `testing.override_flag` for `override_flag`, if possible."""
+        module, name = self.needs or ("", "")
+        package, _, last = module.rpartition(".")
+        if not package:
+            return None
+        edits = [
+            replace(one, text=f"{last}.{name}") if one.text == name else one for one in self.edits
+        ]
+        return Rewritten(edits, (package, last), self.names)
 
 
 @dataclass(frozen=True)
@@ -195,6 +206,8 @@ class Calls:
         return self._text(node)
 
     def _require_request(self, node: cst.BaseExpression, place: Place) -> None:
+        if isinstance(node, cst.SimpleString) or self._text(node) == "None":
+            raise StaysError(reasons.WITHOUT_REQUEST)
         if isinstance(node, cst.Name):
             self._require_parameter(node.value, place)
             return

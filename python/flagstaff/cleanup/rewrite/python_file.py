@@ -18,7 +18,7 @@ from libcst.metadata import (
 )
 
 from flagstaff.cleanup.references.imports import Unused
-from flagstaff.cleanup.references.naming import dotted
+from flagstaff.cleanup.references.naming import dotted, imported_module
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.project import Project
@@ -186,6 +186,19 @@ class PythonFile:
             local = _bound(cast("cst.ImportAlias", node.names[place]))  # type: ignore[index]
             if self._is_replaced(name, local):
                 raise StaysError(reasons.PATCHED)
+            new = rewritten.needs[1] if rewritten.needs is not None else local
+            if any(self._may_star(one, node) for one in {local, new}):
+                raise StaysError(reasons.OTHER_NAME)
+
+    def _may_star(self, name: str, node: Import) -> bool:
+        """Whether a star import below this import may bind a name again."""
+        own, path = self._module.found.module.module, self._module.path
+        return any(
+            isinstance(one, cst.ImportFrom)
+            and isinstance(one.names, cst.ImportStar)
+            and self._project.may_bind(imported_module(one, own, path), name)
+            for one in self._imports[self._number(node) + 1 :]
+        )
 
     def _is_replaced(self, name: cst.CSTNode, local: str) -> bool:
         """Whether a test or another module of the project takes the name from this module."""
@@ -200,7 +213,7 @@ class PythonFile:
     def _settle(self, done: dict[Place, Rewritten]) -> None:
         """Leaves out places until no name is needed twice, and no override for both libraries."""
         while True:
-            gone = dict.fromkeys(self._taken(done), reasons.TAKEN)
+            gone = dict.fromkeys(list(self._taken(done)), reasons.TAKEN)
             gone |= dict.fromkeys(self._mixed_overrides(done), reasons.OTHER_OVERRIDE)
             if not gone:
                 return
@@ -208,11 +221,17 @@ class PythonFile:
                 del done[place]
                 self._stays[place.node] = reason
 
-    def _taken(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
+    def _taken(self, done: dict[Place, Rewritten]) -> Iterator[Place]:
+        """Yields the places whose new name is taken, also by its module."""
         removed = self._removed(done.values())
         for place, rewritten in done.items():
-            if rewritten.needs is not None and self._is_taken(*rewritten.needs, removed):
+            if rewritten.needs is None or not self._is_taken(*rewritten.needs, removed):
+                continue
+            other = rewritten.by_module()
+            if other is None or self._is_taken(*cast("tuple[str, str]", other.needs), removed):
                 yield place
+            else:
+                done[place] = other
 
     def _is_taken(self, module: str, name: str, removed: set[_Alias]) -> bool:
         for scope in self._scopes:
@@ -230,14 +249,25 @@ class PythonFile:
         return False
 
     def _mixed_overrides(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
-        staying = {
-            self._text(place.key)
-            for place in self._places
-            if place.kind == "test" and place not in done
+        tests = [place for place in self._places if place.kind == "test"]
+        staying = [place for place in tests if place not in done]
+        keys = {self._text(place.key) for place in staying}
+        # One of them may be for the same key, inside of the other.
+        around = {
+            self._outermost(place.node)
+            for place in staying
+            if self._stays.get(place.node) == reasons.DYNAMIC
         }
-        for place in done:
-            if place.kind == "test" and self._text(place.key) in staying:
+        for place in tests:
+            is_mixed = self._text(place.key) in keys or self._outermost(place.node) in around
+            if place in done and is_mixed:
                 yield place
+
+    def _outermost(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Returns the class, the function or the statement of the module around a node."""
+        while not isinstance(parent := self._parents[node], cst.Module):
+            node = parent
+        return node
 
     def _removed(self, rewritten: Iterable[Rewritten]) -> set[_Alias]:
         """Returns the imported names that nothing uses any more."""
@@ -295,6 +325,9 @@ class PythonFile:
                 yield self._left(node, reasons.UNUSED_IMPORT)
 
     def _reason_of_use(self, use: cst.CSTNode, name: str) -> Reason:
+        argument = self._parents.get(use)
+        if isinstance(self._parents.get(argument or use), cst.ClassDef):
+            return reasons.VIEW_CLASS
         top = use
         while isinstance(self._parents.get(top), cst.Attribute):
             top = self._parents[top]

@@ -46,6 +46,7 @@ NO_REQUEST = Reason(
     "the request is not the parameter or the attribute of a view",
     'evaluate it for a user: flag_enabled("…", user)',
 )
+WITHOUT_REQUEST = Reason("there is no request", 'evaluate it without a user: flag_enabled("…")')
 OPTIONAL_REQUEST = Reason("the request may be None", NO_REQUEST.advice)
 TEST_REQUEST = Reason(
     "a request in a test is made without the middleware",
@@ -87,7 +88,11 @@ VIEW_CLASS = Reason(
 UNCLEAR_OVERRIDE = Reason(
     "it is set to something else than True or False, or is used as an object", _BY_HAND
 )
-OTHER_OVERRIDE = Reason("another override of this key in the file stays with waffle", _BY_HAND)
+OTHER_OVERRIDE = Reason(
+    "another override stays with waffle here, for the same key or for one that is known only at "
+    "run time",
+    _BY_HAND,
+)
 
 # What has no counterpart.
 MODEL = Reason(

@@ -82,7 +82,8 @@ class TemplateFile:
         left += [self._left(place, reasons.SCRIPT) for place in scripts]
         if self._stays:
             return self._source, 0, sorted(left)
-        return new, len(self._places), sorted(left)
+        # A `{% load %}` without a tag is a place, too.
+        return new, len(self._places) or len(self._edits), sorted(left)
 
     def _new(self) -> str:
         parts: list[str] = []
