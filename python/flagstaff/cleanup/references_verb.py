@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -303,17 +303,22 @@ def _print_patch(
         remaining = [_record(one, None, results) for one in made.remaining]
         out.document({"patch": made.text, "remaining": remaining})
         return made.problems
-    if any(Path(path).is_absolute() for path in files):
-        out.message(
-            "the paths in the patch are absolute, and a patch with such paths does not apply: run "
-            "this command in the folder of the project, with a relative --path"
-        )
-    # Not splitlines: carriage returns and form feeds are parts of the lines.
-    for line in made.text.split("\n")[:-1]:
-        out.line(line)
+    print_patch(made.text, files, out)
     for one in made.remaining:
         out.message(f"{one.path}:{one.line}:{one.column}: {advice(one, results)}")
     return made.problems
+
+
+def print_patch(text: str, paths: Iterable[str], out: Output) -> None:
+    """Prints a patch of files, and the folder where it applies if it is another one."""
+    from flagstaff.cleanup.references.patching import patch_folder  # noqa: PLC0415 (optional)
+
+    folders = {str(patch_folder(path)) for path in paths} - {str(Path.cwd())}
+    if text and folders:
+        out.message(f"apply the patch in {join_some(sorted(folders))}")
+    # Not splitlines: carriage returns and form feeds are parts of the lines.
+    for line in text.split("\n")[:-1]:
+        out.line(line)
 
 
 REFERENCES = Verb(

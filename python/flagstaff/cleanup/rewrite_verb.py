@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.counted import counted
 from flagstaff._words.lists import join_some
-from flagstaff.cleanup.references_verb import MISSING, progress_bar, project_folder
+from flagstaff.cleanup.references_verb import MISSING, print_patch, progress_bar, project_folder
 from flagstaff.cli.support.errors import FAILED, REFUSED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
@@ -74,9 +74,7 @@ def _run(options: Options, out: Output) -> None:
             }
         )
     else:
-        # Not splitlines: carriage returns and form feeds are parts of the lines.
-        for line in patch.split("\n")[:-1]:
-            out.line(line)
+        print_patch(patch, made.files, out)
         for one in made.left:
             out.message(f"{one.path}:{one.line}:{one.column}: {one.why}; {one.advice}")
         if made.migrated and made.done and options["level"] == "flagstaff":

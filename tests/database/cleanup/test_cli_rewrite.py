@@ -99,10 +99,17 @@ def test_flags_can_come_from_an_export() -> None:
     assert ran.err == "1 place can be rewritten in 1 file; 0 left to you\n"
 
 
-def test_diff_is_a_patch_that_applies(project: Path) -> None:
-    patch = flags("rewrite", "waffle", "--to", "compat", "--diff", "--path", "shop").out
-    subprocess.run(["git", "apply", "-"], input=patch.encode(), check=True)
-    assert Path("shop/views.py").read_text() == COMPAT
+@pytest.mark.parametrize("folder", [".", "docs", ".."])
+def test_diff_is_a_patch_that_applies_in_the_folder_that_it_names(
+    project: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    path = str(project / "shop") if folder != "." else "shop"
+    (project / "docs").mkdir()
+    monkeypatch.chdir(folder)
+    ran = flags("rewrite", "waffle", "--to", "compat", "--diff", "--path", path)
+    assert (f"apply the patch in {project}\n" in ran.err) is (folder != ".")
+    subprocess.run(["git", "-C", project, "apply", "-"], input=ran.out.encode(), check=True)
+    assert (project / "shop/views.py").read_text() == COMPAT
 
 
 def test_json_has_the_patch_and_what_is_left() -> None:
