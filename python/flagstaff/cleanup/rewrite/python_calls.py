@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, cast
+from typing import cast
 
 import libcst as cst
 
@@ -21,6 +21,7 @@ from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.scopes import FunctionScope, find
 from flagstaff.cleanup.references.values import Bound, Name, Object, Parameter
 from flagstaff.cleanup.rewrite import reasons
+from flagstaff.cleanup.rewrite.edits import Edit, Source, Span, removals
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
 from flagstaff.cleanup.rewrite.passed_requests import PassedRequests
@@ -39,15 +40,6 @@ class StaysError(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.why)
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class Edit:
-    """The bytes of the file that a text replaces."""
-
-    start: int
-    end: int
-    text: str
 
 
 @dataclass
@@ -84,26 +76,15 @@ class Setting:
     middleware: Sequence[str] | None
 
 
-#: The start and the end of a node, in bytes.
-Span: TypeAlias = tuple[int, int]
-
-
 class Calls:
     """Rewrites the places of one module."""
 
-    def __init__(
-        self,
-        setting: Setting,
-        source: bytes,
-        span: Callable[[cst.CSTNode], Span],
-        parents: Mapping[cst.CSTNode, cst.CSTNode],
-    ) -> None:
+    def __init__(self, setting: Setting, source: Source) -> None:
         self._keys = setting.keys
         self._evaluator = setting.evaluator
         self._setting = setting
         self._source = source
-        self._span = span
-        self._parents = parents
+        self._span, self._text, self._parents = source.span, source.text, source.parents
 
     def rewritten(self, place: Place) -> Rewritten:
         """Returns the edits of a place. Raises StaysError with the reason why it stays."""
@@ -354,7 +335,7 @@ class Calls:
             or evaluator.is_overridden(scope, name)
             or evaluator.is_configured(scope, name)
             or evaluator.uses.is_stored(name)
-            or f"self.{name}".encode() in self._source
+            or f"self.{name}".encode() in self._source.data
         )
 
     def _handles_response(self, place: Place) -> bool:
@@ -364,24 +345,12 @@ class Calls:
 
     # Texts.
 
-    def _text(self, node: cst.CSTNode) -> str:
-        start, end = self._span(node)
-        return self._source[start:end].decode()
-
     def _without(self, node: cst.Call, gone: list[cst.Arg]) -> list[Edit]:
         """Returns the edits that remove arguments with their commas."""
-        kept = [arg for arg in node.args if arg not in gone]
-        edits: list[Edit] = []
-        for arg in gone:
-            place = node.args.index(arg)
-            start, end = self._arg_span(arg)
-            if any(node.args.index(one) > place for one in kept):
-                end = self._arg_span(node.args[place + 1])[0]
-            else:
-                start = self._arg_span(node.args[place - 1])[1]
-            if b"#" in self._source[start:end]:
-                raise StaysError(reasons.COMMENT)
-            edits.append(Edit(start, end, ""))
+        places = [node.args.index(arg) for arg in gone]
+        edits = list(removals([self._arg_span(arg) for arg in node.args], places))
+        if any(b"#" in self._source.data[one.start : one.end] for one in edits):
+            raise StaysError(reasons.COMMENT)
         return edits
 
     def _arg_span(self, arg: cst.Arg) -> Span:

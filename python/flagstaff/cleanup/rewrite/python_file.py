@@ -8,14 +8,7 @@ from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import libcst as cst
-from libcst.metadata import (
-    ByteSpanPositionProvider,
-    ImportAssignment,
-    MetadataWrapper,
-    ParentNodeProvider,
-    Scope,
-    ScopeProvider,
-)
+from libcst.metadata import ImportAssignment
 
 from flagstaff.cleanup.references.imports import Unused
 from flagstaff.cleanup.references.naming import dotted, imported_module
@@ -24,14 +17,15 @@ from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.rewrite import reasons
 from flagstaff.cleanup.rewrite.compat_imports import compat_import
+from flagstaff.cleanup.rewrite.edits import Source
 from flagstaff.cleanup.rewrite.import_changes import (
     Import,
     ImportChange,
+    import_edits,
     imports_in,
-    with_changed_imports,
 )
 from flagstaff.cleanup.rewrite.patches import Patches
-from flagstaff.cleanup.rewrite.python_calls import Calls, Edit, Rewritten, Setting, StaysError
+from flagstaff.cleanup.rewrite.python_calls import Calls, Rewritten, Setting, StaysError
 from flagstaff.cleanup.rewrite.reasons import Left, Reason
 from flagstaff.cleanup.rewrite.texts import texts_of_waffle
 
@@ -60,14 +54,9 @@ class PythonFile:
         self._project = project
         self._patches = patches
         self._places = list({place.node: place for place in places if place.source}.values())
-        # The parser makes each node once, so no copy is needed to tell them apart.
-        wrapper = MetadataWrapper(module.tree, unsafe_skip_copy=True)
-        self._spans = wrapper.resolve(ByteSpanPositionProvider)
-        self._parents = wrapper.resolve(ParentNodeProvider)
-        self._scopes: set[Scope] = {
-            one for one in wrapper.resolve(ScopeProvider).values() if isinstance(one, Scope)
-        }
-        self._source = module.tree.code.encode()
+        self._source = Source(module.tree)
+        self._text, self._parents = self._source.text, self._source.parents
+        self._scopes = self._source.scopes
         self._imports = imports_in(module.tree)
         self._stays: dict[cst.CSTNode, Reason] = {}
 
@@ -75,9 +64,9 @@ class PythonFile:
 
     def to_compat(self) -> Result:
         """Returns the file with the imports of flagstaff.compat.waffle."""
-        changes: dict[int, ImportChange] = {}
+        changes: dict[Import, ImportChange] = {}
         left: list[Left] = []
-        for number, node in enumerate(self._imports):
+        for node in self._imports:
             if not self._is_of_waffle(node) or self._is_compat(node):
                 continue
             used = [one for access in self._accesses(node) if (one := self._attribute(access))]
@@ -89,23 +78,23 @@ class PythonFile:
             if isinstance(found, Reason):
                 left.append(self._left(node, found))
             else:
-                changes[number] = ImportChange(replacement=found)
-        new = with_changed_imports(self._module.tree, changes).code
+                changes[node] = ImportChange(replacement=found)
+        new = self._source.edited(import_edits(self._source, changes))
         uses = [one for one in self._other_uses([]) if one.why != reasons.PASSED.why]
         return self._result(new, len(changes), [*left, *uses])
 
     def to_flagstaff(self, setting: Setting) -> Result:
         """Returns the file with the functions of flagstaff where nothing else depends on it."""
-        calls = Calls(setting, self._source, self._span, self._parents)
+        calls = Calls(setting, self._source)
         done: dict[Place, Rewritten] = {}
         for place in self._places:
             rewritten = self._rewritten(place, calls)
             if rewritten is not None:
                 done[place] = rewritten
         self._settle(done)
-        changes = self._changes(done.values())
-        code = self._edited([edit for one in done.values() for edit in one.edits])
-        new = with_changed_imports(cst.parse_module(code), changes).code if done else code
+        edits = [edit for one in done.values() for edit in one.edits]
+        edits += import_edits(self._source, self._changes(done.values()))
+        new = self._source.edited(edits)
         left = [self._left(node, reason) for node, reason in self._stays.items()]
         left += self._unused_imports()
         return self._result(new, len(done), [*left, *self._other_uses(done.values())])
@@ -197,7 +186,7 @@ class PythonFile:
             isinstance(one, cst.ImportFrom)
             and isinstance(one.names, cst.ImportStar)
             and self._project.may_bind(imported_module(one, own, path), name)
-            for one in self._imports[self._number(node) + 1 :]
+            for one in self._imports[self._imports.index(node) + 1 :]
         )
 
     def _is_replaced(self, name: cst.CSTNode, local: str) -> bool:
@@ -284,20 +273,16 @@ class PythonFile:
                     removed.add(alias)
         return removed
 
-    def _changes(self, rewritten: Iterable[Rewritten]) -> dict[int, ImportChange]:
+    def _changes(self, rewritten: Iterable[Rewritten]) -> dict[Import, ImportChange]:
         rewritten = list(rewritten)
-        changes: dict[int, ImportChange] = {}
+        changes: dict[Import, ImportChange] = {}
         for node, place in self._removed(rewritten):
-            changes.setdefault(self._number(node), ImportChange()).removed.add(place)
+            changes.setdefault(node, ImportChange()).removed.add(place)
         for one in rewritten:
             found = self._alias_of(one.names[0]) if one.needs is not None else None
             if found is not None and one.needs is not None:
-                number = self._number(found[0][0])
-                changes.setdefault(number, ImportChange()).added.add(one.needs)
+                changes.setdefault(found[0][0], ImportChange()).added.add(one.needs)
         return changes
-
-    def _number(self, node: Import) -> int:
-        return next(place for place, one in enumerate(self._imports) if one is node)
 
     # What stays.
 
@@ -337,8 +322,7 @@ class PythonFile:
         return reasons.PASSED
 
     def _left(self, node: cst.CSTNode, reason: Reason) -> Left:
-        start = self._spans[node].start
-        before = self._source[:start].decode()
+        before = self._source.data[: self._source.span(node)[0]].decode()
         line = before.count("\n") + 1
         column = len(before) - before.rfind("\n")
         code = self._module.lines[line - 1].strip()
@@ -374,24 +358,6 @@ class PythonFile:
         parent = self._parents.get(use)
         is_value = isinstance(parent, cst.Attribute) and parent.value is use
         return parent.attr.value if is_value and isinstance(parent, cst.Attribute) else ""
-
-    # Texts.
-
-    def _span(self, node: cst.CSTNode) -> tuple[int, int]:
-        span = self._spans[node]
-        return span.start, span.start + span.length
-
-    def _text(self, node: cst.CSTNode) -> str:
-        start, end = self._span(node)
-        return self._source[start:end].decode()
-
-    def _edited(self, edits: Iterable[Edit]) -> str:
-        parts: list[bytes] = []
-        place = 0
-        for edit in sorted(set(edits), key=lambda one: (one.start, one.end)):
-            parts += [self._source[place : edit.start], edit.text.encode()]
-            place = edit.end
-        return b"".join([*parts, self._source[place:]]).decode()
 
 
 _MODELS = frozenset({"models", "Flag", "Sample", "Switch", "AbstractUserFlag", "AbstractBaseFlag"})
