@@ -52,8 +52,8 @@ def _result(text: str) -> tuple[str, bool]:
     return key, _RESULTS[result]
 
 
-def _add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; without one, all keys")
+def add_path_arguments(parser: CommandParser) -> None:
+    """Adds the arguments that say which files are searched."""
     parser.add_argument(
         "--path",
         dest="paths",
@@ -68,6 +68,11 @@ def _add_arguments(parser: CommandParser) -> None:
         metavar="GLOB",
         help='leave out files and folders, such as "*/legacy/*"; can be repeated',
     )
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; without one, all keys")
+    add_path_arguments(parser)
     parser.add_argument(
         "--also",
         action="append",
@@ -136,22 +141,28 @@ def _run(options: Options, out: Output) -> None:
 
 def _search(options: Options, out: Output) -> tuple[list[str], Share]:
     try:
-        from flagstaff.cleanup.references.files import searched_files  # noqa: PLC0415 (optional)
-        from flagstaff.cleanup.references.searching import search_files  # noqa: PLC0415
+        from flagstaff.cleanup.references.searching import search_files  # noqa: PLC0415 (optional)
     except ModuleNotFoundError as error:
         if error.name != "libcst":
             raise
         raise CommandError(MISSING, returncode=USAGE) from error
-    try:
-        files = searched_files(options["paths"] or [project_folder()], options["exclude"])
-    except FileNotFoundError as error:
-        raise CommandError(
-            f"there is no file or folder {error}; correct --path", returncode=USAGE
-        ) from error
+    files = files_of(options)
     with progress_bar(2 * len(files), hidden=out.is_json) as progress:
         patched = dict(options["results"]) if options["diff"] else ()
         others = tuple(dict.fromkeys(options["also"]))
         return files, search_files(files, progress, patched=patched, others=others)
+
+
+def files_of(options: Options) -> list[str]:
+    """Returns the files at and below the paths of the options."""
+    from flagstaff.cleanup.references.files import searched_files  # noqa: PLC0415 (only here)
+
+    try:
+        return searched_files(options["paths"] or [project_folder()], options["exclude"])
+    except FileNotFoundError as error:
+        raise CommandError(
+            f"there is no file or folder {error}; correct --path", returncode=USAGE
+        ) from error
 
 
 def project_folder() -> Path:

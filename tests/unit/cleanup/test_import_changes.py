@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import libcst as cst
 import pytest
 
@@ -55,18 +57,18 @@ CASES = {
 }
 
 
-def _changed(code: str, number: int, change: ImportChange) -> str:
-    tree = cst.parse_module(code)
-    source = Source(tree)
-    return source.edited(import_edits(source, {imports_in(tree)[number]: change}))
+def _changed(code: str, number: int, added: set[tuple[str, str]]) -> str:
+    source = Source(cst.parse_module(code))
+    node: Any = imports_in(source.tree)[number]
+    change = ImportChange(removed={node.names[0]}, added=added)
+    return source.edited(import_edits(source, {node: change}))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_import_goes_where_the_file_is_sorted(name: str) -> None:
     before, after = CASES[name]
     nodes = before.split("import waffle")[0].count("import")
-    change = ImportChange(removed={0}, added=set(ONE))
-    assert _changed(before, nodes, change) == after
+    assert _changed(before, nodes, ONE) == after
 
 
 @pytest.mark.parametrize(
@@ -83,4 +85,4 @@ def test_import_goes_where_the_file_is_sorted(name: str) -> None:
 )
 def test_import_that_nothing_uses_goes(before: str, after: str) -> None:
     number = 1 if before.startswith("import os") else 0
-    assert _changed(before, number, ImportChange(removed={0})) == after
+    assert _changed(before, number, set()) == after

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
-from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read
+from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read, read_text
 from flagstaff.cleanup.references.naming import absolute_name, is_named
 from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
 from flagstaff.cleanup.references.vocabularies import Vocabulary, vocabulary_of
@@ -29,6 +30,7 @@ class Project:
         self._kept_bytes = 0
         self._mentioning: dict[str, list[str]] = {}
         self._found: dict[str, str | None] = {}
+        self._imported = cache(_imports_in)
         #: Why files cannot be parsed.
         self.problems: dict[str, str] = {}
         for path in filter(is_python, files):
@@ -83,7 +85,7 @@ class Project:
                 text = read(other).decode("utf-8", "replace")
             except LimitError:
                 return True
-            imported = list(_imports_in(text, other))
+            imported = self._imported(other)
             if any(is_named(module, one) and wanted.search(names) for one, names in imported):
                 return True
             if _reads_attribute(text, module, name, imported):
@@ -148,10 +150,13 @@ def module_name(path: str) -> str:
 _FROM = re.compile(r"\bfrom\s+([\w.]+)\s+import\s*(\([^)]*\)|[^\n]*)")
 
 
-def _imports_in(text: str, path: str) -> Iterator[tuple[str, str]]:
-    """Yields the modules from which a file imports, and the text with the names."""
-    for module, names in _FROM.findall(text):
-        yield absolute_name(module, module_name(path), path), names
+def _imports_in(path: str) -> list[tuple[str, str]]:
+    """Returns the modules from which a file imports, and the text with the names."""
+    own = module_name(path)
+    return [
+        (absolute_name(module, own, path), names)
+        for module, names in _FROM.findall(read_text(path))
+    ]
 
 
 def _reads_attribute(
@@ -159,7 +164,9 @@ def _reads_attribute(
 ) -> bool:
     """Whether a file reads a name of a module by a dotted name, or has it in a `mock.patch`."""
     last = module.rpartition(".")[2]
-    for found in re.findall(rf"([\w.]*\b{re.escape(last)})\.{re.escape(name)}\b", text):
+    if f"{last}.{name}" not in text:
+        return False
+    for found in re.findall(rf"(?<![\w.])([\w.]*\b{re.escape(last)})\.{re.escape(name)}\b", text):
         first, _, rest = found.partition(".")
         if rest and re.search(rf"\bas\s+{first}\b", text) is None:
             if is_named(module, found):

@@ -25,8 +25,8 @@ class ImportChange:
 
     #: The statement in its place, with the same names.
     replacement: Import | None = None
-    #: The places of the names that go.
-    removed: set[int] = field(default_factory=set)
+    #: The names that go.
+    removed: set[cst.ImportAlias] = field(default_factory=set)
     #: What is imported beside it: modules and names.
     added: set[tuple[str, str]] = field(default_factory=set)
 
@@ -142,10 +142,11 @@ class _Block:
             text = f"{self._indent(line)}{code}{self._newline}"
             yield _Item(text, (True, module), is_new=True)
 
-    def _without(self, node: Import, removed: set[int]) -> Iterator[Edit]:
+    def _without(self, node: Import, removed: set[cst.ImportAlias]) -> Iterator[Edit]:
         if removed:
             names = cast("Sequence[cst.ImportAlias]", node.names)
-            yield from removals([self._source.span(alias) for alias in names], removed)
+            places = [place for place, alias in enumerate(names) if alias in removed]
+            yield from removals([self._source.span(alias) for alias in names], places)
 
     def _with_merged(self, node: Import) -> Iterator[Edit]:
         names = self._merged.get(node, ())

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import libcst as cst
 from libcst.metadata import ImportAssignment
 
-from flagstaff.cleanup.references.imports import Unused
 from flagstaff.cleanup.references.naming import dotted, imported_module
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place
@@ -30,8 +29,6 @@ from flagstaff.cleanup.rewrite.reasons import Left, Reason
 from flagstaff.cleanup.rewrite.texts import texts_of_waffle
 
 _BYTE_ORDER_MARK = "\ufeff"
-#: An import statement among those of the file, and the place of a name in it.
-_Alias: TypeAlias = tuple[Import, int]
 
 
 @dataclass
@@ -120,26 +117,23 @@ class PythonFile:
     # Names.
 
     @cached_property
-    def _assignments(self) -> Mapping[cst.CSTNode, list[tuple[_Alias, list[cst.CSTNode]]]]:
+    def _assignments(self) -> Mapping[cst.CSTNode, list[tuple[cst.ImportAlias, list[cst.CSTNode]]]]:
         """The names of each import, with the nodes that use them."""
-        found: dict[cst.CSTNode, list[tuple[_Alias, list[cst.CSTNode]]]] = {}
+        found: dict[cst.CSTNode, list[tuple[cst.ImportAlias, list[cst.CSTNode]]]] = {}
         for scope in self._scopes:
             for one in scope.assignments:
                 if isinstance(one, ImportAssignment):
                     node = cast("Import", one.node)
                     if isinstance(node.names, cst.ImportStar):
                         continue
-                    place = next(
-                        (i for i, alias in enumerate(node.names) if _bound(alias) == one.name), None
-                    )
-                    if place is not None:
-                        uses: list[cst.CSTNode] = [access.node for access in one.references]
-                        found.setdefault(node, []).append(((node, place), uses))
+                    uses: list[cst.CSTNode] = [access.node for access in one.references]
+                    own = [alias for alias in node.names if _bound(alias) == one.name]
+                    found.setdefault(node, []).extend((alias, uses) for alias in own[:1])
         return found
 
     @cached_property
-    def _by_use(self) -> Mapping[cst.CSTNode, list[_Alias]]:
-        found: dict[cst.CSTNode, list[_Alias]] = {}
+    def _by_use(self) -> Mapping[cst.CSTNode, list[cst.ImportAlias]]:
+        found: dict[cst.CSTNode, list[cst.ImportAlias]] = {}
         for names in self._assignments.values():
             for alias, uses in names:
                 for use in uses:
@@ -152,7 +146,10 @@ class PythonFile:
                         found.pop(access.node, None)
         return found
 
-    def _alias_of(self, name: cst.CSTNode) -> tuple[_Alias, cst.CSTNode] | None:
+    def _statement_of(self, alias: cst.ImportAlias) -> Import:
+        return cast("Import", self._parents[alias])
+
+    def _alias_of(self, name: cst.CSTNode) -> tuple[cst.ImportAlias, cst.CSTNode] | None:
         """Returns the only import that a dotted name begins with, and the node that uses it."""
         while True:
             aliases = self._by_use.get(name, [])
@@ -167,12 +164,11 @@ class PythonFile:
             found = self._alias_of(name)
             if found is None:
                 raise StaysError(reasons.OTHER_NAME)
-            (node, place), _use = found
+            node, local = self._statement_of(found[0]), _bound(found[0])
             if not self._is_alone(node):
                 raise StaysError(reasons.IMPORT)
             if self._is_conditional(node):
                 raise StaysError(reasons.CONDITIONAL)
-            local = _bound(cast("cst.ImportAlias", node.names[place]))  # type: ignore[index]
             if self._is_replaced(name, local):
                 raise StaysError(reasons.PATCHED)
             new = rewritten.needs[1] if rewritten.needs is not None else local
@@ -222,7 +218,7 @@ class PythonFile:
             else:
                 done[place] = other
 
-    def _is_taken(self, module: str, name: str, removed: set[_Alias]) -> bool:
+    def _is_taken(self, module: str, name: str, removed: set[cst.ImportAlias]) -> bool:
         for scope in self._scopes:
             for one in scope.assignments:
                 if one.name.partition(".")[0] != name:
@@ -230,8 +226,8 @@ class PythonFile:
                 node = getattr(one, "node", None)
                 if not isinstance(node, cst.Import | cst.ImportFrom):
                     return type(one).__name__ != "BuiltinAssignment"
-                aliases = [alias for alias, _ in self._assignments.get(node, [])]
-                own = [alias for alias in aliases if _bound(node.names[alias[1]]) == name]  # type: ignore[index]
+                names = self._assignments.get(node, [])
+                own = [alias for alias, _ in names if _bound(alias) == name]
                 is_same = isinstance(node, cst.ImportFrom) and _module_of(node) == module
                 if not is_same and not removed.issuperset(own):
                     return True
@@ -258,30 +254,32 @@ class PythonFile:
             node = parent
         return node
 
-    def _removed(self, rewritten: Iterable[Rewritten]) -> set[_Alias]:
+    def _removed(self, rewritten: Iterable[Rewritten]) -> set[cst.ImportAlias]:
         """Returns the imported names that nothing uses any more."""
         gone = {
             found[1] for one in rewritten for name in one.names if (found := self._alias_of(name))
         }
-        unused = Unused(self._project, self._module.path)
-        removed: set[_Alias] = set()
+        path, source = self._module.path, self._module.source
+        removed: set[cst.ImportAlias] = set()
         for names in self._assignments.values():
             for alias, uses in names:
-                local = _bound(alias[0].names[alias[1]])  # type: ignore[index]
-                is_text = f'"{local}"' in self._module.source or f"'{local}'" in self._module.source
-                if uses and gone.issuperset(uses) and not is_text and not unused.is_needed(local):
+                local = _bound(alias)
+                is_text = f'"{local}"' in source or f"'{local}'" in source
+                is_needed = is_text or self._project.is_imported(path, local)
+                if uses and gone.issuperset(uses) and not is_needed:
                     removed.add(alias)
         return removed
 
     def _changes(self, rewritten: Iterable[Rewritten]) -> dict[Import, ImportChange]:
         rewritten = list(rewritten)
         changes: dict[Import, ImportChange] = {}
-        for node, place in self._removed(rewritten):
-            changes.setdefault(node, ImportChange()).removed.add(place)
+        for alias in self._removed(rewritten):
+            changes.setdefault(self._statement_of(alias), ImportChange()).removed.add(alias)
         for one in rewritten:
             found = self._alias_of(one.names[0]) if one.needs is not None else None
             if found is not None and one.needs is not None:
-                changes.setdefault(found[0][0], ImportChange()).added.add(one.needs)
+                node = self._statement_of(found[0])
+                changes.setdefault(node, ImportChange()).added.add(one.needs)
         return changes
 
     # What stays.
@@ -297,10 +295,9 @@ class PythonFile:
                 known.add(part)
         for node in filter(self._is_of_waffle, self._imports):
             for alias, uses in self._assignments.get(node, []):
-                name = _bound(alias[0].names[alias[1]])  # type: ignore[index]
                 for use in uses:
                     if use not in known:
-                        yield self._left(use, self._reason_of_use(use, name))
+                        yield self._left(use, self._reason_of_use(use, _bound(alias)))
         for text, reason in texts_of_waffle(self._module, self._parents):
             yield self._left(text, reason)
 
