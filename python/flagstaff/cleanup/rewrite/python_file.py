@@ -77,7 +77,8 @@ class PythonFile:
             else:
                 changes[node] = ImportChange(replacement=found)
         new = self._source.edited(import_edits(self._source, changes))
-        uses = [one for one in self._other_uses([]) if one.why != reasons.PASSED.why]
+        as_before = {reasons.PASSED.why, reasons.VIEW_CLASS.why}
+        uses = [one for one in self._other_uses([]) if one.why not in as_before]
         return self._result(new, len(changes), [*left, *uses])
 
     def to_flagstaff(self, setting: Setting) -> Result:
