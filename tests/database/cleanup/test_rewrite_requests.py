@@ -66,6 +66,18 @@ def test_function_that_a_call_gives_no_request_of_a_view_is_left(tmp_path: Path,
     assert why.startswith(reasons.made_at(place).why)
 
 
+@pytest.mark.parametrize(("call", "is_left"), [("page(None)", True), ("page(request)", False)])
+def test_decorator_of_a_function_that_a_call_gives_none_is_left(
+    tmp_path: Path, call: str, is_left: bool
+) -> None:
+    decorator = (
+        f"{_FLAG}def guarded(view):\n  def inner(request):\n    {_ON}  return inner\n"
+        "@guarded\ndef page(request): ...\n"
+    )
+    files = {"shop/views.py": decorator, "shop/other.py": f"def other(request): {call}"}
+    assert bool(_left(tmp_path, files)) is is_left
+
+
 def test_function_that_its_own_file_calls_with_none_is_left(tmp_path: Path) -> None:
     [why] = _left(tmp_path, {"shop/helpers.py": f"{HELPER}\ndef other(): is_on(None)\n"})
     assert why == reasons.made_at(f"{tmp_path}/shop/helpers.py:5").why

@@ -38,6 +38,10 @@ CASES = {
         "import waffle\nfrom flagstaff import (\n    all_flags,\n    snapshot,\n)\n",
         "from flagstaff import (\n    all_flags,\n    flag_enabled,\n    snapshot,\n)\n",
     ),
+    "merged below a comment": (
+        "import waffle\nfrom flagstaff import (\n    all_flags,  # a\n)\n",
+        "from flagstaff import (\n    all_flags,  # a\n    flag_enabled,\n)\n",
+    ),
     "merged at the end": (
         "import waffle\nfrom flagstaff import explain\n",
         "from flagstaff import explain, flag_enabled\n",

@@ -157,13 +157,17 @@ class _Block:
         # The names may be on lines of their own.
         lines = self._source.text(node).partition("(")[2].partition("\n")
         is_split = not lines[0].strip() and bool(lines[1])
-        comma = f",{self._newline}{_spaces(lines[2])}" if is_split else ", "
+        space = f"{self._newline}{_spaces(lines[2])}" if is_split else " "
         for name in sorted({*names} - {*known}, key=_name_order):
             later = [at for at, one in enumerate(known) if _name_order(one) > _name_order(name)]
             if later and is_sorted:
-                yield Edit(spans[later[0]][0], spans[later[0]][0], f"{name}{comma}")
+                yield Edit(spans[later[0]][0], spans[later[0]][0], f"{name},{space}")
+            elif is_split and isinstance(aliases[-1].comma, cst.Comma):
+                # Below the comment of the last one.
+                end = self._source.data.index(self._newline.encode(), spans[-1][1])
+                yield Edit(end, end, f"{space}{name},")
             else:
-                yield Edit(spans[-1][1], spans[-1][1], f"{comma}{name}")
+                yield Edit(spans[-1][1], spans[-1][1], f",{space}{name}")
 
     # Lines.
 

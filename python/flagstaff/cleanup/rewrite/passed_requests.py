@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from flagstaff.cleanup.references.naming import is_of_tests, is_request_name
 from flagstaff.cleanup.references.project import Project
@@ -16,7 +16,7 @@ from flagstaff.cleanup.rewrite.made_requests import parsed
 
 _FunctionDef: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope: TypeAlias = _FunctionDef | ast.ClassDef
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Django calls these methods of views. Other objects have methods of the same names.
 _OF_VIEWS = frozenset(
     {"get", "post", "put", "patch", "delete", "head", "options", "trace", "dispatch", "setup"}
@@ -75,6 +75,7 @@ class PassedRequests:
         known = function.parameters
         own = _called_as(function.name.split("."))
         new = [_Parameter(own, name, known.index(name) if name in known else None)]
+        new += self._decorated(function, new[0].position)
         seen = set(new)
         while new:
             wanted = new.pop()
@@ -87,6 +88,22 @@ class PassedRequests:
                         seen.add(source)
                         new.append(source)
         return None
+
+    def _decorated(self, inner: FunctionScope, position: int | None) -> Iterator[_Parameter]:
+        """Yields the parameters of the functions that a function in a decorator replaces."""
+        decorator = inner.name.partition(".")[0]
+        if position is None or not isinstance(inner.parent, FunctionScope):
+            return
+        for path in self._project.paths_mentioning(decorator):
+            for node, around in _below(parsed(path)):
+                if not isinstance(node, _FUNCTIONS):
+                    continue
+                decorators = [getattr(one, "func", one) for one in node.decorator_list]
+                if any(ast.unparse(one).rpartition(".")[2] == decorator for one in decorators):
+                    names = _parameters(node, around)
+                    if position < len(names):
+                        own = _called_as([*(one.name for one in around), node.name])
+                        yield _Parameter(own, names[position], position)
 
     def _calls_of(self, wanted: _Parameter) -> Iterator[_Call]:
         if wanted.function in _OF_VIEWS:
@@ -103,7 +120,9 @@ def _called_as(names: Sequence[str]) -> str:
 def _calls_in(path: str) -> dict[str, list[_Call]]:
     """Returns the calls of a file, by the last part of what is called."""
     found: dict[str, list[_Call]] = {}
-    for node, around in _calls_below(parsed(path), ()):
+    for node, around in _below(parsed(path)):
+        if not isinstance(node, ast.Call):
+            continue
         whole = [(node.func, node.args)]
         # `partial(function, request)`, `sync_to_async(function)(request)`.
         whole += [(one, node.args[at:]) for at, one in enumerate(node.args, start=1)]
@@ -118,14 +137,21 @@ def _calls_in(path: str) -> dict[str, list[_Call]]:
     return found
 
 
-def _calls_below(
-    node: ast.AST, around: tuple[_Scope, ...]
-) -> Iterator[tuple[ast.Call, tuple[_Scope, ...]]]:
-    if isinstance(node, ast.Call):
+def _below(tree: ast.Module) -> Iterator[tuple[ast.AST, tuple[_Scope, ...]]]:
+    """Yields the nodes of a module, with the classes and functions around each."""
+    waiting: list[tuple[ast.AST, tuple[_Scope, ...]]] = [(tree, ())]
+    while waiting:
+        node, around = waiting.pop()
         yield node, around
-    inner = (*around, node) if isinstance(node, _SCOPES) else around
-    for child in ast.iter_child_nodes(node):
-        yield from _calls_below(child, inner)
+        inner = (*around, node) if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) else around
+        waiting += [(child, inner) for child in ast.iter_child_nodes(node)][::-1]
+
+
+def _parameters(function: _FunctionDef, around: Sequence[_Scope]) -> list[str]:
+    """Returns the positional parameters of a function, without `self`."""
+    names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+    is_method = bool(around) and isinstance(around[-1], ast.ClassDef)
+    return names[1:] if is_method and names[:1] in (["self"], ["cls"]) else names
 
 
 def _sources(value: ast.expr, call: _Call) -> Iterator[_Parameter | None]:
@@ -163,9 +189,8 @@ def _sources_of_name(name: str, call: _Call) -> Iterator[_Parameter | None]:
         values = list(_assigned(function, ast.Name, name))
         for value in values:
             yield from _followed(name, value, call)
-        names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
-        only = [one.arg for one in function.args.kwonlyargs]
-        if name in (*names, *only):
+        names = _parameters(function, call.around[:at])
+        if name in (*names, *(one.arg for one in function.args.kwonlyargs)):
             yield from _sources_of_parameter(name, names, call, at)
             return
         if values:
@@ -177,18 +202,15 @@ def _sources_of_name(name: str, call: _Call) -> Iterator[_Parameter | None]:
 def _sources_of_parameter(
     name: str, names: Sequence[str], call: _Call, at: int
 ) -> Iterator[_Parameter | None]:
-    function = call.around[at]
-    assert not isinstance(function, ast.ClassDef)  # noqa: S101 (for mypy)
+    function = cast("_FunctionDef", call.around[at])
     if is_of_tests(call.path) or "sender" in names:
         # A fixture, or a receiver of a signal.
         yield None
     defaults = dict(zip(names[::-1], function.args.defaults[::-1], strict=False))
     if name in defaults:
         yield None
-    is_method = at > 0 and isinstance(call.around[at - 1], ast.ClassDef)
-    shown = names[1:] if is_method and names[:1] != [name] else names
     own = _called_as([one.name for one in call.around[: at + 1]])
-    yield _Parameter(own, name, shown.index(name) if name in shown else None)
+    yield _Parameter(own, name, names.index(name) if name in names else None)
 
 
 def _sources_of_attribute(value: ast.Attribute, call: _Call) -> Iterator[_Parameter | None]:
@@ -200,7 +222,7 @@ def _sources_of_attribute(value: ast.Attribute, call: _Call) -> Iterator[_Parame
     if not isinstance(owner, ast.Name) or owner.id != "self" or not classes:
         return
     for method in classes[-1].body:
-        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(method, _FUNCTIONS):
             place = call.around.index(classes[-1]) + 1
             there = replace(call, around=(*call.around[:place], method), is_exact=True)
             for one in _assigned(method, ast.Attribute, value.attr):
