@@ -38,6 +38,14 @@ CASES = {
         "import waffle\nfrom flagstaff import (\n    all_flags,\n    snapshot,\n)\n",
         "from flagstaff import (\n    all_flags,\n    flag_enabled,\n    snapshot,\n)\n",
     ),
+    "not merged below other code": (
+        "import waffle\nwaffle.x()\nfrom flagstaff import explain\n",
+        f"{_NEW}waffle.x()\nfrom flagstaff import explain\n",
+    ),
+    "imported by another name": (
+        "import waffle\nfrom flagstaff import flag_enabled as on\n",
+        "from flagstaff import flag_enabled as on, flag_enabled\n",
+    ),
     "merged below a comment": (
         "import waffle\nfrom flagstaff import (\n    all_flags,  # a\n)\n",
         "from flagstaff import (\n    all_flags,  # a\n    flag_enabled,\n)\n",

@@ -76,16 +76,21 @@ class _Block:
 
     def _place_added(self, node: Import, added: set[tuple[str, str]]) -> None:
         for module, name in sorted(added):
-            own = next((one for one in self._imports if _imports_from(one, module)), None)
-            new = [
-                names for every in self._new.values() for known, names in every if known == module
-            ]
+            known = (one for one in self._imports if _imports_from(one, module))
+            own = next((one for one in known if self._is_early(one, node)), None)
+            every = (one for new in self._new.values() for one in new)
+            new = [names for other, names in every if other == module]
             names = self._merged.setdefault(own, []) if own else next(iter(new), None)
             if names is None:
                 names = []
                 self._new.setdefault(node, []).append((module, names))
             if name not in names:
                 names.append(name)
+
+    def _is_early(self, node: Import, other: Import) -> bool:
+        """Whether no code but imports runs between another import and this one."""
+        at, end = (self._body.index(self._source.parents[one]) for one in (node, other))
+        return all(map(_import_of, self._body[end:at]))
 
     def edits(self) -> Iterator[Edit]:
         """Yields an edit for each group of imports that changes."""
@@ -158,7 +163,8 @@ class _Block:
         lines = self._source.text(node).partition("(")[2].partition("\n")
         is_split = not lines[0].strip() and bool(lines[1])
         space = f"{self._newline}{_spaces(lines[2])}" if is_split else " "
-        for name in sorted({*names} - {*known}, key=_name_order):
+        bound = {alias.evaluated_alias or alias.evaluated_name for alias in aliases}
+        for name in sorted({*names} - bound, key=_name_order):
             later = [at for at, one in enumerate(known) if _name_order(one) > _name_order(name)]
             if later and is_sorted:
                 yield Edit(spans[later[0]][0], spans[later[0]][0], f"{name},{space}")
