@@ -51,6 +51,7 @@ MADE = {
         " def clean(self):\n  return is_on(self.request)"
     ),
     "parameter that may be None": "def send(request=None):\n  return is_on(request)",
+    "keyword parameter that may be None": "def send(*, request=None):\n  return is_on(request)",
     "receiver of a signal": "def logged_in(sender, request, **kwargs):\n  return is_on(request)",
     "caller of a caller": (
         "def send(order, request):\n  return is_on(request)\ndef other(): send(1, None)"

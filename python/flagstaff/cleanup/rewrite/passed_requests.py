@@ -206,8 +206,10 @@ def _sources_of_parameter(
     if is_of_tests(call.path) or "sender" in names:
         # A fixture, or a receiver of a signal.
         yield None
-    defaults = dict(zip(names[::-1], function.args.defaults[::-1], strict=False))
-    if name in defaults:
+    only = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    with_default = {arg.arg for arg, default in only if default is not None}
+    count = len(function.args.defaults)
+    if name in with_default | {*names[len(names) - count :]}:
         yield None
     own = _called_as([one.name for one in call.around[: at + 1]])
     yield _Parameter(own, name, names.index(name) if name in names else None)
