@@ -278,6 +278,13 @@ PROGRAMS = {
         _SHARED,
         differs=False,
     ),
+    "overrides for both libraries by different texts": _stays(
+        f"{_OVERRIDE}KEY = 'b'\ndef run(request, x=None):\n override_flag('b', active=x)\n"
+        " with override_flag(KEY, active=True):\n  return 1",
+        reasons.UNCLEAR_OVERRIDE,
+        reasons.OTHER_OVERRIDE,
+        differs=False,
+    ),
     "override around one that is known only at run time": _stays(
         f"from shared import on\n{_OVERRIDE}@override_flag('a', active=True)\ndef one(x='a'):\n"
         " with override_flag(x, active=False):\n  pass\ndef run(request):\n return 1",

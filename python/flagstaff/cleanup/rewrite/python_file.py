@@ -10,7 +10,8 @@ from typing import Any, cast
 import libcst as cst
 from libcst.metadata import ImportAssignment
 
-from flagstaff.cleanup.references.naming import dotted, imported_module
+from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
+from flagstaff.cleanup.references.naming import dotted, imported_module, key_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.project import Project
@@ -52,7 +53,7 @@ class PythonFile:
         self._patches = patches
         self._places = list({place.node: place for place in places if place.source}.values())
         self._source = Source(module.tree)
-        self._text, self._parents = self._source.text, self._source.parents
+        self._parents = self._source.parents
         self._scopes = self._source.scopes
         self._imports = imports_in(module.tree)
         self._stays: dict[cst.CSTNode, Reason] = {}
@@ -89,7 +90,7 @@ class PythonFile:
             rewritten = self._rewritten(place, calls)
             if rewritten is not None:
                 done[place] = rewritten
-        self._settle(done)
+        self._settle(done, setting.evaluator)
         edits = [edit for one in done.values() for edit in one.edits]
         edits += import_edits(self._source, self._changes(done.values()))
         new = self._source.edited(edits)
@@ -196,11 +197,11 @@ class PythonFile:
             return True
         return local != function and self._patches.has_function(function)
 
-    def _settle(self, done: dict[Place, Rewritten]) -> None:
+    def _settle(self, done: dict[Place, Rewritten], evaluator: ExpressionEvaluator) -> None:
         """Leaves out places until no name is needed twice, and no override for both libraries."""
         while True:
             gone = dict.fromkeys(list(self._taken(done)), reasons.TAKEN)
-            gone |= dict.fromkeys(self._mixed_overrides(done), reasons.OTHER_OVERRIDE)
+            gone |= dict.fromkeys(self._mixed_overrides(done, evaluator), reasons.OTHER_OVERRIDE)
             if not gone:
                 return
             for place, reason in gone.items():
@@ -234,20 +235,22 @@ class PythonFile:
                     return True
         return False
 
-    def _mixed_overrides(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
-        tests = [place for place in self._places if place.kind == "test"]
-        staying = [place for place in tests if place not in done]
-        keys = {self._text(place.key) for place in staying}
-        # One of them may be for the same key, inside of the other.
-        around = {
-            self._outermost(place.node)
-            for place in staying
-            if self._stays.get(place.node) == reasons.DYNAMIC
-        }
-        for place in tests:
-            is_mixed = self._text(place.key) in keys or self._outermost(place.node) in around
-            if place in done and is_mixed:
-                yield place
+    def _mixed_overrides(
+        self, done: Mapping[Place, Rewritten], evaluator: ExpressionEvaluator
+    ) -> Iterator[Place]:
+        keys: set[str | None] = set()
+        around: set[cst.CSTNode] = set()
+        for place in self._places:
+            if place.kind == "test" and place not in done:
+                found = {*map(key_of, evaluator.evaluate(place.key, place.scope))}
+                keys |= found - {None}
+                # It may be for any key, inside of another one.
+                around |= {self._outermost(place.node)} if None in found else set()
+        for place in done:
+            if place.kind == "test":
+                own = map(key_of, evaluator.evaluate(place.key, place.scope))
+                if not keys.isdisjoint(own) or self._outermost(place.node) in around:
+                    yield place
 
     def _outermost(self, node: cst.CSTNode) -> cst.CSTNode:
         """Returns the class, the function or the statement of the module around a node."""
