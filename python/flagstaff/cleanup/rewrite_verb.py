@@ -74,7 +74,7 @@ def _run(options: Options, out: Output) -> None:
         print_patch(patch, made.files, out)
         for one in made.left:
             out.message(f"{one.path}:{one.line}:{one.column}: {one.why}; {one.advice}")
-        if made.migrated and made.done and options["level"] == "flagstaff":
+        if made.migrated and options["level"] == "flagstaff":
             out.message(
                 f"migrations create {join_some(sorted(made.migrated))} by waffle's models, so a "
                 "new database, such as that of tests, lacks these flags: import them there, or set "

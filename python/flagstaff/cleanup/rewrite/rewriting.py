@@ -44,7 +44,7 @@ class Rewriting:
     left: list[Left] = field(default_factory=list)
     #: Files that could not be read or rewritten, and why.
     problems: dict[str, str] = field(default_factory=dict)
-    #: Names that the code uses, and that migrations create by waffle's models.
+    #: Names of rewritten places that migrations create by waffle's models.
     migrated: set[str] = field(default_factory=set)
 
     def add(self, path: str, result: Result) -> None:
@@ -68,7 +68,12 @@ def rewrite(
             if path not in found.unreadable and (path in named or _WORD in read_text(path)):
                 run.add(path, made)
     made.left.sort()
-    made.migrated &= {one.key for one in found.references if one.source and one.key}
+    left = {(one.path, one.line) for one in made.left}
+    made.migrated &= {
+        one.key
+        for one in found.references
+        if one.source and one.key and (one.path, one.line) not in left
+    }
     return made
 
 
