@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -52,8 +52,8 @@ def _result(text: str) -> tuple[str, bool]:
     return key, _RESULTS[result]
 
 
-def _add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; without one, all keys")
+def add_path_arguments(parser: CommandParser) -> None:
+    """Adds the arguments that say which files are searched."""
     parser.add_argument(
         "--path",
         dest="paths",
@@ -68,6 +68,11 @@ def _add_arguments(parser: CommandParser) -> None:
         metavar="GLOB",
         help='leave out files and folders, such as "*/legacy/*"; can be repeated',
     )
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; without one, all keys")
+    add_path_arguments(parser)
     parser.add_argument(
         "--also",
         action="append",
@@ -136,22 +141,28 @@ def _run(options: Options, out: Output) -> None:
 
 def _search(options: Options, out: Output) -> tuple[list[str], Share]:
     try:
-        from flagstaff.cleanup.references.files import searched_files  # noqa: PLC0415 (optional)
-        from flagstaff.cleanup.references.searching import search_files  # noqa: PLC0415
+        from flagstaff.cleanup.references.searching import search_files  # noqa: PLC0415 (optional)
     except ModuleNotFoundError as error:
         if error.name != "libcst":
             raise
         raise CommandError(MISSING, returncode=USAGE) from error
-    try:
-        files = searched_files(options["paths"] or [project_folder()], options["exclude"])
-    except FileNotFoundError as error:
-        raise CommandError(
-            f"there is no file or folder {error}; correct --path", returncode=USAGE
-        ) from error
+    files = files_of(options)
     with progress_bar(2 * len(files), hidden=out.is_json) as progress:
         patched = dict(options["results"]) if options["diff"] else ()
         others = tuple(dict.fromkeys(options["also"]))
         return files, search_files(files, progress, patched=patched, others=others)
+
+
+def files_of(options: Options) -> list[str]:
+    """Returns the files at and below the paths of the options."""
+    from flagstaff.cleanup.references.files import searched_files  # noqa: PLC0415 (only here)
+
+    try:
+        return searched_files(options["paths"] or [project_folder()], options["exclude"])
+    except FileNotFoundError as error:
+        raise CommandError(
+            f"there is no file or folder {error}; correct --path", returncode=USAGE
+        ) from error
 
 
 def project_folder() -> Path:
@@ -303,17 +314,22 @@ def _print_patch(
         remaining = [_record(one, None, results) for one in made.remaining]
         out.document({"patch": made.text, "remaining": remaining})
         return made.problems
-    if any(Path(path).is_absolute() for path in files):
-        out.message(
-            "the paths in the patch are absolute, and a patch with such paths does not apply: run "
-            "this command in the folder of the project, with a relative --path"
-        )
-    # Not splitlines: carriage returns and form feeds are parts of the lines.
-    for line in made.text.split("\n")[:-1]:
-        out.line(line)
+    print_patch(made.text, files, out)
     for one in made.remaining:
         out.message(f"{one.path}:{one.line}:{one.column}: {advice(one, results)}")
     return made.problems
+
+
+def print_patch(text: str, paths: Iterable[str], out: Output) -> None:
+    """Prints a patch of files, and the folder where it applies if it is another one."""
+    from flagstaff.cleanup.references.patching import patch_folder  # noqa: PLC0415 (optional)
+
+    folders = {str(patch_folder(path)) for path in paths} - {str(Path.cwd())}
+    if text and folders:
+        out.message(f"apply the patch in {join_some(sorted(folders))}")
+    # Not splitlines: carriage returns and form feeds are parts of the lines.
+    for line in text.split("\n")[:-1]:
+        out.line(line)
 
 
 REFERENCES = Verb(

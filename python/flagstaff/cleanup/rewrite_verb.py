@@ -9,7 +9,14 @@ from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._words.counted import counted
-from flagstaff.cleanup.references_verb import MISSING, progress_bar, project_folder
+from flagstaff._words.lists import join_some
+from flagstaff.cleanup.references_verb import (
+    MISSING,
+    add_path_arguments,
+    files_of,
+    print_patch,
+    progress_bar,
+)
 from flagstaff.cli.support.errors import FAILED, REFUSED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.topics import Topic
@@ -22,13 +29,7 @@ if TYPE_CHECKING:
 
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("library", choices=["waffle"], help="the library that the code uses")
-    parser.add_argument(
-        "--path",
-        dest="paths",
-        action="append",
-        metavar="PATH",
-        help="a folder or a file; can be repeated. The default is BASE_DIR",
-    )
+    add_path_arguments(parser)
     parser.add_argument(
         "--to",
         dest="level",
@@ -40,9 +41,6 @@ def _add_arguments(parser: CommandParser) -> None:
         "--flags",
         metavar="FILE",
         help="the flags that exist, as `flags export` writes them; the default is the database",
-    )
-    parser.add_argument(
-        "--exclude", action="append", default=[], metavar="GLOB", help="leave out; can be repeated"
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--diff", action="store_true", help="print a patch")
@@ -63,13 +61,25 @@ def _run(options: Options, out: Output) -> None:
     patch = _patch(made) if options["diff"] or out.is_json else ""
     if out.is_json:
         left = [{**vars(one)} for one in made.left]
-        out.document({"rewritten": made.done, "files": [*made.files], "left": left, "patch": patch})
+        out.document(
+            {
+                "rewritten": made.done,
+                "files": [*made.files],
+                "left": left,
+                "patch": patch,
+                "migrated": sorted(made.migrated),
+            }
+        )
     else:
-        # Not splitlines: carriage returns and form feeds are parts of the lines.
-        for line in patch.split("\n")[:-1]:
-            out.line(line)
+        print_patch(patch, made.files, out)
         for one in made.left:
             out.message(f"{one.path}:{one.line}:{one.column}: {one.why}; {one.advice}")
+        if made.migrated and options["level"] == "flagstaff":
+            out.message(
+                f"migrations create {join_some(sorted(made.migrated))} by waffle's models, so a "
+                "new database, such as that of tests, lacks these flags: import them there, or set "
+                "them by override_flag"
+            )
         out.message(_summary(made, is_written=options["write"]))
     if made.problems:
         raise CommandError(
@@ -89,16 +99,12 @@ def _summary(made: Rewriting, *, is_written: bool) -> str:
 
 def _rewriting(options: Options, out: Output) -> Rewriting:
     try:
-        from flagstaff.cleanup.references.files import searched_files  # noqa: PLC0415 (optional)
-        from flagstaff.cleanup.rewrite.rewriting import rewrite  # noqa: PLC0415
+        from flagstaff.cleanup.rewrite.rewriting import rewrite  # noqa: PLC0415 (optional)
     except ModuleNotFoundError as error:
         if error.name != "libcst":
             raise
         raise CommandError(MISSING, returncode=USAGE) from error
-    try:
-        files = searched_files(options["paths"] or [project_folder()], options["exclude"])
-    except FileNotFoundError as error:
-        raise CommandError(f"there is no file or folder {error}", returncode=USAGE) from error
+    files = files_of(options)
     keys = _keys(options)
     with progress_bar(2 * len(files), hidden=out.is_json) as progress:
         return rewrite(files, keys, options["level"], progress)

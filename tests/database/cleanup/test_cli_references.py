@@ -125,10 +125,11 @@ def test_references_without_a_place_says_so(project: Path, arguments: str, unkno
     assert ran == (0, "", f"{unknown}no references were found\n")
 
 
-def test_patch_with_absolute_paths_says_that_it_does_not_apply(project: Path) -> None:
-    ran = flags("references", "--path", str(project), "--result", "new_checkout=on", "--diff")
-    assert "the paths in the patch are absolute" in ran.err
-    assert "absolute" not in flags("references", "--result", "new_checkout=on", "--diff").err
+def test_patch_with_absolute_paths_is_the_same_as_with_relative_ones(project: Path) -> None:
+    options = ("references", "--result", "new_checkout=on", "--diff", "--path")
+    ran = flags(*options, str(project))
+    assert ran.out == flags(*options, ".").out
+    assert "apply the patch" not in ran.err
 
 
 def test_references_with_a_path_works_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:

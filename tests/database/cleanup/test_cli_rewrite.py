@@ -99,16 +99,44 @@ def test_flags_can_come_from_an_export() -> None:
     assert ran.err == "1 place can be rewritten in 1 file; 0 left to you\n"
 
 
-def test_diff_is_a_patch_that_applies(project: Path) -> None:
-    patch = flags("rewrite", "waffle", "--to", "compat", "--diff", "--path", "shop").out
-    subprocess.run(["git", "apply", "-"], input=patch.encode(), check=True)
-    assert Path("shop/views.py").read_text() == COMPAT
+@pytest.mark.parametrize("folder", [".", "docs", ".."])
+def test_diff_is_a_patch_that_applies_in_the_folder_that_it_names(
+    project: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    path = str(project / "shop") if folder != "." else "shop"
+    (project / "docs").mkdir()
+    monkeypatch.chdir(folder)
+    ran = flags("rewrite", "waffle", "--to", "compat", "--diff", "--path", path)
+    assert (f"apply the patch in {project}\n" in ran.err) is (folder != ".")
+    subprocess.run(["git", "-C", project, "apply", "-"], input=ran.out.encode(), check=True)
+    assert (project / "shop/views.py").read_text() == COMPAT
 
 
 def test_json_has_the_patch_and_what_is_left() -> None:
     found: Any = document("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
     assert (found["rewritten"], found["files"], found["patch"]) == (0, [], "")
     assert [(one["line"], one["why"]) for one in found["left"]] == [(8, "there is no flag new")]
+
+
+def test_flags_that_migrations_create_by_models_of_waffle_are_named() -> None:
+    FeatureFlag.objects.create(key="new")
+    Path("shop/migrations").mkdir()
+    code = (
+        "NAME = 'new'\ndef up(apps, editor):\n    Switch = apps.get_model('waffle', 'Switch')\n"
+        "    Switch.objects.bulk_create([Switch(name=NAME), Switch(name='other')])\n"
+    )
+    Path("shop/migrations/0001.py").write_text(code)
+    ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
+    assert "migrations create new by waffle's models, so a new database" in ran.err
+    assert "shop/migrations/0001.py:3:29: the migration uses waffle's tables" in ran.err
+    FeatureFlag.objects.all().delete()
+    ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
+    assert "migrations create" not in ran.err
+    FeatureFlag.objects.create(key="new")
+    code = code.replace("Switch(name=NAME)", "Switch.objects.get(name=NAME)")
+    Path("shop/migrations/0001.py").write_text(code)
+    ran = flags("rewrite", "waffle", "--to", "flagstaff", "--path", "shop")
+    assert "migrations create" not in ran.err
 
 
 @pytest.mark.parametrize("state", ["unknown", "changed", "staged"])

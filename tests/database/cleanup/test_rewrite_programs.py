@@ -101,6 +101,21 @@ PROGRAMS = {
         reasons.IMPORT,
     ),
     "star import": _stays(f"from waffle import *\ndef run(request):\n{_ON}", reasons.OTHER_NAME),
+    "star import above": Program(
+        f"from shared import *\n{_SWITCH}def run(request):\n return switch_is_active('a')",
+        files=(("shared.py", "def switch_is_active(name): ...\nflag_enabled = switch_is_active"),),
+    ),
+    "star import below that binds the name": _stays(
+        f"{_SWITCH}from shared import *\ndef run(request):\n return switch_is_active('a')",
+        reasons.OTHER_NAME,
+        files=(("shared.py", "def switch_is_active(name): ..."),),
+        differs=False,
+    ),
+    "star import below that binds the new name": _stays(
+        f"{_SWITCH}from shared import *\ndef run(request):\n return switch_is_active('a')",
+        reasons.OTHER_NAME,
+        files=(("shared.py", "def flag_enabled(key): ..."),),
+    ),
     "shadowed name": Program(
         f"{_FLAG}def run(request):\n{_ON}def other(flag_is_active):\n return flag_is_active(1, 'b')"
     ),
@@ -156,7 +171,10 @@ PROGRAMS = {
         f"{_FLAG}def run(request):\n return flag_is_active(*[request, 'a'])", reasons.ARGUMENTS
     ),
     "no request": _stays(
-        f"{_FLAG}def run(request):\n return flag_is_active(None, 'a')", reasons.NO_REQUEST
+        f"{_FLAG}def run(request):\n return flag_is_active(None, 'a')", reasons.WITHOUT_REQUEST
+    ),
+    "text for a request": _stays(
+        f"{_FLAG}def run(request):\n return flag_is_active('', 'a')", reasons.WITHOUT_REQUEST
     ),
     "request of a call": _stays(
         f"{_FLAG}def current(): return None\ndef run(request):\n"
@@ -184,7 +202,10 @@ PROGRAMS = {
         reasons.MADE_REQUEST,
         files=(
             ("helpers.py", "from main import run\ndef other(r): return run(r)"),
-            ("checks.py", "from django.test import RequestFactory as R\nother(R().get('/'))"),
+            (
+                "checks.py",
+                "from django.test import RequestFactory as R\nmap(other, [R().get('/')])",
+            ),
         ),
     ),
     "async": Program(
@@ -225,7 +246,6 @@ PROGRAMS = {
         " waffle_flag = 'a'\n def get(self, request):\n  return 1\n"
         " def invalid_waffle(self):\n  return 2\ndef run(request):\n return V.as_view()(request)",
         reasons.VIEW_CLASS,
-        reasons.PASSED,
     ),
     "override": Program(
         f"from shared import on\n{_OVERRIDE}def run(request):\n"
@@ -247,6 +267,30 @@ PROGRAMS = {
         " with override_flag('b', active=True):\n  return 1",
         reasons.UNCLEAR_OVERRIDE,
         reasons.OTHER_OVERRIDE,
+        differs=False,
+    ),
+    "override of a key that is known only at run time": Program(
+        f"from shared import on\n{_OVERRIDE}@override_flag('a', active=True)\ndef one():\n"
+        " return on('a')\ndef other(x):\n with override_flag(x, active=True):\n  pass\n"
+        "def run(request):\n return one()",
+        1,
+        (reasons.DYNAMIC,),
+        _SHARED,
+        differs=False,
+    ),
+    "overrides for both libraries by different texts": _stays(
+        f"{_OVERRIDE}KEY = 'b'\ndef run(request, x=None):\n override_flag('b', active=x)\n"
+        " with override_flag(KEY, active=True):\n  return 1",
+        reasons.UNCLEAR_OVERRIDE,
+        reasons.OTHER_OVERRIDE,
+        differs=False,
+    ),
+    "override around one that is known only at run time": _stays(
+        f"from shared import on\n{_OVERRIDE}@override_flag('a', active=True)\ndef one(x='a'):\n"
+        " with override_flag(x, active=False):\n  pass\ndef run(request):\n return 1",
+        reasons.OTHER_OVERRIDE,
+        reasons.DYNAMIC,
+        files=_SHARED,
         differs=False,
     ),
     "override with a stack": Program(

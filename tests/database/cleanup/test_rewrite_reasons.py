@@ -95,6 +95,19 @@ def test_key_of_another_name_is_written_only_into_a_text(tmp_path: Path, setting
         ("a.py", "call_command('waffle_flag', 'a', '--everyone')", reasons.COMMAND),
         ("a.py", "from waffle.admin import FlagAdmin", reasons.UNUSED_IMPORT),
         ("a.py", "path('x', include('waffle.urls'))", reasons.PATCH_OF_WAFFLE),
+        ("a.py", "apps.get_model('waffle', 'Flag')", reasons.MODEL),
+        ("migrations/a.py", "apps.get_model('waffle', 'Flag')", reasons.MIGRATION),
+        ("migrations/a.py", "apps.get_model(app_label='waffle', model_name='Flag')",
+         reasons.MIGRATION),
+        ("migrations/a.py", "x = [('shop', '0001'), ('waffle', '0004')]", reasons.MIGRATION),
+        ("migrations/a.py", "models.ForeignKey(to='waffle.flag')", reasons.MIGRATION),
+        ("a.py", "exec('from waffle import flag_is_active')", reasons.CODE),
+        ("settings.py", "X = [f'import waffle  # {y}']", reasons.CODE),
+        ("a.py", "run('./manage.py waffle_switch a on')", reasons.COMMAND),
+        ("start.sh", "./manage.py waffle_flag \\\n  a --everyone", reasons.COMMAND),
+        ("Makefile", "x:\n\tdjango-admin waffle_switch a on --create", reasons.COMMAND),
+        (".github/workflows/ci.yml", "run: python manage.py waffle_delete --flags a",
+         reasons.COMMAND),
         ("a.html", "<script>if (waffle.flag_is_active('a')) x()</script>", reasons.SCRIPT),
         ("a.html", "{% load waffle_tags %}{% wafflejs %}", reasons.SCRIPT),
         ("a.html", "{% load flagstaff waffle_tags %}{% flag 'a' %}{% endflag %}",
@@ -109,6 +122,42 @@ def test_place_is_listed_with_its_reason(
     tmp_path: Path, path: str, code: str, reason: Reason
 ) -> None:
     assert reason.why in _left(tmp_path, {path: code})
+
+
+@pytest.mark.parametrize(
+    ("other", "is_taken"),
+    [
+        ("from blog.views import switch_is_active", False),
+        ("from shop.views import switch_is_active", True),
+        ("from shop import views\nviews.switch_is_active('b')", True),
+        ("from blog import views\nviews.switch_is_active('b')", False),
+        ("mock.patch('blog.views.switch_is_active')", False),
+        ("mock.patch('shop.views.switch_is_active')", True),
+        ("import shop as s\ns.views.switch_is_active('b')", True),
+    ],
+)
+def test_name_that_another_module_takes_is_left(tmp_path: Path, other: str, is_taken: bool) -> None:
+    files = {"shop/views.py": SWITCH, "blog/views.py": "", "shop/other.py": other}
+    made = rewriting_of(tmp_path, files)
+    assert (reasons.PATCHED.why in {one.why for one in made.left}) is is_taken
+    assert (f"{tmp_path}/shop/views.py" in made.files) is not is_taken
+
+
+@pytest.mark.parametrize(
+    ("settings_file", "is_known"),
+    [("KEY = 'a'\nX = {'KEY': [1]}", True), ("KEY = 'a'\nuse({'KEY': 1})", False)],
+)
+def test_key_in_a_setting_is_known_beside_a_dict_with_its_name(
+    tmp_path: Path, settings_file: str, is_known: bool
+) -> None:
+    start = SWITCH.partition("\n")[0]
+    code = f"from django.conf import settings\n{start}\nswitch_is_active(settings.KEY)\n"
+    made = rewriting_of(tmp_path, {"settings.py": settings_file, "main.py": code})
+    assert [one.why for one in made.left] == [] if is_known else [reasons.DYNAMIC.why]
+
+
+def test_load_without_a_tag_is_counted(tmp_path: Path) -> None:
+    assert rewriting_of(tmp_path, {"a.html": "{% load waffle_tags %}"}).done == 1
 
 
 def test_library_that_needs_no_load_is_left(tmp_path: Path) -> None:
@@ -149,3 +198,18 @@ def test_file_with_a_byte_order_mark_and_windows_lines_keeps_them(tmp_path: Path
     path.write_bytes(b"\xef\xbb\xbf" + SWITCH.replace("\n", "\r\n").encode())
     [(_, new)] = rewriting_of(tmp_path, {}).files.values()
     assert new == "\ufefffrom flagstaff import flag_enabled\r\nflag_enabled('a')\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", 'def f():\n    """\n    import waffle\n    """\n'),
+        ("a.py", "x = ['waffle']"),
+        ("a.py", "x = 'waffle_flag'"),
+        ("a.yml", "waffle_flag: true\nother: waffle.waffle_flag"),
+    ],
+)
+def test_text_that_uses_nothing_of_waffle_is_not_listed(
+    tmp_path: Path, path: str, text: str
+) -> None:
+    assert _left(tmp_path, {path: text}) == []

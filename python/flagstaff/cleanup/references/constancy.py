@@ -73,18 +73,8 @@ class Constancy:
             # Its attributes are checked where the class is known.
             return False
         root = scope.root
-        return self._may_star(name, root) or self.uses.may_set(name, root.path, root.module)
-
-    def _may_star(self, name: str, module: Scope) -> bool:
-        """Whether a star import may bind the name again."""
-        for star in module.stars:
-            found = self._project.find(star)
-            if found is None:
-                if not self._project.is_external(star):
-                    return True
-            elif name in found.found.module.bindings or found.found.module.stars:
-                return True
-        return False
+        is_bound_again = any(self._project.may_bind(star, name) for star in root.stars)
+        return is_bound_again or self.uses.may_set(name, root.path, root.module)
 
     def _has_same_items(self, name: str, values: Values, scope: Scope) -> bool:
         if any(_has_mutable_items(value) for value in values if isinstance(value, Items)):
@@ -92,7 +82,7 @@ class Constancy:
         if scope.kind == "function":
             return not self.uses.may_change_local(name, scope.root.path)
         is_module = scope.kind == "module"
-        owner = (scope.module if is_module else scope.name).rpartition(".")[2]
+        owner = scope.module if is_module else scope.name.rpartition(".")[2]
         return not self.uses.may_change_items(name, owner, is_module=is_module)
 
     def _is_constant(self, scope: Scope, name: str, *, is_instance: bool) -> bool:

@@ -33,6 +33,8 @@ _SKIPPED = frozenset(
 )
 # A file in the root of every virtual environment.
 _ENVIRONMENT = "pyvenv.cfg"
+# Its workflows run commands.
+_WORKFLOWS = ".github"
 #: A larger file is generated or minified.
 MAX_BYTES = 4_000_000
 
@@ -67,6 +69,14 @@ def read(path: str) -> bytes:
     if Path(path).stat().st_size > MAX_BYTES:
         raise LimitError(f"it is larger than {MAX_BYTES // 1_000_000} MB")
     return Path(path).read_bytes()
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file for a search in it; "" if it cannot be read."""
+    try:
+        return read(path).decode("utf-8", "replace")
+    except (LimitError, OSError):
+        return ""
 
 
 def has_bytes(path: str, wanted: bytes) -> bool:
@@ -110,7 +120,8 @@ def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
         if exclude and _is_excluded(entry, root, exclude):
             continue
         if entry.is_dir(follow_symlinks=False):
-            if entry.name not in _SKIPPED and not entry.name.startswith("."):
+            is_hidden = entry.name.startswith(".") and entry.name != _WORKFLOWS
+            if entry.name not in _SKIPPED and not is_hidden:
                 yield from _below(entry.path, root, exclude)
         elif _is_source(entry):
             yield entry.path

@@ -23,11 +23,21 @@ def model_of(name: str) -> str | None:
 def imported_module(node: cst.ImportFrom, module: str, path: str) -> str:
     """Returns the dotted name of the module that `from … import` names in a file."""
     name = dotted(node.module) if node.module is not None else ""
-    if not node.relative:
+    return absolute_name("." * len(node.relative) + name, module, path)
+
+
+def absolute_name(name: str, module: str, path: str) -> str:
+    """Returns the dotted name of what a file, which is this module, imports from `.name`."""
+    dots = len(name) - len(name.lstrip("."))
+    if not dots:
         return name
     parts = module.split(".") + (["__init__"] if path.endswith("__init__.py") else [])
-    package = parts[: max(len(parts) - len(node.relative), 0)]
-    return ".".join([*package, *([name] if name else [])])
+    return ".".join([*parts[: max(len(parts) - dots, 0)], *filter(None, [name[dots:]])])
+
+
+def is_named(module: str, name: str) -> bool:
+    """Returns True if a dotted name may be that of a module, as imports write it."""
+    return module == name or module.endswith(f".{name}")
 
 
 def dotted(node: cst.BaseExpression) -> str:
@@ -68,6 +78,12 @@ def is_test(scope: FunctionScope) -> bool:
 def is_test_file(path: str) -> bool:
     """Returns True for a file whose name says that it has tests."""
     return _file(path).startswith("test") or path.endswith("_test.py")
+
+
+def is_of_tests(path: str) -> bool:
+    """Returns True for a file of tests, or one that helps them."""
+    is_helper = not {"test", "tests"}.isdisjoint(path.split("/")[:-1])
+    return is_helper or is_test_file(path) or _file(path).startswith("conftest")
 
 
 def _file(path: str) -> str:

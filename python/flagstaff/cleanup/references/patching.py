@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
+from pathlib import Path
 from typing import TypeAlias
 
 from flagstaff.cleanup.references.files import LimitError, is_jinja, is_python, read
@@ -184,11 +186,24 @@ def difference(path: str, old: str, new: str) -> str:
     """Returns the unified difference of a file, as git writes it."""
     if old == new:
         return ""
-    name = path.lstrip("/")
+    name = os.path.relpath(path, patch_folder(path))
     # As in the patches of Git: without the tab, `patch` reads a name up to its first space.
     end = "\t" if " " in name else ""
     lines = unified_diff(_lines(old), _lines(new), f"a/{name}{end}", f"b/{name}{end}")
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in lines)
+
+
+def patch_folder(path: str) -> Path:
+    """Returns the folder in which a patch of a file applies.
+
+    It is the working directory for a relative path, else the root of the repository.
+    """
+    here = Path.cwd()
+    if not Path(path).is_absolute() and Path(path).parts[0] != "..":
+        return here
+    around = Path(os.path.abspath(path)).parents  # noqa: PTH100 (links stay)
+    default = here if here in around else Path("/")
+    return next((one for one in around if (one / ".git").exists()), default)
 
 
 def _lines(text: str) -> list[str]:

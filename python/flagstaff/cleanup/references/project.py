@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
-from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read
+from flagstaff.cleanup.references.files import LimitError, has_bytes, is_python, read, read_text
+from flagstaff.cleanup.references.naming import absolute_name, is_named
 from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
 from flagstaff.cleanup.references.vocabularies import Vocabulary, vocabulary_of
 
@@ -28,6 +30,7 @@ class Project:
         self._kept_bytes = 0
         self._mentioning: dict[str, list[str]] = {}
         self._found: dict[str, str | None] = {}
+        self._imported = cache(_imports_in)
         #: Why files cannot be parsed.
         self.problems: dict[str, str] = {}
         for path in filter(is_python, files):
@@ -73,13 +76,7 @@ class Project:
 
     def is_imported(self, path: str, name: str) -> bool:
         """Returns True if another file may take a name from the module of this file."""
-        module = module_name(path).rpartition(".")[2]
-        modules = rf"[\w.]*\b{re.escape(module)}"
-        if Path(path).name == "__init__.py":
-            modules = rf"(?:{modules}|\.+)"
-        statement = re.compile(rf"from\s+{modules}\s+import\s*(\([^)]*\)|[^\n]*)")
-        # Also in the text of a `mock.patch`.
-        dotted = re.compile(rf"\b{re.escape(module)}\.{re.escape(name)}\b")
+        module = module_name(path)
         wanted = re.compile(rf"\b{re.escape(name)}\b|\*")
         for other in self.paths_mentioning(name):
             if other == path:
@@ -88,10 +85,19 @@ class Project:
                 text = read(other).decode("utf-8", "replace")
             except LimitError:
                 return True
-            names = " ".join(statement.findall(text))
-            if wanted.search(names) or dotted.search(text):
+            imported = self._imported(other)
+            if any(is_named(module, one) and wanted.search(names) for one, names in imported):
+                return True
+            if _reads_attribute(text, module, name, imported):
                 return True
         return False
+
+    def may_bind(self, star: str, name: str) -> bool:
+        """Returns True if `from … import *` of a module may bind a name."""
+        found = self.find(star)
+        if found is None:
+            return not self.is_external(star)
+        return name in found.found.module.bindings or bool(found.found.module.stars)
 
     def _path_of(self, name: str) -> str | None:
         if name in self._names:
@@ -139,6 +145,38 @@ def module_name(path: str) -> str:
     if parts[-1] == "__init__":
         parts.pop()
     return ".".join(parts)
+
+
+_FROM = re.compile(r"\bfrom\s+([\w.]+)\s+import\s*(\([^)]*\)|[^\n]*)")
+
+
+def _imports_in(path: str) -> list[tuple[str, str]]:
+    """Returns the modules from which a file imports, and the text with the names."""
+    own = module_name(path)
+    return [
+        (absolute_name(module, own, path), names)
+        for module, names in _FROM.findall(read_text(path))
+    ]
+
+
+def _reads_attribute(
+    text: str, module: str, name: str, imported: Sequence[tuple[str, str]]
+) -> bool:
+    """Whether a file reads a name of a module by a dotted name, or has it in a `mock.patch`."""
+    last = module.rpartition(".")[2]
+    if f"{last}.{name}" not in text:
+        return False
+    for found in re.findall(rf"(?<![\w.])([\w.]*\b{re.escape(last)})\.{re.escape(name)}\b", text):
+        first, _, rest = found.partition(".")
+        if rest and re.search(rf"\bas\s+{first}\b", text) is None:
+            if is_named(module, found):
+                return True
+            continue
+        # Another module may have the same last name.
+        others = [one for one, names in imported if re.search(rf"\b{first}\b", names)]
+        if not others or rest or any(is_named(module, f"{one}.{last}") for one in others):
+            return True
+    return False
 
 
 def _size(module: Module | None) -> int:

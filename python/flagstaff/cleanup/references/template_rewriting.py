@@ -109,7 +109,7 @@ def rewritten_template(
     rewriting = _Rewriting(source, results, parsed, is_jinja=is_jinja)
     for block in blocks_in(tags):
         rewriting.add(block)
-    new = _edited(source, rewriting.edits)
+    new = edited(source, rewriting.edits)
     if new == source or is_still_valid(source, new, is_jinja=is_jinja):
         return new, rewriting.done
     return source, set()
@@ -129,7 +129,9 @@ class _Branch:
 
 
 @dataclass
-class _Edit:
+class Edit:
+    """The part of a text that another one replaces."""
+
     start: int
     end: int
     text: str = ""
@@ -144,7 +146,7 @@ class _Rewriting:
     #: The tags that act while the template is parsed.
     parsed: Sequence[Tag]
     is_jinja: bool = field(kw_only=True)
-    edits: list[_Edit] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
     done: set[_Place] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -170,33 +172,33 @@ class _Rewriting:
         self.done |= resolved
         self.edits += edits
 
-    def _edits(self, block: Block, kept: list[_Branch]) -> Iterator[_Edit]:
+    def _edits(self, block: Block, kept: list[_Branch]) -> Iterator[Edit]:
         start, end = block.tags[0].start, block.end.end
         if not kept:
-            yield _Edit(start, end)
+            yield Edit(start, end)
             return
         first, last = kept[0], kept[-1]
         if first.condition.result:
-            yield _Edit(start, first.tag.end)
-            yield _Edit(first.following.start, end)
+            yield Edit(start, first.tag.end)
+            yield Edit(first.following.start, end)
             return
         if first.tag is not block.tags[0]:
-            yield _Edit(start, first.tag.start)
+            yield Edit(start, first.tag.start)
         for branch in kept:
             yield from self._edits_of_tag(branch, is_first=branch is first)
         for before, after in pairwise(kept):
             if before.following is not after.tag:
-                yield _Edit(before.following.start, after.tag.start)
+                yield Edit(before.following.start, after.tag.start)
         if last.following is not block.end:
-            yield _Edit(last.following.start, block.end.start)
+            yield Edit(last.following.start, block.end.start)
 
-    def _edits_of_tag(self, branch: _Branch, *, is_first: bool) -> Iterator[_Edit]:
+    def _edits_of_tag(self, branch: _Branch, *, is_first: bool) -> Iterator[Edit]:
         word = "else" if branch.condition.result else ("if" if is_first else "elif")
         text = word if word == "else" else f"{word} {branch.condition.text}"
         is_same = word == word_of(branch.tag) and not branch.condition.resolved
         if not is_same:
             start = self.source.index(branch.tag.contents, branch.tag.start)
-            yield _Edit(start, start + len(branch.tag.contents), text)
+            yield Edit(start, start + len(branch.tag.contents), text)
 
     def _condition(self, tag: Tag) -> tuple[Tag, Condition]:
         word = word_of(tag)
@@ -237,7 +239,8 @@ def _kept(branches: Iterator[_Branch]) -> Iterator[_Branch]:
             return
 
 
-def _edited(source: str, edits: list[_Edit]) -> str:
+def edited(source: str, edits: list[Edit]) -> str:
+    """Returns the text with these edits; whole lines if nothing replaces what is on them."""
     parts: list[str] = []
     place = 0
     for edit in edits:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from flagstaff.cleanup.references.files import LimitError, read
-from flagstaff.cleanup.references.project import Project
+from flagstaff.cleanup.references.naming import absolute_name, is_named
+from flagstaff.cleanup.references.project import Project, module_name
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 # `@cached_property` above a function, `name = property(…)`.
@@ -72,8 +73,8 @@ class _FileUses:
     deleted: set[str] = field(default_factory=set)
     #: Names of keyword arguments: `as_view(key="a")` sets an attribute.
     keywords: set[str] = field(default_factory=set)
-    #: The names that imports bind, by the last part of what they import.
-    imports: dict[str, set[str]] = field(default_factory=dict)
+    #: What imports import and the name that they bind, by the last part of what they import.
+    imports: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     #: The classes whose methods set attributes of `self` by names that are known only at run time,
     #: and "" for code that does so with anything else; "*" with a module that it finds by a text.
     setters: set[str] = field(default_factory=set)
@@ -93,13 +94,13 @@ class Uses:
     def may_change_items(self, name: str, owner: str, *, is_module: bool) -> bool:
         """Returns True if a collection with this name may have other elements at run time.
 
-        The owner is the last part of the name of its class or its module.
+        The owner is the last part of the name of its class, or the name of its module.
         """
         if any(one.is_unknown or name in one.changed for one in self._mentioning(name)):
             return True
         # `getattr(shop, name)` may return it.
-        is_passed = "" in self._getters and self._passes({owner}, imported=is_module)
-        return is_passed or owner in self._getters
+        passes = self._passes_module(owner) if is_module else self._passes({owner})
+        return ("" in self._getters and passes) or owner in self._getters
 
     def may_change_local(self, name: str, path: str) -> bool:
         """Returns True if a collection in a variable of a function may have other elements."""
@@ -118,7 +119,7 @@ class Uses:
             return True
         if _ANY_MODULE in self._setters:
             return True
-        return "" in self._setters and self._passes({module.rpartition(".")[2]}, imported=True)
+        return "" in self._setters and self._passes_module(module)
 
     def may_set_attribute(
         self, name: str, classes: Collection[str], paths: Collection[str], *, is_instance: bool
@@ -166,14 +167,25 @@ class Uses:
         files = self._mentioning(name)
         return self.is_assigned(name) or any(name in file.keywords for file in files)
 
-    def _passes(self, names: Collection[str], *, imported: bool = False) -> bool:
-        """Whether code passes on one of these classes, or one of these modules."""
+    def _passes(self, names: Collection[str]) -> bool:
+        """Whether code passes on one of these classes."""
         return any(
             one.is_unknown
-            or not one.passed.isdisjoint(one.imports.get(name, ()))
-            or (name in one.passed and not imported)
+            or name in one.passed
+            or any(bound in one.passed for _, bound in one.imports.get(name, ()))
             for name in names
             for one in self._mentioning(name)
+        )
+
+    def _passes_module(self, module: str) -> bool:
+        last = module.rpartition(".")[2]
+        return any(
+            one.is_unknown
+            or any(
+                bound in one.passed and is_named(module, name)
+                for name, bound in one.imports.get(last, ())
+            )
+            for one in self._mentioning(last)
         )
 
     @cached_property
@@ -201,14 +213,15 @@ def _uses_in(path: str) -> _FileUses:
         tree = ast.parse(read(path))
     except (OSError, LimitError, SyntaxError, ValueError, RecursionError, MemoryError):
         return _FileUses(is_unknown=True)
-    return _Reader(tree).found
+    return _Reader(tree, path).found
 
 
 class _Reader:
     """Looks at each name of a file, and at what is around it."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, path: str) -> None:
         self.found = _FileUses()
+        self._path = path
         self._parents: dict[ast.AST, ast.AST] = {}
         nodes: list[ast.AST] = []
         for node in ast.walk(tree):
@@ -328,6 +341,8 @@ class _Reader:
         match parent:
             case ast.Expr() | ast.Assign() | ast.AnnAssign() | ast.Compare():
                 return
+            case ast.Dict() if node in parent.keys and self._is_assigned(parent):
+                return
             case ast.Subscript():
                 base = parent.value
                 is_namespace = _last(base) in (*_NAMESPACES, "__dict__")
@@ -345,10 +360,21 @@ class _Reader:
         for names in (self.found.changed, self.found.passed, self.found.assigned):
             names.add(name)
 
+    def _is_assigned(self, node: ast.AST) -> bool:
+        """Whether a collection, or the one around it, is the value of a name."""
+        while isinstance(node, ast.Dict | ast.List | ast.Tuple):
+            node = self._parents[node]
+        return isinstance(node, ast.Assign | ast.AnnAssign)
+
     def _add_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        package = ""
+        if isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            package = absolute_name(module, module_name(self._path), self._path)
         for alias in node.names:
             name = alias.name.rpartition(".")[2]
-            self.found.imports.setdefault(name, set()).add(alias.asname or name)
+            full = f"{package}.{alias.name}".lstrip(".")
+            self.found.imports.setdefault(name, set()).add((full, alias.asname or name))
             if alias.asname is not None and alias.asname != name:
                 self.found.changed.add(name)
             if name in _SETTERS | _SEE_ALL and alias.asname is not None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import libcst as cst
+import libcst.matchers as m
 
 from flagstaff.cleanup.references.naming import dotted
+from flagstaff.cleanup.rewrite.edits import Edit, Source, removals
 
 Import: TypeAlias = cst.Import | cst.ImportFrom
 _Line: TypeAlias = cst.SimpleStatementLine
+#: Whether a statement begins with `from`, and its module.
+_Key: TypeAlias = tuple[bool, str]
+_Order: TypeAlias = Callable[[_Key], tuple[object, ...]]
 
 
 @dataclass
@@ -20,61 +25,200 @@ class ImportChange:
 
     #: The statement in its place, with the same names.
     replacement: Import | None = None
-    #: The places of the names that go.
-    removed: set[int] = field(default_factory=set)
+    #: The names that go.
+    removed: set[cst.ImportAlias] = field(default_factory=set)
     #: What is imported beside it: modules and names.
     added: set[tuple[str, str]] = field(default_factory=set)
 
 
+@dataclass
+class _Item:
+    """The lines of an import with the comments above it, or of comments whose import goes."""
+
+    text: str
+    key: _Key | None
+    is_new: bool = False
+
+
 def imports_in(tree: cst.Module) -> list[Import]:
     """Returns the import statements of a module, in the order of the source."""
-    found = _Imports()
-    tree.visit(found)
-    return found.nodes
+    return cast("list[Import]", m.findall(tree, m.Import() | m.ImportFrom()))
 
 
-class _Imports(cst.CSTVisitor):
-    def __init__(self) -> None:
-        super().__init__()
-        self.nodes: list[Import] = []
-
-    def visit_Import(self, node: cst.Import) -> None:  # noqa: N802 (as in LibCST)
-        self.nodes.append(node)
-
-    def visit_ImportFrom(self, node: cst.ImportFrom) -> None:  # noqa: N802
-        self.nodes.append(node)
+def import_edits(source: Source, changes: Mapping[Import, ImportChange]) -> Iterator[Edit]:
+    """Yields the edits of these changes. Each statement is alone on its line."""
+    blocks = {source.parents[source.parents[node]]: None for node in changes}
+    for block in blocks:
+        yield from _Block(source, cast("cst.Module | cst.IndentedBlock", block), changes).edits()
 
 
-def with_changed_imports(tree: cst.Module, changes: Mapping[int, ImportChange]) -> cst.Module:
-    """Returns the module with these changes, by the place of the statement among the imports."""
-    nodes = imports_in(tree)
-    return tree.visit(_Changer({nodes[number]: change for number, change in changes.items()}))
+class _Block:
+    """The statements of a module or of an indented block."""
 
-
-class _Changer(cst.CSTTransformer):
-    def __init__(self, changes: Mapping[Import, ImportChange]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        source: Source,
+        block: cst.Module | cst.IndentedBlock,
+        changes: Mapping[Import, ImportChange],
+    ) -> None:
+        self._source = source
+        self._block = block
+        self._body = cast("Sequence[Any]", block.body)
+        self._imports = [node for line in self._body if (node := _import_of(line)) is not None]
         self._changes = changes
+        #: The names that statements get besides their own.
+        self._merged: dict[Import, list[str]] = {}
+        #: The new statements beside a changed one.
+        self._new: dict[Import, list[tuple[str, list[str]]]] = {}
+        for node in self._imports:
+            if node in changes:
+                self._place_added(node, changes[node].added)
 
-    def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:  # noqa: N802
-        return updated_node.with_changes(body=self._changed(original_node, updated_node))
+    def _place_added(self, node: Import, added: set[tuple[str, str]]) -> None:
+        for module, name in sorted(added):
+            known = (one for one in self._imports if _imports_from(one, module))
+            own = next((one for one in known if self._is_early(one, node)), None)
+            every = (one for new in self._new.values() for one in new)
+            new = [names for other, names in every if other == module]
+            names = self._merged.setdefault(own, []) if own else next(iter(new), None)
+            if names is None:
+                names = []
+                self._new.setdefault(node, []).append((module, names))
+            if name not in names:
+                names.append(name)
 
-    def leave_IndentedBlock(  # noqa: N802
-        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
-    ) -> cst.IndentedBlock:
-        return updated_node.with_changes(body=self._changed(original_node, updated_node))
+    def _is_early(self, node: Import, other: Import) -> bool:
+        """Whether no code but imports runs between another import and this one."""
+        at, end = (self._body.index(self._source.parents[one]) for one in (node, other))
+        return all(map(_import_of, self._body[end:at]))
 
-    def _changed(
-        self, original: cst.Module | cst.IndentedBlock, updated: cst.Module | cst.IndentedBlock
-    ) -> Sequence[Any]:
-        body = list(cast("Sequence[Any]", updated.body))
-        for old, line in zip(original.body, updated.body, strict=True):
-            node = _import_of(old)
-            change = self._changes.get(node) if node is not None else None
-            if change is not None and isinstance(line, cst.SimpleStatementLine):
-                _apply(change, cast("Import", line.body[0]), line, body)
-        is_empty = not body and isinstance(original, cst.IndentedBlock)
-        return [cst.parse_statement("pass\n")] if is_empty else body
+    def edits(self) -> Iterator[Edit]:
+        """Yields an edit for each group of imports that changes."""
+        group: list[_Line] = []
+        for line in self._body:
+            if group and (_has_blank(line) or not _may_move(line)):
+                yield from self._edits_of(group)
+                group = []
+            if _may_move(line):
+                group.append(line)
+        yield from self._edits_of(group)
+
+    def _edits_of(self, group: Sequence[_Line]) -> Iterator[Edit]:
+        nodes = [cast("Import", _import_of(line)) for line in group]
+        if not any(node in self._changes or node in self._merged for node in nodes):
+            return
+        items = [item for line in group for item in self._items(line)]
+        for order in (one for one in (_by_form, _by_name) if _is_sorted(nodes, one)):
+            _sort(items, order)
+            break
+        text = "".join(item.text for item in items)
+        start, end = self._start(group[0]), self._end(group[-1])
+        if (
+            not text
+            and len(group) == len(self._body)
+            and isinstance(self._block, cst.IndentedBlock)
+        ):
+            text = f"{self._indent(group[0])}pass{self._newline}"
+        yield Edit(*((start, end) if text else self._without_blank_lines(start, end)), text)
+
+    def _items(self, line: _Line) -> Iterator[_Item]:
+        """Yields what becomes of a line."""
+        node = cast("Import", line.body[0])
+        change = self._changes.get(node, ImportChange())
+        start, end = self._start(line), self._end(line)
+        at, until = self._source.span(node)
+        key = _key_of(change.replacement or node)
+        if change.replacement is not None:
+            code = self._source.tree.code_for_node(change.replacement)
+            yield _Item(self._source.edited([Edit(at, until, code)], start, end), key, is_new=True)
+            return
+        new = [(module, _statement(module, names)) for module, names in self._new.get(node, ())]
+        if len(change.removed) < len(node.names):  # type: ignore[arg-type]
+            edits = [*self._without(node, change.removed), *self._with_merged(node)]
+            yield _Item(self._source.edited(edits, start, end), key)
+        elif new:
+            # The first one takes over the comments.
+            module, code = new.pop(0)
+            text = self._source.edited([Edit(at, until, code)], start, end)
+            yield _Item(text, (True, module), is_new=True)
+        else:
+            yield _Item(self._source.edited([], start, self._line_start(line)), None)
+        for module, code in new:
+            text = f"{self._indent(line)}{code}{self._newline}"
+            yield _Item(text, (True, module), is_new=True)
+
+    def _without(self, node: Import, removed: set[cst.ImportAlias]) -> Iterator[Edit]:
+        if removed:
+            names = cast("Sequence[cst.ImportAlias]", node.names)
+            places = [place for place, alias in enumerate(names) if alias in removed]
+            yield from removals([self._source.span(alias) for alias in names], places)
+
+    def _with_merged(self, node: Import) -> Iterator[Edit]:
+        names = self._merged.get(node, ())
+        aliases = cast("Sequence[cst.ImportAlias]", node.names) if names else ()
+        known = [str(alias.evaluated_name) for alias in aliases]
+        is_sorted = known == sorted(known, key=_name_order)
+        spans = [self._source.span(alias) for alias in aliases]
+        # The names may be on lines of their own.
+        lines = self._source.text(node).partition("(")[2].partition("\n")
+        is_split = not lines[0].strip() and bool(lines[1])
+        space = f"{self._newline}{_spaces(lines[2])}" if is_split else " "
+        bound = {alias.evaluated_alias or alias.evaluated_name for alias in aliases}
+        for name in sorted({*names} - bound, key=_name_order):
+            later = [at for at, one in enumerate(known) if _name_order(one) > _name_order(name)]
+            if later and is_sorted:
+                yield Edit(spans[later[0]][0], spans[later[0]][0], f"{name},{space}")
+            elif is_split and isinstance(aliases[-1].comma, cst.Comma):
+                # Below the comment of the last one.
+                end = self._source.data.index(self._newline.encode(), spans[-1][1])
+                yield Edit(end, end, f"{space}{name},")
+            else:
+                yield Edit(spans[-1][1], spans[-1][1], f",{space}{name}")
+
+    # Lines.
+
+    @property
+    def _newline(self) -> str:
+        return self._source.tree.default_newline
+
+    def _line_start(self, line: _Line) -> int:
+        return self._source.data.rfind(b"\n", 0, self._source.span(line)[0]) + 1
+
+    def _indent(self, line: _Line) -> str:
+        return self._source.data[self._line_start(line) : self._source.span(line)[0]].decode()
+
+    def _start(self, line: _Line) -> int:
+        """Returns the start of the comments above a line, below its last blank line."""
+        start = self._line_start(line)
+        for above in reversed(line.leading_lines):
+            if above.comment is None:
+                break
+            start = self._source.data.rfind(b"\n", 0, start - 1) + 1
+        return start
+
+    def _end(self, line: _Line) -> int:
+        return self._source.data.find(b"\n", self._source.span(line)[1]) + 1 or len(
+            self._source.data
+        )
+
+    def _without_blank_lines(self, start: int, end: int) -> tuple[int, int]:
+        """Returns a part that goes, with the blank lines above it if there are some below it."""
+        data = self._source.data
+        below = len(data[end:]) - len(data[end:].lstrip(b"\r\n"))
+        above = start - len(data[:start].rstrip(b"\r\n"))
+        if below and start == above:
+            return 0, end + below
+        newline = len(self._newline)
+        return (start - above + newline, end) if below and above > newline else (start, end)
+
+
+def _sort(items: list[_Item], order: _Order) -> None:
+    """Moves the new statements to their places among the others, which are sorted."""
+    for item in [one for one in items if one.is_new and one.key]:
+        items.remove(item)
+        own = order(cast("_Key", item.key))
+        before = [at for at, one in enumerate(items, 1) if one.key and order(one.key) <= own]
+        items.insert(before[-1] if before else 0, item)
 
 
 def _import_of(line: cst.CSTNode) -> Import | None:
@@ -84,126 +228,43 @@ def _import_of(line: cst.CSTNode) -> Import | None:
     return None
 
 
-def _apply(change: ImportChange, node: Import, line: _Line, body: list[Any]) -> None:
-    start, end = _group(body, line)
-    key = _order([cast("Import", _import_of(one)) for one in body[start:end]])
-    if change.replacement is not None:
-        moved = line.with_changes(body=[change.replacement])
-        _replace(body, line, [moved])
-        if key is not None:
-            _move(body, moved, key)
-        return
-    by_module: dict[str, list[str]] = {}
-    for module, name in sorted(change.added):
-        by_module.setdefault(module, []).append(name)
-    new: list[_Line] = []
-    for module, names in by_module.items():
-        if not _merged(body, module, names):
-            new.append(_line(module, names))
-    kept = _without(node, change.removed)
-    if kept is not None:
-        after = [line.with_changes(body=[kept]), *new]
-    elif new:
-        # The first one takes over the comments.
-        after = [new[0].with_changes(leading_lines=line.leading_lines), *new[1:]]
-        after[0] = after[0].with_changes(trailing_whitespace=line.trailing_whitespace)
-    else:
-        after = []
-    # A merge may have changed the list.
-    _replace(body, line, after)
-    for one in after if key is not None else ():
-        if one.body[0] is not kept:
-            _move(body, one, cast("_Order", key))
+def _imports_from(node: Import, module: str) -> bool:
+    """Whether a statement is `from module import …` with names."""
+    is_star = isinstance(node.names, cst.ImportStar)
+    return isinstance(node, cst.ImportFrom) and not is_star and _key_of(node) == (True, module)
 
 
-def _replace(body: list[Any], line: _Line, after: Sequence[_Line]) -> None:
-    place = _index(body, line)
-    if not after and place + 1 < len(body):
-        body[place + 1] = _with_lines_of(line, body[place + 1])
-    body[place : place + 1] = after
+def _may_move(line: cst.CSTNode) -> bool:
+    """Whether it does not matter on which side of a statement an import is."""
+    node = _import_of(line)
+    return node is not None and not isinstance(node.names, cst.ImportStar)
 
 
-def _with_lines_of(gone: _Line, following: Any) -> Any:
-    """Returns the statement after one that goes, with its comments or its blank line."""
-    lines = getattr(following, "leading_lines", None)
-    if lines is None:
-        return following
-    above = list(gone.leading_lines)
-    if any(one.comment is not None for one in above) or not lines:
-        return following.with_changes(leading_lines=[*above, *lines])
-    return following
+def _has_blank(line: Any) -> bool:
+    return any(one.comment is None for one in getattr(line, "leading_lines", ()))
 
 
-def _index(body: Sequence[Any], line: _Line) -> int:
-    # The line itself may have got other blank lines.
-    return next(
-        place
-        for place, one in enumerate(body)
-        if isinstance(one, cst.SimpleStatementLine) and one.body[0] is line.body[0]
-    )
+def _key_of(node: Import) -> _Key:
+    if isinstance(node, cst.Import):
+        return False, dotted(node.names[0].name)
+    return True, "." * len(node.relative) + (dotted(node.module) if node.module else "")
 
 
-def _group(body: Sequence[Any], line: _Line) -> tuple[int, int]:
-    """Returns where the imports begin and end that no blank line separates from this one."""
-    start = end = _index(body, line)
-    while start > 0 and _import_of(body[start - 1]) and not _has_blank(body[start]):
-        start -= 1
-    end += 1
-    while end < len(body) and _import_of(body[end]) and not _has_blank(body[end]):
-        end += 1
-    return start, end
+def _by_form(key: _Key) -> tuple[object, ...]:
+    return (key[0], *_by_name(key))
 
 
-def _has_blank(line: _Line) -> bool:
-    return any(one.comment is None for one in line.leading_lines)
+def _by_name(key: _Key) -> tuple[object, ...]:
+    return key[1].lower(), key[1]
 
 
-_Order: TypeAlias = Callable[[Import], tuple[object, ...]]
+def _is_sorted(nodes: Sequence[Import], order: _Order) -> bool:
+    keys = [order(_key_of(node)) for node in nodes]
+    return keys == sorted(keys)
 
 
-def _by_form(node: Import) -> tuple[object, ...]:
-    return (isinstance(node, cst.ImportFrom), *_by_name(node))
-
-
-def _by_name(node: Import) -> tuple[object, ...]:
-    if isinstance(node, cst.ImportFrom):
-        module = "." * len(node.relative) + (dotted(node.module) if node.module else "")
-    else:
-        module = dotted(node.names[0].name)
-    return module.lower(), module
-
-
-def _order(nodes: Sequence[Import]) -> _Order | None:
-    """Returns the order in which these imports are sorted, or None."""
-    for order in (_by_form, _by_name):
-        keys = [order(node) for node in nodes]
-        if keys == sorted(keys):
-            return order
-    return None
-
-
-def _move(body: list[Any], line: _Line, order: _Order) -> None:
-    """Moves a statement to its place among the sorted imports around it."""
-    start, end = _group(body, line)
-    line = body[_index(body, line)]
-    others = [one for one in body[start:end] if one is not line]
-    own = order(cast("Import", line.body[0]))
-    place = sum(order(cast("Import", _import_of(one))) <= own for one in others)
-    wanted = [*others[:place], line, *others[place:]]
-    first = body[start]
-    if wanted[0] is not first:
-        # The blank line above the group stays there; comments go with their statement.
-        blank = [one for one in first.leading_lines if one.comment is None]
-        rest = [one for one in first.leading_lines if one.comment is not None]
-        at = _index(wanted, first)
-        wanted[at] = first.with_changes(leading_lines=rest)
-        wanted[0] = wanted[0].with_changes(leading_lines=[*blank, *wanted[0].leading_lines])
-    body[start:end] = wanted
-
-
-def _line(module: str, names: Sequence[str]) -> _Line:
-    text = f"from {module} import {', '.join(sorted(names, key=_name_order))}\n"
-    return cast("_Line", cst.parse_statement(text))
+def _statement(module: str, names: Sequence[str]) -> str:
+    return f"from {module} import {', '.join(sorted(names, key=_name_order))}"
 
 
 def _name_order(name: str) -> tuple[object, ...]:
@@ -211,60 +272,5 @@ def _name_order(name: str) -> tuple[object, ...]:
     return (not name.isupper(), not name[0].isupper(), name.lower())
 
 
-def _merged(body: list[Any], module: str, names: Sequence[str]) -> bool:
-    """Adds names to an import of the same module in the block, if there is one."""
-    for place, line in enumerate(body):
-        node = _import_of(line)
-        if (
-            isinstance(node, cst.ImportFrom)
-            and not node.relative
-            and node.module is not None
-            and dotted(node.module) == module
-            and not isinstance(node.names, cst.ImportStar)
-        ):
-            bound = {alias.evaluated_alias or alias.evaluated_name for alias in node.names}
-            new = [name for name in names if name not in bound]
-            body[place] = line.with_changes(body=[_with_names(node, new)])
-            return True
-    return False
-
-
-def _with_names(node: cst.ImportFrom, names: Sequence[str]) -> cst.ImportFrom:
-    aliases = list(cast("Sequence[cst.ImportAlias]", node.names))
-    last, before_last = aliases[-1].comma, aliases[-1].evaluated_name
-    between = _comma(node)
-    own = [_name_order(str(alias.evaluated_name)) for alias in aliases]
-    is_sorted = own == sorted(own)
-    for name in names:
-        new = cst.ImportAlias(cst.Name(name))
-        place = sum(
-            not is_sorted or _name_order(str(one.evaluated_name)) < _name_order(name)
-            for one in aliases
-        )
-        aliases.insert(place, new)
-    others = [
-        alias
-        if isinstance(alias.comma, cst.Comma) and alias.evaluated_name != before_last
-        else alias.with_changes(comma=between)
-        for alias in aliases[:-1]
-    ]
-    return node.with_changes(names=[*others, aliases[-1].with_changes(comma=last)])
-
-
-def _comma(node: cst.ImportFrom) -> cst.Comma:
-    is_split = node.lpar is not None and isinstance(
-        node.lpar.whitespace_after, cst.ParenthesizedWhitespace
-    )
-    space = node.lpar.whitespace_after if is_split and node.lpar else cst.SimpleWhitespace(" ")
-    return cst.Comma(whitespace_after=space)
-
-
-def _without(node: Import, removed: set[int]) -> Import | None:
-    """Returns the statement without some of its names; None without all of them."""
-    if isinstance(node.names, cst.ImportStar) or not removed:
-        return node
-    names = [alias for place, alias in enumerate(node.names) if place not in removed]
-    if not names:
-        return None
-    names[-1] = names[-1].with_changes(comma=node.names[-1].comma)
-    return node.with_changes(names=names)
+def _spaces(text: str) -> str:
+    return text[: len(text) - len(text.lstrip())]

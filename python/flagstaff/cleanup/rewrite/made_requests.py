@@ -1,17 +1,21 @@
-"""Code that may get a request that a test makes by hand, without the middleware."""
+"""Code that may get a request that is made by hand, without the middleware."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 
-from flagstaff.cleanup.references.files import LimitError, read
+from flagstaff.cleanup.references.files import read_text
+from flagstaff.cleanup.references.naming import is_of_tests
 from flagstaff.cleanup.references.project import Project
 
-_FACTORIES = ("RequestFactory", "HttpRequest(")
-_MAKES = re.compile(r"\b(?:API|Async)?RequestFactory\b|\bHttpRequest\(")
+_TEXTS = ("RequestFactory", "HttpRequest(", "rf.", "Mock(", "SimpleNamespace(")
+_MAKES = re.compile(
+    r"\b(?:API|Async)?RequestFactory\b|\bHttpRequest\(|\b(?:async_)?rf\.\w+\("
+    r"|request\s*=\s*(?:\w+\.)*(?:\w*Mock|SimpleNamespace)\("
+)
 _WORD = re.compile(r"\w+")
 # Longer chains of calls are taken as reached.
 _MAX_NAMES = 60
@@ -22,7 +26,7 @@ class MadeRequests:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._definitions: dict[str, Mapping[str, frozenset[str]]] = {}
+        self._definitions = cache(_definitions_in)
 
     def may_reach(self, name: str) -> bool:
         """Returns True if a file that makes requests names this function or class, or a caller."""
@@ -40,35 +44,59 @@ class MadeRequests:
 
     @cached_property
     def _makers(self) -> frozenset[str]:
-        """All names in the files that make requests."""
-        paths = {path for text in _FACTORIES for path in self._project.paths_mentioning(text)}
-        texts = filter(_MAKES.search, map(_text, sorted(paths)))
-        return frozenset(word for text in texts for word in _WORD.findall(text))
+        """All names in the files that make requests, or use the tests' classes and fixtures."""
+        mentioned = {path for text in _TEXTS for path in self._project.paths_mentioning(text)}
+        paths = {path for path in mentioned if _MAKES.search(read_text(path))}
+        making = {
+            name
+            for path in paths
+            for name, (code, _names) in self._definitions(path).items()
+            if _MAKES.search(code)
+        }
+        found = set(paths)
+        while making:
+            new = {path for path, words in self._tests.items() if not words.isdisjoint(making)}
+            using = {
+                name
+                for path in new
+                for name, (_code, names) in self._definitions(path).items()
+                if not names.isdisjoint(making)
+            }
+            making = using if new - found else set()
+            found |= new
+        return frozenset(word for path in found for word in _WORD.findall(read_text(path)))
+
+    @cached_property
+    def _tests(self) -> Mapping[str, frozenset[str]]:
+        """The words of each file with tests."""
+        paths = filter(is_of_tests, self._project.paths_mentioning(""))
+        return {path: frozenset(_WORD.findall(read_text(path))) for path in paths}
 
     def _callers(self, name: str) -> Iterator[str]:
         for path in self._project.paths_mentioning(name):
-            if path not in self._definitions:
-                self._definitions[path] = _definitions_in(path)
-            for definition, names in self._definitions[path].items():
+            for definition, (_code, names) in self._definitions(path).items():
                 if name in names:
                     yield definition
 
 
-def _text(path: str) -> str:
-    try:
-        return read(path).decode("utf-8", "replace")
-    except (OSError, LimitError):
-        return ""
-
-
-def _definitions_in(path: str) -> dict[str, frozenset[str]]:
-    """Returns the names that the functions and classes of a module use, by their own."""
-    try:
-        tree = ast.parse(_text(path))
-    except (SyntaxError, ValueError, RecursionError):
-        return {}
+def _definitions_in(path: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Returns the code of the functions and classes of a module, and the names that they use."""
+    tree = parsed(path)
+    lines = read_text(path).split("\n")
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return {one.name: frozenset(_names(one)) for one in tree.body if isinstance(one, kinds)}
+    return {
+        one.name: ("\n".join(lines[one.lineno - 1 : one.end_lineno]), frozenset(_names(one)))
+        for one in tree.body
+        if isinstance(one, kinds)
+    }
+
+
+def parsed(path: str) -> ast.Module:
+    """Returns the tree of a file; an empty one if Python cannot read it."""
+    try:
+        return ast.parse(read_text(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
 
 
 def _names(node: ast.AST) -> Iterator[str]:
@@ -77,3 +105,6 @@ def _names(node: ast.AST) -> Iterator[str]:
             yield one.id
         elif isinstance(one, ast.Attribute):
             yield one.attr
+        elif isinstance(one, ast.arg):
+            # A fixture.
+            yield one.arg

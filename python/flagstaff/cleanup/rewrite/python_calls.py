@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import libcst as cst
 
@@ -12,8 +12,8 @@ from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Kind
 from flagstaff.cleanup.references.naming import (
+    is_of_tests,
     is_request_name,
-    is_test_file,
     key_of,
     last_name,
 )
@@ -21,8 +21,10 @@ from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.scopes import FunctionScope, find
 from flagstaff.cleanup.references.values import Bound, Name, Object, Parameter
 from flagstaff.cleanup.rewrite import reasons
+from flagstaff.cleanup.rewrite.edits import Edit, Source, Span, removals
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
+from flagstaff.cleanup.rewrite.passed_requests import PassedRequests
 from flagstaff.cleanup.rewrite.reasons import Reason
 
 _REQUEST_FLAGS = "request.flags.enabled"
@@ -40,15 +42,6 @@ class StaysError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Edit:
-    """The bytes of the file that a text replaces."""
-
-    start: int
-    end: int
-    text: str
-
-
 @dataclass
 class Rewritten:
     """The edits of one place."""
@@ -59,6 +52,17 @@ class Rewritten:
     #: The nodes that name what was imported from waffle.
     names: list[cst.CSTNode] = field(default_factory=list)
 
+    def by_module(self) -> Rewritten | None:
+        """Returns the same with `testing.override_flag` for `override_flag`, if possible."""
+        module, name = self.needs or ("", "")
+        package, _, last = module.rpartition(".")
+        if not package:
+            return None
+        edits = [
+            replace(one, text=f"{last}.{name}") if one.text == name else one for one in self.edits
+        ]
+        return Rewritten(edits, (package, last), self.names)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -67,29 +71,20 @@ class Setting:
     keys: Keys
     evaluator: ExpressionEvaluator
     requests: MadeRequests
-    has_middleware: bool
-
-
-#: The start and the end of a node, in bytes.
-Span: TypeAlias = tuple[int, int]
+    passed: PassedRequests
+    #: The middleware of the project up to ours, or None without ours.
+    middleware: Sequence[str] | None
 
 
 class Calls:
     """Rewrites the places of one module."""
 
-    def __init__(
-        self,
-        setting: Setting,
-        source: bytes,
-        span: Callable[[cst.CSTNode], Span],
-        parents: Mapping[cst.CSTNode, cst.CSTNode],
-    ) -> None:
+    def __init__(self, setting: Setting, source: Source) -> None:
         self._keys = setting.keys
         self._evaluator = setting.evaluator
         self._setting = setting
         self._source = source
-        self._span = span
-        self._parents = parents
+        self._span, self._text, self._parents = source.span, source.text, source.parents
 
     def rewritten(self, place: Place) -> Rewritten:
         """Returns the edits of a place. Raises StaysError with the reason why it stays."""
@@ -181,16 +176,19 @@ class Calls:
             raise StaysError(reasons.ARGUMENTS)
         node = given["request"].value
         self._require_request(node, place)
-        if is_test_file(place.scope.root.path) or "/tests/" in place.scope.root.path:
+        if is_of_tests(place.scope.root.path):
             raise StaysError(reasons.TEST_REQUEST)
-        if not self._setting.has_middleware:
-            raise StaysError(reasons.NO_MIDDLEWARE)
         outer = place.scope.name.partition(".")[0]
+        middleware = self._setting.middleware
+        if middleware is None or any(one.endswith(f".{outer}") for one in middleware):
+            raise StaysError(reasons.NO_MIDDLEWARE)
         if outer and self._setting.requests.may_reach(outer):
             raise StaysError(reasons.MADE_REQUEST)
         return self._text(node)
 
     def _require_request(self, node: cst.BaseExpression, place: Place) -> None:
+        if isinstance(node, cst.SimpleString) or self._text(node) == "None":
+            raise StaysError(reasons.WITHOUT_REQUEST)
         if isinstance(node, cst.Name):
             self._require_parameter(node.value, place)
             return
@@ -218,6 +216,9 @@ class Calls:
         values = self._evaluator.evaluate(cst.Name(name), place.scope)
         if values != (Object("request"),):
             raise StaysError(reasons.NO_REQUEST)
+        made = self._setting.passed.made_for(scope, name)
+        if made is not None:
+            raise StaysError(reasons.made_at(made))
 
     # Decorators.
 
@@ -334,7 +335,7 @@ class Calls:
             or evaluator.is_overridden(scope, name)
             or evaluator.is_configured(scope, name)
             or evaluator.uses.is_stored(name)
-            or f"self.{name}".encode() in self._source
+            or f"self.{name}".encode() in self._source.data
         )
 
     def _handles_response(self, place: Place) -> bool:
@@ -344,24 +345,12 @@ class Calls:
 
     # Texts.
 
-    def _text(self, node: cst.CSTNode) -> str:
-        start, end = self._span(node)
-        return self._source[start:end].decode()
-
     def _without(self, node: cst.Call, gone: list[cst.Arg]) -> list[Edit]:
         """Returns the edits that remove arguments with their commas."""
-        kept = [arg for arg in node.args if arg not in gone]
-        edits: list[Edit] = []
-        for arg in gone:
-            place = node.args.index(arg)
-            start, end = self._arg_span(arg)
-            if any(node.args.index(one) > place for one in kept):
-                end = self._arg_span(node.args[place + 1])[0]
-            else:
-                start = self._arg_span(node.args[place - 1])[1]
-            if b"#" in self._source[start:end]:
-                raise StaysError(reasons.COMMENT)
-            edits.append(Edit(start, end, ""))
+        places = [node.args.index(arg) for arg in gone]
+        edits = list(removals([self._arg_span(arg) for arg in node.args], places))
+        if any(b"#" in self._source.data[one.start : one.end] for one in edits):
+            raise StaysError(reasons.COMMENT)
         return edits
 
     def _arg_span(self, arg: cst.Arg) -> Span:

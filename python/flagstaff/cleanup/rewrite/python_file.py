@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import libcst as cst
-from libcst.metadata import (
-    ByteSpanPositionProvider,
-    ImportAssignment,
-    MetadataWrapper,
-    ParentNodeProvider,
-    Scope,
-    ScopeProvider,
-)
+from libcst.metadata import ImportAssignment
 
-from flagstaff.cleanup.references.imports import Unused
-from flagstaff.cleanup.references.naming import dotted
+from flagstaff.cleanup.references.evaluating import ExpressionEvaluator
+from flagstaff.cleanup.references.naming import dotted, imported_module, key_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.rewrite import reasons
 from flagstaff.cleanup.rewrite.compat_imports import compat_import
+from flagstaff.cleanup.rewrite.edits import Source
 from flagstaff.cleanup.rewrite.import_changes import (
     Import,
     ImportChange,
+    import_edits,
     imports_in,
-    with_changed_imports,
 )
 from flagstaff.cleanup.rewrite.patches import Patches
-from flagstaff.cleanup.rewrite.python_calls import Calls, Edit, Rewritten, Setting, StaysError
+from flagstaff.cleanup.rewrite.python_calls import Calls, Rewritten, Setting, StaysError
 from flagstaff.cleanup.rewrite.reasons import Left, Reason
+from flagstaff.cleanup.rewrite.texts import texts_of_waffle
 
 _BYTE_ORDER_MARK = "\ufeff"
-#: An import statement among those of the file, and the place of a name in it.
-_Alias: TypeAlias = tuple[Import, int]
 
 
 @dataclass
@@ -60,14 +52,9 @@ class PythonFile:
         self._project = project
         self._patches = patches
         self._places = list({place.node: place for place in places if place.source}.values())
-        # The parser makes each node once, so no copy is needed to tell them apart.
-        wrapper = MetadataWrapper(module.tree, unsafe_skip_copy=True)
-        self._spans = wrapper.resolve(ByteSpanPositionProvider)
-        self._parents = wrapper.resolve(ParentNodeProvider)
-        self._scopes: set[Scope] = {
-            one for one in wrapper.resolve(ScopeProvider).values() if isinstance(one, Scope)
-        }
-        self._source = module.tree.code.encode()
+        self._source = Source(module.tree)
+        self._parents = self._source.parents
+        self._scopes = self._source.scopes
         self._imports = imports_in(module.tree)
         self._stays: dict[cst.CSTNode, Reason] = {}
 
@@ -75,9 +62,9 @@ class PythonFile:
 
     def to_compat(self) -> Result:
         """Returns the file with the imports of flagstaff.compat.waffle."""
-        changes: dict[int, ImportChange] = {}
+        changes: dict[Import, ImportChange] = {}
         left: list[Left] = []
-        for number, node in enumerate(self._imports):
+        for node in self._imports:
             if not self._is_of_waffle(node) or self._is_compat(node):
                 continue
             used = [one for access in self._accesses(node) if (one := self._attribute(access))]
@@ -89,23 +76,24 @@ class PythonFile:
             if isinstance(found, Reason):
                 left.append(self._left(node, found))
             else:
-                changes[number] = ImportChange(replacement=found)
-        new = with_changed_imports(self._module.tree, changes).code
-        uses = [one for one in self._other_uses([]) if one.why != reasons.PASSED.why]
+                changes[node] = ImportChange(replacement=found)
+        new = self._source.edited(import_edits(self._source, changes))
+        as_before = {reasons.PASSED.why, reasons.VIEW_CLASS.why}
+        uses = [one for one in self._other_uses([]) if one.why not in as_before]
         return self._result(new, len(changes), [*left, *uses])
 
     def to_flagstaff(self, setting: Setting) -> Result:
         """Returns the file with the functions of flagstaff where nothing else depends on it."""
-        calls = Calls(setting, self._source, self._span, self._parents)
+        calls = Calls(setting, self._source)
         done: dict[Place, Rewritten] = {}
         for place in self._places:
             rewritten = self._rewritten(place, calls)
             if rewritten is not None:
                 done[place] = rewritten
-        self._settle(done)
-        changes = self._changes(done.values())
-        code = self._edited([edit for one in done.values() for edit in one.edits])
-        new = with_changed_imports(cst.parse_module(code), changes).code if done else code
+        self._settle(done, setting.evaluator)
+        edits = [edit for one in done.values() for edit in one.edits]
+        edits += import_edits(self._source, self._changes(done.values()))
+        new = self._source.edited(edits)
         left = [self._left(node, reason) for node, reason in self._stays.items()]
         left += self._unused_imports()
         return self._result(new, len(done), [*left, *self._other_uses(done.values())])
@@ -131,26 +119,23 @@ class PythonFile:
     # Names.
 
     @cached_property
-    def _assignments(self) -> Mapping[cst.CSTNode, list[tuple[_Alias, list[cst.CSTNode]]]]:
+    def _assignments(self) -> Mapping[cst.CSTNode, list[tuple[cst.ImportAlias, list[cst.CSTNode]]]]:
         """The names of each import, with the nodes that use them."""
-        found: dict[cst.CSTNode, list[tuple[_Alias, list[cst.CSTNode]]]] = {}
+        found: dict[cst.CSTNode, list[tuple[cst.ImportAlias, list[cst.CSTNode]]]] = {}
         for scope in self._scopes:
             for one in scope.assignments:
                 if isinstance(one, ImportAssignment):
                     node = cast("Import", one.node)
                     if isinstance(node.names, cst.ImportStar):
                         continue
-                    place = next(
-                        (i for i, alias in enumerate(node.names) if _bound(alias) == one.name), None
-                    )
-                    if place is not None:
-                        uses: list[cst.CSTNode] = [access.node for access in one.references]
-                        found.setdefault(node, []).append(((node, place), uses))
+                    uses: list[cst.CSTNode] = [access.node for access in one.references]
+                    own = [alias for alias in node.names if _bound(alias) == one.name]
+                    found.setdefault(node, []).extend((alias, uses) for alias in own[:1])
         return found
 
     @cached_property
-    def _by_use(self) -> Mapping[cst.CSTNode, list[_Alias]]:
-        found: dict[cst.CSTNode, list[_Alias]] = {}
+    def _by_use(self) -> Mapping[cst.CSTNode, list[cst.ImportAlias]]:
+        found: dict[cst.CSTNode, list[cst.ImportAlias]] = {}
         for names in self._assignments.values():
             for alias, uses in names:
                 for use in uses:
@@ -163,7 +148,10 @@ class PythonFile:
                         found.pop(access.node, None)
         return found
 
-    def _alias_of(self, name: cst.CSTNode) -> tuple[_Alias, cst.CSTNode] | None:
+    def _statement_of(self, alias: cst.ImportAlias) -> Import:
+        return cast("Import", self._parents[alias])
+
+    def _alias_of(self, name: cst.CSTNode) -> tuple[cst.ImportAlias, cst.CSTNode] | None:
         """Returns the only import that a dotted name begins with, and the node that uses it."""
         while True:
             aliases = self._by_use.get(name, [])
@@ -178,14 +166,26 @@ class PythonFile:
             found = self._alias_of(name)
             if found is None:
                 raise StaysError(reasons.OTHER_NAME)
-            (node, place), _use = found
+            node, local = self._statement_of(found[0]), _bound(found[0])
             if not self._is_alone(node):
                 raise StaysError(reasons.IMPORT)
             if self._is_conditional(node):
                 raise StaysError(reasons.CONDITIONAL)
-            local = _bound(cast("cst.ImportAlias", node.names[place]))  # type: ignore[index]
             if self._is_replaced(name, local):
                 raise StaysError(reasons.PATCHED)
+            new = rewritten.needs[1] if rewritten.needs is not None else local
+            if any(self._may_star(one, node) for one in {local, new}):
+                raise StaysError(reasons.OTHER_NAME)
+
+    def _may_star(self, name: str, node: Import) -> bool:
+        """Whether a star import below this import may bind a name again."""
+        own, path = self._module.found.module.module, self._module.path
+        return any(
+            isinstance(one, cst.ImportFrom)
+            and isinstance(one.names, cst.ImportStar)
+            and self._project.may_bind(imported_module(one, own, path), name)
+            for one in self._imports[self._imports.index(node) + 1 :]
+        )
 
     def _is_replaced(self, name: cst.CSTNode, local: str) -> bool:
         """Whether a test or another module of the project takes the name from this module."""
@@ -197,24 +197,30 @@ class PythonFile:
             return True
         return local != function and self._patches.has_function(function)
 
-    def _settle(self, done: dict[Place, Rewritten]) -> None:
+    def _settle(self, done: dict[Place, Rewritten], evaluator: ExpressionEvaluator) -> None:
         """Leaves out places until no name is needed twice, and no override for both libraries."""
         while True:
-            gone = dict.fromkeys(self._taken(done), reasons.TAKEN)
-            gone |= dict.fromkeys(self._mixed_overrides(done), reasons.OTHER_OVERRIDE)
+            gone = dict.fromkeys(list(self._taken(done)), reasons.TAKEN)
+            gone |= dict.fromkeys(self._mixed_overrides(done, evaluator), reasons.OTHER_OVERRIDE)
             if not gone:
                 return
             for place, reason in gone.items():
                 del done[place]
                 self._stays[place.node] = reason
 
-    def _taken(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
+    def _taken(self, done: dict[Place, Rewritten]) -> Iterator[Place]:
+        """Yields the places whose new name is taken, also by its module."""
         removed = self._removed(done.values())
         for place, rewritten in done.items():
-            if rewritten.needs is not None and self._is_taken(*rewritten.needs, removed):
+            if rewritten.needs is None or not self._is_taken(*rewritten.needs, removed):
+                continue
+            other = rewritten.by_module()
+            if other is None or self._is_taken(*cast("tuple[str, str]", other.needs), removed):
                 yield place
+            else:
+                done[place] = other
 
-    def _is_taken(self, module: str, name: str, removed: set[_Alias]) -> bool:
+    def _is_taken(self, module: str, name: str, removed: set[cst.ImportAlias]) -> bool:
         for scope in self._scopes:
             for one in scope.assignments:
                 if one.name.partition(".")[0] != name:
@@ -222,52 +228,63 @@ class PythonFile:
                 node = getattr(one, "node", None)
                 if not isinstance(node, cst.Import | cst.ImportFrom):
                     return type(one).__name__ != "BuiltinAssignment"
-                aliases = [alias for alias, _ in self._assignments.get(node, [])]
-                own = [alias for alias in aliases if _bound(node.names[alias[1]]) == name]  # type: ignore[index]
+                names = self._assignments.get(node, [])
+                own = [alias for alias, _ in names if _bound(alias) == name]
                 is_same = isinstance(node, cst.ImportFrom) and _module_of(node) == module
                 if not is_same and not removed.issuperset(own):
                     return True
         return False
 
-    def _mixed_overrides(self, done: Mapping[Place, Rewritten]) -> Iterator[Place]:
-        staying = {
-            self._text(place.key)
-            for place in self._places
-            if place.kind == "test" and place not in done
-        }
+    def _mixed_overrides(
+        self, done: Mapping[Place, Rewritten], evaluator: ExpressionEvaluator
+    ) -> Iterator[Place]:
+        keys: set[str | None] = set()
+        around: set[cst.CSTNode] = set()
+        for place in self._places:
+            if place.kind == "test" and place not in done:
+                found = {*map(key_of, evaluator.evaluate(place.key, place.scope))}
+                keys |= found - {None}
+                # It may be for any key, inside of another one.
+                around |= {self._outermost(place.node)} if None in found else set()
         for place in done:
-            if place.kind == "test" and self._text(place.key) in staying:
-                yield place
+            if place.kind == "test":
+                own = map(key_of, evaluator.evaluate(place.key, place.scope))
+                if not keys.isdisjoint(own) or self._outermost(place.node) in around:
+                    yield place
 
-    def _removed(self, rewritten: Iterable[Rewritten]) -> set[_Alias]:
+    def _outermost(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Returns the class, the function or the statement of the module around a node."""
+        while not isinstance(parent := self._parents[node], cst.Module):
+            node = parent
+        return node
+
+    def _removed(self, rewritten: Iterable[Rewritten]) -> set[cst.ImportAlias]:
         """Returns the imported names that nothing uses any more."""
         gone = {
             found[1] for one in rewritten for name in one.names if (found := self._alias_of(name))
         }
-        unused = Unused(self._project, self._module.path)
-        removed: set[_Alias] = set()
+        path, source = self._module.path, self._module.source
+        removed: set[cst.ImportAlias] = set()
         for names in self._assignments.values():
             for alias, uses in names:
-                local = _bound(alias[0].names[alias[1]])  # type: ignore[index]
-                is_text = f'"{local}"' in self._module.source or f"'{local}'" in self._module.source
-                if uses and gone.issuperset(uses) and not is_text and not unused.is_needed(local):
+                local = _bound(alias)
+                is_text = f'"{local}"' in source or f"'{local}'" in source
+                is_needed = is_text or self._project.is_imported(path, local)
+                if uses and gone.issuperset(uses) and not is_needed:
                     removed.add(alias)
         return removed
 
-    def _changes(self, rewritten: Iterable[Rewritten]) -> dict[int, ImportChange]:
+    def _changes(self, rewritten: Iterable[Rewritten]) -> dict[Import, ImportChange]:
         rewritten = list(rewritten)
-        changes: dict[int, ImportChange] = {}
-        for node, place in self._removed(rewritten):
-            changes.setdefault(self._number(node), ImportChange()).removed.add(place)
+        changes: dict[Import, ImportChange] = {}
+        for alias in self._removed(rewritten):
+            changes.setdefault(self._statement_of(alias), ImportChange()).removed.add(alias)
         for one in rewritten:
             found = self._alias_of(one.names[0]) if one.needs is not None else None
             if found is not None and one.needs is not None:
-                number = self._number(found[0][0])
-                changes.setdefault(number, ImportChange()).added.add(one.needs)
+                node = self._statement_of(found[0])
+                changes.setdefault(node, ImportChange()).added.add(one.needs)
         return changes
-
-    def _number(self, node: Import) -> int:
-        return next(place for place, one in enumerate(self._imports) if one is node)
 
     # What stays.
 
@@ -282,11 +299,11 @@ class PythonFile:
                 known.add(part)
         for node in filter(self._is_of_waffle, self._imports):
             for alias, uses in self._assignments.get(node, []):
-                name = _bound(alias[0].names[alias[1]])  # type: ignore[index]
                 for use in uses:
                     if use not in known:
-                        yield self._left(use, self._reason_of_use(use, name))
-        yield from self._texts()
+                        yield self._left(use, self._reason_of_use(use, _bound(alias)))
+        for text, reason in texts_of_waffle(self._module, self._parents):
+            yield self._left(text, reason)
 
     def _unused_imports(self) -> Iterator[Left]:
         for node in filter(self._is_of_waffle, self._imports):
@@ -294,6 +311,9 @@ class PythonFile:
                 yield self._left(node, reasons.UNUSED_IMPORT)
 
     def _reason_of_use(self, use: cst.CSTNode, name: str) -> Reason:
+        argument = self._parents.get(use)
+        if isinstance(self._parents.get(argument or use), cst.ClassDef):
+            return reasons.VIEW_CLASS
         top = use
         while isinstance(self._parents.get(top), cst.Attribute):
             top = self._parents[top]
@@ -302,17 +322,12 @@ class PythonFile:
             return reasons.MODEL
         return reasons.PASSED
 
-    def _texts(self) -> Iterator[Left]:
-        for node, reason in texts_of_waffle(self._module, self._parents):
-            yield self._left(node, reason)
-
     def _left(self, node: cst.CSTNode, reason: Reason) -> Left:
-        start = self._spans[node].start
-        before = self._source[:start].decode()
+        before = self._source.data[: self._source.span(node)[0]].decode()
         line = before.count("\n") + 1
         column = len(before) - before.rfind("\n")
         code = self._module.lines[line - 1].strip()
-        return Left(self._module.path, line, column, code, reason.why, reason.advice)
+        return reason.at(self._module.path, line, column, code)
 
     # Imports.
 
@@ -345,24 +360,6 @@ class PythonFile:
         is_value = isinstance(parent, cst.Attribute) and parent.value is use
         return parent.attr.value if is_value and isinstance(parent, cst.Attribute) else ""
 
-    # Texts.
-
-    def _span(self, node: cst.CSTNode) -> tuple[int, int]:
-        span = self._spans[node]
-        return span.start, span.start + span.length
-
-    def _text(self, node: cst.CSTNode) -> str:
-        start, end = self._span(node)
-        return self._source[start:end].decode()
-
-    def _edited(self, edits: Iterable[Edit]) -> str:
-        parts: list[bytes] = []
-        place = 0
-        for edit in sorted(set(edits), key=lambda one: (one.start, one.end)):
-            parts += [self._source[place : edit.start], edit.text.encode()]
-            place = edit.end
-        return b"".join([*parts, self._source[place:]]).decode()
-
 
 _MODELS = frozenset({"models", "Flag", "Sample", "Switch", "AbstractUserFlag", "AbstractBaseFlag"})
 
@@ -393,39 +390,3 @@ def _modules(node: Import) -> list[str]:
 def _is_waffle(module: str) -> bool:
     name = module.removeprefix("flagstaff.compat.")
     return name.partition(".")[0] == "waffle"
-
-
-_WAFFLE_TEXT = re.compile(
-    r"(?:\w+\.)*waffle(?:\.\w+)+|(?:\w+\.)+(?:flag|switch|sample)_is_active"
-    r"|waffle_(?:flag|switch|sample|delete)"
-)
-
-
-def texts_of_waffle(
-    module: Module, parents: Mapping[cst.CSTNode, cst.CSTNode]
-) -> Iterator[tuple[cst.CSTNode, Reason]]:
-    """Yields the texts that name something of waffle: mocks, models, commands."""
-    parts = module.path.replace("\\", "/").split("/")
-    if "migrations" in parts or "settings" in "/".join(parts[-2:]):
-        # The page about the way from waffle says what to do with settings.
-        return
-    found = _Strings()
-    module.tree.visit(found)
-    for node in found.nodes:
-        text = node.raw_value
-        if not _WAFFLE_TEXT.fullmatch(text):
-            continue
-        call = parents.get(parents.get(node, node))
-        is_command = isinstance(call, cst.Call) and dotted(call.func).endswith("call_command")
-        if text.startswith("waffle_") and not is_command:
-            continue
-        yield node, reasons.COMMAND if is_command else reasons.PATCH_OF_WAFFLE
-
-
-class _Strings(cst.CSTVisitor):
-    def __init__(self) -> None:
-        super().__init__()
-        self.nodes: list[cst.SimpleString] = []
-
-    def visit_SimpleString(self, node: cst.SimpleString) -> None:  # noqa: N802 (as in LibCST)
-        self.nodes.append(node)

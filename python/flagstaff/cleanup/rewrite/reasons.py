@@ -12,6 +12,10 @@ class Reason:
     why: str
     advice: str
 
+    def at(self, path: str, line: int, column: int, code: str) -> Left:
+        """Returns the place with this reason."""
+        return Left(path, line, column, code, self.why, self.advice)
+
 
 @dataclass(frozen=True, order=True)
 class Left:
@@ -42,6 +46,7 @@ NO_REQUEST = Reason(
     "the request is not the parameter or the attribute of a view",
     'evaluate it for a user: flag_enabled("…", user)',
 )
+WITHOUT_REQUEST = Reason("there is no request", 'evaluate it without a user: flag_enabled("…")')
 OPTIONAL_REQUEST = Reason("the request may be None", NO_REQUEST.advice)
 TEST_REQUEST = Reason(
     "a request in a test is made without the middleware",
@@ -52,8 +57,8 @@ MADE_REQUEST = Reason(
     "let the test use Django's client, or set request.flags = RequestFlags(request) there",
 )
 NO_MIDDLEWARE = Reason(
-    "FlagstaffMiddleware is not installed, so there is no request.flags",
-    "add flagstaff.middleware.FlagstaffMiddleware to MIDDLEWARE",
+    "FlagstaffMiddleware is not installed, or comes later, so there is no request.flags",
+    "add flagstaff.middleware.FlagstaffMiddleware to MIDDLEWARE, above this one",
 )
 
 # Names.
@@ -83,7 +88,11 @@ VIEW_CLASS = Reason(
 UNCLEAR_OVERRIDE = Reason(
     "it is set to something else than True or False, or is used as an object", _BY_HAND
 )
-OTHER_OVERRIDE = Reason("another override of this key in the file stays with waffle", _BY_HAND)
+OTHER_OVERRIDE = Reason(
+    "another override stays with waffle here, for the same key or for one that is known only at "
+    "run time",
+    _BY_HAND,
+)
 
 # What has no counterpart.
 MODEL = Reason(
@@ -94,6 +103,11 @@ PATCH_OF_WAFFLE = Reason(
     "a text names something of waffle", "replace a mock by override_flag; adapt others"
 )
 COMMAND = Reason("it calls a command of waffle", "use manage.py flags")
+CODE = Reason("a text has code that imports waffle", _BY_HAND)
+MIGRATION = Reason(
+    "the migration uses waffle's tables, so it fails without waffle",
+    "remove the dependency when waffle goes, and end at LookupError of apps.get_model",
+)
 IMPORT = Reason(
     "the import has no counterpart, or is part of a larger statement", "change the import by hand"
 )
@@ -128,6 +142,14 @@ NOT_COMPILED = Reason(
     "the template does not compile with the settings, before or after the change", _BY_HAND
 )
 SCRIPT = Reason("a script reads results of waffle", "use the view of flags for browsers, or OFREP")
+
+
+def made_at(place: str) -> Reason:
+    """Returns the reason for a function that gets something else than the request of a view."""
+    return Reason(
+        f"the function may get None, or a request that is made by hand, as by {place}",
+        NO_REQUEST.advice,
+    )
 
 
 def no_flag(key: str) -> Reason:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from django.conf import settings
 from libcst import parse_module
 
-from flagstaff.cleanup.references.files import LimitError, is_configuration, is_python, read
+from flagstaff.cleanup.references.files import is_configuration, is_python, read, read_text
 from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.parsing import Module, problem_of
 from flagstaff.cleanup.references.places import places_of
@@ -19,16 +19,18 @@ from flagstaff.cleanup.rewrite import reasons
 from flagstaff.cleanup.rewrite.context_names import ContextNames
 from flagstaff.cleanup.rewrite.keys import Keys
 from flagstaff.cleanup.rewrite.made_requests import MadeRequests
+from flagstaff.cleanup.rewrite.passed_requests import PassedRequests
 from flagstaff.cleanup.rewrite.patches import Patches
 from flagstaff.cleanup.rewrite.python_calls import Setting
 from flagstaff.cleanup.rewrite.python_file import PythonFile, Result
 from flagstaff.cleanup.rewrite.reasons import Left
 from flagstaff.cleanup.rewrite.template_file import TemplateFile
+from flagstaff.cleanup.rewrite.texts import commands_in, migrated_names
 
 #: What the names of waffle become.
 Level: TypeAlias = Literal["compat", "flagstaff"]
 _MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
-_WORD = b"waffle"
+_WORD = "waffle"
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Rewriting:
     left: list[Left] = field(default_factory=list)
     #: Files that could not be read or rewritten, and why.
     problems: dict[str, str] = field(default_factory=dict)
+    #: Names of rewritten places that migrations create by waffle's models.
+    migrated: set[str] = field(default_factory=set)
 
     def add(self, path: str, result: Result) -> None:
         """Adds what becomes of a file."""
@@ -61,17 +65,16 @@ def rewrite(
         run = _Run(found, keys, level, ContextNames(files))
         named = {one.path for one in found.references if one.source}
         for path in files:
-            if path not in found.unreadable and (path in named or _names_waffle(path)):
+            if path not in found.unreadable and (path in named or _WORD in read_text(path)):
                 run.add(path, made)
     made.left.sort()
+    left = {(one.path, one.line) for one in made.left}
+    made.migrated &= {
+        one.key
+        for one in found.references
+        if one.source and one.key and (one.path, one.line) not in left
+    }
     return made
-
-
-def _names_waffle(path: str) -> bool:
-    try:
-        return not is_configuration(path) and _WORD in read(path)
-    except (LimitError, OSError):
-        return False
 
 
 class _Run:
@@ -85,7 +88,8 @@ class _Run:
             keys,
             found.evaluated.evaluator,
             MadeRequests(self._project),
-            _MIDDLEWARE in settings.MIDDLEWARE,
+            PassedRequests(self._project),
+            _before(_MIDDLEWARE, settings.MIDDLEWARE),
         )
 
     def add(self, path: str, made: Rewriting) -> None:
@@ -100,6 +104,9 @@ class _Run:
             module = self._project.read(path)
             if module is not None:
                 made.add(path, self._python(module))
+                made.migrated.update(migrated_names(module, self._setting.evaluator))
+        elif is_configuration(path):
+            made.left += commands_in(path, read_text(path))
         elif self._level == "flagstaff":
             source = read(path).decode()
             file = TemplateFile(
@@ -124,6 +131,10 @@ class _Run:
         return [one for one in self._found.references if one.path == path and one.source]
 
 
+def _before(name: str, names: Sequence[str]) -> Sequence[str] | None:
+    return names[: names.index(name)] if name in names else None
+
+
 def _require_valid(new: str, old: str) -> None:
     """Raises an error for code that is not valid."""
     try:
@@ -140,5 +151,4 @@ def _is_template(one: Reference) -> bool:
 
 
 def _in_string(one: Reference) -> Left:
-    reason = reasons.TEMPLATE_STRING
-    return Left(one.path, one.line, one.column, one.code, reason.why, reason.advice)
+    return reasons.TEMPLATE_STRING.at(one.path, one.line, one.column, one.code)

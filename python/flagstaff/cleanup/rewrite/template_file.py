@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 
 from django.template import engines
@@ -12,7 +11,12 @@ from django.utils.text import smart_split
 
 from flagstaff.cleanup.references.files import is_jinja
 from flagstaff.cleanup.references.model import Kind
-from flagstaff.cleanup.references.template_rewriting import is_still_valid, word_of
+from flagstaff.cleanup.references.template_rewriting import (
+    Edit,
+    edited,
+    is_still_valid,
+    word_of,
+)
 from flagstaff.cleanup.references.templates import Lines, Setup, Tag, tags_in
 from flagstaff.cleanup.references.vocabularies import WAFFLE
 from flagstaff.cleanup.rewrite import reasons
@@ -28,13 +32,6 @@ _OUR_OTHERS = frozenset({"value", "variant"})
 _STRING = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
 _CALL = re.compile(r"(?<![\w.])waffle\.(\w+)(?:\(\s*(?:\"([^\"\\]*)\"|'([^'\\]*)')\s*\))?")
 _SCRIPT = re.compile(r"\bwaffle\.(?:flag|switch|sample)_is_active\s*\(|\bwaffle_status\b")
-
-
-@dataclass(frozen=True)
-class _Edit:
-    start: int
-    end: int
-    text: str
 
 
 class _StaysError(Exception):
@@ -56,7 +53,7 @@ class TemplateFile:
         self._variables = variables
         self._is_jinja = is_jinja(path)
         self._lines = Lines(source)
-        self._edits: list[_Edit] = []
+        self._edits: list[Edit] = []
         self._places: list[int] = []
         self._stays: dict[int, Reason] = {}
 
@@ -68,7 +65,7 @@ class TemplateFile:
         else:
             self._django(tags)
         scripts = [found.start() for found in _SCRIPT.finditer(self._source)]
-        new = self._new() if not self._stays else self._source
+        new = edited(self._source, self._edits) if not self._stays else self._source
         if self._edits and not self._stays:
             is_valid = all(one.end <= other.start for one, other in pairwise(tags))
             if not is_valid or not is_still_valid(
@@ -82,20 +79,13 @@ class TemplateFile:
         left += [self._left(place, reasons.SCRIPT) for place in scripts]
         if self._stays:
             return self._source, 0, sorted(left)
-        return new, len(self._places), sorted(left)
-
-    def _new(self) -> str:
-        parts: list[str] = []
-        place = 0
-        for edit in sorted(self._edits, key=lambda one: one.start):
-            parts += [self._source[place : edit.start], edit.text]
-            place = edit.end
-        return "".join([*parts, self._source[place:]])
+        # A `{% load %}` without a tag is a place, too.
+        return new, len(self._places) or len(self._edits), sorted(left)
 
     def _left(self, place: int, reason: Reason) -> Left:
         line, column = self._lines.place(place)
         code = self._lines.text(line).strip()
-        return Left(self._path, line, column + 1, code, reason.why, reason.advice)
+        return reason.at(self._path, line, column + 1, code)
 
     # Django.
 
@@ -106,7 +96,7 @@ class TemplateFile:
             if word == "load":
                 libraries = bits[bits.index("from") + 1 :] if "from" in bits else bits
                 is_waffle = is_waffle or _LIBRARY in libraries
-                self._load(tag, libraries)
+                self._load(tag, libraries, tags)
             elif word in _TAGS and is_waffle:
                 self._places.append(tag.start)
                 if is_builtin:
@@ -124,9 +114,10 @@ class TemplateFile:
             elif word in _OUR_OTHERS and self._edits:
                 self._stays[tag.start] = reasons.BOTH_LIBRARIES
 
-    def _load(self, tag: Tag, libraries: Sequence[str]) -> None:
+    def _load(self, tag: Tag, libraries: Sequence[str], tags: Sequence[Tag]) -> None:
         if _OURS in libraries or _OURS in self._setup.builtins:
-            if any(_LIBRARY in word_of_load(one) for one in self._loads()):
+            words = (one.contents.split() for one in tags if one.is_block)
+            if any(one[:1] == ["load"] and _LIBRARY in one for one in words):
                 self._stays[tag.start] = reasons.BOTH_LIBRARIES
         elif _LIBRARY in libraries:
             start = tag.contents.rindex(_LIBRARY)
@@ -136,10 +127,6 @@ class TemplateFile:
                 if {*names} - {*_TAGS}:
                     self._stays[tag.start] = reasons.SCRIPT
                 self._edit(tag, len("load "), tag.contents.index(" from "), "flag")
-
-    def _loads(self) -> Iterator[Tag]:
-        tags = tags_in(self._source, is_jinja=False)
-        return (tag for tag in tags if tag.is_block and word_of(tag) == "load")
 
     def _tag(self, tag: Tag, word: str, bits: Sequence[str], tags: Sequence[Tag]) -> None:
         function = _TAGS[word]
@@ -182,7 +169,7 @@ class TemplateFile:
 
     def _edit(self, tag: Tag, start: int, end: int, text: str) -> None:
         at = self._source.index(tag.contents, tag.start)
-        self._edits.append(_Edit(at + start, at + end, text))
+        self._edits.append(Edit(at + start, at + end, text))
 
     # Jinja2.
 
@@ -214,12 +201,7 @@ class TemplateFile:
         call = found[0].replace(f"waffle.{found[1]}", function.becomes, 1)
         quote = "'" if found[3] is not None else '"'
         new = call.replace(f"{quote}{name}{quote}", f"{quote}{key}{quote}")
-        self._edits.append(_Edit(at + found.start(), at + found.end(), new))
-
-
-def word_of_load(tag: Tag) -> list[str]:
-    """Returns the words of a `{% load %}`."""
-    return tag.contents.split()
+        self._edits.append(Edit(at + found.start(), at + found.end(), new))
 
 
 def _has_request() -> bool:
