@@ -367,6 +367,29 @@ class Snapshot:
     ) -> dict[str, bool]:
         """Returns the result of every flag for `user`, by key, from this snapshot."""
 
+    def resolve_all_flags(
+        self, user: UserLike = None, *, client_side: bool = False, context: Context = None
+    ) -> dict[str, Resolution[bool]]:
+        """Returns the same results with their reasons. Counts and reports as `all_flags` does."""
+
+    def served_kind(
+        self, key: str, *, client_side: bool
+    ) -> Literal["flag", "value", "variant"] | None:
+        """Returns what a key stands for, for a client outside of the process. Counts nothing.
+
+        None for an unknown key and a secret value, and with `client_side` for everything but the
+        flags that browsers may evaluate.
+        """
+
+    def served_values(self) -> list[str]:
+        """Returns the keys of the values that clients may read, without those of flags, in order.
+
+        They are not secret.
+        """
+
+    def client_side_units(self) -> set[str]:
+        """Returns the attributes that flags which browsers may evaluate are bucketed by."""
+
     def depends_on_user(self, key: str) -> bool:
         """Returns True if the flag's result depends on the user."""
 

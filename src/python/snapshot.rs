@@ -1,5 +1,6 @@
 //! A snapshot that Python code keeps, so that all evaluations of a request are consistent.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -288,7 +289,45 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.taken_evaluator(py)?.all_flags(py, user, context, client_side)
+        self.taken_evaluator(py)?.all_flags::<bool>(py, user, context, client_side)
+    }
+
+    /// The same results with their reasons.
+    #[pyo3(signature = (user=None, *, client_side=false, context=None))]
+    fn resolve_all_flags<'py>(
+        &self,
+        py: Python<'py>,
+        user: Option<&Bound<'py, PyAny>>,
+        client_side: bool,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        self.taken_evaluator(py)?.all_flags::<Resolved>(py, user, context, client_side)
+    }
+
+    /// What a key stands for, for a client outside of the process.
+    #[pyo3(signature = (key, *, client_side))]
+    fn served_kind(
+        &self,
+        key: &Bound<'_, PyString>,
+        client_side: bool,
+    ) -> PyResult<Option<&'static str>> {
+        Ok(self.evaluator_for(key)?.served_kind(key, client_side)?.map(Kind::as_str))
+    }
+
+    /// The keys of the values that clients outside of the process may read, in order.
+    fn served_values(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let evaluator = self.taken_evaluator(py)?;
+        let keys = evaluator.snapshot.into_iter().flat_map(Snapshot::readable_values);
+        let mut keys: Vec<String> = keys.map(Into::into).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// The attributes that flags which browsers may read are bucketed by.
+    fn client_side_units(&self, py: Python<'_>) -> PyResult<HashSet<&str>> {
+        let flags = self.taken_evaluator(py)?.snapshot.into_iter().flat_map(Snapshot::flags);
+        Ok(flags.filter(|(_, flag)| flag.client_side).filter_map(|(_, flag)| flag.bucket_by()).collect())
     }
 
     /// Lets the garbage collector find a context that refers to this snapshot.

@@ -136,6 +136,11 @@ impl Values {
         &self.by_key
     }
 
+    /// The keys of the values that are not secret, in no order.
+    pub(super) fn readable(&self) -> impl Iterator<Item = &str> {
+        self.by_key.iter().filter(|stored| !stored.is_secret).map(Keyed::key)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }
