@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 
@@ -21,6 +23,21 @@ NOT_FOUND = {
     "errorCode": "FLAG_NOT_FOUND",
     "errorDetails": "there is no flag, value or experiment with this key",
 }
+
+
+def seconds_of_case(request: HttpRequest) -> float | None:
+    """The seconds to wait that a header of the request names."""
+    return {"slow": 2.1, "none": None, "zero": 0.0}[request.headers["X-Case"]]
+
+
+def with_country(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    """A middleware that knows the country of the request."""
+
+    def middleware(request: Any) -> HttpResponse:
+        request.flags.context["country"] = "FR"
+        return get_response(request)
+
+    return middleware
 
 
 def url_of(key: str) -> str:
