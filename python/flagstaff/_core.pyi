@@ -167,6 +167,21 @@ def kind_of(key: str) -> Literal["flag", "value", "variant"] | None:
     A flag precedes a value, and a value an experiment, whose evaluations are variants.
     """
 
+def served_kind(
+    snapshot: Snapshot, key: str, *, client_side: bool
+) -> Literal["flag", "value", "variant"] | None:
+    """Returns what a key stands for, for a client outside of the process. Counts nothing.
+
+    None for an unknown key and a secret value, and with `client_side` for everything but the flags
+    that browsers may evaluate.
+    """
+
+def served_values(snapshot: Snapshot) -> list[str]:
+    """Returns the keys of the values that services may read, without those of flags, in order."""
+
+def client_side_units(snapshot: Snapshot) -> set[str]:
+    """Returns the attributes that flags which browsers may evaluate are bucketed by."""
+
 @overload
 def get_variant(
     key: str, user: UserLike = None, *, default: None = None, context: Context = None
@@ -371,24 +386,6 @@ class Snapshot:
         self, user: UserLike = None, *, client_side: bool = False, context: Context = None
     ) -> dict[str, Resolution[bool]]:
         """Returns the same results with their reasons. Counts and reports as `all_flags` does."""
-
-    def served_kind(
-        self, key: str, *, client_side: bool
-    ) -> Literal["flag", "value", "variant"] | None:
-        """Returns what a key stands for, for a client outside of the process. Counts nothing.
-
-        None for an unknown key and a secret value, and with `client_side` for everything but the
-        flags that browsers may evaluate.
-        """
-
-    def served_values(self) -> list[str]:
-        """Returns the keys of the values that clients may read, without those of flags, in order.
-
-        They are not secret.
-        """
-
-    def client_side_units(self) -> set[str]:
-        """Returns the attributes that flags which browsers may evaluate are bucketed by."""
 
     def depends_on_user(self, key: str) -> bool:
         """Returns True if the flag's result depends on the user."""

@@ -463,21 +463,6 @@ impl<'a> Evaluator<'a> {
         sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         sorted.into_py_dict(py)
     }
-
-    /// What a key stands for, for a client outside of the process: `None` for a secret value, and
-    /// for a browser for everything but the flags that browsers may read.
-    pub(super) fn served_kind(
-        &self,
-        key: &Bound<'_, PyString>,
-        client_side: bool,
-    ) -> PyResult<Option<Kind>> {
-        let flag = || self.snapshot?.flag(key.to_str().ok()?);
-        Ok(self.kind_of(key)?.filter(|kind| match kind {
-            Kind::Flag => !client_side || flag().is_some_and(|flag| flag.client_side),
-            Kind::Value => !client_side && !self.is_secret(key),
-            Kind::Variant => !client_side,
-        }))
-    }
 }
 
 /// The result for `user`, who is read only if the result depends on it. So the reason of a flag

@@ -1,6 +1,5 @@
 //! A snapshot that Python code keeps, so that all evaluations of a request are consistent.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -71,7 +70,7 @@ impl PySnapshot {
     }
 
     #[inline]
-    fn evaluator_for(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+    pub(super) fn evaluator_for(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
         if self.later.is_none() || self.evaluator().flag_override(key).is_some() {
             return Ok(self.evaluator());
         }
@@ -87,7 +86,7 @@ impl PySnapshot {
     }
 
     /// The evaluator of the snapshot, which may wait for the first load.
-    fn taken_evaluator(&self, py: Python<'_>) -> PyResult<Evaluator<'_>> {
+    pub(super) fn taken_evaluator(&self, py: Python<'_>) -> PyResult<Evaluator<'_>> {
         Ok(self.with_context(self.taken(py)?.evaluator()))
     }
 
@@ -303,31 +302,6 @@ impl PySnapshot {
     ) -> PyResult<Bound<'py, PyDict>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
         self.taken_evaluator(py)?.all_flags::<Resolved>(py, user, context, client_side)
-    }
-
-    /// What a key stands for, for a client outside of the process.
-    #[pyo3(signature = (key, *, client_side))]
-    fn served_kind(
-        &self,
-        key: &Bound<'_, PyString>,
-        client_side: bool,
-    ) -> PyResult<Option<&'static str>> {
-        Ok(self.evaluator_for(key)?.served_kind(key, client_side)?.map(Kind::as_str))
-    }
-
-    /// The keys of the values that clients outside of the process may read, in order.
-    fn served_values(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        let evaluator = self.taken_evaluator(py)?;
-        let keys = evaluator.snapshot.into_iter().flat_map(Snapshot::readable_values);
-        let mut keys: Vec<String> = keys.map(Into::into).collect();
-        keys.sort_unstable();
-        Ok(keys)
-    }
-
-    /// The attributes that flags which browsers may read are bucketed by.
-    fn client_side_units(&self, py: Python<'_>) -> PyResult<HashSet<&str>> {
-        let flags = self.taken_evaluator(py)?.snapshot.into_iter().flat_map(Snapshot::flags);
-        Ok(flags.filter(|(_, flag)| flag.client_side).filter_map(|(_, flag)| flag.bucket_by()).collect())
     }
 
     /// Lets the garbage collector find a context that refers to this snapshot.

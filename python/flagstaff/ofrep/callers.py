@@ -66,7 +66,7 @@ def _settable(given: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     names = [name for name in conf.ofrep.client_attributes if name in given]
     names = [name for name in names if name not in flags.context and name not in columns]
     # The unit decides the bucket, so a browser could choose its result.
-    units = flags.snapshot.client_side_units() if names else ()
+    units = _core.client_side_units(flags.snapshot) if names else ()
     return {name: given[name] for name in names if name not in units}
 
 

@@ -27,7 +27,7 @@ def result_of(caller: Caller, key: str) -> dict[str, Any]:
 
     A key that the caller may not read has the error of an unknown one.
     """
-    kind = caller.snapshot.served_kind(key, client_side=caller.is_browser)
+    kind = _core.served_kind(caller.snapshot, key, client_side=caller.is_browser)
     if kind is None and caller.is_browser:
         # Not evaluated: a browser could fill the list of unknown keys.
         raise _error("FLAG_NOT_FOUND")
@@ -49,7 +49,7 @@ def all_results(caller: Caller) -> list[dict[str, Any]]:
         )
     }
     if not caller.is_browser:
-        found |= {key: snapshot.resolve_value(key) for key in snapshot.served_values()}
+        found |= {key: snapshot.resolve_value(key) for key in _core.served_values(snapshot)}
     return [_item(caller, key, one) for key, one in found.items()]
 
 
