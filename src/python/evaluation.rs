@@ -429,8 +429,7 @@ impl<'a> Evaluator<'a> {
             flags.iter().try_for_each(|(key, flag)| {
                 flag.serve(bulk);
                 // The reason is that of a single evaluation.
-                let subject =
-                    if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
+                let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
                 let result = T::of(evaluate(key, flag, subject, attributes), false);
                 attributes.report_needed_user(key);
                 results.set_item(key, result.object(py)?)

@@ -10,7 +10,7 @@ from django.urls import path
 
 from flagstaff.ofrep.views import evaluate_all, evaluate_one
 
-__all__ = ["app_name", "evaluate_all", "evaluate_one", "urlpatterns"]
+__all__ = ["app_name", "urlpatterns"]
 
 app_name = "flagstaff_ofrep"
 urlpatterns = [

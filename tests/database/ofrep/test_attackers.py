@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from flagstaff import experiments
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.ofrep import evaluate_one
+from flagstaff.ofrep.views import evaluate_one
 from tests.database.ofrep.conftest import Configure
 from tests.support.conditions import condition
 from tests.support.fixtures import Load

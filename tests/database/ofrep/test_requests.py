@@ -11,12 +11,10 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.test import Client
 
-from flagstaff import refresh
 from flagstaff._engine import direct, log_once
-from flagstaff._engine.unknown_keys import unknown_keys
 from flagstaff._engine.usage import usage
 from flagstaff.models import FeatureFlag
-from flagstaff.ofrep import evaluate_all, evaluate_one
+from flagstaff.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.testing import live_engine
 from tests.database.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED
@@ -194,27 +192,29 @@ def test_process_that_has_loaded_nothing_is_unavailable(
 
 
 @COMMITTED
-def test_requests_are_counted_by_kind(browser: Client, service: Client, flag: FeatureFlag) -> None:
-    FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
+def test_requests_are_counted_by_kind(browser: Client, service: Client) -> None:
+    # Keys that no other test uses: the process counts them until its end.
+    flags = {"of_browsers": True, "of_services": False}
+    for key, client_side in flags.items():
+        FeatureFlag.objects.create(key=key, enabled=True, client_side=client_side)
     with live_engine():
-        refresh()
-        for key in ("beta", "hidden", "unknown_in_a_browser"):
+        for key in (*flags, "unknown_to_browsers"):
             one(browser, key)
-        for key in ("hidden", "unknown_in_a_service"):
+        for key in ("of_services", "unknown_to_services"):
             one(service, key)
         etag = etag_of(browser)
     counted = {hour.key: hour.true_count + hour.false_count for hour in usage().hours}
-    assert counted == {"beta": 1, "hidden": 1, "unknown_in_a_service": 1}
-    assert [unknown.key for unknown in unknown_keys().keys] == ["unknown_in_a_service"]
-    assert {one.key for one in usage().bulk if one.served_to_browsers_at} == {"beta"}
+    assert {"of_browsers": 1, "of_services": 1, "unknown_to_services": 1}.items() <= counted.items()
+    assert "unknown_to_browsers" not in counted
+    assert [flag.key for flag in usage().bulk if flag.served_to_browsers_at] == ["of_browsers"]
     rows("DELETE FROM flagstaff_bulk_usage")
     with live_engine():
         assert post(browser, URL, **{"If-None-Match": etag}).status_code == 304
         every(service)
-    found = {one.key: one for one in usage().bulk}
-    assert found["beta"].served_to_browsers_at
-    assert found["hidden"].served_in_bulk_at
-    assert not found["hidden"].served_to_browsers_at
+    found = {flag.key: flag for flag in usage().bulk}
+    assert found["of_browsers"].served_to_browsers_at
+    assert found["of_services"].served_in_bulk_at
+    assert not found["of_services"].served_to_browsers_at
     rows("DELETE FROM flagstaff_bulk_usage")
 
 
