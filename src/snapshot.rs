@@ -111,9 +111,9 @@ impl Snapshot {
         self.value(key).is_some_and(Stored::is_secret)
     }
 
-    /// The keys of the values that are not secret and have no flag of the same key, in no order.
-    pub fn readable_values(&self) -> impl Iterator<Item = &str> {
-        self.values.readable().filter(|key| self.flag(key).is_none())
+    /// The values that are not secret by key, without those of flags, in no order.
+    pub fn readable_values(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.values.readable().filter(|(key, _)| self.flag(key).is_none())
     }
 
     /// Identifies the values of this process at one point in time; a later load of them has a

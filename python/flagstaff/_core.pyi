@@ -176,8 +176,13 @@ def served_kind(
     that browsers may evaluate.
     """
 
-def served_values(snapshot: Snapshot) -> list[str]:
-    """Returns the keys of the values that services may read, without those of flags, in order."""
+def served_values(
+    snapshot: Snapshot, user: UserLike, *, context: Context
+) -> dict[str, Resolution[Any]]:
+    """Returns the values that services may read for `user`, by key, without those of flags.
+
+    Counts nothing and calls no listener.
+    """
 
 def client_side_units(snapshot: Snapshot) -> set[str]:
     """Returns the attributes that flags which browsers may evaluate are bucketed by."""

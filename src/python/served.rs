@@ -4,10 +4,14 @@
 use std::collections::HashSet;
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
-use super::resolution::Kind;
+use super::attributes::GroupSource;
+use super::context::Context;
+use super::evaluation::value_by_rules;
+use super::resolution::{FoundValue, Kind, PyResolution};
 use super::snapshot::PySnapshot;
+use super::subject::UserArgument;
 use crate::snapshot::Snapshot;
 
 /// What a key stands for. `None` for an unknown key and a secret value, and for browsers for
@@ -29,14 +33,38 @@ pub(super) fn served_kind(
     Ok(evaluator.kind_of(key)?.filter(is_served).map(Kind::as_str))
 }
 
-/// The keys of the values that services may read, without those of flags, in order.
+/// The values that services may read for `user`, by key, without those of flags. Counts nothing and
+/// calls no listener.
 #[pyfunction]
-pub(super) fn served_values(snapshot: &Bound<'_, PySnapshot>) -> PyResult<Vec<String>> {
-    let snapshot = snapshot.get().taken_evaluator(snapshot.py())?.snapshot;
-    let keys = snapshot.into_iter().flat_map(Snapshot::readable_values);
-    let mut keys: Vec<String> = keys.map(Into::into).collect();
-    keys.sort_unstable();
-    Ok(keys)
+#[pyo3(signature = (snapshot, user, *, context))]
+pub(super) fn served_values<'py>(
+    snapshot: &Bound<'py, PySnapshot>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = snapshot.py();
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let evaluator = snapshot.get().taken_evaluator(py)?;
+    let context = context.with_snapshot(evaluator.context);
+    let results = PyDict::new(py);
+    let Some(snapshot) = evaluator.snapshot else { return Ok(results) };
+    let mut values: Vec<_> = snapshot.readable_values().collect();
+    values.sort_unstable_by_key(|(key, _)| *key);
+    for (key, stored) in values {
+        let key = PyString::new(py, key);
+        let found = match (evaluator.value_override(&key), stored.rules()) {
+            (Some(value), _) => FoundValue::of_everyone(value, false),
+            (None, None) => FoundValue::of_everyone(stored.value(), false),
+            (None, Some(rules)) => {
+                let groups = GroupSource::Snapshot(snapshot);
+                let decided = value_by_rules(&key, rules, user, context, groups)?;
+                FoundValue::decided(stored, rules, decided)
+            }
+        };
+        let resolution = PyResolution::of_value(py, Ok(found.to_python(py)?), None);
+        results.set_item(&key, Py::new(py, resolution)?)?;
+    }
+    Ok(results)
 }
 
 /// The attributes that the flags of browsers are bucketed by.

@@ -17,6 +17,12 @@ from flagstaff.ofrep.request_body import context_of
 from flagstaff.typing import UserLike
 
 
+class _Anonymous:
+    """The user of a service that names none. With None, a value with rules would be reported."""
+
+    pk = None
+
+
 class _NoRequest:
     """In place of the request of a service: its cookies are not those of a visitor."""
 
@@ -75,4 +81,4 @@ def _service(given: dict[str, Any]) -> Caller:
     user = given.pop("targetingKey", None) or None
     if user is not None and not (isinstance(user, str) and is_storable(user)):
         raise OfrepError(400, "INVALID_CONTEXT", "targetingKey must be the text of a primary key")
-    return Caller(_core.snapshot(), user, given, is_browser=False)
+    return Caller(_core.snapshot(), user or _Anonymous(), given, is_browser=False)

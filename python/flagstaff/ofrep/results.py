@@ -49,7 +49,7 @@ def all_results(caller: Caller) -> list[dict[str, Any]]:
         )
     }
     if not caller.is_browser:
-        found |= {key: snapshot.resolve_value(key) for key in _core.served_values(snapshot)}
+        found |= _core.served_values(snapshot, caller.user, context=caller.context)
     return [_item(caller, key, one) for key, one in found.items()]
 
 
@@ -73,7 +73,7 @@ def _error(code: str) -> OfrepError:
 def _resolved(caller: Caller, key: str, kind: str | None) -> _core.Resolution[Any]:
     snapshot = caller.snapshot
     if kind == "value":
-        return snapshot.resolve_value(key)
+        return snapshot.resolve_value(key, user=caller.user, context=caller.context)
     if kind == "variant":
         return snapshot.resolve_variant(key, caller.user, context=caller.context)
     return snapshot.resolve_flag(key, caller.user, context=caller.context)

@@ -12,7 +12,7 @@ from django.db.models import JSONField, Value
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from flagstaff import experiments, refresh
+from flagstaff import experiments, listeners, refresh, usage
 from flagstaff.conf.ofrep import hash_of
 from flagstaff.experiments.models import Exposure
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -26,6 +26,8 @@ pytestmark = pytest.mark.django_db
 
 GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
+
+OF_USERS = {"conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,43 @@ def test_value_is_served_with_its_type(service: Client, load: Load) -> None:
         found = {"key": key, "value": value, "reason": "STATIC", "variant": ""}
         assert one(service, key) == found
     assert every(service) == VALUES
+
+
+def test_value_with_rules_is_that_of_the_user_and_the_context(
+    service: Client, alice: User, load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = [GERMAN | {"value": "de"}, OF_USERS | {"value": "user"}]
+    KeyValueStore.objects.create(key="gateway", value="anonymous", rules=rules)
+    load()
+    user = {"targetingKey": str(alice.pk)}
+    for context, value, metadata in (
+        ({}, "anonymous", {"reason": "DEFAULT"}),
+        (user, "user", {"rule": 2}),
+        (user | {"country": "DE"}, "de", {"rule": 1}),
+    ):
+        found = one(service, "gateway", context)
+        assert (found["value"], found["metadata"]) == (value, metadata)
+        assert every(service, context) == {"gateway": value}
+    assert "gateway" not in caplog.text
+
+
+@COMMITTED
+def test_values_in_bulk_are_not_counted_and_call_no_listener(service: Client) -> None:
+    # A key that no other test uses: the process counts it until its end.
+    rules = [GERMAN | {"value": "de"}]
+    KeyValueStore.objects.create(key="counted_value", value="other", rules=rules)
+    heard: list[str] = []
+    remove = listeners.add(lambda evaluation: heard.append(evaluation.key))
+    try:
+        with live_engine():
+            every(service, {"country": "DE"})
+            assert heard == []
+            one(service, "counted_value", {"country": "DE"})
+            assert heard == ["counted_value"]
+    finally:
+        remove()
+    [counted] = [row for row in usage().values if row.key == "counted_value"]
+    assert (counted.rule, counted.count) == (1, 1)
 
 
 def test_value_that_is_null_is_the_default_of_the_code(service: Client, load: Load) -> None:
