@@ -21,7 +21,7 @@ from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED
 from tests.support.ofrep import BEARER
 
-pytestmark = [pytest.mark.django_db, COMMITTED]
+pytestmark = COMMITTED
 
 Connect = Callable[..., OpenFeatureClient]
 
