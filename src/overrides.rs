@@ -170,11 +170,11 @@ impl Overrides {
         }
     }
 
-    /// The results of all flags that are set, in no order.
-    pub fn flags(&self) -> impl Iterator<Item = (&str, bool)> {
+    /// What decides the flags that are set, in no order.
+    pub fn flags(&self) -> impl Iterator<Item = (&str, FlagOverride)> {
         let forced_off = self.forced_off.iter().filter(|key| !self.flags.contains_key(*key));
-        let set = self.flags.iter().map(|(key, value)| (&**key, *value));
-        set.chain(forced_off.map(|key| (&**key, false)))
+        let set = self.flags.iter().map(|(key, value)| (&**key, FlagOverride::Test(*value)));
+        set.chain(forced_off.map(|key| (&**key, FlagOverride::ForcedOff)))
     }
 
     /// Whether any key is forced off.

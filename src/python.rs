@@ -29,6 +29,7 @@ mod overrides;
 mod resolution;
 mod rule_check;
 mod seconds;
+mod served;
 mod snapshot;
 mod start;
 mod state;
@@ -88,6 +89,8 @@ mod _core {
     use super::resolution::PyResolution;
     #[pymodule_export]
     use super::rule_check::{check_conditions, check_rules, check_value_rules, message_templates};
+    #[pymodule_export]
+    use super::served::{client_side_units, served_kind, served_values};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]

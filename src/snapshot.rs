@@ -111,6 +111,11 @@ impl Snapshot {
         self.value(key).is_some_and(Stored::is_secret)
     }
 
+    /// The values that are not secret by key, without those of flags, in no order.
+    pub fn readable_values(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.values.readable().filter(|(key, _)| self.flag(key).is_none())
+    }
+
     /// Identifies the values of this process at one point in time; a later load of them has a
     /// higher version.
     #[must_use]

@@ -167,6 +167,26 @@ def kind_of(key: str) -> Literal["flag", "value", "variant"] | None:
     A flag precedes a value, and a value an experiment, whose evaluations are variants.
     """
 
+def served_kind(
+    snapshot: Snapshot, key: str, *, client_side: bool
+) -> Literal["flag", "value", "variant"] | None:
+    """Returns what a key stands for, for a client outside of the process. Counts nothing.
+
+    None for an unknown key and a secret value, and with `client_side` for everything but the flags
+    that browsers may evaluate.
+    """
+
+def served_values(
+    snapshot: Snapshot, user: UserLike, *, context: Context
+) -> dict[str, Resolution[Any]]:
+    """Returns the values that services may read for `user`, by key, without those of flags.
+
+    Counts nothing and calls no listener.
+    """
+
+def client_side_units(snapshot: Snapshot) -> set[str]:
+    """Returns the attributes that flags which browsers may evaluate are bucketed by."""
+
 @overload
 def get_variant(
     key: str, user: UserLike = None, *, default: None = None, context: Context = None
@@ -366,6 +386,11 @@ class Snapshot:
         self, user: UserLike = None, *, client_side: bool = False, context: Context = None
     ) -> dict[str, bool]:
         """Returns the result of every flag for `user`, by key, from this snapshot."""
+
+    def resolve_all_flags(
+        self, user: UserLike = None, *, client_side: bool = False, context: Context = None
+    ) -> dict[str, Resolution[bool]]:
+        """Returns the same results with their reasons. Counts and reports as `all_flags` does."""
 
     def depends_on_user(self, key: str) -> bool:
         """Returns True if the flag's result depends on the user."""

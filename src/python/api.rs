@@ -311,7 +311,7 @@ pub(super) fn all_flags<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     maintenance::count_evaluation(py)?;
-    take_snapshot(py)?.evaluator().all_flags(py, user, context, client_side)
+    take_snapshot(py)?.evaluator().all_flags::<bool>(py, user, context, client_side)
 }
 
 /// All flags and values at this point in time, for evaluations that must be consistent.

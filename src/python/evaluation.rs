@@ -407,7 +407,7 @@ impl<'a> Evaluator<'a> {
 
     /// The results of all flags by key, or of those that browsers may read. Reads the user at most
     /// once, and only if a result depends on it.
-    pub(super) fn all_flags<'py>(
+    pub(super) fn all_flags<'py, T: FlagResult>(
         &self,
         py: Python<'py>,
         user: Option<UserArgument<'_, 'py>>,
@@ -428,18 +428,20 @@ impl<'a> Evaluator<'a> {
         with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
             flags.iter().try_for_each(|(key, flag)| {
                 flag.serve(bulk);
-                let result = evaluate(key, flag, subject, attributes).value;
+                // The reason is that of a single evaluation.
+                let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
+                let result = T::of(evaluate(key, flag, subject, attributes), false);
                 attributes.report_needed_user(key);
-                results.set_item(key, result)
+                results.set_item(key, result.object(py)?)
             })
         })??;
-        self.with_overrides(results, snapshot, client_side)
+        self.with_overrides::<T>(results, snapshot, client_side)
     }
 
     /// Adds the overrides to the results, and sorts them by key. With `client_side`, an override
     /// counts only for a flag whose row lets browsers read it. An experiment that is forced off is
     /// not a flag.
-    fn with_overrides<'py>(
+    fn with_overrides<'py, T: FlagResult>(
         &self,
         results: Bound<'py, PyDict>,
         snapshot: &Snapshot,
@@ -448,18 +450,17 @@ impl<'a> Evaluator<'a> {
         let Some(overrides) = self.overrides.filter(|set| set.flags().next().is_some()) else {
             return Ok(results);
         };
-        let is_experiment = |key| {
-            overrides.flag(key) == Some(FlagOverride::ForcedOff)
-                && snapshot.experiment(key).is_some()
-        };
-        for (key, value) in overrides.flags() {
-            if results.contains(key)? || !(client_side || is_experiment(key)) {
-                results.set_item(key, value)?;
+        let py = results.py();
+        for (key, found) in overrides.flags() {
+            let is_experiment =
+                found == FlagOverride::ForcedOff && snapshot.experiment(key).is_some();
+            if results.contains(key)? || !(client_side || is_experiment) {
+                results.set_item(key, T::of(found.evaluation(), false).object(py)?)?;
             }
         }
-        let mut sorted: Vec<(String, bool)> = results.items().extract()?;
-        sorted.sort_unstable();
-        sorted.into_py_dict(results.py())
+        let mut sorted: Vec<(String, Bound<'py, PyAny>)> = results.items().extract()?;
+        sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        sorted.into_py_dict(py)
     }
 }
 

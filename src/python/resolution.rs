@@ -70,6 +70,9 @@ pub(super) trait FlagResult: From<Resolved> {
     fn error(code: ErrorCode, default: bool) -> Self;
 
     fn value(&self) -> bool;
+
+    /// The object of Python.
+    fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
 }
 
 impl From<Resolved> for bool {
@@ -93,6 +96,11 @@ impl FlagResult for bool {
     fn value(&self) -> bool {
         *self
     }
+
+    #[inline]
+    fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(PyBool::new(py, self).to_owned().into_any())
+    }
 }
 
 impl FlagResult for Resolved {
@@ -113,6 +121,10 @@ impl FlagResult for Resolved {
     #[inline]
     fn value(&self) -> bool {
         self.value
+    }
+
+    fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(self.to_python(py)?.into_bound(py).into_any())
     }
 }
 

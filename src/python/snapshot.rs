@@ -70,7 +70,7 @@ impl PySnapshot {
     }
 
     #[inline]
-    fn evaluator_for(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+    pub(super) fn evaluator_for(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
         if self.later.is_none() || self.evaluator().flag_override(key).is_some() {
             return Ok(self.evaluator());
         }
@@ -86,7 +86,7 @@ impl PySnapshot {
     }
 
     /// The evaluator of the snapshot, which may wait for the first load.
-    fn taken_evaluator(&self, py: Python<'_>) -> PyResult<Evaluator<'_>> {
+    pub(super) fn taken_evaluator(&self, py: Python<'_>) -> PyResult<Evaluator<'_>> {
         Ok(self.with_context(self.taken(py)?.evaluator()))
     }
 
@@ -288,7 +288,20 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.taken_evaluator(py)?.all_flags(py, user, context, client_side)
+        self.taken_evaluator(py)?.all_flags::<bool>(py, user, context, client_side)
+    }
+
+    /// The same results with their reasons.
+    #[pyo3(signature = (user=None, *, client_side=false, context=None))]
+    fn resolve_all_flags<'py>(
+        &self,
+        py: Python<'py>,
+        user: Option<&Bound<'py, PyAny>>,
+        client_side: bool,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        self.taken_evaluator(py)?.all_flags::<Resolved>(py, user, context, client_side)
     }
 
     /// Lets the garbage collector find a context that refers to this snapshot.

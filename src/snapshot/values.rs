@@ -136,6 +136,11 @@ impl Values {
         &self.by_key
     }
 
+    /// The values that are not secret by key, in no order.
+    pub(super) fn readable(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.by_key.iter().filter(|stored| !stored.is_secret).map(|stored| (stored.key(), stored))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }

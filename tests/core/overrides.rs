@@ -22,7 +22,8 @@ fn set_by_test(flags: &[(&str, bool)]) -> Overrides {
 }
 
 fn sorted(overrides: &Overrides) -> Vec<(&str, bool)> {
-    let mut flags: Vec<_> = overrides.flags().collect();
+    let set = overrides.flags();
+    let mut flags: Vec<_> = set.map(|(key, found)| (key, found.evaluation().value)).collect();
     flags.sort_unstable();
     flags
 }

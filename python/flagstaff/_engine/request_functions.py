@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any
 
@@ -15,13 +16,19 @@ class RequestFunctionError(Exception):
     """The function failed, or returned something else. Says so without data of the request."""
 
 
-def result_of(path: str, request: object, types: tuple[type, ...], expected: str) -> Any:
-    """Returns what the function at the path returns for the request, which is of these types.
+def result_of(
+    function: str | Callable[[Any], object],
+    request: object,
+    types: tuple[type, ...],
+    expected: str,
+) -> Any:
+    """Returns what the function, or the one at a path, returns for the request: of these types.
 
     Raises RequestFunctionError.
     """
     try:
-        returned = import_string(path)(request)
+        called = import_string(function) if isinstance(function, str) else function
+        returned = called(request)
     except Exception as error:
         if isinstance(error, RecursionError | MemoryError):
             raise

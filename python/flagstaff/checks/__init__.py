@@ -46,6 +46,11 @@ _OF_THE_PROJECT = (
     Check("flagstaff.E035", settings.missing_objects),
     Check("flagstaff.W051", settings.panels_without_their_package),
     Check(
+        "flagstaff.W053",
+        settings.client_columns,
+        "remove them; a browser cannot set them, because the user decides them",
+    ),
+    Check(
         "flagstaff.E049",
         settings.unsupported_databases,
         'use PostgreSQL, or SQLite for development and tests; or set "DATABASE" in FLAGSTAFF to '
@@ -157,6 +162,12 @@ _ON_ANY_DATABASE = (
         '"manage.py flags update KEY --bucket-by UNIT"',
     ),
     Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
+    Check(
+        "flagstaff.W053",
+        flags.client_units,
+        "remove them; flags that browsers may evaluate ignore them, because a browser could choose "
+        "its bucket",
+    ),
     Check(
         "flagstaff.W042",
         flags.visitors_without_middleware,

@@ -145,6 +145,18 @@ def visitors_without_middleware(database: Database) -> Iterator[Problem]:
         )
 
 
+def client_units(database: Database) -> Iterator[Problem]:
+    """Yields that browsers may set what flags are bucketed by."""
+    names = conf.ofrep.client_attributes
+    keys = [f"{unit!r} of {key!r}" for key, unit in database.units.items() if unit in names]
+    if keys:
+        yield Problem(
+            'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '
+            f"{join_some(keys, _MAX_SHOWN)}",
+            conf.flag_model,
+        )
+
+
 def _problems(texts: Texts | None, check: Callable[[str], CoreMessage | None]) -> str:
     """Returns the problems of JSON texts as a text, each with its key; "" without any."""
     problems = ((key, check(text)) for key, text in (texts or {}).items())

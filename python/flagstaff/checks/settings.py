@@ -65,10 +65,22 @@ def missing_objects() -> Iterator[Problem]:
         "VISITOR_COOKIE": _path_problems(conf.visitor_cookie, "True or False"),
         "IS_CRAWLER": _path_problems(conf.is_crawler, "True or False"),
         "CLIENT_ADDRESS": _path_problems(conf.client_address, "an IP address"),
+        "OFREP": _path_problems(conf.ofrep.limit, "a number of seconds, or None"),
     }
     for name, problems in named.items():
         for problem, hint in problems:
             yield Problem(f'FLAGSTAFF["{name}"] names {problem}', hint=hint)
+
+
+def client_columns() -> Iterator[Problem]:
+    """Yields the attributes of CLIENT_ATTRIBUTES that the user model has."""
+    columns = conf.attributes.columns
+    names = [name for name in conf.ofrep.client_attributes if name in columns]
+    if names:
+        yield Problem(
+            f'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names {join_some(map(repr, names))}, which '
+            "ATTRIBUTES reads from the user"
+        )
 
 
 def panels_without_their_package() -> Iterator[Problem]:

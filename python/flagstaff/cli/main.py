@@ -26,6 +26,7 @@ from flagstaff.cli.verbs import (
     history,
     impact,
     jobs,
+    ofrep_key,
     operator_group,
     privacy,
     reader_role,
@@ -72,6 +73,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     privacy.FORGET_USER,
     operator_group.CREATE_OPERATOR_GROUP,
     reader_role.READER_ROLE,
+    ofrep_key.OFREP_KEY,
     triggers.INSTALL_TRIGGERS,
 )
 

@@ -49,6 +49,13 @@ def sources_of(value: object) -> AttributeSources:
     return AttributeSources(columns, paths[0] if paths else None)
 
 
+def is_path(value: object) -> bool:
+    """Whether the value is the dotted path of a function in a module."""
+    if not isinstance(value, str):
+        return False
+    return "." in value and all(part.isidentifier() for part in value.split("."))
+
+
 def _names(value: object) -> tuple[str, ...] | None:
     if isinstance(value, str):
         return (value,)

@@ -12,8 +12,10 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import Model
 
+from flagstaff.conf.attribute_sources import is_path
 from flagstaff.conf.attribute_sources import problem_of as problem_of_attributes
 from flagstaff.conf.environment import problem_of as problem_of_environment
+from flagstaff.conf.ofrep import problem_of as problem_of_ofrep
 from flagstaff.conf.receivers import is_url, problem_of
 
 _HOUR = 3600
@@ -68,7 +70,7 @@ def _function(example: str) -> Rule:
     return Rule(
         None,
         f'the path of a function (request), such as "{example}", or None',
-        lambda value: value is None or _is_path(value),
+        lambda value: value is None or is_path(value),
     )
 
 
@@ -95,16 +97,10 @@ def _is_site_url(value: object) -> bool:
     return value is None or (is_url(value) and not set("?#@") & set(value))
 
 
-def _is_path(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    return "." in value and all(part.isidentifier() for part in value.split("."))
-
-
 def _is_dict_of_paths(value: object) -> bool:
     if not isinstance(value, dict):
         return False
-    return all(isinstance(key, str) and _is_path(path) for key, path in value.items())
+    return all(isinstance(key, str) and is_path(path) for key, path in value.items())
 
 
 def _is_text_of(pattern: re.Pattern[str], value: object) -> bool:
@@ -189,7 +185,7 @@ RULES: dict[str, Rule] = {
     "VISITOR_COOKIE": Rule(
         default=True,
         expected='True, False, or the path of a function (request), such as "shop.consent.given"',
-        is_valid=lambda value: isinstance(value, bool) or _is_path(value),
+        is_valid=lambda value: isinstance(value, bool) or is_path(value),
     ),
     "VISITOR_COOKIE_NAME": Rule(
         default="flagstaff_visitor",
@@ -230,6 +226,12 @@ RULES: dict[str, Rule] = {
     ),
     "REQUIRE_REASON": _flag(default=False),
     "READ_ONLY": _flag(default=False),
+    "OFREP": Rule(
+        default={},
+        expected="a dict",
+        is_valid=lambda value: problem_of_ofrep(value) is None,
+        problem_of=problem_of_ofrep,
+    ),
     # The app flagstaff.compat checks what is in it.
     "WAFFLE": Rule(
         default={},

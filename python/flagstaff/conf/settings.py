@@ -16,6 +16,7 @@ from flagstaff._words.similar import most_similar
 from flagstaff.conf.attribute_sources import AttributeSources, sources_of
 from flagstaff.conf.defaults import RULES
 from flagstaff.conf.environment import Environment, environment_of
+from flagstaff.conf.ofrep import OfrepSettings, settings_of
 from flagstaff.conf.receivers import Receiver, receivers_of
 from flagstaff.exceptions import ConfigurationError
 
@@ -217,6 +218,11 @@ class Conf:
     def read_only(self) -> bool:
         """Whether the pages of the admin are read-only."""
         return cast("bool", self._read("READ_ONLY"))
+
+    @property
+    def ofrep(self) -> OfrepSettings:
+        """The keys of services, what browsers may set, and the limit of requests."""
+        return settings_of(self._read("OFREP"))
 
     @property
     def waffle(self) -> Mapping[str, Any]:

@@ -629,6 +629,22 @@ def test_flag_that_counts_visitors_needs_the_middleware(settings: Any) -> None:
         assert messages() == []
 
 
+def test_bucketing_unit_that_browsers_may_set_is_reported(settings: Any) -> None:
+    settings.FLAGSTAFF = {"OFREP": {"CLIENT_ATTRIBUTES": ["theme", "organization"]}}
+    bucket_by("user", "plan", "organization")
+    assert only_message() == (
+        "flagstaff.W053",
+        (
+            'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names bucketing units: '
+            "'organization' of 'c'"
+        ),
+        (
+            "remove them; flags that browsers may evaluate ignore them, because a browser could "
+            "choose its bucket"
+        ),
+    )
+
+
 class OwnMiddleware(FlagstaffMiddleware):
     """A project may extend the middleware."""
 

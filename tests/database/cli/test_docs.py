@@ -12,6 +12,7 @@ from django.db import connection
 
 from flagstaff.cli.main import all_verbs
 from flagstaff.compat.mirror_context import evaluating
+from flagstaff.conf.ofrep import hash_of
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
@@ -43,8 +44,8 @@ def examples(text: str) -> list[tuple[str, str]]:
 ALL_EXAMPLES = [example for _, text in sections() for example in examples(text)]
 FILES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RULES = FILES[0]
-STATUS = "flags status"
-EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line != STATUS]
+STATUS, KEY = "flags status", "flags ofrep-key"
+EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, KEY)]
 
 
 def test_every_verb_has_a_heading_with_an_example() -> None:
@@ -91,3 +92,11 @@ def test_example_of_status_shows_the_output_except_numbers() -> None:
     with live_engine():
         shown = typed(STATUS)
     assert re.sub(r"[\d.]+", "0", shown) == re.sub(r"[\d.]+", "0", after)
+
+
+def test_example_of_a_key_has_its_hash() -> None:
+    after = dict(ALL_EXAMPLES)[KEY]
+    [key, digest] = re.findall(r"^\w+  +(\w\S+)$", after, re.MULTILINE)
+    assert digest == hash_of(key)
+    [new_key, new_digest] = re.findall(r"^\w+  +(\w\S+)$", shown := typed(KEY), re.MULTILINE)
+    assert shown.replace(new_key, key).replace(new_digest, digest) == after

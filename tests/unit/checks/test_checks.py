@@ -121,6 +121,26 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
         assert only_message() == ("flagstaff.E035", message, hint)
 
 
+def test_limit_that_cannot_be_imported_is_reported() -> None:
+    with override_settings(FLAGSTAFF={"OFREP": {"LIMIT": "shop.missing"}}):
+        message = f"FLAGSTAFF[\"OFREP\"] names 'shop.missing', {NO_MODULE}"
+        assert only_message() == ("flagstaff.E035", message, CORRECT)
+
+
+def test_column_of_the_user_that_browsers_may_set_is_reported() -> None:
+    names = ["theme", "email", "country"]
+    given = {"ATTRIBUTES": ["email"], "OFREP": {"CLIENT_ATTRIBUTES": names}}
+    with override_settings(FLAGSTAFF=given):
+        assert only_message() == (
+            "flagstaff.W053",
+            (
+                'FLAGSTAFF["OFREP"]["CLIENT_ATTRIBUTES"] names \'email\', which ATTRIBUTES reads '
+                "from the user"
+            ),
+            "remove them; a browser cannot set them, because the user decides them",
+        )
+
+
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

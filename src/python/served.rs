@@ -1,0 +1,78 @@
+//! What clients outside of the process may read from a snapshot: services, and with `client_side`
+//! browsers.
+
+use std::collections::HashSet;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::attributes::GroupSource;
+use super::context::Context;
+use super::evaluation::value_by_rules;
+use super::resolution::{FoundValue, Kind, PyResolution};
+use super::snapshot::PySnapshot;
+use super::subject::UserArgument;
+use crate::snapshot::Snapshot;
+
+/// What a key stands for. `None` for an unknown key and a secret value, and for browsers for
+/// everything but the flags that they may evaluate.
+#[pyfunction]
+#[pyo3(signature = (snapshot, key, *, client_side))]
+pub(super) fn served_kind(
+    snapshot: &Bound<'_, PySnapshot>,
+    key: &Bound<'_, PyString>,
+    client_side: bool,
+) -> PyResult<Option<&'static str>> {
+    let evaluator = snapshot.get().evaluator_for(key)?;
+    let flag = || evaluator.snapshot?.flag(key.to_str().ok()?);
+    let is_served = |kind: &Kind| match kind {
+        Kind::Flag => !client_side || flag().is_some_and(|flag| flag.client_side),
+        Kind::Value => !client_side && !evaluator.is_secret(key),
+        Kind::Variant => !client_side,
+    };
+    Ok(evaluator.kind_of(key)?.filter(is_served).map(Kind::as_str))
+}
+
+/// The values that services may read for `user`, by key, without those of flags. Counts nothing and
+/// calls no listener.
+#[pyfunction]
+#[pyo3(signature = (snapshot, user, *, context))]
+pub(super) fn served_values<'py>(
+    snapshot: &Bound<'py, PySnapshot>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = snapshot.py();
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let evaluator = snapshot.get().taken_evaluator(py)?;
+    let context = context.with_snapshot(evaluator.context);
+    let results = PyDict::new(py);
+    let Some(snapshot) = evaluator.snapshot else { return Ok(results) };
+    let mut values: Vec<_> = snapshot.readable_values().collect();
+    values.sort_unstable_by_key(|(key, _)| *key);
+    for (key, stored) in values {
+        let key = PyString::new(py, key);
+        let found = match (evaluator.value_override(&key), stored.rules()) {
+            (Some(value), _) => FoundValue::of_everyone(value, false),
+            (None, None) => FoundValue::of_everyone(stored.value(), false),
+            (None, Some(rules)) => {
+                let groups = GroupSource::Snapshot(snapshot);
+                let decided = value_by_rules(&key, rules, user, context, groups)?;
+                FoundValue::decided(stored, rules, decided)
+            }
+        };
+        let resolution = PyResolution::of_value(py, Ok(found.to_python(py)?), None);
+        results.set_item(&key, Py::new(py, resolution)?)?;
+    }
+    Ok(results)
+}
+
+/// The attributes that the flags of browsers are bucketed by.
+#[pyfunction]
+pub(super) fn client_side_units<'s>(
+    snapshot: &'s Bound<'_, PySnapshot>,
+) -> PyResult<HashSet<&'s str>> {
+    let snapshot = snapshot.get().taken_evaluator(snapshot.py())?.snapshot;
+    let flags = snapshot.into_iter().flat_map(Snapshot::flags).map(|(_, flag)| flag);
+    Ok(flags.filter(|flag| flag.client_side).filter_map(|flag| flag.bucket_by()).collect())
+}

@@ -1,0 +1,62 @@
+"""Requests of browsers and services with the protocol OFREP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import include, path
+
+from flagstaff.conf.ofrep import hash_of
+
+urlpatterns = [path("", include("flagstaff.ofrep"))]
+
+URL = "/ofrep/v1/evaluate/flags"
+#: The key of a service, and the settings that know it.
+KEY = "ofrep_of-the-tests"
+KEYS = {"KEYS": {"billing": hash_of(KEY)}}
+BEARER = {"Authorization": f"Bearer {KEY}"}
+NOT_FOUND = {
+    "errorCode": "FLAG_NOT_FOUND",
+    "errorDetails": "there is no flag, value or experiment with this key",
+}
+
+
+def seconds_of_case(request: HttpRequest) -> float | None:
+    """The seconds to wait that a header of the request names."""
+    return {"slow": 2.1, "none": None, "zero": 0.0}[request.headers["X-Case"]]
+
+
+def with_country(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    """A middleware that knows the country of the request."""
+
+    def middleware(request: Any) -> HttpResponse:
+        request.flags.context["country"] = "FR"
+        return get_response(request)
+
+    return middleware
+
+
+def url_of(key: str) -> str:
+    return f"{URL}/{quote(key, safe='')}"
+
+
+def post(client: Client, url: str, context: Any = None, **headers: str) -> Any:
+    """Sends a context as the SDKs do, and returns the response."""
+    body = {"context": context or {}}
+    return client.post(url, body, "application/json", headers=headers)
+
+
+def one(client: Client, key: str, context: Any = None, **headers: str) -> Any:
+    """Returns the body of the response for one key."""
+    return post(client, url_of(key), context, **headers).json()
+
+
+def every(client: Client, context: Any = None, **headers: str) -> dict[str, Any]:
+    """Returns the values of all flags and values by key."""
+    response = post(client, URL, context, **headers)
+    assert response.status_code == 200, response.content
+    return {item["key"]: item.get("value") for item in response.json()["flags"]}
