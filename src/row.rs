@@ -156,6 +156,8 @@ pub struct ValueRow {
     pub value: Result<Option<String>, Fault>,
     /// Whether only evaluations may show it.
     pub is_secret: bool,
+    /// Whether browsers may read it.
+    pub client_side: bool,
     /// The JSON text of its rules, or `None` without any.
     pub rules: Result<Option<Box<str>>, Fault>,
     /// The attribute that the percentages of its rules bucket by, or `None` for the user. Empty for
@@ -194,6 +196,8 @@ pub struct CheckedValue {
     pub value: Option<String>,
     /// Whether only evaluations may show it.
     pub is_secret: bool,
+    /// Whether browsers may read it.
+    pub client_side: bool,
     /// The JSON text of its rules, or `None` without any. Rules that cannot be read never hide the
     /// other columns.
     pub rules: Result<Option<Box<str>>, Fault>,
@@ -209,8 +213,16 @@ impl ValueRow {
     pub fn checked(self) -> Result<CheckedValue, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.value) {
             (Ok(key), Ok(value)) => {
-                let Self { pk, is_secret, rules, bucket_by, .. } = self;
-                return Ok(CheckedValue { pk, key, value, is_secret, rules, bucket_by });
+                let Self { pk, is_secret, client_side, rules, bucket_by, .. } = self;
+                return Ok(CheckedValue {
+                    pk,
+                    key,
+                    value,
+                    is_secret,
+                    client_side,
+                    rules,
+                    bucket_by,
+                });
             }
             (Err(fault), _) => Problem::of_key(RowKind::Value, &self.pk, fault),
             (Ok(key), Err(fault)) => Problem::of(RowKind::Value, &key, "value", fault),

@@ -123,7 +123,7 @@ fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
     let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
     let (key, is_secret) = (text_or_fault(bytes), bytes.bool());
     let rules = if bytes.below(4) == 0 { rules_of_value(bytes) } else { Ok(None) };
-    ValueRow { pk, key, value, is_secret, rules, bucket_by: None }
+    ValueRow { pk, key, value, is_secret, client_side: false, rules, bucket_by: None }
 }
 
 fn rules_of_value(bytes: &mut Bytes<'_>) -> Result<Option<Box<str>>, Fault> {

@@ -177,11 +177,11 @@ def served_kind(
     """
 
 def served_values(
-    snapshot: Snapshot, user: UserLike, *, context: Context
+    snapshot: Snapshot, user: UserLike, *, client_side: bool, context: Context
 ) -> dict[str, Resolution[Any]]:
     """Returns the values that services may read for `user`, by key, without those of flags.
 
-    Counts nothing and calls no listener.
+    With `client_side`, those that browsers may read. Counts nothing and calls no listener.
     """
 
 def client_side_units(snapshot: Snapshot) -> set[str]:

@@ -125,7 +125,7 @@ pub(crate) static GROUPS: Table = Table {
 };
 
 /// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 8] = [
+pub(crate) static OPTIONAL_PARTS: [OptionalPart; 9] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
@@ -140,6 +140,11 @@ pub(crate) static OPTIONAL_PARTS: [OptionalPart; 8] = [
         table: "value_table",
         column: Some(OptionalColumn { name: "value_secret", instead: "false" }),
         effect: &texts::NO_SECRETS,
+    },
+    OptionalPart {
+        table: "value_table",
+        column: Some(OptionalColumn { name: "value_client_side", instead: "false" }),
+        effect: &texts::NO_VALUES_FOR_BROWSERS,
     },
     OptionalPart {
         table: "value_table",

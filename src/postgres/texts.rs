@@ -92,6 +92,7 @@ templates! {
     BY_USER, "flags_bucketed_by_user", "flags are bucketed by user";
     NO_VALUE_RULES, "values_without_rules", "values have no rules";
     VALUES_BY_USER, "values_bucketed_by_user", "values are bucketed by user";
+    NO_VALUES_FOR_BROWSERS, "values_not_for_browsers", "browsers get no values";
     NO_SECRETS, "secrets_not_masked", "listeners see secret values";
     NO_SEGMENTS, "rules_without_segments", "rules find no segments";
     NO_PLANS, "plans_not_measured", "rollout plans measure nothing";

@@ -44,8 +44,8 @@ type FullRow =
     (String, Option<String>, Option<bool>, Option<i32>, bool, Option<String>, Option<String>);
 
 /// All rows as `flagstaff._engine.direct.read_all` returns them: flags, allowed users as (flag's pk,
-/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text, secret, JSON text of
-/// the rules, attribute that they bucket by), and whether the model field decodes every value.
+/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text, secret, client side,
+/// JSON text of the rules, attribute that they bucket by), and whether the model field decodes every value.
 type Rows = (
     Vec<FullRow>,
     Vec<(String, Vec<String>)>,
@@ -55,7 +55,8 @@ type Rows = (
 );
 
 /// A value's row of `Rows`.
-type ValueTuple = (String, Option<String>, Option<String>, bool, Option<String>, Option<String>);
+type ValueTuple =
+    (String, Option<String>, Option<String>, bool, bool, Option<String>, Option<String>);
 
 /// A value's row as `flagstaff._engine.direct.read_value` returns it: the object, whether it is
 /// secret, the JSON text of its rules, the attribute that they bucket by, and whether the model field
@@ -302,14 +303,18 @@ fn loaded((flags, allowed_users, segments, values, opaque_values): Rows) -> Load
     let allowed_users = allowed_users
         .into_iter()
         .map(|(flag_pk, users)| AllowedUsersRow::new(flag_pk, Users::Texts(users)));
-    let values = values.into_iter().map(|(pk, key, value, is_secret, rules, bucket_by)| ValueRow {
-        pk: pk.into(),
-        key: key.map(Into::into).ok_or(Fault::Null),
-        value: Ok(value),
-        is_secret,
-        rules: Ok(rules.map(Into::into)),
-        bucket_by: bucket_by.map(Into::into),
-    });
+    let values =
+        values.into_iter().map(|(pk, key, value, is_secret, client_side, rules, bucket_by)| {
+            ValueRow {
+                pk: pk.into(),
+                key: key.map(Into::into).ok_or(Fault::Null),
+                value: Ok(value),
+                is_secret,
+                client_side,
+                rules: Ok(rules.map(Into::into)),
+                bucket_by: bucket_by.map(Into::into),
+            }
+        });
     Loaded {
         token_set: None,
         flags: Some(flags.collect()),

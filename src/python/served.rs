@@ -12,10 +12,10 @@ use super::evaluation::value_by_rules;
 use super::resolution::{FoundValue, Kind, PyResolution};
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Stored;
 
 /// What a key stands for. `None` for an unknown key and a secret value, and for browsers for
-/// everything but the flags that they may evaluate.
+/// everything but the flags and values that they may read.
 #[pyfunction]
 #[pyo3(signature = (snapshot, key, *, client_side))]
 pub(super) fn served_kind(
@@ -25,21 +25,24 @@ pub(super) fn served_kind(
 ) -> PyResult<Option<&'static str>> {
     let evaluator = snapshot.get().evaluator_for(key)?;
     let flag = || evaluator.snapshot?.flag(key.to_str().ok()?);
+    let value = || evaluator.snapshot?.value(key.to_str().ok()?);
     let is_served = |kind: &Kind| match kind {
         Kind::Flag => !client_side || flag().is_some_and(|flag| flag.client_side),
-        Kind::Value => !client_side && !evaluator.is_secret(key),
+        Kind::Value if client_side => value().is_some_and(Stored::is_client_side),
+        Kind::Value => !evaluator.is_secret(key),
         Kind::Variant => !client_side,
     };
     Ok(evaluator.kind_of(key)?.filter(is_served).map(Kind::as_str))
 }
 
-/// The values that services may read for `user`, by key, without those of flags. Counts nothing and
-/// calls no listener.
+/// The values that services, or with `client_side` browsers, may read for `user`, by key, without
+/// those of flags. Counts nothing and calls no listener.
 #[pyfunction]
-#[pyo3(signature = (snapshot, user, *, context))]
+#[pyo3(signature = (snapshot, user, *, client_side, context))]
 pub(super) fn served_values<'py>(
     snapshot: &Bound<'py, PySnapshot>,
     user: Option<&Bound<'py, PyAny>>,
+    client_side: bool,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = snapshot.py();
@@ -48,7 +51,9 @@ pub(super) fn served_values<'py>(
     let context = context.with_snapshot(evaluator.context);
     let results = PyDict::new(py);
     let Some(snapshot) = evaluator.snapshot else { return Ok(results) };
-    let mut values: Vec<_> = snapshot.readable_values().collect();
+    let is_served = |stored: &Stored| !client_side || stored.is_client_side();
+    let values = snapshot.readable_values();
+    let mut values: Vec<_> = values.filter(|(_, stored)| is_served(stored)).collect();
     values.sort_unstable_by_key(|(key, _)| *key);
     for (key, stored) in values {
         let key = PyString::new(py, key);
@@ -67,12 +72,17 @@ pub(super) fn served_values<'py>(
     Ok(results)
 }
 
-/// The attributes that the flags of browsers are bucketed by.
+/// The attributes that the flags and values of browsers are bucketed by.
 #[pyfunction]
 pub(super) fn client_side_units<'s>(
     snapshot: &'s Bound<'_, PySnapshot>,
 ) -> PyResult<HashSet<&'s str>> {
-    let snapshot = snapshot.get().taken_evaluator(snapshot.py())?.snapshot;
-    let flags = snapshot.into_iter().flat_map(Snapshot::flags).map(|(_, flag)| flag);
-    Ok(flags.filter(|flag| flag.client_side).filter_map(|flag| flag.bucket_by()).collect())
+    let Some(snapshot) = snapshot.get().taken_evaluator(snapshot.py())?.snapshot else {
+        return Ok(HashSet::new());
+    };
+    let flags = snapshot.flags().map(|(_, flag)| flag).filter(|flag| flag.client_side);
+    let values = snapshot.readable_values().map(|(_, stored)| stored);
+    let rules = values.filter(|stored| stored.is_client_side()).filter_map(Stored::rules);
+    let of_values = rules.filter_map(|rules| rules.targeting.bucket_by.as_deref());
+    Ok(flags.filter_map(|flag| flag.bucket_by()).chain(of_values).collect())
 }

@@ -32,6 +32,7 @@ pub struct Stored {
     pk: PrimaryKey,
     value: StoredValue,
     is_secret: bool,
+    client_side: bool,
     rules: Option<Arc<ValueRules>>,
 }
 
@@ -68,6 +69,12 @@ impl Stored {
         self.is_secret
     }
 
+    /// Whether browsers may read it: never if it is secret.
+    #[must_use]
+    pub fn is_client_side(&self) -> bool {
+        self.client_side && !self.is_secret
+    }
+
     /// What its rules give, and to whom; `None` if it has no rules.
     #[must_use]
     pub fn rules(&self) -> Option<&Arc<ValueRules>> {
@@ -94,7 +101,7 @@ impl ValueSources<'_> {
         row: CheckedValue,
         last: Option<&Stored>,
     ) -> Result<Stored, (PrimaryKey, Problem)> {
-        let CheckedValue { pk, key, value, is_secret, rules, bucket_by } = row;
+        let CheckedValue { pk, key, value, is_secret, client_side, rules, bucket_by } = row;
         let value = match value {
             None => StoredValue::Null,
             Some(text) if self.opaque => StoredValue::Json(text.into()),
@@ -111,7 +118,7 @@ impl ValueSources<'_> {
         let before = same.and_then(|last| last.rules.as_ref());
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
         let rules = ValueRules::next(&key, before, rules, bucket_by, self.opaque);
-        Ok(Stored { key, pk, value, is_secret, rules })
+        Ok(Stored { key, pk, value, is_secret, client_side, rules })
     }
 
     /// The value with the current segments in its rules.

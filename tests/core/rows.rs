@@ -60,6 +60,7 @@ pub(crate) fn value(pk: &str, key: &str, json: &str) -> ValueRow {
         key: Ok(key.into()),
         value: Ok(Some(json.into())),
         is_secret: false,
+        client_side: false,
         rules: Ok(None),
         bucket_by: None,
     }

@@ -64,8 +64,8 @@ _ALL_FLAGS = (
 _ALL_ALLOWED = "SELECT {allowed_users_flag}, {allowed_users_user} FROM {allowed_users_table}"
 _ALL_SEGMENTS = "SELECT {segment_pk}, {segment_key}, {segment_conditions} FROM {segment_table}"
 _ALL_VALUES = (
-    "SELECT {value_pk}, {value_key}, {value_value}, {value_secret}, {value_rules}, "
-    "{value_bucket_by} FROM {value_table}"
+    "SELECT {value_pk}, {value_key}, {value_value}, {value_secret}, {value_client_side}, "
+    "{value_rules}, {value_bucket_by} FROM {value_table}"
 )
 
 #: Primary key, key, enabled, rollout in percent, client-side, JSON text of the rules, and the
@@ -75,9 +75,9 @@ _FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool, str | None,
 _AllowedRow: TypeAlias = tuple[str, list[str]]
 #: Primary key, key, JSON text.
 _SegmentRow: TypeAlias = tuple[str, str, str]
-#: Primary key, key, JSON text, secret, JSON text of the rules, and the attribute that they bucket
-#: by, None for the user.
-_ValueRow: TypeAlias = tuple[str, str, str, bool, str | None, str | None]
+#: Primary key, key, JSON text, secret, client-side, JSON text of the rules, and the attribute that
+#: they bucket by, None for the user.
+_ValueRow: TypeAlias = tuple[str, str, str, bool, bool, str | None, str | None]
 
 _own_writes: ContextVar[bool] = ContextVar("flagstaff_own_writes", default=False)
 _open_blocks = 0
@@ -197,8 +197,8 @@ def read_all() -> tuple[
         list(allowed.items()),
         [(str(pk), key, conditions) for pk, key, conditions in segments],
         [
-            (str(pk), key, value, bool(secret), rules, _unit(bucket_by))
-            for pk, key, value, secret, rules, bucket_by in values
+            (str(pk), key, value, bool(secret), bool(client_side), rules, _unit(bucket_by))
+            for pk, key, value, secret, client_side, rules, bucket_by in values
         ],
         not is_plain_json(value_field()),
     )

@@ -15,7 +15,7 @@ from flagstaff._extensions import optional_apps
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
-from flagstaff._tables.optional_fields import RULES, FlagModel, value_rule_fields
+from flagstaff._tables.optional_fields import RULES, FlagModel, value_client_side, value_rule_fields
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -111,6 +111,7 @@ def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
         "value_secret": _column_or(connection, find_field(model, "secret"), "false"),
+        "value_client_side": _column_or(connection, value_client_side(model), "false"),
         "value_rules": _column_or(connection, rules.get(RULES), null("jsonb")),
         "value_bucket_by": _column_or(connection, rules.get(BUCKET_BY), null("text")),
     }

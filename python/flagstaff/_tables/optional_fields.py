@@ -128,6 +128,12 @@ def value_rule_fields(model: type[Model]) -> Mapping[str, AnyField]:
     return fields if is_complete and rules and validate_value_rules in rules.validators else {}
 
 
+def value_client_side(model: type[Model]) -> AnyField | None:
+    """Returns the field that says whether browsers may read a value, or None."""
+    field = find_field(model, "client_side")
+    return field if field is not None and _is_ours(model, field) else None
+
+
 def optional_fields(row: Any) -> OptionalFields:
     """Returns the values of a row of any model."""
     model = FlagModel.of(type(row))

@@ -352,6 +352,7 @@ _TEMPLATES: Final = {
         Template("flags_bucketed_by_user", _("flags are bucketed by user")),
         Template("values_without_rules", _("values have no rules")),
         Template("values_bucketed_by_user", _("values are bucketed by user")),
+        Template("values_not_for_browsers", _("browsers get no values")),
         Template("secrets_not_masked", _("listeners see secret values")),
         Template("rules_without_segments", _("rules find no segments")),
         Template("plans_not_measured", _("rollout plans measure nothing")),

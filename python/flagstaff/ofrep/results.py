@@ -48,8 +48,9 @@ def all_results(caller: Caller) -> list[dict[str, Any]]:
             caller.user, client_side=caller.is_browser, context=caller.context
         )
     }
-    if not caller.is_browser:
-        found |= _core.served_values(snapshot, caller.user, context=caller.context)
+    found |= _core.served_values(
+        snapshot, caller.user, client_side=caller.is_browser, context=caller.context
+    )
     return [_item(caller, key, one) for key, one in found.items()]
 
 

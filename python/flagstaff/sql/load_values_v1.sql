@@ -8,6 +8,7 @@ SELECT
     NOT fits AS too_large,
     CASE WHEN fits THEN value END AS value,
     is_secret,
+    client_side,
     CASE
         WHEN rules OPERATOR(pg_catalog.=) '[]' THEN NULL
         WHEN pg_catalog.octet_length(rules) OPERATOR(pg_catalog.>) 262144 THEN ''
@@ -20,6 +21,7 @@ FROM (
         key,
         value,
         is_secret,
+        client_side,
         rules,
         bucket_by,
         coalesce(
@@ -31,6 +33,7 @@ FROM (
             key,
             value,
             is_secret,
+            client_side,
             rules,
             bucket_by,
             pg_catalog.octet_length(value) AS size,
@@ -43,6 +46,7 @@ FROM (
                 {value_key}::text AS key,
                 {value_value}::text AS value,
                 coalesce({value_secret}, false) AS is_secret,
+                coalesce({value_client_side}, false) AS client_side,
                 {value_rules}::text AS rules,
                 {value_bucket_by}::text AS bucket_by
             FROM {value_table}

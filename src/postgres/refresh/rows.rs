@@ -173,6 +173,7 @@ fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
         key: decoder.required(row, "key")?,
         value,
         is_secret: row.try_get("is_secret")?,
+        client_side: row.try_get("client_side")?,
         rules: rules(row, decoder)?,
         bucket_by: bucket_by(row, decoder)?,
     })
