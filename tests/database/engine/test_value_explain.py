@@ -24,7 +24,7 @@ def store(*rules: object, value: object = 10, **fields: Any) -> None:
     KeyValueStore.objects.create(key=KEY, value=value, rules=[*rules], **fields)
 
 
-def steps(user: object = None, **context: object) -> list[tuple[str, bool | None, str]]:
+def steps(user: int | None = None, **context: object) -> list[tuple[str, bool | None, str]]:
     found = steps_of_value(explain_value(KEY, user, context=context), " ({})".format)
     assert sum(step.decides for step in found) == 1
     assert next(step for step in found if step.decides).met
