@@ -69,7 +69,7 @@ def _sentence(impact: ChangeImpact) -> str:
 
 
 def segment_dry_run(changed: Changed) -> SegmentPlan | None:
-    """Returns the impact of a change of a segment on the flags and experiments that use it.
+    """Returns the impact of a change of a segment on the flags, values and experiments that use it.
 
     Returns None if nothing uses it, or if its conditions stay. Counts for at most two seconds.
     """
@@ -78,7 +78,7 @@ def segment_dry_run(changed: Changed) -> SegmentPlan | None:
 
 
 def segment_lines(plan: SegmentPlan) -> Iterator[str]:
-    """Yields a line for each of the first flags and experiments that use a segment."""
+    """Yields a line for each of the first flags, values and experiments that use a segment."""
     for use in plan.uses[:_MAX_USES]:
         before, after = plan.sides(use)
         is_counted = plan.counts.get(use) is not None
@@ -101,7 +101,7 @@ def segment_document(plan: SegmentPlan | None) -> Record | None:
 def _use_document(plan: SegmentPlan, use: SegmentUse) -> Record:
     impact = plan.counts.get(use)
     return {
-        "kind": str(use.model._meta.verbose_name) if use.flag is None else Kind.FLAG.value,
+        "kind": str(use.model._meta.verbose_name) if use.kind is None else use.kind.value,
         "key": use.key,
         "active": use.is_active,
         "impact": None if impact is None else impact.as_dict(),
