@@ -128,6 +128,12 @@ _ON_ANY_DATABASE = (
         "keys are case-sensitive, so these are different flags; delete those that the code does "
         "not use",
     ),
+    Check(
+        "flagstaff.W054",
+        flags.keys_of_flags_and_values,
+        "both work, but people confuse them, and their users have equal buckets; delete one of the "
+        "two, or create it again with another key",
+    ),
     Check("flagstaff.W025", flags.unknown_forced_off_keys),
     Check(
         "flagstaff.W033",

@@ -71,11 +71,17 @@ class Database:
     @cached_property
     def keys(self) -> list[str] | None:
         """The keys of all flags; None if the table cannot be read."""
+        return self._keys_of(conf.flag_model)
+
+    @cached_property
+    def keys_of_values(self) -> list[str]:
+        """The keys of all values; none if the table cannot be read."""
+        return self._keys_of(conf.value_model) or []
+
+    def _keys_of(self, model: type[Model]) -> list[str] | None:
         try:
             with transaction.atomic(using=self.connection.alias):
-                return list(
-                    _with_keys(conf.flag_model, self.connection).values_list("key", flat=True)
-                )
+                return list(_with_keys(model, self.connection).values_list("key", flat=True))
         except Error:  # W013 and W014 report it
             return None
 

@@ -36,6 +36,13 @@ def invalid_keys(database: Database) -> Iterator[Problem]:
         yield Problem(f"{flags} not valid: {shown}", conf.flag_model)
 
 
+def keys_of_flags_and_values(database: Database) -> Iterator[Problem]:
+    """Yields that a flag and a value have the same key."""
+    both = {*(database.keys or ())}.intersection(database.keys_of_values)
+    if shown := join_some(map(repr, sorted(both)), _MAX_SHOWN):
+        yield Problem(f"a flag and a value have the same key: {shown}", conf.flag_model)
+
+
 def keys_that_differ_in_case(database: Database) -> Iterator[Problem]:
     """Yields that keys of flags differ only in upper and lower case."""
     by_folded: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from django.utils.translation import override
 
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.lists import some
@@ -210,13 +210,12 @@ class _Comparison:
         steps = list(steps)
         deleted = {step.key for step in steps if (step.kind, step.action) == ("segment", "delete")}
         existing = {key for kind, key in (*self._rows, *self.items) if kind is Kind.SEGMENT}
-        ruled = [step for step in steps if step.kind != "segment"]
-        for step in ruled:
+        for step in steps:
             if item := self.items.get((Kind(step.kind), step.key)):
                 _check_named(item, step.fields, existing, deleted, self._problems)
         written = {
             (Kind(step.kind), step.key)
-            for step in ruled
+            for step in steps
             if step.action == "delete" or RULES in step.fields
         }
         _check_unused(deleted, written, self._problems)
@@ -331,7 +330,7 @@ def _conflict(item: Item, row: Row | None) -> ConflictError | None:
 
 
 def _segments_of(item: Item) -> set[str]:
-    """Returns the keys of the segments that the rules of a flag in the file name."""
+    """Returns the keys of the segments that the rules of an item of the file name."""
     return {key for key, _place in _named(item.kind, item.fields)}
 
 
@@ -389,7 +388,9 @@ def _check_unused(
 
 
 def _named(kind: Kind, fields: Fields) -> Iterator[tuple[str, Message]]:
-    if kind is Kind.VALUE:
+    models = {
+        Kind.FLAG: lambda: flag_model().fields,
+        Kind.VALUE: lambda: value_rule_fields(conf.value_model),
+    }
+    if kind in models and RULES in models[kind]():
         yield from named_segments(fields.get(RULES))
-    if kind is Kind.FLAG:
-        yield from named_segments(flag_model().read(fields).rules)

@@ -62,7 +62,8 @@ def _print_flag(changed: Changed, out: Output, prefix: str = "") -> Record:
 def report_change(changed: Changed, out: Output, options: Options) -> None:
     """Prints a change of a value."""
     _print_change(changed, out)
-    finish(_document(changed), out, options, written=changed.written)
+    document = {**_document(changed), "kept_by_rules": changed.kept_by_rules}
+    finish(document, out, options, written=changed.written)
 
 
 def report_segment_change(
