@@ -53,7 +53,8 @@ def unwatched_groups(database: Database) -> Iterator[Problem]:
     connection, fields, schema = database.connection, database.groups, database.token_schema
     if not isinstance(fields, GroupFields) or schema is None:
         return
-    tables = watched_groups(connection, conf.flag_model, segment_model(), schema)
+    models = conf.flag_model, conf.value_model, segment_model()
+    tables = watched_groups(connection, *models, schema)
     watch = Watch.CURRENT if tables is None else watch_of(connection, tables)
     if tables is None or watch is Watch.CURRENT:
         return
