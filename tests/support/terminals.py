@@ -160,7 +160,12 @@ def _reset_sequences() -> None:
 
 def delete_usage() -> None:
     """Deletes all usage. The lock makes an engine of this process wait until after the test."""
-    tables = ("flagstaff_usage", "flagstaff_bulk_usage", "flagstaff_worker")
+    tables = (
+        "flagstaff_usage",
+        "flagstaff_bulk_usage",
+        "flagstaff_value_usage",
+        "flagstaff_worker",
+    )
     sql.rows(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
     for table in tables:
         sql.rows(f"DELETE FROM {table}")

@@ -269,6 +269,11 @@ def test_undo_of_secret_rules_is_refused_and_of_other_fields_is_not(secret: str)
     assert KeyValueStore.objects.get(key="other").rules == []
     with pytest.raises(InvalidChangeError, match="stores only a digest of other"):
         undo_value("other")
+    first = update_value("other", {"rules": of_values("c")}).version
+    update_value("other", {"rules": of_values("d")})
+    with pytest.raises(ConflictError, match="rules"):
+        undo_value("other", first)
+    assert KeyValueStore.objects.get(key="other").rules == of_values("d")
 
 
 # The keys of flags and values.

@@ -143,9 +143,8 @@ FLAG = st.fixed_dictionaries(
     }
 )
 FLAGS = st.dictionaries(KEYS.map(lambda key: key[:255]), st.tuples(FLAG, USERS), max_size=4)
-VALUE_RULES = st.lists(
-    st.builds(lambda rule, value: {**rule, "value": value}, RULE, JSON), max_size=2
-)
+VALUE_RULE = st.builds(lambda rule, value: {**rule, "value": value}, RULE, JSON)
+VALUE_RULES = st.lists(VALUE_RULE, max_size=2)
 # No value has the key of a flag.
 VALUES = st.dictionaries(
     KEYS.map(lambda key: f"{key[:250]}.v"), st.tuples(JSON, TEXTS, VALUE_RULES), max_size=4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -24,7 +23,7 @@ from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.steps import STEPS, steps_of, steps_of_value, unit_text
 from flagstaff.cli.support.topics import Topic
-from flagstaff.cli.support.user_arguments import label
+from flagstaff.cli.support.user_arguments import evaluated_user, label
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
@@ -57,7 +56,7 @@ def _explain(options: Options, out: Output) -> None:
         )
     if value is not None:
         with read_own_writes():
-            of_value = explain_value(key, _argument(user), context=context)
+            of_value = explain_value(key, evaluated_user(user), context=context)
         _print_value(of_value, user, out, secret=is_secret(value))
         return
     explanation = _evaluate(key, user, context)
@@ -113,16 +112,10 @@ def _as_json(explanation: Explanation | ValueExplanation) -> Record:
 def _evaluate(key: str, user: FoundUser | None, context: Mapping[str, object]) -> Explanation:
     """Evaluates the flag from the database: the snapshot of this process may be older."""
     with read_own_writes():
-        explanation = explain(key, _argument(user), context=context)
+        explanation = explain(key, evaluated_user(user), context=context)
     if explanation.error_code == "PROVIDER_NOT_READY":
         raise CommandError("the flag cannot be read from the database", returncode=FAILED)
     return explanation
-
-
-def _argument(user: FoundUser | None) -> Any:
-    """Returns the user to evaluate for; None for an anonymous one."""
-    # Rules read the columns of the row. A primary key without a row is a user, too.
-    return user and (user.pk if user.row is None else user.row)
 
 
 def _result(explanation: Explanation, user: FoundUser | None) -> str:

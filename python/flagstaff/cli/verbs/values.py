@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff import _core, changes
+from flagstaff import changes
 from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.explain import explain_value
 from flagstaff._stored_value_schema import RULES
 from flagstaff._stored_value_schema import VALUE as VALUE_FIELD
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
@@ -37,6 +38,7 @@ from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_change
 from flagstaff.cli.support.topics import Topic
+from flagstaff.cli.support.user_arguments import evaluated_user
 from flagstaff.cli.support.value_fields import add_value_fields, value_fields
 from flagstaff.cli.support.value_json import add_new_json, add_value_json, read_value_json
 from flagstaff.cli.support.value_records import as_stored, value_record
@@ -98,20 +100,17 @@ def _get(options: Options, out: Output) -> None:
 
 def _evaluated(options: Options) -> Record:
     """Returns what a user gets now, and why. Evaluates from the database."""
-    key = options["key"]
-    argument: Any = None
-    if options["user"] is not None:
-        user = allowed_user_table().find(options["user"])
-        # Rules read the columns of the row. A primary key without a row is a user, too.
-        argument = user.pk if user.row is None else user.row
+    key, given = options["key"], options["user"]
+    user = None if given is None else allowed_user_table().find(given)
     with read_own_writes():
-        found = _core.explain_value(key, user=argument, context=parse_context(options))
-    if found["error_code"] is not None:
+        found = explain_value(key, evaluated_user(user), context=parse_context(options))
+    if found.error_code is not None:
         raise CommandError(
-            f"the value {key!r} cannot be evaluated: {found['error_code']}", returncode=FAILED
+            f"the value {key!r} cannot be evaluated: {found.error_code}", returncode=FAILED
         )
     names = ("reason", "rule", "bucket", "bucket_by")
-    return {"key": key, "value": as_stored(found["value"]), **{one: found[one] for one in names}}
+    why = {name: getattr(found, name) for name in names}
+    return {"key": key, "value": as_stored(found.value), **why}
 
 
 def _add_show(parser: CommandParser) -> None:
