@@ -159,8 +159,8 @@ _ON_ANY_DATABASE = (
     Check(
         "flagstaff.W037",
         flags.unusable_units,
-        "these flags are off for percentages from 1 to 99; set another unit in the admin or with "
-        '"manage.py flags update KEY --bucket-by UNIT"',
+        "percentages from 1 to 99 include no user; set another unit in the admin, or with "
+        '"manage.py flags update KEY --bucket-by UNIT", for a value "value update"',
     ),
     Check("flagstaff.I038", flags.misspelled_units, _CORRECT_SPELLING),
     Check(

@@ -108,9 +108,9 @@ def _table_problems(database: Database, name: str) -> Iterator[Problem]:
 
 def _named(stored: StoredRules) -> Iterator[tuple[str, str]]:
     """Yields the groups that rules and segments name, each with its place."""
-    for flag, rules in stored.rules.items():
+    for owner, rules in stored.rules.items():
         for name, place in named_groups(rules):
-            yield name, f"{place} of {flag!r}"
+            yield name, f"{place} of {owner}"
     for segment, conditions in stored.conditions.items():
         for name in groups_of_conditions(conditions):
             yield name, f"segment {segment!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
@@ -40,7 +40,8 @@ def why_not_release(site: AdminSite, request: HttpRequest, plan: SegmentPlan) ->
     if not missing:
         return ""
     names = [quoted(use.key) for use in missing if _is_visible(site, request, use)]
-    if hidden := len(missing) - len(names):
+    hidden = [use.kind for use in missing if not _is_visible(site, request, use)]
+    if hidden:
         names.append(_hidden_text(hidden))
     named = {key for use in missing for key, _place in named_segments(use.rules.state.rules)}
     keys = [quoted(key) for key in plan.keys if key in named]
@@ -114,7 +115,7 @@ def uses_by_segment(*, ended: bool = False) -> Uses:
 def use_names(site: AdminSite, request: HttpRequest, uses: Collection[Use]) -> list[str]:
     """Returns what uses a segment, in words; as a number, what the user may not see."""
     names = [_name(use) for use in uses if may_view(site, request, use.model)]
-    hidden = len(uses) - len(names)
+    hidden = [kind_of_use(use) for use in uses if not may_view(site, request, use.model)]
     return [*names, _hidden_text(hidden)] if hidden else names
 
 
@@ -128,10 +129,17 @@ def _name(use: Use) -> str:
     return quoted(use.key) if kind_of_use(use) is Kind.FLAG else f"{kind} {quoted(use.key)}"
 
 
-def _hidden_text(count: int) -> str:
-    text = ngettext(
-        "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
-    )
+def _hidden_text(kinds: Sequence[Kind | None]) -> str:
+    """Returns how many rows of these kinds the user may not see; None is another kind."""
+    count = len(kinds)
+    if all(kind is Kind.FLAG for kind in kinds):
+        text = ngettext(
+            "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
+        )
+    else:
+        text = ngettext(
+            "%(count)s key that you may not see", "%(count)s keys that you may not see", count
+        )
     return text % {"count": local_number(count)}
 
 
