@@ -96,7 +96,7 @@ def beat(host: str = "job-1", pid: int = 1, *, worker: str = "", **shown: Any) -
         *token,
         shown.get("mode", "P"),
         pid,
-        shown.get("rule_format", "r1"),
+        shown.get("rule_format", f"r{RULE_FORMAT}"),
         host,
     )
     name = " ".join(map(str, words))
