@@ -19,11 +19,12 @@ if TYPE_CHECKING:
         snapshot,
     )
     from flagstaff._engine.direct import read_own_writes
-    from flagstaff._engine.explain import explain
+    from flagstaff._engine.explain import explain, explain_value
     from flagstaff._engine.impact import impact
     from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
     from flagstaff._engine.status import status
     from flagstaff._engine.usage import usage
+    from flagstaff._engine.value_impact import value_impact
     from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "aready",
     "close",
     "explain",
+    "explain_value",
     "flag_enabled",
     "get_value",
     "impact",
@@ -44,6 +46,7 @@ __all__ = [
     "snapshot",
     "status",
     "usage",
+    "value_impact",
     "wait_for_workers",
 ]
 
@@ -74,6 +77,7 @@ _MODULES = {
     "aready": "flagstaff._engine.lifecycle",
     "close": "flagstaff._engine.lifecycle",
     "explain": "flagstaff._engine.explain",
+    "explain_value": "flagstaff._engine.explain",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
     "impact": "flagstaff._engine.impact",
@@ -85,6 +89,7 @@ _MODULES = {
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",
     "usage": "flagstaff._engine.usage",
+    "value_impact": "flagstaff._engine.value_impact",
     "wait_for_workers": "flagstaff._workers.wait",
 }
 
