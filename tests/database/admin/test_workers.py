@@ -100,7 +100,7 @@ def test_worker_of_an_older_version_or_that_reloads_is_named(operator: Client, j
     assert "cannot see which table has changed" in rows(html)[0]
     join("web-2", pid=8, rule_format=None).load()
     html = page(operator, WORKERS)
-    older = "web-2 (pid 8) runs an older version, which cannot read format 1 of rules."
+    older = "web-2 (pid 8) runs an older version, which cannot read format 2 of rules."
     assert f"{older} Deploy this version to it." in text(html)
     assert any(row.endswith("older version") for row in rows(html))
 

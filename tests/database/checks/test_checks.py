@@ -448,6 +448,14 @@ def test_keys_that_differ_in_case_are_reported() -> None:
     assert set(re.findall("'(.+?)'", text)) == {*similar}
 
 
+def test_flag_and_value_with_the_same_key_are_reported() -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=key) for key in ("limit", "beta")])
+    KeyValueStore.objects.create(key="limit", value=5)
+    check, text, _ = only_message()
+    assert check == "flagstaff.W054"
+    assert text == "a flag and a value have the same key: 'limit'"
+
+
 PAYING = [condition("plan", "in", "paid")]
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from django.db import connection
 
+from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
 from tests.support.fake_workers import Join, join, no_reports, other_token_table
 from tests.support.forced_off import forced_off
@@ -51,14 +52,14 @@ def test_workers_says_which_are_behind_and_for_how_long(join: Join) -> None:
 
 def test_workers_names_older_versions_and_unreadable_sessions(join: Join) -> None:
     join("web-1", pid=7, rule_format=None)
-    join("web-2", rule_format=1, mode="R")
+    join("web-2", mode="R")
     join("web-3").set_name("fs2 what is this")
     join().set_name("flagstaff")
     ran = flags("workers", "--json")
     found = {worker["host"]: worker for worker in json.loads(ran.out)}
     assert {host: worker["rule_format"] for host, worker in found.items()} == {
         "web-1": 0,
-        "web-2": 1,
+        "web-2": RULE_FORMAT,
         "fs2 what is this": None,
     }
     # A worker that reloads or whose name cannot be read has no state.

@@ -24,7 +24,7 @@ from flagstaff.experiments.checks import check_experiments, check_metrics
 from flagstaff.experiments.metrics import Conversion, Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
 from flagstaff.history import forget_user
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS
 from tests.support.sql import rows
 from tests.support.terminals import document, flags
@@ -122,6 +122,9 @@ def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
     FeatureFlag.objects.create(key="a_flag")
     with pytest.raises(InvalidExperimentError, match="a_flag is the key of a flag"):
         experiments.create("a_flag")
+    KeyValueStore.objects.create(key="a_value", value=1)
+    with pytest.raises(InvalidExperimentError, match="a_value is the key of a value"):
+        experiments.create("a_value")
     with pytest.raises(InvalidExperimentError, match=f"there is an experiment {KEY} already"):
         experiments.create(KEY)
     with pytest.raises(UnknownExperimentError, match="there is no experiment other; create it"):
@@ -229,6 +232,8 @@ def test_flag_with_the_key_of_an_experiment_is_refused(
     problem = f"{KEY} is the key of an experiment"
     with pytest.raises(InvalidChangeError, match=problem):
         changes.create(KEY)
+    with pytest.raises(InvalidChangeError, match=problem):
+        changes.create_value(KEY, 1)
     with pytest.raises(ValidationError, match=problem):
         FeatureFlag(key=KEY).full_clean()
     response = admin_client.post(f"{FLAGS}add/", {"key": KEY, "rollout_percent": 0})
@@ -240,11 +245,13 @@ def test_flag_with_the_key_of_an_experiment_is_refused(
     assert not FeatureFlag.objects.exists()
 
 
-def test_flag_that_has_the_key_is_reported_and_changed(running: Experiment) -> None:
+def test_flag_and_value_that_have_the_key_are_reported_and_changed(running: Experiment) -> None:
     assert ids() == []
     FeatureFlag.objects.bulk_create([FeatureFlag(key=KEY)])
-    assert ids() == ["flagstaff.W047"]
+    KeyValueStore.objects.create(key=KEY, value=1)
+    assert ids() == ["flagstaff.W047"] * 2
     assert changes.enable(KEY).written
+    assert changes.set_value(KEY, 2).written
 
 
 def test_flag_can_be_created_before_the_migration_of_experiments() -> None:

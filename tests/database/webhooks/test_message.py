@@ -339,6 +339,26 @@ def test_secret_value_is_never_in_a_message(hook: Webhook) -> None:
     assert not [received for received in hook.accepted if b"hunter" in received.body]
 
 
+def test_rules_of_a_value_are_in_a_message_unless_it_is_secret(hook: Webhook) -> None:
+    rules = [
+        {
+            "conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}],
+            "value": "hunter2",
+        }
+    ]
+    KeyValueStore.objects.create(key="mail_host", value="a")
+    KeyValueStore.objects.create(key="mail_password", value="a", secret=True)
+    deliver()
+    update_value("mail_host", {"rules": rules})
+    update_value("mail_password", {"rules": rules})
+    deliver()
+    shown, masked = (hook.accepted[at].data for at in (-2, -1))
+    assert shown["changes"] == {"rules": {"old": [], "new": rules}}
+    assert shown["summary"] == 'rules no rules → rule 1: "hunter2" if country is "DE"'
+    assert masked["changes"] == {"rules": {"old": None, "new": None, "secret": True}}
+    assert b"hunter2" not in hook.accepted[-1].body
+
+
 def test_allowed_users_are_only_counted(hook: Webhook) -> None:
     pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
     add_allowed_users("new_checkout", pks)
