@@ -4,6 +4,7 @@
 //! Keeps only a sample of the subjects. Attributes may be unknown: then some results are, too.
 
 mod reach;
+mod sample;
 mod value;
 
 use crate::flag::Flag;
@@ -14,6 +15,7 @@ pub use self::reach::{Decided, Reach};
 pub use self::value::{ValueImpact, ValueState};
 
 use self::reach::Inputs;
+use self::sample::Sample;
 
 /// The effect of another state of one flag on the subjects that were counted.
 #[derive(Debug)]
@@ -75,44 +77,6 @@ impl Impact {
     /// A random sample of the subjects whose result would change.
     #[must_use]
     pub fn into_sample(self) -> Vec<Box<str>> {
-        self.sample.subjects
-    }
-}
-
-/// A uniform random sample of bounded size (reservoir sampling).
-#[derive(Debug)]
-struct Sample {
-    subjects: Vec<Box<str>>,
-    size: usize,
-    offered: u64,
-    state: u64,
-}
-
-impl Sample {
-    fn new(size: usize) -> Self {
-        // A fixed seed: the same users in the same order yield the same sample.
-        Self { subjects: Vec::new(), size, offered: 0, state: 0x9e37_79b9_7f4a_7c15 }
-    }
-
-    fn offer(&mut self, subject: &Subject<'_>) {
-        self.offered += 1;
-        if self.subjects.len() < self.size {
-            self.subjects.extend(subject.text(|text| text.into()));
-            return;
-        }
-        let place = usize::try_from(self.random() % self.offered).unwrap_or(usize::MAX);
-        if let Some(replaced) = self.subjects.get_mut(place)
-            && let Some(text) = subject.text(|text| text.into())
-        {
-            *replaced = text;
-        }
-    }
-
-    /// The next number of xorshift64.
-    fn random(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state
+        self.sample.into_subjects()
     }
 }

@@ -1,6 +1,5 @@
 //! How many subjects a state of a flag or a value reaches, and by which rule.
 
-use super::value::ValueState;
 use crate::evaluate::at_percentage;
 use crate::flag::Flag;
 use crate::rules::{Attributes, Match};
@@ -77,28 +76,11 @@ impl Reach {
         results.only()
     }
 
-    /// Counts a subject. Returns the JSON text of the result; `None` if that depends on unknown
-    /// attributes.
-    pub(super) fn count_value<'a, A: Attributes, K: Fn(&str) -> bool>(
-        &mut self,
-        value: &'a ValueState,
-        inputs: &Inputs<'_, A, K>,
-    ) -> Option<&'a str> {
-        let (mut results, own) = (Results::default(), &*value.own);
-        let decided = self.decide(value.targeting.as_deref(), 0, inputs, |rule, within| {
-            results.add_each(within, value.result(rule), own);
-        });
-        let result = decided.and_then(|()| results.only());
-        self.on += u64::from(result.is_some_and(|result| result != own));
-        self.unsure += u64::from(result.is_none());
-        result
-    }
-
     /// Counts a subject for all that may decide its result. Calls `add` with the number of each such
     /// rule, 0 for the rollout, and whether the subject is within the percentage, if that is known.
     ///
     /// Returns `None` if the rules cannot be read: the result is the caller's default.
-    fn decide<A: Attributes, K: Fn(&str) -> bool>(
+    pub(super) fn decide<A: Attributes, K: Fn(&str) -> bool>(
         &mut self,
         targeting: Option<&Targeting>,
         rollout_percent: i32,
@@ -153,7 +135,7 @@ impl<A: Attributes, K: Fn(&str) -> bool> Inputs<'_, A, K> {
 
 /// The results that a subject may have.
 #[derive(Default)]
-struct Results<T> {
+pub(super) struct Results<T> {
     found: Option<T>,
     differ: bool,
 }
@@ -161,7 +143,7 @@ struct Results<T> {
 impl<T: Copy + PartialEq> Results<T> {
     /// Adds the result of a subject within a percentage, or the other one, or both if it is unknown
     /// whether it is within.
-    fn add_each(&mut self, within: Option<bool>, result: T, other: T) {
+    pub(super) fn add_each(&mut self, within: Option<bool>, result: T, other: T) {
         if within != Some(false) {
             self.add(result);
         }
@@ -176,7 +158,7 @@ impl<T: Copy + PartialEq> Results<T> {
     }
 
     /// The only result; `None` if there are several.
-    fn only(self) -> Option<T> {
+    pub(super) fn only(self) -> Option<T> {
         self.found.filter(|_| !self.differ)
     }
 }

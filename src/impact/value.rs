@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Sample;
-use super::reach::{Inputs, Reach};
+use super::reach::{Inputs, Reach, Results};
+use super::sample::Sample;
 use crate::rules::{Attributes, Rules};
 use crate::subject::Subject;
 use crate::targeting::Targeting;
@@ -23,6 +23,25 @@ impl ValueState {
         let rules = self.targeting.as_ref().and_then(|targeting| targeting.rules.as_ref()?.rules());
         let results = rules.map_or(&[][..], Rules::results);
         rule.checked_sub(1).and_then(|index| results.get(index)).unwrap_or(&self.own)
+    }
+}
+
+impl Reach {
+    /// Counts a subject. Returns the JSON text of the result; `None` if that depends on unknown
+    /// attributes.
+    pub(super) fn count_value<'a, A: Attributes, K: Fn(&str) -> bool>(
+        &mut self,
+        value: &'a ValueState,
+        inputs: &Inputs<'_, A, K>,
+    ) -> Option<&'a str> {
+        let (mut results, own) = (Results::default(), &*value.own);
+        let decided = self.decide(value.targeting.as_deref(), 0, inputs, |rule, within| {
+            results.add_each(within, value.result(rule), own);
+        });
+        let result = decided.and_then(|()| results.only());
+        self.on += u64::from(result.is_some_and(|result| result != own));
+        self.unsure += u64::from(result.is_none());
+        result
     }
 }
 
@@ -49,7 +68,8 @@ impl ValueImpact {
         Self { key: key.into(), states, users: 0, changed: 0, reach, sample }
     }
 
-    /// Counts one subject, as [`super::Impact::count_with`] does.
+    /// Counts one subject, whose attributes the rules read. `is_known` says of the name of an attribute
+    /// whether `attributes` has its value.
     pub fn count_with(
         &mut self,
         subject: &Subject<'_>,
@@ -69,6 +89,6 @@ impl ValueImpact {
     /// A random sample of the subjects whose value would change.
     #[must_use]
     pub fn into_sample(self) -> Vec<Box<str>> {
-        self.sample.subjects
+        self.sample.into_subjects()
     }
 }

@@ -78,8 +78,7 @@ impl ExplainedValue {
 
     /// An override decides in place of the row.
     pub(super) fn overridden(value: Bound<'_, PyAny>) -> Self {
-        let by = FlagOverride::Test(false).name();
-        Self { overridden_by: Some(by), has_own: false, ..Self::of_everyone(value) }
+        Self { overridden_by: Some("override_value"), has_own: false, ..Self::of_everyone(value) }
     }
 }
 

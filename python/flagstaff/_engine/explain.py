@@ -120,7 +120,7 @@ class ValueExplanation:
     bucket: int | None = None
     #: What the percentages bucket by: "user", "visitor", or an attribute; None without rules.
     bucket_by: str | None = None
-    #: "override_flag" if a test decides in place of the value's row, else None.
+    #: "override_value" if a test decides in place of the value's row, else None.
     override: str | None = None
     #: The number and name of the rule that decided.
     rule: int | None = None

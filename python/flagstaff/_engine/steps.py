@@ -71,6 +71,7 @@ _STEPS = {
 # What decides in place of the flag's row, in words.
 _OVERRIDES = {
     "override_flag": gettext_lazy("overridden by a test"),
+    "override_value": gettext_lazy("overridden by a test"),
     VARIABLE: gettext_lazy("forced off in this process by %(variable)s"),
 }
 

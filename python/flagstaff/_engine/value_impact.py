@@ -33,6 +33,7 @@ _MAX_SAMPLE = 1000
 
 _OF_RULE = Template("value_reach_of_rule", "%(place)s: %(reach)s")
 _OWN = Template("value_reach_own", _("the value itself: %(count)s of %(users)s"))
+_OWN_UNKNOWN = Template("value_reach_own_unknown", _("the value itself: not counted"))
 _OWN_AT_LEAST = Template(
     "value_reach_own_at_least", _("the value itself: at least %(count)s of %(users)s")
 )
@@ -97,6 +98,8 @@ class ValueReach:
         )
         unsure = users - own - sum(rule.users for rule in rules)
         text = (_OWN_AT_LEAST if unsure else _OWN)(count=own, users=users)
+        if unsure and not own:
+            text = _OWN_UNKNOWN()
         return cls(
             (ResultUsers(0, "", own, unsure, text), *rules),
             reach.on,

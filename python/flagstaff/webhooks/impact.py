@@ -1,4 +1,4 @@
-"""The impact of an event: how many users gained or lost the flag."""
+"""The impact of an event: how many users gained or lost the flag, or got another value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from flagstaff._core import monotonic
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.segment_impact import impact_of_segments
 from flagstaff._engine.status_log import logger
-from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._engine.value_impact import ValueImpact, impact_of_value_change
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.model_fields import column_of, segment_model
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.model_fields import column_of, find_field, segment_model
+from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields
+from flagstaff._tables.value_states import ValueState
 from flagstaff.changes.segment_use import rules_using
 from flagstaff.conf import conf
 from flagstaff.history.events import Event, same_json
@@ -25,16 +27,22 @@ from flagstaff.history.versions import all_entries
 
 _FIELDS = ("enabled", "rollout_percent")
 _CONDITIONS = "conditions"
+_RULED = (RULES, BUCKET_BY)
 # Seconds to count one event, and all events of a run. Messages beyond them have no impact.
 _EVENT_TIMEOUT, _RUN_TIMEOUT = 3.0, 5.0
 
 
-class ImpactCounts(TypedDict):
-    """How many users there are, and how many of them gained or lost the flag."""
-
+class _FlagCounts(TypedDict):
     users: int
     gain: int
     lose: int
+
+
+class ImpactCounts(_FlagCounts, total=False):
+    """How many users there are, and how many of them gained or lost the flag."""
+
+    #: How many of them got another value; missing for a flag.
+    other_value: int
 
 
 class ImpactCounter:
@@ -48,9 +56,9 @@ class ImpactCounter:
     def count(self, event: Event, entry_ids: Sequence[int]) -> ImpactCounts | None:
         """Returns the impact of an event, with the allowed users of now.
 
-        None if the event changed neither `enabled` nor `rollout_percent` nor the rules, or the
-        conditions of a segment, if it changed the bucketing unit, which reassigns every user, or if
-        the count failed: a message is never delayed or dropped for its impact.
+        None if the event changed nothing that decides about results, if it changed the bucketing
+        unit, which reassigns every user, if it is about a secret value, or if the count failed: a
+        message is never delayed or dropped for its impact.
         """
         if not _has_impact(event):
             return None
@@ -67,9 +75,11 @@ def _has_impact(event: Event) -> bool:
     changed = {one.field for one in event.differences}
     if event.kind == Kind.SEGMENT.value:
         return event.action != "delete" and _CONDITIONS in changed
+    if event.kind == Kind.VALUE.value:
+        is_reassigned = BUCKET_BY in changed
+        return event.action == "change" and not is_reassigned and bool(changed & {"value", RULES})
     return (
-        event.kind == "flag"
-        and event.action != "delete"
+        event.action != "delete"
         and not (event.action == "change" and BUCKET_BY in changed)
         and not changed.isdisjoint({*_FIELDS, *flag_model().fields.keys() & {RULES}})
     )
@@ -79,6 +89,8 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
     try:
         if event.kind == Kind.SEGMENT.value:
             return _count_segment(event.key, entry_ids, timeout)
+        if event.kind == Kind.VALUE.value:
+            return _count_value(event.key, entry_ids, timeout)
         before, after = _states(entry_ids)
         if same_json(before, after):  # A segment was renamed.
             return None
@@ -93,7 +105,7 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
 
 
 def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
-    """Counts the different users who gain or lose one of the flags and experiments of now."""
+    """Counts the different users who gain or lose something, or get another value, as of now."""
     column = column_of(segment_model(), _CONDITIONS)
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.SEGMENT.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
@@ -101,7 +113,43 @@ def _count_segment(key: str, entry_ids: Sequence[int], timeout: float) -> Impact
     found = impact_of_segments({key: (before, after)}, rules_using(key), timeout=timeout)
     if found.users is None or None in found.counts:
         return None
-    return {"users": found.users, "gain": len(found.gained), "lose": len(found.lost)}
+    counts: ImpactCounts = {
+        "users": found.users,
+        "gain": len(found.gained),
+        "lose": len(found.lost),
+    }
+    if any(isinstance(one, ValueImpact) for one in found.counts):
+        counts["other_value"] = len(found.revalued)
+    return counts
+
+
+def _count_value(key: str, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
+    """Counts the users who get another value; None for a secret one, which has no history."""
+    entries = all_entries().filter(id__in=entry_ids, relation=Kind.VALUE.row_relation)
+    rows = list(entries.order_by("id").values_list("id", "old", "new"))
+    (first, before, _new), (last, _old, after) = rows[0], rows[-1]
+    secret = find_field(conf.value_model, "secret")
+    if secret and any(row.get(str(secret.column)) for row in (before, after)):
+        return None
+    states = _value_state(before), _value_state(after)
+    names = segment_names(state.rules for state in states)
+    old, new = (
+        replace(state, rules=names.present_rules(state.rules, entry))
+        for state, entry in zip(states, (first, last + 1), strict=True)
+    )
+    if same_json(old, new):  # A segment was renamed.
+        return None
+    found = impact_of_value_change(key, old, new, timeout=timeout)
+    if not found.is_exact:
+        return None
+    return {"users": found.users, "gain": 0, "lose": 0, "other_value": found.changed}
+
+
+def _value_state(row: Fields) -> ValueState:
+    fields = value_rule_fields(conf.value_model)
+    rules, unit = (row.get(str(fields[name].column)) if fields else None for name in _RULED)
+    value = row[column_of(conf.value_model, "value")]
+    return ValueState(value, [] if rules is None else rules, unit or USER)
 
 
 def _states(entry_ids: Sequence[int]) -> tuple[FlagState, FlagState]:

@@ -66,6 +66,10 @@ def _escaped(text: str, max_length: int = _MAX_TEXT) -> str:
 
 def _impact(impact: ImpactCounts, *, is_segment: bool) -> str:
     gain, lose, users = impact["gain"], impact["lose"], impact["users"]
+    if revalued := impact.get("other_value"):
+        text = f"{revalued:,} of {users:,} users get another value"
+        rest: ImpactCounts = {"users": users, "gain": gain, "lose": lose}
+        return f"{_impact(rest, is_segment=is_segment)}, {text}" if gain or lose else text
     flag, it = ("one of them", "one") if is_segment else ("the flag", "it")
     if gain and lose:
         return f"{gain:,} of {users:,} users gain {flag}, {lose:,} lose {it}"

@@ -233,6 +233,26 @@ def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
     assert conditions() == LOGGED_IN
 
 
+def test_right_to_change_segments_changes_no_value() -> None:
+    changes.create_segment("team", STAFF)
+    changes.create_value("max_items", 10, rules=[{**BY_SEGMENT[0], "value": 50}])
+    team = Segment.objects.get()
+    client = staff("change_segment", "view_segment")
+    for shown in ("1 key that you may not see", "“max_items”"):
+        response = edit_segment(client, team, LOGGED_IN, _confirmed="1", _typed_key="team")
+        assert f"{shown}, whose rules use the segment “team”" in response.content.decode()
+        assert conditions() == STAFF
+        may("view_keyvaluestore")
+    may("change_keyvaluestore")
+    response = edit_segment(client, team, LOGGED_IN)
+    assert preview_of(response)["value max_items"] == [
+        "another value: 1 of 11",
+        "another value: 11 of 11",
+    ]
+    edit_segment(client, team, LOGGED_IN, _confirmed="1", _typed_key="team")
+    assert conditions() == LOGGED_IN
+
+
 @pytest.mark.parametrize("page", ["undo", "undo all", "restore"])
 def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: Segment) -> None:
     first = segment_version("team")
@@ -451,7 +471,9 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     assert problem.startswith(
         "This cannot be undone: you need the permission to change or toggle 1 flag"
     )
-    assert preview_of(response) == {"flags, values and experiments that you may not see": ["1", "1"]}
+    assert preview_of(response) == {
+        "flags, values and experiments that you may not see": ["1", "1"]
+    }
     assert not asks(response)
     may("toggle_featureflag")
     response = open_undo(client, page, *versions)
@@ -534,4 +556,4 @@ def test_flags_that_the_user_may_not_see_are_a_number(team: Segment) -> None:
     may("delete_segment")
     response = client.post(segment_url(team, "delete"), {"post": "yes"}, follow=True)
     [message] = messages_of(response)
-    assert message.startswith("the rules of “by_team”, 1 flag that you may not see use the")
+    assert message.startswith("the rules of “by_team”, 1 key that you may not see use the")

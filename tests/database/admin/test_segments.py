@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.urls import reverse
 
 from flagstaff import acting_as, changes
 from flagstaff.admin.segment.admin import SegmentAdmin
 from flagstaff.history import segment_history, segment_version
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
 from tests.support.admin_pages import (
     FLAGS,
@@ -87,6 +88,21 @@ def test_list_shows_key_conditions_and_use(operator: Client, segment: Segment) -
     ]
     assert column(html, "use") == ["2 flags", "-"]
     assert len(column(page(operator, f"{SEGMENTS}?q=contract"), "segment")) == 1
+
+
+def test_values_that_use_a_segment_are_counted_linked_and_keep_it(
+    operator: Client, segment: Segment
+) -> None:
+    use("enterprise", "a")
+    rules = [{"conditions": [{"segment": "enterprise"}], "value": 50}]
+    value = KeyValueStore.objects.create(key="max_items", value=10, rules=rules)
+    assert column(page(operator, SEGMENTS), "use") == ["1 flag, 1 value"]
+    url = reverse("admin:flagstaff_keyvaluestore_change", args=[value.pk])
+    assert f'<a href="{url}" class="flagstaff-key">max_items</a>' in page(operator, url_of(segment))
+    FeatureFlag.objects.all().delete()
+    response = operator.post(url_of(segment, "delete"), {"post": "yes"}, follow=True)
+    assert "the rules of value “max_items” use the segment" in messages_of(response)[0]
+    assert Segment.objects.exists()
 
 
 def test_list_reads_the_rules_once(operator: Client, segment: Segment) -> None:

@@ -129,6 +129,7 @@ def test_override_decides_in_place_of_the_row() -> None:
     with override_value(KEY, 7):
         found = explain_value(KEY, 1, context={"country": "DE"})
         assert (found.value, found.reason, found.has_own) == (7, "STATIC", False)
+        assert found.override == "override_value"
         assert steps(1) == [("override", True, "overridden by a test")]
 
 

@@ -21,6 +21,7 @@ from flagstaff.changes import (
     add_allowed_users,
     create,
     create_segment,
+    create_value,
     delete,
     rename_segment,
     set_rollout,
@@ -165,6 +166,35 @@ def test_impact_of_changed_rules_compares_old_and_new_rules(hook: Webhook) -> No
         {"users": 20, "gain": 0, "lose": 3},
         {"users": 20, "gain": 0, "lose": 2},
     ]
+
+
+def test_impact_of_a_value_counts_the_users_who_get_another_one(hook: Webhook) -> None:
+    User.objects.bulk_create(User(username=str(n), is_staff=n < 5) for n in range(20))
+    create_segment("team", flag("is_staff"))
+    create_value("max_items", 10, rules=[{**by_segment("team")[0], "value": 50}])
+    assert_delivered(delivered=2)
+    set_value("max_items", 11)
+    assert_delivered(delivered=1)
+    update_segment("team", {"conditions": flag("is_authenticated")})
+    assert_delivered(delivered=1)
+    rename_segment("team", "crew")
+    update_value("max_items", {"description": "Items of a page"})
+    assert_delivered(delivered=3)
+    found = [(one.data["kind"], one.data["impact"]) for one in hook.accepted[2:]]
+    assert found == [
+        ("value", {"users": 20, "gain": 0, "lose": 0, "other_value": 15}),
+        ("segment", {"users": 20, "gain": 0, "lose": 0, "other_value": 15}),
+        *[("segment", None), ("value", None), ("value", None)],
+    ]
+    assert hook.accepted[3].data["values"] == ["max_items"]
+
+
+def test_impact_of_a_secret_value_is_null(hook: Webhook) -> None:
+    rules = [{"conditions": flag("is_staff"), "value": "s3cret"}]
+    create_value("mail_password", "hunter2", rules=rules, secret=True)
+    update_value("mail_password", {"rules": []})
+    assert_delivered(delivered=2)
+    assert [one.data["impact"] for one in hook.accepted] == [None, None]
 
 
 def by_segment(key: str) -> list[Any]:

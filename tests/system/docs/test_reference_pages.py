@@ -14,11 +14,12 @@ import pytest
 
 import flagstaff
 from flagstaff._core import Evaluation, Resolution, Snapshot, message_templates
-from flagstaff._engine.explain import Explanation
+from flagstaff._engine.explain import Explanation, ValueExplanation
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.impact import Impact
 from flagstaff._engine.status import Status
 from flagstaff._engine.usage import BulkUsage, HourlyUsage, Usage
+from flagstaff._engine.value_impact import ValueImpact
 from flagstaff._engine.worker_register import LostWorker
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
@@ -64,7 +65,10 @@ MODULES = module_pages()
 RETURN_TYPE_SECTIONS = sections(MODULES["flagstaff"].pop("Return types"), "###")
 RETURN_TYPES: dict[str, Any] = {
     type_.__name__: type_
-    for type_ in (BulkUsage, HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
+    for type_ in (
+        *(BulkUsage, HourlyUsage, Propagation, Impact, LostWorker, Usage),
+        *(ValueExplanation, ValueImpact, Worker),
+    )
 }
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 

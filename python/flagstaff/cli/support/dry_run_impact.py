@@ -112,10 +112,17 @@ def kept_text(key: str) -> str:
 
 def value_sentence(impact: ValueImpact) -> str:
     """Returns how many users get another value, and how many get each result then."""
+    return "; ".join([changed_users(impact), *impact.after.texts])
+
+
+def changed_users(impact: ValueImpact) -> str:
+    """Returns how many users get another value, as the start of a sentence."""
+    if not impact.changed:
+        user = "no user" if impact.is_exact else "no user who can be counted"
+        return f"{user} would get another value"
     at_least = "" if impact.is_exact else "at least "
     users = counted(impact.users, "user")
-    text = f"{at_least}{impact.changed:,} of {users} would get another value"
-    return "; ".join([text, *impact.after.texts])
+    return f"{at_least}{impact.changed:,} of {users} would get another value"
 
 
 def segment_dry_run(changed: Changed) -> SegmentPlan | None:

@@ -22,6 +22,7 @@ from flagstaff._words.counted import counted
 from flagstaff.changes.anonymous import anonymous_percents, anonymous_text
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import add_key
+from flagstaff.cli.support.dry_run_impact import changed_users
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.json_argument import read_rules
 from flagstaff.cli.support.output import Output
@@ -115,12 +116,11 @@ def _fields_of_value(options: Options) -> dict[str, Any]:
 
 def _print_value(result: ValueImpact, out: Output, *, is_change: bool) -> None:
     """Prints which users would get which result. Shows no value, which may be secret."""
-    at_least = "" if result.is_exact else "at least "
-    users = counted(result.users, "user")
-    if is_change:
-        sentence = f"{at_least}{result.changed:,} of {users} would get another value."
-    else:
+    sentence = f"{changed_users(result)}."
+    if not is_change:
+        at_least = "" if result.is_exact else "at least "
         verb = "has" if result.others == 1 else "have"
+        users = counted(result.users, "user")
         sentence = f"{at_least}{result.others:,} of {users} {verb} another value by a rule."
     out.headline("impact", f"{sentence[0].upper()}{sentence[1:]}")
     record: Record = result.as_dict()
