@@ -16,11 +16,12 @@ _ORDER = (
     "negate",
     "conditions",
     "rollout_percent",
+    "value",
 )
 
 
 def rules_json(rules: object) -> str:
-    """Returns the JSON of a flag's rules. Any other value is indented by the standard library."""
+    """Returns the JSON of rules. Any other value is indented by the standard library."""
     if not _is_list_of_objects(rules):
         return _indented(rules)
     return _list(rules, _rule, 0)

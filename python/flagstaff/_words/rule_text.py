@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._words.lists import join_some
+from flagstaff._words.rule_parts import ALL
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
@@ -84,6 +85,8 @@ class Style:
     escape: Callable[[str], str] = str
     #: Writes the key of a segment.
     segment: Callable[[str], str] = _quoted
+    #: Writes what a rule of a value gives.
+    value: Callable[[object], str] = _quoted
     #: The number of values that a condition shows; None shows all.
     max_values: int | None = None
 
@@ -92,7 +95,7 @@ _PLAIN = Style()
 
 
 def rules_text(rules: object, style: Style = _PLAIN) -> str | None:
-    """Returns the sentences of a flag's rules; None if this is not a list of rules."""
+    """Returns the sentences of rules; None if this is not a list of rules."""
     if rules == []:
         return _("no rules")
     texts = [_rule_text(number, rule, style) for number, rule in enumerate(_list(rules), start=1)]
@@ -128,11 +131,26 @@ def _numbered_elsewhere(rule: object, style: Style) -> str | None:
 
 
 def _unnamed(rule: object, style: Style) -> str | None:
-    conditions = conditions_text(rule.get("conditions"), style) if isinstance(rule, dict) else None
-    if not isinstance(rule, dict) or conditions is None:
+    if not isinstance(rule, dict):
         return None
-    percent = style.escape(str(rule.get("rollout_percent", 100)))
-    return _("%(percent)s %% if %(conditions)s") % {"percent": percent, "conditions": conditions}
+    conditions = conditions_text(rule.get("conditions"), style)
+    percent = rule.get("rollout_percent", ALL)
+    texts = {"percent": style.escape(str(percent)), "conditions": conditions}
+    if "value" in rule:
+        texts["value"] = style.escape(style.value(rule["value"]))
+        return _of_value(texts, is_whole=percent == ALL, is_last=rule.get("conditions") == [])
+    return None if conditions is None else _("%(percent)s %% if %(conditions)s") % texts
+
+
+def _of_value(texts: Mapping[str, str | None], *, is_whole: bool, is_last: bool) -> str | None:
+    """Returns the sentence of a rule of a value. The last one may be for all others."""
+    if is_last:
+        return _("%(value)s for %(percent)s %% of the others") % texts
+    if texts["conditions"] is None:
+        return None
+    if is_whole:
+        return _("%(value)s if %(conditions)s") % texts
+    return _("%(value)s for %(percent)s %% if %(conditions)s") % texts
 
 
 def _name(rule: object, style: Style) -> str | None:

@@ -44,6 +44,7 @@ from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.form import JsonInput, ValueForm
+from flagstaff.admin.value.rules import ValueRules, rules_note
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.describe import (
     describe_json_change,
@@ -102,7 +103,11 @@ class ValueList(Part):
         """The value as JSON, truncated. A secret value is masked."""
         text = describe_value(row.value, secret=is_secret(row))
         truncated = Truncator(text).chars(_MAX_SHOWN)
-        return format_html('<span class="flagstaff-json">{}</span>', truncated)
+        html = format_html('<span class="flagstaff-json">{}</span>', truncated)
+        page = page_of_row(row)
+        if (page is None or page.stored is None) and (note := rules_note(row)):
+            html += format_html('<span class="flagstaff-rule-count">{}</span>', note)
+        return html
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
@@ -230,7 +235,13 @@ class KeyValueStoreAdmin(RowAdmin):
 
     row_kind = Kind.VALUE
     known_model = AbstractKeyValueStore
-    parts: ClassVar[tuple[type[Part], ...]] = (ValueList, ValueFields, History, Deletion)
+    parts: ClassVar[tuple[type[Part], ...]] = (
+        ValueList,
+        ValueFields,
+        ValueRules,
+        History,
+        Deletion,
+    )
     form = ValueForm
     docs_page = "how-to/values/"
 

@@ -1,0 +1,180 @@
+"""The rules on the page of a value, and in the list of values."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import URLPattern
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.optional_fields import RULES, value_rule_fields
+from flagstaff._words.local_formats import local_number
+from flagstaff._words.rule_parts import objects_in
+from flagstaff.admin.flag.form.inputs import UnitInput
+from flagstaff.admin.json_fields import too_large_text
+from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.own_fields import replaced_fields
+from flagstaff.admin.page import page_of, request_of, stored_row
+from flagstaff.admin.part import DbField, FormField
+from flagstaff.admin.rule_editor.fields import RuleRowsField
+from flagstaff.admin.rule_editor.part import RulePages, stored_in
+from flagstaff.admin.rule_editor.sentences import results_html
+from flagstaff.admin.saving import set_widget
+from flagstaff.history.describe import describe_value
+from flagstaff.validators import value_rule_problem
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+_SECTION = gettext_lazy("Rules")
+# The values of rules that the list shows, and the length of each.
+_MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
+_EXAMPLE = """\
+[
+  {
+    "conditions": [
+      {"segment": "enterprise"}
+    ],
+    "value": 50
+  },
+  {
+    "name": "a quarter of the others",
+    "conditions": [],
+    "rollout_percent": 25,
+    "value": 20
+  }
+]"""
+
+
+def has_rules(model: type[Model]) -> bool:
+    """Whether values of a model have rules. Other fields of these names belong to the project."""
+    return bool(value_rule_fields(model))
+
+
+class ValueRules(RulePages):
+    """The rules of a value."""
+
+    rule_field = RULES
+    displays = ("saved_rules", "large_rules", "undecodable_rules")
+    rule_form_field = RuleRowsField
+    rule_help = gettext_lazy(
+        "The first rule that matches decides. Users outside its percentage, and users whom no rule "
+        "matches, get the value itself."
+    )
+    rule_example = _EXAMPLE
+
+    def has_rule_field(self) -> bool:
+        """Whether the values of the project have rules."""
+        return has_rules(self.admin.model)
+
+    def problem_of(self, stored: object) -> Any:
+        """Returns why workers cannot read what is stored."""
+        return None if stored in (None, []) else value_rule_problem(stored)
+
+    def urls(self) -> Sequence[URLPattern]:
+        """The URLs that return the marks of a new value, and of a stored one."""
+        return [*super().urls(), row_path(self.admin, "marks", self.marks_view)]
+
+    def marks_url(self, request: HttpRequest) -> str:
+        """The URL of the marks for a page."""
+        stored, model_admin = page_of(request).stored, self.admin
+        if stored is None:
+            return super().marks_url(request)
+        return page_url(model_admin.admin_site, model_admin.model, "marks", stored.pk)
+
+    def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+        """The sections, with one for the rules and their unit."""
+        if not self.has_rule_field():
+            return fieldsets
+        if not self.admin.fieldsets:
+            # Most new values have none.
+            is_folded = row is None and request.method == "GET"
+            classes = ("collapse",) if is_folded else ()
+            options: Any = {"fields": (RULES, BUCKET_BY), "classes": classes}
+            fieldsets = (*fieldsets[:1], (_SECTION, options), *fieldsets[1:])
+        shown = super().fieldsets(request, row, fieldsets)
+        if row is None or self.admin.has_change_permission(request, row):
+            return shown
+        # The unit of a value without rules says nothing.
+        is_used = stored_in(row, RULES) not in (None, [])
+        return shown if is_used else replaced_fields(shown, {BUCKET_BY: ()})
+
+    def _rule_fields(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
+        """The editor below who gets what, which also names the value itself."""
+        fields, sentences = super()._rule_fields(request, obj), self.displays[0]
+        if obj is None or fields != (RULES,) or stored_in(obj, RULES) in (None, []):
+            return fields
+        return (sentences, RULES)
+
+    def field_options(self, db_field: DbField) -> Mapping[str, Any]:
+        """Lets a text that only SQL can write into the unit not stop other changes."""
+        if self._is_unit(db_field):
+            return {"required": False}
+        return super().field_options(db_field)
+
+    def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
+        """The form field."""
+        if self._is_unit(db_field) and isinstance(field, forms.CharField):
+            set_widget(field, UnitInput(field.widget.attrs))
+        return super().form_field(db_field, field, request)
+
+    def _is_unit(self, db_field: DbField) -> bool:
+        model: type[Model] = self.admin.model
+        return db_field == value_rule_fields(model).get(BUCKET_BY)
+
+    @admin.display(description=gettext_lazy("who gets what"))
+    def saved_rules(self, row: Any) -> SafeString | str:
+        """The rules in the database as sentences, and the value itself."""
+        stored = stored_row(row)
+        if stored_in(row, RULES) in (None, []):
+            return _("everyone gets the value above")
+        return results_html(
+            stored.value,
+            stored.rules,
+            self.admin.admin_site,
+            request_of(row),
+            secret=is_secret(stored),
+        )
+
+    @admin.display(description=gettext_lazy("rules"))
+    def large_rules(self, row: Any) -> str:
+        """How to change rules that are too large for a form."""
+        advice = _("Use “manage.py flags value set-rules %(key)s FILE” or update_value().")
+        return too_large_text(stored_in(row, RULES), advice % {"key": shlex.quote(row.key)})
+
+    @admin.display(description=gettext_lazy("rules"))
+    def undecodable_rules(self, row: Any) -> str:
+        """Says what is wrong with rules that Python cannot decode."""
+        text = _(
+            "The stored rules are %(value)s. Write others with flagstaff.changes.update_value()."
+        )
+        return text % {"value": describe_value(stored_in(row, RULES))}
+
+
+def rules_note(row: Any) -> str:
+    """Returns a line of the list, such as "2 rules: 50, 20"; empty without rules."""
+    rules = getattr(row, RULES) if has_rules(type(row)) else []
+    if rules in (None, []):
+        return ""
+    if value_rule_problem(rules) is not None:
+        return _("unreadable rules")
+    count = len(rules)
+    text = ngettext("%(count)s rule", "%(count)s rules", count) % {"count": local_number(count)}
+    if is_secret(row):
+        return text
+    values = [json.dumps(rule["value"], ensure_ascii=False) for rule in objects_in(rules)]
+    shown = [Truncator(value).chars(_MAX_LISTED_LENGTH) for value in values[:_MAX_LISTED]]
+    more = ["…"] if count > _MAX_LISTED else []
+    return f"{text}: {', '.join([*shown, *more])}"
