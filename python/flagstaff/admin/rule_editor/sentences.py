@@ -78,9 +78,8 @@ def results_html(
         # The value itself is no rule, and has no number.
         last = _("%(value)s for all others") if texts else _("%(value)s for everyone")
         own_text = last % {"value": style.value(own)}
-        list_html = format_html('<ol class="flagstaff-rules">{}</ol>', _items(texts))
-        own_html = format_html('<p class="flagstaff-own-value">{}</p>', own_text)
-        html = list_html + own_html if texts else own_html
+        own_html = format_html('<li class="flagstaff-own-value">{}</li>', own_text)
+        html = format_html('<ol class="flagstaff-rules">{}{}</ol>', _items(texts), own_html)
     elif secret:
         html = SafeString(MASK)
     return _with_problem("rules", rules, html, notice, value_rule_problem)

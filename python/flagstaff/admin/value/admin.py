@@ -27,7 +27,13 @@ from flagstaff._words.local_formats import local_number
 from flagstaff._words.mask import MASK
 from flagstaff._words.truncated import local_truncated
 from flagstaff._words.value_schema import TYPE_NAMES, ValueSchema, type_of
-from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell, newest_change_cell
+from flagstaff.admin.cells import (
+    changed_cell,
+    key_cell,
+    labelled_cell,
+    newest_change_cell,
+    two_lines,
+)
 from flagstaff.admin.deletion import Deletion
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.forms import was_submitted
@@ -44,6 +50,7 @@ from flagstaff.admin.part import DbField, FormField, Part
 from flagstaff.admin.row_admin import RowAdmin
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.form import JsonInput, ValueForm
+from flagstaff.admin.value.question import ValueQuestion
 from flagstaff.admin.value.rules import ValueRules, rules_note
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.describe import (
@@ -106,7 +113,7 @@ class ValueList(Part):
         html = format_html('<span class="flagstaff-json">{}</span>', truncated)
         page = page_of_row(row)
         if (page is None or page.stored is None) and (note := rules_note(row)):
-            html += format_html('<span class="flagstaff-rule-count">{}</span>', note)
+            return two_lines(html, note)
         return html
 
     @admin.display(description=gettext_lazy("type"))
@@ -239,6 +246,7 @@ class KeyValueStoreAdmin(RowAdmin):
         ValueList,
         ValueFields,
         ValueRules,
+        ValueQuestion,
         History,
         Deletion,
     )

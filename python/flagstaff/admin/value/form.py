@@ -38,6 +38,8 @@ _SHOW = "show"
 _MIN_ROWS, _MAX_ROWS = 4, 24
 # The name of the check box that confirms a new type.
 _NEW_TYPE = "_new_type"
+#: The button that writes the value and removes the rules.
+EVERYONE = "_everyone"
 # Characters of a line on each side of a mistake.
 _AROUND = 30
 
@@ -131,6 +133,8 @@ class ValueForm(MergingForm):
 
     def clean_rules(self) -> Any:
         """Returns the rules, which an empty text keeps if they are masked."""
+        if EVERYONE in self.data:
+            return []
         widget, name = self.fields[RULES].widget, self.add_prefix(RULES)
         is_text = isinstance(widget, RulesWidget) and name in self.data
         keeps = is_text and widget.is_masked and not self.data[name].strip()

@@ -38,7 +38,9 @@ from flagstaff.validators import value_rule_problem
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-_SECTION = gettext_lazy("Rules")
+_SECTION, _DETAILS = gettext_lazy("Rules"), gettext_lazy("Details")
+# What is above the rules of a stored value: its key, and the value itself in one of its forms.
+_FIRST = ("key", "value", "shown_value", "large_value")
 # The values of rules that the list shows, and the length of each.
 _MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
 _EXAMPLE = """\
@@ -99,11 +101,7 @@ class ValueRules(RulePages):
         if not self.has_rule_field():
             return fieldsets
         if not self.admin.fieldsets:
-            # Most new values have none.
-            is_folded = row is None and request.method == "GET"
-            classes = ("collapse",) if is_folded else ()
-            options: Any = {"fields": (RULES, BUCKET_BY), "classes": classes}
-            fieldsets = (*fieldsets[:1], (_SECTION, options), *fieldsets[1:])
+            fieldsets = _sections(fieldsets, row, is_folded=request.method == "GET")
         shown = super().fieldsets(request, row, fieldsets)
         if row is None or self.admin.has_change_permission(request, row):
             return shown
@@ -161,6 +159,21 @@ class ValueRules(RulePages):
             "The stored rules are %(value)s. Write others with flagstaff.changes.update_value()."
         )
         return text % {"value": describe_value(stored_in(row, RULES))}
+
+
+def _sections(fieldsets: _FieldsetSpec, row: Any, *, is_folded: bool) -> _FieldsetSpec:
+    """The value itself, its rules, and the details. Most new values have no rules."""
+    title, first = fieldsets[0]
+    names = [name for name in first["fields"] if row is None or name in _FIRST]
+    rest = [name for name in first["fields"] if name not in names]
+    classes = ("collapse",) if row is None and is_folded else ()
+    sections: Any = (
+        (title, {**first, "fields": names}),
+        (_SECTION, {"fields": (RULES, BUCKET_BY), "classes": classes}),
+        *([(_DETAILS, {"fields": rest})] if rest else []),
+        *fieldsets[1:],
+    )
+    return sections
 
 
 def rules_note(row: Any) -> str:
