@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
 
-from flagstaff._words.message import Message, Template
-from flagstaff._words.message import marked as _
+from flagstaff._words.message import Message
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from flagstaff._words.cells import Column
     from flagstaff.admin.flag.parts.app_panels import AppPart
     from flagstaff.cli.support.verb import Verb
-
-_TAKEN = Template(
-    "key_is_taken", _("%(key)s is the key of an %(kind)s; choose another key for the flag")
-)
 
 
 @dataclass(frozen=True)
@@ -239,7 +234,7 @@ class OptionalApp:
     def keys(self) -> Mapping[str, Collection[str]]:
         """Returns the keys that the app has, by what they are of, such as "experiment".
 
-        No flag may have them. Makes a query for each kind.
+        No flag and no value may have them. Makes a query for each kind.
         """
         return {}
 
@@ -273,8 +268,8 @@ def optional_apps() -> tuple[OptionalApp, ...]:
     return tuple(app for app in apps.get_app_configs() if isinstance(app, OptionalApp))
 
 
-def taken_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Returns what has each of these keys already, such as "experiment". Few queries, or none."""
+def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:
+    """Returns what of the apps has each of these keys, such as "experiment". Few queries."""
     candidates = set(keys)
     return {
         key: kind
@@ -282,8 +277,3 @@ def taken_keys(keys: Iterable[str]) -> dict[str, str]:
         for kind, taken in app.keys().items()
         for key in candidates.intersection(taken)
     }
-
-
-def key_is_taken(key: str, kind: str) -> Message:
-    """Returns why a flag cannot have a key that `taken_keys` has found."""
-    return _TAKEN(key=key, kind=kind)

@@ -1,4 +1,4 @@
-"""The schema of values, as the rows have them: a type, choices, and the value."""
+"""The schema of values, as the rows have them: type, choices, value, and values of rules."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 from django.db.models import CharField, Field, JSONField, Model
 
+from flagstaff._words.core_messages import IN_PLACES
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.message import Message
+from flagstaff._words.rule_parts import places_of
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
-from flagstaff.validators import validate_choices
+from flagstaff.validators import validate_choices, validate_value_rules
 
-#: The names of the fields with the schema of a value, and of its own field.
-TYPE, CHOICES, VALUE = "type", "choices", "value"
+#: The names of the fields with the schema of a value, of its own field, and of its rules.
+TYPE, CHOICES, VALUE, RULES = "type", "choices", "value", "rules"
 
 
 def has_value_schema(model: type[Model]) -> bool:
@@ -33,6 +35,15 @@ def has_value_schema(model: type[Model]) -> bool:
     )
 
 
+def rules_field(model: type[Model]) -> Field[Any, Any] | None:
+    """Returns the field with the rules of a model's values; None for a project's other field."""
+    for field in model._meta.local_concrete_fields:
+        is_json = field.name == RULES and isinstance(field, JSONField)
+        if is_json and validate_value_rules in field.validators:
+            return field
+    return None
+
+
 def value_schema_of(row: Model) -> ValueSchema:
     """Returns the schema of a value's row; ANY if the model has no schema."""
     if not has_value_schema(type(row)):
@@ -42,7 +53,10 @@ def value_schema_of(row: Model) -> ValueSchema:
 
 
 def value_schema_problems(row: Model) -> dict[str, Message]:
-    """Returns what is wrong with the choices, or else with the value: a message by field."""
+    """Returns what is wrong with the choices, or else with the value and with those of rules.
+
+    A message by field.
+    """
     schema = value_schema_of(row)
     if (
         schema == ANY
@@ -55,7 +69,18 @@ def value_schema_problems(row: Model) -> dict[str, Message]:
     secret = bool(getattr(row, "secret", False))
     is_plain, value = _plain(row)
     problem = value_problem(value, schema, secret=secret) if is_plain else None
-    return {} if problem is None else {VALUE: problem}
+    of_rules = _rule_problem(row, schema, secret=secret)
+    found = {VALUE: problem, RULES: of_rules}
+    return {name: problem for name, problem in found.items() if problem is not None}
+
+
+def _rule_problem(row: Model, schema: ValueSchema, *, secret: bool) -> Message | None:
+    """Returns how the value of a rule breaks the schema, with the place of the rule, or None."""
+    for place, rule in places_of(getattr(row, RULES) if rules_field(type(row)) else ()):
+        # A rule without a value cannot be read. Its own field says so.
+        if VALUE in rule and (problem := value_problem(rule[VALUE], schema, secret=secret)):
+            return IN_PLACES(places=[place], problem=problem)
+    return None
 
 
 def _plain(row: Model) -> tuple[bool, object]:

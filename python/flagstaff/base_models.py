@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from flagstaff._extensions import key_is_taken, taken_keys
-from flagstaff._stored_value_schema import value_schema_problems
+from flagstaff._stored_value_schema import RULES, rules_field, value_schema_problems
+from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._time_fields import DayField, TimeField
 from flagstaff._words.json_text import UnreadableJson, read_json
 from flagstaff._words.message import Message, MessageError
@@ -35,6 +35,7 @@ from flagstaff.validators import (
     validate_rules,
     validate_tags,
     validate_value_rules,
+    value_rule_problem,
 )
 
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
@@ -95,6 +96,13 @@ def _errors_of(
         errors: dict[str, list[ValidationError]] = error.update_error_dict({})
         return errors
     return {}
+
+
+def _require_free(row: Any, kind: str, exclude: Collection[str] | None) -> None:
+    """Raises ValidationError if something else has the key of a new flag or value."""
+    if row._state.adding and "key" not in (exclude or ()):
+        for key, other in taken_keys(kind, [row.key]).items():
+            raise ValidationError({"key": MessageError(key_is_taken(key, other))})
 
 
 class AbstractFeatureFlag(models.Model):
@@ -233,11 +241,9 @@ class AbstractFeatureFlag(models.Model):
             raise ValidationError(errors)
 
     def validate_unique(self, exclude: Collection[str] | None = None) -> None:
-        """Raises ValidationError for the key of another flag, or of an experiment."""
+        """Raises ValidationError for the key of another flag, or of a value or an experiment."""
         super().validate_unique(exclude)
-        if self._state.adding and "key" not in (exclude or ()):
-            for key, kind in taken_keys([self.key]).items():
-                raise ValidationError({"key": MessageError(key_is_taken(key, kind))})
+        _require_free(self, "flag", exclude)
 
 
 class AbstractKeyValueStore(models.Model):
@@ -320,14 +326,22 @@ class AbstractKeyValueStore(models.Model):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for invalid fields. The rule of keys is that of flags."""
         errors = _errors_of(super().clean_fields, exclude)
+        own: dict[str, Message | None] = {**value_schema_problems(self)}
         # Not a validator of the field, which would be a migration of each project's own model.
-        problem = key_problem(self.key)
-        own = {**({"key": problem} if problem else {}), **value_schema_problems(self)}
+        own["key"] = key_problem(self.key)
+        # Django runs no validator for an empty value. NULL means no rules.
+        if (field := rules_field(type(self))) and not (rules := getattr(self, field.attname)):
+            own[RULES] = None if rules is None and field.null else value_rule_problem(rules)
         for name, problem in own.items():
-            if name not in {*(exclude or ()), *errors}:
+            if problem and name not in {*(exclude or ()), *errors}:
                 errors[name] = [MessageError(problem)]
         if errors:
             raise ValidationError(errors)
+
+    def validate_unique(self, exclude: Collection[str] | None = None) -> None:
+        """Raises ValidationError for the key of another value, or of a flag or an experiment."""
+        super().validate_unique(exclude)
+        _require_free(self, "value", exclude)
 
     def clean(self) -> None:
         """Raises ValidationError for a missing value, which the database could not store."""

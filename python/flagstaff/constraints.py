@@ -8,7 +8,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import BaseConstraint, Model
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema
+from flagstaff._stored_value_schema import CHOICES, TYPE, VALUE, has_value_schema, rules_field
 from flagstaff._words.value_schema import TYPES
 
 __all__ = ["ValueSchemaConstraint"]
@@ -29,14 +29,33 @@ AND NOT pg_catalog.jsonb_path_exists({choices}, '{nested}', '{{}}', true)
 AND (
     {choices} OPERATOR(pg_catalog.=) '[]'
     OR {choices} OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array({value})
-)
+){check_of_rules}
+)"""
+# The values of rules as an array: a CHECK has no subquery. What is no rule has none.
+_OF_RULES = """pg_catalog.jsonb_path_query_array(
+        {rules}, 'strict $[*] ? (exists (@.value)).value', '{{}}', true
+    )"""
+_CHECK_OF_RULES = """
+AND CASE {type}
+    WHEN '' THEN true
+    WHEN 'integer' THEN
+        {values}::text OPERATOR(pg_catalog.~) '^\\[(-?[0-9]+(, -?[0-9]+)*)?\\]$'
+    ELSE NOT pg_catalog.jsonb_path_exists(
+        {values}, 'strict $[*] ? (@.type() != $type)',
+        pg_catalog.jsonb_build_object('type', {type}), true
+    )
+END
+AND (
+    {choices} OPERATOR(pg_catalog.=) '[]'
+    OR {choices} OPERATOR(pg_catalog.@>) {values}
 )"""
 
 
 class ValueSchemaConstraint(BaseConstraint):
     """PostgreSQL refuses a value that breaks the schema of its row, also in plain SQL.
 
-    Has no effect on SQLite, or on a model without a JSONField or without these fields.
+    If the model has rules, this includes the value of each rule. Has no effect on SQLite, or on a
+    model without a JSONField or without these fields.
     """
 
     def __init__(self, *, name: str) -> None:
@@ -82,4 +101,10 @@ def _check(model: type[Model], schema_editor: BaseDatabaseSchemaEditor) -> str |
         name: schema_editor.quote_name(str(fields[name].column)) for name in (TYPE, CHOICES, VALUE)
     }
     types = ", ".join(f"'{name}'" for name in ("", *TYPES))
-    return _CHECK.format(**columns, types=types, nested=_IS_NESTED)
+    rules = rules_field(model)
+    if rules is None:
+        of_rules = ""
+    else:
+        values = _OF_RULES.format(rules=schema_editor.quote_name(str(rules.column)))
+        of_rules = _CHECK_OF_RULES.format(**columns, values=values)
+    return _CHECK.format(**columns, types=types, nested=_IS_NESTED, check_of_rules=of_rules)

@@ -89,6 +89,8 @@ class Style:
     value: Callable[[object], str] = _quoted
     #: The number of values that a condition shows; None shows all.
     max_values: int | None = None
+    #: Writes what a rule of a value gives.
+    value: Callable[[object], str] = _quoted
 
 
 _PLAIN = Style()

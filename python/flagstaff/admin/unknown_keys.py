@@ -17,8 +17,8 @@ from django.utils.translation import ngettext
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.unknown_keys import OTHER_KEYS, UnknownKey, UnknownKeys, unknown_keys
-from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._tables.rows import all_rows
+from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_days, local_number
 from flagstaff._words.message import localized
@@ -144,7 +144,7 @@ def _unknown_rows(
 ) -> list[Mapping[str, object]]:
     """Returns the rows. Makes a number of queries that does not depend on the number of keys."""
     names = [key.key for key in keys]
-    taken = taken_keys(names) if names else {}
+    taken = taken_keys("flag", names) if names else {}
     former = former_texts(site, request, names)
     similar = _similar_flags(site, request, names) if names else {}
     problems = {name: _problem(name, taken.get(name, "")) for name in names}

@@ -19,7 +19,14 @@ from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
-from flagstaff._tables.optional_fields import REVIEW_ON, RULES, TAGS, flag_model, optional_fields
+from flagstaff._tables.optional_fields import (
+    REVIEW_ON,
+    RULES,
+    TAGS,
+    flag_model,
+    optional_fields,
+    value_rule_fields,
+)
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import UnreadableJson
@@ -36,7 +43,7 @@ from flagstaff.changes.messages import (
     UNREADABLE,
 )
 from flagstaff.changes.old_workers import require_workers
-from flagstaff.changes.segment_use import is_flag_with_rules, require_segments, require_unused
+from flagstaff.changes.segment_use import has_rules, require_segments, require_unused
 from flagstaff.changes.value_schema import value_schema_field_problem, value_schema_problems_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -46,6 +53,7 @@ from flagstaff.validators import (
     rule_problem,
     tags_problem,
     unit_problem,
+    value_rule_problem,
 )
 
 # A value may have 1 MiB, so a statement is not too large.
@@ -184,7 +192,7 @@ def problems_text(problems: Mapping[str, str]) -> Message:
 
 def targeting_field(row: Row | Model) -> str:
     """Returns the name of the field with rules or conditions; "" if the model has none."""
-    if is_flag_with_rules(row):
+    if has_rules(row):
         return RULES
     return _CONDITIONS if isinstance(row, segment_model()) else ""
 
@@ -201,16 +209,22 @@ def _problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
         # The field of a project: NULL means no rules, no tags, and the unit "user".
         return None
     return (
-        _flag_field_problem(row, field, new)
+        _optional_field_problem(row, field, new)
         or _condition_problem(row, field, new)
         or value_schema_field_problem(row, field, new)
     )
 
 
-def _flag_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
-    """Returns why a flag cannot have the value of an optional field; None for other fields."""
-    is_ours = isinstance(row, conf.flag_model) and flag_model().fields.get(field.name) == field
-    return _PROBLEMS[field.name](new) if is_ours and field.name in _PROBLEMS else None
+def _optional_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
+    """Returns why a row cannot have the value of an optional field; None for other fields."""
+    if isinstance(row, conf.value_model):
+        problems, ours = _PROBLEMS_OF_VALUES, value_rule_fields(conf.value_model)
+    elif isinstance(row, conf.flag_model):
+        problems, ours = _PROBLEMS, flag_model().fields
+    else:
+        return None
+    problem_of = problems.get(field.name) if ours.get(field.name) == field else None
+    return problem_of(new) if problem_of else None
 
 
 def _condition_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:
@@ -229,6 +243,10 @@ _PROBLEMS: Mapping[str, Callable[[object], Message | None]] = {
     BUCKET_BY: unit_problem,
     TAGS: tags_problem,
     REVIEW_ON: _date_problem,
+}
+_PROBLEMS_OF_VALUES: Mapping[str, Callable[[object], Message | None]] = {
+    RULES: value_rule_problem,
+    BUCKET_BY: unit_problem,
 }
 
 

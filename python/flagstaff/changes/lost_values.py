@@ -12,7 +12,7 @@ from django.db.models.lookups import LessThanOrEqual
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.rows import Row
 from flagstaff._words.json_text import UnreadableJson
-from flagstaff.changes.past import Item, RowVersion, changes_of_choices, old_row, present_states
+from flagstaff.changes.past import Item, RowVersion, masked_changes, old_row, present_states
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.transactions import Part
@@ -44,7 +44,7 @@ def parts_without_value(parts: Collection[Part]) -> set[Part]:
     secret = Q(old__secret=True) | Q(new__secret=True)
     ids = {pk for part in values for pk in (part.first, part.last)}
     entries = {entry.pk: entry for entry in all_entries().filter(secret, id__in=ids)}
-    choices = changes_of_choices(part.pk for part in values)
+    masked = masked_changes(part.pk for part in values)
     column = column_of(Kind.VALUE.model, _VALUE)
     lost = set()
     for part in values:
@@ -52,8 +52,8 @@ def parts_without_value(parts: Collection[Part]) -> set[Part]:
         if first is None or not old_row(first).is_digest:
             continue
         after = None if last is None or last.new is None else last.new.get(column)
-        has_new_choices = any(part.first <= entry <= part.last for entry in choices[part.pk])
-        if has_new_choices or after != (first.old or {}).get(column):
+        is_masked = any(part.first <= entry <= part.last for entry in masked[part.pk])
+        if is_masked or after != (first.old or {}).get(column):
             lost.add(part)
     return lost
 
@@ -64,7 +64,7 @@ def _versions_with_a_digest(item: Item, versions: Collection[int]) -> set[int]:
     column = column_of(Kind.VALUE.model, _VALUE)
     row = present_states([item])[item.id].row
     present = None if row is None else row.as_digest().columns[column]
-    before = max(changes_of_choices([item.pk])[item.pk], default=0)
+    before = max(masked_changes([item.pk])[item.pk], default=0)
     return {
         version
         for version, old in _following(item, versions).items()

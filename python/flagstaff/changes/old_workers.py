@@ -11,6 +11,7 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._words.lists import some
 from flagstaff._words.message import Message
+from flagstaff._words.rule_parts import objects_in
 from flagstaff._workers.sessions import Worker, list_workers
 from flagstaff.changes.messages import FIELD_PROBLEM, OLD_WORKERS
 from flagstaff.conf import conf
@@ -22,8 +23,12 @@ _ignored: ContextVar[bool] = ContextVar("flagstaff_old_workers_ignored", default
 def required_format(rules: object) -> int:
     """Returns the oldest format of rules that has all of these rules or conditions; 0 for none.
 
+    In format 2, rules of values have a value each.
+
     A new format of `RULE_FORMAT` in src/rules.rs extends this function, and no other.
     """
+    if any("value" in rule for rule in objects_in(rules)):
+        return 2
     return 1 if rules else 0
 
 

@@ -16,9 +16,10 @@ from django.db.models import Q, TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
+from flagstaff._tables.decoding import SECRET_FIELDS
 from flagstaff._tables.model_fields import auto_now_columns, column_of, find_field, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row
 from flagstaff._tables.user_lookup import batches
 from flagstaff._time_fields import bound_of
@@ -33,8 +34,8 @@ from flagstaff.history.segment_names import segment_names
 from flagstaff.history.versions import all_entries
 from flagstaff.models import Change
 
-_VALUE, _CHOICES = "value", "choices"
-# What the history has in place of the choices of a secret value.
+_VALUE = "value"
+# What the history has in place of the choices and the rules of a secret value.
 _MARK = {"masked": True}
 
 
@@ -84,9 +85,7 @@ class RowVersion:
             return self
         digest = {"sha256": hashlib.sha256(self.value_text.encode()).hexdigest()}
         masked = {**self.columns, column_of(Kind.VALUE.model, _VALUE): digest}
-        column = choices_column(Kind.VALUE)
-        if column and masked.get(column):
-            masked[column] = _MARK
+        masked |= {column: _MARK for column in _maskable_columns() if masked.get(column)}
         return replace(self, columns=masked, is_digest=True)
 
 
@@ -109,8 +108,8 @@ class Past:
     present: ItemState
     #: Newest first.
     entries: tuple[PastEntry, ...]
-    #: The entries that changed choices of a secret value, of which nothing is left.
-    changes_of_choices: frozenset[int]
+    #: The entries that changed choices or rules of a secret value, of which nothing is left.
+    masked_changes: frozenset[int]
     _deltas: Mapping[int, RowDelta[RowVersion] | AllowedUsersDelta]
 
     @property
@@ -146,7 +145,7 @@ def read_pasts(versions: Iterable[tuple[Item, Collection[int]]]) -> dict[RowId, 
     ]
     present = present_states(items)
     deltas = _deltas_of(needed, present)
-    changed = changes_of_choices(pk for kind, pk in points_by_row if kind is Kind.VALUE)
+    changed = masked_changes(pk for kind, pk in points_by_row if kind is Kind.VALUE)
     return {
         row: Past(
             item,
@@ -191,27 +190,30 @@ def is_same_column(version: RowVersion, other_version: RowVersion, name: str) ->
 
 
 def masked_columns(kind: Kind, version: RowVersion) -> set[str]:
-    """Returns the columns of a secret value of which nothing is left: its choices."""
-    column = choices_column(kind)
-    return {column} if column and version.columns.get(column) == _MARK else set()
+    """Returns the columns of a secret value of which nothing is left: its choices and rules."""
+    columns = _maskable_columns() if kind is Kind.VALUE else ()
+    return {column for column in columns if version.columns.get(column) == _MARK}
 
 
-def choices_column(kind: Kind) -> str:
-    """Returns the column of choices; empty for other kinds, and for a model without choices."""
-    has_choices = kind is Kind.VALUE and find_field(kind.model, _CHOICES) is not None
-    return column_of(kind.model, _CHOICES) if has_choices else ""
+def _maskable_columns() -> list[str]:
+    """Returns the columns besides the value that are masked of a secret value, if there are any."""
+    names = (name for name in SECRET_FIELDS if name != _VALUE)
+    fields = (find_field(Kind.VALUE.model, name) for name in names)
+    return [str(field.column) for field in fields if field is not None]
 
 
-def changes_of_choices(pks: Iterable[str]) -> defaultdict[str, set[int]]:
-    """Returns the entries that changed choices of secret values, by the primary key."""
+def masked_changes(pks: Iterable[str]) -> defaultdict[str, set[int]]:
+    """Returns the entries that changed choices or rules of secret values, by the primary key."""
     changes: defaultdict[str, set[int]] = defaultdict(set)
     pks = list(pks)
-    column = choices_column(Kind.VALUE) if pks else ""
-    if not column:
+    columns = _maskable_columns() if pks else []
+    if not columns:
         return changes
-    is_changed = Q(**{f"new__{column}__changed": True})
-    is_removed = Q(**{f"old__{column}__masked": True, f"new__{column}": []})
-    changed = all_entries().filter(is_changed | is_removed, relation=Kind.VALUE.row_relation)
+    is_changed = Q()
+    for column in columns:
+        is_changed |= Q(**{f"new__{column}__changed": True})
+        is_changed |= Q(**{f"old__{column}__masked": True, f"new__{column}": []})
+    changed = all_entries().filter(is_changed, relation=Kind.VALUE.row_relation)
     for batch in batches(pks):
         rows = changed.filter(object_pk__in=batch).order_by()
         for pk, entry in rows.values_list("object_pk", "id"):
@@ -306,11 +308,18 @@ def _with_present_segments(
     versions: Mapping[int, RowVersion], entries: Mapping[int, Change]
 ) -> dict[int, RowVersion]:
     """Replaces the keys of renamed segments in rules. Few queries, or none."""
-    column = column_of(conf.flag_model, RULES) if flag_model().has(RULES) else ""
-    flags = {pk for pk in versions if entries[pk].relation == Kind.FLAG.row_relation and column}
-    names = segment_names(versions[pk].columns.get(column) for pk in flags)
+    of_relations = {
+        Kind.FLAG.row_relation: flag_model().fields.get(RULES),
+        Kind.VALUE.row_relation: value_rule_fields(conf.value_model).get(RULES),
+    }
+    columns_by_entry = {
+        pk: str(field.column)
+        for pk in versions
+        if (field := of_relations.get(entries[pk].relation)) is not None
+    }
+    names = segment_names(versions[pk].columns.get(one) for pk, one in columns_by_entry.items())
     found = dict(versions)
-    for pk in flags:
+    for pk, column in columns_by_entry.items():
         columns = versions[pk].columns
         if renamed := names.renamed_since(columns.get(column), pk):
             rules = with_segment_names(columns[column], renamed)

@@ -69,13 +69,16 @@ def restore(
         return _restore(Kind.FLAG, key, to, expect_version)
 
 
-def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+def restore_value(
+    key: str, *, to: int, expect_version: int | None = None, force: bool = False
+) -> Changed:
     """Restores a value, as `restore` does a flag.
 
     Raises InvalidChangeError if the value was secret and differs, because the history has only a
     digest of it.
     """
-    return _restore(Kind.VALUE, key, to, expect_version)
+    with ignoring_old_workers(force):
+        return _restore(Kind.VALUE, key, to, expect_version)
 
 
 def restore_segment(
@@ -178,8 +181,8 @@ def writable_columns(
 ) -> set[str]:
     """Returns those of the columns that have to be written to get them from a version.
 
-    Raises InvalidChangeError if a secret value or its choices differ, because the history has only
-    a digest of the value.
+    Raises InvalidChangeError if a secret value, its choices or its rules differ, because the
+    history has only a digest of the value.
     """
     kind, writable = past.item.kind, {*columns}
     if version.is_digest and (column := column_of(kind.model, _VALUE)) in writable:
@@ -189,7 +192,7 @@ def writable_columns(
     if masked := writable & masked_columns(kind, version):
         # They are as at present, unless an entry since says that they changed.
         writable -= masked
-        if any(entry >= (version.entry or 0) for entry in past.changes_of_choices):
+        if any(entry >= (version.entry or 0) for entry in past.masked_changes):
             raise only_a_digest(past.item)
     return writable
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from django.db import transaction
 
-from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._tables.decoding import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import some
 from flagstaff.changes.allowed_users import (
@@ -36,6 +36,7 @@ from flagstaff.changes.fields import (
     touch,
     write,
 )
+from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.messages import EXISTS, FIELDS_CHANGED
 from flagstaff.conf import conf
@@ -58,9 +59,10 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
     """Sets one field."""
     with locked_row(kind, key) as row:
         old, secret = getattr(row, name), is_secret(row)
+        planned = Changed(key, name, old, new, written=False, secret=secret)
+        planned = replace(planned, kept_by_rules=kept_by_rules(row, {name: new}))
         if not differing(row, {name: new}):
-            version = version_of(kind, row.pk)
-            return Changed(key, name, old, new, written=False, version=version, secret=secret)
+            return replace(planned, version=version_of(kind, row.pk))
         require_version(kind, key, row.pk, expect_version)
         write(row, {name: new})
         version = version_of(kind, row.pk)
@@ -68,7 +70,7 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
     arguments = None if is_lost else undo_arguments(old)
     undo = None if is_lost else undo_by_version(kind, key, version)
     undo = Undo(arguments) if arguments else undo
-    return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
+    return replace(planned, written=True, version=version, undo=undo)
 
 
 def update_row(
@@ -137,7 +139,8 @@ def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Chang
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
     secret = is_secret(row) or bool(new.get("secret"))
-    return Changed(row.key, "", old, new, written=False, secret=secret, missing=users.missing)
+    planned = Changed(row.key, "", old, new, written=False, secret=secret, missing=users.missing)
+    return replace(planned, kept_by_rules=kept_by_rules(row, new))
 
 
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
@@ -268,7 +271,7 @@ def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
 
 
 def _require_free(kind: Kind, keys: Iterable[str]) -> None:
-    for key, other in taken_keys(keys).items() if kind is Kind.FLAG else ():
+    for key, other in () if kind is Kind.SEGMENT else taken_keys(kind.value, keys).items():
         raise InvalidChangeError(key_is_taken(key, other))
 
 

@@ -17,7 +17,7 @@ from flagstaff._engine.segment_impact import UsingRules
 from flagstaff._extensions import OtherRules, optional_apps
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.optional_fields import RULES, flag_model
+from flagstaff._tables.optional_fields import RULES, flag_model, value_rule_fields
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._tables.user_lookup import batches
 from flagstaff._words.json_text import read_json
@@ -44,7 +44,7 @@ from flagstaff.history.versions import deleted_pk
 class _Pending:
     """What is checked at the end of a block."""
 
-    #: New rules of flags.
+    #: New rules of flags and values.
     rules: list[object]
     #: Keys of segments that were deleted or renamed.
     freed: list[str]
@@ -53,8 +53,10 @@ class _Pending:
 _pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
 
 
-def is_flag_with_rules(row: Row | Model) -> bool:
-    """Whether the row is a flag of a model that has rules."""
+def has_rules(row: Row | Model) -> bool:
+    """Whether the row is a flag or a value of a model that has rules."""
+    if isinstance(row, conf.value_model):
+        return bool(value_rule_fields(conf.value_model))
     return isinstance(row, conf.flag_model) and flag_model().has(RULES)
 
 
@@ -78,11 +80,11 @@ def checked_together() -> Iterator[None]:
 
 
 def require_segments(row: Row | Model, rules: object) -> None:
-    """Raises InvalidChangeError if the new rules of a flag name a segment that does not exist.
+    """Raises InvalidChangeError if new rules name a segment that does not exist.
 
     Locks the segments until the transaction ends, so that no other one deletes them.
     """
-    if not is_flag_with_rules(row):
+    if not has_rules(row):
         return
     if (pending := _pending.get()) is not None:
         pending.rules.append(rules)

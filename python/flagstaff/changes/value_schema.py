@@ -1,4 +1,4 @@
-"""How a change of a value, of its type or of its choices would break the schema of the value."""
+"""How a change of a value, its rules, its type or its choices would break the value's schema."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.db.models import Model
 
 from flagstaff._stored_value_schema import (
     CHOICES,
+    RULES,
     TYPE,
     VALUE,
     has_value_schema,
@@ -23,15 +24,24 @@ from flagstaff.changes.messages import NO_TYPE
 
 
 def value_schema_problems_of(row: Row, fields: Fields) -> dict[str, Message]:
-    """Returns how a value would break its schema after a change, a message by field; or {}."""
-    if not {VALUE, TYPE, CHOICES}.intersection(fields) or not has_value_schema(model_of(row)):
+    """Returns how a value would break its schema after a change, a message by field; or {}.
+
+    A new value is not refused because of the rules, nor new rules because of the value.
+    """
+    written = {VALUE, RULES, TYPE, CHOICES}.intersection(fields)
+    if not written or not has_value_schema(model_of(row)):
         return {}
     changed = copy(cast("Model", row))
     for name, new in fields.items():
         setattr(changed, name, new)
     if is_secret(row):
         changed.__dict__["secret"] = True  # Else the problem would contain the value.
-    return value_schema_problems(changed)
+    is_new_schema = not written.isdisjoint({TYPE, CHOICES})
+    return {
+        name: problem
+        for name, problem in value_schema_problems(changed).items()
+        if is_new_schema or name in {*written, CHOICES}
+    }
 
 
 def value_schema_field_problem(row: Row | Model, field: AnyField, new: object) -> Message | None:

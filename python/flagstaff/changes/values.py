@@ -8,23 +8,33 @@ from typing import Any
 from django.db.models import JSONField
 
 from flagstaff._tables.decoding import encoded, is_plain_json, value_field
+from flagstaff._tables.optional_fields import RULES, value_rule_fields
 from flagstaff._tables.rows import Fields
 from flagstaff._words.json_text import why_undecodable
 from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.messages import NOT_DECODABLE, NOT_JSON, TOO_DEEP
+from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
+from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
 
-def set_value(key: str, value: object, *, expect_version: int | None = None) -> Changed:
+def set_value(
+    key: str, value: object, *, everyone: bool = False, expect_version: int | None = None
+) -> Changed:
     """Sets a value to anything that JSON can hold, except None.
+
+    Users for whom a rule decides keep the value of the rule, as `kept_by_rules` of the result says.
+    With `everyone`, the rules are removed, too, so that all users get the value.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """
     _require_json(value)
+    if everyone and value_rule_fields(conf.value_model):
+        return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
 
     def undo_arguments(old: object) -> tuple[str, ...] | None:
         text = None if old is None else _as_argument(old)
@@ -41,23 +51,27 @@ def update_value(
     *,
     expect_version: int | None = None,
     expect: Fields | None = None,
+    force: bool = False,
 ) -> Changed:
-    """Changes several fields of a value's row at once. `expect` works as in `update`.
+    """Changes several fields of a value's row at once. `expect` and `force` work as in `update`.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
     for value in (one["value"] for one in (fields, expect or {}) if "value" in one):
         _require_json(value)
-    return update_row(Kind.VALUE, key, fields, expect_version, expect)
+    with ignoring_old_workers(force):
+        return update_row(Kind.VALUE, key, fields, expect_version, expect)
 
 
-def create_value(key: str, value: object, **fields: Any) -> Changed:
+def create_value(key: str, value: object, *, force: bool = False, **fields: Any) -> Changed:
     """Creates a value. Does nothing if an equal one exists.
 
-    Raises InvalidChangeError if a different value has the key, or if a field is not valid.
+    Raises InvalidChangeError if a different value, a flag or an experiment has the key, or if a
+    field is not valid. `force` works as in `update`.
     """
     _require_json(value)
-    return create_row(Kind.VALUE, key, {"value": value, **fields})
+    with ignoring_old_workers(force):
+        return create_row(Kind.VALUE, key, {"value": value, **fields})
 
 
 def delete_value(key: str, *, expect_version: int | None = None) -> Changed:

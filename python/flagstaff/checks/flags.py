@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from flagstaff import _core
 from flagstaff._engine.forced_off import VARIABLE, given_keys
-from flagstaff._extensions import taken_keys
+from flagstaff._extensions import keys_of_apps
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._tables.known_attributes import SIMILAR, known_attributes, similar_attribute
 from flagstaff._tables.model_fields import segment_model
@@ -53,7 +53,7 @@ def unknown_forced_off_keys(database: Database) -> Iterator[Problem]:
     forced_off = [key for key in given_keys() if is_valid_flag_key(key)]
     existing = database.keys if forced_off else None
     unknown = [key for key in forced_off if existing is not None and key not in existing]
-    others = taken_keys(unknown) if unknown else {}
+    others = keys_of_apps(unknown) if unknown else {}
     if unknown := [key for key in unknown if key not in others]:
         similar = most_similar(unknown[0], existing or ())
         yield Problem(

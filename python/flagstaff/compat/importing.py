@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 
 from flagstaff import serialization
 from flagstaff._attribution.context import from_source
-from flagstaff._extensions import taken_keys
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import batches
+from flagstaff._taken_keys import taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff.changes import Undo
 from flagstaff.changes.allowed_users import allowed_pks_of
@@ -191,7 +191,7 @@ def _without_collisions(
     converted: Sequence[Converted], written: Mapping[RowName, WaffleRow]
 ) -> list[Converted]:
     owners = {place: row.key for place, row in written.items()}
-    return refuse_collisions(converted, owners, taken_keys(one.key for one in converted))
+    return refuse_collisions(converted, owners, taken_keys("flag", (one.key for one in converted)))
 
 
 def _with_existing_users(

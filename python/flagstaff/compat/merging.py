@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from flagstaff._taken_keys import OWNERS
 from flagstaff._words.truncated import MAX_VALUE
 from flagstaff.changes.fields import canonical_json
 from flagstaff.compat.converting import Converted, Status
@@ -189,7 +190,7 @@ def refuse_collisions(
     """Returns the rows, of which those that have one key with another row are refused.
 
     `owners` are the keys that were written for rows: such a row keeps its key, and the others are
-    refused. `taken` are keys of experiments, and what has them.
+    refused. `taken` are keys of values and experiments, and what has them.
     """
     by_key: dict[str, list[Converted]] = defaultdict(list)
     for one in rows:
@@ -212,7 +213,8 @@ def _without_collision(
     owning = [other for other in same_key if owners.get(row_name(other.row)) == other.key]
     if one.key in taken and one not in owning:
         setting = _setting(one.row, one.key, used)
-        return refused(one, f"its key {one.key} is also the key of an {taken[one.key]}; {setting}")
+        owner = OWNERS[taken[one.key]]
+        return refused(one, f"its key {one.key} is also the key of {owner}; {setting}")
     others = [other for other in same_key if other is not one]
     if not others or owning == [one]:
         return one

@@ -41,11 +41,12 @@ def _unusable_metrics() -> Iterator[Problem]:
 
 
 def _doubled_keys() -> Iterator[Problem]:
-    """Yields that a flag and an experiment have the same key."""
-    keys = Experiment.objects.using(conf.database).values_list("key", flat=True)
-    flags = all_rows(conf.flag_model).filter(key__in=list(keys))
-    if both := sorted(flags.values_list("key", flat=True)):
-        yield Problem(f"a flag and an experiment have the same key: {join_some(both)}")
+    """Yields that a flag or a value has the same key as an experiment."""
+    keys = list(Experiment.objects.using(conf.database).values_list("key", flat=True))
+    for kind, model in (("flag", conf.flag_model), ("value", conf.value_model)):
+        rows = all_rows(model).filter(key__in=keys)
+        if both := sorted(rows.values_list("key", flat=True)):
+            yield Problem(f"a {kind} and an experiment have the same key: {join_some(both)}")
 
 
 _METRICS = Check(

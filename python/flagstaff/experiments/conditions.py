@@ -135,9 +135,11 @@ def require_forced_variants(experiment: Experiment) -> None:
 
 
 def require_free(key: str) -> None:
-    """A key must not mean a flag in one place and an experiment in another."""
-    if find_row(conf.flag_model, key) is not None:
-        raise InvalidExperimentError(messages.KEY_OF_A_FLAG(key=key))
+    """A key must not mean a flag or a value in one place and an experiment in another."""
+    refusals = {conf.flag_model: messages.KEY_OF_A_FLAG, conf.value_model: messages.KEY_OF_A_VALUE}
+    for model, refusal in refusals.items():
+        if find_row(model, key) is not None:
+            raise InvalidExperimentError(refusal(key=key))
 
 
 def require_state(experiment: Experiment, refusal: Template, *states: State) -> None:

@@ -166,6 +166,10 @@ KEY_OF_A_FLAG = Template(
     "experiment_key_of_a_flag",
     _("%(key)s is the key of a flag; choose another key for the experiment"),
 )
+KEY_OF_A_VALUE = Template(
+    "experiment_key_of_a_value",
+    _("%(key)s is the key of a value; choose another key for the experiment"),
+)
 VARIANT_TEXT = Template(
     "variant_text", _('"%(text)s" is no variant; write a key and a weight, such as "treatment:3"')
 )

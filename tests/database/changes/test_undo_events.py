@@ -174,11 +174,11 @@ def change_rows(count: int) -> list[int]:
     for key in keys:
         create_segment(key, GERMAN)
         create(key, rules=[{"conditions": [{"segment": key}], "rollout_percent": 5}])
-        create_value(key, 1, secret=key.endswith("1"))
+        create_value(f"{key}.value", 1, secret=key.endswith("1"))
         create(f"old_{key}", allowed_users=users)
     return by_ana(
         *(partial(update, key, {"rules": [], "allowed_users": users}) for key in keys),
-        *(partial(update_value, key, {"description": "x"}) for key in keys),
+        *(partial(update_value, f"{key}.value", {"description": "x"}) for key in keys),
         *(partial(update_segment, key, {"description": "x"}) for key in keys),
         *(partial(delete, f"old_{key}") for key in keys),
     )

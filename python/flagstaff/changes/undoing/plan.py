@@ -235,7 +235,8 @@ def _locked_too(locked: Iterable[RowId]) -> list[RowId]:
     The rules that an undo writes may name any of them. Locked later than the segments that it
     writes, they could deadlock with such a change.
     """
-    if not {Kind.FLAG, Kind.SEGMENT} <= {row.kind for row in locked}:
+    kinds = {row.kind for row in locked}
+    if kinds.isdisjoint({Kind.FLAG, Kind.VALUE}) or Kind.SEGMENT not in kinds:
         return []
     pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
     return [RowId(Kind.SEGMENT, str(pk)) for pk in pks]

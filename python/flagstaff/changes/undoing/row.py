@@ -150,7 +150,7 @@ def _columns_to_undo(
     """The columns that the events changed and that still differ from what was before."""
     before, after, present = comparable(before, after, row)
     changed = {name for name in before.columns if not is_same_column(before, after, name)}
-    if any(run.first <= entry <= run.last for entry in undo.past.changes_of_choices):
+    if any(run.first <= entry <= run.last for entry in undo.past.masked_changes):
         # They are masked before and after. Their undo is refused by `writable_columns`.
         return changed | masked_columns(undo.kind, before)
     to_undo = {

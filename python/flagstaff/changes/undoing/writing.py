@@ -163,7 +163,7 @@ def _with_renamed(rows: Iterable[RowPlan], renamed: RenamedRules) -> list[RowPla
 
 def _writes_rules(plan: RowPlan) -> bool:
     new = plan.written.new if plan.written else None
-    return plan.item.kind is Kind.FLAG and RULES in (new or ())
+    return plan.item.kind is not Kind.SEGMENT and RULES in (new or ())
 
 
 def _with_rules(changed: Changed, before: object, after: object) -> Changed:

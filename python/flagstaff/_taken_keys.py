@@ -1,0 +1,50 @@
+"""The keys that a new flag or value cannot have, because something else has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import Error, transaction
+from django.db.models import Model
+
+from flagstaff._extensions import keys_of_apps
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.storable import is_storable
+from flagstaff.conf import conf
+
+_TAKEN = Template("key_is_taken", _("%(key)s is the key of %(owner)s; choose another key"))
+#: What can have a key, in a sentence.
+OWNERS = {
+    "flag": Template("owner_flag", _("a flag"))(),
+    "value": Template("owner_value", _("a value"))(),
+    "experiment": Template("owner_experiment", _("an experiment"))(),
+}
+# Of more keys, all keys are read.
+_MAX_KEYS = 1_000
+
+
+def taken_keys(new: str, keys: Iterable[str]) -> dict[str, str]:
+    """Returns what has each of these keys already: "flag", "value" or "experiment". Few queries.
+
+    `new` is "flag" or "value": what shall have the keys. The column of its own table is unique.
+    """
+    candidates = {key for key in keys if is_storable(key)}
+    kind, model = ("value", conf.value_model) if new == "flag" else ("flag", conf.flag_model)
+    return {**dict.fromkeys(_keys_of(model, candidates), kind), **keys_of_apps(candidates)}
+
+
+def key_is_taken(key: str, kind: str) -> Message:
+    """Returns why nothing new can have a key that `taken_keys` has found."""
+    return _TAKEN(key=key, owner=OWNERS[kind])
+
+
+def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
+    """Returns those of the keys that rows have; none if the role may not read the table."""
+    rows = model._base_manager.using(conf.database)
+    rows = rows.filter(key__in=keys) if len(keys) <= _MAX_KEYS else rows.exclude(key=None)
+    try:
+        with transaction.atomic(using=conf.database):
+            return keys.intersection(rows.values_list("key", flat=True))
+    except Error:
+        return set()

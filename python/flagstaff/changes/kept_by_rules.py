@@ -1,0 +1,54 @@
+"""Which users keep another value when a value is set, because rules decide for them."""
+
+from __future__ import annotations
+
+import json
+
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.optional_fields import RULES
+from flagstaff._tables.rows import Fields, Row
+from flagstaff._words.mask import MASK
+from flagstaff._words.message import Message, Template
+from flagstaff._words.message import marked as _
+from flagstaff._words.rule_parts import ALL, places_of
+from flagstaff._words.truncated import truncated
+from flagstaff.changes.fields import canonical, canonical_json
+from flagstaff.changes.segment_use import has_rules
+from flagstaff.conf import conf
+
+_KEPT = Template("kept_by_rules", _("users for whom a rule decides keep another value: %(rules)s"))
+_BY_RULE = Template("kept_by_rule", _("%(place)s → %(value)s"))
+_FOR_SOME = Template("kept_by_partial_rule", _("%(place)s → %(value)s for %(percent)s %%"))
+_VALUE = "value"
+# The length of the value of a rule.
+_MAX_LENGTH = 80
+
+
+def kept_by_rules(row: Row, new: Fields) -> Message | None:
+    """Returns which rules give some users another value after a change, or None. Does not query.
+
+    `new` are the fields to write. Without a new value, the users do not expect one.
+    """
+    if _VALUE not in new or not isinstance(row, conf.value_model) or not has_rules(row):
+        return None
+    rules = new[RULES] if RULES in new else getattr(row, RULES)
+    secret = is_secret(row) or bool(new.get("secret"))
+    found = []
+    for place, rule in places_of(rules):
+        percent, value = rule.get("rollout_percent", ALL), rule.get(_VALUE)
+        if percent == 0 or _is_same(new[_VALUE], value):
+            continue
+        text = truncated(json.dumps(value, ensure_ascii=False), _MAX_LENGTH)
+        shown = {"place": place, "value": MASK if secret else text}
+        found.append(
+            _BY_RULE(**shown) if percent == ALL else _FOR_SOME(**shown, percent=str(percent))
+        )
+    return _KEPT(rules=found) if found else None
+
+
+def _is_same(own: object, of_rule: object) -> bool:
+    """Whether a rule gives the same JSON as the value itself, which the model's field encodes."""
+    try:
+        return canonical(own) == canonical_json(of_rule)
+    except (TypeError, ValueError, RecursionError):  # To be rejected when it is validated.
+        return False

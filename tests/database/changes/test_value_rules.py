@@ -1,0 +1,297 @@
+"""The rules of a value: changes, SQL, the history, undo, and the keys of flags and values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from flagstaff import changes
+from flagstaff.changes import create_value, restore_value, set_value, undo_value, update_value
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.history import value_history
+from flagstaff.history.describe import describe_change
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.fake_workers import Join, join
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db
+# Each change is a transaction of its own, as in production.
+COMMITTED = pytest.mark.django_db(transaction=True)
+
+__all__ = ["join"]
+
+KEY = "max_items"
+ENTERPRISE = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
+FIFTY = {"conditions": ENTERPRISE, "value": 50}
+TWENTY = {"conditions": [], "rollout_percent": 25, "value": 20}
+RULES = [FIFTY, TWENTY]
+
+
+@pytest.fixture
+def ruled() -> KeyValueStore:
+    create_value(KEY, 10, rules=RULES)
+    return KeyValueStore.objects.get(key=KEY)
+
+
+@pytest.fixture
+def secret() -> str:
+    """The version of a secret value with rules."""
+    Change.objects.all().delete()
+    return str(create_value(KEY, "hunter2", secret=True, rules=of_values("swordfish")).version)
+
+
+def of_values(*values: object) -> list[dict[str, Any]]:
+    return [{"conditions": ENTERPRISE, "value": value} for value in values]
+
+
+def stored() -> Any:
+    row = KeyValueStore.objects.get(key=KEY)
+    return row.value, row.rules
+
+
+def test_rules_are_created_and_updated_with_their_unit(ruled: KeyValueStore) -> None:
+    assert stored() == (10, RULES)
+    changed = update_value(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
+    assert changed.new == {"rules": [FIFTY], "bucket_by": "organization"}
+    assert not update_value(KEY, {"rules": [FIFTY]}).written
+    with pytest.raises(ConflictError, match="max_items has changed since you read it: rules"):
+        update_value(KEY, {"rules": []}, expect={"rules": RULES})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rules": of_values(50, None)}, "rules: rule 2: "),
+        ({"rules": [{"conditions": ENTERPRISE}]}, "rules: rule 1: "),
+        ({"rules": [TWENTY, FIFTY]}, "rules: rule 1: "),
+        ({"rules": {}}, "rules: "),
+        ({"bucket_by": "groups"}, 'bucket_by: "groups" cannot be the bucketing unit'),
+        (
+            {"rules": [{"conditions": [{"segment": "vip"}], "value": 5}]},
+            "rules: rule 1 names the segment 'vip', which does not exist",
+        ),
+    ],
+)
+def test_rules_that_are_not_valid_are_refused(
+    fields: dict[str, Any], message: str, ruled: KeyValueStore
+) -> None:
+    for change in (
+        lambda: update_value(KEY, fields),
+        lambda: create_value("other", 10, **fields),
+    ):
+        with pytest.raises(InvalidChangeError) as caught:
+            change()
+        assert str(caught.value).startswith(message)
+    assert stored() == (10, RULES)
+    if "segment" not in message:
+        with pytest.raises(ValidationError) as error:
+            KeyValueStore(key="other", value=10, **fields).full_clean()
+        assert list(error.value.message_dict) == [message.partition(":")[0]]
+
+
+def test_value_of_a_rule_that_breaks_the_schema_is_refused_with_its_number() -> None:
+    create_value(KEY, 10, type="integer", choices=[10, 20])
+    with pytest.raises(InvalidChangeError) as caught:
+        update_value(KEY, {"rules": of_values(20, "10")})
+    assert str(caught.value) == (
+        "max_items: rule 2: the value must be an integer, not a string; "
+        "did you mean 10 without quotes?"
+    )
+    with pytest.raises(InvalidChangeError, match=r"^rules: rule 1: 50 is not one of 10, 20"):
+        create_value("other", 10, choices=[10, 20], rules=of_values(50))
+    update_value(KEY, {"rules": of_values(20)})
+    with pytest.raises(InvalidChangeError, match=r"^max_items: rule 1: 20 is not one of 10, 30"):
+        update_value(KEY, {"choices": [10, 30]})
+    with pytest.raises(InvalidChangeError, match="rule 1: the value must be a string"):
+        update_value(KEY, {"value": "10", "type": "string", "choices": []})
+    assert stored() == (10, of_values(20))
+
+
+def test_secret_value_of_a_rule_is_not_in_the_message(secret: str) -> None:
+    update_value(KEY, {"choices": ["hunter2", "swordfish"]})
+    with pytest.raises(InvalidChangeError) as caught:
+        update_value(KEY, {"rules": of_values("opensesame")})
+    assert str(caught.value) == "max_items: rule 1: the value is not one of its choices"
+
+
+@pytest.mark.parametrize(
+    ("value_type", "choices", "value"),
+    [
+        ("integer", [], 1.5),
+        ("integer", [], 1.0),
+        ("integer", [], [1]),
+        ("integer", [], "1"),
+        ("number", [], "1"),
+        ("string", [], 1),
+        ("array", [], {}),
+        ("object", [], [{}]),
+        ("boolean", [], 0),
+        ("", [10, "1"], 1),
+        ("", [10], [10]),
+    ],
+)
+def test_sql_cannot_break_the_schema_in_a_rule(
+    value_type: str, choices: list[object], value: object
+) -> None:
+    good: dict[str, object] = {"integer": 10, "number": 1.5, "array": [1], "object": {"a": [1]}}
+    own = {**good, "string": "a", "boolean": True, "": 10}[value_type]
+    create_value(KEY, own, type=value_type, choices=choices, rules=of_values(own))
+    written = json.dumps(of_values(own, value))
+    with pytest.raises(IntegrityError, match="value_schema"), transaction.atomic():
+        rows("UPDATE flagstaff_keyvaluestore SET rules = %s", written)
+    # What is no rule has no value.
+    rows("UPDATE flagstaff_keyvaluestore SET rules = %s", '[1, {"conditions": []}]')
+    rows("UPDATE flagstaff_keyvaluestore SET rules = '{}', type = ''")
+
+
+@COMMITTED
+def test_history_undo_and_restore_describe_rules_and_bring_them_back() -> None:
+    created = create_value(KEY, 10, rules=[FIFTY]).version or 0
+    update_value(KEY, {"rules": RULES})
+    newest, first = value_history(KEY)[:2]
+    assert describe_change(first) == ('created, value 10, rules rule 1: 50 if plan is "enterprise"')
+    assert describe_change(newest) == (
+        'rules rule 1: 50 if plan is "enterprise" → rule 1: 50 if plan is "enterprise"; '
+        "rule 2: 20 for 25 % of the others"
+    )
+    undo_value(KEY)
+    assert stored() == (10, [FIFTY])
+    update_value(KEY, {"rules": RULES})
+    restore_value(KEY, to=created)
+    assert stored() == (10, [FIFTY])
+    changes.delete_value(KEY)
+    undo_value(KEY)
+    assert stored() == (10, [FIFTY])
+
+
+# The brake.
+
+
+def test_set_value_says_which_rules_keep_another_value(ruled: KeyValueStore) -> None:
+    changed = set_value(KEY, 5)
+    assert changed.kept_by_rules == (
+        "users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
+    )
+    assert set_value(KEY, 5).kept_by_rules == changed.kept_by_rules
+    assert update_value(KEY, {"value": 50}).kept_by_rules == (
+        "users for whom a rule decides keep another value: rule 2 → 20 for 25 %"
+    )
+    assert update_value(KEY, {"description": "A page"}).kept_by_rules is None
+    update_value(KEY, {"rules": [{**FIFTY, "rollout_percent": 0}]})
+    assert set_value(KEY, 7).kept_by_rules is None
+
+
+@COMMITTED
+def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -> None:
+    create_value(KEY, 10, rules=RULES)
+    changed = set_value(KEY, 5, everyone=True)
+    assert (changed.new, changed.kept_by_rules) == ({"value": 5, "rules": []}, None)
+    assert stored() == (5, [])
+    newest, _created = value_history(KEY)[:2]
+    assert newest.version == changed.version
+    assert {one.field for one in newest.differences} == {"value", "rules"}
+    undo_value(KEY)
+    assert stored() == (10, RULES)
+
+
+@COMMITTED
+def test_brake_writes_whatever_the_rules_are(join: Join) -> None:
+    create_value(KEY, 10, rules=RULES)
+    join("web-1", 7, rule_format=None)
+    for text in ('[{"a": 1}]', '"no rules"', "1" + "0" * 5000, json.dumps(RULES)):
+        rows("UPDATE flagstaff_keyvaluestore SET rules = %s", text)
+        assert set_value(KEY, 4).written
+        assert set_value(KEY, 5, everyone=True).written
+        assert stored() == (5, [])
+
+
+# Workers of an older version.
+
+
+@COMMITTED
+def test_rules_of_values_need_format_2(join: Join) -> None:
+    create_value(KEY, 10)
+    join("web-1", 7, rule_format=1)
+    with pytest.raises(InvalidChangeError, match=r"^rules: connected workers cannot read format 2"):
+        update_value(KEY, {"rules": RULES})
+    with pytest.raises(InvalidChangeError, match="cannot read format 2"):
+        create_value("other", 10, rules=RULES)
+    with_rules = update_value(KEY, {"rules": RULES}, force=True).version or 0
+    assert create_value("other", 10, rules=RULES, force=True).written
+    set_value(KEY, 5, everyone=True)
+    for change in (
+        lambda **named: undo_value(KEY, **named),
+        lambda **named: restore_value(KEY, to=with_rules, **named),
+    ):
+        with pytest.raises(InvalidChangeError, match="cannot read format 2"):
+            change()
+        assert change(force=True).written
+        set_value(KEY, 5, everyone=True)
+    # The rules of flags have format 1.
+    assert changes.create("new_checkout", rules=[{"conditions": ENTERPRISE}]).written
+
+
+# Secrets.
+
+
+@COMMITTED
+def test_history_of_a_secret_value_has_none_of_its_rules(secret: str) -> None:
+    changed = update_value(KEY, {"rules": of_values("opensesame")})
+    assert (changed.undo, changed.hides("rules")) == (None, True)
+    update_value(KEY, {"description": "The mail server"})
+    text = json.dumps(rows("SELECT old, new FROM flagstaff_change"), default=str)
+    assert not any(word in text for word in ("swordfish", "opensesame", "enterprise"))
+    described, of_rules, created = value_history(KEY)
+    assert [one.field for one in described.differences] == ["description"]
+    assert [(one.field, one.secret) for one in of_rules.differences] == [("rules", True)]
+    assert {one.field for one in created.differences if one.secret} == {"value", "rules"}
+    kept = set_value(KEY, "letmein").kept_by_rules
+    assert kept == "users for whom a rule decides keep another value: rule 1 → ••••••"
+
+
+@COMMITTED
+def test_undo_of_secret_rules_is_refused_and_of_other_fields_is_not(secret: str) -> None:
+    change = update_value(KEY, {"rules": of_values("opensesame")}).version or 0
+    for refused in (
+        lambda: undo_value(KEY, change),
+        lambda: restore_value(KEY, to=int(secret)),
+    ):
+        with pytest.raises(InvalidChangeError, match="stores only a digest of max_items"):
+            refused()
+    update_value(KEY, {"description": "The mail server"})
+    assert undo_value(KEY).new == {"description": ""}
+    update_value(KEY, {"description": "The mail server"})
+    restore_value(KEY, to=change)
+    assert stored() == ("hunter2", of_values("opensesame"))
+    # The first rules of a secret value can be removed again, but not brought back.
+    create_value("other", "a", secret=True)
+    update_value("other", {"rules": of_values("b")})
+    undo_value("other")
+    assert KeyValueStore.objects.get(key="other").rules == []
+    with pytest.raises(InvalidChangeError, match="stores only a digest of other"):
+        undo_value("other")
+
+
+# The keys of flags and values.
+
+
+def test_new_value_refuses_the_key_of_a_flag_and_the_other_way_round() -> None:
+    changes.create("new_checkout")
+    create_value(KEY, 10)
+    with pytest.raises(InvalidChangeError) as caught:
+        create_value("new_checkout", 1)
+    assert str(caught.value) == "new_checkout is the key of a flag; choose another key"
+    with pytest.raises(InvalidChangeError, match="max_items is the key of a value"):
+        changes.create(KEY)
+    for row in (KeyValueStore(key="new_checkout", value=1), FeatureFlag(key=KEY)):
+        with pytest.raises(ValidationError, match=r"is the key of a (flag|value)"):
+            row.full_clean()
+    # A pair that exists already can be changed.
+    KeyValueStore.objects.create(key="new_checkout", value=1)
+    assert set_value("new_checkout", 2).written
+    assert changes.enable("new_checkout").written
+    FeatureFlag.objects.get(key="new_checkout").full_clean()
