@@ -1,15 +1,17 @@
-//! The number of subjects whose result would change with another state of a flag.
+//! The number of subjects whose result would change with another state of a flag or a value.
 //!
 //! Computes the result of each subject twice: with the flag as it is, and with the proposed flag.
 //! Keeps only a sample of the subjects. Attributes may be unknown: then some results are, too.
 
 mod reach;
+mod value;
 
 use crate::flag::Flag;
 use crate::rules::{Attributes, NoAttributes};
 use crate::subject::Subject;
 
 pub use self::reach::{Decided, Reach};
+pub use self::value::{ValueImpact, ValueState};
 
 use self::reach::Inputs;
 

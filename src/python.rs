@@ -71,7 +71,7 @@ mod _core {
     #[pymodule_export]
     use super::fork::after_fork;
     #[pymodule_export]
-    use super::impact::{impact, impact_on};
+    use super::impact::{impact, impact_on, impact_on_value};
     #[pymodule_export]
     use super::json::json_problem;
     #[pymodule_export]

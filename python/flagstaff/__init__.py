@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
     from flagstaff._engine.status import status
     from flagstaff._engine.usage import usage
+    from flagstaff._engine.value_impact import value_impact
     from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "snapshot",
     "status",
     "usage",
+    "value_impact",
     "wait_for_workers",
 ]
 
@@ -85,6 +87,7 @@ _MODULES = {
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",
     "usage": "flagstaff._engine.usage",
+    "value_impact": "flagstaff._engine.value_impact",
     "wait_for_workers": "flagstaff._workers.wait",
 }
 

@@ -36,6 +36,7 @@ __all__ = [
     "get_variant",
     "impact",
     "impact_on",
+    "impact_on_value",
     "is_refused",
     "is_waiting",
     "json_problem",
@@ -506,6 +507,22 @@ def impact_on(
     by (None for the user), before and after. `segments` are JSON texts by key. Each user is a
     primary key, and then the value of each attribute in the first of `names`. Those in the second
     may have any value. Raises FlagstaffError if the rules cannot be read.
+    """
+
+def impact_on_value(
+    key: str,
+    sample: int,
+    states: tuple[tuple[str, str | None, str | None], tuple[str, str | None, str | None]],
+    segments: dict[str, str],
+    users: Iterator[tuple[Any, ...]],
+    names: tuple[list[str], set[str]],
+) -> tuple[int, int, list[str], tuple[_Reach, _Reach]]:
+    """Counts for how many of these users a value differs, as `impact_on` does.
+
+    `states` are JSON texts of the value itself and of its rules, and the attribute that these
+    bucket by. Equal results must have equal texts. Returns users, those whose value certainly
+    changes, a sample, and whom the two states reach: users with another value than the value
+    itself.
     """
 
 def refresh(timeout: float) -> None:

@@ -1,5 +1,6 @@
-//! How many subjects a state of a flag reaches, and by which rule.
+//! How many subjects a state of a flag or a value reaches, and by which rule.
 
+use super::value::ValueState;
 use crate::evaluate::at_percentage;
 use crate::flag::Flag;
 use crate::rules::{Attributes, Match};
@@ -7,6 +8,8 @@ use crate::subject::Subject;
 use crate::targeting::Targeting;
 
 /// The subjects for whom a rule decides, or the rollout.
+///
+/// A subject has a value by a rule as it has a flag: if it gets what the rule gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
     /// The number of subjects for whom it decides.
@@ -17,7 +20,8 @@ pub struct Decided {
     pub unsure: u64,
 }
 
-/// The subjects that a state of a flag reaches.
+/// The subjects that a state of a flag reaches: those who have it. Those of a value have another one
+/// than the value itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// The number of subjects who have the flag.
@@ -66,28 +70,73 @@ impl Reach {
             self.allowed += 1;
             return Some(true);
         }
-        let targeting = flag.targeting.as_deref();
         let mut results = Results::default();
+        self.decide(flag.targeting.as_deref(), flag.rollout_percent, inputs, |_, within| {
+            results.add_each(within, true, false);
+        })?;
+        results.only()
+    }
+
+    /// Counts a subject. Returns the JSON text of the result; `None` if that depends on unknown
+    /// attributes.
+    pub(super) fn count_value<'a, A: Attributes, K: Fn(&str) -> bool>(
+        &mut self,
+        value: &'a ValueState,
+        inputs: &Inputs<'_, A, K>,
+    ) -> Option<&'a str> {
+        let mut results = Results::default();
+        self.decide(value.targeting.as_deref(), 0, inputs, |rule, within| {
+            results.add_each(within, value.result(rule), &value.own);
+        })?;
+        let result = results.only();
+        self.on += u64::from(result.is_some_and(|result| *result != *value.own));
+        self.unsure += u64::from(result.is_none());
+        result
+    }
+
+    /// Counts a subject for all that may decide its result. Calls `add` with the number of each such
+    /// rule, 0 for the rollout, and whether the subject is within the percentage, if that is known.
+    ///
+    /// Returns `None` if the rules cannot be read: the result is the caller's default.
+    fn decide<A: Attributes, K: Fn(&str) -> bool>(
+        &mut self,
+        targeting: Option<&Targeting>,
+        rollout_percent: i32,
+        inputs: &Inputs<'_, A, K>,
+        mut add: impl FnMut(usize, Option<bool>),
+    ) -> Option<()> {
+        let mut is_sure = true;
         if let Some(rules) = targeting.and_then(|targeting| targeting.rules.as_ref()) {
-            // Rules that cannot be read: the result is the caller's default.
-            let rules = rules.rules()?;
-            let matches = rules.matches(inputs.attributes, inputs.is_known);
+            let matches = rules.rules()?.matches(inputs.attributes, inputs.is_known);
             for (index, (percent, found)) in matches.enumerate() {
                 if self.rules.len() <= index {
                     self.rules.push(Decided::default());
                 }
-                if found != Match::No {
-                    let value = inputs.at(targeting, percent.into());
-                    results.add(&mut self.rules[index], value, found);
+                if found == Match::No {
+                    continue;
                 }
+                is_sure &= found == Match::Yes;
+                let within = inputs.at(targeting, percent.into());
+                self.rules[index].add(within, is_sure);
+                add(index + 1, within);
                 if found == Match::Yes {
-                    return results.only();
+                    return Some(());
                 }
             }
         }
-        let value = inputs.at(targeting, flag.rollout_percent);
-        results.add(&mut self.others, value, Match::Yes);
-        results.only()
+        let within = inputs.at(targeting, rollout_percent);
+        self.others.add(within, is_sure);
+        add(0, within);
+        Some(())
+    }
+}
+
+impl Decided {
+    /// Counts a subject for whom it decides, which `is_sure` or depends on unknown attributes.
+    fn add(&mut self, within: Option<bool>, is_sure: bool) {
+        self.subjects += u64::from(is_sure);
+        self.on += u64::from(is_sure && within == Some(true));
+        self.unsure += u64::from(!is_sure);
     }
 }
 
@@ -104,26 +153,30 @@ impl<A: Attributes, K: Fn(&str) -> bool> Inputs<'_, A, K> {
 
 /// The results that a subject may have.
 #[derive(Default)]
-struct Results {
-    on: bool,
-    off: bool,
+struct Results<T> {
+    found: Option<T>,
+    differ: bool,
 }
 
-impl Results {
-    /// Adds the result where a rule matches, or the rollout decides, and counts the subject there.
-    fn add(&mut self, decided: &mut Decided, value: Option<bool>, found: Match) {
-        if found == Match::Yes && !(self.on || self.off) {
-            decided.subjects += 1;
-            decided.on += u64::from(value == Some(true));
-        } else {
-            decided.unsure += 1;
+impl<T: Copy + PartialEq> Results<T> {
+    /// Adds the result of a subject within a percentage, or the other one, or both if it is unknown
+    /// whether it is within.
+    fn add_each(&mut self, within: Option<bool>, result: T, other: T) {
+        if within != Some(false) {
+            self.add(result);
         }
-        self.on |= value != Some(false);
-        self.off |= value != Some(true);
+        if within != Some(true) {
+            self.add(other);
+        }
     }
 
-    /// The only result; `None` if there are two.
-    fn only(&self) -> Option<bool> {
-        (self.on != self.off).then_some(self.on)
+    fn add(&mut self, result: T) {
+        self.differ |= self.found.is_some_and(|found| found != result);
+        self.found = Some(result);
+    }
+
+    /// The only result; `None` if there are several.
+    fn only(self) -> Option<T> {
+        self.found.filter(|_| !self.differ)
     }
 }

@@ -16,17 +16,22 @@ use super::seconds::duration;
 use super::state::ENGINE;
 use super::subject::UserArgument;
 use crate::flag::Flag;
-use crate::impact::{Decided, Impact, Reach};
+use crate::impact::{Decided, Impact, Reach, ValueImpact, ValueState};
 use crate::postgres::reports::impact::ImpactQuery;
 use crate::postgres::texts;
 use crate::row_rules::RowRules;
 use crate::rules::{Attribute, Attributes, RuleKind, SegmentConditions, Value};
+use crate::subject::Subject;
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
 
 /// A state of a flag: `enabled`, rollout, the JSON text of its rules, and the attribute that it
 /// buckets by.
 type State = (bool, i32, Option<String>, Option<String>);
+
+/// A state of a value: the JSON texts of the value itself and of its rules, and the attribute that
+/// they bucket by.
+type OwnState = (String, Option<String>, Option<String>);
 
 /// The numbers of users for whom a rule decides, of those who have the flag, and of further users for
 /// whom it may decide.
@@ -39,6 +44,10 @@ type ReachCounts = (u64, u64, u64, Vec<DecidedCounts>, DecidedCounts);
 /// The numbers of users in total, gaining and losing the flag, the sample, and whom it reaches before and
 /// after.
 type Counted = (u64, u64, u64, Vec<String>, (ReachCounts, ReachCounts));
+
+/// The numbers of users in total and of those whose value changes, the sample, and who has another
+/// value than the value itself before and after.
+type CountedValue = (u64, u64, Vec<String>, (ReachCounts, ReachCounts));
 
 /// Computes the impact over a pooled connection. Releases the GIL and blocks for at most `timeout`
 /// seconds. `states` are `enabled` and rollout before and after. `statements` read the allowed users,
@@ -80,38 +89,86 @@ pub(super) fn impact_on(
     users: &Bound<'_, PyIterator>,
     names: (Vec<String>, HashSet<String>),
 ) -> PyResult<Counted> {
-    let (names, unknown) = names;
     let segments = parse_segments(segments);
     let allowed_users = Arc::new(UserSet::of_texts(allowed_users));
     let flag = |(enabled, rollout_percent, rules, bucket_by): State| -> PyResult<Flag> {
-        let rules =
-            rules.map(|text| rules_of(users.py(), key, text, &segments)).transpose()?.flatten();
-        let targeting = Targeting::new(rules, bucket_by.map(Into::into));
+        let targeting =
+            targeting_of(users.py(), key, (rules, bucket_by), RuleKind::Flag, &segments)?;
         let flag = Flag::detached(enabled, rollout_percent, allowed_users.clone());
         Ok(Flag { targeting, ..flag })
     };
     let mut impact = Impact::between(key, flag(states.0)?, flag(states.1)?, sample);
+    for_each(users, &names, |subject, attributes, is_known| {
+        impact.count_with(subject, attributes, is_known);
+    })?;
+    Ok(counted(impact))
+}
+
+/// Computes the impact on these users of another state of a value, as `impact_on` does. `states` are
+/// JSON texts of the value itself and of its rules, and the attribute that they bucket by. Equal
+/// results must have equal texts.
+#[pyfunction]
+pub(super) fn impact_on_value(
+    key: &str,
+    sample: usize,
+    states: (OwnState, OwnState),
+    segments: HashMap<String, String>,
+    users: &Bound<'_, PyIterator>,
+    names: (Vec<String>, HashSet<String>),
+) -> PyResult<CountedValue> {
+    let segments = parse_segments(segments);
+    let value = |(own, rules, bucket_by): OwnState| -> PyResult<ValueState> {
+        let targeting =
+            targeting_of(users.py(), key, (rules, bucket_by), RuleKind::Value, &segments)?;
+        Ok(ValueState { own: own.into(), targeting })
+    };
+    let mut impact = ValueImpact::between(key, (value(states.0)?, value(states.1)?), sample);
+    for_each(users, &names, |subject, attributes, is_known| {
+        impact.count_with(subject, attributes, is_known);
+    })?;
+    let (users, changed) = (impact.users, impact.changed);
+    let reach = (reach_counts(&impact.reach.0), reach_counts(&impact.reach.1));
+    Ok((users, changed, texts_of(impact.into_sample()), reach))
+}
+
+/// Calls `count` for each user with its attributes and what says whether one is known.
+fn for_each(
+    users: &Bound<'_, PyIterator>,
+    (names, unknown): &(Vec<String>, HashSet<String>),
+    mut count: impl FnMut(&Subject<'_>, &Columns<'_, '_>, &dyn Fn(&str) -> bool),
+) -> PyResult<()> {
     for row in users {
-        let attributes =
-            Columns { row: row?.cast_into()?, names: &names, interrupt: Cell::new(None) };
+        let attributes = Columns { row: row?.cast_into()?, names, interrupt: Cell::new(None) };
         let user = attributes.row.get_item(0)?;
         if let Some(user) = UserArgument::new(Some(&user))? {
             user.with_subject(|subject| {
-                impact.count_with(&subject, &attributes, |name| !unknown.contains(name));
+                count(&subject, &attributes, &|name| !unknown.contains(name));
             })?;
         }
         attributes.interrupt.take().map_or(Ok(()), Err)?;
     }
-    Ok(counted(impact))
+    Ok(())
+}
+
+fn targeting_of(
+    py: Python<'_>,
+    key: &str,
+    (rules, bucket_by): (Option<String>, Option<String>),
+    kind: RuleKind,
+    segments: &HashMap<String, Arc<SegmentConditions>>,
+) -> PyResult<Option<Arc<Targeting>>> {
+    let rules = rules.map(|text| rules_of(py, key, text, kind, segments)).transpose()?.flatten();
+    Ok(Targeting::new(rules, bucket_by.map(Into::into)))
 }
 
 fn rules_of(
     py: Python<'_>,
     key: &str,
     text: String,
+    kind: RuleKind,
     segments: &HashMap<String, Arc<SegmentConditions>>,
 ) -> PyResult<Option<Arc<RowRules>>> {
-    let rules = RowRules::next(None, Ok(text.into()), RuleKind::Flag, |_| None);
+    let rules = RowRules::next(None, Ok(text.into()), kind, |_| None);
     let Some(rules) = rules else { return Ok(None) };
     match rules.unreadable() {
         Some(why) => {
@@ -164,8 +221,11 @@ impl Attributes for Columns<'_, '_> {
 fn counted(impact: Impact) -> Counted {
     let (users, gain, lose) = (impact.users, impact.gain, impact.lose);
     let reach = (reach_counts(&impact.reach.0), reach_counts(&impact.reach.1));
-    let sample = impact.into_sample().into_iter().map(Into::into).collect();
-    (users, gain, lose, sample, reach)
+    (users, gain, lose, texts_of(impact.into_sample()), reach)
+}
+
+fn texts_of(sample: Vec<Box<str>>) -> Vec<String> {
+    sample.into_iter().map(Into::into).collect()
 }
 
 fn reach_counts(reach: &Reach) -> ReachCounts {

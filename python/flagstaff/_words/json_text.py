@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
@@ -100,6 +101,23 @@ def read_json(text: str) -> Any:
     if len(text) > _SHORT and why_undecodable(text):
         return UnreadableJson(text)
     return json.loads(text)
+
+
+def sorted_json(text: str, *, allow_nan: bool = False) -> str:
+    """Returns the same text for the same JSON, whatever the order of its keys.
+
+    Raises ValueError for NaN and Infinity, unless they are allowed.
+    """
+    plain = json.loads(text, parse_float=_as_postgres_reads)
+    return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
+
+
+def _as_postgres_reads(text: str) -> int | float:
+    """A number as PostgreSQL returns it: 1e16 as an integer, and zero without its sign."""
+    number = float(text)
+    if not number:
+        return 0.0
+    return int(Decimal(text)) if isfinite(number) and "e+" in repr(number) else number
 
 
 def read_columns(text: str) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
-from decimal import Decimal
 from typing import cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -29,7 +27,7 @@ from flagstaff._tables.optional_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import UnreadableJson
+from flagstaff._words.json_text import UnreadableJson, sorted_json
 from flagstaff._words.message import Message, text_of
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.messages import (
@@ -257,25 +255,12 @@ def canonical(value: object, *, allow_nan: bool = False) -> str:
     """
     text = encoded(value)
     is_json = isinstance(value_field(), JSONField)
-    return _sorted_json(text, allow_nan=allow_nan) if is_json else text
+    return sorted_json(text, allow_nan=allow_nan) if is_json else text
 
 
 def canonical_json(value: object, *, allow_nan: bool = False) -> str:
     """Returns the same text for the same JSON, as `canonical` does for values."""
-    return _sorted_json(json.dumps(value), allow_nan=allow_nan)
-
-
-def _sorted_json(text: str, *, allow_nan: bool) -> str:
-    plain = json.loads(text, parse_float=_as_postgres_reads)
-    return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
-
-
-def _as_postgres_reads(text: str) -> int | float:
-    """A number as PostgreSQL returns it: 1e16 as an integer, and zero without its sign."""
-    number = float(text)
-    if not number:
-        return 0.0
-    return int(Decimal(text)) if math.isfinite(number) and "e+" in repr(number) else number
+    return sorted_json(json.dumps(value), allow_nan=allow_nan)
 
 
 def _auto_now_names(row: Row) -> list[str]:
