@@ -85,8 +85,6 @@ class Style:
     escape: Callable[[str], str] = str
     #: Writes the key of a segment.
     segment: Callable[[str], str] = _quoted
-    #: Writes what a rule of a value gives.
-    value: Callable[[object], str] = _quoted
     #: The number of values that a condition shows; None shows all.
     max_values: int | None = None
     #: Writes what a rule of a value gives.

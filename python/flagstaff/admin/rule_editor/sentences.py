@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from django.contrib.admin import AdminSite
@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import UnreadableJson
 from flagstaff._words.lists import local_list
 from flagstaff._words.local_formats import local_number, quoted
@@ -65,9 +66,13 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest | None) -> S
 
 
 def results_html(
-    own: object, rules: object, site: AdminSite, request: HttpRequest | None, *, secret: bool
+    state: ValueState, site: AdminSite, request: HttpRequest | None, notes: Sequence[str] = ()
 ) -> SafeString:
-    """Returns a sentence for each rule of a value, and for the value itself."""
+    """Returns a sentence for each rule of a value, and for the value itself.
+
+    `notes` are the numbers of their users.
+    """
+    rules, secret = state.rules, state.is_secret
     notice = _(
         "Workers cannot read these rules: %(problem)s. A worker keeps the last rules that it "
         "could read; without any, all users get the value itself."
@@ -77,12 +82,24 @@ def results_html(
     if (texts := rule_texts(rules or [], style)) is not None:
         # The value itself is no rule, and has no number.
         last = _("%(value)s for all others") if texts else _("%(value)s for everyone")
-        own_text = last % {"value": style.value(own)}
-        own_html = format_html('<li class="flagstaff-own-value">{}</li>', own_text)
-        html = format_html('<ol class="flagstaff-rules">{}{}</ol>', _items(texts), own_html)
+        own_text = last % {"value": escape(style.value(state.value))}
+        *shown, own = _noted([*texts, own_text], notes)
+        own_html = format_html('<li class="flagstaff-own-value">{}</li>', own)
+        html = format_html('<ol class="flagstaff-rules">{}{}</ol>', _items(shown), own_html)
     elif secret:
         html = SafeString(MASK)
     return _with_problem("rules", rules, html, notice, value_rule_problem)
+
+
+def _noted(texts: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """The sentences, which are HTML, with their notes."""
+    if len(notes) != len(texts):
+        return [*texts]
+    html = '{} <span class="flagstaff-users-note">{}</span>'
+    return [
+        format_html(html, mark_safe(text), note)  # noqa: S308 (names and values are escaped)
+        for text, note in zip(texts, notes, strict=True)
+    ]
 
 
 def result_text(*, secret: bool) -> Callable[[object], str]:

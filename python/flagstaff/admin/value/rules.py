@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -20,9 +21,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.optional_fields import RULES, value_rule_fields
+from flagstaff._tables.value_states import ValueState
 from flagstaff._words.local_formats import local_number
 from flagstaff._words.rule_parts import objects_in
 from flagstaff.admin.flag.form.inputs import UnitInput
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import too_large_text
 from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.own_fields import replaced_fields
@@ -32,6 +35,7 @@ from flagstaff.admin.rule_editor.fields import RuleRowsField
 from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import results_html
 from flagstaff.admin.saving import set_widget
+from flagstaff.admin.value.impact import changed_text, count_users, notes_of
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import value_rule_problem
 
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 _SECTION, _DETAILS = gettext_lazy("Rules"), gettext_lazy("Details")
 # What is above the rules of a stored value: its key, and the value itself in one of its forms.
 _FIRST = ("key", "value", "shown_value", "large_value")
+#: The fields that decide who gets what.
+DECIDING = ("value", RULES, BUCKET_BY)
 # The values of rules that the list shows, and the length of each.
 _MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
 _EXAMPLE = """\
@@ -96,6 +102,21 @@ class ValueRules(RulePages):
             return super().marks_url(request)
         return page_url(model_admin.admin_site, model_admin.model, "marks", stored.pk)
 
+    def impact_text(self, form: MergingForm) -> str:
+        """How many users the form would give another value; empty without an edit of rules."""
+        if form.instance._state.adding:
+            return ""
+        form.full_clean()
+        valid = form.cleaned_data
+        edited = {
+            name: valid[name] for name in DECIDING if name in form.changed_data and name in valid
+        }
+        before = ValueState.of(stored_row(form.instance))
+        after = replace(before, **edited)
+        if not edited or not (before.has_rules or after.has_rules):
+            return ""
+        return changed_text(count_users(form.instance.key, before, after))
+
     def fieldsets(self, request: HttpRequest, row: Any, fieldsets: _FieldsetSpec) -> _FieldsetSpec:
         """The sections, with one for the rules and their unit."""
         if not self.has_rule_field():
@@ -135,16 +156,12 @@ class ValueRules(RulePages):
     @admin.display(description=gettext_lazy("who gets what"))
     def saved_rules(self, row: Any) -> SafeString | str:
         """The rules in the database as sentences, and the value itself."""
-        stored = stored_row(row)
-        if stored_in(row, RULES) in (None, []):
+        state = ValueState.of(stored_row(row))
+        if not state.has_rules:
             return _("everyone gets the value above")
-        return results_html(
-            stored.value,
-            stored.rules,
-            self.admin.admin_site,
-            request_of(row),
-            secret=is_secret(stored),
-        )
+        found = count_users(row.key, state, state)
+        notes = notes_of(None if found is None else found.after)
+        return results_html(state, self.admin.admin_site, request_of(row), notes)
 
     @admin.display(description=gettext_lazy("rules"))
     def large_rules(self, row: Any) -> str:
@@ -163,7 +180,7 @@ class ValueRules(RulePages):
 
 def _sections(fieldsets: _FieldsetSpec, row: Any, *, is_folded: bool) -> _FieldsetSpec:
     """The value itself, its rules, and the details. Most new values have no rules."""
-    title, first = fieldsets[0]
+    (title, first), *others = [*fieldsets]
     names = [name for name in first["fields"] if row is None or name in _FIRST]
     rest = [name for name in first["fields"] if name not in names]
     classes = ("collapse",) if row is None and is_folded else ()
@@ -171,9 +188,9 @@ def _sections(fieldsets: _FieldsetSpec, row: Any, *, is_folded: bool) -> _Fields
         (title, {**first, "fields": names}),
         (_SECTION, {"fields": (RULES, BUCKET_BY), "classes": classes}),
         *([(_DETAILS, {"fields": rest})] if rest else []),
-        *fieldsets[1:],
+        *others,
     )
-    return sections
+    return tuple(sections)
 
 
 def rules_note(row: Any) -> str:
