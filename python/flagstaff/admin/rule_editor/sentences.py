@@ -95,7 +95,7 @@ def _noted(texts: Sequence[str], notes: Sequence[str]) -> list[str]:
     """The sentences, which are HTML, with their notes."""
     if len(notes) != len(texts):
         return [*texts]
-    html = '{} <span class="flagstaff-users-note">{}</span>'
+    html = '{} <span class="flagstaff-users-note">· {}</span>'
     return [
         format_html(html, mark_safe(text), note)  # noqa: S308 (names and values are escaped)
         for text, note in zip(texts, notes, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -49,7 +50,7 @@ def changed_text(impact: ValueImpact | None) -> str:
 
 def kept_text(impact: ValueImpact | None) -> str:
     """Returns how many users do not get the value itself after a change, because of its rules."""
-    if impact is None:
+    if impact is None or not (impact.others or impact.is_exact):
         return _("The rules stay: users for whom a rule decides keep another value.")
     text = ngettext(
         "The rules stay: %(count)s of %(users)s user keeps another value.",
@@ -61,18 +62,22 @@ def kept_text(impact: ValueImpact | None) -> str:
 
 def _note(result: ResultUsers) -> str:
     count = result.users
-    if not result.unsure:
-        text = ngettext("%(count)s user", "%(count)s users", count)
-    elif count:
-        text = ngettext("at least %(count)s user", "at least %(count)s users", count)
-    else:
-        text = _("not counted")
+    if not count and result.unsure:
+        return _("not counted")
+    text = (
+        ngettext("at least %(count)s user", "at least %(count)s users", count)
+        if result.unsure
+        else ngettext("%(count)s user", "%(count)s users", count)
+    )
     return text % {"count": local_number(count)}
 
 
 def _counted(text: str, count: int, impact: ValueImpact) -> str:
-    shown = local_number(count)
-    if not impact.is_exact:
-        shown = _("at least %(count)s") % {"count": shown}
-    sentence = text % {"count": shown, "users": local_number(impact.users)}
-    return f"{sentence[0].upper()}{sentence[1:]}"
+    numbers = {"count": local_number(count), "users": local_number(impact.users)}
+    if impact.is_exact:
+        return text % numbers
+    unknown = _("Not all users can be counted, because rules read what only a call knows.")
+    if not count:
+        return unknown
+    numbers["count"] = _("at least %(count)s") % numbers
+    return f"{capfirst(text % numbers)} {unknown}"

@@ -42,7 +42,7 @@ from flagstaff.validators import value_rule_problem
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
 
-_SECTION, _DETAILS = gettext_lazy("Rules"), gettext_lazy("Details")
+_SECTION, _DETAILS = gettext_lazy("Targeting"), gettext_lazy("Details")
 # What is above the rules of a stored value: its key, and the value itself in one of its forms.
 _FIRST = ("key", "value", "shown_value", "large_value")
 #: The fields that decide who gets what.
@@ -180,7 +180,8 @@ class ValueRules(RulePages):
 
 def _sections(fieldsets: _FieldsetSpec, row: Any, *, is_folded: bool) -> _FieldsetSpec:
     """The value itself, its rules, and the details. Most new values have no rules."""
-    (title, first), *others = [*fieldsets]
+    shown: Any = fieldsets
+    (title, first), *others = shown
     names = [name for name in first["fields"] if row is None or name in _FIRST]
     rest = [name for name in first["fields"] if name not in names]
     classes = ("collapse",) if row is None and is_folded else ()
