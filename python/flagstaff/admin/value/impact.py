@@ -41,8 +41,8 @@ def changed_text(impact: ValueImpact | None) -> str:
     if impact is None:
         return localized(USERS_NOT_COUNTED())
     text = ngettext(
-        "%(count)s of %(users)s user gets another value than now.",
-        "%(count)s of %(users)s users get another value than now.",
+        "The value changes for %(count)s of %(users)s user.",
+        "The value changes for %(count)s of %(users)s users.",
         impact.users,
     )
     return _counted(text, impact.changed, impact)
