@@ -40,6 +40,11 @@ class ValueRow:
     kept: str = ""
 
     @property
+    def is_kept(self) -> bool:
+        """Whether a stored value is kept, because nothing was typed."""
+        return bool(self.kept) and not self.text.strip()
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was typed, and no stored value is kept."""
         return not self.text.strip() and not self.kept
@@ -99,7 +104,7 @@ class RuleValues:
 
     def parse(self, row: ValueRow) -> Any:
         """Returns the value of a row. Raises RuleValueError."""
-        if row.kept and not row.text.strip():
+        if row.is_kept:
             if row.kept not in self.masked:
                 raise RuleValueError(_("The hidden value was changed meanwhile. Type it again."))
             return self.masked[row.kept]

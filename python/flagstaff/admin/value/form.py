@@ -25,6 +25,7 @@ from flagstaff._words.value_schema import TYPE_LABELS, ValueSchema, type_of
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import IndentedField, ListField
 from flagstaff.admin.page import request_of
+from flagstaff.admin.rule_editor.edits import PostedRows
 from flagstaff.admin.rule_editor.fields import RulesWidget, refuse_impossible
 from flagstaff.admin.rule_editor.rule_values import RuleValues, masked_values, type_of_own
 from flagstaff.admin.saving import set_widget
@@ -129,16 +130,32 @@ class ValueForm(MergingForm):
         if self._keeps_secret() and self.cleaned_data.get("secret") is False:
             text = _("Everybody who may view values will see this value. Type it again to confirm.")
             self.add_error(VALUE, forms.ValidationError(text, code="public"))
+        if self._keeps_secret_rules() and self.cleaned_data.get("secret") is False:
+            text = _("Everybody who may view values will see what the rules give. Type it again.")
+            self.add_error(RULES, forms.ValidationError(text, code="public"))
         return cleaned
 
     def clean_rules(self) -> Any:
         """Returns the rules, which an empty text keeps if they are masked."""
         if EVERYONE in self.data:
             return []
-        widget, name = self.fields[RULES].widget, self.add_prefix(RULES)
-        is_text = isinstance(widget, RulesWidget) and name in self.data
-        keeps = is_text and widget.is_masked and not self.data[name].strip()
+        keeps = self._masked_rules() == ""
         return self.initial.get(RULES) if keeps else self.cleaned_data[RULES]
+
+    def _masked_rules(self) -> PostedRows | str | None:
+        """Returns the rows or the text as they were posted; None if the rules are not masked."""
+        widget = self.fields[RULES].widget if RULES in self.fields else None
+        if not isinstance(widget, RulesWidget) or not widget.is_masked:
+            return None
+        posted = widget.value_from_datadict(self.data, self.files, self.add_prefix(RULES))
+        return posted if isinstance(posted, PostedRows) else str(posted or "").strip()
+
+    def _keeps_secret_rules(self) -> bool:
+        """Whether a masked value of a rule was not typed again."""
+        posted = self._masked_rules()
+        if isinstance(posted, PostedRows):
+            return any(rule.value and rule.value.is_kept for rule in posted.rules)
+        return posted == ""
 
     def _check_rules(self) -> None:
         """Adds an error to edited rules that name no segment, or give what the schema refuses."""

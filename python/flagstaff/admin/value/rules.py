@@ -141,7 +141,9 @@ class ValueRules(RulePages):
         """Lets a text that only SQL can write into the unit not stop other changes."""
         if self._is_unit(db_field):
             return {"required": False}
-        return super().field_options(db_field)
+        options = super().field_options(db_field)
+        # A hidden input with what is stored would contain secret values.
+        return {**options, "show_hidden_initial": False} if options else {}
 
     def form_field(self, db_field: DbField, field: FormField, request: HttpRequest) -> FormField:
         """The form field."""
