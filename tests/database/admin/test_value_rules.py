@@ -23,6 +23,7 @@ from tests.support.admin_pages import (
     form_data,
     messages_of,
     page,
+    rows_of,
     staff,
 )
 from tests.support.rule_rows import browser_form, edit, problems, rows, url_of, without
@@ -302,6 +303,21 @@ def test_list_shows_the_values_of_rules(operator: Client, value: KeyValueStore) 
     changes.create_value("many", 9, rules=many)
     shown = [unescape(text) for text in column(page(operator, VALUES), "shown_value")]
     assert shown == ["9 5 rules: 0, 1, 2, …", "10 2 rules: 50, 20", "•••••• 1 rule"]
+
+
+def test_flags_of_a_user_show_the_values_of_rules(operator: Client) -> None:
+    User.objects.create_user("ana", is_staff=True)
+    changes.create_value("plain", 1)
+    changes.create_value("items", 10, rules=[{"name": "team", "conditions": [STAFF], "value": 50}])
+    changes.create_value("token", "x", secret=True, rules=[{"conditions": [STAFF], "value": "y"}])
+    url = "/admin/flagstaff/flagsofuser/?user="
+    assert rows_of(page(operator, f"{url}ana")) == ["items 50 rule 1 “team”", "token •••••• rule 1"]
+    assert rows_of(page(operator, url)) == [
+        "items 10 no rule matches",
+        "token •••••• no rule matches",
+    ]
+    without_values = staff("view_featureflag", "view_flagsofuser", "view_user", name="bea")
+    assert "items" not in page(without_values, f"{url}ana")
 
 
 # Secrets.
