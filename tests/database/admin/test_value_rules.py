@@ -288,6 +288,10 @@ def test_script_gets_the_users_of_a_form(operator: Client) -> None:
     assert value.rules[0]["value"] == 50
 
 
+def test_page_has_the_command_that_finds_calls_without_a_user(operator: Client) -> None:
+    assert "manage.py flags references key" in page(operator, url_of(new_value(10, 50)))
+
+
 # Permissions and the list.
 
 
@@ -317,7 +321,7 @@ def test_flags_of_a_user_show_the_values_of_rules(operator: Client) -> None:
         "token •••••• no rule matches",
     ]
     without_values = staff("view_featureflag", "view_user", name="bea")
-    assert "items" not in page(without_values, f"{url}ana")
+    assert "Values with rules" not in page(without_values, f"{url}ana")
 
 
 # Secrets.

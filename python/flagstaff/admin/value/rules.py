@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -36,6 +38,7 @@ from flagstaff.admin.rule_editor.part import RulePages, stored_in
 from flagstaff.admin.rule_editor.sentences import results_html
 from flagstaff.admin.saving import set_widget
 from flagstaff.admin.value.impact import changed_text, count_users, notes_of
+from flagstaff.changes.changed import command_line
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import value_rule_problem
 
@@ -163,7 +166,8 @@ class ValueRules(RulePages):
             return _("everyone gets the value above")
         found = count_users(row.key, state, state)
         notes = notes_of(None if found is None else found.after)
-        return results_html(state, self.admin.admin_site, request_of(row), notes)
+        html = results_html(state, self.admin.admin_site, request_of(row), notes)
+        return html + _calls_note(row.key)
 
     @admin.display(description=gettext_lazy("rules"))
     def large_rules(self, row: Any) -> str:
@@ -178,6 +182,18 @@ class ValueRules(RulePages):
             "The stored rules are %(value)s. Write others with flagstaff.changes.update_value()."
         )
         return text % {"value": describe_value(stored_in(row, RULES))}
+
+
+def _calls_note(key: str) -> SafeString:
+    """How to find the calls of a value with rules, if the app that searches is installed."""
+    if not apps.is_installed("flagstaff.cleanup"):
+        return SafeString()
+    text = _(
+        "A call without a user gets the value itself unless a rule matches without one. To find "
+        "the calls in your code, run: {command}"
+    )
+    command = format_html("<code>{}</code>", command_line("references", key))
+    return format_html('<p class="flagstaff-note">{}</p>', format_html(text, command=command))
 
 
 def _sections(fieldsets: _FieldsetSpec, row: Any, *, is_folded: bool) -> _FieldsetSpec:
